@@ -30,8 +30,8 @@ def launch(turn: Turn, run: Run) -> None:
     if run.so_far is None and state.is_used_up(job):  # until it is known what starts
         state.put_back(run, now)
         return
-    if run.owner != job.owner and run.so_far is None:  # it goes by the newest definition
-        run = state.change(run, owner=job.owner)
+    if run.so_far is None:  # it goes by the newest definition
+        run = replace(run, owner=job.owner)
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
     waited_for = [_obstacle(state, it, job.owner) for it in admission.refusals.get(run.id, ())]
     started = state.admit(run, now)
@@ -149,7 +149,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
     )  # fmt: skip
     state.release(run, now)
     back = _return(turn, back, pause, event.cause)
-    if pause and (failures != run.failures or event.cause is not Unstarted.PATH_BUSY):
+    if failures != run.failures:
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
     if run.stop_asked:
         give_up(turn, back, run.reason or "", stopped=True)

@@ -43,7 +43,8 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
 def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     """End a run whose last attempt left `document`."""
     state, name = turn.state, run.id.job
-    if run.failover and step in _OF_FAILOVERS:
+    by_failover = step in _OF_FAILOVERS and has_failover(document)
+    if by_failover:
         document = _of_failover(document)
     ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
@@ -54,7 +55,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     state.remember(name, stats=counted(state[name].saved.stats, ended, started, document), **times)
     note_outcome(turn, ended)
     state.agenda.follow(ended, document)
-    if run.failover:
+    if by_failover:
         turn.do(WriteRecord(document))
     turn.say("run_ended", record=document)
     lateness.over(turn, ended)
@@ -73,8 +74,6 @@ _OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)
 
 def _of_failover(document: Record) -> Record:
     """The record of a run of which the failover was the last attempt: its reason tells what that has replaced, too."""
-    if not has_failover(document):
-        return document
     before = next((attempt["reason"] for attempt in document["attempts"][-2:-1]), None)
     if document["state"] == RunState.SUCCEEDED:
         return {**document, "reason": f"by the failover, after {before}"}

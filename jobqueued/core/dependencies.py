@@ -74,7 +74,7 @@ def note_outcome(turn: Turn, run: Run) -> None:
 
 def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """The newest outcome, the last success, and what runs that have yet to start, or are about to be due, go by."""
-    spans = [(-1, max(known.due for known in outcomes))]
+    spans = [(0, max(known.due for known in outcomes))]
     for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
         start = state.due_times.next(job.id)
         pending = (state.runs[run] for run in state[job.id].pending)
@@ -93,8 +93,7 @@ def _ended(outcome: Outcome) -> int:
 def _of(state: SchedulerState, name: str, run: Run) -> Verdict:
     """The verdict of one dependency: that of its newest occurrence due after `run.previous`, and not after the run."""
     coming = state.due_times.next(name)
-    job = state.catalog.get(name)
-    if job is not None and coming is not None and coming - job.offset <= run.due:
+    if coming is not None and coming - state.catalog[name].offset <= run.due:
         return Verdict(Standing.AWAITED, name, "it is due and starts soon (`spread`)")
     newest = _newest(state[name].saved.outcomes, run.previous, run.due)
     moving = _moving(state, name)

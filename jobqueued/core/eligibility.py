@@ -14,7 +14,6 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
-from jobqueued.saved import SavedJob
 
 DEADLINE = "start_deadline"
 
@@ -70,7 +69,7 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
 
 def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
     """Yield the runs and submissions of which a submission still awaits the end."""
-    if job.submission and job.submission.after:
+    if job.submission:
         satisfied = state[job.id].saved.satisfied
         yield from (after.name for after in job.submission.after if after.name not in satisfied)
 
@@ -166,8 +165,8 @@ def _is_late(turn: Turn, job: Job, run: Run) -> bool:
 
 def look_at_job(turn: Turn, name: str) -> None:
     """Resume a job whose pause is over."""
-    saved = turn.state[name].saved if name in turn.state.jobs else SavedJob(job=name)
-    if saved.paused and saved.paused_until is not None and saved.paused_until <= turn.now.wall:
+    saved = turn.state.standing(name).saved
+    if saved.paused_until is not None and saved.paused_until <= turn.now.wall:
         resume(turn, name, UNTIL)
 
 

@@ -94,7 +94,7 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
         saved = state.remember(name, expected=expected)
         if was_overdue and not saved.is_overdue:
             turn.say("overdue_over", job=name, reason=why)
-    if expected is None or expected.told:
+    if expected is None:
         state.patience.jobs.clear(name)
     else:
         await_success(state, saved)

@@ -43,7 +43,7 @@ def expected_start(state: SchedulerState, asked: RunId, ordered: list[Holder], n
             queue.release(ended)
             idle = 0
         elif look_at is None or look_at >= now.mono + FOR_EVER:
-            break
+            return None
         else:
             mono = look_at
     return None
@@ -57,7 +57,7 @@ def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Adm
     admission = state.admission
     queue, ends = Admission(Locks(admission.locks.capacities), admission.most_of_a_user), list[tuple[int, Holder]]()
     for holder in admission.locks:
-        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder), found=True)
+        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder))
         if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
             heappush(ends, (end, holder))
     queue.waiting = admission.waiting.only(waiting, FOR_EVER)
@@ -68,7 +68,7 @@ def _before(state: SchedulerState, asked: RunId, ordered: list[Holder]) -> list[
     """A run, those that go before it now, and those that age faster and so may do later."""
     queue = state.admission.waiting
     place, mine = ordered.index(asked), queue.terms(asked).escalation
-    faster = (run for run in ordered[place + 1 :] if _is_faster(queue.terms(run).escalation, mine))
+    faster = (run for run in ordered[place:] if _is_faster(queue.terms(run).escalation, mine))
     return [*ordered[: place + 1], *faster]
 
 
@@ -88,7 +88,7 @@ def _usual(state: SchedulerState, job: str) -> int | None:
     """The usual duration of a job's run (ns); None: nobody knows."""
     usual, defined = state[job].saved.stats.usual, state.catalog.get(job)
     if usual is not None:
-        return max(usual, 1)
+        return usual
     return None if defined is None else defined.timeout
 
 

@@ -217,7 +217,7 @@ def _take_up(turn: Turn, job: Job) -> None:
         lateness.watch(turn, state.runs[run])
     for run in sorted(job_state.delayed):
         look_at_run(turn, run)
-    if job_state.saved.paused and job_state.saved.paused_until is not None:
+    if job_state.saved.paused_until is not None:
         state.timers.at(job_state.saved.paused_until, job.id)
     state.stir(job.id)
 

@@ -68,9 +68,9 @@ def look(turn: Turn, limit: int) -> None:
     """Tell of the runs that are late by now, at most `limit` of them; by what is known now may be more time usual."""
     state, now = turn.state, turn.now
     for name, within in state.patience.over(now.mono, limit):
-        run = state.runs.get(name)
-        bound = None if run is None else _limit(state, run)
-        if run is None or bound is None or _is_held_back(state, run):
+        run = state.runs[name]
+        bound = _limit(state, run)
+        if bound is None or _is_held_back(state, run):
             continue
         if bound.within > within:
             state.patience.wait(name, now.mono + bound.within - within, bound.within)
@@ -139,7 +139,7 @@ def _is_held_back(state: SchedulerState, run: Run) -> bool:
 def _limit(state: SchedulerState, run: Run) -> _Limit | None:
     """The limit that a run reaches first; None: it has none."""
     job = state.catalog.get(run.id.job)
-    found = () if job is None or job.late is None else _limits(state[job.id].saved, job, run)
+    found = () if job is None else _limits(state[job.id].saved, job, run)
     return min(found, key=lambda limit: limit.begun + limit.within, default=None)
 
 

@@ -30,7 +30,7 @@ def asked(turn: Turn, event: LockAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there}")
         turn.do(ForgetLockClient(event.client))
         return
-    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, since=now.wall)
+    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, (), now.wall)
     terms = Terms(event.claims, state.limits.escalation, None, HOUR)
     state.admission.waiting.add(event.client, terms, 0, now.mono, now.wall, state.arrival())
     if event.at_once:
@@ -83,7 +83,7 @@ def found(turn: Turn, event: LockFound) -> None:
     """Give a client that an earlier scheduler granted its claims the same again, before anything is admitted."""
     state, mono = turn.state, turn.now.mono
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed, event.since)
-    state.admission.hold(event.client, event.claims, None, found=True)
+    state.admission.hold(event.client, event.claims, None)
     state.placement.take(event.placed, event.claims, mono)
 
 
@@ -91,10 +91,8 @@ def over(turn: Turn, event: LockOver) -> None:
     """Take everything back from a client whose process has ended, whether it had its claims yet or not."""
     state = turn.state
     client = state.lock_clients.pop(event.client, None)
-    if client is None:
-        return
     state.leave_queue(event.client)
-    if event.client in state.admission.locks:
+    if client is not None and not client.ticket:
         state.admission.release(event.client)
         state.placement.give_back(client.placed, client.claims, turn.now.mono)
         turn.say("lock_released", guest=str(event.client), locks=_names(client.claims), asked_by=client.asked_by)

@@ -89,8 +89,6 @@ def _come_due(turn: Turn, job: Job) -> None:
         found = [due for due in found if Occurrence.clock(job.id, before.era, due).key not in known]
     if before.paused:
         found = _after_pause(turn, job, found)
-        if not found:
-            return
     complete = following is None or following > wall
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
     skip_dues(turn, job, todo.missed, "missed")
@@ -145,7 +143,7 @@ def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -
 
 
 def _waits(turn: Turn, job: Job, run: Run) -> bool:
-    return bool(run.held) and dependencies.verdict(turn.state, job, run, turn.now).standing is Standing.AWAITED
+    return dependencies.verdict(turn.state, job, run, turn.now).standing is Standing.AWAITED
 
 
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
@@ -265,8 +263,6 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
     state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)
-    if not (hearing or dependents):
-        return
     end = _end(ended, record)
     cause = Cause(f"end of {ended.id}", None, end)
     for job, pattern in hearing:

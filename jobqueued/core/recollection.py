@@ -207,9 +207,9 @@ def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, r
     first, last = began(record), over(record)
     if first is None:
         return {}
-    changes = {"delays": noted(saved.delays, max(0, first - run.queued))} if waited else {}
+    changes = {"delays": noted(saved.delays, first - run.queued)} if waited else {}
     if ran and last is not None and run.state is RunState.SUCCEEDED and not has_failover(record):
-        changes["took"] = noted(saved.took, max(0, last - first))
+        changes["took"] = noted(saved.took, last - first)
     return changes
 
 
@@ -242,7 +242,7 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
     They count as started, lest `max_runs` is exceeded.
     """
     unknown = number - saved.last_number
-    if unknown <= 0:
+    if unknown < 1:
         return saved
     return changed(saved, last_number=number, stats=changed(saved.stats, started=saved.stats.started + unknown))
 

@@ -114,9 +114,9 @@ def lost(
 
 def _own(output: Output | None, offset: int) -> Output:
     """The part of an output from `offset` on; its tail never shows what was before, and of what is no UTF-8 less."""
-    size = max(0, output["bytes"] - offset) if output is not None else 0
-    if output is None or not size:
+    if output is None or output["bytes"] <= offset:
         return {**NO_OUTPUT, "dropped": None, "offset": offset}
+    size = output["bytes"] - offset
     tail = output["tail"].encode()[-size:].decode(errors="ignore")
     return {**output, "bytes": size, "tail": tail, "offset": offset}
 

@@ -161,8 +161,6 @@ class Scheduler:
 
     def owner_of(self, job: str) -> Owner | None:
         """The user whose job has this id, or had it last; None: it is not known here."""
-        if (known := self.catalog.get(job)) is not None:
-            return known.owner
         state = self._state.jobs.get(job)
         return None if state is None else state.saved.owner
 
@@ -297,7 +295,7 @@ class Scheduler:
             granted += 1
         state.queue_stuck = granted < LAUNCHES_A_TURN
         for holder in state.admission.drains.new:
-            if isinstance(holder, RunId) and holder in state.runs:
+            if isinstance(holder, RunId):
                 state.change(state.runs[holder], drains_since=turn.now.wall)
         for waiting, holders in state.admission.lapses:
             turn.say("held_up", run=state.name_of(waiting), holders=list(map(state.name_of, holders)))

@@ -39,7 +39,6 @@ from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.users import Owner, share_of
 
-_PLAIN = least_claims(slots=False)
 ANOTHERS_RUN = "a run of another user"
 """The name of a run for whoever may not know which it is."""
 
@@ -50,8 +49,8 @@ class LockClient(NamedTuple):
     claims: Claims
     asked_by: str
     ticket: int
-    placed: Placed = ()
-    since: int = 0
+    placed: Placed
+    since: int
 
 
 class SchedulerState:
@@ -195,7 +194,6 @@ class SchedulerState:
             self.patience.end(run.id)
             del self._runs[run.id]
             self.unfinished[share_of(run.id.job)] -= 1
-            self.queue_stuck = False
 
     def hold_host(self, hold: Hold | None) -> None:
         """Let nothing new start on this host; None: let it start again."""
@@ -352,7 +350,7 @@ class SchedulerState:
         self.keep(run if run.claims else changed(run, claims=claims))
         self[run.id.job].live[run.id] = None
         ends_at = None if run.ends_by is None else now.mono + run.ends_by - now.wall
-        self.admission.hold(run.id, claims, ends_at, found=True)
+        self.admission.hold(run.id, claims, ends_at)
         self.placement.take(run.placed, claims, now.mono)
 
     def admit(self, run: Run, now: Now) -> Run:

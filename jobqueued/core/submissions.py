@@ -27,7 +27,7 @@ MADE_A_TURN, AHEAD = 500, 100
 def asked(turn: Turn, event: events.Submitted) -> None:
     """Take a submission, or refuse it."""
     state, share = turn.state, share_in(event.job.id)
-    if event.key and (known := state.submitted.of_key(share, event.key)) is not None:
+    if (known := state.submitted.of_key(share, event.key)) is not None:
         turn.reply(event.ticket, f"{known}, submitted by {event.asked_by}", job=known, is_new=False)
         return
     job = _named(state, _timed(event.job, turn.now.wall))
@@ -117,7 +117,6 @@ def kept(turn: Turn, event: events.SubmissionsKept) -> None:
             state.catalog.add(job)
             state.submitted.put(SaveSubmission(job.id, text, key))
             jobs.defined(turn, job, None)
-            state.agenda.judge([job.id])
     for account in dict.fromkeys(account for job, *_ in event.kept for account in accounts(job)):
         turn.do(LookUp(account))
 
@@ -151,8 +150,6 @@ def follow(turn: Turn, run: Run) -> None:
     """Do what is to be done about the end of a run: others await it, or that of its submission, or are to be made."""
     succeeded = run.state is RunState.SUCCEEDED
     _resolve(turn, str(run.id), run.state.value.replace("_", " "), succeeded=succeeded)
-    if run.id.job in turn.state.submitted:
-        go_on(turn, run.id.job)
 
 
 def go_on(turn: Turn, name: str) -> None:
@@ -165,7 +162,7 @@ def go_on(turn: Turn, name: str) -> None:
     if saved.last_number >= job.submission.runs:
         if not state[name].unfinished:
             _leave(turn, job)
-    elif saved.last_number and not saved.paused and job.submission.array:
+    elif not saved.paused:
         _make_runs(turn, job, None)
 
 

@@ -306,7 +306,7 @@ def _concerns(value: Any, run: RunId) -> bool:
 _BRIEF = 160
 
 
-def brief(value: Any, depth: int = 0) -> str:
+def brief(value: Any, *, nested: bool = False) -> str:
     """A plain value on one line for people: its name, and those of its fields that are short."""
     if not isinstance(value, dict):
         return str(value)
@@ -316,8 +316,8 @@ def brief(value: Any, depth: int = 0) -> str:
     for name, item in value.items():
         if name == "is" or item is None or isinstance(item, list):
             continue
-        if not isinstance(item, dict) or depth == 0 or item.get("is") == "RunId":
-            words.append(f"{name}={brief(item, depth + 1)}")
+        if not isinstance(item, dict) or not nested or item.get("is") == "RunId":
+            words.append(f"{name}={brief(item, nested=True)}")
     text = " ".join(words)
-    text = text if len(text) <= _BRIEF or depth == 0 else f"{text[:_BRIEF]} …"
-    return f"({text})" if depth else text
+    text = text if len(text) <= _BRIEF or not nested else f"{text[:_BRIEF]} …"
+    return f"({text})" if nested else text

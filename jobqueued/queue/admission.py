@@ -77,9 +77,9 @@ class Admission:
         self.look_at: int | None = None
         """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
 
-    def hold(self, run: Holder, claims: Claims, ends_at: int | None, *, found: bool = False) -> None:
-        """A run is live, with these claims."""
-        self.locks.grant(run, claims, found=found)
+    def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
+        """A run is live, with these claims, even beyond today's capacity."""
+        self.locks.grant(run, claims, found=True)
         self._ends[run] = ends_at
         self._count(run, 1)
 
@@ -92,8 +92,6 @@ class Admission:
     def _count(self, run: Holder, change: int) -> None:
         if share := share_of(run.job) if isinstance(run, RunId) else "":
             self.waiting.live[share] += change
-            if not self.waiting.live[share]:
-                del self.waiting.live[share]
 
     def is_full(self, share: str) -> bool:
         """Tell whether no more runs of a user may be live."""
@@ -103,6 +101,7 @@ class Admission:
         """Take it out of the queue, if it is there."""
         self.waiting.remove(holder)
         self.refusals.pop(holder, None)
+        self._promises.pop(holder, None)
 
     def ends_at(self, run: Holder) -> int | None:
         """The instant (monotonic, ns) by which a live run has ended; None: nobody knows."""
@@ -144,15 +143,13 @@ class Admission:
             heapreplace(heads, following) if following is not None else heappop(heads)
         self.drains.end(complete=not (heads or passed_over))
         self._look_again(self.drains.look_at)
-        if len(self._promises) > len(self.reservations):
-            self._promises = {run: until for run, until in self._promises.items() if run in self.waiting}
 
     def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
         """Tell whether a run that lacks nothing may start, for all that is reserved."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
-        if bound is None or not self.reservations:
+        if bound is None:
             return False
         ends = [promise.until for promise in self.reservations if promise.touches(claims)]
         return all(until is not None and mono + bound <= until for until in ends)
@@ -210,7 +207,7 @@ class Admission:
         """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""
         ends = [self._ends.get(holder) for holder in self.holders(claims)]
         known = [end for end in ends if end is not None]
-        return max(known) if known and len(known) == len(ends) else None
+        return max(known, default=None) if len(known) == len(ends) else None
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
         """It could start but for those before it: when does it overtake one that ages more slowly?"""

@@ -17,18 +17,17 @@ class Drains:
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
         """For whom others are held back, or were in the turn that has just passed, and how long they may be."""
-        self.lapsed = False
-        """Whether others go first."""
         self._told: set[Holder] = set()
         self._since: int | None = None
-        self._lapse = 0
+        self._lapse: int | None = None
+        """For how long others go first; None: they do not."""
         self._before: dict[Holder, int] = {}
 
     def found(self, run: Holder, drain: int, began: int, mono: int) -> None:
         """An earlier scheduler has held others back for a run since then: the turns go on."""
         turns = (mono - began) // drain
         if self._since is None:
-            self._since, self._lapse, self.lapsed = began + turns * drain, drain, bool(turns % 2)
+            self._since, self._lapse = began + turns * drain, drain if turns % 2 else None
         self.runs[run] = drain
         if turns:
             self._told.add(run)
@@ -39,35 +38,35 @@ class Drains:
         self._before, self.runs = self.runs, {}
         if self._since is None:
             return
-        if not waiting or (self.lapsed and mono - self._since >= self._lapse):
-            self._since, self.lapsed = None, False
-        elif not self.lapsed and mono - self._since >= longest:
-            self._since, self._lapse, self.lapsed = mono, longest, True
+        if not waiting or (self._lapse is not None and mono - self._since >= self._lapse):
+            self._since = self._lapse = None
+        elif self._lapse is None and mono - self._since >= longest:
+            self._since, self._lapse = mono, longest
 
     def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
         """Tell whether others are held back for a run that waits for such a holder."""
-        if not self.lapsed or run in self._before:
+        if self._lapse is None or run in self._before:
             self.runs[run] = drain
         if self._since is None:
             self._since = mono
-        return not self.lapsed
+        return self._lapse is None
 
     def end(self, *, complete: bool) -> None:
         """The pass is over; unless it was `complete`, those it did not come to still hold others back."""
         if not complete:
             self.runs = self._before | self.runs
         self._told &= self.runs.keys()
-        if not self.runs and not self.lapsed:
+        if not self.runs and self._lapse is None:
             self._since = None
 
     @property
     def new(self) -> list[Holder]:
         """For whom others are held back since this pass."""
-        return [] if self.lapsed else [run for run in self.runs if run not in self._before]
+        return [run for run in self.runs if run not in self._before] if self._lapse is None else []
 
     def tell(self, run: Holder) -> bool:
         """Tell whether it is to be said now that others go before a run, for which they were held back."""
-        news = self.lapsed and run in self.runs and run not in self._told
+        news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
         return news
@@ -77,4 +76,4 @@ class Drains:
         """The instant at which the turns change; None: there are none."""
         if self._since is None:
             return None
-        return self._since + (self._lapse if self.lapsed else max(self.runs.values(), default=0))
+        return self._since + (max(self.runs.values(), default=0) if self._lapse is None else self._lapse)

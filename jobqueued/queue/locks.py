@@ -62,7 +62,7 @@ class Locks:
             resource, units, exclusive = claim
             here, there = used.get(resource), too.get(resource)
             if here is None and there is None:
-                if units and units > self.capacities.get(resource, 1):
+                if units > self.capacities.get(resource, 1):
                     return claim
                 continue
             here, there = here or _NOBODY, there or _NOBODY
@@ -137,6 +137,6 @@ class Locks:
         assert held == self._used.keys(), f"{held ^ self._used.keys()}: held and not in use, or in use by nobody"
         for resource, use in self._used.items():
             claims = [claim for held in self._held.values() for claim in held if claim.resource == resource]
-            assert len(claims) == len(use.holders) > 0, f"{resource}: {claims} are not those of {use.holders}"
+            assert len(claims) == len(use.holders), f"{resource}: {claims} are not those of {use.holders}"
             assert use.units == sum(claim.units for claim in claims), f"{resource}: {use.units} units of {claims}"
             assert use.alone == sum(claim.exclusive for claim in claims), f"{resource}: {use.alone} of {claims}"

@@ -33,8 +33,7 @@ class _Units:
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.load = dict.fromkeys(numbers, 0)
-        self._busy = dict.fromkeys(self.load, 0)
-        self._since = dict.fromkeys(self.load, 0)
+        self._busy, self._since = dict(self.load), dict(self.load)
 
     def change(self, number: int, share: int, mono: int) -> None:
         """Take a share of a unit, or give it back (negative)."""

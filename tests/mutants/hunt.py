@@ -209,6 +209,8 @@ def _function(module: object, names: tuple[str, ...]) -> Any:
     owner = module
     for name in names:
         owner = vars(owner)[name]
+    if hasattr(owner, "cache_clear"):  # what it returned before it was changed
+        owner.cache_clear()
     for wrapped in ("fget", "__func__", "__wrapped__"):
         owner = getattr(owner, wrapped, owner)
     return owner

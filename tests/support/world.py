@@ -123,6 +123,8 @@ class World:
         self.dying = SECOND
         self.replies: dict[int, Reply] = {}
         self.said: list[Say] = []
+        self.did: list[Command] = []
+        """All that was to be done in the last turn, but for what was to be saved."""
         self.looked_up: list[str] = []
         self.users = users
         self.boot_id, self.boots = "boot1", set[str]()
@@ -187,7 +189,7 @@ class World:
             held_back, self.held_back = self.held_back, []
             for command in held_back:
                 self._act(command)
-        acts = [command for command in commands if not isinstance(command, Save)]
+        self.did = acts = [command for command in commands if not isinstance(command, Save)]
         for command in acts[:die_after]:
             if isinstance(command, RemoveMarks) and not (committed or command.again):
                 self.held_back.append(command)

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId
+from jobqueued.commands import RemoveMarks, Say, Stop
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId, RunState
+from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.saved import Hold
+from jobqueued.users import Owner
 from tests.support.world import MIDNIGHT, World, ended, job, submission
 
 A, B = RunId("a", 1), RunId("a", 2)
@@ -113,7 +117,7 @@ def test_a_run_that_lingers_keeps_its_claims_and_is_said_once() -> None:
         world.happen(events.RunLingers(A, 1, reason))
     assert {"a@1": "stopping", "b@1": "waiting"} == world.states()
     assert (1, f"a@1: {reason}") == (said(world).count("run_lingers"), world.stop("a@1").value["reason"])
-    assert reason == world.scheduler.lingers(A)
+    assert (reason, reason) == (world.scheduler.lingers(A), world.scheduler.runs[A].reason)
     world.processes.clear()
     world.happen(events.RunLost(A, 1, "its supervisor died"))
     assert ({"a@1": "lost", "b@1": "starting"}, "") == (world.states(), world.scheduler.lingers(A))
@@ -164,6 +168,10 @@ def test_how_late_a_start_was() -> None:
     world.happen(events.RunStarted(A, 1, 4711, world.now.wall + 5))
     world.pass_time(62)
     world.happen(events.RunStarted(A, 2, 4711, world.now.wall + 9))
+    early = World(job("a", "0 1 * * *"), seconds={"a": 60})
+    early.pass_time(3600)
+    early.happen(events.RunStarted(A, 1, 4711, early.now.wall - HOUR))
+    assert [Say("run_started", {"run": "a@1", "pid": 4711, "late": 0})] == early.did
     told = [each.fields for each in world.said if each.event == "run_started"]
     first = {"run": "a@1", "pid": 4711, "late": 5}
     assert [first, {"run": "a@1", "pid": 4711, "attempt": 2, "failover": False}] == told
@@ -175,6 +183,9 @@ def test_who_is_to_stop_is_told_so_when_it_has_started() -> None:
     world.stop("a@1")
     world.start("a@1")
     assert ["a@1", "a@1"] == world.stopped
+    assert Stop(A, 1, "stopped by root") == world.did[-1]
+    world.happen(events.RunStopping(A, 1, "something else"))
+    assert ([], "stopped by root") == (world.did, world.scheduler.runs[A].reason)
 
 
 def test_a_file_that_was_taken_up_is_not_taken_up_again() -> None:
@@ -210,11 +221,130 @@ def test_an_older_attempt_that_is_found_is_old_news() -> None:
     for _ in range(2):
         world.processes[next(iter(world.processes))] = world.now.wall
         world.pass_time(0)
+    world.start("a@1", 3)
     run = world.scheduler.runs[A]
-    assert 3 == run.attempt
+    assert (3, 4711) == (run.attempt, run.pid)
     for attempt in (0, 1, 2, 3):
         world.happen(events.Found(A, attempt, replace(run, attempt=attempt)))
         assert run == world.scheduler.runs[A]
+    waits = World(job("a"), job("hog"), max_running=1, seconds={"hog": HOUR})
+    waits.run("hog")
+    waits.run("a", 2)
+    waits.happen(events.Found(A, 0, waits.scheduler.runs[A]))
+    assert "waiting" == waits.states()["a@1"]
+
+
+def test_what_is_found_has_what_it_was_sent_with() -> None:
+    """Claims, units, its time and what came before are those of its R; its place in the order is its row's."""
+    world = World(job("a"), job("hog"), max_running=1, seconds={"hog": HOUR}, resources={"gpu": 2}, cpus=(0,))
+    world.run("hog")
+    world.run("a", 2)
+    row = world.scheduler.runs[A]
+    before = ended(A, "failed", attempts=[{"attempt": 1, "state": "failed", "started": None, "output": {"bytes": 3}}])
+    sent = replace(
+        row, claims=(Claim("gpu", 1),), placed=(("gpu", (1,)), ("cpus", (0,))), ends_by=world.now.wall + HOUR,
+        so_far=before, failover=True, owner=Owner(1000, "alice"), arrival=99, pid=7, started=8, reason="x", queued=1,
+    )  # fmt: skip
+    world.processes.clear()
+    world.happen(events.Found(A, 2, sent))
+    assert world.scheduler.runs[A] == replace(
+        row, state=RunState.STARTING, attempt=2, claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by,
+        so_far=before, failover=True, owner=sent.owner, reason=None,
+    )  # fmt: skip
+    world.write("more.yaml", job("alice/x", owner=sent.owner))
+    other = RunId("alice/x", 1)
+    world.run("alice/x", 3)
+    row = world.scheduler.runs[other]
+    assert sent.owner == row.owner
+    world.happen(events.Found(other, 1, None))
+    claims = (Claim(HOST), Claim(SLOT, 1))
+    assert replace(row, state=RunState.STARTING, attempt=1, claims=claims) == world.scheduler.runs[other]
+
+
+def test_marks_go_with_the_end() -> None:
+    """It is told whether somebody has just written the record; what never started is sent again at once."""
+    world = live()
+    world.processes.clear()
+    for run, known in ((A, False), (A, True), (B, True)):
+        for event in (events.RunEnded(run, 1, ended(run)), events.RunLost(run, 1, "x")):
+            if known:
+                world.happen(event)
+                assert [RemoveMarks(run, 1, known=True)] == world.did
+        if not known:
+            world.happen(events.RunEnded(run, 1, ended(run)))
+            assert RemoveMarks(run, 1, known=False) in world.did
+    world = live()
+    world.processes.clear()
+    world.happen(events.RunLost(A, 1, "x"))
+    assert RemoveMarks(A, 1, known=False) == world.did[-1]
+    world = live()
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 1), admit=False)
+    assert [RemoveMarks(A, 1, again=True)] == world.did
+
+
+def test_what_never_started_waits_with_nothing() -> None:
+    """No claims, no units, no process; its reason is the launcher's, or what it was before."""
+    world = live(resources=(Claim("gpu", 1),), timeout=HOUR)
+    world = World(*world.files["jobs.yaml"], resources={"gpu": 1}, seconds={"a": HOUR})
+    world.run("a")
+    run = world.scheduler.runs[A]
+    assert (("gpu", (0,)),) == run.placed
+    assert run.ends_by == world.now.wall + HOUR + 10 * SECOND + 2 * SECOND, "kill_grace, and the drain of its output"
+    world.processes.clear()
+    back = replace(
+        run, state=RunState.WAITING, claims=(), placed=(), ends_by=None, failures=1, reason="no memory",
+        not_before=world.now.wall + SECOND,
+    )  # fmt: skip
+    world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+    assert back == world.scheduler.runs[A]
+
+
+def test_a_busy_file_and_then_trouble() -> None:
+    """A busy file counts as one failure, however often; a restart of the launcher is no fault, and not said."""
+    world = live()
+    causes = [events.Unstarted.NO_FAULT, *[events.Unstarted.PATH_BUSY] * 3, events.Unstarted.TROUBLE]
+    for cause in causes:
+        world.processes.clear()
+        world.happen(events.NeverStarted(A, 1, "x", cause))
+        world.pass_time(2)
+    told = [each.fields for each in world.said if each.event == "run_returned"]
+    assert [{"run": "a@1", "reason": "x", "again_in": pause} for pause in (1, 2)] == told
+
+
+def test_a_further_attempt_that_was_to_stop_and_never_started() -> None:
+    """It ends as who stopped it has said, and not as the attempt before it did."""
+    world = live(retries=1, retry_delay=0)
+    world.ends["a"] = ["failed 1"]
+    world.processes[A, 1] = world.now.wall
+    world.pass_time(0)
+    world.stop("a@1", 2)
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 2))
+    assert ("killed", "stopped by root") == (world.rows[A][0].state, world.rows[A][0].reason)
+
+
+def test_a_deadline_after_a_restart() -> None:
+    """What the last scheduler sent, and never started, has its start deadline still."""
+    world = live(start_deadline=MINUTE)
+    world.happen(events.HoldAsked(9, "root", Hold("root")))
+    world.processes.clear()
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), events.NeverStarted(A, 1), admit=False)
+    world.happen(events.JobsLoaded(complete=True), events.Woke())
+    assert {"a@1": "waiting"} == world.states()
+    world.pass_time(60)
+    assert ({"a@1": "skipped"}, "start_deadline") == (world.states(), world.rows[A][0].reason)
+
+
+def test_the_priority_with_which_it_has_started() -> None:
+    """It is in the record, to a thousandth."""
+    world = World(job("a"), job("hog"), max_running=1, seconds={"hog": 20, "a": HOUR})
+    world.run("hog")
+    world.run("a", 2)
+    world.pass_time(20)
+    assert 0.333 == world.marks.specs[A, 1].record["effective_priority"]
+    assert ["max_running"] == world.marks.specs[A, 1].record["waited_for"]
 
 
 def test_a_retry_of_what_can_never_run() -> None:

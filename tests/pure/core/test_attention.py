@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from jobqueued import events
 from jobqueued.control.views import exclusive, standing, status
-from jobqueued.model import HOUR, MINUTE, On, Overlap, to_datetime
+from jobqueued.core.attention import Attention, is_over
+from jobqueued.model import HOUR, MINUTE, SECOND, Job, On, Overlap, RunId, to_datetime
+from jobqueued.notify import Late
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, World, job
 
@@ -128,7 +133,10 @@ def test_late() -> None:
 
 def test_invalid_and_paused() -> None:
     """A job that can't run here is told of with the reason, a pause with its end."""
-    world = World(job("a", dependencies=("nobody",)), job("b", user="bob"), job("c"), users={"bob": "no user 'bob'"})
+    world = World(
+        job("a", dependencies=("nobody",)), job("b", user="bob"), job("c"), job("d", user="carol"),
+        users={"bob": "no user 'bob'"},
+    )  # fmt: skip
     world.happen(events.PauseAsked(1, "c", "root", pause=True, until=MIDNIGHT + HOUR))
     found = [(one.kind, one.job, one.reason, one.until) for one in world.scheduler.attention(world.now)]
     unknown = "it depends on job nobody, which does not exist"
@@ -179,3 +187,79 @@ def test_an_at_that_was_past_is_missed() -> None:
     world.run("late")
     world.pass_time(60)
     assert [] == seen(world)
+
+
+def at(*instants: int, **fields: Any) -> Job:
+    """A job that is due at these instants."""
+    triggers = tuple(At(to_datetime(instant)) for instant in instants)
+    return replace(job("a", **fields), at=instants[0], triggers=triggers)
+
+
+def test_a_live_run_that_is_late_and_a_job_that_is_overdue() -> None:
+    """Since when it has run, and since when nothing has succeeded, each with the reason."""
+    world = World(job("a", late=Late(after=MINUTE), expect=HOUR), seconds={"a": 9e9})
+    world.pass_time(60)
+    world.run("a")
+    world.pass_time(30)
+    world.start("a@1")
+    world.pass_time(HOUR // SECOND)
+    late = "it was due 1 h ago and has not ended; it should end within 1 min"
+    assert [
+        Attention("late", "a", RunId("a", 1), MIDNIGHT + 90 * SECOND, reason=late),
+        Attention("overdue", "a", since=MIDNIGHT, reason="a@1 has not ended"),
+    ] == list(world.scheduler.attention(world.now))
+
+
+@pytest.mark.parametrize(
+    ("defined", "following", "had_some", "expected"),
+    [
+        (at(MIDNIGHT), None, True, True),
+        (at(MIDNIGHT), 1, True, False),
+        (at(MIDNIGHT), None, False, False),
+        (at(MIDNIGHT, at_boot=True), None, True, False),
+        (at(MIDNIGHT, on=(On("event", "go"),)), None, True, False),
+        (job("a"), None, True, False),
+    ],
+)
+def test_a_job_that_is_over(defined: Job, following: int | None, had_some: bool, expected: bool) -> None:
+    """The clock has made it due, does so no more, and nothing else does."""
+    assert expected is is_over(defined, following, had_some=had_some)
+
+
+def missed(world: World) -> list[int | None]:
+    """Since when something was missed, in minutes from midnight; nothing else is to be looked at."""
+    assert {"missed"} >= {kind for kind, _, _ in seen(world)}
+    return [since for _, _, since in seen(world)]
+
+
+def test_what_was_missed() -> None:
+    """Its last due time, if nothing has ever started, goes on or may start; and it is enabled."""
+    both = at(MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR)
+    world = World(both)
+    world.pause("a")
+    world.pass_time(3 * 3600)
+    world.pause("a", pause=False)
+    assert [120] == missed(world)
+    world.write("jobs.yaml", replace(both, enabled=False))
+    assert [] == missed(world)
+    late = World(at(MIDNIGHT + HOUR, start_deadline=MINUTE), job("hog"), max_running=1, seconds={"hog": 9e9})
+    late.run("hog")
+    late.pass_time(3 * 3600)
+    assert ({"hog@1": "starting", "a@1": "skipped"}, [60]) == (late.states(), missed(late))
+    late.write("jobs.yaml", at(MIDNIGHT + HOUR, dependencies=("nobody",)))
+    assert ["invalid"] == [kind for kind, _, _ in seen(late)]
+
+
+@pytest.mark.parametrize(("waits", "end"), [(True, "succeeded"), (False, "succeeded"), (False, "failed")])
+def test_what_was_skipped_beside_a_run(waits: bool, end: str) -> None:
+    """A job of which a run has ended, or waits, has missed nothing."""
+    world = World(at(MIDNIGHT + HOUR), job("hog", priority=9), max_running=1, seconds={"hog": 9e9 if waits else 1})
+    world.ends["a"] = [end]
+    world.run("hog")
+    world.run("a", 2)
+    world.pass_time(60)
+    world.pause("a", ticket=3)
+    world.pass_time(3 * 3600)
+    world.pause("a", pause=False, ticket=4)
+    assert "skipped" == world.states()["a@2"]
+    assert ["failing"] * (end == "failed") == [kind for kind, _, _ in seen(world)]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
+from jobqueued.commands import Reply, Say
 from jobqueued.model import DAY, HOUR, MINUTE, Job
 from jobqueued.notify import Notify, Webhook
 from tests.support.world import MIDNIGHT, World, job
@@ -222,3 +223,30 @@ def test_10_000_jobs() -> None:
         world.happen(events.Woke())
         counts.append(len(told(world)))
     assert [500, 500, 200] == counts
+
+
+def test_what_is_said() -> None:
+    """Of which job, for how long and since when it is to succeed; who is told is whoever its newest file names."""
+    world = World(daily(None, notify=NOTIFY, tags=("t",)))
+    world.write("jobs.yaml", daily(None, tags=("u",), user="bob"))
+    world.write("jobs.yaml")
+    assert Say("still_expected", {"job": "a", "within": 26 * HOUR}) in world.did
+    hours(world, 26)
+    reason = overdue_of_removed()
+    assert [Say("overdue", {"job": "a", "within": 26 * HOUR, "since": MIDNIGHT, "reason": reason})] == world.did
+    kept = world.scheduler.told_of("a")
+    assert kept is not None
+    assert (Notify(), ("u",), "bob") == (kept.notify, kept.tags, kept.user)
+    world.happen(events.ForgetAsked(2, "b", "root"))
+    assert [Reply(2, {"job": "b"}, "NoSuchJob")] == world.did
+    world.happen(events.ForgetAsked(3, "a", "root"))
+    over = Say("overdue_over", {"job": "a", "reason": "forgotten by root"})
+    assert [over, Reply(3, {}, asked="that a is forgotten, for root")] == world.did
+    assert 0 == len(world.scheduler._state.patience.jobs)
+
+
+def test_no_deadline_is_left() -> None:
+    """Where a file expects nothing any more nobody wakes up for it."""
+    world = World(daily(None))
+    world.write("jobs.yaml", daily(None, expect=None))
+    assert (0, None) == (len(world.scheduler._state.patience.jobs), world.scheduler.next_wakeup(world.now))

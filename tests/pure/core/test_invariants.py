@@ -72,6 +72,7 @@ def _has_its_lock_and_waits(state: SchedulerState) -> None:
         _of(LATER, state=RunState.DUE),
         _of(LIVE, state=RunState.WAITING),
         _lingers,
+        lambda state: state["queued"].live.update({state["queued"].due.pop(): None}),
         lambda state: state.remember("queued", last_number=1) and state.take_saves(),
         lambda state: state.remember("queued", last_number=2),  # that nobody saves
         lambda state: state.unfinished.update(["alice"]),
@@ -84,6 +85,7 @@ def _has_its_lock_and_waits(state: SchedulerState) -> None:
         lambda state: state.admission.locks.release(ALICE),  # claims
         lambda state: state.admission.locks.grant(RunId("gone", 1), (), found=True),
         _of(LIVE, claims=(TAPE,)),
+        _of(ALICE, claims=(TAPE,)),
         lambda state: state.admission.locks._used["tape"].holders.clear(),
         lambda state: vars(state.admission.locks).update(_used={}),
         lambda state: state.noted.add("live"),  # what is known of jobs

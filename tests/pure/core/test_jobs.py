@@ -9,12 +9,13 @@ import pytest
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
+from jobqueued.commands import Reply, Say
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Overlap, RunId, to_datetime
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule
 from tests.support.weight import weight
-from tests.support.world import MIDNIGHT, World, job
+from tests.support.world import MIDNIGHT, World, job, submission
 
 
 def at(moment: int, schedule: str | None = None) -> Job:
@@ -440,3 +441,195 @@ def test_edits_leave_nothing_behind() -> None:
     for priority in range(1000):
         world.write("jobs.yaml", job("a", "0 0 1 1 *", priority=priority))
     assert len(world.scheduler._state.due_times._heap) < 100
+
+
+def test_a_job_that_moves_to_another_file() -> None:
+    """What its clock has made due before is the old one's, and is not lost."""
+    world = World(job("a", "0 * * * *", offset=MINUTE))
+    late(world, 3661)
+    world.happen(events.JobsRead("more.yaml", (job("a", "0 * * * *", file="more.yaml", offset=MINUTE, priority=1),)))
+    assert (["01:00"], 1) == (world.covered("a"), world.scheduler.catalog["a"].priority)
+    late(world, 3550)
+    world.happen(events.JobsRead("yet.yaml", (job("a", "30 * * * *", file="yet.yaml"),)))
+    assert ["01:00", "02:00 edited"] == world.covered("a")
+
+
+def test_a_name_that_a_submission_has() -> None:
+    """The file's job is invalid, which is said with its place, and the submission goes on."""
+    world = World(seconds={"host/x": HOUR})
+    world.submit(submission("host/x"))
+    world.write("jobs.yaml", job("host/x", line=7), job("b", line=9))
+    reason = "a submission has its name; when that is over, save the file anew"
+    told = {"job": "host/x", "reason": reason, "file": "jobs.yaml", "line": 7}
+    assert [Say("job_invalid", told), Say("jobs_read", {"file": "jobs.yaml", "added": 1})] == world.did
+    assert ["host/x", "b"] == [known.id for known in world.scheduler.catalog]
+
+
+def test_it_stays_known_which_jobs_there_are() -> None:
+    """A later listing that misses a file takes back nothing of what an earlier one has told."""
+    world = World()
+    world.happen(events.JobsLoaded(complete=False))
+    assert world.scheduler.is_nowhere("a")
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_whose_history_is_gone(complete: bool) -> None:
+    """Nothing is kept of a job that nobody has, counts on, or has a run of, once it is known which jobs there are."""
+    world = World(job("expected", expect=HOUR), job("live"), job("gone"), job("kept"), seconds={"live": 9e9})
+    for ticket, name in enumerate(("expected", "live", "gone", "kept")):
+        world.run(name, ticket)
+    world.pass_time(5)
+    world.write("jobs.yaml", job("kept"))
+    if not complete:
+        world.restore()
+    for name in ("expected", "live", "gone", "kept", "unknown"):
+        world.happen(events.HistoryGone(name))
+    assert {"expected", "live", "kept", *["gone"] * (not complete)} == set(world.memories)
+    known = world.scheduler._state.jobs
+    assert ("gone" in known, "unknown" in known) == (not complete, False)
+
+
+def test_no_news_of_an_account() -> None:
+    """It counts for what is due and waits for that account, and for nobody else."""
+    alice = Account("user", "alice")
+    world = World(job("a", "0 * * * *", user="alice"), job("b", "0 * * * *", user="bob"), job("c"), seconds={"c": 9e9})
+    world.run("c")
+    for user in ("alice", "bob"):
+        world.happen(events.AccountKnown(Account("user", user), f"no {user}"))
+    world.pass_time(3600)
+    assert {"c@1": "starting", "a@1": "due", "b@1": "due"} == world.states()
+    world.happen(events.AccountKnown(alice, "no alice"))
+    assert {"c@1": "starting", "a@1": "skipped", "b@1": "due"} == world.states()
+    world.happen(events.AccountKnown(Account("user", "bob"), ""))
+    assert [Say("job_valid", {"job": "b"})] == world.did[:1]
+    world.scheduler.handle(events.AccountKnown(Account("user", "bob"), ""), world.now)
+    assert not world.scheduler._state.agenda, "b has no run that is due"
+
+
+def test_no_news_of_an_account_while_files_are_read() -> None:
+    """A run of a job that no file has yet waits for that."""
+    alice = Account("user", "alice")
+    world = World(job("a", user="alice"))
+    world.run("a")
+    world.restore()
+    world.happen(events.AccountKnown(alice, "no user"), events.AccountKnown(alice, "no user"))
+    assert {"a@1": "due"} == {str(run.id): str(run.state) for run in world.scheduler.runs.values()}
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), events.JobsLoaded(complete=True))
+    assert {"a@1": "due"} == world.states()
+
+
+def test_what_a_pause_tells() -> None:
+    """Whoever pauses is answered, whoever resumes is told what else keeps the job from running."""
+    world = World(job("a", dependencies=("nobody",), enabled=False))
+    asks = [
+        (True, None, [Say("job_paused", {"job": "a", "asked_by": "root", "until": None})]),
+        (True, None, []),
+        (True, 9 * HOUR, [Say("job_paused", {"job": "a", "asked_by": "root", "until": 9 * HOUR})]),
+        (False, None, [Say("job_resumed", {"job": "a", "asked_by": "root"})]),
+        (False, None, []),
+    ]
+    was_paused = False
+    for pause, until, said in asks:
+        world.pause("a", pause=pause, until=until)
+        unknown = "it depends on job nobody, which does not exist"
+        standing = {"was_paused": was_paused, "enabled": False, "invalid": unknown, "file": "jobs.yaml"}
+        asked = f"the {'pause' if pause else 'resumption'} of a by root"
+        assert [*said, Reply(1, {} if pause else standing, asked=asked)] == world.did
+        was_paused = pause
+    world.write("jobs.yaml", job("a"))
+    world.pause("a", pause=False)
+    assert {"was_paused": False, "enabled": True, "invalid": None, "file": "jobs.yaml"} == world.replies[1].value
+
+
+def test_what_waits_keeps_its_order_in_a_pause() -> None:
+    """The oldest is the first afterwards."""
+    world = World(job("a", concurrency=2), job("hog"), max_running=1, seconds={"hog": HOUR})
+    for ticket, name in enumerate(("hog", "a", "a", "a")):
+        world.run(name, ticket)
+    assert ["a@1", "a@2"] == list(map(str, world.scheduler["a"].waiting))
+    world.pause("a")
+    assert ["a@1", "a@2", "a@3"] == list(map(str, world.scheduler["a"].due))
+
+
+def test_who_depends_on_what_is_paused() -> None:
+    """It is looked at at once."""
+    world = World(job("d", "0 * * * *"), job("a", "0 * * * *", dependencies=("d",)), seconds={"d": 9e9}, max_running=1)
+    world.write("more.yaml", job("hog", priority=9))
+    world.seconds["hog"] = 9e9
+    world.run("hog")
+    world.pass_time(3600)
+    assert {"d@1": "waiting", "a@1": "due"}.items() <= world.states().items()
+    world.pause("d")
+    assert ("skipped", "dependency d: it is paused") == (world.states()["a@1"], world.rows[RunId("a", 1)][0].reason)
+
+
+def test_a_skip_of_what_is_due_by_now() -> None:
+    """What has come due already runs; the one after it is skipped, and forgotten once it has been."""
+    world = World(job("a", "0 * * * *"))
+    late(world, 3600)
+    world.happen(events.SkipAsked(1, "a", "root"))
+    assert "02:00" == world.replies[1].value["due"][11:16]
+    world.pass_time(2 * 3600 + 1)
+    assert ["01:00", "02:00 skip_next", "03:00"] == world.covered("a")
+    assert () == world.memories["a"].skips
+
+
+def test_a_skip_of_the_only_start() -> None:
+    """Asked again there is no further one."""
+    world = World(at(MIDNIGHT + HOUR))
+    world.happen(events.SkipAsked(1, "once", "root"))
+    assert (
+        Reply(
+            1, {"due": "2026-03-02T01:00:00.000000Z", "next": None, "timezone": "UTC"}, asked="the skip of once by root"
+        )
+        == world.did[-1]
+    )
+    world.happen(events.SkipAsked(2, "once", "root"))
+    assert [Reply(2, {"reason": "the clock does not start once"}, "Refused")] == world.did
+    world.happen(events.SkipAsked(3, "once", "eve", undo=True))
+    undone = {"job": "once", "asked_by": "eve", "due": MIDNIGHT + HOUR}
+    assert [Say("skips_not", undone), "the undone skip of once by eve"] == [world.did[0], world.replies[3].asked]
+
+
+def test_an_edit_of_what_is_completed() -> None:
+    """It has no rhythm, nor after the edit; a clock that was ahead is said with the job."""
+    world = World(job("a", "0 * * * *", max_runs=1))
+    world.pass_time(3700)
+    assert "" == world.memories["a"].rhythm
+    world.write("jobs.yaml", job("a", "30 * * * *", max_runs=1))
+    assert ("", None) == (world.memories["a"].rhythm, world.scheduler.next_start("a"))
+    world.memories["a"] = replace(world.memories["a"], cursor=world.now.wall + 9 * HOUR)
+    world.boot()
+    assert Say("clock_was_ahead", {"job": "a", "seconds": 9 * 3600.0}) in world.said
+
+
+def test_an_edit_of_what_waits() -> None:
+    """It keeps its place and what it has waited for; a run by hand is not held back by dependencies, nor a retry."""
+    retry, by_hand = job("r", "0 0 * * *", retries=1, retry_delay=0), job("a", "0 12 * * *", concurrency=2)
+    world = World(
+        by_hand, job("hog", priority=9), retry, max_running=1, seconds={"hog": 60, "r": 1, "a": HOUR // SECOND}
+    )
+    world.ends["r"] = ["failed 1"]
+    world.pass_time(24 * 3600 + 0.5)
+    world.run("hog")
+    world.pass_time(1)
+    world.run("a", 2)
+    world.run("a", 3)
+    runs = [RunId(name, number) for name, number in (("r", 1), ("a", 2), ("a", 3))]
+    assert ["waiting"] * 3 == [world.scheduler.runs[run].state for run in runs]
+    before = [world.scheduler.runs[run] for run in runs]
+    world.pass_time(10)
+    world.write("jobs.yaml", *(replace(it, dependencies=("hog",)) for it in (by_hand, retry)), job("hog", priority=9))
+    assert before == [world.scheduler.runs[run] for run in runs]
+    world.pass_time(60)
+    assert ["max_running"] == world.marks.specs[runs[1], 1].record["waited_for"]
+
+
+def test_what_was_put_off_of_a_job_that_goes() -> None:
+    """All of it has a record, and its clock stands behind the last."""
+    world = World(job("a", "* * * * *", offset=150 * SECOND, spread=HOUR))
+    world.pass_time(5 * 60)
+    covered = len(world.covered("a"))
+    world.write("jobs.yaml")
+    assert ["00:03…00:05 job_removed ×3"] == world.covered("a")[covered:]
+    assert MIDNIGHT + 5 * MINUTE == world.memories["a"].cursor

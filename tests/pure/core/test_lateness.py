@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
+from jobqueued.commands import Say
 from jobqueued.core.patience import Deadlines
 from jobqueued.core.usual import noted
 from jobqueued.model import HOUR, MINUTE, SECOND, Job, RunId
@@ -60,7 +61,7 @@ def until_late(world: World, limit: int = 600) -> int:
     [
         ({}, 180), ({"late": Late(level=0.95)}, 60), ({"late": Late(level=0.99)}, 180), ({"late": None}, -1),
         ({"late": Late(after=30 * MINUTE)}, 30), ({"late": Late(30 * MINUTE, 0.95)}, 30),
-        ({"late": Late(2 * HOUR, 0.95)}, 60),
+        ({"late": Late(2 * HOUR, 0.95)}, 60), ({"late": Late(after=4 * HOUR)}, 240),
     ],
 )  # fmt: skip
 def test_the_bound(late: dict[str, Any], minute: int) -> None:
@@ -73,6 +74,8 @@ def test_short_runs(known: int, minute: int) -> None:
     """A run of a minute is late after three, but after ten while few are known, and never if it is the first."""
     world = world_with(job("a", late=Late(level=0.99)), took=" ".join(["60000"] * known))
     assert minute == until_late(begin(world), limit=60)
+    told_by = {1: ["(by its last run)"], 19: ["(by its last 19 runs)"]}
+    assert known not in told_by or told_by[known][0] in reasons(world)[0]
 
 
 def test_once_whatever_dies() -> None:
@@ -221,6 +224,7 @@ def test_an_edit() -> None:
     world = begin(world_with(job("a")))
     world.pass_time(3000)
     world.write("jobs.yaml", job("a", late=None))
+    assert 0 == len(world.scheduler._state.patience.runs)
     world.pass_time(3 * 3600)
     assert [] == told(world)
     world.write("jobs.yaml", job("a"))
@@ -327,3 +331,102 @@ def test_a_skip_ends_it() -> None:
     world.pass_time(3600)
     world.stop("a@1", 3)
     assert [("run_late", "a@1"), ("late_over", "a@1")] == told(world)
+
+
+def test_what_is_said() -> None:
+    """Of which job and run, how late it is, and how it has ended; without a limit any more for how long it has run."""
+    world = begin(world_with(job("a", late=Late(after=MINUTE)), seconds=7200))
+    world.ends["a"] = ["failed 3"]
+    world.pass_time(60)
+    reason = "it was due 1 min ago and has not ended; it should end within 1 min"
+    assert [Say("run_late", {"job": "a", "run": "a@1", "reason": reason})] == world.did
+    world.write("jobs.yaml", job("a", late=None))
+    world.pass_time(3600)
+    assert "it has run for 1 h 1 min" == late(world)
+    world.write("jobs.yaml")
+    assert "it has run for 1 h 1 min" == late(world)
+    world.pass_time(3600)
+    over = {"job": "a", "run": "a@1", "state": "failed", "reason": "exit code 3"}
+    assert Say("late_over", over) in world.did
+
+
+@pytest.mark.parametrize("first", ["paused", "grown"])
+def test_several_at_an_instant(first: str) -> None:
+    """One that is held back, or by now has more time, does not keep the next from being told of."""
+    jobs = [job("a", late=Late(after=HOUR) if first == "paused" else Late(level=0.95)), job("b", late=Late(after=HOUR))]
+    world = World(*jobs, job("hog"), max_running=1, seconds={"hog": 9e9})
+    world.memories["a"] = SavedJob(job="a", delays=HOURS)
+    world.boot()
+    for ticket, name in enumerate(("hog", "a", "b"), 1):
+        world.run(name, ticket)
+    if first == "paused":
+        world.pause("a", ticket=4)
+    else:
+        state = world.scheduler._state
+        state.remember("a", delays=" ".join(["7200000"] * 20))
+        world.memories["a"] = state["a"].saved
+    world.pass_time(3600)
+    assert [("run_late", "b@1")] == told(world)
+
+
+def test_what_goes_on_after_a_hold() -> None:
+    """A run that has started, or is about to, is late as before; one that has not has its time anew."""
+    after = Late(after=HOUR)
+    world = World(job("live", late=after), job("retries", late=after, retries=9, retry_delay=2 * HOUR),
+                  job("waits", late=after), max_running=1, seconds={"live": 9e9})  # fmt: skip
+    world.ends["retries"] = ["failed 1"]
+    world.run("retries")
+    world.start("retries@1")
+    world.pass_time(10)
+    world.run("live", 2)
+    world.run("waits", 3)
+    world.happen(events.HoldAsked(4, "root", Hold("root")))
+    world.pass_time(1800)
+    world.happen(events.HoldAsked(5, "root", None))
+    for seconds, names in ((1790, ["retries@1"]), (10, ["retries@1", "live@1"]), (1789, ["retries@1", "live@1"])):
+        world.pass_time(seconds)
+        assert names == [run for _, run in told(world)]
+    world.pass_time(11)
+    assert "waits@1" == told(world)[-1][1]
+
+
+def test_who_is_late_during_a_hold() -> None:
+    """Whoever has started before, or is about to start; not who waits to start."""
+    after = Late(after=HOUR)
+    world = World(job("live", late=after), job("retries", late=after, retries=9, retry_delay=2 * HOUR),
+                  job("waits", late=after), max_running=1, seconds={"live": 9e9})  # fmt: skip
+    world.ends["retries"] = ["failed 1"]
+    world.run("retries")
+    world.start("retries@1")
+    world.pass_time(10)
+    world.run("live", 2)
+    world.run("waits", 3)
+    world.happen(events.HoldAsked(4, "root", Hold("root")))
+    world.pass_time(9000)
+    assert ["retries@1", "live@1"] == [run for _, run in told(world)]
+
+
+@pytest.mark.parametrize(
+    ("what", "delays"),
+    [("nothing", "60000"), ("a restart", "60000"), ("a restart before", ""), ("the clock", ""), ("a pause", "60000")],
+)
+def test_what_tells_how_long_one_waits(what: str, delays: str) -> None:
+    """A run that was live at a restart has waited for its turn only; not one that waited when the clock was set."""
+    world = World(job("a", retries=1, retry_delay=MINUTE), job("hog"), max_running=1, seconds={"hog": 60, "a": 100})
+    world.ends["a"] = ["failed 1", "succeeded"]
+    world.run("hog")
+    world.run("a", 2)
+    if what == "the clock":
+        world.step_clock(5)
+    if what == "a restart before":
+        world.boot()
+    world.pass_time(61)
+    world.start("a@1")
+    if what == "a restart":
+        world.boot()
+    world.pass_time(110)
+    assert "retrying" == world.states()["a@1"]
+    for pause in (True, False) if what == "a pause" else ():
+        world.pause("a", pause=pause, ticket=3)
+    world.pass_time(400)
+    assert delays == " ".join(str(int(it) // 60000 * 60000) for it in world.memories["a"].delays.split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueued import events
+from jobqueued.commands import ForgetLockClient, MarkLockHolder, Reply, Say
 from jobqueued.model import HOUR, MINUTE, Claim, LockClientId, RunId
 from jobqueued.saved import Hold
 from tests.support.world import World, job
@@ -50,6 +51,24 @@ def test_an_eviction() -> None:
     assert ":with-lock@1 neither holds nor wants a lock" == refused(world, 9)
 
 
+HELD = "lock tape is held by a command of alice (with-lock)"
+
+
+@pytest.mark.parametrize(
+    ("calm", "pressed", "why"),
+    [(1, True, "the host is under pressure (io, cpu)"), (1, False, HELD), (0, True, HELD), (0, False, HELD)],
+)
+def test_why_it_would_have_to_wait(calm: int, pressed: bool, why: str) -> None:
+    """Pressure is told where it holds back a command, else who has the lock; nothing is left of who asked."""
+    world = World(calm=calm)
+    ask(world, 1, TAPE)
+    for name in ("io", "cpu") if pressed else ():
+        world.happen(events.UnderPressure(name, world.now.mono + MINUTE))
+    assert why == ask(world, 2, TAPE, at_once=True)
+    assert [Reply(2, {"reason": why}, "Refused"), ForgetLockClient(LockClientId(2))] == world.did
+    assert [":with-lock@1"] == [who for who, *_ in claims(world)]
+
+
 @pytest.mark.parametrize(("calm", "why"), [(1, "the host is under pressure (io, cpu)"), (0, None)])
 def test_under_pressure(calm: int, why: str | None) -> None:
     """A command has priority 0: it is refused while only higher ones start, with the reason, and else gets its lock."""
@@ -78,6 +97,7 @@ def test_a_lock_that_there_can_never_be() -> None:
     world = World(resources={"gpu": 2})
     assert "gpu has 2 units" == ask(world, 1, Claim("gpu", 3))
     assert "tape has 1 unit" == ask(world, 2, Claim("tape", 2))
+    assert [Reply(2, {"reason": "tape has 1 unit"}, "Refused"), ForgetLockClient(LockClientId(2))] == world.did
     assert ([], {}, 0) == (claims(world), world.marked, world.scheduler.queue_length)
 
 
@@ -144,3 +164,65 @@ def test_what_is_free_while_the_host_is_on_hold() -> None:
     world.run("a", 2)
     reason = "free; the host is on hold by root: nothing new starts"
     assert [("a@1", "tape", False, "root", reason)] == claims(world)
+
+
+def test_all_that_is_done() -> None:
+    """A grant is marked before it is told; each step is said, with the locks and who has asked."""
+    world = World(resources={"gpu": 2})
+    one, two = LockClientId(1), LockClientId(2)
+    wants = (TAPE, Claim("gpu", 1))
+    ask(world, 1, *wants)
+    told = {"guest": ":with-lock@1", "locks": ["tape", "gpu"], "asked_by": "alice"}
+    assert [
+        MarkLockHolder(one, wants, (("gpu", (0,)),), "alice", world.now.wall),
+        Say("lock_granted", told),
+        Reply(1, {"holder": ":with-lock@1", "environment": {"JOBQUEUE_GPU": "0"}}, asked=""),
+    ] == world.did
+    ask(world, 2, TAPE)
+    assert [(str(two), world.now.wall)] == [
+        (str(it.holder), it.since) for it in world.scheduler.lock_claims() if not it.held
+    ]
+    world.happen(events.EvictAsked(9, two, "root"))
+    evicted = {"guest": ":with-lock@2", "locks": ["tape"], "asked_by": "root"}
+    assert [
+        Say("lock_evicted", evicted), Reply(2, {"reason": "evicted by root"}, "Refused"), ForgetLockClient(two),
+        Reply(9, {"locks": ["tape"], "held": False}, asked=""),
+    ] == world.did  # fmt: skip
+    world.happen(events.LockOver(one))
+    assert [Say("lock_released", told)] == world.did
+    world.happen(events.LockOver(one), events.LockOver(two))
+    assert [] == world.did
+
+
+def test_what_was_found_beyond_what_there_is() -> None:
+    """A lock that two have by now is held by both."""
+    world = World()
+    for number in (1, 2):
+        world.happen(events.LockFound(LockClientId(number), (TAPE,), (), "alice", 5))
+    assert [(":with-lock@1", 5), (":with-lock@2", 5)] == [
+        (str(it.holder), it.since) for it in world.scheduler.lock_claims()
+    ]
+
+
+def test_for_whom_a_lock_is_kept() -> None:
+    """Of several for whom something is kept he is named who wants that lock."""
+    world = World()
+    other = Claim("other", exclusive=True)
+    for number, wants in ((1, (Claim("tape"),)), (2, (Claim("other"),)), (3, (TAPE,))):
+        ask(world, number, *wants)
+    world.happen(events.LockAsked(4, LockClientId(4), (other,), "bob"))
+    ask(world, 5, Claim("other"))
+    named = "a command of bob (with-lock)"
+    assert f"its claims are reserved for {named}, which goes first" == ask(world, 6, Claim("other"), at_once=True)
+    assert [None, None, f"reserved for {named}"] == [reason for _, _, held, _, reason in claims(world) if not held]
+    world.happen(events.EvictAsked(9, LockClientId(4), "root"))
+    assert next(held for who, _, held, _, _ in claims(world) if who == ":with-lock@5")
+
+
+def test_a_busy_file_without_a_word() -> None:
+    """A launcher that does not say which file it is names none."""
+    world = World(job("a", locks=(Claim("/run/x.lock", exclusive=True),)))
+    world.run("a")
+    world.processes.clear()
+    world.happen(events.NeverStarted(RunId("a", 1), 1, "", events.Unstarted.PATH_BUSY))
+    assert [] == claims(world)

@@ -99,3 +99,10 @@ def test_the_owner_is_another_before_the_start() -> None:
     world.write("jobs.yaml", owned(ANOTHER))
     world.pass_time(10)
     assert ANOTHER == owner_of(world.marks.specs[RunId(NAME, 2), 1].record)
+
+
+def test_one_of_which_the_owner_was_not_known() -> None:
+    """It is kept from now on, though nothing else of the job is another."""
+    world = World(owned(None))
+    world.write("jobs.yaml", owned(ALICE))
+    assert ALICE == world.memories[NAME].owner

@@ -7,9 +7,23 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.recollection import OUTCOMES, Damaged, after, checked, final, is_ahead, run_of, short, up_to
+from jobqueued.core.recollection import (
+    OUTCOMES,
+    Damaged,
+    after,
+    checked,
+    final,
+    has_failover,
+    is_ahead,
+    learned,
+    over,
+    run_of,
+    short,
+    up_to,
+)
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState, to_text
 from jobqueued.saved import Expected, SavedJob
+from jobqueued.users import Owner
 from tests.support.records import NOW, a_record
 
 
@@ -124,6 +138,10 @@ def test_the_end_of_what_waited_for_a_retry() -> None:
     ended = final(a_record(1, "retrying", attempts=2), "state.db was lost")
     assert ("failed", "exit code 3; no retry: state.db was lost") == (ended["state"], ended["reason"])
     assert a_record(1) == final(a_record(1), "")
+    waits = a_record(1, "retrying", attempts=2)
+    waits["attempts"][1] = {**waits["attempts"][1], "state": "timed_out", "reason": "timeout after 1 s"}
+    ended = final(waits, "x")
+    assert ("timed_out", "timeout after 1 s; no retry: x") == (ended["state"], ended["reason"])
 
 
 def test_what_is_newer() -> None:
@@ -131,11 +149,106 @@ def test_what_is_newer() -> None:
     assert is_ahead(a_record(1, attempts=2), a_record(1, "retrying"))
     assert is_ahead(a_record(1, "skipped", count=2), a_record(1, "skipped"))
     assert not is_ahead(a_record(1), a_record(1, "lost"))
+    one, two, plain = a_record(1, "skipped"), a_record(1, "skipped", count=2), a_record(1, "skipped")
+    del plain["count"]
+    assert [True, False, False, False] == [
+        is_ahead(*it) for it in ((two, plain), (plain, two), (one, plain), (plain, one))
+    ]
+    assert is_ahead(plain, {**one, "count": 0}), "what has no count is one"
 
 
 def test_a_long_value_is_cut() -> None:
     """A message has 40 characters of a value at most."""
     assert (repr("x" * 38), f"'{'x' * 38}…") == (short("x" * 38), short("x" * 39))
+
+
+def goes_on(attempts: int) -> Record:
+    """A record of a run of which the last attempt is live."""
+    document = a_record(1, attempts=attempts)
+    document["attempts"][-1] = {**document["attempts"][-1], "state": "running"}
+    return {**document, "state": "running"}
+
+
+@pytest.mark.parametrize("pid", [(1 << 63) - 1, -(1 << 63), None])
+def test_a_number(pid: int | None) -> None:
+    """All are numbers that state.db can hold."""
+    assert pid == checked(a_record(1, pid=pid), RunId("job", 1))["pid"]
+
+
+def test_whose_and_by_what() -> None:
+    """Who has asked for a run, whose it is, and what has made it due, come back."""
+    document = a_record(
+        1, "failed", asked_by="root", owner={"uid": 7, "name": "alice"}, reason="x",
+        triggered_by={"kind": "event", "event": "go"},
+    )  # fmt: skip
+    run = run_of(document)
+    assert ("root", Owner(7, "alice"), {"event": "go"}, "x") == (run.asked_by, run.owner, run.triggered_by, run.reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "failover", "by_failover", "fails"),
+    [
+        ("succeeded", None, False, False, False),
+        ("succeeded", None, True, True, False),
+        ("failed", "x", True, False, True),
+        ("failed", "stopped by root", False, False, True),
+        ("killed", "stopped by root", False, False, False),
+        ("killed", "replaced by a@2", False, False, False),
+        ("killed", "shutdown", False, False, True),
+        ("killed", None, False, False, True),
+    ],
+)
+def test_what_it_tells_of_its_job(
+    state: str, reason: str | None, failover: bool, by_failover: bool, fails: bool
+) -> None:
+    """Whether it was the failover that has succeeded, and whether the job fails: not where a person has ended it."""
+    document = a_record(1, state, reason=reason)
+    document["attempts"][0] = {**document["attempts"][0], "failover": failover}
+    saved = told(document)
+    stats = saved.stats
+    assert (by_failover, fails, reason if fails else None) == (
+        stats.by_failover, stats.fails_since is not None, stats.failing_reason,
+    )  # fmt: skip
+    is_usual = state == "succeeded" and not failover
+    assert (2 * SECOND if is_usual else None, "2000" if is_usual else "", "1000") == (
+        stats.usual,
+        saved.took,
+        saved.delays,
+    )
+
+
+def test_what_is_usual() -> None:
+    """By a quarter what the last success took, by its last attempt; late is a run by all of them."""
+    long = a_record(2)
+    long["attempts"][0] = {**long["attempts"][0], "ended": to_text(NOW + 13 * SECOND)}
+    saved = told(a_record(1), long)
+    assert (4 * SECOND, "2000 10000") == (saved.stats.usual, saved.took)
+    saved = told(a_record(1, attempts=2))
+    assert (2 * SECOND, "3000", NOW + 5 * SECOND) == (saved.stats.usual, saved.took, over(a_record(1, attempts=2)))
+    assert {"delays": "1000"} == learned(SavedJob(job="job"), run_of(long), long, ran=False)
+    assert {"took": "10000"} == learned(SavedJob(job="job"), run_of(long), long, waited=False)
+
+
+def test_the_last_attempt_is_the_failover() -> None:
+    """Not one before it."""
+    assert has_failover({"attempts": [{}, {"failover": True}]})
+    assert not has_failover({"attempts": [{"failover": True}, {"failover": False}]})
+
+
+def test_two_that_ended_together() -> None:
+    """The later one is the last; a run that is told of twice has one outcome, in the order of due times."""
+    end = to_text(NOW + 9 * SECOND)
+    stats = told(a_record(1, ended=end), a_record(2, "failed", ended=end)).stats
+    assert (RunState.FAILED, 2) == (stats.last_state, stats.failing_run)
+    saved = told(a_record(1, "failed"), a_record(1), a_record(2, key="c1.5", due="2000-01-01T00:00:00.000000Z"))
+    assert [(2, "succeeded"), (1, "succeeded")] == [(it.run, it.state) for it in saved.outcomes]
+    assert 10 == OUTCOMES
+
+
+def test_where_its_clock_stands() -> None:
+    """A cursor that an occurrence has reached already keeps what is known of the one before it, and no other."""
+    saved = SavedJob(job="job", cursor=NOW + 2 * SECOND, previous=NOW)
+    assert [NOW, 0] == [told(a_record(number), saved=saved).previous for number in (2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +266,10 @@ def test_a_long_value_is_cut() -> None:
         ({**a_record(1), "attempts": [{"attempt": "1"}]}, "'1' is no attempt"),
         (a_record(1, pid=1 << 70), "1180591620717411303424 is no pid"),
         ({**a_record(1, "skipped"), "count": None}, "None is no count"),
+        (a_record(1, pid=1 << 63), "9223372036854775808 is no pid"),
+        (a_record(1, pid=-(1 << 63) - 1), "-9223372036854775809 is no pid"),
+        (goes_on(1), "it has no end: 'running'"),
+        (goes_on(2), "it has no end: 'running'"),
     ],
 )
 def test_damaged(document: object, why: str) -> None:

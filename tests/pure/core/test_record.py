@@ -134,3 +134,34 @@ def test_between_two_attempts() -> None:
     for so_far, expected in ((known, ["1" * 32, "2" * 16]), (older, ids)):
         begun = record.begin(a_run(state=RunState.STARTING, so_far=so_far), JOB, HostLimits("host"))
         assert ("version", expected) == (next(iter(begun)), [begun["trace_id"], begun["span_id"]])
+
+
+def test_a_job_that_tells_nothing_more() -> None:
+    """Without metadata the record has none."""
+    assert {} == record.begin(a_run(), Job(id="backup", command="x"), HostLimits("host"))["metadata"]
+
+
+def test_what_is_told_of_the_cause() -> None:
+    """By its kind, and what else is known but the span it belongs to; a rerun has no span and no pattern."""
+    by: Any = {"traceparent": "00-x", "event": "go", "pattern": "*"}
+    assert {"kind": "event", "event": "go", "pattern": "*"} == record.triggered_by(
+        a_run(trigger="event go", triggered_by=by)
+    )
+    assert {"kind": "job"} == record.triggered_by(a_run(trigger="end of a@1", triggered_by={"traceparent": "00-x"}))
+    cases: list[tuple[Any, Any, Any]] = [
+        (None, None, None), ({}, None, None), ({"kind": "boot"}, None, None),
+        ({"kind": "event", **by}, by, {"event": "go"}),
+    ]  # fmt: skip
+    for told, known, again in cases:
+        document: Any = {} if told is None else {"triggered_by": told}
+        assert (known, again) == (record.told_of(document), record.repeated(told))
+
+
+def test_a_lost_attempt_after_one_without_output() -> None:
+    """An older version's attempt may tell of none: then all of the file is this one's."""
+    first = {"attempt": 1, "state": "failed", "started": None, "ended": None, "reason": None}
+    before: Any = {**record.begin(a_run(), JOB, HostLimits("host")), "attempts": [first]}
+    whole: Any = {"file": "1.log", "bytes": 3, "dropped": None, "tail": "one", "journal": None}
+    run = a_run(state=RunState.LOST, reason="gone", attempt=2, so_far=before)
+    document = record.lost(run, JOB, HostLimits("host"), None, whole)
+    assert {**whole, "offset": 0} == document["attempts"][1]["output"]

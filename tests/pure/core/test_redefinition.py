@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.core.redefinition import CHANGED, Redefinition, redefine
-from jobqueued.model import HOUR, MINUTE, Job, On
+from jobqueued.core.redefinition import CHANGED, Redefinition, dues, put_off, redefine
+from jobqueued.model import HOUR, MINUTE, Job, On, to_datetime
 from jobqueued.saved import SavedJob
+from jobqueued.submission import After, Submission
+from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, job
 
 HOURLY, DAILY = job("a", "0 * * * *"), job("a", "0 6 * * *")
@@ -78,6 +80,42 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         replace(KNOWN, rhythm=""), None, replace(job("a"), at=AT_ONE),
         expected(KNOWN, rhythm=f"at {AT_ONE}", cursor=NOW, previous=AT_ONE),
     ),
+    "two put off": (
+        replace(KNOWN, cursor=MIDNIGHT - 1), SPREAD, replace(DAILY, offset=SPREAD.offset),
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, forgone=[MIDNIGHT, AT_ONE]),
+    ),
+    "spread had put one off, which would come by now with less of it": (
+        replace(KNOWN, cursor=MIDNIGHT), SPREAD, replace(SPREAD, offset=30 * MINUTE), expected(KNOWN, forgone=[AT_ONE]),
+    ),
+    "spread had put one off, and still does with less of it": (
+        replace(KNOWN, cursor=MIDNIGHT), SPREAD, replace(SPREAD, offset=31 * MINUTE),
+        expected(replace(KNOWN, cursor=MIDNIGHT)),
+    ),
+    "spread as long as before, of what is due": (
+        replace(KNOWN, cursor=MIDNIGHT - 9 * HOUR), SPREAD, replace(SPREAD, command="x"),
+        expected(replace(KNOWN, cursor=MIDNIGHT - 9 * HOUR)),
+    ),
+    "the clock was ahead by as much as a step": (
+        replace(KNOWN, cursor=NOW + 3 * HOUR), None, HOURLY, expected(replace(KNOWN, cursor=NOW + 3 * HOUR)),
+    ),
+    "a disabled at that is over": (
+        SavedJob(job="a"), None, replace(job("a"), at=AT_ONE, enabled=False),
+        expected(SavedJob(job="a"), rhythm="", cursor=NOW),
+    ),
+    "a skip of what is due a nanosecond later than the rhythm has it": (
+        replace(KNOWN, skips=(MIDNIGHT + 6 * HOUR + 1,)), HOURLY, DAILY,
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, skips=()),
+    ),
+    "a submission that awaits others": (
+        replace(KNOWN, satisfied=("b", "c")), None, replace(HOURLY, submission=Submission(None, (After("c", "any"),))),
+        expected(KNOWN, satisfied=("c",)),
+    ),
+    "a path, for the first time": (
+        KNOWN, None, replace(HOURLY, on=(On("path", "/in/*"),)), expected(KNOWN, appeared=NOW),
+    ),
+    "a path that was awaited before a restart": (
+        replace(KNOWN, appeared=1), None, replace(HOURLY, on=(On("path", "/in/*"),)), expected(KNOWN, appeared=1),
+    ),
     "another dependency": (
         replace(KNOWN, satisfied=("b", "c")), replace(HOURLY, dependencies=("b", "c", "d")),
         replace(HOURLY, dependencies=("c", "d", "e")), expected(KNOWN, satisfied=("c",)),
@@ -104,3 +142,18 @@ def test_redefinition(case: str) -> None:
 def test_a_completed_job_has_no_rhythm() -> None:
     """Once its `max_runs` have started its clock stands still, whatever its file says."""
     assert "" == redefine(KNOWN, HOURLY, HOURLY, NOW, completed=True).saved.rhythm
+
+
+def test_what_a_turn_takes() -> None:
+    """A thousand due times, and the one that follows them."""
+    minutely = job("a", "* * * * *")
+    for count in (999, 1000, 1001):
+        found, following = dues(minutely, MIDNIGHT, MIDNIGHT + count * MINUTE)
+        assert (min(count, 1000), MIDNIGHT + (len(found) + 1) * MINUTE) == (len(found), following)
+    assert ([AT_ONE], None) == dues(replace(job("a"), at=AT_ONE, triggers=(At(to_datetime(AT_ONE)),)), MIDNIGHT, NOW)
+
+
+def test_what_spread_puts_off() -> None:
+    """Of a job without it, or that is disabled, nothing."""
+    cases = [SPREAD, HOURLY, replace(SPREAD, enabled=False)]
+    assert [[AT_ONE], [], []] == [put_off(it, MIDNIGHT, NOW) for it in cases]

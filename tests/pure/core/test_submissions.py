@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from jobqueued import events
+from jobqueued.commands import Reply
 from jobqueued.model import HOUR, Claim, RunId, RunState
-from jobqueued.saved import SavedJob
+from jobqueued.saved import Hold, SavedJob
 from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array
 from tests.support.world import World, ended, job, submission
 
@@ -266,6 +267,7 @@ def test_a_number_that_a_job_of_a_file_has() -> None:
     """The next one is taken."""
     world = World(job("alice/1"), job("alice/2"))
     assert "alice/3" == world.submit(submission()).value["job"]
+    assert "alice/2" == World(job("alice/1")).submit(submission()).value["job"]
 
 
 def test_refused() -> None:
@@ -287,6 +289,131 @@ def test_refused() -> None:
     reply = world.submit(submission(array=Array(1, 3)))
     assert "8 wait already" in reply.value["reason"]
     assert set(world.submissions) == {"alice/1"}
+    assert None is world.submit(submission(array=Array(1, 2))).error
+
+
+@pytest.mark.parametrize(
+    ("of_a_user", "who", "runs", "rule"),
+    [
+        (10, "alice/", 10, ""),
+        (10, "alice/", 11, "at most 10 of a user (`users: {waiting: 10}` in jobqueued.yaml)"),
+        (MOST_RUNS, "alice/", MOST_RUNS + 1, f"at most {MOST_RUNS}"),
+        (MOST_RUNS + 9, "alice/", MOST_RUNS + 1, f"at most {MOST_RUNS}"),
+        (None, "alice/", MOST_RUNS, ""),
+        (10, "host/", MOST_RUNS, ""),
+        (10, "host/", MOST_RUNS + 1, f"at most {MOST_RUNS}"),
+    ],
+)
+def test_how_many_runs(of_a_user: int | None, who: str, runs: int, rule: str) -> None:
+    """As many as the rule says are taken, one more is refused with it."""
+    world = World(waiting_of_a_user=of_a_user)
+    reply = world.submit(submission(who, array=Array(1, runs), concurrency=1))
+    assert (f"it would be {runs} runs; accepted: {rule}" if rule else None) == reply.value.get("reason")
+
+
+def test_a_name_of_which_a_run_lives() -> None:
+    """A job that is in no file any more keeps its name until its runs have ended."""
+    world = World(job("host/x"), seconds={"host/x": 60})
+    world.run("host/x")
+    world.write("jobs.yaml")
+    reason = "runs of another job host/x have not ended; give it another name, or none"
+    assert reason == world.submit(submission("host/x")).value["reason"]
+    world.pass_time(61)
+    assert None is world.submit(submission("host/x")).error
+
+
+def test_how_many_are_made_at_a_time() -> None:
+    """A hundred wait, of an array with more at a time so many, 500 a turn; there are never more than it says."""
+    for at_a_time, made in ((1, 100), (150, 150), (1000, 500)):
+        world = World()
+        world.happen(events.HoldAsked(9, "root", Hold("root")))
+        it = submission("host/", array=Array(1, 1200), concurrency=at_a_time)
+        world.happen(events.Submitted(1, it, "x", "root"), admit=False)
+        assert made == len(world.scheduler.runs)
+    world = World(max_running=7)
+    world.submit(submission("host/", array=Array(1, 130), concurrency=7))
+    world.pass_time(60)
+    assert (130, {"succeeded"}) == (len(world.rows), set(world.states().values()))
+
+
+def test_an_array_that_begins_later() -> None:
+    """The clock makes its first run, and the others follow, over restarts; nothing is lost before."""
+    world = World()
+    world.submit(submission(at=world.now.wall + HOUR, array=Array(1, 3)))
+    for _ in range(2):
+        world.boot()
+        assert {"alice/1"} == set(world.submissions)
+    world.pass_time(3599)
+    assert {} == world.states()
+    world.pass_time(10)
+    assert dict.fromkeys((f"alice/1@{number}" for number in (1, 2, 3)), "succeeded") == world.states()
+
+
+def test_one_that_was_run_by_hand_before_its_time() -> None:
+    """It is over then, and its clock starts nothing any more."""
+    world = World()
+    world.submit(submission(at=world.now.wall + HOUR))
+    world.run("alice/1", 2)
+    world.pass_time(2)
+    assert ({}, None) == (world.submissions, world.scheduler.soonest())
+    world.pass_time(2 * 3600)
+    assert {"alice/1@1": "succeeded"} == world.states()
+
+
+def test_what_has_ended_before() -> None:
+    """Of what was over in an earlier turn history has the word: who asks is told to ask once more."""
+    world = World()
+    world.submit(submission())
+    world.pass_time(5)
+    world.happen(events.Woke())
+    reply = world.submit(submission(after=[After("alice/1")]))
+    assert "alice/1 has just ended; ask once more" == reply.value["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "skipped"),
+    [
+        ("alice/1@1", "success", "after alice/1@1: timed out"),
+        ("alice/1@1", "any", None),
+        ("alice/1@2", "success", None),
+        ("alice/1", "success", "after alice/1: 1 run did not succeed"),
+        ("alice/1", "any", None),
+    ],
+)
+def test_after_one_run_of_several(name: str, result: str, skipped: str | None) -> None:
+    """By what it was: its result is told to whom it keeps from running."""
+    world = World(seconds={"alice/1": 1}, max_running=1)
+    world.submit(submission(array=Array(1, 2), concurrency=1))
+    world.submit(submission(after=[After(name, result)]))  # type: ignore[arg-type]
+    for number, state in ((1, "timed_out"), (2, "succeeded")):
+        run = RunId("alice/1", number)
+        del world.processes[run, 1]
+        world.record_files.pop(run, None)
+        world.happen(events.RunEnded(run, 1, ended(run, state)))
+    world.pass_time(5)
+    row = world.rows[RunId("alice/2", 1)][0]
+    assert (skipped, "skipped" if skipped else "succeeded") == (row.reason, row.state)
+
+
+def test_who_can_be_withdrawn() -> None:
+    """A submission that is not over; it is told how many of its runs go on."""
+    world = World(job("a"), seconds={"alice/1": 60})
+    world.submit(submission(array=Array(1, 3), concurrency=1))
+    for name in ("a", "alice/7"):
+        world.happen(events.WithdrawAsked(1, name, "root"))
+        assert [Reply(1, {"job": name}, "NoSuchJob")] == world.did
+    world.happen(events.WithdrawAsked(2, "alice/1", "root"))
+    assert Reply(2, {"running": 1}, asked="that alice/1 is withdrawn by root") in world.did
+    world.pass_time(61)
+    assert ({}, False) == (world.submissions, "alice/1" in world.scheduler._state.jobs)
+
+
+def test_what_was_over_is_in_nobodys_memory() -> None:
+    """After a start, too."""
+    world = World()
+    world.memories["alice/1"] = SavedJob(job="alice/1", last_number=1)
+    world.boot()
+    assert "alice/1" not in world.scheduler._state.jobs
 
 
 def test_a_name_is_taken() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -14,9 +15,22 @@ from jobqueued import events
 from jobqueued.commands import Say
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.trace import RING, Broken, Line, Recorder, TurnOver, brief, lines_of, plain, replay, revived, story
+from jobqueued.core.trace import (
+    RING,
+    VERSION,
+    Broken,
+    Line,
+    Recorder,
+    TurnOver,
+    brief,
+    lines_of,
+    plain,
+    replay,
+    revived,
+    story,
+)
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.model import Claim, Escalation, Now, Run, RunId
+from jobqueued.model import SECOND, CatchUp, Claim, Escalation, Now, Run, RunId
 from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
 from tests.support.stories import stories, world_of
 from tests.support.world import World, job
@@ -192,3 +206,112 @@ def test_the_story_of_a_run(lines: list[Line]) -> None:
     assert ["→", "Launch"] in words
     assert ["RunEnded", "run=a@1"] in words
     assert ["→", "RemoveMarks"] == words[-1]
+
+
+def test_each_line() -> None:
+    """What was told, then what was decided; of quiet turns the last, once something is told again."""
+    noted: list[Line] = []
+    recorder = Recorder(Scheduler(), noted.append)
+    recorder.restore([], [], Now(1, 1), None)
+    for wall in (2, 3, 4):
+        recorder.over(Now(wall, wall))
+    recorder.handle(events.Woke(), Now(5, 5))
+    for wall in (6, 7):
+        recorder.over(Now(wall, wall), admit=False)
+    assert [
+        (1, 1, "Started"), (1, "decided"), (1, 2, "TurnOver"), (1, "decided"), (1, 4, "TurnOver"), (1, "decided"),
+        (2, 5, "Woke"), (2, "decided"), (2, 6, "TurnOver"), (2, "decided"),
+    ] == [
+        (it["number"], it["wall"], it["told"]["is"]) if "told" in it else (it["number"], "decided") for it in noted
+    ]  # fmt: skip
+    assert [True, True, False] == [it["told"]["admit"] for it in noted if it.get("told", {}).get("is") == "TurnOver"]
+    assert [it["told"]["is"] for it in noted if "told" in it] == [type(it.told).__name__ for it in recorder.ring]
+    assert 1 == VERSION
+
+
+def test_values_in_json() -> None:
+    """A class is told by its name, without what is the default; whatever is in others is told likewise."""
+    claim = {"is": "Claim", "resource": "l"}
+    assert (claim, {"is": "Woke"}) == (plain(Claim("l")), plain(events.Woke()))
+    assert {"a": [claim], "b": 1} == plain({"a": (Claim("l"),), "b": 1})
+    assert (events.Woke, Claim) == (plain(events.Woke), plain(Claim)), "a class itself is none of these"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ({"x": 1}, object, {"x": 1}),
+        ({"is": "Claim", "resource": "l"}, object, Claim("l")),
+        ({"is": "Claim", "resource": "l"}, Claim | None, Claim("l")),
+        ({"is": "Claim", "resource": "l"}, Literal["x"] | Claim, Claim("l")),
+        ({"is": "Claim"}, Any, {"is": "Claim"}),
+        ({"is": "Claim"}, dict, {"is": "Claim"}),
+        ({"is": "Claim"}, dict[str, Any] | None, {"is": "Claim"}),
+        (None, datetime | None, None),
+        ("2026-03-02T00:00:00+00:00", datetime | None, datetime(2026, 3, 2, tzinfo=UTC)),
+        ("latest", CatchUp | None, CatchUp.LATEST),
+        ("x", int | str, "x"),
+        ("x", Literal["x"], "x"),
+        ("x", tuple[str, ...] | str, "x"),
+        ([1], tuple[int], (1,)),
+        ([1, 2], tuple[int, ...], (1, 2)),
+        ([], tuple[int, ...], ()),
+        ([{"is": "Claim", "resource": "l"}, 1], tuple[Claim, int] | None, (Claim("l"), 1)),
+        ([1], list[int], [1]),
+    ],
+)
+def test_values_by_their_kind(value: Any, kind: Any, expected: Any) -> None:
+    """The annotation of a field tells what its value was."""
+    found = revived(value, kind)
+    assert (expected, type(expected)) == (found, type(found))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "error"),
+    [({"is": "Nothing"}, object, KeyError), ({"is": "RunState"}, object, KeyError), ([1, 2], tuple[int], ValueError)],
+)
+def test_values_that_are_none(value: Any, kind: Any, error: type[Exception]) -> None:
+    """A class that no trace holds, and a list of another length, are told."""
+    with pytest.raises(error):
+        revived(value, kind)
+
+
+def test_a_bug_replays(lines: list[Line]) -> None:
+    """An event that could not be handled can't be handled again, for the same reason."""
+    world = World(job("a"))
+    world.run("a")
+    with pytest.raises(KeyError):
+        world.recorder.handle(events.RunEnded(RunId("a", 1), 1, {"state": "nonsense"}), world.now)
+    assert "KeyError: 'nonsense'" == lines[-1]["bug"]
+    assert [] == list(replay(lines))
+    lines[-1]["bug"] = "x"
+    assert 1 == len(list(replay([*lines, {"number": 99, "wall": 1, "mono": 1, "told": plain(events.Woke())}])))
+
+
+def test_a_story_line_by_line() -> None:
+    """An event is told where it, or what was decided, is about the run; a bug with its event, once."""
+    run, other = {"is": "RunId", "job": "a", "number": 1}, {"is": "RunId", "job": "b", "number": 1}
+
+    def told(second: int, **value: Any) -> Line:
+        return {"number": second, "wall": second * SECOND, "mono": 0, "told": value}
+
+    def decided(*commands: Line, **more: str) -> Line:
+        return {"number": 1, "decided": list(commands), **more}
+
+    launch, stop = {"is": "Launch", "runs": [[run]]}, {"is": "Stop", "run": other}
+    found = story(
+        [
+            told(0, **{"is": "Started", "runs": [run]}), decided(),
+            told(1, **{"is": "Woke"}), decided(launch, stop, launch), told(2, **{"is": "Woke"}), decided(stop),
+            told(3, **{"is": "RunStarted", "run": run}), decided(stop), told(4, **{"is": "TurnOver"}), decided(launch),
+            told(5, **{"is": "RunEnded", "run": run}), decided(bug="x"), told(6, **{"is": "RunEnded", "run": other}),
+            decided(bug="y"), told(7, **{"is": "Say", "name": "a@1"}), decided(),
+        ],
+        RunId("a", 1),
+    )  # fmt: skip
+    day = "1970-01-01T00:00:0"
+    assert [
+        f"{day}1.000000Z Woke", f"{day}1.000000Z   → Launch", f"{day}1.000000Z   → Launch",
+        f"{day}3.000000Z RunStarted run=a@1", f"{day}4.000000Z   → Launch", f"{day}5.000000Z RunEnded run=a@1",
+        f"{day}5.000000Z   bug: x", f"{day}7.000000Z Say name=a@1",
+    ] == list(found)  # fmt: skip

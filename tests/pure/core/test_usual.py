@@ -20,7 +20,7 @@ def test_a_list_of_durations() -> None:
         times = noted(times, time)
     assert "5001 0 0 1000 10800000" == times
     assert [5001 * MS, 0, 0, SECOND, 3 * HOUR] == durations(times)
-    assert [] == durations("")
+    assert ([], [0, 0]) == (durations(""), durations("0 0"))
     for time in range(1, 201):
         times = noted(times, time * SECOND)
     assert [time * SECOND for time in range(201 - KEPT, 201)] == durations(times)

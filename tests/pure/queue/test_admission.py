@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -98,7 +99,7 @@ def test_what_is_not_needed_is_not_reserved() -> None:
     h = hall(slots=3)
     h.ask("tape", SHARE, SLOT1, TAPE)
     assert ["tape"] == h.turn()
-    h.ask("second", SHARE, SLOT1, TAPE)
+    h.ask("second", SHARE, SLOT1, TAPE, bound=HOUR)
     for name in "xyz":
         h.ask(name, SHARE, SLOT1)
     assert ["x"] == h.turn()
@@ -123,21 +124,22 @@ def test_who_competes() -> None:
     two, one, share, alone = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu"), Claim("gpu", exclusive=True)
     cases = [(two, one, False), (two, two, True), (share, two, False), (share, alone, True), (alone, share, True)]
     assert [competes for *_, competes in cases] == [
-        h.admission.compete((mine, DB), (TAPE, its)) for mine, its, _ in cases
+        h.admission.compete((SHARE, mine, DB), (SHARE, TAPE, its)) for mine, its, _ in cases
     ]
     h.ask("holds", two)
     h.turn()
     assert h.admission.compete((one,), (one,)), "what lives counts, too"
+    assert not h.admission.compete((two,), (share,)), "what lives is not in the way of who shares it"
 
 
 def test_when_pressure_lets_somebody_through() -> None:
     """Whoever of those that are too low is the first to have grown enough, wherever it stands by now."""
     h = hall()
     h.ask("flat", SHARE)
-    h.ask("grows", SHARE, priority=-1, rate=Escalation(1, MINUTE))
+    h.ask("grows", SHARE, priority=-1, rate=Escalation(2, MINUTE))
     h.ask("slowly", SHARE, priority=-1, rate=Escalation(1, HOUR))
-    assert ([], h.mono + 6 * MINUTE) == (h.turn(least=5), h.admission.look_at)
-    h.mono += 6 * MINUTE
+    assert ([], h.mono + 3 * MINUTE) == (h.turn(least=5), h.admission.look_at)
+    h.mono += 3 * MINUTE
     assert ["grows"] == h.turn(least=5)
 
 
@@ -145,7 +147,10 @@ def test_what_touches_a_reservation() -> None:
     """Whoever wants the same alone, or units of it; not who shares it beside units, or wants another thing."""
     two, one, share = Claim("gpu", 2), Claim("gpu", 1), Claim("gpu")
     alone = Claim("gpu", exclusive=True)
-    cases = [(two, one, True), (two, share, False), (share, share, False), (share, alone, True), (alone, share, True)]
+    cases = [
+        (two, one, True), (two, share, False), (share, two, False), (share, share, False), (share, alone, True),
+        (alone, share, True),
+    ]  # fmt: skip
     for kept, wanted, touches in cases:
         reservation = Reservation(RunId("a", 1), Group(Terms((kept,), FLAT, None, 1)), 0, (kept,), None)
         assert touches is reservation.touches((DB, wanted))
@@ -189,6 +194,7 @@ def test_a_run_that_waits_for_a_reservation_reserves_nothing() -> None:
     h.ask("alone", ALONE, priority=5)
     h.ask("plain", SHARE)
     assert ["plain"] == h.turn()
+    assert ["second"] == [it.holder.job for it in h.admission.reservations]
 
 
 def test_independent_waiters_both_reserve() -> None:
@@ -265,8 +271,10 @@ def test_turns_are_the_hosts() -> None:
     h.ask("one", ALONE, priority=5, drain=HOUR)
     h.ask("two", ALONE, priority=4, drain=10 * MINUTE)
     h.ask("low", SHARE)
+    assert ([], h.mono + HOUR) == (h.turn(), h.admission.look_at)
+    h.mono += 10 * MINUTE
     assert [] == h.turn()
-    h.mono += HOUR
+    h.mono += 50 * MINUTE
     assert ["low"] == h.turn()
     h.end("low")
     h.ask("lower", SHARE)
@@ -308,6 +316,22 @@ def test_drains_go_on_over_a_restart() -> None:
         assert (minutes == 30) == drains.tell(run)
 
 
+def test_whose_turn_it_is_is_told_once() -> None:
+    """To whom others were held back for, by the longest drain of those; not to who has come since."""
+    one, two, new = RunId("one", 1), RunId("two", 1), RunId("new", 1)
+    drains = Drains()
+    told = []
+    for mono in (0, 10, 20, 21, 40):
+        drains.begin(mono, [one, two, new])
+        runs = [(one, 20), (two, 10), *[(new, 30)] * (mono >= 20)]
+        held = {drains.hold_back(run, drain, mono) for run, drain in runs}
+        told.append((held, [run for run, _ in runs if drains.tell(run)], drains.new))
+        drains.end(complete=True)
+        assert (20 if mono < 20 else 40 if mono < 40 else 70) == drains.look_at
+    assert [({True}, [], [one, two]), ({True}, [], []), ({False}, [one, two], []), ({False}, [], [])] == told[:-1]
+    assert ({True}, [], [new]) == told[-1]
+
+
 def test_who_was_not_looked_at_still_drains() -> None:
     """A turn that ends before it comes to a waiter changes nothing for it."""
     run, drains = RunId("alone", 1), Drains()
@@ -317,6 +341,53 @@ def test_who_was_not_looked_at_still_drains() -> None:
             assert drains.hold_back(run, HOUR, 0)
         drains.end(complete=complete)
         assert ([run], HOUR) == (list(drains.runs), drains.look_at)
+
+
+def test_who_is_not_there_any_more_holds_nobody_back() -> None:
+    """Once a pass has come to all who wait; for who comes next, or comes again, the turns begin anew."""
+    h = hall()
+    alone = RunId("alone", 1)
+    h.ask("endless", SHARE)
+    h.ask("known", SHARE, TAPE, bound=10 * HOUR)
+    h.turn()
+    h.ask("tape", SHARE, TAPE)
+    h.ask("alone", ALONE, priority=5)
+    h.ask("low", SHARE)
+    assert ([], [alone]) == (h.turn(), h.admission.drains.new)
+    assert ([], []) == (h.turn(), h.admission.drains.new)
+    h.admission.forget(alone)
+    assert {"tape", "low"} == {run.job for run in h.admission.waiting}
+    assert (["low"], {}, None) == (h.turn(), h.admission.drains.runs, h.admission.look_at)
+    h.mono += HOUR // 2
+    h.ask("alone", ALONE, priority=5)
+    h.ask("lower", SHARE)
+    assert ([], h.mono + HOUR, [alone]) == (h.turn(), h.admission.look_at, h.admission.drains.new)
+    h.mono += HOUR
+    assert (["lower"], [alone]) == (h.turn(), [lapse.run for lapse in h.admission.lapses])
+    assert [] == h.admission.drains.new
+    for name in ("alone", "tape"):
+        h.admission.forget(RunId(name, 1))
+    assert ([], None) == (h.turn(), h.admission.look_at)
+    h.ask("alone", ALONE, priority=5)
+    h.ask("lowest", SHARE)
+    assert ([], h.mono + HOUR) == (h.turn(), h.admission.look_at)
+    h.mono += HOUR
+    assert (["lowest"], [alone]) == (h.turn(), [lapse.run for lapse in h.admission.lapses])
+
+
+def test_whom_a_turn_does_not_come_to_holds_others_back_all_the_same() -> None:
+    """Where it has started enough, and where it has passed over who is not important enough."""
+    for name, turn in (("alone", {"limit": 1}), ("alice/alone", {"least": 10})):
+        h = hall()
+        h.ask("endless", SHARE)
+        h.turn()
+        h.ask(name, ALONE)
+        assert [] == h.turn()
+        look_at = h.admission.look_at
+        h.ask("high", SHARE, priority=20)
+        h.mono += MINUTE
+        assert ["high"] == h.turn(**turn)
+        assert ([RunId(name, 1)], look_at) == (list(h.admission.drains.runs), h.admission.look_at)
 
 
 def test_backfill() -> None:
@@ -347,6 +418,48 @@ def test_no_backfill_beside_a_holder_without_an_end() -> None:
     h.ask("big", SHARE, Claim("gpu", 3), priority=5)
     h.ask("short", SHARE, Claim("gpu", 1), bound=SECOND)
     assert [] == h.turn()
+
+
+def test_backfill_is_kept_by_what_it_touches() -> None:
+    """Who wants nothing of what is kept for one that may wait for ever passes, if it is in time for the others."""
+    h = hall(x=2)
+    h.ask("endless", SHARE, TAPE)
+    h.ask("holder", SHARE, Claim("x", 1), bound=HOUR)
+    assert ["endless", "holder"] == h.turn()
+    h.ask("waits", SHARE, TAPE, priority=9)
+    h.ask("big", SHARE, Claim("x", 2), priority=8)
+    h.ask("short", Claim("x", 1), bound=MINUTE)
+    assert ["short"] == h.turn()
+
+
+def test_what_was_promised_is_put_off_by_nobody() -> None:
+    """A higher run that takes what it lacks delays who waits, and lets nobody pass for longer; its next wait is new."""
+    h = hall(x=2)
+    h.ask("holder", SHARE, Claim("x", 1), bound=10 * MINUTE)
+    h.turn()
+    start = h.mono
+    h.ask("big", SHARE, Claim("x", 2), DB, priority=5)
+    assert ([], [start + 10 * MINUTE]) == (h.turn(), [it.until for it in h.admission.reservations])
+    h.ask("higher", SHARE, DB, priority=9, bound=HOUR)
+    assert ["higher"] == h.turn()
+    assert [start + 10 * MINUTE] == [it.until for it in h.admission.reservations]
+    h.admission.forget(RunId("big", 1))
+    h.ask("big", SHARE, Claim("x", 2), DB, priority=5)
+    assert ([], [start + HOUR]) == (h.turn(), [it.until for it in h.admission.reservations])
+
+
+def test_who_waits_for_what_is_kept_keeps_nothing_itself() -> None:
+    """Though it has lacked the same before: it goes behind whom that is kept for."""
+    h = hall(gpu=3)
+    h.ask("two", SHARE, Claim("gpu", 2))
+    h.ask("one", SHARE, Claim("gpu", 1))
+    h.turn()
+    h.ask("big", SHARE, Claim("gpu", 2), priority=9)
+    h.ask("small", SHARE, Claim("gpu", 1))
+    assert [] == h.turn()
+    h.end("one")
+    assert [] == h.turn()
+    assert ["big"] == [it.holder.job for it in h.admission.reservations]
 
 
 def test_the_last_holder_decides_on_backfill() -> None:
@@ -396,6 +509,18 @@ def test_a_faster_run_overtakes_who_has_reserved() -> None:
     assert [] == h.turn()
     h.mono += 1
     assert ["small"] == h.turn()
+
+
+def test_a_user_never_overtakes_the_host() -> None:
+    """However fast a user's run ages: nobody looks for when."""
+    h = hall(gpu=2)
+    h.ask("holder", SHARE, Claim("gpu", 1), bound=HOUR)
+    h.turn()
+    h.ask("big", SHARE, Claim("gpu", 2), rate=Escalation(1, 1))
+    h.ask("alice/small", SHARE, Claim("gpu", 1), rate=Escalation(2, 1))
+    assert ([], None) == (h.turn(), h.admission.look_at)
+    h.ask("small", SHARE, Claim("gpu", 1), priority=-1, rate=Escalation(2, 1))
+    assert ([], h.mono + 2) == (h.turn(), h.admission.look_at)
 
 
 def test_a_turn_is_bounded() -> None:
@@ -537,7 +662,11 @@ def test_the_most_of_a_user() -> None:
     h.ask("bob/0", SHARE, Claim("gpu", 2), priority=-9)
     assert ["bob/0"] == h.turn()
     assert [] == h.admission.reservations
-    assert {USER: None} == h.admission.refusals[RunId("alice/2", 1)]
+    waits = RunId("alice/2", 1)
+    assert {USER: None} == h.admission.refusals[waits]
+    h.admission.forget(waits)
+    assert waits not in h.admission.refusals
+    h.ask("alice/2", SHARE, Claim("gpu", 1), priority=-2)
     h.end("bob/0")
     assert [] == h.turn()
     h.end("alice/0")
@@ -550,9 +679,29 @@ def test_pressure_holds_back_users_too() -> None:
     h.ask("bob/old", SHARE)
     assert ["bob/old"] == h.turn()
     h.ask("alice/low", SHARE, priority=9, rate=Escalation(1, MINUTE))
-    h.ask("bob/high", SHARE, priority=20)
+    h.ask("bob/high", SHARE, priority=20, rate=Escalation(1, HOUR))
     h.ask("plain", SHARE)
     assert [] == h.turn(least=10)
     h.admission.forget(RunId("plain", 1))
     assert ["bob/high"] == h.turn(least=10)
     assert h.mono + MINUTE == h.admission.look_at
+
+
+def test_no_run_of_a_user() -> None:
+    """Where none may be live the host's runs start all the same, and each user's first is told why it does not."""
+    h = hall(most_of_a_user=0)
+    for name in ("alice/a", "bob/b", "plain"):
+        h.ask(name, SHARE)
+    assert ["plain"] == h.turn()
+    assert {RunId(name, 1): {USER: None} for name in ("alice/a", "bob/b")} == h.admission.refusals
+
+
+def test_when_who_is_live_has_ended() -> None:
+    """It is known of who is live, and of nobody else."""
+    h = hall()
+    h.ask("a", SHARE, bound=HOUR)
+    h.turn()
+    assert h.mono + HOUR == h.admission.ends_at(RunId("a", 1))
+    h.end("a")
+    with pytest.raises(KeyError):
+        h.admission.ends_at(RunId("a", 1))

@@ -16,6 +16,7 @@ Each of these was done to jobqueued/queue/locks.py by hand once, and each was no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -23,7 +24,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobqueued.model import Claim
-from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of
+from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of, least_claims
 from tests.support.world import job
 
 CAPACITY = {"slot": 3, "license": 5}
@@ -68,7 +69,9 @@ def test_any_history(acts: list[tuple[str, Claims, bool]]) -> None:
         if found or missing is None:
             model.held[holder] = claims
         locks.validate()
-        assert len(model.held) == len(locks)
+        assert (list(model.held), len(model.held)) == (list(locks), len(locks))
+        assert all(name in locks and claims == locks.held(name) for name, claims in model.held.items())
+        assert "nobody" not in locks
         for name in RESOURCES:
             holders = [h for h, held in model.held.items() if any(c.resource == name for c in held)]
             assert holders == locks.holders(name)
@@ -160,3 +163,43 @@ def test_the_claims_of_a_job() -> None:
     assert (Claim(HOST),) == claims_of(job(), slots=False)
     assert (Claim(HOST, exclusive=True), Claim(SLOT, 1)) == claims_of(job(exclusive=True), slots=True)
     assert (Claim(HOST), tape, gpu) == claims_of(job(locks=(tape,), resources=(gpu,)), slots=False)
+
+
+def test_the_least_claims() -> None:
+    """Any run has a share of the host, and a slot where there are some."""
+    assert (Claim(HOST),) == least_claims(slots=False)
+    assert (Claim(HOST), Claim(SLOT, 1)) == least_claims(slots=True)
+
+
+def test_what_can_be_granted() -> None:
+    """Of what nobody holds as many units as there are; of what is held, shares beside more units than those, too."""
+    locks = Locks({"gpu": 2})
+    fits, too_many = (Claim("gpu", 2), Claim("tape", 1)), (Claim("gpu", 3), Claim("tape", 2))
+    assert [None] * 2 == [locks.missing((claim,)) or locks.impossible((claim,)) for claim in fits]
+    for claim in too_many:
+        assert (claim, claim) == (locks.missing((claim,)), locks.impossible((claim,)))
+    locks.grant("found", (Claim("gpu", 3), Claim("tape")), found=True)
+    assert [None] * 3 == [locks.missing((claim,)) for claim in (Claim("gpu"), Claim("tape"), Claim("tape", 1))]
+    locks.grant("alone", (Claim("tape", exclusive=True),), found=True)
+    locks.release("alone")
+    assert None is locks.missing((Claim("tape"),))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda locks: setattr(locks._used["gpu"], "units", 0),
+        lambda locks: setattr(locks._used["gpu"], "alone", 1),
+        lambda locks: locks._used["gpu"].holders.clear(),
+        lambda locks: locks._held.clear(),
+        lambda locks: locks._used.clear(),
+    ],
+)
+def test_what_is_not_valid(damage: Callable[[Locks], None]) -> None:
+    """What is in use is what is held, unit by unit, or it is told."""
+    locks = Locks({"gpu": 2})
+    locks.grant("a", (Claim("gpu", 1),))
+    locks.validate()
+    damage(locks)
+    with pytest.raises(AssertionError):
+        locks.validate()

@@ -39,10 +39,11 @@ def test_spread_takes_the_emptiest_cpus_then_those_used_least_so_far() -> None:
 
 def test_use_goes_on_while_a_cpu_is_in_use() -> None:
     """Of two that are loaded alike the one is chosen that has been so for a shorter time."""
-    host = Placement({}, range(2))
-    given(host, HALF)
-    given(host, HALF, mono=5 * SECOND)
-    assert ((CPUS, (1,)),) == host.choose("spread", HALF, 10 * SECOND)
+    for later in (5 * SECOND, 1):
+        host = Placement({}, range(2))
+        given(host, HALF)
+        given(host, HALF, mono=later)
+        assert ((CPUS, (1,)),) == host.choose("spread", HALF, later) == host.choose("spread", HALF, 10 * SECOND)
 
 
 def test_pack_looks_at_the_share_of_each_cpu() -> None:
@@ -135,6 +136,8 @@ def test_what_an_earlier_host_gave_and_this_one_has_not() -> None:
     assert ({"gpu": {0: 1}, CPUS: {0: 0}}) == {name: host.load(name) for name in ("gpu", CPUS)}
     host.give_back(found, (Claim("gpu", 2), *HALF), SECOND)
     assert {0: 0} == host.load("gpu")
+    host.take(((CPUS, (0,)),), GPU, SECOND)
+    assert {0: 0} == host.load(), "who asks for no CPU takes no part of one"
 
 
 def test_a_command_is_told() -> None:

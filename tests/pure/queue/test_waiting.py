@@ -84,10 +84,11 @@ def test_any_history(acts: list[tuple[str, int, int, int, Escalation]]) -> None:
 def test_order() -> None:
     """A higher priority goes first, then the earlier due time, then who came first."""
     waiting = Waiting()
-    for name, place in (("d", (0, 5, 2)), ("c", (0, 5, 1)), ("b", (0, 4, 3)), ("a", (1, 9, 4)), ("e", (-1, 1, 0))):
+    for name, place in (("d", (0, 5, 1)), ("c", (0, 5, 2)), ("b", (0, 4, 3)), ("a", (1, 9, 4)), ("e", (-1, 1, 0))):
         priority, due, arrival = place
         waiting.add(RunId(name, 1), terms(), priority, 0, due, arrival)
-    assert ["a", "b", "c", "d", "e"] == [run.job for run in order(waiting, 0)]
+    assert ["a", "b", "d", "c", "e"] == [run.job for run in waiting.ordered(0)]
+    assert ["a", "b", "d", "c", "e"] == [run.job for run in order(waiting, 0)]
 
 
 def test_an_old_place_is_void() -> None:
@@ -107,13 +108,48 @@ def test_the_dead_are_not_the_most() -> None:
     waiting = Waiting()
     for number in range(10):
         waiting.add(RunId("first", number), terms(), 100, 0, 0, number)
-    for number in range(5000):
-        waiting.add(RunId("passes", number), terms(), 0, 0, 0, 100 + number)
+    for number in range(500):
+        waiting.add(RunId("passes", number), terms(), 200 - number % 7, 0, 0, 100 + number)
         waiting.remove(RunId("passes", number))
         waiting.add(RunId("first", 3), terms(), 100, 0, 0, 3)
     ((*_, group),) = waiting.heads(0)
-    assert len(group.heap) <= 200
+    assert len(group.heap) <= 100
     assert [RunId("first", number) for number in range(10)] == order(waiting, 0)
+    assert ([], []) == (waiting.heads(0), list(waiting.all_terms()))
+
+
+def test_the_living_are_looked_through_seldom() -> None:
+    """A heap is looked through when it has doubled, and is a heap afterwards."""
+    waiting, many = Waiting(), list[int]()
+    for number in range(1000):
+        waiting.add(RunId("a", number), terms(), number * 7 % 11, 0, 0, number)
+        if number % 3 == 0:
+            waiting.remove(RunId("a", number - 3))
+        ((*_, group),) = waiting.heads(0)
+        many += [group.many] * (group.many not in many)
+    assert [64, 156, 304, 552, 964] == many
+    assert sorted(waiting, key=lambda run: (-(run.number * 7 % 11), run.number)) == order(waiting, 0)
+
+
+def test_on_other_terms() -> None:
+    """A run has one place, though the old one is the same but for the claims."""
+    waiting, run, other = Waiting(), RunId("a", 1), terms(Escalation(), Claim("x"))
+    waiting.add(run, terms(), 0, 0, 0, 1)
+    waiting.add(run, other, 0, 0, 0, 1)
+    assert [other] == [group.terms for *_, group in waiting.heads(0)]
+
+
+def test_some_of_a_queue() -> None:
+    """A copy has these runs at their places, by what users have live, with another drain."""
+    waiting, names = Waiting(), ("alice/a", "bob/b", "bob/c")
+    for number, name in enumerate(names):
+        waiting.add(RunId(name, 1), terms()._replace(share=name.partition("/")[0]), 0, 0, 0, number)
+    waiting.live["alice"] = 1
+    some = waiting.only([RunId(name, 1) for name in names[:2]], 5)
+    assert ["bob/b", "alice/a"] == [run.job for run in some.ordered(0)]
+    assert [5, 5] == [it.drain for it in some.all_terms()]
+    assert ["bob/b", "alice/a"] == [run.job for run in order(some, 0)]
+    assert ["bob/b", "bob/c", "alice/a"] == [run.job for run in waiting.ordered(0)], "nothing of the first is changed"
 
 
 def test_ageing_overtakes() -> None:

@@ -1,0 +1,183 @@
+"""Skips in a row share a record: only where nothing tells them apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobqueued import events
+from jobqueued.commands import ForgetRun, Say, WriteRecord
+from jobqueued.core.skips import Cause, skip, skip_run
+from jobqueued.core.turn import Turn
+from jobqueued.model import HOUR, MINUTE, Job, Occurrence, RunId
+from jobqueued.notify import Late
+from jobqueued.saved import Hold
+from jobqueued.users import Owner
+from tests.support.world import MIDNIGHT, World, job
+
+A = RunId("a", 1)
+ALICE, BOB = Owner(1, "alice"), Owner(2, "bob")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "runs"),
+    [
+        ({}, {}, [1, 1]),
+        ({}, {"reason": "y"}, [1, 2]),
+        ({"cause": Cause("boot")}, {}, [1, 2]),
+        ({"cause": Cause("manual", "root")}, {"cause": Cause("manual", "root")}, [1, 1]),
+        ({"cause": Cause("manual", "root")}, {"cause": Cause("manual", "eve")}, [1, 2]),
+        ({"owner": ALICE}, {"owner": ALICE}, [1, 1]),
+        ({"owner": ALICE}, {"owner": BOB}, [1, 2]),
+        ({"key": "c0.5"}, {"key": "c0.9"}, [1, 1]),
+        ({"key": "c0.5"}, {"key": "c1.9"}, [1, 2]),
+        ({"key": "x0.5"}, {"key": "x1.9"}, [1, 1]),
+    ],
+)
+def test_two_in_a_row(first: dict[str, Any], second: dict[str, Any], runs: list[int]) -> None:
+    """The same reason, trigger, person, owner, and era of the clock."""
+    world = World(job("a"))
+    state, numbers = world.scheduler._state, []
+    for due, fields in ((5, first), (7, second)):
+        turn = Turn(state, world.now)
+        it: Job = job("a", owner=fields.get("owner"))
+        state.catalog.replace_file("jobs.yaml", (it,))
+        run = skip(
+            turn,
+            it,
+            [Occurrence("a", fields.get("key", "x"), due)],
+            fields.get("reason", "x"),
+            fields.get("cause", Cause()),
+        )
+        numbers.append(run.id.number)
+        done = turn.finish()
+        assert [7 if due == 7 or len({*numbers}) > 1 else 5] == [run.last_due]
+        told = next(it.fields for it in done if isinstance(it, Say))
+        count = 2 if due == 7 and runs == [1, 1] else 1
+        assert {"first": due, "due": due, "times": 1, "count": count, "reason": run.reason}.items() <= told.items()
+        assert (str(run.id), str(run.id), "a") == (told["first_run"], told["run"], told["job"])
+        (document,) = (it.record for it in done if isinstance(it, WriteRecord))
+        assert (count, run.id.number) == (document["count"], document["number"])
+    assert (runs, 2) == (numbers, state["a"].saved.stats.skipped)
+
+
+def waits_and_ends(how: str) -> World:
+    """A job whose last due time was skipped for its deadline, and the run of the next ends likewise, or so."""
+    fields = {"start_deadline": MINUTE, "max_waiting": 9}
+    world = World(job("a", "0 * * * *", **fields), job("hog", priority=9), max_running=1, seconds={"hog": 9e9})
+    world.run("hog")
+    world.pass_time(3600 + 60)
+    assert {"a@1": "skipped"}.items() <= world.states().items()
+    world.pass_time(3600 - 60)
+    if how == "behind another":
+        world.run("a", 3)
+    if how == "stopped":
+        world.stop("a@2", 3)
+    if how == "by hand":
+        world.stop("a@2", 3)
+        world.run("a", 4)
+    if how == "another reason":
+        world.write("jobs.yaml", job("hog", priority=9))
+    world.pass_time(60)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("how", "covered", "left"),
+    [
+        ("alike", ["01:00…02:00 start_deadline ×2"], [1]),
+        ("behind another", ["01:00 start_deadline", "02:00 start_deadline", "02:00 start_deadline"], [1, 2, 3]),
+        ("stopped", ["01:00 start_deadline", "02:00 stopped by root"], [1, 2]),
+        ("by hand", ["01:00 start_deadline", "02:00 stopped by root", "02:00 start_deadline"], [1, 2, 3]),
+        ("another reason", ["01:00 start_deadline", "02:00 job_removed"], [1, 2]),
+    ],
+)
+def test_a_run_that_joins_the_skip_before_it(how: str, covered: list[str], left: list[int]) -> None:
+    """Only the newest, of the clock, for the same reason, and by nobody's wish; it leaves nothing."""
+    world = waits_and_ends(how)
+    assert (covered, left) == (world.covered("a"), sorted(run.number for run in world.rows if run.job == "a"))
+    if how == "alike":
+        assert 2 == world.scheduler["a"].saved.last_number
+        assert not [it for it in world.did if isinstance(it, ForgetRun)]
+
+
+def test_one_that_was_sent_is_its_own() -> None:
+    """A run that has been with the launcher leaves a record of its own."""
+    world = World(job("a", "0 * * * *", start_deadline=2 * MINUTE), job("hog"), max_running=1, seconds={"hog": 9e9})
+    world.run("hog")
+    world.pass_time(3600 + 120)
+    world.stop("hog@1", 2)
+    world.pass_time(3600 - 120)
+    run = RunId("a", 2)
+    world.processes.clear()
+    world.happen(events.HoldAsked(3, "root", Hold("root")), events.NeverStarted(run, 1))
+    world.pass_time(120)
+    assert ["01:00 start_deadline", "02:00 start_deadline"] == world.covered("a")
+
+
+def test_a_late_one() -> None:
+    """That it is over is said with the reason of the skip."""
+    world = World(
+        job("a", late=Late(after=MINUTE), start_deadline=HOUR), job("hog"), max_running=1, seconds={"hog": 9e9}
+    )
+    world.run("hog")
+    world.run("a", 2)
+    world.pass_time(3600)
+    told = {"job": "a", "run": "a@1", "state": "skipped", "reason": "start_deadline"}
+    assert Say("late_over", told) == world.did[-1]
+    assert MIDNIGHT + HOUR == world.now.wall
+
+
+def test_an_older_run_joins_no_newer_skip() -> None:
+    """It has come before that, so its number would be in the wrong place."""
+    world = World(job("a"))
+    state, it = world.scheduler._state, world.scheduler.catalog["a"]
+    turn = Turn(state, world.now)
+    runs = []
+    for due in (1, 3):
+        runs.append(state.number(Occurrence("a", f"c0.{due}", due), world.now.wall))
+        state.put_due(runs[-1])
+        if due == 1:
+            skip(turn, it, [Occurrence("a", "c0.2", 2)], "x")
+    for run in runs:
+        skip_run(turn, run, "x", it, joins=True)
+    documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
+    assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
+
+
+def waits_twice(**fields: Any) -> World:
+    """A job of which runs wait for another that never ends, and are given up after a minute."""
+    world = World(
+        job("a", start_deadline=MINUTE, **fields), job("hog", priority=9), max_running=1, seconds={"hog": 9e9}
+    )
+    world.run("hog")
+    return world
+
+
+def test_each_wish_of_a_person_has_a_record() -> None:
+    """Runs that people ask for, and those that they stop, join no other."""
+    world = waits_twice()
+    for ticket in (2, 3):
+        world.run("a", ticket)
+        world.pass_time(60)
+    for ticket in (4, 6):
+        world.run("a", ticket)
+        world.stop(f"a@{ticket // 2 + 1}", ticket + 1)
+    reasons = ["start_deadline"] * 2 + ["stopped by root"] * 2
+    assert reasons == [run.reason for run, _ in world.rows.values() if run.state == "skipped"]
+    clock = World(job("a", "0 * * * *"), job("hog"), max_running=1, seconds={"hog": 9e9})
+    clock.run("hog")
+    for number in (1, 2):
+        clock.pass_time(3600)
+        clock.stop(f"a@{number}")
+    assert ["01:00 stopped by root", "02:00 stopped by root"] == clock.covered("a")
+
+
+def test_no_run_joins_a_skip_of_another_era() -> None:
+    """After a correction of the clock."""
+    world = waits_twice(schedule="0 * * * *")
+    world.pass_time(3660)
+    world.step_clock(-4 * 3600)
+    world.pass_time(3600)
+    assert ["01:00 start_deadline", "22:00 start_deadline"] == world.covered("a")
