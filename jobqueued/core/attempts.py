@@ -31,7 +31,7 @@ def launch(turn: Turn, run: Run) -> None:
         state.put_back(run, now)
         return
     if run.so_far is None:  # it goes by the newest definition
-        run = replace(run, owner=job.owner)
+        run = changed(run, owner=job.owner)
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
     waited_for = [_obstacle(state, it, job.owner) for it in admission.refusals.get(run.id, ())]
     started = state.admit(run, now)
