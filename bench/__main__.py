@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -31,7 +30,7 @@ from bench.listing import listing
 from bench.memory import memory
 from bench.notices import notices
 from bench.pump import pump
-from bench.rig import Rig, cpu_seconds, daemon, pss_kib, switches, wait_for
+from bench.rig import Rig, cpu_seconds, daemon, pss_kib, spawn_loop, switches, wait_for
 from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
@@ -43,14 +42,8 @@ LINE = "true"
 
 def yardstick(count: int = COUNT, rounds: int = 3) -> float:
     """Seconds of the serial C posix_spawn+wait loop over the same command, median of some rounds."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise SystemExit("bench: a C compiler is needed for the yardstick (apt install gcc libc6-dev)")
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "spawn_loop"
-        source = Path(__file__).parent / "spawn_loop.c"
-        subprocess.run([compiler, "-O2", "-o", program, source], check=True)
-        command = [program, str(count), "/bin/sh", "-c", LINE]
+        command = [str(spawn_loop(Path(folder))), str(count), "/bin/sh", "-c", LINE]
         return statistics.median(float(subprocess.check_output(command)) for _ in range(rounds))
 
 

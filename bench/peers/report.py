@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -44,6 +45,12 @@ _COLUMNS = {
     "idle 10,000": ("pss_mib", "processes", "wake_ups_a_minute"),
     "seconds": ("median_ratio", "longest_ratio", "median_ms", "longest_ms"),
 }
+_PLOTS = {
+    "burst": ("last of 1,000 starts, × a C loop that starts one after the other", "ratio"),
+    "flood": ("last of 5,000 starts, × a C loop", "ratio"),
+    "idle": ("memory with 1,000 jobs, MiB", "pss_mib"),
+}
+"""What is drawn: its title, and its figure."""
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -56,7 +63,9 @@ def markdown(result: dict[str, Any]) -> str:
         "",
     ]  # fmt: skip
     tables = [line for name, rows in found.items() for line in _table(name, rows)]
-    return "\n".join([*head, *tables, *_targets(found)]) + "\n"
+    plots = [line for name, (title, figure) in _PLOTS.items() if name in found
+             for line in _plot(title, figure, found[name])]  # fmt: skip
+    return "\n".join([*head, *tables, *plots, *_targets(found)]) + "\n"
 
 
 def _table(name: str, rows: dict[str, list[dict[str, float]]]) -> Iterable[str]:
@@ -67,6 +76,19 @@ def _table(name: str, rows: dict[str, list[dict[str, float]]]) -> Iterable[str]:
     for daemon, rounds in rows.items():
         cells = (_spread([each[column] for each in rounds if column in each]) for column in columns)
         yield f"| {daemon} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _plot(title: str, figure: str, rows: dict[str, list[dict[str, float]]]) -> Iterable[str]:
+    """Bars, as Mermaid draws them."""
+    middle = {daemon: statistics.median(each[figure] for each in rounds) for daemon, rounds in rows.items()}
+    yield "```mermaid"
+    yield "xychart-beta horizontal"
+    yield f'    title "{title}"'
+    yield f"    x-axis [{', '.join(json.dumps(daemon) for daemon in middle)}]"
+    yield f'    y-axis "" 0 --> {max(middle.values()) * 1.1:.2g}'
+    yield f"    bar [{', '.join(f'{value:.3g}' for value in middle.values())}]"
+    yield "```"
     yield ""
 
 
