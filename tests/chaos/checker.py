@@ -30,10 +30,14 @@ class Checker:
         self.timeline, self.records = day.timeline, evidence.records
         self.notes: Counter[str] = Counter()
         self._of_supervisor: dict[int, list[int]] = defaultdict(list)
+        self._unkept: set[Attempt] = set()
+        self._began: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """The attempts of a run, and when each began."""
         self._times: dict[str, list[int]] = defaultdict(list)
         """When the attempts of a run began and ended."""
         for attempt, starts in ledger.starts.items():
             for start in starts:
+                self._began[attempt.run].append((attempt.attempt, start.at))
                 self._of_supervisor[start.parent].append(start.at)
             ends = ledger.ends.get(attempt, [])
             self._times[attempt.run] += [each.at for each in (*starts, *ends)]
@@ -56,6 +60,7 @@ class Checker:
         yield from order.broken(self)
         yield from told.untold(self)
         yield from submitted.broken(self)
+        self.notes["attempts that only state.db told of when it was hurt"] = len(self._unkept)
 
     # started twice
 
@@ -101,14 +106,24 @@ class Checker:
                 waited = attempt.run in self.evidence.retrying and self.was_waiting(at)
                 if not (waited or self.may_be_forgotten(attempt.run)):
                     yield Violation("lost", f"{attempt} has run, and there is no record", attempt.run, at)
-            elif attempt.attempt not in self._told(record):
+            elif attempt.attempt not in self._told(record) and not self._was_only_in_state(attempt, at):
                 yield Violation("lost", f"{attempt} has run, and its record does not tell", attempt.run, at)
         for run, at in self.timeline.accepted.items():
             if run not in self.records and not (self.may_be_forgotten(run) or self.was_waiting(at)):
                 yield Violation("lost", f"{run} was accepted by hand, and there is no record", run, at)
 
+    def _was_only_in_state(self, attempt: Attempt, began: int) -> bool:
+        """Whether no file told of it when state.db was hurt."""
+        for kept in self.timeline.kept:
+            if began <= kept.at and kept.attempts.get(attempt.run, 0) < attempt.attempt:
+                self._unkept.add(attempt)
+                return True
+        return False
+
     def may_be_forgotten(self, run: str) -> bool:
-        """Whether its record file was hurt, and then state.db, or the log of that soon after: they may cost it."""
+        """Whether its record file was hurt, or not yet there, and then state.db, or the log of that soon after."""
+        if any(self._was_only_in_state(Attempt(run, number), began) for number, began in self._began[run]):
+            return True
         hurt = self.timeline.records_hurt.get(run)
         times = self._times.get(run, ())
         if any(0 <= hurt - one < dues.LONG for hurt in self.timeline.wal_hurt for one in times):

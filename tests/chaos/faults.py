@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from jobqueued.filenames import named_by_file
@@ -20,7 +21,7 @@ from tests.chaos.disks import Busy
 from tests.chaos.episodes import Blow, Episode
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
-from tests.chaos.timeline import FOREVER, Killed, Span
+from tests.chaos.timeline import FOREVER, Kept, Killed, Span
 
 PAGE = 4096
 _AWAY = 4_700_000_000
@@ -191,6 +192,7 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
         host.timeline.wal_hurt.append(time.time_ns())
     if any(about.startswith("state") for about in episode.about):
         host.timeline.state_hurt.append(Span(begin, FOREVER))
+        host.timeline.kept.append(Kept(time.time_ns(), _told(host)))
     if rng.random() < _ALSO_BROKEN:
         file = rng.choice(sorted((host.root / "jobqueue.d").glob("*.yaml")))
         host.timeline.say(f"{file.name} is broken meanwhile, over two starts", "file broken")
@@ -224,6 +226,25 @@ def _records(host: Host) -> dict[str, bytes]:
             if json.loads(text)["state"] != "retrying":
                 found[_run_of(file)] = text
     return found
+
+
+def _told(host: Host) -> dict[str, int]:
+    """The last attempt of each run of which a record file tells, or a run directory."""
+    found = {}
+    for file in host.root.glob("logs/*/*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            status = file.stat()
+            found[_run_of(file)] = _last_attempt(file, status.st_mtime_ns, status.st_size)
+    for directory in host.root.glob("run/runs/*/*"):
+        run, _, attempt = named_by_file(directory.name).rpartition(".")
+        if attempt.isdecimal():
+            found[run] = max(int(attempt), found.get(run, 0))
+    return found
+
+
+@lru_cache(None)
+def _last_attempt(file: Path, _modified: int, _size: int) -> int:
+    return max((one.get("attempt", 0) for one in json.loads(file.read_bytes())["attempts"]), default=0)
 
 
 def _cut(file: Path, rng: random.Random) -> str:

@@ -27,6 +27,8 @@ def broken(checker: Checker) -> Iterator[Violation]:
         wanted = RESULTS[job.keys["on"]["result"]] if "on" in job.keys else RESULTS["success"]
         end = last.get(upstream)
         checker.notes["starts that waited for another's end"] += 1
+        if checker.may_be_forgotten(upstream):
+            continue
         told = checker.records.get(upstream, {}).get("state")
         if end is not None and end.at > start.at + GRAIN:
             yield Violation(
@@ -36,6 +38,6 @@ def broken(checker: Checker) -> Iterator[Violation]:
             yield Violation(
                 "order", f"{attempt} began, and {upstream} did not succeed", attempt.run, start.at, (upstream,)
             )
-        elif told is not None and told not in wanted and not checker.may_be_forgotten(upstream):
+        elif told is not None and told not in wanted:
             text = f"{attempt} began at the end of {upstream}, which is {told}, and not {' or '.join(wanted)}"
             yield Violation("order", text, attempt.run, start.at, (upstream,))

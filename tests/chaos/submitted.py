@@ -71,6 +71,8 @@ def _too_early(checker: Checker) -> Iterator[Violation]:
             checker.notes["starts that waited for a submission"] += 1
             for number in range(1, checker.day.people.submitted[job].runs + 1):
                 run = f"{job}@{number}"
+                if checker.may_be_forgotten(run):
+                    continue
                 end, state = ends.get(run), checker.records.get(run, {}).get("state")
                 if end is not None and end.at > starts[0].at + GRAIN:
                     yield Violation(

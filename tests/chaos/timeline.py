@@ -25,6 +25,13 @@ class Span(NamedTuple):
         return self.begin <= instant <= self.end
 
 
+class Kept(NamedTuple):
+    """What told of runs beside state.db when that was cut or damaged: the last attempt of each that a file tells."""
+
+    at: int
+    attempts: dict[str, int]
+
+
 class Killed(NamedTuple):
     """A supervisor that we killed."""
 
@@ -47,6 +54,8 @@ class Timeline:
     """Every pid that was one, and inherited jobs whose supervisor was dead."""
     state_hurt: list[Span] = field(default_factory=list)
     """state.db was cut or damaged; till the daemon was well again."""
+    kept: list[Kept] = field(default_factory=list)
+    """What there was beside it each time."""
     wal_hurt: list[int] = field(default_factory=list)
     """When state.db-wal was cut or damaged: what is left may be a mixture of pages of different ages."""
     logs_out: list[Span] = field(default_factory=list)

@@ -19,7 +19,7 @@ from tests.chaos.jobs import Job
 from tests.chaos.ledger import Ledger
 from tests.chaos.people import Held, Submitted
 from tests.chaos.receivers import Taken
-from tests.chaos.timeline import Killed, Span, Timeline
+from tests.chaos.timeline import Kept, Killed, Span, Timeline
 
 SECOND = 10**9
 BEGIN = 1_795_700_000
@@ -177,6 +177,14 @@ def test_what_is_not_promised(day: MadeUp) -> None:
     day.taken.append(day.taken[0]._replace(at=at(3)))
     day.timeline.blows.append(at(2.5))
     assert [] == day.violations()
+
+
+@pytest.mark.parametrize(("told", "found"), [({}, []), ({LAST: 1}, ["lost"])])
+def test_what_only_state_db_told_of(day: MadeUp, told: dict[str, int], found: list[str]) -> None:
+    """It may go with state.db; what a record file or a run directory told of when that was hurt may not."""
+    del day.records[LAST]
+    day.timeline.kept.append(Kept(at(LENGTH + 1), dict.fromkeys(day.records, 1) | told))
+    assert found == day.violations()
 
 
 def test_a_seed_draws_the_same_faults() -> None:
