@@ -73,7 +73,7 @@ from jobqueued.state.due_history import DueHistory
 from jobqueued.state.faults import StoreError
 from jobqueued.state.housekeeping import Housekeeping
 from jobqueued.state.store import Store
-from jobqueued.state.takeover import Takeover
+from jobqueued.state.takeover import PART, Takeover
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.trace import TraceFile
 from jobqueued.users import share_of
@@ -252,9 +252,8 @@ class Daemon:
     def _take_over(self, boot_id: str) -> Takeover:
         """Take over what the records know, and state.db does not."""
         found = {name.run for name in self._link.marks.names()}
-        takeover = Takeover(
-            self._store, self._batch, self._paths.logs, found, self._commit_part, boot_id, self._scheduler.limits
-        )
+        logs, limits = self._paths.logs, self._scheduler.limits
+        takeover = Takeover(self._store, self._batch, logs, found, self._commit_part, boot_id, limits)
         self._unrestored = takeover
         takeover.carry_out(time.time_ns())
         for trouble in takeover.told(self._paths.state):
@@ -262,7 +261,8 @@ class Daemon:
         return takeover
 
     def _commit_part(self) -> bool:
-        self._service_manager.starting("takes over records")
+        if len(self._batch.runs) >= PART:
+            self._service_manager.starting("takes over records")
         return self._commits.make()
 
     def _recover(self, *, same_boot: bool) -> Iterator[events.Event]:
