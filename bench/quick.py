@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 import yaml
 
-from bench.rig import Rig, daemon, on_cpu, pss_kib, spawn_loop, wait_for
+from bench.rig import Rig, children_cpu, daemon, on_cpu, pss_kib, spawn_loop, wait_for
 from bench.starts import CTL
 from jobqueued.ctl.client import ask
 from tests.simulation.life import Life, Terms
@@ -74,10 +73,7 @@ def _round() -> dict[str, float]:
         idle = pss_kib(rig.pids(), "Pss_Anon:")
         status = min(_client(rig) for _ in range(_STARTS))
         runs = _cost(rig, partial(_hand_in, rig)) / _RUNS
-    return {
-        "runs": runs / spawned, "load": used / parsed, "status": status / bare,
-        "idle": idle / memory,
-    }  # fmt: skip
+    return {"runs": runs / spawned, "load": used / parsed, "status": status / bare, "idle": idle / memory}
 
 
 def _jobs(number: int) -> str:
@@ -149,10 +145,9 @@ def _cpu_of(act: Callable[[], object]) -> float:
 
 
 def _cpu_of_children(act: Callable[[], object]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_cpu()
     act()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return children_cpu() - before
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -114,12 +115,18 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def on_cpu(pids: list[int]) -> float:
-    """The same to the nanosecond, without what ended meanwhile."""
+    """Seconds of CPU time of these processes so far, to the nanosecond, without their children's."""
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):
             total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def children_cpu() -> float:
+    """Seconds of CPU time of all processes that this one has started and waited for, with theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def spawn_loop(folder: Path) -> Path:

@@ -4,7 +4,6 @@ many, one after the other, just before; the CPU time that a run costs beside its
 
 from __future__ import annotations
 
-import resource
 import struct
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from bench.peers.daemons import ENVIRONMENT, Daemon, Jobs
 from bench.peers.hosts import Others, hosted
 from bench.peers.installs import Installs
-from bench.rig import wait_for
+from bench.rig import children_cpu, wait_for
 
 COUNT = 1000
 BUSY = 1 / 3
@@ -63,18 +62,13 @@ def c_loop(
 ) -> tuple[float, float]:
     """The seconds of the C loop, or of several at once that share the work, and the CPU time of it all."""
     line = ("/bin/sh", "-c", " ".join(command)) if shell else command
-    before = _children_cpu()
+    before = children_cpu()
     begin = time.monotonic()
     loops = [subprocess.Popen([installs.spawn_loop, str(count // at_once), *line], stdout=subprocess.DEVNULL)
              for _ in range(at_once)]  # fmt: skip
     if any(loop.wait() for loop in loops):
         raise RuntimeError("the C loop failed")
-    return time.monotonic() - begin, _children_cpu() - before
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return time.monotonic() - begin, children_cpu() - before
 
 
 def stamps(ledger: Path) -> list[int]:

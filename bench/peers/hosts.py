@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench.rig import pss_kib, switches, wait_for
+from bench.rig import on_cpu, pss_kib, switches, wait_for
 
 _SETUP = """set -e
 for place in /etc /run /var/spool; do
@@ -80,11 +80,7 @@ class Host:
 
     def on_cpu(self) -> float:
         """Seconds of CPU that its living processes have had, without those that have ended."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-        return total / 1e9
+        return on_cpu(self.pids())
 
     def end(self) -> float:
         """Kill all of it, if it is not yet; the seconds of CPU that it has had from the begin, with all jobs."""

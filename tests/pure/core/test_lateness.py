@@ -369,8 +369,8 @@ def test_several_at_an_instant(first: str) -> None:
     assert [("run_late", "b@1")] == told(world)
 
 
-def test_what_goes_on_after_a_hold() -> None:
-    """A run that has started, or is about to, is late as before; one that has not has its time anew."""
+def _held_world() -> World:
+    """A host on hold; one run is live, one retries, one waits to start."""
     after = Late(after=HOUR)
     world = World(job("live", late=after), job("retries", late=after, retries=9, retry_delay=2 * HOUR),
                   job("waits", late=after), max_running=1, seconds={"live": 9e9})  # fmt: skip
@@ -381,6 +381,12 @@ def test_what_goes_on_after_a_hold() -> None:
     world.run("live", 2)
     world.run("waits", 3)
     world.happen(events.HoldAsked(4, "root", Hold("root")))
+    return world
+
+
+def test_what_goes_on_after_a_hold() -> None:
+    """A run that has started, or is about to, is late as before; one that has not has its time anew."""
+    world = _held_world()
     world.pass_time(1800)
     world.happen(events.HoldAsked(5, "root", None))
     for seconds, names in ((1790, ["retries@1"]), (10, ["retries@1", "live@1"]), (1789, ["retries@1", "live@1"])):
@@ -392,16 +398,7 @@ def test_what_goes_on_after_a_hold() -> None:
 
 def test_who_is_late_during_a_hold() -> None:
     """Whoever has started before, or is about to start; not who waits to start."""
-    after = Late(after=HOUR)
-    world = World(job("live", late=after), job("retries", late=after, retries=9, retry_delay=2 * HOUR),
-                  job("waits", late=after), max_running=1, seconds={"live": 9e9})  # fmt: skip
-    world.ends["retries"] = ["failed 1"]
-    world.run("retries")
-    world.start("retries@1")
-    world.pass_time(10)
-    world.run("live", 2)
-    world.run("waits", 3)
-    world.happen(events.HoldAsked(4, "root", Hold("root")))
+    world = _held_world()
     world.pass_time(9000)
     assert ["retries@1", "live@1"] == [run for _, run in told(world)]
 
