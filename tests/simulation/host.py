@@ -71,8 +71,8 @@ class Host:
         self.called: list[Call] = []
         self.bells: list[Bell] = []
         self.going_down = False
-        self.notices: list[dict[str, Any]] = []
-        self.receivers_fail = False
+        self.deaf_until = 0
+        """Up to this instant receivers take no notices, whatever happens to the host."""
         self.settings = Settings(timezone="UTC", retention=Retention(runs=retention), operators=())
         self.digest = hashlib.sha256()
         self.trace: list[str] = []
@@ -238,7 +238,7 @@ class Host:
         """Receive a notice: what sending.send does."""
         order = json.loads(self.system.file(document).inode.data)
         self.kernel.enter("send notice")
-        if self.receivers_fail:
+        if self.kernel.mono < self.deaf_until:
             return "later 0 the receiver is down", []
         self.oracle.notified(order["notice"])
         return "sent", []

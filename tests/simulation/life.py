@@ -156,7 +156,7 @@ class Life:
         host, kernel = self.host, self.host.kernel
         kernel.armed.clear()
         host.disk.trouble = host.memory.trouble = 0
-        host.receivers_fail = False
+        host.deaf_until = 0
         for process in list(kernel.processes.values()):
             kernel.kill(process, signal.SIGCONT)
         host.note("calm")
@@ -186,8 +186,7 @@ class Life:
                 host.oracle.excuses.add("disk")
                 kernel.at(kernel.mono + it.second, lambda: setattr(disk, "trouble", 0))
             case "deaf":
-                host.receivers_fail = True
-                kernel.at(kernel.mono + it.first, lambda: setattr(host, "receivers_fail", False))
+                host.deaf_until = kernel.mono + it.first
             case "shutdown":
                 self._shut_down(it.second)
             case _:

@@ -337,7 +337,7 @@ class Oracle:
         """Whoever is to be told of failures has been told of one at least."""
         if self.excuses & {"disk", "error"}:
             return
-        told = {notice.get("job") for notice in self.told}
+        told = {each["job"] for notice in self.told for each in (notice, *notice["held_back"])}
         for job in sorted(
             {job for (job, _number), row in self.rows.items() if row.state == "failed"} - told - self.edited
         ):
