@@ -141,7 +141,6 @@ class Daemon:
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
         is_stuck = lambda: self._decisions.stands_still  # noqa: E731
         self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
-        log.listener = self._notice_sender.hear
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
         self._submit_calls = SubmitCalls(
@@ -180,6 +179,7 @@ class Daemon:
         listener, known, serve = Listener(paths.control, paths.make_run, log), Identities(link.name_of), self._methods
         self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known.tell)
         self._methods.answer_by(self._control)
+        log.listeners += self._notice_sender.hear, self._methods.events.hear
 
     def _sources(self) -> tuple[Source, ...]:
         """All that events come from, in the order of their turns."""
@@ -188,8 +188,8 @@ class Daemon:
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._user_watchers, self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files,
-            self._control, self._methods.texts, self._monitor, self._commits, self._housekeeping, self._notice_sender,
-            self._heartbeat, self._metrics_file, self._service_manager,
+            self._control, self._methods.texts, self._methods.events, self._monitor, self._commits, self._housekeeping,
+            self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip
 

@@ -74,8 +74,8 @@ WINGS: dict[str, list[str]] = {
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
-        "settings_file", "reload", "listener", "server", "metrics_file", "user_budget", "user_file_calls",
-        "submit_calls", "methods",
+        "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",
+        "user_file_calls", "submit_calls", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
@@ -86,7 +86,8 @@ WINGS: dict[str, list[str]] = {
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
-        "run", "show", "status", "stop", "top", "why", "user_files", "with_lock", "handed_in", "submit", "at",
+        "run", "show", "status", "stop", "top",
+        "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
     ],
 }  # fmt: skip

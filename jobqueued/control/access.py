@@ -63,6 +63,7 @@ RULES: dict[str, Rule] = {
     "Wait": Rule(_SEES, own=True, names="run"),
     "History": Rule(_SEES, own=True, names="job"),
     "Usage": Rule(_SEES, own=True),
+    "Watch": Rule(_SEES, own=True),
     "Locks": Rule(_SEES, own=True),
     "Metrics": Rule(_SEES),
     "Notices": Rule(_SEES),

@@ -195,6 +195,24 @@ method Show(run: string) -> (record: object)
 # first has on demand the history too, at most a minute of it, as far as a client was watching.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
+# A line that the daemon says: its event, level and words, as jobqueued(8) lists them; the job and
+# the run that it is about, and the run's state by then. The record is there at the end of an attempt or a run.
+type Event (
+  at: string,
+  event: string,
+  level: string,
+  message: string,
+  job: ?string,
+  run: ?string,
+  state: ?string,
+  record: ?object
+)
+
+# All that the daemon says from now on, or these events only, or of these jobs. Call it with more: the first reply has
+# no lines and comes at once. What a line tells is saved, unless the state is degraded. Whoever does not read for long
+# has missed so many lines of all.
+method Watch(events: ?[]string, jobs: ?[]string) -> (events: []Event, missed: int)
+
 # Metrics, for Prometheus and its kind. The kind of a family is counter, gauge, histogram or summary; a sample's name is
 # that of its family with the suffix (_total, _bucket, _count, _sum).
 method Metrics() -> (

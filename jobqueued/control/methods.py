@@ -12,6 +12,7 @@ from jobqueued.control import access, views
 from jobqueued.control.access import RULES, Answer, Rank, Whose
 from jobqueued.control.crontab_calls import CrontabCalls
 from jobqueued.control.due_calls import due_changes
+from jobqueued.control.event_stream import EventStream
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
@@ -68,6 +69,7 @@ class Methods:
         self._lost_attempts, self._access, self._ownership = lost_attempts, access, Ownership(scheduler, batch)
         self._user_files, self._submit_calls = user_files, submit_calls
         self._records = RecordCalls(scheduler, store, batch, logs, monitor, now)
+        self.events = EventStream(scheduler.owner_of)
         self.texts = Texts(scheduler, self._status_for, lambda: readings.all(self._now()))
 
     @property
@@ -114,6 +116,7 @@ class Methods:
             ),
             "Show": lambda p: records.show(p["run"], asker),
             "Usage": lambda p: self._monitor.join(ticket(), bool(p.get("history")), self._now(), _of_own_runs(asker)),
+            "Watch": lambda p: self.events.watch(p, asker),
             "Metrics": lambda _: texts.ask(texts.metrics, ticket(), self._now()),
             "Next": lambda p: self._next(p["job"], p["count"]),
             "History": lambda p: records.history(p, asker),
@@ -148,12 +151,13 @@ class Methods:
     def answer_by(self, server: ControlServer) -> None:
         """Give the answers that come later by this server."""
         self._monitor.reply, self._records.reply = server.stream, server.reply
+        self.events.reply, self.events.takes = server.stream, server.takes
         self._crontabs.reply = self._user_files.reply = self._submit_calls.reply = server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
         """Forget a caller that has left before its answer; it wants no lock any more."""
-        for calls in (self._locks, self._crontabs, self._user_files, self._submit_calls, self._records):
+        for calls in (self._locks, self._crontabs, self._user_files, self._submit_calls, self._records, self.events):
             calls.left(ticket)
 
     def _whole_status(self, seen: Seen | None = None) -> dict[str, Any]:

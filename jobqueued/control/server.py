@@ -207,6 +207,11 @@ class ControlServer(Source):
             self._send(client, f'{{"parameters":{parameters},"continues":true}}\0'.encode())
         return ticket in self._tickets
 
+    def takes(self, ticket: int) -> bool:
+        """Tell whether who has asked waits for more answers, and has read the last."""
+        client = self._tickets.get(ticket)
+        return client is not None and not client.outbox
+
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
         """Answer a call that had to wait; a caller that has left is fine."""
         try:

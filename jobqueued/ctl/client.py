@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import click
 
@@ -103,7 +104,7 @@ class Call:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has been turned away, and can read why
             self._peer.sendall(self._call)
 
-    def __enter__(self) -> Call:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

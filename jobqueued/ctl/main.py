@@ -24,6 +24,7 @@ _COMMANDS = {
     "list": ("list", "list_jobs", "List the jobs, one a line."),
     "show": ("show", "show", "Show a job, or one of its runs."),
     "top": ("top", "top", "Show what live runs use, of the JOBs or of all."),
+    "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
     "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
     "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
     "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
@@ -134,7 +135,7 @@ _ELSEWHERE = {
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
-    "flock": "with-lock",
+    "flock": "with-lock", "events": "watch", "monitor": "watch",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")

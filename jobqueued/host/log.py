@@ -29,19 +29,13 @@ for _name, _module in _others.items():
 
 from jobqueued.child import journald, unix_socket  # noqa: E402
 from jobqueued.child.instants import FORMAT  # noqa: E402
-from jobqueued.host.messages import VOCABULARY, Fields  # noqa: E402
+from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of, state_of  # noqa: E402
 from jobqueued.text import printable  # noqa: E402
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-
-
-_STATES = {
-    "run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped", "run_retrying": "retrying",
-}  # fmt: skip
-"""The state of a run by then, where no record tells it, or another than that of its last attempt."""
 
 
 class Log:
@@ -56,17 +50,14 @@ class Log:
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
         ).bind()  # without it each line would be said by a logger of its own, which only the collector can remove
-        self.listener: Callable[[str, Fields], object] | None = None
-        """Hears each line, too."""
+        self.listeners: list[Callable[[str, Fields], object]] = []
+        """They hear each line, too."""
 
     def say(self, event: str, **fields: Any) -> None:
         """One line; `event` is of VOCABULARY."""
-        if self.listener is not None:
-            self.listener(event, fields)
-        level = VOCABULARY[event].level
-        if event == "run_ended" and fields["record"]["state"] != "succeeded":
-            level = "warning"
-        getattr(self._logger, level)(event, **fields)
+        for hear in self.listeners:
+            hear(event, fields)
+        getattr(self._logger, level_of(event, fields))(event, **fields)
 
 
 _PIECE = 1024
@@ -160,16 +151,15 @@ def _syslog_line(fields: Fields) -> bytes:
 
 def _journal_fields(fields: Fields) -> dict[str, object]:
     event, record = fields["event"], fields.get("record", {})
-    run = fields.get("run") or record.get("run")
     said: dict[str, Any] = {
         "MESSAGE": fields["message"],
         "PRIORITY": _PRIORITY[fields["level"]],
         "SYSLOG_IDENTIFIER": "jobqueued",
         "MESSAGE_ID": VOCABULARY[event].id,
         "JOBQUEUE_EVENT": event,
-        "JOBQUEUE_RUN": run,
-        "JOBQUEUE_JOB": run.rpartition("@")[0] if run else fields.get("job"),
-        "JOBQUEUE_STATE": _STATES.get(event) or record.get("state"),
+        "JOBQUEUE_RUN": run_of(fields),
+        "JOBQUEUE_JOB": job_of(fields),
+        "JOBQUEUE_STATE": state_of(event, fields),
         "JOBQUEUE_EXIT_CODE": record.get("exit_code"),
         "JOBQUEUE_SIGNAL": record.get("signal"),
         "JOBQUEUE_REASON": fields.get("reason") or record.get("reason"),

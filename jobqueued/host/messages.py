@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -239,3 +239,32 @@ VOCABULARY: dict[str, Entry] = {
     "recovered": Entry("info", "9f3c6d0e8a1b47d5a2e7b4c9f0d3586e", lambda f: f["text"]),
     "bug": Entry("critical", "2d8e5b7a4f1c4e90b6a3c8d5e7f2091b", lambda f: f["text"]),
 }  # fmt: skip
+
+
+_STATES = {
+    "run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped", "run_retrying": "retrying",
+}  # fmt: skip
+"""The state of a run by then, where no record tells it, or another than that of its last attempt."""
+
+
+def level_of(event: str, fields: Mapping[str, Any]) -> str:
+    """The level of a line."""
+    failed = event == "run_ended" and fields["record"]["state"] != "succeeded"
+    return "warning" if failed else VOCABULARY[event].level
+
+
+def run_of(fields: Mapping[str, Any]) -> str | None:
+    """The run that a line is about; None: it is about none."""
+    run: str | None = fields.get("run") or fields.get("record", {}).get("run")
+    return run
+
+
+def job_of(fields: Mapping[str, Any]) -> str | None:
+    """The job that a line is about; None: it is about none."""
+    run, job = run_of(fields), fields.get("job")
+    return run.rpartition("@")[0] if run else job
+
+
+def state_of(event: str, fields: Mapping[str, Any]) -> str | None:
+    """The state of the run that a line is about, by then; None: it tells none."""
+    return _STATES.get(event) or fields.get("record", {}).get("state")

@@ -872,11 +872,11 @@ ASKS = [
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
     call("Release"), call("Lock", lock="tape"), call("Usage"), call("Locks"), call("Evict", holder=":with-lock@1"),
-    call("Notices"), call("Notify"), call("Metrics"), call("DueChanges"), call("Forget", job="backup"),
+    call("Notices"), call("Notify"), call("Metrics"), call("DueChanges"), call("Forget", job="backup"), call("Watch"),
 ]  # fmt: skip
 
 
-OF_OWN = ("History", "Locks", "Usage")
+OF_OWN = ("History", "Locks", "Usage", "Watch")
 """What a stranger may ask for: own runs are told of, and there are none."""
 
 

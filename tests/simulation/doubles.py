@@ -122,7 +122,7 @@ class Control(Source):
         self._waiting: dict[int, Any] = {}
         self._last = 0
         self._bell = host.kernel.open(host.bell(lambda: bool(host.calls)))
-        self.stream = self.send = self.stumble = lambda *_: None
+        self.stream = self.send = self.stumble = self.takes = lambda *_: None
 
     def descriptors(self) -> dict[int, int]:
         """That of the bell."""
@@ -167,13 +167,13 @@ class Lines(Log):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.listener = None
+        self.listeners: list[Any] = []
 
     def say(self, event: str, **fields: Any) -> None:
         """Say a line."""
         self._host.said(event, fields)
-        if self.listener is not None:
-            self.listener(event, fields)
+        for hear in self.listeners:
+            hear(event, fields)
 
 
 class Manager(Source):

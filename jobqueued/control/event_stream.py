@@ -1,0 +1,116 @@
+"""The lines of the daemon as they are said, for programs: told to whoever watches, and kept for nobody else.
+
+The newest lines are kept once for all who watch; of one that does not read fast enough it is known how many it missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
+from time import time_ns
+from typing import Any, NamedTuple
+
+from jobqueued.control.ownership import Asker
+from jobqueued.control.varlink import VarlinkError, text_of
+from jobqueued.core.record import owner_of
+from jobqueued.host.messages import VOCABULARY, job_of, level_of, run_of, state_of
+from jobqueued.model import Now, to_text
+from jobqueued.source import Source
+from jobqueued.text import printable
+from jobqueued.users import Owner, share_of
+
+MOST = 1000
+"""Lines that are kept while somebody watches."""
+_IN_ANSWER = 100
+
+
+class _Line(NamedTuple):
+    """A line in JSON, by its number, and what it is chosen by; `owner`: the user whose job it is about."""
+
+    number: int
+    event: str
+    job: str | None
+    owner: Owner | None
+    text: str
+
+
+class _Watcher(NamedTuple):
+    """Somebody who has been told of all lines before number `at`; empty choices are for everything."""
+
+    at: int
+    events: Collection[str]
+    jobs: Collection[str]
+    asker: Asker
+
+    def wants(self, line: _Line) -> bool:
+        """Tell whether it has chosen this line, and may see it."""
+        sees = self.asker.sees_all or (line.owner is not None and line.owner == self.asker.peer.owner)
+        return sees and (not self.events or line.event in self.events) and (not self.jobs or line.job in self.jobs)
+
+
+class EventStream(Source):
+    """`owner` tells whose a job is that a line is about.
+
+    `reply` answers a ticket, and says whether that waits for more answers; `takes` tells whether it has read the last.
+    """
+
+    def __init__(self, owner: Callable[[str], Owner | None]) -> None:
+        self._owner = owner
+        self._lines = deque[_Line](maxlen=MOST)
+        self._next = 0
+        self._watchers: dict[int, _Watcher] = {}
+        self.reply: Callable[[int, str], bool]
+        self.takes: Callable[[int], bool]
+
+    def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
+        """Tell somebody of all that is said from now on; the first answer, without lines, comes at once."""
+        events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
+        if unknown := sorted(events - VOCABULARY.keys()):
+            raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; they are in jobqueued(8)"})
+        ticket = asker.ticket()
+        if self.reply(ticket, text_of({"events": [], "missed": 0})):
+            self._watchers[ticket] = _Watcher(self._next, events, jobs, asker)
+
+    def left(self, ticket: int) -> None:
+        """Forget somebody who has left; with the last of them nothing is kept any more."""
+        self._watchers.pop(ticket, None)
+        if not self._watchers:
+            self._lines.clear()
+
+    def hear(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Hear a line that is said."""
+        if not self._watchers:
+            return
+        job, record = job_of(fields), fields.get("record")
+        owner = None
+        if job is not None and share_of(job):
+            owner = owner_of(record) if record else self._owner(job)
+        told = {
+            "at": to_text(time_ns()), "event": event, "level": level_of(event, fields),
+            "message": printable(VOCABULARY[event].text({**fields})), "job": job,
+            "run": run_of(fields), "state": state_of(event, fields), "record": record,
+        }  # fmt: skip
+        self._lines.append(_Line(self._next, event, job, owner, text_of(told)))
+        self._next += 1
+
+    @property
+    def has_more(self) -> bool:
+        """True if somebody who takes it is to be told of something."""
+        return any(it.at < self._next and self.takes(ticket) for ticket, it in self._watchers.items())
+
+    def turn(self, now: Now) -> tuple[()]:
+        """Tell each of those who take it the next lines."""
+        for ticket, watcher in list(self._watchers.items()):
+            if watcher.at < self._next and self.takes(ticket):
+                self._tell(ticket, watcher)
+        return ()
+
+    def _tell(self, ticket: int, watcher: _Watcher) -> None:
+        oldest = self._next - len(self._lines)
+        missed, begin = max(0, oldest - watcher.at), max(0, watcher.at - oldest)
+        part = list(islice(self._lines, begin, begin + _IN_ANSWER))
+        texts = [line.text for line in part if watcher.wants(line)]
+        self._watchers[ticket] = watcher._replace(at=oldest + begin + len(part))
+        if texts or missed:
+            self.reply(ticket, f'{{"events":[{",".join(texts)}],"missed":{missed}}}')

@@ -1,0 +1,98 @@
+"""jobqueuectl watch: what the daemon says, as it says it, for people and programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from jobqueued.ctl import completion
+from jobqueued.ctl.client import Stream, Unreachable, ask
+from jobqueued.ctl.terminal import JSON_SCHEMA, json_option, print_line
+from jobqueued.host.messages import VOCABULARY
+from jobqueued.instance import Instance
+from jobqueued.paths import Paths
+from jobqueued.text import counted
+
+_STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
+@click.option("-e", "--event", "events", type=click.Choice(list(VOCABULARY)), multiple=True, metavar="EVENT",
+              help="Only this kind of line, as run_ended; may be repeated.")  # fmt: skip
+@click.option("-n", "--lines", type=click.IntRange(1), metavar="N", help="Exit after N lines.")
+@json_option
+@click.pass_obj
+def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: int | None, as_json: bool) -> None:
+    """Print what the daemon says, as it says it.
+
+    These are the lines of its log from now on, of the JOBs or of all; jobqueued(8) lists their events.  What was before
+    is in the log.  A line comes after what it tells is saved.
+
+    With --json each line is an object of its own, with the whole record where an attempt or a run has ended.  The
+    first is {"event": "watching"}: whatever happens after it is told.  If more was said than could be taken in time,
+    {"event": "missed"} has the number of lines that are left out.
+
+    Exits 2 once the daemon has ended.
+
+    \b
+    Examples:
+      jobqueuectl watch --event run_ended nightly-backup
+      jobqueuectl watch --json | jq -r 'select(.event == "run_ended") | .run, .state'
+    """
+    for job in jobs:
+        ask(paths.control, "Describe", job=job, runs=0)
+    with contextlib.suppress(KeyboardInterrupt), Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
+        _copy(stream, lines, _print_json if as_json else _print, Instance.of(paths.run))
+
+
+def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> None:
+    """Show line after line, up to so many; Unreachable once the daemon has ended."""
+    stream.answer()
+    show({"event": "watching"})
+    count = 0
+    while most is None or count < most:
+        if not _comes(stream):
+            return
+        answer = stream.answer()
+        if answer["missed"]:
+            show({"event": "missed", "missed": answer["missed"], "see": instance.see_log})
+        for line in answer["events"][: None if most is None else most - count]:
+            count += 1
+            show(line)
+
+
+def _comes(stream: Stream) -> bool:
+    """Wait for an answer; False: nobody reads what is printed any more.  Unreachable."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    poll.register(sys.stdout, 0)
+    try:
+        while not stream.is_answered():
+            if any(descriptor == sys.stdout.fileno() for descriptor, _bits in poll.poll()):
+                return False
+    except Unreachable as error:
+        raise Unreachable("the daemon has closed the connection", error.remedy) from None
+    return True
+
+
+def _print_json(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **line}) + "\n")
+    sys.stdout.flush()
+
+
+def _print(line: dict[str, Any]) -> None:
+    match line["event"]:
+        case "watching":
+            pass
+        case "missed":
+            click.echo(f"Warning: {counted(line['missed'], 'line')} missed; {line['see']}", err=True)
+        case _:
+            at = datetime.fromisoformat(line["at"]).astimezone()
+            print_line(f"{at:%H:%M:%S} {line['message']}", _STYLES.get(line["level"], ""))
