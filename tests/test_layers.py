@@ -86,8 +86,8 @@ WINGS: dict[str, list[str]] = {
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
-        "run", "show", "status", "stop", "top",
-        "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
+        "run", "show", "status", "stop", "top_view", "top_screen",
+        "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
     ],
 }  # fmt: skip

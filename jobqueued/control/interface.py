@@ -82,18 +82,21 @@ type Sample (
   io_write: ?float
 )
 
-# What all of the host uses, of so many CPUs and so much memory.
+# What all of the host uses, of so many CPUs and so much memory; pressure is the percentage of the last 10 s in which
+# some task waited for it, null where the kernel does not tell.
 type HostUsage (
   cpus: int,
   memory: int,
+  pressure: (cpu: ?float, memory: ?float, io: ?float),
   now: Sample,
   history: []Sample
 )
 
 # What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
 # null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
-# signal; it is late if it has not ended when it usually would have. Of a run without a cgroup at most 2000 processes
-# are looked at; where there are more, this is partial.
+# signal; it is late if it has not ended when it usually would have. A run of its job usually takes so many seconds,
+# null where nobody knows. Of a run without a cgroup at most 2000 processes are looked at; where there are more, this is
+# partial.
 type RunUsage (
   run: string,
   job: string,
@@ -107,6 +110,9 @@ type RunUsage (
   stopped: bool,
   partial: bool,
   late: bool,
+  user: ?string,
+  tags: []string,
+  usual: ?float,
   now: Sample,
   history: []Sample
 )

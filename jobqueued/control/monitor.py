@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from jobqueued.child import tree
 from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.host import psi
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
 from jobqueued.model import SECOND, Now, Run, RunId, to_text
@@ -38,25 +39,29 @@ Sees = Callable[[RunId], bool]
 
 
 class Process(NamedTuple):
-    """That of a live run, `started` on the wall; `late`: it was told that this is late."""
+    """That of a live run, `started` on the wall; `late`: it was told that this is late; `usual`: ns that it takes."""
 
     name: Name
     state: str
     pid: int
     started: int
     late: bool = False
+    usual: int | None = None
+    user: str | None = None
+    tags: Sequence[str] = ()
 
 
 def processes(scheduler: Scheduler) -> list[Process]:
     """Those of its live runs."""
-    return [
-        Process(
-            Name(run.id, run.attempt), run.state.value, run.pid, run.started,
-            run.id.number in scheduler[run.id.job].saved.late,
-        )
-        for run in scheduler.live
-        if run.pid and run.started
-    ]  # fmt: skip
+    return [_process(scheduler, run, run.pid, run.started) for run in scheduler.live if run.pid and run.started]
+
+
+def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> Process:
+    saved, job = scheduler[run.id.job].saved, scheduler.catalog.get(run.id.job)
+    return Process(
+        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in saved.late, saved.stats.usual,
+        None if job is None else job.user, () if job is None else job.tags,
+    )  # fmt: skip
 
 
 class Trace:
@@ -97,7 +102,7 @@ class Host(Trace):
 
     def look(self, wall: int) -> None:
         """Take a sample."""
-        self.add(host(), wall, self._all)
+        self.add(host(), wall, {**self._all, "pressure": psi.averages()})
 
 
 class Live(Trace):
@@ -128,7 +133,8 @@ class Live(Trace):
                 "run": str(process.name.run), "job": process.name.run.job, "state": process.state, "pid": process.pid,
                 "started": to_text(process.started), "by": self._meter.by, "limits": self._meter.limits,
                 "cpu_seconds": round(used.cpu_seconds, 6), "throttled": used.throttled, "stopped": used.stopped,
-                "partial": used.partial, "late": process.late,
+                "partial": used.partial, "late": process.late, "user": process.user, "tags": process.tags,
+                "usual": None if process.usual is None else process.usual / SECOND,
             })  # fmt: skip
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ _COMMANDS = {
     "status": ("status", "status", "Show whether all is well, and what is not."),
     "list": ("list", "list_jobs", "List the jobs, one a line."),
     "show": ("show", "show", "Show a job, or one of its runs."),
-    "top": ("top", "top", "Show what live runs use, of the JOBs or of all."),
+    "top": ("top", "top", "Show what live runs use, what waits, and for whom."),
     "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
     "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
     "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),

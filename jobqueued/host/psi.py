@@ -59,3 +59,16 @@ def _trigger(path: Path, percent: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def averages(directory: Path = DIRECTORY) -> dict[str, float | None]:
+    """The part of the last 10 s in which some task waited for cpu, memory or io, in percent; None: it is not told."""
+    return {name: _average(directory / name) for name in ("cpu", "memory", "io")}
+
+
+def _average(path: Path) -> float | None:
+    """The field avg10 of the first line: ``some avg10=1.53 avg60=…``."""
+    try:
+        return float(path.read_text().split()[1].partition("=")[2])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -426,7 +426,7 @@ def test_top_once(host: Host) -> None:
         assert shown.returncode == 0, shown.stderr
         lines = shown.stdout.splitlines()
         assert lines[0].startswith("CPU ")
-        assert lines[3].split()[:4] == ["RUN", "CPU", "MEMORY", "TASKS"]
+        assert lines[3].split()[:4] == ["RUN", "CPU", "MEMORY", "STATE"]
         assert lines[4].split()[0] == "eats@1"
         assert {"eats@1", "spins@1", "forks@1"} == {line.split()[0] for line in lines[4:]}
         assert ("it is not running" in shown.stderr) == (state == "down")
@@ -458,7 +458,7 @@ class Screen:
             os.environ.update({"TERM": "xterm", **environment})
             os.execv(PROGRAM[0], [*PROGRAM, "--root", str(host.root), "top"])
         self.seen = b""
-        self.resize(20, 110)
+        self.resize(20, 150)
 
     def resize(self, lines: int, columns: int) -> None:
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -490,7 +490,7 @@ class Screen:
 def screen(host: Host) -> Iterator[Screen]:
     live(host, "spins", "eats")
     found = Screen(host)
-    wait_for(lambda: found.sees("2 live, by cpu"))
+    wait_for(lambda: found.sees("2 live, 0 wait, by cpu"))
     yield found
     found.close()
 
@@ -499,11 +499,11 @@ def test_top_on_a_terminal(host: Host, screen: Screen) -> None:
     """It lasts until q; a key sorts; over a death and a restart of the daemon the runs stay in sight."""
     assert not screen.is_sane()
     os.write(screen.terminal, b"m")
-    wait_for(lambda: screen.sees("2 live, by memory"))
+    wait_for(lambda: screen.sees("2 live, 0 wait, by memory"))
     host.kill()
     wait_for(lambda: screen.sees("eats@1", "measured here"))
     host.start()
-    wait_for(lambda: screen.sees("eats@1", "2 live, by memory") and not screen.sees("measured here"))
+    wait_for(lambda: screen.sees("eats@1", "2 live, 0 wait, by memory") and not screen.sees("measured here"))
     os.write(screen.terminal, b"x")
     wait_for(lambda: screen.sees("2 live"))
     os.write(screen.terminal, b"q")
@@ -522,7 +522,7 @@ def test_top_on_a_terminal_that_changes(screen: Screen) -> None:
     """It fits, however small: the head is cut, and a run is in sight."""
     screen.resize(7, 30)
     wait_for(lambda: screen.sees("…", "@1") and not screen.sees("STARTED"))
-    screen.resize(20, 110)
+    screen.resize(20, 150)
     wait_for(lambda: screen.sees("STARTED", "RECENT CPU"))
 
 

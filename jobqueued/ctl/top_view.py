@@ -1,0 +1,221 @@
+"""The screen of `top`: what lives, what waits, and what is not well, as lines that fit a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text as Line
+
+from jobqueued.control.monitor import HISTORY
+from jobqueued.control.varlink import Message
+from jobqueued.ctl.table import Cell, Text
+from jobqueued.ctl.terminal import distance, localised, room, styled, table
+from jobqueued.text import counted, duration, printable, size
+
+HIDDEN = "no permission to see live runs"
+_BARS = " ▁▂▃▄▅▆▇█"
+_BARS_SHOWN = 20
+_PROGRESS = 6
+_HEADINGS = (
+    "RUN", "CPU", "MEMORY", "STATE", "PROGRESS", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "RECENT CPU",
+)  # fmt: skip
+_WAITING = ("WAITING", "STATE", "QUEUED", "FOR")
+ORDERS: dict[str, Callable[[Message], Any]] = {
+    "cpu": lambda run: -run["now"]["cpu"],
+    "memory": lambda run: -run["now"]["memory"],
+    "io": lambda run: -((run["now"]["io_read"] or 0) + (run["now"]["io_write"] or 0)),
+    "tasks": lambda run: -run["now"]["tasks"],
+    "started": lambda run: run["started"],
+}
+
+
+class View:
+    """The screen, made of the frames so far.  `note`: a remark shown above them."""
+
+    def __init__(self, jobs: Iterable[str], order: str) -> None:
+        self._jobs, self.order = set(jobs), order
+        self.note = ""
+        self.filter = ""
+        self.marked = ""
+        """The run that keys are about."""
+        self._frame: Message = {}
+        self._queue: Message = {"waiting": [], "unwell": ""}
+        self._cpu: dict[str, deque[float]] = {}
+
+    def take(self, frame: Message, note: str = "") -> Message:
+        """Take over the newest frame; the part of it that is chosen."""
+        self._frame, self.note = frame, note
+        shown = {"": frame["host"], **{run["run"]: run for run in frame["runs"]}}
+        for name, usage in shown.items():
+            known = self._cpu.setdefault(name, deque(maxlen=HISTORY))
+            known += [sample["cpu"] for sample in usage["history"] or [usage["now"]]]
+        self._cpu = {name: known for name, known in self._cpu.items() if name in shown}
+        return {**frame, "runs": self._live()}
+
+    def take_queue(self, queue: Message) -> Message:
+        """Take over what waits, and what is not well; the part of it that is chosen."""
+        self._queue = queue
+        return {"waiting": self._waiting()}
+
+    def _live(self) -> list[Message]:
+        return sorted(filter(self._is_chosen, self._frame["runs"]), key=ORDERS[self.order])
+
+    def _waiting(self) -> list[Message]:
+        return list(filter(self._is_chosen, self._queue["waiting"]))
+
+    def _is_chosen(self, run: Message) -> bool:
+        return (not self._jobs or run["job"] in self._jobs) and all(_fits(word, run) for word in self.filter.split())
+
+    # the mark
+
+    def runs(self) -> list[str]:
+        """All runs that can be marked, from the top to the bottom."""
+        return [run["run"] for run in (*self._live(), *self._waiting())] if self._frame else []
+
+    def move(self, steps: int) -> None:
+        """Mark another run, so many below."""
+        runs = self.runs()
+        place = runs.index(self.marked) + steps if self.marked in runs else 0
+        self.marked = runs[max(0, min(place, len(runs) - 1))] if runs else ""
+
+    # lines
+
+    def shown(self, width: int = 0, height: int = 0, foot: str = "") -> RenderableType:
+        """The screen for a terminal of that size, with as many runs as fit; 0: all runs, printed once."""
+        if not self._frame:
+            return Line(self.note or "measuring …")
+        lasts = height > 0
+        live, waiting, head = self._live(), self._waiting(), self._head(lasts=lasts)
+        rest = height - len(head) - 1 - bool(foot) if lasts else len(live) + len(waiting) + 3
+        behind = min(len(waiting) + 2, max(rest // 3, rest - len(live) - 1)) if waiting else 0
+        found = self._section(_HEADINGS, live, partial(self._row, lasts=lasts), rest - behind, width)
+        lines = [
+            *head,
+            Line(),
+            *(found or [Line(self._nothing(), no_wrap=lasts, overflow="ellipsis" if lasts else "fold")]),
+        ]
+        if waiting:
+            lines.append(Line())
+            lines += self._section(_WAITING, waiting, partial(self._waiting_row, lasts=lasts), behind - 1, width)
+        if lasts and foot:
+            lines = [*lines[: height - 1], *[Line("")] * (height - 1 - len(lines)), bar(foot)]
+        return Group(*(lines[:height] if lasts else lines))
+
+    def _section(
+        self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
+    ) -> list[Line]:  # fmt: skip
+        """So many lines: headings, and of the runs those around the mark."""
+        count = len(runs) if len(runs) < most else max(1, most - 2)
+        place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
+        begin = max(0, min(place - count // 2, len(runs) - count))
+        rows = [row(run) for run in runs[begin : begin + count]]
+        more = [Line(f"and {len(runs) - count} more", "dim")] if len(runs) > count else []
+        return [*self._table(headings, rows, width), *more] if rows else []
+
+    def _table(self, headings: Sequence[str], rows: list[list[Cell]], width: int) -> list[Line]:
+        first = "  " * (width > 0) + headings[0]
+        found = table([first, *headings[1 : len(rows[0])]], rows, (), width or room())
+        lines = [Line.from_ansi(line, no_wrap=True) for line in found.lines()]
+        for line in lines:
+            if line.plain.startswith("> "):
+                line.stylize("bold")
+        return lines
+
+    def _nothing(self) -> str:
+        if HIDDEN in self.note:
+            return f"{HIDDEN.capitalize()}."
+        if self.filter:
+            return f"No live run fits {self.filter}."
+        return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
+
+    def _head(self, *, lasts: bool) -> list[Line]:
+        host, now, cpus = self._frame["host"], self._frame["host"]["now"], self._frame["host"]["cpus"]
+        bars = f"{' ' * lasts}{self._bars('', cpus) if lasts else ''}"
+        head = [
+            (f"CPU {_percent(now['cpu'])} of {_percent(cpus)}{bars}, "
+             f"memory {size(now['memory'])} of {size(host['memory'])}", ""),
+            (f"{counted(now['tasks'], 'task')}, disks {_rate(now['io_read'])} read, {_rate(now['io_write'])} written"
+             f"{_pressure(host.get('pressure') or {})}", ""),
+        ]  # fmt: skip
+        head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
+        if lasts:
+            counts = f"{len(self._live())} live, {len(self._waiting())} wait, by {self.order}"
+            head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys", "dim"))
+            head += [(self.note, "yellow")] if self.note else []
+        overflow: Any = "ellipsis" if lasts else "fold"
+        return [Line(printable(line), colour, no_wrap=lasts, overflow=overflow) for line, colour in head]
+
+    def _name(self, run: Message, *, lasts: bool) -> str:
+        return f"{'>' if run['run'] == self.marked else ' '} {run['run']}" if lasts else str(run["run"])
+
+    def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
+        now, limits, least = run["now"], run["limits"], ">" * run["partial"]
+        state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
+        state = Text("stopped by a signal", "yellow") if run["stopped"] else state
+        memory = _limited(f"{least}{size(now['memory'])}", limits["memory"], size)
+        tasks = _limited(f"{least}{now['tasks']}", limits["tasks"], str)
+        return [
+            self._name(run, lasts=lasts), _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state,
+            _progress(run), tasks, _rate(now["io_read"]), _rate(now["io_write"]), duration(run["cpu_seconds"]),
+            distance(run["started"]), *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
+        ]  # fmt: skip
+
+    def _waiting_row(self, run: Message, *, lasts: bool) -> list[Cell]:
+        name = self._name(run, lasts=lasts)
+        return [name, styled(run["state"]), distance(run["queued"]), "; ".join(map(localised, run["for"])) or "-"]
+
+    def _bars(self, name: str, full: float) -> str:
+        """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""
+        newest = list(self._cpu[name])[-_BARS_SHOWN:]
+        top = max([full, *newest])
+        return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
+
+
+def _fits(word: str, run: Message) -> bool:
+    """Tell whether a run fits a word of a filter: ``tag:db``, ``user:alice``, ``state:late``, or part of its name."""
+    key, colon, value = word.partition(":")
+    match key if colon else "":
+        case "tag":
+            return value in run["tags"]
+        case "user":
+            return value == (run["user"] or "root")
+        case "state":
+            return run["state"] == value or (value == "late" and bool(run.get("late")))
+    return word in run["run"]
+
+
+def _progress(run: Message) -> Text:
+    """The part of what its job usually takes: ``━━━━── 63 %``."""
+    if not run.get("usual"):
+        return Text("-")
+    part = (time.time() - datetime.fromisoformat(run["started"]).timestamp()) / run["usual"]
+    full = round(min(1.0, max(0.0, part)) * _PROGRESS)
+    return Text(f"{'━' * full}{'─' * (_PROGRESS - full)} {part * 100:.0f} %", "yellow" if part > 1 else "")
+
+
+def _pressure(pressure: Message) -> str:
+    known = [f"{name} {value:.0f} %" for name, value in pressure.items() if value is not None and value >= 0.5]
+    return f", pressure {', '.join(known)}" if known else ""
+
+
+def bar(text: str) -> Line:
+    """The last line of a screen."""
+    return Line(text, "reverse", no_wrap=True, overflow="ellipsis")
+
+
+def _limited(text: str, limit: Any, form: Any) -> str:
+    return text if limit is None else f"{text} of {form(limit)}"
+
+
+def _percent(cpus: float) -> str:
+    return f"{cpus * 100:.0f} %"
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{size(rate)}/s"

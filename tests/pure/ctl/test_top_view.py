@@ -1,0 +1,129 @@
+"""The screen of `top`: what is chosen, what is marked, and that it fits any terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from jobqueued.ctl.top_view import View
+
+NOW = {"cpu": 0.5, "memory": 1 << 20, "tasks": 2, "io_read": 0, "io_write": None}
+
+
+def live(run: str, cpu: float = 0.5, **fields: Any) -> dict[str, Any]:
+    """A run that lives."""
+    return {
+        "run": run, "job": run.partition("@")[0], "state": "running", "started": "2026-11-24T02:00:00.000000Z",
+        "limits": {"cpu": None, "memory": 1 << 30, "tasks": None}, "cpu_seconds": 3.0, "stopped": False,
+        "partial": False, "late": False, "user": None, "tags": [], "usual": None, "now": {**NOW, "cpu": cpu},
+        "history": [], **fields,
+    }  # fmt: skip
+
+
+def waits(run: str, *for_: str, **fields: Any) -> dict[str, Any]:
+    """A run that waits."""
+    return {
+        "run": run, "job": run.partition("@")[0], "state": "waiting", "queued": "2026-11-24T02:00:00.000000Z",
+        "user": None, "tags": [], "for": list(for_), **fields,
+    }  # fmt: skip
+
+
+def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "") -> View:
+    """One with these."""
+    found = View((), "cpu")
+    pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
+    host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
+    found.take({"host": host, "runs": list(runs)})
+    found.take_queue({"waiting": list(waiting), "unwell": unwell})
+    return found
+
+
+def drawn(shown: Any, width: int = 80) -> list[str]:
+    """Its lines on a screen."""
+    console = Console(width=width, file=StringIO(), color_system=None)
+    with console.capture() as capture:
+        console.print(shown)
+    return capture.get().splitlines()
+
+
+RUNS = (
+    live("a@1", tags=["db"]), live("b@2", 0.7, user="alice", late=True), live("alice/c@3", 0.1, tags=["db", "web"]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", ["b@2", "a@1", "alice/c@3", "d@4"]), ("tag:db", ["a@1", "alice/c@3"]), ("tag:db a@", ["a@1"]),
+        ("user:alice", ["b@2"]), ("user:root", ["a@1", "alice/c@3", "d@4"]),
+        ("state:running", ["b@2", "a@1", "alice/c@3"]),
+        ("state:waiting", ["d@4"]), ("state:late", ["b@2"]), ("@4", ["d@4"]), ("tag:", []), ("none", []),
+    ],
+)  # fmt: skip
+def test_a_filter(words: str, found: list[str]) -> None:
+    """Each word must fit: part of a name, a whole tag, user or state."""
+    shown = view(*RUNS, waiting=(waits("d@4"),))
+    shown.filter = words
+    assert shown.runs() == found
+
+
+def test_the_mark_moves_and_stays() -> None:
+    """From the top to the bottom and no further; it is on its run, wherever that is by now."""
+    shown = view(*RUNS, waiting=(waits("d@4"),))
+    marks = []
+    for steps in (1, 1, 1, 1, 1, -1, -10):
+        shown.move(steps)
+        marks.append(shown.marked)
+    assert marks == ["b@2", "a@1", "alice/c@3", "d@4", "d@4", "alice/c@3", "b@2"]
+    shown.order = "started"
+    assert [line for line in drawn(shown.shown(80, 24)) if line.startswith("> b@2")]
+    shown.take({"host": {**shown._frame["host"]}, "runs": []})
+    shown.move(1)
+    assert shown.marked == "d@4", "its run has ended"
+
+
+def test_what_is_told() -> None:
+    """Pressure that is some, what is not well, how far a run is, who waits for whom."""
+    text = "\n".join(
+        drawn(view(*RUNS, waiting=(waits("d@4", "gpu: a@1 has it"),), unwell="1 job fails (bad)").shown(100, 24))
+    )
+    assert "pressure cpu 12 %\n" in text
+    assert "not well: 1 job fails (bad)" in text
+    assert "3 live, 1 wait, by cpu; ?: keys" in text
+    assert "gpu: a@1 has it" in text
+    assert "running, late" in text
+
+
+@pytest.mark.parametrize(("ago", "told"), [(30, "━━━─── 50 %"), (90, "━━━━━━ 150 %"), (-5, "────── -8 %")])
+def test_progress(ago: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what its job usually takes; a clock that was set back is no reason to fall over."""
+    monkeypatch.setattr("time.time", lambda: 1_795_485_600.0 + ago)
+    started = "2026-11-24T02:00:00.000000Z"
+    assert told in "\n".join(drawn(view(live("a@1", usual=60.0, started=started)).shown(120, 24), 120))
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 200), st.integers(0, 50), st.integers(0, 50), st.integers(0, 99), st.booleans()
+)
+def test_it_fits(height: int, width: int, lives: int, waiting: int, steps: int, has_foot: bool) -> None:
+    """Whatever there is, no more lines than the screen has; where there is room for one, the marked run is in sight."""
+    runs = [live(f"a@{number}") for number in range(1, lives + 1)]
+    shown = view(*runs, waiting=tuple(waits(f"w@{number}") for number in range(1, waiting + 1)), unwell="trouble")
+    shown.move(1)
+    shown.move(steps)
+    lines = drawn(shown.shown(width, height, "foot" * has_foot), width)
+    assert len(lines) <= height
+    if height >= 16 and width >= 60 and shown.marked:
+        assert [line for line in lines if line.startswith(f"> {shown.marked} ")]
+
+
+def test_control_characters() -> None:
+    """None of a name or a reason reaches the terminal."""
+    hostile = view(live("a\x1b[2J@1"), waiting=(waits("b\x07@2", "x\x1b]0;y"),), unwell="\x1b[31m")
+    text = "\n".join(drawn(hostile.shown(200, 24), 200))
+    assert not {"\x1b", "\x07"} & set(text)

@@ -1,0 +1,154 @@
+"""`jobqueuectl top` on a terminal of 80 by 24, driven by its keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import PROGRAM
+from tests.support.host import Host, wait_for
+from tests.support.terminal import Terminal
+
+JOBS = """
+jobs:
+  backup: {command: "echo first; printf '\\\\033[2J\\\\n'; read -r x <fifo; echo last; sleep 600",
+    working_directory: HERE, locks: [database], tags: [db], kill_grace: 1s}
+  report: {command: "sleep 600", locks: [database], tags: [db], max_waiting: 3}
+  render: {command: "sleep 600"}
+  bad: {command: "exit 3"}
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host on which one waits for another."""
+    found = Host(tmp_path / "host")
+    found.write("a.yaml", JOBS.replace("HERE", str(tmp_path)))
+    os.mkfifo(tmp_path / "fifo")
+    found.start()
+    for job in ("bad", "backup", "render"):
+        found.run(job)
+    wait_for(lambda: found.call("Status")["running"] == 2)
+    found.run("report")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def top(host: Host, tmp_path: Path) -> Iterator[Terminal]:
+    """`top`, which has seen it all."""
+    found = Terminal(tmp_path, [*PROGRAM, "--root", str(host.root), "top"])
+    found.sees("2 live, 1 wait", "report@1", "database: backup@1 has it", "not well: 1 job fails (bad)")
+    yield found
+    found.close()
+
+
+def mark(top: Terminal, run: str) -> None:
+    """Choose a run, and mark it."""
+    top.press("Escape", "/", *run, "Enter")
+    top.sees(f"only {run}")
+    top.press("Down")
+    top.sees(f"> {run}")
+
+
+def test_the_screen(top: Terminal) -> None:
+    """What lives is above what waits; a mark goes through both, and an order is chosen."""
+    top.press("s")
+    text = top.sees("by started")
+    assert text.index("backup@1") < text.index("render@1") < text.index("WAITING") < text.index("  report@1")
+    for run in ("backup@1", "render@1", "report@1"):
+        top.press("Down")
+        top.sees(f"> {run}")
+    top.press("Up")
+    top.sees("> render@1")
+    top.capture("top.txt")
+    top.press("?")
+    top.sees("follow the output")
+    top.press("q")
+    top.sees("2 live")
+    top.press("q")
+    top.ends()
+
+
+def test_output_is_followed(top: Terminal, tmp_path: Path) -> None:
+    """To its end, as it grows; nothing of it harms the terminal."""
+    mark(top, "backup@1")
+    top.press("Enter")
+    top.sees("output of backup@1", "first", r"\x1b[2J")
+    (tmp_path / "fifo").write_text("go on\n")
+    top.sees("last", "3 of 3 lines")
+    top.press("Escape")
+    top.sees("1 live")
+
+
+def test_why(top: Terminal) -> None:
+    """As `why` says it."""
+    mark(top, "report@1")
+    top.press("w")
+    top.sees("why report@1", "report@1: waiting", "backup@1")
+    top.press("q")
+    top.sees("> report@1")
+
+
+def test_stop(host: Host, top: Terminal) -> None:
+    """Only a yes stops it; who waited goes next."""
+    mark(top, "backup@1")
+    for key in ("n", "y"):
+        top.press("x")
+        top.sees("stop backup@1? (y/n)")
+        assert host.call("Show", run="backup@1")["record"]["state"] == "running"
+        top.press(key)
+        wait_for(lambda: "(y/n)" not in top.text)
+    assert host.wait("backup@1")["state"] == "killed"
+    top.press("Escape")
+    top.sees("report@1", "2 live, 0 wait")
+
+
+def test_run_and_pause(host: Host, top: Terminal) -> None:
+    """The job of the marked run; what was done is said."""
+    mark(top, "render@1")
+    top.press("r", "y")
+    top.sees("render is queued: render@2")
+    for key, words, paused in (("p", "render is paused", True), ("P", "render is resumed", False)):
+        top.press(key, "y")
+        top.sees(words)
+        assert host.call("Describe", job="render")["job"]["paused"] is paused
+
+
+def test_what_can_not_be_done_is_said(host: Host, top: Terminal) -> None:
+    """Of a run that has ended meanwhile, of none, of a key that there is not, of a daemon that is gone."""
+    top.press("x")
+    top.sees("no run is marked")
+    top.press("Z")
+    top.sees("?: keys")
+    mark(top, "report@1")
+    top.press("x")
+    top.sees("(y/n)")
+    host.call("Stop", run="report@1")
+    top.press("y")
+    top.sees("refused: report@1 has ended")
+    mark(top, "render@1")
+    host.kill()
+    top.press("w")
+    top.sees("cannot reach the daemon")
+
+
+def test_a_filter_is_typed(top: Terminal) -> None:
+    """It is seen as it is typed, corrected, and taken back by Escape."""
+    top.press("/", *"tag:dbx")
+    top.sees("filter: tag:dbx_")
+    top.press("BSpace", "Enter")
+    top.sees("only tag:db", "1 live, 1 wait")
+    top.press("Escape")
+    top.sees("2 live, 1 wait, by cpu; ?")
+
+
+def test_a_small_terminal(top: Terminal) -> None:
+    """The head is cut, and something lives in sight; a page too."""
+    top.resize(40, 8)
+    top.sees("@1", "and 1 more")
+    top.press("?")
+    top.sees("keys", "lines; q: back")
