@@ -139,7 +139,7 @@ class Attempt:
     def _settle(self, document: Record) -> str:
         """Write the record file, then R/ended, and try again until R has it; the path of the record.
 
-        Where the host goes down, and R with it, the record file is enough.
+        Where R is gone, or the host goes down and R with it, the record file is enough.
         """
         self._locks.free()
         if self._hooks and document["state"] != UNSTARTED:
@@ -162,8 +162,10 @@ class Attempt:
             else:
                 self._cgroup.remove()  # what it had left may have ended while its end could not be written
             return path
+        if not path and not record.is_told(self._order):
+            path, _ = record.write(self._order, document)
         self._lose()
-        return ""
+        return path
 
     def _tell_hooks(self, document: Record) -> None:
         """Let the hooks know of the end, once the record file has it: whatever becomes of them, or us, it is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -120,6 +121,16 @@ class Draft:
 def verdict(record: Record) -> str:
     """Its end in a few words."""
     return (record["reason"] or record["state"])[:200]
+
+
+def is_told(order: LaunchSpec) -> bool:
+    """Tell whether the record file tells of this attempt already: somebody else has judged it."""
+    try:
+        with open(f"{order['logs']}.json", "rb") as file:
+            attempts = json.load(file)["attempts"]
+        return any(each["attempt"] == order["attempt"] for each in attempts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write(order: LaunchSpec, record: Record) -> tuple[str, bytes]:

@@ -1,16 +1,16 @@
 """Kin: the processes that are, or may be, an attempt's own once everybody who watched it is dead.
 
 its own for certain                          what may be its own
-who is in its cgroup                         –
+who is in its cgroup                         its supervisor, by its title: who lives, but has lost R
 the process in R/pid, born when that says    who is in the session of one that is dead
 an orphan with its JOBQUEUE_INVOCATION_ID    the same below somebody else (atd, say, keeps the variables of who asked)
 all below these, and all of their sessions   –
 –                                            where runs have no cgroups: an orphan in a session as young as the
                                              attempt, whose environment has no JOBQUEUE_RUN, or can't be read
 
-An orphan is what init, or a subreaper above us, has inherited.  It is not what was born before the attempt, has another
-JOBQUEUE_RUN, is below somebody else, is in another cgroup (a service, a container), or in a session that is older than
-the attempt, as the job began one of its own.
+An orphan is what init, or a subreaper above us, has inherited.  What a supervisor has is told by its variables, as an
+orphan is.  It is not what was born before the attempt, has another JOBQUEUE_RUN, is below somebody else, is in another
+cgroup (a service, a container), or in a session that is older than the attempt, as the job began one of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import errno
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jobqueued.child import cgroup, process, wire
@@ -29,7 +29,8 @@ from jobqueued.text import printable
 INVOCATION = "JOBQUEUE_INVOCATION_ID"
 _RUN, _ATTEMPT = "JOBQUEUE_RUN", "JOBQUEUE_ATTEMPT"
 _IDENTITY = (_RUN, _ATTEMPT, "JOBQUEUE_DUE", INVOCATION)
-_SMALL_ONES = ("jq-launcher", "jq-supervisor")
+_SUPERVISOR = "jq-supervisor"
+SMALL_ONES = ("jq-launcher", _SUPERVISOR)
 _NONE, _INIT = 0, 1
 _ROUNDS = 10
 _NAMED = 3
@@ -63,7 +64,8 @@ class Details(NamedTuple):
 class Clues(NamedTuple):
     """The clues to what is an attempt's own.  `since`: nothing of it is older (ticks); `identity`: variables that the
     job was given; `main`: its process, and between which ticks that was started; `cgroup`: its own, None: it has none;
-    `around`: the cgroups of its supervisor, None: not known.
+    `around`: the cgroups of its supervisor, None: not known; `title`: the attempt and the directory of R's, as its
+    supervisor shows them.
     """
 
     since: int
@@ -71,6 +73,7 @@ class Clues(NamedTuple):
     main: tuple[int, int, int] | None = None
     cgroup: str | None = None
     around: str | None = None
+    title: tuple[str, str] | None = None
 
 
 class Kin(NamedTuple):
@@ -97,6 +100,7 @@ class Processes:
         self._by_run: dict[str, list[Process]] = defaultdict(list)
         self._by_cgroup: dict[str, list[Process]] = defaultdict(list)
         self._nobodys: list[Process] = []
+        self._supervisors: dict[str, list[tuple[Process, str]]] = defaultdict(list)
 
     def add(self, it: Process) -> None:
         """Add one."""
@@ -105,8 +109,16 @@ class Processes:
         self._sessions[it.session].append(it)
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
+    def entitle(self, it: Process, words: Sequence[str]) -> None:
+        """Note what a supervisor shows: its name, its attempt, and where the R's are, as far as there was room."""
+        if len(words) > 1:
+            self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
+
     def tops(self, since: int) -> Iterator[Process | None]:
-        """Yield the tops of trees, what was born since (ticks), and its parent was not, or is dead; of others None."""
+        """Yield the tops of trees, what was born since (ticks), and its parent was not, is dead, or a supervisor.
+
+        Of others None.
+        """
         self._reapers |= set(self._above(self._ourselves))
         return (each if self._is_top(each, since) else None for each in self._of.values())
 
@@ -119,7 +131,7 @@ class Processes:
         if it.birth < since or it.pid == self._ourselves:
             return False
         parent = self._of.get(it.parent)
-        return self._is_orphan(it) or (parent is not None and parent.birth < since)
+        return self._is_orphan(it) or (parent is not None and (parent.birth < since or parent.name == _SUPERVISOR))
 
     def _is_orphan(self, it: Process) -> bool:
         return it.parent in self._reapers or (it.parent != _NONE and it.parent not in self._of)
@@ -130,7 +142,7 @@ class Processes:
         run = None if known.environment is None else known.environment.get(_RUN)
         if run is not None:
             self._by_run[run].append(top)
-        elif self._is_orphan(top) and top.name not in _SMALL_ONES and not known.is_foreign:
+        elif self._is_orphan(top) and top.name not in SMALL_ONES and not known.is_foreign:
             self._nobodys.append(top)
         path = cgroup.unified(known.cgroups)
         while path:
@@ -180,6 +192,9 @@ class Processes:
         for each in found:
             if each.birth >= clues.since and self._session_births[each.session] >= clues.since:
                 yield each
+        if clues.title is not None:
+            attempt, runs = clues.title
+            yield from (each for each, shown in self._supervisors[attempt] if runs.startswith(shown))
 
 
 def identity(environment: object) -> dict[str, str]:
@@ -223,6 +238,8 @@ def look(processes: Processes, since: int) -> Iterator[None]:
         for count, pid in enumerate(new, 1):
             if (each := _read(pid)) is not None:
                 processes.add(each)
+                if each.name == _SUPERVISOR:
+                    processes.entitle(each, _title(pid))
             if count % SLICE == 0:
                 yield
         seen |= new
@@ -258,6 +275,11 @@ def _read(pid: int) -> Process | None:
     if seen.state in (b"Z", b"X") and seen.threads <= 1:
         return None
     return Process(pid, seen.parent, seen.session, seen.birth, printable(seen.name.decode(errors="replace")))
+
+
+def _title(pid: int) -> list[str]:
+    """The words that it shows as its arguments."""
+    return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")
 
 
 def _details(pid: int) -> Details:

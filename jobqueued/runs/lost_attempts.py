@@ -115,7 +115,7 @@ class LostAttempts(Source):
                 lost.watched.remove(descriptor)
                 os.close(descriptor)
                 if not lost.watched:
-                    lost.look_at = 0
+                    lost.look_at, lost.pause = 0, _FIRST_PAUSE
         return ()
 
     def turn(self, now: Now) -> list[Event]:
@@ -139,7 +139,8 @@ class LostAttempts(Source):
             lost.look_at = _IN_THIS_LOOK
         try:
             processes = Processes(os.getpid())
-            yield from kin.look(processes, min(lost.dead.clues.since for lost in due.values()))
+            since = min((lost.dead.clues.since for lost in due.values() if lost.dead.clues.since), default=0)
+            yield from kin.look(processes, since)
             yield from self._judge(due, processes)
         except OSError as error:
             for name, lost in due.items():
@@ -156,7 +157,7 @@ class LostAttempts(Source):
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
-                over = self._marks.lost(name, lost.dead.reason)
+                over = lost.dead.over(name, self._marks)
                 self._forget(name)
                 yield over
             elif found.certain and time.monotonic_ns() < lost.since + _PATIENCE:
@@ -178,7 +179,8 @@ class LostAttempts(Source):
         """Kill what is certain, and watch what is there."""
         _close(lost)
         own = {each.pid for each in found.certain}
-        for each in (*found.certain, *found.uncertain):
+        others = [each for each in found.uncertain if each.name not in kin.SMALL_ONES]  # a supervisor has more to do
+        for each in (*found.certain, *others):
             descriptor = _held(each)
             if descriptor is None:
                 continue

@@ -2,7 +2,9 @@
 
 R                        supervisor               verdict
 ended                    any                      ingest it
-none                     –                        never started, or, of an earlier boot, lost, unless a record tells
+none                     –                        as the record tells; without one lost, or if nobody has told of a
+                                                  start never started, once neither supervisor nor process
+                                                  lives (lost_attempts.py); of an earlier boot lost
 without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
@@ -50,12 +52,19 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
 
-    Of a leftover the end is known, and the claims are others' already.
+    Of a leftover the end is known, and the claims are others' already.  Of one that is unheard of nobody has told that
+    it started: if nothing of it lives, and no record tells, it never did.
     """
 
     reason: str
     clues: Clues
     is_leftover: bool = False
+    is_unheard: bool = False
+
+    def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
+        """Its end, once nothing of it lives.  OSError as of any mark."""
+        end = marks.lost(name, self.reason)
+        return events.NeverStarted(*name) if self.is_unheard and isinstance(end, events.RunLost) else end
 
 
 class Recovery:
@@ -124,7 +133,7 @@ class Recovery:
             return
         with self._marks.opened(name) as directory:
             if directory is None:
-                yield self._marks.lost(name, NO_DIRECTORY)
+                yield from self._without(name)
                 return
             if (status := wire.read_mark(directory, wire.LOST)) is not None:
                 yield from self._started(name)
@@ -162,14 +171,19 @@ class Recovery:
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
         """None where the launcher has it, which will tell its end all the same; a record that has the end tells it."""
         name = Name(run.id, run.attempt)
-        end = self._marks.lost(name, NO_DIRECTORY if same_boot else "the host went down")
-        if not same_boot or not isinstance(end, events.RunLost):
-            yield end
-        elif run.pid is None or run.started is None:
-            yield events.NeverStarted(*name)
+        if not same_boot:
+            yield self._marks.lost(name, "the host went down")
         elif name not in self._held:
-            clues = Clues(kin.since(run.started), kin.identity_of(str(run.id), run.attempt))
-            self.dead[name] = Dead(NO_DIRECTORY, clues)
+            begin = run.queued if run.started is None else run.started
+            yield from self._without(name, kin.since(begin), is_unheard=run.pid is None or run.started is None)
+
+    def _without(self, name: Name, since: int = 0, *, is_unheard: bool = False) -> Iterator[events.Event]:
+        """The end that the record tells; without one it is to be seen whether its supervisor, or what it has, lives."""
+        end = self._marks.lost(name, NO_DIRECTORY)
+        if isinstance(end, events.RunLost):
+            self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), is_unheard=is_unheard)
+        else:
+            yield end
 
 
 def _took_token(directory: int) -> bool:

@@ -185,10 +185,18 @@ class RunDirectory:
         main, spawning = self._pid(name), self._spawning(name)
         if spawning is None:  # of an older version, or there was no room
             since = self._made(name) if main is None else kin.ticks(main.before)
-            return Clues(since, self._identity(name), _born(main))
+            return Clues(since, self._identity(name), _born(main), title=self._title(name))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
         own = f"{base}/{self._above(name)}{name}" if spawning.own else None
-        return Clues(kin.ticks(spawning.before), self._identity(name), _born(main), own, spawning.cgroups)
+        before, identity = kin.ticks(spawning.before), self._identity(name)
+        return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name))
+
+    def clues_without(self, name: Name, since: int = 0) -> Clues:
+        """The same where there is no R; `since`: nothing of it is older (ticks)."""
+        return Clues(since, kin.identity_of(str(name.run), name.attempt), title=self._title(name))
+
+    def _title(self, name: Name) -> tuple[str, str]:
+        return str(name), self._runs
 
     def _identity(self, name: Name) -> dict[str, str]:
         data = self._read(name, wire.SPEC)

@@ -85,8 +85,9 @@ class Takeover:
         return list(self._memories.values()), list(self._runs.values())
 
     def everything(self) -> list[Command]:
-        """All that a state.db that breaks over the takeover has to hold anew."""
-        return [*map(SaveJob, self._memories.values()), *map(SaveRun, self._runs.values()), *self._beside]
+        """All that a state.db that breaks over the takeover has to hold anew; skips are history."""
+        going_on = (run for run in self._runs.values() if run.state is not RunState.SKIPPED)
+        return [*map(SaveJob, self._memories.values()), *map(SaveRun, going_on), *self._beside]
 
     def carry_out(self, wall: int) -> None:
         """Take all of it over, and commit it."""

@@ -95,7 +95,8 @@ class Checker:
         for attempt, overlap in self.ledger.overlaps:
             text = f"{attempt} lacks {overlap.claim}, which {overlap.holder} has"
             holders = tuple(holder.rpartition(".")[0] for holder in overlap.holder.split("+"))
-            yield Violation("overlaps", text, attempt.run, overlap.at, holders)
+            if not all(map(self.may_be_forgotten, holders)):
+                yield Violation("overlaps", text, attempt.run, overlap.at, holders)
 
     # started, and unknown
 

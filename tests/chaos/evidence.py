@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter, defaultdict
 from contextlib import closing
@@ -68,6 +69,10 @@ def _waiting(state: Path) -> set[tuple[str, str]]:
     return {(one["target"], one["about"]["run"]) for one in kept if one["about"]["run"]}
 
 
+_LOADING = re.compile("<frozen (importlib|site)")
+"""Where Python itself can't load a program, or begin."""
+
+
 def _read_log(evidence: Evidence, log: Path) -> None:
     places: list[str] = []
     unsaved = False
@@ -76,7 +81,7 @@ def _read_log(evidence: Evidence, log: Path) -> None:
         if entry is None:
             places = [*places[-1:], line.strip()] if line.startswith("  File ") else places
             if places and line[:1].strip() and not line.startswith("Traceback"):
-                if not any("<frozen importlib" in place for place in places):  # where Python can't load a program
+                if not any(_LOADING.search(place) for place in places):
                     evidence.bugs.update([f"{line[:200]} ({'; '.join(places)})"])
                 places = []
             continue

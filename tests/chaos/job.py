@@ -83,17 +83,30 @@ def take_some(files: list[str], wanted: int, me: str) -> str | None:
 
 
 def take_file(path: str, mode: int, me: str) -> str | None:
-    """Lock a file and put our name into it; the name that is in it, if another has it."""
+    """Lock a file, and one with our name beside it; the names of those who have it, if others do."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    names = f"{path}.by"
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(file, 100, 0).decode().strip()
         os.close(file)
-        return holder
-    os.ftruncate(file, 0)
-    os.pwrite(file, me.encode(), 0)
+        return "+".join(name for name in os.listdir(names) if is_locked(f"{names}/{name}"))
+    os.makedirs(names, exist_ok=True)
+    fcntl.flock(os.open(f"{names}/{me}", os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_EX | fcntl.LOCK_NB)
     return None
+
+
+def is_locked(path: str) -> bool:
+    """Tell whether somebody has locked it; what nobody has is removed."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.unlink(path)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def write(size: int) -> int:

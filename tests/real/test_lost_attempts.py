@@ -8,17 +8,19 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobqueued.child import process
-from jobqueued.events import RunLingers, RunLost
+from jobqueued.child import process, wire
+from jobqueued.events import Event, NeverStarted, RunEnded, RunLingers, RunLost
 from jobqueued.loop import read_clocks
-from jobqueued.model import Now, RunId
+from jobqueued.model import Job, Now, Run, RunId, RunState
 from jobqueued.runs import kin, lost_attempts
 from jobqueued.runs.kin import Clues, Kin, Process, Processes
 from jobqueued.runs.lost_attempts import LostAttempts
@@ -27,6 +29,7 @@ from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.alone import alone
 from tests.support.client import run as jobqueuectl
 from tests.support.host import DEADLINE, Host, kill, wait_for
+from tests.support.pool import Pool
 from tests.support.users import ME
 
 SLEEPS = "{root}/sleeps"
@@ -395,3 +398,67 @@ def test_numbers_that_begin_anew(lost: LostAttempts, monkeypatch: pytest.MonkeyP
     see(monkeypatch, Kin([], []))
     assert ["processes come and go too fast to be told apart" in text for text in said(lost)] == [True]
     assert [GONE] == wait_for(lambda: said(lost))
+
+
+@pytest.mark.parametrize("ends", ["by itself", "with its supervisor"])
+def test_a_start_that_nobody_heard_of(tmp_path: Path, ends: str) -> None:
+    """R is gone before the scheduler heard of the start: none is made while supervisor or job live, nor after an end.
+
+    Only where both were killed, and no record was written, nothing tells of it.
+    """
+    go, pool, queued = tmp_path / "go", Pool(tmp_path), time.time_ns()
+    os.mkfifo(go)
+    path = pool.send(Job(id="job", command=f"read -r x <{go}; exit 3"))
+    wait_for((path / wire.PID).exists)
+    main = int((path / wire.PID).read_text().split()[0])
+    shutil.rmtree(path)
+    of_run = {"id": RunId("job", 1), "key": "x", "due": 0, "queued": queued, "arrival": 1, "attempt": 1}
+    row = Run(**of_run, state=RunState.STARTING)
+    marks = RunDirectory(tmp_path, tmp_path / "logs")
+    recovery = Recovery(marks, set())
+    assert [] == list(recovery.verdicts({row.id: row}, lambda _run: False, same_boot=True))
+    lost = LostAttempts(marks)
+    lost.take(recovery)
+    (lingers,) = until_news(lost)
+    assert isinstance(lingers, RunLingers)
+    assert str(main) in lingers.reason
+    if ends == "by itself":
+        go.write_text("go on\n")
+        (over,) = until_news(lost)
+        assert isinstance(over, RunEnded)
+        assert (over.record["state"], over.record["exit_code"]) == ("failed", 3)
+    else:
+        for pid in (pool.pid, main):
+            os.kill(pid, signal.SIGKILL)
+        (over,) = until_news(lost)
+        assert over == NeverStarted(row.id, 1)
+    pool.close()
+
+
+def until_news(lost: LostAttempts) -> list[Event]:
+    """Turn until something is told."""
+
+    def told() -> list[Event]:
+        now = read_clocks()
+        for descriptor in [number for number in lost.descriptors() if select.select([number], [], [], 0)[0]]:
+            lost.ready(descriptor, now)
+        return list(lost.turn(now)) if lost.has_more or (lost.deadline or 0) <= now.mono else []
+
+    return wait_for(told)
+
+
+def test_a_record_that_tells_already_stays(tmp_path: Path) -> None:
+    """Where the run was judged without its supervisor, as a person said that nothing of it lives, that counts."""
+    go, pool = tmp_path / "go", Pool(tmp_path)
+    os.mkfifo(go)
+    path = pool.send(Job(id="job", command=f"read -r x <{go}"))
+    wait_for((path / wire.PID).exists)
+    shutil.rmtree(path)
+    judged = tmp_path / "logs" / "job" / "1.json"
+    judged.parent.mkdir(parents=True, exist_ok=True)
+    judged.write_text('{"state": "lost", "attempts": [{"attempt": 1}]}')
+    go.write_text("go on\n")
+    while not pool.socket.recv(wire.NOTICE).startswith(b"lost "):
+        pass
+    assert json.loads(judged.read_text())["state"] == "lost"
+    pool.close()

@@ -167,7 +167,7 @@ def outcome(place: Place, row: Run | None, held: set[Name] | None = None) -> str
     verdicts = list(
         recovery.verdicts(scheduler.runs, lambda name: final and name not in scheduler.runs, same_boot=True)
     )
-    verdicts += [place.marks.lost(name, dead.reason) for name, dead in recovery.dead.items()]  # nothing of them lives
+    verdicts += [dead.over(name, place.marks) for name, dead in recovery.dead.items()]  # nothing of them lives
     for verdict in [*verdicts, events.JobsLoaded(complete=True)]:
         decided += scheduler.handle(verdict, NOW)
     decided += scheduler.settle(NOW)

@@ -311,6 +311,11 @@ class Host:
             return None
         return kin.Process(pid, it.parent, it.session, self.births(pid) or 0, it.title)
 
+    def title_of(self, pid: int) -> list[str]:
+        """What it shows as its arguments."""
+        it = self.kernel.processes.get(pid)
+        return [] if it is None else [it.title, it.attempt]
+
     def details_of(self, pid: int) -> kin.Details:
         """More of it."""
         it = self.kernel.processes.get(pid)

@@ -110,6 +110,7 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     found["child.process"] = {"stat": lambda _: None, "birth": host.births}
     found["runs.kin"] |= {
         "_births": lambda: 0, "_numbers": lambda: 1 << 22, "_read": host.kin_of, "_details": host.details_of,
+        "_title": host.title_of,
     }  # fmt: skip
     found["runs.launcher_link"] |= {
         "Instance": SimpleNamespace(of=Instance), "sys": SimpleNamespace(executable="python3"),

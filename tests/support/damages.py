@@ -70,6 +70,9 @@ def _live(root: Path, kind: str) -> None:
             store.tidy()
         if number == LAST // 4:
             shutil.copytree(root / "state", root / "before")
+    skipped = a_record(1, job="seldom", state="skipped", reason="missed", attempts=[])
+    store.commit({run_of(skipped).id: (run_of(skipped), skipped)}, {"seldom": SavedJob(job="seldom", last_number=1)})
+    record_files.write(root / "logs", skipped)
     waiting = a_run(1, "queue", state=RunState.WAITING, queued=NOW, due=NOW)
     jobs = {"queue": SavedJob(job="queue", last_number=1), "idle": SavedJob(job="idle", paused=True)}
     store.commit({waiting.id: (waiting, None)}, jobs, {}, {"hold": hold_text(Hold("root"))})

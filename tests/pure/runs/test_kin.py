@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.runs.kin import INVOCATION, Clues, Details, Process, Processes, identity, named
+from jobqueued.runs.kin import INVOCATION, Clues, Details, Kin, Process, Processes, identity, named
 
 GIVEN = {"JOBQUEUE_RUN": "job@1", "JOBQUEUE_ATTEMPT": "1", "JOBQUEUE_DUE": "d", INVOCATION: "a" * 32}
 OF_ANOTHER_HOST = {**GIVEN, INVOCATION: "b" * 32}
@@ -148,3 +148,27 @@ def test_names() -> None:
     """Some are named, the rest is counted."""
     assert "pid 20 (it)" == named([it(20).process])
     assert "pid 20 (it), pid 21 (it), pid 22 (it) and 2 more" == named([it(pid).process for pid in range(20, 25)])
+
+
+def test_what_a_supervisor_has() -> None:
+    """A supervisor that lives without R keeps it from being over, and so does what it has, however young both are."""
+    title = ("job@1.1", "/run/jobqueue/runs/boot")
+    clues = Clues(since=100, identity=OLD, title=title)
+    supervisor = Process(30, SCHEDULER, SCHEDULER, 450, "jq-supervisor")
+    jobs = Known(Process(31, 30, 31, 460, "it"), Details(environment=GIVEN))
+    assert ([], [31]) == told(jobs, clues=clues, host=[*HOST, supervisor])
+    words = {
+        "its own": (["jq-supervisor", "job@1.1", "/run/jobqueue/runs"], [30]),
+        "its own, for want of room": (["jq-supervisor", "job@1.1", "/run/jobq"], [30]),
+        "its own, for want of more room": (["jq-supervisor", "job@1.1"], [30]),
+        "another's": (["jq-supervisor", "job@2.1", "/run/jobqueue/runs"], []),
+        "another daemon's": (["jq-supervisor", "job@1.1", "/srv/run/runs"], []),
+        "idle": (["jq-supervisor", "idle", "/run/jobqueue/runs"], []),
+        "gone meanwhile": ([""], []),
+    }
+    for what, (shown, found) in words.items():
+        processes = Processes(SCHEDULER)
+        for each in (*HOST, supervisor):
+            processes.add(each)
+        processes.entitle(supervisor, shown)
+        assert (Kin([], [supervisor] if found else [])) == processes.kin(clues), what
