@@ -121,6 +121,7 @@ endef
 # As an administrator installs it without a package; settings that are there stay.
 install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
+	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/page jobqueued/ctl/page/*
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
 
 # All but the modules, which packages install in their own ways.

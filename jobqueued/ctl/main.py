@@ -46,6 +46,7 @@ _COMMANDS = {
     "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
     "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
     "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
+    "timeline": ("timeline", "timeline", "Show runs of the JOBs, or of all, as a chart."),
     "export": ("export", "export", "Export runs that have ended, or the jobs."),
     "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
     "reload": ("reload", "reload", "Read changed job files now and report what changed."),

@@ -1,0 +1,66 @@
+"""Runs of a file: a record in JSON a line, as a program writes them, or one document, as `history --json` prints it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import NoneType
+from typing import IO, Any
+
+from jobqueued.ctl.chart_runs import STATES
+from jobqueued.model import Record
+
+_TEXT, _NUMBER, _LIST = (str, NoneType), (int, float, NoneType), (list, NoneType)
+_NEEDED = {"job": str, "number": int, "state": str, "due": str}
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "queued": _TEXT, "started": _TEXT, "ended": _TEXT, "last_due": _TEXT, "reason": _TEXT, "trigger": _TEXT,
+    "asked_by": _TEXT, "waited_for": _LIST, "tags": _LIST, "attempts": _LIST, "cpu_user": _NUMBER,
+    "cpu_system": _NUMBER, "memory_peak": (int, NoneType), "count": (int,), "command": (str, list, NoneType),
+}  # fmt: skip
+_TIMES = ("due", "queued", "started", "ended", "last_due")
+
+
+class NoRecord(ValueError):
+    """A line, or a document, that is none of runs; the text tells where."""
+
+
+def records(source: IO[str]) -> Iterator[Record]:
+    """Yield the runs of a file, in any order; NoRecord."""
+    for number, line in enumerate(source, 1):
+        text = line + source.read() if number == 1 and line.strip() == "{" else line
+        if text.strip():
+            try:
+                yield from _of(json.loads(text))
+            except (ValueError, RecursionError) as error:
+                raise NoRecord(f"line {number}: no record of a run: {error}") from None
+
+
+def _of(document: Any) -> Iterator[Record]:
+    if isinstance(document, dict) and isinstance(document.get("runs"), list):
+        for record in document["runs"]:
+            yield _checked(record)
+    else:
+        yield _checked(document)
+
+
+def _checked(record: Any) -> Record:
+    """The record, if it has what a chart needs of it; ValueError."""
+    if not isinstance(record, dict):
+        raise ValueError("it is no object")
+    wrong = [name for name, kind in _NEEDED.items() if not isinstance(record.get(name), kind)]
+    wrong += [name for name, kinds in _TYPES.items() if name in record and not isinstance(record[name], kinds)]
+    wrong += [name for name in ("tags", "waited_for", "command") if not _is_of_texts(record.get(name))]
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} missing, or of the wrong type")
+    if record["state"] not in STATES:
+        raise ValueError(f"there is no state {record['state']!r}")
+    for name in _TIMES:
+        if (text := record.get(name)) and datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError(f"{name} has no zone")
+    found: Record = record  # type: ignore[assignment]
+    return found
+
+
+def _is_of_texts(value: Any) -> bool:
+    return not isinstance(value, list) or all(isinstance(text, str) for text in value)

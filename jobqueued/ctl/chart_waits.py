@@ -1,0 +1,106 @@
+"""The holder that kept a run from starting: the run that gave up last what it waited for.
+
+A record names what its run has waited for, not whose it was.  That is found by the jobs' claims as they are now: of the
+runs that could have held it, the one that ended last while the run waited.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from jobqueued.ctl.chart_runs import NONE, Run, Runs
+from jobqueued.model import Job
+
+HOST, SLOT = "host", "max_running"
+_ALL = (HOST, SLOT)
+"""What each run has a part of."""
+KEPT = "what is kept for "
+_NOTICED = 1000
+"""Milliseconds: a shorter wait for nothing that is named is no wait for another run of the job."""
+_LOOKED_AT = 64
+"""So many earlier runs of a job may be the one that it waited for."""
+
+Claims = Mapping[str, Mapping[str, bool]]
+"""Of each job, what its runs hold: true means alone."""
+Place = tuple[str, int]
+"""A run by its job and its place among the runs of that."""
+_LAST: Place = ("\U0010ffff", 0)
+
+
+class Wait(NamedTuple):
+    """A run that had to wait; `holder` is None where nobody is known to have held what it waited for."""
+
+    at: Place
+    run: Run
+    waited_for: tuple[str, ...]
+    holder: Place | None
+
+
+def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
+    """The claims of each job that its definition has."""
+    return {
+        job.id: {HOST: job.exclusive, **{it.resource: it.exclusive or it.units > 0 for it in job.locks + job.resources}}
+        for job in jobs
+    }
+
+
+def waits(runs: Runs, claims: Claims) -> Iterator[Wait]:
+    """Yield the runs that had to wait, by job and due time."""
+    finder = _Finder(runs, claims)
+    for job in runs.of:
+        for place, run in enumerate(runs.runs(job)):
+            if run.started != NONE and (run.waited_for or run.started - run.due >= _NOTICED):
+                waited_for = runs.lists[run.waited_for] if run.waited_for else ()
+                yield Wait((job, place), run, waited_for, finder.holder(job, place, run, waited_for))
+
+
+class _Finder:
+    """The runs that may have held something, for each by their ends."""
+
+    def __init__(self, runs: Runs, claims: Claims) -> None:
+        self._runs = runs
+        self._claims = {job: dict(claims.get(job, {})) for job in runs.of}
+        for job, found in self._claims.items():
+            for waited in {run.waited_for for run in runs.runs(job)}:
+                found.update({name: True for name in runs.lists[waited] if name not in {*found, HOST}})
+        self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
+
+    def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
+        """The run that ended last of those that kept this one from starting."""
+        if not waited_for:
+            return self._earlier(job, place, run)
+        ends = [self._last((job, place), run, name) for name in waited_for if not name.startswith(KEPT)]
+        return max((it for it in ends if it is not None), default=(0, None))[1]
+
+    def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
+        """The one that ended last of those that held something while the run waited for it, with its end."""
+        held = self._holders(name, shared=name != SLOT and not self._claims[at[0]].get(name, False))
+        for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
+            ended, place = held[nth]
+            if ended <= run.due:
+                return None
+            if place != at:
+                return ended, place
+        return None
+
+    def _holders(self, name: str, *, shared: bool) -> list[tuple[int, Place]]:
+        """The runs that have held it, by their ends; of those that keep who wants a share of it from starting."""
+        if (name, shared) not in self._held:
+            jobs = [job for job, claims in self._claims.items() if claims.get(name, not shared and name in _ALL)]
+            jobs += [job for job, claims in self._claims.items() if not shared and claims.get(name) is False]
+            self._held[name, shared] = sorted(
+                (run.ended, (job, place))
+                for job in jobs
+                for place, run in enumerate(self._runs.runs(job))
+                if NONE not in (run.started, run.ended)
+            )
+        return self._held[name, shared]
+
+    def _earlier(self, job: str, place: int, run: Run) -> Place | None:
+        """The earlier run of the same job that ended last while this one waited."""
+        before = range(max(0, place - _LOOKED_AT), place)
+        ended = [(self._runs.run(job, other).ended, other) for other in before]
+        kept = [(end, other) for end, other in ended if run.due < end <= run.started]
+        return (job, max(kept)[1]) if kept else None
