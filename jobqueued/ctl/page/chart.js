@@ -49,7 +49,7 @@ class Chart {
 
   // Show another time, as long as it is within reach of the runs.
   show(begin, end) {
-    const length = Math.min(Math.max(end - begin, 5), this.length * 1.05);
+    const length = Math.min(Math.max(end - begin, 5), this.length * 1.04);
     const margin = length * 0.02;
     this.begin = Math.min(Math.max((begin + end - length) / 2, -margin), Math.max(-margin, this.length + margin - length));
     this.end = this.begin + length;
@@ -114,8 +114,8 @@ class Chart {
     }
     pen.restore();
     pen.fillStyle = colour.text;
-    const [found] = this.selected < 0 ? [-1] : [runs.jobOf(this.selected)];
-    pen.font = found === job ? "bold 13px system-ui, sans-serif" : "13px system-ui, sans-serif";
+    const isSelected = this.selected >= 0 && runs.jobOf(this.selected) === job;
+    pen.font = isSelected ? "bold 13px system-ui, sans-serif" : "13px system-ui, sans-serif";
     pen.fillText(fitting(pen, runs.jobs[job], this.left - 12), 6, y + ROW / 2);
     pen.font = "13px system-ui, sans-serif";
   }
@@ -188,9 +188,9 @@ class Chart {
     let day = "", free = this.left;
     for (const tick of ticks) {
       const x = this.x(tick.time), name = this.said(tick.time, { weekday: "short", day: "2-digit", month: "short" });
-      if (x < this.left) continue;
+      if (x < this.left || x + 3 + pen.measureText(tick.label).width > this.width) continue;
       pen.fillText(tick.label, x + 3, 24);
-      if (name !== day && x >= free) {
+      if (name !== day && x >= free && x + 3 + pen.measureText(name).width <= this.width) {
         pen.fillText(name, x + 3, 9);
         free = x + pen.measureText(name).width + 12;
         day = name;
@@ -232,37 +232,38 @@ class Chart {
     return this.said(time, { year: "numeric", month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
   }
 
-  // How many of the chosen runs begin in each pixel of all the time, and how many of them ended badly.
+  // How many of the chosen runs begin in each pixel of all the time; and below, by a scale of its own, how many end badly.
   drawOverview() {
-    const { runs, colour } = this, pen = this.overview.getContext("2d"), width = Math.ceil(this.width), height = 38;
+    const { colour } = this, pen = this.overview.getContext("2d"), width = Math.ceil(this.width);
     const place = time => Math.min(width - 1, Math.max(0, Math.floor(time / this.length * width)));
-    if (!this.crowd) {
-      const all = new Uint32Array(width), bad = new Uint32Array(width);
-      for (const job of this.rows) {
-        for (let run = runs.first[job]; run < runs.first[job + 1]; run++) {
-          if (!this.shown[run]) continue;
-          const at = place(runs.startOf(run));
-          all[at]++;
-          if (runs.isBad(run)) bad[at]++;
-        }
-      }
-      this.crowd = { all, bad, most: all.reduce((most, one) => Math.max(most, one), 1) };
-    }
+    this.crowd ??= this.counted(width, place);
     pen.fillStyle = colour.ground;
-    pen.fillRect(0, 0, width, height + 2);
-    for (let x = 0; x < width; x++) {
-      if (!this.crowd.all[x]) continue;
-      const tall = Math.max(2, this.crowd.all[x] / this.crowd.most * height);
-      pen.fillStyle = colour.good;
-      pen.fillRect(x, height - tall, 1, tall);
-      if (!this.crowd.bad[x]) continue;
-      pen.fillStyle = colour.bad;
-      pen.fillRect(x, height - Math.max(2, this.crowd.bad[x] / this.crowd.most * height), 1, height);
+    pen.fillRect(0, 0, width, 40);
+    for (const [counts, bottom, height, kind] of [[this.crowd.all, 26, 24, "good"], [this.crowd.bad, 38, 10, "bad"]]) {
+      const most = counts.reduce((most, one) => Math.max(most, one), 1);
+      pen.fillStyle = colour[kind];
+      for (let x = 0; x < width; x++) {
+        const tall = counts[x] && Math.max(2, counts[x] / most * height);
+        pen.fillRect(x, bottom - tall, 1, tall);
+      }
     }
     pen.strokeStyle = colour.focus;
     pen.lineWidth = 2;
     const from = place(this.begin);
-    pen.strokeRect(from + 1, 1, Math.max(4, place(this.end) - from - 2), height - 1);
+    pen.strokeRect(from + 1, 1, Math.max(4, place(this.end) - from - 2), 38);
+  }
+
+  counted(width, place) {
+    const { runs } = this, all = new Uint32Array(width), bad = new Uint32Array(width);
+    for (const job of this.rows) {
+      for (let run = runs.first[job]; run < runs.first[job + 1]; run++) {
+        if (!this.shown[run]) continue;
+        const at = place(runs.startOf(run));
+        all[at]++;
+        if (runs.isBad(run)) bad[at]++;
+      }
+    }
+    return { all, bad };
   }
 
   // The row at a place on the canvas, and of its runs that are there the one that matters most; -1: there is none.

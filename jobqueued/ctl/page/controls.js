@@ -28,7 +28,6 @@ class Controls {
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.chart.recolour(); this.redraw(); });
     this.mouse();
-    this.chart.resize();
     this.act("all");
     this.filter();
   }
@@ -45,7 +44,7 @@ class Controls {
   states() {
     const counts = new Map();
     for (const state of this.runs.state) counts.set(state, (counts.get(state) ?? 0) + 1);
-    for (const [state, count] of [...counts].sort()) {
+    for (const [state, count] of [...counts].sort((one, other) => one[0] - other[0])) {
       const label = element("label"), box = element("input"), [kind, letter] = this.runs.signs[state];
       Object.assign(box, { type: "checkbox", checked: true, value: String(state) });
       const mark = element("span", letter, `mark ${kind}`);
@@ -65,21 +64,18 @@ class Controls {
     for (const job of rows) for (let run = this.runs.first[job]; run < this.runs.first[job + 1]; run++) count += shown[run];
     at("summary").textContent = `${count.toLocaleString("en")} of ${this.runs.count.toLocaleString("en")} runs, ` +
       `${rows.length.toLocaleString("en")} of ${this.runs.jobs.length.toLocaleString("en")} jobs`;
-    this.stretch();
+    this.resize();
     if (this.chart.selected >= 0) this.tell(this.chart.selected);
-    this.redraw();
   }
 
   isShown(run) { return this.chart.shown[run] && this.chart.rows.includes(this.runs.jobOf(run)); }
 
-  // Let the bar at the side reach as far as there are rows.
-  stretch() {
-    at("spacer").style.height = `${Math.max(0, AXIS + this.chart.rows.length * ROW - at("scroll").clientHeight)}px`;
-  }
-
+  // Give the chart the height of its rows, or that of a part of the window, with a bar at the side for the rest.
   resize() {
+    const needed = AXIS + this.chart.rows.length * ROW, box = at("scroll");
+    box.style.height = `${Math.min(needed + 2, Math.max(200, innerHeight * 0.6))}px`;
+    at("spacer").style.height = `${Math.max(0, needed - box.clientHeight)}px`;
     this.chart.resize();
-    this.stretch();
     this.redraw();
   }
 
@@ -94,7 +90,7 @@ class Controls {
       at("view").textContent = `${chart.moment(chart.begin)} to ${chart.moment(chart.end)}`;
       clearTimeout(this.listing);
       this.listing = setTimeout(() => this.list(), 200);
-      performance.mark("chart drawn");
+      if (!performance.getEntriesByName("chart drawn").length) performance.mark("chart drawn");
     });
   }
 
@@ -129,7 +125,7 @@ class Controls {
 
   // The run of the same job that comes next, or before.
   step(by) {
-    const { selected, rows } = this.chart;
+    const { selected } = this.chart;
     if (selected < 0) { this.row(0); return; }
     const job = this.runs.jobOf(selected);
     for (let run = selected + by; run >= this.runs.first[job] && run < this.runs.first[job + 1]; run += by) {

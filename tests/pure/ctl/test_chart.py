@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from jobqueued.ctl import chart_page
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import NONE, STATES, Runs, collected
 from jobqueued.ctl.chart_text import Window, chart, told
@@ -202,3 +205,27 @@ def test_what_files_have() -> None:
     one, two = a_run("a", 1, 0, 1, 2), a_run("a", 2, 0, 1, 2)
     assert [one, two] == list(records(io.StringIO(f"{json.dumps(one)}\n\n{json.dumps(two)}\n")))
     assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of ``#rrggbb``, by WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrasts(scheme: int) -> None:
+    """WCAG 2.2 AA: 4.5 for texts on what is behind them, letters in bars too, and 3 for bars and edges."""
+    style = (Path(chart_page.__file__).parent / "page" / "timeline.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
+    kinds = ("good", "bad", "wait", "live", "skip")
+    texts = [(one, ground) for one in ("text", "quiet") for ground in ("ground", "band")]
+    bars = [(one, ground) for one in (*kinds, "edge", "focus") for ground in ("ground", "band")]
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted([luminance(colours[one]), luminance(colours[other])])
+        return (high + 0.05) / (low + 0.05)
+
+    assert [] == [pair for pair in [*texts, *((one, "on") for one in kinds)] if contrast(*pair) < 4.5]
+    assert [] == [pair for pair in bars if contrast(*pair) < 3]
