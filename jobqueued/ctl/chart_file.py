@@ -12,12 +12,14 @@ from jobqueued.ctl.chart_runs import STATES
 from jobqueued.model import Record
 
 _TEXT, _NUMBER, _LIST = (str, NoneType), (int, float, NoneType), (list, NoneType)
-_NEEDED = {"job": str, "number": int, "state": str, "due": str}
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    "queued": _TEXT, "started": _TEXT, "ended": _TEXT, "last_due": _TEXT, "reason": _TEXT, "trigger": _TEXT,
-    "asked_by": _TEXT, "waited_for": _LIST, "tags": _LIST, "attempts": _LIST, "cpu_user": _NUMBER,
-    "cpu_system": _NUMBER, "memory_peak": (int, NoneType), "count": (int,), "command": (str, list, NoneType),
+    "job": (str,), "number": (int,), "state": (str,), "due": (str,), "queued": _TEXT, "started": _TEXT, "ended": _TEXT,
+    "last_due": _TEXT, "reason": _TEXT, "held_by": _TEXT, "trigger": _TEXT, "asked_by": _TEXT, "waited_for": _LIST,
+    "tags": _LIST, "attempts": _LIST, "cpu_user": _NUMBER, "cpu_system": _NUMBER, "memory_peak": (int, NoneType),
+    "count": (int, NoneType), "command": (str, list, NoneType),
 }  # fmt: skip
+"""The fields that a chart needs or may have; None: missing, too."""
+_TEXTS = ("tags", "waited_for", "command")
 _TIMES = ("due", "queued", "started", "ended", "last_due")
 
 
@@ -48,19 +50,15 @@ def _checked(record: Any) -> Record:
     """The record, if it has what a chart needs of it; ValueError."""
     if not isinstance(record, dict):
         raise ValueError("it is no object")
-    wrong = [name for name, kind in _NEEDED.items() if not isinstance(record.get(name), kind)]
-    wrong += [name for name, kinds in _TYPES.items() if name in record and not isinstance(record[name], kinds)]
-    wrong += [name for name in ("tags", "waited_for", "command") if not _is_of_texts(record.get(name))]
+    told = record.get
+    wrong = [name for name, kinds in _TYPES.items() if not isinstance(told(name), kinds)]
+    wrong += [name for name in _TEXTS if any(not isinstance(text, str) for text in told(name) or ())]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} missing, or of the wrong type")
     if record["state"] not in STATES:
         raise ValueError(f"there is no state {record['state']!r}")
     for name in _TIMES:
-        if (text := record.get(name)) and datetime.fromisoformat(text).tzinfo is None:
+        if (text := told(name)) and datetime.fromisoformat(text).tzinfo is None:
             raise ValueError(f"{name} has no zone")
     found: Record = record  # type: ignore[assignment]
     return found
-
-
-def _is_of_texts(value: Any) -> bool:
-    return not isinstance(value, list) or all(isinstance(text, str) for text in value)

@@ -33,7 +33,7 @@ def page(runs: Runs, waits: Iterable[Wait], now: int) -> str:
         "style": style, "style-hash": _hash(style), "script": script, "script-hash": _hash(script),
         "data": base64.b64encode(zlib.compress(packed(runs, waits, now), _LEVEL)).decode(),
     }  # fmt: skip
-    return re.sub("@([a-z-]+)@", lambda found: parts[found[1]], _PLACE.joinpath("timeline.html").read_text())
+    return re.sub("@([a-z-]+)@", lambda found: parts[found[1]], _PLACE.joinpath("timeline.html.in").read_text())
 
 
 def _hash(text: str) -> str:
@@ -74,7 +74,7 @@ def _columns(runs: Runs, waits: Iterable[Wait], begin: int) -> Iterator[tuple[st
         yield name, array("Q", chain.from_iterable(_since(each, name, place) for each in jobs))
     for name in ("cpu", "memory"):
         yield name, array("Q", (value + 1 for each in jobs for value in each[place[name]]))
-    for name in ("state", "reason", "waited_for", "tags", "trigger", "command", "attempts"):
+    for name in ("state", "reason", "waited_for", "held_by", "tags", "trigger", "command", "attempts"):
         yield name, array("Q", chain.from_iterable(each[place[name]] for each in jobs))
     yield "holder", _holders(runs, waits)
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jobqueued.model import Record, RunState
 
@@ -21,8 +21,8 @@ _LONGEST = 200
 
 
 class Run(NamedTuple):
-    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`; `reason`, `trigger`
-    and `command` are of `Runs.texts`.
+    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`; `held_by`, `reason`,
+    `trigger` and `command` are of `Runs.texts`.
 
     `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
     """
@@ -34,6 +34,7 @@ class Run(NamedTuple):
     state: int
     reason: int
     waited_for: int
+    held_by: int
     tags: int
     trigger: int
     command: int
@@ -82,12 +83,13 @@ class Runs:
     def _run(self, record: Record) -> Run:
         due, started, ended = record["due"], record.get("started"), record.get("ended") or record.get("last_due")
         cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
-        peak = record.get("memory_peak")
+        peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
         return Run(
             number=record["number"], due=_moment(due), started=_moment(started), ended=_moment(ended),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
-            waited_for=self._list(record.get("waited_for") or ()), tags=self._list(record.get("tags") or ()),
-            trigger=self._text(_trigger(record)), command=self._text(_command(record.get("command"))),
+            waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
+            tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
+            command=self._text(_command(record.get("command"))),
             attempts=len(record.get("attempts") or ()), cpu=round(sum(cpu) * 1000) if cpu else NONE,
             memory=NONE if peak is None else peak >> 10,
         )  # fmt: skip
@@ -113,6 +115,14 @@ class Runs:
         """The run at a place among those of its job."""
         return Run._make(column[place] for column in self.of[job])
 
+    def place(self, name: str) -> tuple[str, int] | None:
+        """The job and the place there of a run by its name, ``backup@142``; None: it is not among these."""
+        job, _, number = name.rpartition("@")
+        try:
+            return job, self.of[job][_NUMBER].index(int(number))
+        except (KeyError, ValueError):
+            return None
+
     def span(self, now: int) -> tuple[int, int]:
         """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
@@ -129,7 +139,7 @@ def collected(records: Iterable[Record]) -> Runs:
     return runs
 
 
-_DUE, _ENDED = Run._fields.index("due"), Run._fields.index("ended")
+_NUMBER, _DUE, _ENDED = (Run._fields.index(name) for name in ("number", "due", "ended"))
 
 
 def _moment(text: str | None) -> int:
@@ -138,7 +148,7 @@ def _moment(text: str | None) -> int:
 
 def _reason(record: Record) -> str:
     """The cause of its state; of skips that share a record, their number."""
-    count, reason = record.get("count", 1), record.get("reason") or ""
+    count, reason = record.get("count") or 1, record.get("reason") or ""
     return f"{count} times, {reason}" if count > 1 else reason
 
 

@@ -176,8 +176,10 @@ def told(wait: Wait, runs: Runs) -> str:
     job, _ = wait.at
     took = duration((wait.run.started - wait.run.due) / 1000)
     lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""
-    if wait.holder is None:
-        return f"{job}@{wait.run.number} waited {took}{lacked}"
-    by, place = wait.holder
-    held = "held by" if wait.waited_for else "after"
-    return f"{job}@{wait.run.number} waited {took}{lacked}, {held} {by}@{runs.run(by, place).number}"
+    by = runs.texts[wait.run.held_by]
+    if wait.holder is not None:
+        holder, place = wait.holder
+        by = f"{holder}@{runs.run(holder, place).number}"
+    return f"{job}@{wait.run.number} waited {took}{lacked}" + (
+        f", {'held by' if lacked else 'after'} {by}" if by else ""
+    )

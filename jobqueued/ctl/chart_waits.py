@@ -1,7 +1,8 @@
 """The holder that kept a run from starting: the run that gave up last what it waited for.
 
-A record names what its run has waited for, not whose it was.  That is found by the jobs' claims as they are now: of the
-runs that could have held it, the one that ended last while the run waited.
+A record of the daemon names what its run has waited for, not whose it was; one of a file may, in `held_by`.  Else that
+is found by the jobs' claims as they are now: of the runs that could have held it, the one that ended last while the run
+waited.
 """
 
 from __future__ import annotations
@@ -48,23 +49,24 @@ def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
 
 def waits(runs: Runs, claims: Claims) -> Iterator[Wait]:
     """Yield the runs that had to wait, by job and due time."""
-    finder = _Finder(runs, claims)
+    finder, texts, lists = _Finder(runs, claims), runs.texts, runs.lists
     for job in runs.of:
         for place, run in enumerate(runs.runs(job)):
-            if run.started != NONE and (run.waited_for or run.started - run.due >= _NOTICED):
-                waited_for = runs.lists[run.waited_for] if run.waited_for else ()
-                yield Wait((job, place), run, waited_for, finder.holder(job, place, run, waited_for))
+            if run.started != NONE and (run.waited_for or run.held_by or run.started - run.due >= _NOTICED):
+                waited_for, told = lists[run.waited_for], texts[run.held_by]
+                holder = runs.place(told) if told else finder.holder(job, place, run, waited_for)
+                yield Wait((job, place), run, waited_for, holder)
 
 
 class _Finder:
     """The runs that may have held something, for each by their ends."""
 
     def __init__(self, runs: Runs, claims: Claims) -> None:
-        self._runs = runs
+        self._runs, lists = runs, runs.lists
         self._claims = {job: dict(claims.get(job, {})) for job in runs.of}
         for job, found in self._claims.items():
             for waited in {run.waited_for for run in runs.runs(job)}:
-                found.update({name: True for name in runs.lists[waited] if name not in {*found, HOST}})
+                found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
         self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:

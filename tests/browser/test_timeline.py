@@ -282,14 +282,14 @@ def a_month() -> Runs:
         first = int(NOW.timestamp() * 1000) - DAYS * 86_400_000
         dues = [first + nth * (DAYS * 86_400_000 // each) + job * 61 for nth in range(each)]
         chance = [(nth * 7919 + job * 104_729) % 10_007 for nth in range(each)]
-        columns = Run(
-            number=range(1, each + 1), due=dues, started=[due + it % 97 for due, it in zip(dues, chance, strict=True)],
-            ended=[due + 100 + it * (job % 40) for due, it in zip(dues, chance, strict=True)],
-            state=[6 if it % 40 else 7 for it in chance], reason=[0] * each, waited_for=[0] * each, tags=[0] * each,
-            trigger=[0] * each, command=[0] * each, attempts=[1] * each, cpu=[it * 3 for it in chance],
-            memory=[4096 + it for it in chance],
-        )  # type: ignore[arg-type]  # fmt: skip
-        runs.of[f"job-{job:03}"] = [array("q", column) for column in columns]  # type: ignore[call-overload]
+        columns = {
+            **dict.fromkeys(Run._fields, [0] * each), "number": range(1, each + 1), "due": dues,
+            "started": [due + it % 97 for due, it in zip(dues, chance, strict=True)],
+            "ended": [due + 100 + it * (job % 40) for due, it in zip(dues, chance, strict=True)],
+            "state": [6 if it % 40 else 7 for it in chance], "cpu": [it * 3 for it in chance],
+            "memory": [4096 + it for it in chance],
+        }  # fmt: skip
+        runs.of[f"job-{job:03}"] = [array("q", column) for column in columns.values()]
     return runs
 
 

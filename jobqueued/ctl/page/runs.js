@@ -119,7 +119,7 @@ class Runs {
       ["due", moment(this.due[run])], ["started", has ? moment(this.startOf(run)) : "never"],
       ["ended", this.goesOn(run) ? "goes on" : moment(this.endOf(run))],
       ["waited", has && wait >= 1000 || waited ? span(wait) : ""], ["waited for", waited],
-      ["held by", held ? this.nameOf(held - 1) : ""],
+      ["held by", held ? this.nameOf(held - 1) : this.texts[this.held_by[run]]],
       ["took", has ? span(this.endOf(run) - this.startOf(run)) : ""],
       ["attempts", this.attempts[run] > 1 ? String(this.attempts[run]) : ""],
       ["cpu time", this.cpu[run] ? span(this.cpu[run] - 1) : ""],

@@ -130,6 +130,14 @@ def test_without_claims() -> None:
     assert {"a@2": "a@1"} == held_by({}, a_run("a", 1, 0, 0, 9), a_run("a", 2, 1, 10, 20), a_run("a", 3, 20, 20.01, 30))
 
 
+def test_a_holder_that_is_told() -> None:
+    """A record of a file that names it is believed, as far as that run is there."""
+    held = [a_run("dump", 1, 0, 0, 9), a_run("dump", 2, 10, 10, 11)]
+    waiting = a_run("read", 2, 5, 10, 20, waited_for=["db"])
+    for name, holder in (("dump@2", "dump@2"), ("dump@3", None), ("x@1", None), ("dump", None)):
+        assert {"read@2": holder} == held_by(LOCK, *held, {**waiting, "held_by": name})  # type: ignore[typeddict-unknown-key]
+
+
 def test_a_wait_in_words() -> None:
     """What it was for and who held it, as far as that is known."""
     runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"])])
