@@ -23,6 +23,9 @@ _TEXTS = ("tags", "waited_for", "command")
 _TIMES = ("due", "queued", "started", "ended", "last_due")
 
 
+_ENDS = ("started", "ended")
+
+
 class NoRecord(ValueError):
     """A line, or a document, that is none of runs; the text tells where."""
 
@@ -55,10 +58,20 @@ def _checked(record: Any) -> Record:
     wrong += [name for name in _TEXTS if any(not isinstance(text, str) for text in told(name) or ())]
     if wrong:
         raise ValueError(f"{', '.join(wrong)} missing, or of the wrong type")
+    if not all(_is_attempt(it) for it in told("attempts") or ()):
+        raise ValueError("attempts have no times")
     if record["state"] not in STATES:
         raise ValueError(f"there is no state {record['state']!r}")
     for name in _TIMES:
-        if (text := told(name)) and datetime.fromisoformat(text).tzinfo is None:
+        if not _is_moment(told(name)):
             raise ValueError(f"{name} has no zone")
     found: Record = record  # type: ignore[assignment]
     return found
+
+
+def _is_attempt(it: Any) -> bool:
+    return isinstance(it, dict) and all(isinstance(it.get(name), _TEXT) and _is_moment(it.get(name)) for name in _ENDS)
+
+
+def _is_moment(text: str | None) -> bool:
+    return not text or datetime.fromisoformat(text).tzinfo is not None

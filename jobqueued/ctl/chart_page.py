@@ -58,6 +58,7 @@ def packed(runs: Runs, waits: Iterable[Wait], now: int) -> bytes:
     head = {
         "begin": begin, "end": end, "now": now, "states": STATES, "columns": shapes,
         "jobs": [(job, len(each[0])) for job, each in runs.of.items()], "texts": runs.texts, "lists": runs.lists,
+        "pauses": [*_pauses(runs, begin)],
     }  # fmt: skip
     text = json.dumps(head, separators=(",", ":")).encode()
     return len(text).to_bytes(4, "little") + text + data
@@ -93,11 +94,23 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
     return (0 if it == NONE else max(0, it - first) + 1 for it, first in zip(ends, begun, strict=True))
 
 
+def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield, by the place of a run among all, when each of its pauses began and ended."""
+    first = _places(runs)
+    for (job, number), pauses in runs.pauses.items():
+        place = runs.place(f"{job}@{number}")
+        if place is not None:
+            yield first[job] + place[1], [moment - begin for pause in pauses for moment in pause]
+
+
+def _places(runs: Runs) -> dict[str, int]:
+    """Of each job the place of its first run among all."""
+    return dict(zip(runs.of, accumulate((len(columns[0]) for columns in runs.of.values()), initial=0), strict=False))
+
+
 def _holders(runs: Runs, waits: Iterable[Wait]) -> array[int]:
     """Of each run the one that it has waited for, by its place among all, from 1; 0: none."""
-    sizes = [len(columns[0]) for columns in runs.of.values()]
-    first = dict(zip(runs.of, accumulate(sizes, initial=0), strict=False))
-    found = array("Q", bytes(8 * sum(sizes)))
+    first, found = _places(runs), array("Q", bytes(8 * len(runs)))
     for wait in waits:
         if wait.holder is not None:
             found[first[wait.at[0]] + wait.at[1]] = first[wait.holder[0]] + wait.holder[1] + 1

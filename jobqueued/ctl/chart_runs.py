@@ -9,6 +9,7 @@ import shlex
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from jobqueued.model import Record, RunState
@@ -51,10 +52,12 @@ class Run(NamedTuple):
 class Runs:
     """The runs of all jobs; those of a job come by due time once `sort` is called.
 
-    `texts` and `lists` have each value once; the first is "", or empty.
+    `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
+    number, between an attempt and the next: when each began and ended.
     """
 
     def __init__(self) -> None:
+        self.pauses: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self.of: dict[str, list[array[int]]] = {}
         self._texts: dict[Hashable, int] = {"": 0}
         self._lists: dict[Hashable, int] = {(): 0}
@@ -79,6 +82,10 @@ class Runs:
             columns = self.of[record["job"]] = [array("q") for _ in Run._fields]
         for column, value in zip(columns, self._run(record), strict=True):
             column.append(value)
+        attempts = record.get("attempts") or ()
+        if len(attempts) > 1:
+            pauses = [(_moment(one["ended"]), _moment(other["started"])) for one, other in pairwise(attempts)]
+            self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
         due, started, ended = record["due"], record.get("started"), record.get("ended") or record.get("last_due")

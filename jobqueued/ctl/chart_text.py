@@ -61,7 +61,7 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
     for job, name in zip(runs.of, names, strict=True):
         row = _Row(window, now)
         for run in runs.runs(job):
-            row.add(run)
+            row.add(run, runs.pauses.get((job, run.number), ()))
         if len(name) > column:
             yield [name]
         yield [f"{name if len(name) <= column else '':{column}} ", *row.pieces()]
@@ -79,24 +79,34 @@ class _Row:
         self._ran, self._waits = [0.0] * window.cells, [False] * window.cells
         self.seen = set[str]()
 
-    def add(self, run: Run) -> None:
-        """Draw a run: its wait, itself, and its state at its end."""
+    def add(self, run: Run, pauses: Iterable[tuple[int, int]]) -> None:
+        """Draw a run: its wait, itself with its pauses, and its state at its end."""
         ended = run.ended if run.ended != NONE else self._now
         if ended < self._window.begin or run.due > self._window.end:
             return
-        until = run.until if run.until != NONE else self._now
-        state, place = _WORST.index(STATES[run.state]), self._window.place
-        if STATES[run.state] != "skipped":
-            for cell in range(place(run.due), place(until)):
-                self._waits[cell] = True
-        first, last = place(until), place(max(until, ended - 1))
-        for cell in range(first, last + 1):
-            begin = self._window.begin + cell * self._window.cell
-            self._ran[cell] += max(0, min(ended, begin + self._window.cell) - max(until, begin))
-            if cell == last or _is_going_on(STATES[run.state]):
-                self._worst[cell] = min(self._worst[cell], state)
-            else:
-                self._worst[cell] = min(self._worst[cell], len(_WORST) - 1)
+        state, until = STATES[run.state], run.until if run.until != NONE else self._now
+        if state != "skipped":
+            self._wait(run.due, until)
+        for begin, end in pauses:
+            self._run(until, begin, len(_WORST) - 1)
+            self._wait(begin, until := end)
+        self._run(until, ended, _WORST.index(state if _is_going_on(state) else "succeeded"))
+        self._mark(self._window.place(max(until, ended - 1)), _WORST.index(state))
+
+    def _wait(self, begin: int, end: int) -> None:
+        for cell in range(self._window.place(begin), self._window.place(end)):
+            self._waits[cell] = True
+
+    def _run(self, begin: int, end: int, state: int) -> None:
+        """Count what was run of each cell, which shows this state at least."""
+        place, length = self._window.place, self._window.cell
+        for cell in range(place(begin), place(max(begin, end - 1)) + 1):
+            first = self._window.begin + cell * length
+            self._ran[cell] += max(0, min(end, first + length) - max(begin, first))
+            self._mark(cell, state)
+
+    def _mark(self, cell: int, state: int) -> None:
+        self._worst[cell] = min(self._worst[cell], state)
 
     def pieces(self) -> Iterator[Text]:
         """Yield the cells, those of one style together."""

@@ -222,6 +222,28 @@ def test_the_mouse(day: Browser) -> None:
     assert re.match(r"[3-6] runs here, \d of them ended badly", text(day, "tip"))
 
 
+def test_lanes_and_pauses(chromium: Browser, tmp_path: Path) -> None:
+    """Runs of a job that are live at once are one below the other; between attempts nothing runs."""
+    one = next(record for record in a_day() if record["run"] == "backup@61")
+    times = [{"started": f"2026-11-26T0{hour}:00:00Z", "ended": f"2026-11-26T0{hour}:20:00Z"} for hour in (1, 2)]
+    retried: Any = {**one, "job": "retried", "attempts": times, **times[0], "ended": times[1]["ended"]}
+    opened(chromium, tmp_path / "two.html", collected([one, {**one, "number": 62}, retried]))
+    place = box(chromium)
+    for line, run in ((7, "backup@61"), (18, "backup@62")):
+        chromium.mouse("mouseMoved", place["x"] + 600, place["y"] + 34 + line)
+        assert run == facts(chromium, "tip")["run"]
+    shown = """(() => {
+        const pen = document.getElementById("chart").getContext("2d"), found = [];
+        for (let x = 230; x < pen.canvas.width; x++) found.push([...pen.getImageData(x, 66, 1, 1).data].join());
+        return found.filter((colour, at) => colour !== found[at - 1]);
+    })()"""
+    ground, bar = "243,245,248,255", "26,127,55,255"
+    colours = [colour for colour in chromium.tell(shown) if colour in (ground, bar)]
+    assert [ground, bar, ground, bar, ground] == [
+        it for at, it in enumerate(colours) if not at or it != colours[at - 1]
+    ]
+
+
 def test_the_table(day: Browser) -> None:
     """The runs in view are there as a table, too, as many as can be read."""
     day.tell("document.getElementById('listing').open = true")

@@ -55,8 +55,14 @@ class Chart {
     this.end = this.begin + length;
   }
 
-  zoom(factor, at = (this.begin + this.end) / 2) {
+  // Zoom around a time: without one that of the selected run, if it is in view, else the middle.
+  zoom(factor, at = this.middle()) {
     this.show(at - (at - this.begin) * factor, at + (this.end - at) * factor);
+  }
+
+  middle() {
+    const start = this.selected < 0 ? -Infinity : this.runs.startOf(this.selected);
+    return start >= this.begin && start <= this.end ? start : (this.begin + this.end) / 2;
   }
 
   draw() {
@@ -120,25 +126,38 @@ class Chart {
     pen.font = "13px system-ui, sans-serif";
   }
 
-  // A run that is wide enough to be seen: its letter tells its state without a colour.
+  // A run that is wide enough to be seen: its letter tells its state without a colour.  Between attempts it waits.
   drawRun(pen, run, start, end, y) {
-    const [kind, letter] = this.runs.signOf(run), bad = kind === "bad";
-    const from = Math.max(start, this.left - 2), to = Math.min(end, this.width + 2), top = bad ? y + 1 : y + 5, height = bad ? 18 : 14;
+    const { runs } = this, [kind, letter] = runs.signOf(run), lanes = runs.lanes[runs.jobOf(run)];
+    const high = lanes > 1 ? 20 / lanes : kind === "bad" ? 18 : 14, top = lanes > 1 ? y + 2 + runs.lane[run] * high : y + 19 - high;
+    const from = Math.max(start, this.left - 2), to = Math.min(end, this.width + 2), pauses = runs.pauses.get(run) ?? [];
+    let begin = from;
     pen.fillStyle = this.colour[kind];
-    pen.fillRect(from, top, to - from - 0.5, height);
-    if (to - from >= 14) {
+    for (let nth = 0; nth <= pauses.length; nth += 2) {
+      const until = nth < pauses.length ? Math.min(to, this.x(pauses[nth])) : to - 0.5;
+      if (until > begin) pen.fillRect(begin, top, until - begin, lanes > 1 ? high - 1 : high);
+      if (nth < pauses.length) begin = Math.max(from, this.x(pauses[nth + 1]));
+    }
+    for (let nth = 0; nth < pauses.length; nth += 2) this.stroke(pen, this.x(pauses[nth]), this.x(pauses[nth + 1]), y);
+    if (to - from >= 14 && high >= 10) {
       pen.fillStyle = this.colour.on;
       pen.font = "bold 11px system-ui, sans-serif";
-      pen.fillText(letter, this.runs.goesOn(run) ? to - 12 : from + 3, y + 12);
+      pen.fillText(letter, runs.goesOn(run) ? to - 12 : from + 3, lanes > 1 ? top + high / 2 : y + 12);
       pen.font = "13px system-ui, sans-serif";
     }
+  }
+
+  // Strokes that stand for waiting.
+  stroke(pen, begin, end, y) {
+    const from = Math.max(begin, this.left), to = Math.min(end, this.width);
+    pen.fillStyle = this.colour.wait;
+    for (let x = from - (from - begin) % 4; x < to; x += 4) pen.fillRect(x, y + ROW - 8, 2, 6);
   }
 
   // A wait is a line of strokes below the middle, with what was waited for and who held it, if there is room.
   drawWait(pen, run, due, start, y) {
     const { runs, colour } = this, from = Math.max(due, this.left), to = Math.min(start, this.width);
-    pen.fillStyle = colour.wait;
-    for (let x = from - (from - due) % 4; x < to; x += 4) pen.fillRect(x, y + ROW - 8, 2, 6);
+    this.stroke(pen, due, start, y);
     pen.fillRect(due, y + ROW - 11, 1, 9);
     const held = runs.holder[run], lacked = runs.lists[runs.waited_for[run]].join(", ");
     if (to - from > 50 && (held || lacked)) {
@@ -271,11 +290,13 @@ class Chart {
     const row = Math.floor((y - AXIS + this.top) / ROW);
     if (y < AXIS || x < this.left || row < 0 || row >= this.rows.length) return { row: -1, run: -1, many: 0, bad: 0 };
     const reach = 2 * (this.end - this.begin) / (this.width - this.left), found = { row, run: -1, many: 0, bad: 0 };
-    this.runs.between(this.rows[row], this.time(x) - reach, this.time(x) + reach, run => {
+    const { runs } = this, job = this.rows[row], lane = Math.floor((y - this.y(row) - 2) / 20 * runs.lanes[job]);
+    const weight = run => runs.signOf(run)[2] + 10 * (runs.lane[run] === lane);
+    runs.between(job, this.time(x) - reach, this.time(x) + reach, run => {
       if (!this.shown[run]) return;
       found.many++;
-      if (this.runs.isBad(run)) found.bad++;
-      if (found.run < 0 || this.runs.signOf(run)[2] > this.runs.signOf(found.run)[2]) found.run = run;
+      if (runs.isBad(run)) found.bad++;
+      if (found.run < 0 || weight(run) > weight(found.run)) found.run = run;
     });
     return found;
   }

@@ -7,6 +7,8 @@ const SIGNS = { // of each state: its kind, the letter in a bar, and how much it
   skipped: ["skip", "s", 5], waiting: ["wait", "w", 4], due: ["wait", "w", 4], succeeded: ["good", "✓", 3],
 };
 
+const LANES = 4; // so many have a place of their own
+
 async function unpacked(text) {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -19,6 +21,7 @@ class Runs {
     const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + size)));
     Object.assign(this, { begin: head.begin, end: head.end, now: head.now, texts: head.texts, lists: head.lists });
     this.states = head.states;
+    this.pauses = new Map(head.pauses);
     this.signs = head.states.map(state => SIGNS[state]);
     this.jobs = head.jobs.map(job => job[0]);
     this.first = new Uint32Array(head.jobs.length + 1); // of each job its first run; the last is where all end
@@ -35,6 +38,22 @@ class Runs {
       let most = 0;
       for (let run = this.first[job]; run < this.first[job + 1]; run++) most = Math.max(most, this.endOf(run) - this.due[run]);
       return most;
+    });
+    this.layOut();
+  }
+
+  // Runs of a job that are live at the same time are drawn in lanes, one below the other.
+  layOut() {
+    this.lane = new Uint8Array(this.count);
+    this.lanes = this.jobs.map((_, job) => {
+      const ends = [];
+      for (let run = this.first[job]; run < this.first[job + 1]; run++) {
+        if (!this.hasStarted(run)) continue;
+        const start = this.startOf(run), free = ends.findIndex(end => end <= start), lane = free < 0 ? Math.min(ends.length, LANES - 1) : free;
+        ends[lane] = this.endOf(run);
+        this.lane[run] = lane;
+      }
+      return Math.max(1, ends.length);
     });
   }
 

@@ -165,6 +165,17 @@ def test_the_signs() -> None:
     ] == lines(runs, width=22)
 
 
+def test_pauses_between_attempts() -> None:
+    """They are waits, not runs."""
+    times = [(0, 12), (24, 36), (48, 60)]
+    record = a_run("a", 1, 0, 0, 60, attempts=[a_run("a", 1, 0, *it) for it in times])
+    runs = collected([record])
+    assert [(12, 24), (36, 48)] == [
+        ((begin - MIDNIGHT) / MINUTE, (end - MIDNIGHT) / MINUTE) for begin, end in runs.pauses["a", 1]
+    ]
+    assert "a ████░░░░████░░░░████" == lines(runs, width=22)[2]
+
+
 def test_the_worst_is_shown() -> None:
     """One failure of a hundred runs that share a cell."""
     states = ["succeeded"] * 50 + ["failed"] + ["succeeded"] * 49
@@ -199,7 +210,8 @@ def test_a_file_of_something_else(text: str) -> None:
     ("field", "value"),
     [
         ("state", "done"), ("tags", [1]), ("due", "yesterday"), ("due", "2027-01-15T00:00:00"), ("number", "1"),
-        ("started", 7), ("waited_for", "db"), ("command", [None]), ("memory_peak", "3"),
+        ("started", 7), ("waited_for", "db"), ("attempts", [7]),
+        ("attempts", [{"started": "now"}]), ("command", [None]), ("memory_peak", "3"),
     ],
 )  # fmt: skip
 def test_a_record_with_something_else(field: str, value: Any) -> None:
