@@ -12,26 +12,25 @@ import json
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate, chain
 from operator import sub
 from pathlib import Path
 
 from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs
-from jobqueued.ctl.chart_waits import Wait
 
 _PLACE = Path(__file__).with_name("page")
 _SCRIPTS = ("runs.js", "chart.js", "controls.js")
 _LEVEL = 6
 
 
-def page(runs: Runs, waits: Iterable[Wait], now: int) -> str:
+def page(runs: Runs, now: int) -> str:
     """The page; `now` is to when runs go on that have not ended."""
     style = _PLACE.joinpath("timeline.css").read_text()
     script = "".join(_PLACE.joinpath(name).read_text() for name in _SCRIPTS)
     parts = {
         "style": style, "style-hash": _hash(style), "script": script, "script-hash": _hash(script),
-        "data": base64.b64encode(zlib.compress(packed(runs, waits, now), _LEVEL)).decode(),
+        "data": base64.b64encode(zlib.compress(packed(runs, now), _LEVEL)).decode(),
     }  # fmt: skip
     return re.sub("@([a-z-]+)@", lambda found: parts[found[1]], _PLACE.joinpath("timeline.html.in").read_text())
 
@@ -40,7 +39,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def packed(runs: Runs, waits: Iterable[Wait], now: int) -> bytes:
+def packed(runs: Runs, now: int) -> bytes:
     """The runs: the length of the head (4 bytes), the head in JSON, and the columns that it lists.
 
     A column has numbers of some bytes each: first the lowest byte of every number, then the next, as those are alike.
@@ -49,7 +48,7 @@ def packed(runs: Runs, waits: Iterable[Wait], now: int) -> bytes:
     """
     begin, end = runs.span(now)
     shapes, data = list[tuple[str, int]](), bytearray()
-    for name, column in _columns(runs, waits, begin):
+    for name, column in _columns(runs, begin):
         width = max(1, (max(column, default=0).bit_length() + 7) // 8)
         shapes.append((name, width))
         text = column.tobytes()
@@ -64,7 +63,7 @@ def packed(runs: Runs, waits: Iterable[Wait], now: int) -> bytes:
     return len(text).to_bytes(4, "little") + text + data
 
 
-def _columns(runs: Runs, waits: Iterable[Wait], begin: int) -> Iterator[tuple[str, array[int]]]:
+def _columns(runs: Runs, begin: int) -> Iterator[tuple[str, array[int]]]:
     """Yield the columns by name, without a negative number in them."""
     place = {name: nth for nth, name in enumerate(Run._fields)}
     jobs = runs.of.values()
@@ -77,7 +76,6 @@ def _columns(runs: Runs, waits: Iterable[Wait], begin: int) -> Iterator[tuple[st
         yield name, array("Q", (value + 1 for each in jobs for value in each[place[name]]))
     for name in ("state", "reason", "waited_for", "held_by", "tags", "trigger", "command", "attempts"):
         yield name, array("Q", chain.from_iterable(each[place[name]] for each in jobs))
-    yield "holder", _holders(runs, waits)
 
 
 def _differences(column: array[int], base: int) -> Iterator[int]:
@@ -106,12 +104,3 @@ def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
 def _places(runs: Runs) -> dict[str, int]:
     """Of each job the place of its first run among all."""
     return dict(zip(runs.of, accumulate((len(columns[0]) for columns in runs.of.values()), initial=0), strict=False))
-
-
-def _holders(runs: Runs, waits: Iterable[Wait]) -> array[int]:
-    """Of each run the one that it has waited for, by its place among all, from 1; 0: none."""
-    first, found = _places(runs), array("Q", bytes(8 * len(runs)))
-    for wait in waits:
-        if wait.holder is not None:
-            found[first[wait.at[0]] + wait.at[1]] = first[wait.holder[0]] + wait.holder[1] + 1
-    return found

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shlex
 from array import array
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any, NamedTuple, cast
 
 from jobqueued.model import Record, RunState
@@ -107,6 +107,14 @@ class Runs:
     def _list(self, texts: Sequence[str]) -> int:
         return self._lists.setdefault(tuple(texts), len(self._lists))
 
+    def tell_holder(self, job: str, place: int, name: str) -> None:
+        """Note who held what the run at this place waited for."""
+        self.of[job][_HELD_BY][place] = self._text(name)
+
+    def name(self, job: str, place: int) -> str:
+        """The name of the run at a place: ``backup@142``."""
+        return f"{job}@{self.of[job][_NUMBER][place]}"
+
     def sort(self) -> None:
         """Bring the runs of each job in the order of their due times, and the jobs in that of their names."""
         for columns in self.of.values():
@@ -121,6 +129,16 @@ class Runs:
     def run(self, job: str, place: int) -> Run:
         """The run at a place among those of its job."""
         return Run._make(column[place] for column in self.of[job])
+
+    def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
+        """Those of these jobs that have one of these tags; none of either: of all."""
+        found, wanted = Runs(), [not tags or not set(tags).isdisjoint(each) for each in self.lists]
+        found._texts, found._lists, found.pauses = self._texts, self._lists, self.pauses
+        for job, columns in self.of.items():
+            kept = [wanted[each] for each in columns[_TAGS]] if not jobs or job in jobs else []
+            if any(kept):
+                found.of[job] = [array("q", compress(column, kept)) for column in columns]
+        return found
 
     def place(self, name: str) -> tuple[str, int] | None:
         """The job and the place there of a run by its name, ``backup@142``; None: it is not among these."""
@@ -146,7 +164,7 @@ def collected(records: Iterable[Record]) -> Runs:
     return runs
 
 
-_NUMBER, _DUE, _ENDED = (Run._fields.index(name) for name in ("number", "due", "ended"))
+_NUMBER, _DUE, _ENDED, _TAGS, _HELD_BY = map(Run._fields.index, ("number", "due", "ended", "tags", "held_by"))
 
 
 def _moment(text: str | None) -> int:

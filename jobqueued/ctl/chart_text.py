@@ -181,15 +181,9 @@ def _ticks(window: Window) -> Iterator[datetime]:
             yield window.local(instant)  # a time that the clock skips is that which it shows instead
 
 
-def told(wait: Wait, runs: Runs) -> str:
+def told(wait: Wait) -> str:
     """A wait in a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
-    job, _ = wait.at
     took = duration((wait.run.started - wait.run.due) / 1000)
     lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""
-    by = runs.texts[wait.run.held_by]
-    if wait.holder is not None:
-        holder, place = wait.holder
-        by = f"{holder}@{runs.run(holder, place).number}"
-    return f"{job}@{wait.run.number} waited {took}{lacked}" + (
-        f", {'held by' if lacked else 'after'} {by}" if by else ""
-    )
+    by = f", {'held by' if lacked else 'after'} {wait.holder}" if wait.holder else ""
+    return f"{wait.job}@{wait.run.number} waited {took}{lacked}{by}"

@@ -8,7 +8,7 @@ waited.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobqueued.ctl.chart_runs import NONE, Run, Runs
@@ -31,12 +31,12 @@ _LAST: Place = ("\U0010ffff", 0)
 
 
 class Wait(NamedTuple):
-    """A run that had to wait; `holder` is None where nobody is known to have held what it waited for."""
+    """A run that had to wait, and the one that held what it waited for, by its name; "": nobody is known."""
 
-    at: Place
+    job: str
     run: Run
     waited_for: tuple[str, ...]
-    holder: Place | None
+    holder: str
 
 
 def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
@@ -47,15 +47,34 @@ def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
     }
 
 
-def waits(runs: Runs, claims: Claims) -> Iterator[Wait]:
-    """Yield the runs that had to wait, by job and due time."""
-    finder, texts, lists = _Finder(runs, claims), runs.texts, runs.lists
+def related(jobs: Collection[str], claims: Claims) -> list[str]:
+    """These jobs, and those that may hold what they want by its name."""
+    wanted = {name for job in jobs for name in claims.get(job, ()) if name not in _ALL}
+    return sorted({*jobs, *(job for job, known in claims.items() if not wanted.isdisjoint(known))})
+
+
+def find_holders(runs: Runs, claims: Claims) -> None:
+    """Note of each run that had to wait who held what it waited for, as far as that can be known and is not told."""
+    finder, lists = _Finder(runs, claims), runs.lists
     for job in runs.of:
         for place, run in enumerate(runs.runs(job)):
-            if run.started != NONE and (run.waited_for or run.held_by or run.started - run.due >= _NOTICED):
-                waited_for, told = lists[run.waited_for], texts[run.held_by]
-                holder = runs.place(told) if told else finder.holder(job, place, run, waited_for)
-                yield Wait((job, place), run, waited_for, holder)
+            if _has_waited(run) and not run.held_by:
+                holder = finder.holder(job, place, run, lists[run.waited_for])
+                if holder is not None:
+                    runs.tell_holder(job, place, runs.name(*holder))
+
+
+def waits(runs: Runs) -> Iterator[Wait]:
+    """Yield the runs that had to wait, by job and due time."""
+    texts, lists = runs.texts, runs.lists
+    for job in runs.of:
+        for run in runs.runs(job):
+            if _has_waited(run):
+                yield Wait(job, run, lists[run.waited_for], texts[run.held_by])
+
+
+def _has_waited(run: Run) -> bool:
+    return run.started != NONE and bool(run.waited_for or run.held_by or run.started - run.due >= _NOTICED)
 
 
 class _Finder:

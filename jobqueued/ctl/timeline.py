@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import IO
 
@@ -13,7 +14,7 @@ import click
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import Runs, collected
-from jobqueued.ctl.chart_waits import Claims, Wait, claims_of, waits
+from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.export import print_trace
 from jobqueued.ctl.history import ENDED, matching, of_runs
 from jobqueued.ctl.terminal import local, print_line, print_pieces, room
@@ -58,29 +59,31 @@ def timeline(
     now = time.time_ns()
     if chrome_trace:
         states = sorted(ENDED if states is None else ENDED.intersection(states))
+    claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
+    read = list(dict.fromkeys(jobs)) if chrome_trace or not jobs else related(jobs, claims)
     if source is None:
-        found = matching(paths, list(dict.fromkeys(jobs)), states, now - DAY if since is None else since, until)
+        found = matching(paths, read, states, now - DAY if since is None else since, until)
     else:
-        found = _chosen(records(source), jobs, states, since, until)
-    tagged = (record for record in found if not tags or not {*tags}.isdisjoint(record["tags"]))
+        found = _chosen(records(source), read, states, since, until)
     try:
         if chrome_trace:
-            print_trace(tagged)
+            print_trace(record for record in found if not tags or not {*tags}.isdisjoint(record["tags"]))
             return
-        runs = collected(tagged)
+        runs = collected(found)
     except NoRecord as error:
         raise click.ClickException(f"{source and source.name}, {error}") from None
-    waited = list(waits(runs, _claims(paths, runs)))
+    find_holders(runs, claims)
+    runs = runs.chosen(jobs, tags) if jobs or tags else runs
     if html:
-        _print_page(runs, waited, now // MILLISECOND)
+        _print_page(runs, now // MILLISECOND)
     elif not runs.of:
         print_line("no such runs")
     else:
-        _print_chart(runs, waited, now // MILLISECOND)
+        _print_chart(runs, now // MILLISECOND)
 
 
 def _chosen(
-    records: Iterable[Record], jobs: tuple[str, ...], states: list[str] | None, since: int | None, until: int | None
+    records: Iterable[Record], jobs: Sequence[str], states: list[str] | None, since: int | None, until: int | None
 ) -> Iterator[Record]:
     """Those of a file that the options choose, as they choose those of the daemon."""
     for record in records:
@@ -90,19 +93,14 @@ def _chosen(
             yield record
 
 
-def _claims(paths: Paths, runs: Runs) -> Claims:
-    """The claims of the jobs, if any run has waited."""
-    return claims_of(job for job, _ in offline.jobs(paths)) if len(runs.lists) > 1 else {}
-
-
-def _print_page(runs: Runs, waited: list[Wait], now: int) -> None:
+def _print_page(runs: Runs, now: int) -> None:
     from jobqueued.ctl.chart_page import page
 
-    sys.stdout.write(page(runs, waited, now))
+    sys.stdout.write(page(runs, now))
     sys.stdout.flush()
 
 
-def _print_chart(runs: Runs, waited: list[Wait], now: int) -> None:
+def _print_chart(runs: Runs, now: int) -> None:
     from jobqueued.ctl import chart_text
 
     begin, end = runs.span(now)
@@ -110,12 +108,12 @@ def _print_chart(runs: Runs, waited: list[Wait], now: int) -> None:
     lines = chart_text.chart(runs, chart_text.Window(begin, end, width), now, width)
     print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {_local(begin)} to {_local(end)}")
     print_pieces(lines)
-    longest = sorted(waited, key=lambda wait: wait.run.started - wait.run.due, reverse=True)[:_LONGEST_WAITS]
+    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.started - wait.run.due)
     if longest:
         print_line("")
         print_line("The longest waits:")
     for wait in longest:
-        print_line(f"  {chart_text.told(wait, runs)}")
+        print_line(f"  {chart_text.told(wait)}")
 
 
 def _local(moment: int) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from jobqueued.ctl.chart_page import page
 from jobqueued.ctl.chart_runs import Run, Runs, collected
-from jobqueued.ctl.chart_waits import waits
+from jobqueued.ctl.chart_waits import find_holders
 from tests.support import REPO
 from tests.support.chromium import Browser, browser
 from tests.support.timelines import CLAIMS, NOW, a_day
@@ -38,7 +38,8 @@ def opened(
     chromium: Browser, path: Path, runs: Runs, *, width: int = 1100, height: int = 760, dark: bool = False
 ) -> None:
     """Open the page of these runs, and wait until they are drawn."""
-    path.write_text(page(runs, waits(runs, CLAIMS), int(NOW.timestamp() * 1000)))
+    find_holders(runs, CLAIMS)
+    path.write_text(page(runs, int(NOW.timestamp() * 1000)))
     chromium.look(width, height, dark=dark)
     chromium.open(path.as_uri())
     drawn(chromium)
@@ -292,7 +293,7 @@ def test_what_users_write_is_text(chromium: Browser, tmp_path: Path) -> None:
 
 def test_no_runs(chromium: Browser, tmp_path: Path) -> None:
     """A page of none says so."""
-    (tmp_path / "none.html").write_text(page(Runs(), [], 0))
+    (tmp_path / "none.html").write_text(page(Runs(), 0))
     chromium.open((tmp_path / "none.html").as_uri())
     until(chromium, "document.getElementById('summary').innerText === 'There are no such runs.'")
 
@@ -327,7 +328,7 @@ YARDSTICK = """(() => {
 def test_a_million_runs(chromium: Browser, tmp_path: Path) -> None:
     """A month of 1,000 jobs is seen in 2 s where the yardstick takes what it took when the bound was set."""
     file = tmp_path / "month.html"
-    file.write_text(page(a_month(), [], int(NOW.timestamp() * 1000)))
+    file.write_text(page(a_month(), int(NOW.timestamp() * 1000)))
     took, yardstick = [], []
     for _ in range(4):
         chromium.open(file.as_uri())

@@ -68,6 +68,9 @@ def test_from_the_records(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "25 runs of 2 jobs" in found.out
     assert "dump-orders@702 waited 1 h 35 min for database, held by backup@61" in found.out
     assert "instead" in found.err
+    assert 0 == called(root, "report")
+    found = capsys.readouterr()
+    assert ("1 run of 1 job" in found.out, "held by dump-orders@703" in found.out) == (True, True)
     assert 0 == called(root, "report", "dump-orders", "--state", "failed")
     assert "1 run of 1 job" in capsys.readouterr().out
     assert 0 == called(root, "--since", "2026-11-26 14:00", "--until", "2026-11-26 15:00", "dump-orders")

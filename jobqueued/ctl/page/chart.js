@@ -159,11 +159,11 @@ class Chart {
     const { runs, colour } = this, from = Math.max(due, this.left), to = Math.min(start, this.width);
     this.stroke(pen, due, start, y);
     pen.fillRect(due, y + ROW - 11, 1, 9);
-    const held = runs.holder[run], lacked = runs.lists[runs.waited_for[run]].join(", ");
+    const held = runs.texts[runs.held_by[run]], lacked = runs.lists[runs.waited_for[run]].join(", ");
     if (to - from > 50 && (held || lacked)) {
       pen.fillStyle = colour.quiet;
       pen.font = "11px system-ui, sans-serif";
-      pen.fillText(fitting(pen, [lacked, held ? runs.nameOf(held - 1) : ""].filter(Boolean).join(" ← "), to - from - 4), from + 2, y + 8);
+      pen.fillText(fitting(pen, [lacked, held].filter(Boolean).join(" ← "), to - from - 4), from + 2, y + 8);
       pen.font = "13px system-ui, sans-serif";
     }
   }
@@ -172,7 +172,7 @@ class Chart {
   drawCause(pen) {
     const run = this.hovered >= 0 ? this.hovered : this.selected;
     for (const marked of new Set([this.selected, run])) this.outline(pen, marked, this.colour.focus);
-    const holder = run >= 0 ? this.runs.holder[run] - 1 : -1;
+    const holder = run >= 0 ? this.runs.holderOf(run) : -1;
     if (holder < 0) return;
     this.outline(pen, holder, this.colour.wait);
     const from = this.rows.indexOf(this.runs.jobOf(holder)), to = this.rows.indexOf(this.runs.jobOf(run));

@@ -116,11 +116,17 @@ class Controls {
     else if (key in rows) this.row(rows[key]);
     else if (key === "Home" || key === "End") this.end(key === "End");
     else if (key in acts) this.act(acts[key]);
-    else if (key === "h" && selected >= 0 && this.runs.holder[selected]) this.go(this.runs.holder[selected] - 1);
+    else if (key === "h") this.holder();
     else if (key === "Enter" && selected >= 0) this.closeUp(selected);
     else if (key === "Escape") this.select(-1);
     else return;
     event.preventDefault();
+  }
+
+  // The run that held what the selected one waited for.
+  holder() {
+    const holder = this.chart.selected < 0 ? -1 : this.runs.holderOf(this.chart.selected);
+    if (holder >= 0) this.go(holder);
   }
 
   // The run of the same job that comes next, or before.

@@ -87,6 +87,12 @@ class Runs {
     return low;
   }
 
+  // The run that held what this one waited for; -1: there is none, or it is not among these.
+  holderOf(run) {
+    const name = this.texts[this.held_by[run]], end = name.lastIndexOf("@"), job = this.jobs.indexOf(name.slice(0, end));
+    return job < 0 ? -1 : this.number.indexOf(Number(name.slice(end + 1)), this.first[job]);
+  }
+
   nameOf(run) { return `${this.jobs[this.jobOf(run)]}@${this.number[run]}`; }
 
   // The first run of a job that is due at this time or later.
@@ -131,14 +137,14 @@ class Runs {
 
   // What is told of a run, as names and texts.
   facts(run, moment) {
-    const has = this.hasStarted(run), held = this.holder[run], wait = this.startOf(run) - this.due[run];
+    const has = this.hasStarted(run), wait = this.startOf(run) - this.due[run];
     const waited = this.lists[this.waited_for[run]].join(", ");
     const facts = [
       ["run", this.nameOf(run)], ["state", this.stateOf(run)], ["reason", this.texts[this.reason[run]]],
       ["due", moment(this.due[run])], ["started", has ? moment(this.startOf(run)) : "never"],
       ["ended", this.goesOn(run) ? "goes on" : moment(this.endOf(run))],
       ["waited", has && wait >= 1000 || waited ? span(wait) : ""], ["waited for", waited],
-      ["held by", held ? this.nameOf(held - 1) : this.texts[this.held_by[run]]],
+      ["held by", this.texts[this.held_by[run]]],
       ["took", has ? span(this.endOf(run) - this.startOf(run)) : ""],
       ["attempts", this.attempts[run] > 1 ? String(this.attempts[run]) : ""],
       ["cpu time", this.cpu[run] ? span(this.cpu[run] - 1) : ""],

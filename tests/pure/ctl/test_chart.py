@@ -17,7 +17,7 @@ from jobqueued.ctl import chart_page
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import NONE, STATES, Runs, collected
 from jobqueued.ctl.chart_text import Window, chart, told
-from jobqueued.ctl.chart_waits import Wait, claims_of, waits
+from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.table import Cell
 from jobqueued.model import Claim, Job, Record
 from tests.support.records import a_record
@@ -81,15 +81,11 @@ def test_what_is_not_known() -> None:
     assert (7, 7) == Runs().span(7)
 
 
-def held_by(claims: Mapping[str, Mapping[str, bool]], *found: Record) -> dict[str, str | None]:
+def held_by(claims: Mapping[str, Mapping[str, bool]], *found: Record) -> dict[str, str]:
     """By the runs that waited, who held it."""
     runs = collected(found)
-    return {told_name(runs, it): it.holder and told_name(runs, it, of_holder=True) for it in waits(runs, claims)}
-
-
-def told_name(runs: Runs, wait: Wait, *, of_holder: bool = False) -> str:
-    job, place = wait.holder if of_holder and wait.holder else wait.at
-    return f"{job}@{runs.run(job, place).number}"
+    find_holders(runs, claims)
+    return {f"{wait.job}@{wait.run.number}": wait.holder for wait in waits(runs)}
 
 
 LOCK = claims_of([
@@ -106,17 +102,17 @@ LOCK = claims_of([
         ([("dump", 0, 9), ("other", 0, 10)], ("read", "db"), "dump@1"),
         ([("more", 0, 10), ("dump", 0, 9)], ("read", "db"), "dump@1"),  # who shares it is in nobody's way
         ([("more", 0, 10), ("read", 0, 9)], ("dump", "db"), "more@1"),
-        ([("dump", 0, 4)], ("read", "db"), None),  # before the other was due
-        ([("dump", 0, 11)], ("read", "db"), None),  # after it had started
+        ([("dump", 0, 4)], ("read", "db"), ""),  # before the other was due
+        ([("dump", 0, 11)], ("read", "db"), ""),  # after it had started
         ([("train", 0, 10)], ("units", "gpu"), "train@1"),
         ([("alone", 0, 10), ("other", 0, 9)], ("read", "host"), "alone@1"),
         ([("other", 0, 10)], ("alone", "host"), "other@1"),
         ([("other", 0, 10), ("read", 0, 9)], ("dump", "max_running"), "other@1"),
-        ([("other", 0, 10)], ("read", "db"), None),
-        ([("other", 0, 10)], ("read", "what is kept for more@7"), None),
+        ([("other", 0, 10)], ("read", "db"), ""),
+        ([("other", 0, 10)], ("read", "what is kept for more@7"), ""),
     ],
 )  # fmt: skip
-def test_who_held_it(held: list[tuple[str, float, float]], waited: tuple[str, str], holder: str | None) -> None:
+def test_who_held_it(held: list[tuple[str, float, float]], waited: tuple[str, str], holder: str) -> None:
     """The run that ended last, of those that had it and kept the other from it, while that waited."""
     job, name = waited
     others = [a_run(other, 1, begin, begin, end) for other, begin, end in held]
@@ -126,23 +122,32 @@ def test_who_held_it(held: list[tuple[str, float, float]], waited: tuple[str, st
 def test_without_claims() -> None:
     """Who has waited for it once claims it; and who waited for nothing came after another run of its job."""
     known = held_by({}, a_run("a", 1, 0, 3, 9, waited_for=["db"]), a_run("b", 1, 1, 10, 20, waited_for=["db"]))
-    assert {"a@1": None, "b@1": "a@1"} == known
+    assert {"a@1": "", "b@1": "a@1"} == known
     assert {"a@2": "a@1"} == held_by({}, a_run("a", 1, 0, 0, 9), a_run("a", 2, 1, 10, 20), a_run("a", 3, 20, 20.01, 30))
 
 
 def test_a_holder_that_is_told() -> None:
-    """A record of a file that names it is believed, as far as that run is there."""
+    """A record of a file that names it is believed."""
     held = [a_run("dump", 1, 0, 0, 9), a_run("dump", 2, 10, 10, 11)]
     waiting = a_run("read", 2, 5, 10, 20, waited_for=["db"])
-    for name, holder in (("dump@2", "dump@2"), ("dump@3", None), ("x@1", None), ("dump", None)):
-        assert {"read@2": holder} == held_by(LOCK, *held, {**waiting, "held_by": name})  # type: ignore[typeddict-unknown-key]
+    assert {"read@2": "dump@2"} == held_by(LOCK, *held, {**waiting, "held_by": "dump@2"})  # type: ignore[typeddict-unknown-key]
 
 
 def test_a_wait_in_words() -> None:
     """What it was for and who held it, as far as that is known."""
     runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"])])
-    assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait, runs) for wait in waits(runs, LOCK)]
-    assert ["read@2 waited 5 min for db"] == [told(wait, runs) for wait in waits(runs, {})]
+    assert ["read@2 waited 5 min for db"] == [told(wait) for wait in waits(runs)]
+    find_holders(runs, LOCK)
+    assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait) for wait in waits(runs)]
+
+
+def test_what_is_chosen() -> None:
+    """Runs by job and tag; who is not among them is told all the same."""
+    runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"], tags=["x"])])
+    find_holders(runs, LOCK)
+    assert (["read"], ["dump@1"]) == ([*(chosen := runs.chosen([], ["x"])).of], [it.holder for it in waits(chosen)])
+    assert [["dump"], []] == [[*runs.chosen(["dump"], tags).of] for tags in ([], ["x"])]
+    assert (["dump", "more", "read"], ["other", "x"]) == (related(["read"], LOCK), related(["x", "other"], LOCK))
 
 
 def test_the_signs() -> None:
