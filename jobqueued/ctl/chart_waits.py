@@ -48,9 +48,9 @@ def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
 
 
 def related(jobs: Collection[str], claims: Claims) -> list[str]:
-    """These jobs, and those that may hold what they want by its name."""
+    """The other jobs that may hold what these want by its name."""
     wanted = {name for job in jobs for name in claims.get(job, ()) if name not in _ALL}
-    return sorted({*jobs, *(job for job, known in claims.items() if not wanted.isdisjoint(known))})
+    return sorted({job for job, known in claims.items() if not wanted.isdisjoint(known)} - {*jobs})
 
 
 def find_holders(runs: Runs, claims: Claims) -> None:

@@ -44,8 +44,8 @@ def timeline(
     """Show runs of the JOBs, or of all, as a chart.
 
     A row is a job: what has run, and for how much of the time, a letter for what ended badly, and the waits.  The
-    longest of these are told below, with what was waited for and the run, of those shown, that held it.  That run is
-    found by the claims that the jobs have now.  Without --since it is the last day; of a file, all that it has.
+    longest of these are told below, with what was waited for and the run that held it, which is found by the claims
+    that the jobs have now.  Without --since it is the last day; of a file, all that it has.
 
     \b
     Examples:
@@ -60,11 +60,11 @@ def timeline(
     if chrome_trace:
         states = sorted(ENDED if states is None else ENDED.intersection(states))
     claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
-    read = list(dict.fromkeys(jobs)) if chrome_trace or not jobs else related(jobs, claims)
+    own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
     if source is None:
-        found = matching(paths, read, states, now - DAY if since is None else since, until)
+        found = matching(paths, own, states, now - DAY if since is None else since, until, also=others)
     else:
-        found = _chosen(records(source), read, states, since, until)
+        found = _chosen(records(source), [*own, *others], states, since, until)
     try:
         if chrome_trace:
             print_trace(record for record in found if not tags or not {*tags}.isdisjoint(record["tags"]))

@@ -19,6 +19,7 @@ from jobqueued.ctl.main import main
 from jobqueued.model import Record
 from jobqueued.state import record_files
 from tests.support import REPO
+from tests.support.host import Host, wait_for
 from tests.support.timelines import JOBS, NOW, a_day
 
 
@@ -146,3 +147,28 @@ def test_the_page_is_whole(root: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert pages[0] == pages[1]
     assert re.findall(r"""(?:src|href|url)\s*[=(]|https?:|@import|\bfetch\(|XMLHttp|WebSocket""", pages[0]) == []
     assert "alert" not in pages[0]
+
+
+WANTED = """\
+jobs:
+  holds: {command: 'while ! test -e go; do sleep 0.05; done', working_directory: "{here}", locks: [tape]}
+  wants: {command: 'true', locks: [tape]}
+  quiet: {command: 'true', locks: [tape]}
+"""
+
+
+def test_of_the_daemon(host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The holder of the lock that a run has waited for is told, also where only that job is asked for."""
+    host.write("jobs.yaml", WANTED.replace("{here}", str(tmp_path)))
+    host.start()
+    holder = host.run("holds")
+    wait_for(lambda: host.call("Show", run=holder)["record"]["state"] == "running")
+    waiting = host.run("wants")
+    wait_for(lambda: host.call("Show", run=waiting)["record"]["state"] == "waiting")
+    (tmp_path / "go").touch()
+    host.wait(waiting)
+    assert 0 == called(host.root, "wants")
+    assert f"{waiting} waited" in (shown := capsys.readouterr().out)
+    assert ("1 run of 1 job" in shown, f"for tape, held by {holder}" in shown) == (True, True)
+    assert 1 == called(host.root, "unknown")
+    assert "unknown" in capsys.readouterr().err

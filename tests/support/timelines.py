@@ -19,6 +19,7 @@ jobs:
   backup:      {command: /usr/local/bin/backup, locks: [database], tags: [nightly, db]}
   dump-orders: {command: dump-orders --all, locks: [database], tags: [db]}
   report:      {command: report, locks: [database], tags: [nightly]}
+  new:         {command: has never run, locks: [database]}
 """
 CLAIMS = {name: {"host": False, "database": True} for name in ("backup", "dump-orders", "report")}
 """The same jobs' claims."""
