@@ -91,6 +91,7 @@ class Chart {
     const { runs, colour } = this, job = this.rows[row], y = this.y(row), width = Math.ceil(this.width - this.left);
     const worst = new Int32Array(width).fill(-1), busy = new Float32Array(width), waits = new Uint8Array(width);
     const pixel = (this.end - this.begin) / width;
+    this.free = this.left; // where the next text of a wait may begin
     pen.save();
     pen.beginPath();
     pen.rect(this.left, y, width, ROW);
@@ -160,10 +161,13 @@ class Chart {
     this.stroke(pen, due, start, y);
     pen.fillRect(due, y + ROW - 11, 1, 9);
     const held = runs.texts[runs.held_by[run]], lacked = runs.lists[runs.waited_for[run]].join(", ");
-    if (to - from > 50 && (held || lacked)) {
+    const begin = Math.max(from, this.free);
+    if (to - begin > 50 && (held || lacked)) {
       pen.fillStyle = colour.quiet;
       pen.font = "11px system-ui, sans-serif";
-      pen.fillText(fitting(pen, [lacked, held].filter(Boolean).join(" ← "), to - from - 4), from + 2, y + 8);
+      const text = fitting(pen, [lacked, held].filter(Boolean).join(" ← "), to - begin - 4);
+      pen.fillText(text, begin + 2, y + 8);
+      this.free = begin + pen.measureText(text).width + 8;
       pen.font = "13px system-ui, sans-serif";
     }
   }
