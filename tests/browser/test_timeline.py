@@ -206,6 +206,27 @@ def test_a_wait_and_its_holder(day: Browser) -> None:
     assert "backup@61" == facts(day)["run"]
 
 
+def test_a_holder_that_is_not_shown(chromium: Browser, tmp_path: Path) -> None:
+    """It is told, and no other run of that number is taken for it."""
+    backup, dump = (next(it for it in a_day() if it["run"] == run) for run in ("backup@61", "dump-orders@702"))
+    other: Any = {**dump, "held_by": "backup@62"}
+    opened(chromium, tmp_path / "held.html", collected([backup, other, {**dump, "job": "c", "number": 62}]))
+    choose(chromium, "job", "dump")
+    chromium.tell("document.getElementById('chart').focus()")
+    chromium.press("ArrowDown")
+    chromium.press("h")
+    assert ("dump-orders@702", "backup@62") == (facts(chromium)["run"], facts(chromium)["held by"])
+
+
+def test_an_older_browser(chromium: Browser, tmp_path: Path) -> None:
+    """Without Uint8Array.fromBase64, which is of 2025, the page is drawn as well."""
+    script = chromium.call("Page.addScriptToEvaluateOnNewDocument", source="delete Uint8Array.fromBase64")
+    opened(chromium, tmp_path / "day.html", collected(a_day()))
+    chromium.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+    assert chromium.tell("Uint8Array.fromBase64 === undefined")
+    assert "422 of 422 runs, 8 of 8 jobs" == text(chromium, "summary")
+
+
 def test_the_mouse(day: Browser) -> None:
     """The run below it is told beside it, many that share a place are counted, and a click selects."""
     place = box(day)

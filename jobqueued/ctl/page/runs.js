@@ -90,7 +90,8 @@ class Runs {
   // The run that held what this one waited for; -1: there is none, or it is not among these.
   holderOf(run) {
     const name = this.texts[this.held_by[run]], end = name.lastIndexOf("@"), job = this.jobs.indexOf(name.slice(0, end));
-    return job < 0 ? -1 : this.number.indexOf(Number(name.slice(end + 1)), this.first[job]);
+    const place = job < 0 ? -1 : this.number.subarray(this.first[job], this.first[job + 1]).indexOf(Number(name.slice(end + 1)));
+    return place < 0 ? -1 : this.first[job] + place;
   }
 
   nameOf(run) { return `${this.jobs[this.jobOf(run)]}@${this.number[run]}`; }
