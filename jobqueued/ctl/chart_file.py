@@ -1,4 +1,4 @@
-"""Runs of a file: a record in JSON a line, as a program writes them, or one document, as `history --json` prints it."""
+"""Runs of a file: a record in JSON a line, or what `watch --json` or `history --json` has printed."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _of(document: Any) -> Iterator[Record]:
     if isinstance(document, dict) and isinstance(document.get("runs"), list):
         for record in document["runs"]:
             yield _checked(record)
+    elif isinstance(document, dict) and "event" in document:
+        if document["event"] == "run_ended":
+            yield _checked(document.get("record"))
     else:
         yield _checked(document)
 

@@ -33,8 +33,9 @@ _LONGEST_WAITS = 5
 @click.option("--html", is_flag=True, help="One HTML page, which needs no network: zoom, filter and read each run.")
 @click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
               "--chrome-trace` has them.")  # fmt: skip
-@click.option("--from", "source", type=click.File(encoding="utf-8"), metavar="FILE", help="Runs of a file instead, a "
-              "record in JSON a line, or the output of `history --json`; - is the standard input.")  # fmt: skip
+@click.option("--from", "source", type=click.File(encoding="utf-8"), metavar="FILE", help="Runs of a file "
+              "instead: a record in JSON a line, or what `watch` or `history` print with --json; - is the standard "
+              "input.")  # fmt: skip
 @of_runs
 @click.pass_obj
 def timeline(

@@ -226,9 +226,14 @@ def test_a_record_with_something_else(field: str, value: Any) -> None:
 
 
 def test_what_files_have() -> None:
-    """A record a line, or what --json prints."""
+    """A record a line, or what --json prints of history and watch, of which only ends are taken."""
     one, two = a_run("a", 1, 0, 1, 2), a_run("a", 2, 0, 1, 2)
     assert [one, two] == list(records(io.StringIO(f"{json.dumps(one)}\n\n{json.dumps(two)}\n")))
+    events = [
+        {"event": "watching"}, {"event": "run_started", "run": "a@1"}, {"event": "run_ended", "record": one},
+        {"event": "run_retrying", "record": {**two, "state": "failed"}}, {"event": "run_ended", "record": two},
+    ]  # fmt: skip
+    assert [one, two] == list(records(io.StringIO("\n".join(map(json.dumps, events)))))
     assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
 
 
