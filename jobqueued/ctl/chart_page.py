@@ -24,13 +24,13 @@ _SCRIPTS = ("runs.js", "chart.js", "controls.js")
 _LEVEL = 6
 
 
-def page(runs: Runs, now: int) -> str:
-    """The page; `now` is to when runs go on that have not ended."""
+def page(runs: Runs, span: tuple[int, int], now: int) -> str:
+    """The page of a span of time; `now` is to when runs go on that have not ended."""
     style = _PLACE.joinpath("timeline.css").read_text()
     script = "".join(_PLACE.joinpath(name).read_text() for name in _SCRIPTS)
     parts = {
         "style": style, "style-hash": _hash(style), "script": script, "script-hash": _hash(script),
-        "data": base64.b64encode(zlib.compress(packed(runs, now), _LEVEL)).decode(),
+        "data": base64.b64encode(zlib.compress(packed(runs, span, now), _LEVEL)).decode(),
     }  # fmt: skip
     return re.sub("@([a-z-]+)@", lambda found: parts[found[1]], _PLACE.joinpath("timeline.html.in").read_text())
 
@@ -39,14 +39,14 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def packed(runs: Runs, now: int) -> bytes:
+def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
     """The runs: the length of the head (4 bytes), the head in JSON, and the columns that it lists.
 
     A column has numbers of some bytes each: first the lowest byte of every number, then the next, as those are alike.
     Numbers and due times are differences from one run of a job to the next, where 0, 1, 2, 3, 4 stand for 0, -1, 1, -2,
     2; a start counts from the due time, an end from the start.  Of what may be unknown each is 1 higher, and that is 0.
     """
-    begin, end = runs.span(now)
+    begin, end = span
     shapes, data = list[tuple[str, int]](), bytearray()
     for name, column in _columns(runs, begin):
         width = max(1, (max(column, default=0).bit_length() + 7) // 8)

@@ -63,7 +63,8 @@ def timeline(
     claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
     own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
     if source is None:
-        found = matching(paths, own, states, now - DAY if since is None else since, until, also=others)
+        since = now - DAY if since is None else since
+        found = matching(paths, own, states, since, until, also=others)
     else:
         found = _chosen(records(source), [*own, *others], states, since, until)
     try:
@@ -75,12 +76,15 @@ def timeline(
         raise click.ClickException(f"{source and source.name}, {error}") from None
     find_holders(runs, claims)
     runs = runs.chosen(jobs, tags) if jobs or tags else runs
+    span = runs.span(now // MILLISECOND)
+    if source is None and since is not None:  # where nothing has run is seen, too
+        span = min(span[0], since // MILLISECOND), max(span[1], min(now, until or now) // MILLISECOND)
     if html:
-        _print_page(runs, now // MILLISECOND)
+        _print_page(runs, span, now // MILLISECOND)
     elif not runs.of:
         print_line("no such runs")
     else:
-        _print_chart(runs, now // MILLISECOND)
+        _print_chart(runs, span, now // MILLISECOND)
 
 
 def _chosen(
@@ -94,20 +98,20 @@ def _chosen(
             yield record
 
 
-def _print_page(runs: Runs, now: int) -> None:
+def _print_page(runs: Runs, span: tuple[int, int], now: int) -> None:
     from jobqueued.ctl.chart_page import page
 
-    sys.stdout.write(page(runs, now))
+    sys.stdout.write(page(runs, span, now))
     sys.stdout.flush()
 
 
-def _print_chart(runs: Runs, now: int) -> None:
+def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
     from jobqueued.ctl import chart_text
 
-    begin, end = runs.span(now)
     width = room() or _WIDTH
-    lines = chart_text.chart(runs, chart_text.Window(begin, end, width), now, width)
-    print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {_local(begin)} to {_local(end)}")
+    lines = chart_text.chart(runs, chart_text.Window(*span, width), now, width)
+    begin, end = map(_local, span)
+    print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {begin} to {end}")
     print_pieces(lines)
     longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.started - wait.run.due)
     if longest:

@@ -39,10 +39,16 @@ def opened(
 ) -> None:
     """Open the page of these runs, and wait until they are drawn."""
     find_holders(runs, CLAIMS)
-    path.write_text(page(runs, int(NOW.timestamp() * 1000)))
+    write(path, runs)
     chromium.look(width, height, dark=dark)
     chromium.open(path.as_uri())
     drawn(chromium)
+
+
+def write(path: Path, runs: Runs) -> None:
+    """Write the page of these runs, by the end of the day."""
+    now = int(NOW.timestamp() * 1000)
+    path.write_text(page(runs, runs.span(now), now))
 
 
 def drawn(chromium: Browser) -> float:
@@ -314,7 +320,7 @@ def test_what_users_write_is_text(chromium: Browser, tmp_path: Path) -> None:
 
 def test_no_runs(chromium: Browser, tmp_path: Path) -> None:
     """A page of none says so."""
-    (tmp_path / "none.html").write_text(page(Runs(), 0))
+    write(tmp_path / "none.html", Runs())
     chromium.open((tmp_path / "none.html").as_uri())
     until(chromium, "document.getElementById('summary').innerText === 'There are no such runs.'")
 
@@ -349,7 +355,7 @@ YARDSTICK = """(() => {
 def test_a_million_runs(chromium: Browser, tmp_path: Path) -> None:
     """A month of 1,000 jobs is seen in 2 s where the yardstick takes what it took when the bound was set."""
     file = tmp_path / "month.html"
-    file.write_text(page(a_month(), int(NOW.timestamp() * 1000)))
+    write(file, a_month())
     took, yardstick = [], []
     for _ in range(4):
         chromium.open(file.as_uri())

@@ -67,7 +67,7 @@ def test_from_the_records(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     """While the daemon is down they are read, and the options choose among them."""
     assert 0 == called(root, "--tag", "db")
     found = capsys.readouterr()
-    assert "25 runs of 2 jobs" in found.out
+    assert "25 runs of 2 jobs, 2026-11-25 23:55:00 CET to 2026-11-26 23:55:00 CET" in found.out
     assert "dump-orders@702 waited 1 h 35 min for database, held by backup@61" in found.out
     assert "instead" in found.err
     assert 0 == called(root, "report")
@@ -76,7 +76,7 @@ def test_from_the_records(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert 0 == called(root, "report", "dump-orders", "--state", "failed")
     assert "1 run of 1 job" in capsys.readouterr().out
     assert 0 == called(root, "--since", "2026-11-26 14:00", "--until", "2026-11-26 15:00", "dump-orders")
-    assert "1 run of 1 job" in capsys.readouterr().out
+    assert "1 run of 1 job, 2026-11-26 14:00:00 CET to 2026-11-26 15:00:00 CET" in capsys.readouterr().out
     assert 0 == called(root, "--until", "2026-11-26 00:00", "--since", "2026-11-25")
     assert "no such runs" in capsys.readouterr().out
 
