@@ -27,6 +27,7 @@ Claims = Mapping[str, Mapping[str, bool]]
 """Of each job, what its runs hold: true means alone."""
 Place = tuple[str, int]
 """A run by its job and its place among the runs of that."""
+_ENDED, _WAITED_FOR = map(Run._fields.index, ("ended", "waited_for"))
 _LAST: Place = ("\U0010ffff", 0)
 
 
@@ -84,7 +85,7 @@ class _Finder:
         self._runs, lists = runs, runs.lists
         self._claims = {job: dict(claims.get(job, {})) for job in runs.of}
         for job, found in self._claims.items():
-            for waited in {run.waited_for for run in runs.runs(job)}:
+            for waited in set(runs.of[job][_WAITED_FOR]):
                 found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
         self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
 
@@ -121,7 +122,6 @@ class _Finder:
 
     def _earlier(self, job: str, place: int, run: Run) -> Place | None:
         """The earlier run of the same job that ended last while this one waited."""
-        before = range(max(0, place - _LOOKED_AT), place)
-        ended = [(self._runs.run(job, other).ended, other) for other in before]
-        kept = [(end, other) for end, other in ended if run.due < end <= run.started]
-        return (job, max(kept)[1]) if kept else None
+        ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
+        last = max((end for end in ends if run.due < end <= run.started), default=None)
+        return None if last is None else (job, place - len(ends) + ends.index(last))

@@ -136,7 +136,7 @@ _ELSEWHERE = {
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
-    "flock": "with-lock", "events": "watch", "monitor": "watch",
+    "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
