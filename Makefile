@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench bench-quick system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate bench bench-quick browser system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -89,6 +89,16 @@ power: $(VENV)/.tested
 	$(BIN)/python -m tests.power --images $(IMAGES) --seed $(SEED)
 	$(BIN)/python -m tests.power.damaged
 
+# Pages, in Chromium without a screen.  PICTURES=docs/timeline writes those of the docs.
+PICTURES ?=
+browser: $(VENV)/.tested build/axe/.fetched
+	JOBQUEUED_PICTURES=$(PICTURES) $(BIN)/python -m pytest tests/browser
+
+# axe-core, which looks for what is in the way of people, in the package of somebody who needs it too.
+build/axe/.fetched: $(VENV)/.installed
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/axe axe-playwright-python
+	touch $@
+
 # Each file of tests in a machine of its own, two at a time.  A line "# vm-run: …" in it is for vm-run.
 SYSTEM = $(wildcard tests/system/test_*.py)
 system:
@@ -121,6 +131,7 @@ endef
 # As an administrator installs it without a package; settings that are there stay.
 install: install-files
 	find jobqueued -name '*.py' -exec install -Dm644 '{}' '$(DESTDIR)$(PYTHONDIR)/{}' ';'
+	install -Dm644 -t $(DESTDIR)$(PYTHONDIR)/jobqueued/ctl/page jobqueued/ctl/page/*
 	/usr/bin/python3 -m compileall -q $(if $(DESTDIR),-s $(DESTDIR)) $(DESTDIR)$(PYTHONDIR)/jobqueued
 
 # All but the modules, which packages install in their own ways.
@@ -148,6 +159,7 @@ install-files:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/timeline docs/timeline/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/* systemd/cron.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/container docs/container/*
 

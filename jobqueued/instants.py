@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from jobqueued.child.instants import to_text
 
-SECOND, MINUTE = 1_000_000_000, 60_000_000_000
+MILLISECOND, SECOND, MINUTE = 1_000_000, 1_000_000_000, 60_000_000_000
 HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -83,7 +83,8 @@ WINGS: dict[str, list[str]] = {
         "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "follow", "due_changes",
         "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
-        "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
+        "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
+        "chart_waits", "chart_text", "chart_page", "timeline", "hold",
         "import_sources", "import_jobs", "list", "locks",
         "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
@@ -102,13 +103,14 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+    "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events", "ctl/chart_runs",
+    "ctl/chart_file", "ctl/chart_waits",
 }  # fmt: skip
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys",
+    "__future__", "marshal", "sys", "array",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

@@ -76,13 +76,18 @@ def export(
         _print_crontab(paths, jobs)
         return
     wanted = sorted(ENDED if states is None else ENDED.intersection(states))
-    found = _said_if_none(matching(paths, list(dict.fromkeys(jobs)), wanted, since, until))
+    found = matching(paths, list(dict.fromkeys(jobs)), wanted, since, until)
     if chrome_trace:
-        _print(trace_events.lines(found))
+        print_trace(found)
     elif isinstance(otlp_to, Url):
-        _send(otlp_to, otlp.batches(found))
+        _send(otlp_to, otlp.batches(_said_if_none(found)))
     else:
-        _print(batch.text for batch in otlp.batches(found))
+        _print(batch.text for batch in otlp.batches(_said_if_none(found)))
+
+
+def print_trace(found: Iterator[Record]) -> None:
+    """Print runs that have ended as Trace Events."""
+    _print(trace_events.lines(_said_if_none(found)))
 
 
 def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
@@ -13,7 +14,7 @@ import click
 
 from jobqueued.ctl import completion, offline, records
 from jobqueued.ctl.arguments import check_period, past_time
-from jobqueued.ctl.client import Unreachable
+from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
 from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
 from jobqueued.paths import Paths
@@ -72,34 +73,43 @@ def history(
 
 def matching(
     paths: Paths, jobs: Sequence[str], states: Sequence[str] | None, since: int | None, until: int | None,
-    page: int = _PAGE,
+    page: int = _PAGE, also: Sequence[str] = (),
 ) -> Iterator[Record]:  # fmt: skip
-    """Yield the runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is down."""
+    """Yield the runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is down.
+
+    `also`: more jobs, of which nothing need be known.
+    """
     query = {"states": states, "limit": page}
     names: Sequence[str | None] = jobs or [None]
     each = [records.history(paths, {**query, "job": job}, since, until) for job in names]
+    each += [_if_known(records.history(paths, {**query, "job": job}, since, until)) for job in also]
     try:
         first = [list(islice(found, 1)) for found in each]
     except Unreachable as down:
-        return _from_files(paths, down, jobs, states, since, until)
+        return _from_files(paths, down, jobs, states, since, until, also)
     return _merged(chain(*both) for both in zip(first, each, strict=True))
 
 
 def _from_files(
     paths: Paths, down: Unreachable, jobs: Sequence[str], states: Sequence[str] | None, since: int | None,
-    until: int | None,
+    until: int | None, also: Sequence[str],
 ) -> Iterator[Record]:  # fmt: skip
     last = None if until is None else to_text(until)
     names: Sequence[str | None] = jobs or [None]
     for job in names:
         offline.require_record(paths, down, job)
     offline.explain(paths, down)
-    found = (offline.history(paths, job, to_text(since) if since else "") for job in names)
+    found = (offline.history(paths, job, to_text(since) if since else "") for job in (*names, *also))
     return (
         record
         for record in _merged(found)
         if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
     )
+
+
+def _if_known(found: Iterator[Record]) -> Iterator[Record]:
+    with contextlib.suppress(Refused):
+        yield from found
 
 
 def _merged(each: Iterable[Iterator[Record]]) -> Iterator[Record]:

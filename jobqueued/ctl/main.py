@@ -46,6 +46,7 @@ _COMMANDS = {
     "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
     "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
     "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
+    "timeline": ("timeline", "timeline", "Show runs of the JOBs, or of all, as a chart."),
     "export": ("export", "export", "Export runs that have ended, or the jobs."),
     "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
     "reload": ("reload", "reload", "Read changed job files now and report what changed."),
@@ -135,7 +136,7 @@ _ELSEWHERE = {
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
-    "flock": "with-lock", "events": "watch", "monitor": "watch",
+    "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")

@@ -89,13 +89,18 @@ class Table:
         return [Text(line.plain.rstrip(), text.style) for line in lines]
 
     def _painted(self, cell: Cell) -> str:
-        if isinstance(cell, str):
-            return cell
-        if self._screen is None or self._screen.color_system is None or self._screen.no_color:
-            return cell.plain
-        from rich.style import Style
+        return painted(cell, self._screen)
 
-        return Style.parse(cell.style).render(cell.plain)
+
+def painted(cell: Cell, screen: Console | None) -> str:
+    """A text in its style, as far as the screen has any; None: there are none."""
+    if isinstance(cell, str):
+        return cell
+    if screen is None or screen.color_system is None or screen.no_color:
+        return cell.plain
+    from rich.style import Style
+
+    return Style.parse(cell.style).render(cell.plain)
 
 
 def _width(cell: Cell) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobqueued.ctl.table import Cell, Table, Text
+from jobqueued.ctl.table import Cell, Table, Text, painted
 from jobqueued.text import duration, printable
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def styled(word: str | None, like: str = "") -> Text:
 def print_line(line: str, style: str = "") -> None:
     """Print one line of text, however long."""
     _write(Table(console(), [[Text(printable(line), style)]], (0,), None))
+
+
+def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
+    """Print lines that are made of pieces, some of them in a colour; what is no Text is printed as it is."""
+    screen = console()
+    for line in lines:
+        sys.stdout.write("".join(painted(piece, screen) for piece in line).rstrip() + "\n")
+    sys.stdout.flush()
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:

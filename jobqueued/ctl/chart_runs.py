@@ -1,0 +1,187 @@
+"""Runs as a chart needs them: a few facts of each, in columns of numbers by job, so that a million fit into memory.
+
+Times are milliseconds since 1970 UTC, and NONE where there is none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from array import array
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import compress, pairwise
+from typing import Any, NamedTuple, cast
+
+from jobqueued.model import Record, RunState
+
+NONE = -1
+STATES = [state.value for state in RunState]
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_LONGEST = 200
+"""Characters of a text that a chart shows."""
+
+
+class Run(NamedTuple):
+    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`; `held_by`, `reason`,
+    `trigger` and `command` are of `Runs.texts`.
+
+    `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
+    """
+
+    number: int
+    due: int
+    started: int
+    ended: int
+    state: int
+    reason: int
+    waited_for: int
+    held_by: int
+    tags: int
+    trigger: int
+    command: int
+    attempts: int
+    cpu: int
+    memory: int
+
+    @property
+    def until(self) -> int:
+        """The end of its wait: its start, or without one its end."""
+        return self.started if self.started != NONE else self.ended
+
+
+class Runs:
+    """The runs of all jobs; those of a job come by due time once `sort` is called.
+
+    `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
+    number, between an attempt and the next: when each began and ended.
+    """
+
+    def __init__(self) -> None:
+        self.pauses: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self.of: dict[str, list[array[int]]] = {}
+        self._texts: dict[Hashable, int] = {"": 0}
+        self._lists: dict[Hashable, int] = {(): 0}
+
+    def __len__(self) -> int:
+        return sum(len(columns[0]) for columns in self.of.values())
+
+    @property
+    def texts(self) -> list[str]:
+        """The reasons, triggers and commands."""
+        return [*map(str, self._texts)]
+
+    @property
+    def lists(self) -> list[tuple[str, ...]]:
+        """The tags of runs, and what runs have waited for."""
+        return [*self._lists]  # type: ignore[list-item]
+
+    def add(self, record: Record) -> None:
+        """Take one run."""
+        columns = self.of.get(record["job"])
+        if columns is None:
+            columns = self.of[record["job"]] = [array("q") for _ in Run._fields]
+        for column, value in zip(columns, self._run(record), strict=True):
+            column.append(value)
+        attempts = record.get("attempts") or ()
+        if len(attempts) > 1:
+            pauses = [(_moment(one["ended"]), _moment(other["started"])) for one, other in pairwise(attempts)]
+            self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
+
+    def _run(self, record: Record) -> Run:
+        due, started, ended = record["due"], record.get("started"), record.get("ended") or record.get("last_due")
+        cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
+        peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
+        return Run(
+            number=record["number"], due=_moment(due), started=_moment(started), ended=_moment(ended),
+            state=STATES.index(record["state"]), reason=self._text(_reason(record)),
+            waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
+            tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
+            command=self._text(_command(record.get("command"))),
+            attempts=len(record.get("attempts") or ()), cpu=round(sum(cpu) * 1000) if cpu else NONE,
+            memory=NONE if peak is None else peak >> 10,
+        )  # fmt: skip
+
+    def _text(self, text: str) -> int:
+        return self._texts.setdefault(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…", len(self._texts))
+
+    def _list(self, texts: Sequence[str]) -> int:
+        return self._lists.setdefault(tuple(texts), len(self._lists))
+
+    def tell_holder(self, job: str, place: int, name: str) -> None:
+        """Note who held what the run at this place waited for."""
+        self.of[job][_HELD_BY][place] = self._text(name)
+
+    def name(self, job: str, place: int) -> str:
+        """The name of the run at a place: ``backup@142``."""
+        return f"{job}@{self.of[job][_NUMBER][place]}"
+
+    def sort(self) -> None:
+        """Bring the runs of each job in the order of their due times, and the jobs in that of their names."""
+        for columns in self.of.values():
+            order = sorted(range(len(columns[0])), key=columns[_DUE].__getitem__)
+            columns[:] = [array("q", map(column.__getitem__, order)) for column in columns]
+        self.of = dict(sorted(self.of.items()))
+
+    def runs(self, job: str) -> Iterator[Run]:
+        """Yield the runs of a job."""
+        return map(Run._make, zip(*self.of[job], strict=True))
+
+    def run(self, job: str, place: int) -> Run:
+        """The run at a place among those of its job."""
+        return Run._make(column[place] for column in self.of[job])
+
+    def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
+        """Those of these jobs that have one of these tags; none of either: of all."""
+        found, wanted = Runs(), [not tags or not set(tags).isdisjoint(each) for each in self.lists]
+        found._texts, found._lists, found.pauses = self._texts, self._lists, self.pauses
+        for job, columns in self.of.items():
+            kept = [wanted[each] for each in columns[_TAGS]] if not jobs or job in jobs else []
+            if any(kept):
+                found.of[job] = [array("q", compress(column, kept)) for column in columns]
+        return found
+
+    def place(self, name: str) -> tuple[str, int] | None:
+        """The job and the place there of a run by its name, ``backup@142``; None: it is not among these."""
+        job, _, number = name.rpartition("@")
+        try:
+            return job, self.of[job][_NUMBER].index(int(number))
+        except (KeyError, ValueError):
+            return None
+
+    def span(self, now: int) -> tuple[int, int]:
+        """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
+        begins = [min(columns[_DUE]) for columns in self.of.values()]
+        ends = [max(now if NONE in columns[_ENDED] else 0, *columns[_ENDED]) for columns in self.of.values()]
+        return (min(begins), max(ends)) if begins else (now, now)
+
+
+def collected(records: Iterable[Record]) -> Runs:
+    """The runs of these records, sorted."""
+    runs = Runs()
+    for record in records:
+        runs.add(record)
+    runs.sort()
+    return runs
+
+
+_NUMBER, _DUE, _ENDED, _TAGS, _HELD_BY = map(Run._fields.index, ("number", "due", "ended", "tags", "held_by"))
+
+
+def _moment(text: str | None) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if text else NONE
+
+
+def _reason(record: Record) -> str:
+    """The cause of its state; of skips that share a record, their number."""
+    count, reason = record.get("count") or 1, record.get("reason") or ""
+    return f"{count} times, {reason}" if count > 1 else reason
+
+
+def _trigger(record: Record) -> str:
+    """The cause that made it due: of another run its job, as there are many."""
+    trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
+    return f"{trigger} by {asked_by}" if asked_by else trigger
+
+
+def _command(command: Any) -> str:
+    return command or "" if isinstance(command, str | None) else shlex.join(command)

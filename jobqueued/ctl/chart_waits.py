@@ -1,0 +1,127 @@
+"""The holder that kept a run from starting: the run that gave up last what it waited for.
+
+A record of the daemon names what its run has waited for, not whose it was; one of a file may, in `held_by`.  Else that
+is found by the jobs' claims as they are now: of the runs that could have held it, the one that ended last while the run
+waited.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from jobqueued.ctl.chart_runs import NONE, Run, Runs
+from jobqueued.model import Job
+
+HOST, SLOT = "host", "max_running"
+_ALL = (HOST, SLOT)
+"""What each run has a part of."""
+KEPT = "what is kept for "
+_NOTICED = 1000
+"""Milliseconds: a shorter wait for nothing that is named is no wait for another run of the job."""
+_LOOKED_AT = 64
+"""So many earlier runs of a job may be the one that it waited for."""
+
+Claims = Mapping[str, Mapping[str, bool]]
+"""Of each job, what its runs hold: true means alone."""
+Place = tuple[str, int]
+"""A run by its job and its place among the runs of that."""
+_ENDED, _WAITED_FOR = map(Run._fields.index, ("ended", "waited_for"))
+_LAST: Place = ("\U0010ffff", 0)
+
+
+class Wait(NamedTuple):
+    """A run that had to wait, and the one that held what it waited for, by its name; "": nobody is known."""
+
+    job: str
+    run: Run
+    waited_for: tuple[str, ...]
+    holder: str
+
+
+def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
+    """The claims of each job that its definition has."""
+    return {
+        job.id: {HOST: job.exclusive, **{it.resource: it.exclusive or it.units > 0 for it in job.locks + job.resources}}
+        for job in jobs
+    }
+
+
+def related(jobs: Collection[str], claims: Claims) -> list[str]:
+    """The other jobs that may hold what these want by its name."""
+    wanted = {name for job in jobs for name in claims.get(job, ()) if name not in _ALL}
+    return sorted({job for job, known in claims.items() if not wanted.isdisjoint(known)} - {*jobs})
+
+
+def find_holders(runs: Runs, claims: Claims) -> None:
+    """Note of each run that had to wait who held what it waited for, as far as that can be known and is not told."""
+    finder, lists = _Finder(runs, claims), runs.lists
+    for job in runs.of:
+        for place, run in enumerate(runs.runs(job)):
+            if _has_waited(run) and not run.held_by:
+                holder = finder.holder(job, place, run, lists[run.waited_for])
+                if holder is not None:
+                    runs.tell_holder(job, place, runs.name(*holder))
+
+
+def waits(runs: Runs) -> Iterator[Wait]:
+    """Yield the runs that had to wait, by job and due time."""
+    texts, lists = runs.texts, runs.lists
+    for job in runs.of:
+        for run in runs.runs(job):
+            if _has_waited(run):
+                yield Wait(job, run, lists[run.waited_for], texts[run.held_by])
+
+
+def _has_waited(run: Run) -> bool:
+    return run.started != NONE and bool(run.waited_for or run.held_by or run.started - run.due >= _NOTICED)
+
+
+class _Finder:
+    """The runs that may have held something, for each by their ends."""
+
+    def __init__(self, runs: Runs, claims: Claims) -> None:
+        self._runs, lists = runs, runs.lists
+        self._claims = {job: dict(claims.get(job, {})) for job in runs.of}
+        for job, found in self._claims.items():
+            for waited in set(runs.of[job][_WAITED_FOR]):
+                found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
+        self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
+
+    def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
+        """The run that ended last of those that kept this one from starting."""
+        if not waited_for:
+            return self._earlier(job, place, run)
+        ends = [self._last((job, place), run, name) for name in waited_for if not name.startswith(KEPT)]
+        return max((it for it in ends if it is not None), default=(0, None))[1]
+
+    def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
+        """The one that ended last of those that held something while the run waited for it, with its end."""
+        held = self._holders(name, shared=name != SLOT and not self._claims[at[0]].get(name, False))
+        for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
+            ended, place = held[nth]
+            if ended <= run.due:
+                return None
+            if place != at:
+                return ended, place
+        return None
+
+    def _holders(self, name: str, *, shared: bool) -> list[tuple[int, Place]]:
+        """The runs that have held it, by their ends; of those that keep who wants a share of it from starting."""
+        if (name, shared) not in self._held:
+            jobs = [job for job, claims in self._claims.items() if claims.get(name, not shared and name in _ALL)]
+            jobs += [job for job, claims in self._claims.items() if not shared and claims.get(name) is False]
+            self._held[name, shared] = sorted(
+                (run.ended, (job, place))
+                for job in jobs
+                for place, run in enumerate(self._runs.runs(job))
+                if NONE not in (run.started, run.ended)
+            )
+        return self._held[name, shared]
+
+    def _earlier(self, job: str, place: int, run: Run) -> Place | None:
+        """The earlier run of the same job that ended last while this one waited."""
+        ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
+        last = max((end for end in ends if run.due < end <= run.started), default=None)
+        return None if last is None else (job, place - len(ends) + ends.index(last))

@@ -1,0 +1,125 @@
+"""jobqueuectl timeline: what has run, and what waited for what, as a chart."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import IO
+
+import click
+
+from jobqueued.ctl import completion, offline
+from jobqueued.ctl.chart_file import NoRecord, records
+from jobqueued.ctl.chart_runs import Runs, collected
+from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
+from jobqueued.ctl.export import print_trace
+from jobqueued.ctl.history import ENDED, matching, of_runs
+from jobqueued.ctl.terminal import local, print_line, print_pieces, room
+from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
+from jobqueued.model import Record
+from jobqueued.paths import Paths
+from jobqueued.text import counted
+
+_WIDTH = 80
+_LONGEST_WAITS = 5
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
+@click.option("-t", "--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag; may be repeated.")
+@click.option("--html", is_flag=True, help="One HTML page, which needs no network: zoom, filter and read each run.")
+@click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
+              "--chrome-trace` has them.")  # fmt: skip
+@click.option("--from", "source", type=click.File(encoding="utf-8"), metavar="FILE", help="Runs of a file "
+              "instead: a record in JSON a line, or what `watch` or `history` print with --json; - is the standard "
+              "input.")  # fmt: skip
+@of_runs
+@click.pass_obj
+def timeline(
+    paths: Paths, jobs: tuple[str, ...], tags: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None,
+    states: list[str] | None, since: int | None, until: int | None,
+) -> None:  # fmt: skip
+    """Show runs of the JOBs, or of all, as a chart.
+
+    A row is a job: what has run, and for how much of the time, a letter for what ended badly, and the waits.  The
+    longest of these are told below, with what was waited for and the run that held it, which is found by the claims
+    that the jobs have now.  Without --since it is the last day; of a file, all that it has.
+
+    \b
+    Examples:
+      jobqueuectl timeline --since 7d nightly-backup
+      jobqueuectl timeline --since 30d --html >month.html
+    """
+    if html and chrome_trace:
+        raise click.UsageError("one form, please: --html or --chrome-trace")
+    if html and sys.stdout.isatty():
+        raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
+    now = time.time_ns()
+    if chrome_trace:
+        states = sorted(ENDED if states is None else ENDED.intersection(states))
+    claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
+    own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
+    if source is None:
+        since = now - DAY if since is None else since
+        found = matching(paths, own, states, since, until, also=others)
+    else:
+        found = _chosen(records(source), [*own, *others], states, since, until)
+    try:
+        if chrome_trace:
+            print_trace(record for record in found if not tags or not {*tags}.isdisjoint(record["tags"]))
+            return
+        runs = collected(found)
+    except NoRecord as error:
+        raise click.ClickException(f"{source and source.name}, {error}") from None
+    find_holders(runs, claims)
+    runs = runs.chosen(jobs, tags) if jobs or tags else runs
+    span = runs.span(now // MILLISECOND)
+    if source is None and since is not None:  # where nothing has run is seen, too
+        span = min(span[0], since // MILLISECOND), max(span[1], min(now, until or now) // MILLISECOND)
+    if html:
+        _print_page(runs, span, now // MILLISECOND)
+    elif not runs.of:
+        print_line("no such runs")
+    else:
+        _print_chart(runs, span, now // MILLISECOND)
+
+
+def _chosen(
+    records: Iterable[Record], jobs: Sequence[str], states: list[str] | None, since: int | None, until: int | None
+) -> Iterator[Record]:
+    """Those of a file that the options choose, as they choose those of the daemon."""
+    for record in records:
+        queued = to_instant(datetime.fromisoformat(record.get("queued") or record["due"]))
+        in_time = (since is None or queued >= since) and (until is None or queued < until)
+        if in_time and (not jobs or record["job"] in jobs) and (states is None or record["state"] in states):
+            yield record
+
+
+def _print_page(runs: Runs, span: tuple[int, int], now: int) -> None:
+    from jobqueued.ctl.chart_page import page
+
+    sys.stdout.write(page(runs, span, now))
+    sys.stdout.flush()
+
+
+def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
+    from jobqueued.ctl import chart_text
+
+    width = room() or _WIDTH
+    lines = chart_text.chart(runs, chart_text.Window(*span, width), now, width)
+    begin, end = map(_local, span)
+    print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {begin} to {end}")
+    print_pieces(lines)
+    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.started - wait.run.due)
+    if longest:
+        print_line("")
+        print_line("The longest waits:")
+    for wait in longest:
+        print_line(f"  {chart_text.told(wait)}")
+
+
+def _local(moment: int) -> str:
+    return local(to_text(moment * MILLISECOND))

@@ -1,0 +1,261 @@
+"""Runs as a chart: what is taken of a record, who held what others waited for, and the signs of a row."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobqueued.ctl import chart_page
+from jobqueued.ctl.chart_file import NoRecord, records
+from jobqueued.ctl.chart_runs import NONE, STATES, Runs, collected
+from jobqueued.ctl.chart_text import Window, chart, told
+from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
+from jobqueued.ctl.table import Cell
+from jobqueued.model import Claim, Job, Record
+from tests.support.records import a_record
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = datetime(2027, 1, 15, tzinfo=UTC)
+MIDNIGHT = int(DAY.timestamp() * 1000)
+"""The day of these runs, in ms."""
+
+
+def a_run(job: str, number: int, due: float, started: float | None, ended: float | None, **fields: Any) -> Record:
+    """The record of a run at these minutes of the day."""
+
+    def text(minute: float | None) -> str | None:
+        return None if minute is None else datetime.fromtimestamp(MIDNIGHT / 1000 + minute * 60, UTC).isoformat()
+
+    state = fields.pop("state", "succeeded")
+    record: Any = {
+        **a_record(number, state, job), "due": text(due), "queued": text(due), "started": text(started),
+        "ended": text(ended), **fields,
+    }  # fmt: skip
+    return record  # type: ignore[no-any-return]
+
+
+def lines(runs: Runs, zone: Any = UTC, width: int = 30, end: int = MIDNIGHT + HOUR) -> list[str]:
+    """The chart of the hour after midnight, its pieces joined."""
+
+    def plain(cell: Cell) -> str:
+        return cell if isinstance(cell, str) else cell.plain
+
+    found = chart(runs, Window(MIDNIGHT, end, width, zone), end, width)
+    return ["".join(map(plain, line)).rstrip() for line in found]
+
+
+def test_a_record_becomes_numbers() -> None:
+    """What a chart shows of it, in milliseconds and KiB; texts and lists are there once."""
+    runs = collected(
+        a_run(
+            "job", number, 1, 2, 3, waited_for=["db"], tags=["a", "b"], cpu_user=1.5, cpu_system=0.25,
+            memory_peak=3 << 20, command=["/bin/ls", "a b"], asked_by="alice", trigger="rerun of job@7",
+        )
+        for number in (2, 1)
+    )  # fmt: skip
+    one, other = runs.runs("job")
+    assert (2, 1, one) == (one.number, other.number, other._replace(number=2))
+    assert (MIDNIGHT + MINUTE, MIDNIGHT + 2 * MINUTE, MIDNIGHT + 3 * MINUTE) == (one.due, one.started, one.ended)
+    assert ("succeeded", 1750, 3072) == (STATES[one.state], one.cpu, one.memory)
+    assert (["", "rerun of job by alice", "/bin/ls 'a b'"], [(), ("db",), ("a", "b")]) == (runs.texts, runs.lists)
+
+
+def test_what_is_not_known() -> None:
+    """A run that goes on, and a skip with others like it: no time is made up."""
+    live = a_run("job", 1, 1, 2, None, state="running", cpu_user=None, memory_peak=None)
+    skips = a_run("job", 2, 5, None, None, state="skipped", count=3, last_due="2027-01-15T00:09:00Z", reason="paused")
+    runs = collected([skips, live])
+    first, second = runs.runs("job")
+    assert (NONE, NONE, NONE) == (first.ended, first.cpu, first.memory)
+    assert (NONE, MIDNIGHT + 9 * MINUTE, "3 times, paused") == (second.started, second.ended, runs.texts[second.reason])
+    assert (MIDNIGHT + MINUTE, MIDNIGHT + HOUR) == runs.span(MIDNIGHT + HOUR)
+    assert (7, 7) == Runs().span(7)
+
+
+def held_by(claims: Mapping[str, Mapping[str, bool]], *found: Record) -> dict[str, str]:
+    """By the runs that waited, who held it."""
+    runs = collected(found)
+    find_holders(runs, claims)
+    return {f"{wait.job}@{wait.run.number}": wait.holder for wait in waits(runs)}
+
+
+LOCK = claims_of([
+    Job(id="dump", command="", locks=(Claim("db", exclusive=True),)), Job(id="other", command=""),
+    Job(id="read", command="", locks=(Claim("db"),)), Job(id="more", command="", locks=(Claim("db"),)),
+    Job(id="alone", command="", exclusive=True), Job(id="units", command="", resources=(Claim("gpu", 1),)),
+    Job(id="train", command="", resources=(Claim("gpu", 2),)),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("held", "waited", "holder"),
+    [
+        ([("dump", 0, 9), ("other", 0, 10)], ("read", "db"), "dump@1"),
+        ([("more", 0, 10), ("dump", 0, 9)], ("read", "db"), "dump@1"),  # who shares it is in nobody's way
+        ([("more", 0, 10), ("read", 0, 9)], ("dump", "db"), "more@1"),
+        ([("dump", 0, 4)], ("read", "db"), ""),  # before the other was due
+        ([("dump", 0, 11)], ("read", "db"), ""),  # after it had started
+        ([("train", 0, 10)], ("units", "gpu"), "train@1"),
+        ([("alone", 0, 10), ("other", 0, 9)], ("read", "host"), "alone@1"),
+        ([("other", 0, 10)], ("alone", "host"), "other@1"),
+        ([("other", 0, 10), ("read", 0, 9)], ("dump", "max_running"), "other@1"),
+        ([("other", 0, 10)], ("read", "db"), ""),
+        ([("other", 0, 10)], ("read", "what is kept for more@7"), ""),
+    ],
+)  # fmt: skip
+def test_who_held_it(held: list[tuple[str, float, float]], waited: tuple[str, str], holder: str) -> None:
+    """The run that ended last, of those that had it and kept the other from it, while that waited."""
+    job, name = waited
+    others = [a_run(other, 1, begin, begin, end) for other, begin, end in held]
+    assert {f"{job}@2": holder} == held_by(LOCK, *others, a_run(job, 2, 5, 10.01, 20, waited_for=[name]))
+
+
+def test_without_claims() -> None:
+    """Who has waited for it once claims it; and who waited for nothing came after another run of its job."""
+    known = held_by({}, a_run("a", 1, 0, 3, 9, waited_for=["db"]), a_run("b", 1, 1, 10, 20, waited_for=["db"]))
+    assert {"a@1": "", "b@1": "a@1"} == known
+    assert {"a@2": "a@1"} == held_by({}, a_run("a", 1, 0, 0, 9), a_run("a", 2, 1, 10, 20), a_run("a", 3, 20, 20.01, 30))
+
+
+def test_a_holder_that_is_told() -> None:
+    """A record of a file that names it is believed."""
+    held = [a_run("dump", 1, 0, 0, 9), a_run("dump", 2, 10, 10, 11)]
+    waiting = a_run("read", 2, 5, 10, 20, waited_for=["db"])
+    assert {"read@2": "dump@2"} == held_by(LOCK, *held, {**waiting, "held_by": "dump@2"})  # type: ignore[typeddict-unknown-key]
+
+
+def test_a_wait_in_words() -> None:
+    """What it was for and who held it, as far as that is known."""
+    runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"])])
+    assert ["read@2 waited 5 min for db"] == [told(wait) for wait in waits(runs)]
+    find_holders(runs, LOCK)
+    assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait) for wait in waits(runs)]
+
+
+def test_what_is_chosen() -> None:
+    """Runs by job and tag; who is not among them is told all the same."""
+    runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"], tags=["x"])])
+    find_holders(runs, LOCK)
+    assert (["read"], ["dump@1"]) == ([*(chosen := runs.chosen([], ["x"])).of], [it.holder for it in waits(chosen)])
+    assert [["dump"], []] == [[*runs.chosen(["dump"], tags).of] for tags in ([], ["x"])]
+    assert (["dump", "more"], []) == (related(["read"], LOCK), related(["x", "other"], LOCK))
+
+
+def test_the_signs() -> None:
+    """How much of the time was run, waits, and letters for bad ends, in an hour of 20 cells."""
+    runs = collected([
+        a_run("a", 1, 0, 0, 12), a_run("a", 2, 30, 30, 30.5), a_run("b", 1, 0, 9, 16, state="failed"),
+        a_run("c", 1, 30, None, None, state="skipped", last_due="2027-01-15T00:30:00Z"),
+        a_run("c", 2, 51, 51, None, state="running"),
+    ])  # fmt: skip
+    assert [
+        "  |Fri 15 Jan",
+        "  |00:00    |00:30",
+        "a ████      ▂",
+        "b ░░░██F",
+        "c           s      ▶▶▶",
+        "",
+        "▁ █ ran, a little or all of the time",
+        "░ waits   F failed",
+        "s skipped   ▶ running",
+    ] == lines(runs, width=22)
+
+
+def test_pauses_between_attempts() -> None:
+    """They are waits, not runs."""
+    times = [(0, 12), (24, 36), (48, 60)]
+    record = a_run("a", 1, 0, 0, 60, attempts=[a_run("a", 1, 0, *it) for it in times])
+    runs = collected([record])
+    assert [(12, 24), (36, 48)] == [
+        ((begin - MIDNIGHT) / MINUTE, (end - MIDNIGHT) / MINUTE) for begin, end in runs.pauses["a", 1]
+    ]
+    assert "a ████░░░░████░░░░████" == lines(runs, width=22)[2]
+
+
+def test_the_worst_is_shown() -> None:
+    """One failure of a hundred runs that share a cell."""
+    states = ["succeeded"] * 50 + ["failed"] + ["succeeded"] * 49
+    runs = collected(a_run("a", n, n / 60, n / 60, n / 60, state=state) for n, state in enumerate(states))
+    assert "F" in lines(runs)[2]
+
+
+def test_a_long_name_has_a_line_of_its_own() -> None:
+    """It is not cut, and the row is as wide as the others; what would act on a terminal is escaped."""
+    runs = collected([a_run("x" * 40, 1, 0, 0, 60), a_run("\x1b[2J", 1, 0, 0, 60)])
+    found = lines(runs, width=60)
+    assert ("x" * 40 in found, max(map(len, found)) <= 60, "\x1b" in "".join(found)) == (True, True, False)
+
+
+def test_the_axis_over_a_clock_change() -> None:
+    """Times are local ones, and each stands where it was; the hour that is missing is."""
+    zone, begin = ZoneInfo("Europe/Berlin"), int(datetime(2027, 3, 28, tzinfo=UTC).timestamp() * 1000)
+    found = chart(Runs(), Window(begin, begin + 3 * HOUR, 0, zone), begin, 62)
+    axis = next("".join(map(str, line)) for line in found if "|01:" in "".join(map(str, line)))
+    assert ("|01:30" in axis, "|02:" in axis, "|03:00" in axis) == (True, False, True)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "7", "{", '{"runs": [{}]}', "[" * 100_000, '{"job": "a"}'])
+def test_a_file_of_something_else(text: str) -> None:
+    """It is told, with the line."""
+    good = json.dumps(a_run("a", 1, 0, 1, 2))
+    with pytest.raises(NoRecord, match="line 2: "):
+        list(records(io.StringIO(f"{good}\n{text}\n")))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("state", "done"), ("tags", [1]), ("due", "yesterday"), ("due", "2027-01-15T00:00:00"), ("number", "1"),
+        ("started", 7), ("waited_for", "db"), ("attempts", [7]),
+        ("attempts", [{"started": "now"}]), ("command", [None]), ("memory_peak", "3"),
+    ],
+)  # fmt: skip
+def test_a_record_with_something_else(field: str, value: Any) -> None:
+    """No value of another type comes any further."""
+    with pytest.raises(NoRecord):
+        list(records(io.StringIO(json.dumps({**a_run("a", 1, 0, 1, 2), field: value}))))
+
+
+def test_what_files_have() -> None:
+    """A record a line, or what --json prints of history and watch, of which only ends are taken."""
+    one, two = a_run("a", 1, 0, 1, 2), a_run("a", 2, 0, 1, 2)
+    assert [one, two] == list(records(io.StringIO(f"{json.dumps(one)}\n\n{json.dumps(two)}\n")))
+    events = [
+        {"event": "watching"}, {"event": "run_started", "run": "a@1"}, {"event": "run_ended", "record": one},
+        {"event": "run_retrying", "record": {**two, "state": "failed"}}, {"event": "run_ended", "record": two},
+    ]  # fmt: skip
+    assert [one, two] == list(records(io.StringIO("\n".join(map(json.dumps, events)))))
+    assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of ``#rrggbb``, by WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrasts(scheme: int) -> None:
+    """WCAG 2.2 AA: 4.5 for texts on what is behind them, letters in bars too, and 3 for bars and edges."""
+    style = (Path(chart_page.__file__).parent / "page" / "timeline.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
+    kinds = ("good", "bad", "wait", "live", "skip")
+    texts = [(one, ground) for one in ("text", "quiet") for ground in ("ground", "band")]
+    bars = [(one, ground) for one in (*kinds, "edge", "focus") for ground in ("ground", "band")]
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted([luminance(colours[one]), luminance(colours[other])])
+        return (high + 0.05) / (low + 0.05)
+
+    assert [] == [pair for pair in [*texts, *((one, "on") for one in kinds)] if contrast(*pair) < 4.5]
+    assert [] == [pair for pair in bars if contrast(*pair) < 3]

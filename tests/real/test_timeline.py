@@ -1,0 +1,175 @@
+"""jobqueuectl timeline: the chart on a terminal, the page, and the runs that they are made of."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.ctl import timeline
+from jobqueued.ctl.main import main
+from jobqueued.model import Record
+from jobqueued.state import record_files
+from tests.support import REPO
+from tests.support.host import Host, wait_for
+from tests.support.timelines import JOBS, NOW, a_day
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The day's job files and records, whose daemon is down, at the end of that day in Berlin."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    monkeypatch.setattr(timeline.time, "time_ns", lambda: int(NOW.timestamp()) * 10**9)
+    (tmp_path / "jobqueue.d").mkdir()
+    (tmp_path / "jobqueue.d" / "jobs.yaml").write_text(JOBS)
+    for record in a_day():
+        if record["state"] != "running":
+            (tmp_path / "logs" / record["job"]).mkdir(parents=True, exist_ok=True)
+            record_files.write(tmp_path / "logs", record)
+    yield tmp_path
+    monkeypatch.undo()
+    time.tzset()
+
+
+def called(root: Path, *words: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["--root", str(root), "timeline", *words])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+def lines(records: list[Record]) -> str:
+    return "".join(f"{json.dumps(record)}\n" for record in records)
+
+
+def test_the_chart_in_the_docs(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/timeline.md has what the command prints of a day, in 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines(a_day()).encode())))
+    assert 0 == called(root, "--from", "-")
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    block = "".join(f"    {line}\n" if line else "\n" for line in shown.splitlines())
+    assert block in (REPO / "docs" / "timeline.md").read_text(), block
+
+
+def test_from_the_records(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While the daemon is down they are read, and the options choose among them."""
+    assert 0 == called(root, "--tag", "db")
+    found = capsys.readouterr()
+    assert "25 runs of 2 jobs, 2026-11-25 23:55:00 CET to 2026-11-26 23:55:00 CET" in found.out
+    assert "dump-orders@702 waited 1 h 35 min for database, held by backup@61" in found.out
+    assert "instead" in found.err
+    assert 0 == called(root, "report")
+    found = capsys.readouterr()
+    assert ("1 run of 1 job" in found.out, "held by dump-orders@703" in found.out) == (True, True)
+    assert 0 == called(root, "report", "dump-orders", "--state", "failed")
+    assert "1 run of 1 job" in capsys.readouterr().out
+    assert 0 == called(root, "--since", "2026-11-26 14:00", "--until", "2026-11-26 15:00", "dump-orders")
+    assert "1 run of 1 job, 2026-11-26 14:00:00 CET to 2026-11-26 15:00:00 CET" in capsys.readouterr().out
+    assert 0 == called(root, "--until", "2026-11-26 00:00", "--since", "2026-11-25")
+    assert "no such runs" in capsys.readouterr().out
+
+
+def test_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same options choose; a line that is none is told with its place."""
+    file = tmp_path / "runs.jsonl"
+    file.write_text(lines(a_day()))
+    assert 0 == called(root, "--from", str(file), "--failed", "--until", "2026-11-26 12:00")
+    assert "4 runs of 2 jobs" in capsys.readouterr().out
+    file.write_text("{}\n")
+    assert 1 == called(root, "--from", str(file))
+    assert f"{file}, line 1: no record of a run" in capsys.readouterr().err
+
+
+def test_chrome_trace(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is what export prints of the same runs."""
+    assert 0 == called(root, "report", "--chrome-trace")
+    own = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--root", str(root), "export", "report", "--chrome-trace"])
+    assert own == capsys.readouterr().out
+    assert "report" in {event["name"] for event in json.loads(own)["traceEvents"]}
+
+
+def test_one_form(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page is no trace."""
+    assert 2 == called(root, "--html", "--chrome-trace")
+    assert "one form" in capsys.readouterr().err
+
+
+def on_a_terminal(root: Path, *words: str, **environment: str) -> str:
+    """What the command writes to a terminal of 100 columns."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "jobqueued.ctl", "--root", str(root), "timeline", *words]
+    subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL, check=False, cwd=REPO,
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm-256color", **environment},
+    )  # fmt: skip
+    os.close(theirs)
+    found = b""
+    while True:
+        try:
+            found += os.read(ours, 1 << 16)
+        except OSError:
+            os.close(ours)
+            return found.decode()
+
+
+def test_colours(root: Path, tmp_path: Path) -> None:
+    """By state on a terminal, without $NO_COLOR, and the same signs with it; no page goes there."""
+    file = tmp_path / "runs.jsonl"
+    file.write_text(lines([record for record in a_day() if record["ended"]]))
+    coloured, plain = on_a_terminal(root, "--from", str(file)), on_a_terminal(root, "--from", str(file), NO_COLOR="1")
+    assert ("\x1b[31mF" in coloured, "\x1b[33m░" in coloured, "\x1b" in plain) == (True, True, False)
+    assert plain == re.sub("\x1b\\[[0-9;]*m", "", coloured)
+    assert "<html" not in on_a_terminal(root, "--from", str(file), "--html")
+
+
+def test_the_page_is_whole(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It loads nothing; whatever jobs are called, the same script and markup are in it, under the hashes it permits."""
+    (one, *_), file = a_day(), tmp_path / "runs.jsonl"
+    pages = []
+    for name in ("</script><script>alert(1)</script>", "a"):
+        hostile = {**one, "job": name, "command": name, "reason": name, "tags": [name]}
+        file.write_text(lines([hostile]))  # type: ignore[list-item]
+        assert 0 == called(root, "--from", str(file), "--html")
+        pages.append(re.sub('(?<=id="data">)[A-Za-z0-9+/=]+', "", capsys.readouterr().out))
+    assert pages[0] == pages[1]
+    assert re.findall(r"""(?:src|href|url)\s*[=(]|https?:|@import|\bfetch\(|XMLHttp|WebSocket""", pages[0]) == []
+    assert "alert" not in pages[0]
+
+
+WANTED = """\
+jobs:
+  holds: {command: 'while ! test -e go; do sleep 0.05; done', working_directory: "{here}", locks: [tape]}
+  wants: {command: 'true', locks: [tape]}
+  quiet: {command: 'true', locks: [tape]}
+"""
+
+
+def test_of_the_daemon(host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The holder of the lock that a run has waited for is told, also where only that job is asked for."""
+    host.write("jobs.yaml", WANTED.replace("{here}", str(tmp_path)))
+    host.start()
+    holder = host.run("holds")
+    wait_for(lambda: host.call("Show", run=holder)["record"]["state"] == "running")
+    waiting = host.run("wants")
+    wait_for(lambda: host.call("Show", run=waiting)["record"]["state"] == "waiting")
+    (tmp_path / "go").touch()
+    host.wait(waiting)
+    assert 0 == called(host.root, "wants")
+    assert f"{waiting} waited" in (shown := capsys.readouterr().out)
+    assert ("1 run of 1 job" in shown, f"for tape, held by {holder}" in shown) == (True, True)
+    assert 1 == called(host.root, "unknown")
+    assert "unknown" in capsys.readouterr().err
