@@ -55,7 +55,8 @@ type Problem (
   key: string,
   message: string,
   severity: string,
-  job: string
+  job: string,
+  code: string
 )
 
 # What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no

@@ -11,6 +11,9 @@ from pathlib import Path
 import click
 
 from jobqueued.control.varlink import Message
+from jobqueued.ctl import completion
+from jobqueued.ctl import explain as explanations
+from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -24,19 +27,22 @@ from jobqueued.users import Owner
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
 @click.option("--user", metavar="NAME", help="Check them as files of this user, by the rules for users.")
+@click.option("--explain", metavar="CODE", shell_complete=completion.codes,
+              help="Explain a finding by its code, such as JQ204, and check nothing; all: list them.")  # fmt: skip
 @json_option
 @click.pass_obj
-def check(paths: Paths, files: tuple[Path, ...], user: str | None, as_json: bool) -> None:
+def check(paths: Paths, files: tuple[Path, ...], user: str | None, explain: str | None, as_json: bool) -> None:
     """Check job files and cron's tables, without the daemon.
 
     An ordinary user's files are checked by the rules for users, as jobqueuectl add does, but for those in the daemon's
     own directory, which are the host's.
 
-    Lists their problems, and the jobs that the daemon would accept with the next start of each.  A job that can't run
-    on this host (it asks for more than there is, or for a user, group or job that does not exist) is a warning, as its
-    file is accepted; so is what can hardly be meant: shell syntax in a list, a program or directory that does not
-    exist, an `at` that is past, more CPUs than there are, a file without the name of a job file; and what notices need
-    and lack: a program, a credential that its sender may not read or everybody may, the package apprise, the sender.
+    Lists their problems, each with a code in brackets that --explain explains, and the jobs that the daemon would
+    accept with the next start of each.  A job that can't run on this host (it asks for more than there is, or for a
+    user, group or job that does not exist) is a warning, as its file is accepted; so is what can hardly be meant:
+    shell syntax in a list, a program or directory that does not exist, an `at` that is past, more CPUs than there
+    are, a file without the name of a job file; and what notices need and lack: a program, a credential that its
+    sender may not read or everybody may, the package apprise, the sender.
 
     A FILE of - is the standard input.  A FILE is checked alone, a drop-in with its file and its others.  In a DIR,
     checks the *.yaml and *.yml files with their drop-ins, as the daemon does; without arguments, checks the daemon's
@@ -55,7 +61,11 @@ def check(paths: Paths, files: tuple[Path, ...], user: str | None, as_json: bool
       jobqueuectl check
       jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
       jobqueuectl check /etc/cron.d
+      jobqueuectl check --explain JQ204
     """
+    if explain is not None:
+        _explain(explain, as_json)
+        return
     jobs, invalid, problems, unreadable = read_files(paths, files, _owner(paths, user))
     now = time.time_ns()
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
@@ -65,6 +75,14 @@ def check(paths: Paths, files: tuple[Path, ...], user: str | None, as_json: bool
         _print(rows, problems)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
+
+
+def _explain(code: str, as_json: bool) -> None:
+    wanted = list(FINDINGS.values()) if code == explanations.ALL else [explanations.found(code)]
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in wanted]})
+    else:
+        click.echo(explanations.listed() if code == explanations.ALL else explanations.explained(*wanted), nl=False)
 
 
 def _owner(paths: Paths, user: str | None) -> Owner | None:

@@ -42,8 +42,10 @@ def unlikely(jobs: Iterable[Job], paths: Paths) -> Iterator[Problem]:
         found = [*_of_files(job), *([] if status is None else _of_limits(job, status["controllers"]))]
         if job.at is not None and job.at < now:
             message = f"it is past ({local(to_text(job.at))}): unless the job has run by now, it never will"
-            found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
-        yield from (Problem(written_in(job), job.line, 0, key, text, "warning", job.id) for key, text in found)
+            found.append(("JQ305", "at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
+        yield from (
+            Problem(written_in(job), job.line, 0, key, text, "warning", job.id, code) for code, key, text in found
+        )
 
 
 def _status(paths: Paths) -> Message | None:
@@ -53,36 +55,43 @@ def _status(paths: Paths) -> Message | None:
     return None
 
 
-def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str]]:
+def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str, str]]:
     if job.enforce == "required" and (keys := unenforced(job, controllers)):
         limits = ", ".join(f"resource_limits.{key}" for key in keys)
         remedy = "accepted: best_effort, or what `jobqueuectl doctor` says of cgroups"
-        yield "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
+        yield "JQ512", "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
 
 
-def _of_files(job: Job) -> Iterator[tuple[str, str]]:
+def _of_files(job: Job) -> Iterator[tuple[str, str, str]]:
+    """Yield the code, the key and the message of each."""
     directory = job.working_directory
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
             seen = "is no directory" if _exists(directory) else "does not exist"
-            yield "working_directory", f"{printable(directory)} {seen} here; accepted: a directory that is there"
+            message = f"{printable(directory)} {seen} here; accepted: a directory that is there"
+            yield "JQ510", "working_directory", message
     if isinstance(job.command, str) and (message := _of_program(job, (job.shell,))):
-        yield "shell", message
+        yield "JQ507", "shell", message
     for path in job.environment_file:
         with suppress(PermissionError):
             if not _exists(path):
-                yield "environment_file", f"{printable(path)} does not exist here; without it the job will not start"
+                yield (
+                    "JQ509",
+                    "environment_file",
+                    f"{printable(path)} does not exist here; without it the job will not start",
+                )
     hooks = [("telemetry_hooks", hook.command) for hook in job.telemetry_hooks]
     for key, command in (("command", job.command), ("failover", job.failover), *hooks):
         if command is not None and not callable(command) and (message := _of_program(job, command)):
-            yield key, message
+            yield "JQ507", key, message
     files = [("locks", path) for claim in job.locks if (path := path_in(claim.resource))]
     awaited = [("on", os.path.expanduser(awaited_path(on.name))) for on in job.on if on.kind == "path"]
     for key, path in [*files, *awaited]:
         directory = os.path.dirname(path)
         with suppress(PermissionError):
             if not _exists(directory):
-                yield key, f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
+                message = f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
+                yield "JQ510", key, message
 
 
 def _exists(path: str) -> bool:

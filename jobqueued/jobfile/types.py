@@ -33,7 +33,7 @@ def read_keys(
         if name not in keys:
             refusals.append(_unknown(key, keys, elsewhere or {}))
         elif keys[name].planned:
-            refusals.append(Refusal.of(key, "the file without it", _PLANNED).below(name))
+            refusals.append(Refusal.of(key, "the file without it", _PLANNED, code="JQ215").below(name))
         else:
             try:
                 values[name] = keys[name].type.read(node)
@@ -207,5 +207,5 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         )
     if stands_for:
         accepted = PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
-    refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
+    refusal = Refusal.of(key, accepted, "an unknown key", code="JQ201")._replace(stands_for=stands_for)
     return refusal.below(ascii(name[:64])[1:-1])

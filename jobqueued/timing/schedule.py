@@ -60,7 +60,7 @@ class Schedule:
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
         if not self.at_boot and self.after(LASTING) is None:
             found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
-            raise ScheduleError("dst", f"{found}: write `once`, or another hour")
+            raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
         """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
