@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import completion
+from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import read_files, user_of_daemon
@@ -27,11 +28,17 @@ from jobqueued.users import Owner
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
 @click.option("--user", metavar="NAME", help="Check them as files of this user, by the rules for users.")
+@click.option("--host", is_flag=True, help="Check them as files of the host, whoever asks.")
 @click.option("--explain", metavar="CODE", shell_complete=completion.codes,
               help="Explain a finding by its code, such as JQ204, and check nothing; all: list them.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "github"]),
+              help="Form of the answer: for people, JSON as by --json, SARIF 2.1.0, or GitHub's.")  # fmt: skip
 @json_option
 @click.pass_obj
-def check(paths: Paths, files: tuple[Path, ...], user: str | None, explain: str | None, as_json: bool) -> None:
+def check(
+    paths: Paths, files: tuple[Path, ...], user: str | None, host: bool, explain: str | None, form: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Check job files and cron's tables, without the daemon.
 
     An ordinary user's files are checked by the rules for users, as jobqueuectl add does, but for those in the daemon's
@@ -62,24 +69,27 @@ def check(paths: Paths, files: tuple[Path, ...], user: str | None, explain: str 
       jobqueuectl check new/*.yaml && cp new/*.yaml /etc/jobqueue.d/
       jobqueuectl check /etc/cron.d
       jobqueuectl check --explain JQ204
+      jobqueuectl check --format github jobs/
     """
+    if host and user:
+        raise click.UsageError("--host and --user exclude each other.")
+    if as_json and form not in (None, "json"):
+        raise click.UsageError("--json and --format exclude each other.")
+    form = "json" if as_json else form or "text"
     if explain is not None:
-        _explain(explain, as_json)
+        _explain(explain, form)
         return
-    jobs, invalid, problems, unreadable = read_files(paths, files, _owner(paths, user))
+    jobs, invalid, problems, unreadable = read_files(paths, files, None if host else _owner(paths, user))
     now = time.time_ns()
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
-    if as_json:
-        print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
-    else:
-        _print(rows, problems)
+    _print(rows, problems, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
 
 
-def _explain(code: str, as_json: bool) -> None:
+def _explain(code: str, form: str) -> None:
     wanted = list(FINDINGS.values()) if code == explanations.ALL else [explanations.found(code)]
-    if as_json:
+    if form == "json":
         print_json({"findings": [finding._asdict() for finding in wanted]})
     else:
         click.echo(explanations.listed() if code == explanations.ALL else explanations.explained(*wanted), nl=False)
@@ -101,8 +111,18 @@ def _row(job: Job, now: int, *, runs: bool) -> Message:
     return {"id": job.id, "line": job.line, "next": to_text(starts[0]) if starts else None}
 
 
-def _print(rows: list[Message], problems: list[Problem]) -> None:
-    print_problems(problems)
-    if rows:
-        print_table(("JOB", "NEXT"), ((row["id"], distance(row["next"])) for row in rows))
-    print_line(f"{counted(len(rows), 'job')}, {counted(len(problems), 'problem')}")
+def _print(rows: list[Message], problems: list[Problem], form: str) -> None:
+    match form:
+        case "json":
+            print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
+        case "sarif":
+            click.echo(json.dumps(reports.sarif(problems), indent=2))
+        case "github":
+            click.echo("".join(f"{line}\n" for line in reports.github(problems)), nl=False)
+        case _:
+            print_problems(problems)
+            if rows:
+                print_table(("JOB", "NEXT"), ((row["id"], distance(row["next"])) for row in rows))
+            notes = sum(problem.severity == "note" for problem in problems)
+            told = f"{counted(len(rows), 'job')}, {counted(len(problems) - notes, 'problem')}"
+            print_line(f"{told}, {counted(notes, 'note')}" if notes else told)

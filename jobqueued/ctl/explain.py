@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from jobqueued.ctl.findings import FINDINGS, GROUPS, SEVERITIES, Finding
+from jobqueued.text import printable
 
 ALL = "all"
 _WIDTH = 78
@@ -32,7 +33,7 @@ def _lines(finding: Finding) -> Iterator[str]:
     yield from textwrap.wrap(finding.text, _WIDTH, break_on_hyphens=False)
     for heading, text in _examples(finding):
         yield from ("", f"{heading}:")
-        yield from (f"    {shown(line)}" for line in text.splitlines() or ["(nothing)"])
+        yield from (f"    {printable(line)}" for line in text.splitlines() or ["(nothing)"])
 
 
 def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
@@ -43,11 +44,6 @@ def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
     place = "" if finding.file == Finding._field_defaults["file"] else f" ({finding.file})"
     yield f"Wrong{place}{given}", finding.wrong
     yield "Right", finding.right
-
-
-def shown(line: str) -> str:
-    """A line of an example with what nobody would see, tabs and the like, as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def listed() -> str:
@@ -71,5 +67,5 @@ def _section(finding: Finding) -> Iterator[str]:
     yield from ("", f"### {finding.code}: {finding.title}", "", f"*{finding.severity.capitalize()}.* {finding.text}")
     for heading, text in _examples(finding):
         yield from ("", f"{heading}:", "", "```")
-        yield from (shown(line) for line in text.splitlines() or ["(nothing)"])
+        yield from (printable(line) for line in text.splitlines() or ["(nothing)"])
         yield "```"
