@@ -31,7 +31,7 @@ WINGS: dict[str, list[str]] = {
         "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
         "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times"],
     "jobfile": [
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
@@ -80,7 +80,7 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
-        "completion", "problems", "waiting", "records", "unlikely", "receivers", "output", "table_files",
+        "completion", "problems", "waiting", "records", "unlikely", "rhythms", "receivers", "output", "table_files",
         "job_files", "origins", "offline", "follow", "due_changes", "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",

@@ -17,6 +17,7 @@ from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.problems import print_problems
+from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
@@ -81,6 +82,7 @@ def check(
         return
     jobs, invalid, problems, unreadable = read_files(paths, files, None if host else _owner(paths, user))
     now = time.time_ns()
+    problems += rhythms(jobs, now, usual_times(paths))
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)

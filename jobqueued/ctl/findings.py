@@ -43,6 +43,9 @@ class Finding(NamedTuple):
 CRONTAB = "/etc/cron.d/backup"
 ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
 
+CRONTAB = "/etc/cron.d/backup"
+ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
+
 FINDINGS = {finding.code: finding for finding in (
     # ── the file and its YAML ──
     Finding("JQ101", "error", "the text is not YAML",
@@ -251,6 +254,11 @@ FINDINGS = {finding.code: finding for finding in (
         "Cron takes such a line and never runs it.",
         ENTRY + '    schedule: "0 2 31 2 *"\n',
         ENTRY + '    schedule: "0 2 L 2 *"\n'),
+    Finding("JQ303", "warning", "a schedule that is rarely due",
+        "More than a year goes by without a start, as of 29 February, or the fifth Monday of February. It is "
+        "right if it is meant.",
+        ENTRY + '    schedule: "0 2 29 2 *"\n',
+        ENTRY + '    schedule: "0 2 L 2 *"\n'),
     Finding("JQ304", "warning", "a step wider than its range",
         "*/45 in the minute field matches minutes 0 and 45, not each 45th minute; a step above the width of its "
         "range matches its first value only. For elapsed time there is `every`.",
@@ -260,6 +268,31 @@ FINDINGS = {finding.code: finding for finding in (
         "`at` names one instant. If the job has not run by now, it never will.",
         ENTRY + "    at: 2020-01-31T02:00\n",
         ENTRY + "    at: 2190-01-31T02:00\n"),
+    Finding("JQ306", "note", "a time that a clock change touches",
+        "Of the next two changes of the clock in the job's zone, one skips or repeats a time at which it is due. "
+        "The note says when that is, and what the daemon does then: `dst: cron`, the default, starts a job at a "
+        "fixed time once. Where another rule is meant, see `dst` in jobqueue.d(5); a time that no change "
+        "touches, or UTC, needs none.",
+        ENTRY + ('    schedule: "30 2 * * *"\n'
+         "    timezone: Europe/Berlin\n"),
+        ENTRY + ('    schedule: "30 4 * * *"\n'
+         "    timezone: Europe/Berlin\n")),
+    Finding("JQ307", "note", "many jobs that start together",
+        "Ten or more jobs start at the same instant, most of them at minute 0 because people write that. They "
+        "slow one another down. `spread` moves each of them by a time of its own, which stays the same; so does "
+        "H in a field.",
+        "defaults:\n"
+        "  command: /usr/local/bin/backup\n"
+        '  schedule: "0 2 * * *"\n'
+        "jobs: {a: {}, b: {}, c: {}, d: {}, e: {}, f: {}, g: {}, h: {}, i: {}, j: {}}\n",
+        "defaults:\n"
+        "  command: /usr/local/bin/backup\n"
+        '  schedule: "0 2 * * *"\n'
+        "  spread: 15m\n"
+        "jobs: {a: {}, b: {}, c: {}, d: {}, e: {}, f: {}, g: {}, h: {}, i: {}, j: {}}\n"),
+    Finding("JQ308", "warning", "runs that take longer than the time between them",
+        "By the newest records, where they can be read, a run usually takes longer than the time until the next "
+        "one is due. `overlap` decides what becomes of the next: it waits, is skipped, or replaces the live one."),
     # ── the queue ──
     Finding("JQ401", "warning", "a claim for more than there is",
         "The job asks for more CPU, memory or units than this host has for jobs, so none of its runs can ever "
@@ -293,6 +326,12 @@ FINDINGS = {finding.code: finding for finding in (
         "    dependencies: [a]\n"),
     Finding("JQ404", "warning", "a part of a circle of dependencies",
         "The job waits, by way of jobs that the daemon has, for itself. Nothing new of it comes due."),
+    Finding("JQ405", "warning", "a lock that others may hold for ever",
+        "A run that wants a lock for itself reserves it, so that whoever shares it ends before it starts. Where "
+        "one of them has no `timeout`, the reservation lapses after the `drain` of the waiting run, for as long "
+        "again. By the newest records the runs of these jobs share the lock without a pause, and take longer "
+        "than that: so the lock may never be free. With a `timeout` for them, or a `drain` that is longer than "
+        "they take, it will be."),
     # ── the host ──
     Finding("JQ500", "error", "problems of a file that you may not see",
         "Users are told how many problems a file of the host has; root, and the groups of jobqueued.yaml, see "

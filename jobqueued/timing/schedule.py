@@ -95,6 +95,21 @@ class Schedule:
         return self._pattern.minutes, self._pattern.hours
 
     @property
+    def starts_in_gaps(self) -> bool:
+        """True if it is due at the clock change, where that skips a time that matches."""
+        return self._rule.in_gap
+
+    @property
+    def starts_twice(self) -> bool:
+        """True if a time that comes twice makes it due twice."""
+        return self._rule.repeats
+
+    def first_within(self, begin: datetime, end: datetime) -> datetime | None:
+        """Return the first wall time from `begin` to before `end` that matches, whatever the clock does then."""
+        found = self._pattern.later(begin - _TICK)
+        return found if found is not None and found < end else None
+
+    @property
     def warnings(self) -> tuple[Overstep, ...]:
         """Accepted but hardly meant: steps wider than what they step through."""
         return tuple(oversteps(fields(self.expression)))

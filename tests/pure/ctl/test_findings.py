@@ -21,7 +21,8 @@ SHOWN = [finding for finding in FINDINGS.values() if finding.right]
 ENTRY = "jobs:\n  backup:\n    command: 'true'\n"
 
 TOLD_ELSEWHERE = {
-    "JQ112": "the daemon, of a file that it knew", "JQ404": "test_ctl: of a file beside those of the daemon",
+    "JQ112": "the daemon, of a file that it knew", "JQ308": "test_rhythms", "JQ405": "test_rhythms",
+    "JQ404": "test_ctl: of a file beside those of the daemon",
     "JQ500": "the daemon, to users", "JQ501": "test_ctl: a file is not there", "JQ504": "test_ctl: a link to /dev/null",
     "JQ506": "test_oddities: a daemon of a user", "JQ512": "test_ctl: a host without controllers",
     "JQ513": "test_oddities: of the host's own instance", "JQ514": "test_receivers", "JQ517": "test_receivers",
