@@ -80,7 +80,7 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
-        "completion", "problems", "waiting", "records", "unlikely", "rhythms", "receivers", "output", "table_files",
+        "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
         "job_files", "origins", "offline", "follow", "due_changes", "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",

@@ -46,6 +46,9 @@ ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
 CRONTAB = "/etc/cron.d/backup"
 ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
 
+CRONTAB = "/etc/cron.d/backup"
+ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
+
 FINDINGS = {finding.code: finding for finding in (
     # ── the file and its YAML ──
     Finding("JQ101", "error", "the text is not YAML",
@@ -369,10 +372,17 @@ FINDINGS = {finding.code: finding for finding in (
         "jobs:\n"
         "  backup:\n"
         "    command: [/bin/sh, -c, 'true']\n"),
-    Finding("JQ509", "warning", "an environment file that is missing",
-        "Without its `environment_file` the job does not start.",
+    Finding("JQ508", "warning", "a program or environment file that others may change",
+        "Others than root and the job's user can write the file, or a directory on the way to it, or own one of "
+        "them: so they decide what runs as that user. The message has the commands that mend it.",
+        ENTRY,
+        ENTRY,
+        given="everybody may write the wrong /usr/local/bin/backup (chmod o+w)"),
+    Finding("JQ509", "warning", "an environment file that can't be read",
+        "Without its `environment_file` the job does not start. It is missing, has a line that is no NAME=VALUE, "
+        "or the job's user may not read it: as that user it is read, unless nobody but root can change it.",
         ENTRY + "    environment_file: /nowhere/backup.env\n",
-        ENTRY + "    environment_file: /dev/null\n"),
+        ENTRY + "    environment_file: /etc/os-release\n"),
     Finding("JQ510", "warning", "a directory that there is not",
         "The `working_directory`, or the directory of a lock file or of a path that is waited for, does not "
         "exist.",

@@ -94,7 +94,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
-    odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, daemon)]
+    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
     return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
 
 

@@ -105,6 +105,7 @@ def found(host: Path, finding: Finding, text: str, *, right: bool) -> list[tuple
 RENAMED = {"JQ503": "jobqueue.d/backup.yaml"}
 GIVEN: dict[str, Callable[[Path, bool], None]] = {
     "JQ502": lambda path, right: path.chmod(0o644 if right else 0o666),
+    "JQ508": lambda path, right: (path.absolute().parents[1] / "bin/backup").chmod(0o755 if right else 0o757),
 }
 
 
