@@ -36,7 +36,7 @@ WINGS: dict[str, list[str]] = {
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "submissions",
-        "oddities", "schema",
+        "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -81,7 +81,7 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
-        "job_files", "origins", "offline", "follow", "due_changes", "audit", "cat", "check",
+        "job_files", "mends", "origins", "offline", "follow", "due_changes", "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",

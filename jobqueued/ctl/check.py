@@ -8,6 +8,7 @@ import pwd
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -16,6 +17,7 @@ from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import read_files, user_of_daemon
+from jobqueued.ctl.mends import Unwritten, mends
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -34,11 +36,13 @@ from jobqueued.users import Owner
               help="Explain a finding by its code, such as JQ204, and check nothing; all: list them.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "github"]),
               help="Form of the answer: for people, JSON as by --json, SARIF 2.1.0, or GitHub's.")  # fmt: skip
+@click.option("--fix", is_flag=True, help="Mend what has one remedy, after showing it as a diff; then check.")
+@click.option("--diff", is_flag=True, help="Show what --fix would write, and write and check nothing.")
 @json_option
 @click.pass_obj
 def check(
     paths: Paths, files: tuple[Path, ...], user: str | None, host: bool, explain: str | None, form: str | None,
-    as_json: bool,
+    fix: bool, diff: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check job files and cron's tables, without the daemon.
 
@@ -61,6 +65,10 @@ def check(
     they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:
     jobqueuectl crontab -n FILE.
 
+    --fix writes keys that are misspelled, or called otherwise elsewhere, and values that are spelled otherwise, as they
+    are accepted, where nothing else can be meant; and spaces for tabs that indent.  All other bytes, owner and mode of
+    the file stay; a link is not followed.
+
     Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
     read.
 
@@ -72,14 +80,18 @@ def check(
       jobqueuectl check --explain JQ204
       jobqueuectl check --format github jobs/
     """
-    if host and user:
-        raise click.UsageError("--host and --user exclude each other.")
+    if (host and user) or (fix and diff):
+        raise click.UsageError(f"{'--host and --user' if host and user else '--fix and --diff'} exclude each other.")
     if as_json and form not in (None, "json"):
         raise click.UsageError("--json and --format exclude each other.")
     form = "json" if as_json else form or "text"
     if explain is not None:
         _explain(explain, form)
         return
+    if diff:
+        sys.exit(int(_mended(paths, files, sys.stdout, writes=False)))
+    if fix:
+        _mended(paths, files, sys.stdout if form == "text" else sys.stderr, writes=True)
     jobs, invalid, problems, unreadable = read_files(paths, files, None if host else _owner(paths, user))
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
@@ -95,6 +107,20 @@ def _explain(code: str, form: str) -> None:
         print_json({"findings": [finding._asdict() for finding in wanted]})
     else:
         click.echo(explanations.listed() if code == explanations.ALL else explanations.explained(*wanted), nl=False)
+
+
+def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool) -> bool:
+    """Show what can be mended, and write it, if that is asked for; whether there is anything."""
+    found = list(mends(paths, files))
+    for mend in found:
+        click.echo(mend.diff(), out, nl=False)
+        try:
+            if writes:
+                mend.write()
+        except (OSError, Unwritten) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            click.echo(f"{printable(mend.path)}: not changed: {why}", err=True)
+    return bool(found)
 
 
 def _owner(paths: Paths, user: str | None) -> Owner | None:

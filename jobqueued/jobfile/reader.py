@@ -87,11 +87,15 @@ def read_packed(
 
 
 def read_parts_in_steps(
-    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
-) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it."""
+    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None,
+    refused: list[Refusal] | None = None,
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:  # fmt: skip
+    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it.
+
+    `refused` gets the refusals of which Problems were made.
+    """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
-    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules)
+    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules, refused=refused)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
@@ -119,6 +123,7 @@ class _Reading:
     warnings: dict[Problem, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
+    refused: list[Refusal] | None = None
 
     def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
         """Take what was found before."""
@@ -360,6 +365,8 @@ class _Reading:
     def _refuse(self, *refusals: Refusal) -> None:
         self._note(self.errors, *(refusal.problem() for refusal in refusals))
         self.stood_for.update(refusal.stands_for for refusal in refusals)
+        if self.refused is not None:
+            self.refused += refusals
 
 
 _INDENT = "a line `jobs:` above it, and the job with all its keys indented below that, as in jobs: {backup: {…}}"

@@ -13,7 +13,7 @@ class Refusal(NamedTuple):
 
     `key` is the place inside a value: "", ``[2]``, ``.PATH``; whoever reads the mapping around it adds its key.
     `meant`: a spelling that was probably meant.  `stands_for`: our key, where an unknown one is another word for it.
-    `code` is that of its Problem.
+    `code` is that of its Problem.  `is_sure`: what was meant can stand in its place, as nothing else can be.
     """
 
     line: int
@@ -24,6 +24,7 @@ class Refusal(NamedTuple):
     meant: str = ""
     stands_for: str = ""
     code: str = "JQ202"
+    is_sure: bool = False
 
     @classmethod
     def of(cls, node: Node, accepted: str, found: str = "", meant: str = "", code: str = "JQ202") -> Refusal:

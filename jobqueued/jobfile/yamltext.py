@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -114,6 +115,17 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
             faults.append(fatal)
         problems = [Problem(file, it.line, it.column, "", it.message, it.severity, code=it.code) for it in faults]
         found.append((root, problems))
+    return found
+
+
+def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """The begin and end of each scalar in one line of a text, by its line and column, as far as it is YAML."""
+    found, parser = dict[tuple[int, int], tuple[int, int]](), _PARSER(text)
+    with suppress(yaml.YAMLError, ValueError, OverflowError):
+        while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
+            start, end = event.start_mark, event.end_mark
+            if isinstance(event, yaml.ScalarEvent) and start.line == end.line:
+                found[start.line + 1, start.column + 1] = start.index, end.index
     return found
 
 

@@ -463,6 +463,11 @@ class TestJournald:
         Log("journal").say("mended", file="/a.yaml")
         assert "/a.yaml" == dict(journald.entry())["JOBQUEUE_FILE"]
 
+    def test_a_code(self, journald: Reader) -> None:
+        """Lines about a finding can be found by its code."""
+        Log("journal").say("odd", text="x", file="/a.yaml", code="JQ204")
+        assert "JQ204" == dict(journald.entry())["JOBQUEUE_CODE"]
+
 
 class TestForgery:
     @settings(max_examples=60)

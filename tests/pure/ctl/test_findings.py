@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from jobqueued.ctl import completion
 from jobqueued.ctl.findings import FINDINGS, GROUPS, SEVERITIES, Finding
 from jobqueued.ctl.main import main
 from jobqueued.problem import Problem
@@ -139,6 +141,14 @@ def test_an_unknown_code_is_wrong_usage(host: Path) -> None:
     """And the answer says where all of them are; no character of it harms a terminal."""
     result = check(host, "--explain", "JQ\x1b[2J")
     assert (2, True, False) == (result.exit_code, "--explain all" in result.output, "\x1b" in result.output)
+
+
+def test_codes_are_completed() -> None:
+    """Those that begin so, with their names; in small letters, too."""
+    found = completion.codes(click.Context(main), click.Option(["--explain"]), "jq20")
+    assert {code: finding.title for code, finding in FINDINGS.items() if code.startswith("JQ20")} == {
+        item.value: item.help for item in found
+    }
 
 
 def test_the_code_stands_at_the_end_of_a_line(host: Path) -> None:
