@@ -149,7 +149,7 @@ def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
         what = _subject(paths, problem)
         has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
-        yield Finding(what, problem.severity, str(problem), "jobqueuectl check" if has_more else "")
+        yield Finding(what, problem.severity, f"{problem} [{problem.code}]", "jobqueuectl check" if has_more else "")
 
 
 def _subject(paths: Paths, problem: Problem) -> str:

@@ -57,6 +57,20 @@ def test_each_problem_is_made_with_a_code() -> None:
     assert [] == nameless
 
 
+def test_each_problem_has_the_severity_of_its_code() -> None:
+    """Where both are written in one place."""
+    for name in files():
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Problem", "_about", "self._tell"):
+                texts = {
+                    it.value for it in ast.walk(node) if isinstance(it, ast.Constant) and isinstance(it.value, str)
+                }
+                severities, given = texts & SEVERITIES.keys(), texts & FINDINGS.keys()
+                known = {FINDINGS[code].severity for code in given}
+                severities = severities or {"warning" if name == "ctl/rhythms" else "error"}
+                assert (name, node.lineno, known <= severities) == (name, node.lineno, True)
+
+
 def test_the_table_is_in_order() -> None:
     """Codes ascend, are of a group, and each has a name, an explanation and a severity that there is."""
     assert sorted(FINDINGS) == list(FINDINGS)

@@ -9,6 +9,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobqueued.ctl.rhythms import ENOUGH, MANY, rhythms, usual_times
 from jobqueued.instants import HOUR, MINUTE, to_instant
@@ -78,6 +80,30 @@ class TestClockChanges:
         days = [datetime.fromtimestamp(start / 1e9, zone).isoformat() for start in starts]
         assert ["2027-03-28T03:00:00+02:00"] == [day for day in days if day.startswith("2027-03-28")]
         assert ["2027-10-31T02:30:00+02:00"] == [day for day in days if day.startswith("2027-10-31")]
+
+    @given(
+        st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]),
+        st.sampled_from(["cron", "once", "both", "skip"]), st.integers(0, 59), st.integers(0, 4),
+    )  # fmt: skip
+    def test_the_words_are_what_happens(self, zone: str, dst: str, minute: int, hour: int) -> None:
+        """Of each day with a change: how often a daily job starts on it, and when."""
+        keys = f"schedule: '{minute} {hour} * * *', timezone: {zone}, dst: {dst}"
+        (message,) = of_job(keys) or [""]
+        (job,), _ = read_jobs(f"jobs: {{a: {{command: x, {keys}}}}}".encode(), "f")
+        starts = [datetime.fromtimestamp(start / 1e9, ZoneInfo(zone)) for start in job.next_starts(NOW, 450)]
+        for change in next_changes(zone, datetime(2026, 11, 27, tzinfo=UTC)):
+            wall = change.begin.replace(hour=hour, minute=minute)
+            if not change.begin <= wall < change.end:
+                assert f"{wall:%H:%M} comes twice on {wall:%Y-%m-%d}" not in message
+                continue
+            found = [f"{start:%H:%M}" for start in starts if start.date() == wall.date()]
+            when = f"{wall:%H:%M} {'does not exist' if change.skips else 'comes twice'} on {wall:%Y-%m-%d}"
+            then = {
+                (True, 0): "does not start", (True, 1): f"starts at {change.end:%H:%M}",
+                (False, 1): "starts the first time only", (False, 2): "starts both times",
+            }  # fmt: skip
+            assert f"{when}, and it {then[change.skips, len(found)]}" in message
+            assert found in ([], [f"{change.end if change.skips else wall:%H:%M}"] * len(found))
 
     def test_one_of_both(self) -> None:
         """A time that only one of the changes touches has a half of the words."""
