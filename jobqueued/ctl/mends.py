@@ -37,7 +37,8 @@ class Mend(NamedTuple):
     def diff(self) -> str:
         """A unified diff, in which nothing can harm a terminal."""
         old, new = (_lines(text.decode(errors="replace")) for text in (self.old, self.new))
-        lines = difflib.unified_diff(old, new, self.path, self.path)
+        name = printable(self.path)
+        lines = difflib.unified_diff(old, new, name, name)
         return "".join(printable(line if line.endswith("\n") else f"{line}\n", "\t\n") for line in lines)
 
     def write(self) -> None:
@@ -105,7 +106,8 @@ def _fill(descriptor: int, text: bytes, like: os.stat_result) -> None:
     with open(descriptor, "wb") as file:
         file.write(text)
         file.flush()
-        if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+        made = os.fstat(descriptor)  # its group may be that of the directory
+        if (like.st_uid, like.st_gid) != (made.st_uid, made.st_gid):
             os.fchown(descriptor, like.st_uid, like.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
         os.fsync(descriptor)

@@ -11,7 +11,12 @@ from jobqueued.problem import Problem
 def in_a_line(problem: Problem) -> str:
     """A problem in a line, with its severity, unless that is error, and its code."""
     severity = "" if problem.severity == "error" else f" ({problem.severity})"
-    return f"{problem}{severity}{f' [{problem.code}]' if problem.code else ''}"
+    return f"{problem}{severity}{in_brackets(problem)}"
+
+
+def in_brackets(problem: Problem) -> str:
+    """The code of a problem, as it stands behind one; "" of one that an older daemon tells."""
+    return f" [{problem.code}]" if problem.code else ""
 
 
 def print_problems(problems: Iterable[Problem]) -> bool:
