@@ -81,7 +81,7 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
-        "job_files", "mends", "origins", "offline", "follow", "due_changes", "audit", "cat", "check",
+        "job_files", "mends", "origins", "offline", "follow", "due_changes", "audit", "cat", "check", "language_server",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",

@@ -92,7 +92,7 @@ def check(
         sys.exit(int(_mended(paths, files, sys.stdout, writes=False)))
     if fix:
         _mended(paths, files, sys.stdout if form == "text" else sys.stderr, writes=True)
-    jobs, invalid, problems, unreadable = read_files(paths, files, None if host else _owner(paths, user))
+    jobs, invalid, problems, unreadable = read_files(paths, files, None if host else owner_of(paths, user))
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
@@ -123,7 +123,7 @@ def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool)
     return bool(found)
 
 
-def _owner(paths: Paths, user: str | None) -> Owner | None:
+def owner_of(paths: Paths, user: str | None) -> Owner | None:
     """The user whose files they are; None: the host's.  UsageError: there is no such user."""
     if user is None and os.geteuid() in (0, user_of_daemon(paths)):
         return None

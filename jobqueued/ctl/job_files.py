@@ -98,18 +98,30 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
 
 
+def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
+    """The jobs of a text that is to be at this path, and what is wrong or odd in it, alone, on this host."""
+    daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
+    jobs, problems = _jobs_of(text, str(file), paths, config, owner)
+    told = [problem for _, _, problem in _unknown_accounts(jobs)]
+    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
+    return jobs, [*problems, *odd, *told]
+
+
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
     """The jobs of a job file, and what is wrong with it; Refused, OSError."""
-    data, where, is_host = found.text(), _surroundings(paths), Path(found.file).parent.absolute() == paths.jobs
-    rules = None if is_host or owner is None else UserRules(owner, config.users)
-    jobs, problems = at_once(
-        read_here(where, data, found.file, timezone=config.timezone, seed=machine_id(), rules=rules)
-    )
-    problems += [] if rules is None else _beyond(rules, found.file, data, len(jobs))
+    data = found.text()
+    jobs, problems = _jobs_of(data, found.file, paths, config, owner)
     main = parts_of(data, found.file)[0]
     if main.text == MASKED:
         problems = [*problems, Problem(main.path, 0, 0, "", IS_MASKED, "warning", code="JQ504")]
     return jobs, problems
+
+
+def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owner | None) -> Content:
+    where, is_host = _surroundings(paths), Path(file).parent.absolute() == paths.jobs
+    rules = None if is_host or owner is None else UserRules(owner, config.users)
+    jobs, problems = at_once(read_here(where, data, file, timezone=config.timezone, seed=machine_id(), rules=rules))
+    return jobs, problems + ([] if rules is None else _beyond(rules, file, data, len(jobs)))
 
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
