@@ -163,7 +163,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None
     )  # fmt: skip
     for problem in problems:
-        log.say("problem", text=str(problem), file=problem.file)
+        log.say("problem", text=str(problem), file=problem.file, code=problem.code)
     if file := next((problem.file for problem in problems if problem.severity == "error"), ""):
         raise CannotStart(f"{file} has errors; fix those named above, or remove the file to use the defaults")
     os.umask(0o077 if paths.runtime else 0o022)

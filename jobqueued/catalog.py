@@ -212,7 +212,7 @@ class Catalog:
                 job = closing[file]
                 way = told(way_back(job.id, members, after))
                 message = f"found a circle: {way}; accepted: {_NO_CIRCLE}"
-                problem = Problem(written_in(job), job.line, 0, "", message)
+                problem = Problem(written_in(job), job.line, 0, "", message, code="JQ403")
                 found.setdefault(file, []).append(problem)
         return found
 
@@ -239,7 +239,7 @@ class Catalog:
                     where = f"{written_in(holder)}:{holder.line}"
                     message = f"found the id {job.id!r}; accepted: an id that no other file has ({where} has it)"
                     conflict = found.setdefault(file, _Conflict([], set()))
-                    conflict.problems.append(Problem(written_in(job), job.line, 0, "", message))
+                    conflict.problems.append(Problem(written_in(job), job.line, 0, "", message, code="JQ213"))
                     conflict.holders.add(holder.file)
         return found
 

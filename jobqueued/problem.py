@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Problem(NamedTuple):
     """One thing wrong with a file, as a person can mend it, in a job of that id, if in one.
 
-    Lines and columns count from 1; 0: unknown.
+    Lines and columns count from 1; 0: unknown.  The severity is "error", "warning" or "note".  `code` says what kind of
+    thing it is: `jobqueuectl check --explain`; ctl/findings.py has them all.
     """
 
     file: str
@@ -18,6 +19,7 @@ class Problem(NamedTuple):
     message: str
     severity: str = "error"
     job: str = ""
+    code: str = ""
 
     def __str__(self) -> str:
         where = [self.file, *(str(number) for number in (self.line, self.column) if number)]

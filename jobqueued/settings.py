@@ -145,9 +145,9 @@ def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Pr
             at = f"{folders[number]}/{name}"
             parts.append(_read(at, daemon))
     except OSError as error:
-        return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}")
+        return [], Problem(at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501")
     except Refused as refused:
-        return [], Problem(at, 0, 0, "", str(refused))
+        return [], Problem(at, 0, 0, "", str(refused), code="JQ502")
     return parts, None
 
 

@@ -16,6 +16,7 @@ import click
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.control import access
 from jobqueued.core.lifecycle import TABLE
+from jobqueued.ctl import explain
 from jobqueued.ctl.main import main
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
@@ -30,9 +31,11 @@ CTL_PAGE = REPOSITORY / "man" / "jobqueuectl.1"
 DAEMON_PAGE = REPOSITORY / "man" / "jobqueued.8"
 CONFIG_PAGE = REPOSITORY / "man" / "jobqueued.yaml.5"
 SECURITY_PAGE = REPOSITORY / "docs" / "security.md"
+FINDINGS_PAGE = REPOSITORY / "docs" / "check.md"
 
 _BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
-_END_OF_RIGHTS = "<!-- end of what is generated -->"
+_BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
+_END_IN_DOCS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
 
@@ -63,11 +66,20 @@ def daemon_page_text(page: str) -> str:
 
 def security_page_text(page: str) -> str:
     """docs/security.md with the rights as they are now."""
-    before, rest = page.split(_BEGIN_OF_RIGHTS)
-    _, _, after = rest.partition(_END_OF_RIGHTS)
     head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table())
-    lines = [head, "|---|---|---|---|---|---|", *rows]
-    return before + _BEGIN_OF_RIGHTS + "\n" + "".join(f"{line}\n" for line in lines) + "\n" + _END_OF_RIGHTS + after
+    return _within(page, _BEGIN_OF_RIGHTS, ["", head, "|---|---|---|---|---|---|", *rows, ""])
+
+
+def findings_page_text(page: str) -> str:
+    """docs/check.md with the findings as they are now."""
+    return _within(page, _BEGIN_OF_FINDINGS, explain.page())
+
+
+def _within(page: str, begin: str, lines: Iterable[str]) -> str:
+    """A page of docs with these lines in the place of what was generated."""
+    before, rest = page.split(begin)
+    _, _, after = rest.partition(_END_IN_DOCS)
+    return before + begin + "".join(f"{line}\n" for line in lines) + _END_IN_DOCS + after
 
 
 def _rights() -> Iterator[str]:
@@ -207,3 +219,4 @@ if __name__ == "__main__":
     DAEMON_PAGE.write_text(daemon_page_text(DAEMON_PAGE.read_text()))
     CONFIG_PAGE.write_text(settings_page_text(CONFIG_PAGE.read_text()))
     SECURITY_PAGE.write_text(security_page_text(SECURITY_PAGE.read_text()))
+    FINDINGS_PAGE.write_text(findings_page_text(FINDINGS_PAGE.read_text()))

@@ -31,12 +31,12 @@ WINGS: dict[str, list[str]] = {
         "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
         "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "catch_up", "due_times"],
+    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times"],
     "jobfile": [
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "submissions",
-        "oddities", "schema",
+        "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
@@ -79,9 +79,9 @@ WINGS: dict[str, list[str]] = {
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
-        "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "follow", "due_changes",
-        "audit", "cat", "check",
+        "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
+        "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
+        "job_files", "mends", "origins", "offline", "follow", "due_changes", "audit", "cat", "check", "language_server",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold",
@@ -103,7 +103,7 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events", "ctl/chart_runs",
+    "ctl/findings", "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events", "ctl/chart_runs",
     "ctl/chart_file", "ctl/chart_waits",
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ type Job (
 )
 
 # One thing wrong with a file, and the id of its job, "" if it is in none. Lines and columns count from 1; 0 means
-# unknown.
+# unknown. Of each code jobqueuectl check --explain tells what it means.
 type Problem (
   file: string,
   line: int,
@@ -55,7 +55,8 @@ type Problem (
   key: string,
   message: string,
   severity: string,
-  job: string
+  job: string,
+  code: string
 )
 
 # What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no

@@ -40,7 +40,7 @@ def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
     """The answer of Status, as a user may see it: of what is wrong only the file's name, and how much it is."""
     own = [one for one in status["attention"] if share_of(one["job"])]  # of others it has none
     problems = [
-        Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found))._asdict()
+        Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found), code="JQ500")._asdict()
         for name, found in _by_file(status["problems"]).items()
     ]
     troubles = status["troubles"]

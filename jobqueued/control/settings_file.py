@@ -45,7 +45,9 @@ class SettingsFile:
             return []
         remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
         place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
-        return [Problem(place, 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning")]
+        return [
+            Problem(place, 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning", code="JQ519")
+        ]
 
 
 def _signature(path: str) -> Signature:

@@ -281,7 +281,7 @@ class UserFileCalls(Source):
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
         problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
         if not call.text.strip():
-            problems = [Problem(path, 0, 0, "", _EMPTY)]
+            problems = [Problem(path, 0, 0, "", _EMPTY, code="JQ112")]
         told = [self._as_shown(problem, file)._asdict() for problem in problems]
         if any(problem.severity == "error" for problem in problems):
             self._finish(call, ({"stored": False, "problems": told, "jobs": [], "next": []}, None))
@@ -300,12 +300,13 @@ class UserFileCalls(Source):
         if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
             accepted = f"{most} of a user, as many as jobs (users: {{jobs: …}} in jobqueued.yaml)"
             message = f"found {counted(len(known), 'path')} that jobs wait for; accepted: {accepted}"
-            yield Problem(self._files.path(file), 0, 0, "on", message)
+            yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
         if others + len(jobs) > most:
             there = f" beside {others} in other files" if others else ""
             found = f"found {counted(len(jobs), 'job')}{there}"
             accepted = f"{most} of a user, or what root sets by `users: {{jobs: …}}` in jobqueued.yaml"
-            yield Problem(self._files.path(file), 0, 0, "jobs", f"{found}; accepted: {accepted}")
+            message = f"{found}; accepted: {accepted}"
+            yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
 
     def _awaited_elsewhere(self, file: UserFile) -> set[str]:
         """The paths for which jobs of other files of the user wait."""

@@ -76,7 +76,8 @@ def read_jobs_in_steps(
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
     if len(data) > MAX_BYTES:
-        return (), [Problem(file, 0, 0, "", f"found more than {size(MAX_BYTES)}; accepted: at most that in a table")]
+        message = f"found more than {size(MAX_BYTES)}; accepted: at most that in a table"
+        return (), [Problem(file, 0, 0, "", message, code="JQ103")]
     items = yield from read_in_steps(data, place.form)
     reading = _Reading(file, place, host)
     for number, item in enumerate(items, 1):
@@ -110,24 +111,25 @@ class _Reading:
                 elif item.text.startswith(MOVED):
                     self._leave_above(item.line)
             case Flaw():
-                self._tell(item.line, item.message + _NOT_RUN)
+                self._tell(item.line, item.message + _NOT_RUN, "JQ601")
             case Assignment():
                 if item.name == "LOGNAME":
-                    self._tell(item.line, "has no effect: LOGNAME is the name of the user who runs the job", "warning")
+                    message = "has no effect: LOGNAME is the name of the user who runs the job"
+                    self._tell(item.line, message, "JQ603", "warning")
             case Entry():
                 self._take_entry(item)
 
     def end(self) -> tuple[tuple[Job, ...], list[Problem]]:
         for line in self.loose:
-            self._tell(line, "has no effect: no job is directly below it", "warning")
+            self._tell(line, "has no effect: no job is directly below it", "JQ603", "warning")
         if self.dos:
             message = (
                 "ends with a carriage return (DOS), which is left out; accepted: lines that end with a newline only"
             )
-            self._tell(self.dos, message, "warning")
+            self._tell(self.dos, message, "JQ604", "warning")
         if len(self.jobs) > MAX_JOBS:
             message = f"found more than {MAX_JOBS} jobs; accepted: at most that in a table; the others are not run"
-            self._tell(self.jobs[MAX_JOBS].line, message)
+            self._tell(self.jobs[MAX_JOBS].line, message, "JQ103")
         problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))
         if (more := len(problems) - MAX_PROBLEMS) > 0:
             last = problems[MAX_PROBLEMS - 1]
@@ -152,9 +154,9 @@ class _Reading:
         try:
             self.jobs += self._jobs_of(entry, own)
         except Unusable as error:
-            self._tell(entry.line, f"{error}{_NOT_RUN}")
+            self._tell(entry.line, f"{error}{_NOT_RUN}", "JQ602")
         except ScheduleError as error:
-            self._tell(entry.line, f"{error}{_NOT_RUN}")
+            self._tell(entry.line, f"{error}{_NOT_RUN}", error.code)
 
     def _jobs_of(self, entry: Entry, own: dict[str, Any]) -> Iterator[Job]:
         """The job of a line, or those of its scripts."""
@@ -187,7 +189,7 @@ class _Reading:
     def _periodic(self, entry: Entry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
         """The job of a line of an anacrontab."""
         if is_run_by_crontab(entry):
-            self._tell(entry.line, "is not run, as /etc/crontab has that directory run", "warning")
+            self._tell(entry.line, "is not run, as /etc/crontab has that directory run", "JQ605", "warning")
             return
         job_id = self._free(f"{self.place.id}:{name or names.of_table(entry.name)}")
         expression, minutes = when(entry)
@@ -218,7 +220,7 @@ class _Reading:
         zone, seed = values.pop("timezone", self.host.timezone), self.host.seed
         schedule = Schedule(entry.schedule, zone, job_id, values.get("dst", "cron"), seed=seed)
         for found in schedule.warnings:
-            self._tell(entry.line, str(found), "warning")
+            self._tell(entry.line, str(found), "JQ304", "warning")
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
             id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), offset=shift,
@@ -226,7 +228,7 @@ class _Reading:
             line=entry.line, **values,
         )  # fmt: skip
 
-    def _tell(self, line: int, message: str, severity: str = "error") -> None:
+    def _tell(self, line: int, message: str, code: str, severity: str = "error") -> None:
         if len(message) > _LONGEST:
             message = f"{message[:_SHOWN]} … {message[-_SHOWN:]}"
-        self.problems.append(Problem(self.file, line, 0, "", message, severity))
+        self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))

@@ -67,10 +67,12 @@ def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, An
 
 def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
     if len(text) > _LONGEST:
-        return {}, [Problem("", 0, 1, "", f"found {len(text)} characters; accepted: at most {_LONGEST}")]
+        message = f"found {len(text)} characters; accepted: at most {_LONGEST}"
+        return {}, [Problem("", 0, 1, "", message, code="JQ103")]
     tree, problems = read_tree(text.encode(), "")
     if tree is None or problems:
-        return {}, problems or [Problem("", 0, 1, "", "found nothing; accepted: a mapping, as in {timeout: 2h}")]
+        nothing = "found nothing; accepted: a mapping, as in {timeout: 2h}"
+        return {}, problems or [Problem("", 0, 1, "", nothing, code="JQ202")]
     try:
         entries = _BODY.read(tree)
         values, refusals = read_keys(entries, {**JOB_KEYS, **_OWN}, ELSEWHERE)
@@ -78,13 +80,15 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [refusal.problem() for refusal in wrong.refusals]
     refusals += [_not_here(name, key, owner) for name, (key, _) in entries.items() if _is_barred(name, owner)]
     refusals += [
-        Refusal.of(entries["locks"].value, "the name of a lock", "a lock file").below("locks")
+        Refusal.of(entries["locks"].value, "the name of a lock", "a lock file", code="JQ606").below("locks")
         for claim in values.get("locks", ())
         if owner is not None and claim.resource.startswith("/")
     ]
     locks = {claim.resource for claim in values.get("locks", ())}
     refusals += [
-        Refusal.of(entries["resources"].key, "one of both", f"{claim.resource!r} among the locks").below("resources")
+        Refusal.of(entries["resources"].key, "one of both", f"{claim.resource!r} among the locks", code="JQ205").below(
+            "resources"
+        )
         for claim in values.get("resources", ())
         if claim.resource in locks
     ]
@@ -97,7 +101,7 @@ def _is_barred(name: str, owner: str | None) -> bool:
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
     accepted = _BY_THE_LINE if name in _OF_THE_LINE else f"the line without it; the table of {owner} is not root's"
-    return Refusal.of(key, accepted, f"the key {name!r}").below(name)
+    return Refusal.of(key, accepted, f"the key {name!r}", code="JQ606").below(name)
 
 
 def _of_user(claim: Claim, owner: str) -> Claim:

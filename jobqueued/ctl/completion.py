@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobqueued.ctl.arguments import chosen
 from jobqueued.ctl.client import ask
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _PATIENCE = 1.0
 _RUNS = 20
@@ -28,6 +31,16 @@ def runs(context: click.Context, _parameter: click.Parameter, begun: str) -> lis
 def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
     """The ids of jobs, and once an @ is there their runs."""
     return runs(context, parameter, begun) if "@" in begun else jobs(context, parameter, begun)
+
+
+def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The codes of findings that begin so, each with its name."""
+    from click.shell_completion import CompletionItem
+
+    from jobqueued.ctl.findings import FINDINGS
+
+    found = (it for it in FINDINGS.values() if it.code.startswith(begun.upper()))
+    return [CompletionItem(it.code, help=it.title) for it in found]
 
 
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from jobqueued.ctl import client
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of, user_of_daemon
 from jobqueued.ctl.old_code import code_of, launchers, listener, replaced
+from jobqueued.ctl.problems import in_brackets
 from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
@@ -149,7 +150,9 @@ def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
         what = _subject(paths, problem)
         has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
-        yield Finding(what, problem.severity, str(problem), "jobqueuectl check" if has_more else "")
+        yield Finding(
+            what, problem.severity, f"{problem}{in_brackets(problem)}", "jobqueuectl check" if has_more else ""
+        )
 
 
 def _subject(paths: Paths, problem: Problem) -> str:

@@ -17,6 +17,7 @@ from jobqueued.ctl.history import ENDED, matching, of_runs
 from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.otlp import Batch
 from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
+from jobqueued.ctl.problems import in_a_line
 from jobqueued.exchange.to_crontab import crontab_of
 from jobqueued.model import Record, to_instant, to_text
 from jobqueued.paths import Paths
@@ -112,7 +113,7 @@ def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     sys.stdout.flush()
     for problem in found.problems:
         if problem.severity == "error":
-            click.echo(printable(str(problem)), err=True)
+            click.echo(printable(in_a_line(problem)), err=True)
     for job, text in exported.losses:
         click.echo(printable(f"{job}: {text}"), err=True)
     if exported.left_out:

@@ -19,6 +19,7 @@ from jobqueued.child import atomic_file
 from jobqueued.ctl import import_sources
 from jobqueued.ctl.import_sources import Found, Kind, Unclear, Wish
 from jobqueued.ctl.job_files import STANDARD_INPUT, read_files, user_of_daemon
+from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.exchange import proof
 from jobqueued.exchange.disabling import disabled
@@ -196,7 +197,7 @@ def _document(plans: list[Plan], failures: Iterable[import_sources.Failure]) -> 
         if plan.source.drafts
     ]
     problems = [problem._asdict() for plan in plans for problem in plan.problems]
-    problems += [Problem(str(path), 0, 0, "", why)._asdict() for path, why in failures]
+    problems += [Problem(str(path), 0, 0, "", why, code="JQ501")._asdict() for path, why in failures]
     return {"entries": entries, "files": written, "problems": problems}
 
 
@@ -220,7 +221,7 @@ def _tell(text: str) -> None:
 def _tell_of(plans: list[Plan]) -> None:
     for plan in plans:
         for problem in plan.problems:
-            _tell(f"{problem}{' (warning)' if problem.severity == 'warning' else ''}")
+            _tell(in_a_line(problem))
         jobs, left = len(plan.source.drafts), _not_imported(plan.source)
         told = f"{plan.source.file}: {counted(jobs, 'job')}"
         told += f", {counted(left, 'line')} not imported" if left else ""

@@ -19,6 +19,7 @@ from jobqueued.catalog import Catalog, awaited, written_in
 from jobqueued.child.identity import trouble_with
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.core import validity
+from jobqueued.core.job_state import Fault
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
@@ -78,10 +79,10 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
             is_table = tables.is_table(Path(found.file))
             jobs, odd = tables.read(Path(found.file)) if is_table else _read(found, paths, config, owner)
         except OSError as error:
-            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}"))
+            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501"))
             unreadable = True
         except Refused as refused:
-            problems.append(Problem(found.at, 0, 0, "", str(refused)))
+            problems.append(Problem(found.at, 0, 0, "", str(refused), code="JQ502"))
         else:
             clashes = catalog.conflicts(found.file, jobs)
             problems += odd + clashes
@@ -93,32 +94,47 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
-    odd = [*unlikely(jobs, paths), *receivers.problems(jobs, config, paths, daemon)]
+    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
     return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
+
+
+def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
+    """The jobs of a text that is to be at this path, and what is wrong or odd in it, alone, on this host."""
+    daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
+    jobs, problems = _jobs_of(text, str(file), paths, config, owner)
+    told = [problem for _, _, problem in _unknown_accounts(jobs)]
+    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
+    return jobs, [*problems, *odd, *told]
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
     """The jobs of a job file, and what is wrong with it; Refused, OSError."""
-    data, where, is_host = found.text(), _surroundings(paths), Path(found.file).parent.absolute() == paths.jobs
-    rules = None if is_host or owner is None else UserRules(owner, config.users)
-    jobs, problems = at_once(
-        read_here(where, data, found.file, timezone=config.timezone, seed=machine_id(), rules=rules)
-    )
-    problems += [] if rules is None else _beyond(rules, found.file, data, len(jobs))
+    data = found.text()
+    jobs, problems = _jobs_of(data, found.file, paths, config, owner)
     main = parts_of(data, found.file)[0]
-    return jobs, [*problems, Problem(main.path, 0, 0, "", IS_MASKED, "warning")] if main.text == MASKED else problems
+    if main.text == MASKED:
+        problems = [*problems, Problem(main.path, 0, 0, "", IS_MASKED, "warning", code="JQ504")]
+    return jobs, problems
+
+
+def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owner | None) -> Content:
+    where, is_host = _surroundings(paths), Path(file).parent.absolute() == paths.jobs
+    rules = None if is_host or owner is None else UserRules(owner, config.users)
+    jobs, problems = at_once(read_here(where, data, file, timezone=config.timezone, seed=machine_id(), rules=rules))
+    return jobs, problems + ([] if rules is None else _beyond(rules, file, data, len(jobs)))
 
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
     """The problems of a user's file as a whole: its size, and whether, and how many jobs that user may have."""
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
     if trouble := trouble_with("owner", [user, uid, rules.limits.allow, rules.limits.deny]):
-        problems.append(Problem(name, 0, 0, "", trouble))
+        problems.append(Problem(name, 0, 0, "", trouble, code="JQ214"))
     if len(data) > LARGEST:
-        problems.append(Problem(name, 0, 0, "", f"found {size(len(data))}; accepted: at most {size(LARGEST)}"))
+        message = f"found {size(len(data))}; accepted: at most {size(LARGEST)}"
+        problems.append(Problem(name, 0, 0, "", message, code="JQ103"))
     if jobs > most:
         message = f"found {jobs} jobs; accepted: {most} of a user, or what root sets by `users: {{jobs: …}}`"
-        problems.append(Problem(name, 0, 0, "jobs", f"{message} in jobqueued.yaml"))
+        problems.append(Problem(name, 0, 0, "jobs", f"{message} in jobqueued.yaml", code="JQ214"))
     return problems
 
 
@@ -224,9 +240,9 @@ def _units(directories: list[str], listings: list[list[str]], daemon: int | None
         for name in sorted(listing, key=os.fsencode):
             path, file = os.path.join(directory, name), file_of_drop_ins(name)
             if file and file not in names:
-                yield Problem(path, 0, 0, "", ORPHANS.format(file), "warning")
+                yield Problem(path, 0, 0, "", ORPHANS.format(file), "warning", code="JQ503")
             elif not file and is_foreign(name) and os.path.isfile(path):
-                yield Problem(ascii(path)[1:-1], 0, 0, "", UNREAD, "warning")
+                yield Problem(ascii(path)[1:-1], 0, 0, "", UNREAD, "warning", code="JQ503")
 
 
 def read_file(file: Path) -> bytes:
@@ -269,7 +285,7 @@ def _distrust(paths: Paths) -> list[Problem]:
             try:
                 check_path(directory, user_of_daemon(paths))
             except Refused as refused:
-                problems.append(Problem(directory, 0, 0, "", str(refused)))
+                problems.append(Problem(directory, 0, 0, "", str(refused), code="JQ502"))
     return problems
 
 
@@ -281,7 +297,7 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
             key = "groups" if kind == "group" and name != job.group else kind
             whose = f", in which {account.member} is" if account.member else ""
             message = f"found {name!r}; accepted: a {kind} of this host{whose}; without it the job will not run"
-            problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
+            problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id, "JQ505")
             why = f"user {account.member!r} is not in group {name!r}" if whose else f"no {kind} {name!r} on this host"
             yield job.id, why, problem
 
@@ -304,7 +320,11 @@ def _impossible(
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
             message = f"it will not run: {invalid.text}"
-            yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id)
+            code = _INVALID[invalid.fault]
+            yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id, code)
+
+
+_INVALID = {Fault.IMPOSSIBLE: "JQ401", Fault.UNKNOWN_JOB: "JQ402", Fault.CIRCULAR: "JQ404"}
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

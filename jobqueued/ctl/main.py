@@ -51,6 +51,7 @@ _COMMANDS = {
     "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
     "reload": ("reload", "reload", "Read changed job files now and report what changed."),
     "check": ("check", "check", "Check job files and cron's tables, without the daemon."),
+    "language-server": ("language_server", "language_server", "Tell an editor what check would tell of a job file."),
     "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
     "audit": ("audit", "audit", "Compare what was due with the records."),
     "doctor": ("doctor", "doctor", "Diagnose what keeps the daemon or limits from working."),

@@ -8,11 +8,22 @@ from jobqueued.ctl.terminal import print_line
 from jobqueued.problem import Problem
 
 
+def in_a_line(problem: Problem) -> str:
+    """A problem in a line, with its severity, unless that is error, and its code."""
+    severity = "" if problem.severity == "error" else f" ({problem.severity})"
+    return f"{problem}{severity}{in_brackets(problem)}"
+
+
+def in_brackets(problem: Problem) -> str:
+    """The code of a problem, as it stands behind one; "" of one that an older daemon tells."""
+    return f" [{problem.code}]" if problem.code else ""
+
+
 def print_problems(problems: Iterable[Problem]) -> bool:
     """Print one problem a line; whether one of them is an error."""
     failed = False
     for problem in problems:
-        print_line(f"{problem}{' (warning)' if problem.severity == 'warning' else ''}", problem.severity)
+        print_line(in_a_line(problem), problem.severity)
         failed |= problem.severity == "error"
     return failed
 

@@ -65,19 +65,20 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
     try:
         sender = Sender.of(config.notifier if daemon == 0 else pwd.getpwuid(daemon).pw_name)
     except KeyError:
-        yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning")
+        yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning", code="JQ514")
         sender = Sender(config.notifier, 0, frozenset())  # whoever it will be may do what somebody may
     if barred := _bars(sender, sys.executable):
         message = f"{sender.name} can't start {sys.executable}, as it may not enter {barred}"
-        yield Problem(file, 0, 0, "notifier", f"{message}; accepted: a user who can, such as root", "warning")
-    for key, message in [*_of_mail(config, sender, [*wishes, *(job.notify for job in jobs)])]:
-        yield Problem(file, 0, 0, key, message, "warning")
+        message += "; accepted: a user who can, such as root"
+        yield Problem(file, 0, 0, "notifier", message, "warning", code="JQ514")
+    for code, key, message in [*_of_mail(config, sender, [*wishes, *(job.notify for job in jobs)])]:
+        yield Problem(file, 0, 0, key, message, "warning", code=code)
     for wish in wishes:
-        for key, message in _of_wish(wish, sender):
-            yield Problem(file, 0, 0, key, message, "warning")
+        for code, key, message in _of_wish(wish, sender):
+            yield Problem(file, 0, 0, key, message, "warning", code=code)
     for job in jobs:
-        for key, message in _of_wish(job.notify, sender):
-            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
+        for code, key, message in _of_wish(job.notify, sender):
+            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id, code)
 
 
 _NOBODY = (
@@ -90,27 +91,28 @@ def _sends(wish: Notify) -> bool:
     return next(wish.targets(), None) is not None
 
 
-def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str]]:
+def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str, str]]:
     for path in wish.command:
         if message := _of_program(path, sender):
-            yield "notify.command", message
+            yield "JQ515", "notify.command", message
     for hook in wish.webhook:
         if hook.secret_file and (message := _of_credential(hook.secret_file, sender)):
-            yield "notify.webhook.secret_file", message
+            yield "JQ516", "notify.webhook.secret_file", message
     if wish.apprise and importlib.util.find_spec("apprise") is None:
-        yield "notify.apprise", "found no package apprise here; accepted: apt install apprise, or another channel"
+        message = "found no package apprise here; accepted: apt install apprise, or another channel"
+        yield "JQ517", "notify.apprise", message
 
 
-def _of_mail(config: Settings, sender: Sender, wishes: Iterable[Notify]) -> Iterator[tuple[str, str]]:
+def _of_mail(config: Settings, sender: Sender, wishes: Iterable[Notify]) -> Iterator[tuple[str, str, str]]:
     if not any(wish.email for wish in wishes):
         return
     if not config.mail.get("smtp"):
         path = config.mail.get("sendmail", _SENDMAIL)
         if message := _of_program(path, sender):
-            yield "mail.sendmail", f"{message}; or `smtp` with a server"
+            yield "JQ515", "mail.sendmail", f"{message}; or `smtp` with a server"
     path = config.mail.get("password_file", "")
     if path and (message := _of_credential(path, sender)):
-        yield "mail.password_file", message
+        yield "JQ516", "mail.password_file", message
 
 
 def _of_program(path: str, sender: Sender) -> str:

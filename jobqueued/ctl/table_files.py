@@ -51,7 +51,7 @@ class TableFiles:
             except FileNotFoundError:
                 pass
             except Refused as refused:
-                return [Problem(str(directory), 0, 0, "", str(refused))]
+                return [Problem(str(directory), 0, 0, "", str(refused), code="JQ502")]
         return []
 
     def read(self, file: Path) -> Content:
@@ -59,7 +59,7 @@ class TableFiles:
         path, name = str(file.absolute()), str(file)
         kind = self._kinds[file.absolute().parent]
         if not kind.reads(file.name):
-            return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning")]
+            return (), [Problem(ascii(name)[1:-1], 0, 0, "", kind.unread, "warning", code="JQ503")]
         try:
             data = kind.read(path, self._daemon, True)
         except Unreadable:  # what the daemon needs is no matter of ours

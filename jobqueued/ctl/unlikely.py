@@ -6,7 +6,9 @@ that hangs), a program may be there by the time of the run, and then the record 
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import re
 import shutil
 import time
@@ -14,9 +16,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from jobqueued.catalog import written_in
+from jobqueued.child import environment
 from jobqueued.child.documents import DEFAULT_PATH
+from jobqueued.child.identity import StartFailed
+from jobqueued.child.trust import Refused as NotTrusted
+from jobqueued.child.trust import check_path, is_roots_alone
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.receivers import Sender
 from jobqueued.ctl.terminal import local
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
@@ -34,16 +41,18 @@ _OF_SHELLS = re.compile(
 """The words with which a line can begin for a shell, and which need no program."""
 
 
-def unlikely(jobs: Iterable[Job], paths: Paths) -> Iterator[Problem]:
-    """Yield a warning for each, at the line of its job."""
+def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem]:
+    """Yield a warning for each, at the line of its job; `daemon` is the user of the daemon."""
     jobs, now = tuple(jobs), time.time_ns()
     status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
     for job in jobs:
-        found = [*_of_files(job), *([] if status is None else _of_limits(job, status["controllers"]))]
+        found = [*_of_files(job, daemon), *([] if status is None else _of_limits(job, status["controllers"]))]
         if job.at is not None and job.at < now:
             message = f"it is past ({local(to_text(job.at))}): unless the job has run by now, it never will"
-            found.append(("at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
-        yield from (Problem(written_in(job), job.line, 0, key, text, "warning", job.id) for key, text in found)
+            found.append(("JQ305", "at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
+        yield from (
+            Problem(written_in(job), job.line, 0, key, text, "warning", job.id, code) for code, key, text in found
+        )
 
 
 def _status(paths: Paths) -> Message | None:
@@ -53,36 +62,46 @@ def _status(paths: Paths) -> Message | None:
     return None
 
 
-def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str]]:
+def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str, str]]:
     if job.enforce == "required" and (keys := unenforced(job, controllers)):
         limits = ", ".join(f"resource_limits.{key}" for key in keys)
         remedy = "accepted: best_effort, or what `jobqueuectl doctor` says of cgroups"
-        yield "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
+        yield "JQ512", "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
 
 
-def _of_files(job: Job) -> Iterator[tuple[str, str]]:
+def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
+    """Yield the code, the key and the message of each."""
     directory = job.working_directory
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
             seen = "is no directory" if _exists(directory) else "does not exist"
-            yield "working_directory", f"{printable(directory)} {seen} here; accepted: a directory that is there"
-    if isinstance(job.command, str) and (message := _of_program(job, (job.shell,))):
-        yield "shell", message
+            message = f"{printable(directory)} {seen} here; accepted: a directory that is there"
+            yield "JQ510", "working_directory", message
+    if isinstance(job.command, str) and (message := _program(job, (job.shell,))[1]):
+        yield "JQ507", "shell", message
+    user = _user(job, daemon)
     for path in job.environment_file:
-        with suppress(PermissionError):
-            if not _exists(path):
-                yield "environment_file", f"{printable(path)} does not exist here; without it the job will not start"
+        if message := _of_variables(job, path, user):
+            yield "JQ509", "environment_file", f"{message}; without it the job will not start"
+        elif message := _of_writers(path, user):
+            yield "JQ508", "environment_file", message
     hooks = [("telemetry_hooks", hook.command) for hook in job.telemetry_hooks]
     for key, command in (("command", job.command), ("failover", job.failover), *hooks):
-        if command is not None and not callable(command) and (message := _of_program(job, command)):
-            yield key, message
+        if command is None or callable(command):
+            continue
+        path, message = _program(job, command)
+        if message:
+            yield "JQ507", key, message
+        elif path and (message := _of_writers(path, user)):
+            yield "JQ508", key, message
     files = [("locks", path) for claim in job.locks if (path := path_in(claim.resource))]
     awaited = [("on", os.path.expanduser(awaited_path(on.name))) for on in job.on if on.kind == "path"]
     for key, path in [*files, *awaited]:
         directory = os.path.dirname(path)
         with suppress(PermissionError):
             if not _exists(directory):
-                yield key, f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
+                message = f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
+                yield "JQ510", key, message
 
 
 def _exists(path: str) -> bool:
@@ -94,24 +113,67 @@ def _exists(path: str) -> bool:
     return True
 
 
-def _of_program(job: Job, command: str | tuple[str, ...]) -> str:
-    """Tell of a program that is not there; "" where it is, or where nobody can tell before the run."""
+def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
+    """The user as whom a job runs; None: there is none of that name."""
+    try:
+        return pwd.getpwuid(daemon) if job.user is None else pwd.getpwnam(job.user)
+    except KeyError:
+        return None
+
+
+def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
+    """Tell of a file of variables that whoever reads it can't read; "" where it can, or where nobody can tell."""
+    with suppress(PermissionError):
+        if not _exists(path):
+            return f"{printable(path)} does not exist here"
+        if user is not None and (job.owner is not None or not is_roots_alone(path)):
+            reader = Sender.of(user.pw_name)
+            if (barred := reader.barred(path)) or not reader.may(4, path):
+                why = f"as it may not enter {barred}" if barred else "by its mode"
+                return f"{user.pw_name} may not read {printable(path)}, {why}"
+        try:
+            dict(environment.read(path))
+        except StartFailed as wrong:
+            return "" if wrong.number == errno.EACCES else printable(wrong.detail)
+    return ""
+
+
+def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
+    """Tell of a file that others than root and the job's user can change, who so decide what the job does."""
+    if user is not None:
+        try:
+            check_path(path, user.pw_uid)
+        except NotTrusted as refused:
+            return f"{printable(path)}: {refused}"
+        except OSError:
+            pass
+    return ""
+
+
+def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
+    """The path of a command's program, or what is to be told of one that is not there; both "" where nobody can tell
+    before the run.
+    """
     word = command[0] if isinstance(command, tuple) else _first_word(command) if _SHELL.fullmatch(job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
-    if not re.fullmatch(r"/?[\w./+-]+", word) or shutil.which(word, path=path):
-        return ""
+    if not re.fullmatch(r"/?[\w./+-]+", word):
+        return "", ""
+    if (word.startswith("/") or "/" not in word) and (found := shutil.which(word, path=path)):
+        return found if found.startswith("/") else "", ""
     if word.startswith("/"):
         seen = "is no program" if os.path.exists(word) else "does not exist"
-        return f"{word} {seen} here; accepted: the path of a program"
+        return "", f"{word} {seen} here; accepted: the path of a program"
     if "/" in word:
         base = job.working_directory
-        if base is None or not os.path.isdir(base) or shutil.which(os.path.join(base, word)):
-            return ""
-        return f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
+        if base is None or not os.path.isdir(base):
+            return "", ""
+        if found := shutil.which(os.path.join(base, word)):
+            return found, ""
+        return "", f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
     if job.environment_file or job.login_environment:
-        return ""
+        return "", ""
     remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # of a table, and of a job file
-    return f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
+    return "", f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
 
 
 def _first_word(line: str) -> str:

@@ -56,7 +56,8 @@ class Source:
 
     def tell(self, line: int, message: str, severity: str = "warning") -> None:
         """Say something about a line."""
-        self.problems.append(Problem(self.file, line, 0, "", message, severity))
+        code = "JQ608" if severity == "warning" else "JQ609"
+        self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))
 
 
 class Ids:

@@ -54,7 +54,9 @@ def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterat
 
 def problems(file: str, differences: Iterable[tuple[Draft, str]]) -> list[Problem]:
     """The differences as problems of a source."""
-    return [Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id) for draft, text in differences]
+    return [
+        Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, "JQ607") for draft, text in differences
+    ]
 
 
 def _of_fields(means: Job, job: Job) -> Iterator[str]:

@@ -165,5 +165,6 @@ def _journal_fields(fields: Fields) -> dict[str, object]:
         "JOBQUEUE_REASON": fields.get("reason") or record.get("reason"),
         "JOBQUEUE_PID": fields.get("pid") or record.get("pid"),
         "JOBQUEUE_FILE": fields.get("file"),
+        "JOBQUEUE_CODE": fields.get("code"),
     }
     return {name: value for name, value in said.items() if value is not None}

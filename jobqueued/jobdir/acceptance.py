@@ -147,11 +147,11 @@ class Acceptance:
             self._recall_one(path)
             self.say(path, found)
 
-    def refuse(self, path: str, reason: str, at: str) -> None:
+    def refuse(self, path: str, reason: str, at: str, code: str) -> None:
         """Keep the last good jobs of a file that is there and can't be read: it, or a drop-in of it, which is `at`."""
         self._vanished.pop(path, None)
         self._recall_one(path)
-        self.say(path, [Problem(at, 0, 0, "", reason)])
+        self.say(path, [Problem(at, 0, 0, "", reason, code=code)])
 
     def miss(self, path: str, mono: int, *, was_there: bool) -> None:
         """Keep the last good jobs of a file that is not there, for a while."""
@@ -246,7 +246,7 @@ class Acceptance:
             return self._recalled[path]
         jobs, problems = yield from self._read(text, path)
         if (main := parts_of(text, path)[0]).text == MASKED:
-            problems = [Problem(main.path, 0, 0, "", IS_MASKED, "warning")]
+            problems = [Problem(main.path, 0, 0, "", IS_MASKED, "warning", code="JQ504")]
         return problems if self._refuses(problems) else File(text, jobs, problems)
 
     def _refuses(self, problems: list[Problem]) -> bool:
@@ -264,9 +264,8 @@ class Acceptance:
 
 def _emptied(path: str) -> Problem:
     """Refuse what a full disk leaves: it is not taken for somebody's wish that all jobs go."""
-    return Problem(
-        path, 0, 0, "", "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
-    )
+    message = "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
+    return Problem(path, 0, 0, "", message, code="JQ112")
 
 
 def _has_error(problems: list[Problem]) -> bool:

@@ -23,7 +23,6 @@ from jobqueued.problem import Problem
 
 RESCAN = 60 * SECOND
 """The least time between two listings for which no event asked."""
-
 AGAIN = 10 * SECOND
 """The time after which it is tried again to read what could not be read."""
 
@@ -304,7 +303,8 @@ class Inbox:
                 self._take_again(mono + AGAIN)
             none = f"; put it back, or, to have none: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}")]
+            code = "JQ501" if isinstance(error, OSError) else "JQ502"
+            return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}", code=code)]
         known = {*filter(self._kind.reads, names), *self._others(names), *self._seen}
         self._unread |= set(filter(self._kind.is_foreign, names))
         trouble = self._listed_well(self._watch and self._hears_all, mono)
@@ -317,7 +317,7 @@ class Inbox:
             return []
         self._take_again(mono + RESCAN)
         advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
-        return [Problem(str(self._directory), 0, 0, "", advice)]
+        return [Problem(str(self._directory), 0, 0, "", advice, code="JQ501")]
 
     @property
     def _hears_all(self) -> bool:

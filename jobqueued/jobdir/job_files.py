@@ -143,9 +143,9 @@ class JobFiles(Source):
             place = watch.place(path)
             for problem in problems:
                 if problem.severity == "warning":
-                    self._log.say("odd", text=str(problem), file=place)
+                    self._log.say("odd", text=str(problem), file=place, code=problem.code)
                 else:
-                    self._log.say("problem", text=str(problem), file=place)
+                    self._log.say("problem", text=str(problem), file=place, code=problem.code)
             if path in refused:
                 self._log.say("refused", file=place, jobs=[job.id for job in watch.last_good(path)])
             elif wrong := [problem.line for problem in problems if problem.severity == "error"]:

@@ -178,7 +178,7 @@ class Watch:
             self._acceptance.say(str(self._directory), news.trouble)
         for unread in islice(filter(os.path.isfile, sorted(news.unread)), MOST_UNREAD):
             path = ascii(unread)[1:-1]
-            self._acceptance.say(path, [Problem(path, 0, 0, "", self._kind.unread, "warning")])
+            self._acceptance.say(path, [Problem(path, 0, 0, "", self._kind.unread, "warning", code="JQ503")])
         self._todo = sorted(news.names, reverse=True)
         self._acceptance.begin()
         if self._recalls and (self.inbox.was_listed or self.inbox.is_unreadable):
@@ -212,13 +212,13 @@ class Watch:
         except InWriting:
             if not self.inbox.put_back(name):
                 message = "is still being written; it is read once closed"
-                self._acceptance.say(path, [Problem(self.inbox.at, 0, 0, "", message, "warning")])
+                self._acceptance.say(path, [Problem(self.inbox.at, 0, 0, "", message, "warning", code="JQ518")])
             return
         except OSError as error:
-            self._acceptance.refuse(path, f"cannot be read: {error.strerror}", self.inbox.at)
+            self._acceptance.refuse(path, f"cannot be read: {error.strerror}", self.inbox.at, "JQ501")
             self.inbox.look_again(name, mono)
         except Refused as refused:
-            self._acceptance.refuse(path, str(refused), self.inbox.at)
+            self._acceptance.refuse(path, str(refused), self.inbox.at, "JQ502")
         else:
             yield from self._acceptance.offer(path, text)
         self._say_orphans(name, [])
@@ -227,7 +227,8 @@ class Watch:
     def _say_orphans(self, name: str, messages: list[str]) -> None:
         """Say this of the directories of drop-ins of a file."""
         for path in self.inbox.orphans(name):
-            self._acceptance.say(path, [Problem(path, 0, 0, "", message, "warning") for message in messages])
+            found = [Problem(path, 0, 0, "", message, "warning", code="JQ503") for message in messages]
+            self._acceptance.say(path, found)
 
 
 def _of(kind: Kind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:

@@ -74,7 +74,9 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
                 message = (
                     "takes away what is not there; accepted: a key that the file has, or a drop-in before this one"
                 )
-                of_no_effect.append(Problem("", key.line, key.column, ".".join((*way, name)), message, "warning"))
+                of_no_effect.append(
+                    Problem("", key.line, key.column, ".".join((*way, name)), message, "warning", code="JQ110")
+                )
         elif old is not None and isinstance(old.value, Mapping) and isinstance(value, Mapping):
             entries[name] = Entry(old.key, _merged(old.value, value, of_no_effect, (*way, name)))
         else:

@@ -115,3 +115,13 @@ AT_THE_TOP = {
     for word in (name.replace("_", ""), *_KEYS.get(name, "").split())
 }
 """The advice for a job's key that stands beside `jobs`."""
+
+_SAME = (
+    "run cmd exec interpreter stdin env envs vars variables environmentvariables envfile envfiles cwd workdir "
+    "workingdir chdir dir directory runas runasuser username becomeuser groupname runasgroup supplementarygroups "
+    "extragroups cron crontab cronexpression tz crontz zone interval randomizeddelaysec jitter lock mutex dependson "
+    "depends executiontimeout maxruntime maxduration killsignal retry maxretries retryinterval comment desc summary "
+    "displayname title labels annotations meta notifications"
+)
+SAME = frozenset(_SAME.split())
+"""Those of these names that mean just what our key means, with values of the same kind."""

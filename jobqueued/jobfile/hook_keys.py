@@ -31,12 +31,12 @@ _HOOK = section(table(
 def _hook(node: Node) -> TelemetryHook:
     values = _HOOK.read(node)
     if "command" not in values:
-        raise NotAccepted(Refusal.of(node, "its `command` as well"))
+        raise NotAccepted(Refusal.of(node, "its `command` as well", code="JQ205"))
     hook = TelemetryHook(**values)
     if "every" in values and "sample" not in hook.at and isinstance(node, Mapping):
         place = node.entries["every"].key
         found = "the time between samples, of which there are none"
-        raise NotAccepted(Refusal.of(place, "no `every`, or `sample` in `at`", found).below(".every"))
+        raise NotAccepted(Refusal.of(place, "no `every`, or `sample` in `at`", found, code="JQ205").below(".every"))
     return hook
 
 
@@ -47,7 +47,7 @@ _SEVERAL = one_or_more(_ONE, least=0)
 def _few(node: Node) -> tuple[Any, ...]:
     hooks: tuple[Any, ...] = _SEVERAL.read(node)
     if len(hooks) > MOST:
-        raise NotAccepted(Refusal.of(node, f"at most {MOST} of them", f"{len(hooks)} hooks"))
+        raise NotAccepted(Refusal.of(node, f"at most {MOST} of them", f"{len(hooks)} hooks", code="JQ103"))
     return hooks
 
 

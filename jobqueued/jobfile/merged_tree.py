@@ -34,7 +34,7 @@ def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
         yield
         problems += found
         if above is None or is_null(above):
-            refusals += [] if parts[number].text else [Problem("", number * PART, 0, "", _EMPTY)]
+            refusals += [] if parts[number].text else [Problem("", number * PART, 0, "", _EMPTY, code="JQ109")]
         elif not isinstance(above, Mapping):
             refusals.append(Refusal.of(above, TOP.accepted).problem())
         elif isinstance(tree, Mapping):

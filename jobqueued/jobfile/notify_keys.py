@@ -59,7 +59,7 @@ _HOOK = table(
 def _webhook(node: Node) -> Webhook:
     values = section(_HOOK).read(node)
     if "url" not in values:
-        raise NotAccepted(Refusal.of(node, "its `url` as well"))
+        raise NotAccepted(Refusal.of(node, "its `url` as well", code="JQ205"))
     kind = next((value for name, value in values.get("headers", ()) if name.lower() == "content-type"), "")
     if values.get("template") and isinstance(node, Mapping):
         try:
@@ -151,10 +151,12 @@ def _mail(node: Node) -> dict[str, Any]:
     values: dict[str, Any] = _MAIL.read(node)
     user = urlsplit(values.get("smtp", ""))
     if user.username and not (user.password or values.get("password_file")):
-        raise NotAccepted(Refusal.of(node, "its `password_file` as well", "a user in `smtp` without a password"))
+        raise NotAccepted(
+            Refusal.of(node, "its `password_file` as well", "a user in `smtp` without a password", code="JQ205")
+        )
     if user.username and user.scheme == "smtp" and values.get("starttls") == "never":
         accepted = "`starttls: required`, or smtps://, as passwords go over TLS only"
-        raise NotAccepted(Refusal.of(node, accepted, "a user in `smtp` with `starttls: never`"))
+        raise NotAccepted(Refusal.of(node, accepted, "a user in `smtp` with `starttls: never`", code="JQ205"))
     return values
 
 
@@ -201,7 +203,7 @@ _WHOLE_RULE = made(section(_RULE), _rule)
 def _addressed(node: Node) -> Rule:
     rule: Rule = _WHOLE_RULE.read(node)
     if next(rule.notify.targets(), None) is None:
-        raise NotAccepted(Refusal.of(node, _ADDRESS, "nobody who is told"))
+        raise NotAccepted(Refusal.of(node, _ADDRESS, "nobody who is told", code="JQ205"))
     return rule
 
 
@@ -226,14 +228,14 @@ _HEARTBEAT = section(table(
 def _ping(node: Node) -> Ping:
     found = Ping(**_PING.read(node))
     if not found.target.address:
-        raise NotAccepted(Refusal.of(node, "a `url`, or one of `start`, `success` and `failure`"))
+        raise NotAccepted(Refusal.of(node, "a `url`, or one of `start`, `success` and `failure`", code="JQ205"))
     return found
 
 
 def _heartbeat(node: Node) -> Heartbeat:
     values = {"every": MINUTE, **_HEARTBEAT.read(node)}
     if "url" not in values:
-        raise NotAccepted(Refusal.of(node, "its `url` as well"))
+        raise NotAccepted(Refusal.of(node, "its `url` as well", code="JQ205"))
     return Heartbeat(**values)
 
 

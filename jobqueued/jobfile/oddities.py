@@ -52,43 +52,46 @@ def read_here(
 def oddities(jobs: Iterable[Job], where: Surroundings) -> Iterator[Problem]:
     """Yield a warning for each, at the line of its job."""
     for job in jobs:
-        for key, message in _of(job, where):
-            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id)
+        for code, key, message in _of(job, where):
+            yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id, code)
 
 
-def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str]]:
+def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
+    """Yield the code, the key and the message of each."""
     for key, command in (("command", job.command), ("failover", job.failover)):
         if isinstance(command, tuple) and (message := _of_words(command)):
-            yield key, message
+            yield "JQ204", key, message
         if isinstance(command, str):
-            yield from ((key, message) for message in _of_line(command, job))
+            yield from ((code, key, message) for code, message in _of_line(command, job))
     for name, value in job.environment:
         if message := _of_variable(value):
-            yield f"environment.{name}", message
+            yield "JQ210", f"environment.{name}", message
     cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
     if cpu is not None and cpu > where.cpus:
         share = f"; accepted: {cpu:g}%, if per cent are meant" if cpu >= 10 else "; accepted: less, or no such key"
-        yield "resource_limits.cpu", f"found {cpu:g} cores, and the daemon has {where.cpus}{share}"
+        yield "JQ511", "resource_limits.cpu", f"found {cpu:g} cores, and the daemon has {where.cpus}{share}"
     if memory is not None and memory < _LEAST_MEMORY:
-        yield "resource_limits.memory", "found less than any program needs; accepted: at least some MiB, such as 64M"
+        message = "found less than any program needs; accepted: at least some MiB, such as 64M"
+        yield "JQ511", "resource_limits.memory", message
     if where.user is not None and job.user not in (None, where.user):
         message = (
             f"found {quoted(job.user or '')}, and the daemon runs as {where.user}, who can start nothing as others"
         )
-        yield "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
+        yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
     for on in job.on:
         if where.own_tmp and on.kind == "path" and _TEMPORARY.match(on.name):
             message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
-            yield "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
+            yield "JQ513", "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
 
 
-def _of_line(line: str, job: Job) -> Iterator[str]:
-    """Tell of what is right in a crontab, or for a terminal, and not here."""
+def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
+    """Tell, with its code, of what is right in a crontab, or for a terminal, and not here."""
     if _BACKGROUND.search(line) and not job.leave_children:
         detached = "found & at the end, so the run is over at once, and what goes on behind it is killed"
-        yield f"{detached}; accepted: the command without it (and without nohup), or `leave_children: true`"
+        accepted = "the command without it (and without nohup), or `leave_children: true`"
+        yield "JQ211", f"{detached}; accepted: {accepted}"
     if _PERCENT.search(line):
-        yield "found \\%, as a crontab wants it; accepted: %, which is a plain character here"
+        yield "JQ212", "found \\%, as a crontab wants it; accepted: %, which is a plain character here"
 
 
 def _of_variable(value: str) -> str:

@@ -82,10 +82,10 @@ _LOCK_KEYS = table(
 def _lock(node: Node, values: dict[str, Any]) -> Claim:
     if ("name" in values) == ("path" in values):
         found = "name and path" if "name" in values else "neither name nor path"
-        raise NotAccepted(Refusal.of(node, "either name or path", found))
+        raise NotAccepted(Refusal.of(node, "either name or path", found, code="JQ205"))
     if "units" in values and ("path" in values or "mode" in values):
         other = "path" if "path" in values else "mode"
-        raise NotAccepted(Refusal.of(node, f"either units or {other}", f"units and {other}"))
+        raise NotAccepted(Refusal.of(node, f"either units or {other}", f"units and {other}", code="JQ205"))
     resource = values.get("name") or values["path"]
     if "units" in values:
         return Claim(resource, values["units"])
@@ -109,7 +109,7 @@ def _without_twins(inner: ValueType) -> ValueType:
         names = [claim.resource for claim in claims]
         twin = next((name for name in names if names.count(name) > 1), None)
         if twin is not None:
-            raise NotAccepted(Refusal.of(node, "each lock once", f"{quoted(twin)} twice"))
+            raise NotAccepted(Refusal.of(node, "each lock once", f"{quoted(twin)} twice", code="JQ205"))
         return claims
 
     return replace(inner, read=read)
@@ -201,9 +201,9 @@ def _event(node: Node, values: dict[str, Any]) -> On:
     kinds = [kind for kind in ("path", "event", "job") if kind in values]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "neither path nor event nor job"
-        raise NotAccepted(Refusal.of(node, "one of path, event and job", found))
+        raise NotAccepted(Refusal.of(node, "one of path, event and job", found, code="JQ205"))
     if "result" in values and "job" not in values:
-        raise NotAccepted(Refusal.of(node, "result beside job only", f"result beside {kinds[0]}"))
+        raise NotAccepted(Refusal.of(node, "result beside job only", f"result beside {kinds[0]}", code="JQ205"))
     name = values[kinds[0]]
     kind = "jobs" if kinds == ["job"] and re.search("[*?]", name) else kinds[0]
     return On(kind, name, values.get("result", "success"))

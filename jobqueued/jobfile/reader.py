@@ -87,11 +87,15 @@ def read_packed(
 
 
 def read_parts_in_steps(
-    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
-) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it."""
+    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None,
+    refused: list[Refusal] | None = None,
+) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:  # fmt: skip
+    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it.
+
+    `refused` gets the refusals of which Problems were made.
+    """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
-    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules)
+    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules, refused=refused)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
@@ -119,6 +123,7 @@ class _Reading:
     warnings: dict[Problem, str] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     cost: int = 0
+    refused: list[Refusal] | None = None
 
     def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
         """Take what was found before."""
@@ -142,7 +147,7 @@ class _Reading:
     def jobs(self, tree: Node, data: bytes) -> Steps[list[Job]]:
         crontab = in_a_job(data.decode(errors="ignore")) if isinstance(tree, Scalar) else ""
         if crontab:
-            self._refuse(Refusal.of(tree, A_JOB_FILE.format(crontab), "a crontab"))
+            self._refuse(Refusal.of(tree, A_JOB_FILE.format(crontab), "a crontab", code="JQ107"))
             return []
         entries = self._entries(tree, TOP) or {}
         misplaced = {plain_name(name): _misplaced(name, node) for name, (_, node) in entries.items()}
@@ -157,7 +162,8 @@ class _Reading:
         bodies = list(top.get("jobs", {}).values())
         if len(bodies) > MAX_JOBS:
             found = f"{len(bodies)} jobs"
-            self._refuse(Refusal.of(bodies[MAX_JOBS].key, f"at most {MAX_JOBS} in a file", found).below("jobs"))
+            wrong = Refusal.of(bodies[MAX_JOBS].key, f"at most {MAX_JOBS} in a file", found, code="JQ103")
+            self._refuse(wrong.below("jobs"))
             return jobs
         rested = 0
         for number, entry in enumerate(bodies):
@@ -176,14 +182,15 @@ class _Reading:
         if self.cost > MAX_COST:
             counting = f"a cron expression counts as {EXPRESSION}, and `defaults` for each job"
             found = f"more than {MAX_COST} variables ({counting})"
-            self._refuse(Refusal.of(place, "at most that in a file", found))
+            self._refuse(Refusal.of(place, "at most that in a file", found, code="JQ103"))
         return self.cost > MAX_COST
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
         if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
             found = f"the job key {key.text!r} as an id"
-            self._refuse(Refusal.of(key, "the id of its job above it, and the key further to the right", found))
+            accepted = "the id of its job above it, and the key further to the right"
+            self._refuse(Refusal.of(key, accepted, found, code="JQ201"))
             return None
         self.job = ""
         try:
@@ -197,7 +204,8 @@ class _Reading:
         entries = defaults | own
         values = {**self.shared, **self._values(own, JOB_KEYS, ELSEWHERE)}
         if "command" not in entries and "command" not in self.stood_for:
-            self._refuse(Refusal.of(key, JOB_KEYS["command"].type.accepted, "no command").below("command"))
+            accepted = JOB_KEYS["command"].type.accepted
+            self._refuse(Refusal.of(key, accepted, "no command", code="JQ203").below("command"))
         self._check_claims(values, entries)
         name = key.text if self.rules is None else self.rules.prefix + key.text
         self._warn_of_notices(own, values)
@@ -218,7 +226,8 @@ class _Reading:
         for claim in values.get("resources", ()):
             if claim.resource in locks:
                 found = f"{claim.resource!r} among the locks and the resources"
-                self._refuse(Refusal.of(entries["resources"].key, "one of both", found).below("resources"))
+                twice = Refusal.of(entries["resources"].key, "one of both", found, code="JQ205")
+                self._refuse(twice.below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
         """The entries of a job, maps with what the default has more."""
@@ -237,9 +246,8 @@ class _Reading:
         self.cost += EXPRESSION * len(expressions)
         if len(expressions) > MAX_EXPRESSIONS:
             found = f"{len(expressions)} cron expressions"
-            self._refuse(
-                Refusal.of(expressions[MAX_EXPRESSIONS], f"at most {MAX_EXPRESSIONS} of a job", found).below("schedule")
-            )
+            most = f"at most {MAX_EXPRESSIONS} of a job"
+            self._refuse(Refusal.of(expressions[MAX_EXPRESSIONS], most, found, code="JQ103").below("schedule"))
             return {}
         if self.cost > MAX_COST:
             return {}
@@ -280,13 +288,13 @@ class _Reading:
             schedule = schedule_of(job, expression.text, zone, dst, self.seed)
         except ScheduleError as error:
             if error.field == "dst" and isinstance(dst_place, Scalar):
-                self._note(self.errors, _about(dst_place, "dst", error.reason))
+                self._note(self.errors, _about(dst_place, "dst", error.reason, error.code))
             else:
-                self._note(self.errors, _about(expression, "schedule", _reason(error)))
+                self._note(self.errors, _about(expression, "schedule", _reason(error), error.code))
             return None
         self._note(
             self.warnings,
-            *(_about(expression, "schedule", str(found), "warning") for found in schedule.warnings),
+            *(_about(expression, "schedule", str(found), "JQ304", "warning") for found in schedule.warnings),
         )
         return schedule
 
@@ -294,15 +302,16 @@ class _Reading:
         try:
             found = [Seconds(schedule, seconds.text) for schedule in schedules]
         except ScheduleError as error:
-            self._note(self.errors, _about(seconds, "seconds", error.reason))
+            self._note(self.errors, _about(seconds, "seconds", error.reason, error.code))
             return []
         own = {warning for each in found for warning in each.warnings if warning.field == SECONDS.name}
-        self._note(self.warnings, *(_about(seconds, "seconds", warning.text, "warning") for warning in own))
+        self._note(self.warnings, *(_about(seconds, "seconds", it.text, "JQ304", "warning") for it in own))
         return found
 
     def _warn_of_no_effect(self, entries: Entries, name: str, other: str) -> None:
         if name in entries and other not in entries:
-            self._note(self.warnings, _about(entries[name].key, name, f"has no effect without `{other}`", "warning"))
+            message = f"has no effect without `{other}`"
+            self._note(self.warnings, _about(entries[name].key, name, message, "JQ206", "warning"))
 
     def _warn_of_variables(self, own: Entries, entries: Entries) -> None:
         """Tell of variables that do what they do in a crontab only by a key, where neither the job has it nor they
@@ -313,7 +322,7 @@ class _Reading:
             is_empty = isinstance(place.value, Scalar) and not place.value.text
             if key and key not in entries and not is_empty:
                 message = f"has no effect here as in a crontab; {advice}"
-                self._note(self.warnings, _about(place.key, f"environment.{name}", message, "warning"))
+                self._note(self.warnings, _about(place.key, f"environment.{name}", message, "JQ207", "warning"))
 
     def _warn_of_notices(self, own: Entries, values: dict[str, Any]) -> None:
         """Tell of a wish without an address; `notify: {}` says that nobody is told."""
@@ -321,7 +330,7 @@ class _Reading:
         says_something = isinstance(body, Mapping) and body.entries and "notify" in values
         if says_something and next(values["notify"].targets(), None) is None:
             message = "has no effect without `email`, `webhook`, `command` or `apprise`"
-            self._note(self.warnings, _about(own["notify"].key, "notify", message, "warning"))
+            self._note(self.warnings, _about(own["notify"].key, "notify", message, "JQ206", "warning"))
 
     def _warn_of_commands(self, entries: Entries) -> None:
         for name in ("command", "failover"):
@@ -330,10 +339,11 @@ class _Reading:
                 continue
             if node.joined:
                 message = "its lines are one line for the shell; accepted: | behind the key, which keeps them apart"
-                self._note(self.warnings, _about(node, name, message, "warning"))
+                self._note(self.warnings, _about(node, name, message, "JQ208", "warning"))
             if node.escaped:
                 message = f"found {node.escaped} in double quotes, where it is no longer that for the shell"
-                self._note(self.warnings, _about(node, name, f"{message}; accepted: single quotes, or |", "warning"))
+                message += "; accepted: single quotes, or |"
+                self._note(self.warnings, _about(node, name, message, "JQ209", "warning"))
 
     def _entries(self, node: Node, body: ValueType) -> Entries | None:
         try:
@@ -355,6 +365,8 @@ class _Reading:
     def _refuse(self, *refusals: Refusal) -> None:
         self._note(self.errors, *(refusal.problem() for refusal in refusals))
         self.stood_for.update(refusal.stands_for for refusal in refusals)
+        if self.refused is not None:
+            self.refused += refusals
 
 
 _INDENT = "a line `jobs:` above it, and the job with all its keys indented below that, as in jobs: {backup: {…}}"
@@ -372,5 +384,5 @@ def _reason(error: ScheduleError) -> str:
     return error.reason if error.field == "expression" else str(error)
 
 
-def _about(place: Scalar, key: str, message: str, severity: str = "error") -> Problem:
-    return Problem("", place.line, place.column, key, message, severity)
+def _about(place: Scalar, key: str, message: str, code: str, severity: str = "error") -> Problem:
+    return Problem("", place.line, place.column, key, message, severity, code=code)

@@ -13,6 +13,7 @@ class Refusal(NamedTuple):
 
     `key` is the place inside a value: "", ``[2]``, ``.PATH``; whoever reads the mapping around it adds its key.
     `meant`: a spelling that was probably meant.  `stands_for`: our key, where an unknown one is another word for it.
+    `code` is that of its Problem.  `is_sure`: what was meant can stand in its place, as nothing else can be.
     """
 
     line: int
@@ -22,11 +23,13 @@ class Refusal(NamedTuple):
     accepted: str
     meant: str = ""
     stands_for: str = ""
+    code: str = "JQ202"
+    is_sure: bool = False
 
     @classmethod
-    def of(cls, node: Node, accepted: str, found: str = "", meant: str = "") -> Refusal:
+    def of(cls, node: Node, accepted: str, found: str = "", meant: str = "", code: str = "JQ202") -> Refusal:
         """The value at `node` is refused; `found` describes it where its type does not say what is wrong."""
-        return cls(node.line, node.column, "", found or described(node), accepted, meant)
+        return cls(node.line, node.column, "", found or described(node), accepted, meant, code=code)
 
     def below(self, place: str) -> Refusal:
         """The same, seen from further out."""
@@ -35,7 +38,8 @@ class Refusal(NamedTuple):
     def problem(self, file: str = "") -> Problem:
         """In words, as a person can mend it."""
         accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
-        return Problem(file, self.line, self.column, self.key, f"found {self.found}; accepted: {accepted}")
+        message = f"found {self.found}; accepted: {accepted}"
+        return Problem(file, self.line, self.column, self.key, message, code=self.code)
 
 
 class NotAccepted(Exception):

@@ -82,9 +82,17 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
             return parse(node)
         except ValueError as error:
             meant = str(error) if isinstance(error, Instead) else ""
-            raise NotAccepted(Refusal.of(node, accepted, _spaced(node), meant or _with_spaces(node, parse))) from None
+            meant = meant or _with_spaces(node, parse)
+            refusal = Refusal.of(node, accepted, _spaced(node), meant)
+            raise NotAccepted(refusal._replace(is_sure=_is_sure(node.text, meant))) from None
 
     return ValueType(name, accepted, read, _ANY_SCALAR if schema is None else schema)
+
+
+def _is_sure(text: str, meant: str) -> bool:
+    """Tell whether there is one meaning, and it is not that text with more around it, such as a unit that is likely."""
+    is_abbreviation = "/" in meant and text.isupper()  # of a zone, and others have the same
+    return bool(meant) and " or " not in meant and text not in meant and not is_abbreviation
 
 
 def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:

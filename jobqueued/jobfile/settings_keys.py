@@ -148,5 +148,5 @@ def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) 
     values, refusals = read_keys(
         {name: entry for name, entry in entries.items() if entry.key not in idle}, SETTINGS_KEYS
     )
-    found = [Refusal.of(key, _NOT_OWN, "a setting of the host").below(key.text) for key in idle]
+    found = [Refusal.of(key, _NOT_OWN, "a setting of the host", code="JQ214").below(key.text) for key in idle]
     return values, [*found, *refusals]

@@ -30,6 +30,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return near if word and distance <= len(word) // 3 else ""
 
 
+def is_alone(name: str, names: Iterable[str]) -> bool:
+    """True if no other name is spelled as much like it as the nearest."""
+    word = plain_name(name)[:64]
+    distances = sorted(_distance(word, plain_name(other)) for other in names)
+    return distances[:1] != distances[1:2]
+
+
 def parse_duration(text: str) -> int:
     """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
     match = DURATION.fullmatch(text)

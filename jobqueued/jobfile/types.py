@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, Schema, ValueType, reworded
-from jobqueued.jobfile.spelling import nearest, plain_name
+from jobqueued.jobfile.spelling import is_alone, nearest, plain_name
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_null, meaning, quoted
 
 MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
@@ -33,7 +33,7 @@ def read_keys(
         if name not in keys:
             refusals.append(_unknown(key, keys, elsewhere or {}))
         elif keys[name].planned:
-            refusals.append(Refusal.of(key, "the file without it", _PLANNED).below(name))
+            refusals.append(Refusal.of(key, "the file without it", _PLANNED, code="JQ215").below(name))
         else:
             try:
                 values[name] = keys[name].type.read(node)
@@ -84,7 +84,7 @@ def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
         several.read(Sequence(node.line, node.column, [node._replace(text=word) for word in words]))
     except NotAccepted:
         return refusal
-    return refusal._replace(meant=f"[{', '.join(words)}]")
+    return refusal._replace(meant=f"[{', '.join(words)}]", is_sure=True)
 
 
 def either(simple: ValueType, structured: ValueType) -> ValueType:
@@ -194,12 +194,12 @@ PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later v
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
     """Refuse a key, with what to write: one that means the same elsewhere, or is spelled nearly so, or any."""
-    name, stands_for = key.text, ""
+    name, stands_for, is_sure = key.text, "", False
     if plain_name(name) in elsewhere:
         accepted = elsewhere[plain_name(name)]
         stands_for = accepted if accepted in keys else ""
     elif near := nearest(name, keys):
-        stands_for = near
+        stands_for, is_sure = near, is_alone(name, keys)
     else:
         live = [key for key, found in keys.items() if not found.planned] or ["no mapping in this version"]
         accepted = (
@@ -207,5 +207,6 @@ def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Re
         )
     if stands_for:
         accepted = PLANNED_TOO.format(stands_for) if keys[stands_for].planned else f"'{stands_for}'"
-    refusal = Refusal.of(key, accepted, "an unknown key")._replace(stands_for=stands_for)
+    refusal = Refusal.of(key, accepted, "an unknown key", code="JQ201")
+    refusal = refusal._replace(stands_for=stands_for, is_sure=is_sure)
     return refusal.below(ascii(name[:64])[1:-1])

@@ -21,7 +21,9 @@ def _few(node: Node) -> tuple[str, ...]:
     names: tuple[str, ...] = one_or_more(_ONE, least=0).read(node)
     if len(names) > _MOST:
         found = f"{len(names)} names"
-        raise NotAccepted(Refusal.of(node, f"at most {_MOST}; of more users make a group, and write @GROUP", found))
+        raise NotAccepted(
+            Refusal.of(node, f"at most {_MOST}; of more users make a group, and write @GROUP", found, code="JQ103")
+        )
     return names
 
 

@@ -20,6 +20,7 @@ from jobqueued.users import Owner, UserLimits
 
 Entries = Mapping[str, Entry]
 _SETTINGS = "in jobqueued.yaml"
+_CODE = "JQ214"
 
 
 class _Permit(NamedTuple):
@@ -77,14 +78,14 @@ def _permit(key: str, accepted: str) -> str:
 def _of_permits(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     for key, is_more, found, accepted in _PERMITS:
         if key not in rules.limits.permit and is_more(job):
-            yield Refusal.of(entries[key].value, _permit(key, accepted), found(job)).below(key)
+            yield Refusal.of(entries[key].value, _permit(key, accepted), found(job), code=_CODE).below(key)
 
 
 def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     name = rules.owner.name
     if job.user not in (None, name):
         accepted = f"{name}, as whom all jobs of this file run"
-        yield Refusal.of(entries["user"].value, accepted, quoted(job.user or "")).below("user")
+        yield Refusal.of(entries["user"].value, accepted, quoted(job.user or ""), code=_CODE).below("user")
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
@@ -96,10 +97,10 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
     if other is not None or job.notify.sender:
         accepted = _permit("notify", f"`email: {rules.owner.name}` alone")
         found = other.shown if other is not None else "`from`"
-        yield Refusal.of(entries["notify"].value, accepted, found).below("notify")
+        yield Refusal.of(entries["notify"].value, accepted, found, code=_CODE).below("notify")
     if job.ping is not None:
         accepted = _permit("notify", "a job without it")
-        yield Refusal.of(entries["ping"].value, accepted, "the key `ping`").below("ping")
+        yield Refusal.of(entries["ping"].value, accepted, "the key `ping`", code=_CODE).below("ping")
 
 
 def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
@@ -107,13 +108,13 @@ def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
         accepted = "an absolute path; one with ~/ is for files that users hand in (jobqueuectl add)"
-        yield Refusal.of(entries["on"].value, accepted, quoted(name)).below("on")
+        yield Refusal.of(entries["on"].value, accepted, quoted(name), code=_CODE).below("on")
 
 
 def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     if any(claim.units for claim in job.locks):
         accepted = "the whole lock; units are of the host's resources: `resources`"
-        yield Refusal.of(entries["locks"].value, accepted, "units of a lock").below("locks")
+        yield Refusal.of(entries["locks"].value, accepted, "units of a lock", code=_CODE).below("locks")
 
 
 def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
@@ -124,7 +125,7 @@ def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
         if asked is None or asked > cap:
             place, at = _within(entries["resource_limits"].value, key), f"resource_limits.{key}"
             accepted = f"at most {_amount(key, cap)}, as `users: {{caps: …}}` {_SETTINGS} has it"
-            yield Refusal.of(place, accepted, _amount(key, asked)).below(at)
+            yield Refusal.of(place, accepted, _amount(key, asked), code=_CODE).below(at)
 
 
 def _amount(key: str, value: Any) -> str:
@@ -138,11 +139,11 @@ def _of_interval(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refus
     accepted = f"{_time(interval)} or more, or less where `users: {{interval: …}}` {_SETTINGS} lets it"
     for trigger in job.triggers:
         if isinstance(trigger, Every) and trigger.interval < interval:
-            yield Refusal.of(entries["every"].value, accepted, _time(trigger.interval)).below("every")
+            yield Refusal.of(entries["every"].value, accepted, _time(trigger.interval), code=_CODE).below("every")
     if (apart := closest(job.triggers, interval)) is not None:
         key = "seconds" if job.seconds is not None and "seconds" in entries else "schedule"
         found = f"{_time(apart)} between two times of day"
-        yield Refusal.of(entries[key].value, accepted, found).below(key)
+        yield Refusal.of(entries[key].value, accepted, found, code=_CODE).below(key)
 
 
 def _time(nanoseconds: int) -> str:

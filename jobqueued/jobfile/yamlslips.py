@@ -16,9 +16,9 @@ _LINE_BREAK = re.compile("\r?\n")
 class Fault(Exception):
     """A Problem without its file; raised only where reading cannot go on."""
 
-    def __init__(self, line: int, column: int, message: str, severity: str = "error") -> None:
+    def __init__(self, line: int, column: int, message: str, code: str = "JQ101", severity: str = "error") -> None:
         super().__init__(line, column, message)
-        self.line, self.column, self.message, self.severity = line, column, message, severity
+        self.line, self.column, self.message, self.code, self.severity = line, column, message, code, severity
 
 
 def position(before: str) -> tuple[int, int]:
@@ -65,18 +65,20 @@ def syntax_fault(error: Any, text: str) -> Fault:
     mark = error.problem_mark or error.context_mark
     assert mark is not None
     if conflict := _CONFLICT.search(text):
-        return Fault(*position(text[: conflict.start()]), "found a conflict marker of git; accepted: a merged file")
+        message = "found a conflict marker of git; accepted: a merged file"
+        return Fault(*position(text[: conflict.start()]), message, "JQ106")
     if "exceeded maximum nesting depth" in problem + context:
         place = [bracket.start() for bracket in _BRACKET.finditer(text)][MAX_DEPTH]
-        return Fault(*position(text[:place]), TOO_DEEP)
+        return Fault(*position(text[:place]), TOO_DEEP, "JQ103")
     start = error.context_mark
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
         return Fault(start.line + 1, start.column + 1, opened)
     if keys := in_a_job(text[text.rfind("\n", 0, mark.index) + 1 :].partition("\n")[0]):
-        return Fault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}")
+        return Fault(mark.line + 1, 1, f"found a line of a crontab; accepted: {A_JOB_FILE.format(keys)}", "JQ107")
     if start is not None and context in ("while scanning an alias", "while scanning an anchor"):
         mark = start
-    return Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index))
+    code = "JQ111" if text.startswith("\t", mark.index) else "JQ101"
+    return Fault(mark.line + 1, mark.column + 1, _remedy(problem, context, text, mark.index), code)
 
 
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -112,7 +113,19 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
             nodes = tree.nodes
         except Fault as fatal:
             faults.append(fatal)
-        found.append((root, [Problem(file, it.line, it.column, "", it.message, it.severity) for it in faults]))
+        problems = [Problem(file, it.line, it.column, "", it.message, it.severity, code=it.code) for it in faults]
+        found.append((root, problems))
+    return found
+
+
+def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """The begin and end of each scalar in one line of a text, by its line and column, as far as it is YAML."""
+    found, parser = dict[tuple[int, int], tuple[int, int]](), _PARSER(text)
+    with suppress(yaml.YAMLError, ValueError, OverflowError):
+        while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
+            start, end = event.start_mark, event.end_mark
+            if isinstance(event, yaml.ScalarEvent) and start.line == end.line:
+                found[start.line + 1, start.column + 1] = start.index, end.index
     return found
 
 
@@ -184,21 +197,21 @@ _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -
 def _decoded(data: bytes) -> str:
     """UTF-8 that the parser cannot refuse character by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
-        raise Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB")
+        raise Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
-        raise Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)")
+        raise Fault(1, 1, "found UTF-16; accepted: UTF-8 text (see `Save as` in the editor)", "JQ102")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
-        raise Fault(*position(data[: error.start].decode()), message) from None
+        raise Fault(*position(data[: error.start].decode()), message, "JQ102") from None
     odd = _NOT_TEXT.search(text)
     if odd and odd[0] in _LINE_ENDS:
         message = f"found {_LINE_ENDS[odd[0]]}, which not all take for the end of a line; accepted: a line feed"
-        raise Fault(*position(text[: odd.start()]), message)
+        raise Fault(*position(text[: odd.start()]), message, "JQ102")
     if odd:
         name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
-        raise Fault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it")
+        raise Fault(*position(text[: odd.start()]), f"found {name}; accepted: UTF-8 text without it", "JQ102")
     return text
 
 
@@ -225,7 +238,7 @@ class _Tree:
         root = yield from self._node(self._next(), 1)
         self._next()
         if not isinstance(end := self._next(), yaml.StreamEndEvent):
-            raise _fault(end, "found a second document; accepted: one document a file")
+            raise _fault(end, "found a second document; accepted: one document a file", "JQ105")
         for name, event in self._unused.items():
             hint = f"such a value in quotes, if it starts with &, or without &{name[:_SHOWN]}"
             self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; accepted: {hint}")
@@ -239,8 +252,8 @@ class _Tree:
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
             raise Fault(0, 0, f"this is not YAML: {error}") from None
 
-    def _refuse(self, event: Any, message: str) -> None:
-        self._faults.append(_fault(event, message))
+    def _refuse(self, event: Any, message: str, code: str = "JQ105") -> None:
+        self._faults.append(_fault(event, message, code))
 
     def _node(self, event: Any, depth: int) -> Steps[Node]:
         if isinstance(event, yaml.AliasEvent):
@@ -275,7 +288,8 @@ class _Tree:
         mark = event.start_mark
         if isinstance(event, yaml.ScalarEvent):
             if event.style == '"' and (odd := NOT_VALUE.search(event.value)):
-                self._refuse(event, f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it")
+                message = f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it"
+                self._refuse(event, message, "JQ102")
             return self._scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
             return Sequence(self._lines + mark.line + 1, mark.column + 1, (yield from self._items(depth + 1)))
@@ -292,9 +306,8 @@ class _Tree:
             message = (
                 f"found {quoted(lost[1])} behind the value, a comment; accepted: the value in quotes, or # and a space"
             )
-            self._faults.append(
-                Fault(end.line + 1, lost.start(1) - self._text.rfind("\n", 0, lost.start(1)), message, "warning")
-            )
+            column = lost.start(1) - self._text.rfind("\n", 0, lost.start(1))
+            self._faults.append(Fault(end.line + 1, column, message, "JQ108", "warning"))
         escape = _ESCAPE.search(_PLAIN_ESCAPE.sub("", raw)) if event.style == '"' else None
         return Scalar(
             self._lines + start.line + 1, start.column + 1, value, plain,
@@ -311,7 +324,8 @@ class _Tree:
         entries: dict[str, Entry] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
-                raise _fault(event, "found {{, a template that was not rendered; accepted: such a value in quotes")
+                message = "found {{, a template that was not rendered; accepted: such a value in quotes"
+                raise _fault(event, message, "JQ106")
             key = self._key(self._leaf(event, depth) or (yield from self._node(event, depth)), event, entries)
             event = self._next()
             value = self._leaf(event, depth) or (yield from self._node(event, depth))
@@ -326,7 +340,7 @@ class _Tree:
             self._refuse(event, "found the merge key <<; accepted: `defaults` for what the jobs of a file share")
         elif first := entries.get(key.text):
             where = f"it is on line {first.key.line - self._lines} already"
-            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once, {where}")
+            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once, {where}", "JQ104")
         else:
             return key
         return None
@@ -339,7 +353,7 @@ class _Tree:
         node = self._anchors.get(event.anchor)
         if node is None:
             hint = "a value that starts with * in quotes, or an alias after its anchor"
-            raise _fault(event, f"found an alias without its anchor; accepted: {hint}")
+            raise _fault(event, f"found an alias without its anchor; accepted: {hint}", "JQ105")
         self._unused.pop(event.anchor, None)
         self._count_again(node, event, depth)
         return node
@@ -358,9 +372,10 @@ class _Tree:
     def _count(self, event: Any, depth: int) -> None:
         self.nodes += 1
         if depth > MAX_DEPTH:
-            raise _fault(event, TOO_DEEP)
+            raise _fault(event, TOO_DEEP, "JQ103")
         if self.nodes > MAX_NODES:
-            raise _fault(event, f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that")
+            message = f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that"
+            raise _fault(event, message, "JQ103")
 
 
 _LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
@@ -377,5 +392,5 @@ def _is_joined(lines: list[str]) -> bool:
     return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))
 
 
-def _fault(event: Any, message: str) -> Fault:
-    return Fault(event.start_mark.line + 1, event.start_mark.column + 1, message)
+def _fault(event: Any, message: str, code: str) -> Fault:
+    return Fault(event.start_mark.line + 1, event.start_mark.column + 1, message, code)

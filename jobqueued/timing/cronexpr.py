@@ -19,12 +19,11 @@ from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
 
 
 class ScheduleError(ValueError):
-    """An expression, time zone or dst rule that is refused: `field` is where, `reason` what to write instead."""
+    """An expression, zone or dst rule is refused: `field` is where, `reason` what to write, `code` its Problem's."""
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
+    def __init__(self, field: str, reason: str, code: str = "JQ301") -> None:
+        super().__init__(field, reason, code)
+        self.field, self.reason, self.code = field, reason, code
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
@@ -241,7 +240,7 @@ def pattern_of(text: str) -> Pattern:
     if not exists(day, month, weekday):
         advice = "write a day that its months have, or `L` for the last one"
         found = f"found `{day} {month} {weekday}` (day, month, weekday), which no date in 40 years is"
-        raise ScheduleError("day of month", f"{found}: {advice}")
+        raise ScheduleError("day of month", f"{found}: {advice}", "JQ302")
     return Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
 
 

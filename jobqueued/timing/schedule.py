@@ -60,7 +60,7 @@ class Schedule:
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
         if not self.at_boot and self.after(LASTING) is None:
             found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
-            raise ScheduleError("dst", f"{found}: write `once`, or another hour")
+            raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
         """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
@@ -93,6 +93,21 @@ class Schedule:
     def times_of_day(self) -> tuple[int, int]:
         """The minutes of the hour and the hours of the day that match, as bit masks; none of `@reboot`."""
         return self._pattern.minutes, self._pattern.hours
+
+    @property
+    def starts_in_gaps(self) -> bool:
+        """True if it is due at the clock change, where that skips a time that matches."""
+        return self._rule.in_gap
+
+    @property
+    def starts_twice(self) -> bool:
+        """True if a time that comes twice makes it due twice."""
+        return self._rule.repeats
+
+    def first_within(self, begin: datetime, end: datetime) -> datetime | None:
+        """Return the first wall time from `begin` to before `end` that matches, whatever the clock does then."""
+        found = self._pattern.later(begin - _TICK)
+        return found if found is not None and found < end else None
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:

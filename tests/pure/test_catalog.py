@@ -65,7 +65,9 @@ def test_an_id_stays_with_the_file_that_has_it() -> None:
     """A file is in conflict over each id of another file, and the Problem names the place that has it."""
     catalog = Catalog([job("a", "f", 3), job("b", "f", 5)])
     message = "found the id 'b'; accepted: an id that no other file has (f:5 has it)"
-    assert [Problem("g", 9, 0, "", message)] == catalog.conflicts("g", (job("b", "g", 9), job("c", "g", 10)))
+    assert [Problem("g", 9, 0, "", message, code="JQ213")] == catalog.conflicts(
+        "g", (job("b", "g", 9), job("c", "g", 10))
+    )
     assert [] == catalog.conflicts("f", (job("a", "f"), job("c", "f")))
 
 

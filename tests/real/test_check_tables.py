@@ -82,10 +82,10 @@ def test_a_line_with_an_error(root: Path, check: Check, table: str) -> None:
     with open(root / table, "a") as file:
         file.write(f"# jobqueue: {{user: x}}\n@daily {ME.pw_name} true\n61 * * * * {ME.pw_name} true\n")
     accepted = "a key for what neither the line nor a variable above it says"
-    bad = f"{root}/{table}:2:14: user: found the key 'user'; accepted: {accepted}; its job is not run"
+    bad = f"{root}/{table}:2:14: user: found the key 'user'; accepted: {accepted}; its job is not run [JQ606]"
     for words in (root / table,), ():
         exit_code, lines = check(*words)
-        assert (1, [bad, f"{root}/{table}:4: {IS_BAD}"]) == (exit_code, lines[:2])
+        assert (1, [bad, f"{root}/{table}:4: {IS_BAD} [JQ601]"]) == (exit_code, lines[:2])
 
 
 def test_what_can_not_run_here(root: Path, check: Check) -> None:
@@ -95,7 +95,10 @@ def test_what_can_not_run_here(root: Path, check: Check) -> None:
     assert (1, True) == (exit_code, "without it the job will not run (warning)" in lines[0]), lines
     (root / "etc/cron.d/x").write_text(f"@daily {ME.pw_name} no-such-program\n")
     exit_code, lines = check(root / "etc/cron.d/x")
-    assert (0, True) == (exit_code, lines[0].endswith("its whole path, or `PATH=…` above its line (warning)")), lines
+    assert (0, True) == (
+        exit_code,
+        lines[0].endswith("its whole path, or `PATH=…` above its line (warning) [JQ507]"),
+    ), lines
 
 
 def test_what_cron_does_not_read(root: Path, check: Check) -> None:
@@ -134,4 +137,4 @@ def test_somebody_who_may_not_read_a_table(capsys: pytest.CaptureFixture[str]) -
 
         for path in (spool, table, spool / "root"):
             exit_code, lines = as_user(STRANGER, lambda path=path: told(path))
-            assert (2, f"{path}: cannot be read: Permission denied") == (exit_code, lines[0]), lines
+            assert (2, f"{path}: cannot be read: Permission denied [JQ501]") == (exit_code, lines[0]), lines

@@ -805,7 +805,7 @@ class TestCheck:
         shown = run("check", tmp_path / "a.yaml")
         assert (1, True) == (shown.returncode, shown.stdout.startswith(f"{tmp_path}/a.yaml:4:5: "))
         answer = json.loads(run("check", "--json", tmp_path / "a.yaml").stdout)
-        keys = ["file", "line", "column", "key", "message", "severity", "job"]
+        keys = ["file", "line", "column", "key", "message", "severity", "job", "code"]
         assert ([], [keys]) == (answer["jobs"], [list(problem) for problem in answer["problems"]])
 
     def test_warning(self, tmp_path: Path) -> None:
@@ -813,7 +813,7 @@ class TestCheck:
         (tmp_path / "a.yaml").write_text(CLEAN.replace("0 2 * * *", "*/90 2 * * *"))
         shown = run("check", tmp_path / "a.yaml")
         assert (0, "2 jobs, 1 problem") == (shown.returncode, shown.stdout.splitlines()[-1].strip())
-        assert shown.stdout.splitlines()[0].endswith("(warning)")
+        assert shown.stdout.splitlines()[0].endswith(" (warning) [JQ304]")
 
     def test_impossible(self, tmp_path: Path) -> None:
         """Jobs that can't run on this host are told with the way out, and harm nothing; the daemon's own jobs count."""
@@ -833,19 +833,15 @@ class TestCheck:
         shown = run("--root", tmp_path, "check", tmp_path / "a.yaml")
         told = shown.stdout.splitlines()
         assert (1, "6 jobs, 5 problems") == (shown.returncode, told[-1].strip())
-        for line, job, reason in (
-            (
-                2,
-                "a",
-                "it asks for 1 of gpuu, and this host has none; did you mean gpu? ",
-            ),
-            (3, "b", "it asks for 3 of gpu, and this host has 2; to add some: resources: {gpu: 3} in "),
-            (4, "c", "it asks for 4000 CPUs, and jobs can have "),
-            (5, "d", "it depends on job pwn, which does not exist; did you mean own?"),
-            (6, "e", "it depends on itself: e → own → e"),
+        for line, job, code, reason in (
+            (2, "a", "JQ401", "it asks for 1 of gpuu, and this host has none; did you mean gpu? "),
+            (3, "b", "JQ401", "it asks for 3 of gpu, and this host has 2; to add some: resources: {gpu: 3} in "),
+            (4, "c", "JQ401", "it asks for 4000 CPUs, and jobs can have "),
+            (5, "d", "JQ402", "it depends on job pwn, which does not exist; did you mean own?"),
+            (6, "e", "JQ404", "it depends on itself: e → own → e"),
         ):
             assert told[line - 2].startswith(f"{tmp_path}/a.yaml:{line}: {job}: it will not run: {reason}")
-            assert told[line - 2].endswith(" (warning)")
+            assert told[line - 2].endswith(f" (warning) [{code}]")
         nexts = dict(line.split()[:2] for line in told[-7:-1])
         assert ("-", "in") == (nexts["a"], nexts["fine"])
 
@@ -890,7 +886,7 @@ class TestCheck:
         shown = run("--root", tmp_path, "check")
         reason = "found a file that everybody may write; accepted: one that only root can write: chmod go-w"
         file = f"{tmp_path}/jobqueue.d/a.yaml"
-        assert (1, believing(f"{file}: {reason} {file}")) == (shown.returncode, shown.stdout.splitlines()[0])
+        assert (1, believing(f"{file}: {reason} {file} [JQ502]")) == (shown.returncode, shown.stdout.splitlines()[0])
         assert run("check", tmp_path / "jobqueue.d").returncode == 0
         (tmp_path / "jobqueue.d" / "a.yaml").chmod(0o644)
         (tmp_path / "jobqueue.d").chmod(0o777)
@@ -902,7 +898,7 @@ class TestCheck:
         os.mkfifo(tmp_path / "fifo")
         shown = run("check", tmp_path / "fifo")
         reason = "found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output"
-        assert (1, f"{tmp_path}/fifo: {reason}") == (shown.returncode, shown.stdout.splitlines()[0])
+        assert (1, f"{tmp_path}/fifo: {reason} [JQ502]") == (shown.returncode, shown.stdout.splitlines()[0])
         reading, writing = os.pipe()
         program = subprocess.Popen([*PROGRAM, "check", f"/dev/fd/{reading}"], pass_fds=[reading], stdout=-1)
         os.close(reading)
@@ -1255,7 +1251,7 @@ def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
     (directory / "m.yaml").symlink_to("/dev/null")
     (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
     assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
-    assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning)" == masked
+    assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning) [JQ504]" == masked
     assert ["JOB  NEXT", "a    -", "1 job, 2 problems"] == rest
 
 
@@ -1277,31 +1273,31 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     )
     shown = run("--root", tmp_path, "check", file)
     assert 1 == shown.returncode
-    told = [line for line in shown.stdout.splitlines() if line.endswith("(warning)")]
-    no_group = "accepted: a group of this host; without it the job will not run (warning)"
+    told = [line for line in shown.stdout.splitlines() if "(warning)" in line]
+    no_group = "accepted: a group of this host; without it the job will not run (warning) [JQ505]"
     expected = [
-        f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning)",
-        f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning)",
+        f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning) [JQ507]",
+        f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning) [JQ507]",
         f"{file}:4: c: at: it is past (2020-01-01 00:00:00 UTC): unless the job has run by now, it never will; "
-        "accepted: an instant to come, or `schedule` for more than one (warning)",
+        "accepted: an instant to come, or `schedule` for more than one (warning) [JQ305]",
     ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    remedy = "accepted: its whole path, or `environment: {PATH: …}` (warning)"
+    remedy = "accepted: its whole path, or `environment: {PATH: …}` (warning) [JQ507]"
     expected += [
         f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; accepted: a directory that is there "
-        "(warning)",
+        "(warning) [JQ510]",
         f"{file}:6: e: command: no program no-such-prog in the job's PATH ({path}); {remedy}",
         f"{file}:6: e: failover: no program no-such-either in the job's PATH ({path}); {remedy}",
         f"{file}:9: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
         f"{file}:10: h: environment_file: /etc/default/x does not exist here; without it the job will not start "
-        "(warning)",
+        "(warning) [JQ509]",
         f"{file}:11: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
-        "(warning)",
+        "(warning) [JQ510]",
         f"{file}:12: j: command: no program bin/x in /, the job's working_directory; accepted: its whole path "
-        "(warning)",
-        f"{file}:12: j: locks: /no/where, where /no/where/x.lock belongs, does not exist here (warning)",
-        f"{file}:13: k: shell: /bin/dsh does not exist here; accepted: the path of a program (warning)",
-        f"{file}:13: k: on: /no/where, where /no/where/*.csv belongs, does not exist here (warning)",
+        "(warning) [JQ507]",
+        f"{file}:12: j: locks: /no/where, where /no/where/x.lock belongs, does not exist here (warning) [JQ510]",
+        f"{file}:13: k: shell: /bin/dsh does not exist here; accepted: the path of a program (warning) [JQ507]",
+        f"{file}:13: k: on: /no/where, where /no/where/*.csv belongs, does not exist here (warning) [JQ510]",
     ]
     expected += [
         f"{file}:3: b: group: found 'no-such'; {no_group}",
@@ -1331,8 +1327,9 @@ def test_check_names_files_that_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     shown = run("check", tmp_path).stdout.splitlines()
     not_read = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
-    told = [f"{tmp_path}/{name}: {not_read} (warning)" for name in ("a.YAML", "backup", "cleanup.conf", "jobs.json")]
-    assert told == [line for line in shown if line.endswith("(warning)")]
+    names = ("a.YAML", "backup", "cleanup.conf", "jobs.json")
+    told = [f"{tmp_path}/{name}: {not_read} (warning) [JQ503]" for name in names]
+    assert told == [line for line in shown if "(warning)" in line]
 
 
 def test_a_daemon_that_is_down_has_left_its_paths(host: Host, tmp_path: Path) -> None:
@@ -1501,7 +1498,7 @@ def test_check_reads_the_standard_input() -> None:
     words = [*PROGRAM, "check", "-"]
     text = "jobs: {a: {comand: x}}"
     done = subprocess.run(words, input=text, check=False, capture_output=True, text=True, env=environment())
-    assert (1, "-:1:12: a: comand: found an unknown key; accepted: 'command'") == (
+    assert (1, "-:1:12: a: comand: found an unknown key; accepted: 'command' [JQ201]") == (
         done.returncode, done.stdout.splitlines()[0],
     )  # fmt: skip
 

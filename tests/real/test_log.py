@@ -51,8 +51,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("ready", {"summary": "2 jobs"}, "ready: 2 jobs"),
     ("stopped", {"summary": "nothing was running"}, "stopped: nothing was running"),
     ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: 2 jobs added, 1 removed"),
-    ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml"}, "/a.yaml:1:2: no"),
-    ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml"}, "/a.yaml:1:2: odd"),
+    ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml", "code": "JQ202"}, "/a.yaml:1:2: no"),
+    ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml", "code": "JQ204"}, "/a.yaml:1:2: odd"),
     ("odd", {"text": "/r/a@1.1/pid: odd"}, "/r/a@1.1/pid: odd"),
     (
         "refused",
@@ -218,7 +218,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]
 
-OPTIONAL = {"added", "edited", "removed", "late", "file"}
+OPTIONAL = {"added", "edited", "removed", "late", "file", "code"}
 """What jobs_read has only where it is not 0, and run_started has of a first attempt."""
 
 
@@ -462,6 +462,11 @@ class TestJournald:
         """A file's lines can be found by its name."""
         Log("journal").say("mended", file="/a.yaml")
         assert "/a.yaml" == dict(journald.entry())["JOBQUEUE_FILE"]
+
+    def test_a_code(self, journald: Reader) -> None:
+        """Lines about a finding can be found by its code."""
+        Log("journal").say("odd", text="x", file="/a.yaml", code="JQ204")
+        assert "JQ204" == dict(journald.entry())["JOBQUEUE_CODE"]
 
 
 class TestForgery:

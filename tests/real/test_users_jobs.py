@@ -385,6 +385,7 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
         assert warning in told.out, told
     host = ctl(site, "check", files[1], uid=0).out
     assert (False, True) == (USER in host, "job world, which does not exist" in host)
+    assert (False, True) == (USER in (host := ctl(site, "check", "--host", files[1]).out), "job world, which" in host)
     assert f"{USER}/a" in ctl(site, "check", "--user", USER, files[0], uid=0).out
     denied = ctl(site, "check", "--user", DENIED, files[0], uid=0)
     assert (1, True) == (denied.status, "may not have jobs here" in denied.out)

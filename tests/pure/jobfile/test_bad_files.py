@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.main import main
+from jobqueued.ctl.problems import in_a_line
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
@@ -175,7 +177,7 @@ def test_an_odd_file_gives_its_jobs(said: dict[str, Said]) -> None:
 def test_json_says_what_the_lines_say(said: dict[str, Said]) -> None:
     """The problems in JSON are those of the lines, in the same order."""
     for answers in said.values():
-        told = [f"{found}{' (warning)' if found.severity == 'warning' else ''}" for found in answers.problems]
+        told = [in_a_line(found) for found in answers.problems]
         assert answers.lines == [printable(line) for line in told]
 
 
@@ -185,10 +187,10 @@ def test_a_directory_of_bad_files_is_answered_in_full(directory: Path, said: dic
     answer = json.loads(document)
     assert (1, {"schema", "jobs", "problems"}) == (code, set(answer))
     assert {("id", "line", "next")} == {tuple(job) for job in answer["jobs"]}
-    keys = ("file", "line", "column", "key", "message", "severity", "job")
+    keys = ("file", "line", "column", "key", "message", "severity", "job", "code")
     assert {keys} == {tuple(found) for found in answer["problems"]}
     types = {tuple(type(value) for value in found.values()) for found in answer["problems"]}
-    assert {(str, int, int, str, str, str, str)} == types
+    assert {(str, int, int, str, str, str, str, str)} == types
     assert {"error", "warning"} == {found["severity"] for found in answer["problems"]}
     found = [problem for name in NAMES for problem in said[name].answer["problems"]]
     assert sorted(found, key=lambda problem: "will not run" in problem["message"]) == answer["problems"], (
@@ -208,6 +210,13 @@ def test_each_problem_has_a_place_in_its_file(said: dict[str, Said]) -> None:
                 beyond.append(name)
             assert name == problem.file
     assert [] == beyond
+
+
+def test_each_problem_has_a_code_of_its_severity(said: dict[str, Said]) -> None:
+    """The code is one of the table, which says whether it is an error or a warning."""
+    for answers in said.values():
+        for problem in answers.problems:
+            assert (str(problem), FINDINGS[problem.code].severity) == (str(problem), problem.severity)
 
 
 def test_each_problem_says_what_was_found_and_what_is_accepted(said: dict[str, Said]) -> None:

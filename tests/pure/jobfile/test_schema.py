@@ -19,11 +19,13 @@ from man.generate import (
     CONFIG_PAGE,
     CTL_PAGE,
     DAEMON_PAGE,
+    FINDINGS_PAGE,
     PAGE,
     SCHEMA,
     SECURITY_PAGE,
     ctl_page_text,
     daemon_page_text,
+    findings_page_text,
     page_text,
     schema_text,
     security_page_text,
@@ -53,7 +55,7 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [SCHEMA, PAGE, CTL_PAGE, DAEMON_PAGE, CONFIG_PAGE, SECURITY_PAGE], ids=lambda path: path.name
+    "path", [SCHEMA, PAGE, CTL_PAGE, DAEMON_PAGE, CONFIG_PAGE, SECURITY_PAGE, FINDINGS_PAGE], ids=lambda path: path.name
 )
 def test_what_is_generated_is_current(path: Any) -> None:
     """The committed files are what `make generate` writes."""
@@ -61,6 +63,7 @@ def test_what_is_generated_is_current(path: Any) -> None:
     made = {
         SCHEMA: lambda _: schema_text(), PAGE: page_text, CTL_PAGE: ctl_page_text, DAEMON_PAGE: daemon_page_text,
         CONFIG_PAGE: settings_page_text, SECURITY_PAGE: security_page_text,
+        FINDINGS_PAGE: findings_page_text,
     }  # fmt: skip
     assert text == made[path](text)
 

@@ -1,0 +1,183 @@
+"""Rhythms of jobs beside the calendar, the clock, one another, and the time that their runs take."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from functools import cache
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from jobqueued.catalog import written_in
+from jobqueued.ctl.terminal import local
+from jobqueued.instants import DAY, to_datetime, to_instant, to_text
+from jobqueued.jobfile.spelling import spelled_duration
+from jobqueued.model import Job, Overlap, RunId
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.state import record_files
+from jobqueued.timing.clock_changes import ClockChange, next_changes
+from jobqueued.timing.schedule import Schedule, Seconds
+
+MANY = 10
+"""Jobs that start together."""
+ENOUGH = 5
+"""Runs of which must be known how long they took."""
+_RUNS, _STARTS, _OFTEN, _NAMED = 10, 30, 6, 5
+_RARE = 367 * DAY
+_WHOLE_DAY = (1 << 24) - 1
+_UNUSUAL = {
+    Overlap.QUEUE: "others wait, and more than `max_waiting` are skipped",
+    Overlap.SKIP: "others are skipped",
+    Overlap.REPLACE: "each stops the one before it",
+}
+Usual = Callable[[str], int | None]
+"""The usual duration of a job's run (ns); None: nobody knows."""
+
+
+class _Holder(NamedTuple):
+    job: Job
+    usual: int
+    interval: int
+
+
+def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
+    """Yield a warning or a note for each, at the line of its job; those that are disabled have none."""
+    jobs = [job for job in jobs if job.enabled]
+    for job in jobs:
+        yield from (_about(job, "JQ303", "schedule", text) for text in _rarely(job, now))
+        yield from (_about(job, "JQ306", "schedule", text, "note") for text in _of_changes(job, to_datetime(now)))
+        yield from (_about(job, "JQ308", "schedule", text) for text in _too_long(job, now, usual))
+    yield from _together(jobs, now)
+    yield from _starved(jobs, now, usual)
+
+
+def usual_times(paths: Paths) -> Usual:
+    """Read the median of a job's newest successes from its records, as far as they can be read."""
+
+    @cache
+    def usual(job: str) -> int | None:
+        records = []
+        with suppress(OSError):
+            numbers = record_files.numbers(paths.logs, job)[-_RUNS:]
+            records = [record_files.read(paths.logs, RunId(job, number)) for number in numbers]
+        times = [
+            to_instant(datetime.fromisoformat(record["ended"])) - to_instant(datetime.fromisoformat(record["started"]))
+            for record in records
+            if record is not None and record["state"] == "succeeded" and record["started"] and record["ended"]
+        ]
+        return int(median(times)) if len(times) >= ENOUGH else None
+
+    return usual
+
+
+def _about(job: Job, code: str, key: str, message: str, severity: str = "warning") -> Problem:
+    return Problem(written_in(job), job.line, 0, key, message, severity, job.id, code)
+
+
+def _schedules(job: Job) -> list[Schedule]:
+    triggers = (trigger.schedule if isinstance(trigger, Seconds) else trigger for trigger in job.triggers)
+    return [trigger for trigger in triggers if isinstance(trigger, Schedule) and not trigger.at_boot]
+
+
+def _rarely(job: Job, now: int) -> Iterator[str]:
+    """Tell of a schedule that goes on for more than a year without a start."""
+    if not _schedules(job) or job.every is not None or job.at is not None or job.on or job.at_boot:
+        return
+    first, second, *_ = [*job.next_starts(now, 2), None, None]
+    if first is not None and (first - now > _RARE or (second is not None and second - first > _RARE)):
+        then = "" if second is None else f", then {local(to_text(second))}"
+        yield f"found next starts {local(to_text(first))}{then}; accepted: those, if they are meant, or another day"
+
+
+def _of_changes(job: Job, now: datetime) -> Iterator[str]:
+    """Tell of the times of day that the next clock changes skip or repeat, and of what becomes of them."""
+    for schedule in _schedules(job):
+        told = [
+            _of_change(schedule, change, match)
+            for change in next_changes(schedule.timezone, now.replace(minute=0, second=0, microsecond=0))
+            if (match := schedule.first_within(change.begin, change.end)) and not _goes_on(schedule)
+        ]
+        if told:
+            yield f"found `{schedule.expression}` in {schedule.timezone}: {'; '.join(told)} (dst: {job.dst})"
+
+
+def _goes_on(schedule: Schedule) -> bool:
+    """Tell whether it starts in each hour, by elapsed time: no change makes a difference."""
+    return not schedule.is_fixed and schedule.times_of_day[1] == _WHOLE_DAY and not schedule.starts_in_gaps
+
+
+def _of_change(schedule: Schedule, change: ClockChange, match: datetime) -> str:
+    when = f"{match:%H:%M} {'does not exist' if change.skips else 'comes twice'} on {match:%Y-%m-%d}"
+    if not change.skips:
+        return f"{when}, and it starts {'both times' if schedule.starts_twice else 'the first time only'}"
+    return f"{when}, and it {f'starts at {change.end:%H:%M}' if schedule.starts_in_gaps else 'does not start'}"
+
+
+def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
+    """Tell of runs that usually take longer than the time until the next one is due."""
+    interval, took = _interval(job, now), usual(job.id)
+    if interval is None or took is None or took < interval * job.concurrency:
+        return
+    found = f"found runs that usually take {spelled_duration(took)}, and {spelled_duration(interval)} between two"
+    yield f"{found}, so {_UNUSUAL[job.overlap]}; accepted: more time between them, or a higher `concurrency`"
+
+
+def _interval(job: Job, now: int) -> int | None:
+    """The least time between two of the next starts."""
+    return min((later - sooner for sooner, later in pairwise(job.next_starts(now, _RUNS))), default=None)
+
+
+def _together(jobs: list[Job], now: int) -> Iterator[Problem]:
+    """Tell of the instant at which most jobs start at once, where they are many."""
+    at: dict[int, list[Job]] = defaultdict(list)
+    for job in jobs:
+        schedules = _schedules(job)
+        seldom = all(schedule.times_of_day[0].bit_count() <= _OFTEN for schedule in schedules)
+        if schedules and seldom and not job.offset and not any(schedule.is_drawn for schedule in schedules):
+            for start in job.next_starts(now, _STARTS):
+                at[start].append(job)
+    instant, found = max(at.items(), key=lambda item: (len(item[1]), -item[0]), default=(0, []))
+    if len(found) >= MANY:
+        yield _about(found[0], "JQ307", "schedule", _crowd(instant, found), "note")
+
+
+def _crowd(instant: int, found: list[Job]) -> str:
+    names, more = [job.id for job in found[:_NAMED]], len(found) - _NAMED
+    accepted = "`spread: 15m`, or H in the minute field, where the exact time does not matter"
+    crowd = f"{', '.join(names)} and {more} more"
+    return f"found {len(found)} jobs that start at {local(to_text(instant))}, {crowd}; accepted: {accepted}"
+
+
+def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
+    """Tell of locks that a job wants alone, and that others may hold in turn for ever: its reservation lapses after
+    its `drain`, where they have no `timeout`.
+    """
+    shared: dict[str, list[_Holder]] = defaultdict(list)
+    for job in jobs:
+        names = [claim.resource for claim in job.locks if not claim.exclusive and not claim.units]
+        interval = _interval(job, now) if names and job.timeout is None else None
+        took = None if interval is None else usual(job.id)
+        if interval is not None and took is not None:
+            for name in names:
+                shared[name].append(_Holder(job, took, interval))
+    for job in jobs:
+        for name in (claim.resource for claim in job.locks if claim.exclusive):
+            holders = [holder for holder in shared[name] if holder.usual > job.drain]
+            if sum(holder.job.concurrency for holder in holders) > 1 and _load(holders) >= 1:
+                yield _about(job, "JQ405", "locks", _without_pause(job, name, holders))
+
+
+def _load(holders: list[_Holder]) -> float:
+    """The mean of how many of them are live at a time, each up to its `concurrency`."""
+    return sum(min(holder.usual / holder.interval, holder.job.concurrency) for holder in holders)
+
+
+def _without_pause(job: Job, name: str, holders: list[_Holder]) -> str:
+    names = ", ".join(holder.job.id for holder in holders[:_NAMED])
+    found = f"found {names} to share {name} without a pause, with no `timeout`, and usually for longer than its `drain`"
+    remedy = "a `timeout` for them, or a longer `drain`"
+    return f"{found} ({spelled_duration(job.drain)}), so it may never be free for this job; accepted: {remedy}"

@@ -1,0 +1,124 @@
+"""Mends: what is wrong with a job file and has one remedy, carried out; all other bytes stay what they are.
+
+Keys that are misspelled, or are called otherwise elsewhere, and values whose meaning is sure are written as they are
+accepted; tabs at the begin of a line become spaces, a byte order mark goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jobqueued.jobfile.drop_ins import Part
+from jobqueued.jobfile.foreign import ELSEWHERE, SAME
+from jobqueued.jobfile.reader import read_parts_in_steps
+from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.spelling import plain_name
+from jobqueued.jobfile.types import MAX_PROBLEMS
+from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, spans_of
+from jobqueued.problem import Problem
+
+_MARK = b"\xef\xbb\xbf"
+_ROUNDS = 20
+"""Each of which mends up to `MAX_PROBLEMS`."""
+_TABS = re.compile(r"^\t+", re.MULTILINE)
+_WIDTHS = (2, 4, 8)
+_OF_YAML = "JQ1"
+
+
+class _Edit(NamedTuple):
+    line: int
+    begin: int
+    end: int
+    text: str
+
+
+class _Read(NamedTuple):
+    """A text as it is read: its errors, those by what is told of them, and the refusals among them."""
+
+    errors: list[Problem]
+    refusals: list[Refusal]
+
+    @property
+    def told(self) -> set[tuple[int, str, str]]:
+        return {(error.line, error.key, error.message) for error in self.errors}
+
+
+def mended(data: bytes) -> bytes:
+    """The text of a job file, or of a drop-in, mended as far as that can be; the same where nothing can."""
+    if len(data) > MAX_BYTES:
+        return data
+    try:
+        text = data.removeprefix(_MARK).decode()
+    except UnicodeDecodeError:
+        return data
+    text = _without_tabs(text)
+    for _ in range(_ROUNDS):
+        better = _better(text)
+        if better == text:
+            break
+        text = better
+    return text.encode()
+
+
+def _read(text: str) -> _Read:
+    refused: list[Refusal] = []
+    _, problems = at_once(read_parts_in_steps([Part("", text.encode())], "", refused=refused))
+    return _Read([problem for problem in problems if problem.severity == "error"], refused)
+
+
+def _without_tabs(text: str) -> str:
+    """The text with spaces for tabs at the begin of lines, if it is YAML then, and else as it is."""
+    if not any(error.code == "JQ111" for error in _read(text).errors):
+        return text
+    for width in _WIDTHS:
+        spaced = _TABS.sub(lambda tabs, width=width: " " * width * len(tabs[0]), text)  # type: ignore[misc]
+        if not any(error.code.startswith(_OF_YAML) for error in _read(spaced).errors):
+            return spaced
+    return text
+
+
+def _better(text: str) -> str:
+    """The text with all edits that lead to no other error in their lines, and take one away."""
+    before = _read(text)
+    edits = list(_edits(text, before.refusals))
+    while edits:
+        lines = {edit.line for edit in edits}
+        found = _edited(text, edits)
+        more = [edit for edit in _edits(found, _read(found).refusals) if edit.line in lines]
+        found = _edited(found, more)  # a value under a key that was none before
+        after = _read(found)
+        new = {line for line, _, _ in after.told - before.told}
+        if not new & lines and (not new or len(before.errors) >= MAX_PROBLEMS):
+            return found
+        good = [edit for edit in edits if edit.line not in new]
+        edits = good if len(good) < len(edits) else []
+    return text
+
+
+def _edits(text: str, refusals: list[Refusal]) -> Iterator[_Edit]:
+    """Yield what to write for each refusal that has one remedy; of several at a place the first."""
+    spans, taken = spans_of(text), set[tuple[int, int]]()
+    for refusal in refusals:
+        place = refusal.line, refusal.column
+        if place not in spans or place in taken:
+            continue
+        begin, end = spans[place]
+        if instead := _instead(refusal, text[begin:end]):
+            taken.add(place)
+            yield _Edit(refusal.line, begin, end, instead)
+
+
+def _instead(refusal: Refusal, found: str) -> str:
+    if not refusal.stands_for:
+        return refusal.meant if refusal.is_sure else ""
+    name = plain_name(found.strip("'\""))
+    is_same = refusal.is_sure or (name in SAME and ELSEWHERE[name] == refusal.stands_for)
+    return refusal.stands_for if is_same else ""
+
+
+def _edited(text: str, edits: list[_Edit]) -> str:
+    for edit in sorted(edits, reverse=True, key=lambda edit: edit.begin):
+        text = text[: edit.begin] + edit.text + text[edit.end :]
+    return text

@@ -1,0 +1,51 @@
+"""Clock changes of a time zone to come, as instants, and the wall times that each of them skips or repeats."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+_DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_HORIZON = 400
+"""Days, in which a zone that has summer time changes at least twice."""
+
+
+class ClockChange(NamedTuple):
+    """One change at an instant: of wall times those from `begin` to before `end` are skipped, or come twice."""
+
+    instant: datetime
+    begin: datetime
+    end: datetime
+    skips: bool
+
+
+@lru_cache(maxsize=256)
+def next_changes(timezone: str, day: datetime, count: int = 2) -> tuple[ClockChange, ...]:
+    """The first changes of the offset after an aware instant, in 400 days; of two in one day both may be missing."""
+    zone, found = ZoneInfo(timezone), list[ClockChange]()
+    for change in _changes(zone, day.astimezone(UTC)):
+        found.append(change)
+        if len(found) == count:
+            break
+    return tuple(found)
+
+
+def _changes(zone: ZoneInfo, day: datetime) -> Iterator[ClockChange]:
+    for number in range(_HORIZON):
+        low, high = day + number * _DAY, day + (number + 1) * _DAY
+        old, new = _offset(zone, low), _offset(zone, high)
+        if old != new:
+            seconds = range(_DAY // _SECOND)
+            place = bisect_left(seconds, True, key=lambda second: _offset(zone, low + second * _SECOND) != old)
+            instant = low + place * _SECOND
+            wall = instant.replace(tzinfo=None)
+            yield ClockChange(instant, wall + min(old, new), wall + max(old, new), new > old)
+
+
+def _offset(zone: ZoneInfo, instant: datetime) -> timedelta:
+    return cast("timedelta", instant.astimezone(zone).utcoffset())
