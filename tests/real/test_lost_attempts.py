@@ -11,7 +11,6 @@ import select
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -406,7 +405,7 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, ends: str) -> None:
 
     Only where both were killed, and no record was written, nothing tells of it.
     """
-    go, pool, queued = tmp_path / "go", Pool(tmp_path), time.time_ns()
+    go, pool, queued = tmp_path / "go", Pool(tmp_path), read_clocks().wall
     os.mkfifo(go)
     path = pool.send(Job(id="job", command=f"read -r x <{go}; exit 3"))
     wait_for((path / wire.PID).exists)
