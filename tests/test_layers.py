@@ -50,6 +50,7 @@ WINGS: dict[str, list[str]] = {
         "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
+    "foresight": ["durations", "tally", "world", "futures", "summary"],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
@@ -84,7 +85,7 @@ WINGS: dict[str, list[str]] = {
         "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
-        "import_sources", "import_jobs", "list", "locks",
+        "import_sources", "import_jobs", "list", "locks", "snapshot", "simulate",
         "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
@@ -99,7 +100,10 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
+PURE_WINGS = {
+    "vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "foresight", "notices",
+    "metrics",
+}  # fmt: skip
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
     "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
@@ -108,7 +112,7 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys",
+    "__future__", "marshal", "sys", "array",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

@@ -39,6 +39,11 @@ def durations(times: str) -> list[int]:
     return [int(time) * _MILLISECOND for time in times.split(" ")]
 
 
+def middle(times: Sequence[int]) -> int:
+    """The median of durations, which are at least one: half of them are not longer."""
+    return sorted(times)[(len(times) - 1) // 2]
+
+
 def bound_at(level: float, known: Sequence[int]) -> int | None:
     """The duration that another run exceeds with the probability 1 - `level`; None: too few are known for that.
 

@@ -1,0 +1,84 @@
+"""jobqueuectl simulate, beside a real daemon and without one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.client import run
+from tests.support.host import Host, wait_for
+
+FILE = """\
+jobs:
+  slow: {command: 'sleep 0.3', schedule: '0 * * * *', locks: [tape]}
+  next: {command: 'true', schedule: '0 * * * *', locks: [tape]}
+  gate: {command: 'sleep 60', locks: [tape]}
+  held: {command: 'true', locks: [tape], max_waiting: 5}
+"""
+
+
+def simulated(host: Host, *words: str) -> dict[str, Any]:
+    """The answer of a simulation."""
+    done = run("--root", host.root, "simulate", "--json", *words)
+    assert (0, "") == (done.returncode, done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+def of(found: dict[str, Any], job: str) -> dict[str, Any]:
+    """What is foreseen of a job."""
+    return next(row for row in found["jobs"] if row["job"] == job)
+
+
+def test_history_and_what_is_live(host: Host) -> None:
+    """Run times come from records; what is live and waits goes on; given times count instead; without a daemon all is
+    said to begin with nothing."""
+    host.write("a.yaml", FILE)
+    host.start()
+    host.wait(host.run("slow"))
+    host.run("gate")
+    wait_for(lambda: host.call("Status")["running"] == 1)
+    host.run("held")
+    found = simulated(host, "--for", "1h", "--draws", "1", "--duration", "gate=30m")
+    assert found["from_now"]
+    assert ["held", "next"] == found["guessed"]
+    assert [{"for": "tape", "whose": "gate"}] == [
+        {"for": it["for"], "whose": it["whose"]} for it in of(found, "held")["blamed"]
+    ]
+    assert 1 == of(found, "held")["late"][0]
+    later = simulated(host, "--for", "1d", "--draws", "2", "--default-duration", "10s")
+    assert [24, 24] == of(later, "slow")["runs"]
+    assert {"next", "slow"} >= {row["job"] for row in later["jobs"] if row["late"][1] > 1}
+    host.stop()
+    down = simulated(host, "--for", "2h")
+    assert not down["from_now"]
+    said = run("--root", host.root, "simulate", "--for", "2h")
+    assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
+    assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
+
+
+def test_with_other_files(host: Host) -> None:
+    """Files that are not installed are compared with today's; one that would be refused is a problem."""
+    host.write("a.yaml", FILE)
+    other = host.root / "new"
+    other.mkdir()
+    (other / "a.yaml").write_text(
+        FILE.replace("  next: {command: 'true', schedule: '0 *", "  next: {command: 'true', schedule: '5 *")
+    )
+    words = ("--for", "5h", "--draws", "1", "--duration", "slow=4m", "--duration", "next=1s", "--with", str(other))
+    found = simulated(host, *words)
+    assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
+    (other / "b.yaml").write_text("jobs: {gate: {command: 'true', schedule: 'bad'}}")
+    refused = run("--root", host.root, "simulate", "--with", str(other))
+    assert 1 == refused.returncode
+    assert "b.yaml" in refused.stdout
+
+
+def test_wrong_words(host: Host) -> None:
+    """What can't be meant is told with what is accepted."""
+    for words, told in (
+        (("--for", "soon"), "accepted: a duration such as 30s, 5m or 2h"),
+        (("--for", "0s"), "accepted: a duration that is not 0"),
+        (("--duration", "5m"), "accepted: JOB=DURATION"),
+    ):
+        done = run("--root", host.root, "simulate", *words)
+        assert (2, True) == (done.returncode, told in done.stderr), done
