@@ -50,7 +50,7 @@ WINGS: dict[str, list[str]] = {
         "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
-    "foresight": ["durations", "tally", "world", "futures", "summary"],
+    "foresight": ["durations", "tally", "world", "apart", "calm", "futures", "summary"],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],

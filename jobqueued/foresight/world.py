@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Say, Stop
@@ -22,7 +22,16 @@ from jobqueued.notify import NOBODY
 from jobqueued.saved import Hold, SavedJob
 
 _KEPT_FOR = "what is kept for "
-_Live = tuple[dict[str, Any], int, Sample]
+
+
+class Begun(NamedTuple):
+    """A live attempt: its run and that one's due time, its start, and when and how it will end."""
+
+    run: RunId
+    due: int
+    started: int
+    end: int
+    sample: Sample
 
 
 def bare(job: Job) -> Job:
@@ -35,37 +44,52 @@ def bare(job: Job) -> Job:
 class World:
     """One host, from an instant on.
 
-    `saved`: where jobs stand then; `runs`: those before their end, of which those that are live go on.
+    `saved`: where jobs stand then; `waiting`: the runs that have not started; `live`: those that have, and their ends.
     """
 
     def __init__(
         self, jobs: Iterable[Job], limits: HostLimits, begin: int, draws: Draws, tally: Tally,
-        *, saved: Iterable[SavedJob] = (), runs: Iterable[Run] = (), hold: Hold | None = None,
+        *, saved: Iterable[SavedJob] = (), waiting: Iterable[Run] = (), live: Iterable[tuple[Run, Begun]] = (),
+        hold: Hold | None = None,
     ) -> None:  # fmt: skip
         self.now = Now(begin, begin)
+        self.starts = 0
+        """How many attempts have started in it."""
         self._draws, self._tally = draws, tally
-        self._live: dict[tuple[RunId, int], _Live] = {}
+        self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
         self._freed: list[str] = []
         self.scheduler = Scheduler(limits)
         by_file: dict[str, list[Job]] = {}
         for job in jobs:
             by_file.setdefault(job.file, []).append(bare(job))
-        found, known = list(runs), {it.job: it for it in saved}
+        found, known = list(live), {it.job: it for it in saved}
         for of_file in by_file.values():
             for job in of_file:  # what was due before the beginning is over
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
-        self.scheduler.restore(known.values(), found, self.now, hold)
+        self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
+        for run, begun in found:
+            self._begin(run, begun, run.so_far or {"job": run.id.job, "attempts": []})
         for file, of_file in by_file.items():
             self._happen(events.JobsRead(file, tuple(of_file)))
-        for run in found:
-            if run.id in self.scheduler.runs and run.started is not None and run.pid is not None:
-                self._go_on(run, run.started)
         self._happen(events.JobsLoaded(complete=True))
         self._settle()
 
-    def play(self, until: int) -> None:
-        """Let all happen that does before an instant."""
+    @property
+    def live(self) -> list[Begun]:
+        """The attempts that are live now, the oldest first."""
+        return [begun for begun, _ in self._live.values()]
+
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether nothing waits, and nothing else is left to be done now."""
+        if len(self.scheduler.runs) > len(self._live):
+            return False
+        wake = self.scheduler.next_wakeup(self.now)
+        return wake is None or wake > self.now.wall
+
+    def play(self, until: int, least: int | None = None) -> bool:
+        """Let all happen that does before an instant; or only until nothing waits, once so many have started: True."""
         while (soonest := self._soonest()) is not None and soonest < until:
             if soonest > self.now.wall:
                 self.now, self._freed = Now(soonest, soonest), []
@@ -75,6 +99,9 @@ class World:
             else:
                 self._happen(events.Woke())
             self._settle()
+            if least is not None and self.starts >= least and self.is_calm:
+                return True
+        return False
 
     def _soonest(self) -> int | None:
         wake = self.scheduler.next_wakeup(self.now)
@@ -102,24 +129,18 @@ class World:
 
     def _launch(self, run: Run, job: Job, record: Mapping[str, Any]) -> None:
         wall, sample = self.now.wall, self._draws.next(job)
+        self.starts += 1
         if run.so_far is None:
             planned = run.due + (job.offset if run.trigger == "schedule" else 0)
             blame = self._blame(run, record["waited_for"]) if wall > planned else None
             self._tally.started(job.id, run.due, planned, wall, blame)
-        self._begin(run, wall, sample, {**record})
+        self._begin(run, Begun(run.id, run.due, wall, wall + sample.took, sample), record)
         if job.max_runs is not None:
             self._happen(events.RunStarted(run.id, run.attempt, 1, wall))
 
-    def _go_on(self, run: Run, started: int) -> None:
-        """Let a run end that was live at the beginning."""
-        job = self.scheduler.catalog.get(run.id.job)
-        sample = Sample(0) if job is None else self._draws.rest(job, self.now.wall - started)
-        record = dict[str, Any](run.so_far or {"job": run.id.job, "attempts": []})
-        self._begin(run, min(started, self.now.wall), sample, record)
-
-    def _begin(self, run: Run, started: int, sample: Sample, record: dict[str, Any]) -> None:
-        self._live[run.id, run.attempt] = record, started, sample
-        heappush(self._ends, (max(started + sample.took, self.now.wall), run.id, run.attempt))
+    def _begin(self, run: Run, begun: Begun, record: Mapping[str, Any]) -> None:
+        self._live[run.id, run.attempt] = begun, record
+        heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
     def _blame(self, run: Run, waited_for: list[str]) -> Blame:
         """Name the cause of a wait that is over now: what the run lacked, and whose end has just given that free."""
@@ -134,15 +155,15 @@ class World:
         """End an attempt at once, as it is to stop."""
         found = self._live.get((run, attempt))
         if found is not None:
-            record, started, _ = found
-            self._live[run, attempt] = record, started, Sample(0, RunState.KILLED.value, None, 15)
+            begun = found[0]._replace(end=self.now.wall, sample=Sample(0, RunState.KILLED.value, None, 15))
+            self._live[run, attempt] = begun, found[1]
             heappush(self._ends, (self.now.wall, run, attempt))
 
     def _end(self, end: int, run: RunId, attempt: int) -> None:
         found = self._live.pop((run, attempt), None)
         if found is None:  # it was stopped before
             return
-        record, started, sample = found
+        (*_, started, _, sample), record = found
         self._tally.attempted(run.job, started, end)
         self._freed.append(run.job)
         told = {"attempt": attempt, "state": sample.state, "reason": None, "output": {"bytes": 0}}
