@@ -82,3 +82,34 @@ def test_wrong_words(host: Host) -> None:
     ):
         done = run("--root", host.root, "simulate", *words)
         assert (2, True) == (done.returncode, told in done.stderr), done
+
+
+SECONDLY = "jobs:\n  tick: {command: 'true', schedule: '* * * * *', seconds: '*'}\n"
+
+
+def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
+    """What starts when it was foreseen is counted as that; where the past is changed in the records, that is seen."""
+    host.write("a.yaml", SECONDLY)
+    host.start()
+    file = host.root / "forecast.json"
+    logs = host.root / "logs" / "tick"
+    wait_for(lambda: list(logs.glob("*.json")), why="a run that tells how long it takes")
+    simulated(host, "--for", "1m", "--save", str(file))
+    before = len(list(logs.glob("*.json")))
+    wait_for(lambda: len(list(logs.glob("*.json"))) >= before + 4, why="4 runs")
+    host.stop()
+    found = simulated(host, "--check", str(file))
+    assert (True, True, 39) == (found["exact"], found["within"], found["draws"])
+    assert 3 <= found["compared"] == found["inside"] <= found["foreseen"]
+    said = run("--root", host.root, "simulate", "--check", str(file))
+    assert (0, True) == (said.returncode, "(100.0%)" in said.stdout), said
+    document = json.loads(file.read_text())
+    document["jobs"]["tick"] = [[due, 5000, 5000, 5000] for due, *_ in document["jobs"]["tick"]]
+    file.write_text(json.dumps(document))
+    off = run("--root", host.root, "simulate", "--json", "--check", str(file))
+    assert 1 == off.returncode
+    assert (False, False, 0) == tuple(json.loads(off.stdout)[name] for name in ("exact", "within", "inside"))
+    for text, told in (("{}", "is no forecast"), ('{"version": 0}', "of another version")):
+        file.write_text(text)
+        wrong = run("--root", host.root, "simulate", "--check", str(file))
+        assert (1, True) == (wrong.returncode, told in wrong.stderr), wrong
