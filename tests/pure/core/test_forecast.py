@@ -102,6 +102,18 @@ def test_the_end_of_who_is_live(
     assert seconds == expected(world, "a@1")
 
 
+def test_one_that_hung_is_not_usual() -> None:
+    """What half of the newest runs took is expected, though the last one took a day."""
+    world = World(job("hog"), job("a"), max_running=1, seconds={"hog": 9e9})
+    took = "60000 61000 59000 60000 86400000"
+    world.memories["hog"] = SavedJob(job="hog", took=took, stats=JobStats(usual=6 * HOUR))
+    world.boot()
+    world.run("hog")
+    world.start("hog@1")
+    world.run("a", 2)
+    assert 60 == expected(world, "a@1")
+
+
 def test_who_may_go_before() -> None:
     """Who ages faster and overtakes it is reckoned with, and who has only come later is not."""
     world = World(
