@@ -50,7 +50,10 @@ WINGS: dict[str, list[str]] = {
         "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
-    "foresight": ["durations", "tally", "world", "apart", "calm", "futures", "summary", "calibration"],
+    "foresight": [
+        "durations", "tally", "world", "apart", "calm", "futures", "summary", "suggestions",
+        "calibration",
+    ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],

@@ -15,13 +15,14 @@ from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
 from jobqueued.ctl.snapshot import is_unreadable, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json
-from jobqueued.foresight import calibration
+from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
 from jobqueued.foresight.durations import Chance
-from jobqueued.foresight.futures import Host, play
-from jobqueued.foresight.tally import Tally
+from jobqueued.foresight.futures import play
+from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.paths import Paths
+from jobqueued.settings import machine_id
 
 
 def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
@@ -47,6 +48,8 @@ def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[st
     return found
 
 
+_TRIALS = 3
+"""So many draws are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -63,6 +66,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
               help="Let each run of JOB take D, whatever it has taken.")  # fmt: skip
 @click.option("--default-duration", "default", callback=_duration, metavar="D",
               help="Let runs of jobs that have none yet take D.  [their timeout, or 1m]")  # fmt: skip
+@click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
 @click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
 @click.option("--check", "checked", type=_FILE, metavar="FILE", help="Compare such a FILE with what has come, instead.")
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
@@ -70,7 +74,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.pass_obj
 def simulate(
     paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
-    default: int | None, kept: Path | None, checked: Path | None, all_jobs: bool, as_json: bool,
+    default: int | None, suggest: bool, kept: Path | None, checked: Path | None, all_jobs: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate what is to come: who waits for whom, how long, and what is missed.
 
@@ -82,13 +86,16 @@ def simulate(
     What files, events and people make due does not come, and jobs of users are not simulated.  Job files are read as
     by `jobqueuectl check`.
 
+    With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
+    does not help is not told.
+
     With --check, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance explains it), or
     if half of those that have a band of at most 5 s were more than 1 s off.
 
     \b
     Examples:
       jobqueuectl simulate --for 7d
-      jobqueuectl simulate --with DIR --for 2d
+      jobqueuectl simulate --with DIR --for 2d --suggest
       jobqueuectl simulate --duration nightly-backup=3h --json
       jobqueuectl simulate --save FILE
       jobqueuectl simulate --check FILE
@@ -97,19 +104,21 @@ def simulate(
         sys.exit(_check(paths, checked, as_json=as_json))
     found = snapshot(paths, given, default)
     chances = [_chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
-    other: tuple[Host, list[Tally]] | None = None
-    with _progress("simulating") as progress:
-        until = found.host.begin + span
-        if directory is None:
-            futures = play(found.host, until, chances, progress, keeps_starts=kept is not None)
-        else:
-            host, problems = with_files(paths, found.host, directory)
-            if is_unreadable(problems):
-                print_problems(problems)
-                sys.exit(1)
-            futures = play(found.host, until, chances, lambda part: progress(part / 2), keeps_starts=kept is not None)
-            other = host, play(host, until, chances, lambda part: progress((1 + part) / 2))
-    result = Result(found, until, futures, None if other is None else other[1])
+    until, other = found.host.begin + span, None
+    if directory is not None:
+        other, problems = with_files(paths, found.host, directory)
+        if is_unreadable(problems):
+            print_problems(problems)
+            sys.exit(1)
+    steps = 1 + (other is not None) + suggest
+    with _progress(steps) as progress:
+        futures = play(found.host, until, chances, progress(0), keeps_starts=kept is not None)
+        others = None if other is None else play(other, until, chances, progress(1))
+        advice = None
+        if suggest:
+            host, rows = other or found.host, summary.rows(others or futures)
+            advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
+    result = Result(found, until, futures, others, advice)
     if kept is not None:
         save(kept, Kept(found.host.begin, until, len(futures), calibration.forecast(futures)))
     if as_json:
@@ -135,14 +144,14 @@ def _chance(seed: int, number: int) -> Chance:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal."""
+def _progress(steps: int) -> Iterator[Callable[[int], Callable[[float], None]]]:
+    """A bar on a terminal: of each of some steps, what is to be told the part of it that is done."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda _: lambda _: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda part: bar.update(task, completed=part)
+        task = bar.add_task("simulating", total=float(steps))
+        yield lambda step: lambda part: bar.update(task, completed=step + part)

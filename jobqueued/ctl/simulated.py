@@ -9,8 +9,9 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl.kept_forecast import Kept
 from jobqueued.ctl.snapshot import Snapshot
 from jobqueued.ctl.terminal import local, print_line, print_table
-from jobqueued.foresight import calibration, summary
+from jobqueued.foresight import calibration, suggestions, summary
 from jobqueued.foresight.calibration import Verdict
+from jobqueued.foresight.suggestions import Suggestion
 from jobqueued.foresight.summary import Band, Row
 from jobqueued.foresight.tally import Tally
 from jobqueued.model import HOUR, SECOND, to_text
@@ -27,7 +28,8 @@ class Result(NamedTuple):
     found: Snapshot
     until: int
     futures: Sequence[Tally]
-    others: Sequence[Tally] | None
+    others: Sequence[Tally] | None = None
+    advice: Sequence[Suggestion] | None = None
 
 
 def document(result: Result) -> Message:
@@ -39,7 +41,14 @@ def document(result: Result) -> Message:
     }  # fmt: skip
     if result.others is not None:
         told["with"] = _figures(result.others)
+    if result.advice is not None:
+        told["suggestions"] = [_advice(it) for it in result.advice]
     return told
+
+
+def _advice(it: Suggestion) -> Message:
+    before, after = ({"missed": cost.missed, "waited": cost.waited / SECOND} for cost in (it.before, it.after))
+    return {"jobs": list(it.change.jobs), "change": it.change.text, "before": before, "after": after}
 
 
 def _figures(futures: Sequence[Tally]) -> Message:
@@ -86,9 +95,44 @@ def show(result: Result, *, all_jobs: bool) -> None:
     print_line(f"{counted(len(found.host.jobs), 'job')}, {span} from {begin}{draws}")
     _print_sources(found)
     _print_whole(result)
-    rows = summary.rows(futures)
-    _print_jobs([row for row in rows if all_jobs or row.is_remarkable], None if all_jobs else _SHOWN)
-    _print_locks(rows, len(futures))
+    rows, most = summary.rows(futures), None if all_jobs else _SHOWN
+    if result.others is not None:
+        _print_differences(rows, summary.rows(result.others), most)
+    else:
+        _print_jobs([row for row in rows if all_jobs or row.is_remarkable], most)
+        _print_locks(rows, len(futures))
+    if result.advice is not None:
+        _print_advice(result.advice)
+    elif any(row.late.most or row.missed.most for row in rows):
+        print_line("To try what would help: --suggest")
+
+
+def _print_differences(rows: Sequence[Row], others: Sequence[Row], most: int | None) -> None:
+    """Print the jobs of which other files change what is foreseen."""
+    today, other = ({row.job: row for row in each} for each in (rows, others))
+    changed = [name for name in dict.fromkeys([*other, *today]) if _fate(today.get(name)) != _fate(other.get(name))]
+    if not changed:
+        print_line("These files change nothing of what is foreseen.")
+        return
+    heads = ("RUNS", "LATE", "WAITED", "MISSED")
+    print_table(
+        ("JOB", *heads, *(f"→ {head}" for head in heads)),
+        [(name, *_fate(today.get(name)), *_fate(other.get(name))) for name in changed[:most]],
+    )
+    if most is not None and len(changed) > most:
+        print_line(f"… and {counted(len(changed) - most, 'other job')}; to list all: --all")
+
+
+def _fate(row: Row | None) -> tuple[str, ...]:
+    return ("-",) * 4 if row is None else (str(row.runs), str(row.late), _time(row.waited), str(row.missed))
+
+
+def _print_advice(advice: Sequence[Suggestion]) -> None:
+    if not advice:
+        print_line("Nothing that was tried helps.")
+        return
+    rows = [(", ".join(it.change.jobs) or "(host)", it.change.text, suggestions.words(it)) for it in advice]
+    print_table(("TRY FOR", "CHANGE", "THEN"), rows, keep=("TRY FOR", "CHANGE", "THEN"))
 
 
 def _print_sources(found: Snapshot) -> None:
@@ -105,16 +149,23 @@ def _print_sources(found: Snapshot) -> None:
 
 
 def _print_whole(result: Result) -> None:
-    names = {"runs": "runs", "late": "start late", "waited": "seconds waited", "missed": "deadlines missed",
+    names = {"runs": "runs", "late": "start late", "waited": "waited in all", "missed": "deadlines missed",
              "failed": "fail", "most_live": "live at once"}  # fmt: skip
+    today = [(names[name], _figure(name, band)) for name, band in _whole(result.futures)]
     if result.others is None:
-        rows = [(names[name], str(band)) for name, band in _whole(result.futures)]
-        print_table(("", "HOST"), rows)
+        print_table(("", "HOST"), today)
     else:
-        both = zip(_whole(result.futures), _whole(result.others), strict=True)
-        print_table(("", "TODAY", "WITH"), [(names[name], str(band), str(other)) for (name, band), (_, other) in both])
+        other = [_figure(name, band) for name, band in _whole(result.others)]
+        print_table(("", "TODAY", "WITH"), [(*row, figure) for row, figure in zip(today, other, strict=True)])
     peaks = result.futures[0].peaks(_PEAKS, HOUR)
     print_table(("PEAK", "LIVE"), [(local(to_text(peak.instant)), str(peak.live)) for peak in peaks])
+
+
+def _figure(name: str, band: Band) -> str:
+    if name != "waited":
+        return str(band)
+    least, most = (_time(seconds * SECOND) for seconds in band)
+    return least if least == most else f"{least} … {most}"
 
 
 def _print_jobs(rows: Sequence[Row], most: int | None) -> None:
