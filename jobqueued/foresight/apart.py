@@ -2,6 +2,9 @@
 
 They have to do with each other if they claim the same, or one hears of the end of the other.  A `max_running`, or one
 exclusive job, is something that all claim.
+
+One thing is lost: the first run of the whole host that has to wait reserves all that it needs, further ones what they
+lacked (queue/admission.py).  Here each group has a first one, which matters to runs that need two scarce things.
 """
 
 from __future__ import annotations
