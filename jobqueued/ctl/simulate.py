@@ -83,8 +83,8 @@ def simulate(
     wait: of how many runs, how long (half of all runs, 95 % of them and the longest), for which lock or limit, and
     whose end it waits for.
 
-    What files, events and people make due does not come, and jobs of users are not simulated.  Job files are read as
-    by `jobqueuectl check`.
+    What files, events and people make due does not come.  Job files are read as by `jobqueuectl check`; those of users
+    are for root and the daemon's own user.
 
     With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
     does not help is not told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -9,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobqueued.child import atomic_file
 from jobqueued.copies import changed
 from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.ctl import records
@@ -17,13 +19,14 @@ from jobqueued.ctl.job_files import read_files, settings_of
 from jobqueued.foresight.durations import Durations, Sample, samples
 from jobqueued.foresight.futures import Host
 from jobqueued.host.usage import host_has
+from jobqueued.jobdir import user_files
 from jobqueued.model import LIVE, PENDING, Job, Record, Run, RunId, RunState, to_instant
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.queue.admission import OUTPUT_DRAIN
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
-from jobqueued.settings import limits_of
+from jobqueued.settings import limits_of, machine_id
 from jobqueued.state import record_files
 
 KEPT = 50
@@ -46,7 +49,7 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None) -> Sna
     """
     reading, begin = read_files(paths), time.time_ns()
     config, _ = settings_of(paths)
-    jobs = tuple(job for job in reading.jobs if job.id not in reading.invalid)
+    jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.timezone))
     known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
     host = Host(
         begin=begin, jobs=jobs, limits=limits_of(config, "", *host_has()), durations=Durations(known, default)
@@ -60,6 +63,17 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None) -> Sna
     except Refused as refused:
         without = refused.message
     return Snapshot(host, unknown, without, reading.problems)
+
+
+def _of_users(paths: Paths, timezone: str) -> list[Job]:
+    """The jobs that users have handed in, as far as who asks may read them."""
+    found: list[Job] = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(paths.state / user_files.DIRECTORY)):
+            if (file := user_files.UserFile.parse(name)) is not None:
+                text = atomic_file.content(str(paths.state / user_files.DIRECTORY / name))
+                found += user_files.jobs_of_text(file, text, timezone, machine_id()) or ()
+    return found
 
 
 def known_samples(logs: Path, job: str) -> list[Sample]:

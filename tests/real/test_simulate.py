@@ -49,8 +49,13 @@ def test_history_and_what_is_live(host: Host) -> None:
     assert [24, 24] == of(later, "slow")["runs"]
     assert {"next", "slow"} >= {row["job"] for row in later["jobs"] if row["late"][1] > 1}
     host.stop()
+    users = host.root / "state" / "users"
+    users.mkdir()
+    (users / "games:5+mine.yaml").write_text("jobs: {mine: {command: 'true', schedule: '*/30 * * * *'}}")
+    (users / "games:5+mine.yaml.tmp").write_text("no name of a file of a user's")
     down = simulated(host, "--for", "2h")
     assert not down["from_now"]
+    assert [4, 4] == of(down, "games/mine")["runs"]
     said = run("--root", host.root, "simulate", "--for", "2h")
     assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
