@@ -89,7 +89,7 @@ WINGS: dict[str, list[str]] = {
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "kept_forecast", "simulated", "simulate",
-        "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
+        "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +12,10 @@ import click
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, verdict_document
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
-from jobqueued.ctl.snapshot import is_unreadable, snapshot, with_files
+from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
-from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.futures import play
 from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
@@ -103,7 +101,7 @@ def simulate(
     if checked is not None:
         sys.exit(_check(paths, checked, as_json=as_json))
     found = snapshot(paths, given, default)
-    chances = [_chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
+    chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
     until, other = found.host.begin + span, None
     if directory is not None:
         other, problems = with_files(paths, found.host, directory)
@@ -137,10 +135,6 @@ def _check(paths: Paths, file: Path, *, as_json: bool) -> int:
     else:
         show_verdicts(kept, whole, verdicts)
     return int(not (whole.is_exact and whole.is_within))
-
-
-def _chance(seed: int, number: int) -> Chance:
-    return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
 @contextmanager

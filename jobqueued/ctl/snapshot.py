@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +17,8 @@ from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of
-from jobqueued.foresight.durations import Durations, Sample, samples
+from jobqueued.foresight.apart import groups
+from jobqueued.foresight.durations import Chance, Durations, Sample, samples
 from jobqueued.foresight.futures import Host
 from jobqueued.host.usage import host_has
 from jobqueued.jobdir import user_files
@@ -42,18 +44,20 @@ class Snapshot(NamedTuple):
     problems: list[Problem]
 
 
-def snapshot(paths: Paths, given: Mapping[str, int], default: int | None) -> Snapshot:
-    """Read files and records, and ask the daemon what is live and waits; Refused.
+def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: str | None = None) -> Snapshot:
+    """Read files and records, and ask the daemon what is live and waits.
 
-    `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.
+    `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.  `only`: of all jobs
+    that one alone, and those that have to do with it.
     """
     reading, begin = read_files(paths), time.time_ns()
     config, _ = settings_of(paths)
     jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.timezone))
+    limits = limits_of(config, "", *host_has())
+    if only is not None:
+        jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
     known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
-    host = Host(
-        begin=begin, jobs=jobs, limits=limits_of(config, "", *host_has()), durations=Durations(known, default)
-    )  # fmt: skip
+    host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])
     without = ""
     try:
@@ -74,6 +78,11 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
                 text = atomic_file.content(str(paths.state / user_files.DIRECTORY / name))
                 found += user_files.jobs_of_text(file, text, timezone, machine_id()) or ()
     return found
+
+
+def chance(seed: int, number: int) -> Chance:
+    """The chance of one draw, by its number."""
+    return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
 def known_samples(logs: Path, job: str) -> list[Sample]:

@@ -78,6 +78,29 @@ def test_with_other_files(host: Host) -> None:
     assert "b.yaml" in refused.stdout
 
 
+def test_next_under_contention(host: Host) -> None:
+    """The next starts are expected when what has the lock usually lets go of it; further ones are not foreseen."""
+    host.write(
+        "a.yaml", FILE.replace("next: {command: 'true', schedule: '0 *", "next: {command: 'true', schedule: '1 3")
+    )
+    host.start()
+    host.wait(host.run("slow"))
+    record = host.root / "logs" / "slow" / "1.json"
+    document = json.loads(record.read_text())
+    long = document["attempts"][0]
+    long["started"], long["ended"] = "2026-11-27T00:00:00.000000Z", "2026-11-27T00:05:00.000000Z"
+    record.write_text(json.dumps(document))
+    done = run("--root", host.root, "next", "next", "--expect", "-n", "2", "--json")
+    first, second = json.loads(done.stdout)["expected"]
+    assert ({"late": 240.0, "least_late": 240.0, "most_late": 240.0}, None) == (first, second)
+    said = run("--root", host.root, "next", "next", "--expect").stdout.splitlines()
+    assert said[0].endswith("EXPECTED TO START")
+    assert (True, True) == (said[1].endswith("  4 min later"), said[2].endswith("  -"))
+    for words in (("--expect",), ("-e", "0 0 * * *", "--expect")):
+        wrong = run("--root", host.root, "next", *words)
+        assert (2, True) == (wrong.returncode, "--expect goes with a JOB" in wrong.stderr)
+
+
 def test_wrong_words(host: Host) -> None:
     """What can't be meant is told with what is accepted."""
     for words, told in (
