@@ -45,7 +45,7 @@ def middle(times: Sequence[int]) -> int:
     return sorted(times)[(len(times) - 1) // 2]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def likely(times: str, mean: int | None) -> int | None:
     """The time that another run is likely to take (ns), by a list and, below a second, by the `mean`; None: nobody
     knows.
