@@ -101,6 +101,8 @@ def simulate(
     if checked is not None:
         sys.exit(_check(paths, checked, as_json=as_json))
     found = snapshot(paths, given, default)
+    if is_unreadable(found.problems):
+        click.echo("Job files that are refused are left out; see: jobqueuectl check", err=True)
     chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
     until, other = found.host.begin + span, None
     if directory is not None:

@@ -101,7 +101,9 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
-    newest = {run.id.job: max(it.id.number for it in runs if it.id.job == run.id.job) for run in runs}
+    newest: dict[str, int] = {}
+    for run in runs:
+        newest[run.id.job] = max(run.id.number, newest.get(run.id.job, 0))
     saved = [
         _saved(paths, jobs[row["id"]], row, newest.get(row["id"], 0), host.begin)
         for row in answer["jobs"] if row["id"] in jobs

@@ -9,7 +9,7 @@ lacked (queue/admission.py).  Here each group has a first one, which matters to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from jobqueued.core.host_limits import HostLimits
@@ -29,9 +29,9 @@ def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
             parents[name] = name = parents[parents[name]]
         return name
 
-    first: dict[str, str] = {}
+    first, has_exclusive = dict[str, str](), any(job.exclusive for job in jobs)
     for job in jobs:
-        for thing in _things(job, limits, has_exclusive=any(other.exclusive for other in jobs)):
+        for thing in _things(job, limits, has_exclusive=has_exclusive):
             parents[root(job.id)] = root(first.setdefault(thing, job.id))
         for other in _heard(job, parents):
             parents[root(job.id)] = root(other)
@@ -52,21 +52,23 @@ def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[st
         yield f":user {share_of(job.id)}"
 
 
-def _heard(job: Job, known: Iterable[str]) -> Iterator[str]:
+def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
     """Yield the jobs of which a job hears."""
     names = [*job.dependencies, *(on.name for on in job.on if on.kind == "job")]
-    yield from (name for name in names if name in set(known))
+    yield from (name for name in names if name in known)
     for on in job.on:
         if on.kind == "jobs":
             yield from (name for name in known if fnmatchcase(name, on.name))
 
 
-def is_plain(job: Job, durations: Durations, saved: Mapping[str, SavedJob]) -> bool:
+def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[str, SavedJob]) -> bool:
     """Tell whether all that a run of a job needs to start is that it is due and lacks nothing, and its end is its end.
 
     (That nobody hears of it is for the jobs of its group to say.)
     """
     if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
+        return False
+    if limits.most_of_a_user is not None and share_of(job.id):
         return False
     known = saved.get(job.id)
     if known is not None and (known.paused or known.skips or known.satisfied):

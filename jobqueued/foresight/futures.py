@@ -52,7 +52,8 @@ class _Group:
         ids = {job.id for job in jobs}
         saved = {it.job: it for it in host.saved if it.job in ids}
         runs = [run for run in host.runs if run.id.job in ids]
-        plain = calm and host.hold is None and all(is_plain(job, host.durations, saved) for job in jobs)
+        plain = calm and host.hold is None
+        plain = plain and all(is_plain(job, host.limits, host.durations, saved) for job in jobs)
         self._calm = Calm(jobs, host.limits, draws, tally, calendar) if plain else None
         self._least = 2 * len(jobs) if plain else None
         self._world: World | None = None

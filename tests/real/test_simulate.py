@@ -72,6 +72,11 @@ def test_with_other_files(host: Host) -> None:
     words = ("--for", "5h", "--draws", "1", "--duration", "slow=4m", "--duration", "next=1s", "--with", str(other))
     found = simulated(host, *words)
     assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
+    host.write("z.yaml", "jobs: {bad: {schedule: x}}")
+    said = run("--root", host.root, "simulate", *words)
+    assert (0, "Job files that are refused are left out; see: jobqueuectl check\n") == (said.returncode, said.stderr)
+    (changed,) = [line for line in said.stdout.splitlines() if line.startswith("slow ")]
+    assert ["slow", "5", "5", "5", "s", "0", "5", "0", "0", "0"] == changed.split()
     (other / "b.yaml").write_text("jobs: {gate: {command: 'true', schedule: 'bad'}}")
     refused = run("--root", host.root, "simulate", "--with", str(other))
     assert 1 == refused.returncode

@@ -90,6 +90,15 @@ def test_it_goes_on_after_a_wait() -> None:
     assert [2, 1, 1] == [found.of(f"j{n}").runs for n in (2, 1, 0)]
 
 
+def test_as_many_of_a_user_as_may_be_live() -> None:
+    """Of a user's jobs, which claim nothing in common, the second waits where one may be live."""
+    jobs = [job("alice/a", "0 2 * * *"), job("alice/b", "1 2 * * *"), job("bob/a", "1 2 * * *")]
+    host = a_host(*jobs, seconds={"alice/a": 300, "alice/b": 1, "bob/a": 1}, most_of_a_user=1)
+    (found,) = play(host, host.begin + 24 * HOUR, [chance()])
+    assert [0, 4 * MINUTE, 0] == [found.of(each.id).waited for each in jobs]
+    assert ["user"] == [blame.lacked for blame in found.of("alice/b").blamed]
+
+
 def test_what_never_starts() -> None:
     """A job without a clock, one that is disabled, and one that asks for more than there is have no runs."""
     host = a_host(
