@@ -74,7 +74,7 @@ def simulate(
     paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
     default: int | None, suggest: bool, kept: Path | None, checked: Path | None, all_jobs: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Simulate what is to come: who waits for whom, how long, and what is missed.
+    """Simulate what is to come: who waits for whom.
 
     The scheduler itself is run under a virtual clock, on the job files as they are now, from what is live and waits
     now.  Each run takes as long as one of the newest runs of its job did, drawn by chance.  For each job that will

@@ -28,10 +28,10 @@ def lasting(job: Job, chance: random.Random) -> Sample:
     return Sample(round(chance.lognormvariate(6.5, 0.4) * SECOND))
 
 
-def a_month(seed: int, slower: float = 1.0) -> tuple[Forecast, dict[str, dict[int, int | None]]]:
-    """Thirty days, each foreseen by the 50 runs before it and then lived through; what becomes `slower` all at once."""
+def a_month(seed: int, slower: float = 1.0, days: int = 30) -> tuple[Forecast, dict[str, dict[int, int | None]]]:
+    """Some days, each foreseen by the 50 runs before it and then lived through; what becomes `slower` all at once."""
     luck, foreseen, began = random.Random(seed), Forecast(), dict[str, dict[int, int | None]]()
-    for day in range(30):
+    for day in range(days):
         known = {it.id: [lasting(it, luck) for _ in range(50)] for it in NIGHT}
         host = replace(a_host(*NIGHT), begin=MIDNIGHT + day * DAY, durations=Durations(known))
         chances = [chance(1000 * day + number) for number in range(FUTURES)]
@@ -79,7 +79,7 @@ def test_a_month_comes_as_foreseen() -> None:
 
 def test_a_month_that_is_another() -> None:
     """Where all takes half as long again as it did, that is seen."""
-    foreseen, began = a_month(2, slower=1.5)
+    foreseen, began = a_month(2, slower=1.5, days=10)
     verdict = calibration.together(foreseen, began)
     assert (False, True) == (verdict.is_within, verdict.inside < 0.9 * verdict.compared)
     (worst, _), *_ = calibration.worst(calibration.compare(foreseen, began))
