@@ -50,6 +50,10 @@ WINGS: dict[str, list[str]] = {
         "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
+    "foresight": [
+        "durations", "tally", "world", "apart", "calm", "futures", "summary", "suggestions",
+        "calibration",
+    ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
@@ -85,8 +89,8 @@ WINGS: dict[str, list[str]] = {
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold",
-        "import_sources", "import_jobs", "list", "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
+        "import_sources", "import_jobs", "list", "locks", "snapshot", "kept_forecast", "simulated", "simulate",
+        "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
@@ -100,7 +104,10 @@ vocabulary, settings and daemon (the composition root) are the files at the top 
 MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
-PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
+PURE_WINGS = {
+    "vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "foresight", "notices",
+    "metrics",
+}  # fmt: skip
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
     "ctl/findings", "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events", "ctl/chart_runs",

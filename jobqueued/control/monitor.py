@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.child import tree
 from jobqueued.control.varlink import text_of
+from jobqueued.core import usual
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.host import psi
 from jobqueued.host.descriptors import is_spare
@@ -58,8 +59,9 @@ def processes(scheduler: Scheduler) -> list[Process]:
 
 def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> Process:
     saved, job = scheduler[run.id.job].saved, scheduler.catalog.get(run.id.job)
+    likely = usual.likely(saved.took, saved.stats.usual)
     return Process(
-        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in saved.late, saved.stats.usual,
+        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in saved.late, likely,
         None if job is None else job.user, () if job is None else job.tags,
     )  # fmt: skip
 

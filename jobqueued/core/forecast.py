@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
+from jobqueued.core import usual
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import SECOND, Holder, Now, RunId
@@ -86,9 +87,10 @@ def _start(state: SchedulerState, queue: Admission, run: Holder, mono: int, ends
 
 def _usual(state: SchedulerState, job: str) -> int | None:
     """The usual duration of a job's run (ns); None: nobody knows."""
-    usual, defined = state[job].saved.stats.usual, state.catalog.get(job)
-    if usual is not None:
-        return usual
+    saved, defined = state[job].saved, state.catalog.get(job)
+    took = usual.likely(saved.took, saved.stats.usual)
+    if took is not None:
+        return took
     return None if defined is None else defined.timeout
 
 

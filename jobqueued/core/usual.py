@@ -10,6 +10,7 @@ runs are exchangeable, the next one is as likely to have any rank among those be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil, floor
 
 from jobqueued.model import MINUTE, SECOND
@@ -37,6 +38,23 @@ def durations(times: str) -> list[int]:
     if not times.strip("0 "):  # as most jobs start at once, that is common
         return [0] * len(times.split())
     return [int(time) * _MILLISECOND for time in times.split(" ")]
+
+
+def middle(times: Sequence[int]) -> int:
+    """The median of durations, which are at least one: half of them are not longer."""
+    return sorted(times)[(len(times) - 1) // 2]
+
+
+@lru_cache(maxsize=1024)
+def likely(times: str, mean: int | None) -> int | None:
+    """The time that another run is likely to take (ns), by a list and, below a second, by the `mean`; None: nobody
+    knows.
+
+    It is the median, which one run that hung does not move; `simulate` draws from such times, and half of its draws
+    are not longer.
+    """
+    known = durations(times)
+    return (middle(known) if known else 0) or mean
 
 
 def bound_at(level: float, known: Sequence[int]) -> int | None:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
     "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
     "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
+    "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
     "next": ("next", "next_times", "Show when the clock starts JOB next, in its time zone."),
     "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
     "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
@@ -138,6 +139,7 @@ _ELSEWHERE = {
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
     "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
+    "forecast": "simulate", "predict": "simulate",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")

@@ -15,10 +15,11 @@ from jobqueued.ctl.terminal import distance, json_option, print_json, print_line
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import machine_id, read_settings
-from jobqueued.text import printable
+from jobqueued.text import duration, printable
 from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
+_HEADINGS = ("NEXT", "IN")
 
 
 @click.command("next")
@@ -28,11 +29,12 @@ _MOST = 1000
 @click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")
 @click.option("--seconds", metavar="F", help="Field of seconds to go with E.")
 @click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="Show N times.  [10]")
+@click.option("--expect", is_flag=True, help="Show too when each of the next day is expected to start.")
 @json_option
 @click.pass_obj
 def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
-    count: int, as_json: bool,
+    count: int, expect: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show when the clock starts JOB next, in its time zone.
 
@@ -40,11 +42,17 @@ def next_times(
     shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
     While the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
 
+    With --expect, all that JOB may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws: half of
+    them start by the time that is shown, and 95 % between those in brackets.
+
     \b
     Examples:
       jobqueuectl next nightly-backup -n 3
+      jobqueuectl next nightly-backup --expect
       jobqueuectl next -e '0 2 * * mon-fri' -z Europe/Berlin
     """
+    if expect and (job is None or expression is not None):
+        raise click.UsageError("--expect goes with a JOB, and no expression")
     if expression is not None:
         zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)
@@ -52,6 +60,10 @@ def next_times(
         raise click.UsageError("name a JOB, or an expression: jobqueuectl next -e '0 2 * * *' -z Europe/Berlin")
     else:
         answer = _of_job(paths, job, count)
+    if expect:
+        from jobqueued.ctl.expected_starts import expected_starts
+
+        answer["expected"] = expected_starts(paths, job or "", answer["next"])
     if as_json:
         print_json(answer)
         raise SystemExit(not answer["next"])
@@ -61,7 +73,12 @@ def next_times(
         if reason:
             click.echo(printable(reason), err=True)
         zone_info = ZoneInfo(answer["timezone"])
-        print_table(("NEXT", "IN"), ((_wall(text, zone_info), distance(text)) for text in answer["next"]))
+        rows = [(_wall(text, zone_info), distance(text)) for text in answer["next"]]
+        if expect:
+            rest = map(_expected, answer["expected"])
+            print_table((*_HEADINGS, "EXPECTED TO START"), zip(*zip(*rows, strict=True), rest, strict=True))
+        else:
+            print_table(_HEADINGS, rows)
     else:
         print_line(reason or "the clock never starts it")
     raise SystemExit(not answer["next"])
@@ -76,6 +93,17 @@ def _own_zone(paths: Paths) -> str:
 
 def _wall(text: str, zone: ZoneInfo) -> str:
     return f"{datetime.fromisoformat(text).astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
+
+
+def _expected(it: Message | None) -> str:
+    if it is None:
+        return "-"
+    late, low, high = (_time(it[name]) for name in ("late", "least_late", "most_late"))
+    return late if low == high else f"{late} ({low} … {high})"
+
+
+def _time(seconds: float) -> str:
+    return f"{duration(seconds)} later" if seconds >= 1 else "in time"
 
 
 def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, job: str | None, count: int) -> Message:

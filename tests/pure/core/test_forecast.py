@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from jobqueued import events
+from jobqueued.control.monitor import processes
 from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, Job, LockClientId, to_instant
 from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.users import Owner
@@ -100,6 +101,19 @@ def test_the_end_of_who_is_live(
     world.run("a", 2)
     world.pass_time(later)
     assert seconds == expected(world, "a@1")
+
+
+def test_one_that_hung_is_not_usual() -> None:
+    """What half of the newest runs took is expected, by `why` and by `top`, though the last one took a day."""
+    world = World(job("hog"), job("a"), max_running=1, seconds={"hog": 9e9})
+    took = "60000 61000 59000 60000 86400000"
+    world.memories["hog"] = SavedJob(job="hog", took=took, stats=JobStats(usual=6 * HOUR))
+    world.boot()
+    world.run("hog")
+    world.start("hog@1")
+    world.run("a", 2)
+    assert 60 == expected(world, "a@1")
+    assert [60 * SECOND] == [process.usual for process in processes(world.scheduler)]
 
 
 def test_who_may_go_before() -> None:

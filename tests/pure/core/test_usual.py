@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueued.core.usual import ENOUGH, KEPT, LEAST, UNSURE, bound, bound_at, durations, noted
+from jobqueued.core.usual import ENOUGH, KEPT, LEAST, UNSURE, bound, bound_at, durations, likely, middle, noted
 from jobqueued.model import HOUR, MINUTE, SECOND
 
 MS = SECOND // 1000
@@ -25,6 +25,13 @@ def test_a_list_of_durations() -> None:
         times = noted(times, time * SECOND)
     assert [time * SECOND for time in range(201 - KEPT, 201)] == durations(times)
     assert len(times) < 1000
+
+
+def test_what_is_likely() -> None:
+    """Half of the runs before took no longer, whatever one of them did; of what is below a second the mean is known."""
+    assert [1, 2, 2] == [middle(known) for known in ([1], [3, 1, 2], [4, 2, 3, 1])]
+    assert 61 * SECOND == likely("61000 60000 86400000", 5)
+    assert [400 * MS, 400 * MS, None] == [likely("0 0 5000", 400 * MS), likely("", 400 * MS), likely("", None)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""A forecast in a file, and what came of it by the record files."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from jobqueued.child import atomic_file
+from jobqueued.control.varlink import Message
+from jobqueued.core.recollection import Damaged, began, run_of
+from jobqueued.ctl.client import Refused
+from jobqueued.foresight import calibration
+from jobqueued.foresight.calibration import Forecast, Verdict
+from jobqueued.model import SECOND, RunId, to_instant, to_text
+from jobqueued.paths import Paths
+from jobqueued.state import record_files
+from jobqueued.text import printable
+
+
+class Kept(NamedTuple):
+    """A forecast, the instants (ns) between which it holds, and of how many futures it was made."""
+
+    since: int
+    until: int
+    draws: int
+    forecast: Forecast
+
+
+def save(path: Path, kept: Kept) -> None:
+    """Write a forecast, in the place of an older one; Refused."""
+    document = {
+        "version": calibration.VERSION, "since": to_text(kept.since), "until": to_text(kept.until),
+        "draws": kept.draws, "jobs": calibration.to_document(kept.forecast),
+    }  # fmt: skip
+    try:
+        atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+
+
+def read(path: Path) -> Kept:
+    """Read a forecast; Refused."""
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != calibration.VERSION:
+            raise Refused(f"{printable(str(path))} is a forecast of another version; make one anew: simulate --save")
+        since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
+        return Kept(since, until, int(document["draws"]), calibration.of_document(document["jobs"]))
+    except OSError as error:
+        raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise Refused(f"{printable(str(path))} is no forecast; one is written by simulate --save") from None
+
+
+def came(paths: Paths, kept: Kept) -> dict[str, dict[int, int | None]]:
+    """By job and due time, when what the forecast speaks of began; None: it was skipped.  Of the rest nothing is known.
+
+    A skip that covers several due times is none of them but its first and last, as its record names these two only.
+    """
+    found: dict[str, dict[int, int | None]] = {}
+    for name in kept.forecast:
+        of_job: dict[int, int | None] = {}
+        for number in reversed(record_files.numbers(paths.logs, name)):
+            with suppress(Damaged):
+                document = record_files.checked(paths.logs, RunId(name, number))
+                run = run_of(document)
+                if run.queued < kept.since - SECOND:
+                    break
+                if run.trigger == "schedule":
+                    of_job[run.due] = began(document)
+                    of_job |= {} if run.last_due is None else {run.last_due: None}
+        found[name] = of_job
+    return found
+
+
+def verdict_document(kept: Kept, all_jobs: Verdict, verdicts: dict[str, Verdict]) -> Message:
+    """The verdicts as JSON."""
+    return {
+        "since": to_text(kept.since), "until": to_text(kept.until), "draws": kept.draws,
+        "foreseen": sum(map(len, kept.forecast.values())), **_told(all_jobs),
+        "exact": all_jobs.is_exact, "within": all_jobs.is_within,
+        "jobs": [{"job": name, **_told(it)} for name, it in calibration.worst(verdicts)],
+    }  # fmt: skip
+
+
+def _told(it: Verdict) -> Message:
+    return {
+        "compared": it.compared, "inside": it.inside, "error": it.error / SECOND, "steady": it.steady,
+        "steady_error": it.steady_error / SECOND,
+    }  # fmt: skip

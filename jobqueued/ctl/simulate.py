@@ -1,0 +1,153 @@
+"""jobqueuectl simulate: what is to come, by the real scheduler under a virtual clock."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from jobqueued.ctl.kept_forecast import Kept, came, read, save, verdict_document
+from jobqueued.ctl.problems import print_problems
+from jobqueued.ctl.simulated import Result, document, show, show_verdicts
+from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
+from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.foresight import calibration, summary
+from jobqueued.foresight.calibration import FUTURES
+from jobqueued.foresight.futures import play
+from jobqueued.foresight.suggestions import suggestions
+from jobqueued.jobfile.spelling import parse_duration
+from jobqueued.paths import Paths
+from jobqueued.settings import machine_id
+
+
+def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
+    """Read a duration, in ns."""
+    try:
+        found = None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
+    if found == 0:
+        raise click.BadParameter("accepted: a duration that is not 0")
+    return found
+
+
+def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
+    """Read JOB=DURATION, as often as it is given."""
+    found = {}
+    for word in words:
+        job, _, text = word.rpartition("=")
+        took = _duration(None, None, text)
+        if not job or took is None:
+            raise click.BadParameter(f"{word!r}; accepted: JOB=DURATION, such as nightly-backup=20m")
+        found[job] = took
+    return found
+
+
+_TRIALS = 3
+"""So many draws are enough to try a change."""
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--for", "span", callback=_duration, default="1d", metavar="D", help="Simulate so long from now on.  [1d]"
+)
+@click.option("--draws", type=click.IntRange(1, 1000), metavar="N",
+              help="Draw the run times N times; figures show least…most.  [5; with --save 39]")  # fmt: skip
+@click.option("--seed", type=int, default=0, metavar="N", help="Draw others; the same N draws the same.  [0]")
+@click.option("--with", "directory", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+              help="Compare with what would be if the files in DIR were installed.")  # fmt: skip
+@click.option("--duration", "given", multiple=True, callback=_given, metavar="JOB=D",
+              help="Let each run of JOB take D, whatever it has taken.")  # fmt: skip
+@click.option("--default-duration", "default", callback=_duration, metavar="D",
+              help="Let runs of jobs that have none yet take D.  [their timeout, or 1m]")  # fmt: skip
+@click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
+@click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
+@click.option("--check", "checked", type=_FILE, metavar="FILE", help="Compare such a FILE with what has come, instead.")
+@click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
+@json_option
+@click.pass_obj
+def simulate(
+    paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
+    default: int | None, suggest: bool, kept: Path | None, checked: Path | None, all_jobs: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Simulate what is to come: who waits for whom.
+
+    The scheduler itself is run under a virtual clock, on the job files as they are now, from what is live and waits
+    now.  Each run takes as long as one of the newest runs of its job did, drawn by chance.  For each job that will
+    wait: of how many runs, how long (half of all runs, 95 % of them and the longest), for which lock or limit, and
+    whose end it waits for.
+
+    What files, events and people make due does not come.  Job files are read as by `jobqueuectl check`; those of users
+    are for root and the daemon's own user.
+
+    With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
+    does not help is not told.
+
+    With --check, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance explains it), or
+    if half of those that have a band of at most 5 s were more than 1 s off.
+
+    \b
+    Examples:
+      jobqueuectl simulate --for 7d
+      jobqueuectl simulate --with DIR --for 2d --suggest
+      jobqueuectl simulate --duration nightly-backup=3h --json
+      jobqueuectl simulate --save FILE
+      jobqueuectl simulate --check FILE
+    """
+    if checked is not None:
+        sys.exit(_check(paths, checked, as_json=as_json))
+    found = snapshot(paths, given, default)
+    if is_unreadable(found.problems):
+        click.echo("Job files that are refused are left out; see: jobqueuectl check", err=True)
+    chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
+    until, other = found.host.begin + span, None
+    if directory is not None:
+        other, problems = with_files(paths, found.host, directory)
+        if is_unreadable(problems):
+            print_problems(problems)
+            sys.exit(1)
+    steps = 1 + (other is not None) + suggest
+    with _progress(steps) as progress:
+        futures = play(found.host, until, chances, progress(0), keeps_starts=kept is not None)
+        others = None if other is None else play(other, until, chances, progress(1))
+        advice = None
+        if suggest:
+            host, rows = other or found.host, summary.rows(others or futures)
+            advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
+    result = Result(found, until, futures, others, advice)
+    if kept is not None:
+        save(kept, Kept(found.host.begin, until, len(futures), calibration.forecast(futures)))
+    if as_json:
+        print_json(document(result))
+    else:
+        show(result, all_jobs=all_jobs)
+
+
+def _check(paths: Paths, file: Path, *, as_json: bool) -> int:
+    """Tell how a forecast has come out, and the exit status."""
+    kept = read(file)
+    came_so = came(paths, kept)
+    whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
+    if as_json:
+        print_json(verdict_document(kept, whole, verdicts))
+    else:
+        show_verdicts(kept, whole, verdicts)
+    return int(not (whole.is_exact and whole.is_within))
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[int], Callable[[float], None]]]:
+    """A bar on a terminal: of each of some steps, what is to be told the part of it that is done."""
+    if not sys.stderr.isatty():
+        yield lambda _: lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=float(steps))
+        yield lambda step: lambda part: bar.update(task, completed=step + part)

@@ -1,0 +1,168 @@
+"""The host as it is now, for what is foreseen of it: its job files, how long its runs took, what is live and waits."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobqueued.child import atomic_file
+from jobqueued.copies import changed
+from jobqueued.core.recollection import Damaged, is_final, run_of
+from jobqueued.ctl import records
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.foresight.apart import groups
+from jobqueued.foresight.durations import Chance, Durations, Sample, samples
+from jobqueued.foresight.futures import Host
+from jobqueued.host.usage import host_has
+from jobqueued.jobdir import user_files
+from jobqueued.model import LIVE, PENDING, Job, Record, Run, RunId, RunState, to_instant
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+from jobqueued.queue.admission import OUTPUT_DRAIN
+from jobqueued.queue.locks import claims_of
+from jobqueued.saved import Hold, JobStats, SavedJob
+from jobqueued.settings import limits_of, machine_id
+from jobqueued.state import record_files
+
+KEPT = 50
+"""So many of the newest records of a job tell how long its runs take."""
+
+
+class Snapshot(NamedTuple):
+    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known."""
+
+    host: Host
+    unknown: list[str]
+    without: str
+    problems: list[Problem]
+
+
+def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: str | None = None) -> Snapshot:
+    """Read files and records, and ask the daemon what is live and waits.
+
+    `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.  `only`: of all jobs
+    that one alone, and those that have to do with it.
+    """
+    reading, begin = read_files(paths), time.time_ns()
+    config, _ = settings_of(paths)
+    jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.timezone))
+    limits = limits_of(config, "", *host_has())
+    if only is not None:
+        jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
+    known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
+    host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
+    unknown = sorted(job.id for job in jobs if not known[job.id])
+    without = ""
+    try:
+        host = _as_it_goes(paths, host)
+    except Unreachable as down:
+        without = down.seen
+    except Refused as refused:
+        without = refused.message
+    return Snapshot(host, unknown, without, reading.problems)
+
+
+def _of_users(paths: Paths, timezone: str) -> list[Job]:
+    """The jobs that users have handed in, as far as who asks may read them."""
+    found: list[Job] = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(paths.state / user_files.DIRECTORY)):
+            if (file := user_files.UserFile.parse(name)) is not None:
+                text = atomic_file.content(str(paths.state / user_files.DIRECTORY / name))
+                found += user_files.jobs_of_text(file, text, timezone, machine_id()) or ()
+    return found
+
+
+def chance(seed: int, number: int) -> Chance:
+    """The chance of one draw, by its number."""
+    return lambda name: random.Random(f"{seed}/{number}/{name}").random
+
+
+def known_samples(logs: Path, job: str) -> list[Sample]:
+    """The attempts of the newest runs of a job, as their record files have them."""
+    found: list[Sample] = []
+    for number in record_files.numbers(logs, job)[-KEPT:]:
+        with suppress(Damaged):
+            found += samples(record_files.checked(logs, RunId(job, number)))
+    return found
+
+
+def _as_it_goes(paths: Paths, host: Host) -> Host:
+    """The host with what the daemon knows of now; Unreachable, Refused."""
+    answer = ask(paths.control, "List")
+    jobs = {job.id: job for job in host.jobs}
+    slots = host.limits.max_running is not None
+    told = records.history(paths, {"states": sorted(LIVE | PENDING)})
+    runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
+    newest: dict[str, int] = {}
+    for run in runs:
+        newest[run.id.job] = max(run.id.number, newest.get(run.id.job, 0))
+    saved = [
+        _saved(paths, jobs[row["id"]], row, newest.get(row["id"], 0), host.begin)
+        for row in answer["jobs"] if row["id"] in jobs
+    ]  # fmt: skip
+    hold = None
+    if answer["held_by"] is not None:
+        hold = Hold(answer["held_by"], None if answer["held_until"] is None else _instant(answer["held_until"]))
+    return Host(
+        begin=host.begin, jobs=host.jobs, limits=host.limits, durations=host.durations, saved=tuple(saved),
+        runs=tuple(sorted(runs, key=lambda run: (run.queued, run.id))), hold=hold,
+    )  # fmt: skip
+
+
+def _run(document: Record, job: Job, *, slots: bool) -> Run:
+    """The run that a record so far tells of, as the scheduler has it."""
+    so_far = document if document["attempts"] and not is_final(document) else None
+    run = changed(run_of(document), so_far=so_far)
+    if run.state not in LIVE:
+        return changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
+    started = run.queued if run.started is None else run.started
+    ends_by = None if job.timeout is None else started + job.timeout + job.kill_grace + OUTPUT_DRAIN
+    return changed(
+        run, attempt=max(1, run.attempt), started=started, claims=claims_of(job, slots=slots), ends_by=ends_by
+    )
+
+
+def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:
+    until = row["paused_until"]
+    started = 0
+    if job.max_runs is not None:
+        started = ask(paths.control, "Describe", job=job.id, runs=1)["stats"]["started"]
+    return SavedJob(
+        job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
+        paused=row["paused"], paused_until=None if until is None else _instant(until),
+        skips=tuple(_instant(start) - job.offset for start in row["skips"]), stats=JobStats(started=started),
+    )  # fmt: skip
+
+
+def _instant(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text))
+
+
+def with_files(paths: Paths, host: Host, directory: Path) -> tuple[Host, list[Problem]]:
+    """The host with the files of a directory installed: each in the place of one of its name, or beside the others."""
+    reading = read_files(paths, (directory,))
+    errors = [problem for problem in reading.problems if problem.severity == "error"]
+    new = {job.id: job for job in reading.jobs if job.id not in reading.invalid}
+    names = {Path(job.file).name for job in reading.jobs}
+    kept = [job for job in host.jobs if Path(job.file).name not in names]
+    twice = [job for job in kept if job.id in new]
+    errors += [_twice(job, new[job.id]) for job in twice]
+    return host.with_jobs([*kept, *new.values()]), errors
+
+
+def _twice(old: Job, new: Job) -> Problem:
+    message = f"found {new.id}, which {old.file} has; accepted: an id that no other file has"
+    return Problem(new.file, new.line, 0, "", message, "error", new.id)
+
+
+def is_unreadable(problems: Iterable[Problem]) -> bool:
+    """Tell whether some of them keep a file from being accepted."""
+    return any(problem.severity == "error" for problem in problems)

@@ -1,0 +1,108 @@
+"""Futures: what comes of one host by several draws of how long its runs take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from jobqueued.core.host_limits import HostLimits
+from jobqueued.foresight.apart import groups, is_plain
+from jobqueued.foresight.calm import Calendar, Calm
+from jobqueued.foresight.durations import Chance, Draws, Durations
+from jobqueued.foresight.tally import Tally
+from jobqueued.foresight.world import Begun, World
+from jobqueued.model import Job, Run
+from jobqueued.saved import Hold, SavedJob
+
+_SLICES = 50
+"""So often the progress of a future is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A host as it is at an instant: its jobs and limits, where they stand, how long their runs take."""
+
+    begin: int
+    jobs: tuple[Job, ...]
+    limits: HostLimits
+    durations: Durations
+    saved: tuple[SavedJob, ...] = ()
+    runs: tuple[Run, ...] = ()
+    hold: Hold | None = None
+
+    def without(self, jobs: Iterable[str]) -> Host:
+        """The same host without some jobs, and what there is of them."""
+        gone = set(jobs)
+        return self.with_jobs([job for job in self.jobs if job.id not in gone])
+
+    def with_jobs(self, jobs: Iterable[Job]) -> Host:
+        """The same host with other jobs."""
+        found = tuple(jobs)
+        known = {job.id for job in found}
+        runs = tuple(run for run in self.runs if run.id.job in known)
+        return replace(self, jobs=found, runs=runs)
+
+
+class _Group:
+    """Jobs that are played together: by the scheduler, or, if all of them are plain, by it whenever something waits."""
+
+    def __init__(
+        self, host: Host, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
+    ) -> None:
+        ids = {job.id for job in jobs}
+        saved = {it.job: it for it in host.saved if it.job in ids}
+        runs = [run for run in host.runs if run.id.job in ids]
+        plain = calm and host.hold is None
+        plain = plain and all(is_plain(job, host.limits, host.durations, saved) for job in jobs)
+        self._calm = Calm(jobs, host.limits, draws, tally, calendar) if plain else None
+        self._least = 2 * len(jobs) if plain else None
+        self._world: World | None = None
+        if runs or not plain:
+            live = [(run, _going_on(host, draws, run)) for run in runs if run.started is not None]
+            waiting = [run for run in runs if run.started is None]
+            self._world = World(
+                jobs, host.limits, host.begin, draws, tally,
+                saved=saved.values(), live=live, waiting=waiting, hold=host.hold,
+            )  # fmt: skip
+
+    def play(self, until: int) -> None:
+        """Let all happen that does before an instant."""
+        while True:
+            if self._calm is not None and self._world is None:
+                self._world = self._calm.play(until)
+            if self._world is None or not self._world.play(until, self._least) or self._calm is None:
+                return
+            self._calm.take_over(self._world)
+            self._world = None
+
+
+def _going_on(host: Host, draws: Draws, run: Run) -> Begun:
+    """The end of a run that was live at the beginning."""
+    started = min(run.started or 0, host.begin)
+    job = next(job for job in host.jobs if job.id == run.id.job)
+    sample = draws.rest(job, host.begin - started)
+    return Begun(run.id, run.due, started, started + sample.took, sample)
+
+
+def play(
+    host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None,
+    *, keeps_starts: bool = False, apart: bool = True,
+) -> list[Tally]:  # fmt: skip
+    """Play a host forward, once for each draw; `progress` is told the part that is done.
+
+    Not `apart`: by one scheduler from beginning to end, which takes longer.
+    """
+    tallies, calendar = [], Calendar(host.begin)
+    parts = groups(host.jobs, host.limits) if apart else [host.jobs]
+    done, whole = 0.0, len(chances) * len(host.jobs)
+    for chance in chances:
+        tally, draws = Tally(keeps_starts=keeps_starts), Draws(host.durations, chance)
+        for jobs in parts:
+            slices = min(_SLICES, len(jobs))
+            group = _Group(host, jobs, draws, tally, calendar, calm=apart)
+            for number in range(1, slices + 1):
+                group.play(host.begin + (until - host.begin) * number // slices)
+                done += len(jobs) / slices
+                progress(done / whole)
+        tallies.append(tally)
+    return tallies

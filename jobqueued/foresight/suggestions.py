@@ -1,0 +1,161 @@
+"""Suggestions: small changes that let runs wait less, each tried out before it is told.
+
+What is tried: to let a job start later by as long as it waits anyway; to `spread` jobs that wait for the same; a larger
+`max_running`.  What a lock is for nobody knows here, so that it binds is told (`summary.lacked`), and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from jobqueued.copies import changed
+from jobqueued.foresight.apart import groups
+from jobqueued.foresight.durations import Chance
+from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.summary import Row
+from jobqueued.foresight.tally import Tally
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, Job
+from jobqueued.queue.locks import SLOT
+from jobqueued.text import duration
+from jobqueued.timing.schedule import Schedule, offset
+
+TRIED = 8
+"""So many changes are tried."""
+_ENOUGH = 0.8
+"""What waits is to wait at most this part of what it did."""
+_ROUND = 5 * MINUTE
+_SPREAD, _MANY = 10 * MINUTE, 3
+"""So many jobs that wait for the same may be spread over this time."""
+
+
+class Change(NamedTuple):
+    """A change of some jobs, or of the host (""), as it is to be written; `apply` makes it."""
+
+    jobs: tuple[str, ...]
+    text: str
+    apply: Callable[[Host], Host]
+
+
+class Cost(NamedTuple):
+    """The deadlines that are missed, and the time that is waited (ns), on the mean of all futures."""
+
+    missed: float
+    waited: float
+
+    def is_worse_than(self, other: Cost) -> bool:
+        """Tell whether the other is so much better that it is worth the change."""
+        saved = self.waited - other.waited
+        much = saved >= MINUTE and other.waited <= _ENOUGH * self.waited
+        return other.missed < self.missed or (other.missed == self.missed and much)
+
+
+class Suggestion(NamedTuple):
+    """A change that helps, with the costs of all jobs that it may concern, before and after it."""
+
+    change: Change
+    before: Cost
+    after: Cost
+
+
+def suggestions(
+    host: Host, until: int, rows: Sequence[Row], chances: Sequence[Chance], seed: str,
+    progress: Callable[[float], None] = lambda _: None,
+) -> list[Suggestion]:  # fmt: skip
+    """Try changes for the jobs that wait most (`rows`), and tell those that help, the best first.
+
+    `seed` decides what part of a `spread` a job has.
+    """
+    found = list[Suggestion]()
+    parts = groups(host.jobs, host.limits)
+    for number, change in enumerate(islice(changes(host, rows, seed), TRIED)):
+        ids = {job.id for part in parts if not change.jobs or {job.id for job in part} & {*change.jobs} for job in part}
+        before, after = (
+            _cost(play(part, until, chances)) for part in (_only(host, ids), _only(change.apply(host), ids))
+        )  # fmt: skip
+        if before.is_worse_than(after):
+            found.append(Suggestion(change, before, after))
+        progress((number + 1) / TRIED)
+    return sorted(found, key=lambda it: (it.after.missed - it.before.missed, it.after.waited - it.before.waited))
+
+
+def _only(host: Host, ids: Iterable[str]) -> Host:
+    known = set(ids)
+    return host.with_jobs([job for job in host.jobs if job.id in known])
+
+
+def _cost(futures: Sequence[Tally]) -> Cost:
+    count = len(futures)
+    return Cost(sum(it.missed for it in futures) / count, sum(it.waited for it in futures) / count)
+
+
+def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:
+    """Yield what may help the jobs that wait most, the likeliest first."""
+    jobs = {job.id: job for job in host.jobs}
+    waiting = [(jobs[row.job], row) for row in rows if (row.late.most or row.missed.most) and row.job in jobs]
+    if host.limits.max_running is not None and any(_lacks(row, SLOT.removeprefix(":")) for _, row in waiting):
+        yield _more_slots(host.limits.max_running)
+    for lacked in dict.fromkeys(blame.lacked for _, row in waiting for blame, _ in row.blamed[:1]):
+        alike = [job for job, row in waiting if _lacks(row, lacked) and _may_be_spread(job)]
+        if len(alike) >= _MANY:
+            yield _spread(alike, seed)
+    for job, row in waiting:
+        missed = job.start_deadline if row.missed.most else None  # what was missed has waited as long
+        if (later := _later(job, max(row.most, row.longest // 2, missed or MINUTE))) is not None:
+            yield later
+
+
+def _lacks(row: Row, what: str) -> bool:
+    return bool(row.blamed) and row.blamed[0][0].lacked == what
+
+
+def _more_slots(most: int) -> Change:
+    more = most + max(1, most // 4)
+    text = f"max_running: {more} in jobqueued.yaml, instead of {most}"
+    return Change((), text, lambda host: replace(host, limits=host.limits._replace(max_running=more)))
+
+
+def _may_be_spread(job: Job) -> bool:
+    """Tell whether a job has no part of a spread yet, and is due no more often than once in three times that."""
+    if job.spread or not job.triggers:
+        return False
+    first = job.next_after(DAY)
+    second = None if first is None else job.next_after(first)
+    return first is not None and (second is None or second - first >= 3 * _SPREAD)
+
+
+def _spread(jobs: Sequence[Job], seed: str) -> Change:
+    names = tuple(job.id for job in jobs)
+    new = {job.id: changed(job, spread=_SPREAD, offset=offset(_SPREAD, job.id, seed)) for job in jobs}
+    return Change(names, f"spread: {_SPREAD // MINUTE}m", lambda host: _with(host, new))
+
+
+def _with(host: Host, new: dict[str, Job]) -> Host:
+    return host.with_jobs([new.get(job.id, job) for job in host.jobs])
+
+
+def _later(job: Job, wait: int) -> Change | None:
+    """Let a job that starts at one minute of an hour, or of a day, start after what it waits for."""
+    texts = job.schedule[0].split() if len(job.schedule) == 1 else []
+    if len(texts) != 5 or not texts[0].isdecimal() or job.seconds is not None or job.every is not None:
+        return None
+    minutes = int(texts[0]) + -(-wait // _ROUND) * (_ROUND // MINUTE)
+    if minutes >= HOUR // MINUTE:
+        if not texts[1].isdecimal() or int(texts[1]) + minutes // 60 > 23:
+            return None
+        texts[1] = str(int(texts[1]) + minutes // 60)
+    expression = " ".join([str(minutes % 60), *texts[1:]])
+    new = changed(job, schedule=(expression,), triggers=(Schedule(expression, job.timezone, job.id, job.dst),))
+    return Change((job.id,), f'schedule: "{expression}"', lambda host: _with(host, {job.id: new}))
+
+
+def words(it: Suggestion) -> str:
+    """Word what a change does: ``waits 20 min less``."""
+    saved = it.before.waited - it.after.waited
+    more = "less" if saved > 0 else "more"
+    told = [f"{duration(abs(saved) / SECOND)} {more} waiting"] if abs(saved) >= SECOND else []
+    if it.after.missed < it.before.missed:
+        told.append(f"{it.before.missed:g} missed deadlines become {it.after.missed:g}")
+    return ", ".join(told)

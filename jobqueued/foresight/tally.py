@@ -1,0 +1,153 @@
+"""The tally of one future: of each job its runs, waits, and what it waited for; of the host its load.
+
+Instants and durations are nanoseconds.  A start is *late* by the time between its planned start (the due time, and the
+job's part of `spread`) and the start of its first attempt.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jobqueued.core.eligibility import DEADLINE
+from jobqueued.model import RunState
+
+DEPENDENCIES, CONCURRENCY = "dependencies", "concurrency"
+"""What a run may have waited for, beside locks and resources."""
+
+
+class Blame(NamedTuple):
+    """The cause of a wait: what was lacked, and the job whose end gave it free ("": none did)."""
+
+    lacked: str
+    holder: str
+
+
+@dataclass(slots=True)
+class OfJob:
+    """The fate of one job."""
+
+    runs: int = 0
+    waits: array[int] = field(default_factory=lambda: array("q"))
+    """Of each run that did not start as planned, by how much it was late."""
+    ends: Counter[str] = field(default_factory=Counter)
+    busy: int = 0
+    """The time that all of its attempts took together."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """The number of its occurrences that were skipped, by the reason."""
+    blamed: dict[Blame, int] = field(default_factory=dict)
+    """For how long its runs have waited, by what for."""
+    starts: list[tuple[int, int]] = field(default_factory=list)
+    """Due time and start of each run, where these are kept."""
+
+    @property
+    def missed(self) -> int:
+        """The number of times that its `start_deadline` has passed."""
+        return self.skipped[DEADLINE]
+
+    @property
+    def waited(self) -> int:
+        """The time that all of its runs have waited together."""
+        return sum(self.waits)
+
+    @property
+    def failed(self) -> int:
+        """The runs that have not succeeded."""
+        return self.ends.total() - self.ends[RunState.SUCCEEDED.value]
+
+
+class Tally:
+    """All that is counted of one future; `keeps_starts`: each start too."""
+
+    def __init__(self, *, keeps_starts: bool = False) -> None:
+        self.jobs: dict[str, OfJob] = {}
+        self._keeps_starts = keeps_starts
+        self._begun, self._over = array("q"), array("q")
+
+    def of(self, job: str) -> OfJob:
+        """The fate of a job."""
+        found = self.jobs.get(job)
+        if found is None:
+            found = self.jobs[job] = OfJob()
+        return found
+
+    def started(self, job: str, due: int, planned: int, start: int, blame: Blame | None) -> None:
+        """Count the start of a run."""
+        it = self.of(job)
+        it.runs += 1
+        if self._keeps_starts:
+            it.starts.append((due, start))
+        if start > planned:
+            it.waits.append(start - planned)
+            if blame is not None:
+                it.blamed[blame] = it.blamed.get(blame, 0) + start - planned
+
+    def attempted(self, job: str, start: int, end: int) -> None:
+        """Count an attempt, which is live in between."""
+        self._begun.append(start)
+        self._over.append(end)
+        self.of(job).busy += end - start
+
+    def ended(self, job: str, state: str) -> None:
+        """Count the end of a run."""
+        self.of(job).ends[state] += 1
+
+    def skipped(self, job: str, reason: str, times: int) -> None:
+        """Count occurrences that were skipped."""
+        self.of(job).skipped[reason] += times
+
+    @property
+    def runs(self) -> int:
+        """All starts."""
+        return sum(it.runs for it in self.jobs.values())
+
+    @property
+    def waited(self) -> int:
+        """The time that all runs have waited together."""
+        return sum(it.waited for it in self.jobs.values())
+
+    @property
+    def missed(self) -> int:
+        """The number of times that a `start_deadline` has passed."""
+        return sum(it.missed for it in self.jobs.values())
+
+    @property
+    def failed(self) -> int:
+        """The runs that did not succeed."""
+        return sum(it.failed for it in self.jobs.values())
+
+    @property
+    def most_live(self) -> int:
+        """The most runs that are live at once."""
+        return max((live for _, live in _levels(self._begun, self._over)), default=0)
+
+    def peaks(self, count: int, apart: int) -> list[Peak]:
+        """The instants at which most runs were live, at most one in each span of so many ns."""
+        found: dict[int, Peak] = {}
+        for instant, live in _levels(self._begun, self._over):
+            span = instant // apart
+            if span not in found or live > found[span].live:
+                found[span] = Peak(instant, live)
+        return sorted(found.values(), key=lambda peak: (-peak.live, peak.instant))[:count]
+
+
+class Peak(NamedTuple):
+    """An instant at which so many runs were live."""
+
+    instant: int
+    live: int
+
+
+def _levels(begun: Iterable[int], over: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Yield each start with the number of runs live from then on; who ends at that instant is not any more."""
+    ends, live = iter(sorted(over)), 0
+    end = next(ends, None)
+    for start in sorted(begun):
+        live += 1
+        while end is not None and end <= start:
+            live -= 1
+            end = next(ends, None)
+        yield start, live

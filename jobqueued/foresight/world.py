@@ -1,0 +1,175 @@
+"""The world of a future: the real scheduler on a virtual host, whose clock jumps to the next thing that happens.
+
+Whatever the scheduler launches starts at once, and ends after the time that is drawn for it.  Nothing is written, no
+notice is sent, and accounts are there.  What people, files and events would make due does not come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from jobqueued import events
+from jobqueued.commands import Command, Launch, Say, Stop
+from jobqueued.copies import changed
+from jobqueued.core.host_limits import HostLimits
+from jobqueued.core.scheduler import Scheduler
+from jobqueued.foresight.durations import Draws, Sample
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, Blame, Tally
+from jobqueued.model import Job, Now, Run, RunId, RunState
+from jobqueued.notify import NOBODY
+from jobqueued.saved import Hold, SavedJob
+
+_KEPT_FOR = "what is kept for "
+
+
+class Begun(NamedTuple):
+    """A live attempt: its run and that one's due time, its start, and when and how it will end."""
+
+    run: RunId
+    due: int
+    started: int
+    end: int
+    sample: Sample
+
+
+def bare(job: Job) -> Job:
+    """A definition without what no queue depends on: whom it runs as, and who is told."""
+    return changed(
+        job, user=None, group=None, groups=None, late=None, expect=None, notify=NOBODY, telemetry_hooks=(), ping=None,
+    )  # fmt: skip
+
+
+class World:
+    """One host, from an instant on.
+
+    `saved`: where jobs stand then; `waiting`: the runs that have not started; `live`: those that have, and their ends.
+    """
+
+    def __init__(
+        self, jobs: Iterable[Job], limits: HostLimits, begin: int, draws: Draws, tally: Tally,
+        *, saved: Iterable[SavedJob] = (), waiting: Iterable[Run] = (), live: Iterable[tuple[Run, Begun]] = (),
+        hold: Hold | None = None,
+    ) -> None:  # fmt: skip
+        self.now = Now(begin, begin)
+        self.starts = 0
+        """How many attempts have started in it."""
+        self._draws, self._tally = draws, tally
+        self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
+        self._ends: list[tuple[int, RunId, int]] = []
+        self._freed: list[str] = []
+        self.scheduler = Scheduler(limits)
+        by_file: dict[str, list[Job]] = {}
+        for job in jobs:
+            by_file.setdefault(job.file, []).append(bare(job))
+        found, known = list(live), {it.job: it for it in saved}
+        for of_file in by_file.values():
+            for job in of_file:  # what was due before the beginning is over
+                known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
+        self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
+        for run, begun in found:
+            self._begin(run, begun, run.so_far or {"job": run.id.job, "attempts": []})
+        for file, of_file in by_file.items():
+            self._happen(events.JobsRead(file, tuple(of_file)))
+        self._happen(events.JobsLoaded(complete=True))
+        self._settle()
+
+    @property
+    def live(self) -> list[Begun]:
+        """The attempts that are live now, the oldest first."""
+        return [begun for begun, _ in self._live.values()]
+
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether nothing waits, and nothing else is left to be done now."""
+        if len(self.scheduler.runs) > len(self._live):
+            return False
+        wake = self.scheduler.next_wakeup(self.now)
+        return wake is None or wake > self.now.wall
+
+    def play(self, until: int, least: int | None = None) -> bool:
+        """Let all happen that does before an instant; or only until nothing waits, once so many have started: True."""
+        while (soonest := self._soonest()) is not None and soonest < until:
+            if soonest > self.now.wall:
+                self.now, self._freed = Now(soonest, soonest), []
+            if self._ends and self._ends[0][0] <= soonest:
+                while self._ends and self._ends[0][0] <= soonest:
+                    self._end(*heappop(self._ends))
+            else:
+                self._happen(events.Woke())
+            self._settle()
+            if least is not None and self.starts >= least and self.is_calm:
+                return True
+        return False
+
+    def _soonest(self) -> int | None:
+        wake = self.scheduler.next_wakeup(self.now)
+        end = self._ends[0][0] if self._ends else None
+        soonest = end if wake is None else wake if end is None else min(wake, end)
+        return None if soonest is None else max(soonest, self.now.wall)
+
+    def _happen(self, event: events.Event) -> None:
+        self._do(self.scheduler.handle(event, self.now))
+
+    def _settle(self) -> None:
+        self._do(self.scheduler.admit(self.now))
+
+    def _do(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Launch(run, job, record):
+                    self._launch(run, job, record)
+                case Stop(run_id, attempt):
+                    self._stop(run_id, attempt)
+                case Say("run_skipped", fields):
+                    self._tally.skipped(fields["job"], fields["reason"], fields["times"])
+                case Say("run_ended", fields):
+                    self._tally.ended(fields["record"]["job"], fields["record"]["state"])
+
+    def _launch(self, run: Run, job: Job, record: Mapping[str, Any]) -> None:
+        wall, sample = self.now.wall, self._draws.next(job)
+        self.starts += 1
+        if run.so_far is None:
+            planned = run.due + (job.offset if run.trigger == "schedule" else 0)
+            blame = self._blame(run, record["waited_for"]) if wall > planned else None
+            self._tally.started(job.id, run.due, planned, wall, blame)
+        self._begin(run, Begun(run.id, run.due, wall, wall + sample.took, sample), record)
+        if job.max_runs is not None:
+            self._happen(events.RunStarted(run.id, run.attempt, 1, wall))
+
+    def _begin(self, run: Run, begun: Begun, record: Mapping[str, Any]) -> None:
+        self._live[run.id, run.attempt] = begun, record
+        heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
+
+    def _blame(self, run: Run, waited_for: list[str]) -> Blame:
+        """Name the cause of a wait that is over now: what the run lacked, and whose end has just given that free."""
+        if not waited_for:
+            return Blame(DEPENDENCIES if run.held else CONCURRENCY, "" if run.held else run.id.job)
+        lacked, freed = waited_for[0], self._freed[0] if self._freed else ""
+        if lacked.startswith(_KEPT_FOR):
+            lacked, freed = "reservation", lacked.removeprefix(_KEPT_FOR).rpartition("@")[0]
+        return Blame(lacked, freed)
+
+    def _stop(self, run: RunId, attempt: int) -> None:
+        """End an attempt at once, as it is to stop."""
+        found = self._live.get((run, attempt))
+        if found is not None:
+            begun = found[0]._replace(end=self.now.wall, sample=Sample(0, RunState.KILLED.value, None, 15))
+            self._live[run, attempt] = begun, found[1]
+            heappush(self._ends, (self.now.wall, run, attempt))
+
+    def _end(self, end: int, run: RunId, attempt: int) -> None:
+        found = self._live.pop((run, attempt), None)
+        if found is None:  # it was stopped before
+            return
+        (*_, started, _, sample), record = found
+        self._tally.attempted(run.job, started, end)
+        self._freed.append(run.job)
+        told = {"attempt": attempt, "state": sample.state, "reason": None, "output": {"bytes": 0}}
+        attempts = [*record["attempts"], {**told, "failover": self.scheduler.runs[run].failover}]
+        ended = {
+            **record, "state": sample.state, "reason": None, "exit_code": sample.exit_code, "signal": sample.signal,
+            "attempts": attempts,
+        }  # fmt: skip
+        self._happen(events.RunEnded(run, attempt, ended))  # type: ignore[arg-type]

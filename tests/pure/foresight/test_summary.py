@@ -1,0 +1,36 @@
+"""The summary: bands over futures, the worst job first, and what binds."""
+
+from __future__ import annotations
+
+from jobqueued.foresight.futures import play
+from jobqueued.foresight.summary import Band, lacked, rows, wait_at
+from jobqueued.foresight.tally import Blame
+from jobqueued.model import HOUR, MINUTE, Claim
+from tests.support.futures import a_host, chance, took
+from tests.support.world import job
+
+
+def test_bands() -> None:
+    """What differs from draw to draw has a band; waits are those of all draws together."""
+    lock = (Claim("db", exclusive=True),)
+    host = a_host(
+        job("backup", "0 * * * *", locks=lock), job("report", "10 * * * *", locks=lock),
+        seconds={"backup": took(60, 1200), "report": 1},
+    )  # fmt: skip
+    futures = play(host, host.begin + 12 * HOUR, [chance(seed) for seed in range(8)])
+    first, second = rows(futures)
+    assert ("report", Band(12, 12), "backup", 0) == (first.job, first.runs, second.job, second.waited)
+    assert 0 < first.late.least < first.late.most <= 12
+    assert (10 * MINUTE, 10 * MINUTE) == (first.most, first.longest)
+    assert [("db", sum(future.waited for future in futures), ["backup"])] == [
+        (name, time, [job for job, _ in holders]) for name, time, holders in lacked([first, second])
+    ]
+    assert Blame("db", "backup") == first.blamed[0][0]
+    assert ("3", "1,000…2,000") == (str(Band(3, 3)), str(Band(1000, 2000)))
+
+
+def test_waits_of_all_runs() -> None:
+    """Runs that start as planned count as waits of 0."""
+    waits = [10, 20, 30]
+    assert [0, 10, 20, 30] == [wait_at(level, waits, 6) for level in (0.5, 0.6, 0.75, 1.0)]
+    assert [0, 10] == [wait_at(0.5, [], 6), wait_at(0.5, [10], 1)]

@@ -1,0 +1,127 @@
+"""The world of a future: the scheduler decides, runs take what they took, and it is counted who waits for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobqueued.foresight.durations import Sample
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, Blame, Peak
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Run, RunId, RunState
+from jobqueued.queue.locks import claims_of
+from jobqueued.saved import Hold, JobStats, SavedJob
+from tests.support.futures import a_host, future, took
+from tests.support.world import MIDNIGHT, World, job
+
+DATABASE = (Claim("database", exclusive=True),)
+
+
+def test_who_waits_for_whom() -> None:
+    """Of two jobs with one lock the second waits until the end of the first, and that is said of it."""
+    host = a_host(
+        job("backup", "0 2 * * *", locks=DATABASE), job("report", "10 2 * * *", locks=DATABASE),
+        job("other", "20 2 * * *"), seconds={"backup": 1800, "report": 60, "other": 10},
+    )  # fmt: skip
+    found = future(host)
+    assert {Blame("database", "backup"): 20 * MINUTE} == found.of("report").blamed
+    assert [20 * MINUTE] == list(found.of("report").waits)
+    assert ([], []) == (list(found.of("backup").waits), list(found.of("other").waits))
+    assert (3, 20 * MINUTE, 0) == (found.runs, found.waited, found.missed)
+
+
+def test_it_is_the_scheduler() -> None:
+    """The starts are those of the same jobs in the faked world of the scheduler's own tests."""
+    jobs = [
+        job(f"j{n}", f"{n % 3}-59/5 * * * *", locks=DATABASE if n % 2 else (), priority=n % 4, exclusive=n == 6)
+        for n in range(8)
+    ]
+    seconds = {each.id: 20.013 + 31.0071 * n for n, each in enumerate(jobs)}
+    world = World(*jobs, seconds=seconds, max_running=3)
+    world.pass_time(3 * 3600 - 1)
+    found = future(a_host(*jobs, seconds=dict(seconds), max_running=3), hours=3, keeps_starts=True)
+    launched = sorted((name.partition("@")[0], instant) for name, instant in world.launched)
+    assert launched == sorted((name, start) for name, it in found.jobs.items() for _, start in it.starts)
+    assert len(launched) > 100
+    assert found.waited > HOUR
+
+
+def test_a_deadline_is_missed() -> None:
+    """What can't start within its `start_deadline` is missed."""
+    host = a_host(
+        job("backup", "0 2 * * *", locks=DATABASE),
+        job("report", "10 2 * * *", locks=DATABASE, start_deadline=10 * MINUTE), seconds={"backup": 3600},
+    )  # fmt: skip
+    found = future(host)
+    assert (0, 1, 1) == (found.of("report").runs, found.of("report").missed, found.missed)
+
+
+def test_a_job_waits_for_itself() -> None:
+    """A run that is due while its job is at its `concurrency` waits for that; with `overlap: skip` it is skipped."""
+    slow = a_host(job("slow", "0,10 2 * * *"), seconds={"slow": 900})
+    assert {Blame(CONCURRENCY, "slow"): 5 * MINUTE} == future(slow).of("slow").blamed
+    skips = a_host(job("slow", "0,10 2 * * *", overlap=Overlap.SKIP), seconds={"slow": 900})
+    assert {"overlap": 1} == future(skips).of("slow").skipped
+    replaces = a_host(job("slow", "0,10 2 * * *", overlap=Overlap.REPLACE), seconds={"slow": 900})
+    assert {"killed": 1, "succeeded": 1} == future(replaces).of("slow").ends
+
+
+def test_dependencies_retries_and_the_like_are_the_scheduler_s() -> None:
+    """A job waits for its dependency, which fails once and is tried again; others hear of an end; `max_runs` end."""
+    fails = [Sample(MINUTE, "failed", 1)]
+    host = a_host(
+        job("dump", "0 2 * * *"), job("ship", "5 2 * * *", dependencies=("dump",)),
+        job("twice", "0 * * * *", max_runs=2),
+        job("bad", "0 3 * * *", retries=2, retry_delay=MINUTE), job("saved", "0 4 * * *", failover="x"),
+        seconds={"dump": 600, "ship": 10, "bad": fails, "saved": fails},
+    )  # fmt: skip
+    found = future(host)
+    assert {Blame(DEPENDENCIES, ""): 5 * MINUTE} == found.of("ship").blamed
+    assert (1, 3 * MINUTE, {"failed": 1}) == (found.of("bad").runs, found.of("bad").busy, found.of("bad").ends)
+    assert 2 * MINUTE == found.of("saved").busy
+    assert 2 == found.of("twice").runs
+
+
+def test_a_timeout_ends_a_run() -> None:
+    """No run takes longer than the `timeout` that its job has by now, whatever it took before."""
+    host = a_host(job("a", "0 2 * * *", timeout=MINUTE), seconds={"a": 3600})
+    found = future(host)
+    assert (MINUTE, {"timed_out": 1}) == (found.of("a").busy, found.of("a").ends)
+
+
+def test_peaks() -> None:
+    """The most runs that are live at once, one instant in each hour."""
+    host = a_host(*(job(f"j{n}", f"{n} 2,5 * * *") for n in range(4)), seconds={"j0": 150, "j1": 90, "j2": 1, "j3": 1})
+    found = future(host)
+    assert [Peak(MIDNIGHT + hour * HOUR + 2 * MINUTE, 3) for hour in (2, 5)] == found.peaks(9, HOUR)
+    assert 3 == found.most_live
+
+
+def test_it_goes_on_from_what_is_live() -> None:
+    """A run that is live at the beginning ends when those that took longer than it has so far did; others wait."""
+    backup, report = job("backup", locks=DATABASE), job("report", locks=DATABASE)
+    live = Run(
+        id=RunId("backup", 7), key="x1", due=MIDNIGHT - HOUR, queued=MIDNIGHT - HOUR, arrival=1, trigger="manual",
+        state=RunState.RUNNING, attempt=1, pid=1, started=MIDNIGHT - HOUR, claims=claims_of(backup, slots=False),
+    )  # fmt: skip
+    waits = Run(id=RunId("report", 3), key="x2", due=MIDNIGHT, queued=MIDNIGHT, arrival=2, trigger="manual")
+    host = a_host(backup, report, seconds={"backup": took(600, 4000, 5000), "report": 1})
+    host = replace(host, runs=(live, waits))
+    waited = {future(host, seed=seed).of("report").waited for seed in range(20)}
+    assert {400 * SECOND, 1400 * SECOND} == waited
+
+
+def test_where_jobs_stand() -> None:
+    """A pause, a hold of the host and used `max_runs` keep runs from starting."""
+    host = a_host(job("a", "0 * * * *", max_runs=3), job("b", "0 * * * *"))
+    paused = SavedJob(
+        job="b", rhythm=host.jobs[1].rhythm, cursor=MIDNIGHT, paused=True, paused_until=MIDNIGHT + 3 * HOUR
+    )
+    used = SavedJob(job="a", rhythm=host.jobs[0].rhythm, cursor=MIDNIGHT, stats=JobStats(started=2))
+    found = future(replace(host, saved=(paused, used)), hours=10.5)
+    assert (1, 7, {"paused": 3}) == (found.of("a").runs, found.of("b").runs, found.of("b").skipped)
+    held = replace(host, hold=Hold("root", MIDNIGHT + 5 * HOUR + MINUTE))
+    assert 5 * HOUR + MINUTE <= min(start for _, start in future(held, keeps_starts=True).of("b").starts)
+
+
+def test_nobody_s_accounts_are_asked_for() -> None:
+    """A job of a user runs, though nobody looks up the user here."""
+    assert 1 == future(a_host(job("a", "0 2 * * *", user="alice", group="staff"))).runs

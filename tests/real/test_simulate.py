@@ -1,0 +1,148 @@
+"""jobqueuectl simulate, beside a real daemon and without one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.support.client import run
+from tests.support.host import Host, wait_for
+
+FILE = """\
+jobs:
+  slow: {command: 'sleep 0.3', schedule: '0 * * * *', locks: [tape]}
+  next: {command: 'true', schedule: '0 * * * *', locks: [tape]}
+  gate: {command: 'sleep 60', locks: [tape]}
+  held: {command: 'true', locks: [tape], max_waiting: 5}
+"""
+
+
+def simulated(host: Host, *words: str) -> dict[str, Any]:
+    """The answer of a simulation."""
+    done = run("--root", host.root, "simulate", "--json", *words)
+    assert (0, "") == (done.returncode, done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+def of(found: dict[str, Any], job: str) -> dict[str, Any]:
+    """What is foreseen of a job."""
+    return next(row for row in found["jobs"] if row["job"] == job)
+
+
+def test_history_and_what_is_live(host: Host) -> None:
+    """Run times come from records; what is live and waits goes on; given times count instead; without a daemon all is
+    said to begin with nothing."""
+    host.write("a.yaml", FILE)
+    host.start()
+    host.wait(host.run("slow"))
+    host.run("gate")
+    wait_for(lambda: host.call("Status")["running"] == 1)
+    host.run("held")
+    found = simulated(host, "--for", "1h", "--draws", "1", "--duration", "gate=30m")
+    assert found["from_now"]
+    assert ["held", "next"] == found["guessed"]
+    assert [{"for": "tape", "whose": "gate"}] == [
+        {"for": it["for"], "whose": it["whose"]} for it in of(found, "held")["blamed"]
+    ]
+    assert 1 == of(found, "held")["late"][0]
+    later = simulated(host, "--for", "1d", "--draws", "2", "--default-duration", "10s")
+    assert [24, 24] == of(later, "slow")["runs"]
+    assert {"next", "slow"} >= {row["job"] for row in later["jobs"] if row["late"][1] > 1}
+    host.stop()
+    users = host.root / "state" / "users"
+    users.mkdir()
+    (users / "games:5+mine.yaml").write_text("jobs: {mine: {command: 'true', schedule: '*/30 * * * *'}}")
+    (users / "games:5+mine.yaml.tmp").write_text("no name of a file of a user's")
+    down = simulated(host, "--for", "2h")
+    assert not down["from_now"]
+    assert [4, 4] == of(down, "games/mine")["runs"]
+    said = run("--root", host.root, "simulate", "--for", "2h")
+    assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
+    assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
+
+
+def test_with_other_files(host: Host) -> None:
+    """Files that are not installed are compared with today's; one that would be refused is a problem."""
+    host.write("a.yaml", FILE)
+    other = host.root / "new"
+    other.mkdir()
+    (other / "a.yaml").write_text(
+        FILE.replace("  next: {command: 'true', schedule: '0 *", "  next: {command: 'true', schedule: '5 *")
+    )
+    words = ("--for", "5h", "--draws", "1", "--duration", "slow=4m", "--duration", "next=1s", "--with", str(other))
+    found = simulated(host, *words)
+    assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
+    host.write("z.yaml", "jobs: {bad: {schedule: x}}")
+    said = run("--root", host.root, "simulate", *words)
+    assert (0, "Job files that are refused are left out; see: jobqueuectl check\n") == (said.returncode, said.stderr)
+    (changed,) = [line for line in said.stdout.splitlines() if line.startswith("slow ")]
+    assert ["slow", "5", "5", "5", "s", "0", "5", "0", "0", "0"] == changed.split()
+    (other / "b.yaml").write_text("jobs: {gate: {command: 'true', schedule: 'bad'}}")
+    refused = run("--root", host.root, "simulate", "--with", str(other))
+    assert 1 == refused.returncode
+    assert "b.yaml" in refused.stdout
+
+
+def test_next_under_contention(host: Host) -> None:
+    """The next starts are expected when what has the lock usually lets go of it; further ones are not foreseen."""
+    host.write(
+        "a.yaml", FILE.replace("next: {command: 'true', schedule: '0 *", "next: {command: 'true', schedule: '1 3")
+    )
+    host.start()
+    host.wait(host.run("slow"))
+    record = host.root / "logs" / "slow" / "1.json"
+    document = json.loads(record.read_text())
+    long = document["attempts"][0]
+    long["started"], long["ended"] = "2026-11-27T00:00:00.000000Z", "2026-11-27T00:05:00.000000Z"
+    record.write_text(json.dumps(document))
+    done = run("--root", host.root, "next", "next", "--expect", "-n", "2", "--json")
+    first, second = json.loads(done.stdout)["expected"]
+    assert ({"late": 240.0, "least_late": 240.0, "most_late": 240.0}, None) == (first, second)
+    said = run("--root", host.root, "next", "next", "--expect").stdout.splitlines()
+    assert said[0].endswith("EXPECTED TO START")
+    assert (True, True) == (said[1].endswith("  4 min later"), said[2].endswith("  -"))
+    for words in (("--expect",), ("-e", "0 0 * * *", "--expect")):
+        wrong = run("--root", host.root, "next", *words)
+        assert (2, True) == (wrong.returncode, "--expect goes with a JOB" in wrong.stderr)
+
+
+def test_wrong_words(host: Host) -> None:
+    """What can't be meant is told with what is accepted."""
+    for words, told in (
+        (("--for", "soon"), "accepted: a duration such as 30s, 5m or 2h"),
+        (("--for", "0s"), "accepted: a duration that is not 0"),
+        (("--duration", "5m"), "accepted: JOB=DURATION"),
+    ):
+        done = run("--root", host.root, "simulate", *words)
+        assert (2, True) == (done.returncode, told in done.stderr), done
+
+
+SECONDLY = "jobs:\n  tick: {command: 'true', schedule: '* * * * *', seconds: '*'}\n"
+
+
+def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
+    """What starts when it was foreseen is counted as that; where the past is changed in the records, that is seen."""
+    host.write("a.yaml", SECONDLY)
+    host.start()
+    file = host.root / "forecast.json"
+    logs = host.root / "logs" / "tick"
+    wait_for(lambda: list(logs.glob("*.json")), why="a run that tells how long it takes")
+    simulated(host, "--for", "1m", "--save", str(file))
+    before = len(list(logs.glob("*.json")))
+    wait_for(lambda: len(list(logs.glob("*.json"))) >= before + 4, why="4 runs")
+    host.stop()
+    found = simulated(host, "--check", str(file))
+    assert (True, True, 39) == (found["exact"], found["within"], found["draws"])
+    assert 3 <= found["compared"] == found["inside"] <= found["foreseen"]
+    said = run("--root", host.root, "simulate", "--check", str(file))
+    assert (0, True) == (said.returncode, "(100.0%)" in said.stdout), said
+    document = json.loads(file.read_text())
+    document["jobs"]["tick"] = [[due, 5000, 5000, 5000] for due, *_ in document["jobs"]["tick"]]
+    file.write_text(json.dumps(document))
+    off = run("--root", host.root, "simulate", "--json", "--check", str(file))
+    assert 1 == off.returncode
+    assert (False, False, 0) == tuple(json.loads(off.stdout)[name] for name in ("exact", "within", "inside"))
+    for text, told in (("{}", "is no forecast"), ('{"version": 0}', "of another version")):
+        file.write_text(text)
+        wrong = run("--root", host.root, "simulate", "--check", str(file))
+        assert (1, True) == (wrong.returncode, told in wrong.stderr), wrong
