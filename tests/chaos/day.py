@@ -117,15 +117,10 @@ def suffer(host: Host, plan: Plan, people: People) -> None:
 
 def get_well(host: Host, after: str) -> None:
     """Wait until the daemon says that it is well and jobs start again: all faults are lifted; CameToNothing."""
-    patience = PATIENCE + (_rebuilding(host) if after in ("abort", "cut", "damage") else 0)
+    patience = _patience(host)
     lifted, until = time.time_ns(), time.monotonic() + patience
     ledger = host.ledger / "ledger"
-    while not host.is_well():
-        host.sleep(LOOK)
-        if time.monotonic() > until:
-            text = f"not well {patience:g} s after {after}: {host.status()}"
-            host.timeline.fail("starts", f"{text}\n{host.last_words()}")
-            raise CameToNothing
+    _wait_until_well(host, after, patience)
     while not (ledger.exists() and ledger.stat().st_mtime_ns > lifted):
         host.sleep(LOOK)
         if time.monotonic() > until:
@@ -136,9 +131,22 @@ def get_well(host: Host, after: str) -> None:
     hurt[:] = [Span(span.begin, min(span.end, time.time_ns())) for span in hurt]
 
 
-def _rebuilding(host: Host) -> float:
-    """The seconds that a state.db which is lost may take to be rebuilt: a thousand records a second."""
-    return sum(1 for _ in (host.root / "logs").glob("*/*.json")) / 1000
+def _wait_until_well(host: Host, after: str, patience: float) -> None:
+    """Wait until the daemon says that it is well; CameToNothing after so many seconds."""
+    until = time.monotonic() + patience
+    while not host.is_well():
+        host.sleep(LOOK)
+        if time.monotonic() > until:
+            text = f"not well {patience:g} s after {after}: {host.status()}"
+            host.timeline.fail("starts", f"{text}\n{host.last_words()}")
+            raise CameToNothing
+
+
+def _patience(host: Host) -> float:
+    """The seconds that a start may take: where state.db was lost it is rebuilt, at times by a later one."""
+    if not host.timeline.state_hurt:
+        return PATIENCE
+    return PATIENCE + sum(1 for _ in (host.root / "logs").glob("*/*.json")) / 1000
 
 
 def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
@@ -159,6 +167,9 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
         host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
     host.ask("Wait", run=answer.strip())
     _wait_for_notices(host)
+    if host.timeline.state_hurt:  # what was written anew has no history before the next start
+        host.end(signal.SIGTERM, 0)
+        _wait_until_well(host, "the last start", _patience(host))
     code, text = host.ctl("history", "--json", "-n", "1000000", seconds=HISTORY_PATIENCE)
     host.end(signal.SIGTERM, 3600)
     if code:

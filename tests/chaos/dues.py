@@ -89,7 +89,8 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
 
 
 def _excused(checker: Checker, job: Job, due: int) -> bool:
-    """Whether what was due then may be lost with state.db (not if its skip was told, and saved), or was unknown.
+    """Whether what was due then may be lost with state.db, or was unknown; if its skip was told and saved, only where
+    its record file was hurt as well.
 
     A skip is in state.db only as long as its record can't be written: no R tells it.
     """
@@ -97,7 +98,7 @@ def _excused(checker: Checker, job: Job, due: int) -> bool:
         return True
     for run, said in checker.evidence.said.items():
         if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
-            return False
+            return checker.may_be_forgotten(run)
     return checker.was_waiting(due) or _unknown(checker, job, due)
 
 
