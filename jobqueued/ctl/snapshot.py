@@ -160,7 +160,7 @@ def with_files(paths: Paths, host: Host, directory: Path) -> tuple[Host, list[Pr
 
 def _twice(old: Job, new: Job) -> Problem:
     message = f"found {new.id}, which {old.file} has; accepted: an id that no other file has"
-    return Problem(new.file, new.line, 0, "", message, "error", new.id)
+    return Problem(new.file, new.line, 0, "", message, "error", new.id, "JQ213")
 
 
 def is_unreadable(problems: Iterable[Problem]) -> bool:
