@@ -80,8 +80,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "run_stats", "chosen_runs",
-        "follow", "due_changes",
+        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "run_stats", "run_diff", "chosen_runs",
+        "follow", "due_changes", "history_diff",
         "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
@@ -103,13 +103,13 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/handed_in", "ctl/run_stats", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+    "ctl/handed_in", "ctl/run_stats", "ctl/run_diff", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys",
+    "__future__", "marshal", "sys", "difflib",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 )
 @click.option("--stats", is_flag=True, help="Show figures of each job instead: count, success rate, durations, trend, "
               "CPU hours; of at most 100,000 runs.")  # fmt: skip
+@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show in what two "
+              "runs differ: definition, environment, durations, memory, output.")  # fmt: skip
 @of_runs
 @json_option
 @click.pass_obj
-def history(paths: Paths, job: str | None, runs: int, stats: bool, wanted: Wanted, as_json: bool) -> None:
+def history(
+    paths: Paths, job: str | None, runs: int, stats: bool, diff: tuple[str, str] | None, wanted: Wanted, as_json: bool
+) -> None:
     """List the runs of JOB, or of all jobs, newest first.
 
     Live runs come first, then those that have ended and those skipped, by the time they were queued.  For a run that
@@ -40,13 +44,25 @@ def history(paths: Paths, job: str | None, runs: int, stats: bool, wanted: Wante
     With --stats, half of the runs that succeeded took no longer than P50, 95 of 100 no longer than P95.  The trend has
     the median of the oldest third of them and that of the newest; fewer than 9 have none.
 
+    With --diff, figures that differ by less than a tenth are left out, and of the outputs the last 2,000 lines and
+    256 KiB are compared.  What the job files had then, variables of the environment among it, is for root and the
+    daemon's own user; it is told as far as it is kept.
+
     \b
     Examples:
       jobqueuectl history --failed --since yesterday
       jobqueuectl history nightly-backup -n 100 --json
       jobqueuectl history --longer-than usual --since 7d
       jobqueuectl history --stats --tag nightly
+      jobqueuectl history --diff nightly-backup@141 nightly-backup@142
     """
+    if diff is not None:
+        if job is not None or stats or not wanted.is_any:
+            raise click.UsageError("--diff is of two runs, and takes nothing else to choose them")
+        from jobqueued.ctl.history_diff import print_diff
+
+        print_diff(paths, diff, as_json=as_json)
+        return
     jobs = [job] if job else []
     if stats:
         _print_stats(paths, jobs, wanted, as_json=as_json)

@@ -14,6 +14,7 @@ from jobqueued.ctl import chosen_runs
 from jobqueued.model import SECOND, Record, to_text
 from tests.support.answers import NASTY, Daemon
 from tests.support.client import harmful, run
+from tests.support.host import Host, wait_for
 from tests.support.records import NOW, a_record, write
 
 _PAST = NOW - 90_000_000 * SECOND
@@ -150,3 +151,61 @@ def test_hostile_words(tmp_path: Path) -> None:
 
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+class TestDiff:
+    def test_two_runs(self, host: Host) -> None:
+        """What differs is told: key and variable of the definition, figures, state, and the lines of the output."""
+        text = "jobs: {{a: {{command: {0}, environment: {{TIER: {1}, SAME: x}}, timeout: {2}}}}}"
+        host.write("a.yaml", text.format("'echo same; echo one; exit 3'", "blue", "1h"))
+        host.start()
+        host.wait(host.run("a"))
+        host.write("a.yaml", text.format("'echo same; echo two'", "green", "2h"))
+        wait_for(lambda: len(host.said("jobs_read")) == 2)
+        host.wait(host.run("a"))
+        for _ in ("with the daemon", "without"):
+            told = json.loads(run("--root", host.root, "history", "--diff", "a@1", "a@2", "--json").stdout)
+            found = {each["what"]: (each["first"], each["second"]) for each in told["differences"]}
+            expected = {
+                "state": ("failed", "succeeded"), "exit_code": (3, 0), "reason": ("exit code 3", None),
+                "environment TIER": ("blue", "green"), "timeout": (3600.0, 7200.0),
+                "command": ("echo same; echo one; exit 3", "echo same; echo two"),
+            }  # fmt: skip
+            assert expected == {name: found.get(name) for name in expected}
+            assert not {"environment SAME", "job", "user"} & found.keys()
+            assert (["--- a@1", "+++ a@2"], []) == (told["output"][:2], told["unknown"])
+            assert {"-one", "+two", " same"} < set(told["output"])
+            if host.daemon_ended():
+                break
+            host.stop()
+        shown = run("--root", host.root, "history", "--diff", "a@1", "a@2").stdout
+        assert ["environment TIER", "\n-one\n+two\n"] == [
+            it for it in ("environment TIER", "\n-one\n+two\n") if it in shown
+        ]
+
+    def test_the_same(self, down: Path) -> None:
+        """Of runs that do not differ that is said; what job files had then is not known here, and said so."""
+        shown = run("--root", down, "history", "--diff", "job@7", "job@8").stdout
+        assert "job@7 and job@8 do not differ in anything that is known" in shown
+        assert "not known: definition and environment" in shown
+
+    def test_no_such_run(self, down: Path) -> None:
+        """A run without a record is an error, as is anything that is to choose others."""
+        assert 2 == run("--root", down, "history", "--diff", "job@7", "job@99").returncode
+        assert 2 == run("--root", down, "history", "--diff", "job@7", "nonsense").returncode
+        assert 2 == run("--root", down, "history", "job", "--diff", "job@7", "job@8").returncode
+
+    def test_hostile_and_huge(self, tmp_path: Path) -> None:
+        """Of huge outputs the end is compared, which is said, and nothing harmful is printed."""
+        directory = tmp_path / "logs" / "job"
+        directory.mkdir(parents=True)
+        for number in (1, 2):
+            output = {"file": str(directory / f"{number}.log"), "bytes": 4 << 20, "dropped": 0, "tail": NASTY}
+            write(tmp_path / "logs", past(number, reason=f"{NASTY}{number}", output=output))
+            lines = (f"{line} \x1b[31m{number if line % 1000 == 0 else ''}\r\n" for line in range(300_000))
+            (directory / f"{number}.log").write_text("".join(lines))
+        shown = run("--root", tmp_path, "history", "--diff", "job@1", "job@2")
+        assert (0, set()) == (shown.returncode, harmful(shown.stdout))
+        assert "not known: output of job@1 before its last 2,000 lines" in shown.stdout
+        assert r"-299000 \x1b[31m1\r" in shown.stdout
+        assert len(shown.stdout.splitlines()) < 250
