@@ -80,13 +80,13 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "run_stats", "run_diff", "chosen_runs",
+        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page", "chosen_runs",
         "follow", "due_changes", "history_diff",
         "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
         "import_sources", "import_jobs", "list", "locks",
-        "logs", "metrics", "next", "notify", "pause", "reload", "restart_launcher",
+        "logs", "metrics", "next", "notify", "pause", "reload", "report", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
@@ -103,7 +103,7 @@ AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {"vocabulary", "timing", "jobfile", "crontabs", "exchange", "audit", "queue", "core", "notices", "metrics"}
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/handed_in", "ctl/run_stats", "ctl/run_diff", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
+    "ctl/handed_in", "ctl/run_stats", "ctl/run_diff", "ctl/run_report", "ctl/run_spans", "ctl/otlp", "ctl/trace_events",
 }  # fmt: skip
 
 STANDARD = {
