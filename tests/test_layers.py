@@ -41,7 +41,7 @@ WINGS: dict[str, list[str]] = {
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
         "calendar_event", "unit_files", "timer", "at_job"],
-    "audit": ["timeline", "comparison"],
+    "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
@@ -59,7 +59,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
-        "due_history",
+        "due_history", "past",
         "takeover", "tally", "ends", "room", "housekeeping",
     ],
     "runs": [
@@ -74,14 +74,16 @@ WINGS: dict[str, list[str]] = {
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
+        "past_calls",
         "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",
         "user_file_calls", "submit_calls", "methods",
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "completion", "problems", "waiting", "records",
-        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page", "chosen_runs",
-        "follow", "due_changes", "history_diff",
+        "unlikely", "receivers", "output", "table_files", "job_files", "origins", "offline",
+        "run_stats", "run_diff", "run_report", "report_page", "chosen_runs",
+        "follow", "due_changes", "past_files", "history_diff",
         "audit", "cat", "check",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "hold",
