@@ -15,7 +15,7 @@ from jobqueued.state import rows
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import left
 
-_LOOKED_AT = 5000
+_LOOKED_AT = 1000
 """So many records, of the job as of all jobs, are looked at, the newest that were queued until the instant."""
 
 

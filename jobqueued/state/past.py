@@ -11,6 +11,7 @@ from typing import NamedTuple
 from jobqueued.model import Record, to_text
 from jobqueued.saved import DueChange, Past
 from jobqueued.state import rows
+from jobqueued.state.formats import ENDED
 from jobqueued.state.store import Store
 
 _NEAR = 50
@@ -22,12 +23,13 @@ _NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record
 _LAST = "SELECT max(number) FROM run WHERE job = ?"
 _BEFORE = "SELECT number FROM run WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
 _AROUND = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL ORDER BY number LIMIT ?"
-_ENDED = "max(coalesce(json_extract(record, '$.ended'), ''), coalesce(json_extract(record, '$.given_up'), '')) > ?"
-_LASTED = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL AND {_ENDED}"
+_LATER = "max(coalesce(json_extract(record, '$.ended'), ''), coalesce(json_extract(record, '$.given_up'), '')) > ?"
+_LASTED = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL AND {_LATER}"
 _LIVE = f"""
-{_RECORD} WHERE (job, number) IN (
-    SELECT job, number FROM run WHERE record IS NOT NULL AND queued <= ? ORDER BY queued DESC LIMIT {_FAR}
-) AND started <= ? AND {_ENDED}
+SELECT run.job, run.number, CAST(record AS BLOB)
+FROM (SELECT job, number FROM run WHERE {ENDED} AND queued <= ? ORDER BY queued DESC LIMIT {_FAR}) AS last
+CROSS JOIN run ON run.job = last.job AND run.number = last.number
+WHERE started <= ? AND record IS NOT NULL AND {_LATER}
 """
 _PASTS = (
     "SELECT kind, name, until, since, digest, timezone, NULL FROM due_change WHERE kind = 'past' AND name IN (?, '')"
