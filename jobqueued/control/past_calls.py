@@ -18,6 +18,7 @@ from jobqueued.queue.locks import claims_of
 from jobqueued.state import past
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
+from jobqueued.users import share_of
 
 
 class PastCalls:
@@ -30,7 +31,7 @@ class PastCalls:
         """Tell why a job, or a run, did not run at an instant (wall)."""
         run = run_of(asked["run"]) if "run" in asked else None
         job = asked["job"] if run is None else run.job
-        known = self._known(job, at)
+        known = self._known(job, at, asker)
         if run is not None and all(it["run"] != str(run) for it in known.runs):
             known = known._replace(runs=[*known.runs, self._named(asked["run"])])
         if run is None and not known.runs and known.standing == "gone" and not known.past:
@@ -40,12 +41,13 @@ class PastCalls:
             found = answer(self._with_others(known, at, asker), at, run and str(run))
         return {"job": job, "at": to_text(at), **found._asdict()}
 
-    def _known(self, name: str, at: int) -> Known:
+    def _known(self, name: str, at: int, asker: Asker) -> Known:
         scheduler = self._scheduler
         job, around = scheduler.catalog.get(name), past.around(self._store, name, at)
         unsaved = {run.number: document for run, document in self._batch.ended.items() if run.job == name}
         going_on = {run.number: self._so_far(scheduler.runs[run]) for run in scheduler[name].unfinished}
-        runs = {it["number"]: it for it in around.records} | unsaved | going_on
+        found = {it["number"]: it for it in around.records} | unsaved
+        runs = {number: it for number, it in found.items() if asker.has(it)} | going_on
         standing = "gone" if job is None else "enabled" if job.enabled else "disabled"
         return Known(
             name, list(runs.values()), around.is_whole or 1 in runs, around.looked_back, [], True,
@@ -71,5 +73,12 @@ class PastCalls:
         """The same, with what was live then, named as who asks may know it."""
         going_on = [self._so_far(run) for run in self._scheduler.live if run.queued <= at]
         found = {it["run"]: it for it in [*past.live(self._store, at), *self._batch.ended.values(), *going_on]}
-        others = [it if asker.has(it) else {**it, "run": ANOTHERS_RUN} for it in found.values()]
-        return known._replace(others=others, has_all_others=past.has_all(self._store, at))  # type: ignore[arg-type]
+        others = [self._as_known_to(asker, it) for it in found.values()]
+        return known._replace(others=others, has_all_others=past.has_all(self._store, at))
+
+    @staticmethod
+    def _as_known_to(asker: Asker, found: Record) -> Record:
+        if asker.has(found) or not share_of(found["job"]):
+            return found
+        hidden: Any = {**found, "run": ANOTHERS_RUN}
+        return hidden  # type: ignore[no-any-return]

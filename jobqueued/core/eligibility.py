@@ -112,21 +112,23 @@ def promote(turn: Turn, name: str) -> None:
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:
+            word = found.word
             for held_back in due[place:]:
-                _rest(turn, held_back, found)
+                if held_back.since or not held_back.waits or held_back.waits[-1][1] != word:
+                    _rest(turn, held_back, word)
             return
         elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
-            _rest(turn, run, found)
+            _rest(turn, run, found.word)
 
 
-def _rest(turn: Turn, run: Run, found: Obstacle) -> None:
+def _rest(turn: Turn, run: Run, word: str) -> None:
     """Note what holds back a run, and let it age no more, if it does: it was in the queue when the last scheduler
     ended.
     """
     wall = turn.now.wall
-    waits = noted(run, wall, found.word)
+    waits = noted(run, wall, word)
     if run.since:
         turn.state.change(run, waited=run.age(wall), since=0, waits=waits)
     elif waits is not run.waits:

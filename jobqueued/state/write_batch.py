@@ -197,7 +197,7 @@ class WriteBatch:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest)
             was_told = self.trouble
-            names = self._files or [name or kind for kind, name in self._due_changes]
+            names = self._files or [kind if kind == PAST else name or kind for kind, name in self._due_changes]
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
