@@ -51,7 +51,7 @@ def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterat
     waited_for = record.get("waited_for")
     name = f"what kept {record['run']} in the queue then"
     if waited_for:
-        yield f"{name}; while it waited it was once {', '.join(waited_for)}"
+        yield f"{name}; in all of its wait it lacked {', '.join(waited_for)}"
     elif not known.has_all_others:
         yield f"{name}: of what was live then not all is looked at"
     else:

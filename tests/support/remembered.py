@@ -20,6 +20,7 @@ from tests.support.world import World, job
 
 NAMES = ("a", "b", "c", "d", "e")
 LOCKS = ("db", "tape")
+_FOR_EVER = 1 << 62
 
 
 class Seen(NamedTuple):
@@ -50,7 +51,11 @@ class RememberedWorld(World):
         self.downs: list[tuple[int, int]] = []
         self.saved_at = 0
         self.truths: list[Seen] = []
-        self.is_down, self.paused, self.is_held = False, set[str](), False
+        self.is_down = False
+        self.paused: dict[str, int] = {}
+        """Until when each job is paused."""
+        self.held = 0
+        """Until when the host is on hold."""
         self.dues: dict[str, list[tuple[int, str]]] = {name: [] for name in NAMES}
         """What was due of each job, with its key."""
         jobs = [self._drawn(name) for name in NAMES]
@@ -144,15 +149,18 @@ class RememberedWorld(World):
         if self.is_down:
             self._come_back()
             return
-        name = self.chance.choice(NAMES)
+        gone = sorted(set(NAMES) - self._in_files().keys())
+        name = self.chance.choice(gone if gone and self.chance.random() < 0.2 else NAMES)
         number = 100 + len(self.truths)
         match self.chance.randrange(12):
             case 0:
-                self.pause(name, pause=name not in self.paused, ticket=number)
-                self.paused ^= {name} & self._in_files().keys()
+                until, is_paused = self._until(), self._lasts(self.paused.get(name, 0))
+                if self.pause(name, pause=not is_paused, ticket=number, until=until).error is None:
+                    self.paused[name] = 0 if is_paused else until or _FOR_EVER
             case 1:
-                self.is_held = not self.is_held
-                self.happen(events.HoldAsked(number, "root", Hold("root") if self.is_held else None))
+                until, is_held = self._until(), self._lasts(self.held)
+                self.happen(events.HoldAsked(number, "root", None if is_held else Hold("root", until)))
+                self.held = 0 if is_held else until or _FOR_EVER
             case 2:
                 if "run" in self.run(name, number).value:
                     self.dues[name].append((self.now.wall, f"x{number:016x}"))
@@ -161,7 +169,7 @@ class RememberedWorld(World):
                     self.stop(str(self.chance.choice(waiting)), number)
             case 4:
                 self.is_down = True
-            case 5:
+            case 5 | 7 | 8 if self._is_odd(name, number):
                 others = [it for it in self._in_files().values() if it.id != name]
                 back = [] if name in self._in_files() else [self.defined[name]]
                 self.write("jobs.yaml", *others, *back)
@@ -170,6 +178,17 @@ class RememberedWorld(World):
                 others = [it for it in self._in_files().values() if it.id != name]
                 self.write("jobs.yaml", *others, self.defined[name])
         self._news()
+
+    def _is_odd(self, name: str, number: int) -> bool:
+        """Tell whether a job is to come or to go: of three that are gone two come back before another goes."""
+        return name not in self._in_files() or number % 3 == 0
+
+    def _until(self) -> int | None:
+        """The end that a person gives to a pause or a hold; None: none."""
+        return self.chance.choice([None, self.now.wall + self.chance.randrange(60, 3000) * SECOND])
+
+    def _lasts(self, until: int) -> bool:
+        return self.now.wall < until
 
     def _come_back(self) -> None:
         self.is_down = False
@@ -197,7 +216,7 @@ class RememberedWorld(World):
         return Seen(
             name, self.now.wall, {str(run) for run, _ in self.processes if run.job == name}, self.is_down,
             self.saved_at < self.now.wall, there is None, there is not None and not there.enabled,
-            name in self.paused, self.is_held, pending,
+            self._lasts(self.paused.get(name, 0)), self._lasts(self.held), pending,
             {str(it.id): self._lacks(it.id) for it in waiting if not pending[str(it.id)]},
             max(due)[1] if due else None,
         )  # fmt: skip
@@ -229,14 +248,19 @@ class RememberedWorld(World):
                 yield seen, found, trouble
 
     def _trouble(self, seen: Seen, found: Answer) -> str | None:
+        for run in seen.running:
+            if (own := past.answer(self.known(seen.job), seen.at, run)).kind != "running":
+                return f"{run} itself is {own.kind}"
         expected = self._kinds(seen)
         if found.kind not in expected:
             return f"it is {expected}"
         if found.kind == "running" and found.run not in seen.running:
             return f"{seen.running} ran"
         told = " ".join(found.reasons)
-        if seen.is_held and "on hold" not in told:
-            return "the hold is missing"
+        if seen.is_held != ("on hold" in told):
+            return f"on hold: {seen.is_held}"
+        if seen.is_paused != (f"{seen.job} was paused" in told) and found.kind != "down":
+            return f"paused: {seen.is_paused}"
         if found.kind == "waiting":
             return self._wrong_wait(seen, found, told)
         return None
