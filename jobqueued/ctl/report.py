@@ -40,7 +40,7 @@ _SECONDS = 60
 def report(
     paths: Paths, since: int | None, until: int | None, as_html: bool, mail: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Report what has run, what went wrong, and what became worse.
+    """Report what went wrong, became worse, and what it cost.
 
     What failed, with the reason and the last line of output; what did not run, and why; what is worse than in as long
     a time before (jobs with at least 3 runs in both: a tenth fewer of them succeed, or they take half as long again);

@@ -162,7 +162,8 @@ class RememberedWorld(World):
                 self.happen(events.HoldAsked(number, "root", None if is_held else Hold("root", until)))
                 self.held = 0 if is_held else until or _FOR_EVER
             case 2:
-                if "run" in self.run(name, number).value:
+                self.run(name, number)
+                if any(run.key == f"x{number:016x}" for run, _ in self.rows.values()):  # maybe a skip
                     self.dues[name].append((self.now.wall, f"x{number:016x}"))
             case 3:
                 if waiting := [run for run in self.scheduler.runs if run.job == name]:
