@@ -48,9 +48,10 @@ class PastCalls:
         going_on = {run.number: self._so_far(scheduler.runs[run]) for run in scheduler[name].unfinished}
         found = {it["number"]: it for it in around.records} | unsaved
         runs = {number: it for number, it in found.items() if asker.has(it)} | going_on
+        is_whole = around.is_whole or 1 in runs or not scheduler[name].saved.last_number
         standing = "gone" if job is None else "enabled" if job.enabled else "disabled"
         return Known(
-            name, list(runs.values()), around.is_whole or 1 in runs, around.looked_back, [], True,
+            name, list(runs.values()), is_whole, around.looked_back, [], True,
             past.noted(self._store, self._batch.due_changes, name), past.downs(self._store, at),
             standing, scheduler.next_start(name),
         )  # fmt: skip

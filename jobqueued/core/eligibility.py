@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
@@ -74,7 +75,7 @@ def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
     if (waits[-1][1] if waits else "") == what:
         return waits
     kept = waits if len(waits) < _MOST_WAITS else (waits[0], (waits[1][0], UNKEPT), *waits[3:])
-    return (*kept, (wall, what))
+    return (*kept, (wall, sys.intern(what)))
 
 
 def barred(state: SchedulerState, job: Job) -> Bar | None:

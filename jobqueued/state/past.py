@@ -20,6 +20,7 @@ _FAR = 1000
 """Among so many before are those looked for that lasted so long."""
 _RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
 _NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record IS NOT NULL ORDER BY number LIMIT 1"
+_FIRST = "SELECT 1 FROM run WHERE job = ? AND number = 1 AND record IS NOT NULL"
 _LAST = "SELECT max(number) FROM run WHERE job = ?"
 _BEFORE = "SELECT number FROM run WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
 _AROUND = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL ORDER BY number LIMIT ?"
@@ -57,7 +58,7 @@ def around(store: Store, job: str, at: int) -> Around:
     if len(before) > _FAR:
         looked_back = min((it["queued"] for it in found), default="")
         looked_back = _queued(store, job, first[0]) or looked_back
-    return Around(found, first[0] == 1, looked_back)
+    return Around(found, bool(store.query(_FIRST, (job,))), looked_back)
 
 
 def _queued(store: Store, job: str, number: int) -> str:

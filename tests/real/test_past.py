@@ -109,7 +109,7 @@ class TestLooks:
         found = past.around(store, "a", NOW + 1400 * SECOND)
         numbers = sorted(it["number"] for it in found.records)
         assert [600, *range(1351, 1451)] == numbers
-        assert (False, to_text(NOW + 400 * SECOND)) == (found.is_whole, found.looked_back)
+        assert (True, to_text(NOW + 400 * SECOND)) == (found.is_whole, found.looked_back)
 
     def test_at_the_ends(self, store: Store) -> None:
         """Before all there is nothing before, and after all nothing after."""
@@ -117,7 +117,13 @@ class TestLooks:
         assert list(range(1, 51)) == sorted(it["number"] for it in first.records)
         assert (True, "") == (first.is_whole, first.looked_back)
         assert [600, *range(1451, 1501)] == sorted(it["number"] for it in last.records)
-        assert past.Around([], True, "") == past.around(store, "nobody", NOW)
+        assert past.Around([], False, "") == past.around(store, "nobody", NOW)
+
+    def test_expired(self, store: Store) -> None:
+        """Where the first records have expired those that are left are not all."""
+        store.forget(RunId("a", number) for number in range(1, 101))
+        found = past.around(store, "a", NOW)
+        assert ([*range(101, 151)], False) == (sorted(it["number"] for it in found.records), found.is_whole)
 
     def test_live(self, store: Store) -> None:
         """What was live then is found among the newest of all jobs."""
