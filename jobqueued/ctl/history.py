@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import click
 
-from jobqueued.ctl import completion, records
+from jobqueued.ctl import completion, records, run_stats
 from jobqueued.ctl.chosen_runs import PAGE, Wanted, matching, of_runs
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
 from jobqueued.model import Record
 from jobqueued.paths import Paths
 from jobqueued.text import duration
-
-if TYPE_CHECKING:
-    from jobqueued.ctl.run_stats import Stats
 
 
 @click.command()
@@ -98,9 +94,7 @@ def _why(record: Record) -> str:
 
 
 def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: bool) -> None:
-    from jobqueued.ctl.run_stats import stats_of
-
-    found = stats_of(matching(paths, jobs, wanted, bounded=True))
+    found = run_stats.stats_of(matching(paths, jobs, wanted, bounded=True))
     if as_json:
         print_json({"jobs": [each.document for each in found]})
     elif found:
@@ -113,7 +107,7 @@ def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: 
         print_line("no such runs")
 
 
-def _cells(of: Stats) -> tuple[str, ...]:
+def _cells(of: run_stats.Stats) -> tuple[str, ...]:
     p50, p95 = ("-" if it is None else duration(it) for it in (of.p50, of.p95))
-    rate, hours = "-" if of.rate is None else f"{of.rate:.1%}", "-" if of.cpu is None else f"{of.cpu / 3600:.2f}"
+    rate, hours = "-" if of.rate is None else f"{of.rate:.1%}", "-" if of.cpu is None else run_stats.hours(of.cpu)
     return of.job, f"{of.runs:,}", rate, p50, p95, str(of.trend or "-"), hours, f"{of.skipped:,}", local(of.since)

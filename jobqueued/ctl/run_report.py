@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.child.text import last_line
-from jobqueued.ctl.run_stats import Stats, stats_of, took_of
+from jobqueued.ctl.run_stats import Stats, hours, stats_of, took_of
 from jobqueued.model import FAILURES, LIVE, Record, RunState
 from jobqueued.text import counted, duration, printable
 
@@ -167,8 +167,8 @@ def _waited(record: Record) -> float:
 def _costs(stats: Iterable[Stats]) -> Part:
     """The jobs that used the most CPU time, and all together."""
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
-    rows = [Row((each.job, f"{cpu / 3600:.2f}", counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
-    total = f"all {counted(len(used), 'job')}: {sum(cpu for cpu, _ in used) / 3600:.2f}"
+    rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
+    total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
     return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, total, is_wrong=False)
 
 

@@ -94,6 +94,11 @@ def _of_job(job: str, found: Sequence[Record]) -> Stats:
     )  # fmt: skip
 
 
+def hours(cpu: float) -> str:
+    """Seconds of CPU time in hours: ``1.25``, ``<0.01``."""
+    return f"{cpu / 3600:,.2f}" if not 0 < cpu < 18 else "<0.01"
+
+
 def took_of(record: Record) -> float | None:
     """The seconds from start to end; None: nobody knows."""
     if not (record["started"] and record["ended"]):
