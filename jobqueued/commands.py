@@ -12,7 +12,7 @@ from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
-from jobqueued.saved import Hold, Incident, Notice, SavedJob
+from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,13 @@ class SaveHold:
     """Durably keep that nothing new starts on this host; None: that it does again."""
 
     hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavePast:
+    """Durably keep that a job was paused, the host held, or the like: for questions about that time."""
+
+    past: Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +195,8 @@ class Reply:
 
 
 Save = (
-    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveIncident | SaveNotice | ForgetNotice | SaveSubmission
-    | ForgetJob
+    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SavePast | SaveIncident | SaveNotice | ForgetNotice
+    | SaveSubmission | ForgetJob
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 

@@ -302,11 +302,12 @@ class Run:
     A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
     its trigger than that word, where there is more.  `owner` is the job's, as its job was when the run was made.
 
-    It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that.  Nothing is tried before
-    `not_before`.  Others are held back for it since `drains_since`.  Its dependencies hold it back since `held`;
+    It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that. Nothing is tried before
+    `not_before`. Others are held back for it since `drains_since`. Its dependencies hold it back since `held`;
     `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it was given the
-    units in `placed`, and has ended by `ends_by` (None: nobody knows).  `so_far` is the record of the attempts that
-    have ended.  All instants are on the wall; a step of the clock shifts those from which durations count.
+    units in `placed`, and has ended by `ends_by` (None: nobody knows). `so_far` is the record of the attempts that
+    have ended. `waits`: since when (wall) what has held it back before its start; "": it was in the queue. All
+    instants are on the wall; a step of the clock shifts those from which durations count.
     """
 
     id: RunId
@@ -338,6 +339,7 @@ class Run:
     last_due: int | None = None
     count: int = 1
     owner: Owner | None = None
+    waits: tuple[tuple[int, str], ...] = ()
 
     def age(self, wall: int) -> int:
         """For how long (ns) it has aged by now."""

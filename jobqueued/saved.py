@@ -152,12 +152,28 @@ class Incident(NamedTuple):
     told: tuple[tuple[str, int], ...] = ()
 
 
+class Past(NamedTuple):
+    """A change that people, or job files, have made to a job, or to the host (`job` ""), at an instant (wall).
+
+    `what` it is since then: paused, resumed, held, released, or of a definition enabled, disabled, gone; `before`: what
+    it was, of these three.  `by` whom, and `until` when at most.
+    """
+
+    at: int
+    job: str
+    what: str
+    before: str = ""
+    by: str = ""
+    until: int | None = None
+
+
 class DueChange(NamedTuple):
     """A change of what the clock makes due: what there was before held `until` one instant, this holds `since` another.
 
     `kind` "file": the job file of this name has this text (None: it is gone), `timezone` where a job names none; one of
     cron's tables, with the scripts of `expand` behind its text.
     "start": the daemon was down in between.  "clock": the clock was set from the one to the other.
+    "past": a `Past` of the job `name`, in `timezone` as JSON.
     """
 
     kind: str

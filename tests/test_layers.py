@@ -41,7 +41,7 @@ WINGS: dict[str, list[str]] = {
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
         "calendar_event", "unit_files", "timer", "at_job"],
-    "audit": ["timeline", "comparison"],
+    "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
@@ -63,7 +63,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
-        "due_history",
+        "due_history", "past",
         "takeover", "tally", "ends", "room", "housekeeping",
     ],
     "runs": [
@@ -78,6 +78,7 @@ WINGS: dict[str, list[str]] = {
         "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "views",
         "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
+        "past_calls",
         "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",
         "user_file_calls", "submit_calls", "methods",
     ],
@@ -85,12 +86,13 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
-        "job_files", "mends", "origins", "offline", "follow", "due_changes", "audit", "cat", "check", "language_server",
+        "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page", "chosen_runs",
+        "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check", "language_server",
         "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "kept_forecast", "simulated", "simulate",
-        "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "restart_launcher",
+        "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "report", "restart_launcher",
         "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
@@ -110,14 +112,14 @@ PURE_WINGS = {
 }  # fmt: skip
 PURE_FILES = {
     "child/text", "control/access", "control/interface", "control/seen", "control/varlink", "control/views",
-    "ctl/findings", "ctl/handed_in", "ctl/run_spans", "ctl/otlp", "ctl/trace_events", "ctl/chart_runs",
-    "ctl/chart_file", "ctl/chart_waits",
+    "ctl/findings", "ctl/handed_in", "ctl/run_stats", "ctl/run_diff", "ctl/run_report", "ctl/run_spans", "ctl/otlp",
+    "ctl/trace_events", "ctl/chart_runs", "ctl/chart_file", "ctl/chart_waits",
 }  # fmt: skip
 
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys", "array",
+    "__future__", "marshal", "sys", "array", "difflib",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

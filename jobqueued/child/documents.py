@@ -146,6 +146,9 @@ class Record(Facts):
     priority: NotRequired[int | None]
     effective_priority: NotRequired[float | None]
     waited_for: NotRequired[list[str]]
+    waits: NotRequired[list[dict[str, str]]]
+    claims: NotRequired[list[dict[str, Any]]]
+    given_up: NotRequired[str]
     output: Output
     tags: list[str]
     metadata: dict[str, Any]

@@ -286,8 +286,16 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 # the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds, and
 # growth, the same for people; expected, when it is likely to start; late, of one that is late, by how much. Give either
 # run or job. Of a job why is null, and runs has the same of its first 10 runs that wait to start; more is how many
-# others wait; idle says why none does.
-method Why(run: ?string, job: ?string) -> (why: ?object, runs: []object, more: int, idle: ?string)
+# others wait; idle says why none does. With an instant, at, past says why the job, or the run, did not run then, by
+# what is kept: {job, at, kind, run, reasons, unknown}, its kind running, down (the daemon), gone (from all job files),
+# waiting, retrying, ended, disabled, paused, skipped, not_due or unknown; what is not kept is told in unknown.
+method Why(run: ?string, job: ?string, at: ?string) -> (
+  why: ?object,
+  runs: []object,
+  more: int,
+  idle: ?string,
+  past: ?object
+)
 
 # Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
 # is held.
@@ -353,6 +361,7 @@ method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string
 method Wait(run: string) -> (record: object)
 
 # A change of what the clock makes due: what there was before held until one instant, this holds since another. Kind
+# past: in timezone is, in JSON, who has paused or held what, or what became of a job by its file. Kind
 # file: the job file of this name has this text, in base64 (null: it is gone), and this zone where a job names none.
 # The text of one with drop-ins, or elsewhere than in /etc, begins with a NUL, and has all parts with their paths.
 # Kind start: the daemon was down in between. Kind clock: the clock was set from the one to the other.

@@ -18,6 +18,7 @@ from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
 from jobqueued.control.ownership import Asker, Ownership, refusal
 from jobqueued.control.parameters import cause_of, event_of, instant_of, run_of, wrong
+from jobqueued.control.past_calls import PastCalls
 from jobqueued.control.peers import Access, Peer
 from jobqueued.control.record_calls import MOST_RUNS, RecordCalls
 from jobqueued.control.seen import Seen, public_status, seen_status, unwatched
@@ -70,6 +71,7 @@ class Methods:
         self._user_files, self._submit_calls = user_files, submit_calls
         self._records = RecordCalls(scheduler, store, batch, logs, monitor, now)
         self.events = EventStream(scheduler.owner_of)
+        self._past = PastCalls(scheduler, store, batch, self._records.begun)
         self.texts = Texts(scheduler, self._status_for, lambda: readings.all(self._now()))
 
     @property
@@ -218,10 +220,13 @@ class Methods:
     def _why(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         if ("run" in asked) == ("job" in asked):
             raise wrong("run")
+        if (at := instant_of(asked, "at")) is not None:
+            found = self._past.why(asked, at, asker)
+            return {"why": None, "runs": [], "more": 0, "idle": None, "past": found}
         if "job" in asked:
             return self._why_of_job(asked["job"], asker)
         why = self._why_of_run(asked["run"], asker)
-        return {"why": why, "runs": [why], "more": 0, "idle": None}
+        return {"why": why, "runs": [why], "more": 0, "idle": None, "past": None}
 
     def _why_of_run(self, text: str, asker: Asker) -> dict[str, Any]:
         run = run_of(text)
@@ -240,7 +245,7 @@ class Methods:
         newest = () if waiting else self._batch.history(name, 1)
         standing = views.standing(self._scheduler, job)
         idle = None if waiting else views.idleness(job, standing, filter(asker.has, newest))
-        return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle}
+        return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle, "past": None}
 
     def _ask_for_stop(self, text: str, lost: bool, asker: Asker) -> None:
         run, by = run_of(text), asker.peer.name

@@ -51,7 +51,7 @@ class RecordCalls:
             raise VarlinkError("NoSuchJob", {"job": name})
         state, limit = self._scheduler[name], max(0, min(limit, MOST_RUNS))
         unfinished = sorted(state.unfinished, reverse=True)
-        runs = [self._begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
+        runs = [self.begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
             "job": views.job_row(job, views.standing(self._scheduler, job)),
             "definition": definition(job, whole=whole(job)), "stats": views.stats(state),
@@ -136,7 +136,7 @@ class RecordCalls:
             fresh = [(mark, run) for mark, run in found if wanted(mark, run.state) and asker.has_run(run.id)][:limit]
             place = NEWEST._replace(queued=last)
         ended = self._batch.ended
-        runs = [ended.get(run.id) or self._begun(run) for _, run in fresh]
+        runs = [ended.get(run.id) or self.begun(run) for _, run in fresh]
         if len(fresh) == limit:
             return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
         page = self._store.ended(place, first, limit - len(fresh), wanted, job)
@@ -146,7 +146,7 @@ class RecordCalls:
         return {"runs": runs, "next": None if page.end is None else _place_text(page.end)}
 
     def _so_far(self, run: Run, asker: Asker) -> Record:
-        begun, is_live = self._begun(run), run.state in LIVE
+        begun, is_live = self.begun(run), run.state in LIVE
         return {
             **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": None,
@@ -154,7 +154,8 @@ class RecordCalls:
             "waits_for": [] if is_live else self._scheduler.explain(run.id, self._now(), asker.owner)["reasons"],
         }  # fmt: skip
 
-    def _begun(self, run: Run) -> Record:
+    def begun(self, run: Run) -> Record:
+        """The record of a run that goes on, as far as the scheduler knows it."""
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
 

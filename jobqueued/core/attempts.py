@@ -12,12 +12,12 @@ from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
-from jobqueued.core.eligibility import barred, planned, watch_over
+from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Unstarted
-from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState
+from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState, to_text
 from jobqueued.users import Owner
 
 BACKOFF_MAX = 60 * SECOND
@@ -28,7 +28,8 @@ def launch(turn: Turn, run: Run) -> None:
     state, now = turn.state, turn.now
     job, admission = state.catalog[run.id.job], state.admission
     if run.so_far is None and state.is_used_up(job):  # until it is known what starts
-        state.put_back(run, now)
+        back = state.put_back(run, now)
+        state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
         return
     if run.so_far is None:  # it goes by the newest definition
         run = changed(run, owner=job.owner)
@@ -96,6 +97,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
         lost = changed(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
         job = state.catalog.get(run.id.job)
         document = record.lost(lost, job, state.limits, event.wait_status, event.output)
+        document["given_up"] = to_text(turn.now.wall)
         if event.telemetry is not None:
             document["telemetry"] = event.telemetry
         attempt_ended(turn, run, document)
@@ -163,6 +165,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
     job = state.catalog.get(run.id.job)
     state.stir(run.id.job)
     if pause or job is None:
+        run = changed(run, waits=noted(run, now.wall, "start"))
         state.delay(run, now, cause)
         return run
     back = state.enqueue(run, now) if barred(state, job) is None else state.put_back(run, now)

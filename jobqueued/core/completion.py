@@ -17,7 +17,7 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
 from jobqueued.events import StopAsked
-from jobqueued.model import LIVE, PENDING, SECOND, Job, Record, Run, RunState
+from jobqueued.model import LIVE, PENDING, SECOND, Job, Record, Run, RunState, to_text
 
 
 def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
@@ -90,7 +90,7 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
     text = reason if stopped else f"{run.so_far['reason']}; no retry: {reason}"
-    document: Record = {**run.so_far, "state": state, "reason": text}
+    document: Record = {**run.so_far, "state": state, "reason": text, "given_up": to_text(turn.now.wall)}
     finish(turn, run, ENDS[state], document)
     turn.do(WriteRecord(document))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
+from jobqueued.commands import SavePast
 from jobqueued.core import dependencies, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
@@ -14,8 +16,12 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
+from jobqueued.saved import Past
 
 DEADLINE = "start_deadline"
+_MOST_WAITS = 32
+UNKEPT = "?"
+"""What held back a run in a time of which that is not kept, as there was too much of it."""
 
 
 class Bar(Enum):
@@ -42,6 +48,11 @@ class Obstacle(NamedTuple):
     bar: Bar
     verdict: Verdict | None = None
 
+    @property
+    def word(self) -> str:
+        """The bar as records have it: ``paused``, ``dependency backup``."""
+        return f"dependency {self.verdict.dependency}" if self.verdict is not None else self.bar.name.lower()
+
 
 def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     """Find what keeps a due run from the queue; None: it may join."""
@@ -56,6 +67,15 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
         return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them has started
     verdict = dependencies.verdict(state, job, run, now)
     return None if verdict.standing is Standing.MET else Obstacle(Bar.DEPENDENCY, verdict)
+
+
+def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
+    """The waits of a run with what holds it back since now ("": it is in the queue); of too many not those between."""
+    waits = run.waits
+    if (waits[-1][1] if waits else "") == what:
+        return waits
+    kept = waits if len(waits) < _MOST_WAITS else (waits[0], (waits[1][0], UNKEPT), *waits[3:])
+    return (*kept, (wall, sys.intern(what)))
 
 
 def barred(state: SchedulerState, job: Job) -> Bar | None:
@@ -88,23 +108,32 @@ def promote(turn: Turn, name: str) -> None:
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
         if found is None:
-            state.enqueue(state.step(run, Step.QUEUE, since=run.since or turn.now.wall), turn.now)
+            since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
+            state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:
+            word = found.word
             for held_back in due[place:]:
-                _rest(turn, held_back)
+                if held_back.since or not held_back.waits or held_back.waits[-1][1] != word:
+                    _rest(turn, held_back, word)
             return
         elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
-            _rest(turn, run)
+            _rest(turn, run, found.word)
 
 
-def _rest(turn: Turn, run: Run) -> None:
-    """Let a run age no more, if it does: it was in the queue when the last scheduler ended, and is held back now."""
+def _rest(turn: Turn, run: Run, word: str) -> None:
+    """Note what holds back a run, and let it age no more, if it does: it was in the queue when the last scheduler
+    ended.
+    """
+    wall = turn.now.wall
+    waits = noted(run, wall, word)
     if run.since:
-        turn.state.change(run, waited=run.age(turn.now.wall), since=0)
+        turn.state.change(run, waited=run.age(wall), since=0, waits=waits)
+    elif waits is not run.waits:
+        turn.state.change(run, waits=waits)
 
 
 def give_up_all(turn: Turn, job: Job, reason: str) -> None:
@@ -179,8 +208,9 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
         give_up(turn, run, gone)
     elif job_state.can_never_run:
         give_up(turn, run, f"invalid: {state.invalid(job)}")
-    elif barred(state, job) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
-        state.put_back(run, turn.now)
+    elif (bar := barred(state, job)) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
+        back = state.put_back(run, turn.now)
+        state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar or Bar.CONCURRENCY).word))
     else:
         queued = state.step(run, Step.QUEUE) if run.state is RunState.RETRYING else run
         state.enqueue(queued, turn.now)
@@ -196,6 +226,7 @@ def _gone(job: Job, run: Run) -> str:
 def resume(turn: Turn, name: str, asked_by: str) -> None:
     """Let a paused job go on."""
     turn.state.remember(name, paused=False, paused_until=None)
+    turn.do(SavePast(Past(turn.now.wall, name, "resumed", by=asked_by)))
     lateness.go_on(turn, turn.state[name].pending)
     turn.state.stir(name)
     turn.say("job_resumed", job=name, asked_by=asked_by)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from jobqueued.commands import SavePast
 from jobqueued.core import lateness
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import HoldAsked, StateUnsaved
-from jobqueued.saved import Hold
+from jobqueued.saved import Hold, Past
 
 UNTIL = "its --until"
 
@@ -40,12 +41,14 @@ def asked(turn: Turn, event: HoldAsked) -> None:
 def hold(turn: Turn, hold: Hold) -> None:
     """Start nothing new on this host from now on."""
     turn.state.hold_host(hold)
+    turn.do(SavePast(Past(turn.now.wall, "", "held", by=hold.asked_by, until=hold.until)))
     turn.say("held", asked_by=hold.asked_by, until=hold.until)
 
 
 def release(turn: Turn, asked_by: str) -> None:
     """Start new runs on this host again."""
     turn.state.hold_host(None)
+    turn.do(SavePast(Past(turn.now.wall, "", "released", by=asked_by)))
     _go_on(turn)
     turn.say("released", asked_by=asked_by)
 

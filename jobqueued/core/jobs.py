@@ -11,7 +11,7 @@ from dataclasses import replace
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import written_in
-from jobqueued.commands import ForgetJob, LookAfter, LookUp
+from jobqueued.commands import ForgetJob, LookAfter, LookUp, SavePast
 from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
@@ -20,6 +20,7 @@ from jobqueued.core.redefinition import CHANGED, put_off, redefine
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, SECOND, Job, Run, RunState, to_text
+from jobqueued.saved import Past
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
@@ -35,12 +36,24 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     for job in change.removed:
         _removed(turn, job)
     for job in (*change.added, *change.edited):
+        _note_standing(turn, job, before.get(job.id))
         defined(turn, job, before.get(job.id))
     state.agenda.judge(validity.to_be_judged(state, change))
     _look_up(turn, event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
         turn.say("jobs_read", file=event.place or event.file, **counts)
+
+
+def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
+    """Keep that a job came, or is enabled or not by its file: not at the start, where all come that were there."""
+    before = "gone" if old is None else _standing(old)
+    if turn.state.loaded and before != _standing(job):
+        turn.do(SavePast(Past(turn.now.wall, job.id, _standing(job), before)))
+
+
+def _standing(job: Job) -> str:
+    return "enabled" if job.enabled else "disabled"
 
 
 def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.JobsRead:
@@ -133,6 +146,7 @@ def _pause(turn: Turn, job: Job, event: events.PauseAsked) -> None:
         state.put_back(state.runs[run], turn.now)
     if event.until is not None:
         state.timers.at(event.until, job.id)
+    turn.do(SavePast(Past(turn.now.wall, job.id, "paused", by=event.asked_by, until=event.until)))
     turn.say("job_paused", job=job.id, asked_by=event.asked_by, until=event.until)
 
 
@@ -229,6 +243,7 @@ def _is_newly_held(job: Job, run: Run) -> bool:
 
 def _removed(turn: Turn, job: Job) -> None:
     state = turn.state
+    turn.do(SavePast(Past(turn.now.wall, job.id, "gone", _standing(job))))
     forgone = put_off(job, state[job.id].saved.cursor, turn.now.wall)
     if forgone:
         state.remember(job.id, cursor=forgone[-1])

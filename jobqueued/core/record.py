@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, AttemptRecord, Output, with_attempt
 from jobqueued.core import spans
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
+from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.users import Owner
 
 _KINDS = {"end": "job"}
@@ -47,9 +49,22 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
         "metadata": (job.metadata or {}) if job else {},
         "attempts": [],
     }
+    if run.waits:
+        begun["waits"] = [{"since": to_text(at), "for": what} for at, what in run.waits]
+    if run.claims and (held := list(claims(run.claims, limits))):
+        begun["claims"] = held
     if run.owner is not None:
         begun["owner"] = run.owner._asdict()
     return cast("Record", begun)
+
+
+def claims(of: Claims, limits: HostLimits) -> Iterator[dict[str, Any]]:
+    """Yield claims beyond those that any run has: how much of how many units."""
+    for claim in of:
+        if claim.resource != HOST or claim.exclusive:
+            there = limits.max_running if claim.resource == SLOT else limits.resources.get(claim.resource, 1)
+            name = claim.resource.removeprefix(":")
+            yield {"resource": name, "mode": claim.mode, "units": claim.units, "of": there}
 
 
 def owner_of(record: Record) -> Owner | None:

@@ -10,19 +10,14 @@ import click
 
 from jobqueued.audit.comparison import Comparison, Finding, Verdict
 from jobqueued.audit.timeline import Timeline
-from jobqueued.crontabs.jobs import Host
 from jobqueued.ctl import completion, due_changes
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
-from jobqueued.jobdir import user_files
-from jobqueued.jobdir.cron_tables import jobs_of_text
-from jobqueued.jobfile.reader import read_packed
-from jobqueued.model import Job, RunId, to_text
+from jobqueued.model import RunId, to_text
 from jobqueued.paths import Paths
-from jobqueued.saved import DueChange
-from jobqueued.settings import machine_id, read_settings
+from jobqueued.settings import read_settings
 from jobqueued.text import counted, printable
 
 _WORDS = {"hole": "no record", "double": "two records"}
@@ -51,20 +46,10 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
       jobqueuectl audit nightly-backup --json
     """
     check_period(since, until)
-    sources, seed = due_changes.known(due_changes.sources(paths)), machine_id()
-
+    sources = due_changes.known(due_changes.sources(paths))
     config = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0]
-
-    def read(change: DueChange) -> tuple[Job, ...] | None:
-        if (file := user_files.of_state(change.name)) is not None:
-            return user_files.jobs_of_text(file, change.text or b"", change.timezone, seed)
-        if "/" in change.name:  # one of cron's tables
-            return jobs_of_text(change.name, change.text or b"", Host(change.timezone, seed))
-        found, problems = read_packed(change.text or b"", change.name, timezone=change.timezone, seed=seed)
-        return None if any(problem.severity == "error" for problem in problems) else found
-
     end = sources.until if until is None else min(sources.until, until)
-    timeline = Timeline(read)
+    timeline = Timeline(due_changes.reader())
     for change in sources.changes:
         timeline.take(change)
     spans = timeline.spans(end)

@@ -131,8 +131,8 @@ class Runs:
         return Run._make(column[place] for column in self.of[job])
 
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
-        """Those of these jobs that have one of these tags; none of either: of all."""
-        found, wanted = Runs(), [not tags or not set(tags).isdisjoint(each) for each in self.lists]
+        """Those of these jobs that have each of these tags; none of either: of all."""
+        found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
         found._texts, found._lists, found.pauses = self._texts, self._lists, self.pauses
         for job, columns in self.of.items():
             kept = [wanted[each] for each in columns[_TAGS]] if not jobs or job in jobs else []

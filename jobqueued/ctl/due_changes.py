@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,11 +13,16 @@ from jobqueued.audit.comparison import Cover, cover_of
 from jobqueued.control.varlink import Message
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
+from jobqueued.crontabs.jobs import Host
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.model import PENDING, SECOND, Record, RunId, to_instant
+from jobqueued.jobdir import user_files
+from jobqueued.jobdir.cron_tables import jobs_of_text
+from jobqueued.jobfile.reader import read_packed
+from jobqueued.model import PENDING, SECOND, Job, Record, RunId, to_instant
 from jobqueued.paths import Paths
 from jobqueued.saved import DueChange
+from jobqueued.settings import machine_id
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import left
@@ -59,6 +64,38 @@ def sources(paths: Paths) -> Sources:
             raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
     pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
     return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
+
+
+def reader() -> Callable[[DueChange], tuple[Job, ...] | None]:
+    """The reader of a former text of a file: its jobs; None: it can't be read by this version."""
+    seed = machine_id()
+
+    def read(change: DueChange) -> tuple[Job, ...] | None:
+        text = change.text or b""
+        if (file := user_files.of_state(change.name)) is not None:
+            return user_files.jobs_of_text(file, text, change.timezone, seed)
+        if "/" in change.name:  # one of cron's tables
+            return jobs_of_text(change.name, text, Host(change.timezone, seed))
+        found, problems = read_packed(text, change.name, timezone=change.timezone, seed=seed)
+        return None if any(problem.severity == "error" for problem in problems) else found
+
+    return read
+
+
+def defined(changes: Iterable[DueChange], job: str, instant: int) -> Job | None:
+    """The definition that a job had at an instant (wall), by the texts of the files; None: it is not known."""
+    read, last = reader(), job.rpartition("/")[2].encode()
+    found: dict[str, Job] = {}
+    for change in changes:
+        if change.kind != "file" or change.since > instant:
+            continue
+        text = change.text or b""
+        is_table = "/" in change.name and user_files.of_state(change.name) is None
+        jobs = (read(change) or ()) if text and (is_table or last in text) else ()
+        found.pop(change.name, None)
+        if (it := next((each for each in jobs if each.id == job), None)) is not None:
+            found[change.name] = it
+    return next(reversed(found.values()), None)
 
 
 def known(found: Sources) -> Sources:

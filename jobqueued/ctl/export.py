@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
 import click
 
 from jobqueued.ctl import completion, otlp, trace_events
+from jobqueued.ctl.chosen_runs import ENDED, Wanted, matching, of_runs
 from jobqueued.ctl.client import Unreachable
-from jobqueued.ctl.history import ENDED, matching, of_runs
 from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.otlp import Batch
 from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
@@ -53,7 +54,7 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
 @click.pass_obj
 def export(
     paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, crontab: bool,
-    states: list[str] | None, since: int | None, until: int | None,
+    wanted: Wanted,
 ) -> None:  # fmt: skip
     """Export runs that have ended, or the jobs.
 
@@ -72,12 +73,12 @@ def export(
     if (otlp_to is not None) + chrome_trace + crontab != 1:
         raise click.UsageError("one format, please: --otlp, --chrome-trace or --crontab")
     if crontab:
-        if states is not None or since is not None or until is not None:
+        if not wanted.is_any:
             raise click.UsageError("--crontab has jobs, and no runs that could be chosen")
         _print_crontab(paths, jobs)
         return
-    wanted = sorted(ENDED if states is None else ENDED.intersection(states))
-    found = matching(paths, list(dict.fromkeys(jobs)), wanted, since, until)
+    ended = tuple(sorted(ENDED if wanted.states is None else ENDED.intersection(wanted.states)))
+    found = matching(paths, list(dict.fromkeys(jobs)), replace(wanted, states=ended))
     if chrome_trace:
         print_trace(found)
     elif isinstance(otlp_to, Url):

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import merge
-from itertools import chain, islice
-from operator import itemgetter
-from typing import Any
+from collections.abc import Sequence
+from itertools import islice
 
 import click
 
-from jobqueued.ctl import completion, offline, records
-from jobqueued.ctl.arguments import check_period, past_time
-from jobqueued.ctl.client import Refused, Unreachable
+from jobqueued.ctl import completion, records, run_stats
+from jobqueued.ctl.chosen_runs import PAGE, Wanted, matching, of_runs
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
-from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
+from jobqueued.model import Record
 from jobqueued.paths import Paths
-
-_STATES = [state.value for state in RunState if state not in PENDING]
-ENDED = frozenset(_STATES) - LIVE
-_PAGE = 50
-
-
-def of_runs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose runs; it gets `states` (None: all), `since` and `until`."""
-
-    @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
-                  help=f"Only runs in this state: {', '.join(_STATES)}; may be repeated.")  # fmt: skip
-    @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
-    @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
-    @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
-    @functools.wraps(command)
-    def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
-        check_period(options["since"], options["until"])
-        command(*args, states=sorted({*states, *(FAILURES if failed else ())}) or None, **options)
-
-    return chosen
+from jobqueued.text import duration
 
 
 @click.command()
@@ -45,75 +20,56 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
 )
+@click.option("--stats", is_flag=True, help="Show figures of each job instead: count, success rate, durations, trend, "
+              "CPU hours; of at most 100,000 runs.")  # fmt: skip
+@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show in what two "
+              "runs differ: definition, environment, durations, memory, output.")  # fmt: skip
 @of_runs
 @json_option
 @click.pass_obj
 def history(
-    paths: Paths, job: str | None, runs: int, states: list[str] | None, since: int | None, until: int | None,
-    as_json: bool,
-) -> None:  # fmt: skip
+    paths: Paths, job: str | None, runs: int, stats: bool, diff: tuple[str, str] | None, wanted: Wanted, as_json: bool
+) -> None:
     """List the runs of JOB, or of all jobs, newest first.
 
     Live runs come first, then those that have ended and those skipped, by the time they were queued.  For a run that
     never started, the time it was due is shown in brackets.  While the daemon is down, the records are read instead.
+    For tag, user, reason, exit code and duration the newest 100,000 runs are looked through, and it is said if that
+    was not all.
+
+    With --stats, half of the runs that succeeded took no longer than P50, 95 of 100 no longer than P95.  The trend has
+    the median of the oldest third of them and that of the newest; fewer than 9 have none.
+
+    With --diff, figures that differ by less than a tenth are left out, and of the outputs the last 2,000 lines and
+    256 KiB are compared.  What the job files had then, variables of the environment among it, is for root and the
+    daemon's own user; it is told as far as it is kept.
 
     \b
     Examples:
       jobqueuectl history --failed --since yesterday
       jobqueuectl history nightly-backup -n 100 --json
+      jobqueuectl history --longer-than usual --since 7d
+      jobqueuectl history --stats --tag nightly
+      jobqueuectl history --diff nightly-backup@141 nightly-backup@142
     """
-    found = list(islice(matching(paths, [job] if job else [], states, since, until, min(runs, _PAGE)), runs))
+    if diff is not None:
+        if job is not None or stats or not wanted.is_any:
+            raise click.UsageError("--diff is of two runs, and takes nothing else to choose them")
+        from jobqueued.ctl.history_diff import print_diff
+
+        print_diff(paths, diff, as_json=as_json)
+        return
+    jobs = [job] if job else []
+    if stats:
+        _print_stats(paths, jobs, wanted, as_json=as_json)
+        return
+    found = list(islice(matching(paths, jobs, wanted, min(runs, PAGE)), runs))
     if as_json:
         print_json({"runs": found})
     elif found:
         _print(found)
     else:
         print_line("no such runs")
-
-
-def matching(
-    paths: Paths, jobs: Sequence[str], states: Sequence[str] | None, since: int | None, until: int | None,
-    page: int = _PAGE, also: Sequence[str] = (),
-) -> Iterator[Record]:  # fmt: skip
-    """Yield the runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is down.
-
-    `also`: more jobs, of which nothing need be known.
-    """
-    query = {"states": states, "limit": page}
-    names: Sequence[str | None] = jobs or [None]
-    each = [records.history(paths, {**query, "job": job}, since, until) for job in names]
-    each += [_if_known(records.history(paths, {**query, "job": job}, since, until)) for job in also]
-    try:
-        first = [list(islice(found, 1)) for found in each]
-    except Unreachable as down:
-        return _from_files(paths, down, jobs, states, since, until, also)
-    return _merged(chain(*both) for both in zip(first, each, strict=True))
-
-
-def _from_files(
-    paths: Paths, down: Unreachable, jobs: Sequence[str], states: Sequence[str] | None, since: int | None,
-    until: int | None, also: Sequence[str],
-) -> Iterator[Record]:  # fmt: skip
-    last = None if until is None else to_text(until)
-    names: Sequence[str | None] = jobs or [None]
-    for job in names:
-        offline.require_record(paths, down, job)
-    offline.explain(paths, down)
-    found = (offline.history(paths, job, to_text(since) if since else "") for job in (*names, *also))
-    return (
-        record
-        for record in _merged(found)
-        if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
-    )
-
-
-def _if_known(found: Iterator[Record]) -> Iterator[Record]:
-    with contextlib.suppress(Refused):
-        yield from found
-
-
-def _merged(each: Iterable[Iterator[Record]]) -> Iterator[Record]:
-    return merge(*each, key=itemgetter("queued"), reverse=True)
 
 
 def _print(found: Sequence[Record]) -> None:
@@ -135,3 +91,23 @@ def _when(record: Record) -> str:
 def _why(record: Record) -> str:
     ended_badly = record["exit_code"] != 0 and records.exit_status(record)
     return records.repeats(record) + (record["reason"] or ended_badly or "-")
+
+
+def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: bool) -> None:
+    found = run_stats.stats_of(matching(paths, jobs, wanted, bounded=True))
+    if as_json:
+        print_json({"jobs": [each.document for each in found]})
+    elif found:
+        print_table(
+            ("JOB", "RUNS", "SUCCEEDED", "P50", "P95", "TREND", "CPU HOURS", "SKIPPED", "SINCE"),
+            map(_cells, found),
+            keep=("JOB", "RUNS", "SUCCEEDED", "P95", "TREND"),
+        )
+    else:
+        print_line("no such runs")
+
+
+def _cells(of: run_stats.Stats) -> tuple[str, ...]:
+    p50, p95 = ("-" if it is None else duration(it) for it in (of.p50, of.p95))
+    rate, hours = "-" if of.rate is None else f"{of.rate:.1%}", "-" if of.cpu is None else run_stats.hours(of.cpu)
+    return of.job, f"{of.runs:,}", rate, p50, p95, str(of.trend or "-"), hours, f"{of.skipped:,}", local(of.since)

@@ -27,6 +27,7 @@ _COMMANDS = {
     "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
     "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
     "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
+    "report": ("report", "report", "Report what went wrong, became worse, and what it cost."),
     "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
     "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
     "next": ("next", "next_times", "Show when the clock starts JOB next, in its time zone."),

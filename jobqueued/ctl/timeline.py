@@ -6,8 +6,9 @@ import heapq
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import IO
+from typing import IO, Any, cast
 
 import click
 
@@ -15,8 +16,8 @@ from jobqueued.ctl import completion, offline
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import Runs, collected
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
+from jobqueued.ctl.chosen_runs import ENDED, Wanted, matching, of_runs
 from jobqueued.ctl.export import print_trace
-from jobqueued.ctl.history import ENDED, matching, of_runs
 from jobqueued.ctl.terminal import local, print_line, print_pieces, room
 from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
 from jobqueued.model import Record
@@ -25,11 +26,12 @@ from jobqueued.text import counted
 
 _WIDTH = 80
 _LONGEST_WAITS = 5
+_NOTHING: dict[str, Any] = {"tags": [], "user": None, "reason": None, "exit_code": None, "started": None, "ended": None}
+"""The fields that a record of a file may lack."""
 
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("-t", "--tag", "tags", multiple=True, metavar="TAG", help="Only runs with this tag; may be repeated.")
 @click.option("--html", is_flag=True, help="One HTML page, which needs no network: zoom, filter and read each run.")
 @click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
               "--chrome-trace` has them.")  # fmt: skip
@@ -39,8 +41,7 @@ _LONGEST_WAITS = 5
 @of_runs
 @click.pass_obj
 def timeline(
-    paths: Paths, jobs: tuple[str, ...], tags: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None,
-    states: list[str] | None, since: int | None, until: int | None,
+    paths: Paths, jobs: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None, wanted: Wanted
 ) -> None:  # fmt: skip
     """Show runs of the JOBs, or of all, as a chart.
 
@@ -59,26 +60,29 @@ def timeline(
         raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
     now = time.time_ns()
     if chrome_trace:
-        states = sorted(ENDED if states is None else ENDED.intersection(states))
+        wanted = replace(wanted, states=tuple(ENDED if wanted.states is None else ENDED.intersection(wanted.states)))
+    if source is None and wanted.since is None:
+        wanted = replace(wanted, since=now - DAY)
     claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
     own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
+    fetched = replace(wanted, tags=())  # who held what they waited for need not have them
     if source is None:
-        since = now - DAY if since is None else since
-        found = matching(paths, own, states, since, until, also=others)
+        found = matching(paths, own, fetched, also=others)
     else:
-        found = _chosen(records(source), [*own, *others], states, since, until)
+        found = _chosen(records(source), [*own, *others], fetched)
     try:
         if chrome_trace:
-            print_trace(record for record in found if not tags or not {*tags}.isdisjoint(record["tags"]))
+            print_trace(record for record in found if {*wanted.tags} <= {*record["tags"]})
             return
         runs = collected(found)
     except NoRecord as error:
         raise click.ClickException(f"{source and source.name}, {error}") from None
     find_holders(runs, claims)
-    runs = runs.chosen(jobs, tags) if jobs or tags else runs
+    runs = runs.chosen(jobs, wanted.tags) if jobs or wanted.tags else runs
     span = runs.span(now // MILLISECOND)
-    if source is None and since is not None:  # where nothing has run is seen, too
-        span = min(span[0], since // MILLISECOND), max(span[1], min(now, until or now) // MILLISECOND)
+    if source is None and wanted.since is not None:  # where nothing has run is seen, too
+        last = min(now, wanted.until or now)
+        span = min(span[0], wanted.since // MILLISECOND), max(span[1], last // MILLISECOND)
     if html:
         _print_page(runs, span, now // MILLISECOND)
     elif not runs.of:
@@ -87,14 +91,15 @@ def timeline(
         _print_chart(runs, span, now // MILLISECOND)
 
 
-def _chosen(
-    records: Iterable[Record], jobs: Sequence[str], states: list[str] | None, since: int | None, until: int | None
-) -> Iterator[Record]:
+def _chosen(records: Iterable[Record], jobs: Sequence[str], wanted: Wanted) -> Iterator[Record]:
     """Those of a file that the options choose, as they choose those of the daemon."""
+    since, until, states = wanted.since, wanted.until, wanted.asked_states
     for record in records:
         queued = to_instant(datetime.fromisoformat(record.get("queued") or record["due"]))
         in_time = (since is None or queued >= since) and (until is None or queued < until)
-        if in_time and (not jobs or record["job"] in jobs) and (states is None or record["state"] in states):
+        if not in_time or (jobs and record["job"] not in jobs) or (states and record["state"] not in states):
+            continue
+        if not wanted.looks_into_records or wanted.takes(cast(Record, {**_NOTHING, **record}), lambda _job: None):
             yield record
 
 

@@ -6,8 +6,10 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
-from jobqueued.ctl.client import ask, meanwhile
+from jobqueued.ctl.arguments import past_time, run_id
+from jobqueued.ctl.client import Unreachable, ask, meanwhile
 from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
+from jobqueued.model import to_text
 from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING
 
@@ -17,9 +19,11 @@ _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueue
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
+@click.option("--at", callback=past_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, yesterday, "
+              "'2026-11-24 02:00'.")  # fmt: skip
 @json_option
 @click.pass_obj
-def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
+def why(paths: Paths, name: str, all_ahead: bool, at: int | None, as_json: bool) -> None:
     """Explain why RUN, or a run of JOB, has not started.
 
     Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
@@ -28,12 +32,20 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     much; of one that is stopping, why.  Of the runs of JOB the first 10 are explained, and the others counted; if none
     waits, it is told why.
 
+    With --at it is told of an instant of the kept past: that it ran, waited, and for what, was paused, disabled or in
+    no job file, was skipped, and why, or was not due, or that the daemon was down.  What is not kept is said to be not
+    known.  While the daemon is down, the records are read instead, and of the rest what root may read.
+
     \b
     Examples:
       jobqueuectl why nightly-backup@142
+      jobqueuectl why nightly-backup --at 02:00
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
     run, job = (name, None) if "@" in name else (None, name)
+    if at is not None:
+        _print_past(_past(paths, run, job, at), as_json=as_json)
+        return
     with meanwhile(_UNKNOWN.format(name)):
         answer = ask(paths.control, "Why", run=run, job=job)
     runs, more = answer["runs"], answer["more"]
@@ -49,6 +61,29 @@ def why(paths: Paths, name: str, all_ahead: bool, as_json: bool) -> None:
     if more:
         print_line("")
         print_line(f"… and {more:,} more")
+
+
+def _past(paths: Paths, run: str | None, job: str | None, at: int) -> Message:
+    try:
+        past: Message = ask(paths.control, "Why", run=run, job=job, at=to_text(at))["past"]
+    except Unreachable as down:
+        from jobqueued.ctl import past_files
+
+        name = job or run_id(run or "").job
+        return {"job": name, "at": to_text(at), **past_files.why(paths, down, name, at, run)._asdict()}
+    return past
+
+
+def _print_past(past: Message, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"past": past})
+        return
+    print_facts([
+        ("at", moment(past["at"])), ("job", past["job"]), ("run", past["run"]),
+        ("then", styled(past["kind"].replace("_", " "), past["kind"])),
+        *(("" if number else "because", localised(reason)) for number, reason in enumerate(past["reasons"])),
+        *(("not known", localised(what)) for what in past["unknown"]),
+    ])  # fmt: skip
 
 
 def _print(why: Message, all_ahead: bool) -> None:

@@ -110,8 +110,8 @@ class Commits(Source):
         return True
 
     def last(self) -> None:
-        """Try once more before the end, whenever it was tried."""
-        self._tried_at = 0
+        """Try once more before the end, whenever it was tried; where there is nothing, that it was saved until now."""
+        self._tried_at, self._is_proven = 0, False
         if self:
             self.make()
 

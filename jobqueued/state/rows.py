@@ -24,7 +24,7 @@ from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
-from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, SavedJob
+from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob
 from jobqueued.submission import is_numbered
 from jobqueued.users import Owner
 
@@ -57,11 +57,13 @@ PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     """The values of PUT_RUN.
 
-    `triggered_by` stands behind the trigger, parted by a NUL, with the owner: versions that do not know it take a long
-    word for it, and would set the whole state aside for a field that they do not know.
+    `triggered_by` stands behind the trigger, parted by a NUL, with owner and waits: versions that do not know it take a
+    long word for it, and would set the whole state aside for a field that they do not know.
     """
     values = _run_fields(run)
-    if (run.triggered_by or run.owner) is not None and (record is None or run.state is RunState.SKIPPED):
+    if (run.triggered_by or run.owner or run.waits or None) is not None and (
+        record is None or run.state is RunState.SKIPPED
+    ):
         told = f"{run.trigger}\0{json_values.line(_told_of(run))}"
         values = (*values[:_TRIGGER], told, *values[_TRIGGER + 1 :])
     if record is not None:
@@ -70,7 +72,8 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
 
 
 def _told_of(run: Run) -> dict[str, Any]:
-    return {**(run.triggered_by or {}), **({} if run.owner is None else {"owner": run.owner})}
+    owner = {} if run.owner is None else {"owner": run.owner}
+    return {**(run.triggered_by or {}), **owner, **({"waits": run.waits} if run.waits else {})}
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
@@ -95,6 +98,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     by = json.loads(told) if told else {}
     uid, name = by.pop("owner", (None, None))
     fields["owner"] = None if uid is None else Owner(int(uid), str(name))
+    fields["waits"] = tuple((int(at), str(what)) for at, what in by.pop("waits", ()))
     fields["triggered_by"] = by or None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 
@@ -228,6 +232,22 @@ def due_change_in(row: tuple[Any, ...]) -> DueChange:
     change = DueChange(*row)
     _look_at(change)
     return change
+
+
+PAST = "past"
+
+
+def past_change(past: Past) -> DueChange:
+    """The row of a past; it has no text, which would never be dropped."""
+    told = json_values.line(past._asdict())
+    return DueChange(PAST, past.job, past.at, past.at, "", told)
+
+
+def past_in(change: DueChange) -> Past:
+    """The past that a row tells of; one of NONSENSE."""
+    past = Past(**json.loads(change.timezone))
+    _look_at(past)
+    return past
 
 
 def of_submissions(new: list[SaveSubmission], over: list[str]) -> list[tuple[str, list[tuple[object, ...]]]]:

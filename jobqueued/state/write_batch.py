@@ -14,15 +14,19 @@ from jobqueued.commands import (
     SaveIncident,
     SaveJob,
     SaveNotice,
+    SavePast,
     SaveRun,
     SaveSubmission,
 )
 from jobqueued.model import Record, Run, RunId, RunState
 from jobqueued.saved import DueChange, Incident, Notice, SavedJob
+from jobqueued.state import rows
 from jobqueued.state.faults import CommitFailed, Fault
-from jobqueued.state.rows import hold_text
+from jobqueued.state.rows import PAST, hold_text
 from jobqueued.state.store import Store
 
+MOST_PAST = 10_000
+"""So many things that people have done wait; what comes behind them is not kept."""
 MOST_STEPS = 100
 """So many steps of the clock wait as they were; of more, those behind become one."""
 
@@ -32,7 +36,8 @@ def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange
 
     The first stays where it is among the steps of the clock, as it ends what was due until then.
     """
-    key = change.kind, change.name or str(min(len(waiting), MOST_STEPS))
+    number = str(min(len(waiting), MOST_PAST if change.kind == PAST else MOST_STEPS))
+    key = change.kind, number if change.kind == PAST else change.name or number
     before = waiting.get(key)
     if before is None:
         waiting[key] = change
@@ -40,7 +45,7 @@ def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange
         waiting[key] = before._replace(digest="", timezone="", text=None)
         waiting.pop(("last", change.name), None)
         waiting["last", change.name] = change
-    else:
+    elif change.kind != PAST:
         waiting[key] = change._replace(until=before.until)
 
 
@@ -98,6 +103,8 @@ class WriteBatch:
                 self._meta["boot"] = boot
             case SaveHold(hold):
                 self._meta["hold"] = hold_text(hold)
+            case SavePast(past):
+                self.take_due_changes([rows.past_change(past)])
             case SaveIncident(subject, incident):
                 self._incidents[subject] = incident
             case SaveNotice(notice):
@@ -190,7 +197,7 @@ class WriteBatch:
                 raise
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest)
             was_told = self.trouble
-            names = self._files or [name or kind for kind, name in self._due_changes]
+            names = self._files or [kind if kind == PAST else name or kind for kind, name in self._due_changes]
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()

@@ -680,7 +680,9 @@ class TestVerbs:
             ("idle", "nothing makes it due now; to run it: jobqueuectl run idle"),
             ("bad", "it is invalid: no user 'nobody-here' on this host"),
         ):
-            assert {"why": None, "runs": [], "more": 0, "idle": status} == client.ask("Why", job=name)["parameters"]
+            assert {"why": None, "runs": [], "more": 0, "idle": status, "past": None} == client.ask("Why", job=name)[
+                "parameters"
+            ]
         assert {"error": "io.jobqueue.NoSuchJob", "parameters": {"job": "none"}} == client.ask("Why", job="none")
 
     @pytest.mark.parametrize("asked", [{}, {"run": "backup@1", "job": "backup"}, {"run": None, "job": None}])

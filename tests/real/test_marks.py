@@ -325,17 +325,17 @@ def test_clues(marks: RunDirectory) -> None:
     spec = json.loads(order()) | {"environment": {**given, "HOME": "/", "JOBQUEUE_GPU": "1"}}
     put(marks, wire.SPEC, json.dumps(spec).encode() + b"\n")
     put(marks, wire.SPAWNING, SPAWNING.encode())
-    cgroups = SPAWNING.cgroups
-    assert Clues(49, given, None, f"/q.scope/{NAME}", cgroups) == marks.clues(NAME)
+    cgroups, title = SPAWNING.cgroups, (str(NAME), marks._runs)
+    assert Clues(49, given, None, f"/q.scope/{NAME}", cgroups, title) == marks.clues(NAME)
     put(marks, wire.PID, wire.PidMark(7, 1, 60 * process.TICK, 61 * process.TICK, 8).encode())
-    assert Clues(49, given, (7, 59, 62), f"/q.scope/{NAME}", cgroups) == marks.clues(NAME)
+    assert Clues(49, given, (7, 59, 62), f"/q.scope/{NAME}", cgroups, title) == marks.clues(NAME)
     put(marks, wire.SPAWNING, SPAWNING._replace(own=False).encode())
-    assert Clues(49, given, (7, 59, 62), None, cgroups) == marks.clues(NAME)
+    assert Clues(49, given, (7, 59, 62), None, cgroups, title) == marks.clues(NAME)
     put(marks, wire.SPAWNING, b"")  # of an older version
-    assert Clues(59, given, (7, 59, 62)) == marks.clues(NAME)
+    assert Clues(59, given, (7, 59, 62), title=title) == marks.clues(NAME)
     put(marks, wire.SPEC, b"nonsense\n")
     known = {"JOBQUEUE_RUN": str(NAME.run), "JOBQUEUE_ATTEMPT": str(NAME.attempt)}
-    assert Clues(59, known, (7, 59, 62)) == marks.clues(NAME)
+    assert Clues(59, known, (7, 59, 62), title=title) == marks.clues(NAME)
 
 
 def test_when_a_claim_was_made(marks: RunDirectory) -> None:

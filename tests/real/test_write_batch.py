@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.commands import ForgetRun, SaveBoot, SaveJob, SaveRun
+from jobqueued.commands import ForgetRun, SaveBoot, SaveJob, SavePast, SaveRun
 from jobqueued.model import RunId, RunState
-from jobqueued.saved import SavedJob
+from jobqueued.saved import Past, SavedJob
+from jobqueued.state import past, write_batch
 from jobqueued.state.faults import CommitFailed
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
@@ -62,4 +63,23 @@ def test_a_run_that_another_record_covers_leaves_nothing(tmp_path: Path) -> None
     store.close()
     store = Store(tmp_path)
     assert [skip] == store.load()[1]
+    store.close()
+
+
+def test_what_people_did_stays_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be saved each pause and hold waits by itself, up to a limit; all of it is known meanwhile."""
+    monkeypatch.setattr(write_batch, "MOST_PAST", 4)
+    store = Store(tmp_path)
+    batch = WriteBatch(store)
+    whats = ("paused", "held", "resumed", "paused")
+    done = [Past(at, "" if at == 2 else "job", what) for at, what in enumerate(whats, 1)]
+    for each in done:
+        batch.take(SavePast(each))
+    assert done == past.noted(store, batch.due_changes, "job")
+    for at in range(5, 9):
+        batch.take(SavePast(Past(at, "job", "resumed")))
+    assert [*done, Past(5, "job", "resumed")] == past.noted(store, batch.due_changes, "job")
+    batch.commit()
+    assert [*done, Past(5, "job", "resumed")] == past.noted(store, batch.due_changes, "job")
+    assert [done[1]] == past.noted(store, (), "other")
     store.close()

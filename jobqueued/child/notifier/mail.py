@@ -64,7 +64,9 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
     whole = len(output.data) <= _SHOWN and shown.encode() == output.data
     attached = b"" if whole or not limit else _last(output.data, limit)
     template = notice.setting("template", str, "")
-    if template:
+    if _is_report(notice):
+        text = notice.event["text"]
+    elif template:
         text = notice_text.shown(notice_text.fill(template, notice, as_json=False))
     elif _is_output(notice) and whole:
         text = shown if shown.endswith("\n") else f"{shown}\n"
@@ -72,6 +74,8 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
         text = notice_text.body(notice, _quoted(output, shown, len(attached), printable(notice.event.get("run") or "")))
     plain = text.isascii() and max(map(len, text.split("\n"))) <= _LONGEST_LINE
     mail.set_content(text, cte="7bit" if plain else "quoted-printable")
+    if html := notice.event.get("html"):
+        mail.add_alternative(html, subtype="html", cte="quoted-printable")
     if attached:
         name = f"{notice.event.get('run') or 'output'}.log"
         mail.add_attachment(attached, "text", "plain", cte="base64", filename=name, params=_charset(attached))
@@ -81,6 +85,11 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
 def _is_output(notice: Notice) -> bool:
     """Tell whether it is the mail that cron sends: the command as its subject, and nothing but the output in it."""
     return notice.event["event"] == "output"
+
+
+def _is_report(notice: Notice) -> bool:
+    """Tell whether it has a text of its own (jobqueuectl report)."""
+    return notice.event["event"] == "report"
 
 
 def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:

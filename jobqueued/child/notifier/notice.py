@@ -76,7 +76,7 @@ class Ping(TypedDict):
 
 
 class Event(TypedDict, total=False):
-    """Something that has happened; the first four are always there."""
+    """Something that has happened; the first four are always there.  A report has a `text`, and maybe the `html`."""
 
     event: str
     host: str
@@ -91,6 +91,8 @@ class Event(TypedDict, total=False):
     held_back: list[Held]
     not_shown: int
     pings: list[Ping]
+    text: str
+    html: str | None
 
 
 class Notice(NamedTuple):

@@ -294,7 +294,7 @@ def test_what_never_started_waits_with_nothing() -> None:
     world.processes.clear()
     back = replace(
         run, state=RunState.WAITING, claims=(), placed=(), ends_by=None, failures=1, reason="no memory",
-        not_before=world.now.wall + SECOND,
+        not_before=world.now.wall + SECOND, waits=((world.now.wall, "start"),),
     )  # fmt: skip
     world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
     assert back == world.scheduler.runs[A]

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import RemoveMarks, Reply, Say, Stop, WriteRecord
-from jobqueued.model import HOUR, MINUTE, SECOND, Record, RunId, RunState
+from jobqueued.model import HOUR, MINUTE, SECOND, Record, RunId, RunState, to_text
 from jobqueued.saved import Hold
 from tests.support.world import World, ended, job
 
@@ -94,7 +94,7 @@ def test_a_failover_that_never_starts() -> None:
     world.happen(events.HoldAsked(9, "root", Hold("root")))
     document = end(world, "failed", [("exit code 1", False)])
     world.write("jobs.yaml")
-    ended = {**document, "reason": "exit code 1; no retry: job_removed"}
+    ended = {**document, "reason": "exit code 1; no retry: job_removed", "given_up": to_text(world.now.wall)}
     assert [Say("run_ended", {"record": ended}), WriteRecord(ended)] == [
         it for it in world.did if isinstance(it, WriteRecord) or (isinstance(it, Say) and it.event == "run_ended")
     ]
@@ -140,4 +140,5 @@ def test_stops() -> None:
     world.happen(events.RunEnded(second, 1, document))
     world.stop("a@2", 5)
     assert Reply(5, {"state": "killed"}, asked="the stop of a@2 by root") == world.did[-1]
-    assert WriteRecord({**document, "state": "killed", "reason": "stopped by root"}) in world.did
+    killed = {**document, "state": "killed", "reason": "stopped by root", "given_up": to_text(world.now.wall)}
+    assert WriteRecord(killed) in world.did

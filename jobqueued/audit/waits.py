@@ -1,0 +1,146 @@
+"""Runs that waited at an instant: for what, and who had it, by their records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from jobqueued.audit.known import Answer, Known, Span, instant, over, spans
+from jobqueued.model import SECOND, Record, RunState, to_text
+
+_STARTING = SECOND
+"""So long before a start a run may have been admitted already."""
+_MOST_NAMED = 5
+
+
+def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[Answer]:
+    """Yield the runs that had not started, or waited for another attempt, and started later or still wait."""
+    for record in sorted(runs, key=lambda it: it["number"]):
+        if record["state"] == RunState.SKIPPED or instant(record["queued"]) > at:
+            continue
+        ended, times = over(record), spans(record)
+        if not times or at < times[0].begin:
+            yield _waiting(known, record, at, times[0].begin if times else None, is_held=is_held)
+        elif ended is None or at < ended:
+            before = [span for span in times if span.begin <= at]
+            yield _retrying(record, len(before), times)
+
+
+def _waiting(known: Known, record: Record, at: int, start: int | None, *, is_held: bool) -> Answer:
+    waits = [(instant(it["since"]), it["for"]) for it in record.get("waits", ())]
+    since, what = max((it for it in waits if it[0] <= at), default=(instant(record["queued"]), ""))
+    name = record["run"]
+    later = "it waits still" if start is None else f"it started at {to_text(start)}"
+    reasons, unknown = [f"{name} waited since {to_text(instant(record['queued']))}; {later}"], list[str]()
+    if what and what != "?":
+        reasons.append(f"{_word(known, record, at, what)}, since {to_text(since)}")
+    elif what:
+        unknown.append(f"what held back {name} then: there was too much of it to be kept")
+    else:
+        lacked = list(_lacked(known, record, at))
+        reasons += lacked
+        if not lacked and not is_held:
+            unknown += _why_not(known, record, at, start)
+    return Answer("waiting", name, reasons, unknown)
+
+
+def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterator[str]:
+    """Yield what is not known of a run in the queue that lacked nothing that is known."""
+    if start is not None and start - at <= _STARTING:
+        return
+    waited_for = record.get("waited_for")
+    name = f"what kept {record['run']} in the queue then"
+    if waited_for:
+        yield f"{name}; in all of its wait it lacked {', '.join(waited_for)}"
+    elif not known.has_all_others:
+        yield f"{name}: of what was live then not all is looked at"
+    else:
+        yield f"{name}: others that went first, a command with a lock, or pressure on the host"
+
+
+def _word(known: Known, record: Record, at: int, what: str) -> str:
+    """A wait in words."""
+    kind, _, name = what.partition(" ")
+    match kind:
+        case "dependency":
+            return f"it waited for its dependency {name}"
+        case "concurrency":
+            others = [it["run"] for it in known.runs if it["run"] != record["run"] and _is_under_way(it, at)]
+            return f"the concurrency of {known.job} was used up{_by(others)}"
+        case "paused":
+            return f"{known.job} was paused"
+        case "awaits":
+            return "what it is to start after had not ended"
+        case "max_runs":
+            return f"the max_runs of {known.job} might have been used up by runs about to start"
+        case "start":
+            return "its start had failed for a reason outside the job, and was to be tried again"
+        case "account_unknown":
+            return f"the user or group of {known.job} was being looked up"
+    return f"{known.job} was in no readable job file"
+
+
+def _by(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = len(names) - _MOST_NAMED
+    return f" by {', '.join(names[:_MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+
+
+def _is_under_way(record: Record, at: int) -> bool:
+    """Tell whether a run was in the queue or live at an instant, or waited for another attempt."""
+    ended = over(record)
+    if record["state"] == RunState.SKIPPED or instant(record["queued"]) > at:
+        return False
+    return ended is None or at < ended
+
+
+def _retrying(record: Record, attempt: int, times: Sequence[Span]) -> Answer:
+    last = record["attempts"][attempt - 1]
+    after = times[attempt].begin if attempt < len(times) else None
+    then = "" if after is None else f"; the next began at {to_text(after)}"
+    reason = f" ({last['reason']})" if last["reason"] else ""
+    words = f"{record['run']} waited for its next attempt: attempt {attempt} had {last['state']}{reason}{then}"
+    return Answer("retrying", record["run"], [words], [])
+
+
+def lacked_claims(record: Record, live: Iterable[Record]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
+    """Yield the claims that a run could not have beside these, and who held what it lacked."""
+    held: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    names = list[str]()
+    for other in live:
+        if other["run"] != record["run"]:
+            names.append(other["run"])
+            for claim in other.get("claims", ()):
+                held.setdefault(claim["resource"], []).append((other["run"], claim))
+    own = record.get("claims", ())
+    for claim in own:
+        holders = held.get(claim["resource"], [])
+        if claim["resource"] == "host":
+            if names:
+                yield claim, names
+            continue
+        used = sum(it["units"] for _, it in holders)
+        alone = any(it["mode"] == "exclusive" for _, it in holders)
+        if holders and (
+            alone or claim["mode"] == "exclusive" or (claim["units"] and used + claim["units"] > (claim["of"] or 1))
+        ):
+            yield claim, [name for name, _ in holders]
+    if all(claim["resource"] != "host" for claim in own) and "host" in held:
+        yield {"resource": "host", "mode": "shared", "units": 0, "of": 1}, [name for name, _ in held["host"]]
+
+
+def _lacked(known: Known, record: Record, at: int) -> Iterator[str]:
+    live = [it for it in known.others if any(span.covers(at) for span in spans(it))]
+    for claim, holders in lacked_claims(record, live):
+        match claim["resource"], claim["mode"]:
+            case "host", "exclusive":
+                yield f"it is exclusive, and other runs were live: {', '.join(holders[:_MOST_NAMED])}"
+            case "host", _:
+                yield f"an exclusive run was live: {holders[0]}"
+            case "max_running", _:
+                yield f"max_running {claim['of']} was used up{_by(holders)}"
+            case resource, "units":
+                yield f"it asks for {claim['units']} of the {claim['of']} units of {resource}; held{_by(holders)}"
+            case resource, _:
+                yield f"lock {resource} was held{_by(holders)}"

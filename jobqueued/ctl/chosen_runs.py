@@ -1,0 +1,210 @@
+"""Runs as people choose them: by job, state, time, tag, user, reason, exit code and duration, newest first.
+
+State and time are the daemon's to look at, which has an index of both; the rest is looked for here, in the records as
+their pages come, so that nobody's search holds up the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import merge
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Any
+
+import click
+
+from jobqueued.ctl import offline, records
+from jobqueued.ctl.arguments import check_period, past_time
+from jobqueued.ctl.arguments import duration as read_duration
+from jobqueued.ctl.client import Refused, Unreachable
+from jobqueued.ctl.run_stats import percentile
+from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
+from jobqueued.paths import Paths
+
+_STATES = [state.value for state in RunState if state not in PENDING]
+ENDED = frozenset(_STATES) - LIVE
+PAGE = 50
+MOST_LOOKED_AT = 100_000
+"""So many records at most are looked through for what only they tell."""
+USUAL = "usual"
+_USUAL_OF, _UNUSUAL = 99, 2
+"""The usual is the median of so many runs; what takes so many times as long is longer than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The runs that are wanted; None or (): all.  Of `tags` a run has each; `longer_than` in seconds, or `USUAL`."""
+
+    states: tuple[str, ...] | None = None
+    since: int | None = None
+    until: int | None = None
+    tags: tuple[str, ...] = ()
+    user: str | None = None
+    reason: str | None = None
+    exit_codes: tuple[int, ...] = ()
+    longer_than: float | str | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """True where nothing is asked for."""
+        return self == Wanted()
+
+    @property
+    def looks_into_records(self) -> bool:
+        """True where more is asked for than state and time."""
+        return replace(self, states=None, since=None, until=None) != Wanted()
+
+    @property
+    def asked_states(self) -> list[str] | None:
+        """The states to ask for: a skip has no exit code, and takes no time."""
+        states = self.states
+        if states is None and (self.exit_codes or self.longer_than is not None):
+            states = tuple(state for state in _STATES if state != RunState.SKIPPED)
+        return None if states is None else list(states)
+
+    def takes(self, record: Record, usual: Callable[[str], float | None]) -> bool:
+        """Tell whether a record has what only a look into it can tell; `usual` is what runs of a job take."""
+        owner = record.get("owner") or {"name": None}
+        return (
+            all(tag in record["tags"] for tag in self.tags)
+            and (self.user is None or self.user in (record["user"], owner["name"]))
+            and (self.reason is None or self.reason.casefold() in (record["reason"] or "").casefold())
+            and (not self.exit_codes or record["exit_code"] in self.exit_codes)
+            and (self.longer_than is None or self._is_longer(record, usual))
+        )
+
+    def _is_longer(self, record: Record, usual: Callable[[str], float | None]) -> bool:
+        took = seconds(record)
+        if took is None:
+            return False
+        if isinstance(self.longer_than, float):
+            return took > self.longer_than
+        known = usual(record["job"])
+        return known is not None and took > _UNUSUAL * known
+
+
+def seconds(record: Record) -> float | None:
+    """The time from its start to its end, of a live run until now; None: it has not started, or nobody knows."""
+    if not record["started"] or not (record["ended"] or record["state"] in LIVE):
+        return None
+    begin = datetime.fromisoformat(record["started"]).timestamp()
+    return max(0.0, (datetime.fromisoformat(record["ended"]).timestamp() if record["ended"] else time.time()) - begin)
+
+
+def _longer(context: click.Context, parameter: click.Parameter, text: str | None) -> float | str | None:
+    return text if text == USUAL else read_duration(context, parameter, text)
+
+
+def of_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose runs; it gets `wanted`."""
+
+    @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
+                  help=f"Only runs in this state: {', '.join(_STATES)}; may be repeated.")  # fmt: skip
+    @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
+    @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
+    @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
+    @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs of jobs with this tag, as it was "
+                  "then; repeated: with each of them.")  # fmt: skip
+    @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of jobs that are this user's.")
+    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in any case of letters.")
+    @click.option("--exit-code", "exit_codes", type=int, multiple=True, metavar="N",
+                  help="Only runs with this exit code; may be repeated.")  # fmt: skip
+    @click.option("--longer-than", callback=_longer, metavar="D", help="Only runs that took longer than D: 90s, 2h, or "
+                  "`usual`: twice the median of the newest 99 of their job that succeeded.")  # fmt: skip
+    @functools.wraps(command)
+    def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
+        names = [name for name in Wanted.__slots__ if name in options]
+        given = {name: options.pop(name) for name in names}
+        check_period(given["since"], given["until"])
+        both = tuple(sorted({*states, *(FAILURES if failed else ())})) or None
+        command(*args, wanted=Wanted(states=both, **given), **options)
+
+    return chosen
+
+
+def matching(
+    paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int = PAGE, *, bounded: bool = False,
+    also: Sequence[str] = (),
+) -> Iterator[Record]:  # fmt: skip
+    """Yield the wanted runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is
+    down.  Where records are looked into, or it is `bounded`, of the newest `MOST_LOOKED_AT`, and that is said.
+
+    `also`: more jobs, of which nothing need be known.
+    """
+    looks = wanted.looks_into_records
+    found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)
+    return _looked_through(paths, found, wanted) if looks or bounded else found
+
+
+def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> Iterator[Record]:
+    @functools.cache
+    def usual(job: str) -> float | None:
+        return usual_of(_succeeded(paths, job))
+
+    for looked, record in enumerate(found):
+        if looked >= MOST_LOOKED_AT:
+            click.echo(
+                f"Only the newest {looked:,} runs were looked through, back to {record['queued']};"
+                f" for older ones: --until {record['queued']}",
+                err=True,
+            )
+            return
+        if wanted.takes(record, usual):
+            yield record
+
+
+def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
+    try:
+        yield from records.history(paths, {"job": job, "states": [RunState.SUCCEEDED]})
+    except Unreachable:
+        yield from (record for record in offline.history(paths, job) if record["state"] == RunState.SUCCEEDED)
+
+
+def usual_of(succeeded: Iterable[Record]) -> float | None:
+    """The seconds that runs of a job usually take, by those that succeeded, newest first; None: none has."""
+    return percentile([took for took in map(seconds, islice(succeeded, _USUAL_OF)) if took is not None], 50)
+
+
+def _by_state_and_time(
+    paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int, also: Sequence[str]
+) -> Iterator[Record]:  # fmt: skip
+    query = {"states": wanted.asked_states, "limit": page}
+    names: Sequence[str | None] = jobs or [None]
+    each = [records.history(paths, {**query, "job": job}, wanted.since, wanted.until) for job in names]
+    each += [_if_known(records.history(paths, {**query, "job": job}, wanted.since, wanted.until)) for job in also]
+    try:
+        first = [list(islice(found, 1)) for found in each]
+    except Unreachable as down:
+        return _from_files(paths, down, jobs, wanted, also)
+    return _merged(chain(*both) for both in zip(first, each, strict=True))
+
+
+def _if_known(found: Iterator[Record]) -> Iterator[Record]:
+    with contextlib.suppress(Refused):
+        yield from found
+
+
+def _from_files(
+    paths: Paths, down: Unreachable, jobs: Sequence[str], wanted: Wanted, also: Sequence[str]
+) -> Iterator[Record]:  # fmt: skip
+    last = None if wanted.until is None else to_text(wanted.until)
+    names, states = list[str | None](jobs) or [None], wanted.asked_states
+    for job in names:
+        offline.require_record(paths, down, job)
+    offline.explain(paths, down)
+    found = (offline.history(paths, job, to_text(wanted.since) if wanted.since else "") for job in (*names, *also))
+    return (
+        record
+        for record in _merged(found)
+        if (last is None or record["queued"] < last) and (states is None or record["state"] in states)
+    )
+
+
+def _merged(each: Iterable[Iterator[Record]]) -> Iterator[Record]:
+    return merge(*each, key=itemgetter("queued"), reverse=True)

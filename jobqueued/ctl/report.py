@@ -1,0 +1,135 @@
+"""jobqueuectl report: what has run in a period, what went wrong and what became worse, as text, HTML or a mail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import click
+
+from jobqueued.child.sending import NOTIFIER
+from jobqueued.ctl.arguments import check_period, past_time
+from jobqueued.ctl.chosen_runs import Wanted, matching
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.job_files import user_of_daemon
+from jobqueued.ctl.run_report import Report, Row, document, local
+from jobqueued.ctl.run_report import report as made_of
+from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.model import DAY, Record, to_text
+from jobqueued.paths import Paths
+from jobqueued.settings import read_settings
+from jobqueued.text import printable
+
+_SECONDS = 60
+"""The time that a notifier is given, as by whoever else starts one."""
+
+
+@click.command()
+@click.option("--since", callback=past_time, metavar="T", help="Report of the runs queued since T: 2h, yesterday, "
+              "2026-11-24.  [1d]")  # fmt: skip
+@click.option("--until", callback=past_time, metavar="T", help="Report of the runs queued before T.  [now]")
+@click.option("--html", "as_html", is_flag=True, help="Print a page of HTML; with --mail, the mail has it, too.")
+@click.option("--mail", metavar="ADDRESS", help="Mail it, by `mail` of jobqueued.yaml, and print nothing.")
+@json_option
+@click.pass_obj
+def report(
+    paths: Paths, since: int | None, until: int | None, as_html: bool, mail: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """Report what went wrong, became worse, and what it cost.
+
+    What failed, with the reason and the last line of output; what did not run, and why; what is worse than in as long
+    a time before (jobs with at least 3 runs in both: a tenth fewer of them succeed, or they take half as long again);
+    the longest waits, and CPU hours; and how things stand now, unless --until ends it before.  Where nothing is wrong,
+    the first line says so.  Text has 80 columns.  Of the newest 100,000 runs, and while the daemon is down, by the
+    records.
+
+    \b
+    Examples:
+      jobqueuectl report --since yesterday
+      jobqueuectl report --html | w3m -T text/html
+      jobqueuectl report --since 7d --html --mail ops@example.org
+    """
+    now = time.time_ns()
+    begin, end = now - DAY if since is None else since, now if until is None else until
+    check_period(begin, end)
+    made = _made(paths, begin, end, _standing(paths) if until is None else [])
+    if mail is not None:
+        _send(paths, made, mail, to_text(now), as_html=as_html)
+    elif as_json:
+        print_json(document(made))
+    else:
+        from jobqueued.ctl import report_page
+
+        sys.stdout.write(report_page.html(made) if as_html else report_page.text(made))
+        sys.stdout.flush()
+
+
+def _made(paths: Paths, begin: int, end: int, standing: list[Row]) -> Report:
+    """The report of a period, beside as long a time before."""
+    first, instant = max(0, 2 * begin - end), to_text(begin)
+    wanted = Wanted(since=first or None, until=end)
+    found = list(_light(matching(paths, [], wanted, bounded=True)))
+    now = [record for record in found if record["queued"] >= instant]
+    before = [record for record in found if record["queued"] < instant]
+    host = found[0]["host"] if found else os.uname().nodename
+    return made_of(host, (local(instant), local(to_text(end))), now, before, standing)
+
+
+_HEAVY = ("metadata", "telemetry", "command", "triggered_by", "enforced")
+
+
+def _light(found: Iterator[Record]) -> Iterator[Record]:
+    """The records without what takes memory, and no report needs."""
+    for record in found:
+        yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
+
+
+def _standing(paths: Paths) -> list[Row]:
+    """The jobs that somebody should look at now; while the daemon is down, nobody knows."""
+    try:
+        attention = ask(paths.control, "Status")["attention"]
+    except (Refused, Unreachable):
+        return []
+    return [
+        Row(
+            (
+                each["job"],
+                each["kind"],
+                "; ".join(filter(None, (each["since"] and local(each["since"]), each["reason"]))),
+            )
+        )
+        for each in attention
+        if each["kind"] != "paused"
+    ]
+
+
+def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:
+    """Mail it as notices are mailed; Unreachable says why that can't be done."""
+    from jobqueued.ctl import report_page
+
+    settings = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0].mail
+    event = {
+        "event": "report", "host": made.host, "at": at, "summary": f"report: {made.headline}",
+        "text": report_page.text(made), "html": report_page.html(made) if as_html else None,
+    }  # fmt: skip
+    name = hashlib.sha256(f"{made.host} {at} {address}".encode()).hexdigest()[:32]
+    notice = {"version": 1, "id": name, "channel": "email", "target": address, "settings": settings, "event": event}
+    verdict = _verdict(json.dumps(notice).encode())
+    if verdict != "sent":
+        why = verdict.partition(" ")[2] if verdict.startswith("never") else verdict.split(" ", 2)[-1]
+        raise Unreachable(f"the report was not sent to {printable(address)}: {printable(why)}")
+
+
+def _verdict(notice: bytes) -> str:
+    """The line of a notifier about a notice."""
+    try:
+        command = [sys.executable, "-I", NOTIFIER]
+        done = subprocess.run(command, check=False, input=notice, capture_output=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"later 0 not sent within {_SECONDS} s"
+    return done.stdout.decode(errors="replace").strip() or "later 0 its sender has ended without a word"

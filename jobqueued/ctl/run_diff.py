@@ -1,0 +1,96 @@
+"""The differences of two runs, by their records, the definitions that their jobs had, and their outputs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobqueued.ctl.run_stats import cpu_of, took_of
+from jobqueued.model import Record
+
+OUTPUT_BYTES, OUTPUT_LINES = 256 << 10, 2000
+"""So much of the end of each output is compared at most: what a comparison costs grows with the square of the lines."""
+_PLAIN = (
+    "job", "command", "user", "host", "priority", "tags", "metadata", "trigger", "asked_by", "state", "reason",
+    "exit_code", "signal", "waited_for", "enforced", "warnings",
+)  # fmt: skip
+_FIGURES = ("memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
+_WORTH = 0.1
+"""A figure that differs by less is no difference."""
+_OF_A_DEFINITION = frozenset(("id", "command", "user", "priority", "tags", "metadata"))
+"""The fields of a definition that records have."""
+
+
+class Difference(NamedTuple):
+    """One thing in which two runs differ; None: there is none of it, or nobody knows."""
+
+    what: str
+    first: Any
+    second: Any
+
+
+def differences(first: Record, second: Record) -> list[Difference]:
+    """The fields in which two records differ, and figures that differ by a tenth or more."""
+    pairs = [Difference(name, first.get(name), second.get(name)) for name in _PLAIN]
+    found = [pair for pair in pairs if _whole(pair.first) != _whole(pair.second)]
+    attempts = Difference("attempts", len(first["attempts"]), len(second["attempts"]))
+    found += [attempts] if attempts.first != attempts.second else []
+    figures = [
+        Difference("waited", _waited(first), _waited(second)), Difference("took", took_of(first), took_of(second)),
+        Difference("cpu", cpu_of(first), cpu_of(second)),
+        *(Difference(name, first.get(name), second.get(name)) for name in _FIGURES),
+        Difference("output_bytes", first["output"]["bytes"], second["output"]["bytes"]),
+    ]  # fmt: skip
+    return [*found, *(figure for figure in figures if _differ(figure.first, figure.second))]
+
+
+def _whole(value: Any) -> Any:
+    """A value with nothing for what is empty."""
+    return value or None if isinstance(value, str | list | dict) else value
+
+
+def _waited(record: Record) -> float | None:
+    if not record["started"]:
+        return None
+    queued, started = map(datetime.fromisoformat, (record["queued"], record["started"]))
+    return max(0.0, (started - queued).total_seconds())
+
+
+def _differ(first: float | None, second: float | None) -> bool:
+    if first is None or second is None:
+        return first is not second
+    return abs(first - second) > _WORTH * max(first, second)
+
+
+def definition_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
+    """The keys of two definitions that differ, of `environment` variable by variable; not what records have, too."""
+    found = [Difference(name, first.get(name), second.get(name)) for name in first if name not in _OF_A_DEFINITION]
+    return [
+        each
+        for it in found
+        if _plain(it.first) != _plain(it.second)
+        for each in (_variables(it) if it.what == "environment" else (it,))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _variables(environment: Difference) -> Iterator[Difference]:
+    before, now = environment.first or {}, environment.second or {}
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            yield Difference(f"environment {name}", before.get(name), now.get(name))
+
+
+def output_lines(data: bytes) -> list[str]:
+    """The lines of an output that are compared."""
+    return data.decode(errors="backslashreplace").split("\n")[-OUTPUT_LINES:]
+
+
+def output_difference(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> list[str]:
+    """A unified diff of two outputs; []: they are the same."""
+    return list(difflib.unified_diff(first, second, *names, lineterm=""))

@@ -1,0 +1,192 @@
+"""A report of a period, by its records: what failed, did not run, waited or became worse, and what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobqueued.child.text import last_line
+from jobqueued.ctl.run_stats import Stats, hours, stats_of, took_of
+from jobqueued.model import FAILURES, LIVE, Record, RunState
+from jobqueued.text import counted, duration, printable
+
+_FAILED_OF_A_JOB, _ROWS, _TOP = 3, 50, 5
+"""So many failed runs of a job, rows of a part, and longest or dearest, are named."""
+_LONG = 60.0
+"""A shorter wait is none."""
+_LINE = 160
+"""Characters of a last line of output."""
+_ON_PURPOSE = ("paused", "skip_next", "stopped by", "withdrawn by", "edited", "job_removed", "overlap", "replaced by")
+"""How the reasons of skips begin that somebody has wanted."""
+_ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
+"""Runs of a job without which it is not compared; the factor by which it is slower; the part that succeeds less."""
+
+
+class Row(NamedTuple):
+    """One line of a part: its cells, of which the last may be long, and what stands below it."""
+
+    cells: tuple[str, ...]
+    note: str = ""
+
+
+class Part(NamedTuple):
+    """One part of a report; `more` tells what it leaves out.  `is_wrong`: somebody should look at it."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: list[Row]
+    more: str = ""
+    is_wrong: bool = True
+
+
+class Report(NamedTuple):
+    """A whole report, its times in words; `headline` says how it stands in a line."""
+
+    host: str
+    since: str
+    until: str
+    headline: str
+    parts: list[Part]
+
+    @property
+    def is_well(self) -> bool:
+        """True if nothing is wrong."""
+        return not any(part.is_wrong for part in self.parts)
+
+
+def report(
+    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Sequence[Row]
+) -> Report:
+    """The report of a period (in words), by its records, those of as long a time before, and how things stand now."""
+    ended = [record for record in now if record["state"] not in LIVE]
+    skips = [record for record in ended if record["state"] == RunState.SKIPPED]
+    failed = [record for record in ended if record["state"] in FAILURES]
+    stats = {each.job: each for each in stats_of(ended)}
+    unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
+    parts = [
+        Part("Now", ("JOB", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
+        _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
+        _worse(stats, {each.job: each for each in stats_of(before)}),
+        _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
+        _waits(ended), _costs(stats.values()),
+    ]  # fmt: skip
+    shown = [part for part in parts if part.rows]
+    ran = sum(each.runs for each in stats.values())
+    what = f"{counted(ran, 'run')} of {counted(sum(bool(each.runs) for each in stats.values()), 'job')}"
+    wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
+    headline = f"all is well: {what} succeeded" if not wrong else f"{', '.join(wrong)}; {what}"
+    return Report(host, *period, headline if ran or wrong else "all is well: nothing ran", shown)
+
+
+def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
+    if failed:
+        yield f"{failed:,} failed"
+    if skipped:
+        yield f"{skipped:,} did not run"
+    for part, word in ((parts[3], "became worse"), (parts[0], "to look at now")):
+        if part.rows:
+            yield f"{len(part.rows):,} {word}"
+
+
+def _left_out(count: int) -> str:
+    return f"and {count - _ROWS:,} more" if count > _ROWS else ""
+
+
+def _failures(failed: Sequence[Record]) -> Part:
+    """The newest failed runs of each job, that with the most first."""
+    jobs = Counter(record["job"] for record in failed)
+    rows = []
+    for job, count in jobs.most_common(_ROWS):
+        of_job = [record for record in failed if record["job"] == job][:_FAILED_OF_A_JOB]
+        rows += [Row((record["run"], local(record["started"] or record["queued"]), _end(record)), _last(record))
+                 for record in of_job]  # fmt: skip
+        if count > len(of_job):
+            rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
+    return Part("Failed", ("RUN", "STARTED", "END"), rows, _left_out(len(jobs)))
+
+
+def _end(record: Record) -> str:
+    took = took_of(record)
+    after = "" if took is None else f" after {duration(took)}"
+    return f"{record['state']}{after}" + (f": {record['reason']}" if record["reason"] else "")
+
+
+def _last(record: Record) -> str:
+    line = last_line(record["output"]["tail"].encode(errors="replace"))
+    return f"last output: {line[:_LINE]}" if line else ""
+
+
+def _skipped(title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
+    """The skips of each job for each reason together."""
+    found = dict[tuple[str, str], list[Record]]()
+    for record in skips:
+        found.setdefault((record["job"], record["reason"] or "-"), []).append(record)
+    rows = [
+        Row(
+            (job, f"{sum(it.get('count', 1) for it in each):,}", local(each[0].get("last_due", each[0]["due"])), reason)
+        )
+        for (job, reason), each in found.items()
+    ]
+    return Part(title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows[:_ROWS], _left_out(len(rows)), is_wrong)
+
+
+def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
+    """The jobs that succeed less often, or take longer, than in the time before."""
+    rows = []
+    for job, new in now.items():
+        old = before.get(job)
+        if old is None or min(new.runs, old.runs) < _ENOUGH or new.rate is None or old.rate is None:
+            continue
+        if new.rate < old.rate - _RARER:
+            rows.append(Row((job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before")))
+        if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
+            rows.append(Row((job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
+    return Part("Worse than before", ("JOB", "WHAT"), rows[:_ROWS], _left_out(len(rows)))
+
+
+def _waits(ended: Iterable[Record]) -> Part:
+    """The runs that waited longest between due and start."""
+    waits = [(wait, record) for record in ended if (wait := _waited(record)) >= _LONG]
+    longest = sorted(waits, key=lambda it: -it[0])[:_TOP]
+    rows = [
+        Row((it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"))
+        for wait, it in longest
+    ]
+    return Part("Longest waits", ("RUN", "WAITED", "FOR"), rows, is_wrong=False)
+
+
+def _waited(record: Record) -> float:
+    if not record["started"]:
+        return 0.0
+    queued, started = map(datetime.fromisoformat, (record["queued"], record["started"]))
+    return (started - queued).total_seconds()
+
+
+def _costs(stats: Iterable[Stats]) -> Part:
+    """The jobs that used the most CPU time, and all together."""
+    used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
+    rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
+    total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
+    return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, total, is_wrong=False)
+
+
+def local(text: str) -> str:
+    """An RFC 3339 instant in the local zone, to the minute."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+
+
+def document(made: Report) -> dict[str, Any]:
+    """The report as JSON has it."""
+    parts = [{**part._asdict(), "rows": [row._asdict() for row in part.rows]} for part in made.parts]
+    return {**made._asdict(), "parts": parts, "is_well": made.is_well}
+
+
+def harmless(made: Report) -> Report:
+    """The report with nothing in it that could harm a terminal, or forge a line."""
+    parts = [
+        part._replace(rows=[Row(tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows])
+        for part in made.parts
+    ]
+    return made._replace(parts=parts, headline=printable(made.headline), host=printable(made.host))

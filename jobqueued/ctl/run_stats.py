@@ -1,0 +1,131 @@
+"""Figures of a job's runs: how many, how many succeeded, how long they take, whether that grows, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobqueued.model import LIVE, Record, RunState
+from jobqueued.text import duration
+
+_ENOUGH = 9
+"""Runs that succeeded, of which a third tells something."""
+_STEADY = 0.1
+"""What is changed by less is steady."""
+
+
+class Trend(NamedTuple):
+    """The medians of the oldest and the newest third of the runs that succeeded, in seconds."""
+
+    before: float
+    now: float
+
+    def __str__(self) -> str:
+        if abs(self.now - self.before) <= _STEADY * self.before:
+            return "steady"
+        word = "slower" if self.now > self.before else "faster"
+        return f"{word}: {duration(self.before)} → {duration(self.now)}"
+
+    @property
+    def word(self) -> str:
+        """The direction alone: steady, slower or faster."""
+        return str(self).partition(":")[0]
+
+
+class Stats(NamedTuple):
+    """The figures of one job; `runs` have ended, of which `succeeded` did, and `skipped` occurrences did not run.
+
+    `p50` and `p95` are of those that succeeded, in seconds, None: none has; `cpu` are seconds of all whose use is
+    known, None: of none.
+    """
+
+    job: str
+    runs: int
+    succeeded: int
+    skipped: int
+    p50: float | None
+    p95: float | None
+    trend: Trend | None
+    cpu: float | None
+    since: str
+    until: str
+
+    @property
+    def rate(self) -> float | None:
+        """The part of the runs that succeeded; None: there is none."""
+        return self.succeeded / self.runs if self.runs else None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it, durations in seconds."""
+        trend = self.trend and {**self.trend._asdict(), "word": self.trend.word}
+        hours = None if self.cpu is None else round(self.cpu / 3600, 6)
+        own = {name: value for name, value in self._asdict().items() if name != "cpu"}
+        return {**own, "success_rate": self.rate, "trend": trend, "cpu_hours": hours}
+
+
+def stats_of(found: Iterable[Record]) -> list[Stats]:
+    """The figures of each job, by its id, of records that come newest first; what is live does not count yet."""
+    jobs = dict[str, list[Record]]()
+    for record in found:
+        if record["state"] not in LIVE:
+            jobs.setdefault(record["job"], []).append(_light(record))
+    return [_of_job(job, jobs[job]) for job in sorted(jobs)]
+
+
+def _light(record: Record) -> Record:
+    """A record without what takes memory."""
+    names = ("job", "state", "started", "ended", "queued", "cpu_user", "cpu_system", "attempts", "count")
+    light: Any = {name: record[name] for name in names if name in record}  # type: ignore[literal-required]
+    light["attempts"] = [{name: it.get(name) for name in ("cpu_user", "cpu_system")} for it in light["attempts"]]
+    return light  # type: ignore[no-any-return]
+
+
+def _of_job(job: str, found: Sequence[Record]) -> Stats:
+    ran = [record for record in found if record["state"] != RunState.SKIPPED]
+    succeeded = [record for record in ran if record["state"] == RunState.SUCCEEDED]
+    took = [known for record in succeeded if (known := took_of(record)) is not None]
+    used = [known for record in ran if (known := cpu_of(record)) is not None]
+    skipped = sum(record.get("count", 1) for record in found if record["state"] == RunState.SKIPPED)
+    return Stats(
+        job, len(ran), len(succeeded), skipped, percentile(took, 50), percentile(took, 95), trend_of(took),
+        sum(used) if used else None, found[-1]["queued"], found[0]["queued"],
+    )  # fmt: skip
+
+
+def hours(cpu: float) -> str:
+    """Seconds of CPU time in hours: ``1.25``, ``<0.01``."""
+    return f"{cpu / 3600:,.2f}" if not 0 < cpu < 18 else "<0.01"
+
+
+def took_of(record: Record) -> float | None:
+    """The seconds from start to end; None: nobody knows."""
+    if not (record["started"] and record["ended"]):
+        return None
+    begin, end = (datetime.fromisoformat(text) for text in (record["started"], record["ended"]))
+    return max(0.0, (end - begin).total_seconds())
+
+
+def cpu_of(record: Record) -> float | None:
+    """The CPU time of all attempts, in seconds; None: of none is it known."""
+    each: Sequence[Mapping[str, Any]] = record["attempts"] or [record]
+    used = [(it.get("cpu_user"), it.get("cpu_system")) for it in each]
+    known = [(user or 0.0) + (system or 0.0) for user, system in used if user is not None or system is not None]
+    return sum(known) if known else None
+
+
+def percentile(values: Sequence[float], part: int) -> float | None:
+    """The nearest-rank percentile: the least value that so many of 100 do not exceed; None: there is no value."""
+    if not values:
+        return None
+    return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
+
+
+def trend_of(took: Sequence[float]) -> Trend | None:
+    """The trend of durations, newest first; None: they are too few to tell."""
+    if len(took) < _ENOUGH:
+        return None
+    third = len(took) // 3
+    before, now = percentile(took[-third:], 50), percentile(took[:third], 50)
+    return None if before is None or now is None else Trend(before, now)

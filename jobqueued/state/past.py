@@ -1,0 +1,106 @@
+"""The kept past: the records about an instant, what was noted of people and job files, and when no daemon was there.
+
+Each look is bounded, so that a question costs some milliseconds, however much is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jobqueued.model import Record, to_text
+from jobqueued.saved import DueChange, Past
+from jobqueued.state import rows
+from jobqueued.state.formats import ENDED
+from jobqueued.state.store import Store
+
+_NEAR = 50
+"""So many records before an instant, and after it, are looked into."""
+_FAR = 1000
+"""Among so many before are those looked for that lasted so long."""
+_RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
+_NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record IS NOT NULL ORDER BY number LIMIT 1"
+_FIRST = "SELECT 1 FROM run WHERE job = ? AND number = 1 AND record IS NOT NULL"
+_LAST = "SELECT max(number) FROM run WHERE job = ?"
+_BEFORE = "SELECT number FROM run WHERE job = ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?"
+_AROUND = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL ORDER BY number LIMIT ?"
+_LATER = "max(coalesce(json_extract(record, '$.ended'), ''), coalesce(json_extract(record, '$.given_up'), '')) > ?"
+_LASTED = f"{_RECORD} WHERE job = ? AND number BETWEEN ? AND ? AND record IS NOT NULL AND {_LATER}"
+_LIVE = f"""
+SELECT run.job, run.number, CAST(record AS BLOB)
+FROM (SELECT job, number FROM run WHERE {ENDED} AND queued <= ? ORDER BY queued DESC LIMIT {_FAR}) AS last
+CROSS JOIN run ON run.job = last.job AND run.number = last.number
+WHERE started <= ? AND record IS NOT NULL AND {_LATER}
+"""
+_PASTS = (
+    "SELECT kind, name, until, since, digest, timezone, NULL FROM due_change WHERE kind = 'past' AND name IN (?, '')"
+)
+_DOWNS = "SELECT until, since FROM due_change WHERE kind = 'start' AND until <= ? AND since > ?"
+
+
+class Around(NamedTuple):
+    """The records of a job about an instant; as `Known` has it, `is_whole` and `looked_back`."""
+
+    records: list[Record]
+    is_whole: bool
+    looked_back: str
+
+
+def around(store: Store, job: str, at: int) -> Around:
+    """The records of a job about an instant (wall), and those before of runs that lasted so long; StoreError."""
+    number = _number_after(store, job, at)
+    before = [found for (found,) in store.query(_BEFORE, (job, number, _FAR + 1))]
+    first, near = before[-1:] or [number], before[_NEAR - 1 : _NEAR] or before[-1:] or [number]
+    found = _records(store.query(_AROUND, (job, near[0], 1 << 62, len(before[:_NEAR]) + _NEAR)))
+    looked_back = ""
+    if len(before) > _NEAR:
+        found += _records(store.query(_LASTED, (job, first[0], near[0] - 1, to_text(at))))
+    if len(before) > _FAR:
+        looked_back = min((it["queued"] for it in found), default="")
+        looked_back = _queued(store, job, first[0]) or looked_back
+    return Around(found, bool(store.query(_FIRST, (job,))), looked_back)
+
+
+def _queued(store: Store, job: str, number: int) -> str:
+    found = store.query(_NEXT, (job, number))
+    return to_text(found[0][1]) if found else ""
+
+
+def _number_after(store: Store, job: str, at: int) -> int:
+    """The number of the first record of a job that was queued later: by halves, as numbers grow with time."""
+    low, high = 1, (store.query(_LAST, (job,))[0][0] or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = store.query(_NEXT, (job, middle))
+        if found and found[0][0] < high and found[0][1] <= at:
+            low = found[0][0] + 1
+        else:
+            high = middle
+    return low
+
+
+def live(store: Store, at: int) -> list[Record]:
+    """The records of runs that may have been live at an instant (wall), of the last that were queued until then."""
+    return _records(store.query(_LIVE, (at, at, to_text(at))))
+
+
+def has_all(store: Store, at: int) -> bool:
+    """Tell whether those are all that were queued until then."""
+    query = f"SELECT count(*) FROM (SELECT 1 FROM run WHERE queued <= ? LIMIT {_FAR + 1})"
+    return bool(store.query(query, (at,))[0][0] <= _FAR)
+
+
+def _records(found: Iterable[tuple[str, int, bytes]]) -> list[Record]:
+    return [record for row in found if (record := rows.record_in(*row)) is not None]
+
+
+def noted(store: Store, waiting: Iterable[DueChange], job: str) -> list[Past]:
+    """All that was noted of a job and of the host, oldest first, saved or not; StoreError."""
+    changes = [DueChange(*row) for row in store.query(_PASTS, (job,))]
+    changes += [change for change in waiting if change.kind == rows.PAST and change.name in (job, "")]
+    return sorted((rows.past_in(change) for change in changes), key=lambda it: it.at)
+
+
+def downs(store: Store, at: int) -> list[tuple[int, int]]:
+    """The times about an instant in which no daemon gave a sign of life, or was there; StoreError."""
+    return [(until, since) for until, since in store.query(_DOWNS, (at, at))]
