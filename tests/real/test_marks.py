@@ -81,7 +81,7 @@ def verdicts(marks: RunDirectory, run: Run | None = RUN) -> list[events.Event]:
     runs = {} if run is None else {run.id: run}
     recovery = Recovery(marks, set())
     found = list(recovery.verdicts(runs, lambda _: False, same_boot=True))
-    return [*found, *(marks.lost(name, dead.reason) for name, dead in recovery.dead.items())]
+    return [*found, *(dead.over(name, marks) for name, dead in recovery.dead.items())]
 
 
 @pytest.mark.parametrize("supervisor", [None, 43], ids=["of an older version", "of this version"])
