@@ -9,7 +9,7 @@ from jobqueued.ctl import completion
 from jobqueued.ctl.arguments import past_time, run_id
 from jobqueued.ctl.client import Unreachable, ask, meanwhile
 from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
-from jobqueued.model import to_text
+from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING
 
