@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +69,8 @@ class Housekeeping(Source):
         self._commits, self._log, self._filed = commits, log, filed
         self._known: dict[str, Standing] = {}
         """What the last look has left of some of them."""
-        self._jobs: dict[str, None] = {}
-        """Those to look at, in an order that is the same each time."""
+        self._jobs = OrderedDict[str, None]()
+        """Those to look at, the first that came first: none waits for ever, however many come meanwhile."""
         self._unsure_since = _NEVER
         """Record files that were changed since (wall) may not hold what was written."""
         self._uncompared: set[str] = set()
@@ -93,7 +94,7 @@ class Housekeeping(Source):
             found = set(self._store.jobs())
             in_history = with_rows(self._store)
         found = found | in_history | set(record_files.jobs(self._logs))
-        self._jobs = dict.fromkeys(self._pool(job) if job in in_history else job for job in sorted(found))
+        self._jobs = OrderedDict.fromkeys(self._pool(job) if job in in_history else job for job in sorted(found))
         self._uncompared = found | self._jobs.keys()
         self._at, self._all_at = now.mono, now.mono + DAY
 
@@ -157,7 +158,7 @@ class Housekeeping(Source):
     def _next_job(self) -> str | None:
         """The next job to look at; where one record could not be written just now, no other is tried."""
         while self._jobs:
-            job, _ = self._jobs.popitem()
+            job, _ = self._jobs.popitem(last=False)
             if not (self._no_room and job in self._missing):
                 return job
             self._again.add(job)

@@ -114,7 +114,10 @@ def _account(host: LongHost, mix: Mix, load: Load) -> Iterator[str]:
     for name, runs in load.submitted.items():
         if len(account.numbers.get(name, ())) != runs:
             yield f"{name} was accepted as {runs} runs, and {len(account.numbers.get(name, ()))} have started"
-    given_up = {said["run"] for said in host.said("run_skipped")}
+    given_up = set[str]()
+    for said in host.said("run_skipped"):  # a line may be about some in a row
+        job, _, last = said["run"].rpartition("@")
+        given_up |= {f"{job}@{number}" for number in range(int(said["first_run"].rpartition("@")[2]), int(last) + 1)}
     for run in load.by_hand:
         job, _, number = run.rpartition("@")
         if int(number) not in account.numbers.get(job, ()) and run not in given_up:

@@ -113,6 +113,26 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.store.close()
 
 
+def test_none_waits_for_ever(house: House) -> None:
+    """However many runs of others end meanwhile, each job has its turn: 30 jobs that always have more to look at."""
+    busy = [f"busy-{number}" for number in range(30)]
+    for job in ("job", *busy):
+        for number in range(1, 6):
+            house.keep(number, age=HOUR, job=job)
+    housekeeping = house.sweep(KEEP)
+    housekeeping.note("job", Now(NOW, 0))
+    assert housekeeping.deadline is not None
+    mono = housekeeping.deadline
+    house.keep(6, job="job")
+    housekeeping._retention = Retention(runs=2)
+    for number in range(40):
+        for job in busy:
+            housekeeping.note(job, Now(NOW, mono))
+            house.keep(10 + number, job=job)
+        housekeeping.turn(Now(NOW, mono))
+    assert house.files == [5, 6]
+
+
 class TestWhatIsOver:
     """Submissions that are over, and other jobs that are nowhere any more."""
 
