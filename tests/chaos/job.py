@@ -97,15 +97,13 @@ def take_file(path: str, mode: int, me: str) -> str | None:
 
 
 def is_locked(path: str) -> bool:
-    """Tell whether somebody has locked it; what nobody has is removed."""
-    file = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    """Tell whether somebody has locked it; what nobody has is removed, by whoever looks first."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
         os.unlink(path)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
     return False
 
 
