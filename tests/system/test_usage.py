@@ -134,13 +134,13 @@ def test_beside_systemd_cgtop() -> None:
 
 def test_top(live: list[str]) -> None:
     """It shows them with their limits; ended by a person they are gone from it, and so is the looking."""
-    shown = sh("jobqueuectl", "top", "--sort", "memory").splitlines()
-    rows = [re.split(r"  +", line) for line in shown[4:]]
-    assert (rows[0][0], rows[0][3]) == ("eats@1", "1")
+    shown = sh("jobqueuectl", "top", "--sort", "memory").partition("\n\n")[2].splitlines()
+    rows = [re.split(r"  +", line) for line in shown[1:]]
+    assert (rows[0][0], rows[0][3], rows[0][5]) == ("eats@1", "running", "1")
     (spins,) = (row for row in rows if row[0] == "spins@1")
     assert spins[1].endswith(" of 20 %")
     assert spins[2].endswith(" of 100 MiB")
-    assert spins[3] == "1 of 5"
+    assert spins[5] == "1 of 5"
     for run in live:
         sh("jobqueuectl", "stop", run)
         until(f"{run} ends", lambda run=run: record_file(run))
