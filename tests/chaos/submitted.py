@@ -84,13 +84,18 @@ def _too_early(checker: Checker) -> Iterator[Violation]:
                     )
 
 
+_LATELY = 15 * _SECOND
+"""A clock that was set back so lately may tell a due time twice: more than it is set back, with a busy start."""
+
+
 def _held(checker: Checker) -> Iterator[Violation]:
     """What came due while the host was held, or its job paused, did not start meanwhile."""
     told = checker.day.host.strain.told
     for held in checker.day.people.held:
         checker.notes["times that the host or a job was held"] += 1
         first, last = told(held.span.begin), told(held.span.end)
-        if last - first != held.span.end - held.span.begin:  # the clock was set meanwhile
+        before = held.span.begin - _LATELY
+        if last - told(before) != held.span.end - before:  # the clock was set: what was due then had come before
             continue
         if any(hurt.begin <= held.span.end and hurt.end >= held.span.begin for hurt in checker.timeline.state_hurt):
             continue
