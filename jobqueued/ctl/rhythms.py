@@ -8,10 +8,10 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
 from jobqueued.catalog import written_in
+from jobqueued.core.usual import middle
 from jobqueued.ctl.terminal import local
 from jobqueued.instants import DAY, to_datetime, to_instant, to_text
 from jobqueued.jobfile.spelling import spelled_duration
@@ -69,7 +69,7 @@ def usual_times(paths: Paths) -> Usual:
             for record in records
             if record is not None and record["state"] == "succeeded" and record["started"] and record["ended"]
         ]
-        return int(median(times)) if len(times) >= ENOUGH else None
+        return middle(times) if len(times) >= ENOUGH else None
 
     return usual
 
