@@ -10,8 +10,11 @@ from jobqueued.instants import LEAPING
 
 
 def host_timezone(etc: Path = Path("/etc")) -> str:
-    """The name of the host's zone: /etc/timezone (Debian's), or where /etc/localtime points, else UTC."""
-    for name in (_written(etc / "timezone"), _linked_zone(etc / "localtime")):
+    """The name of the host's zone: where /etc/localtime points, or what /etc/timezone says (Debian's), else UTC.
+
+    The C library knows /etc/localtime only, and timedatectl(1) changes nothing else.
+    """
+    for name in (_linked_zone(etc / "localtime"), _written(etc / "timezone")):
         try:
             return ZoneInfo(name.removeprefix(LEAPING)).key
         except (KeyError, ValueError, OSError):

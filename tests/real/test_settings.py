@@ -235,19 +235,22 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_hosts_zone(tmp_path: Path) -> None:
-    """The zone is what /etc/timezone says, else where /etc/localtime points, else UTC."""
+    """The zone is where /etc/localtime points, else what /etc/timezone says, else UTC."""
+    link, written = tmp_path / "localtime", tmp_path / "timezone"
     assert "UTC" == host_timezone(tmp_path)
-    os.symlink("localtime", tmp_path / "localtime")
+    os.symlink("localtime", link)
     assert "UTC" == host_timezone(tmp_path)
-    (tmp_path / "localtime").unlink()
-    os.symlink("/usr/share/zoneinfo/Asia/Tokyo", tmp_path / "localtime")
-    assert "Asia/Tokyo" == host_timezone(tmp_path)
-    (tmp_path / "timezone").write_text("Europe/Berlin\n")
-    assert "Europe/Berlin" == host_timezone(tmp_path)
-    (tmp_path / "timezone").write_text("right/Europe/Berlin\n")
-    assert "Europe/Berlin" == host_timezone(tmp_path)
-    (tmp_path / "timezone").write_bytes(b"\xff../no zone\n")
-    assert "Asia/Tokyo" == host_timezone(tmp_path)
+    written.write_bytes(b"\xff../no zone\n")
+    assert "UTC" == host_timezone(tmp_path)
+    for text in ("Europe/Berlin", "right/Europe/Berlin"):
+        written.write_text(f"{text}\n")
+        assert "Europe/Berlin" == host_timezone(tmp_path)
+    link.unlink()
+    link.write_bytes(b"TZif2")
+    assert "Europe/Berlin" == host_timezone(tmp_path), "a copy has no name"
+    link.unlink()
+    os.symlink("/usr/share/zoneinfo/Asia/Tokyo", link)
+    assert "Asia/Tokyo" == host_timezone(tmp_path), "what timedatectl has set"
 
 
 def test_packages_bring_settings(tmp_path: Path) -> None:
