@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from tests.system.vm import (
     LIVE,
     LONG,
     assert_went_on,
+    ctl,
     events,
     failed,
     journal,
@@ -29,6 +32,8 @@ from tests.system.vm import (
     until,
 )
 
+ADJ_STATUS = 0x0010
+"""Of adjtimex(2): the status is set, to 0 here, which has no STA_UNSYNC."""
 JOB_FILE = f"""{LONG}
   quick:
     command: exit 0
@@ -258,3 +263,56 @@ def test_a_stop_is_clean(live_run: tuple[str, int]) -> None:
     assert said == f"stopped: live runs go on, and are followed again after the next start: {run} (pid {pid})"
     sh("systemctl", "start", "jobqueued")
     assert_went_on(*live_run)
+
+
+def unwell() -> list[str]:
+    """All that doctor finds not to be as it should be."""
+    found = (it for it in ctl("doctor")["findings"] if it["verdict"] != "ok")
+    return [f"{it['what']}: {it['seen']} → {it['remedy']}" for it in found]
+
+
+def test_a_sound_host() -> None:
+    """The doctor finds nothing once somebody has set the clock: who does that can't be reached from here."""
+    libc, nothing = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(512)
+    ctypes.memmove(nothing, struct.pack("I", ADJ_STATUS), 4)
+    assert libc.adjtimex(nothing) != -1, os.strerror(ctypes.get_errno())
+    sh("systemctl", "enable", "jobqueued")
+    assert [] == unwell()
+
+
+def test_a_host_that_was_tuned() -> None:
+    """Drop-ins that take from runs what they need, a unit that is not enabled: each is told, and the remedy works."""
+    dropins = {
+        "jobqueued-launcher": "NoNewPrivileges=yes\nPrivateTmp=yes\nCapabilityBoundingSet=~CAP_KILL CAP_SYS_NICE\n",
+        "jobqueued": "Restart=no\n",
+    }
+    for unit, text in dropins.items():
+        place = Path(f"/run/systemd/system/{unit}.service.d")
+        place.mkdir()
+        (place / "tuned.conf").write_text(f"[Service]\n{text}")
+    sh("systemctl", "disable", "jobqueued")
+    told = unwell()
+    renewed = (
+        "systemctl cat jobqueued-launcher shows who takes it; then: jobqueuectl restart-launcher (live runs go on)"
+    )
+    for unit in dropins:
+        assert f"unit: {unit}.service was changed since systemd read it → systemctl daemon-reload" in told
+    assert "unit: jobqueued.service is disabled: it does not start with the host → systemctl enable jobqueued" in told
+    sh("systemctl", "daemon-reload")
+    sh("jobqueuectl", "restart-launcher")
+    assert [
+        f"launcher: it lacks CAP_KILL: runs of other users can't be ended → {renewed}",
+        "launcher: it lacks CAP_SYS_NICE: `nice` below 0, and `cpu_scheduling` of real time are refused → " + renewed,
+        "launcher: it has no_new_privs: sudo, mail and other programs with set-user-ID gain nothing in runs → "
+        + renewed,
+        f"launcher: runs have other namespaces than this shell, and may see another host: files → {renewed}",
+        "unit: jobqueued.service is disabled: it does not start with the host → systemctl enable jobqueued",
+        "unit: jobqueued.service has Restart=no: once dead it may stay so → systemctl cat jobqueued shows where; "
+        "have Restart=always",
+    ] == unwell()
+    for unit in dropins:
+        sh("systemctl", "revert", unit)
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "enable", "jobqueued")
+    sh("jobqueuectl", "restart-launcher")
+    assert [] == unwell()

@@ -1,0 +1,163 @@
+"""The health of the host, for jobqueuectl doctor: directories, file systems, clock, time zone, journal, logins."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import socket
+import zoneinfo
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueued.child import unix_socket
+from jobqueued.child.trust import Refused
+from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
+from jobqueued.ctl.job_files import settings_of, user_of_daemon
+from jobqueued.host_names import host_timezone
+from jobqueued.instance import Instance
+from jobqueued.paths import Paths
+from jobqueued.settings import user_name
+from jobqueued.text import size
+
+_SCARCE = 100 << 20
+_VOLATILE = frozenset({"tmpfs", "ramfs"})
+_OVER_A_NETWORK = frozenset(
+    ("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "lustre", "nfs", "nfs4", "smb3")
+)
+_UNSAFE = frozenset({"nobarrier", "barrier=0", "fsync_mode=nobarrier"})
+_MOUNTS, _OCTAL = Path("/proc/self/mounts"), re.compile(rb"\\([0-7]{3})")
+_LOGIND, _LINGER = Path("/run/systemd/users"), Path("/var/lib/systemd/linger")
+_TIMEX_BYTES, _TIME_ERROR = 512, 5
+_SYNCHRONISERS = ("systemd-timesyncd", "chronyd", "ntpd")
+_UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
+
+
+def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
+    """Check the host, whether the daemon is up or not."""
+    for path, lost in (
+        (paths.state, "what waits, pauses, submissions, and what was due meanwhile"), (paths.run, ""),
+        (paths.logs, "records and output"),
+    ):  # fmt: skip
+        yield _directory(paths, path)
+        yield from _mount(path, lost, is_database=path == paths.state)
+    yield _journal(paths.journal)
+    yield from _linger(paths)
+    yield from _clock(etc)
+    yield from _zone(paths, etc)
+
+
+def metrics(paths: Paths) -> Iterator[Finding]:
+    """Check that there is a place for the file of metrics, which a daemon that is up tells itself."""
+    if path := settings_of(paths)[0].metrics.get("textfile"):
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            seen = f"{path} can't be written: there is no directory {directory}"
+            yield Finding("metrics", ERROR, seen, f"mkdir -p {directory}")
+
+
+def _directory(paths: Paths, path: Path) -> Finding:
+    user = user_of_daemon(paths)
+    try:
+        found = os.statvfs(path)
+        paths.check(path, user)
+        if not path.is_dir() or (user == os.geteuid() and not os.access(path, os.W_OK | os.X_OK)):
+            return Finding("directory", ERROR, f"{path} is no directory that jobqueued can write")
+    except Refused as refused:
+        return Finding("directory", ERROR, f"{path}: {refused}")
+    except FileNotFoundError as error:
+        is_packaged = paths.run == Paths.system().run
+        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_packaged else Instance.of(paths.run).start
+        return Finding("directory", ERROR, f"{path}: {error.strerror}", remedy)
+    except PermissionError as error:
+        return Finding("directory", WARNING, f"{path}: {error.strerror}", "run this as root")
+    except OSError as error:
+        return Finding("directory", ERROR, f"{path}: {error.strerror}", "look for errors of the disk: dmesg")
+    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    scarce = free < min(_SCARCE, total // 10) or (found.f_files and not found.f_favail)
+    if found.f_flag & os.ST_RDONLY:
+        return Finding("directory", ERROR, f"{path} is on a read-only file system")
+    seen = f"{path}: {size(free)} free"
+    return Finding("directory", WARNING, seen, "free space there") if scarce else Finding("directory", OK, seen)
+
+
+def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
+    """Check that a power loss, or a reboot, leaves what was written; `lost`: what else is gone; "": that is meant."""
+    above = {str(path.resolve()), *map(str, path.resolve().parents)}
+    mounts = [each for each in _mounts() if each[0] in above]
+    if not lost or not mounts:
+        return
+    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # of two at one place the last is seen
+    if kind in _VOLATILE:
+        seen = f"{path} is in memory ({kind}): a reboot forgets {lost}"
+        yield Finding("file system", WARNING, seen, "put it on a disk, by a mount or a bind mount")
+    elif kind in _OVER_A_NETWORK:
+        why = "SQLite's locks and log can't be relied on there" if is_database else "runs wait while its server is away"
+        seen = f"{path} is on a network ({kind}): {why}"
+        yield Finding("file system", WARNING, seen, "put it on a disk of this host")
+    elif unsafe := _UNSAFE.intersection(options.split(",")):
+        seen = f"{place} is mounted with {min(unsafe)}: a loss of power takes back what was committed"
+        yield Finding("file system", WARNING, seen, f"take {min(unsafe)} out of /etc/fstab, and reboot")
+
+
+def _mounts() -> Iterator[tuple[str, str, str]]:
+    """Yield the place, kind and options of each mount, in the order in which they were made."""
+    for line in _MOUNTS.read_bytes().splitlines():
+        _, place, kind, options, *_ = line.split(b" ")
+        whole = _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), place)
+        yield os.fsdecode(whole), kind.decode(), os.fsdecode(options)
+
+
+def _journal(path: Path) -> Finding:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+            unix_socket.connect(peer, str(path))
+    except OSError as error:
+        verdict = WARNING if path == Paths.system().journal else OK  # one of its own need not be there
+        return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")
+    return Finding("journal", OK, f"{path} listens")
+
+
+def _linger(paths: Paths) -> Iterator[Finding]:
+    """Check that a user's own instance does not end with the user's logout."""
+    if paths.runtime is None or not _LOGIND.exists():
+        return
+    name = user_name(os.geteuid())
+    if (_LINGER / str(name)).exists():
+        yield Finding("linger", OK, f"on for {name}: the daemon starts with the host, and jobs run without a login")
+    else:
+        seen = f"off for {name}: the daemon and all runs are ended at the last logout, and start at the next login"
+        yield Finding("linger", WARNING, seen, f"loginctl enable-linger {name}")
+
+
+def _clock(etc: Path) -> Iterator[Finding]:
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    if state == _TIME_ERROR:
+        has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
+        remedy = "timedatectl set-ntp true; then see: timedatectl" if has_one else "apt install systemd-timesyncd"
+        yield Finding("clock", WARNING, "it is not synchronised: jobs start when it says so, right or wrong", remedy)
+    elif state >= 0:
+        yield Finding("clock", OK, "it is synchronised")
+    adjusted = etc / "adjtime"
+    if adjusted.exists() and adjusted.read_text().split("\n")[2:3] == ["LOCAL"]:
+        seen = "the hardware clock has local time: a boot after a change of summer time begins an hour off"
+        yield Finding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
+
+
+def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
+    """Check that times without a zone are those that cron and date(1) have here."""
+    name, of_host, local = settings_of(paths)[0].timezone, host_timezone(etc), etc / "localtime"
+    if not any(map(os.path.isdir, zoneinfo.TZPATH)):
+        yield Finding("time zone", ERROR, "no time zones are installed: only UTC is known", "apt install tzdata")
+    elif name != of_host:
+        yield Finding("time zone", OK, f"{name}, by the settings; the host's is {of_host}")
+    elif local.exists() and all(local.read_bytes() != file.read_bytes() for file in _files_of(name)):
+        seen = f"jobs go by {name}; /etc/localtime, by which all else goes, is another zone or an old copy"
+        meant = f"timedatectl set-timezone {name}, or the zone that is meant; then {Instance.of(paths.run).restart}"
+        yield Finding("time zone", WARNING, seen, meant)
+    else:
+        yield Finding("time zone", OK, name)
+
+
+def _files_of(zone: str) -> Iterator[Path]:
+    return (file for place in zoneinfo.TZPATH if (file := Path(place, zone)).is_file())

@@ -1,0 +1,147 @@
+"""The health of scheduler and launcher, for jobqueuectl doctor: their code, rights, limits and units."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobqueued.ctl.diagnosis import WARNING, Finding
+from jobqueued.ctl.old_code import code_of, launchers, replaced
+from jobqueued.instance import Instance
+from jobqueued.text import counted
+
+BOOTED = Path("/run/systemd/system")
+_CAPABILITIES = {
+    0: ("CHOWN", "runs of other users can't be started"),
+    1: ("DAC_OVERRIDE", "runs of root can't write where root has no mode bits"),
+    5: ("KILL", "runs of other users can't be ended"),
+    6: ("SETGID", "runs of other users can't be started"),
+    7: ("SETUID", "runs of other users can't be started"),
+    23: ("SYS_NICE", "`nice` below 0, and `cpu_scheduling` of real time are refused"),
+    24: ("SYS_RESOURCE", "limits above those of the launcher, and `oom_score_adj` below 0 are refused"),
+}
+"""Of capability.h, with what does not work without them."""
+_NAMESPACES = {
+    "mnt": "files", "net": "network", "pid": "processes", "user": "users", "uts": "host name", "ipc": "shared memory",
+}  # fmt: skip
+_A_RUN = 2
+"""Processes of a run at least: the job and its supervisor."""
+_SPARE_DESCRIPTORS = 64
+_USUAL = 500
+"""Live runs that should be possible where `max_running` is not set."""
+
+
+def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[Finding]:
+    """Check the processes; `most`: the `max_running` of the settings."""
+    found = launchers(instance.run / "runs")
+    yield from _code(instance, scheduler, found)
+    for launcher in found:
+        try:
+            yield from _rights(instance, launcher)
+            yield from _room(scheduler, launcher, most)
+        except OSError:  # it has ended, or is another user's
+            continue
+
+
+def units(instance: Instance) -> Iterator[Finding]:
+    """Check that systemd starts the daemon with the host, and anew after its death."""
+    if not instance.manager or not BOOTED.exists():
+        return
+    wanted = ["UnitFileState", "Restart", "NeedDaemonReload"]
+    for unit in ("jobqueued", "jobqueued-launcher"):
+        name = f"{unit}.service"
+        shown = subprocess.run(
+            [*instance.manager.split(), "show", f"--property={','.join(wanted)}", name], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
+        if unit == "jobqueued" and found.get("UnitFileState") not in ("enabled", "static", None):
+            seen = f"{name} is {found['UnitFileState']}: it does not start with the host"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
+        if found.get("Restart", "always") != "always":
+            seen = f"{name} has Restart={found['Restart']}: once dead it may stay so"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; have Restart=always")
+        if found.get("NeedDaemonReload") == "yes":
+            seen = f"{name} was changed since systemd read it"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
+
+
+def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Finding]:
+    """Check whether an update has replaced what runs; supervisors keep what they began with until their run ends."""
+    processes = [("scheduler", scheduler, ["jobqueued", "croniter", "psutil", "sdnotify", "structlog", "yaml"])]
+    processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
+    for name, pid, packages in processes:
+        if file := replaced(pid, code_of(*packages)):
+            seen = f"the {name} (pid {pid}) runs what an update has replaced: {file}"
+            yield Finding("code", WARNING, seen, instance.renew)
+
+
+def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
+    """Check what the launcher may do, as each run inherits it, and that runs see the host as this shell does."""
+    status = _status(launcher)
+    freed = f"{instance.manager} cat jobqueued-launcher shows who takes it; then: {instance.renew}"
+    for follows, names in _lacking(status).items():
+        given = " ".join(f"--cap-add={name}" for name in names)
+        remedy = freed if instance.manager else f"start it with them; a container: {given}"
+        yield Finding("launcher", WARNING, f"it lacks {', '.join(f'CAP_{name}' for name in names)}: {follows}", remedy)
+    if status["NoNewPrivs"] == "1":
+        seen = "it has no_new_privs: sudo, mail and other programs with set-user-ID gain nothing in runs"
+        remedy = freed if instance.manager else "start it without: systemd has NoNewPrivileges=, setpriv --no-new-privs"
+        yield Finding("launcher", WARNING, seen, remedy)
+    apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
+    if apart:
+        seen = f"runs have other namespaces than this shell, and may see another host: {', '.join(apart)}"
+        yield Finding("launcher", WARNING, seen, freed if instance.manager else "")
+
+
+def _lacking(status: dict[str, str]) -> dict[str, list[str]]:
+    """Say what does not work with root's launcher, and which capabilities it lacks for that."""
+    found: dict[str, list[str]] = {}
+    for bit, (name, follows) in _CAPABILITIES.items() if status["Uid"].split()[1] == "0" else ():
+        if not int(status["CapEff"], 16) >> bit & 1:
+            found.setdefault(follows, []).append(name)
+    return found
+
+
+def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[Finding]:
+    """Check that as many runs can be live at a time as are wanted."""
+    wanted = most or _USUAL
+    for name, pid in (("scheduler", scheduler), ("launcher", launcher)):
+        files, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        if files < 2 * wanted + _SPARE_DESCRIPTORS:
+            seen = f"the {name} may open {files} files: too few for {counted(wanted, 'live run')}"
+            yield Finding("limits", WARNING, seen, "LimitNOFILE= of its unit, or ulimit -n before it is started")
+    for tasks, where in _bounds(launcher):
+        if tasks < _A_RUN * wanted:
+            seen = f"{where} allows {tasks} processes: too few for {counted(wanted, 'live run')}"
+            yield Finding("limits", WARNING, seen, _more_tasks(where))
+
+
+def _bounds(pid: int) -> Iterator[tuple[int, str]]:
+    """Yield how many processes there may be, and by which file of the kernel."""
+    for file in (Path("/proc/sys/kernel/pid_max"), Path("/proc/sys/kernel/threads-max")):
+        yield int(file.read_text()), str(file)
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    cgroup = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    for place in () if cgroup is None else (Path(cgroup), *Path(cgroup).parents):
+        file = Path("/sys/fs/cgroup", place, "pids.max")
+        if file.exists() and (text := file.read_text().strip()) != "max":
+            yield int(text), str(file)
+
+
+def _more_tasks(where: str) -> str:
+    if where.startswith("/proc/sys/"):
+        return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
+    return f"systemctl set-property {Path(where).parent.name} TasksMax=infinity"
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _namespace(pid: int, name: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{name}")

@@ -1,0 +1,217 @@
+"""A host that can't keep a promise, and what jobqueuectl doctor says of it: processes, file systems, clock, zone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.ctl import host_health
+from jobqueued.ctl.diagnosis import OK, Finding
+from jobqueued.ctl.host_health import host
+from jobqueued.ctl.process_health import processes
+from jobqueued.instance import Instance
+from jobqueued.paths import Paths
+from tests.support.users import NEEDS_ROOT
+
+Launcher = Callable[..., int]
+
+
+@pytest.fixture
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    """Starts a process that passes for the launcher below tmp_path, by a command that takes something from it."""
+    started = list[subprocess.Popen[bytes]]()
+
+    def start(*by: str) -> int:
+        runs = str(tmp_path / "run/runs")
+        script = 'printf "import sys\\nprint(flush=True)\\nsys.stdin.read()" >"$0"; exec python3 -I -S "$0" "$1"'
+        (tmp_path / "child").mkdir()
+        command = [*by, "sh", "-c", script, f"{tmp_path}/child/launcher.py", runs]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def lacking() -> set[str]:
+    """What this host's root lacks anyhow, in a container, say."""
+    (line,) = (it for it in Path("/proc/self/status").read_text().splitlines() if it.startswith("CapEff:"))
+    return {name for bit, name in {23: "SYS_NICE", 24: "SYS_RESOURCE"}.items() if not int(line[7:], 16) >> bit & 1}
+
+
+def told(tmp_path: Path, most: int | None = None) -> list[str]:
+    """What is said of the processes, but for what this host's root lacks anyhow."""
+    found = processes(Instance.of(tmp_path / "run"), os.getpid(), most)
+    return [in_words(it) for it in found if not any(it.seen.startswith(f"it lacks CAP_{one}:") for one in lacking())]
+
+
+def in_words(finding: Finding) -> str:
+    return f"{finding.what}: {finding.seen} → {finding.remedy}"
+
+
+class TestProcesses:
+    """What is taken from the launcher is missed by all runs."""
+
+    def test_all_is_well(self, tmp_path: Path, launcher: Launcher) -> None:
+        launcher()
+        assert [] == told(tmp_path)
+
+    def test_no_new_privileges(self, tmp_path: Path, launcher: Launcher) -> None:
+        launcher("setpriv", "--no-new-privs")
+        (found,) = told(tmp_path)
+        assert found.startswith("launcher: it has no_new_privs: sudo, mail and other programs with set-user-ID gain ")
+
+    @NEEDS_ROOT
+    def test_capabilities(self, tmp_path: Path, launcher: Launcher) -> None:
+        """Those that do the same are told together."""
+        launcher("setpriv", "--bounding-set=-setuid,-setgid,-kill,-net_raw")
+        assert [
+            "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with them; a container: "
+            "--cap-add=KILL",
+            "launcher: it lacks CAP_SETGID, CAP_SETUID: runs of other users can't be started → start it with them; a "
+            "container: --cap-add=SETGID --cap-add=SETUID",
+        ] == told(tmp_path)
+
+    @NEEDS_ROOT
+    @pytest.mark.parametrize(("option", "apart"), [("--mount", "files"), ("--net", "network"), ("--uts", "host name")])
+    def test_namespaces(self, tmp_path: Path, launcher: Launcher, option: str, apart: str) -> None:
+        launcher("unshare", option)
+        (found,) = told(tmp_path)
+        assert found.startswith("launcher: runs have other namespaces than this shell, and may see another host: ")
+        assert apart in found
+
+    def test_descriptors(self, tmp_path: Path, launcher: Launcher) -> None:
+        launcher("prlimit", "--nofile=200:200")
+        assert [] == told(tmp_path, 68)
+        assert [
+            "limits: the launcher may open 200 files: too few for 69 live runs → LimitNOFILE= of its unit, or ulimit "
+            "-n before it is started"
+        ] == told(tmp_path, 69)
+
+    def test_tasks(self, tmp_path: Path, launcher: Launcher) -> None:
+        launcher()
+        most = int(Path("/proc/sys/kernel/pid_max").read_text())
+        assert any(
+            it.startswith(f"limits: /proc/sys/kernel/pid_max allows {most} processes: too few for ")
+            and it.endswith(" → sysctl -w kernel.pid_max=4194304")
+            for it in told(tmp_path, most)
+        )
+
+    def test_one_that_has_ended(self, tmp_path: Path, launcher: Launcher) -> None:
+        """It is nobody's fault."""
+        launcher()
+        found = processes(Instance.of(tmp_path / "run"), 1 << 22, None)
+        assert [] == [it for it in found if "CAP_" not in it.seen]
+
+
+def etc(tmp_path: Path, zone: str = "Etc/UTC") -> Path:
+    """A directory like /etc, in a zone."""
+    directory = tmp_path / "etc"
+    directory.mkdir()
+    os.symlink(f"/usr/share/zoneinfo/{zone}", directory / "localtime")
+    return directory
+
+
+def bad(paths: Paths, subject: str, etc: Path = Path("/etc")) -> list[str]:
+    """What is not well with a subject."""
+    return [in_words(it) for it in host(paths, etc) if it.verdict != OK and it.what == subject]
+
+
+def made(root: Path) -> Paths:
+    """The directories of an instance."""
+    paths = Paths.under(root)
+    for path in (paths.state, paths.run, paths.logs):
+        path.mkdir()
+    return paths
+
+
+class TestFileSystems:
+    """A disk that forgets is told of."""
+
+    def test_in_memory(self) -> None:
+        """State and logs are missed after a reboot; the run directory is not."""
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+            paths = made(Path(place))
+            assert [
+                f"file system: {paths.state} is in memory (tmpfs): a reboot forgets what waits, pauses, submissions, "
+                "and what was due meanwhile → put it on a disk, by a mount or a bind mount",
+                f"file system: {paths.logs} is in memory (tmpfs): a reboot forgets records and output → put it on a "
+                "disk, by a mount or a bind mount",
+            ] == bad(paths, "file system")
+
+    @pytest.mark.parametrize(
+        ("mounts", "said"),
+        [
+            ([("/", "ext4", "rw,relatime")], None),
+            ([("/", "ext4", "rw,nobarrier")], "/ is mounted with nobarrier: a loss of power takes back what was"),
+            ([("/", "xfs", "rw,barrier=0")], "/ is mounted with barrier=0: "),
+            (
+                [("/", "ext4", "rw"), ("{}/state", "nfs4", "rw")],
+                "state is on a network (nfs4): SQLite's locks and log ",
+            ),
+            ([("/", "ext4", "rw"), ("{}/state", "nfs4", "rw"), ("{}/state", "ext4", "rw")], None),
+            ([("/", "nfs4", "rw"), ("{}", "ext4", "rw")], None),
+            ([("/", "ext4", "rw"), ("{}/my\\040state", "nfs4", "rw")], None),
+            ([("/", "ext4", "rw"), ("{}/stat", "nfs4", "rw")], None),
+            ([], None),
+        ],
+    )
+    def test_mounts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: list[tuple[str, str, str]], said: str | None
+    ) -> None:
+        """The mount that is nearest counts, and of two at one place the one on top."""
+        root, table = tmp_path / "a root", tmp_path / "mounts"
+        root.mkdir()
+        escaped = str(root).replace(" ", r"\040")
+        table.write_text(
+            "".join(f"x {place.format(escaped)} {kind} {options} 0 0\n" for place, kind, options in mounts)
+        )
+        monkeypatch.setattr(host_health, "_MOUNTS", table)
+        found = bad(made(root), "file system")
+        assert ([] == found) if said is None else (said in found[0])
+
+
+class TestTime:
+    """A clock or a zone that is not what people take it for."""
+
+    def test_the_zone(self, tmp_path: Path) -> None:
+        """That of a link is the host's; so is a copy whose name is written down; another's copy is not."""
+        paths, place = made(tmp_path), etc(tmp_path, "Europe/Berlin")
+        assert [] == bad(paths, "time zone", place)
+        (place / "localtime").unlink()
+        (place / "timezone").write_text("Europe/Berlin\n")
+        shutil.copy("/usr/share/zoneinfo/Europe/Berlin", place / "localtime")
+        paths.config.write_text("timezone: Europe/Berlin\n")
+        assert [] == bad(paths, "time zone", place)
+        shutil.copy("/usr/share/zoneinfo/Asia/Tokyo", place / "localtime")
+        (found,) = bad(paths, "time zone", place)
+        assert found.startswith(
+            "time zone: jobs go by Europe/Berlin; /etc/localtime, by which all else goes, is another zone or an old "
+            "copy → timedatectl set-timezone Europe/Berlin, or the zone that is meant; then end it, and start it again"
+        )
+        paths.config.write_text("timezone: Asia/Tokyo\n")
+        assert [] == bad(paths, "time zone", place), "the settings say so"
+
+    def test_no_zones(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("zoneinfo.TZPATH", (str(tmp_path / "none"),))
+        assert "time zone: no time zones are installed: only UTC is known → apt install tzdata" in bad(
+            made(tmp_path), "time zone"
+        )
+
+    def test_the_hardware_clock(self, tmp_path: Path) -> None:
+        paths, place = made(tmp_path), etc(tmp_path)
+        for text, seen in (("0.0 0 0.0\n0\nUTC\n", 0), ("0.0 0 0.0\n0\nLOCAL\n", 1), ("", 0)):
+            (place / "adjtime").write_text(text)
+            found = [it for it in bad(paths, "clock", place) if "the hardware clock has local time" in it]
+            assert seen == len(found)
