@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from jobqueued.ctl.arguments import past_time
+from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, verdict_document
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
@@ -67,12 +70,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
 @click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
 @click.option("--check", "checked", type=_FILE, metavar="FILE", help="Compare such a FILE with what has come, instead.")
+@click.option("--backtest", "back", callback=past_time, metavar="WHEN",
+              help="Foresee from WHEN on by what was known then, and compare with what has come, instead.")  # fmt: skip
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
 @json_option
 @click.pass_obj
 def simulate(
     paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
-    default: int | None, suggest: bool, kept: Path | None, checked: Path | None, all_jobs: bool, as_json: bool,
+    default: int | None, suggest: bool, kept: Path | None, checked: Path | None, back: int | None, all_jobs: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate what is to come: who waits for whom.
 
@@ -87,8 +93,9 @@ def simulate(
     With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
     does not help is not told.
 
-    With --check, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance explains it), or
-    if half of those that have a band of at most 5 s were more than 1 s off.
+    With --check and --backtest, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance
+    explains it), or if half of those that have a band of at most 5 s were more than 1 s off.  --backtest knows the job
+    files of now only, and no pauses and holds.
 
     \b
     Examples:
@@ -97,9 +104,14 @@ def simulate(
       jobqueuectl simulate --duration nightly-backup=3h --json
       jobqueuectl simulate --save FILE
       jobqueuectl simulate --check FILE
+      jobqueuectl simulate --backtest yesterday
     """
     if checked is not None:
-        sys.exit(_check(paths, checked, as_json=as_json))
+        sys.exit(_check(paths, read(checked), as_json=as_json))
+    if back is not None:
+        with _progress(1) as progress:
+            forecast = _foreseen(paths, back, span, default, seed, progress(0))
+        sys.exit(_check(paths, forecast, as_json=as_json))
     found = snapshot(paths, given, default)
     if is_unreadable(found.problems):
         click.echo("Job files that are refused are left out; see: jobqueuectl check", err=True)
@@ -127,9 +139,17 @@ def simulate(
         show(result, all_jobs=all_jobs)
 
 
-def _check(paths: Paths, file: Path, *, as_json: bool) -> int:
+def _foreseen(
+    paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
+) -> Kept:
+    """The forecast that would have been made at an instant, for as long after it as is over."""
+    host, until = back_then(paths, at, default), min(at + span, time.time_ns())
+    chances = [chance(seed, number) for number in range(FUTURES)]
+    return Kept(at, until, FUTURES, calibration.forecast(play(host, until, chances, progress, keeps_starts=True)))
+
+
+def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
     """Tell how a forecast has come out, and the exit status."""
-    kept = read(file)
     came_so = came(paths, kept)
     whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
     if as_json:

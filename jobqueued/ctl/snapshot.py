@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.child import atomic_file
 from jobqueued.copies import changed
+from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
@@ -50,10 +51,8 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
     `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.  `only`: of all jobs
     that one alone, and those that have to do with it.
     """
-    reading, begin = read_files(paths), time.time_ns()
-    config, _ = settings_of(paths)
-    jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.timezone))
-    limits = limits_of(config, "", *host_has())
+    begin = time.time_ns()
+    jobs, limits, problems = host_of_files(paths)
     if only is not None:
         jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
     known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
@@ -66,7 +65,14 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
         without = down.seen
     except Refused as refused:
         without = refused.message
-    return Snapshot(host, unknown, without, reading.problems)
+    return Snapshot(host, unknown, without, problems)
+
+
+def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
+    """The jobs and limits of a host by its files, and what is wrong with these."""
+    reading, (config, _) = read_files(paths), settings_of(paths)
+    jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.timezone))
+    return jobs, limits_of(config, "", *host_has()), reading.problems
 
 
 def _of_users(paths: Paths, timezone: str) -> list[Job]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
+from jobqueued.ctl.back_then import back_then
+from jobqueued.model import SECOND, to_instant
+from jobqueued.paths import Paths
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 
@@ -146,3 +150,44 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
         file.write_text(text)
         wrong = run("--root", host.root, "simulate", "--check", str(file))
         assert (1, True) == (wrong.returncode, told in wrong.stderr), wrong
+
+
+TURNS = """\
+jobs:
+  slow: {command: 'sleep 0.7', schedule: '* * * * *', seconds: '*/2', locks: [tape], priority: 9}
+  next: {command: 'true', schedule: '* * * * *', seconds: '*/2', locks: [tape]}
+"""
+
+
+def test_a_forecast_is_made_of_the_past(host: Host) -> None:
+    """Foreseen from the middle of a run on, by what was known then: who waits for it starts when it has ended."""
+    host.write("a.yaml", TURNS)
+    host.start()
+    logs = host.root / "logs"
+    wait_for(lambda: len(list(logs.glob("next/*.json"))) >= 6, why="6 runs")
+    host.stop()
+    record = json.loads((logs / "slow" / "3.json").read_text())
+    began, ended = (datetime.fromisoformat(record["attempts"][0][name]) for name in ("started", "ended"))
+    middle = (began + (ended - began) / 2).isoformat()
+    found = run("--root", host.root, "simulate", "--backtest", middle, "--json")
+    answer = json.loads(found.stdout)
+    assert (0, True, 39) == (found.returncode, answer["exact"], answer["draws"])
+    jobs = {row["job"]: row for row in answer["jobs"]}
+    assert 4 <= jobs["next"]["compared"] == jobs["next"]["inside"]
+
+
+def test_what_was_live_holds_what_it_held(host: Host) -> None:
+    """The run that lives at that instant keeps the lock as long as it may: nothing else is foreseen meanwhile."""
+    host.write("a.yaml", TURNS)
+    host.start()
+    logs = host.root / "logs"
+    wait_for(lambda: len(list(logs.glob("next/*.json"))) >= 2, why="2 runs")
+    host.stop()
+    first = json.loads((logs / "slow" / "1.json").read_text())["attempts"][0]["started"]
+    at = to_instant(datetime.fromisoformat(first)) + SECOND // 4
+    then = back_then(Paths.under(host.root), at, None)
+    assert [("slow@1", "running", [":host", "tape"])] == [
+        (str(it.id), it.state.value, [claim.resource for claim in it.claims]) for it in then.runs if it.started
+    ]
+    assert ["next@1"] == [str(it.id) for it in then.runs if it.started is None]
+    assert [] == list(then.durations.known["slow"]), "its end was not known yet"
