@@ -55,7 +55,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
 
     On a terminal the arrows mark a run: Enter follows its output, w tells why it waits, x stops it, r runs its job once
     more, p pauses it.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by CPU, memory,
-    I/O, tasks and start; ? lists all keys, q quits.
+    I/O, tasks and start; n lists incidents, ? all keys, q quits.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def _refresh(paths: Paths, view: View, keys: int | None) -> None:
                 except Unreachable:
                     source = _Local(paths)
                 if isinstance(source, _Local):
-                    view.take_queue({"waiting": [], "unwell": ""})
+                    view.take_queue({"waiting": [], "unwell": "", "incidents": 0})
                     with contextlib.suppress(Unreachable):
                         source = _Daemon(paths, lasts=True)
             elif not ready:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.text import Text as Line
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import records
-from jobqueued.ctl.client import ask
+from jobqueued.ctl.client import Refused, ask
 from jobqueued.ctl.terminal import localised, moment
 from jobqueued.ctl.top_view import ORDERS, View, bar
 from jobqueued.paths import Paths
@@ -27,6 +28,7 @@ w             why it has not started, or does not end
 x             stop it
 r             run its job now
 p, P          pause its job, resume it
+n             list what has gone wrong for longer: the open incidents
 /             filter: part of a name, tag:db, user:alice, state:running or state:late; several fit together
 c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q leaves what is shown over the list"""
@@ -38,7 +40,9 @@ _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
 def queue(paths: Paths) -> Message:
-    """The runs that wait (`waiting`), each with what for, and in words what is not well (`unwell`)."""
+    """The runs that wait (`waiting`), each with what for, in words what is not well (`unwell`), and how many incidents
+    are open (`incidents`), as far as who asks may know.
+    """
     found = records.history(paths, {"states": sorted(PENDING)})
     waiting = [run for run in islice(found, _MOST_WAITING) if run["state"] in PENDING]
     claims = ask(paths.control, "Locks", _PATIENCE)["claims"] if waiting else []
@@ -56,7 +60,16 @@ def queue(paths: Paths) -> Message:
         | {"for": wanted.get(run["run"], [])}
         for run in reversed(waiting)
     ]
-    return {"waiting": rows, "unwell": _unwell(ask(paths.control, "Status", _PATIENCE))}
+    unwell = _unwell(ask(paths.control, "Status", _PATIENCE))
+    return {"waiting": rows, "unwell": unwell, "incidents": len(incidents(paths))}
+
+
+def incidents(paths: Paths) -> list[Message]:
+    """The incidents that are open, as far as who asks may know."""
+    with suppress(Refused):
+        found: list[Message] = ask(paths.control, "Notices", _PATIENCE)["incidents"]
+        return found
+    return []
 
 
 def _unwell(status: Message) -> str:
@@ -120,6 +133,8 @@ class Screen:
             self._view.filter = self._view.marked = ""
         elif key == "?":
             self._page = _Page("keys", lambda: iter(KEYS.splitlines()))
+        elif key == "n":
+            self._open(_Page("incidents", lambda: _incidents(self._paths)))
         elif key not in ("enter", "f", "w", "x", "r", "p", "P"):
             self._said = "?: keys"
         elif not run:
@@ -233,6 +248,16 @@ class _Output(_Page):
 
     def _ask(self, offset: int, limit: int) -> Any:
         return ask(self._paths.control, "Logs", _PATIENCE, run=self._run, offset=offset, limit=limit)
+
+
+def _incidents(paths: Paths) -> Iterator[str]:
+    found = incidents(paths)
+    for it in found:
+        times = f", {it['times']} times" if it["times"] > 1 else ""
+        yield f"{it['subject']}: {it['kind'] or 'failing'} since {moment(it['since'])}{times}"
+        yield f"    told: {', '.join(it['told']) or 'nobody'}"
+    if not found:
+        yield "no incident is open"
 
 
 def _why(paths: Paths, run: str) -> Iterator[str]:

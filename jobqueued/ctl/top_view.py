@@ -45,7 +45,7 @@ class View:
         self.marked = ""
         """The run that keys are about."""
         self._frame: Message = {}
-        self._queue: Message = {"waiting": [], "unwell": ""}
+        self._queue: Message = {"waiting": [], "unwell": "", "incidents": 0}
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
@@ -145,7 +145,8 @@ class View:
         ]  # fmt: skip
         head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
         if lasts:
-            counts = f"{len(self._live())} live, {len(self._waiting())} wait, by {self.order}"
+            incidents = f", {counted(self._queue['incidents'], 'incident')}" if self._queue["incidents"] else ""
+            counts = f"{len(self._live())} live, {len(self._waiting())} wait{incidents}, by {self.order}"
             head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys", "dim"))
             head += [(self.note, "yellow")] if self.note else []
         overflow: Any = "ellipsis" if lasts else "fold"

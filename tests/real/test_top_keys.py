@@ -11,6 +11,7 @@ import pytest
 from tests.support.client import PROGRAM
 from tests.support.host import Host, wait_for
 from tests.support.terminal import Terminal
+from tests.support.users import ME
 
 JOBS = """
 jobs:
@@ -18,7 +19,7 @@ jobs:
     working_directory: HERE, locks: [database], tags: [db], kill_grace: 1s}
   report: {command: "sleep 600", locks: [database], tags: [db], max_waiting: 3}
   render: {command: "sleep 600"}
-  bad: {command: "exit 3"}
+  bad: {command: "exit 3", notify: {command: /bin/true, on: failure}}
 """
 
 
@@ -27,6 +28,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     """A host on which one waits for another."""
     found = Host(tmp_path / "host")
     found.write("a.yaml", JOBS.replace("HERE", str(tmp_path)))
+    (found.root / "jobqueued.yaml").write_text(f"notifier: {ME.pw_name}\n")
     os.mkfifo(tmp_path / "fifo")
     found.start()
     for job in ("bad", "backup", "render"):
@@ -93,6 +95,15 @@ def test_why(top: Terminal) -> None:
     top.sees("> report@1")
 
 
+def test_incidents(top: Terminal) -> None:
+    """What goes on failing is counted above the list; a key lists it, with who was told."""
+    top.sees("2 live, 1 wait, 1 incident")
+    top.press("n")
+    top.sees("incidents", "run bad: exit code 3 since ", "told: command /bin/true", "q: back")
+    top.press("q")
+    top.sees("2 live")
+
+
 def test_stop(host: Host, top: Terminal) -> None:
     """Only a yes stops it; who waited goes next."""
     mark(top, "backup@1")
@@ -143,7 +154,7 @@ def test_a_filter_is_typed(top: Terminal) -> None:
     top.press("BSpace", "Enter")
     top.sees("only tag:db", "1 live, 1 wait")
     top.press("Escape")
-    top.sees("2 live, 1 wait, by cpu; ?")
+    top.sees("2 live, 1 wait, 1 incident, by cpu; ?")
 
 
 def test_a_small_terminal(top: Terminal) -> None:

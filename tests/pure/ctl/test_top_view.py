@@ -33,13 +33,13 @@ def waits(run: str, *for_: str, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "") -> View:
+def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "", incidents: int = 0) -> View:
     """One with these."""
     found = View((), "cpu")
     pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
     host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
     found.take({"host": host, "runs": list(runs)})
-    found.take_queue({"waiting": list(waiting), "unwell": unwell})
+    found.take_queue({"waiting": list(waiting), "unwell": unwell, "incidents": incidents})
     return found
 
 
@@ -90,11 +90,15 @@ def test_the_mark_moves_and_stays() -> None:
 def test_what_is_told() -> None:
     """Pressure that is some, what is not well, how far a run is, who waits for whom."""
     text = "\n".join(
-        drawn(view(*RUNS, waiting=(waits("d@4", "gpu: a@1 has it"),), unwell="1 job fails (bad)").shown(100, 24))
+        drawn(
+            view(*RUNS, waiting=(waits("d@4", "gpu: a@1 has it"),), unwell="1 job fails (bad)", incidents=2).shown(
+                100, 24
+            )
+        )
     )
     assert "pressure cpu 12 %\n" in text
     assert "not well: 1 job fails (bad)" in text
-    assert "3 live, 1 wait, by cpu; ?: keys" in text
+    assert "3 live, 1 wait, 2 incidents, by cpu; ?: keys" in text
     assert "gpu: a@1 has it" in text
     assert "running, late" in text
 
