@@ -51,7 +51,7 @@ WINGS: dict[str, list[str]] = {
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "foresight": [
-        "durations", "tally", "world", "apart", "calm", "futures", "summary", "suggestions",
+        "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",
         "calibration",
     ],
     "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],

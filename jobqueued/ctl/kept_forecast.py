@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued.child import atomic_file
 from jobqueued.control.varlink import Message
@@ -14,7 +15,7 @@ from jobqueued.core.recollection import Damaged, began, run_of
 from jobqueued.ctl.client import Refused
 from jobqueued.foresight import calibration
 from jobqueued.foresight.calibration import Forecast, Verdict
-from jobqueued.model import SECOND, RunId, to_instant, to_text
+from jobqueued.model import SECOND, Job, RunId, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import printable
@@ -37,6 +38,17 @@ def save(path: Path, kept: Kept) -> None:
     }  # fmt: skip
     try:
         atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+
+
+def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Job]) -> None:
+    """Write the runs of a future, a record a line, with the tags and commands of their jobs; Refused."""
+    try:
+        with open(path, "w") as file:
+            for record in found:
+                job = jobs[record["job"]]
+                file.write(json.dumps({**record, "tags": job.tags, "command": job.command}) + "\n")
     except OSError as error:
         raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
 

@@ -12,7 +12,7 @@ import click
 
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.back_then import back_then
-from jobqueued.ctl.kept_forecast import Kept, came, read, save, verdict_document
+from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdict_document
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
 from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
@@ -20,6 +20,7 @@ from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
 from jobqueued.foresight.futures import play
+from jobqueued.foresight.story import Story
 from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.paths import Paths
@@ -68,6 +69,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--default-duration", "default", callback=_duration, metavar="D",
               help="Let runs of jobs that have none yet take D.  [their timeout, or 1m]")  # fmt: skip
 @click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
+@click.option("--runs", "story", type=_FILE, metavar="FILE",
+              help="Write the runs of the first draw to FILE, for `timeline --from FILE`.")  # fmt: skip
 @click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
 @click.option("--check", "checked", type=_FILE, metavar="FILE", help="Compare such a FILE with what has come, instead.")
 @click.option("--backtest", "back", callback=past_time, metavar="WHEN",
@@ -77,8 +80,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.pass_obj
 def simulate(
     paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
-    default: int | None, suggest: bool, kept: Path | None, checked: Path | None, back: int | None, all_jobs: bool,
-    as_json: bool,
+    default: int | None, suggest: bool, story: Path | None, kept: Path | None, checked: Path | None,
+    back: int | None, all_jobs: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate what is to come: who waits for whom.
 
@@ -102,6 +105,7 @@ def simulate(
       jobqueuectl simulate --for 7d
       jobqueuectl simulate --with DIR --for 2d --suggest
       jobqueuectl simulate --duration nightly-backup=3h --json
+      jobqueuectl simulate --runs FILE
       jobqueuectl simulate --save FILE
       jobqueuectl simulate --check FILE
       jobqueuectl simulate --backtest yesterday
@@ -124,13 +128,16 @@ def simulate(
             sys.exit(1)
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
-        futures = play(found.host, until, chances, progress(0), keeps_starts=kept is not None)
+        first = None if story is None else Story()
+        futures = play(found.host, until, chances, progress(0), keeps_starts=kept is not None, first=first)
         others = None if other is None else play(other, until, chances, progress(1))
         advice = None
         if suggest:
             host, rows = other or found.host, summary.rows(others or futures)
             advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
     result = Result(found, until, futures, others, advice)
+    if story is not None and first is not None:
+        save_runs(story, first.records(until), {job.id: job for job in found.host.jobs})
     if kept is not None:
         save(kept, Kept(found.host.begin, until, len(futures), calibration.forecast(futures)))
     if as_json:

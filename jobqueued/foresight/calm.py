@@ -119,10 +119,9 @@ class Calm:
         self._places[place] += 1
         self._live[place] += 1
         sample = self._draws.next(job)
-        self._tally.started(job.id, due, now, now, None)
-        heappush(
-            self._ends, (now + sample.took, place, Begun(RunId(job.id, number), due, now, now + sample.took, sample))
-        )
+        run = RunId(job.id, number)
+        self._tally.started(run, due, now, now, None)
+        heappush(self._ends, (now + sample.took, place, Begun(run, due, now, now + sample.took, sample)))
 
     def _end(self, until: int) -> None:
         ends = self._ends
@@ -131,8 +130,8 @@ class Calm:
             self._live[place] -= 1
             if self._shares:
                 self._locks.release(begun.run)
-            self._tally.attempted(begun.run.job, begun.started, end)
-            self._tally.ended(begun.run.job, begun.sample.state)
+            self._tally.attempted(begun.run, begun.started, end)
+            self._tally.ended(begun.run, begun.sample.state)
 
     def _world(self, now: int) -> World:
         """The world from now on."""

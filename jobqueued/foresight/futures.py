@@ -86,17 +86,18 @@ def _going_on(host: Host, draws: Draws, run: Run) -> Begun:
 
 def play(
     host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None,
-    *, keeps_starts: bool = False, apart: bool = True,
+    *, keeps_starts: bool = False, apart: bool = True, first: Tally | None = None,
 ) -> list[Tally]:  # fmt: skip
     """Play a host forward, once for each draw; `progress` is told the part that is done.
 
-    Not `apart`: by one scheduler from beginning to end, which takes longer.
+    Not `apart`: by one scheduler from beginning to end, which takes longer.  `first`: the tally of the first draw.
     """
-    tallies, calendar = [], Calendar(host.begin)
+    tallies, calendar = list[Tally](), Calendar(host.begin)
     parts = groups(host.jobs, host.limits) if apart else [host.jobs]
     done, whole = 0.0, len(chances) * len(host.jobs)
     for chance in chances:
         tally, draws = Tally(keeps_starts=keeps_starts), Draws(host.durations, chance)
+        tally = first if first is not None and not tallies else tally
         for jobs in parts:
             slices = min(_SLICES, len(jobs))
             group = _Group(host, jobs, draws, tally, calendar, calm=apart)

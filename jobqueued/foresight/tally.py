@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jobqueued.core.eligibility import DEADLINE
-from jobqueued.model import RunState
+from jobqueued.model import RunId, RunState
 
-DEPENDENCIES, CONCURRENCY = "dependencies", "concurrency"
-"""What a run may have waited for, beside locks and resources."""
+DEPENDENCIES, CONCURRENCY, RESERVATION = "dependencies", "concurrency", "reservation"
+"""What a run may have waited for, beside locks and resources; the last: what is kept for another."""
 
 
 class Blame(NamedTuple):
@@ -74,9 +74,11 @@ class Tally:
             found = self.jobs[job] = OfJob()
         return found
 
-    def started(self, job: str, due: int, planned: int, start: int, blame: Blame | None) -> None:
-        """Count the start of a run."""
-        it = self.of(job)
+    def started(
+        self, run: RunId, due: int, planned: int, start: int, blame: Blame | None, holder: RunId | None = None
+    ) -> None:
+        """Count the start of a run; `holder`: the one whose end gave free what it lacked."""
+        it = self.of(run.job)
         it.runs += 1
         if self._keeps_starts:
             it.starts.append((due, start))
@@ -85,19 +87,19 @@ class Tally:
             if blame is not None:
                 it.blamed[blame] = it.blamed.get(blame, 0) + start - planned
 
-    def attempted(self, job: str, start: int, end: int) -> None:
+    def attempted(self, run: RunId, start: int, end: int) -> None:
         """Count an attempt, which is live in between."""
         self._begun.append(start)
         self._over.append(end)
-        self.of(job).busy += end - start
+        self.of(run.job).busy += end - start
 
-    def ended(self, job: str, state: str) -> None:
+    def ended(self, run: RunId, state: str) -> None:
         """Count the end of a run."""
-        self.of(job).ends[state] += 1
+        self.of(run.job).ends[state] += 1
 
-    def skipped(self, job: str, reason: str, times: int) -> None:
-        """Count occurrences that were skipped."""
-        self.of(job).skipped[reason] += times
+    def skipped(self, run: RunId, reason: str, times: int, first: int, last: int) -> None:
+        """Count occurrences that were skipped, by the run that stands for them; `first` and `last` were due then."""
+        self.of(run.job).skipped[reason] += times
 
     @property
     def runs(self) -> int:

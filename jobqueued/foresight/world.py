@@ -16,7 +16,7 @@ from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.foresight.durations import Draws, Sample
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, Blame, Tally
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, RESERVATION, Blame, Tally
 from jobqueued.model import Job, Now, Run, RunId, RunState
 from jobqueued.notify import NOBODY
 from jobqueued.saved import Hold, SavedJob
@@ -58,7 +58,7 @@ class World:
         self._draws, self._tally = draws, tally
         self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
-        self._freed: list[str] = []
+        self._freed: list[RunId] = []
         self.scheduler = Scheduler(limits)
         by_file: dict[str, list[Job]] = {}
         for job in jobs:
@@ -69,7 +69,7 @@ class World:
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
         self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
         for run, begun in found:
-            self._begin(run, begun, run.so_far or {"job": run.id.job, "attempts": []})
+            self._begin(run, begun, run.so_far or {"job": run.id.job, "number": run.id.number, "attempts": []})
         for file, of_file in by_file.items():
             self._happen(events.JobsRead(file, tuple(of_file)))
         self._happen(events.JobsLoaded(complete=True))
@@ -123,17 +123,19 @@ class World:
                 case Stop(run_id, attempt):
                     self._stop(run_id, attempt)
                 case Say("run_skipped", fields):
-                    self._tally.skipped(fields["job"], fields["reason"], fields["times"])
+                    skipped = RunId.parse(fields["run"])
+                    self._tally.skipped(skipped, fields["reason"], fields["times"], fields["first"], fields["due"])
                 case Say("run_ended", fields):
-                    self._tally.ended(fields["record"]["job"], fields["record"]["state"])
+                    ended = fields["record"]
+                    self._tally.ended(RunId(ended["job"], ended["number"]), ended["state"])
 
     def _launch(self, run: Run, job: Job, record: Mapping[str, Any]) -> None:
         wall, sample = self.now.wall, self._draws.next(job)
         self.starts += 1
         if run.so_far is None:
             planned = run.due + (job.offset if run.trigger == "schedule" else 0)
-            blame = self._blame(run, record["waited_for"]) if wall > planned else None
-            self._tally.started(job.id, run.due, planned, wall, blame)
+            blame, holder = self._blame(run, record["waited_for"]) if wall > planned else (None, None)
+            self._tally.started(run.id, run.due, planned, wall, blame, holder)
         self._begin(run, Begun(run.id, run.due, wall, wall + sample.took, sample), record)
         if job.max_runs is not None:
             self._happen(events.RunStarted(run.id, run.attempt, 1, wall))
@@ -142,14 +144,17 @@ class World:
         self._live[run.id, run.attempt] = begun, record
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
-    def _blame(self, run: Run, waited_for: list[str]) -> Blame:
+    def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame, RunId | None]:
         """Name the cause of a wait that is over now: what the run lacked, and whose end has just given that free."""
+        freed = self._freed[0] if self._freed else None
         if not waited_for:
-            return Blame(DEPENDENCIES if run.held else CONCURRENCY, "" if run.held else run.id.job)
-        lacked, freed = waited_for[0], self._freed[0] if self._freed else ""
+            own = next((it for it in self._freed if it.job == run.id.job), None)
+            return (Blame(DEPENDENCIES, ""), freed) if run.held else (Blame(CONCURRENCY, run.id.job), own)
+        lacked = waited_for[0]
         if lacked.startswith(_KEPT_FOR):
-            lacked, freed = "reservation", lacked.removeprefix(_KEPT_FOR).rpartition("@")[0]
-        return Blame(lacked, freed)
+            freed = RunId.parse(lacked.removeprefix(_KEPT_FOR))
+            lacked = RESERVATION
+        return Blame(lacked, "" if freed is None else freed.job), freed
 
     def _stop(self, run: RunId, attempt: int) -> None:
         """End an attempt at once, as it is to stop."""
@@ -164,8 +169,8 @@ class World:
         if found is None:  # it was stopped before
             return
         (*_, started, _, sample), record = found
-        self._tally.attempted(run.job, started, end)
-        self._freed.append(run.job)
+        self._tally.attempted(run, started, end)
+        self._freed.append(run)
         told = {"attempt": attempt, "state": sample.state, "reason": None, "output": {"bytes": 0}}
         attempts = [*record["attempts"], {**told, "failover": self.scheduler.runs[run].failover}]
         ended = {

@@ -60,6 +60,13 @@ def test_history_and_what_is_live(host: Host) -> None:
     down = simulated(host, "--for", "2h")
     assert not down["from_now"]
     assert [4, 4] == of(down, "games/mine")["runs"]
+    chart = host.root / "future"
+    simulated(host, "--for", "2h", "--runs", str(chart))
+    said = run("--root", host.root, "timeline", "--from", str(chart))
+    assert "8 runs of 3 jobs" in said.stdout
+    assert "  slow@2 waited 1 min for tape, held by next@2\n" in said.stdout
+    unwritten = run("--root", host.root, "simulate", "--runs", str(host.root))
+    assert (2, True) == (unwritten.returncode, "is a directory" in unwritten.stderr)
     said = run("--root", host.root, "simulate", "--for", "2h")
     assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import replace
+from typing import Any
 
+from jobqueued.ctl.chart_file import records
+from jobqueued.ctl.chart_runs import collected
+from jobqueued.ctl.chart_waits import find_holders, waits
 from jobqueued.foresight.durations import Sample
+from jobqueued.foresight.story import Story
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, Blame, Peak
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Run, RunId, RunState
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
 from tests.support.futures import a_host, future, took
@@ -125,3 +132,39 @@ def test_where_jobs_stand() -> None:
 def test_nobody_s_accounts_are_asked_for() -> None:
     """A job of a user runs, though nobody looks up the user here."""
     assert 1 == future(a_host(job("a", "0 2 * * *", user="alice", group="staff"))).runs
+
+
+def test_the_story() -> None:
+    """Each run is told as a record of it would be: its wait with the holder, its attempts, and what is skipped."""
+    host = a_host(
+        job("backup", "0 2 * * *", locks=DATABASE),
+        job("report", "10 2 * * *", locks=DATABASE, retries=1, retry_delay=5 * MINUTE),
+        job("slow", "0,10 4 * * *"), job("often", "0-2 5 * * *", overlap=Overlap.SKIP), job("late", "0 23 * * *"),
+        seconds={
+            "backup": 1800, "report": [Sample(60 * SECOND, "failed", 1)], "slow": 900, "often": 150, "late": 7200,
+        },
+    )  # fmt: skip
+    story = Story()
+    found = future(host, first=story)
+    runs = {f"{it['job']}@{it['number']}": it for it in story.records(MIDNIGHT + 24 * HOUR)}
+    assert found is story
+    assert ["backup@1", "report@1", "slow@1", "slow@2", "often@1", "often@2", "late@1"] == list(runs)
+    assert (["database"], "backup@1") == (runs["report@1"]["waited_for"], runs["report@1"]["held_by"])
+    times = [(it["started"][11:16], it["ended"][11:16]) for it in runs["report@1"]["attempts"]]
+    assert ([("02:30", "02:31"), ("02:36", "02:37")], "failed") == (times, runs["report@1"]["state"])
+    assert ("slow@1", None) == (runs["slow@2"]["held_by"], runs["slow@2"].get("waited_for"))
+    skipped = runs["often@2"]
+    assert ("skipped", "overlap", 2) == (skipped["state"], skipped["reason"], skipped["count"])
+    assert ("05:01", "05:02") == (skipped["due"][11:16], skipped["last_due"][11:16])
+    assert ("running", "2026-03-03T00:00:00.000000Z") == (runs["late@1"]["state"], runs["late@1"]["ended"])
+    told = collected(_checked(it) for it in runs.values())
+    assert 7 == len(told)
+    find_holders(told, {})
+    assert {"report": "backup@1", "slow": "slow@1"} == {
+        wait.job: wait.holder for wait in waits(told) if wait.job != "often"
+    }
+
+
+def _checked(record: dict[str, Any]) -> Record:
+    (found,) = records(io.StringIO(json.dumps(record)))
+    return found
