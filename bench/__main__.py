@@ -2,7 +2,7 @@
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
-                [crontabs] [submit] [starts] [flood] [--json FILE]
+                [crontabs] [submit] [starts] [flood] [commands] [--json FILE]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import yaml
 
 from bench.admission import admission
 from bench.caps import caps
+from bench.commands import commands
 from bench.crontabs import crontabs
 from bench.evenness import evenness
 from bench.flood import flood
@@ -168,7 +169,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
-    "submit": submit, "starts": starts, "flood": flood,
+    "submit": submit, "starts": starts, "flood": flood, "commands": commands,
 }  # fmt: skip
 
 

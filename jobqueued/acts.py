@@ -119,7 +119,12 @@ class Acts:
         """Remove an R, and those that the run has kept so far; or keep it."""
         run = command.run
         if not command.again:
-            if run in self._failed or (command.known and self._is_untold(command)):
+            try:
+                is_kept = run in self._failed or (command.known and self._is_untold(command))
+            except OSError:  # too many open files: nobody can tell now
+                self._held_back.append(command)
+                return
+            if is_kept:
                 self._kept.setdefault(run, []).append(command)
                 if len(self._kept) > MOST_KEPT:
                     self.filed(next(iter(self._kept)))
@@ -128,7 +133,7 @@ class Acts:
         self._remove(command)
 
     def _is_untold(self, command: RemoveMarks) -> bool:
-        """Tell whether history has the run, and no record file has the end of this attempt."""
+        """Tell whether history has the run, and no record file has the end of this attempt; OSError."""
         with contextlib.suppress(StoreError):
             if self._batch.record(command.run) is None:
                 return False

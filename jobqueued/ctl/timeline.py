@@ -17,7 +17,6 @@ from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import Runs, collected
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.chosen_runs import ENDED, Wanted, matching, of_runs
-from jobqueued.ctl.export import print_trace
 from jobqueued.ctl.terminal import local, print_line, print_pieces, room
 from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
 from jobqueued.model import Record
@@ -72,6 +71,8 @@ def timeline(
         found = _chosen(records(source), [*own, *others], fetched)
     try:
         if chrome_trace:
+            from jobqueued.ctl.export import print_trace
+
             print_trace(record for record in found if {*wanted.tags} <= {*record["tags"]})
             return
         runs = collected(found)

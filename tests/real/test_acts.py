@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,6 +101,25 @@ def test_an_end_that_was_known(tmp_path: Path) -> None:
     record_files.write(ends.logs, a_record(2))
     ends.end(2, known=True)
     assert [1, 2, 2, 2] == ends.removed
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_nobody_can_tell_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Without a descriptor to read the record file its R stays, and goes with a later commit."""
+    ends = Ends(tmp_path)
+    ends.end(1)
+    record_files.write(ends.logs, a_record(1))
+
+    def refused(*_: Any) -> bytes:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jobqueued.child.atomic_file.content", refused)
+        ends.end(1, known=True)
+        ends.end(2)
+    assert [1, 2] == ends.removed
+    ends.end(3)
+    assert [1, 2, 1, 3] == ends.removed
 
 
 def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
