@@ -91,6 +91,14 @@ class SaveSubmission:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveNumber:
+    """Durably keep the number of the last submission in a share ("host", "alice"): it is never given again."""
+
+    share: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob:
     """Durably forget where a job stood that is nowhere any more, and its definition, if it was submitted; not its
     history.
@@ -196,7 +204,7 @@ class Reply:
 
 Save = (
     SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SavePast | SaveIncident | SaveNotice | ForgetNotice
-    | SaveSubmission | ForgetJob
+    | SaveSubmission | SaveNumber | ForgetJob
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from jobqueued.commands import ForgetJob, SaveSubmission
+from jobqueued.commands import ForgetJob, SaveNumber, SaveSubmission
 from jobqueued.model import Job
 from jobqueued.submission import is_numbered
 
@@ -80,9 +80,9 @@ class Submitted:
     def __iter__(self) -> Iterator[str]:
         return iter(self._saves)
 
-    def saves(self) -> list[SaveSubmission]:
-        """The commands that save all of them anew."""
-        return list(self._saves.values())
+    def saves(self) -> list[SaveSubmission | SaveNumber]:
+        """The commands that save all of them anew, and the numbers of those that are over."""
+        return [*self._saves.values(), *(SaveNumber(share, last) for share, last in self._numbers.items())]
 
 
 def share_in(job: str) -> str:

@@ -250,22 +250,26 @@ def past_in(change: DueChange) -> Past:
     return past
 
 
-def of_submissions(new: list[SaveSubmission], over: list[str]) -> list[tuple[str, list[tuple[object, ...]]]]:
+def of_submissions(
+    new: list[SaveSubmission], over: list[str], last: Mapping[str, int]
+) -> list[tuple[str, list[tuple[object, ...]]]]:
     """The statements that keep new submissions, and forget those that are over, with where their jobs stood.
 
-    The numbers of both are kept: of one that was over when it was found in the records, nothing else tells.
+    The numbers of both are kept, and `last`, those of shares: of one that was over when it was found in the records,
+    nothing else tells.
     """
-    if not (new or over):
+    if not (new or over or last):
         return []
     shares = [(it, *it.job.partition("/")[::2]) for it in new]
-    numbers = [job.partition("/")[::2] for job in (*(it.job for it in new), *over) if is_numbered(job)]
+    of_jobs = [job.partition("/")[::2] for job in (*(it.job for it in new), *over) if is_numbered(job)]
+    numbers = [*((share, int(number)) for share, number in of_jobs), *last.items()]
     gone: list[tuple[object, ...]] = [(job,) for job in over]
     return [
         ("INSERT OR REPLACE INTO submission VALUES (?, ?)", [(it.job, it.text) for it in new]),
         ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(s, it.key, it.job) for it, s, _ in shares if it.key]),
         (
             "INSERT INTO number VALUES (?, ?) ON CONFLICT (share) DO UPDATE SET last = max(last, excluded.last)",
-            [(share, int(number)) for share, number in numbers],
+            [*numbers],
         ),
         ("DELETE FROM submission WHERE job = ?", gone),
         ("DELETE FROM job WHERE job = ?", gone),

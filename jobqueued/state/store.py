@@ -189,7 +189,7 @@ class Store:
         files: Mapping[str, bytes | None] | None = None, meta: Mapping[str, str | None] | None = None,
         forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
         notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
-        over: Iterable[str] = (), due_changes: Iterable[DueChange] = (),
+        over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
@@ -204,7 +204,7 @@ class Store:
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
-            *rows.of_submissions(list(submissions), list(over)),
+            *rows.of_submissions(list(submissions), list(over), numbers or {}),
             *_changed("file", "name", files),
             *_changed("meta", "name", meta),
             *_changed("incident", "subject", incidents, rows.incident_text),

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from jobqueued.commands import Command, SaveBoot, SaveHold, SaveIncident, SaveJob, SaveNotice, SaveRun
+from jobqueued.commands import Command, SaveBoot, SaveHold, SaveIncident, SaveJob, SaveNotice, SaveNumber, SaveRun
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
@@ -57,8 +57,10 @@ class Takeover:
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
         incidents, notices = store.notices()
-        self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices), *store.submissions()[0]]
+        self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices)]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
+        submissions, numbers = store.submissions()
+        self._beside += [*submissions, *(SaveNumber(share, last) for share, last in numbers.items())]
         self._is_breaking = store.failure is not None and store.failure.fault is Fault.BROKEN
         if self._is_breaking:
             self._beside += self._ends()

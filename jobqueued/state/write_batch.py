@@ -14,6 +14,7 @@ from jobqueued.commands import (
     SaveIncident,
     SaveJob,
     SaveNotice,
+    SaveNumber,
     SavePast,
     SaveRun,
     SaveSubmission,
@@ -75,12 +76,13 @@ class WriteBatch:
         self._due_changes: dict[tuple[str, str], DueChange] = {}
         self.submissions: dict[str, SaveSubmission] = {}
         """Those of which no commit knows that they have come."""
+        self._numbers: dict[str, int] = {}
         self._over: set[str] = set()
         """The jobs that were submissions, and are over."""
 
     def __bool__(self) -> bool:
         told = self._incidents or self._notices or self._due_changes
-        submitted = self.submissions or self._over
+        submitted = self.submissions or self._numbers or self._over
         return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told or submitted)
 
     def take(self, command: Command) -> None:
@@ -96,6 +98,8 @@ class WriteBatch:
             case SaveSubmission(job):
                 self.submissions[job] = command
                 self._over.discard(job)
+            case SaveNumber(share, last):
+                self._numbers[share] = last
             case ForgetJob(job):
                 self._jobs.pop(job, None)
                 self._over.add(job)
@@ -188,7 +192,7 @@ class WriteBatch:
         if proven and not self:
             return ""
         told = ""
-        rest = self._incidents, self._notices, self.submissions.values(), self._over
+        rest = self._incidents, self._notices, self.submissions.values(), self._over, self._numbers
         try:
             self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten, *rest, self.due_changes)
             self._files, self._due_changes, self.trouble = {}, {}, ""
@@ -201,5 +205,5 @@ class WriteBatch:
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
-        self._incidents, self._notices, self.submissions, self._over = {}, {}, {}, set()
+        self._incidents, self._notices, self.submissions, self._over, self._numbers = {}, {}, {}, set(), {}
         return told

@@ -507,6 +507,8 @@ def test_a_daemon_writes_its_memory_anew(host: Host) -> None:
     host.write("jobs.yaml", "jobs: {work: {command: 'true'}, rest: {command: 'true'}}")
     host.start()
     host.wait(host.run("work"))
+    host.wait(f"{host.call('Submit', submission={'keys': {'command': 'true'}})['job']}@1")
+    shutil.rmtree(host.root / "logs" / "host+1")
     host.call("Pause", job="rest")
     host.call("Hold")
     waiting = host.run("work")
@@ -524,6 +526,8 @@ def test_a_daemon_writes_its_memory_anew(host: Host) -> None:
     assert [host.wait(run)["state"] for run in (waiting, second)] == ["succeeded", "succeeded"]
     assert host.run("work") == "work@4"
     assert host.call("List")["jobs"][0]["paused"] is True
+    again = host.call("Submit", submission={"keys": {"command": "true"}})
+    assert again["job"] == "host/2", "though nothing tells of host/1"
 
 
 _LEFT_HOT = """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.commands import SaveNumber
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import record_files, takeover
@@ -49,6 +50,18 @@ class TestLost:
         (text,) = start.told
         assert text.startswith(f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs taken over from ")
         assert (start.takeover.lost, start.store.knows_boot(BOOT)) == (True, True)
+        start.close()
+
+    def test_it_breaks_meanwhile(self, tmp_path: Path) -> None:
+        """What has to go into a new state.db has the numbers of submissions, too, of which none may be left."""
+        (tmp_path / "state").mkdir()
+        store = Store(tmp_path / "state")
+        store.commit({}, {}, numbers={"host": 33, "alice": 7})
+        store.close()
+        start = Start(tmp_path)
+        assert {SaveNumber("host", 33), SaveNumber("alice", 7)} <= {
+            it for it in start.takeover.everything() if isinstance(it, SaveNumber)
+        }
         start.close()
 
     def test_nothing_is_new(self, tmp_path: Path) -> None:
