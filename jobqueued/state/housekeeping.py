@@ -365,9 +365,11 @@ class Housekeeping(Source):
             return
         with contextlib.suppress(StoreError):
             record = self._store.record(run)
-            if record is None or (files.record and not self._is_older(record)):
+            if record is None:
                 return
             try:
+                if files.record and not self._is_older(record):
+                    return
                 atomic_file.restore(*self._log_directory)
                 record_files.write(self._logs, record)
                 self._written += 1
@@ -378,7 +380,7 @@ class Housekeeping(Source):
                 self._say_trouble(run, error)
 
     def _is_older(self, record: Record) -> bool:
-        """Tell whether the record file of a run with a row is not what that has, nor newer."""
+        """Tell whether the record file of a run with a row is not what that has, nor newer; OSError."""
         try:
             found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
         except Damaged:

@@ -52,10 +52,15 @@ def read(logs: Path, run: RunId) -> Record | None:
 
 
 def checked(logs: Path, run: RunId) -> Record:
-    """The record file of a run, which is a whole record of it; recollection.Damaged says why it is none."""
+    """The record file of a run, which is a whole record of it; recollection.Damaged says why it is none.
+
+    OSError: nobody can tell now.
+    """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
     except OSError as error:
+        if error.errno in wire.SHORTAGE:
+            raise
         raise Damaged(error.strerror) from None
     except (ValueError, RecursionError):
         raise Damaged("it is no JSON") from None

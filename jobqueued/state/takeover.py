@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from jobqueued.child import wire
 from jobqueued.commands import Command, SaveBoot, SaveHold, SaveIncident, SaveJob, SaveNotice, SaveNumber, SaveRun
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
@@ -92,7 +93,7 @@ class Takeover:
         return [*map(SaveJob, self._memories.values()), *map(SaveRun, going_on), *self._beside]
 
     def carry_out(self, wall: int) -> None:
-        """Take all of it over, and commit it."""
+        """Take all of it over, and commit it; OSError: it can't be read for want of descriptors or memory."""
         since = self.saved_at - SLACK
         if since > wall:  # by a clock that was ahead: it says nothing
             since = 0
@@ -102,6 +103,8 @@ class Takeover:
         except FileNotFoundError:
             pass
         except OSError as error:
+            if error.errno in wire.SHORTAGE:  # who goes on without may start again what has run
+                raise
             self._unreadable = f"{self._logs}: {error.strerror}"
         except StoreError as error:
             self._unreadable = str(error)

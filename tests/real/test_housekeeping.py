@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -368,9 +369,9 @@ class TestRetention:
         assert ([3], [3]) == (house.files, house.history)
 
 
-def fails(*_: object) -> None:
+def fails(*_: object, error: int = errno.EIO) -> None:
     """Any step, on a disk that is broken."""
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
+    raise OSError(error, os.strerror(error))
 
 
 def fails_to_commit(*_: object) -> None:
@@ -433,6 +434,19 @@ class TestMissing:
         write(house.logs, newer)
         house.sweep()
         assert newer == record_files.read(house.logs, RunId("job", 1))
+
+    @pytest.mark.parametrize("error", sorted(wire.SHORTAGE))
+    def test_nobody_can_tell_now(self, house: House, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+        """A file that can't be read for want of a descriptor may be newer: it stays, and is looked at again."""
+        house.rows(1, state="skipped")
+        newer = a_record(1, "skipped", count=9)
+        write(house.logs, newer)
+        with monkeypatch.context() as patched:
+            patched.setattr("jobqueued.child.atomic_file.content", partial(fails, error=error))
+            housekeeping = house.sweep()
+        assert "cannot write the record of job@1: " in housekeeping.troubles[0]
+        house.go_on(housekeeping, AGAIN)
+        assert (newer, []) == (record_files.read(house.logs, RunId("job", 1)), housekeeping.troubles)
 
     def test_no_row_explains_it(self, house: House) -> None:
         """A record file of a number without a row is not touched."""

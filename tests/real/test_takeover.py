@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from jobqueued.child import wire
 from jobqueued.commands import SaveNumber
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
@@ -50,6 +52,22 @@ class TestLost:
         (text,) = start.told
         assert text.startswith(f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs taken over from ")
         assert (start.takeover.lost, start.store.knows_boot(BOOT)) == (True, True)
+        start.close()
+
+    @pytest.mark.parametrize("error", sorted(wire.SHORTAGE))
+    def test_nobody_can_tell_now(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+        """A start that lacks descriptors fails, as it would decide by what it could not read; the next takes all."""
+        write(tmp_path / "logs", a_record(1), a_record(2))
+
+        def refused(*_: object) -> bytes:
+            raise OSError(error, os.strerror(error), "2.json")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("jobqueued.child.atomic_file.content", refused)
+            with pytest.raises(OSError, match=re.escape(os.strerror(error))):
+                Start(tmp_path)
+        start = Start(tmp_path)
+        assert ([1, 2], 2, True) == (start.history(), start.jobs["job"].last_number, start.takeover.lost)
         start.close()
 
     def test_it_breaks_meanwhile(self, tmp_path: Path) -> None:

@@ -27,7 +27,11 @@ class Start:
         self.takeover = Takeover(
             self.store, self.batch, self.logs, map(RunId.parse, found), commits or self.commit, BOOT, HostLimits("host")
         )
-        self.takeover.carry_out(wall)
+        try:
+            self.takeover.carry_out(wall)
+        except OSError:  # the start fails
+            self.store.close()
+            raise
         memories, runs = self.takeover.saved
         self.jobs = {memory.job: memory for memory in memories}
         self.runs = {str(run.id): run for run in runs}
