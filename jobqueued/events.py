@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
+from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
 
 
@@ -127,14 +127,6 @@ class RunLingers:
     run: RunId
     attempt: int
     reason: str
-
-
-class Unstarted(StrEnum):
-    """Causes for which an attempt was not started; NO_FAULT: nothing was wrong, whoever was to start it was gone."""
-
-    NO_FAULT = "no_fault"
-    TROUBLE = "trouble"
-    PATH_BUSY = "path_busy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,3 +27,11 @@ LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need attention."""
+
+
+class Unstarted(StrEnum):
+    """Causes for which an attempt was not started; NO_FAULT: nothing was wrong, whoever was to start it was gone."""
+
+    NO_FAULT = "no_fault"
+    TROUBLE = "trouble"
+    PATH_BUSY = "path_busy"

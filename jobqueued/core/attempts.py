@@ -16,8 +16,8 @@ from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, wa
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState, to_text
+from jobqueued.run_states import Unstarted
 from jobqueued.users import Owner
 
 BACKOFF_MAX = 60 * SECOND

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
-from jobqueued.events import Unstarted
 from jobqueued.model import Run, RunId
+from jobqueued.run_states import Unstarted
 from jobqueued.saved import SavedJob
 
 

@@ -13,11 +13,12 @@ from jobqueued.commands import ForgetLockClient, MarkLockHolder
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import LockClient, SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver, Unstarted
+from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
 from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, Job, LockClientId, Run, RunId
 from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
+from jobqueued.run_states import Unstarted
 from jobqueued.text import counted
 
 

@@ -29,12 +29,12 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.patience import Patience
 from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
-from jobqueued.events import Unstarted
 from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placed, Placement
 from jobqueued.queue.waiting import Terms
+from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.users import Owner, share_of

@@ -12,7 +12,6 @@ from jobqueued.core.forecast import expected_start
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import amount
-from jobqueued.events import Unstarted
 from jobqueued.model import (
     CPU,
     MEMORY,
@@ -30,6 +29,7 @@ from jobqueued.model import (
 )
 from jobqueued.queue.admission import Reservation
 from jobqueued.queue.locks import HOST, SLOT, Claims
+from jobqueued.run_states import Unstarted
 from jobqueued.text import counted, duration
 from jobqueued.users import Owner
 

@@ -23,6 +23,7 @@ from jobqueued.commands import Launch
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Run, RunId
 from jobqueued.paths import Paths
+from jobqueued.run_states import Unstarted
 from jobqueued.runs.account_questions import AccountQuestions
 from jobqueued.runs.following import SILENT, Following
 from jobqueued.runs.launch_spec import order
@@ -47,7 +48,7 @@ class LauncherError(Exception):
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
     """The event of ``unstarted NAME REASON``; supervisors of all versions say by its beginning that a path is busy."""
-    causes = events.Unstarted
+    causes = Unstarted
     cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.NO_FAULT
     return events.NeverStarted(*name, reason, cause)
 
@@ -56,7 +57,7 @@ def _not_at_once(event: events.Event) -> events.Event:
     """The verdict on an attempt whose R could not be removed: it is sent again after a pause."""
     if not isinstance(event, events.NeverStarted):
         return event
-    return replace(event, reason="its run directory of before is still there", cause=events.Unstarted.TROUBLE)
+    return replace(event, reason="its run directory of before is still there", cause=Unstarted.TROUBLE)
 
 
 class LauncherLink:

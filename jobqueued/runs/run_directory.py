@@ -15,6 +15,7 @@ from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.core.recollection import Damaged
 from jobqueued.filenames import file_name, named_by_file
 from jobqueued.model import Run, RunId
+from jobqueued.run_states import Unstarted
 from jobqueued.runs import kin, marks
 from jobqueued.runs.kin import Clues
 from jobqueued.state import record_files
@@ -274,7 +275,7 @@ def _answers(directory: int, name: str, *, tidy: bool) -> bool:
 def ended(name: Name, document: Record) -> events.AttemptOver:
     """The event that an attempt's final record stands for."""
     if document["state"] == UNSTARTED:
-        return events.NeverStarted(*name, document["reason"] or "", events.Unstarted.TROUBLE)
+        return events.NeverStarted(*name, document["reason"] or "", Unstarted.TROUBLE)
     return events.RunEnded(*name, document)
 
 

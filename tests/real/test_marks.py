@@ -18,6 +18,7 @@ from jobqueued.child import process, wire
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import MINUTE, Run, RunId, RunState, to_instant
+from jobqueued.run_states import Unstarted
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Clues
 from jobqueued.runs.launcher_link import unstarted
@@ -256,13 +257,13 @@ def test_a_mark_that_is_a_directory(marks: RunDirectory, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
-        ("", events.Unstarted.NO_FAULT),
-        ("path busy: /run/lock/a", events.Unstarted.PATH_BUSY),
-        ("fork: Cannot allocate memory", events.Unstarted.TROUBLE),
-        ("supervisor died", events.Unstarted.TROUBLE),
+        ("", Unstarted.NO_FAULT),
+        ("path busy: /run/lock/a", Unstarted.PATH_BUSY),
+        ("fork: Cannot allocate memory", Unstarted.TROUBLE),
+        ("supervisor died", Unstarted.TROUBLE),
     ],
 )
-def test_why_an_attempt_was_not_started(reason: str, cause: events.Unstarted) -> None:
+def test_why_an_attempt_was_not_started(reason: str, cause: Unstarted) -> None:
     """The words of the notice stand for a cause."""
     assert events.NeverStarted(*NAME, reason, cause) == unstarted(NAME, reason)
 

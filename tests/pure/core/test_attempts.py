@@ -11,6 +11,7 @@ from jobqueued import events
 from jobqueued.commands import RemoveMarks, Say, Stop
 from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId, RunState
 from jobqueued.queue.locks import HOST, SLOT
+from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support.world import MIDNIGHT, World, ended, job, submission
@@ -65,7 +66,7 @@ def test_what_could_not_start_of_a_job_that_is_gone() -> None:
     world.write("jobs.yaml")
     assert {"a@1": "starting"} == world.states()
     world.processes.clear()
-    world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+    world.happen(events.NeverStarted(A, 1, "no memory", Unstarted.TROUBLE))
     assert ({"a@1": "skipped"}, "job_removed") == (world.states(), world.rows[A][0].reason)
 
 
@@ -84,7 +85,7 @@ def test_trouble_is_said_each_time_and_a_busy_file_once() -> None:
     pauses = []
     for _ in range(8):
         world.processes.clear()
-        world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+        world.happen(events.NeverStarted(A, 1, "no memory", Unstarted.TROUBLE))
         pauses.append((world.scheduler.next_wakeup(world.now) or 0) - world.now.wall)
         world.pass_time(pauses[-1] / SECOND)
     assert [1, 2, 4, 8, 16, 32, 60, 60] == [pause // SECOND for pause in pauses]
@@ -93,7 +94,7 @@ def test_trouble_is_said_each_time_and_a_busy_file_once() -> None:
     busy = live()
     for _ in range(3):
         busy.processes.clear()
-        busy.happen(events.NeverStarted(A, 1, "path busy: /x", events.Unstarted.PATH_BUSY))
+        busy.happen(events.NeverStarted(A, 1, "path busy: /x", Unstarted.PATH_BUSY))
         assert busy.now.wall + SECOND == busy.scheduler.next_wakeup(busy.now)
         busy.pass_time(1)
     assert 1 == said(busy).count("run_returned")
@@ -296,14 +297,14 @@ def test_what_never_started_waits_with_nothing() -> None:
         run, state=RunState.WAITING, claims=(), placed=(), ends_by=None, failures=1, reason="no memory",
         not_before=world.now.wall + SECOND, waits=((world.now.wall, "start"),),
     )  # fmt: skip
-    world.happen(events.NeverStarted(A, 1, "no memory", events.Unstarted.TROUBLE))
+    world.happen(events.NeverStarted(A, 1, "no memory", Unstarted.TROUBLE))
     assert back == world.scheduler.runs[A]
 
 
 def test_a_busy_file_and_then_trouble() -> None:
     """A busy file counts as one failure, however often; a restart of the launcher is no fault, and not said."""
     world = live()
-    causes = [events.Unstarted.NO_FAULT, *[events.Unstarted.PATH_BUSY] * 3, events.Unstarted.TROUBLE]
+    causes = [Unstarted.NO_FAULT, *[Unstarted.PATH_BUSY] * 3, Unstarted.TROUBLE]
     for cause in causes:
         world.processes.clear()
         world.happen(events.NeverStarted(A, 1, "x", cause))

@@ -11,6 +11,7 @@ from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.commands import Reply, Say
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Overlap, RunId, to_datetime
+from jobqueued.run_states import Unstarted
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.timing.schedule import At, Schedule
@@ -34,7 +35,7 @@ def test_what_nobody_has_heard_of() -> None:
         for asked in (
             events.ForgetAsked(1, name, "root"), events.PauseAsked(1, name, "root", pause=True),
             events.SkipAsked(1, name, "root"), events.StopAsked(1, run, "root"), events.WithdrawAsked(1, name, "root"),
-            events.LostAsked(1, events.NeverStarted(run, 1, "", events.Unstarted.NO_FAULT)),
+            events.LostAsked(1, events.NeverStarted(run, 1, "", Unstarted.NO_FAULT)),
         ):  # fmt: skip
             world.happen(asked)
             assert world.replies[1].error in ("NoSuchJob", "Refused", "NoSuchRun")

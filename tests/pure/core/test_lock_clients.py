@@ -7,6 +7,7 @@ import pytest
 from jobqueued import events
 from jobqueued.commands import ForgetLockClient, MarkLockHolder, Reply, Say
 from jobqueued.model import HOUR, MINUTE, Claim, LockClientId, RunId
+from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
 from tests.support.world import World, job
 
@@ -124,15 +125,15 @@ def test_a_run_that_waits_for_a_lock_file() -> None:
     run = RunId("a", 1)
     del world.processes[run, 1]
     busy = "path busy: /run/x.lock, held by flock (PID 7)"
-    world.happen(events.NeverStarted(run, 1, busy, events.Unstarted.PATH_BUSY))
+    world.happen(events.NeverStarted(run, 1, busy, Unstarted.PATH_BUSY))
     assert [("a@1", "/run/x.lock", False, "root", "held by flock (PID 7)")] == claims(world)
     world.pass_time(1)
     world.processes.clear()
-    world.happen(events.NeverStarted(run, 1, "path busy: /run/x.lock", events.Unstarted.PATH_BUSY))
+    world.happen(events.NeverStarted(run, 1, "path busy: /run/x.lock", Unstarted.PATH_BUSY))
     assert ["held by another program"] == [reason for *_, reason in claims(world)]
     world.pass_time(1)
     world.processes.clear()
-    world.happen(events.NeverStarted(run, 1, "no memory", events.Unstarted.TROUBLE))
+    world.happen(events.NeverStarted(run, 1, "no memory", Unstarted.TROUBLE))
     assert [] == claims(world)
 
 
@@ -224,5 +225,5 @@ def test_a_busy_file_without_a_word() -> None:
     world = World(job("a", locks=(Claim("/run/x.lock", exclusive=True),)))
     world.run("a")
     world.processes.clear()
-    world.happen(events.NeverStarted(RunId("a", 1), 1, "", events.Unstarted.PATH_BUSY))
+    world.happen(events.NeverStarted(RunId("a", 1), 1, "", Unstarted.PATH_BUSY))
     assert [] == claims(world)
