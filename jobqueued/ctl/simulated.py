@@ -211,7 +211,7 @@ def show_verdicts(kept: Kept, whole: Verdict, verdicts: dict[str, Verdict]) -> N
         f"{counted(foreseen, 'start')} foreseen from {local(to_text(kept.since))} to {local(to_text(kept.until))}"
     )
     if not whole.compared:
-        print_line("None of them has a record yet.")
+        print_line("None of them has a record." if foreseen else "So there is nothing to compare.")
         return
     share = f"{whole.inside / whole.compared:.1%}"
     print_line(f"{whole.compared:,} have a record; in their band: {whole.inside:,} ({share})", _style(whole.is_within))
