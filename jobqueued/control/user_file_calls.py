@@ -21,7 +21,8 @@ from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.job_files import Watches
-from jobqueued.jobdir.user_files import LARGEST, UserFile, UserFiles, fits, named, stamp_of
+from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, named, stamp_of
+from jobqueued.jobfile.user_rules import LARGEST
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job, Now, to_text
 from jobqueued.problem import Problem

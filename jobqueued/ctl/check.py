@@ -17,7 +17,6 @@ from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import read_files, user_of_daemon
-from jobqueued.ctl.mends import Unwritten, mends
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -111,6 +110,8 @@ def _explain(code: str, form: str) -> None:
 
 def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool) -> bool:
     """Show what can be mended, and write it, if that is asked for; whether there is anything."""
+    from jobqueued.ctl.mends import Unwritten, mends
+
     found = list(mends(paths, files))
     for mend in found:
         click.echo(mend.diff(), out, nl=False)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
@@ -24,18 +24,15 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.table_files import TableFiles
 from jobqueued.ctl.unlikely import unlikely
 from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, read_trusted
 from jobqueued.jobdir.units import ORPHANS, Assembly
-from jobqueued.jobdir.user_files import LARGEST
 from jobqueued.jobfile.drop_ins import Part, packed, parts_of
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.user_rules import UserRules
+from jobqueued.jobfile.user_rules import LARGEST, UserRules
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
@@ -43,6 +40,10 @@ from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
 from jobqueued.text import size
 from jobqueued.users import Owner
+
+if TYPE_CHECKING:
+    from jobqueued.ctl.table_files import TableFiles
+    from jobqueued.jobdir.acceptance import Content
 
 STANDARD_INPUT, _HERE = Path("-"), Path()
 
@@ -64,11 +65,12 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     """
     daemon = user_of_daemon(paths)
     config, problems = settings_of(paths)
-    tables = TableFiles(paths, config, daemon)
-    files = tuple(files) or (paths.jobs, *tables.all_live())
+    files = tuple(files)
+    tables = _tables(paths, config, daemon, files)
+    files = files or (paths.jobs, *(tables.all_live() if tables else ()))
     if paths.jobs in {path.absolute() for path in files}:
         problems += _distrust(paths)
-    problems += [problem for path in files for problem in tables.distrust(path)]
+    problems += [problem for path in files if tables for problem in tables.distrust(path)]
     catalog, closing = Catalog(), list[Job]()
     unreadable = False
     for found in units(paths, files, tables):
@@ -76,8 +78,10 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
             problems.append(found)
             continue
         try:
-            is_table = tables.is_table(Path(found.file))
-            jobs, odd = tables.read(Path(found.file)) if is_table else _read(found, paths, config, owner)
+            if tables and tables.is_table(Path(found.file)):
+                jobs, odd = tables.read(Path(found.file))
+            else:
+                jobs, odd = _read(found, paths, config, owner)
         except OSError as error:
             problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501"))
             unreadable = True
@@ -96,6 +100,16 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
     return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
+
+
+def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:
+    """Cron's tables, if any are to be read; None: they cost a third of all imports."""
+    places = {path for file in files for path in (file.absolute(), file.absolute().parent)}
+    if not (places.intersection(paths.crontabs) if files else config.cron.get("live")):
+        return None
+    from jobqueued.ctl.table_files import TableFiles
+
+    return TableFiles(paths, config, daemon)
 
 
 def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:

@@ -21,7 +21,8 @@ from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import STANDARD_INPUT, read_file
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
-from jobqueued.jobdir.user_files import LARGEST, named
+from jobqueued.jobdir.user_files import named
+from jobqueued.jobfile.user_rules import LARGEST
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.text import counted, printable, size

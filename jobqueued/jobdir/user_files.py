@@ -29,8 +29,6 @@ from jobqueued.settings import Settings, machine_id
 from jobqueued.users import Owner, UserLimits
 
 DIRECTORY = "users"
-LARGEST = 1 << 16
-"""Bytes of a file of a user's, which is read in a turn or two."""
 NONE = "none"
 """The stamp of a file that there is not."""
 A_NAME = "a name such as backup: at most 64 of A-Z a-z 0-9 . _ -, first one of A-Z a-z 0-9"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.jobdir.user_files import LARGEST
+from jobqueued.jobfile.user_rules import LARGEST
 from tests.support.client import run
 from tests.support.crontabs import editor
 from tests.support.host import Host, wait_for
