@@ -22,8 +22,8 @@ _LONGEST = 200
 
 
 class Run(NamedTuple):
-    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`; `held_by`, `reason`,
-    `trigger` and `command` are of `Runs.texts`.
+    """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
+    `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
 
     `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
     """
@@ -36,6 +36,7 @@ class Run(NamedTuple):
     reason: int
     waited_for: int
     held_by: int
+    claims: int
     tags: int
     trigger: int
     command: int
@@ -61,6 +62,7 @@ class Runs:
         self.of: dict[str, list[array[int]]] = {}
         self._texts: dict[Hashable, int] = {"": 0}
         self._lists: dict[Hashable, int] = {(): 0}
+        self._claims: dict[Hashable, int] = {(): 0}
 
     def __len__(self) -> int:
         return sum(len(columns[0]) for columns in self.of.values())
@@ -74,6 +76,11 @@ class Runs:
     def lists(self) -> list[tuple[str, ...]]:
         """The tags of runs, and what runs have waited for."""
         return [*self._lists]  # type: ignore[list-item]
+
+    @property
+    def claims(self) -> list[dict[str, bool]]:
+        """The claims that runs held; true means alone."""
+        return [dict(it) for it in self._claims]  # type: ignore[call-overload]
 
     def add(self, record: Record) -> None:
         """Take one run."""
@@ -95,11 +102,19 @@ class Runs:
             number=record["number"], due=_moment(due), started=_moment(started), ended=_moment(ended),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
             waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
-            tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
+            claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
             command=self._text(_command(record.get("command"))),
             attempts=len(record.get("attempts") or ()), cpu=round(sum(cpu) * 1000) if cpu else NONE,
             memory=NONE if peak is None else peak >> 10,
         )  # fmt: skip
+
+    def _held(self, record: Mapping[str, Any]) -> int:
+        """The claims that a run held, by its record; NONE: it does not tell; one of the daemon's does."""
+        held = record.get("claims", () if "version" in record else None)
+        if held is None:
+            return NONE
+        told = tuple((it["resource"], it["mode"] == "exclusive" or it["units"] > 0) for it in held)
+        return self._claims.setdefault(told, len(self._claims))
 
     def _text(self, text: str) -> int:
         return self._texts.setdefault(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…", len(self._texts))
@@ -133,7 +148,7 @@ class Runs:
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
         """Those of these jobs that have each of these tags; none of either: of all."""
         found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
-        found._texts, found._lists, found.pauses = self._texts, self._lists, self.pauses
+        found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
         for job, columns in self.of.items():
             kept = [wanted[each] for each in columns[_TAGS]] if not jobs or job in jobs else []
             if any(kept):

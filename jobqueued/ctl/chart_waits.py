@@ -1,8 +1,8 @@
 """The holder that kept a run from starting: the run that gave up last what it waited for.
 
-A record of the daemon names what its run has waited for, not whose it was; one of a file may, in `held_by`.  Else that
-is found by the jobs' claims as they are now: of the runs that could have held it, the one that ended last while the run
-waited.
+A record of the daemon names what its run has waited for and what it held, not who held the former; one of a file may,
+in `held_by`.  Else, of the runs that held it, that is the one that ended last while the run waited.  Where a record
+does not tell what its run held, the job's claims as they are now do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Claims = Mapping[str, Mapping[str, bool]]
 """Of each job, what its runs hold: true means alone."""
 Place = tuple[str, int]
 """A run by its job and its place among the runs of that."""
-_ENDED, _WAITED_FOR = map(Run._fields.index, ("ended", "waited_for"))
+_ENDED, _WAITED_FOR, _CLAIMS = map(Run._fields.index, ("ended", "waited_for", "claims"))
 _LAST: Place = ("\U0010ffff", 0)
 
 
@@ -87,6 +87,7 @@ class _Finder:
         for job, found in self._claims.items():
             for waited in set(runs.of[job][_WAITED_FOR]):
                 found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
+        self._told = runs.claims
         self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
@@ -98,7 +99,8 @@ class _Finder:
 
     def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
         """The one that ended last of those that held something while the run waited for it, with its end."""
-        held = self._holders(name, shared=name != SLOT and not self._claims[at[0]].get(name, False))
+        wants_alone = self._of(at[0], run.claims).get(name, False)
+        held = self._holders(name, shared=name != SLOT and not wants_alone)
         for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
             ended, place = held[nth]
             if ended <= run.due:
@@ -110,15 +112,25 @@ class _Finder:
     def _holders(self, name: str, *, shared: bool) -> list[tuple[int, Place]]:
         """The runs that have held it, by their ends; of those that keep who wants a share of it from starting."""
         if (name, shared) not in self._held:
-            jobs = [job for job, claims in self._claims.items() if claims.get(name, not shared and name in _ALL)]
-            jobs += [job for job, claims in self._claims.items() if not shared and claims.get(name) is False]
             self._held[name, shared] = sorted(
                 (run.ended, (job, place))
-                for job in jobs
+                for job, columns in self._runs.of.items()
+                if (
+                    keeping := {it for it in {*columns[_CLAIMS]} if self._keeps(self._of(job, it), name, shared=shared)}
+                )
                 for place, run in enumerate(self._runs.runs(job))
-                if NONE not in (run.started, run.ended)
+                if run.claims in keeping and NONE not in (run.started, run.ended)
             )
         return self._held[name, shared]
+
+    def _of(self, job: str, claims: int) -> Mapping[str, bool]:
+        """The claims of a run of a job."""
+        return self._claims[job] if claims == NONE else self._told[claims]
+
+    @staticmethod
+    def _keeps(claims: Mapping[str, bool], name: str, *, shared: bool) -> bool:
+        """Tell whether who has these keeps another from having it, or from having a share of it."""
+        return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
     def _earlier(self, job: str, place: int, run: Run) -> Place | None:
         """The earlier run of the same job that ended last while this one waited."""

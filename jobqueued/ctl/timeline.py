@@ -45,8 +45,8 @@ def timeline(
     """Show runs of the JOBs, or of all, as a chart.
 
     A row is a job: what has run, and for how much of the time, a letter for what ended badly, and the waits.  The
-    longest of these are told below, with what was waited for and the run that held it, which is found by the claims
-    that the jobs have now.  Without --since it is the last day; of a file, all that it has.
+    longest of these are told below, with what was waited for and the run that held it.  Without --since it is the
+    last day; of a file, all that it has.
 
     \b
     Examples:

@@ -24,6 +24,8 @@ jobs:
 CLAIMS = {name: {"host": False, "database": True} for name in ("backup", "dump-orders", "report")}
 """The same jobs' claims."""
 
+_DATABASE = {"resource": "database", "mode": "exclusive", "units": 0, "of": 1}
+
 
 def a_day() -> list[Record]:
     """The records, newest first."""
@@ -81,5 +83,5 @@ def _run(job: str, number: int, due: float, wait: float | None, took: float | No
     return {
         **base, "state": state, "reason": None, "trigger": "schedule", "due": text(due), "queued": text(due),
         "started": None if started is None else text(started), "ended": None if ended is None else text(ended),
-        **skipped, **busy, **live, **fields,
+        "claims": [_DATABASE] if job in CLAIMS else [], **skipped, **busy, **live, **fields,
     }  # fmt: skip

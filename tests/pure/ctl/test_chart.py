@@ -30,14 +30,16 @@ MIDNIGHT = int(DAY.timestamp() * 1000)
 
 
 def a_run(job: str, number: int, due: float, started: float | None, ended: float | None, **fields: Any) -> Record:
-    """The record of a run at these minutes of the day."""
+    """The record of a run at these minutes of the day, as a file may have it: it does not tell what the run held."""
 
     def text(minute: float | None) -> str | None:
         return None if minute is None else datetime.fromtimestamp(MIDNIGHT / 1000 + minute * 60, UTC).isoformat()
 
     state = fields.pop("state", "succeeded")
+    known: Any = a_record(number, state, job)
+    del known["version"]
     record: Any = {
-        **a_record(number, state, job), "due": text(due), "queued": text(due), "started": text(started),
+        **known, "due": text(due), "queued": text(due), "started": text(started),
         "ended": text(ended), **fields,
     }  # fmt: skip
     return record  # type: ignore[no-any-return]
@@ -117,6 +119,26 @@ def test_who_held_it(held: list[tuple[str, float, float]], waited: tuple[str, st
     job, name = waited
     others = [a_run(other, 1, begin, begin, end) for other, begin, end in held]
     assert {f"{job}@2": holder} == held_by(LOCK, *others, a_run(job, 2, 5, 10.01, 20, waited_for=[name]))
+
+
+def test_what_records_tell() -> None:
+    """What a run held by its own record counts, whatever its job's definition has by now."""
+    tape = [{"resource": "tape", "mode": "exclusive", "units": 0, "of": 1}]
+    share = [{**tape[0], "mode": "shared"}]
+    none: Any = {"version": 1}
+    waiting = a_run("other", 2, 5, 10.01, 20, waited_for=["tape"], claims=tape)
+    sharing = a_run("other", 2, 5, 10.01, 20, waited_for=["tape"], claims=share)
+    for held, waited, holder in (
+        ([a_run("dump", 1, 0, 0, 9, claims=tape), a_run("dump", 2, 0, 0, 10, **none)], waiting, "dump@1"),
+        ([a_run("dump", 1, 0, 0, 9, claims=share)], waiting, "dump@1"),
+        ([a_run("dump", 1, 0, 0, 9, claims=share), a_run("more", 1, 0, 0, 8, claims=tape)], sharing, "more@1"),
+        ([a_run("dump", 1, 0, 0, 9, **none)], a_run("read", 2, 5, 10, 20, waited_for=["db"]), ""),
+        ([a_run("alone", 1, 0, 0, 9, **none), a_run("other", 1, 0, 0, 8, claims=tape)],
+         a_run("dump", 2, 5, 10, 20, waited_for=["host"]), ""),
+        ([a_run("other", 1, 0, 0, 9, claims=[{**tape[0], "resource": "host"}])],
+         a_run("dump", 2, 5, 10, 20, waited_for=["host"]), "other@1"),
+    ):  # fmt: skip
+        assert {f"{waited['job']}@2": holder} == held_by(LOCK, *held, waited)
 
 
 def test_without_claims() -> None:
