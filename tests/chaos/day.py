@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tests.chaos import faults, shortages
 from tests.chaos.daemon import PATIENCE, Host
+from tests.chaos.disks import files_below
 from tests.chaos.episodes import episodes
 from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
 from tests.chaos.people import People
@@ -146,7 +147,7 @@ def _patience(host: Host) -> float:
     """The seconds that a start may take: where state.db was lost it is rebuilt, at times by a later one."""
     if not host.timeline.state_hurt:
         return PATIENCE
-    return PATIENCE + sum(1 for _ in (host.root / "logs").glob("*/*.json")) / 1000
+    return PATIENCE + len(files_below(host.root, "logs/*/*.json")) / 1000
 
 
 def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import struct
 import subprocess
@@ -13,6 +14,11 @@ from pathlib import Path
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 """EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH: what is in memory only is gone, as after a power cut of that disk."""
 FILLER = ".filler"
+
+
+def files_below(root: Path, pattern: str) -> list[Path]:
+    """The files that fit a pattern, in order; directories may go meanwhile."""
+    return sorted(root / name for name in glob.iglob(pattern, root_dir=root))
 
 
 class Busy(Exception):

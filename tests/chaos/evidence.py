@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobqueued.filenames import named_by_file
+from tests.chaos.disks import files_below
 from tests.chaos.receivers import Taken
 
 Record = dict[str, Any]
@@ -44,7 +45,7 @@ class Evidence:
 def gather(root: Path, history: list[Record]) -> Evidence:
     """Read everything below a root."""
     evidence = Evidence(history={record["run"]: record for record in history})
-    for file in sorted(root.glob("logs/*/*.json")):
+    for file in files_below(root, "logs/*/*.json"):
         try:
             record = json.loads(file.read_bytes())
         except (OSError, ValueError):

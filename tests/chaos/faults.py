@@ -17,7 +17,7 @@ from pathlib import Path
 from jobqueued.filenames import named_by_file
 from tests.chaos import processes, shortages
 from tests.chaos.daemon import Host
-from tests.chaos.disks import Busy
+from tests.chaos.disks import Busy, files_below
 from tests.chaos.episodes import Blow, Episode
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
@@ -208,7 +208,7 @@ def _files(host: Host, about: str) -> list[Path]:
     if about.startswith("state"):
         return [file for file in [host.root / "state" / about] if file.exists()]
     pattern = "logs/*/*.json" if about == "records" else "run/runs/*/*/*"
-    return sorted(file for file in host.root.glob(pattern) if file.is_file() and not file.is_symlink())
+    return [file for file in files_below(host.root, pattern) if file.is_file() and not file.is_symlink()]
 
 
 def _run_of(record: Path) -> str:
@@ -218,7 +218,7 @@ def _run_of(record: Path) -> str:
 def _records(host: Host) -> dict[str, bytes]:
     """The record files that tell of an end, and were written lately: what is older is on the disk for sure."""
     found, since = {}, time.time() - _WRITTEN_BACK
-    for file in host.root.glob("logs/*/*.json"):
+    for file in files_below(host.root, "logs/*/*.json"):
         with contextlib.suppress(OSError, ValueError):
             if file.stat().st_mtime < since:
                 continue
@@ -231,11 +231,11 @@ def _records(host: Host) -> dict[str, bytes]:
 def _told(host: Host) -> dict[str, int]:
     """The last attempt of each run of which a record file tells, or a run directory."""
     found = {}
-    for file in host.root.glob("logs/*/*.json"):
+    for file in files_below(host.root, "logs/*/*.json"):
         with contextlib.suppress(OSError, ValueError):
             status = file.stat()
             found[_run_of(file)] = _last_attempt(file, status.st_mtime_ns, status.st_size)
-    for directory in host.root.glob("run/runs/*/*"):
+    for directory in files_below(host.root, "run/runs/*/*"):
         run, _, attempt = named_by_file(directory.name).rpartition(".")
         if attempt.isdecimal():
             found[run] = max(int(attempt), found.get(run, 0))
