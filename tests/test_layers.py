@@ -93,6 +93,7 @@ WINGS: dict[str, list[str]] = {
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "back_then", "kept_forecast", "simulated",
+        "parallel_futures",
         "simulate", "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "report",
         "restart_launcher", "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",

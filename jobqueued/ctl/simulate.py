@@ -13,13 +13,13 @@ import click
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdict_document
+from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
 from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
-from jobqueued.foresight.futures import play
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
@@ -129,15 +129,15 @@ def simulate(
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
         first = None if story is None else Story()
-        futures = play(found.host, until, chances, progress(0), keeps_starts=kept is not None, first=first)
-        others = None if other is None else play(other, until, chances, progress(1))
+        futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=kept is not None, first=first)
+        others = None if other is None else play_in_parallel(other, until, chances, progress(1))
         advice = None
         if suggest:
             host, rows = other or found.host, summary.rows(others or futures)
             advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
     result = Result(found, until, futures, others, advice)
-    if story is not None and first is not None:
-        save_runs(story, first.records(until), {job.id: job for job in found.host.jobs})
+    if story is not None and isinstance(told := futures[0], Story):
+        save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
     if kept is not None:
         save(kept, Kept(found.host.begin, until, len(futures), calibration.forecast(futures)))
     if as_json:
@@ -152,7 +152,9 @@ def _foreseen(
     """The forecast that would have been made at an instant, for as long after it as is over."""
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]
-    return Kept(at, until, FUTURES, calibration.forecast(play(host, until, chances, progress, keeps_starts=True)))
+    return Kept(
+        at, until, FUTURES, calibration.forecast(play_in_parallel(host, until, chances, progress, keeps_starts=True))
+    )
 
 
 def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:

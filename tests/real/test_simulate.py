@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from jobqueued.ctl.back_then import back_then
-from jobqueued.model import SECOND, to_instant
+from jobqueued.ctl.client import Refused
+from jobqueued.ctl.parallel_futures import play_in_parallel
+from jobqueued.ctl.snapshot import chance
+from jobqueued.foresight.durations import Sample
+from jobqueued.foresight.futures import play
+from jobqueued.foresight.story import Story
+from jobqueued.model import DAY, SECOND, Claim, to_instant
 from jobqueued.paths import Paths
 from tests.support.client import run
+from tests.support.futures import a_host
 from tests.support.host import Host, wait_for
+from tests.support.world import job
 
 FILE = """\
 jobs:
@@ -198,3 +210,37 @@ def test_what_was_live_holds_what_it_held(host: Host) -> None:
     ]
     assert ["next@1"] == [str(it.id) for it in then.runs if it.started is None]
     assert [] == list(then.durations.known["slow"]), "its end was not known yet"
+
+
+def test_draws_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same comes of it as of one process, in the same order; the first keeps its story, and progress ends at 1."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    locks = (Claim("tape", exclusive=True),)
+    jobs = [job(f"j{n}", f"{n} * * * *", locks=locks if n % 3 else ()) for n in range(40)]
+    host = a_host(*jobs, seconds={each.id: [Sample(n * SECOND) for n in range(1, 300)] for each in jobs})
+    until, chances = host.begin + 3 * DAY, [chance(7, number) for number in range(5)]
+    story, told = Story(), list[float]()
+    found = play_in_parallel(host, until, chances, told.append, keeps_starts=True, first=story)
+    alone = play(host, until, chances, keeps_starts=True)
+    assert [{name: it.starts for name, it in one.jobs.items()} for one in alone[1:]] == [
+        {name: it.starts for name, it in one.jobs.items()} for one in found[1:]
+    ]
+    assert [(one.runs, one.waited, one.most_live) for one in alone] == [
+        (one.runs, one.waited, one.most_live) for one in found
+    ]
+    assert isinstance(found[0], Story)
+    assert alone[0].runs == sum("started" in it for it in found[0].records(until))
+    assert (0, 1.0) == (len(list(story.records(until))), told[-1])
+
+
+def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one does not come to its end, nothing is made of what the others found."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    parent = os.getpid()
+
+    def dies(_name: str) -> Callable[[], float]:
+        return os.abort() if os.getpid() != parent else lambda: 0.5  # type: ignore[return-value]
+
+    host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
+    with pytest.raises(Refused, match="has died"):
+        play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
