@@ -142,15 +142,17 @@ def _leave(paths: Paths, log: Log) -> None:
 
 
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
-    from jobqueued.daemon import Daemon
-    from jobqueued.host.log import Log, somebody_listens
-    from jobqueued.paths import NoPlace, Paths
-    from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
-    from jobqueued.settings import read_settings
-    from jobqueued.state.faults import StoreError
-    from jobqueued.state.store import Store
-    from jobqueued.trace import TraceFile
-
+    try:
+        from jobqueued.daemon import Daemon
+        from jobqueued.host.log import Log, somebody_listens
+        from jobqueued.paths import NoPlace, Paths
+        from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
+        from jobqueued.settings import read_settings
+        from jobqueued.state.faults import StoreError
+        from jobqueued.state.store import Store
+        from jobqueued.trace import TraceFile
+    except OSError as error:  # too many open files, or a disk that fails
+        raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:
         paths = Paths.chosen(
             options.root, user=options.user, config=options.config, jobs=options.jobs, state=options.state,
@@ -187,11 +189,6 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
             trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
             daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace)
-        except StoreError as error:
-            raise CannotStart(str(error)) from None
-        except OSError as error:
-            raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
-        try:
             daemon.begin(paths.runs.name)
         except (LauncherError, StoreError) as error:
             raise CannotStart(str(error)) from None

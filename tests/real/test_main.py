@@ -468,3 +468,24 @@ def test_without_dev_null(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"jobqueued: cannot open {null}: No such file or directory\n"
+
+
+_WITHOUT_DESCRIPTORS = """
+import errno, sys
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == "jobqueued.daemon":
+            raise OSError(errno.ENFILE, "Too many open files in system", "daemon.py")
+
+sys.meta_path.insert(0, Finder)
+from jobqueued.__main__ import main
+sys.exit(main(["--root", sys.argv[1]]))
+"""
+
+
+def test_a_module_that_can_not_be_read(tmp_path: Path) -> None:
+    """A host without a free descriptor keeps it from starting, which is said in a line."""
+    command = [sys.executable, "-c", _WITHOUT_DESCRIPTORS, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert (1, "jobqueued: daemon.py: Too many open files in system\n") == (done.returncode, done.stderr)
