@@ -12,7 +12,7 @@ import click
 from jobqueued import __version__
 from jobqueued.child import posixspawn
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import client, host_health, process_health
+from jobqueued.ctl import client, host_health, process_health, standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.job_files import read_files, settings_of
@@ -88,7 +88,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
         yield Finding("trouble", ERROR, trouble)
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
-        yield Finding("queue", WARNING, seen, "jobqueuectl release")
+        yield Finding("queue", WARNING, seen, standing.command("release"))
     if status["pid"] == listener(paths.control):  # it is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
@@ -126,7 +126,7 @@ def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
         what = _subject(paths, problem)
         has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
         yield Finding(
-            what, problem.severity, f"{problem}{in_brackets(problem)}", "jobqueuectl check" if has_more else ""
+            what, problem.severity, f"{problem}{in_brackets(problem)}", standing.command("check") if has_more else ""
         )
 
 
@@ -176,7 +176,7 @@ def _cgroup_remedy(paths: Paths) -> str:
     if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         return "/sys/fs/cgroup is read-only here: a container needs it writable"
     instance = Instance.of(paths.run)
-    if not process_health.BOOTED.exists():
+    if not host_health.BOOTED.exists():
         return ""
     if instance.manager:
         return f"end it, and run it as installed: {instance.start}"

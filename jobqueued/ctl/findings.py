@@ -43,12 +43,6 @@ class Finding(NamedTuple):
 CRONTAB = "/etc/cron.d/backup"
 ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
 
-CRONTAB = "/etc/cron.d/backup"
-ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
-
-CRONTAB = "/etc/cron.d/backup"
-ENTRY = "jobs:\n  backup:\n    command: /usr/local/bin/backup\n"
-
 FINDINGS = {finding.code: finding for finding in (
     # ── the file and its YAML ──
     Finding("JQ101", "error", "the text is not YAML",

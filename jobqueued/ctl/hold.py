@@ -36,7 +36,9 @@ def hold(paths: Paths, until: int | None) -> None:
     """
     ends = None if until is None else to_text(until)
     ask(paths.control, "Hold", until=ends)
-    print_line(f"the host is on hold{standing.until(ends)}: nothing new starts; to end it: jobqueuectl release")
+    print_line(
+        f"the host is on hold{standing.until(ends)}: nothing new starts; to end it: {standing.command('release')}"
+    )
 
 
 @click.command()
@@ -55,7 +57,7 @@ def drain(paths: Paths, until: int | None) -> None:
     if own_run() is not None:
         raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
     ask(paths.control, "Hold", until=None if until is None else to_text(until), boot=True)
-    stays = f"the host stays on hold until {_end_of_drain(until)}, or `jobqueuectl release`"
+    stays = f"the host stays on hold until {_end_of_drain(until)}, or `{standing.command('release')}`"
     while live := _live_and_on_hold(paths):
         click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:

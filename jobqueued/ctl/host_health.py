@@ -30,6 +30,7 @@ _MOUNTS, _OCTAL = Path("/proc/self/mounts"), re.compile(rb"\\([0-7]{3})")
 _LOGIND, _LINGER = Path("/run/systemd/users"), Path("/var/lib/systemd/linger")
 _TIMEX_BYTES, _TIME_ERROR = 512, 5
 _SYNCHRONISERS = ("systemd-timesyncd", "chronyd", "ntpd")
+BOOTED = Path("/run/systemd/system")
 _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
 
 
@@ -83,7 +84,8 @@ def _directory(paths: Paths, path: Path) -> Finding:
 
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
     """Check that a power loss, or a reboot, leaves what was written; `lost`: what else is gone; "": that is meant."""
-    above = {str(path.resolve()), *map(str, path.resolve().parents)}
+    real = Path(os.path.realpath(path))
+    above = {str(real), *map(str, real.parents)}
     mounts = [each for each in _mounts() if each[0] in above]
     if not lost or not mounts:
         return
@@ -135,29 +137,42 @@ def _clock(etc: Path) -> Iterator[Finding]:
     if state == _TIME_ERROR:
         has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
         remedy = "timedatectl set-ntp true; then see: timedatectl" if has_one else "apt install systemd-timesyncd"
+        if not BOOTED.exists():
+            remedy = "see that of the host, if this is a container; or have chronyd or ntpd run"
         yield Finding("clock", WARNING, "it is not synchronised: jobs start when it says so, right or wrong", remedy)
     elif state >= 0:
         yield Finding("clock", OK, "it is synchronised")
-    adjusted = etc / "adjtime"
-    if adjusted.exists() and adjusted.read_text().split("\n")[2:3] == ["LOCAL"]:
+    if (_content(etc / "adjtime") or b"").split(b"\n")[2:3] == [b"LOCAL"]:
         seen = "the hardware clock has local time: a boot after a change of summer time begins an hour off"
         yield Finding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
 
 
 def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
     """Check that times without a zone are those that cron and date(1) have here."""
-    name, of_host, local = settings_of(paths)[0].timezone, host_timezone(etc), etc / "localtime"
+    name, of_host, restart = settings_of(paths)[0].timezone, host_timezone(etc), Instance.of(paths.run).restart
+    local = _content(etc / "localtime")
+    here = _of_zone("UTC") if local is None else {local}  # as the C library has it
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
         yield Finding("time zone", ERROR, "no time zones are installed: only UTC is known", "apt install tzdata")
     elif name != of_host:
         yield Finding("time zone", OK, f"{name}, by the settings; the host's is {of_host}")
-    elif local.exists() and all(local.read_bytes() != file.read_bytes() for file in _files_of(name)):
-        seen = f"jobs go by {name}; /etc/localtime, by which all else goes, is another zone or an old copy"
-        meant = f"timedatectl set-timezone {name}, or the zone that is meant; then {Instance.of(paths.run).restart}"
-        yield Finding("time zone", WARNING, seen, meant)
+    elif not here & _of_zone(name):
+        is_there = "is another zone or an old copy" if local else "is not there, which means UTC"
+        seen = f"jobs go by {name}; /etc/localtime, by which all else goes, {is_there}"
+        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or the zone that is meant; then {restart}"
+        yield Finding("time zone", WARNING, seen, link)
     else:
         yield Finding("time zone", OK, name)
 
 
-def _files_of(zone: str) -> Iterator[Path]:
-    return (file for place in zoneinfo.TZPATH if (file := Path(place, zone)).is_file())
+def _of_zone(name: str) -> set[bytes]:
+    """The contents of the files that are of this zone."""
+    return {content for place in zoneinfo.TZPATH if (content := _content(Path(place, name))) is not None}
+
+
+def _content(file: Path) -> bytes | None:
+    """The content of a file; None: it is none, or can't be read."""
+    try:
+        return file.read_bytes() if file.is_file() else None
+    except OSError:
+        return None

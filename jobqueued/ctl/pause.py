@@ -34,7 +34,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
     """
     ends = None if until is None else to_text(until)
     ask(paths.control, "Pause", job=job, until=ends)
-    print_line(f"{job} is paused{standing.until(ends)}; to resume: jobqueuectl resume {job}")
+    print_line(f"{job} is paused{standing.until(ends)}{standing.resumed_by(job)}")
 
 
 @click.command()

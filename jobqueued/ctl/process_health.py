@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued.ctl.diagnosis import WARNING, Finding
+from jobqueued.ctl.host_health import BOOTED
 from jobqueued.ctl.old_code import code_of, launchers, replaced
 from jobqueued.instance import Instance
 from jobqueued.text import counted
 
-BOOTED = Path("/run/systemd/system")
 _CAPABILITIES = {
     0: ("CHOWN", "runs of other users can't be started"),
     1: ("DAC_OVERRIDE", "runs of root can't write where root has no mode bits"),
@@ -135,7 +135,10 @@ def _bounds(pid: int) -> Iterator[tuple[int, str]]:
 def _more_tasks(where: str) -> str:
     if where.startswith("/proc/sys/"):
         return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
-    return f"systemctl set-property {Path(where).parent.name} TasksMax=infinity"
+    unit = Path(where).parent.name
+    if not unit.endswith((".service", ".scope", ".slice")):
+        return "it is a container's: --pids-limit=-1, or whoever starts it"
+    return f"systemctl set-property {unit} TasksMax=infinity"
 
 
 def _status(pid: int) -> dict[str, str]:

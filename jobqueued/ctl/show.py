@@ -132,7 +132,7 @@ def _status(job: Message) -> list[Fact]:
         ("invalid", job["invalid"]),
         (
             "paused",
-            f"{standing.until(job['paused_until']).strip() or 'yes'}; to resume: jobqueuectl resume {job['id']}"
+            f"{standing.until(job['paused_until']).strip() or 'yes'}{standing.resumed_by(job['id'])}"
             if job["paused"]
             else None,
         ),

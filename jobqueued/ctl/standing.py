@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import click
+from click.core import ParameterSource
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.terminal import localised, moment
 from jobqueued.text import printable
+
+
+def command(words: str) -> str:
+    """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
+    context = click.get_current_context(silent=True)
+    root = None if context is None else context.find_root()
+    options = [
+        f"--{name} {shlex.quote(str(value))}" if isinstance(value, Path) else f"--{name}"
+        for name, value in (root.params if root else {}).items()
+        if value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    ]
+    return " ".join(["jobqueuectl", *options, words])
+
+
+def resumed_by(job: str) -> str:
+    """The remedy of a pause, behind it."""
+    return f"; to resume: {command(f'resume {job}')}"
 
 
 def hold(answer: Message) -> str | None:
@@ -14,7 +35,7 @@ def hold(answer: Message) -> str | None:
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
-    return f"by {localised(answer['held_by'])}{lasts}: nothing new starts; to end it: jobqueuectl release"
+    return f"by {localised(answer['held_by'])}{lasts}: nothing new starts; to end it: {command('release')}"
 
 
 def warn_of_hold(answer: Message) -> None:
@@ -31,7 +52,7 @@ def obstacle(job: str, answer: Message) -> str:
         place = f"{answer['file']} has" if answer.get("file") else "its job file has"
         return f"{job} is disabled: {place} `enabled: false`, which keeps the clock and events from starting it"
     if answer.get("paused"):
-        return f"{job} is paused{until(answer['paused_until'])}; to resume: jobqueuectl resume {job}"
+        return f"{job} is paused{until(answer['paused_until'])}{resumed_by(job)}"
     return ""
 
 

@@ -125,10 +125,12 @@ def _failure(one: Message) -> str:
 _WORDS: dict[str, Callable[[Message], str]] = {
     "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
-    "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: jobqueuectl run {one['job']}",
+    "missed": lambda one: (
+        f"{one['job']}, due {moment(one['since'])}; to run it: {standing.command('run ' + one['job'])}"
+    ),
     "late": lambda one: f"{one['run']}: {one['reason'] or 'since ' + moment(one['since'])}",
     "overdue": lambda one: (
         f"{one['job']} has not succeeded since {moment(one['since'])}{': ' * bool(one['reason'])}{one['reason'] or ''}"
     ),
-    "paused": lambda one: f"{one['job']}{standing.until(one['until'])}; to resume: jobqueuectl resume {one['job']}",
+    "paused": lambda one: f"{one['job']}{standing.until(one['until'])}{standing.resumed_by(one['job'])}",
 }

@@ -93,8 +93,15 @@ def _better(text: str) -> str:
         if not new & lines and (not new or len(before.errors) >= MAX_PROBLEMS):
             return found
         good = [edit for edit in edits if edit.line not in new]
+        if len(good) == len(edits):  # one of them does harm elsewhere, as a key that is there already
+            good = [edit for edit in edits if _is_harmless(text, edit, before)]
         edits = good if len(good) < len(edits) else []
     return text
+
+
+def _is_harmless(text: str, edit: _Edit, before: _Read) -> bool:
+    """Tell whether an edit alone leads to no error in another line."""
+    return {line for line, _, _ in _read(_edited(text, [edit])).told - before.told} <= {edit.line}
 
 
 def _edits(text: str, refusals: list[Refusal]) -> Iterator[_Edit]:

@@ -90,7 +90,7 @@ class TestAnswers:
         shown = run("--root", tmp_path, "status")
         told = facts(shown.stdout)
         assert (1, True) == (shown.returncode, told["failing"].endswith("): no; see: jobqueuectl show a@7"))
-        assert told["missed"].endswith("; to run it: jobqueuectl run b")
+        assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
         assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
         assert "no: the daemon has 1 trouble; 1 job fails; 1 job was missed" == told["all is well"]
 
@@ -98,7 +98,7 @@ class TestAnswers:
         """A hold is shown with its author and how to end it."""
         daemon.answers("Status", {**STATUS, "held_by": "root", "unwell": ["the host is on hold: nothing new starts"]})
         shown = run("--root", tmp_path, "status")
-        held = "by root: nothing new starts; to end it: jobqueuectl release"
+        held = f"by root: nothing new starts; to end it: jobqueuectl --root {tmp_path} release"
         assert (1, held) == (shown.returncode, facts(shown.stdout)["on hold"])
         daemon.answers("Status", {**STATUS, "held_by": "root", "held_until": JOB["next"]})
         assert facts(run("--root", tmp_path, "status").stdout)["on hold"].startswith("by root until ")
@@ -1182,7 +1182,7 @@ class TestDoctor:
             ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
             ({"launcher": False}, "error", "launcher: no answer: nothing starts; see the log of the daemon"),
             ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
-            ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl release"),
+            ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl --root "),
             ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],

@@ -63,9 +63,10 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 def ctl(host: Host, *words: str, **more: str) -> tuple[int, str, str]:
-    """jobqueuectl, run to its end: exit status, output, errors."""
+    """jobqueuectl, run to its end: exit status, output, errors; remedies without the option that names the host."""
     done = run("--root", host.root, *words, **more)
-    return done.returncode, done.stdout, done.stderr
+    chosen = f"jobqueuectl --root {host.root} "
+    return done.returncode, done.stdout.replace(chosen, "jobqueuectl "), done.stderr.replace(chosen, "jobqueuectl ")
 
 
 def go(host: Host) -> None:
@@ -576,7 +577,7 @@ class TestDrain:
         _, told = second.communicate(timeout=DEADLINE)
         assert (2, True) == (
             second.returncode,
-            told.endswith(" or the next boot, or `jobqueuectl release`\n"),
+            told.endswith(f" or the next boot, or `jobqueuectl --root {busy.root} release`\n"),
         )
         busy.start()
         assert ME == busy.call("Status")["held_by"]

@@ -150,6 +150,15 @@ class TestFileSystems:
                 "disk, by a mount or a bind mount",
             ] == bad(paths, "file system")
 
+    def test_a_link_to_itself(self, tmp_path: Path) -> None:
+        """It is told of as any other directory that is none."""
+        paths = Paths.under(tmp_path)
+        paths.state.symlink_to("state")
+        assert (
+            f"directory: {paths.state}: Too many levels of symbolic links → look for errors"
+            in bad(paths, "directory")[0]
+        )
+
     @pytest.mark.parametrize(
         ("mounts", "said"),
         [
@@ -198,10 +207,30 @@ class TestTime:
         (found,) = bad(paths, "time zone", place)
         assert found.startswith(
             "time zone: jobs go by Europe/Berlin; /etc/localtime, by which all else goes, is another zone or an old "
-            "copy → timedatectl set-timezone Europe/Berlin, or the zone that is meant; then end it, and start it again"
+            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or the zone that is meant; then end it, "
         )
         paths.config.write_text("timezone: Asia/Tokyo\n")
         assert [] == bad(paths, "time zone", place), "the settings say so"
+
+    def test_without_localtime(self, tmp_path: Path) -> None:
+        """The C library has UTC then, whatever /etc/timezone says."""
+        paths, place = made(tmp_path), tmp_path / "etc"
+        place.mkdir()
+        for zone, seen in (("Europe/Paris", 1), ("Etc/UTC", 0)):
+            (place / "timezone").write_text(f"{zone}\n")
+            paths.config.write_text(f"timezone: {zone}\n")
+            found = bad(paths, "time zone", place)
+            assert seen == len([it for it in found if "is not there, which means UTC" in it]), found
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, Path.touch, lambda file: file.write_bytes(b"\xff\n\xfe")])
+    def test_files_that_are_none(self, tmp_path: Path, make: Callable[[Path], object]) -> None:
+        """A pipe in their place is not waited for, and nothing in them is worth a traceback."""
+        paths, place = made(tmp_path), tmp_path / "etc"
+        place.mkdir()
+        for name in ("localtime", "adjtime"):
+            make(place / name)
+        assert [] == [it for it in bad(paths, "clock", place) if "the hardware clock" in it]
+        bad(paths, "time zone", place)
 
     def test_no_zones(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("zoneinfo.TZPATH", (str(tmp_path / "none"),))

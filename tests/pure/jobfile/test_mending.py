@@ -62,6 +62,15 @@ def test_a_key_that_is_there_already_stays() -> None:
     assert text.replace(b"timout", b"timeout") == mended(text)
 
 
+def test_a_key_that_comes_again_below() -> None:
+    """One that is misspelled above its right spelling stays, and all else of the file is mended."""
+    text = 'jobs:\n  a:\n    command: x\n    shedule: "0 2 * * *"\n    schedule: "0 3 * * *"\n'
+    other = "  b:\n    comand: x\n    timeout: 90min\n    enabled: yes\n"
+    right = "  b:\n    command: x\n    timeout: 90m\n    enabled: true\n"
+    assert text + right == mended((text + other).encode()).decode()
+    assert text == mended(text.encode()).decode()
+
+
 def test_a_key_whose_value_is_not_accepted_stays() -> None:
     """The name alone was not what is wrong."""
     text = b"jobs:\n  a:\n    command: x\n    timout: soon\n    prioritty: 5\n"
