@@ -44,7 +44,7 @@ from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir import cron_tables, user_files
+from jobqueued.jobdir import cron_tables, user_file_watch
 from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobdir.job_files import JobFiles, Watches
@@ -86,7 +86,7 @@ def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, 
     kept, scripts = store.files(), Scripts() if of_cron else None
     boots = not store.is_new or time.clock_gettime(time.CLOCK_BOOTTIME) < JUST_BOOTED
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
-    of_users = user_files.watch(users, config, where, kept)
+    of_users = user_file_watch.watch(users, config, where, kept)
     return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), of_users, *tables], scripts)
 
 

@@ -72,6 +72,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "user_files",
+        "user_file_watch",
         "job_files", "path_triggers", "user_watchers", "account_files",
     ],
     "control": [

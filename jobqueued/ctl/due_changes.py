@@ -13,11 +13,9 @@ from jobqueued.audit.comparison import Cover, cover_of
 from jobqueued.control.varlink import Message
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.crontabs.jobs import Host
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.jobdir import user_files
-from jobqueued.jobdir.cron_tables import jobs_of_text
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.model import PENDING, SECOND, Job, Record, RunId, to_instant
 from jobqueued.paths import Paths
@@ -75,6 +73,9 @@ def reader() -> Callable[[DueChange], tuple[Job, ...] | None]:
         if (file := user_files.of_state(change.name)) is not None:
             return user_files.jobs_of_text(file, text, change.timezone, seed)
         if "/" in change.name:  # one of cron's tables
+            from jobqueued.crontabs.jobs import Host
+            from jobqueued.jobdir.cron_tables import jobs_of_text
+
             return jobs_of_text(change.name, text, Host(change.timezone, seed))
         found, problems = read_packed(text, change.name, timezone=change.timezone, seed=seed)
         return None if any(problem.severity == "error" for problem in problems) else found

@@ -9,23 +9,14 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child import atomic_file
-from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobdir.kinds import Kind
-from jobqueued.jobdir.trust import is_leftover
-from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job
-from jobqueued.settings import Settings, machine_id
 from jobqueued.users import Owner, UserLimits
 
 DIRECTORY = "users"
@@ -134,22 +125,6 @@ class UserFiles:
         return ""
 
 
-# ── watched ──
-
-_never = frozenset[str]().__contains__
-USERS = Kind(
-    reads=lambda name: UserFile.parse(name) is not None, is_meant=_never, prefix=f"{DIRECTORY}/",
-    is_foreign=lambda name: UserFile.parse(name) is None and not is_leftover(name),
-    unread="is not read; accepted: files of users, as jobqueuectl add puts them here",
-    optional=True, vital=False, heard=False,
-)  # fmt: skip
-
-
-def watch(files: UserFiles, config: Settings, where: Surroundings, kept: Mapping[str, bytes]) -> Watch:
-    """Watch the files; `kept` are the texts accepted last, of all kinds of files."""
-    return Watch(files.directory, partial(read, config, where), kept, USERS)
-
-
 def of_state(name: str) -> UserFile | None:
     """The file that has this name in state.db; None: that is no user's."""
     directory, _, stored_as = name.rpartition("/")
@@ -161,11 +136,3 @@ def jobs_of_text(file: UserFile, text: bytes, timezone: str, seed: str) -> tuple
     rules = UserRules(file.owner, UserLimits(permit=PERMITS, interval=0))
     found, problems = read_jobs(text, file.shown, timezone=timezone, seed=seed, rules=rules)
     return None if any(problem.severity == "error" for problem in problems) else found
-
-
-def read(config: Settings, where: Surroundings, data: bytes, path: str) -> Steps[Content]:
-    """Read the jobs of a file, which is a user's by the name of it."""
-    file = UserFile.parse(os.path.basename(path))
-    assert file is not None, path
-    rules = UserRules(file.owner, config.users)
-    return read_here(where, data, path, timezone=config.timezone, seed=machine_id(), rules=rules)

@@ -20,7 +20,7 @@ from jobqueued.control.peers import Peer
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import VarlinkError
-from jobqueued.jobdir import user_files
+from jobqueued.jobdir import user_file_watch
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.oddities import Surroundings
@@ -61,7 +61,7 @@ class Site:
         self.directory, self.limits = directory, limits
         self.files, self.world, self.launcher = UserFiles(directory / "users"), World(), Launcher()
         config = Settings(users=limits, timezone="UTC")
-        self.watch = user_files.watch(self.files, config, Surroundings(1), {})
+        self.watch = user_file_watch.watch(self.files, config, Surroundings(1), {})
         watches = Watches([self.watch])
         link = cast(Any, self.launcher)
         self.calls = UserFileCalls(

@@ -31,7 +31,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import Event
 from jobqueued.host.log import Log
-from jobqueued.jobdir import user_files
+from jobqueued.jobdir import user_file_watch, user_files
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.loop import read_clocks
@@ -235,7 +235,7 @@ class Real(Service):
     def user_files(self) -> UserFileCalls:
         """The calls about users' files, of which there are none."""
         files = user_files.UserFiles(self.logs.parent / "state" / "users")
-        watches = Watches([user_files.watch(files, Settings(), Surroundings(1), {})])
+        watches = Watches([user_file_watch.watch(files, Settings(), Surroundings(1), {})])
         link, clocks = cast(Any, self.link), lambda: self.world.now
         return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks)
 

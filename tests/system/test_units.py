@@ -32,8 +32,8 @@ from tests.system.vm import (
     until,
 )
 
-ADJ_STATUS = 0x0010
-"""Of adjtimex(2): the status is set, to 0 here, which has no STA_UNSYNC."""
+ADJUSTED = 0x0010 | 0x0004
+"""Of adjtimex(2): ADJ_STATUS and ADJ_MAXERROR are set, to 0 here: no STA_UNSYNC, and no error of which that comes."""
 JOB_FILE = f"""{LONG}
   quick:
     command: exit 0
@@ -274,7 +274,7 @@ def unwell() -> list[str]:
 def test_a_sound_host() -> None:
     """The doctor finds nothing once somebody has set the clock: who does that can't be reached from here."""
     libc, nothing = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(512)
-    ctypes.memmove(nothing, struct.pack("I", ADJ_STATUS), 4)
+    ctypes.memmove(nothing, struct.pack("I", ADJUSTED), 4)
     assert libc.adjtimex(nothing) != -1, os.strerror(ctypes.get_errno())
     sh("systemctl", "enable", "jobqueued")
     assert [] == unwell()
@@ -288,7 +288,7 @@ def test_a_host_that_was_tuned() -> None:
     }
     for unit, text in dropins.items():
         place = Path(f"/run/systemd/system/{unit}.service.d")
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         (place / "tuned.conf").write_text(f"[Service]\n{text}")
     sh("systemctl", "disable", "jobqueued")
     told = unwell()

@@ -1,0 +1,38 @@
+"""The watch of users' job files: what the daemon reads of them, and how it tells one from what is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+
+from jobqueued.jobdir.acceptance import Content
+from jobqueued.jobdir.kinds import Kind
+from jobqueued.jobdir.trust import is_leftover
+from jobqueued.jobdir.user_files import DIRECTORY, UserFile, UserFiles
+from jobqueued.jobdir.watch import Watch
+from jobqueued.jobfile.oddities import Surroundings, read_here
+from jobqueued.jobfile.user_rules import UserRules
+from jobqueued.jobfile.yamltext import Steps
+from jobqueued.settings import Settings, machine_id
+
+_never = frozenset[str]().__contains__
+USERS = Kind(
+    reads=lambda name: UserFile.parse(name) is not None, is_meant=_never, prefix=f"{DIRECTORY}/",
+    is_foreign=lambda name: UserFile.parse(name) is None and not is_leftover(name),
+    unread="is not read; accepted: files of users, as jobqueuectl add puts them here",
+    optional=True, vital=False, heard=False,
+)  # fmt: skip
+
+
+def watch(files: UserFiles, config: Settings, where: Surroundings, kept: Mapping[str, bytes]) -> Watch:
+    """Watch the files; `kept` are the texts accepted last, of all kinds of files."""
+    return Watch(files.directory, partial(read, config, where), kept, USERS)
+
+
+def read(config: Settings, where: Surroundings, data: bytes, path: str) -> Steps[Content]:
+    """Read the jobs of a file, which is a user's by the name of it."""
+    file = UserFile.parse(os.path.basename(path))
+    assert file is not None, path
+    rules = UserRules(file.owner, config.users)
+    return read_here(where, data, path, timezone=config.timezone, seed=machine_id(), rules=rules)
