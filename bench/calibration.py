@@ -10,7 +10,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.rig import ROOT, daemon
+from bench.rig import ROOT, daemon, wait_for
+from jobqueued.ctl.client import ask
 
 MINUTES = 6
 JOBS, LOCKS, SLOTS = 40, 4, 6
@@ -29,6 +30,8 @@ def calibration() -> dict[str, Any]:
         middle = datetime.now(UTC) - timedelta(minutes=MINUTES / 2)
         words = ["simulate", "--json", "--backtest", middle.isoformat(), "--for", f"{MINUTES * 30}s"]
         done = subprocess.run([*asked, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        ask(rig.run / "control", "Hold")
+        wait_for(lambda: ask(rig.run / "control", "Status")["running"] == 0, 60)
     found = json.loads(done.stdout)
     return {
         "compared": found["compared"], "ratio": found["inside"] / found["compared"], "error_s": found["error"],
