@@ -13,7 +13,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import chain
 from operator import sub
 from pathlib import Path
 
@@ -94,13 +94,10 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
 
 def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
     """Yield, by the place of a run among all, when each of its pauses began and ended."""
-    first = _places(runs)
-    for (job, number), pauses in runs.pauses.items():
-        place = runs.place(f"{job}@{number}")
-        if place is not None:
-            yield first[job] + place[1], [moment - begin for pause in pauses for moment in pause]
-
-
-def _places(runs: Runs) -> dict[str, int]:
-    """Of each job the place of its first run among all."""
-    return dict(zip(runs.of, accumulate((len(columns[0]) for columns in runs.of.values()), initial=0), strict=False))
+    first, number = 0, Run._fields.index("number")
+    having = {job for job, _ in runs.pauses}
+    for job, columns in runs.of.items():
+        for place, each in enumerate(columns[number] if job in having else (), first):
+            if pauses := runs.pauses.get((job, each)):
+                yield place, [moment - begin for pause in pauses for moment in pause]
+        first += len(columns[number])

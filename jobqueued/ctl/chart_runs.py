@@ -155,14 +155,6 @@ class Runs:
                 found.of[job] = [array("q", compress(column, kept)) for column in columns]
         return found
 
-    def place(self, name: str) -> tuple[str, int] | None:
-        """The job and the place there of a run by its name, ``backup@142``; None: it is not among these."""
-        job, _, number = name.rpartition("@")
-        try:
-            return job, self.of[job][_NUMBER].index(int(number))
-        except (KeyError, ValueError):
-            return None
-
     def span(self, now: int) -> tuple[int, int]:
         """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]

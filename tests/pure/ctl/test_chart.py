@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
+from array import array
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from jobqueued.ctl import chart_page
 from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import NONE, STATES, Runs, collected
+from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected
 from jobqueued.ctl.chart_text import Window, chart, told
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.table import Cell
@@ -201,6 +203,34 @@ def test_pauses_between_attempts() -> None:
         ((begin - MIDNIGHT) / MINUTE, (end - MIDNIGHT) / MINUTE) for begin, end in runs.pauses["a", 1]
     ]
     assert "a ████░░░░████░░░░████" == lines(runs, width=22)[2]
+
+
+def test_pauses_on_a_page() -> None:
+    """They are told by the place of their run among those of all jobs, of however many in the same time for each."""
+    times = [(0, 12), (24, 36)]
+    retried = a_run("b", 7, 0, 0, 36, attempts=[a_run("b", 7, 0, *it) for it in times])
+    found = packed_head(collected([a_run("a", 7, 0, 0, 9), a_run("b", 6, 0, 0, 9), retried]))
+    assert [[2, [12 * MINUTE, 24 * MINUTE]]] == found["pauses"]
+    few, many = (min(seconds_to_pack(count) for _ in range(3)) for count in (2_000, 16_000))
+    assert many < 24 * few  # 8 times as many; a search for each would take 64 times as long
+
+
+def packed_head(runs: Runs) -> dict[str, Any]:
+    """What the page is told of these runs before their columns."""
+    data = chart_page.packed(runs, (MIDNIGHT, MIDNIGHT + HOUR), MIDNIGHT + HOUR)
+    found: dict[str, Any] = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    return found
+
+
+def seconds_to_pack(count: int) -> float:
+    """The CPU time that so many runs of one job take, each with a pause."""
+    runs = Runs()
+    columns = {**dict.fromkeys(Run._fields, [0] * count), "number": range(1, count + 1)}
+    runs.of["a"] = [array("q", column) for column in columns.values()]
+    runs.pauses = {("a", number): [(1, 2)] for number in range(1, count + 1)}
+    begin = time.process_time()
+    packed_head(runs)
+    return time.process_time() - begin
 
 
 def test_the_worst_is_shown() -> None:
