@@ -44,7 +44,8 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
 
     A column has numbers of some bytes each: first the lowest byte of every number, then the next, as those are alike.
     Numbers and due times are differences from one run of a job to the next, where 0, 1, 2, 3, 4 stand for 0, -1, 1, -2,
-    2; a start counts from the due time, an end from the start.  Of what may be unknown each is 1 higher, and that is 0.
+    2; `queued` and a start count from the due time, an end from the start.  Of what may be unknown each is 1 higher,
+    and that is 0.
     """
     begin, end = span
     shapes, data = list[tuple[str, int]](), bytearray()
@@ -70,7 +71,7 @@ def _columns(runs: Runs, begin: int) -> Iterator[tuple[str, array[int]]]:
     for name in ("number", "due"):
         base = begin if name == "due" else 0
         yield name, array("Q", chain.from_iterable(_differences(each[place[name]], base) for each in jobs))
-    for name in ("started", "ended"):
+    for name in ("queued", "started", "ended"):
         yield name, array("Q", chain.from_iterable(_since(each, name, place) for each in jobs))
     for name in ("cpu", "memory"):
         yield name, array("Q", (value + 1 for each in jobs for value in each[place[name]]))
@@ -84,8 +85,10 @@ def _differences(column: array[int], base: int) -> Iterator[int]:
 
 
 def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> Iterator[int]:
-    """The times from the due time to the start, or from the start, or without one the due time, to the end."""
+    """The times from the due time to when it was queued or started; from the start, else the due time, to the end."""
     dues, starts = columns[place["due"]], columns[place["started"]]
+    if name == "queued":
+        return map(sub, columns[place[name]], dues)
     if name == "started":
         return (0 if it == NONE else max(0, it - due) + 1 for it, due in zip(starts, dues, strict=True))
     ends, begun = columns[place["ended"]], map(max, starts, dues)

@@ -25,11 +25,13 @@ class Run(NamedTuple):
     """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
     `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
 
+    Its wait began when it was `queued`: later than due by its job's `spread`, or as the daemon was down.
     `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
     """
 
     number: int
     due: int
+    queued: int
     started: int
     ended: int
     state: int
@@ -48,6 +50,11 @@ class Run(NamedTuple):
     def until(self) -> int:
         """The end of its wait: its start, or without one its end."""
         return self.started if self.started != NONE else self.ended
+
+    @property
+    def waited(self) -> int:
+        """The time that it waited for its start; 0: it has none."""
+        return max(0, self.started - self.queued)
 
 
 class Runs:
@@ -95,11 +102,12 @@ class Runs:
             self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
-        due, started, ended = record["due"], record.get("started"), record.get("ended") or record.get("last_due")
+        due, ended = _moment(record["due"]), record.get("ended") or record.get("last_due")
         cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
         peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
         return Run(
-            number=record["number"], due=_moment(due), started=_moment(started), ended=_moment(ended),
+            number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
+            started=_moment(record.get("started")), ended=_moment(ended),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
             waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
             claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),

@@ -75,7 +75,7 @@ def waits(runs: Runs) -> Iterator[Wait]:
 
 
 def _has_waited(run: Run) -> bool:
-    return run.started != NONE and bool(run.waited_for or run.held_by or run.started - run.due >= _NOTICED)
+    return run.started != NONE and bool(run.waited_for or run.held_by or run.waited >= _NOTICED)
 
 
 class _Finder:
@@ -103,7 +103,7 @@ class _Finder:
         held = self._holders(name, shared=name != SLOT and not wants_alone)
         for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
             ended, place = held[nth]
-            if ended <= run.due:
+            if ended <= run.queued:
                 return None
             if place != at:
                 return ended, place
@@ -135,5 +135,5 @@ class _Finder:
     def _earlier(self, job: str, place: int, run: Run) -> Place | None:
         """The earlier run of the same job that ended last while this one waited."""
         ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
-        last = max((end for end in ends if run.due < end <= run.started), default=None)
+        last = max((end for end in ends if run.queued < end <= run.started), default=None)
         return None if last is None else (job, place - len(ends) + ends.index(last))

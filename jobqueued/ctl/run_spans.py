@@ -39,8 +39,10 @@ def of_run(record: Record) -> list[Span]:
     due = _instant(record["due"])
     attempts = [_attempt(record, attempt, trace, own) for attempt in record["attempts"]]
     started = [span.begin for span in attempts]
-    wait = Span("wait", "wait", trace, spans.of_attempt(own, _WAIT), own, due, max(due, min(started, default=due)),
-                None, _facts({"jobqueue.waited_for": record.get("waited_for")}))  # fmt: skip
+    start = max(due, min(started, default=due))
+    queued = min(max(due, _instant(record["queued"])), start)
+    wait = Span("wait", "wait", trace, spans.of_attempt(own, _WAIT), own, queued, start, None,
+                _facts({"jobqueue.waited_for": record.get("waited_for")}))  # fmt: skip
     last = record["ended"] or record.get("last_due")
     ends = [span.end for span in (wait, *attempts)] + ([_instant(last)] if last else [])
     run = Span("run", record["job"], trace, own, ids["parent_span_id"], min([due, *started]), max(ends),

@@ -119,7 +119,7 @@ def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
     begin, end = map(_local, span)
     print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {begin} to {end}")
     print_pieces(lines)
-    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.started - wait.run.due)
+    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.waited)
     if longest:
         print_line("")
         print_line("The longest waits:")

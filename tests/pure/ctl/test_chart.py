@@ -165,6 +165,24 @@ def test_a_wait_in_words() -> None:
     assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait) for wait in waits(runs)]
 
 
+def test_what_spread_puts_off_is_no_wait() -> None:
+    """A wait begins when the run was queued: in words, among the causes, in a row and on a page."""
+
+    def spread(queued: float) -> Record:
+        return a_run("a", 2, 0, 30, 42, queued=a_run("a", 2, queued, None, None)["due"])
+
+    assert [] == [*waits(collected([spread(30)]))]
+    assert "a           ████" == lines(collected([spread(30)]), width=22)[2]
+    assert "a       ░░░░████" == lines(collected([spread(18)]), width=22)[2]
+    assert ["a@2 waited 12 min"] == [told(wait) for wait in waits(collected([spread(18)]))]
+    earlier, locked = a_run("a", 1, 0, 0, 20), a_run("dump", 1, 0, 0, 20)
+    for queued, holder in ((18, "1"), (22, "")):
+        assert {"a@2": holder and "a@1"} == held_by({}, earlier, spread(queued))
+        waiting: Any = {**spread(queued), "job": "read", "waited_for": ["db"]}
+        assert {"read@2": holder and "dump@1"} == held_by(LOCK, locked, waiting)
+    assert ["queued", 3] in packed_head(collected([earlier, spread(18)]))["columns"]
+
+
 def test_what_is_chosen() -> None:
     """Runs by job and tag; who is not among them is told all the same."""
     runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"], tags=["x"])])

@@ -165,6 +165,15 @@ def test_the_story() -> None:
     }
 
 
+def test_the_story_of_a_spread() -> None:
+    """Its start is the planned one, and so no wait on a chart."""
+    story = Story()
+    future(a_host(job("nightly", "0 1 * * *", spread=2 * HOUR, offset=HOUR), seconds={"nightly": 60}), first=story)
+    (run,) = story.records(MIDNIGHT + 24 * HOUR)
+    assert (True, True) == (run["due"] < run["queued"], run["queued"] == run["started"])
+    assert [] == [*waits(collected([_checked(run)]))]
+
+
 def _checked(record: dict[str, Any]) -> Record:
     (found,) = records(io.StringIO(json.dumps(record)))
     return found
