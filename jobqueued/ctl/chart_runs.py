@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress, pairwise
 from typing import Any, NamedTuple, cast
 
-from jobqueued.model import Record, RunState
+from jobqueued.model import LIVE, PENDING, Record, RunState
 
 NONE = -1
 STATES = [state.value for state in RunState]
+_GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
 """Characters of a text that a chart shows."""
@@ -102,12 +103,12 @@ class Runs:
             self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
-        due, ended = _moment(record["due"]), record.get("ended") or record.get("last_due")
+        due = _moment(record["due"])
         cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
         peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
         return Run(
             number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
-            started=_moment(record.get("started")), ended=_moment(ended),
+            started=_moment(record.get("started")), ended=_ended(record),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
             waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
             claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
@@ -166,7 +167,10 @@ class Runs:
     def span(self, now: int) -> tuple[int, int]:
         """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
-        ends = [max(now if NONE in columns[_ENDED] else 0, *columns[_ENDED]) for columns in self.of.values()]
+        ends = [
+            max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
+            for columns in self.of.values()
+        ]
         return (min(begins), max(ends)) if begins else (now, now)
 
 
@@ -179,11 +183,22 @@ def collected(records: Iterable[Record]) -> Runs:
     return runs
 
 
-_NUMBER, _DUE, _ENDED, _TAGS, _HELD_BY = map(Run._fields.index, ("number", "due", "ended", "tags", "held_by"))
+_NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY = map(
+    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by")
+)
 
 
 def _moment(text: str | None) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if text else NONE
+
+
+def _ended(record: Record) -> int:
+    """The end of what is over, as early as it may have been where nobody knows it; NONE: it goes on."""
+    ended = record.get("ended") or record.get("last_due")
+    if ended or record["state"] in _GOES_ON:
+        return _moment(ended)
+    parts: Iterable[Mapping[str, Any]] = [record, *(record.get("attempts") or ())]
+    return max(_moment(part.get(name)) for part in parts for name in ("due", "queued", "started", "ended"))
 
 
 def _reason(record: Record) -> str:

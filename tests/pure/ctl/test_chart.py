@@ -307,6 +307,21 @@ def test_what_files_have() -> None:
     assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
 
 
+def test_an_end_that_nobody_knows() -> None:
+    """What is over does not go on until now: it is as short as it may have been; what is to come is seen, too."""
+    lost = a_run("a", 1, 5, 10, None, state="lost", attempts=[a_run("a", 1, 5, 10, None)])
+    died = a_run("a", 1, 5, 10, None, state="lost", attempts=[a_run("a", 1, 5, 10, 12), a_run("a", 1, 5, 14, None)])
+    never = a_run("a", 1, 5, None, None, attempts=[])
+    for record, minute in ((lost, 10), (died, 14), (never, 5)):
+        assert MIDNIGHT + minute * MINUTE == collected([record]).run("a", 0).ended
+    (live,) = collected([a_run("a", 1, 5, 10, None, state="retrying")]).runs("a")
+    assert NONE == live.ended
+    to_come = collected([a_run("a", 1, 5, None, None, state="due")])
+    assert (MIDNIGHT + 5 * MINUTE,) * 2 == to_come.span(MIDNIGHT)
+    to_come = collected([a_run("a", 1, 5, 6, None, state="running")])
+    assert (MIDNIGHT + 5 * MINUTE, MIDNIGHT + 6 * MINUTE) == to_come.span(MIDNIGHT)
+
+
 def luminance(colour: str) -> float:
     """The relative luminance of ``#rrggbb``, by WCAG 2.2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
