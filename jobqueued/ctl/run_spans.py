@@ -63,7 +63,7 @@ def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> Sp
 def _of_run(record: Record) -> dict[str, Any]:
     names = ("job", "run", "state", "reason", "trigger", "asked_by", "priority", "effective_priority", "tags")
     own: Mapping[str, Any] = record
-    many = record.get("count", 1)
+    many = record.get("count") or 1
     found = {f"jobqueue.{name}": own.get(name) for name in names}
     return {**found, "jobqueue.count": many if many > 1 else None, **_failure(record)}
 

@@ -284,7 +284,9 @@ def test_what_spread_puts_off_is_no_wait(chromium: Browser, tmp_path: Path) -> N
         const colour = getComputedStyle(document.documentElement).getPropertyValue("--wait").match(/[0-9a-f]{2}/g);
         const { data } = document.getElementById("chart").getContext("2d").getImageData(230, 53, 850, 1);
         let found = 0;
-        for (let at = 0; at < data.length; at += 4) found += colour.every((part, nth) => data[at + nth] === parseInt(part, 16));
+        for (let at = 0; at < data.length; at += 4) {
+            found += colour.every((part, nth) => data[at + nth] === parseInt(part, 16));
+        }
         return found;
     })()"""
     drawn_as_waits = []

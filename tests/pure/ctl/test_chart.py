@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import time
 from array import array
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobqueued.ctl import chart_page
+from jobqueued.ctl import chart_page, trace_events
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected
 from jobqueued.ctl.chart_text import Window, chart, told
@@ -287,10 +288,18 @@ def test_a_file_of_something_else(text: str) -> None:
         ("state", "done"), ("tags", [1]), ("due", "yesterday"), ("due", "2027-01-15T00:00:00"), ("number", "1"),
         ("started", 7), ("waited_for", "db"), ("attempts", [7]),
         ("attempts", [{"started": "now"}]), ("command", [None]), ("memory_peak", "3"),
+        ("claims", 5), ("claims", [{}]), ("claims", [{"resource": [], "mode": "shared", "units": 0}]), ("owner", "x"),
+        ("owner", {}), ("host", ["x"]), ("trace_id", 5), ("attempts", [{"reason": 5}]), ("attempts", [{"state": []}]),
+        ("attempts", [{"warnings": [1]}]), ("attempts", [{"cpu_user": [1]}]), ("attempts", [{"cpu_user": math.nan}]),
+        ("cpu_user", math.nan), ("cpu_system", math.inf), ("cpu_user", 1e300), ("priority", -math.inf),
+        ("number", 10**23), ("number", 0), ("number", True), ("memory_peak", 10**30), ("memory_peak", -99_999_999),
+        ("count", 10**30), ("due", ""), ("due", None), ("due", "0001-01-01T00:00:00Z"), ("job", "\ud800"),
+        ("due", "9999-12-31T23:59:59-12:00"), ("ended", "9999-12-31T00:00:00Z"), ("started", "1969-12-31T23:59:59.9Z"),
+        ("waited_for", ["\udcff"]),
     ],
 )  # fmt: skip
 def test_a_record_with_something_else(field: str, value: Any) -> None:
-    """No value of another type comes any further."""
+    """No value of another type comes any further, nor a number or a time that no run has."""
     with pytest.raises(NoRecord):
         list(records(io.StringIO(json.dumps({**a_run("a", 1, 0, 1, 2), field: value}))))
 
@@ -305,6 +314,18 @@ def test_what_files_have() -> None:
     ]  # fmt: skip
     assert [one, two] == list(records(io.StringIO("\n".join(map(json.dumps, events)))))
     assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
+
+
+def test_what_a_record_lacks() -> None:
+    """Four fields are enough; of the rest it has what says nothing, as if it was null."""
+    four = {"job": "a", "number": 1, "state": "succeeded", "due": "2027-01-15T00:05:00Z"}
+    null = dict.fromkeys(["queued", "started", "tags", "attempts", "claims", "owner", "count", "run", "host"])
+    for known in (four, {**four, **null}, {**four, "queued": "", "started": "", "attempts": [{}]}):
+        (found,) = records(io.StringIO(json.dumps(known)))
+        runs, told = collected([found]), json.loads("\n".join(trace_events.lines([found])))
+        assert (four["due"], [], "a@1") == (found["queued"], found["tags"], found["run"])
+        assert {"a", "jobqueued"} <= {it["args"].get("name", it["name"]) for it in told["traceEvents"]}
+        assert (0, (MIDNIGHT + 5 * MINUTE,) * 2) == (runs.run("a", 0).waited, runs.span(MIDNIGHT + HOUR))
 
 
 def test_an_end_that_nobody_knows() -> None:
