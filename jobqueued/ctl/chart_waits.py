@@ -88,6 +88,7 @@ class _Finder:
             for waited in set(runs.of[job][_WAITED_FOR]):
                 found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
         self._told = runs.claims
+        self._claimed = {job: {*columns[_CLAIMS]} for job, columns in runs.of.items()}
         self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
@@ -114,10 +115,8 @@ class _Finder:
         if (name, shared) not in self._held:
             self._held[name, shared] = sorted(
                 (run.ended, (job, place))
-                for job, columns in self._runs.of.items()
-                if (
-                    keeping := {it for it in {*columns[_CLAIMS]} if self._keeps(self._of(job, it), name, shared=shared)}
-                )
+                for job, claimed in self._claimed.items()
+                if (keeping := {it for it in claimed if self._keeps(self._of(job, it), name, shared=shared)})
                 for place, run in enumerate(self._runs.runs(job))
                 if run.claims in keeping and NONE not in (run.started, run.ended)
             )
