@@ -51,8 +51,7 @@ class NoRecord(ValueError):
 
 def records(source: IO[str]) -> Iterator[Record]:
     """Yield the runs of a file, in any order; NoRecord.  Its bytes that are no UTF-8 are there as surrogates."""
-    for number, line in enumerate(source, 1):
-        text = line + source.read() if number == 1 and line.strip() == "{" else line
+    for number, text in _lines(source):
         if text.strip():
             try:
                 _require_unicode(text)
@@ -62,6 +61,16 @@ def records(source: IO[str]) -> Iterator[Record]:
                 yield from _of(document)
             except (ValueError, RecursionError) as error:
                 raise NoRecord(f"line {number}: no record of a run: {error}") from None
+
+
+def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines by their number, or, where it is one document, all of it as the first."""
+    number = 0
+    try:
+        for number, line in enumerate(source, 1):
+            yield number, line + source.read() if number == 1 and line.strip() == "{" else line
+    except OSError as error:
+        raise NoRecord(f"line {number + 1}: it can't be read: {error.strerror}") from None
 
 
 def _of(document: Any) -> Iterator[Record]:

@@ -134,6 +134,12 @@ def test_a_file_of_something_else(root: Path, tmp_path: Path, capsys: pytest.Cap
             assert f"{file}, line 2: no record of a run: " in found.err
 
 
+def test_a_file_that_breaks_off(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can't be read is told as that."""
+    assert 1 == called(root, "--from", "/proc/self/mem")
+    assert "Error: /proc/self/mem, line 1: it can't be read: Input/output error\n" == capsys.readouterr().err
+
+
 def test_longer_than_usual_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The usual is that of the file's runs that succeeded, whatever comes first in it."""
     file, slow = tmp_path / "runs.jsonl", {"state": "failed", "number": 9, "ended": "2026-11-26T00:05:00Z"}
