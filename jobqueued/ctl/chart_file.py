@@ -95,30 +95,29 @@ def _checked(record: Any) -> Record:
         _require(claim, _CLAIM, "claims: ", _CLAIM)
     if record.get("owner") is not None:
         _require(record["owner"], _OWNER, "owner: ", _OWNER)
-    attempts = record.get("attempts") or ()
-    for attempt in attempts:
+    record["attempts"] = record.get("attempts") or []
+    for nth, attempt in enumerate(record["attempts"], 1):
         _require(attempt, _ATTEMPT, "attempts: ")
-    lacking = {**_LACKING, "run": f"{record['job']}@{record['number']}"}
-    told = [_filled(it, {**_LACKING_ATTEMPT, "attempt": nth}) for nth, it in enumerate(attempts, 1)]
-    queued = record.get("queued") or record["due"]
-    found: Record = {**_filled(record, lacking), "queued": queued, "attempts": told}  # type: ignore[typeddict-item]
+        _fill(attempt, {**_LACKING_ATTEMPT, "attempt": nth})
+    record["queued"] = record.get("queued") or record["due"]
+    _fill(record, {**_LACKING, "run": f"{record['job']}@{record['number']}"})
+    found: Record = record
     return found
 
 
-def _filled(it: Mapping[str, Any], lacking: Mapping[str, Any]) -> dict[str, Any]:
-    return {**it, **{name: value for name, value in lacking.items() if it.get(name) is None}}
+def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
+    for name, value in lacking.items():
+        if it.get(name) is None:
+            it[name] = value
 
 
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
     """ValueError: it is no object, lacks a field, or has one of another type than these or out of range."""
     if not isinstance(it, dict):
         raise ValueError(f"{where}it is no object")
-    wrong = [name for name in needed if name not in it]
+    wrong = [name for name in needed if it.get(name) is None]
     for name, value in it.items():
-        if value is None and name not in needed:
-            continue
-        kind = kinds.get(name)
-        if kind is None:
+        if value is None or (kind := kinds.get(name)) is None:
             continue
         if type(value) not in kind or (name in _TEXTS and any(type(text) is not str for text in value)):
             wrong.append(name)
