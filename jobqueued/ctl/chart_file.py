@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from types import NoneType
 from typing import IO, Any
 
 from jobqueued.ctl.chart_runs import STATES
-from jobqueued.model import Record
+from jobqueued.model import INSTANTS, MAX_DIGITS, Record, to_datetime
 
-_TEXT, _NUMBER, _LIST = (str, NoneType), (int, float, NoneType), (list, NoneType)
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "job": (str,), "number": (int,), "state": (str,), "due": (str,), "queued": _TEXT, "started": _TEXT, "ended": _TEXT,
-    "last_due": _TEXT, "reason": _TEXT, "held_by": _TEXT, "trigger": _TEXT, "asked_by": _TEXT, "waited_for": _LIST,
-    "tags": _LIST, "attempts": _LIST, "cpu_user": _NUMBER, "cpu_system": _NUMBER, "memory_peak": (int, NoneType),
-    "count": (int, NoneType), "command": (str, list, NoneType),
+_TEXT, _LIST, _INTEGER, _NUMBER, _LINE = (str,), (list,), (int,), (int, float), (str, list)
+_Kinds = Mapping[str, tuple[type, ...]]
+_ATTEMPT: _Kinds = {
+    **dict.fromkeys(("started", "ended", "state", "reason", "span_id"), _TEXT),
+    **dict.fromkeys(("attempt", "pid", "exit_code", "signal", "memory_peak", "memory_mean", "tasks_peak"), _INTEGER),
+    **dict.fromkeys(("io_read", "io_write"), _INTEGER), "warnings": _LIST,
+    **dict.fromkeys(("cpu_user", "cpu_system", "throttled"), _NUMBER),
 }  # fmt: skip
-"""The fields that a chart needs or may have; None: missing, too."""
-_TEXTS = ("tags", "waited_for", "command")
-_TIMES = ("due", "queued", "started", "ended", "last_due")
-
-
-_ENDS = ("started", "ended")
+_RECORD: _Kinds = {
+    **_ATTEMPT, **dict.fromkeys(("job", "due", "queued", "last_due", "run", "host", "user", "held_by"), _TEXT),
+    **dict.fromkeys(("trigger", "asked_by", "trace_id", "parent_span_id"), _TEXT), "owner": (dict,), "command": _LINE,
+    "number": _INTEGER, "count": _INTEGER, "priority": _NUMBER, "effective_priority": _NUMBER,
+    **dict.fromkeys(("waited_for", "tags", "attempts", "claims"), _LIST),
+}  # fmt: skip
+_CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
+_OWNER: _Kinds = {"name": _TEXT}
+"""The fields that are looked at, of a record and of what is in it; null is as good as none, but for those needed."""
+_NEEDED = ("job", "number", "state", "due")
+_TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
+_TIMES = frozenset({"due", "queued", "started", "ended", "last_due"})
+_FIRST, _LAST = to_datetime(0), to_datetime(INSTANTS.stop)
+_MOST = 1 << 52
+"""No number of a record is as large, but its own: so the milliseconds of two fit into 64 bits."""
+_USUALLY = (0, _MOST)
+_BOUNDS = {
+    "number": (1, 10**MAX_DIGITS), **dict.fromkeys(("exit_code", "priority", "effective_priority"), (-_MOST, _MOST)),
+}  # fmt: skip
+_LACKING: Mapping[str, Any] = {
+    "trigger": "", "host": "", "user": None, "command": None, "reason": None, "exit_code": None, "started": None,
+    "ended": None, "span_id": "", "tags": [],
+}  # fmt: skip
+"""What stands for fields that a record of the daemon has in any case, and one of a file may lack."""
+_LACKING_ATTEMPT: Mapping[str, Any] = {"started": None, "ended": None, "state": None, "reason": None}
 
 
 class NoRecord(ValueError):
@@ -31,14 +50,27 @@ class NoRecord(ValueError):
 
 
 def records(source: IO[str]) -> Iterator[Record]:
-    """Yield the runs of a file, in any order; NoRecord."""
-    for number, line in enumerate(source, 1):
-        text = line + source.read() if number == 1 and line.strip() == "{" else line
+    """Yield the runs of a file, in any order; NoRecord.  Its bytes that are no UTF-8 are there as surrogates."""
+    for number, text in _lines(source):
         if text.strip():
             try:
-                yield from _of(json.loads(text))
+                _require_unicode(text)
+                document = json.loads(text)
+                if "\\ud" in text or "\\uD" in text:  # half of a pair, perhaps
+                    _require_unicode(json.dumps(document, ensure_ascii=False))
+                yield from _of(document)
             except (ValueError, RecursionError) as error:
                 raise NoRecord(f"line {number}: no record of a run: {error}") from None
+
+
+def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines by their number, or, where it is one document, all of it as the first."""
+    number = 0
+    try:
+        for number, line in enumerate(source, 1):
+            yield number, line + source.read() if number == 1 and line.strip() == "{" else line
+    except OSError as error:
+        raise NoRecord(f"line {number + 1}: it can't be read: {error.strerror}") from None
 
 
 def _of(document: Any) -> Iterator[Record]:
@@ -53,28 +85,62 @@ def _of(document: Any) -> Iterator[Record]:
 
 
 def _checked(record: Any) -> Record:
-    """The record, if it has what a chart needs of it; ValueError."""
-    if not isinstance(record, dict):
-        raise ValueError("it is no object")
-    told = record.get
-    wrong = [name for name, kinds in _TYPES.items() if not isinstance(told(name), kinds)]
-    wrong += [name for name in _TEXTS if any(not isinstance(text, str) for text in told(name) or ())]
-    if wrong:
-        raise ValueError(f"{', '.join(wrong)} missing, or of the wrong type")
-    if not all(_is_attempt(it) for it in told("attempts") or ()):
-        raise ValueError("attempts have no times")
+    """The record, if all that is looked at is what it should be, with what it lacks; ValueError."""
+    _require(record, _RECORD, needed=_NEEDED)
     if record["state"] not in STATES:
         raise ValueError(f"there is no state {record['state']!r}")
-    for name in _TIMES:
-        if not _is_moment(told(name)):
-            raise ValueError(f"{name} has no zone")
-    found: Record = record  # type: ignore[assignment]
+    if not record["due"]:
+        raise ValueError("due is empty")
+    for claim in record.get("claims") or ():
+        _require(claim, _CLAIM, "claims: ", _CLAIM)
+    if record.get("owner") is not None:
+        _require(record["owner"], _OWNER, "owner: ", _OWNER)
+    record["attempts"] = record.get("attempts") or []
+    for nth, attempt in enumerate(record["attempts"], 1):
+        _require(attempt, _ATTEMPT, "attempts: ")
+        _fill(attempt, {**_LACKING_ATTEMPT, "attempt": nth})
+    record["queued"] = record.get("queued") or record["due"]
+    _fill(record, {**_LACKING, "run": f"{record['job']}@{record['number']}"})
+    found: Record = record
     return found
 
 
-def _is_attempt(it: Any) -> bool:
-    return isinstance(it, dict) and all(isinstance(it.get(name), _TEXT) and _is_moment(it.get(name)) for name in _ENDS)
+def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
+    for name, value in lacking.items():
+        if it.get(name) is None:
+            it[name] = value
 
 
-def _is_moment(text: str | None) -> bool:
-    return not text or datetime.fromisoformat(text).tzinfo is not None
+def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
+    """ValueError: it is no object, lacks a field, or has one of another type than these or out of range."""
+    if not isinstance(it, dict):
+        raise ValueError(f"{where}it is no object")
+    wrong = [name for name in needed if it.get(name) is None]
+    for name, value in it.items():
+        if value is None or (kind := kinds.get(name)) is None:
+            continue
+        if type(value) not in kind or (name in _TEXTS and any(type(text) is not str for text in value)):
+            wrong.append(name)
+        elif kind is _INTEGER or kind is _NUMBER:
+            least, above = _BOUNDS.get(name, _USUALLY)
+            if not least <= value < above:
+                raise ValueError(f"{where}{name} is out of range")
+        elif name in _TIMES and value:
+            _require_moment(where + name, value)
+    if wrong:
+        raise ValueError(f"{where}{', '.join(wrong)} missing, or of the wrong type")
+
+
+def _require_moment(name: str, text: str) -> None:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{name} has no zone")
+    if not _FIRST <= moment < _LAST:
+        raise ValueError(f"{name} is not in the years 1970 to 2199")
+
+
+def _require_unicode(text: str) -> None:
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is no UTF-8") from None

@@ -13,7 +13,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping
-from itertools import accumulate, chain
+from itertools import chain
 from operator import sub
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
 
     A column has numbers of some bytes each: first the lowest byte of every number, then the next, as those are alike.
     Numbers and due times are differences from one run of a job to the next, where 0, 1, 2, 3, 4 stand for 0, -1, 1, -2,
-    2; a start counts from the due time, an end from the start.  Of what may be unknown each is 1 higher, and that is 0.
+    2; `queued` and a start count from the due time, an end from the start.  Of what may be unknown each is 1 higher,
+    and that is 0.
     """
     begin, end = span
     shapes, data = list[tuple[str, int]](), bytearray()
@@ -70,7 +71,7 @@ def _columns(runs: Runs, begin: int) -> Iterator[tuple[str, array[int]]]:
     for name in ("number", "due"):
         base = begin if name == "due" else 0
         yield name, array("Q", chain.from_iterable(_differences(each[place[name]], base) for each in jobs))
-    for name in ("started", "ended"):
+    for name in ("queued", "started", "ended"):
         yield name, array("Q", chain.from_iterable(_since(each, name, place) for each in jobs))
     for name in ("cpu", "memory"):
         yield name, array("Q", (value + 1 for each in jobs for value in each[place[name]]))
@@ -84,8 +85,10 @@ def _differences(column: array[int], base: int) -> Iterator[int]:
 
 
 def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> Iterator[int]:
-    """The times from the due time to the start, or from the start, or without one the due time, to the end."""
+    """The times from the due time to when it was queued or started; from the start, else the due time, to the end."""
     dues, starts = columns[place["due"]], columns[place["started"]]
+    if name == "queued":
+        return map(sub, columns[place[name]], dues)
     if name == "started":
         return (0 if it == NONE else max(0, it - due) + 1 for it, due in zip(starts, dues, strict=True))
     ends, begun = columns[place["ended"]], map(max, starts, dues)
@@ -94,13 +97,10 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
 
 def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
     """Yield, by the place of a run among all, when each of its pauses began and ended."""
-    first = _places(runs)
-    for (job, number), pauses in runs.pauses.items():
-        place = runs.place(f"{job}@{number}")
-        if place is not None:
-            yield first[job] + place[1], [moment - begin for pause in pauses for moment in pause]
-
-
-def _places(runs: Runs) -> dict[str, int]:
-    """Of each job the place of its first run among all."""
-    return dict(zip(runs.of, accumulate((len(columns[0]) for columns in runs.of.values()), initial=0), strict=False))
+    first, number = 0, Run._fields.index("number")
+    having = {job for job, _ in runs.pauses}
+    for job, columns in runs.of.items():
+        for place, each in enumerate(columns[number] if job in having else (), first):
+            if pauses := runs.pauses.get((job, each)):
+                yield place, [moment - begin for pause in pauses for moment in pause]
+        first += len(columns[number])

@@ -12,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress, pairwise
 from typing import Any, NamedTuple, cast
 
-from jobqueued.model import Record, RunState
+from jobqueued.model import LIVE, PENDING, Record, RunState
 
 NONE = -1
 STATES = [state.value for state in RunState]
+_GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
 """Characters of a text that a chart shows."""
@@ -25,11 +26,13 @@ class Run(NamedTuple):
     """A run as numbers.  `state` is an index of STATES, `tags` and `waited_for` of `Runs.lists`, `claims` of
     `Runs.claims`; `held_by`, `reason`, `trigger` and `command` are of `Runs.texts`.
 
+    Its wait began when it was `queued`: later than due by its job's `spread`, or as the daemon was down.
     `ended` of a skip is when it was due last; `cpu` is in milliseconds, `memory` the peak in KiB; NONE: not known.
     """
 
     number: int
     due: int
+    queued: int
     started: int
     ended: int
     state: int
@@ -48,6 +51,11 @@ class Run(NamedTuple):
     def until(self) -> int:
         """The end of its wait: its start, or without one its end."""
         return self.started if self.started != NONE else self.ended
+
+    @property
+    def waited(self) -> int:
+        """The time that it waited for its start; 0: it has none."""
+        return max(0, self.started - self.queued)
 
 
 class Runs:
@@ -95,11 +103,12 @@ class Runs:
             self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
-        due, started, ended = record["due"], record.get("started"), record.get("ended") or record.get("last_due")
+        due = _moment(record["due"])
         cpu = [part for part in (record.get("cpu_user"), record.get("cpu_system")) if part is not None]
         peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
         return Run(
-            number=record["number"], due=_moment(due), started=_moment(started), ended=_moment(ended),
+            number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
+            started=_moment(record.get("started")), ended=_ended(record),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
             waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
             claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
@@ -155,18 +164,13 @@ class Runs:
                 found.of[job] = [array("q", compress(column, kept)) for column in columns]
         return found
 
-    def place(self, name: str) -> tuple[str, int] | None:
-        """The job and the place there of a run by its name, ``backup@142``; None: it is not among these."""
-        job, _, number = name.rpartition("@")
-        try:
-            return job, self.of[job][_NUMBER].index(int(number))
-        except (KeyError, ValueError):
-            return None
-
     def span(self, now: int) -> tuple[int, int]:
         """The time from the first due time to the last end, or to now if a run goes on; (now, now): no runs."""
         begins = [min(columns[_DUE]) for columns in self.of.values()]
-        ends = [max(now if NONE in columns[_ENDED] else 0, *columns[_ENDED]) for columns in self.of.values()]
+        ends = [
+            max(now if NONE in columns[_ENDED] else 0, *map(max, (columns[at] for at in (_DUE, _STARTED, _ENDED))))
+            for columns in self.of.values()
+        ]
         return (min(begins), max(ends)) if begins else (now, now)
 
 
@@ -179,11 +183,22 @@ def collected(records: Iterable[Record]) -> Runs:
     return runs
 
 
-_NUMBER, _DUE, _ENDED, _TAGS, _HELD_BY = map(Run._fields.index, ("number", "due", "ended", "tags", "held_by"))
+_NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY = map(
+    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by")
+)
 
 
 def _moment(text: str | None) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if text else NONE
+
+
+def _ended(record: Record) -> int:
+    """The end of what is over, as early as it may have been where nobody knows it; NONE: it goes on."""
+    ended = record.get("ended") or record.get("last_due")
+    if ended or record["state"] in _GOES_ON:
+        return _moment(ended)
+    parts: Iterable[Mapping[str, Any]] = [record, *(record.get("attempts") or ())]
+    return max(_moment(part.get(name)) for part in parts for name in ("due", "queued", "started", "ended"))
 
 
 def _reason(record: Record) -> str:

@@ -86,7 +86,7 @@ class _Row:
             return
         state, until = STATES[run.state], run.until if run.until != NONE else self._now
         if state != "skipped":
-            self._wait(run.due, until)
+            self._wait(run.queued, until)
         for begin, end in pauses:
             self._run(until, begin, len(_WORST) - 1)
             self._wait(begin, until := end)
@@ -183,7 +183,7 @@ def _ticks(window: Window) -> Iterator[datetime]:
 
 def told(wait: Wait) -> str:
     """A wait in a line: ``load@2 waited 3 min 2 s for database, held by dump@7``."""
-    took = duration((wait.run.started - wait.run.due) / 1000)
+    took = duration(wait.run.waited / 1000)
     lacked = f" for {', '.join(wait.waited_for)}" if wait.waited_for else ""
     by = f", {'held by' if lacked else 'after'} {wait.holder}" if wait.holder else ""
     return f"{wait.job}@{wait.run.number} waited {took}{lacked}{by}"

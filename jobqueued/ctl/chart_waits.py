@@ -75,7 +75,7 @@ def waits(runs: Runs) -> Iterator[Wait]:
 
 
 def _has_waited(run: Run) -> bool:
-    return run.started != NONE and bool(run.waited_for or run.held_by or run.started - run.due >= _NOTICED)
+    return run.started != NONE and bool(run.waited_for or run.held_by or run.waited >= _NOTICED)
 
 
 class _Finder:
@@ -88,6 +88,7 @@ class _Finder:
             for waited in set(runs.of[job][_WAITED_FOR]):
                 found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
         self._told = runs.claims
+        self._claimed = {job: {*columns[_CLAIMS]} for job, columns in runs.of.items()}
         self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
@@ -103,7 +104,7 @@ class _Finder:
         held = self._holders(name, shared=name != SLOT and not wants_alone)
         for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
             ended, place = held[nth]
-            if ended <= run.due:
+            if ended <= run.queued:
                 return None
             if place != at:
                 return ended, place
@@ -114,10 +115,8 @@ class _Finder:
         if (name, shared) not in self._held:
             self._held[name, shared] = sorted(
                 (run.ended, (job, place))
-                for job, columns in self._runs.of.items()
-                if (
-                    keeping := {it for it in {*columns[_CLAIMS]} if self._keeps(self._of(job, it), name, shared=shared)}
-                )
+                for job, claimed in self._claimed.items()
+                if (keeping := {it for it in claimed if self._keeps(self._of(job, it), name, shared=shared)})
                 for place, run in enumerate(self._runs.runs(job))
                 if run.claims in keeping and NONE not in (run.started, run.ended)
             )
@@ -135,5 +134,5 @@ class _Finder:
     def _earlier(self, job: str, place: int, run: Run) -> Place | None:
         """The earlier run of the same job that ended last while this one waited."""
         ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
-        last = max((end for end in ends if run.due < end <= run.started), default=None)
+        last = max((end for end in ends if run.queued < end <= run.started), default=None)
         return None if last is None else (job, place - len(ends) + ends.index(last))

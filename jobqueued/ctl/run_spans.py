@@ -39,8 +39,10 @@ def of_run(record: Record) -> list[Span]:
     due = _instant(record["due"])
     attempts = [_attempt(record, attempt, trace, own) for attempt in record["attempts"]]
     started = [span.begin for span in attempts]
-    wait = Span("wait", "wait", trace, spans.of_attempt(own, _WAIT), own, due, max(due, min(started, default=due)),
-                None, _facts({"jobqueue.waited_for": record.get("waited_for")}))  # fmt: skip
+    start = max(due, min(started, default=due))
+    queued = min(max(due, _instant(record["queued"])), start)
+    wait = Span("wait", "wait", trace, spans.of_attempt(own, _WAIT), own, queued, start, None,
+                _facts({"jobqueue.waited_for": record.get("waited_for")}))  # fmt: skip
     last = record["ended"] or record.get("last_due")
     ends = [span.end for span in (wait, *attempts)] + ([_instant(last)] if last else [])
     run = Span("run", record["job"], trace, own, ids["parent_span_id"], min([due, *started]), max(ends),
@@ -61,7 +63,7 @@ def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> Sp
 def _of_run(record: Record) -> dict[str, Any]:
     names = ("job", "run", "state", "reason", "trigger", "asked_by", "priority", "effective_priority", "tags")
     own: Mapping[str, Any] = record
-    many = record.get("count", 1)
+    many = record.get("count") or 1
     found = {f"jobqueue.{name}": own.get(name) for name in names}
     return {**found, "jobqueue.count": many if many > 1 else None, **_failure(record)}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import IO, Any, cast
+from typing import IO
 
 import click
 
@@ -16,17 +17,15 @@ from jobqueued.ctl import completion, offline
 from jobqueued.ctl.chart_file import NoRecord, records
 from jobqueued.ctl.chart_runs import Runs, collected
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
-from jobqueued.ctl.chosen_runs import ENDED, Wanted, matching, of_runs
+from jobqueued.ctl.chosen_runs import ENDED, USUAL, Wanted, matching, of_runs, usual_of
 from jobqueued.ctl.terminal import local, print_line, print_pieces, room
 from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
-from jobqueued.model import Record
+from jobqueued.model import Record, RunState
 from jobqueued.paths import Paths
 from jobqueued.text import counted
 
 _WIDTH = 80
 _LONGEST_WAITS = 5
-_NOTHING: dict[str, Any] = {"tags": [], "user": None, "reason": None, "exit_code": None, "started": None, "ended": None}
-"""The fields that a record of a file may lack."""
 
 
 @click.command()
@@ -34,9 +33,9 @@ _NOTHING: dict[str, Any] = {"tags": [], "user": None, "reason": None, "exit_code
 @click.option("--html", is_flag=True, help="One HTML page, which needs no network: zoom, filter and read each run.")
 @click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
               "--chrome-trace` has them.")  # fmt: skip
-@click.option("--from", "source", type=click.File(encoding="utf-8"), metavar="FILE", help="Runs of a file "
-              "instead: a record in JSON a line, or what `watch` or `history` print with --json; - is the standard "
-              "input.")  # fmt: skip
+@click.option("--from", "source", type=click.File(encoding="utf-8", errors="surrogateescape"), metavar="FILE",
+              help="Runs of a file instead: a record in JSON a line, or what `watch` or `history` print with --json; "
+              "- is the standard input.")  # fmt: skip
 @of_runs
 @click.pass_obj
 def timeline(
@@ -65,15 +64,13 @@ def timeline(
     claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
     own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
     fetched = replace(wanted, tags=())  # who held what they waited for need not have them
-    if source is None:
-        found = matching(paths, own, fetched, also=others)
-    else:
-        found = _chosen(records(source), [*own, *others], fetched)
+    found = matching(paths, own, fetched, also=others) if source is None else _of_file(source, [*own, *others], fetched)
     try:
         if chrome_trace:
             from jobqueued.ctl.export import print_trace
 
-            print_trace(record for record in found if {*wanted.tags} <= {*record["tags"]})
+            newest_first = found if source is None else sorted(found, key=_due, reverse=True)
+            print_trace(record for record in newest_first if {*wanted.tags} <= {*record["tags"]})
             return
         runs = collected(found)
     except NoRecord as error:
@@ -92,16 +89,38 @@ def timeline(
         _print_chart(runs, span, now // MILLISECOND)
 
 
-def _chosen(records: Iterable[Record], jobs: Sequence[str], wanted: Wanted) -> Iterator[Record]:
-    """Those of a file that the options choose, as they choose those of the daemon."""
+def _of_file(source: IO[str], jobs: Sequence[str], wanted: Wanted) -> Iterator[Record]:
+    """Those of a file that the options choose, as they choose those of the daemon; what is usual is so in the file."""
     since, until, states = wanted.since, wanted.until, wanted.asked_states
-    for record in records:
-        queued = to_instant(datetime.fromisoformat(record.get("queued") or record["due"]))
+    found: Iterable[Record] = records(source)
+    usual: Mapping[str, float | None] = {}
+    if wanted.longer_than == USUAL:
+        found = list(found)
+        usual = _usual(found)
+    for record in found:
+        queued = _instant(record["queued"])
         in_time = (since is None or queued >= since) and (until is None or queued < until)
         if not in_time or (jobs and record["job"] not in jobs) or (states and record["state"] not in states):
             continue
-        if not wanted.looks_into_records or wanted.takes(cast(Record, {**_NOTHING, **record}), lambda _job: None):
+        if not wanted.looks_into_records or wanted.takes(record, usual.get):
             yield record
+
+
+def _usual(found: Sequence[Record]) -> dict[str, float | None]:
+    """The seconds that the runs of each job usually take."""
+    of = defaultdict[str, list[Record]](list)
+    for record in sorted(found, key=lambda it: _instant(it["queued"]), reverse=True):
+        if record["state"] == RunState.SUCCEEDED:
+            of[record["job"]].append(record)
+    return {job: usual_of(each) for job, each in of.items()}
+
+
+def _due(record: Record) -> int:
+    return _instant(record["due"])
+
+
+def _instant(text: str) -> int:
+    return to_instant(datetime.fromisoformat(text))
 
 
 def _print_page(runs: Runs, span: tuple[int, int], now: int) -> None:
@@ -119,7 +138,7 @@ def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
     begin, end = map(_local, span)
     print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {begin} to {end}")
     print_pieces(lines)
-    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.started - wait.run.due)
+    longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.waited)
     if longest:
         print_line("")
         print_line("The longest waits:")

@@ -70,7 +70,7 @@ class _Tracks:
     def named(self) -> Iterator[dict[str, Any]]:
         """Yield the names of hosts and tracks, and the order in which they are shown: by name."""
         for host, number in self._hosts.items():
-            yield _metadata("process_name", number, 0, name=f"jobqueued on {host}")
+            yield _metadata("process_name", number, 0, name=f"jobqueued on {host}" if host else "jobqueued")
         place = 0
         for (host_number, job), tracks in sorted(self._of.items()):
             for nth, (track, _) in enumerate(tracks, 1):

@@ -21,7 +21,9 @@ class Story(Tally):
     ) -> None:
         """Keep the start of a run."""
         super().started(run, due, planned, start, blame, holder)
-        told = self._runs[run] = {"due": due, "started": start, "state": RunState.RUNNING.value, "attempts": []}
+        told = self._runs[run] = {
+            "due": due, "queued": planned, "started": start, "state": RunState.RUNNING.value, "attempts": [],
+        }  # fmt: skip
         if holder is not None:
             told["held_by"] = str(holder)
         if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY):
@@ -57,4 +59,4 @@ class Story(Tally):
             yield {**found, **{name: to_text(found[name]) for name in _TIMES if found.get(name) is not None}}
 
 
-_TIMES = ("due", "started", "ended", "last_due")
+_TIMES = ("due", "queued", "started", "ended", "last_due")

@@ -272,6 +272,33 @@ def test_lanes_and_pauses(chromium: Browser, tmp_path: Path) -> None:
     ]
 
 
+def test_what_spread_puts_off_is_no_wait(chromium: Browser, tmp_path: Path) -> None:
+    """A wait begins when the run was queued: its strokes do, and its length is told from there."""
+    one = next(record for record in a_day() if record["run"] == "backup@61")
+    late: Any = {**one, "due": "2026-11-26T00:00:00Z", "started": "2026-11-26T01:00:00Z"}
+    runs = [
+        {**late, "number": nth, "queued": f"2026-11-26T0{queued}:00Z"}
+        for nth, queued in ((1, "1:00"), (2, "0:45"), (3, "0:00"))
+    ]
+    strokes = """(() => {
+        const colour = getComputedStyle(document.documentElement).getPropertyValue("--wait").match(/[0-9a-f]{2}/g);
+        const { data } = document.getElementById("chart").getContext("2d").getImageData(230, 53, 850, 1);
+        let found = 0;
+        for (let at = 0; at < data.length; at += 4) {
+            found += colour.every((part, nth) => data[at + nth] === parseInt(part, 16));
+        }
+        return found;
+    })()"""
+    drawn_as_waits = []
+    for run, waited in zip(runs, (None, "15 min", "1 h"), strict=True):
+        opened(chromium, tmp_path / "one.html", collected([run]))
+        chromium.tell("document.getElementById('chart').focus()")
+        chromium.press("ArrowDown")
+        assert waited == facts(chromium).get("waited")
+        drawn_as_waits.append(chromium.tell(strokes))
+    assert 0 == drawn_as_waits[0] < drawn_as_waits[1] < drawn_as_waits[2] / 3
+
+
 def test_the_table(day: Browser) -> None:
     """The runs in view are there as a table, too, as many as can be read."""
     day.tell("document.getElementById('listing').open = true")
@@ -333,7 +360,7 @@ def a_month() -> Runs:
         dues = [first + nth * (DAYS * 86_400_000 // each) + job * 61 for nth in range(each)]
         chance = [(nth * 7919 + job * 104_729) % 10_007 for nth in range(each)]
         columns = {
-            **dict.fromkeys(Run._fields, [0] * each), "number": range(1, each + 1), "due": dues,
+            **dict.fromkeys(Run._fields, [0] * each), "number": range(1, each + 1), "due": dues, "queued": dues,
             "started": [due + it % 97 for due, it in zip(dues, chance, strict=True)],
             "ended": [due + 100 + it * (job % 40) for due, it in zip(dues, chance, strict=True)],
             "state": [6 if it % 40 else 7 for it in chance], "cpu": [it * 3 for it in chance],

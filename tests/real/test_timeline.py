@@ -102,6 +102,53 @@ def test_chrome_trace(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "report" in {event["name"] for event in json.loads(own)["traceEvents"]}
 
 
+FOUR = {"job": "a", "number": 1, "state": "succeeded", "due": "2026-11-26T00:00:00Z"}
+"""All that a record of a file needs."""
+
+
+def test_a_file_of_little(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is asked for, its runs have what a record needs; a trace of them has few tracks in whatever order."""
+    file = tmp_path / "runs.jsonl"
+    hours = [{**FOUR, "number": hour + 1, "due": f"2026-11-26T{hour:02}:00:00Z"} for hour in range(24)]
+    file.write_text("".join(f"{json.dumps(it)}\n" for it in hours))
+    for options, count in ([], 24), (["--of-user", "x"], 0), (["--reason", "x"], 0), (["--exit-code", "0"], 0):
+        assert 0 == called(root, "--from", str(file), *options)
+        assert (f"{count} runs of 1 job" if count else "no such runs") in capsys.readouterr().out
+    assert 0 == called(root, "--from", str(file), "--html")
+    capsys.readouterr()
+    assert 0 == called(root, "--from", str(file), "--chrome-trace")
+    events = json.loads(capsys.readouterr().out)["traceEvents"]
+    assert ["a"] == [it["args"]["name"] for it in events if it["name"] == "thread_name"]
+
+
+def test_a_file_of_something_else(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told in a line, before anything is printed."""
+    file = tmp_path / "runs.jsonl"
+    good = json.dumps(FOUR).encode()
+    for line in (b'{"job": "\xff"}', b"\xfe\xff", json.dumps({**FOUR, "owner": "x"}).encode()):
+        file.write_bytes(good + b"\n" + line + b"\n")
+        for form in ([], ["--html"], ["--chrome-trace"], ["--of-user", "x"], ["--longer-than", "usual"]):
+            assert 1 == called(root, "--from", str(file), *form)
+            found = capsys.readouterr()
+            assert ("", 1) == (found.out, len(found.err.splitlines()))
+            assert f"{file}, line 2: no record of a run: " in found.err
+
+
+def test_a_file_that_breaks_off(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can't be read is told as that."""
+    assert 1 == called(root, "--from", "/proc/self/mem")
+    assert "Error: /proc/self/mem, line 1: it can't be read: Input/output error\n" == capsys.readouterr().err
+
+
+def test_longer_than_usual_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual is that of the file's runs that succeeded, whatever comes first in it."""
+    file, slow = tmp_path / "runs.jsonl", {"state": "failed", "number": 9, "ended": "2026-11-26T00:05:00Z"}
+    runs = [{**FOUR, "started": FOUR["due"], "ended": "2026-11-26T00:01:00Z", "number": nth} for nth in range(1, 6)]
+    file.write_text("".join(f"{json.dumps(it)}\n" for it in [{**runs[0], **slow}, *runs]))
+    assert 0 == called(root, "--from", str(file), "--longer-than", "usual")
+    assert "1 run of 1 job, 2026-11-26 01:00:00 CET to 2026-11-26 01:05:00 CET" in capsys.readouterr().out
+
+
 def test_one_form(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A page is no trace."""
     assert 2 == called(root, "--html", "--chrome-trace")

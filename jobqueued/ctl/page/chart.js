@@ -98,9 +98,9 @@ class Chart {
     pen.clip();
     runs.between(job, this.begin, this.end, run => {
       if (!this.shown[run]) return;
-      const due = this.x(runs.due[run]), start = this.x(runs.startOf(run)), end = this.x(runs.endOf(run));
-      if (start - due >= SMALL) this.drawWait(pen, run, due, start, y);
-      else if (start - due > 0.3) waits[Math.min(width - 1, Math.max(0, Math.floor(due - this.left)))] = 1;
+      const queued = this.x(runs.queuedOf(run)), start = this.x(runs.startOf(run)), end = this.x(runs.endOf(run));
+      if (start - queued >= SMALL) this.drawWait(pen, run, queued, start, y);
+      else if (start - queued > 0.3) waits[Math.min(width - 1, Math.max(0, Math.floor(queued - this.left)))] = 1;
       if (end - start >= SMALL && runs.hasStarted(run)) {
         this.drawRun(pen, run, start, end, y);
         return;
@@ -156,10 +156,10 @@ class Chart {
   }
 
   // A wait is a line of strokes below the middle, with what was waited for and who held it, if there is room.
-  drawWait(pen, run, due, start, y) {
-    const { runs, colour } = this, from = Math.max(due, this.left), to = Math.min(start, this.width);
-    this.stroke(pen, due, start, y);
-    pen.fillRect(due, y + ROW - 11, 1, 9);
+  drawWait(pen, run, queued, start, y) {
+    const { runs, colour } = this, from = Math.max(queued, this.left), to = Math.min(start, this.width);
+    this.stroke(pen, queued, start, y);
+    pen.fillRect(queued, y + ROW - 11, 1, 9);
     const held = runs.texts[runs.held_by[run]], lacked = runs.lists[runs.waited_for[run]].join(", ");
     const begin = Math.max(from, this.free);
     if (to - begin > 50 && (held || lacked)) {

@@ -71,6 +71,7 @@ class Runs {
   }
 
   hasStarted(run) { return this.started[run] > 0; }
+  queuedOf(run) { return this.due[run] + this.queued[run]; }
   startOf(run) { return this.due[run] + Math.max(0, this.started[run] - 1); }
   goesOn(run) { return this.ended[run] === 0; }
   endOf(run) { return this.goesOn(run) ? Math.max(this.startOf(run), this.now - this.begin) : this.startOf(run) + this.ended[run] - 1; }
@@ -138,7 +139,7 @@ class Runs {
 
   // What is told of a run, as names and texts.
   facts(run, moment) {
-    const has = this.hasStarted(run), wait = this.startOf(run) - this.due[run];
+    const has = this.hasStarted(run), wait = this.startOf(run) - this.queuedOf(run);
     const waited = this.lists[this.waited_for[run]].join(", ");
     const facts = [
       ["run", this.nameOf(run)], ["state", this.stateOf(run)], ["reason", this.texts[this.reason[run]]],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from jobqueued.ctl import chart_page
+from jobqueued.ctl import chart_page, trace_events
 from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import NONE, STATES, Runs, collected
+from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected
 from jobqueued.ctl.chart_text import Window, chart, told
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.table import Cell
@@ -81,6 +82,28 @@ def test_what_is_not_known() -> None:
     assert (NONE, MIDNIGHT + 9 * MINUTE, "3 times, paused") == (second.started, second.ended, runs.texts[second.reason])
     assert (MIDNIGHT + MINUTE, MIDNIGHT + HOUR) == runs.span(MIDNIGHT + HOUR)
     assert (7, 7) == Runs().span(7)
+
+
+class Looked(list[int]):
+    """A column, and how often it was looked through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.times += 1
+        return super().__iter__()
+
+    def index(self, *args: Any) -> int:
+        self.times += 1
+        return super().index(*args)
+
+
+def looked_at(runs: Runs, job: str, field: str) -> Looked:
+    """A column of a job, from now on watched."""
+    columns: list[Any] = runs.of[job]
+    place = Run._fields.index(field)
+    columns[place] = found = Looked(columns[place])
+    return found
 
 
 def held_by(claims: Mapping[str, Mapping[str, bool]], *found: Record) -> dict[str, str]:
@@ -163,6 +186,32 @@ def test_a_wait_in_words() -> None:
     assert ["read@2 waited 5 min for db, held by dump@1"] == [told(wait) for wait in waits(runs)]
 
 
+def test_many_locks() -> None:
+    """What the runs of a job held is not looked for anew for each lock that any job has waited for."""
+    runs = collected(a_run(f"job{nth}", 1, 0, 5, 9, waited_for=[f"lock{nth}"]) for nth in range(40))
+    column = looked_at(runs, "job7", "claims")
+    find_holders(runs, {})
+    assert column.times < 5
+
+
+def test_what_spread_puts_off_is_no_wait() -> None:
+    """A wait begins when the run was queued: in words, among the causes, in a row and on a page."""
+
+    def spread(queued: float) -> Record:
+        return a_run("a", 2, 0, 30, 42, queued=a_run("a", 2, queued, None, None)["due"])
+
+    assert [] == [*waits(collected([spread(30)]))]
+    assert "a           ████" == lines(collected([spread(30)]), width=22)[2]
+    assert "a       ░░░░████" == lines(collected([spread(18)]), width=22)[2]
+    assert ["a@2 waited 12 min"] == [told(wait) for wait in waits(collected([spread(18)]))]
+    earlier, locked = a_run("a", 1, 0, 0, 20), a_run("dump", 1, 0, 0, 20)
+    for queued, holder in ((18, "1"), (22, "")):
+        assert {"a@2": holder and "a@1"} == held_by({}, earlier, spread(queued))
+        waiting: Any = {**spread(queued), "job": "read", "waited_for": ["db"]}
+        assert {"read@2": holder and "dump@1"} == held_by(LOCK, locked, waiting)
+    assert ["queued", 3] in packed_head(collected([earlier, spread(18)]))["columns"]
+
+
 def test_what_is_chosen() -> None:
     """Runs by job and tag; who is not among them is told all the same."""
     runs = collected([a_run("dump", 1, 0, 0, 9), a_run("read", 2, 5, 10, 20, waited_for=["db"], tags=["x"])])
@@ -203,6 +252,25 @@ def test_pauses_between_attempts() -> None:
     assert "a ████░░░░████░░░░████" == lines(runs, width=22)[2]
 
 
+def test_pauses_on_a_page() -> None:
+    """They are told by the place of their run among those of all jobs, which is not looked for run by run."""
+    times = [(0, 12), (24, 36)]
+    retried = a_run("b", 7, 0, 0, 36, attempts=[a_run("b", 7, 0, *it) for it in times])
+    found = packed_head(collected([a_run("a", 7, 0, 0, 9), a_run("b", 6, 0, 0, 9), retried]))
+    assert [[2, [12 * MINUTE, 24 * MINUTE]]] == found["pauses"]
+    many = collected({**retried, "number": number} for number in range(1, 40))  # type: ignore[typeddict-item]
+    column = looked_at(many, "b", "number")
+    assert 39 == len(packed_head(many)["pauses"])
+    assert column.times < 5
+
+
+def packed_head(runs: Runs) -> dict[str, Any]:
+    """What the page is told of these runs before their columns."""
+    data = chart_page.packed(runs, (MIDNIGHT, MIDNIGHT + HOUR), MIDNIGHT + HOUR)
+    found: dict[str, Any] = json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+    return found
+
+
 def test_the_worst_is_shown() -> None:
     """One failure of a hundred runs that share a cell."""
     states = ["succeeded"] * 50 + ["failed"] + ["succeeded"] * 49
@@ -239,10 +307,18 @@ def test_a_file_of_something_else(text: str) -> None:
         ("state", "done"), ("tags", [1]), ("due", "yesterday"), ("due", "2027-01-15T00:00:00"), ("number", "1"),
         ("started", 7), ("waited_for", "db"), ("attempts", [7]),
         ("attempts", [{"started": "now"}]), ("command", [None]), ("memory_peak", "3"),
+        ("claims", 5), ("claims", [{}]), ("claims", [{"resource": [], "mode": "shared", "units": 0}]), ("owner", "x"),
+        ("owner", {}), ("host", ["x"]), ("trace_id", 5), ("attempts", [{"reason": 5}]), ("attempts", [{"state": []}]),
+        ("attempts", [{"warnings": [1]}]), ("attempts", [{"cpu_user": [1]}]), ("attempts", [{"cpu_user": math.nan}]),
+        ("cpu_user", math.nan), ("cpu_system", math.inf), ("cpu_user", 1e300), ("priority", -math.inf),
+        ("number", 10**23), ("number", 0), ("number", True), ("memory_peak", 10**30), ("memory_peak", -99_999_999),
+        ("count", 10**30), ("due", ""), ("due", None), ("due", "0001-01-01T00:00:00Z"), ("job", "\ud800"),
+        ("due", "9999-12-31T23:59:59-12:00"), ("ended", "9999-12-31T00:00:00Z"), ("started", "1969-12-31T23:59:59.9Z"),
+        ("waited_for", ["\udcff"]),
     ],
 )  # fmt: skip
 def test_a_record_with_something_else(field: str, value: Any) -> None:
-    """No value of another type comes any further."""
+    """No value of another type comes any further, nor a number or a time that no run has."""
     with pytest.raises(NoRecord):
         list(records(io.StringIO(json.dumps({**a_run("a", 1, 0, 1, 2), field: value}))))
 
@@ -257,6 +333,33 @@ def test_what_files_have() -> None:
     ]  # fmt: skip
     assert [one, two] == list(records(io.StringIO("\n".join(map(json.dumps, events)))))
     assert [one, two] == list(records(io.StringIO(json.dumps({"schema": 1, "runs": [one, two]}, indent=2))))
+
+
+def test_what_a_record_lacks() -> None:
+    """Four fields are enough; of the rest it has what says nothing, as if it was null."""
+    four = {"job": "a", "number": 1, "state": "succeeded", "due": "2027-01-15T00:05:00Z"}
+    null = dict.fromkeys(["queued", "started", "tags", "attempts", "claims", "owner", "count", "run", "host"])
+    for known in (four, {**four, **null}, {**four, "queued": "", "started": "", "attempts": [{}]}):
+        (found,) = records(io.StringIO(json.dumps(known)))
+        runs, told = collected([found]), json.loads("\n".join(trace_events.lines([found])))
+        assert (four["due"], [], "a@1") == (found["queued"], found["tags"], found["run"])
+        assert {"a", "jobqueued"} <= {it["args"].get("name", it["name"]) for it in told["traceEvents"]}
+        assert (0, (MIDNIGHT + 5 * MINUTE,) * 2) == (runs.run("a", 0).waited, runs.span(MIDNIGHT + HOUR))
+
+
+def test_an_end_that_nobody_knows() -> None:
+    """What is over does not go on until now: it is as short as it may have been; what is to come is seen, too."""
+    lost = a_run("a", 1, 5, 10, None, state="lost", attempts=[a_run("a", 1, 5, 10, None)])
+    died = a_run("a", 1, 5, 10, None, state="lost", attempts=[a_run("a", 1, 5, 10, 12), a_run("a", 1, 5, 14, None)])
+    never = a_run("a", 1, 5, None, None, attempts=[])
+    for record, minute in ((lost, 10), (died, 14), (never, 5)):
+        assert MIDNIGHT + minute * MINUTE == collected([record]).run("a", 0).ended
+    (live,) = collected([a_run("a", 1, 5, 10, None, state="retrying")]).runs("a")
+    assert NONE == live.ended
+    to_come = collected([a_run("a", 1, 5, None, None, state="due")])
+    assert (MIDNIGHT + 5 * MINUTE,) * 2 == to_come.span(MIDNIGHT)
+    to_come = collected([a_run("a", 1, 5, 6, None, state="running")])
+    assert (MIDNIGHT + 5 * MINUTE, MIDNIGHT + 6 * MINUTE) == to_come.span(MIDNIGHT)
 
 
 def luminance(colour: str) -> float:

@@ -79,6 +79,15 @@ FAILOVER["attempts"][1]["failover"] = True
 ODD = [FAILED, SKIPS, LOST, UNSTARTED, EARLY, OLD, FAILOVER]
 
 
+def test_what_spread_puts_off_is_no_wait() -> None:
+    """The wait begins when the run was queued; whom a clock that was set back has started before has none."""
+    for queued, waits in ((1.5, ["wait"]), (2, []), (900, [])):
+        run, *within = told(a_record(1, queued=at(queued)))
+        assert (a_record(1)["due"], a_record(1)["ended"]) == (when(run, "start"), when(run, "end"))
+        found = [span for span in within if span["name"] == "wait"]
+        assert [at(queued)] * len(waits) == [when(wait, "start") for wait in found]
+
+
 @pytest.mark.parametrize("record", ODD, ids=["failed", "skips", "lost", "unstarted", "clock set back", "old", "over"])
 def test_whatever_becomes_of_it(record: Record) -> None:
     """All spans of a run are within that of the run, and none has a negative length."""

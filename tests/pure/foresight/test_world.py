@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from jobqueued.ctl import trace_events
 from jobqueued.ctl.chart_file import records
 from jobqueued.ctl.chart_runs import collected
 from jobqueued.ctl.chart_waits import find_holders, waits
@@ -159,10 +161,26 @@ def test_the_story() -> None:
     assert ("running", "2026-03-03T00:00:00.000000Z") == (runs["late@1"]["state"], runs["late@1"]["ended"])
     told = collected(_checked(it) for it in runs.values())
     assert 7 == len(told)
+    assert {"report@1", "late@1", "often@2"} <= _slices(_checked(it) for it in runs.values())
     find_holders(told, {})
     assert {"report": "backup@1", "slow": "slow@1"} == {
         wait.job: wait.holder for wait in waits(told) if wait.job != "often"
     }
+
+
+def test_the_story_of_a_spread() -> None:
+    """Its start is the planned one, and so no wait on a chart."""
+    story = Story()
+    future(a_host(job("nightly", "0 1 * * *", spread=2 * HOUR, offset=HOUR), seconds={"nightly": 60}), first=story)
+    (run,) = story.records(MIDNIGHT + 24 * HOUR)
+    assert (True, True) == (run["due"] < run["queued"], run["queued"] == run["started"])
+    assert [] == [*waits(collected([_checked(run)]))]
+
+
+def _slices(found: Iterable[Record]) -> set[str]:
+    """The runs that have a slice of a trace."""
+    events = json.loads("\n".join(trace_events.lines(found)))["traceEvents"]
+    return {it["args"]["jobqueue.run"] for it in events if it.get("cat") == "run"}
 
 
 def _checked(record: dict[str, Any]) -> Record:
