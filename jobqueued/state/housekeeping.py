@@ -365,10 +365,8 @@ class Housekeeping(Source):
             return
         with contextlib.suppress(StoreError):
             record = self._store.record(run)
-            if record is None:
-                return
             try:
-                if files.record and not self._is_older(record):
+                if record is None or (files.record and not self._is_older(record)):
                     return
                 atomic_file.restore(*self._log_directory)
                 record_files.write(self._logs, record)
