@@ -13,13 +13,14 @@ from collections.abc import Iterator
 import click
 
 from jobqueued.child.sending import NOTIFIER
+from jobqueued.control.varlink import Message
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.chosen_runs import Wanted, matching
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.run_report import Report, Row, document, local
 from jobqueued.ctl.run_report import report as made_of
-from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.ctl.terminal import json_option, localised, print_json
 from jobqueued.model import DAY, Record, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
@@ -90,22 +91,32 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _standing(paths: Paths) -> list[Row]:
-    """The jobs that somebody should look at now; while the daemon is down, nobody knows."""
+    """What somebody should look at now, first of the host, then of the jobs."""
     try:
-        attention = ask(paths.control, "Status")["attention"]
-    except (Refused, Unreachable):
-        return []
-    return [
-        Row(
-            (
-                each["job"],
-                each["kind"],
-                "; ".join(filter(None, (each["since"] and local(each["since"]), each["reason"]))),
-            )
-        )
-        for each in attention
-        if each["kind"] != "paused"
-    ]
+        answer = ask(paths.control, "Status")
+    except (Refused, Unreachable) as error:
+        return [Row(("jobqueued", "down" if getattr(error, "is_down", False) else "unknown", error.message))]
+    return [*_of_host(answer), *_of_jobs(answer)]
+
+
+def _of_host(answer: Message) -> Iterator[Row]:
+    from jobqueued.control import views
+
+    named = dict.fromkeys(views.KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
+    for words in views.unwell({**answer, **named}):
+        yield Row((answer["host"], "not well", words))
+    for trouble in answer["troubles"]:
+        yield Row(("jobqueued", "trouble", localised(trouble)))
+    wrong = {it["file"]: it["message"] for it in reversed(answer["problems"]) if it["severity"] == "error"}
+    for file in sorted(wrong):
+        yield Row((file, "has errors", wrong[file]))
+
+
+def _of_jobs(answer: Message) -> Iterator[Row]:
+    for each in answer["attention"]:
+        if each["kind"] != "paused":
+            since = each["since"] and local(each["since"])
+            yield Row((each["job"], each["kind"], "; ".join(filter(None, (since, each["reason"])))))
 
 
 def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:

@@ -66,7 +66,7 @@ def report(
     stats = {each.job: each for each in stats_of(ended)}
     unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
     parts = [
-        Part("Now", ("JOB", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
+        Part("Now", ("WHAT", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
         _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
         _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
@@ -74,10 +74,11 @@ def report(
     ]  # fmt: skip
     shown = [part for part in parts if part.rows]
     ran = sum(each.runs for each in stats.values())
-    what = f"{counted(ran, 'run')} of {counted(sum(bool(each.runs) for each in stats.values()), 'job')}"
+    jobs = counted(sum(bool(each.runs) for each in stats.values()), "job")
+    what = f"{counted(ran, 'run')} of {jobs}" if ran else "nothing ran"
     wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
-    headline = f"all is well: {what} succeeded" if not wrong else f"{', '.join(wrong)}; {what}"
-    return Report(host, *period, headline if ran or wrong else "all is well: nothing ran", shown)
+    headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}{' succeeded' * bool(ran)}"
+    return Report(host, *period, headline, shown)
 
 
 def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:

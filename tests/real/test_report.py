@@ -14,6 +14,7 @@ import pytest
 from jobqueued.model import DAY, HOUR, SECOND, Record, to_text
 from tests.support.answers import NASTY
 from tests.support.client import harmful, run
+from tests.support.host import Host, wait_for
 from tests.support.records import NOW, a_record, write
 
 END = NOW - 90_000_000 * SECOND
@@ -96,6 +97,33 @@ class TestWhatIsTold:
         words = run("--root", root, *DAY_BEFORE).stdout
         assert words.count("job@") == 3
         assert "… and 17 more of job" in words
+
+
+class TestHowThingsStand:
+    """Where the period lasts until now, nothing is said to be well that `status` says is not."""
+
+    def test_the_host(self, tmp_path: Path) -> None:
+        """A hold, a refused file, and a daemon that is down, are each told, and none is well."""
+        host = Host(tmp_path)
+        try:
+            host.start()
+            shown = run("--root", tmp_path, "report")
+            assert "all is well: nothing ran" in shown.stdout, shown.stdout
+            host.call("Hold")
+            host.write("bad.yaml", "jobs: [")
+            wait_for(lambda: host.call("Status")["problems"])
+            first, *lines = run("--root", tmp_path, "report").stdout.splitlines()
+            assert first.endswith(": 2 to look at now; nothing ran")
+            assert "the host is on hold: nothing new starts" in " ".join(" ".join(lines).split())
+            assert [line for line in lines if "bad.yaml" in line and "has errors" in line]
+        finally:
+            host.stop()
+            host.close()
+        (tmp_path / "logs" / "job").mkdir()
+        write(tmp_path / "logs", ago(100, 1))
+        told = run("--root", tmp_path, "report").stdout
+        assert ": 1 to look at now; nothing ran" in told
+        assert "jobqueued  down  cannot reach the daemon" in " ".join(told.split("\n"))
 
 
 class _Page(HTMLParser):
