@@ -8,20 +8,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import click
 
 from jobqueued.child.sending import NOTIFIER
 from jobqueued.control.varlink import Message
+from jobqueued.core.attention import KINDS
+from jobqueued.ctl import offline, records
 from jobqueued.ctl.arguments import check_period, past_time
-from jobqueued.ctl.chosen_runs import Wanted, matching
+from jobqueued.ctl.chosen_runs import MOST_LOOKED_AT, Wanted, matching
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import user_of_daemon
-from jobqueued.ctl.run_report import Report, Row, document, local
+from jobqueued.ctl.run_report import Report, Row, document, kept_since, local
 from jobqueued.ctl.run_report import report as made_of
 from jobqueued.ctl.terminal import json_option, localised, print_json
-from jobqueued.model import DAY, Record, to_text
+from jobqueued.model import DAY, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
 from jobqueued.text import printable
@@ -73,12 +76,33 @@ def report(
 def _made(paths: Paths, begin: int, end: int, standing: list[Row]) -> Report:
     """The report of a period, beside as long a time before."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
-    wanted = Wanted(since=first or None, until=end)
+    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # those that wait have a number, too
     found = list(_light(matching(paths, [], wanted, bounded=True)))
+    kept = list(kept_since(found, instant, lambda record: _is_next(paths, record)))
+    if len(found) >= MOST_LOOKED_AT and found[-1]["queued"] >= instant:
+        kept.append(("all others", found[-1]["queued"]))
+    found = [record for record in found if record["state"] not in PENDING]
     now = [record for record in found if record["queued"] >= instant]
     before = [record for record in found if record["queued"] < instant]
     host = found[0]["host"] if found else os.uname().nodename
-    return made_of(host, (local(instant), local(to_text(end))), now, before, standing)
+    return made_of(host, (local(instant), local(to_text(end))), now, before, standing, kept)
+
+
+def _is_next(paths: Paths, record: Record) -> bool:
+    """Tell whether the record of the run before it is kept."""
+    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # two may have been queued at once
+    try:
+        older = records.history(paths, {"job": record["job"]}, until=until)
+        return _is_before(older, record)
+    except Refused:
+        return False
+    except Unreachable:
+        return _is_before(offline.history(paths, record["job"]), record)
+
+
+def _is_before(newest_first: Iterable[Record], record: Record) -> bool:
+    older = next((it for it in newest_first if it["number"] < record["number"]), None)
+    return older is not None and older["number"] == record["number"] - 1
 
 
 _HEAVY = ("metadata", "telemetry", "command", "triggered_by", "enforced")
@@ -102,7 +126,7 @@ def _standing(paths: Paths) -> list[Row]:
 def _of_host(answer: Message) -> Iterator[Row]:
     from jobqueued.control import views
 
-    named = dict.fromkeys(views.KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
+    named: Message = dict.fromkeys(KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
     for words in views.unwell({**answer, **named}):
         yield Row((answer["host"], "not well", words))
     for trouble in answer["troubles"]:

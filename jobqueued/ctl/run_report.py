@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -57,9 +57,13 @@ class Report(NamedTuple):
 
 
 def report(
-    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Sequence[Row]
-) -> Report:
-    """The report of a period (in words), by its records, those of as long a time before, and how things stand now."""
+    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Sequence[Row],
+    kept: Sequence[tuple[str, str]] = (),
+) -> Report:  # fmt: skip
+    """The report of a period (in words), by its records, those of as long a time before, and how things stand now.
+
+    `kept`: whose records do not reach back to its begin, but only to an instant.
+    """
     ended = [record for record in now if record["state"] not in LIVE]
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
     failed = [record for record in ended if record["state"] in FAILURES]
@@ -67,7 +71,7 @@ def report(
     unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
     parts = [
         Part("Now", ("WHAT", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
-        _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
+        _not_kept(kept), _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
         _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
         _waits(ended), _costs(stats.values()),
@@ -76,8 +80,9 @@ def report(
     ran = sum(each.runs for each in stats.values())
     jobs = counted(sum(bool(each.runs) for each in stats.values()), "job")
     what = f"{counted(ran, 'run')} of {jobs}" if ran else "nothing ran"
+    what += " succeeded" * bool(ran and not failed)
     wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
-    headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}{' succeeded' * bool(ran)}"
+    headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}"
     return Report(host, *period, headline, shown)
 
 
@@ -86,13 +91,20 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
         yield f"{failed:,} failed"
     if skipped:
         yield f"{skipped:,} did not run"
-    for part, word in ((parts[3], "became worse"), (parts[0], "to look at now")):
+    for part, word in ((parts[4], "became worse"), (parts[0], "to look at now")):
         if part.rows:
             yield f"{len(part.rows):,} {word}"
+    if parts[1].rows:
+        yield "records are missing"
 
 
 def _left_out(count: int) -> str:
     return f"and {count - _ROWS:,} more" if count > _ROWS else ""
+
+
+def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
+    rows = [Row((job, f"only since {local(since)}; see retention in jobqueued.yaml(5)")) for job, since in kept]
+    return Part("Records are missing", ("JOB", "KEPT"), rows[:_ROWS], _left_out(len(rows)))
 
 
 def _failures(failed: Sequence[Record]) -> Part:
@@ -171,6 +183,28 @@ def _costs(stats: Iterable[Stats]) -> Part:
     rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
     total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
     return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, total, is_wrong=False)
+
+
+def kept_since(
+    found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Yield the jobs whose records do not reach back to an instant without a gap, each with the instant to which they do.
+
+    `found`: all records that are kept from some instant before on, also of runs that have not ended; `is_next`: the one
+    before the oldest of a job is kept, too.
+    """
+    jobs = dict[str, list[Record]]()
+    for record in found:
+        jobs.setdefault(record["job"], []).append(record)
+    for job, each in jobs.items():
+        oldest, *older = sorted(each, key=lambda it: -it["number"])
+        for record in older:
+            if record["number"] != oldest["number"] - 1:
+                break
+            oldest = record
+        is_first = oldest is min(each, key=lambda it: it["number"])
+        if oldest["queued"] >= begin and oldest["number"] > 1 and not (is_first and is_next(oldest)):
+            yield job, oldest["queued"]
 
 
 def local(text: str) -> str:

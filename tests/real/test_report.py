@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,46 @@ class TestWhatIsTold:
         words = run("--root", root, *DAY_BEFORE).stdout
         assert words.count("job@") == 3
         assert "… and 17 more of job" in words
+
+
+class TestWhatHasExpired:
+    """A period of which records are missing is not said to be well."""
+
+    def test_older_ones(self, root: Path) -> None:
+        """Of a job that had a hundred runs since, nobody knows what was before; its records begin at an instant."""
+        write(root / "logs", *(ago(number / 20, 131 - number) for number in range(1, 101)))
+        told = run("--root", root, *DAY_BEFORE).stdout
+        assert ": records are missing; 100 runs of 1 job succeeded" in " ".join(told.split())
+        assert f"job  only since {ago(5, 31)['queued'][:16].replace('T', ' ')}" in told
+
+    def test_runs_without_the_skips_before(self, root: Path) -> None:
+        """As many skips are kept as runs: a gap between them is told, too."""
+        write(root / "logs", ago(60, 1, "skipped", reason="paused"), ago(3, 31), ago(2, 32))
+        assert "records are missing" in run("--root", root, *DAY_BEFORE).stdout
+
+    @pytest.mark.parametrize("before", [30, 60, 2000])
+    def test_none(self, root: Path, before: int) -> None:
+        """However long ago the run before was."""
+        write(root / "logs", ago(before, 1), ago(3, 2), ago(2, 3))
+        assert "all is well: 2 runs of 1 job succeeded" in run("--root", root, *DAY_BEFORE).stdout
+
+    def test_none_by_the_daemon(self, tmp_path: Path) -> None:
+        """One that was queued before, of whichever state, is not missing."""
+        host = Host(tmp_path)
+        try:
+            host.write("a.yaml", "jobs: {a: {command: exit 0}}")
+            host.start()
+            for number in (1, 2):
+                host.run("a")
+                host.wait(f"a@{number}")
+            begin = datetime.fromisoformat(host.wait("a@2")["queued"])
+            until = begin + timedelta(microseconds=1)
+            period = [f"{it:%Y-%m-%dT%H:%M:%S.%fZ}" for it in (begin, until)]
+            told = run("--root", tmp_path, "report", "--since", period[0], "--until", period[1]).stdout
+            assert "all is well: 1 run of 1 job succeeded" in told
+        finally:
+            host.stop()
+            host.close()
 
 
 class TestHowThingsStand:
