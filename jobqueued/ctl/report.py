@@ -21,7 +21,7 @@ from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.chosen_runs import MOST_LOOKED_AT, Wanted, matching
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import user_of_daemon
-from jobqueued.ctl.run_report import Report, Row, document, kept_since, local
+from jobqueued.ctl.run_report import Report, Row, Standing, document, kept_since, local
 from jobqueued.ctl.run_report import report as made_of
 from jobqueued.ctl.terminal import json_option, localised, print_json
 from jobqueued.model import DAY, PENDING, Record, RunState, to_instant, to_text
@@ -61,7 +61,7 @@ def report(
     now = time.time_ns()
     begin, end = now - DAY if since is None else since, now if until is None else until
     check_period(begin, end)
-    made = _made(paths, begin, end, _standing(paths) if until is None else [])
+    made = _made(paths, begin, end, _standing(paths) if until is None else Standing())
     if mail is not None:
         _send(paths, made, mail, to_text(now), as_html=as_html)
     elif as_json:
@@ -73,7 +73,7 @@ def report(
         sys.stdout.flush()
 
 
-def _made(paths: Paths, begin: int, end: int, standing: list[Row]) -> Report:
+def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
     """The report of a period, beside as long a time before."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
     wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # those that wait have a number, too
@@ -114,13 +114,16 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
-def _standing(paths: Paths) -> list[Row]:
+def _standing(paths: Paths) -> Standing:
     """What somebody should look at now, first of the host, then of the jobs."""
     try:
         answer = ask(paths.control, "Status")
     except (Refused, Unreachable) as error:
-        return [Row(("jobqueued", "down" if getattr(error, "is_down", False) else "unknown", error.message))]
-    return [*_of_host(answer), *_of_jobs(answer)]
+        state = "down" if getattr(error, "is_down", False) else "unknown"
+        return Standing([Row(("jobqueued", state, error.message))])
+    of_jobs = list(_of_jobs(answer))
+    count = sum(answer[kind] for kind in KINDS if kind != "paused")
+    return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
 
 
 def _of_host(answer: Message) -> Iterator[Row]:

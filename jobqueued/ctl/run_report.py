@@ -32,13 +32,24 @@ class Row(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One part of a report; `more` tells what it leaves out.  `is_wrong`: somebody should look at it."""
+    """One part of a report; it has `count` rows or more, and `more` tells what it leaves out, or all together.
+
+    `is_wrong`: somebody should look at it.
+    """
 
     title: str
     heads: tuple[str, ...]
     rows: list[Row]
+    count: int
     more: str = ""
     is_wrong: bool = True
+
+
+class Standing(NamedTuple):
+    """What somebody should look at now; `more` of it is not named."""
+
+    rows: Sequence[Row] = ()
+    more: int = 0
 
 
 class Report(NamedTuple):
@@ -57,7 +68,7 @@ class Report(NamedTuple):
 
 
 def report(
-    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Sequence[Row],
+    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Standing,
     kept: Sequence[tuple[str, str]] = (),
 ) -> Report:  # fmt: skip
     """The report of a period (in words), by its records, those of as long a time before, and how things stand now.
@@ -70,7 +81,7 @@ def report(
     stats = {each.job: each for each in stats_of(ended)}
     unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
     parts = [
-        Part("Now", ("WHAT", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
+        _part("Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
         _not_kept(kept), _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
         _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
@@ -93,18 +104,21 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
         yield f"{skipped:,} did not run"
     for part, word in ((parts[4], "became worse"), (parts[0], "to look at now")):
         if part.rows:
-            yield f"{len(part.rows):,} {word}"
+            yield f"{part.count:,} {word}"
     if parts[1].rows:
         yield "records are missing"
 
 
-def _left_out(count: int) -> str:
-    return f"and {count - _ROWS:,} more" if count > _ROWS else ""
+def _part(title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True) -> Part:
+    """A part with the first of its rows, and how many more there are."""
+    more += max(0, len(rows) - _ROWS)
+    shown = list(rows[:_ROWS])
+    return Part(title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
 
 
 def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
     rows = [Row((job, f"only since {local(since)}; see retention in jobqueued.yaml(5)")) for job, since in kept]
-    return Part("Records are missing", ("JOB", "KEPT"), rows[:_ROWS], _left_out(len(rows)))
+    return _part("Records are missing", ("JOB", "KEPT"), rows)
 
 
 def _failures(failed: Sequence[Record]) -> Part:
@@ -117,7 +131,8 @@ def _failures(failed: Sequence[Record]) -> Part:
                  for record in of_job]  # fmt: skip
         if count > len(of_job):
             rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
-    return Part("Failed", ("RUN", "STARTED", "END"), rows, _left_out(len(jobs)))
+    more = max(0, len(jobs) - _ROWS)
+    return Part("Failed", ("RUN", "STARTED", "END"), rows, len(failed), f"and {counted(more, 'more job')}" * bool(more))
 
 
 def _end(record: Record) -> str:
@@ -142,7 +157,7 @@ def _skipped(title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
         )
         for (job, reason), each in found.items()
     ]
-    return Part(title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows[:_ROWS], _left_out(len(rows)), is_wrong)
+    return _part(title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows, is_wrong=is_wrong)
 
 
 def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
@@ -156,7 +171,7 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
             rows.append(Row((job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before")))
         if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
             rows.append(Row((job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
-    return Part("Worse than before", ("JOB", "WHAT"), rows[:_ROWS], _left_out(len(rows)))
+    return _part("Worse than before", ("JOB", "WHAT"), rows)
 
 
 def _waits(ended: Iterable[Record]) -> Part:
@@ -167,7 +182,7 @@ def _waits(ended: Iterable[Record]) -> Part:
         Row((it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"))
         for wait, it in longest
     ]
-    return Part("Longest waits", ("RUN", "WAITED", "FOR"), rows, is_wrong=False)
+    return Part("Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
 
 
 def _waited(record: Record) -> float:
@@ -182,13 +197,13 @@ def _costs(stats: Iterable[Stats]) -> Part:
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
     rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
     total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
-    return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, total, is_wrong=False)
+    return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, len(used), total, is_wrong=False)
 
 
 def kept_since(
     found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Yield the jobs whose records do not reach back to an instant without a gap, each with the instant to which they do.
+    """Yield the jobs whose records do not reach back to an instant without a gap, and to when they do.
 
     `found`: all records that are kept from some instant before on, also of runs that have not ended; `is_next`: the one
     before the oldest of a job is kept, too.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from jobqueued.model import DAY, HOUR, SECOND, Record, to_text
-from tests.support.answers import NASTY
+from tests.support.answers import NASTY, STATUS, Daemon
 from tests.support.client import harmful, run
 from tests.support.host import Host, wait_for
 from tests.support.records import NOW, a_record, write
@@ -99,6 +99,15 @@ class TestWhatIsTold:
         assert words.count("job@") == 3
         assert "… and 17 more of job" in words
 
+    def test_many_that_became_worse(self, root: Path) -> None:
+        """All are counted, also those that are left out."""
+        for job in (f"slow{number}" for number in range(51)):
+            (root / "logs" / job).mkdir()
+            before = (ago(30 - number, number, job=job) for number in range(1, 4))
+            write(root / "logs", *before, *(ago(10 - number, number, job=job, took=100) for number in range(4, 7)))
+        told = run("--root", root, *DAY_BEFORE).stdout
+        assert (True, True) == (": 51 became worse;" in told, "  and 1 more\n" in told)
+
 
 class TestWhatHasExpired:
     """A period of which records are missing is not said to be well."""
@@ -165,6 +174,17 @@ class TestHowThingsStand:
         told = run("--root", tmp_path, "report").stdout
         assert ": 1 to look at now; nothing ran" in told
         assert "jobqueued  down  cannot reach the daemon" in " ".join(told.split("\n"))
+
+    def test_many_jobs(self, tmp_path: Path) -> None:
+        """All are counted, whether they are named in the answer, and here, or not."""
+        daemon = Daemon(tmp_path / "run")
+        kinds = [*("failing" for _ in range(100)), "paused"]
+        one = {"run": None, "since": None, "until": None, "reason": None}
+        attention = [{**one, "kind": kind, "job": f"job{number}"} for number, kind in enumerate(kinds)]
+        daemon.methods["Status"] = lambda _: {**STATUS, "attention": attention, "failing": 130, "paused": 1}
+        daemon.methods["History"] = lambda _: {"runs": [], "next": None}
+        told = run("--root", tmp_path, "report").stdout
+        assert (True, True) == (": 130 to look at now; nothing ran" in told, "  and 80 more\n" in told)
 
 
 class _Page(HTMLParser):
