@@ -19,6 +19,8 @@ from jobqueued.ctl.terminal import distance, localised, room, styled, table
 from jobqueued.text import counted, duration, printable, size
 
 HIDDEN = "no permission to see live runs"
+UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
+"""What waits while the daemon is down: nobody knows."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
@@ -45,7 +47,7 @@ class View:
         self.marked = ""
         """The run that keys are about."""
         self._frame: Message = {}
-        self._queue: Message = {"waiting": [], "unwell": "", "incidents": 0}
+        self._queue: Message = {**UNKNOWN, "unwell": ""}
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
@@ -61,13 +63,13 @@ class View:
     def take_queue(self, queue: Message) -> Message:
         """Take over what waits, and what is not well; the part of it that is chosen."""
         self._queue = queue
-        return {"waiting": self._waiting()}
+        return {"waiting": None if queue["waiting"] is None else self._waiting(), "more_wait": queue["more_wait"]}
 
     def _live(self) -> list[Message]:
         return sorted(filter(self._is_chosen, self._frame["runs"]), key=ORDERS[self.order])
 
     def _waiting(self) -> list[Message]:
-        return list(filter(self._is_chosen, self._queue["waiting"]))
+        return list(filter(self._is_chosen, self._queue["waiting"] or ()))
 
     def _is_chosen(self, run: Message) -> bool:
         return (not self._jobs or run["job"] in self._jobs) and all(_fits(word, run) for word in self.filter.split())
@@ -144,9 +146,12 @@ class View:
              f"{_pressure(host.get('pressure') or {})}", ""),
         ]  # fmt: skip
         head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
+        if self._queue["more_wait"]:
+            head.append((f"only the newest {len(self._queue['waiting']):,} runs that wait are shown", "yellow"))
         if lasts:
             incidents = f", {counted(self._queue['incidents'], 'incident')}" if self._queue["incidents"] else ""
-            counts = f"{len(self._live())} live, {len(self._waiting())} wait{incidents}, by {self.order}"
+            waits = "? wait" if self._queue["waiting"] is None else f"{len(self._waiting())} wait"
+            counts = f"{len(self._live())} live, {waits}{incidents}, by {self.order}"
             head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys", "dim"))
             head += [(self.note, "yellow")] if self.note else []
         overflow: Any = "ellipsis" if lasts else "fold"
@@ -169,7 +174,11 @@ class View:
 
     def _waiting_row(self, run: Message, *, lasts: bool) -> list[Cell]:
         name = self._name(run, lasts=lasts)
-        return [name, styled(run["state"]), distance(run["queued"]), "; ".join(map(localised, run["for"])) or "-"]
+        return [name, styled(run["state"]), distance(run["queued"]), self._for(run)]
+
+    @staticmethod
+    def _for(run: Message) -> str:
+        return "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
 
     def _bars(self, name: str, full: float) -> str:
         """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""

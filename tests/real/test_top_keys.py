@@ -144,7 +144,7 @@ def test_what_can_not_be_done_is_said(host: Host, top: Terminal) -> None:
     mark(top, "render@1")
     host.kill()
     top.press("w")
-    top.sees("cannot reach the daemon")
+    top.sees("cannot reach the daemon", "? wait", "not well: the daemon is not reachable", "measured here")
 
 
 def test_a_filter_is_typed(top: Terminal) -> None:

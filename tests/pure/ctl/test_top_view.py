@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobqueued.ctl.top_view import View
+from jobqueued.ctl.top_view import UNKNOWN, View
 
 NOW = {"cpu": 0.5, "memory": 1 << 20, "tasks": 2, "io_read": 0, "io_write": None}
 
@@ -39,7 +39,7 @@ def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell
     pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
     host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
     found.take({"host": host, "runs": list(runs)})
-    found.take_queue({"waiting": list(waiting), "unwell": unwell, "incidents": incidents})
+    found.take_queue({"waiting": list(waiting), "more_wait": False, "unwell": unwell, "incidents": incidents})
     return found
 
 
@@ -101,6 +101,15 @@ def test_what_is_told() -> None:
     assert "3 live, 1 wait, 2 incidents, by cpu; ?: keys" in text
     assert "gpu: a@1 has it" in text
     assert "running, late" in text
+
+
+def test_what_nobody_knows() -> None:
+    """While the daemon is down, what waits is not none, and the daemon is what is not well."""
+    shown = view(*RUNS, waiting=(waits("d@4"),))
+    assert shown.take_queue(UNKNOWN) == {"waiting": None, "more_wait": None}
+    text = "\n".join(drawn(shown.shown(100, 24)))
+    assert "3 live, ? wait, by cpu" in text
+    assert "not well: the daemon is not reachable" in text
 
 
 @pytest.mark.parametrize(("ago", "told"), [(30, "━━━─── 50 %"), (90, "━━━━━━ 150 %"), (-5, "────── -8 %")])
