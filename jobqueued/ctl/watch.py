@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import select
 import sys
@@ -39,7 +38,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     first is {"event": "watching"}: whatever happens after it is told.  If more was said than could be taken in time,
     {"event": "missed"} has the number of lines that are left out.
 
-    Exits 2 once the daemon has ended.
+    Exits 2 once the daemon has ended, 130 at ^C.
 
     \b
     Examples:
@@ -48,7 +47,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     """
     for job in jobs:
         ask(paths.control, "Describe", job=job, runs=0)
-    with contextlib.suppress(KeyboardInterrupt), Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
+    with Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
         _copy(stream, lines, _print_json if as_json else _print, Instance.of(paths.run))
 
 
