@@ -85,7 +85,7 @@ def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
     now = [record for record in found if record["queued"] >= instant]
     before = [record for record in found if record["queued"] < instant]
     host = found[0]["host"] if found else os.uname().nodename
-    return made_of(host, (local(instant), local(to_text(end))), now, before, standing, kept)
+    return made_of(host, (instant, to_text(end)), now, before, standing, kept)
 
 
 def _is_next(paths: Paths, record: Record) -> bool:
@@ -120,7 +120,7 @@ def _standing(paths: Paths) -> Standing:
         answer = ask(paths.control, "Status")
     except (Refused, Unreachable) as error:
         state = "down" if getattr(error, "is_down", False) else "unknown"
-        return Standing([Row(("jobqueued", state, error.message))])
+        return Standing([_row(state, error.message, "jobqueued")])
     of_jobs = list(_of_jobs(answer))
     count = sum(answer[kind] for kind in KINDS if kind != "paused")
     return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
@@ -131,19 +131,24 @@ def _of_host(answer: Message) -> Iterator[Row]:
 
     named: Message = dict.fromkeys(KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
     for words in views.unwell({**answer, **named}):
-        yield Row((answer["host"], "not well", words))
+        yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:
-        yield Row(("jobqueued", "trouble", localised(trouble)))
+        yield _row("trouble", localised(trouble), "jobqueued")
     wrong = {it["file"]: it["message"] for it in reversed(answer["problems"]) if it["severity"] == "error"}
     for file in sorted(wrong):
-        yield Row((file, "has errors", wrong[file]))
+        yield _row("has errors", wrong[file], file, file=file)
 
 
 def _of_jobs(answer: Message) -> Iterator[Row]:
     for each in answer["attention"]:
         if each["kind"] != "paused":
-            since = each["since"] and local(each["since"])
-            yield Row((each["job"], each["kind"], "; ".join(filter(None, (since, each["reason"])))))
+            yield _row(each["kind"], each["reason"], each["job"], **{it: each[it] for it in ("job", "run", "since")})
+
+
+def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Row:
+    told = dict.fromkeys(("job", "run", "file", "since")) | facts
+    words = filter(None, (told["since"] and local(told["since"]), reason))
+    return Row({"kind": kind.replace(" ", "_"), **told, "reason": reason}, (what, kind, "; ".join(words)))
 
 
 def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:

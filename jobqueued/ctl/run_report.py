@@ -25,24 +25,27 @@ _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
 
 
 class Row(NamedTuple):
-    """One line of a part: its cells, of which the last may be long, and what stands below it."""
+    """One line of a part: what programs are told; its cells, of which the last may be long; what stands below it."""
 
+    facts: dict[str, Any]
     cells: tuple[str, ...]
     note: str = ""
 
 
 class Part(NamedTuple):
-    """One part of a report; it has `count` rows or more, and `more` tells what it leaves out, or all together.
+    """One part of a report; it has `number` rows or more, and `more` tells what it leaves out, or all together.
 
-    `is_wrong`: somebody should look at it.
+    `is_wrong`: somebody should look at it.  `total`: the seconds of all together, where it is about those.
     """
 
+    kind: str
     title: str
     heads: tuple[str, ...]
     rows: list[Row]
-    count: int
+    number: int
     more: str = ""
     is_wrong: bool = True
+    total: float | None = None
 
 
 class Standing(NamedTuple):
@@ -53,7 +56,7 @@ class Standing(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A whole report, its times in words; `headline` says how it stands in a line."""
+    """A whole report of a period (RFC 3339); `headline` says how it stands in a line."""
 
     host: str
     since: str
@@ -71,7 +74,7 @@ def report(
     host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Standing,
     kept: Sequence[tuple[str, str]] = (),
 ) -> Report:  # fmt: skip
-    """The report of a period (in words), by its records, those of as long a time before, and how things stand now.
+    """The report of a period, by its records, those of as long a time before, and how things stand now.
 
     `kept`: whose records do not reach back to its begin, but only to an instant.
     """
@@ -81,10 +84,10 @@ def report(
     stats = {each.job: each for each in stats_of(ended)}
     unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
     parts = [
-        _part("Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
-        _not_kept(kept), _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
+        _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
+        _not_kept(kept), _failures(failed), _skipped("not_run", "Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
-        _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
+        _skipped("on_purpose", "Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
         _waits(ended), _costs(stats.values()),
     ]  # fmt: skip
     shown = [part for part in parts if part.rows]
@@ -104,21 +107,26 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
         yield f"{skipped:,} did not run"
     for part, word in ((parts[4], "became worse"), (parts[0], "to look at now")):
         if part.rows:
-            yield f"{part.count:,} {word}"
+            yield f"{part.number:,} {word}"
     if parts[1].rows:
         yield "records are missing"
 
 
-def _part(title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True) -> Part:
+def _part(
+    kind: str, title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True
+) -> Part:  # fmt: skip
     """A part with the first of its rows, and how many more there are."""
     more += max(0, len(rows) - _ROWS)
     shown = list(rows[:_ROWS])
-    return Part(title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
+    return Part(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
 
 
 def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
-    rows = [Row((job, f"only since {local(since)}; see retention in jobqueued.yaml(5)")) for job, since in kept]
-    return _part("Records are missing", ("JOB", "KEPT"), rows)
+    rows = [
+        Row({"job": job, "kept_since": since}, (job, f"only since {local(since)}; see retention in jobqueued.yaml(5)"))
+        for job, since in kept
+    ]
+    return _part("not_kept", "Records are missing", ("JOB", "KEPT"), rows)
 
 
 def _failures(failed: Sequence[Record]) -> Part:
@@ -127,12 +135,21 @@ def _failures(failed: Sequence[Record]) -> Part:
     rows = []
     for job, count in jobs.most_common(_ROWS):
         of_job = [record for record in failed if record["job"] == job][:_FAILED_OF_A_JOB]
-        rows += [Row((record["run"], local(record["started"] or record["queued"]), _end(record)), _last(record))
-                 for record in of_job]  # fmt: skip
+        rows += [Row(
+            {**_facts(record, "run", "state", "reason", "started", "ended"), "took": took_of(record),
+             "last_output": _last(record) or None, "failed_of_job": count},
+            (record["run"], local(record["started"] or record["queued"]), _end(record)),
+            f"last output: {last}" if (last := _last(record)) else "",
+        ) for record in of_job]  # fmt: skip
         if count > len(of_job):
             rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
     more = max(0, len(jobs) - _ROWS)
-    return Part("Failed", ("RUN", "STARTED", "END"), rows, len(failed), f"and {counted(more, 'more job')}" * bool(more))
+    left_out = f"and {counted(more, 'more job')}" * bool(more)
+    return Part("failed", "Failed", ("RUN", "STARTED", "END"), rows, len(failed), left_out)
+
+
+def _facts(record: Record, *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in ("job", *names)}  # type: ignore[literal-required]
 
 
 def _end(record: Record) -> str:
@@ -142,22 +159,20 @@ def _end(record: Record) -> str:
 
 
 def _last(record: Record) -> str:
-    line = last_line(record["output"]["tail"].encode(errors="replace"))
-    return f"last output: {line[:_LINE]}" if line else ""
+    return last_line(record["output"]["tail"].encode(errors="replace"))[:_LINE]
 
 
-def _skipped(title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
+def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
     """The skips of each job for each reason together."""
     found = dict[tuple[str, str], list[Record]]()
     for record in skips:
         found.setdefault((record["job"], record["reason"] or "-"), []).append(record)
-    rows = [
-        Row(
-            (job, f"{sum(it.get('count', 1) for it in each):,}", local(each[0].get("last_due", each[0]["due"])), reason)
-        )
-        for (job, reason), each in found.items()
-    ]
-    return _part(title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows, is_wrong=is_wrong)
+    rows = []
+    for (job, reason), each in found.items():
+        times, last = sum(it.get("count", 1) for it in each), each[0].get("last_due", each[0]["due"])
+        facts = {**_facts(each[0], "reason"), "times": times, "last_due": last}
+        rows.append(Row(facts, (job, f"{times:,}", local(last), reason)))
+    return _part(kind, title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows, is_wrong=is_wrong)
 
 
 def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
@@ -168,10 +183,14 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
         if old is None or min(new.runs, old.runs) < _ENOUGH or new.rate is None or old.rate is None:
             continue
         if new.rate < old.rate - _RARER:
-            rows.append(Row((job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before")))
+            facts = {"job": job, "what": "success_rate", "now": new.rate, "before": old.rate}
+            rows.append(
+                Row(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before"))
+            )
         if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
-            rows.append(Row((job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
-    return _part("Worse than before", ("JOB", "WHAT"), rows)
+            facts = {"job": job, "what": "p50", "now": new.p50, "before": old.p50}
+            rows.append(Row(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
+    return _part("worse", "Worse than before", ("JOB", "WHAT"), rows)
 
 
 def _waits(ended: Iterable[Record]) -> Part:
@@ -179,10 +198,13 @@ def _waits(ended: Iterable[Record]) -> Part:
     waits = [(wait, record) for record in ended if (wait := _waited(record)) >= _LONG]
     longest = sorted(waits, key=lambda it: -it[0])[:_TOP]
     rows = [
-        Row((it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"))
+        Row(
+            {**_facts(it, "run"), "waited": wait, "waited_for": it.get("waited_for") or []},
+            (it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"),
+        )
         for wait, it in longest
     ]
-    return Part("Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
+    return Part("waits", "Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
 
 
 def _waited(record: Record) -> float:
@@ -195,9 +217,14 @@ def _waited(record: Record) -> float:
 def _costs(stats: Iterable[Stats]) -> Part:
     """The jobs that used the most CPU time, and all together."""
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
-    rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
-    total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
-    return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, len(used), total, is_wrong=False)
+    rows = [
+        Row({"job": each.job, "cpu_seconds": cpu, "runs": each.runs}, (each.job, hours(cpu), counted(each.runs, "run")))
+        for cpu, each in used[:_TOP]
+    ]
+    total = sum(cpu for cpu, _ in used)
+    more = f"all {counted(len(used), 'job')}: {hours(total)}"
+    heads = ("JOB", "HOURS", "OF")
+    return Part("cpu", "CPU hours", heads, rows, len(used), more, is_wrong=False, total=total)
 
 
 def kept_since(
@@ -223,20 +250,26 @@ def kept_since(
 
 
 def local(text: str) -> str:
-    """An RFC 3339 instant in the local zone, to the minute."""
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+    """An RFC 3339 instant in the local zone, which it names, to the minute."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def document(made: Report) -> dict[str, Any]:
-    """The report as JSON has it."""
-    parts = [{**part._asdict(), "rows": [row._asdict() for row in part.rows]} for part in made.parts]
+    """The report as JSON has it: instants in UTC, durations in seconds."""
+    parts = [
+        {"kind": it.kind, "is_wrong": it.is_wrong, "count": it.number, "total": it.total,
+         "rows": [row.facts for row in it.rows]}
+        for it in made.parts
+    ]  # fmt: skip
     return {**made._asdict(), "parts": parts, "is_well": made.is_well}
 
 
 def harmless(made: Report) -> Report:
     """The report with nothing in it that could harm a terminal, or forge a line."""
     parts = [
-        part._replace(rows=[Row(tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows])
+        part._replace(
+            rows=[Row(it.facts, tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows]
+        )
         for part in made.parts
     ]
     return made._replace(parts=parts, headline=printable(made.headline), host=printable(made.host))
