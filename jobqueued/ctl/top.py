@@ -22,7 +22,7 @@ from rich.live import Live
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline
-from jobqueued.ctl.client import Stream, Unreachable, ask
+from jobqueued.ctl.client import Stream, Unreachable, ask, own_only, warn_of_own_only
 from jobqueued.ctl.terminal import json_option, print_json, rich_console
 from jobqueued.ctl.top_screen import Screen, queue
 from jobqueued.ctl.top_view import HIDDEN, ORDERS, UNKNOWN, View
@@ -68,6 +68,8 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
     if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
             frame = view.take(source.frame(), source.note)
+            if isinstance(source, _Daemon):
+                warn_of_own_only(paths.control)
             waits = view.take_queue(look() if isinstance(source, _Daemon) else UNKNOWN)
         print_json({**frame, **waits}) if as_json else rich_console().print(view.shown())
     else:
@@ -154,12 +156,12 @@ def _keys() -> Iterator[int | None]:
 class _Daemon:
     """Frames from the daemon, one a second, with what was seen before if they last."""
 
-    note = ""
     patience = 5000
 
     def __init__(self, paths: Paths, *, lasts: bool) -> None:
         self._stream = Stream(paths.control, "Usage", history=lasts)
         self.descriptor: int | None = self._stream.fileno()
+        self.note = own_only(paths.control)
 
     def frame(self) -> Message:
         return self._stream.answer()

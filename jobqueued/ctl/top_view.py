@@ -14,6 +14,7 @@ from rich.text import Text as Line
 
 from jobqueued.control.monitor import HISTORY
 from jobqueued.control.varlink import Message
+from jobqueued.ctl.client import OWN_ONLY
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import distance, localised, room, styled, table
 from jobqueued.text import counted, duration, printable, size
@@ -134,6 +135,8 @@ class View:
             return f"{HIDDEN.capitalize()}."
         if self.filter:
             return f"No live run fits {self.filter}."
+        if not self._jobs and OWN_ONLY in self.note:
+            return "No run of your own jobs is live."
         return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
 
     def _head(self, *, lasts: bool) -> list[Line]:

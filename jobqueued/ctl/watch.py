@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from jobqueued.ctl import completion
-from jobqueued.ctl.client import Stream, Unreachable, ask
+from jobqueued.ctl.client import Stream, Unreachable, ask, warn_of_own_only
 from jobqueued.ctl.terminal import JSON_SCHEMA, json_option, print_line
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.instance import Instance
@@ -47,6 +47,8 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     """
     for job in jobs:
         ask(paths.control, "Describe", job=job, runs=0)
+    if not jobs:
+        warn_of_own_only(paths.control)
     with Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
         _copy(stream, lines, _print_json if as_json else _print, Instance.of(paths.run))
 
