@@ -115,7 +115,7 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _standing(paths: Paths) -> Standing:
-    """What somebody should look at now, first of the host, then of the jobs."""
+    """The things that somebody should look at now, first of the host, then of the jobs."""
     try:
         answer = ask(paths.control, "Status")
     except (Refused, Unreachable) as error:

@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What somebody should look at now; `more` of it is not named."""
+    """The things that somebody should look at now; `more` of them are not named."""
 
     rows: Sequence[Row] = ()
     more: int = 0

@@ -72,7 +72,7 @@ def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
 
 
 def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
-    """What each run waits for, and who has that; False: this is not all."""
+    """The locks that each run waits for, and who has them; False: these are not all."""
     answer = ask(paths.control, "Locks", _PATIENCE)
     claims = answer["claims"]
     holders: dict[str, list[str]] = {}

@@ -21,7 +21,7 @@ from jobqueued.text import counted, duration, printable, size
 
 HIDDEN = "no permission to see live runs"
 UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
-"""What waits while the daemon is down: nobody knows."""
+"""The queue while the daemon is down: nobody knows what waits."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
