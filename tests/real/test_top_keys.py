@@ -160,6 +160,6 @@ def test_a_filter_is_typed(top: Terminal) -> None:
 def test_a_small_terminal(top: Terminal) -> None:
     """The head is cut, and something lives in sight; a page too."""
     top.resize(40, 8)
-    top.sees("@1", "and 1 more")
+    top.sees("backup@1", "render@1", "1 wait")
     top.press("?")
     top.sees("keys", "lines; q: back")

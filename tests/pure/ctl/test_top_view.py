@@ -131,8 +131,20 @@ def test_it_fits(height: int, width: int, lives: int, waiting: int, steps: int, 
     shown.move(steps)
     lines = drawn(shown.shown(width, height, "foot" * has_foot), width)
     assert len(lines) <= height
-    if height >= 16 and width >= 60 and shown.marked:
+    if height >= 3 + has_foot and width >= 24 and shown.marked:
         assert [line for line in lines if line.startswith(f"> {shown.marked} ")]
+
+
+def test_a_long_name() -> None:
+    """It takes no column from others; both its ends are seen, and the columns for which there is no room are named."""
+    name = f"{'x' * 61}end@123"
+    lines = drawn(view(live(name), live("b@2", 0.7)).shown(80, 24))
+    (heads,) = [line for line in lines if "  RUN " in line]
+    assert ["RUN", "CPU", "MEMORY", "STATE", "PROGRESS"] == heads.split()[:5]
+    assert [line for line in lines if line.startswith("  xxxxxxxxxxxxxx…") and "end@123  " in line]
+    (counts,) = [line for line in lines if line.startswith("2 live")]
+    assert counts.startswith("2 live, 0 wait, by cpu; ?: keys; not shown: READ, WRITTEN, ")
+    assert name in "\n".join(drawn(view(live(name)).shown(), 200))
 
 
 def test_control_characters() -> None:
