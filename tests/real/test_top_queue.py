@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued.ctl import top_screen
-from tests.support.client import run
+from tests.support.client import on_terminal, run
 from tests.support.host import Host, wait_for
 
 COUNT = 240
@@ -48,6 +48,7 @@ def test_all_that_wait(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (100, True) == (len(told["waiting"]), told["more_wait"])
     assert "only the newest 100 runs that wait are shown" in run("--root", host.root, "top", "--once").stdout
     assert ["oldest@1"] == [each["run"] for each in top(host, "oldest", "long")["waiting"]]
+    assert "(not shown here: " in on_terminal(60, "--root", host.root, "top", "--once", "long")
     assert "oldest@1  waiting" in run("--root", host.root, "top", "--once", "oldest").stdout
 
 
