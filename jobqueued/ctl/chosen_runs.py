@@ -22,7 +22,7 @@ import click
 from jobqueued.ctl import offline, records
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.arguments import duration as read_duration
-from jobqueued.ctl.client import Refused, Unreachable
+from jobqueued.ctl.client import Refused, Unreachable, warn_of_own_only
 from jobqueued.ctl.run_stats import percentile
 from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
 from jobqueued.paths import Paths
@@ -182,6 +182,8 @@ def _by_state_and_time(
         first = [list(islice(found, 1)) for found in each]
     except Unreachable as down:
         return _from_files(paths, down, jobs, wanted, also)
+    if not jobs:
+        warn_of_own_only(paths.control)
     return _merged(chain(*both) for both in zip(first, each, strict=True))
 
 

@@ -27,6 +27,7 @@ _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
 _WHO_MAY = "run this as root, or as a member of a group that jobqueued.yaml names for it (operators, readers)"
+OWN_ONLY = "only your own jobs and their runs are shown"
 _NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
 _REFUSALS = {
     _NO_JOB: "no such job: {job}; see: jobqueuectl list",
@@ -171,6 +172,25 @@ class Stream(Call):
     """A call that is answered by one reply after the other."""
 
     _more = True
+
+
+def own_only(control: Path) -> str:
+    """The sentence for who is no reader, and gets nothing of others from what names no job; "" for others."""
+    with contextlib.suppress(OSError, Unreachable, Refused):
+        if os.geteuid() in (0, os.stat(control).st_uid):
+            return ""
+        try:
+            ask(control, "Notices")
+        except Refused as error:
+            if error.error == "PermissionDenied":
+                return f"{OWN_ONLY}; for all, {_WHO_MAY}"
+    return ""
+
+
+def warn_of_own_only(control: Path) -> None:
+    """Say that on stderr."""
+    if words := own_only(control):
+        click.echo(words[0].upper() + words[1:], err=True)
 
 
 @contextlib.contextmanager

@@ -120,6 +120,13 @@ class _Group(click.Group):
         items = [CompletionItem(name, help=_COMMANDS[name][-1]) for name in found]
         return [*items, *click.Command.shell_complete(self, context, incomplete)]
 
+    def invoke(self, context: click.Context) -> Any:
+        """Carry out a command; ^C ends it as a shell expects, without a word."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)
+
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run a command; a full disk under stdout is an error in one sentence, not a traceback."""
         try:
@@ -143,6 +150,7 @@ _ELSEWHERE = {
     "forecast": "simulate", "predict": "simulate",
 }  # fmt: skip
 """The names of our commands in other programs."""
+_INTERRUPTED = 130
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
 
 

@@ -8,19 +8,23 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 import click
 
 from jobqueued.child.sending import NOTIFIER
+from jobqueued.control.varlink import Message
+from jobqueued.core.attention import KINDS
+from jobqueued.ctl import offline, records
 from jobqueued.ctl.arguments import check_period, past_time
-from jobqueued.ctl.chosen_runs import Wanted, matching
+from jobqueued.ctl.chosen_runs import MOST_LOOKED_AT, Wanted, matching
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import user_of_daemon
-from jobqueued.ctl.run_report import Report, Row, document, local
+from jobqueued.ctl.run_report import Report, Row, Standing, document, kept_since, local
 from jobqueued.ctl.run_report import report as made_of
-from jobqueued.ctl.terminal import json_option, print_json
-from jobqueued.model import DAY, Record, to_text
+from jobqueued.ctl.terminal import json_option, localised, print_json
+from jobqueued.model import DAY, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import read_settings
 from jobqueued.text import printable
@@ -57,7 +61,7 @@ def report(
     now = time.time_ns()
     begin, end = now - DAY if since is None else since, now if until is None else until
     check_period(begin, end)
-    made = _made(paths, begin, end, _standing(paths) if until is None else [])
+    made = _made(paths, begin, end, _standing(paths) if until is None else Standing())
     if mail is not None:
         _send(paths, made, mail, to_text(now), as_html=as_html)
     elif as_json:
@@ -69,15 +73,36 @@ def report(
         sys.stdout.flush()
 
 
-def _made(paths: Paths, begin: int, end: int, standing: list[Row]) -> Report:
+def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
     """The report of a period, beside as long a time before."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
-    wanted = Wanted(since=first or None, until=end)
+    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # those that wait have a number, too
     found = list(_light(matching(paths, [], wanted, bounded=True)))
+    kept = list(kept_since(found, instant, lambda record: _is_next(paths, record)))
+    if len(found) >= MOST_LOOKED_AT and found[-1]["queued"] >= instant:
+        kept.append(("all others", found[-1]["queued"]))
+    found = [record for record in found if record["state"] not in PENDING]
     now = [record for record in found if record["queued"] >= instant]
     before = [record for record in found if record["queued"] < instant]
     host = found[0]["host"] if found else os.uname().nodename
-    return made_of(host, (local(instant), local(to_text(end))), now, before, standing)
+    return made_of(host, (instant, to_text(end)), now, before, standing, kept)
+
+
+def _is_next(paths: Paths, record: Record) -> bool:
+    """Tell whether the record of the run before it is kept."""
+    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # two may have been queued at once
+    try:
+        older = records.history(paths, {"job": record["job"]}, until=until)
+        return _is_before(older, record)
+    except Refused:
+        return False
+    except Unreachable:
+        return _is_before(offline.history(paths, record["job"]), record)
+
+
+def _is_before(newest_first: Iterable[Record], record: Record) -> bool:
+    older = next((it for it in newest_first if it["number"] < record["number"]), None)
+    return older is not None and older["number"] == record["number"] - 1
 
 
 _HEAVY = ("metadata", "telemetry", "command", "triggered_by", "enforced")
@@ -89,23 +114,41 @@ def _light(found: Iterator[Record]) -> Iterator[Record]:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
-def _standing(paths: Paths) -> list[Row]:
-    """The jobs that somebody should look at now; while the daemon is down, nobody knows."""
+def _standing(paths: Paths) -> Standing:
+    """The things that somebody should look at now, first of the host, then of the jobs."""
     try:
-        attention = ask(paths.control, "Status")["attention"]
-    except (Refused, Unreachable):
-        return []
-    return [
-        Row(
-            (
-                each["job"],
-                each["kind"],
-                "; ".join(filter(None, (each["since"] and local(each["since"]), each["reason"]))),
-            )
-        )
-        for each in attention
-        if each["kind"] != "paused"
-    ]
+        answer = ask(paths.control, "Status")
+    except (Refused, Unreachable) as error:
+        state = "down" if getattr(error, "is_down", False) else "unknown"
+        return Standing([_row(state, error.message, "jobqueued")])
+    of_jobs = list(_of_jobs(answer))
+    count = sum(answer[kind] for kind in KINDS if kind != "paused")
+    return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
+
+
+def _of_host(answer: Message) -> Iterator[Row]:
+    from jobqueued.control import views
+
+    named: Message = dict.fromkeys(KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
+    for words in views.unwell({**answer, **named}):
+        yield _row("not well", words, answer["host"])
+    for trouble in answer["troubles"]:
+        yield _row("trouble", localised(trouble), "jobqueued")
+    wrong = {it["file"]: it["message"] for it in reversed(answer["problems"]) if it["severity"] == "error"}
+    for file in sorted(wrong):
+        yield _row("has errors", wrong[file], file, file=file)
+
+
+def _of_jobs(answer: Message) -> Iterator[Row]:
+    for each in answer["attention"]:
+        if each["kind"] != "paused":
+            yield _row(each["kind"], each["reason"], each["job"], **{it: each[it] for it in ("job", "run", "since")})
+
+
+def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Row:
+    told = dict.fromkeys(("job", "run", "file", "since")) | facts
+    words = filter(None, (told["since"] and local(told["since"]), reason))
+    return Row({"kind": kind.replace(" ", "_"), **told, "reason": reason}, (what, kind, "; ".join(words)))
 
 
 def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from html import escape
 
-from jobqueued.ctl.run_report import Part, Report, Row, harmless
+from jobqueued.ctl.run_report import Part, Report, Row, harmless, local
 
 WIDTH = 80
 _HEAD = 44
@@ -23,7 +23,7 @@ pre{margin:0;white-space:pre-wrap;color:#555}"""
 def text(made: Report) -> str:
     """The report as text; of a host where all is well one line."""
     made = harmless(made)
-    first = f"{made.host}, {made.since} to {made.until}: {made.headline}"
+    first = f"{made.host}, {local(made.since)} to {local(made.until)}: {made.headline}"
     lines = textwrap.wrap(first, WIDTH) if made.parts else [first]
     for part in made.parts:
         lines += ["", part.title, *_rows(part)]
@@ -59,7 +59,7 @@ def _below(line: str) -> list[str]:
 def html(made: Report) -> str:
     """The report as a page."""
     made = harmless(made)
-    title = escape(f"{made.host}, {made.since} to {made.until}")
+    title = escape(f"{made.host}, {local(made.since)} to {local(made.until)}")
     well = ' class="well"' * made.is_well
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return "\n".join([

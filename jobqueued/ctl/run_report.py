@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,24 +25,38 @@ _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
 
 
 class Row(NamedTuple):
-    """One line of a part: its cells, of which the last may be long, and what stands below it."""
+    """One line of a part: what programs are told; its cells, of which the last may be long; what stands below it."""
 
+    facts: dict[str, Any]
     cells: tuple[str, ...]
     note: str = ""
 
 
 class Part(NamedTuple):
-    """One part of a report; `more` tells what it leaves out.  `is_wrong`: somebody should look at it."""
+    """One part of a report; it has `number` rows or more, and `more` tells what it leaves out, or all together.
 
+    `is_wrong`: somebody should look at it.  `total`: the seconds of all together, where it is about those.
+    """
+
+    kind: str
     title: str
     heads: tuple[str, ...]
     rows: list[Row]
+    number: int
     more: str = ""
     is_wrong: bool = True
+    total: float | None = None
+
+
+class Standing(NamedTuple):
+    """The things that somebody should look at now; `more` of them are not named."""
+
+    rows: Sequence[Row] = ()
+    more: int = 0
 
 
 class Report(NamedTuple):
-    """A whole report, its times in words; `headline` says how it stands in a line."""
+    """A whole report of a period (RFC 3339); `headline` says how it stands in a line."""
 
     host: str
     since: str
@@ -57,27 +71,33 @@ class Report(NamedTuple):
 
 
 def report(
-    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Sequence[Row]
-) -> Report:
-    """The report of a period (in words), by its records, those of as long a time before, and how things stand now."""
+    host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Standing,
+    kept: Sequence[tuple[str, str]] = (),
+) -> Report:  # fmt: skip
+    """The report of a period, by its records, those of as long a time before, and how things stand now.
+
+    `kept`: whose records do not reach back to its begin, but only to an instant.
+    """
     ended = [record for record in now if record["state"] not in LIVE]
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
     failed = [record for record in ended if record["state"] in FAILURES]
     stats = {each.job: each for each in stats_of(ended)}
     unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
     parts = [
-        Part("Now", ("JOB", "STATE", "SINCE, REASON"), list(standing[:_ROWS]), _left_out(len(standing))),
-        _failures(failed), _skipped("Did not run", unwanted, is_wrong=True),
+        _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
+        _not_kept(kept), _failures(failed), _skipped("not_run", "Did not run", unwanted, is_wrong=True),
         _worse(stats, {each.job: each for each in stats_of(before)}),
-        _skipped("Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
+        _skipped("on_purpose", "Skipped on purpose", [it for it in skips if it not in unwanted], is_wrong=False),
         _waits(ended), _costs(stats.values()),
     ]  # fmt: skip
     shown = [part for part in parts if part.rows]
     ran = sum(each.runs for each in stats.values())
-    what = f"{counted(ran, 'run')} of {counted(sum(bool(each.runs) for each in stats.values()), 'job')}"
+    jobs = counted(sum(bool(each.runs) for each in stats.values()), "job")
+    what = f"{counted(ran, 'run')} of {jobs}" if ran else "nothing ran"
+    what += " succeeded" * bool(ran and not failed)
     wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
-    headline = f"all is well: {what} succeeded" if not wrong else f"{', '.join(wrong)}; {what}"
-    return Report(host, *period, headline if ran or wrong else "all is well: nothing ran", shown)
+    headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}"
+    return Report(host, *period, headline, shown)
 
 
 def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
@@ -85,13 +105,28 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
         yield f"{failed:,} failed"
     if skipped:
         yield f"{skipped:,} did not run"
-    for part, word in ((parts[3], "became worse"), (parts[0], "to look at now")):
+    for part, word in ((parts[4], "became worse"), (parts[0], "to look at now")):
         if part.rows:
-            yield f"{len(part.rows):,} {word}"
+            yield f"{part.number:,} {word}"
+    if parts[1].rows:
+        yield "records are missing"
 
 
-def _left_out(count: int) -> str:
-    return f"and {count - _ROWS:,} more" if count > _ROWS else ""
+def _part(
+    kind: str, title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True
+) -> Part:  # fmt: skip
+    """A part with the first of its rows, and how many more there are."""
+    more += max(0, len(rows) - _ROWS)
+    shown = list(rows[:_ROWS])
+    return Part(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
+
+
+def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
+    rows = [
+        Row({"job": job, "kept_since": since}, (job, f"only since {local(since)}; see retention in jobqueued.yaml(5)"))
+        for job, since in kept
+    ]
+    return _part("not_kept", "Records are missing", ("JOB", "KEPT"), rows)
 
 
 def _failures(failed: Sequence[Record]) -> Part:
@@ -100,11 +135,21 @@ def _failures(failed: Sequence[Record]) -> Part:
     rows = []
     for job, count in jobs.most_common(_ROWS):
         of_job = [record for record in failed if record["job"] == job][:_FAILED_OF_A_JOB]
-        rows += [Row((record["run"], local(record["started"] or record["queued"]), _end(record)), _last(record))
-                 for record in of_job]  # fmt: skip
+        rows += [Row(
+            {**_facts(record, "run", "state", "reason", "started", "ended"), "took": took_of(record),
+             "last_output": _last(record) or None, "failed_of_job": count},
+            (record["run"], local(record["started"] or record["queued"]), _end(record)),
+            f"last output: {last}" if (last := _last(record)) else "",
+        ) for record in of_job]  # fmt: skip
         if count > len(of_job):
             rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
-    return Part("Failed", ("RUN", "STARTED", "END"), rows, _left_out(len(jobs)))
+    more = max(0, len(jobs) - _ROWS)
+    left_out = f"and {counted(more, 'more job')}" * bool(more)
+    return Part("failed", "Failed", ("RUN", "STARTED", "END"), rows, len(failed), left_out)
+
+
+def _facts(record: Record, *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in ("job", *names)}  # type: ignore[literal-required]
 
 
 def _end(record: Record) -> str:
@@ -114,22 +159,20 @@ def _end(record: Record) -> str:
 
 
 def _last(record: Record) -> str:
-    line = last_line(record["output"]["tail"].encode(errors="replace"))
-    return f"last output: {line[:_LINE]}" if line else ""
+    return last_line(record["output"]["tail"].encode(errors="replace"))[:_LINE]
 
 
-def _skipped(title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
+def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
     """The skips of each job for each reason together."""
     found = dict[tuple[str, str], list[Record]]()
     for record in skips:
         found.setdefault((record["job"], record["reason"] or "-"), []).append(record)
-    rows = [
-        Row(
-            (job, f"{sum(it.get('count', 1) for it in each):,}", local(each[0].get("last_due", each[0]["due"])), reason)
-        )
-        for (job, reason), each in found.items()
-    ]
-    return Part(title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows[:_ROWS], _left_out(len(rows)), is_wrong)
+    rows = []
+    for (job, reason), each in found.items():
+        times, last = sum(it.get("count", 1) for it in each), each[0].get("last_due", each[0]["due"])
+        facts = {**_facts(each[0], "reason"), "times": times, "last_due": last}
+        rows.append(Row(facts, (job, f"{times:,}", local(last), reason)))
+    return _part(kind, title, ("JOB", "TIMES", "LAST DUE", "REASON"), rows, is_wrong=is_wrong)
 
 
 def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
@@ -140,10 +183,14 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
         if old is None or min(new.runs, old.runs) < _ENOUGH or new.rate is None or old.rate is None:
             continue
         if new.rate < old.rate - _RARER:
-            rows.append(Row((job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before")))
+            facts = {"job": job, "what": "success_rate", "now": new.rate, "before": old.rate}
+            rows.append(
+                Row(facts, (job, f"succeeded in {new.rate:.0%} of its runs, {old.rate:.0%} in the time before"))
+            )
         if new.p50 is not None and old.p50 is not None and new.p50 > _SLOWER * old.p50 and new.p50 >= old.p50 + 1:
-            rows.append(Row((job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
-    return Part("Worse than before", ("JOB", "WHAT"), rows[:_ROWS], _left_out(len(rows)))
+            facts = {"job": job, "what": "p50", "now": new.p50, "before": old.p50}
+            rows.append(Row(facts, (job, f"took {duration(new.p50)} (P50), {duration(old.p50)} in the time before")))
+    return _part("worse", "Worse than before", ("JOB", "WHAT"), rows)
 
 
 def _waits(ended: Iterable[Record]) -> Part:
@@ -151,10 +198,13 @@ def _waits(ended: Iterable[Record]) -> Part:
     waits = [(wait, record) for record in ended if (wait := _waited(record)) >= _LONG]
     longest = sorted(waits, key=lambda it: -it[0])[:_TOP]
     rows = [
-        Row((it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"))
+        Row(
+            {**_facts(it, "run"), "waited": wait, "waited_for": it.get("waited_for") or []},
+            (it["run"], duration(wait), f"for {', '.join(names)}" if (names := it.get("waited_for")) else "-"),
+        )
         for wait, it in longest
     ]
-    return Part("Longest waits", ("RUN", "WAITED", "FOR"), rows, is_wrong=False)
+    return Part("waits", "Longest waits", ("RUN", "WAITED", "FOR"), rows, len(waits), is_wrong=False)
 
 
 def _waited(record: Record) -> float:
@@ -167,26 +217,59 @@ def _waited(record: Record) -> float:
 def _costs(stats: Iterable[Stats]) -> Part:
     """The jobs that used the most CPU time, and all together."""
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
-    rows = [Row((each.job, hours(cpu), counted(each.runs, "run"))) for cpu, each in used[:_TOP]]
-    total = f"all {counted(len(used), 'job')}: {hours(sum(cpu for cpu, _ in used))}"
-    return Part("CPU hours", ("JOB", "HOURS", "OF"), rows, total, is_wrong=False)
+    rows = [
+        Row({"job": each.job, "cpu_seconds": cpu, "runs": each.runs}, (each.job, hours(cpu), counted(each.runs, "run")))
+        for cpu, each in used[:_TOP]
+    ]
+    total = sum(cpu for cpu, _ in used)
+    more = f"all {counted(len(used), 'job')}: {hours(total)}"
+    heads = ("JOB", "HOURS", "OF")
+    return Part("cpu", "CPU hours", heads, rows, len(used), more, is_wrong=False, total=total)
+
+
+def kept_since(
+    found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Yield the jobs whose records do not reach back to an instant without a gap, and to when they do.
+
+    `found`: all records that are kept from some instant before on, also of runs that have not ended; `is_next`: the one
+    before the oldest of a job is kept, too.
+    """
+    jobs = dict[str, list[Record]]()
+    for record in found:
+        jobs.setdefault(record["job"], []).append(record)
+    for job, each in jobs.items():
+        oldest, *older = sorted(each, key=lambda it: -it["number"])
+        for record in older:
+            if record["number"] != oldest["number"] - 1:
+                break
+            oldest = record
+        is_first = oldest is min(each, key=lambda it: it["number"])
+        if oldest["queued"] >= begin and oldest["number"] > 1 and not (is_first and is_next(oldest)):
+            yield job, oldest["queued"]
 
 
 def local(text: str) -> str:
-    """An RFC 3339 instant in the local zone, to the minute."""
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+    """An RFC 3339 instant in the local zone, which it names, to the minute."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def document(made: Report) -> dict[str, Any]:
-    """The report as JSON has it."""
-    parts = [{**part._asdict(), "rows": [row._asdict() for row in part.rows]} for part in made.parts]
+    """The report as JSON has it: instants in UTC, durations in seconds."""
+    parts = [
+        {"kind": it.kind, "is_wrong": it.is_wrong, "count": it.number, "total": it.total,
+         "rows": [row.facts for row in it.rows]}
+        for it in made.parts
+    ]  # fmt: skip
     return {**made._asdict(), "parts": parts, "is_well": made.is_well}
 
 
 def harmless(made: Report) -> Report:
     """The report with nothing in it that could harm a terminal, or forge a line."""
     parts = [
-        part._replace(rows=[Row(tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows])
+        part._replace(
+            rows=[Row(it.facts, tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows]
+        )
         for part in made.parts
     ]
     return made._replace(parts=parts, headline=printable(made.headline), host=printable(made.host))

@@ -12,7 +12,8 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import click
 from rich.console import ConsoleDimensions
@@ -21,10 +22,10 @@ from rich.live import Live
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline
-from jobqueued.ctl.client import Stream, Unreachable
+from jobqueued.ctl.client import Stream, Unreachable, ask, own_only, warn_of_own_only
 from jobqueued.ctl.terminal import json_option, print_json, rich_console
 from jobqueued.ctl.top_screen import Screen, queue
-from jobqueued.ctl.top_view import HIDDEN, ORDERS, View
+from jobqueued.ctl.top_view import HIDDEN, ORDERS, UNKNOWN, View
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.runs.run_directory import RunDirectory
@@ -62,18 +63,28 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
       jobqueuectl top --sort memory
       jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
     """
-    view = View(jobs, sort)
+    view, look = View(jobs, sort), partial(queue, paths, frozenset(jobs))
+    _require(paths, jobs)
     if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
             frame = view.take(source.frame(), source.note)
-            waits = view.take_queue(queue(paths)) if isinstance(source, _Daemon) else {"waiting": None}
+            if isinstance(source, _Daemon):
+                warn_of_own_only(paths.control)
+            waits = view.take_queue(look() if isinstance(source, _Daemon) else UNKNOWN)
         print_json({**frame, **waits}) if as_json else rich_console().print(view.shown())
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
-            _refresh(paths, view, keys)
+            _refresh(paths, view, look, keys)
 
 
-def _refresh(paths: Paths, view: View, keys: int | None) -> None:
+def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
+    """Refused if there is no such job, nor a run of it, that who asks may know."""
+    with contextlib.suppress(Unreachable):
+        for job in jobs:
+            ask(paths.control, "History", job=job, states=None, limit=1)
+
+
+def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int | None) -> None:
     """Show frame after frame until the user quits; from the daemon whenever it answers."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # which would not restore it
@@ -86,11 +97,11 @@ def _refresh(paths: Paths, view: View, keys: int | None) -> None:
             if source.descriptor in ready or (source.descriptor is None and not ready):
                 try:
                     view.take(source.frame(), source.note)
-                    look = _look(paths, view, screen, look) if isinstance(source, _Daemon) else 0.0
+                    look = _look(view, waits, screen, look) if isinstance(source, _Daemon) else 0.0
                 except Unreachable:
                     source = _Local(paths)
                 if isinstance(source, _Local):
-                    view.take_queue({"waiting": [], "unwell": "", "incidents": 0})
+                    view.take_queue(UNKNOWN)
                     with contextlib.suppress(Unreachable):
                         source = _Daemon(paths, lasts=True)
             elif not ready:
@@ -101,14 +112,14 @@ def _refresh(paths: Paths, view: View, keys: int | None) -> None:
             live.update(screen.shown(width, height), refresh=True)
 
 
-def _look(paths: Paths, view: View, screen: Screen, at: float) -> float:
+def _look(view: View, waits: Callable[[], Message], screen: Screen, at: float) -> float:
     """Ask for the queue if it is time, and for more of what is shown; when it is time again (CLOCK_MONOTONIC)."""
     begin = time.monotonic()
     screen.refresh()
     if begin < at:
         return at
     with contextlib.suppress(click.ClickException):  # who may not see it does without
-        view.take_queue(queue(paths))
+        view.take_queue(waits())
     return begin + _SHARE * (time.monotonic() - begin)
 
 
@@ -145,12 +156,12 @@ def _keys() -> Iterator[int | None]:
 class _Daemon:
     """Frames from the daemon, one a second, with what was seen before if they last."""
 
-    note = ""
     patience = 5000
 
     def __init__(self, paths: Paths, *, lasts: bool) -> None:
         self._stream = Stream(paths.control, "Usage", history=lasts)
         self.descriptor: int | None = self._stream.fileno()
+        self.note = own_only(paths.control)
 
     def frame(self) -> Message:
         return self._stream.answer()
@@ -166,7 +177,7 @@ class _Local:
     patience = 1000
 
     def __init__(self, paths: Paths) -> None:
-        self.note = f"the daemon is not reachable; {HIDDEN if offline.is_hidden(paths.runs) else 'measured here'}"
+        self.note = HIDDEN if offline.is_hidden(paths.runs) else "measured here"
         self._frame = ""
         self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs))
         self._monitor.reply = self._keep

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, ask
 from jobqueued.ctl.terminal import localised, moment
 from jobqueued.ctl.top_view import ORDERS, View, bar
+from jobqueued.model import Record
 from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING
 from jobqueued.text import printable
@@ -34,18 +36,45 @@ c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q leaves what is shown over the list"""
 _PATIENCE = 3.0
 """Seconds in which the daemon has to answer a key."""
-_MOST_WAITING, _OUTPUT = 200, 1 << 16
+_MOST_WAITING, _OUTPUT = 2000, 1 << 16
 _NAMED = 4
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
-def queue(paths: Paths) -> Message:
-    """The runs that wait (`waiting`), each with what for, in words what is not well (`unwell`), and how many incidents
-    are open (`incidents`), as far as who asks may know.
+def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
+    """The newest runs of these jobs, or of all, that wait (`waiting`), each with what for, and if there are more
+    (`more_wait`); in words what is not well (`unwell`), and how many incidents are open (`incidents`); all as far as
+    who asks may know.
     """
-    found = records.history(paths, {"states": sorted(PENDING)})
-    waiting = [run for run in islice(found, _MOST_WAITING) if run["state"] in PENDING]
-    claims = ask(paths.control, "Locks", _PATIENCE)["claims"] if waiting else []
+    waiting, more_wait = list[Record](), False
+    names: Collection[str | None] = jobs or [None]
+    for job in names:
+        found = list(islice(_waiting(paths, job), _MOST_WAITING + 1))
+        waiting += found[:_MOST_WAITING]
+        more_wait |= len(found) > _MOST_WAITING
+    waiting.reverse()
+    waiting.sort(key=itemgetter("queued"))  # those of one instant stay in their order
+    wanted, is_whole = _wanted(paths) if waiting else ({}, True)
+    rows = [
+        {name: run[name] for name in ("run", "job", "state", "queued", "user", "tags")}
+        | {"for": wanted.get(run["run"], [] if is_whole else None)}
+        for run in waiting
+    ]
+    unwell = _unwell(ask(paths.control, "Status", _PATIENCE))
+    return {"waiting": rows, "more_wait": more_wait, "unwell": unwell, "incidents": len(incidents(paths))}
+
+
+def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
+    """Yield the runs of a job, or of all, that wait, the newest first; none of a job that is gone."""
+    with suppress(Refused):
+        found = records.history(paths, {"states": sorted(PENDING), "job": job})
+        yield from (run for run in found if run["state"] in PENDING)  # one may have ended meanwhile
+
+
+def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
+    """The locks that each run waits for, and who has them; False: these are not all."""
+    answer = ask(paths.control, "Locks", _PATIENCE)
+    claims = answer["claims"]
     holders: dict[str, list[str]] = {}
     for claim in claims:
         if claim["held"]:
@@ -55,13 +84,7 @@ def queue(paths: Paths) -> Message:
         if not claim["held"]:
             why = claim["reason"] or f"{', '.join(holders.get(claim['lock'], ['somebody']))} has it"
             wanted.setdefault(claim["holder"], []).append(f"{claim['lock']}: {why}")
-    rows = [
-        {name: run[name] for name in ("run", "job", "state", "queued", "user", "tags")}
-        | {"for": wanted.get(run["run"], [])}
-        for run in reversed(waiting)
-    ]
-    unwell = _unwell(ask(paths.control, "Status", _PATIENCE))
-    return {"waiting": rows, "unwell": unwell, "incidents": len(incidents(paths))}
+    return wanted, not answer["more"]
 
 
 def incidents(paths: Paths) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -14,14 +15,21 @@ from rich.text import Text as Line
 
 from jobqueued.control.monitor import HISTORY
 from jobqueued.control.varlink import Message
+from jobqueued.ctl.client import OWN_ONLY
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import distance, localised, room, styled, table
 from jobqueued.text import counted, duration, printable, size
 
 HIDDEN = "no permission to see live runs"
+UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
+"""The queue while the daemon is down: nobody knows what waits."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
+_LEAST = 3
+"""Lines that a section needs: a blank one, the headings, and a run."""
+_NAME, _BESIDE = 16, 52
+"""Cells that a name may have in any case, and those of CPU, memory, state and progress beside it."""
 _HEADINGS = (
     "RUN", "CPU", "MEMORY", "STATE", "PROGRESS", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "RECENT CPU",
 )  # fmt: skip
@@ -45,7 +53,7 @@ class View:
         self.marked = ""
         """The run that keys are about."""
         self._frame: Message = {}
-        self._queue: Message = {"waiting": [], "unwell": "", "incidents": 0}
+        self._queue: Message = {**UNKNOWN, "unwell": ""}
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
@@ -61,13 +69,13 @@ class View:
     def take_queue(self, queue: Message) -> Message:
         """Take over what waits, and what is not well; the part of it that is chosen."""
         self._queue = queue
-        return {"waiting": self._waiting()}
+        return {"waiting": None if queue["waiting"] is None else self._waiting(), "more_wait": queue["more_wait"]}
 
     def _live(self) -> list[Message]:
         return sorted(filter(self._is_chosen, self._frame["runs"]), key=ORDERS[self.order])
 
     def _waiting(self) -> list[Message]:
-        return list(filter(self._is_chosen, self._queue["waiting"]))
+        return list(filter(self._is_chosen, self._queue["waiting"] or ()))
 
     def _is_chosen(self, run: Message) -> bool:
         return (not self._jobs or run["job"] in self._jobs) and all(_fits(word, run) for word in self.filter.split())
@@ -91,50 +99,63 @@ class View:
         if not self._frame:
             return Line(self.note or "measuring …")
         lasts = height > 0
-        live, waiting, head = self._live(), self._waiting(), self._head(lasts=lasts)
+        head = self._head(lasts=lasts)[: max(0, height - _LEAST - bool(foot)) if lasts else None]
+        live, waiting = self._live(), self._waiting()
         rest = height - len(head) - 1 - bool(foot) if lasts else len(live) + len(waiting) + 3
-        behind = min(len(waiting) + 2, max(rest // 3, rest - len(live) - 1)) if waiting else 0
-        found = self._section(_HEADINGS, live, partial(self._row, lasts=lasts), rest - behind, width)
-        lines = [
-            *head,
-            Line(),
-            *(found or [Line(self._nothing(), no_wrap=lasts, overflow="ellipsis" if lasts else "fold")]),
-        ]
+        is_tiny = lasts and rest < 2 * _LEAST and bool(waiting)
+        nothing = (
+            [] if live or is_tiny else [Line(self._nothing(), no_wrap=lasts, overflow="ellipsis" if lasts else "fold")]
+        )
+        if is_tiny and live:  # where only one of both fits, that with the mark
+            live, waiting = ([], waiting) if self.marked in {run["run"] for run in waiting} else (live, [])
+        behind = min(len(waiting) + 2, max(_LEAST, rest // 3, rest - len(live) - 1)) if waiting else 0
+        row, waiting_row = partial(self._row, lasts=lasts, width=width), partial(self._waiting_row, width=width)
+        found, hidden = self._section(_HEADINGS, live, row, rest - behind if live else 0, width)
+        lines = [*self._head(lasts=lasts, hidden=hidden)[: len(head)], Line(), *(found or nothing)]
         if waiting:
-            lines.append(Line())
-            lines += self._section(_WAITING, waiting, partial(self._waiting_row, lasts=lasts), behind - 1, width)
+            lines += [Line()] * (len(lines) > len(head) + 1)
+            most = height - len(lines) - bool(foot) if lasts else rest
+            lines += self._section(_WAITING, waiting, waiting_row, most, width)[0]
+        if hidden and not lasts and sys.stdout.isatty():
+            lines.append(Line(f"(not shown here: {', '.join(hidden)})", "dim"))
         if lasts and foot:
             lines = [*lines[: height - 1], *[Line("")] * (height - 1 - len(lines)), bar(foot)]
         return Group(*(lines[:height] if lasts else lines))
 
     def _section(
         self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
-    ) -> list[Line]:  # fmt: skip
-        """So many lines: headings, and of the runs those around the mark."""
+    ) -> tuple[list[Line], list[str]]:  # fmt: skip
+        """So many lines: headings, and of the runs those around the mark; and the headings that have no room."""
         count = len(runs) if len(runs) < most else max(1, most - 2)
         place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
         begin = max(0, min(place - count // 2, len(runs) - count))
         rows = [row(run) for run in runs[begin : begin + count]]
-        more = [Line(f"and {len(runs) - count} more", "dim")] if len(runs) > count else []
-        return [*self._table(headings, rows, width), *more] if rows else []
+        if not rows:
+            return [], []
+        lines, hidden = self._table(headings, rows, width)
+        if count < len(runs) and count + 2 <= most:
+            lines.append(Line(f"and {len(runs) - count:,} more", "dim", no_wrap=True, overflow="ellipsis"))
+        return lines, hidden
 
-    def _table(self, headings: Sequence[str], rows: list[list[Cell]], width: int) -> list[Line]:
+    def _table(self, headings: Sequence[str], rows: list[list[Cell]], width: int) -> tuple[list[Line], list[str]]:
         first = "  " * (width > 0) + headings[0]
         found = table([first, *headings[1 : len(rows[0])]], rows, (), width or room())
         lines = [Line.from_ansi(line, no_wrap=True) for line in found.lines()]
         for line in lines:
             if line.plain.startswith("> "):
                 line.stylize("bold")
-        return lines
+        return lines, [it for place, it in enumerate(headings[: len(rows[0])]) if place not in found.shown]
 
     def _nothing(self) -> str:
         if HIDDEN in self.note:
             return f"{HIDDEN.capitalize()}."
         if self.filter:
             return f"No live run fits {self.filter}."
+        if not self._jobs and OWN_ONLY in self.note:
+            return "No run of your own jobs is live."
         return f"No run of {' or '.join(sorted(self._jobs))} is live." if self._jobs else "No run is live."
 
-    def _head(self, *, lasts: bool) -> list[Line]:
+    def _head(self, *, lasts: bool, hidden: Sequence[str] = ()) -> list[Line]:
         host, now, cpus = self._frame["host"], self._frame["host"]["now"], self._frame["host"]["cpus"]
         bars = f"{' ' * lasts}{self._bars('', cpus) if lasts else ''}"
         head = [
@@ -144,32 +165,46 @@ class View:
              f"{_pressure(host.get('pressure') or {})}", ""),
         ]  # fmt: skip
         head += [(f"not well: {self._queue['unwell']}", "red")] if self._queue["unwell"] else []
+        if self._queue["more_wait"]:
+            head.append((f"only the newest {len(self._queue['waiting']):,} runs that wait are shown", "yellow"))
         if lasts:
             incidents = f", {counted(self._queue['incidents'], 'incident')}" if self._queue["incidents"] else ""
-            counts = f"{len(self._live())} live, {len(self._waiting())} wait{incidents}, by {self.order}"
-            head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys", "dim"))
+            not_shown = f"; not shown: {', '.join(hidden)}" if hidden else ""
+            waits = "? wait" if self._queue["waiting"] is None else f"{len(self._waiting())} wait"
+            counts = f"{len(self._live())} live, {waits}{incidents}, by {self.order}"
+            head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys{not_shown}", "dim"))
             head += [(self.note, "yellow")] if self.note else []
         overflow: Any = "ellipsis" if lasts else "fold"
         return [Line(printable(line), colour, no_wrap=lasts, overflow=overflow) for line, colour in head]
 
-    def _name(self, run: Message, *, lasts: bool) -> str:
-        return f"{'>' if run['run'] == self.marked else ' '} {run['run']}" if lasts else str(run["run"])
+    def _name(self, run: Message, width: int) -> str:
+        """Its name; on a screen beside the mark, and no longer than what leaves room for what matters most."""
+        name = str(run["run"])
+        if not width:
+            return name
+        most = max(_NAME, width - _BESIDE)
+        short = name if len(name) <= most else f"{name[: most // 2]}…{name[most // 2 + 1 - most :]}"
+        return f"{'>' if name == self.marked else ' '} {short}"
 
-    def _row(self, run: Message, *, lasts: bool) -> list[Cell]:
+    def _row(self, run: Message, *, lasts: bool, width: int) -> list[Cell]:
         now, limits, least = run["now"], run["limits"], ">" * run["partial"]
         state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
         state = Text("stopped by a signal", "yellow") if run["stopped"] else state
         memory = _limited(f"{least}{size(now['memory'])}", limits["memory"], size)
         tasks = _limited(f"{least}{now['tasks']}", limits["tasks"], str)
         return [
-            self._name(run, lasts=lasts), _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state,
+            self._name(run, width), _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state,
             _progress(run), tasks, _rate(now["io_read"]), _rate(now["io_write"]), duration(run["cpu_seconds"]),
             distance(run["started"]), *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
         ]  # fmt: skip
 
-    def _waiting_row(self, run: Message, *, lasts: bool) -> list[Cell]:
-        name = self._name(run, lasts=lasts)
-        return [name, styled(run["state"]), distance(run["queued"]), "; ".join(map(localised, run["for"])) or "-"]
+    def _waiting_row(self, run: Message, *, width: int) -> list[Cell]:
+        name = self._name(run, width)
+        return [name, styled(run["state"]), distance(run["queued"]), self._for(run)]
+
+    @staticmethod
+    def _for(run: Message) -> str:
+        return "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
 
     def _bars(self, name: str, full: float) -> str:
         """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""

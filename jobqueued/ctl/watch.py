@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import select
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import click
 
 from jobqueued.ctl import completion
-from jobqueued.ctl.client import Stream, Unreachable, ask
+from jobqueued.ctl.client import Stream, Unreachable, ask, warn_of_own_only
 from jobqueued.ctl.terminal import JSON_SCHEMA, json_option, print_line
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.instance import Instance
@@ -39,7 +38,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     first is {"event": "watching"}: whatever happens after it is told.  If more was said than could be taken in time,
     {"event": "missed"} has the number of lines that are left out.
 
-    Exits 2 once the daemon has ended.
+    Exits 2 once the daemon has ended, 130 at ^C.
 
     \b
     Examples:
@@ -48,7 +47,9 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     """
     for job in jobs:
         ask(paths.control, "Describe", job=job, runs=0)
-    with contextlib.suppress(KeyboardInterrupt), Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
+    if not jobs:
+        warn_of_own_only(paths.control)
+    with Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
         _copy(stream, lines, _print_json if as_json else _print, Instance.of(paths.run))
 
 

@@ -59,8 +59,14 @@ def mark(top: Terminal, run: str) -> None:
 def test_the_screen(top: Terminal) -> None:
     """What lives is above what waits; a mark goes through both, and an order is chosen."""
     top.press("s")
-    text = top.sees("by started")
-    assert text.index("backup@1") < text.index("render@1") < text.index("WAITING") < text.index("  report@1")
+    top.sees("by started")
+    rows = ("  backup@1 ", "  render@1 ", "  WAITING ", "  report@1 ")
+
+    def in_order() -> bool:
+        places = [top.text.find(row) for row in rows]
+        return -1 not in places and places == sorted(places)
+
+    wait_for(in_order, why="what has started first is above")  # a screen may be seen half drawn
     for run in ("backup@1", "render@1", "report@1"):
         top.press("Down")
         top.sees(f"> {run}")
@@ -144,7 +150,7 @@ def test_what_can_not_be_done_is_said(host: Host, top: Terminal) -> None:
     mark(top, "render@1")
     host.kill()
     top.press("w")
-    top.sees("cannot reach the daemon")
+    top.sees("cannot reach the daemon", "? wait", "not well: the daemon is not reachable", "measured here")
 
 
 def test_a_filter_is_typed(top: Terminal) -> None:
@@ -160,6 +166,6 @@ def test_a_filter_is_typed(top: Terminal) -> None:
 def test_a_small_terminal(top: Terminal) -> None:
     """The head is cut, and something lives in sight; a page too."""
     top.resize(40, 8)
-    top.sees("@1", "and 1 more")
+    top.sees("backup@1", "render@1", "1 wait")
     top.press("?")
     top.sees("keys", "lines; q: back")

@@ -63,7 +63,7 @@ def test_the_daemon_ends(host: Host) -> None:
 
 
 def test_nobody_reads_any_more(host: Host) -> None:
-    """`watch | head -1` ends with head, though nothing more is said; a person's ^C is no failure."""
+    """`watch | head -1` ends with head, though nothing more is said; a person's ^C has its own status."""
     host.write("jobs.yaml", JOBS)
     host.start()
     with watching(host) as program:
@@ -72,7 +72,9 @@ def test_nobody_reads_any_more(host: Host) -> None:
         assert program.wait(10) == 0
     with watching(host) as program:
         program.send_signal(signal.SIGINT)
-        assert program.wait(10) == 0
+        assert program.wait(10) == 130
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
     wait_for(lambda: host.call("Status"))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobqueued.ctl.top_view import View
+from jobqueued.ctl.top_view import UNKNOWN, View
 
 NOW = {"cpu": 0.5, "memory": 1 << 20, "tasks": 2, "io_read": 0, "io_write": None}
 
@@ -39,7 +39,7 @@ def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell
     pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
     host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
     found.take({"host": host, "runs": list(runs)})
-    found.take_queue({"waiting": list(waiting), "unwell": unwell, "incidents": incidents})
+    found.take_queue({"waiting": list(waiting), "more_wait": False, "unwell": unwell, "incidents": incidents})
     return found
 
 
@@ -103,6 +103,15 @@ def test_what_is_told() -> None:
     assert "running, late" in text
 
 
+def test_what_nobody_knows() -> None:
+    """While the daemon is down, what waits is not none, and the daemon is what is not well."""
+    shown = view(*RUNS, waiting=(waits("d@4"),))
+    assert shown.take_queue(UNKNOWN) == {"waiting": None, "more_wait": None}
+    text = "\n".join(drawn(shown.shown(100, 24)))
+    assert "3 live, ? wait, by cpu" in text
+    assert "not well: the daemon is not reachable" in text
+
+
 @pytest.mark.parametrize(("ago", "told"), [(30, "━━━─── 50 %"), (90, "━━━━━━ 150 %"), (-5, "────── -8 %")])
 def test_progress(ago: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what its job usually takes; a clock that was set back is no reason to fall over."""
@@ -122,8 +131,20 @@ def test_it_fits(height: int, width: int, lives: int, waiting: int, steps: int, 
     shown.move(steps)
     lines = drawn(shown.shown(width, height, "foot" * has_foot), width)
     assert len(lines) <= height
-    if height >= 16 and width >= 60 and shown.marked:
+    if height >= 3 + has_foot and width >= 24 and shown.marked:
         assert [line for line in lines if line.startswith(f"> {shown.marked} ")]
+
+
+def test_a_long_name() -> None:
+    """It takes no column from others; both its ends are seen, and the columns for which there is no room are named."""
+    name = f"{'x' * 61}end@123"
+    lines = drawn(view(live(name), live("b@2", 0.7)).shown(80, 24))
+    (heads,) = [line for line in lines if "  RUN " in line]
+    assert ["RUN", "CPU", "MEMORY", "STATE", "PROGRESS"] == heads.split()[:5]
+    assert [line for line in lines if line.startswith("  xxxxxxxxxxxxxx…") and "end@123  " in line]
+    (counts,) = [line for line in lines if line.startswith("2 live")]
+    assert counts.startswith("2 live, 0 wait, by cpu; ?: keys; not shown: READ, WRITTEN, ")
+    assert name in "\n".join(drawn(view(live(name)).shown(), 200))
 
 
 def test_control_characters() -> None:
