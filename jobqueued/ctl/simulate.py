@@ -16,7 +16,7 @@ from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdi
 from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
-from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
+from jobqueued.ctl.snapshot import chance, is_unreadable, require_records, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
@@ -150,6 +150,7 @@ def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> Kept:
     """The forecast that would have been made at an instant, for as long after it as is over."""
+    require_records(paths)
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]
     return Kept(
@@ -159,6 +160,7 @@ def _foreseen(
 
 def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
     """Tell how a forecast has come out, and the exit status."""
+    require_records(paths)
     came_so = came(paths, kept)
     whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
     if as_json:

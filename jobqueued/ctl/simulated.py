@@ -37,7 +37,8 @@ def document(result: Result) -> Message:
     found = result.found
     told: Message = {
         "since": to_text(found.host.begin), "until": to_text(result.until), "draws": len(result.futures),
-        "from_now": not found.without, "guessed": found.unknown, **_figures(result.futures, found.host.begin),
+        "from_now": not found.without, "guessed": found.unknown,
+        "unread": found.unread or None, **_figures(result.futures, found.host.begin),
     }  # fmt: skip
     if result.others is not None:
         told["with"] = _figures(result.others, found.host.begin)
@@ -139,12 +140,14 @@ def _print_advice(advice: Sequence[Suggestion]) -> None:
 def _print_sources(found: Snapshot) -> None:
     if found.without:
         print_line(
-            f"Nothing is live or waits at the beginning, as the daemon was not asked: {found.without}", "warning"
+            f"Nothing is live or waits at the beginning, as the daemon does not tell: {found.without}", "warning"
         )
     else:
         live = sum(run.pid is not None for run in found.host.runs)
         print_line(f"At the beginning {counted(live, 'run')} live, {len(found.host.runs) - live} waiting.")
-    if found.unknown:
+    if found.unread:
+        print_line(f"All that is guessed, as no run tells how long it takes: {found.unread}", "warning")
+    elif found.unknown:
         names = ", ".join(found.unknown[:3]) + (" …" if len(found.unknown) > 3 else "")
         print_line(f"Of {counted(len(found.unknown), 'job')} no run tells how long it takes: {names}")
 

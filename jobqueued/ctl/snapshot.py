@@ -18,6 +18,7 @@ from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.ctl.offline import is_hidden
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance, Durations, Sample, samples
 from jobqueued.foresight.futures import Host
@@ -31,17 +32,21 @@ from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.settings import limits_of, machine_id
 from jobqueued.state import record_files
+from jobqueued.text import printable
 
 KEPT = 50
 """So many of the newest records of a job tell how long its runs take."""
 
 
 class Snapshot(NamedTuple):
-    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known."""
+    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known, and why
+    records are not ("": they are).
+    """
 
     host: Host
     unknown: list[str]
     without: str
+    unread: str
     problems: list[Problem]
 
 
@@ -65,7 +70,20 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
         without = down.seen
     except Refused as refused:
         without = refused.message
-    return Snapshot(host, unknown, without, problems)
+    return Snapshot(host, unknown, without, unread(paths), problems)
+
+
+def unread(paths: Paths) -> str:
+    """The reason why records can't be read, and the remedy; "": they can."""
+    if not is_hidden(paths.logs):
+        return ""
+    return f"{printable(str(paths.logs))} can't be read: permission denied; run this as root"
+
+
+def require_records(paths: Paths) -> None:
+    """Raise Refused if records can't be read."""
+    if why := unread(paths):
+        raise Refused(why)
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
@@ -104,6 +122,9 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
     """The host with what the daemon knows of now; Unreachable, Refused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
+    of_host = next((row["id"] for row in answer["jobs"] if row["id"] in jobs and jobs[row["id"]].owner is None), None)
+    if of_host is not None:  # refused to who is told of own runs only
+        ask(paths.control, "Describe", job=of_host, runs=1)
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ from jobqueued.paths import Paths
 from tests.support.client import run
 from tests.support.futures import a_host
 from tests.support.host import Host, wait_for
+from tests.support.stranger import as_user, public
+from tests.support.users import NEEDS_ROOT, OTHER
 from tests.support.world import job
 
 FILE = """\
@@ -80,7 +83,7 @@ def test_history_and_what_is_live(host: Host) -> None:
     unwritten = run("--root", host.root, "simulate", "--runs", str(host.root))
     assert (2, True) == (unwritten.returncode, "is a directory" in unwritten.stderr)
     said = run("--root", host.root, "simulate", "--for", "2h")
-    assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
+    assert "Nothing is live or waits at the beginning, as the daemon does not tell: cannot reach" in said.stdout
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
 
 
@@ -244,3 +247,38 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
     with pytest.raises(Refused, match="has died"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
+
+
+@NEEDS_ROOT
+def test_who_may_not_know() -> None:
+    """To whom nothing is told of live runs and records, that is said, and what needs records is refused."""
+    with public() as directory:
+        host = Host(directory / "host")
+        host.root.chmod(0o755)
+        host.write("a.yaml", FILE)
+        try:
+            host.start()
+            host.wait(host.run("slow"))
+            host.run("gate")
+            wait_for(lambda: host.call("Status")["running"] == 1)
+
+            def asked(*words: str) -> list[Any]:
+                done = run("--root", host.root, "simulate", *words)
+                return [done.returncode, done.stdout, done.stderr]
+
+            uid = pwd.getpwnam(OTHER).pw_uid
+            status, said, _ = as_user(uid, lambda: asked("--for", "1h"))
+            assert 0 == status
+            assert "as the daemon does not tell: permission denied; run this as root" in said
+            assert "All that is guessed, as no run tells how long it takes" in said
+            assert "logs can't be read: permission denied; run this as root" in said
+            found = json.loads(as_user(uid, lambda: asked("--for", "1h", "--json"))[1])
+            assert (False, True) == (found["from_now"], "permission denied" in found["unread"])
+            forecast = directory / "forecast"
+            assert 0 == asked("--save", str(forecast))[0]
+            forecast.chmod(0o644)
+            for words in (("--backtest", "1m"), ("--check", str(forecast))):
+                status, _, told = as_user(uid, lambda words=words: asked(*words))
+                assert (1, True) == (status, "logs can't be read: permission denied; run this as root" in told), told
+        finally:
+            host.close()
