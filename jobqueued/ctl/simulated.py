@@ -30,6 +30,13 @@ class Result(NamedTuple):
     futures: Sequence[Tally]
     others: Sequence[Tally] | None = None
     advice: Sequence[Suggestion] | None = None
+    unknown: Sequence[str] = ()
+    """The jobs of the other host of which no run tells how long it takes."""
+
+    @property
+    def guessed(self) -> list[str]:
+        """The jobs of both of which no run tells how long it takes."""
+        return sorted({*self.found.unknown, *self.unknown})
 
 
 def document(result: Result) -> Message:
@@ -37,7 +44,7 @@ def document(result: Result) -> Message:
     found = result.found
     told: Message = {
         "since": to_text(found.host.begin), "until": to_text(result.until), "draws": len(result.futures),
-        "from_now": not found.without, "guessed": found.unknown,
+        "from_now": not found.without, "guessed": result.guessed,
         "unread": found.unread or None, **_figures(result.futures, found.host.begin),
     }  # fmt: skip
     if result.others is not None:
@@ -95,7 +102,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
     draws = f", drawn {len(futures)} times" if len(futures) > 1 else ""
     span = duration((result.until - found.host.begin) / SECOND)
     print_line(f"{counted(len(found.host.jobs), 'job')}, {span} from {begin}{draws}")
-    _print_sources(found)
+    _print_sources(found, result.guessed)
     _print_whole(result)
     rows, most = summary.rows(futures), None if all_jobs else _SHOWN
     if result.others is not None:
@@ -137,7 +144,7 @@ def _print_advice(advice: Sequence[Suggestion]) -> None:
     print_table(("TRY FOR", "CHANGE", "THEN"), rows, keep=("TRY FOR", "CHANGE", "THEN"))
 
 
-def _print_sources(found: Snapshot) -> None:
+def _print_sources(found: Snapshot, guessed: Sequence[str]) -> None:
     if found.without:
         print_line(
             f"Nothing is live or waits at the beginning, as the daemon does not tell: {found.without}", "warning"
@@ -147,9 +154,9 @@ def _print_sources(found: Snapshot) -> None:
         print_line(f"At the beginning {counted(live, 'run')} live, {len(found.host.runs) - live} waiting.")
     if found.unread:
         print_line(f"All that is guessed, as no run tells how long it takes: {found.unread}", "warning")
-    elif found.unknown:
-        names = ", ".join(found.unknown[:3]) + (" …" if len(found.unknown) > 3 else "")
-        print_line(f"Of {counted(len(found.unknown), 'job')} no run tells how long it takes: {names}")
+    elif guessed:
+        names = ", ".join(guessed[:3]) + (" …" if len(guessed) > 3 else "")
+        print_line(f"Of {counted(len(guessed), 'job')} no run tells how long it takes: {names}")
 
 
 def _print_whole(result: Result) -> None:

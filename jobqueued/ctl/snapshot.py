@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.ctl.job_files import Unit, read_files, settings_of, units
 from jobqueued.ctl.offline import is_hidden
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance, Durations, Sample, samples
@@ -60,7 +61,7 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
     jobs, limits, problems = host_of_files(paths)
     if only is not None:
         jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
-    known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
+    known = {job.id: _samples(paths, job.id, given) for job in jobs}
     host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])
     without = ""
@@ -107,6 +108,11 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
 def chance(seed: int, number: int) -> Chance:
     """The chance of one draw, by its number."""
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
+
+
+def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
+    """The time that is given for the runs of a job, or what its newest ones have taken."""
+    return [Sample(given[job])] if job in given else known_samples(paths.logs, job)
 
 
 def known_samples(logs: Path, job: str) -> list[Sample]:
@@ -173,16 +179,28 @@ def _instant(text: str) -> int:
     return to_instant(datetime.fromisoformat(text))
 
 
-def with_files(paths: Paths, host: Host, directory: Path) -> tuple[Host, list[Problem]]:
-    """The host with the files of a directory installed: each in the place of one of its name, or beside the others."""
-    reading = read_files(paths, (directory,))
-    errors = [problem for problem in reading.problems if problem.severity == "error"]
+def with_files(
+    paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
+) -> Snapshot:  # fmt: skip
+    """What is as `snapshot` has found it with the files of a directory installed: each in the place of the one of its
+    name, or beside the others.  Its problems: errors, and what of the directory is not played.
+    """
+    reading, host = read_files(paths, (directory,)), found.host
+    problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]
     new = {job.id: job for job in reading.jobs if job.id not in reading.invalid}
-    names = {Path(job.file).name for job in reading.jobs}
+    names = {Path(unit.file).name for unit in units(paths, (directory,)) if isinstance(unit, Unit)}
     kept = [job for job in host.jobs if Path(job.file).name not in names]
-    twice = [job for job in kept if job.id in new]
-    errors += [_twice(job, new[job.id]) for job in twice]
-    return host.with_jobs([*kept, *new.values()]), errors
+    problems += [_twice(job, new[job.id]) for job in kept if job.id in new]
+    known = {**host.durations.known}
+    for name in new.keys() - known.keys():
+        known[name] = _samples(paths, name, given)
+    other = replace(host.with_jobs([*kept, *new.values()]), durations=Durations(known, default))
+    unknown = sorted(job.id for job in other.jobs if not known[job.id])
+    return found._replace(host=other, unknown=unknown, problems=problems)
+
+
+_UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
+"""The codes of jobs that will not run on this host, and of files that are not read, or masked."""
 
 
 def _twice(old: Job, new: Job) -> Problem:

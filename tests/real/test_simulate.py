@@ -109,6 +109,45 @@ def test_with_other_files(host: Host) -> None:
     assert "b.yaml" in refused.stdout
 
 
+def test_files_in_the_place_of_others(host: Host) -> None:
+    """A file without jobs takes all of the one of its name away; what is not read, or not played, is said; a new job
+    takes what is given, what an earlier one of its id took, or is named as unknown.
+    """
+    host.write("a.yaml", FILE)
+    host.write("b.yaml", "jobs: {gone: {command: 'true', schedule: '0 * * * *'}}")
+    host.start()
+    host.wait(host.run("gone"))
+    host.stop()
+    logs = host.root / "logs"
+    (logs / "gone").rename(logs / "before")
+    record = logs / "before" / "1.json"
+    record.write_text(record.read_text().replace('"gone', '"before'))
+    other = host.root / "new"
+    (other / "a.yaml.d").mkdir(parents=True)
+    (other / "a.yaml.d" / "x.yaml").write_text("jobs: {slow: {nice: 3}}")
+    (other / "b.yaml").write_text("jobs: {}")
+    (other / "c.yaml").write_text("""\
+jobs:
+  bad: {command: 'true', schedule: '0 * * * *', user: nobodyhere}
+  new: {command: 'true', schedule: '0 * * * *'}
+  given: {command: 'true', schedule: '0 * * * *', locks: [chair]}
+  waits: {command: 'true', schedule: '1 * * * *', locks: [chair]}
+  before: {command: 'true', schedule: '0 * * * *'}
+""")
+    words = ("--root", host.root, "simulate", "--for", "5h", "--with", str(other), "--duration", "given=2m")
+    done = run(*words)
+    assert 0 == done.returncode
+    assert ["gone", "5", "0", "0", "0", "-", "-", "-", "-"] == next(
+        line.split() for line in done.stdout.splitlines() if line.startswith("gone ")
+    )
+    assert "found 'nobodyhere'" in done.stderr
+    assert "a.yaml.d" in done.stderr
+    found = json.loads(run(*words, "--json").stdout)
+    assert {"bad", "before", "given"}.isdisjoint(found["guessed"])
+    assert {"new", "waits"} <= {*found["guessed"]}
+    assert [5, 5] == of(found["with"], "waits")["late"]
+
+
 def test_next_under_contention(host: Host) -> None:
     """The next starts are expected when what has the lock usually lets go of it; further ones are not foreseen."""
     host.write(
@@ -133,14 +172,25 @@ def test_next_under_contention(host: Host) -> None:
 
 
 def test_wrong_words(host: Host) -> None:
-    """What can't be meant is told with what is accepted."""
+    """What can't be meant is told with what is accepted; what would be ignored is refused."""
+    forecast = host.root / "forecast"
+    forecast.write_text("{}")
     for words, told in (
         (("--for", "soon"), "accepted: a duration such as 30s, 5m or 2h"),
         (("--for", "0s"), "accepted: a duration that is not 0"),
         (("--duration", "5m"), "accepted: JOB=DURATION"),
+        (("--duration", "nosuch=3h"), "--duration: there is no such job: nosuch"),
+        (("--for", "367d"), "accepted: at most 366d"),
+        (
+            ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
+            "--backtest and --draws, --save exclude",
+        ),
+        (("--check", str(forecast), "--suggest"), "--check and --suggest exclude each other"),
+        (("--check", str(forecast), "--backtest", "1m"), "exclude each other"),
     ):
         done = run("--root", host.root, "simulate", *words)
         assert (2, True) == (done.returncode, told in done.stderr), done
+    assert not (host.root / "x").exists()
 
 
 SECONDLY = "jobs:\n  tick: {command: 'true', schedule: '* * * * *', seconds: '*'}\n"
