@@ -218,10 +218,19 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
     off = run("--root", host.root, "simulate", "--json", "--check", str(file))
     assert 1 == off.returncode
     assert (False, False, 0) == tuple(json.loads(off.stdout)[name] for name in ("exact", "within", "inside"))
-    for text, told in (("{}", "is no forecast"), ('{"version": 0}', "of another version")):
+    whole = {"version": 1, "since": "2026-11-27T00:00:00Z", "until": "2026-11-28T00:00:00Z", "draws": 5, "jobs": {}}
+    odd = [
+        {"draws": float("inf")}, {"since": "0001-01-01T00:00:00Z"}, {"until": "9999-12-31T23:59:59Z"},
+        {"jobs": {"tick": [[float("inf"), 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, 10**400]]}},
+        {"jobs": {"\0": [[0, 0, 0, 0]]}}, {"jobs": {"..": [[0, 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, "1"]]}},
+    ]  # fmt: skip
+    wrongs = [(json.dumps(whole | it), "is no forecast") for it in odd]
+    for text, told in (*wrongs, ("{}", "is no forecast"), ('{"version": 0}', "of another version")):
         file.write_text(text)
         wrong = run("--root", host.root, "simulate", "--check", str(file))
-        assert (1, True) == (wrong.returncode, told in wrong.stderr), wrong
+        assert (1, True) == (wrong.returncode, told in wrong.stderr), (text, wrong)
+    file.write_text(json.dumps(whole))
+    assert "nothing to compare" in run("--root", host.root, "simulate", "--check", str(file)).stdout
 
 
 TURNS = """\
