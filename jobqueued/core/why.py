@@ -56,19 +56,16 @@ def explain_pending(
     return [_explained(state, state.runs[name], ordered, now, asker) for name in state.standing(job).pending[:limit]]
 
 
-def lacked(state: SchedulerState, name: RunId) -> tuple[str | Holder, list[Holder]]:
-    """The first that a run in the queue lacks, and who has it: a resource, or the one that something is kept for.
-
-    ("", []): nothing.
-    """
+def lacked(state: SchedulerState, name: RunId) -> str | Holder:
+    """The first that a run in the queue lacks: a resource, or the one that something is kept for; "": nothing."""
     admission = state.admission
     terms = admission.waiting.terms(name)
     if (missing := admission.locks.missing(terms.claims)) is not None:
-        return missing.resource.removeprefix(":"), admission.locks.holders(missing.resource)
+        return missing.resource
     if admission.is_full(terms.share):
-        return USER.removeprefix(":"), []
+        return USER
     kept = (one.holder for one in admission.reservations if one.holder != name and one.touches(terms.claims))
-    return next(kept, ""), []
+    return next(kept, "")
 
 
 def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:

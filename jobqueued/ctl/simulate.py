@@ -167,7 +167,7 @@ def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | No
 
 
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
-    """What would be if the files of a directory were installed; ends the program if they would be refused."""
+    """The host with the files of a directory installed; ends the program if they would be refused."""
     other = with_files(paths, found, directory, given, default)
     if is_unreadable(other.problems):
         print_problems(other.problems)

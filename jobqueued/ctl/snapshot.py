@@ -182,8 +182,9 @@ def _instant(text: str) -> int:
 def with_files(
     paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
 ) -> Snapshot:  # fmt: skip
-    """What is as `snapshot` has found it with the files of a directory installed: each in the place of the one of its
-    name, or beside the others.  Its problems: errors, and what of the directory is not played.
+    """The snapshot with the files of a directory installed: each in the place of the one of its name, or beside others.
+
+    Its problems: errors, and what of the directory is not played.
     """
     reading, host = read_files(paths, (directory,)), found.host
     problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]

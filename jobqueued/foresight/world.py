@@ -179,15 +179,16 @@ class World:
         """Count what lives and waits at an instant up to which all has happened, the end of it."""
         for begun in self.live:
             self._tally.attempted(begun.run, begun.started, until)
+        oldest: dict[str, RunId | None] = {}
         for run in self.scheduler.runs.values():
             job = self.scheduler.catalog.get(run.id.job)
             if run.so_far is not None and run.state in PENDING:
                 self._tally.retries(run.id)
             elif run.state in PENDING and job is not None:
-                self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run))
+                self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
 
-    def _blame_so_far(self, run: Run) -> tuple[Blame | None, RunId | None]:
-        """Name the cause of a wait that goes on: what the run lacks, and who has had that for longest."""
+    def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
+        """Name the cause of a wait that goes on: what the run lacks, and who has had that for longest (`oldest`)."""
         held_back = run.waits[-1][1] if run.waits else ""
         if held_back == CONCURRENCY:
             return Blame(CONCURRENCY, run.id.job), self._oldest(self.scheduler[run.id.job].live)
@@ -196,11 +197,15 @@ class World:
             return Blame(DEPENDENCIES, ""), self._oldest(self.scheduler[dependency].live)
         if held_back or self.scheduler.hold is not None:
             return Blame(held_back or HOLD, ""), None
-        lacked, holders = self.scheduler.lacks(run.id)
+        lacked = self.scheduler.lacks(run.id)
         if isinstance(lacked, RunId):
             return Blame(RESERVATION, lacked.job), lacked
-        oldest = self._oldest(it for it in holders if isinstance(it, RunId))
-        return (Blame(str(lacked), "" if oldest is None else oldest.job) if lacked else None), oldest
+        resource = str(lacked)
+        if resource not in oldest:
+            oldest[resource] = self._oldest(it for it in self.scheduler.holders(resource) if isinstance(it, RunId))
+        holder = oldest[resource]
+        name = "" if holder is None else holder.job
+        return (Blame(resource.removeprefix(":"), name) if resource else None), holder
 
     def _oldest(self, runs: Iterable[RunId]) -> RunId | None:
         """The one of some live runs that has begun first."""
