@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jobqueued.child import atomic_file
 from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of
+from jobqueued.core.retries import Again, another
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import Unit, read_files, settings_of, units
@@ -154,6 +155,8 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     """The run that a record so far tells of, as the scheduler has it."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
+    if run.state is RunState.RETRYING and so_far is not None:
+        return _retrying(run, job, so_far)
     if run.state not in LIVE:
         return changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
     started = run.queued if run.started is None else run.started
@@ -161,6 +164,14 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     return changed(
         run, attempt=max(1, run.attempt), started=started, claims=claims_of(job, slots=slots), ends_by=ends_by
     )
+
+
+def _retrying(run: Run, job: Job, so_far: Record) -> Run:
+    """A run that waits for its next attempt, which comes when and as the scheduler has decided."""
+    last = so_far["attempts"][-1]
+    again = another(job, run, cast("Record", {**so_far, **last})) or Again(0, failover=False)
+    not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
+    return changed(run, pid=None, started=None, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
 
 
 def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:

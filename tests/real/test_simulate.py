@@ -87,6 +87,21 @@ def test_history_and_what_is_live(host: Host) -> None:
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
 
 
+def test_what_waits_for_its_retry(host: Host) -> None:
+    """Its next attempt comes when the daemon will start it, and it has no more than that would."""
+    host.write("a.yaml", "jobs: {fails: {command: 'exit 1', retries: 2, retry_delay: 1h}}")
+    host.start()
+    run_id = host.run("fails")
+    wait_for(lambda: (host.record(run_id) or {}).get("state") == "retrying")
+    chart = host.root / "future"
+    for span, state, attempts in (("10m", "retrying", 1), ("90m", "retrying", 2), ("3h", "failed", 3)):
+        simulated(host, "--for", span, "--runs", str(chart))
+        (told,) = map(json.loads, chart.read_text().splitlines())
+        assert (state, attempts) == (told["state"], len(told["attempts"]))
+    again = datetime.fromisoformat(told["attempts"][1]["started"])
+    assert 3600 <= (again - datetime.fromisoformat(told["attempts"][0]["ended"])).total_seconds() < 4000
+
+
 def test_with_other_files(host: Host) -> None:
     """Files that are not installed are compared with today's; one that would be refused is a problem."""
     host.write("a.yaml", FILE)
