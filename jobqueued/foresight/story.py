@@ -30,11 +30,15 @@ class Story(Tally):
     ) -> None:
         """Keep a run that waits in the end."""
         super().waits(run, due, planned, until, blame, holder)
-        self._runs[run] = {"due": due, "state": RunState.WAITING.value, "attempts": [], **_wait(blame, holder)}
+        self._runs[run] = {
+            "due": due, "queued": planned, "state": RunState.WAITING.value, "attempts": [], **_wait(blame, holder),
+        }  # fmt: skip
 
-    def found(self, run: RunId, due: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
+    def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
         """Keep a run that has started before the beginning."""
-        told = {"due": due, "started": started, "state": RunState.RUNNING.value, "attempts": [*attempts]}
+        told = {
+            "due": due, "queued": queued, "started": started, "state": RunState.RUNNING.value, "attempts": [*attempts],
+        }  # fmt: skip
         self._runs.setdefault(run, told)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
@@ -77,4 +81,4 @@ def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
     return told
 
 
-_TIMES = ("due", "started", "ended", "last_due")
+_TIMES = ("due", "queued", "started", "ended", "last_due")

@@ -87,7 +87,7 @@ class Tally:
         if start > planned:
             _wait(it, start - planned, blame)
 
-    def found(self, run: RunId, due: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
+    def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
         """Note a run that has started before the beginning, and its attempts that are over: it is not counted."""
 
     def waits(

@@ -82,7 +82,8 @@ class World:
             told = run.so_far["attempts"] if run.so_far else []
             attempts = [(start, end) for it in told if (start := _at(it["started"])) and (end := _at(it["ended"]))]
             if run.started is not None or attempts:
-                self._tally.found(run.id, run.due, attempts[0][0] if attempts else run.started or begin, attempts)
+                started = attempts[0][0] if attempts else run.started or begin
+                self._tally.found(run.id, run.due, run.queued, started, attempts)
         for run, begun in found:
             self._begin(run, begun, run.so_far or {"job": run.id.job, "number": run.id.number, "attempts": []})
         for file, of_file in by_file.items():

@@ -272,3 +272,4 @@ def test_the_story_of_what_is_live_and_waits_all_the_time() -> None:
     assert ("report", ["database"], "backup@7", to_text(MIDNIGHT + 3 * HOUR)) == tuple(
         waits[name] for name in ("job", "waited_for", "held_by", "ended")
     )
+    assert waits["due"] == waits["queued"]
