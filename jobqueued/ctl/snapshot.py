@@ -129,9 +129,7 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
     """The host with what the daemon knows of now; Unreachable, Refused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
-    of_host = next((row["id"] for row in answer["jobs"] if row["id"] in jobs and jobs[row["id"]].owner is None), None)
-    if of_host is not None:  # refused to who is told of own runs only
-        ask(paths.control, "Describe", job=of_host, runs=1)
+    ask(paths.control, "Notices")  # refused to who is told of own runs only
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]

@@ -22,7 +22,8 @@ class Story(Tally):
         """Keep the start of a run."""
         super().started(run, due, planned, start, blame, holder)
         self._runs[run] = {
-            "due": due, "started": start, "state": RunState.RUNNING.value, "attempts": [], **_wait(blame, holder),
+            "due": due, "queued": planned, "started": start, "state": RunState.RUNNING.value, "attempts": [],
+            **_wait(blame, holder),
         }  # fmt: skip
 
     def waits(
