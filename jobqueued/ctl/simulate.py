@@ -25,10 +25,10 @@ from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
-from jobqueued.model import DAY
+from jobqueued.model import DAY, SECOND
 from jobqueued.paths import Paths
 from jobqueued.settings import machine_id
-from jobqueued.text import printable
+from jobqueued.text import duration, printable
 
 
 def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
@@ -46,7 +46,7 @@ def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
     """Read for how long is simulated, in ns."""
     found = _duration(context, parameter, text)
     if found is None or found > _LONGEST:
-        raise click.BadParameter(f"accepted: at most {_LONGEST // DAY}d")
+        raise click.BadParameter(f"accepted: at most {duration(_LONGEST / SECOND)}")
     return found
 
 

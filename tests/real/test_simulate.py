@@ -195,7 +195,7 @@ def test_wrong_words(host: Host) -> None:
         (("--for", "0s"), "accepted: a duration that is not 0"),
         (("--duration", "5m"), "accepted: JOB=DURATION"),
         (("--duration", "nosuch=3h"), "--duration: there is no such job: nosuch"),
-        (("--for", "367d"), "accepted: at most 366d"),
+        (("--for", "367d"), "accepted: at most 366 d"),
         (
             ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
             "--backtest and --draws, --save exclude",
