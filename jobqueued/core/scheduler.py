@@ -345,6 +345,14 @@ class Scheduler:
         """Explain why the first runs of a job that have no live attempt have not started."""
         return why.explain_pending(self._state, job, limit, now, asker)
 
+    def lacks(self, run: RunId) -> str | Holder:
+        """Name what a run in the queue lacks (why.lacked)."""
+        return why.lacked(self._state, run)
+
+    def holders(self, resource: str) -> list[Holder]:
+        """Everyone who holds some of a resource."""
+        return self._state.admission.locks.holders(resource)
+
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
         """Name who holds something, to a user (None: to whoever may see all): not another user's run."""
         return self._state.name_for(holder, asker)

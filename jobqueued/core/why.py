@@ -27,7 +27,7 @@ from jobqueued.model import (
     RunState,
     to_text,
 )
-from jobqueued.queue.admission import Reservation
+from jobqueued.queue.admission import USER, Reservation
 from jobqueued.queue.locks import HOST, SLOT, Claims
 from jobqueued.run_states import Unstarted
 from jobqueued.text import counted, duration
@@ -54,6 +54,18 @@ def explain_pending(
     """The same of the first runs of a job that have no live attempt."""
     ordered = list(state.admission.waiting.ordered(now.mono))
     return [_explained(state, state.runs[name], ordered, now, asker) for name in state.standing(job).pending[:limit]]
+
+
+def lacked(state: SchedulerState, name: RunId) -> str | Holder:
+    """The first that a run in the queue lacks: a resource, or the one that something is kept for; "": nothing."""
+    admission = state.admission
+    terms = admission.waiting.terms(name)
+    if (missing := admission.locks.missing(terms.claims)) is not None:
+        return missing.resource
+    if admission.is_full(terms.share):
+        return USER
+    kept = (one.holder for one in admission.reservations if one.holder != name and one.touches(terms.claims))
+    return next(kept, "")
 
 
 def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now, asker: Owner | None) -> Why:

@@ -81,9 +81,7 @@ def check(
     """
     if (host and user) or (fix and diff):
         raise click.UsageError(f"{'--host and --user' if host and user else '--fix and --diff'} exclude each other.")
-    if as_json and form not in (None, "json"):
-        raise click.UsageError("--json and --format exclude each other.")
-    form = "json" if as_json else form or "text"
+    form = _form(form, as_json=as_json, diff=diff, explains=explain is not None)
     if explain is not None:
         _explain(explain, form)
         return
@@ -98,6 +96,18 @@ def check(
     _print(rows, problems, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
+
+
+def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:
+    """The form of the answer; UsageError: there is none of what is asked for."""
+    if as_json and form not in (None, "json"):
+        raise click.UsageError("--json and --format exclude each other.")
+    found = "json" if as_json else form or "text"
+    if diff and found != "text":
+        raise click.UsageError(f"--diff and {'--json' if as_json else f'--format {found}'} exclude each other.")
+    if explains and found not in ("text", "json"):
+        raise click.UsageError(f"--explain and --format {found} exclude each other.")
+    return found
 
 
 def _explain(code: str, form: str) -> None:

@@ -20,6 +20,9 @@ from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import printable
 
+_LAST = 10**10 * SECOND
+"""No forecast goes beyond: the year 2286."""
+
 
 class Kept(NamedTuple):
     """A forecast, the instants (ns) between which it holds, and of how many futures it was made."""
@@ -60,10 +63,12 @@ def read(path: Path) -> Kept:
         if document["version"] != calibration.VERSION:
             raise Refused(f"{printable(str(path))} is a forecast of another version; make one anew: simulate --save")
         since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
+        if not 0 <= since <= until <= _LAST:
+            raise ValueError
         return Kept(since, until, int(document["draws"]), calibration.of_document(document["jobs"]))
     except OSError as error:
         raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         raise Refused(f"{printable(str(path))} is no forecast; one is written by simulate --save") from None
 
 

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdict_document
 from jobqueued.ctl.parallel_futures import play_in_parallel
-from jobqueued.ctl.problems import print_problems
+from jobqueued.ctl.problems import in_a_line, print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
-from jobqueued.ctl.snapshot import chance, is_unreadable, snapshot, with_files
+from jobqueued.ctl.snapshot import Snapshot, chance, is_unreadable, require_records, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
+from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
+from jobqueued.model import DAY, SECOND
 from jobqueued.paths import Paths
 from jobqueued.settings import machine_id
+from jobqueued.text import duration, printable
 
 
 def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
@@ -35,6 +39,14 @@ def _duration(_context: click.Context | None, _parameter: click.Parameter | None
         raise click.BadParameter(f"{error}; accepted: a duration such as 30s, 5m or 2h") from None
     if found == 0:
         raise click.BadParameter("accepted: a duration that is not 0")
+    return found
+
+
+def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    """Read for how long is simulated, in ns."""
+    found = _duration(context, parameter, text)
+    if found is None or found > _LONGEST:
+        raise click.BadParameter(f"accepted: at most {duration(_LONGEST / SECOND)}")
     return found
 
 
@@ -50,6 +62,9 @@ def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[st
     return found
 
 
+_LONGEST = 366 * DAY
+_ALONE = {"checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"}}
+"""The options that ask for something else, and which others mean something with them."""
 _TRIALS = 3
 """So many draws are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -57,7 +72,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.option(
-    "--for", "span", callback=_duration, default="1d", metavar="D", help="Simulate so long from now on.  [1d]"
+    "--for", "span", callback=_span, default="1d", metavar="D", help="Simulate so long from now on, at most 366d.  [1d]"
 )
 @click.option("--draws", type=click.IntRange(1, 1000), metavar="N",
               help="Draw the run times N times; figures show least…most.  [5; with --save 39]")  # fmt: skip
@@ -110,6 +125,7 @@ def simulate(
       jobqueuectl simulate --check FILE
       jobqueuectl simulate --backtest yesterday
     """
+    _refuse_ignored(click.get_current_context())
     if checked is not None:
         sys.exit(_check(paths, read(checked), as_json=as_json))
     if back is not None:
@@ -119,37 +135,69 @@ def simulate(
     found = snapshot(paths, given, default)
     if is_unreadable(found.problems):
         click.echo("Job files that are refused are left out; see: jobqueuectl check", err=True)
+    other = None if directory is None else _with(paths, found, directory, given, default)
+    _refuse_unknown(given, found, other)
     chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
-    until, other = found.host.begin + span, None
-    if directory is not None:
-        other, problems = with_files(paths, found.host, directory)
-        if is_unreadable(problems):
-            print_problems(problems)
-            sys.exit(1)
-    steps = 1 + (other is not None) + suggest
-    with _progress(steps) as progress:
-        first = None if story is None else Story()
-        futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=kept is not None, first=first)
-        others = None if other is None else play_in_parallel(other, until, chances, progress(1))
-        advice = None
-        if suggest:
-            host, rows = other or found.host, summary.rows(others or futures)
-            advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
-    result = Result(found, until, futures, others, advice)
-    if story is not None and isinstance(told := futures[0], Story):
+    until, first = found.host.begin + span, None if story is None else Story()
+    result = _result(found, other, until, chances, first, suggest=suggest, keeps_starts=kept is not None)
+    if story is not None and isinstance(told := result.futures[0], Story):
         save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
     if kept is not None:
-        save(kept, Kept(found.host.begin, until, len(futures), calibration.forecast(futures)))
+        save(kept, Kept(found.host.begin, until, len(result.futures), calibration.forecast(result.futures)))
     if as_json:
         print_json(document(result))
     else:
         show(result, all_jobs=all_jobs)
 
 
+def _refuse_ignored(context: click.Context) -> None:
+    """Raise UsageError if an option is given that means nothing with another one."""
+    source, options = context.get_parameter_source, {it.name: it for it in context.command.params if it.name}
+    typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
+    for name in _ALONE.keys() & typed:
+        if others := [options[it].opts[-1] for it in typed if it not in _ALONE[name] and it != name]:
+            raise click.UsageError(f"{options[name].opts[-1]} and {', '.join(others)} exclude each other.")
+
+
+def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | None) -> None:
+    """Raise UsageError if a duration is given of a job that is not there."""
+    known = {job.id for each in (found, other) if each is not None for job in each.host.jobs}
+    if unknown := ", ".join(map(printable, given.keys() - known)):
+        raise click.UsageError(f"--duration: there is no such job: {unknown}")
+
+
+def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
+    """The host with the files of a directory installed; ends the program if they would be refused."""
+    other = with_files(paths, found, directory, given, default)
+    if is_unreadable(other.problems):
+        print_problems(other.problems)
+        sys.exit(1)
+    for problem in other.problems:
+        click.echo(in_a_line(problem), err=True)
+    return other
+
+
+def _result(
+    found: Snapshot, other: Snapshot | None, until: int, chances: Sequence[Chance], first: Story | None, *,
+    suggest: bool, keeps_starts: bool,
+) -> Result:  # fmt: skip
+    """Play the host as it is, and as it would be, and try what helps."""
+    steps = 1 + (other is not None) + suggest
+    with _progress(steps) as progress:
+        futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=keeps_starts, first=first)
+        others = None if other is None else play_in_parallel(other.host, until, chances, progress(1))
+        advice = None
+        if suggest:
+            host, rows = (other or found).host, summary.rows(others or futures)
+            advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
+    return Result(found, until, futures, others, advice, [] if other is None else other.unknown)
+
+
 def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> Kept:
     """The forecast that would have been made at an instant, for as long after it as is over."""
+    require_records(paths)
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]
     return Kept(
@@ -159,6 +207,7 @@ def _foreseen(
 
 def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
     """Tell how a forecast has come out, and the exit status."""
+    require_records(paths)
     came_so = came(paths, kept)
     whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
     if as_json:

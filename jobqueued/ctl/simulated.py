@@ -30,6 +30,13 @@ class Result(NamedTuple):
     futures: Sequence[Tally]
     others: Sequence[Tally] | None = None
     advice: Sequence[Suggestion] | None = None
+    unknown: Sequence[str] = ()
+    """The jobs of the other host of which no run tells how long it takes."""
+
+    @property
+    def guessed(self) -> list[str]:
+        """The jobs of both of which no run tells how long it takes."""
+        return sorted({*self.found.unknown, *self.unknown})
 
 
 def document(result: Result) -> Message:
@@ -37,10 +44,11 @@ def document(result: Result) -> Message:
     found = result.found
     told: Message = {
         "since": to_text(found.host.begin), "until": to_text(result.until), "draws": len(result.futures),
-        "from_now": not found.without, "guessed": found.unknown, **_figures(result.futures),
+        "from_now": not found.without, "guessed": result.guessed,
+        "unread": found.unread or None, **_figures(result.futures, found.host.begin),
     }  # fmt: skip
     if result.others is not None:
-        told["with"] = _figures(result.others)
+        told["with"] = _figures(result.others, found.host.begin)
     if result.advice is not None:
         told["suggestions"] = [_advice(it) for it in result.advice]
     return told
@@ -51,7 +59,7 @@ def _advice(it: Suggestion) -> Message:
     return {"jobs": list(it.change.jobs), "change": it.change.text, "before": before, "after": after}
 
 
-def _figures(futures: Sequence[Tally]) -> Message:
+def _figures(futures: Sequence[Tally], since: int) -> Message:
     rows = summary.rows(futures)
     return {
         **{name: _least_most(band) for name, band in _whole(futures)},
@@ -60,13 +68,14 @@ def _figures(futures: Sequence[Tally]) -> Message:
             {"name": name, "waited": time / SECOND / len(futures), "for": [job for job, _ in holders]}
             for name, time, holders in summary.lacked(rows)
         ],
-        "peaks": [{"at": to_text(peak.instant), "live": peak.live} for peak in futures[0].peaks(24, HOUR)],
+        "peaks": [{"at": to_text(peak.instant), "live": peak.live} for peak in futures[0].peaks(24, HOUR, since)],
     }  # fmt: skip
 
 
 def _whole(futures: Sequence[Tally]) -> list[tuple[str, Band]]:
     return [
         ("runs", summary.figures(futures, lambda it: it.runs)),
+        ("waiting", summary.figures(futures, lambda it: it.waiting)),
         ("late", summary.figures(futures, lambda it: sum(len(job.waits) for job in it.jobs.values()))),
         ("waited", summary.figures(futures, lambda it: it.waited // SECOND)),
         ("missed", summary.figures(futures, lambda it: it.missed)),
@@ -82,7 +91,7 @@ def _least_most(band: Band) -> list[int]:
 def _told(row: Row) -> Message:
     blamed = [{"for": it.lacked, "whose": it.holder or None, "seconds": time / SECOND} for it, time in row.blamed]
     waits = {"half": row.half / SECOND, "most": row.most / SECOND, "longest": row.longest / SECOND}
-    bands = {name: _least_most(getattr(row, name)) for name in ("runs", "late", "missed", "failed")}
+    bands = {name: _least_most(getattr(row, name)) for name in ("runs", "late", "waiting", "missed", "failed")}
     return {"job": row.job, **bands, "wait": waits, "skipped": row.skipped, "blamed": blamed}
 
 
@@ -93,7 +102,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
     draws = f", drawn {len(futures)} times" if len(futures) > 1 else ""
     span = duration((result.until - found.host.begin) / SECOND)
     print_line(f"{counted(len(found.host.jobs), 'job')}, {span} from {begin}{draws}")
-    _print_sources(found)
+    _print_sources(found, result.guessed)
     _print_whole(result)
     rows, most = summary.rows(futures), None if all_jobs else _SHOWN
     if result.others is not None:
@@ -135,29 +144,31 @@ def _print_advice(advice: Sequence[Suggestion]) -> None:
     print_table(("TRY FOR", "CHANGE", "THEN"), rows, keep=("TRY FOR", "CHANGE", "THEN"))
 
 
-def _print_sources(found: Snapshot) -> None:
+def _print_sources(found: Snapshot, guessed: Sequence[str]) -> None:
     if found.without:
         print_line(
-            f"Nothing is live or waits at the beginning, as the daemon was not asked: {found.without}", "warning"
+            f"Nothing is live or waits at the beginning, as the daemon does not tell: {found.without}", "warning"
         )
     else:
         live = sum(run.pid is not None for run in found.host.runs)
         print_line(f"At the beginning {counted(live, 'run')} live, {len(found.host.runs) - live} waiting.")
-    if found.unknown:
-        names = ", ".join(found.unknown[:3]) + (" …" if len(found.unknown) > 3 else "")
-        print_line(f"Of {counted(len(found.unknown), 'job')} no run tells how long it takes: {names}")
+    if found.unread:
+        print_line(f"All that is guessed, as no run tells how long it takes: {found.unread}", "warning")
+    elif guessed:
+        names = ", ".join(guessed[:3]) + (" …" if len(guessed) > 3 else "")
+        print_line(f"Of {counted(len(guessed), 'job')} no run tells how long it takes: {names}")
 
 
 def _print_whole(result: Result) -> None:
-    names = {"runs": "runs", "late": "start late", "waited": "waited in all", "missed": "deadlines missed",
-             "failed": "fail", "most_live": "live at once"}  # fmt: skip
+    names = {"runs": "runs", "waiting": "wait in the end", "late": "start late", "waited": "waited in all",
+             "missed": "deadlines missed", "failed": "fail", "most_live": "live at once"}  # fmt: skip
     today = [(names[name], _figure(name, band)) for name, band in _whole(result.futures)]
     if result.others is None:
         print_table(("", "HOST"), today)
     else:
         other = [_figure(name, band) for name, band in _whole(result.others)]
         print_table(("", "TODAY", "WITH"), [(*row, figure) for row, figure in zip(today, other, strict=True)])
-    peaks = result.futures[0].peaks(_PEAKS, HOUR)
+    peaks = result.futures[0].peaks(_PEAKS, HOUR, result.found.host.begin)
     print_table(("PEAK", "LIVE"), [(local(to_text(peak.instant)), str(peak.live)) for peak in peaks])
 
 

@@ -7,17 +7,20 @@ import random
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jobqueued.child import atomic_file
 from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of
+from jobqueued.core.retries import Again, another
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.ctl.job_files import Unit, read_files, settings_of, units
+from jobqueued.ctl.offline import is_hidden
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance, Durations, Sample, samples
 from jobqueued.foresight.futures import Host
@@ -31,17 +34,21 @@ from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.settings import limits_of, machine_id
 from jobqueued.state import record_files
+from jobqueued.text import printable
 
 KEPT = 50
 """So many of the newest records of a job tell how long its runs take."""
 
 
 class Snapshot(NamedTuple):
-    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known."""
+    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known, and why
+    records are not ("": they are).
+    """
 
     host: Host
     unknown: list[str]
     without: str
+    unread: str
     problems: list[Problem]
 
 
@@ -55,7 +62,7 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
     jobs, limits, problems = host_of_files(paths)
     if only is not None:
         jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
-    known = {job.id: [Sample(given[job.id])] if job.id in given else known_samples(paths.logs, job.id) for job in jobs}
+    known = {job.id: _samples(paths, job.id, given) for job in jobs}
     host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])
     without = ""
@@ -65,7 +72,20 @@ def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: 
         without = down.seen
     except Refused as refused:
         without = refused.message
-    return Snapshot(host, unknown, without, problems)
+    return Snapshot(host, unknown, without, unread(paths), problems)
+
+
+def unread(paths: Paths) -> str:
+    """The reason why records can't be read, and the remedy; "": they can."""
+    if not is_hidden(paths.logs):
+        return ""
+    return f"{printable(str(paths.logs))} can't be read: permission denied; run this as root"
+
+
+def require_records(paths: Paths) -> None:
+    """Raise Refused if records can't be read."""
+    if why := unread(paths):
+        raise Refused(why)
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
@@ -91,6 +111,11 @@ def chance(seed: int, number: int) -> Chance:
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
+def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
+    """The time that is given for the runs of a job, or what its newest ones have taken."""
+    return [Sample(given[job])] if job in given else known_samples(paths.logs, job)
+
+
 def known_samples(logs: Path, job: str) -> list[Sample]:
     """The attempts of the newest runs of a job, as their record files have them."""
     found: list[Sample] = []
@@ -104,6 +129,7 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
     """The host with what the daemon knows of now; Unreachable, Refused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
+    ask(paths.control, "Notices")  # refused to who is told of own runs only
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
@@ -127,6 +153,8 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     """The run that a record so far tells of, as the scheduler has it."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
+    if run.state is RunState.RETRYING and so_far is not None:
+        return _retrying(run, job, so_far)
     if run.state not in LIVE:
         return changed(run, pid=None, started=None, since=run.queued if run.state is RunState.WAITING else 0)
     started = run.queued if run.started is None else run.started
@@ -134,6 +162,14 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
     return changed(
         run, attempt=max(1, run.attempt), started=started, claims=claims_of(job, slots=slots), ends_by=ends_by
     )
+
+
+def _retrying(run: Run, job: Job, so_far: Record) -> Run:
+    """A run that waits for its next attempt, which comes when and as the scheduler has decided."""
+    last = so_far["attempts"][-1]
+    again = another(job, run, cast("Record", {**so_far, **last})) or Again(0, failover=False)
+    not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
+    return changed(run, pid=None, started=None, attempt=run.attempt + 1, failover=again.failover, not_before=not_before)
 
 
 def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:
@@ -152,16 +188,29 @@ def _instant(text: str) -> int:
     return to_instant(datetime.fromisoformat(text))
 
 
-def with_files(paths: Paths, host: Host, directory: Path) -> tuple[Host, list[Problem]]:
-    """The host with the files of a directory installed: each in the place of one of its name, or beside the others."""
-    reading = read_files(paths, (directory,))
-    errors = [problem for problem in reading.problems if problem.severity == "error"]
+def with_files(
+    paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
+) -> Snapshot:  # fmt: skip
+    """The snapshot with the files of a directory installed: each in the place of the one of its name, or beside others.
+
+    Its problems: errors, and what of the directory is not played.
+    """
+    reading, host = read_files(paths, (directory,)), found.host
+    problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]
     new = {job.id: job for job in reading.jobs if job.id not in reading.invalid}
-    names = {Path(job.file).name for job in reading.jobs}
+    names = {Path(unit.file).name for unit in units(paths, (directory,)) if isinstance(unit, Unit)}
     kept = [job for job in host.jobs if Path(job.file).name not in names]
-    twice = [job for job in kept if job.id in new]
-    errors += [_twice(job, new[job.id]) for job in twice]
-    return host.with_jobs([*kept, *new.values()]), errors
+    problems += [_twice(job, new[job.id]) for job in kept if job.id in new]
+    known = {**host.durations.known}
+    for name in new.keys() - known.keys():
+        known[name] = _samples(paths, name, given)
+    other = replace(host.with_jobs([*kept, *new.values()]), durations=Durations(known, default))
+    unknown = sorted(job.id for job in other.jobs if not known[job.id])
+    return found._replace(host=other, unknown=unknown, problems=problems)
+
+
+_UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
+"""The codes of jobs that will not run on this host, and of files that are not read, or masked."""
 
 
 def _twice(old: Job, new: Job) -> Problem:

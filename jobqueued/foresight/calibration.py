@@ -28,6 +28,8 @@ _CHANCE = 2.33
 """Standard deviations below what is to be expected that come once in a hundred times."""
 VERSION = 1
 _MILLISECOND = SECOND // 1000
+_MOST = 10**13
+"""No time in a document is more seconds or milliseconds: hundreds of years."""
 
 
 class Expected(NamedTuple):
@@ -77,12 +79,24 @@ def to_document(found: Forecast) -> dict[str, Any]:
 def of_document(document: Mapping[str, Any]) -> Forecast:
     """The inverse; ValueError, TypeError: it is none."""
     return {
-        str(name): [
-            Expected(int(due) * SECOND, *(int(time) * _MILLISECOND for time in (low, middle, high)))
+        _name(name): [
+            Expected(_whole(due) * SECOND, *(_whole(time) * _MILLISECOND for time in (low, middle, high)))
             for due, low, middle, high in rows
         ]
         for name, rows in document.items()
     }
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is no id of a job")
+    return text
+
+
+def _whole(number: Any) -> int:
+    if not isinstance(number, int) or abs(number) > _MOST:
+        raise ValueError(f"{number!r} is no time")
+    return number
 
 
 class Verdict(NamedTuple):

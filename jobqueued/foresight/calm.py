@@ -133,6 +133,11 @@ class Calm:
             self._tally.attempted(begun.run, begun.started, end)
             self._tally.ended(begun.run, begun.sample.state)
 
+    def settle(self, until: int) -> None:
+        """Count what lives on at an instant, the end of all."""
+        for _, _, begun in self._ends:
+            self._tally.attempted(begun.run, begun.started, until)
+
     def _world(self, now: int) -> World:
         """The world from now on."""
         saved = [

@@ -75,6 +75,11 @@ class _Group:
             self._calm.take_over(self._world)
             self._world = None
 
+    def settle(self, until: int) -> None:
+        """Count what lives and waits at an instant up to which all has happened, the end of it."""
+        if (last := self._world or self._calm) is not None:
+            last.settle(until)
+
 
 def _going_on(host: Host, draws: Draws, run: Run) -> Begun:
     """The end of a run that was live at the beginning."""
@@ -105,5 +110,6 @@ def play(
                 group.play(host.begin + (until - host.begin) * number // slices)
                 done += len(jobs) / slices
                 progress(done / whole)
+            group.settle(until)
         tallies.append(tally)
     return tallies

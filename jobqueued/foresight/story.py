@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, RESERVATION, Blame, Tally
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import RunId, RunState, to_text
 
 
@@ -21,19 +21,35 @@ class Story(Tally):
     ) -> None:
         """Keep the start of a run."""
         super().started(run, due, planned, start, blame, holder)
-        told = self._runs[run] = {
+        self._runs[run] = {
             "due": due, "queued": planned, "started": start, "state": RunState.RUNNING.value, "attempts": [],
+            **_wait(blame, holder),
         }  # fmt: skip
-        if holder is not None:
-            told["held_by"] = str(holder)
-        if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY):
-            told["waited_for"] = [f"what is kept for {holder}" if blame.lacked == RESERVATION else blame.lacked]
+
+    def waits(
+        self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
+    ) -> None:
+        """Keep a run that waits in the end."""
+        super().waits(run, due, planned, until, blame, holder)
+        self._runs[run] = {
+            "due": due, "queued": planned, "state": RunState.WAITING.value, "attempts": [], **_wait(blame, holder),
+        }  # fmt: skip
+
+    def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
+        """Keep a run that has started before the beginning."""
+        told = {
+            "due": due, "queued": queued, "started": started, "state": RunState.RUNNING.value, "attempts": [*attempts],
+        }  # fmt: skip
+        self._runs.setdefault(run, told)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Keep an attempt; of a run that was live at the beginning nothing else is known."""
+        """Keep an attempt."""
         super().attempted(run, start, end)
-        told = self._runs.setdefault(run, {"due": start, "started": start, "attempts": []})
-        told["attempts"].append((start, end))
+        self._runs[run]["attempts"].append((start, end))
+
+    def retries(self, run: RunId) -> None:
+        """Keep that a run waits for its next attempt in the end."""
+        self._runs[run]["state"] = RunState.RETRYING.value
 
     def ended(self, run: RunId, state: str) -> None:
         """Keep the end of a run."""
@@ -48,15 +64,22 @@ class Story(Tally):
         told |= {"state": RunState.SKIPPED.value, "reason": reason, "last_due": last, "count": told["count"] + times}
 
     def records(self, until: int) -> Iterator[dict[str, Any]]:
-        """Yield a record of each run, for `jobqueuectl timeline --from`; what lives until the end ends then."""
+        """Yield a record of each run, for `jobqueuectl timeline --from`; `until`: the end, until which some wait."""
         for run, told in self._runs.items():
             found = {"job": run.job, "number": run.number, "trigger": "simulated", "tags": [], **told}
             attempts = told["attempts"]
-            if told["state"] == RunState.RUNNING.value:
-                attempts = [*attempts, (told["started"] if not attempts else attempts[-1][1], until)]
             found["attempts"] = [{"started": to_text(start), "ended": to_text(end)} for start, end in attempts]
-            found["ended"] = attempts[-1][1] if attempts else None
+            waits_on = told["state"] == RunState.WAITING
+            found["ended"] = attempts[-1][1] if attempts else until if waits_on else None
             yield {**found, **{name: to_text(found[name]) for name in _TIMES if found.get(name) is not None}}
+
+
+def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
+    """The part of a record that tells of a wait."""
+    told: dict[str, Any] = {} if holder is None else {"held_by": str(holder)}
+    if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, HOLD):
+        told["waited_for"] = [f"what is kept for {holder}" if blame.lacked == RESERVATION else blame.lacked]
+    return told
 
 
 _TIMES = ("due", "queued", "started", "ended", "last_due")

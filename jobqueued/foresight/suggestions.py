@@ -72,10 +72,11 @@ def suggestions(
     parts = groups(host.jobs, host.limits)
     for number, change in enumerate(islice(changes(host, rows, seed), TRIED)):
         ids = {job.id for part in parts if not change.jobs or {job.id for job in part} & {*change.jobs} for job in part}
-        before, after = (
-            _cost(play(part, until, chances)) for part in (_only(host, ids), _only(change.apply(host), ids))
+        futures, others = (
+            play(part, until, chances) for part in (_only(host, ids), _only(change.apply(host), ids))
         )  # fmt: skip
-        if before.is_worse_than(after):
+        before, after = _cost(futures), _cost(others)
+        if before.is_worse_than(after) and _due(others, change.jobs) >= _due(futures, change.jobs):
             found.append(Suggestion(change, before, after))
         progress((number + 1) / TRIED)
     return sorted(found, key=lambda it: (it.after.missed - it.before.missed, it.after.waited - it.before.waited))
@@ -89,6 +90,12 @@ def _only(host: Host, ids: Iterable[str]) -> Host:
 def _cost(futures: Sequence[Tally]) -> Cost:
     count = len(futures)
     return Cost(sum(it.missed for it in futures) / count, sum(it.waited for it in futures) / count)
+
+
+def _due(futures: Sequence[Tally], jobs: Iterable[str]) -> int:
+    """The occurrences of some jobs: what is due only after the end waits for nothing there."""
+    found = [future.of(job) for future in futures for job in jobs]
+    return sum(it.runs + it.waiting + it.skipped.total() for it in found)
 
 
 def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:

@@ -31,7 +31,9 @@ class Row(NamedTuple):
     job: str
     runs: Band
     late: Band
-    """The number of runs that start late."""
+    """The number of runs that start late, or wait in the end."""
+    waiting: Band
+    """The number of those that wait in the end."""
     half: int
     most: int
     """The waits that 50 % and 95 % of its runs do not exceed."""
@@ -62,13 +64,14 @@ def rows(futures: Sequence[Tally]) -> list[Row]:
 
 def _row(name: str, found: list[OfJob]) -> Row:
     waits = sorted(wait for it in found for wait in it.waits)
-    runs = sum(it.runs for it in found)
+    runs = sum(it.runs + it.waiting for it in found)
     blamed = Counter[Blame]()
     for it in found:
         blamed.update(it.blamed)
     reasons = {reason for it in found for reason in it.skipped}
     return Row(
         name, band(it.runs for it in found), band(len(it.waits) for it in found),
+        band(it.waiting for it in found),
         wait_at(0.5, waits, runs), wait_at(0.95, waits, runs), waits[-1] if waits else 0,
         band(it.missed for it in found),
         {reason: max(it.skipped[reason] for it in found) for reason in sorted(reasons)},

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from jobqueued.core.eligibility import DEADLINE
 from jobqueued.model import RunId, RunState
 
-DEPENDENCIES, CONCURRENCY, RESERVATION = "dependencies", "concurrency", "reservation"
-"""What a run may have waited for, beside locks and resources; the last: what is kept for another."""
+DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
+"""What a run may have waited for, beside locks and resources; the last two: what is kept for another, the host."""
 
 
 class Blame(NamedTuple):
@@ -31,8 +31,10 @@ class OfJob:
     """The fate of one job."""
 
     runs: int = 0
+    waiting: int = 0
+    """The runs that still wait for their start in the end."""
     waits: array[int] = field(default_factory=lambda: array("q"))
-    """Of each run that did not start as planned, by how much it was late."""
+    """Of each run that did not start as planned, by how much it was late; what waits in the end, by then."""
     ends: Counter[str] = field(default_factory=Counter)
     busy: int = 0
     """The time that all of its attempts took together."""
@@ -83,15 +85,27 @@ class Tally:
         if self._keeps_starts:
             it.starts.append((due, start))
         if start > planned:
-            it.waits.append(start - planned)
-            if blame is not None:
-                it.blamed[blame] = it.blamed.get(blame, 0) + start - planned
+            _wait(it, start - planned, blame)
+
+    def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
+        """Note a run that has started before the beginning, and its attempts that are over: it is not counted."""
+
+    def waits(
+        self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
+    ) -> None:
+        """Count a run that waits in the end; `holder`: the one that has what it lacks."""
+        it = self.of(run.job)
+        it.waiting += 1
+        _wait(it, until - planned, blame)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Count an attempt, which is live in between."""
+        """Count an attempt, which is live in between; one that lives in the end, up to then."""
         self._begun.append(start)
         self._over.append(end)
         self.of(run.job).busy += end - start
+
+    def retries(self, run: RunId) -> None:
+        """Note a run that waits for its next attempt in the end."""
 
     def ended(self, run: RunId, state: str) -> None:
         """Count the end of a run."""
@@ -105,6 +119,11 @@ class Tally:
     def runs(self) -> int:
         """All starts."""
         return sum(it.runs for it in self.jobs.values())
+
+    @property
+    def waiting(self) -> int:
+        """All runs that wait in the end."""
+        return sum(it.waiting for it in self.jobs.values())
 
     @property
     def waited(self) -> int:
@@ -126,14 +145,20 @@ class Tally:
         """The most runs that are live at once."""
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
-    def peaks(self, count: int, apart: int) -> list[Peak]:
-        """The instants at which most runs were live, at most one in each span of so many ns."""
+    def peaks(self, count: int, apart: int, since: int = 0) -> list[Peak]:
+        """The instants from one on at which most runs were live, at most one in each span of so many ns."""
         found: dict[int, Peak] = {}
-        for instant, live in _levels(self._begun, self._over):
+        for instant, live in _levels((max(since, start) for start in self._begun), self._over):
             span = instant // apart
             if span not in found or live > found[span].live:
                 found[span] = Peak(instant, live)
         return sorted(found.values(), key=lambda peak: (-peak.live, peak.instant))[:count]
+
+
+def _wait(it: OfJob, time: int, blame: Blame | None) -> None:
+    it.waits.append(time)
+    if blame is not None:
+        it.blamed[blame] = it.blamed.get(blame, 0) + time
 
 
 class Peak(NamedTuple):

@@ -7,6 +7,7 @@ notice is sent, and accounts are there.  What people, files and events would mak
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
@@ -16,12 +17,20 @@ from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.foresight.durations import Draws, Sample
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, RESERVATION, Blame, Tally
-from jobqueued.model import Job, Now, Run, RunId, RunState
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
+from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant
 from jobqueued.notify import NOBODY
 from jobqueued.saved import Hold, SavedJob
 
-_KEPT_FOR = "what is kept for "
+_KEPT_FOR, _DEPENDENCY = "what is kept for ", "dependency "
+
+
+def _at(text: str | None) -> int | None:
+    return None if text is None else to_instant(datetime.fromisoformat(text))
+
+
+def _planned(run: Run, job: Job) -> int:
+    return run.due + (job.offset if run.trigger == "schedule" else 0)
 
 
 class Begun(NamedTuple):
@@ -59,15 +68,22 @@ class World:
         self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
         self._freed: list[RunId] = []
+        self._was_held = hold is not None
         self.scheduler = Scheduler(limits)
         by_file: dict[str, list[Job]] = {}
         for job in jobs:
             by_file.setdefault(job.file, []).append(bare(job))
-        found, known = list(live), {it.job: it for it in saved}
+        found, waiting, known = list(live), list(waiting), {it.job: it for it in saved}
         for of_file in by_file.values():
             for job in of_file:  # what was due before the beginning is over
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
         self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
+        for run in (*(run for run, _ in found), *waiting):
+            told = run.so_far["attempts"] if run.so_far else []
+            attempts = [(start, end) for it in told if (start := _at(it["started"])) and (end := _at(it["ended"]))]
+            if run.started is not None or attempts:
+                started = attempts[0][0] if attempts else run.started or begin
+                self._tally.found(run.id, run.due, run.queued, started, attempts)
         for run, begun in found:
             self._begin(run, begun, run.so_far or {"job": run.id.job, "number": run.id.number, "attempts": []})
         for file, of_file in by_file.items():
@@ -133,7 +149,7 @@ class World:
         wall, sample = self.now.wall, self._draws.next(job)
         self.starts += 1
         if run.so_far is None:
-            planned = run.due + (job.offset if run.trigger == "schedule" else 0)
+            planned = _planned(run, job)
             blame, holder = self._blame(run, record["waited_for"]) if wall > planned else (None, None)
             self._tally.started(run.id, run.due, planned, wall, blame, holder)
         self._begin(run, Begun(run.id, run.due, wall, wall + sample.took, sample), record)
@@ -144,17 +160,59 @@ class World:
         self._live[run.id, run.attempt] = begun, record
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
-    def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame, RunId | None]:
+    def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame | None, RunId | None]:
         """Name the cause of a wait that is over now: what the run lacked, and whose end has just given that free."""
         freed = self._freed[0] if self._freed else None
         if not waited_for:
             own = next((it for it in self._freed if it.job == run.id.job), None)
-            return (Blame(DEPENDENCIES, ""), freed) if run.held else (Blame(CONCURRENCY, run.id.job), own)
+            if run.held:
+                return Blame(DEPENDENCIES, ""), freed
+            if any(word == CONCURRENCY for _, word in run.waits):
+                return Blame(CONCURRENCY, run.id.job), own
+            return (Blame(HOLD, "") if self._was_held else None), None
         lacked = waited_for[0]
         if lacked.startswith(_KEPT_FOR):
             freed = RunId.parse(lacked.removeprefix(_KEPT_FOR))
             lacked = RESERVATION
         return Blame(lacked, "" if freed is None else freed.job), freed
+
+    def settle(self, until: int) -> None:
+        """Count what lives and waits at an instant up to which all has happened, the end of it."""
+        for begun in self.live:
+            self._tally.attempted(begun.run, begun.started, until)
+        oldest: dict[str, RunId | None] = {}
+        for run in self.scheduler.runs.values():
+            job = self.scheduler.catalog.get(run.id.job)
+            if run.so_far is not None and run.state in PENDING:
+                self._tally.retries(run.id)
+            elif run.state in PENDING and job is not None:
+                self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
+
+    def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
+        """Name the cause of a wait that goes on: what the run lacks, and who has had that for longest (`oldest`)."""
+        held_back = run.waits[-1][1] if run.waits else ""
+        if held_back == CONCURRENCY:
+            return Blame(CONCURRENCY, run.id.job), self._oldest(self.scheduler[run.id.job].live)
+        if held_back.startswith(_DEPENDENCY):
+            dependency = held_back.removeprefix(_DEPENDENCY)
+            return Blame(DEPENDENCIES, ""), self._oldest(self.scheduler[dependency].live)
+        if held_back or self.scheduler.hold is not None:
+            return Blame(held_back or HOLD, ""), None
+        lacked = self.scheduler.lacks(run.id)
+        if isinstance(lacked, RunId):
+            return Blame(RESERVATION, lacked.job), lacked
+        resource = str(lacked)
+        if resource not in oldest:
+            oldest[resource] = self._oldest(it for it in self.scheduler.holders(resource) if isinstance(it, RunId))
+        holder = oldest[resource]
+        name = "" if holder is None else holder.job
+        return (Blame(resource.removeprefix(":"), name) if resource else None), holder
+
+    def _oldest(self, runs: Iterable[RunId]) -> RunId | None:
+        """The one of some live runs that has begun first."""
+        attempts = ((run, self.scheduler.runs[run].attempt) for run in runs)
+        begun = [self._live[it][0] for it in attempts if it in self._live]
+        return min(begun, key=lambda it: (it.started, it.run)).run if begun else None
 
     def _stop(self, run: RunId, attempt: int) -> None:
         """End an attempt at once, as it is to stop."""

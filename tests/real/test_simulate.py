@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ from jobqueued.paths import Paths
 from tests.support.client import run
 from tests.support.futures import a_host
 from tests.support.host import Host, wait_for
+from tests.support.stranger import as_user, public
+from tests.support.users import NEEDS_ROOT, OTHER
 from tests.support.world import job
 
 FILE = """\
@@ -80,8 +83,23 @@ def test_history_and_what_is_live(host: Host) -> None:
     unwritten = run("--root", host.root, "simulate", "--runs", str(host.root))
     assert (2, True) == (unwritten.returncode, "is a directory" in unwritten.stderr)
     said = run("--root", host.root, "simulate", "--for", "2h")
-    assert "Nothing is live or waits at the beginning, as the daemon was not asked: cannot reach" in said.stdout
+    assert "Nothing is live or waits at the beginning, as the daemon does not tell: cannot reach" in said.stdout
     assert run("--root", host.root, "simulate", "--for", "2h").stdout.splitlines()[2:] == said.stdout.splitlines()[2:]
+
+
+def test_what_waits_for_its_retry(host: Host) -> None:
+    """Its next attempt comes when the daemon will start it, and it has no more than that would."""
+    host.write("a.yaml", "jobs: {fails: {command: 'exit 1', retries: 2, retry_delay: 1h}}")
+    host.start()
+    run_id = host.run("fails")
+    wait_for(lambda: (host.record(run_id) or {}).get("state") == "retrying")
+    chart = host.root / "future"
+    for span, state, attempts in (("10m", "retrying", 1), ("90m", "retrying", 2), ("3h", "failed", 3)):
+        simulated(host, "--for", span, "--runs", str(chart))
+        (told,) = map(json.loads, chart.read_text().splitlines())
+        assert (state, attempts) == (told["state"], len(told["attempts"]))
+    again = datetime.fromisoformat(told["attempts"][1]["started"])
+    assert 3600 <= (again - datetime.fromisoformat(told["attempts"][0]["ended"])).total_seconds() < 4000
 
 
 def test_with_other_files(host: Host) -> None:
@@ -104,6 +122,45 @@ def test_with_other_files(host: Host) -> None:
     refused = run("--root", host.root, "simulate", "--with", str(other))
     assert 1 == refused.returncode
     assert "b.yaml" in refused.stdout
+
+
+def test_files_in_the_place_of_others(host: Host) -> None:
+    """A file without jobs takes all of the one of its name away; what is not read, or not played, is said; a new job
+    takes what is given, what an earlier one of its id took, or is named as unknown.
+    """
+    host.write("a.yaml", FILE)
+    host.write("b.yaml", "jobs: {gone: {command: 'true', schedule: '0 * * * *'}}")
+    host.start()
+    host.wait(host.run("gone"))
+    host.stop()
+    logs = host.root / "logs"
+    (logs / "gone").rename(logs / "before")
+    record = logs / "before" / "1.json"
+    record.write_text(record.read_text().replace('"gone', '"before'))
+    other = host.root / "new"
+    (other / "a.yaml.d").mkdir(parents=True)
+    (other / "a.yaml.d" / "x.yaml").write_text("jobs: {slow: {nice: 3}}")
+    (other / "b.yaml").write_text("jobs: {}")
+    (other / "c.yaml").write_text("""\
+jobs:
+  bad: {command: 'true', schedule: '0 * * * *', user: nobodyhere}
+  new: {command: 'true', schedule: '0 * * * *'}
+  given: {command: 'true', schedule: '0 * * * *', locks: [chair]}
+  waits: {command: 'true', schedule: '1 * * * *', locks: [chair]}
+  before: {command: 'true', schedule: '0 * * * *'}
+""")
+    words = ("--root", host.root, "simulate", "--for", "5h", "--with", str(other), "--duration", "given=2m")
+    done = run(*words)
+    assert 0 == done.returncode
+    assert ["gone", "5", "0", "0", "0", "-", "-", "-", "-"] == next(
+        line.split() for line in done.stdout.splitlines() if line.startswith("gone ")
+    )
+    assert "found 'nobodyhere'" in done.stderr
+    assert "a.yaml.d" in done.stderr
+    found = json.loads(run(*words, "--json").stdout)
+    assert {"bad", "before", "given"}.isdisjoint(found["guessed"])
+    assert {"new", "waits"} <= {*found["guessed"]}
+    assert [5, 5] == of(found["with"], "waits")["late"]
 
 
 def test_next_under_contention(host: Host) -> None:
@@ -130,14 +187,25 @@ def test_next_under_contention(host: Host) -> None:
 
 
 def test_wrong_words(host: Host) -> None:
-    """What can't be meant is told with what is accepted."""
+    """What can't be meant is told with what is accepted; what would be ignored is refused."""
+    forecast = host.root / "forecast"
+    forecast.write_text("{}")
     for words, told in (
         (("--for", "soon"), "accepted: a duration such as 30s, 5m or 2h"),
         (("--for", "0s"), "accepted: a duration that is not 0"),
         (("--duration", "5m"), "accepted: JOB=DURATION"),
+        (("--duration", "nosuch=3h"), "--duration: there is no such job: nosuch"),
+        (("--for", "367d"), "accepted: at most 366 d"),
+        (
+            ("--backtest", "8m", "--draws", "3", "--save", str(host.root / "x")),
+            "--backtest and --draws, --save exclude",
+        ),
+        (("--check", str(forecast), "--suggest"), "--check and --suggest exclude each other"),
+        (("--check", str(forecast), "--backtest", "1m"), "exclude each other"),
     ):
         done = run("--root", host.root, "simulate", *words)
         assert (2, True) == (done.returncode, told in done.stderr), done
+    assert not (host.root / "x").exists()
 
 
 SECONDLY = "jobs:\n  tick: {command: 'true', schedule: '* * * * *', seconds: '*'}\n"
@@ -165,10 +233,19 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
     off = run("--root", host.root, "simulate", "--json", "--check", str(file))
     assert 1 == off.returncode
     assert (False, False, 0) == tuple(json.loads(off.stdout)[name] for name in ("exact", "within", "inside"))
-    for text, told in (("{}", "is no forecast"), ('{"version": 0}', "of another version")):
+    whole = {"version": 1, "since": "2026-11-27T00:00:00Z", "until": "2026-11-28T00:00:00Z", "draws": 5, "jobs": {}}
+    odd = [
+        {"draws": float("inf")}, {"since": "0001-01-01T00:00:00Z"}, {"until": "9999-12-31T23:59:59Z"},
+        {"jobs": {"tick": [[float("inf"), 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, 10**400]]}},
+        {"jobs": {"\0": [[0, 0, 0, 0]]}}, {"jobs": {"..": [[0, 0, 0, 0]]}}, {"jobs": {"tick": [[0, 0, 0, "1"]]}},
+    ]  # fmt: skip
+    wrongs = [(json.dumps(whole | it), "is no forecast") for it in odd]
+    for text, told in (*wrongs, ("{}", "is no forecast"), ('{"version": 0}', "of another version")):
         file.write_text(text)
         wrong = run("--root", host.root, "simulate", "--check", str(file))
-        assert (1, True) == (wrong.returncode, told in wrong.stderr), wrong
+        assert (1, True) == (wrong.returncode, told in wrong.stderr), (text, wrong)
+    file.write_text(json.dumps(whole))
+    assert "nothing to compare" in run("--root", host.root, "simulate", "--check", str(file)).stdout
 
 
 TURNS = """\
@@ -244,3 +321,38 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
     with pytest.raises(Refused, match="has died"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
+
+
+@NEEDS_ROOT
+def test_who_may_not_know() -> None:
+    """To whom nothing is told of live runs and records, that is said, and what needs records is refused."""
+    with public() as directory:
+        host = Host(directory / "host")
+        host.root.chmod(0o755)
+        host.write("a.yaml", FILE)
+        try:
+            host.start()
+            host.wait(host.run("slow"))
+            host.run("gate")
+            wait_for(lambda: host.call("Status")["running"] == 1)
+
+            def asked(*words: str) -> list[Any]:
+                done = run("--root", host.root, "simulate", *words)
+                return [done.returncode, done.stdout, done.stderr]
+
+            uid = pwd.getpwnam(OTHER).pw_uid
+            status, said, _ = as_user(uid, lambda: asked("--for", "1h"))
+            assert 0 == status
+            assert "as the daemon does not tell: permission denied; run this as root" in said
+            assert "All that is guessed, as no run tells how long it takes" in said
+            assert "logs can't be read: permission denied; run this as root" in said
+            found = json.loads(as_user(uid, lambda: asked("--for", "1h", "--json"))[1])
+            assert (False, True) == (found["from_now"], "permission denied" in found["unread"])
+            forecast = directory / "forecast"
+            assert 0 == asked("--save", str(forecast))[0]
+            forecast.chmod(0o644)
+            for words in (("--backtest", "1m"), ("--check", str(forecast))):
+                status, _, told = as_user(uid, lambda words=words: asked(*words))
+                assert (1, True) == (status, "logs can't be read: permission denied; run this as root" in told), told
+        finally:
+            host.close()

@@ -39,7 +39,7 @@ def hosts(draw: st.DrawFn) -> Host:
         if number and draw(st.booleans()) and draw(st.booleans()):
             fields["dependencies"] = (f"j{draw(st.integers(0, number - 1))}",)
         jobs.append(job(f"j{number}", draw(TIMES), file=f"{number % 2}.yaml", **fields))
-        lasts = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=3))
+        lasts = draw(st.lists(st.integers(1, 1000) | st.integers(20000, 30000), min_size=1, max_size=3))
         ends = draw(st.sampled_from(["succeeded", "succeeded", "failed"]))
         seconds[f"j{number}"] = [Sample(n * SECOND + 7 * number + n, ends, int(ends == "failed")) for n in lasts]
     limits = {"max_running": draw(st.sampled_from([None, None, 2])), "resources": {"gpu": 2, "cpu": 4000, "memory": 1}}

@@ -64,3 +64,13 @@ def test_none_where_none_helps() -> None:
     )  # fmt: skip
     assert [] == [it for it in told(full) if it[1].startswith("schedule")]
     assert [] == told(a_host(job("a", "0 * * * *"), job("b", "0 * * * *"), seconds={"a": 60, "b": 60}))
+
+
+def test_what_is_due_after_the_end_does_not_help() -> None:
+    """A lock that is held until the end is waited for until then; a start that is put off beyond it waits no less."""
+    hold = job("hold", "0 1 * * *", locks=TAPE)
+    host = a_host(hold, job("j", "5 1 * * *", locks=TAPE), seconds={"hold": 2 * 86400, "j": 60})
+    chances, until = [chance(0)], host.begin + DAY // 2
+    futures = play(host, until, chances)
+    assert (11 * 60 - 5) * MINUTE == futures[0].waited
+    assert [] == suggestions(host, until, rows(futures), chances, "seed")

@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from jobqueued.copies import changed
 from jobqueued.ctl import trace_events
 from jobqueued.ctl.chart_file import records
 from jobqueued.ctl.chart_runs import collected
 from jobqueued.ctl.chart_waits import find_holders, waits
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.story import Story
-from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, Blame, Peak
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState
+from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Peak
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState, to_text
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
 from tests.support.futures import a_host, future, took
@@ -186,3 +187,89 @@ def _slices(found: Iterable[Record]) -> set[str]:
 def _checked(record: dict[str, Any]) -> Record:
     (found,) = records(io.StringIO(json.dumps(record)))
     return found
+
+
+def test_what_waits_in_the_end() -> None:
+    """A run that waits in the end has waited until then, for who has what it lacks; what lives there is live."""
+    disk = (Claim("disk", exclusive=True),)
+    host = a_host(
+        job("hold", "0 2 * * *", locks=DATABASE, timeout=48 * HOUR),
+        job("j", "5 * * * *", locks=DATABASE, offset=MINUTE),
+        job("slow", "0,5 2 * * *"), job("after", "30 2 * * *", dependencies=("slow",)),
+        job("big", "10 2 * * *", locks=DATABASE + disk, priority=9), job("small", "20 2 * * *", locks=disk),
+        seconds={"hold": 99999, "slow": 99999, "j": 1},
+    )  # fmt: skip
+    found = future(host, hours=4)
+    waited = {name: (it.runs, it.waiting, it.blamed) for name, it in found.jobs.items()}
+    assert {
+        "hold": (1, 0, {}),
+        "slow": (1, 1, {Blame(CONCURRENCY, "slow"): 115 * MINUTE}),
+        "j": (2, 1, {Blame("database", "hold"): 114 * MINUTE}),
+        "after": (0, 1, {Blame(DEPENDENCIES, ""): 90 * MINUTE}),
+        "big": (0, 1, {Blame("database", "hold"): 110 * MINUTE}),
+        "small": (0, 1, {Blame(RESERVATION, "big"): 100 * MINUTE}),
+    } == waited
+    assert (2, [Peak(MIDNIGHT + 2 * HOUR, 2)], 120 * MINUTE) == (
+        found.most_live,
+        found.peaks(1, HOUR),
+        found.of("hold").busy,
+    )
+    for lasts, runs in ((None, 0), (MIDNIGHT + 3 * HOUR, 1)):
+        held = future(replace(a_host(job("a", "0 2 * * *")), hold=Hold("root", lasts)), hours=4).of("a")
+        assert (runs, 1 - runs, {Blame(HOLD, ""): (2 - runs) * HOUR}) == (held.runs, held.waiting, held.blamed)
+
+
+def test_a_peak_is_in_the_time_that_is_played() -> None:
+    """What is live at the beginning has begun before, and is live then."""
+    slow = job("slow", concurrency=2)
+    live = [
+        Run(
+            id=RunId("slow", n), key=f"x{n}", due=MIDNIGHT - n * HOUR, queued=MIDNIGHT - n * HOUR, arrival=n,
+            trigger="manual", state=RunState.RUNNING, attempt=1, pid=1, started=MIDNIGHT - n * HOUR,
+            claims=claims_of(slow, slots=False),
+        )
+        for n in (1, 2)
+    ]  # fmt: skip
+    found = future(replace(a_host(slow, seconds={"slow": 99999}), runs=tuple(live)))
+    assert ([Peak(MIDNIGHT, 2)], 2) == (found.peaks(9, HOUR, MIDNIGHT), found.most_live)
+
+
+def test_the_story_of_what_is_live_and_waits_all_the_time() -> None:
+    """What is live from the beginning to the end is told, and what waits for it, and for its retry."""
+    backup, report = job("backup", locks=DATABASE), job("report", "0 * * * *", locks=DATABASE)
+    fails = job("fails", retries=3, retry_delay=HOUR)
+    early = MIDNIGHT - HOUR
+    live = Run(
+        id=RunId("backup", 7), key="x1", due=early, queued=early, arrival=1, trigger="manual",
+        state=RunState.RUNNING, attempt=1, pid=1, started=early, claims=claims_of(backup, slots=False),
+    )  # fmt: skip
+    attempt = {
+        "attempt": 1, "state": "failed", "reason": None, "started": to_text(early), "ended": to_text(early + MINUTE),
+        "output": {"bytes": 0},
+    }  # fmt: skip
+    retries = Run(
+        id=RunId("fails", 3), key="x2", due=early, queued=early, arrival=2, trigger="manual", state=RunState.RETRYING,
+        attempt=2, not_before=MIDNIGHT + MINUTE, started=early,
+        so_far={"job": "fails", "number": 3, "attempts": [attempt]},  # type: ignore[typeddict-item]
+    )  # fmt: skip
+    host = a_host(
+        backup, report, fails,
+        seconds={"backup": 99999, "report": 1, "fails": [Sample(MINUTE, "failed", 1)]},
+    )  # fmt: skip
+    for hours, attempts in ((0.01, 1), (0.5, 2)):
+        story = Story()
+        future(replace(host, runs=(live, changed(retries, started=None))), hours=hours, first=story)
+        until = MIDNIGHT + round(hours * HOUR)
+        runs = {f"{it['job']}@{it['number']}": it for it in story.records(until)}
+        assert ("running", to_text(early), to_text(until)) == tuple(
+            runs["backup@7"][name] for name in ("state", "started", "ended")
+        )
+        assert ("retrying", attempts) == (runs["fails@3"]["state"], len(runs["fails@3"]["attempts"]))
+        assert len(runs) == len(collected(_checked(it) for it in runs.values()))
+    story = Story()
+    future(replace(host, runs=(live,)), hours=3.5, first=story)
+    (waits,) = [it for it in story.records(MIDNIGHT + 3 * HOUR) if it["state"] == "waiting"]
+    assert ("report", ["database"], "backup@7", to_text(MIDNIGHT + 3 * HOUR)) == tuple(
+        waits[name] for name in ("job", "waited_for", "held_by", "ended")
+    )
+    assert waits["due"] == waits["queued"]
