@@ -83,7 +83,7 @@ def test_a_run_that_waits_for_a_lock(host: Host) -> None:
 
 
 def test_a_run_that_was_skipped_later(host: Host) -> None:
-    """Of a run that waited, and was stopped before its start, the wait is told, over a restart, and while it is down."""
+    """Of a run that waited, and was stopped before its start, the wait is told, over a restart and while it is down."""
     host.write("a.yaml", "jobs: {a: {command: sleep 1000, locks: [db]}, b: {command: sleep 1000, locks: [db]}}")
     host.start()
     holder = host.run("a")
