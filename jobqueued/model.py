@@ -306,8 +306,10 @@ class Run:
     `not_before`. Others are held back for it since `drains_since`. Its dependencies hold it back since `held`;
     `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it was given the
     units in `placed`, and has ended by `ends_by` (None: nobody knows). `so_far` is the record of the attempts that
-    have ended. `waits`: since when (wall) what has held it back before its start; "": it was in the queue. All
-    instants are on the wall; a step of the clock shifts those from which durations count.
+    have ended. `waits`: since when (wall) what has held it back before its start; "": it was in the queue. A skip of a
+    run that came to be has `given_up`, when that was, and `lacked`, what it did not get in the queue; where it covers
+    several, of the last that waited. All instants are on the wall; a step of the clock shifts those from which
+    durations count.
     """
 
     id: RunId
@@ -340,6 +342,8 @@ class Run:
     count: int = 1
     owner: Owner | None = None
     waits: tuple[tuple[int, str], ...] = ()
+    given_up: int | None = None
+    lacked: tuple[str, ...] = ()
 
     def age(self, wall: int) -> int:
         """For how long (ns) it has aged by now."""

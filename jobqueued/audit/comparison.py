@@ -118,6 +118,9 @@ class Comparison:
 
     def _records_begin(self) -> int:
         """The instant from which on no record can have expired."""
+        numbers = {cover.number for cover in self.covers}
+        if len(numbers) == max(numbers, default=0):  # it has them all
+            return 0
         known = sorted(cover for cover in self.covers if not cover.is_pending)
         bounds = [known[0].begins] if known and known[0].number > 1 else []
         for is_skip in (False, True):

@@ -73,6 +73,17 @@ def spans(record: Record) -> list[Span]:
     return found
 
 
+def dues(record: Record) -> tuple[int, int]:
+    """The first and the last due time that a record covers."""
+    return instant(record["due"]), instant(record.get("last_due") or record["due"])
+
+
+def given_up(record: Record) -> int | None:
+    """The instant at which a skip that had waited was given up; None: it had not, or that is not known."""
+    text = record.get("given_up") if record["state"] == RunState.SKIPPED else None
+    return None if text is None else instant(text)
+
+
 def over(record: Record) -> int | None:
     """The instant at which a run that has started was over; None: it goes on, never started, or that is not known."""
     if record["state"] in LIVE | PENDING or record["state"] == RunState.SKIPPED:

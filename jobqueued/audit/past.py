@@ -6,8 +6,9 @@ It asks nobody who decides now.  What is not kept is told to be so, and not gues
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from jobqueued.audit.known import Answer, Known, instant, over, spans
+from jobqueued.audit.known import Answer, Known, dues, given_up, instant, over, spans
 from jobqueued.audit.waits import pending
 from jobqueued.child.text import counted
 from jobqueued.model import Record, RunState, to_text
@@ -22,7 +23,12 @@ def answer(known: Known, at: int, run: str | None = None) -> Answer:
     found = next(_answers(known, at, run))
     reasons = [*found.reasons, *(words for kind, words in context if kind != found.kind)]
     far = f"whether a run that was queued before {known.looked_back} was live so long"
-    unknown = [*found.unknown, *([far] if known.looked_back and run is None and found.kind != "running" else [])]
+    unknown = list(found.unknown)
+    if found.kind not in ("running", "waiting", "retrying"):
+        unknown += _unsure_waits(known.runs if run is None else [it for it in known.runs if it["run"] == run], at)
+    if run is None and found.kind != "running":
+        lacking = [] if found.kind in ("unknown", "not_due", "skipped") else _unkept(known, at)
+        unknown += [*lacking, *_unkept_lives(known, at), *([far] if known.looked_back else [])]
     return found._replace(reasons=reasons, unknown=unknown)
 
 
@@ -35,7 +41,7 @@ def _answers(known: Known, at: int, run: str | None) -> Iterator[Answer]:
         yield from _ended(runs, at)
     waiting = list(pending(known, runs, at, is_held="held" in context))
     if "down" in context:
-        yield _of_context(context, "down", [*_taken_up(known, at), *(it.reasons[0] for it in waiting)])
+        yield _of_context(context, "down", [*_taken_up(runs, at), *(it.reasons[0] for it in waiting)])
     if "gone" in context and not waiting:
         yield _of_context(context, "gone")
     yield from waiting
@@ -125,17 +131,17 @@ def _standing(known: Known, at: int) -> tuple[str, str]:
     return (known.standing, "") if known.standing != "gone" else ("", "")
 
 
-def _taken_up(known: Known, at: int) -> Iterator[str]:
+def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:
     """Yield what became of what was due while the daemon was down."""
-    for record in known.runs:
-        due, last = _dues(record)
+    for record in runs:
+        due, last = dues(record)
         if due <= at <= last or (due <= at < instant(record["queued"])):
             yield f"{record['run']} was due then: {_end(record)}"
 
 
 def _skips_then(known: Known, at: int) -> Iterator[str]:
     for record in known.runs:
-        due, last = _dues(record)
+        due, last = dues(record)
         if record["state"] == RunState.SKIPPED and due <= at <= last:
             yield f"what was due then was skipped: {record['reason']} ({record['run']})"
 
@@ -143,28 +149,22 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 # what was due
 
 
-def _dues(record: Record) -> tuple[int, int]:
-    """The first and the last due time that a record covers."""
-    first = instant(record["due"])
-    return first, instant(record.get("last_due") or record["due"])
-
-
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[Answer]:
     """Yield what became of what was due last, or that nothing was due yet."""
-    before = [record for record in runs if _dues(record)[0] <= at]
+    before = _before(runs, at)
+    if run is None and (lacking := _unkept(known, at)):
+        yield Answer("unknown", None, [], lacking)
     if run is not None and not before:
         yield Answer(
             "not_due", run, [f"{run} was due later: at {runs[0]['due']}" if runs else f"{run} is not known"], []
         )
     if not before:
-        if not known.is_whole:
-            yield _unkept(known, runs)
         yield Answer("not_due", None, [f"nothing of {known.job} was due until then{_following(known, at)}"], [])
         return
-    last = max(before, key=lambda it: (min(_dues(it)[1], at), it["number"]))
+    last = _last(before, at)
     if last["state"] == RunState.SKIPPED:
-        yield _skipped(last)
-    due = to_text(_dues(last)[0])
+        yield _skipped(last, at)
+    due = to_text(dues(last)[0])
     if at < instant(last["queued"]):
         words = f"{last['run']} was due at {due}, and came to be at {last['queued']} (spread, or catching up)"
         yield Answer("not_due", last["run"], [words], [])
@@ -172,22 +172,81 @@ def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iter
     yield Answer("not_due", last["run"], [words], [])
 
 
-def _unkept(known: Known, runs: Sequence[Record]) -> Answer:
-    since = f": they begin at {min(it['queued'] for it in runs)}" if runs else ""
-    return Answer("unknown", None, [], [f"what {known.job} did then: its records of that time are not kept{since}"])
+def _before(runs: Iterable[Record], at: int) -> list[Record]:
+    return [record for record in runs if dues(record)[0] <= at]
 
 
-def _skipped(record: Record) -> Answer:
-    first, last = _dues(record)
+def _last(before: Iterable[Record], at: int) -> Record:
+    """The record of what was due last before an instant."""
+    return max(before, key=lambda it: (min(dues(it)[1], at), it["number"]))
+
+
+def _unkept(known: Known, at: int) -> list[str]:
+    """Tell what is not known as records of that time have expired."""
+    what, before = f"what {known.job} did then: its records", _before(known.runs, at)
+    if before:
+        last = _last(before, at)
+        following = _after_a_gap(known.runs, last, at)
+        return [] if following is None else [f"{what} between {last['run']} and {following['run']} are not kept"]
+    since = f": they begin at {min(it['queued'] for it in known.runs)}" if known.runs else ""
+    return [] if known.is_whole else [f"{what} of that time are not kept{since}"]
+
+
+def _unkept_lives(known: Known, at: int) -> list[str]:
+    """Tell what is not known as runs from before may have been live still, of which the records have expired."""
+    before = sorted(_before(known.runs, at), key=_number)
+    begun = max((it["number"] for it in before if (times := spans(it)) and times[0].begin <= at), default=0)
+    ordered = [it for it in before if it["number"] >= begun]  # those before the newest that ran were over
+    is_lacking = not begun and not known.is_whole and bool(ordered) and ordered[0]["number"] > 1
+    if is_lacking or any(_is_gap(known.runs, one, other) for one, other in pairwise(ordered)):
+        return [f"whether a run of {known.job} waited or was live still of which the record is not kept"]
+    return []
+
+
+def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
+    """Yield what is not known as skips that share a record have one instant of their end."""
+    for record in runs:
+        end = given_up(record)
+        if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
+            yield f"whether a run waited that was skipped later: of those in {record['run']} only the last is told"
+
+
+def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
+    """The next record, where others were between what was due last before an instant and that; else None."""
+    following = min((it for it in runs if it["number"] > last["number"]), key=_number, default=None)
+    if following is None or at <= dues(last)[1] or not _is_gap(runs, last, following):
+        return None
+    return following
+
+
+def _is_gap(runs: Iterable[Record], one: Record, other: Record) -> bool:
+    """Tell whether records between these are missing: runs and skips expire apart, each the oldest first.
+
+    Runs that joined a skip have left a gap in the numbers behind it, too.
+    """
+    missing = other["number"] - one["number"] - 1
+    if not missing or one["state"] != RunState.SKIPPED or missing >= one.get("count", 1):
+        return missing > 0
+    has_run_before = any(it["number"] < one["number"] and it["state"] != RunState.SKIPPED for it in runs)
+    return given_up(one) is None and not has_run_before
+
+
+def _number(record: Record) -> int:
+    return record["number"]
+
+
+def _skipped(record: Record, at: int) -> Answer:
+    first, last = dues(record)
     count = record.get("count", 1)
     due = to_text(first) if count == 1 else f"{to_text(first)} to {to_text(last)}, {counted(count, 'time')}"
-    words = f"what was due last ({due}) was skipped: {record['reason']}"
-    return Answer("skipped", record["run"], [words], [])
+    if last > at:
+        due = f"since {to_text(first)}"
+    return Answer("skipped", record["run"], [f"what was due last ({due}) was skipped: {record['reason']}"], [])
 
 
 def _following(known: Known, at: int) -> str:
     """The next due time after an instant, in words."""
-    later = [due for record in known.runs for due in _dues(record) if due > at]
+    later = [due for record in known.runs for due in dues(record) if due > at]
     if known.next_due is not None and known.next_due > at:
         later.append(known.next_due)
     return f"; due next at {to_text(min(later))}" if later else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jobqueued.audit.known import Answer, Known, Span, instant, over, spans
+from jobqueued.audit.known import Answer, Known, Span, dues, given_up, instant, over, spans
 from jobqueued.model import SECOND, Record, RunState, to_text
 
 _STARTING = SECOND
@@ -14,24 +14,41 @@ _MOST_NAMED = 5
 
 
 def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[Answer]:
-    """Yield the runs that had not started, or waited for another attempt, and started later or still wait."""
+    """Yield the runs that had not started, or waited for another attempt, whatever became of them later."""
     for record in sorted(runs, key=lambda it: it["number"]):
-        if record["state"] == RunState.SKIPPED or instant(record["queued"]) > at:
+        if record["state"] == RunState.SKIPPED:
+            if (since := _waited_since(record, at)) is not None:
+                yield _waiting(known, record, at, since, None, is_held=is_held)
             continue
-        ended, times = over(record), spans(record)
+        since, ended, times = instant(record["queued"]), over(record), spans(record)
+        if at < since:
+            continue
         if not times or at < times[0].begin:
-            yield _waiting(known, record, at, times[0].begin if times else None, is_held=is_held)
+            yield _waiting(known, record, at, since, times[0].begin if times else None, is_held=is_held)
         elif ended is None or at < ended:
             before = [span for span in times if span.begin <= at]
             yield _retrying(record, len(before), times)
 
 
-def _waiting(known: Known, record: Record, at: int, start: int | None, *, is_held: bool) -> Answer:
+def _waited_since(record: Record, at: int) -> int | None:
+    """The instant since which a run waited that was skipped later, by its skip; None: it did not wait at that instant.
+
+    Of several that share a record that is told of the last.
+    """
+    end, since = given_up(record), instant(record["queued"])
+    if record.get("count", 1) > 1:
+        since = max(since, dues(record)[1])
+    return since if end is not None and since <= at < end else None
+
+
+def _waiting(known: Known, record: Record, at: int, queued: int, start: int | None, *, is_held: bool) -> Answer:
     waits = [(instant(it["since"]), it["for"]) for it in record.get("waits", ())]
-    since, what = max((it for it in waits if it[0] <= at), default=(instant(record["queued"]), ""))
+    since, what = max((it for it in waits if it[0] <= at), default=(queued, ""))
     name = record["run"]
     later = "it waits still" if start is None else f"it started at {to_text(start)}"
-    reasons, unknown = [f"{name} waited since {to_text(instant(record['queued']))}; {later}"], list[str]()
+    if (end := given_up(record)) is not None:
+        later = f"it was skipped at {to_text(end)}: {record['reason']}"
+    reasons, unknown = [f"{name} waited since {to_text(queued)}; {later}"], list[str]()
     if what and what != "?":
         reasons.append(f"{_word(known, record, at, what)}, since {to_text(since)}")
     elif what:
@@ -89,10 +106,10 @@ def _by(names: Sequence[str]) -> str:
 
 def _is_under_way(record: Record, at: int) -> bool:
     """Tell whether a run was in the queue or live at an instant, or waited for another attempt."""
+    if record["state"] == RunState.SKIPPED:
+        return _waited_since(record, at) is not None
     ended = over(record)
-    if record["state"] == RunState.SKIPPED or instant(record["queued"]) > at:
-        return False
-    return ended is None or at < ended
+    return instant(record["queued"]) <= at and (ended is None or at < ended)
 
 
 def _retrying(record: Record, attempt: int, times: Sequence[Span]) -> Answer:

@@ -34,7 +34,7 @@ class PastCalls:
         known = self._known(job, at, asker)
         if run is not None and all(it["run"] != str(run) for it in known.runs):
             known = known._replace(runs=[*known.runs, self._named(asked["run"])])
-        if run is None and not known.runs and known.standing == "gone" and not known.past:
+        if run is None and not known.runs and known.standing == "gone" and all(it.job != job for it in known.past):
             raise VarlinkError("NoSuchJob", {"job": job})
         found = answer(known, at, run and str(run))
         if found.kind == "waiting":

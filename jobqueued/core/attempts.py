@@ -14,11 +14,9 @@ from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.lifecycle import Step
-from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.model import LIVE, SECOND, Holder, Run, RunId, RunState, to_text
+from jobqueued.model import LIVE, SECOND, Run, RunId, RunState, to_text
 from jobqueued.run_states import Unstarted
-from jobqueued.users import Owner
 
 BACKOFF_MAX = 60 * SECOND
 
@@ -34,15 +32,10 @@ def launch(turn: Turn, run: Run) -> None:
     if run.so_far is None:  # it goes by the newest definition
         run = changed(run, owner=job.owner)
     priority = round(admission.waiting.priority(run.id, now.mono), 3)
-    waited_for = [_obstacle(state, it, job.owner) for it in admission.refusals.get(run.id, ())]
+    waited_for = list(lateness.lacked(state, run, job.owner))
     started = state.admit(run, now)
     begun = record.begin(started, job, state.limits)
     turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
-
-
-def _obstacle(state: SchedulerState, it: str | Holder, owner: Owner | None) -> str:
-    """Name what kept a run of this owner from starting: a resource, or who one was kept for."""
-    return it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_for(it, owner)}"
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:

@@ -17,6 +17,7 @@ from jobqueued.core.turn import Turn
 from jobqueued.model import HOUR, PENDING, SECOND, Job, Now, Run, RunId
 from jobqueued.saved import SavedJob
 from jobqueued.text import duration
+from jobqueued.users import Owner
 
 FIRST = HOUR
 """The wait beyond which a run is late that the clock made due, where none is known that has started."""
@@ -54,6 +55,14 @@ def watch(turn: Turn, run: Run) -> None:
 def has_waited(state: SchedulerState, run: Run) -> bool:
     """Tell whether a run has waited, until now or its start, for nothing but its turn."""
     return run.id not in state.patience.held and run.id not in state.patience.set_back
+
+
+def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
+    """The resources that a run of this owner did not get in the queue so far, and what was kept for another."""
+    return tuple(
+        it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_for(it, owner)}"
+        for it in state.admission.refusals.get(run.id, ())
+    )
 
 
 def go_on(turn: Turn, runs: Iterable[RunId]) -> None:

@@ -43,7 +43,7 @@ _OF_AN_ATTEMPT: Kinds = {
     "attempt": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
 }  # fmt: skip
 _OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
-_INSTANTS = ("due", "queued", "started", "ended", "last_due")
+_INSTANTS = ("due", "queued", "started", "ended", "last_due", "given_up")
 _CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
 INT64 = range(-1 << 63, 1 << 63)
 """The numbers that state.db can hold."""
@@ -120,7 +120,8 @@ def final(record: Record, why: str) -> Record:
 
 def run_of(record: Record) -> Run:
     """The ended run that a record tells of."""
-    started, last_due = record["started"], record.get("last_due")
+    started, last_due, lacked = record["started"], record.get("last_due"), record.get("waited_for")
+    given_up = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return Run(
         id=RunId(record["job"], record["number"]), key=record["key"], due=_instant(record["due"]),
         queued=_instant(record["queued"]), arrival=0, trigger=record["trigger"], asked_by=record["asked_by"],
@@ -128,6 +129,8 @@ def run_of(record: Record) -> Run:
         state=RunState(record["state"]), reason=record["reason"], attempt=last_attempt(record), pid=record["pid"],
         started=None if started is None else _instant(started),
         last_due=None if last_due is None else _instant(last_due), count=record.get("count", 1),
+        given_up=None if given_up is None else _instant(given_up),
+        lacked=tuple(map(str, lacked)) if given_up is not None and isinstance(lacked, list) else (),
     )  # fmt: skip
 
 

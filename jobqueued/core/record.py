@@ -9,7 +9,7 @@ from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, At
 from jobqueued.core import spans
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
-from jobqueued.queue.locks import HOST, SLOT, Claims
+from jobqueued.queue.locks import HOST, SLOT, Claims, claims_of
 from jobqueued.users import Owner
 
 _KINDS = {"end": "job"}
@@ -99,12 +99,22 @@ def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:
 def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
     """The record of one skip, or of several in a row for the same reason."""
     last = run.due if run.last_due is None else run.last_due
+    wait: Any = {} if run.given_up is None else _of_a_wait(run, run.given_up, job, limits)
     return {
         **begin(run, job, limits),
+        **wait,
         "first_due": to_text(run.due),
         "last_due": to_text(last),
         "count": run.count,
     }
+
+
+def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> dict[str, Any]:
+    """The part of a skip's record that is about the wait: what the run lacked, asked for, and when it was given up."""
+    wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
+    asked = list(claims(wanted, limits))
+    told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
+    return {**told, "claims": asked} if asked else told
 
 
 def lost(

@@ -6,7 +6,7 @@ clock: it would be of an earlier era than its last due time, and with a lost sta
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued.commands import WriteRecord
 from jobqueued.copies import changed
@@ -49,15 +49,23 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
     state = turn.state[run.id.job]
     is_newest = run.id.number == state.saved.last_number
     known = _like(state.preceding, run, reason) if joins and is_newest else None
+    wait = _given_up(turn, run, known)
     if known is None:
-        skipped = turn.state.step(run, Step.SKIP, reason=reason)
+        skipped = turn.state.step(run, Step.SKIP, reason=reason, **wait)
     else:
-        skipped = changed(known, last_due=run.due, count=known.count + 1)
+        skipped = changed(known, last_due=run.due, count=known.count + 1, **wait)
         turn.state.forget(run, record.skipped(skipped, job, turn.state.limits))
     if is_newest:
         state.skip = skipped
     _skipped(turn, skipped, job, run.due, 1)
     lateness.over(turn, changed(run, state=skipped.state, reason=reason))
+
+
+def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
+    """The facts of the wait of a run that is given up now; of those that share a record, of the last that waited."""
+    if known is not None and known.given_up is not None and turn.now.wall <= run.queued:
+        return {}
+    return {"given_up": turn.now.wall, "lacked": lateness.lacked(turn.state, run, run.owner), "waits": run.waits}
 
 
 def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:

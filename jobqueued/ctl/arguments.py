@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,14 @@ def past_time(_context: click.Context, _parameter: click.Parameter, text: str | 
     instant = None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, today, yesterday")
     if instant is not None and instant > time.time_ns():
         raise click.BadParameter(f"{text!r} is in the future")
+    return instant
+
+
+def kept_time(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Read an instant in the past of which something may be kept."""
+    instant = past_time(context, parameter, text)
+    if instant == 0:
+        raise click.BadParameter(f"{text!r} is before anything that is kept")
     return instant
 
 
@@ -129,10 +137,33 @@ def _instant(text: str, direction: int, accepted: str) -> int:
         if re.fullmatch("[0-9]+[dhms].*", text):
             instant = time.time_ns() + direction * parse_duration(text)
             return to_instant(max(to_datetime(instant), _FIRST))
-        return to_instant(max((_day_or_hour(text, direction) or datetime.fromisoformat(text)).astimezone(), _FIRST))
-    except (ValueError, OverflowError):
+        moment = _day_or_hour(text, direction)
+        return to_instant(max(_moment(text) if moment is None else moment.astimezone(), _FIRST))
+    except (ValueError, OverflowError, StopIteration):
         forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
         raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
+
+
+_WITH_ZONE = re.compile("(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})")
+
+
+def _moment(text: str) -> datetime:
+    """Read a date, with or without a time of day, as people write it, as RFC 3339 has it, or as commands print it."""
+    if (named := _WITH_ZONE.fullmatch(text)) is None:
+        return _there(datetime.fromisoformat(text), text)
+    moment, zone = datetime.fromisoformat(named[1]), named[2]
+    if zone == "UTC":
+        return moment.replace(tzinfo=UTC)
+    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # of an hour that comes twice one is meant
+    return next(it for it in both if it.tzname() == zone)
+
+
+def _there(moment: datetime, text: str) -> datetime:
+    """A moment here; BadParameter: the clocks are set forward over it."""
+    here = moment.astimezone()
+    if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
+        raise click.BadParameter(f"{text!r} never comes: the clocks are set forward then")
+    return here
 
 
 def _day_or_hour(text: str, direction: int) -> datetime | None:
@@ -142,9 +173,9 @@ def _day_or_hour(text: str, direction: int) -> datetime | None:
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
     if text in days:
         return midnight + timedelta(days=days[text])
-    if re.fullmatch("[0-9]{1,2}:[0-9]{2}", text):
-        hour, minute = map(int, text.split(":"))
-        moment = midnight.replace(hour=hour, minute=minute)
+    if re.fullmatch("[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?", text):
+        hour, minute, second = map(int, f"{text}:0".split(":")[:3])
+        moment = midnight.replace(hour=hour, minute=minute, second=second)
         return moment if (moment > now) == (direction > 0) else moment + timedelta(days=direction)
     return None
 

@@ -20,8 +20,8 @@ _ATTEMPT: _Kinds = {
 }  # fmt: skip
 _RECORD: _Kinds = {
     **_ATTEMPT, **dict.fromkeys(("job", "due", "queued", "last_due", "run", "host", "user", "held_by"), _TEXT),
-    **dict.fromkeys(("trigger", "asked_by", "trace_id", "parent_span_id"), _TEXT), "owner": (dict,), "command": _LINE,
-    "number": _INTEGER, "count": _INTEGER, "priority": _NUMBER, "effective_priority": _NUMBER,
+    **dict.fromkeys(("given_up", "trigger", "asked_by", "trace_id", "parent_span_id"), _TEXT), "owner": (dict,),
+    "command": _LINE, "number": _INTEGER, "count": _INTEGER, "priority": _NUMBER, "effective_priority": _NUMBER,
     **dict.fromkeys(("waited_for", "tags", "attempts", "claims"), _LIST),
 }  # fmt: skip
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
@@ -29,7 +29,7 @@ _OWNER: _Kinds = {"name": _TEXT}
 """The fields that are looked at, of a record and of what is in it; null is as good as none, but for those needed."""
 _NEEDED = ("job", "number", "state", "due")
 _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
-_TIMES = frozenset({"due", "queued", "started", "ended", "last_due"})
+_TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})
 _FIRST, _LAST = to_datetime(0), to_datetime(INSTANTS.stop)
 _MOST = 1 << 52
 """No number of a record is as large, but its own: so the milliseconds of two fit into 64 bits."""

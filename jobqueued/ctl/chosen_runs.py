@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pwd
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.arguments import duration as read_duration
 from jobqueued.ctl.client import Refused, Unreachable, warn_of_own_only
 from jobqueued.ctl.run_stats import percentile
-from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_text
+from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
 
 _STATES = [state.value for state in RunState if state not in PENDING]
@@ -39,11 +40,15 @@ _USUAL_OF, _UNUSUAL = 99, 2
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The runs that are wanted; None or (): all.  Of `tags` a run has each; `longer_than` in seconds, or `USUAL`."""
+    """The runs that are wanted; None or (): all.  Of `tags` a run has each; `longer_than` in seconds, or `USUAL`.
+
+    `since` and `until` are of when it was queued, `ended_since` of its end.
+    """
 
     states: tuple[str, ...] | None = None
     since: int | None = None
     until: int | None = None
+    ended_since: int | None = None
     tags: tuple[str, ...] = ()
     user: str | None = None
     reason: str | None = None
@@ -68,12 +73,18 @@ class Wanted:
             states = tuple(state for state in _STATES if state != RunState.SKIPPED)
         return None if states is None else list(states)
 
-    def takes(self, record: Record, usual: Callable[[str], float | None]) -> bool:
-        """Tell whether a record has what only a look into it can tell; `usual` is what runs of a job take."""
-        owner = record.get("owner") or {"name": None}
+    def takes(self, record: Record, usual: Callable[[str], float | None], daemon: str | None = None) -> bool:
+        """Tell whether a record has what only a look into it can tell.
+
+        `usual` is what runs of a job take; `daemon` the user of the daemon, as whom a run is that names none.
+        """
+        user, owner = record["user"], record.get("owner")
+        if user is None and owner is None and record["command"] is not None:
+            user = daemon
         return (
             all(tag in record["tags"] for tag in self.tags)
-            and (self.user is None or self.user in (record["user"], owner["name"]))
+            and (self.ended_since is None or self.ended_since <= _ended(record))
+            and (self.user is None or self.user in (user, owner and owner["name"]))
             and (self.reason is None or self.reason.casefold() in (record["reason"] or "").casefold())
             and (not self.exit_codes or record["exit_code"] in self.exit_codes)
             and (self.longer_than is None or self._is_longer(record, usual))
@@ -87,6 +98,14 @@ class Wanted:
             return took > self.longer_than
         known = usual(record["job"])
         return known is not None and took > _UNUSUAL * known
+
+
+def _ended(record: Record) -> int:
+    """The instant of its end, or what is known of that; -1: it has not ended."""
+    if record["state"] in LIVE | PENDING:
+        return -1
+    known = record["queued"], record.get("ended"), record.get("given_up"), record.get("last_due")
+    return max(to_instant(datetime.fromisoformat(text)) for text in known if text)
 
 
 def seconds(record: Record) -> float | None:
@@ -109,6 +128,8 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
     @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
     @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
+    @click.option("--ended-since", callback=past_time, metavar="T", help="Only runs that have ended, or were skipped, "
+                  "since T.")  # fmt: skip
     @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs of jobs with this tag, as it was "
                   "then; repeated: with each of them.")  # fmt: skip
     @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of jobs that are this user's.")
@@ -147,6 +168,7 @@ def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> It
     def usual(job: str) -> float | None:
         return usual_of(_succeeded(paths, job))
 
+    daemon = None if wanted.user is None else _user_of_daemon(paths)
     for looked, record in enumerate(found):
         if looked >= MOST_LOOKED_AT:
             click.echo(
@@ -155,8 +177,16 @@ def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> It
                 err=True,
             )
             return
-        if wanted.takes(record, usual):
+        if wanted.takes(record, usual, daemon):
             yield record
+
+
+def _user_of_daemon(paths: Paths) -> str | None:
+    from jobqueued.ctl.job_files import user_of_daemon
+
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(user_of_daemon(paths)).pw_name
+    return None
 
 
 def _succeeded(paths: Paths, job: str) -> Iterator[Record]:

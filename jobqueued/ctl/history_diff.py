@@ -47,12 +47,12 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
         told = [each._asdict() for each in found]
         print_json({"runs": [first, second], "differences": told, "output": lines, "unknown": unknown})
         return
-    if found:
-        print_table(("WHAT", *names), map(_cells, found))
+    if shown := [cells for cells in map(_cells, found) if cells[1] != cells[2]]:
+        print_table(("WHAT", *names), shown)
     for what in unknown:
         print_line(f"not known: {what}")
     _print_output(lines)
-    if not (found or lines):
+    if not (shown or lines):
         print_line(f"{names[0]} and {names[1]} do not differ in anything that is known")
 
 

@@ -6,7 +6,7 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
-from jobqueued.ctl.arguments import past_time, run_id
+from jobqueued.ctl.arguments import kept_time, run_id
 from jobqueued.ctl.client import Unreachable, ask, meanwhile
 from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
 from jobqueued.instants import to_text
@@ -19,7 +19,7 @@ _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueue
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
-@click.option("--at", callback=past_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, yesterday, "
+@click.option("--at", callback=kept_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, yesterday, "
               "'2026-11-24 02:00'.")  # fmt: skip
 @json_option
 @click.pass_obj

@@ -40,7 +40,7 @@ _MORE_OF_RUN = (
     "so_far",
 )  # fmt: skip
 """What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
-_TRIGGER = _RUN_FIELDS.index("trigger")
+_TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = (
@@ -61,19 +61,16 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
     long word for it, and would set the whole state aside for a field that they do not know.
     """
     values = _run_fields(run)
-    if (run.triggered_by or run.owner or run.waits or None) is not None and (
-        record is None or run.state is RunState.SKIPPED
-    ):
-        told = f"{run.trigger}\0{json_values.line(_told_of(run))}"
-        values = (*values[:_TRIGGER], told, *values[_TRIGGER + 1 :])
+    if (record is None or run.state is RunState.SKIPPED) and (more := _told_of(run)):
+        values = (*values[:_TRIGGER], f"{run.trigger}\0{json_values.line(more)}", *values[_TRIGGER + 1 :])
     if record is not None:
         return (*run.id, "{}", *values, json_values.line(record))
     return (*run.id, _more(_MORE_OF_RUN, _more_of_run(run), _COMMON_RUN), *values, None)
 
 
 def _told_of(run: Run) -> dict[str, Any]:
-    owner = {} if run.owner is None else {"owner": run.owner}
-    return {**(run.triggered_by or {}), **owner, **({"waits": run.waits} if run.waits else {})}
+    more = {name: it for name in _WITH_TRIGGER if (it := getattr(run, name)) not in (None, ())}
+    return {**(run.triggered_by or {}), **more}
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
@@ -99,6 +96,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     uid, name = by.pop("owner", (None, None))
     fields["owner"] = None if uid is None else Owner(int(uid), str(name))
     fields["waits"] = tuple((int(at), str(what)) for at, what in by.pop("waits", ()))
+    fields["given_up"], fields["lacked"] = by.pop("given_up", None), tuple(map(str, by.pop("lacked", ())))
     fields["triggered_by"] = by or None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 

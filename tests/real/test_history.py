@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import chosen_runs
-from jobqueued.model import SECOND, Record, to_text
+from jobqueued.model import HOUR, SECOND, Record, to_text
 from tests.support.answers import NASTY, Daemon
 from tests.support.client import harmful, run
 from tests.support.host import Host, wait_for
@@ -29,12 +31,13 @@ def past(number: int, state: str = "succeeded", job: str = "job", took: float = 
     return {**document, **told, **fields}  # type: ignore[typeddict-item]
 
 
+LATER = to_text(_PAST + 99 * HOUR)
 RECORDS = [
     past(1, tags=["nightly", "db"], user="backup"),
-    past(2, "failed", tags=["nightly"], reason="exit code 3", exit_code=3),
+    past(2, "failed", tags=["nightly"], reason="exit code 3", exit_code=3, command="exit 3", given_up=LATER),
     past(3, job="other", tags=["db"], owner={"uid": 1000, "name": "alice"}),
     past(4, "failed", "other", reason="start_failed: No such file", exit_code=None),
-    past(5, "skipped", reason="missed"),
+    past(5, "skipped", reason="missed", given_up=LATER),
     past(6, took=100),
     *(past(number) for number in range(7, 12)),
 ]
@@ -42,8 +45,10 @@ QUESTIONS: list[tuple[list[str], set[str]]] = [
     (["--tag", "nightly"], {"job@1", "job@2"}),
     (["--tag", "nightly", "--tag", "db"], {"job@1"}),
     (["--of-user", "backup"], {"job@1"}),
+    (["--of-user", pwd.getpwuid(os.geteuid()).pw_name], {"job@2"}),
     (["--of-user", "alice"], {"other@3"}),
     (["--reason", "NO SUCH"], {"other@4"}),
+    (["--ended-since", LATER, "--until", past(6)["queued"]], {"job@2", "job@5"}),
     (["--exit-code", "3"], {"job@2"}),
     (["--exit-code", "3", "--exit-code", "0", "--tag", "nightly"], {"job@1", "job@2"}),
     (["--longer-than", "1m"], {"job@6"}),
@@ -194,6 +199,14 @@ class TestDiff:
         assert 2 == run("--root", down, "history", "--diff", "job@7", "job@99").returncode
         assert 2 == run("--root", down, "history", "--diff", "job@7", "nonsense").returncode
         assert 2 == run("--root", down, "history", "job", "--diff", "job@7", "job@8").returncode
+
+    def test_figures_that_read_alike(self, tmp_path: Path) -> None:
+        """A difference that is none to a reader is left out."""
+        (tmp_path / "logs" / "job").mkdir(parents=True)
+        for number, cpu in ((1, 0.0006), (2, 0.0014)):
+            attempts = [{**it, "cpu_user": cpu, "cpu_system": 0.0} for it in a_record(number)["attempts"]]
+            write(tmp_path / "logs", past(number, attempts=attempts))
+        assert "cpu" not in run("--root", tmp_path, "history", "--diff", "job@1", "job@2").stdout
 
     def test_hostile_and_huge(self, tmp_path: Path) -> None:
         """Of huge outputs the end is compared, which is said, and nothing harmful is printed."""

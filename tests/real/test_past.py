@@ -82,9 +82,34 @@ def test_a_run_that_waits_for_a_lock(host: Host) -> None:
     assert "lock db was held by a@1" in shown
 
 
-def test_no_such_job(host: Host) -> None:
-    """A job of which nothing is known is none."""
+def test_a_run_that_was_skipped_later(host: Host) -> None:
+    """Of a run that waited, and was stopped before its start, the wait is told, over a restart and while it is down."""
+    host.write("a.yaml", "jobs: {a: {command: sleep 1000, locks: [db]}, b: {command: sleep 1000, locks: [db]}}")
     host.start()
+    holder = host.run("a")
+    wait_for(lambda: host.said("run_started"))
+    name = host.run("b")
+    host.call("Hold")
+    at = now(host)
+    host.call("Stop", run=name)
+    host.call("Stop", run=holder)
+    host.wait(holder)
+    later = now(host)
+    for step in ("as it was", "after a restart", "without it"):
+        told = ask(host, at, "b")
+        assert ("waiting", name) == (told["kind"], told["run"]), step
+        assert told["reasons"][0].endswith(f": stopped by {WE}"), step
+        assert "lock db was held by a@1" in told["reasons"], step
+        assert "skipped" == ask(host, later, "b")["kind"], step
+        host.stop()
+        if step == "as it was":
+            host.start()
+
+
+def test_no_such_job(host: Host) -> None:
+    """A job of which nothing is known is none, whatever was noted of the host."""
+    host.start()
+    host.call("Hold")
     shown = run("--root", host.root, "why", "nobody", "--at", "2h")
     assert (1, True) == (shown.returncode, "no such job: nobody" in shown.stderr)
 

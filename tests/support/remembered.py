@@ -56,6 +56,8 @@ class RememberedWorld(World):
         """Until when each job is paused."""
         self.held = 0
         """Until when the host is on hold."""
+        self.retention = self.chance.choice([None, None, 3, 10])
+        """So many runs, and so many skips, are kept of a job; None: all."""
         self.dues: dict[str, list[tuple[int, str]]] = {name: [] for name in NAMES}
         """What was due of each job, with its key."""
         jobs = [self._drawn(name) for name in NAMES]
@@ -79,6 +81,7 @@ class RememberedWorld(World):
             fields["dependencies"] = (draw([it for it in NAMES if it < name]),)
         fields |= {"retries": draw([0, 0, 1, 2]), "retry_delay": draw([MINUTE, 5 * MINUTE])}
         fields |= {"concurrency": draw([1, 1, 2]), "max_waiting": draw([1, 3])}
+        fields |= {"start_deadline": draw([None, None, 10 * MINUTE])}
         return job(name, draw(["*/7 * * * *", "*/20 * * * *", "5 * * * *"]), **fields)
 
     # what is kept
@@ -95,7 +98,19 @@ class RememberedWorld(World):
         return {**sent, **left, "started": left["attempts"][0]["started"], "ended": left["attempts"][-1]["ended"]}
 
     def known(self, name: str) -> Known:
-        """All that was kept of a job by now."""
+        """All that is kept of a job by now."""
+        whole = self._whole(name)
+        kept = [it for it in whole.runs if it["number"] not in self._expired(name)]
+        return whole._replace(runs=kept, is_whole=1 not in self._expired(name))
+
+    def _expired(self, name: str) -> set[int]:
+        """The numbers of the records of a job that are not kept: of runs as of skips the oldest."""
+        ended = [run for run, document in self.rows.values() if run.id.job == name and document is not None]
+        kinds = [sorted(run.id.number for run in ended if (run.state == "skipped") is it) for it in (False, True)]
+        return set() if self.retention is None else {number for each in kinds for number in each[: -self.retention]}
+
+    def _whole(self, name: str) -> Known:
+        """All that was ever known of a job."""
         whole = [self._told(run.id) for run, _ in self.rows.values()]
         there = self._in_files().get(name)
         standing = "gone" if there is None else "enabled" if there.enabled else "disabled"
@@ -250,8 +265,12 @@ class RememberedWorld(World):
 
     def _trouble(self, seen: Seen, found: Answer) -> str | None:
         for run in seen.running:
-            if (own := past.answer(self.known(seen.job), seen.at, run)).kind != "running":
+            if (own := past.answer(self._whole(seen.job), seen.at, run)).kind != "running":
                 return f"{run} itself is {own.kind}"
+        if found.unknown and self._has_expired(seen):
+            return None
+        if found.kind == "unknown":
+            return "all of it is kept"
         expected = self._kinds(seen)
         if found.kind not in expected:
             return f"it is {expected}"
@@ -264,12 +283,22 @@ class RememberedWorld(World):
             return f"paused: {seen.is_paused}"
         if found.kind == "waiting":
             return self._wrong_wait(seen, found, told)
+        if found.kind in ("skipped", "disabled", "paused") and seen.pending and not found.unknown:
+            return f"it is not told that {seen.pending} may have waited"
         return None
+
+    def _has_expired(self, seen: Seen) -> bool:
+        """Tell whether the record that has the answer, or the next, is not kept any more."""
+        answer, expired = past.answer(self._whole(seen.job), seen.at), self._expired(seen.job)
+        last = 0 if answer.run is None else RunId.parse(answer.run).number
+        following = min((run.number for run in self.rows if run.job == seen.job and run.number > last), default=0)
+        about = {RunId.parse(it).number for it in (*seen.running, *seen.pending)} | {last, following}
+        return not expired.isdisjoint(about)
 
     def _wrong_wait(self, seen: Seen, found: Answer, told: str) -> str | None:
         assert found.run is not None
         if found.run not in seen.pending:
-            return f"{seen.pending} waited"
+            return None if any(map(self._is_shared, seen.pending)) else f"{seen.pending} waited"
         words = {"paused": "was paused", "concurrency": "concurrency of", "dependency": "its dependency"}
         kind, _, name = seen.pending[found.run].partition(" ")
         if kind and not (words[kind] in told and name in told):
@@ -290,9 +319,10 @@ class RememberedWorld(World):
         unsure = {"down"} if any(begin <= seen.at < end for begin, end in self.downs) else set[str]()
         if seen.is_down:
             return {"down"}
-        later = {run for run in seen.pending if self._comes(RunId.parse(run))}
-        if later:
-            return unsure | {"retrying" if self._was_tried(RunId.parse(run), seen.at) else "waiting" for run in later}
+        if seen.pending:
+            waited = {"retrying" if self._was_tried(RunId.parse(run), seen.at) else "waiting" for run in seen.pending}
+            others = {"skipped", "disabled", "paused"} if any(map(self._is_shared, seen.pending)) else set[str]()
+            return unsure | waited | others
         if seen.is_gone:
             return unsure | {"gone"}
         if seen.is_disabled:
@@ -304,9 +334,14 @@ class RememberedWorld(World):
         )
         return unsure | ({"not_due"} if launched or seen.last is None else {"skipped"})
 
-    def _comes(self, run: RunId) -> bool:
-        """Tell whether a run has started since, or waits still."""
-        return run in self.rows and self.rows[run][0].state is not RunState.SKIPPED
+    def _is_skipped(self, run: str) -> bool:
+        name = RunId.parse(run)
+        return name in self.rows and self.rows[name][0].state is RunState.SKIPPED
+
+    def _is_shared(self, run: str) -> bool:
+        """Tell whether a run was given up since like others before or after it, with which it shares a record."""
+        name = RunId.parse(run)
+        return name not in self.rows or self.rows[name][0].count > 1
 
     def _was_tried(self, run: RunId, at: int) -> bool:
         return any(begin <= at for (name, _), begin in self.begun.items() if name == run)

@@ -187,11 +187,22 @@ RUNS = [ran(number, number) for number in range(1, 9)]
         (lambda: compared(*RUNS), 0, UNKNOWN_FILE),
         (lambda: compared(*RUNS, known=2.5), 2.5, UNKNOWN_FILE),
         (lambda: compared(*RUNS[3:]), 4, EXPIRED),
-        (lambda: compared(*RUNS, kept=8), 1, EXPIRED),
-        (lambda: compared(*RUNS[:5], skipped(6, 6, 7, 2), ran(7, 8), kept=1), 6, EXPIRED),
+        (lambda: compared(*RUNS, kept=3), 0, UNKNOWN_FILE),
+        (lambda: compared(replace(RUNS[0], is_pending=True), *RUNS[1:]), 0, UNKNOWN_FILE),
+        (lambda: compared(*RUNS[2:], kept=6), 3, EXPIRED),
+        (lambda: compared(*RUNS[1:5], skipped(6, 6, 7, 2), ran(7, 8), kept=1), 6, EXPIRED),
         (lambda: compared(Cover(3, None, at(3.4), at(3.4), 1, at(3.4)), *RUNS[3:]), 3.4, EXPIRED),
     ],
-    ids=["all", "the file", "the first are gone", "as many as are kept", "of one kind", "by hand"],
+    ids=[
+        "all",
+        "the file",
+        "the first are gone",
+        "more than are kept",
+        "the first goes on",
+        "as many as are kept",
+        "of one kind",
+        "by hand",
+    ],
 )
 def test_since_when_it_is_known(comparison: Callable[[], Comparison], since: float, before: str) -> None:
     """It begins where the file is known, and behind what retention may have let go."""

@@ -35,7 +35,12 @@ def test_the_lives_have_all_of_it() -> None:
         world.live(STEPS)
         for seen in world.truths:
             kinds.update(world._kinds(seen))
-    assert {"running", "down", "waiting", "retrying", "gone", "disabled", "paused", "skipped", "not_due"} == set(kinds)
+            kinds["expired"] += any(map(world._has_expired, world.truths))
+            kinds["skipped later"] += any(
+                map(world._is_skipped, {run for seen in world.truths for run in seen.pending})
+            )
+    told = {"running", "down", "waiting", "retrying", "gone", "disabled", "paused", "skipped", "not_due"}
+    assert told | {"expired", "skipped later"} == set(+kinds)
 
 
 def known(*runs: Record, **fields: Any) -> Known:
@@ -65,6 +70,21 @@ class TestOfARun:
         assert "not_due" == answer(known(lost), NOW + 2 * HOUR).kind
         assert "ended" == answer(known(lost), NOW + 2 * HOUR, "job@10").kind
 
+    def test_where_the_daemon_was_down(self) -> None:
+        """Of a run it is not told what became of others that were due then."""
+        missed = a_record(5, "skipped", reason="missed", last_due=NOW + 20 * SECOND, count=3)
+        of = known(missed, a_record(40), downs=[(NOW + 4 * SECOND, NOW + 30 * SECOND)])
+        others, own = (told(answer(of, NOW + 10 * SECOND, run))[2] for run in (None, "job@40"))
+        assert (True, False) == ("job@5 was due then: skipped, missed" in others, "job@5" in own)
+
+
+def test_skips_that_go_on() -> None:
+    """Of skips that share a record nothing is told that was due later."""
+    of = known(a_record(5, "skipped", reason="missed", last_due=NOW + 20 * SECOND, count=3))
+    begun, over = (answer(of, NOW + after * SECOND).reasons[0] for after in (10, 30))
+    assert "what was due last (since 2027-01-15T08:00:05.000000Z) was skipped: missed" == begun
+    assert "2027-01-15T08:00:05.000000Z to 2027-01-15T08:00:20.000000Z, 3 times" in over
+
 
 class TestWhatIsNotKept:
     def test_records(self) -> None:
@@ -73,6 +93,33 @@ class TestWhatIsNotKept:
         kind, _, words = told(answer(known(later, is_whole=False), NOW))
         assert ("unknown", True) == (kind, "are not kept: they begin at 2027-01-15T08:00:07" in words)
         assert "not_due" == answer(known(later), NOW).kind
+
+    def test_runs_behind_a_skip_that_is_kept(self) -> None:
+        """Runs and skips expire apart: where numbers are missing behind a skip, what was due last is not known."""
+        skip, later = a_record(2, "skipped", last_due=NOW + 5 * SECOND, count=4, reason="paused"), a_record(90)
+        of = known(skip, later, is_whole=False)
+        kind, _, words = told(answer(of, NOW + MINUTE))
+        assert ("unknown", True) == (kind, "its records between job@2 and job@90 are not kept" in words)
+        assert "skipped" == answer(of, NOW + 5 * SECOND).kind
+        paused = [Past(NOW + MINUTE, "job", "paused", by="root")]
+        kind, _, words = told(answer(of._replace(past=paused), NOW + MINUTE))
+        assert ("paused", True) == (kind, "are not kept" in words)
+
+    def test_runs_that_joined_a_skip(self) -> None:
+        """The numbers of those are missing behind it, and nothing else is."""
+        skip = a_record(
+            2, "skipped", last_due=NOW + 5 * SECOND, count=4, reason="x", given_up=to_text(NOW + 5 * SECOND)
+        )
+        for number, kind in ((6, "skipped"), (7, "unknown")):
+            assert kind == answer(known(skip, a_record(number)), NOW + 5 * SECOND + 1).kind
+
+    def test_runs_from_before_that_went_on(self) -> None:
+        """Where no run is kept that began before, one of those that have expired may have been live still."""
+        of = known(a_record(7, "skipped", reason="queue_full"), a_record(8), is_whole=False)
+        assert any(
+            "was live still of which the record is not kept" in it for it in answer(of, NOW + 7 * SECOND).unknown
+        )
+        assert [] == answer(of, NOW + MINUTE).unknown
 
     def test_who_was_live_so_long(self) -> None:
         """It is told where not all runs were looked at that may have been live then."""
@@ -94,6 +141,36 @@ class TestWhatIsNotKept:
         waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waits=waits)
         (unknown,) = answer(known(waited), NOW + SECOND).unknown
         assert "there was too much of it to be kept" in unknown
+
+
+def a_skip(number: int, **fields: Any) -> Record:
+    """A skip for the deadline of a run that was given up 8 s after it was queued."""
+    return a_record(number, "skipped", reason="start_deadline", given_up=to_text(NOW + (number + 8) * SECOND), **fields)
+
+
+class TestRunsThatWereSkippedLater:
+    def test_its_wait(self) -> None:
+        """It waited until then, for what another held; of neither it is told that it was skipped before it was."""
+        tape = [{"resource": "tape", "mode": "exclusive", "units": 0, "of": 1}]
+        holder = a_record(1, job="holder", claims=tape)
+        of = known(a_skip(2, claims=tape, waited_for=["tape"]), others=(holder,))
+        assert ["not_due", "waiting", "waiting", "skipped"] == [
+            answer(of, NOW + it * SECOND).kind for it in (1, 2, 9, 10)
+        ]
+        _, run, words = told(answer(of, NOW + 3 * SECOND, "job@2"))
+        assert ("job@2", True) == (run, "it was skipped at 2027-01-15T08:00:10.000000Z: start_deadline" in words)
+        assert "lock tape was held by holder@1" in words
+
+    def test_of_several_the_last(self) -> None:
+        """Of skips that share a record only the last has its wait, and that is said of the others."""
+        last, end = NOW + 20 * SECOND, to_text(NOW + 30 * SECOND)
+        of = known(a_record(2, "skipped", reason="start_deadline", last_due=last, count=3, given_up=end), a_record(40))
+        assert ("waiting", "waited since 2027-01-15T08:00:20") == (
+            (found := answer(of, last)).kind, found.reasons[0].partition(" ")[2][:32],
+        )  # fmt: skip
+        kind, _, words = told(answer(of, NOW + 10 * SECOND))
+        assert ("skipped", True) == (kind, "whether a run waited that was skipped later" in words)
+        assert "whether" not in told(answer(of, NOW + 30 * SECOND))[2]
 
 
 class TestStanding:

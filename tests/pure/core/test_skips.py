@@ -8,9 +8,11 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import ForgetRun, Say, WriteRecord
+from jobqueued.copies import changed
+from jobqueued.core.recollection import run_of
 from jobqueued.core.skips import Cause, skip, skip_run
 from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, Job, Occurrence, RunId
+from jobqueued.model import HOUR, MINUTE, Claim, Job, Occurrence, RunId, to_text
 from jobqueued.notify import Late
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
@@ -100,6 +102,36 @@ def test_a_run_that_joins_the_skip_before_it(how: str, covered: list[str], left:
     if how == "alike":
         assert 2 == world.scheduler["a"].saved.last_number
         assert not [it for it in world.did if isinstance(it, ForgetRun)]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_a_skip_tells_of_its_wait(restart: bool) -> None:
+    """A run that is given up leaves when that was, what it lacked, and what it asked for; several those of the last."""
+    tape = (Claim("tape", exclusive=True),)
+    waiting = job("a", "0 * * * *", locks=tape, start_deadline=MINUTE)
+    world = World(waiting, job("hog", locks=tape), seconds={"hog": 9e9})
+    world.run("hog")
+    asked = [{"resource": "tape", "mode": "exclusive", "units": 0, "of": 1}]
+    for hour in (1, 2):
+        world.pass_time(3600 + 60 * (hour == 1))
+        if restart:
+            world.boot()
+        _, document = world.rows[A]
+        assert document is not None
+        ended = to_text(MIDNIGHT + hour * HOUR + MINUTE)
+        assert (hour, "start_deadline", ended) == (document["count"], document["reason"], document["given_up"])
+        assert (["tape"], asked) == (document["waited_for"], document["claims"])
+        assert run_of(document) == changed(run_of(document), given_up=MIDNIGHT + hour * HOUR + MINUTE, lacked=("tape",))
+
+
+def test_what_never_was_a_run_has_no_wait() -> None:
+    """What is skipped as it comes due tells of none, nor of what it asked for."""
+    world = World(job("a", "0 * * * *", max_waiting=1, locks=(Claim("tape", exclusive=True),)))
+    world.happen(events.HoldAsked(3, "root", Hold("root")))
+    world.pass_time(2 * 3600)
+    (document,) = (it for _, it in world.rows.values() if it is not None)
+    assert ("queue_full", []) == (document["reason"], document["waited_for"])
+    assert not {"given_up", "claims"} & document.keys()
 
 
 def test_one_that_was_sent_is_its_own() -> None:

@@ -12,8 +12,8 @@ import click
 import pytest
 
 from jobqueued.ctl import arguments
-from jobqueued.ctl.arguments import future_time, past_time
-from jobqueued.model import to_instant
+from jobqueued.ctl.arguments import future_time, kept_time, past_time
+from jobqueued.model import HOUR, to_instant
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 11, 24, 12, 0, 0, 1, BERLIN)
@@ -88,6 +88,9 @@ def test_future_time(text: str, expected: str) -> None:
         ("1s", "2026-11-24 11:59:59.000001"), ("2h", "2026-11-24 10:00:00.000001"),
         ("1d12h", "2026-11-23 00:00:00.000001"), ("0s", "2026-11-24 12:00:00.000001"),
         ("today", "2026-11-24"), ("yesterday", "2026-11-23"), ("2026-11-24", "2026-11-24"),
+        ("2026-11-24 09:52:12 CET", "2026-11-24 09:52:12"), ("2026-11-24 09:52:12 UTC", "2026-11-24 10:52:12"),
+        ("2026-07-01 09:52 CEST", "2026-07-01 09:52"), ("11:52:12", "2026-11-24 11:52:12"),
+        ("12:00:30", "2026-11-23 12:00:30"),
         ("2026-11-24 12:00", "2026-11-24 12:00"), ("2026-11-24T10:59:00Z", "2026-11-24 11:59"),
     ],
 )  # fmt: skip
@@ -119,6 +122,20 @@ def test_clock_change(monkeypatch: pytest.MonkeyPatch) -> None:
     assert instant("2026-10-24 13:00") == said(past_time, "1d")
 
 
+def test_an_hour_that_comes_twice_or_never() -> None:
+    """Of an hour that comes twice the zone tells which; one that is left out is refused, in a zone of its own it is."""
+    first = instant("2025-10-26 02:30")
+    assert [first, first + HOUR] == [said(past_time, f"2025-10-26 02:30 {zone}") for zone in ("CEST", "CET")]
+    assert "'2026-03-29 02:30' never comes: the clocks are set forward then" == refusal(past_time, "2026-03-29 02:30")
+    assert instant("2026-03-29 04:30") == said(past_time, "2026-03-29T02:30Z")
+
+
+def test_an_instant_of_which_something_may_be_kept() -> None:
+    """Before the first there is none."""
+    assert (None, instant("2026-11-24")) == (said(kept_time, None), said(kept_time, "today"))
+    assert "'1969-12-31' is before anything that is kept" == refusal(kept_time, "1969-12-31")
+
+
 @pytest.mark.parametrize("option", [past_time, future_time])
 def test_nothing(option: Option) -> None:
     """An option that is not given has no instant."""
@@ -137,7 +154,23 @@ def test_future(text: str) -> None:
     assert f"{text!r} is in the future" == refusal(past_time, text)
 
 
-@pytest.mark.parametrize("text", ["", "2", "2x", "1d2x", "99999999d", "24:00", "12:60", "noon", "2026-13-01", "1:2:3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2",
+        "2x",
+        "1d2x",
+        "99999999d",
+        "24:00",
+        "12:60",
+        "noon",
+        "2026-13-01",
+        "1:2:3",
+        "2026-11-24 09:00 EST",
+        "2026-11-24 09:00 CEST",
+    ],
+)
 @pytest.mark.parametrize(
     ("option", "accepted"),
     [
