@@ -20,6 +20,8 @@ from jobqueued.paths import Paths
 from tests.support.users import NEEDS_ROOT
 
 Launcher = Callable[..., int]
+FEW = 100
+"""So many live runs fit into the 1,024 descriptors that a user may have."""
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def lacking() -> set[str]:
     return {name for bit, name in {23: "SYS_NICE", 24: "SYS_RESOURCE"}.items() if not int(line[7:], 16) >> bit & 1}
 
 
-def told(tmp_path: Path, most: int | None = None) -> list[str]:
+def told(tmp_path: Path, most: int = FEW) -> list[str]:
     """What is said of the processes, but for what this host's root lacks anyhow."""
     found = processes(Instance.of(tmp_path / "run"), os.getpid(), most)
     return [in_words(it) for it in found if not any(it.seen.startswith(f"it lacks CAP_{one}:") for one in lacking())]
