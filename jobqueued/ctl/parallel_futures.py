@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkProcess
 from typing import cast
 
 from jobqueued.ctl.client import Refused
@@ -36,15 +37,26 @@ def play_in_parallel(
         tally = None if number else first
         out.send(play(host, until, chances[number::workers], out.send, keeps_starts=keeps_starts, first=tally))
 
-    pipes: dict[Connection, int] = {}
-    fork = get_context("fork")
-    for number in range(workers):
-        pipe, out = fork.Pipe(duplex=False)
-        fork.Process(target=work, args=(number, out), daemon=True).start()
-        out.close()
-        pipes[pipe] = number
-    done, found = [0.0] * workers, dict[int, list[Tally]]()
-    while len(found) < workers:
+    fork, processes, pipes = get_context("fork"), list[ForkProcess](), dict[Connection, int]()
+    try:
+        for number in range(workers):
+            pipe, out = fork.Pipe(duplex=False)
+            processes.append(fork.Process(target=work, args=(number, out)))
+            processes[-1].start()
+            out.close()
+            pipes[pipe] = number
+        found = _gathered(pipes, progress)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    return [found[place % workers][place // workers] for place in range(len(chances))]
+
+
+def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
+    """Gather what each process has found; Refused: one has died."""
+    done, found = [0.0] * len(pipes), dict[int, list[Tally]]()
+    while len(found) < len(pipes):
         for pipe in cast("list[Connection]", wait([pipe for pipe, number in pipes.items() if number not in found])):
             try:
                 told = pipe.recv()
@@ -52,7 +64,7 @@ def play_in_parallel(
                 raise Refused("a process that played some of the draws has died; less to play: --draws 1") from None
             if isinstance(told, float):
                 done[pipes[pipe]] = told
-                progress(sum(done) / workers)
+                progress(sum(done) / len(pipes))
             else:
                 found[pipes[pipe]] = told
-    return [found[place % workers][place // workers] for place in range(len(chances))]
+    return found

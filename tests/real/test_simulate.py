@@ -7,6 +7,7 @@ import os
 import pwd
 from collections.abc import Callable
 from datetime import datetime
+from multiprocessing import active_children
 from typing import Any
 
 import pytest
@@ -307,7 +308,7 @@ def test_draws_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert isinstance(found[0], Story)
     assert alone[0].runs == sum("started" in it for it in found[0].records(until))
-    assert (0, 1.0) == (len(list(story.records(until))), told[-1])
+    assert (0, 1.0, []) == (len(list(story.records(until))), told[-1], active_children())
 
 
 def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,6 +322,7 @@ def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch) -> None:
     host = a_host(*(job(f"j{n}", f"{n} * * * *") for n in range(50)))
     with pytest.raises(Refused, match="has died"):
         play_in_parallel(host, host.begin + 3 * DAY, [dies, chance(7, 1)])
+    assert [] == active_children()
 
 
 @NEEDS_ROOT
