@@ -81,7 +81,7 @@ class World:
         for run in (*(run for run, _ in found), *waiting):
             told = run.so_far["attempts"] if run.so_far else []
             attempts = [(start, end) for it in told if (start := _at(it["started"])) and (end := _at(it["ended"]))]
-            if run.started is not None or attempts:
+            if run.started is not None or run.so_far is not None:
                 started = attempts[0][0] if attempts else run.started or begin
                 self._tally.found(run.id, run.due, run.queued, started, attempts)
         for run, begun in found:

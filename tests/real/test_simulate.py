@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Callable
 from datetime import datetime
 from multiprocessing import active_children
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -256,13 +257,19 @@ jobs:
 """
 
 
-def test_a_forecast_is_made_of_the_past(host: Host) -> None:
-    """Foreseen from the middle of a run on, by what was known then: who waits for it starts when it has ended."""
+def lived(host: Host, runs: int) -> Path:
+    """The records of a host on which the second job has waited for the first, so often at least."""
     host.write("a.yaml", TURNS)
     host.start()
     logs = host.root / "logs"
-    wait_for(lambda: len(list(logs.glob("next/*.json"))) >= 6, why="6 runs")
+    wait_for(lambda: len(list(logs.glob("next/*.json"))) >= runs, why=f"{runs} runs")
     host.stop()
+    return logs
+
+
+def test_a_forecast_is_made_of_the_past(host: Host) -> None:
+    """Foreseen from the middle of a run on, by what was known then: who waits for it starts when it has ended."""
+    logs = lived(host, 6)
     record = json.loads((logs / "slow" / "3.json").read_text())
     began, ended = (datetime.fromisoformat(record["attempts"][0][name]) for name in ("started", "ended"))
     middle = (began + (ended - began) / 2).isoformat()
@@ -275,11 +282,7 @@ def test_a_forecast_is_made_of_the_past(host: Host) -> None:
 
 def test_what_was_live_holds_what_it_held(host: Host) -> None:
     """The run that lives at that instant keeps the lock as long as it may: nothing else is foreseen meanwhile."""
-    host.write("a.yaml", TURNS)
-    host.start()
-    logs = host.root / "logs"
-    wait_for(lambda: len(list(logs.glob("next/*.json"))) >= 2, why="2 runs")
-    host.stop()
+    logs = lived(host, 2)
     first = json.loads((logs / "slow" / "1.json").read_text())["attempts"][0]["started"]
     at = to_instant(datetime.fromisoformat(first)) + SECOND // 4
     then = back_then(Paths.under(host.root), at, None)

@@ -266,6 +266,12 @@ def test_the_story_of_what_is_live_and_waits_all_the_time() -> None:
         )
         assert ("retrying", attempts) == (runs["fails@3"]["state"], len(runs["fails@3"]["attempts"]))
         assert len(runs) == len(collected(_checked(it) for it in runs.values()))
+    unstarted = {**attempt, "started": None, "ended": None}
+    lacking = changed(retries, started=None, so_far={**(retries.so_far or {}), "attempts": [unstarted]})
+    for hours in (0.01, 0.5):
+        story = Story()
+        future(replace(host, runs=(lacking,)), hours=hours, first=story)
+        assert "retrying" == next(it["state"] for it in story.records(MIDNIGHT + HOUR) if it["job"] == "fails")
     story = Story()
     future(replace(host, runs=(live,)), hours=3.5, first=story)
     (waits,) = [it for it in story.records(MIDNIGHT + 3 * HOUR) if it["state"] == "waiting"]
