@@ -64,7 +64,7 @@ WINGS: dict[str, list[str]] = {
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
         "due_history", "past",
-        "takeover", "tally", "ends", "room", "housekeeping",
+        "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",

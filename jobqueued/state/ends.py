@@ -12,6 +12,7 @@ from jobqueued.state.store import Store
 AT_ONCE = 50
 """So many rows of a job are found at once."""
 _ROWS_AT_ONCE = 1000
+_NEWEST = 1000
 
 
 class End(NamedTuple):
@@ -26,6 +27,7 @@ class End(NamedTuple):
 
 _WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
 """By the index, without the records: of a hundred thousand runs those are 450 MB."""
+_NEWEST_ROWS = f"SELECT job, number FROM run INDEXED BY history WHERE {ENDED} ORDER BY queued DESC LIMIT ?"
 _ENDS = """
 SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
 WHERE job = ? AND number > ? AND number < ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?
@@ -39,6 +41,11 @@ WHERE (job, number) > (?, ?) AND job < ? AND record IS NOT NULL ORDER BY job, nu
 def with_rows(store: Store) -> set[str]:
     """The jobs that have history; StoreError."""
     return {job for (job,) in store.query(_WITH_ROWS)}
+
+
+def newest(store: Store) -> list[RunId]:
+    """The newest runs that have ended, of all jobs; StoreError."""
+    return [RunId(job, number) for job, number in store.query(_NEWEST_ROWS, (_NEWEST,))]
 
 
 def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, End]:

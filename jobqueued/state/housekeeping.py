@@ -13,19 +13,17 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jobqueued.child import atomic_file
-from jobqueued.core.recollection import Damaged, is_ahead
 from jobqueued.events import HistoryGone
 from jobqueued.host.linux import give_back_memory
 from jobqueued.host.log import Log
-from jobqueued.model import DAY, MINUTE, SECOND, Now, Record, RunId
+from jobqueued.model import DAY, MINUTE, SECOND, Now, RunId
 from jobqueued.settings import Retention
 from jobqueued.source import Source
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.ends import AT_ONCE, End, ends, of_pool, with_rows
 from jobqueued.state.faults import CommitFailed, StoreError
-from jobqueued.state.record_files import Files
+from jobqueued.state.missing_records import MissingRecords
 from jobqueued.state.room import Room
 from jobqueued.state.store import Store
 from jobqueued.state.tally import Eldest, Standing, Tally
@@ -38,9 +36,6 @@ _COST_OF_JOB = 10
 """A look at a job takes as long as one at so many runs, to list its files and its rows."""
 OF_SUBMISSIONS = 100
 """So many times the runs of a job are kept of all submissions of a user that are over."""
-_UNSYNCED = 10 * MINUTE
-"""So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
-_NEVER = 1 << 63
 _NOTHING = Retention(runs=0)
 ANY = 1 << 62
 """A number that no run has."""
@@ -64,23 +59,19 @@ class Housekeeping(Source):
         self._is_nowhere, self._room = is_nowhere, Room(max_use, of_a_user)
         self._gone: list[str] = []
         """Jobs of which nothing is left since the last turn."""
-        self._keep_free, self._log_directory = keep_free, atomic_file.kept(str(logs))
+        self._keep_free, self._missing = keep_free, MissingRecords(store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
-        self._commits, self._log, self._filed = commits, log, filed
+        self._commits, self._filed = commits, filed
         self._known: dict[str, Standing] = {}
         """What the last look has left of some of them."""
         self._jobs = OrderedDict[str, None]()
         """Those to look at, the first that came first: none waits for ever, however many come meanwhile."""
-        self._unsure_since = _NEVER
-        """Record files that were changed since (wall) may not hold what was written."""
         self._uncompared: set[str] = set()
         """Those whose record files may be older than their rows."""
-        self._missing: set[str] = set()
+        self._only_missing: set[str] = set()
         """Those of the jobs that are looked at only as records are missing."""
         self._again: set[str] = set()
         """The jobs to look at another time, as records could not be written now."""
-        self._no_room = False
-        self._said, self._written = "", 0
         self._going_on: Iterator[int] = iter(())
         """What is left of a look at a job; it tells how many runs were looked at just now."""
         self._at: int | None = None
@@ -88,7 +79,7 @@ class Housekeeping(Source):
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
         """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
-        self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
+        self._missing.begin(went_down)
         found = in_history = set[str]()
         with contextlib.suppress(StoreError):
             found = set(self._store.jobs())
@@ -96,7 +87,17 @@ class Housekeeping(Source):
         found = found | in_history | set(record_files.jobs(self._logs))
         self._jobs = OrderedDict.fromkeys(self._pool(job) if job in in_history else job for job in sorted(found))
         self._uncompared = found | self._jobs.keys()
+        self._going_on = self._bring_forward()
         self._at, self._all_at = now.mono, now.mono + DAY
+
+    def _bring_forward(self) -> Iterator[int]:
+        """Let the jobs come first of whose newest runs a record is missing: a start may be followed by the next."""
+        with contextlib.suppress(StoreError):
+            for missing in self._missing.newest():
+                for job in [self._pool(run.job) for run in missing]:
+                    self._jobs[job] = None
+                    self._jobs.move_to_end(job, last=False)
+                yield RUNS_A_TURN
 
     def _pool(self, job: str) -> str:
         """The name by which a job is looked at: submissions of a user that are over, together, as ``alice/``."""
@@ -111,9 +112,9 @@ class Housekeeping(Source):
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
         """The record of this run could not be written, and is to be as soon as it can be."""
         self._jobs[run.job] = None
-        self._missing.add(run.job)
+        self._only_missing.add(run.job)
         self._uncompared.add(run.job)
-        self._say_trouble(run, error)
+        self._missing.say(run, error)
         soon = now.mono + AGAIN
         self._at = soon if self._at is None else min(self._at, soon)
 
@@ -125,7 +126,7 @@ class Housekeeping(Source):
     @property
     def troubles(self) -> list[str]:
         """Tell of records that can't be written, and of a disk that has no room for output."""
-        return list(filter(None, (self._said, record_files.shortage(self._logs, self._keep_free))))
+        return list(filter(None, (self._missing.trouble, record_files.shortage(self._logs, self._keep_free))))
 
     @property
     def deadline(self) -> int | None:
@@ -159,28 +160,24 @@ class Housekeeping(Source):
         """The next job to look at; where one record could not be written just now, no other is tried."""
         while self._jobs:
             job, _ = self._jobs.popitem(last=False)
-            if not (self._no_room and job in self._missing):
+            if not (self._missing.has_no_room and job in self._only_missing):
                 return job
             self._again.add(job)
         return None
 
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
-        if self._said and not (self._jobs or self._again):
-            text = f"{self._written} records that were missing are written"
-            text = {0: "no record is missing any more", 1: "the record that was missing is written"}.get(
-                self._written, text
-            )
-            self._log.say("recovered", text=f"{self._logs}: {text}")
-            self._said, self._written = "", 0
+        if not (self._jobs or self._again):
+            self._missing.recover()
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
-        self._missing, self._again, self._no_room = self._again | (self._missing & self._jobs.keys()), set(), False
+        self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
+        self._missing.has_no_room = False
         if now.mono >= self._all_at:  # the records of jobs that run no more grow older, too
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
-        self._at = now.mono + (AGAIN if self._missing else MINUTE) if self._jobs else self._all_at
+        self._at = now.mono + (AGAIN if self._only_missing else MINUTE) if self._jobs else self._all_at
         self._store.tidy()
         give_back_memory()
 
@@ -339,11 +336,11 @@ class Housekeeping(Source):
                 gone.append(run)
                 continue
             tally.keep(number, files, is_skip=is_skip, is_open=is_live)
-            differs = end is not None and (not files.record or (compares and self._may_differ(end, files)))
+            differs = end is not None and (not files.record or (compares and self._missing.may_differ(end, files)))
             if exceeds or (differs and not is_live):
                 tally.differs()
-            if differs and not (exceeds or is_live):
-                self._mend(run, files)
+            if differs and not (exceeds or is_live) and not self._missing.write(run, files):
+                self._again.add(job)
         return gone
 
     def _remove(self, run: RunId) -> bool:
@@ -353,43 +350,6 @@ class Housekeeping(Source):
         except OSError:
             return False
         return True
-
-    def _may_differ(self, end: End, files: Files) -> bool:
-        """Tell whether a record file may be older than its row, or not whole."""
-        return end.by_scheduler or files.modified >= self._unsure_since
-
-    def _mend(self, run: RunId, files: Files) -> None:
-        """Write the record file that is missing, or older than its row: the scheduler writes after the commit."""
-        if self._no_room:
-            self._again.add(run.job)
-            return
-        with contextlib.suppress(StoreError):
-            record = self._store.record(run)
-            try:
-                if record is None or (files.record and not self._is_older(record)):
-                    return
-                atomic_file.restore(*self._log_directory)
-                record_files.write(self._logs, record)
-                self._written += 1
-                self._filed(run)
-            except OSError as error:
-                self._no_room = True
-                self._again.add(run.job)
-                self._say_trouble(run, error)
-
-    def _is_older(self, record: Record) -> bool:
-        """Tell whether the record file of a run with a row is not what that has, nor newer; OSError."""
-        try:
-            found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
-        except Damaged:
-            return True
-        return found != record and not is_ahead(found, record)
-
-    def _say_trouble(self, run: RunId, error: OSError) -> None:
-        if not self._said:
-            rest = "until they can be written, records are kept in state.db"
-            self._said = f"cannot write the record of {run}: {error.strerror}; {rest}"
-            self._log.say("trouble", text=self._said)
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
         """Remove what a death in the middle of writing a record has left; of a live run it may be in use."""

@@ -471,6 +471,14 @@ class TestMissing:
         assert ([1, 2, 3], DAY) == (house.records, housekeeping.deadline)
         assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
 
+    def test_those_of_the_newest_runs_come_first(self, house: House) -> None:
+        """What only state.db has is written in the first turns: this start may be cut short, as the one before."""
+        for number in range(100):
+            house.keep(1, job=f"a-{number}")
+        house.rows(1)
+        house.sweep(turns=3)
+        assert [1] == house.records
+
     @pytest.mark.parametrize("older", [False, True])
     def test_a_record_that_could_not_be_written_now(self, house: House, older: bool) -> None:
         """In life it is tried again after a pause, and nothing is looked at while nothing is missing."""

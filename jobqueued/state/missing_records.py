@@ -1,0 +1,106 @@
+"""Records that state.db has and their files have not, or not as new: each is written as soon as there is room.
+
+Until then a damage of state.db can take it, so those of the newest runs come first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jobqueued.child import atomic_file
+from jobqueued.core.recollection import Damaged, is_ahead
+from jobqueued.host.log import Log
+from jobqueued.model import MINUTE, Record, RunId
+from jobqueued.state import record_files
+from jobqueued.state.ends import AT_ONCE, End, newest
+from jobqueued.state.faults import StoreError
+from jobqueued.state.record_files import Files
+from jobqueued.state.store import Store
+
+_UNSYNCED = 10 * MINUTE
+"""So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
+_NEVER = 1 << 63
+
+
+class MissingRecords:
+    """Files to write once more, and what is said of them; `filed` is told of each run whose record has been written."""
+
+    def __init__(self, store: Store, logs: Path, log: Log, filed: Callable[[RunId], None]) -> None:
+        self._store, self._logs, self._log, self._filed = store, logs, log, filed
+        self._log_directory = atomic_file.kept(str(logs))
+        self._unsure_since = _NEVER
+        """Record files that were changed since (wall) may not hold what was written."""
+        self._written = 0
+        self.has_no_room = False
+        """One could not be written just now, so no other is tried."""
+        self.trouble = ""
+        """What is said of it; "": all could be written."""
+
+    def begin(self, went_down: int | None) -> None:
+        """At start: after that instant (wall) the host went down."""
+        self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
+
+    def newest(self) -> Iterator[list[RunId]]:
+        """Look at the newest runs, some at a time: those without a record file; StoreError."""
+        runs = newest(self._store)
+        for place in range(0, len(runs), AT_ONCE):
+            yield [run for run in runs[place : place + AT_ONCE] if self._is_missing(run)]
+
+    def _is_missing(self, run: RunId) -> bool:
+        try:
+            return not record_files.files(self._logs, run).record
+        except OSError:
+            return False
+
+    def may_differ(self, end: End, files: Files) -> bool:
+        """Tell whether a record file may be older than its row, or not whole."""
+        return end.by_scheduler or files.modified >= self._unsure_since
+
+    def write(self, run: RunId, files: Files) -> bool:
+        """Write the record file that is missing, or older than its row: the scheduler writes after the commit.
+
+        False: it is to be tried again.
+        """
+        if self.has_no_room:
+            return False
+        with contextlib.suppress(StoreError):
+            record = self._store.record(run)
+            try:
+                if record is None or (files.record and not self._is_older(record)):
+                    return True
+                atomic_file.restore(*self._log_directory)
+                record_files.write(self._logs, record)
+                self._written += 1
+                self._filed(run)
+            except OSError as error:
+                self.has_no_room = True
+                self.say(run, error)
+                return False
+        return True
+
+    def _is_older(self, record: Record) -> bool:
+        """Tell whether the record file of a run with a row is not what that has, nor newer; OSError."""
+        try:
+            found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
+        except Damaged:
+            return True
+        return found != record and not is_ahead(found, record)
+
+    def say(self, run: RunId, error: OSError) -> None:
+        """Say that a record could not be written, once for all of them."""
+        if not self.trouble:
+            rest = "until they can be written, records are kept in state.db"
+            self.trouble = f"cannot write the record of {run}: {error.strerror}; {rest}"
+            self._log.say("trouble", text=self.trouble)
+
+    def recover(self) -> None:
+        """Say that there are all of them again."""
+        if self.trouble:
+            text = f"{self._written} records that were missing are written"
+            text = {0: "no record is missing any more", 1: "the record that was missing is written"}.get(
+                self._written, text
+            )
+            self._log.say("recovered", text=f"{self._logs}: {text}")
+            self.trouble, self._written = "", 0
