@@ -84,14 +84,14 @@ def take_some(files: list[str], wanted: int, me: str) -> str | None:
 
 def take_file(path: str, mode: int, me: str) -> str | None:
     """Lock a file, and one with our name beside it; the names of those who have it, if others do."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     names = f"{path}.by"
+    os.makedirs(names, exist_ok=True)  # before it is anybody's, as whoever fails looks there
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
         return "+".join(name for name in os.listdir(names) if is_locked(f"{names}/{name}"))
-    os.makedirs(names, exist_ok=True)
     fcntl.flock(os.open(f"{names}/{me}", os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_EX | fcntl.LOCK_NB)
     return None
 
