@@ -322,6 +322,9 @@ class Store:
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
+            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # it could not be opened anew
+                text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
+                raise StoreError(text) from None
             raise StoreError(f"{self._path}: {error}") from None
 
     def close(self) -> None:

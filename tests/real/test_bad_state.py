@@ -77,7 +77,27 @@ def start(source: Path, directory: Path, name: str, data: bytes) -> tuple[tuple[
     return found, said
 
 
+def no_room(*_: object, **__: object) -> None:
+    """A disk that is full."""
+    raise CommitFailed("no room", Fault.FULL)
+
+
 class TestDamaged:
+    def test_it_can_not_be_opened_anew(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who asks meanwhile is told why, and what to do."""
+        store = Store(tmp_path)
+        store.failure = CommitFailed("disk I/O error", Fault.FAILING)
+        with monkeypatch.context() as patched:
+            for name in ("to_write", "to_read"):
+                patched.setattr(opening, name, no_room)
+            with pytest.raises(CommitFailed):
+                store.mend()
+        with pytest.raises(StoreError, match=r"/state.db can't be opened: no room; free space there$"):
+            store.hold()
+        store.mend()
+        assert store.hold() is None
+        store.close()
+
     def test_cut(self, source: Path, whole: tuple[object, ...], tmp_path: Path) -> None:
         """Cut anywhere, state.db starts whole, or says what is wrong; only of nothing there is nothing to say."""
         data = (source / "state.db").read_bytes()
