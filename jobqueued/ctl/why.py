@@ -8,22 +8,24 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion
 from jobqueued.ctl.arguments import kept_time, run_id
 from jobqueued.ctl.client import Unreachable, ask, meanwhile
-from jobqueued.ctl.terminal import json_option, localised, moment, print_facts, print_json, print_line, styled
+from jobqueued.ctl.terminal import json_option, local, localised, moment, print_facts, print_json, print_line, styled
 from jobqueued.instants import to_text
 from jobqueued.paths import Paths
-from jobqueued.run_states import PENDING
+from jobqueued.run_states import PENDING, RunState
 
+_TO_START = {RunState.DUE, RunState.WAITING}
 _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, jobqueuectl show {}"
 
 
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
+@click.option("--expect", is_flag=True, help="Simulate when it starts, with all that comes due meanwhile.")
 @click.option("--at", callback=kept_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, yesterday, "
               "'2026-11-24 02:00'.")  # fmt: skip
 @json_option
 @click.pass_obj
-def why(paths: Paths, name: str, all_ahead: bool, at: int | None, as_json: bool) -> None:
+def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, as_json: bool) -> None:
     """Explain why RUN, or a run of JOB, has not started.
 
     Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
@@ -32,6 +34,9 @@ def why(paths: Paths, name: str, all_ahead: bool, at: int | None, as_json: bool)
     much; of one that is stopping, why.  Of the runs of JOB the first 10 are explained, and the others counted; if none
     waits, it is told why.
 
+    With --expect, all that it may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws: half of
+    them start it by the time that is shown, and 95 % between the two others.
+
     With --at it is told of an instant of the kept past: that it ran, waited, and for what, was paused, disabled or in
     no job file, was skipped, and why, or was not due, or that the daemon was down.  What is not kept is said to be not
     known.  While the daemon is down, the records are read instead, and of the rest what root may read.
@@ -39,16 +44,21 @@ def why(paths: Paths, name: str, all_ahead: bool, at: int | None, as_json: bool)
     \b
     Examples:
       jobqueuectl why nightly-backup@142
+      jobqueuectl why nightly-backup --expect
       jobqueuectl why nightly-backup --at 02:00
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
     run, job = (name, None) if "@" in name else (None, name)
+    if at is not None and expect:
+        raise click.UsageError("--expect tells of what is to come, --at of what was: give one of them")
     if at is not None:
         _print_past(_past(paths, run, job, at), as_json=as_json)
         return
     with meanwhile(_UNKNOWN.format(name)):
         answer = ask(paths.control, "Why", run=run, job=job)
     runs, more = answer["runs"], answer["more"]
+    if expect:
+        _foresee(paths, runs)
     if as_json:
         print_json({"runs": runs, "more": more, "idle": answer["idle"]})
         return
@@ -61,6 +71,17 @@ def why(paths: Paths, name: str, all_ahead: bool, at: int | None, as_json: bool)
     if more:
         print_line("")
         print_line(f"… and {more:,} more")
+
+
+def _foresee(paths: Paths, runs: list[Message]) -> None:
+    """Put the start that is expected of each that waits in the place of what the queue alone tells."""
+    waiting = {run_id(it["run"]): it for it in runs if it["state"] in _TO_START}
+    if not waiting:
+        return
+    from jobqueued.ctl.expected_starts import expected_of_waiting
+
+    for run, foreseen in expected_of_waiting(paths, next(iter(waiting)).job, list(waiting)).items():
+        waiting[run]["foreseen"] = foreseen
 
 
 def _past(paths: Paths, run: str | None, job: str | None, at: int) -> Message:
@@ -95,8 +116,17 @@ def _print(why: Message, all_ahead: bool) -> None:
         facts.append(("late", styled(why["late"], "retrying")))
     if why.get("growth"):
         facts.append(("priority", why["growth"]))
-    if why.get("expected"):
+    if "foreseen" in why:
+        facts.append(("expected start", _foreseen(why["foreseen"])))
+    elif why.get("expected"):
         facts.append(("expected start", moment(why["expected"])))
     if all_ahead and why.get("ahead"):
         facts.append(("goes first", ", ".join(why["ahead"])))
     print_facts(facts)
+
+
+def _foreseen(it: Message | None) -> str:
+    if it is None:
+        return "not within a day"
+    earliest, latest = local(it["earliest"]), local(it["latest"])
+    return moment(it["expected"]) + ("" if earliest == latest else f", between {earliest} and {latest}")

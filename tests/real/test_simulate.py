@@ -6,7 +6,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,36 @@ def test_next_under_contention(host: Host) -> None:
     for words in (("--expect",), ("-e", "0 0 * * *", "--expect")):
         wrong = run("--root", host.root, "next", *words)
         assert (2, True) == (wrong.returncode, "--expect goes with a JOB" in wrong.stderr)
+
+
+def test_why_with_all_that_comes_due(host: Host) -> None:
+    """What goes first and is not due yet is foreseen by the simulation only; a next attempt is told of as ever."""
+    begin = datetime.now(UTC).replace(microsecond=0)
+    soon = (begin + timedelta(seconds=30)).isoformat()
+    host.write("a.yaml", f"""\
+jobs:
+  gate: {{command: 'sleep 60', locks: [tape], timeout: 1m}}
+  first: {{command: 'true', locks: [tape], timeout: 10m, priority: 500, at: '{soon}'}}
+  asked: {{command: 'true', locks: [tape]}}
+  fails: {{command: 'exit 1', retries: 1, retry_delay: 1h}}
+""")  # fmt: skip
+    host.start()
+    host.run("gate")
+    wait_for(lambda: host.call("Status")["running"] == 1)
+    asked, failed = host.run("asked"), host.run("fails")
+    wait_for(lambda: (host.record(failed) or {}).get("state") == "retrying")
+    (why,) = json.loads(run("--root", host.root, "why", "asked", "--expect", "--json").stdout)["runs"]
+    instants = [why["expected"], *(why["foreseen"][name] for name in ("expected", "earliest", "latest"))]
+    queue, *foreseen = [(datetime.fromisoformat(it) - begin).total_seconds() for it in instants]
+    assert 60 <= queue < 90
+    assert [True] * 3 == [600 + queue - 2 < it < 600 + queue + 2 for it in foreseen]
+    assert "expected start  2" in run("--root", host.root, "why", asked, "--expect").stdout
+    assert "foreseen" not in run("--root", host.root, "why", failed, "--expect", "--json").stdout
+    both = run("--root", host.root, "why", "asked", "--expect", "--at", "1h")
+    assert (2, True) == (both.returncode, "give one of them" in both.stderr)
+    host.call("Pause", jobs=["first"])
+    host.call("Hold")
+    assert "not within a day" in run("--root", host.root, "why", asked, "--expect").stdout
 
 
 def test_wrong_words(host: Host) -> None:
