@@ -18,6 +18,9 @@ from tests.simulation.plan import FAULTS, PEOPLE
 from tests.simulation.shrink import shortest
 from tests.simulation.year import live_a_year
 
+_TOLD_EACH = 500
+"""So many lives are lived between two lines that tell how far it is."""
+
 
 def main() -> int:
     """Live them; the exit status."""
@@ -36,6 +39,8 @@ def main() -> int:
     with ProcessPoolExecutor(options.workers) as pool:
         for seed, (violations, began) in zip(seeds, pool.map(partial(lived, terms), seeds, chunksize=4), strict=True):
             runs += began
+            if seed % _TOLD_EACH == 0:
+                print(f"… {seed}", file=sys.stderr, flush=True)
             if violations:
                 bad.append(seed)
                 print(f"seed {seed}: {violations[0]}", flush=True)
