@@ -172,10 +172,11 @@ class Checker:
 
     def _invented(self) -> Iterator[Violation]:
         """An end with an exit code, of an attempt that never wrote its start."""
+        starved = {blow.pid for blow in self.timeline.starved}
         for run, record in self.records.items():
             for number, one in self._told(record).items():
                 has_ended = one.get("state") in ("succeeded", "failed") and one.get("exit_code") is not None
-                if has_ended and Attempt(run, number) not in self.ledger.starts:
+                if has_ended and Attempt(run, number) not in self.ledger.starts and one.get("pid") not in starved:
                     text = f"{run}.{number} is {one['state']}, and never ran"
                     yield Violation("wrong", text, run, self.began(run))
 
@@ -197,9 +198,8 @@ class Checker:
             case "lost":
                 return self._lost_its_supervisor(start) or self._lost_its_directory(start, at)
             case "failed":  # before its exec it had its supervisor's name, and was taken for one
-                return told.get("signal") == signal.SIGKILL and any(
-                    killed.pid == start.pid and abs(killed.at - start.at) < _ORPHANED for killed in self.timeline.killed
-                )
+                blows = self.timeline.killed if told.get("signal") == signal.SIGKILL else self.timeline.starved
+                return any(blow.pid == start.pid and abs(blow.at - start.at) < _ORPHANED for blow in blows)
             case "timed_out":
                 return "timeout" in job.keys and at - start.at >= int(job.keys["timeout"][:-1]) * SECOND - _EARLY
             case "oom_killed":

@@ -18,8 +18,9 @@ def broken(checker: Checker) -> Iterator[Violation]:
     ended = {attempt: ends[-1] for attempt, ends in checker.ledger.ends.items()}
     last = {attempt.run: end for attempt, end in sorted(ended.items())}
     for attempt, starts in checker.ledger.starts.items():
-        record, start = checker.records.get(attempt.run), starts[0]
+        record = checker.records.get(attempt.run)
         key = record["key"] if record else ""
+        start = next((it for it in starts if record and it.due == record["due"]), starts[0])  # a number may come again
         job = checker.day.jobs.get(start.job)
         if job is None or key[:1] not in ("d", "j") or "@" not in key:
             continue

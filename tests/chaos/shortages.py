@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.chaos import strain
 from tests.chaos.daemon import Host
 from tests.chaos.episodes import Episode
-from tests.chaos.timeline import Span
+from tests.chaos.timeline import Killed, Span
 
 Condition = Callable[[Host, Episode, random.Random], AbstractContextManager[None]]
 PID_MAX = Path("/proc/sys/kernel/pid_max")
@@ -86,6 +86,7 @@ def no_descriptors(host: Host, episode: Episode, rng: random.Random) -> Iterator
             has = len(os.listdir(f"/proc/{pid}/fd"))
             before[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (has + rng.randrange(3), before[pid][1]))
+            host.timeline.starved.append(Killed(pid, time.time_ns()))
     host.timeline.say(
         f"no descriptors for {[*before]} ({'+'.join(episode.about)})", f"nofile {'+'.join(episode.about)}"
     )

@@ -33,7 +33,7 @@ class Kept(NamedTuple):
 
 
 class Killed(NamedTuple):
-    """A supervisor that we killed."""
+    """A supervisor that we killed, or starved."""
 
     pid: int
     at: int
@@ -48,6 +48,8 @@ class Timeline:
     blows: list[int] = field(default_factory=list)
     """The instants of faults."""
     killed: list[Killed] = field(default_factory=list)
+    starved: list[Killed] = field(default_factory=list)
+    """Processes that were left without descriptors, some of which were about to become a job."""
     supervisors: set[int] = field(default_factory=set)
     """Every pid that was one."""
     launchers: set[int] = field(default_factory=set)
