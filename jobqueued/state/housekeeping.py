@@ -75,6 +75,7 @@ class Housekeeping(Source):
         self._going_on: Iterator[int] = iter(())
         """What is left of a look at a job; it tells how many runs were looked at just now."""
         self._at: int | None = None
+        self._try_again_at = 0
         self._all_at = 0
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
@@ -87,17 +88,8 @@ class Housekeeping(Source):
         found = found | in_history | set(record_files.jobs(self._logs))
         self._jobs = OrderedDict.fromkeys(self._pool(job) if job in in_history else job for job in sorted(found))
         self._uncompared = found | self._jobs.keys()
-        self._going_on = self._bring_forward()
+        self._going_on = self._missing.find()
         self._at, self._all_at = now.mono, now.mono + DAY
-
-    def _bring_forward(self) -> Iterator[int]:
-        """Let the jobs come first of whose newest runs a record is missing: a start may be followed by the next."""
-        with contextlib.suppress(StoreError):
-            for missing in self._missing.newest():
-                for job in [self._pool(run.job) for run in missing]:
-                    self._jobs[job] = None
-                    self._jobs.move_to_end(job, last=False)
-                yield RUNS_A_TURN
 
     def _pool(self, job: str) -> str:
         """The name by which a job is looked at: submissions of a user that are over, together, as ``alice/``."""
@@ -111,9 +103,10 @@ class Housekeeping(Source):
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
         """The record of this run could not be written, and is to be as soon as it can be."""
-        self._jobs[run.job] = None
-        self._only_missing.add(run.job)
-        self._uncompared.add(run.job)
+        if not self._missing.note(run):
+            self._jobs[run.job] = None
+            self._only_missing.add(run.job)
+            self._uncompared.add(run.job)
         self._missing.say(run, error)
         soon = now.mono + AGAIN
         self._at = soon if self._at is None else min(self._at, soon)
@@ -141,9 +134,12 @@ class Housekeeping(Source):
 
     def _look(self, now: Now) -> None:
         looked = 0
+        if now.mono >= self._try_again_at:
+            self._missing.try_again()
+            self._try_again_at = now.mono + AGAIN
         try:
             while looked < RUNS_A_TURN:
-                if (some := next(self._going_on, None)) is not None:
+                if some := self._write_missing() or next(self._going_on, 0):
                     looked += some
                 elif not self._commits.degraded and (job := self._next_job() or self._room.largest()) is not None:
                     self._going_on = self._look_at_pool(job, now) if job.endswith("/") else self._look_at(job, now)
@@ -156,6 +152,10 @@ class Housekeeping(Source):
             self._commits.degrade(error)
         self._finish(now)
 
+    def _write_missing(self) -> int:
+        """Write some of the records that are missing, unless their rows may be, too; how many were looked at."""
+        return 0 if self._commits.degraded else self._missing.write_some(self._live)
+
     def _next_job(self) -> str | None:
         """The next job to look at; where one record could not be written just now, no other is tried."""
         while self._jobs:
@@ -167,17 +167,17 @@ class Housekeeping(Source):
 
     def _finish(self, now: Now) -> None:
         """Rest until there is something to do, or to try again."""
-        if not (self._jobs or self._again):
+        if not (self._jobs or self._again or self._missing):
             self._missing.recover()
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
         self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
-        self._missing.has_no_room = False
         if now.mono >= self._all_at:  # the records of jobs that run no more grow older, too
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
-        self._at = now.mono + (AGAIN if self._only_missing else MINUTE) if self._jobs else self._all_at
+        pause = AGAIN if self._missing or self._only_missing else MINUTE
+        self._at = now.mono + pause if self._jobs or self._missing else self._all_at
         self._store.tidy()
         give_back_memory()
 
@@ -339,7 +339,7 @@ class Housekeeping(Source):
             differs = end is not None and (not files.record or (compares and self._missing.may_differ(end, files)))
             if exceeds or (differs and not is_live):
                 tally.differs()
-            if differs and not (exceeds or is_live) and not self._missing.write(run, files):
+            if differs and not (exceeds or is_live or self._missing.write(run, files) or self._missing.note(run)):
                 self._again.add(job)
         return gone
 

@@ -1,12 +1,13 @@
 """Records that state.db has and their files have not, or not as new: each is written as soon as there is room.
 
-Until then a damage of state.db can take it, so those of the newest runs come first.
+Until then a damage of state.db can take it, so they come before all else, and at a start those of the newest runs.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from jobqueued.child import atomic_file
@@ -22,16 +23,23 @@ from jobqueued.state.store import Store
 _UNSYNCED = 10 * MINUTE
 """So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
 _NEVER = 1 << 63
+MOST = 10_000
+"""So many runs are known; of more their jobs have to be looked at."""
 
 
 class MissingRecords:
-    """Files to write once more, and what is said of them; `filed` is told of each run whose record has been written."""
+    """Runs whose record files are to be written once more, and what is said of them.
+
+    `filed` is told of each whose record has been written.
+    """
 
     def __init__(self, store: Store, logs: Path, log: Log, filed: Callable[[RunId], None]) -> None:
         self._store, self._logs, self._log, self._filed = store, logs, log, filed
         self._log_directory = atomic_file.kept(str(logs))
         self._unsure_since = _NEVER
         """Record files that were changed since (wall) may not hold what was written."""
+        self._runs, self._again = OrderedDict[RunId, None](), dict[RunId, None]()
+        """Those to write, the first that came first, and those that could not be, just now."""
         self._written = 0
         self.has_no_room = False
         """One could not be written just now, so no other is tried."""
@@ -42,17 +50,48 @@ class MissingRecords:
         """At start: after that instant (wall) the host went down."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
 
-    def newest(self) -> Iterator[list[RunId]]:
-        """Look at the newest runs, some at a time: those without a record file; StoreError."""
-        runs = newest(self._store)
-        for place in range(0, len(runs), AT_ONCE):
-            yield [run for run in runs[place : place + AT_ONCE] if self._is_missing(run)]
+    def __bool__(self) -> bool:
+        """True while some are known."""
+        return bool(self._runs or self._again)
 
-    def _is_missing(self, run: RunId) -> bool:
-        try:
-            return not record_files.files(self._logs, run).record
-        except OSError:
+    def note(self, run: RunId) -> bool:
+        """Remember a run; False: there are too many."""
+        if len(self._runs) + len(self._again) >= MOST:
             return False
+        self._again[run] = None
+        return True
+
+    def find(self) -> Iterator[int]:
+        """Remember those of the newest runs that have no record file; it tells how many were looked at just now."""
+        runs = list[RunId]()
+        with contextlib.suppress(StoreError):
+            runs = newest(self._store)
+        for place in range(0, len(runs), AT_ONCE):
+            for run in runs[place : place + AT_ONCE]:
+                with contextlib.suppress(OSError):
+                    if not record_files.files(self._logs, run).record:
+                        self._runs[run] = None
+            yield AT_ONCE
+
+    def write_some(self, live: Callable[[], Container[RunId]]) -> int:
+        """Write some of them, but for live ones, as long as there is room; how many were looked at."""
+        looked, spared = 0, live() if self._runs else ()
+        while self._runs and not self.has_no_room and looked < AT_ONCE:
+            run, _ = self._runs.popitem(last=False)
+            looked += 1
+            try:
+                is_written = run not in spared and self.write(run, record_files.files(self._logs, run))
+            except OSError:
+                is_written = False
+            if not is_written:
+                self._again[run] = None
+        return looked
+
+    def try_again(self) -> None:
+        """Let those that could not be written be tried another time, as there may be room."""
+        self._runs |= self._again
+        self._again.clear()
+        self.has_no_room = False
 
     def may_differ(self, end: End, files: Files) -> bool:
         """Tell whether a record file may be older than its row, or not whole."""

@@ -21,7 +21,7 @@ from jobqueued.model import DAY, HOUR, MINUTE, Now, RunId
 from jobqueued.paths import Paths
 from jobqueued.saved import SavedJob
 from jobqueued.settings import Retention
-from jobqueued.state import record_files
+from jobqueued.state import missing_records, record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping
@@ -177,7 +177,7 @@ class TestWhatIsOver:
         """What of it becomes too old while the daemon goes on goes within a day, but for the newest run."""
         house.rows(1, 2, 3)
         for number in (1, 2, 3):
-            house.keep(number)
+            house.keep(number, size=9)
         housekeeping = house.sweep(Retention(age=DAY))
         assert [1, 2, 3] == house.files
         while (at := housekeeping.deadline) is not None and at < 2 * DAY:
@@ -472,12 +472,41 @@ class TestMissing:
         assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
 
     def test_those_of_the_newest_runs_come_first(self, house: House) -> None:
-        """What only state.db has is written in the first turns: this start may be cut short, as the one before."""
+        """What only state.db has is written in the first turns, however much there is to look at: this start may be cut
+        short, as the one before.
+        """
         for number in range(100):
             house.keep(1, job=f"a-{number}")
+        house.rows(*range(1, 301))
+        house.sweep(turns=2 + 2 * 300 // RUNS_A_TURN)
+        assert list(range(1, 301)) == house.records
+
+    def test_in_the_middle_of_a_sweep(self, house: House) -> None:
+        """What could not be written is tried again after the usual pause, not only when all jobs were looked at."""
+        for number in range(100):
+            house.keep(1, job=f"a-{number}")
+        housekeeping = house.sweep(turns=3)
         house.rows(1)
-        house.sweep(turns=3)
+        housekeeping.miss(RunId("job", 1), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
+        housekeeping.turn(Now(NOW, AGAIN - 1))
+        assert [] == house.records
+        housekeeping.turn(Now(NOW, AGAIN))
         assert [1] == house.records
+
+    def test_more_than_can_be_known(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The jobs of those beyond are looked at; of a live run nothing is written."""
+        monkeypatch.setattr(missing_records, "MOST", 2)
+        housekeeping = house.sweep()
+        house.rows(*range(1, 7))
+        house.live = {RunId("job", 5)}
+        for number in range(1, 7):
+            housekeeping.miss(RunId("job", number), OSError(errno.ENOSPC, "no room"), Now(NOW, 0))
+        with monkeypatch.context() as patched:
+            patched.setattr(record_files, "write", fails)
+            house.go_on(housekeeping, AGAIN)
+            assert ([], 2 * AGAIN) == (house.records, housekeeping.deadline)
+        house.go_on(housekeeping, 2 * AGAIN)
+        assert [1, 2, 3, 4, 6] == house.records
 
     @pytest.mark.parametrize("older", [False, True])
     def test_a_record_that_could_not_be_written_now(self, house: House, older: bool) -> None:
