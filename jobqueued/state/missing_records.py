@@ -104,19 +104,20 @@ class MissingRecords:
         """
         if self.has_no_room:
             return False
-        with contextlib.suppress(StoreError):
+        try:
             record = self._store.record(run)
-            try:
-                if record is None or (files.record and not self._is_older(record)):
-                    return True
-                atomic_file.restore(*self._log_directory)
-                record_files.write(self._logs, record)
-                self._written += 1
-                self._filed(run)
-            except OSError as error:
-                self.has_no_room = True
-                self.say(run, error)
-                return False
+            if record is None or (files.record and not self._is_older(record)):
+                return True
+            atomic_file.restore(*self._log_directory)
+            record_files.write(self._logs, record)
+        except StoreError:
+            return False
+        except OSError as error:
+            self.has_no_room = True
+            self.say(run, error)
+            return False
+        self._written += 1
+        self._filed(run)
         return True
 
     def _is_older(self, record: Record) -> bool:
