@@ -157,6 +157,7 @@ install-files:
 	install -Dm644 completion/jobqueuectl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
 	install -Dm644 completion/jobqueuectl.zsh $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/cockpit/jobqueued cockpit/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/timeline docs/timeline/*
@@ -189,7 +190,7 @@ rpm:
 # All that `make install` has put there, but for /etc; job files, state and records stay.
 uninstall:
 	rm -rf $(DESTDIR)$(PYTHONDIR)/jobqueued $(DESTDIR)$(PREFIX)/share/jobqueued $(DESTDIR)$(PREFIX)/share/doc/jobqueued
-	rm -rf $(DESTDIR)$(PREFIX)/lib/jobqueued
+	rm -rf $(DESTDIR)$(PREFIX)/lib/jobqueued $(DESTDIR)$(PREFIX)/share/cockpit/jobqueued
 	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl
 	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
 	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done

@@ -53,15 +53,8 @@ def write(path: Path, runs: Runs) -> None:
 
 def drawn(chromium: Browser) -> float:
     """Wait until the chart is drawn for the first time; when that was, in ms since the page was asked for."""
-    until(chromium, "performance.getEntriesByName('chart drawn').length")
+    chromium.until("performance.getEntriesByName('chart drawn').length")
     return float(chromium.tell("performance.getEntriesByName('chart drawn')[0].startTime"))
-
-
-def until(chromium: Browser, condition: str) -> None:
-    """Wait, frame by frame, until a condition holds in the page."""
-    chromium.tell(
-        f"new Promise(done => {{ const look = () => {condition} ? done() : requestAnimationFrame(look); look(); }})"
-    )
 
 
 @pytest.fixture
@@ -303,14 +296,14 @@ def test_the_table(day: Browser) -> None:
     """The runs in view are there as a table, too, as many as can be read."""
     day.tell("document.getElementById('listing').open = true")
     choose(day, "job", "build")
-    until(day, "document.querySelectorAll('#rows tr').length === 4")
+    day.until("document.querySelectorAll('#rows tr').length === 4")
     rows = day.tell(
         "[...document.querySelectorAll('#rows tr')].map(row => [...row.children].map(cell => cell.innerText))"
     )
     assert ["build-site@40", "build-site@41", "build-site@42", "build-site@43"] == [row[0] for row in rows]
     assert ["killed", "stopped by alice"] == [rows[1][1], rows[1][-1]]
     choose(day, "job", "")
-    until(day, "document.getElementById('listed').innerText.includes('The first 200 of 422 runs')")
+    day.until("document.getElementById('listed').innerText.includes('The first 200 of 422 runs')")
 
 
 def test_utc(day: Browser) -> None:
@@ -349,7 +342,7 @@ def test_no_runs(chromium: Browser, tmp_path: Path) -> None:
     """A page of none says so."""
     write(tmp_path / "none.html", Runs())
     chromium.open((tmp_path / "none.html").as_uri())
-    until(chromium, "document.getElementById('summary').innerText === 'There are no such runs.'")
+    chromium.until("document.getElementById('summary').innerText === 'There are no such runs.'")
 
 
 def a_month() -> Runs:

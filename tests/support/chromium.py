@@ -101,6 +101,22 @@ class Browser:
             raise Failed(str(found["exceptionDetails"]))
         return found["result"].get("value")
 
+    def until(self, condition: str) -> None:
+        """Wait, frame by frame, until a condition holds in the page; Failed."""
+        patience = f"performance.now() < begin + {1000 * PATIENCE // 2}"
+        met = self.tell(f"""new Promise(done => {{
+            const begin = performance.now();
+            const look = () => {{
+                const met = Boolean({condition});
+                if (met || !({patience})) done(met); else requestAnimationFrame(look);
+            }};
+            look();
+        }})""")
+        if not met:
+            raise Failed(
+                f"{condition}: not within {PATIENCE // 2} s; the page has: {self.tell('document.body.innerText')}"
+            )
+
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key and let it go."""
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}

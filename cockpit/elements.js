@@ -1,0 +1,120 @@
+// Elements, and how times and sizes are told.  Texts of others are only ever set as text.
+
+export const _ = cockpit.gettext;
+export const format = cockpit.format;
+
+// An element: `properties` are attributes, or listeners where they are functions (`onclick`); null and false are left out.
+export function h(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (typeof value === "function") made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter(child => child !== null));
+  return made;
+}
+
+export const link = (text, ...path) => h("a", { href: "#/" + path.map(encodeURIComponent).join("/") }, text);
+export const runLink = name => link(name, "run", name);
+export const jobLink = id => link(id, "job", id);
+
+const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late"];
+const LIVE = ["starting", "running", "stopping"];
+const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
+
+// A state in its colour, and in words.
+export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, state.replaceAll("_", " ") + more);
+
+// A heading, and what it is about.
+export const section = (title, ...children) => h("section", {}, h("h2", {}, title), ...children);
+
+// Facts by name; those that are null are left out.
+export function facts(pairs) {
+  const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", {}, ...known.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+// A table whose rows are kept as long as there are their items: `cells` makes those of an item, `key` names it.  Only
+// rows of which `told` has changed are made anew, so that the focus, and what a screen reader reads, stay.
+export class Table {
+  constructor(caption, heads, key, cells, told = item => JSON.stringify(item)) {
+    Object.assign(this, { heads, key, cells, told, rows: new Map() });
+    this.body = h("tbody");
+    this.none = h("p", { class: "quiet" });
+    this.table = h("table", {}, h("caption", { class: "hidden" }, caption),
+      h("thead", {}, h("tr", {}, ...heads.map(head => h("th", { scope: "col" }, head)))), this.body);
+    this.element = h("div", { class: "table" }, this.table, this.none);
+  }
+
+  show(items, none) {
+    const rows = new Map();
+    let place = this.body.firstChild;
+    for (const item of items) {
+      const key = this.key(item), told = this.told(item);
+      let row = this.rows.get(key);
+      if (!row) row = { element: h("tr") };
+      if (row.told !== told) row.element.replaceChildren(...this.cells(item).map((cell, number) => this.#cell(cell, number)));
+      row.told = told;
+      rows.set(key, row);
+      if (row.element === place) place = place.nextSibling;
+      else this.body.insertBefore(row.element, place);
+    }
+    for (const [key, row] of this.rows) if (!rows.has(key)) row.element.remove();
+    this.rows = rows;
+    this.table.hidden = !rows.size;
+    this.none.hidden = Boolean(rows.size);
+    this.none.textContent = none;
+  }
+
+  #cell(cell, number) {
+    return h(number ? "td" : "th", { "data-head": this.heads[number], scope: number ? null : "row" }, cell ?? "–");
+  }
+}
+
+const language = () => (cockpit.language || "en").replace("_", "-");
+const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat(language(), { month: "short", day: "numeric", year: "numeric" });
+
+// An instant in the zone of the browser; its title has it in UTC.
+export function moment(text) {
+  if (!text) return "–";
+  const instant = new Date(text), today = new Date();
+  const told = instant.toDateString() === today.toDateString() ? clock.format(instant)
+    : `${day.format(instant)} ${clock.format(instant)}`;
+  return h("time", { datetime: text, title: text }, told);
+}
+
+// A duration in seconds: 75 is "1 min 15 s".
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 1) return `${Math.round(1000 * seconds)} ms`;
+  const whole = Math.round(seconds);
+  const parts = [[Math.floor(whole / 86400), "d"], [Math.floor(whole / 3600) % 24, "h"], [Math.floor(whole / 60) % 60, "min"], [whole % 60, "s"]];
+  const first = parts.findIndex(([count]) => count);
+  return parts.slice(first, first + 2).filter(([count]) => count).map(part => part.join(" ")).join(" ");
+}
+
+export const between = (from, to) => from && to ? duration((new Date(to) - new Date(from)) / 1000) : "–";
+export const size = bytes => bytes === null || bytes === undefined ? "–" : cockpit.format_bytes(bytes, { base2: true });
+
+// What is said where there may be more than is shown.
+export const OWN = () => _("You see your own runs only; for all, turn on administrative access, or see jobqueued(8).");
+
+// The words for an error.
+export function words(error) {
+  if (error.isUnreachable) return reach(error.message);
+  switch (error.name) {
+    case "PermissionDenied": return _("You may not do this, or see this. Turn on administrative access, or see jobqueued(8) on who may do what.");
+    case "NoSuchJob": return format(_("There is no job $0 any more."), error.parameters.job);
+    case "NoSuchRun": return format(_("There is no run $0, or its record has expired."), error.parameters.run);
+    case "org.varlink.service.MethodNotFound":
+    case "org.varlink.service.InvalidParameter": return _("The daemon is older than this page: restart jobqueued.service.");
+    default: return error.message;
+  }
+}
+
+function reach(problem) {
+  if (problem === "not-found") return _("jobqueued does not run on this host. To start it: systemctl start jobqueued");
+  if (problem === "access-denied") return _("You may not talk to jobqueued.");
+  return _("jobqueued does not answer; trying again.");
+}

@@ -1,0 +1,57 @@
+// One job: how it is defined, when it starts next, its newest runs, and what can be done with it.
+
+import { client, host } from "./host.js";
+import { _, badge, duration, facts, format, h, moment, section, words } from "./elements.js";
+import { button } from "./actions.js";
+import { ended } from "./runs.js";
+
+const NEXT = 5;
+
+export function jobView(id) {
+  const about = h("div"), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
+  const problem = h("p", { class: "bad", role: "alert" });
+  const doing = h("p", { class: "actions" });
+  let busy = false, known = "";
+
+  async function update() {
+    if (busy || host.error) return;
+    busy = true;
+    try {
+      const [told, { next: starts }] = await Promise.all([
+        client.call("Describe", { job: id, runs: 20 }), client.call("Next", { job: id, count: NEXT }),
+      ]);
+      const now = JSON.stringify([told, starts]);
+      if (now !== known) show(told, starts);
+      known = now;
+      problem.textContent = "";
+    } catch (error) {
+      problem.textContent = words(error);
+    }
+    busy = false;
+  }
+
+  function show({ job, definition: keys, stats, runs }, starts) {
+    const place = job.line ? `${job.file}:${job.line}` : job.file;
+    about.replaceChildren(facts([
+      [_("Status"), badge(job.status)], [_("Wrong"), job.invalid], [_("About"), job.description], [_("File"), place],
+      [_("Tags"), job.tags.join(", ")], [_("Failing since"), job.failing_since && moment(job.failing_since)],
+      [_("Paused until"), job.paused_until && moment(job.paused_until)], [_("Usually takes"), stats.usual ? duration(stats.usual) : null],
+    ]));
+    next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, _("The clock does not start it."))]));
+    definition.textContent = JSON.stringify(keys, null, 2);
+    past.show(runs, _("It has not run yet."));
+    const pause = job.paused
+      ? button(_("Resume"), () => client.call("Resume", { job: id }).then(() => format(_("$0 goes on."), id)))
+      : button(_("Pause"), () => client.call("Pause", { job: id }).then(() => format(_("$0 is paused."), id)));
+    doing.replaceChildren(
+      button(_("Run now"), () => client.call("Run", { job: id }).then(({ run }) => format(_("$0 is due."), run))), " ", pause, " ",
+      starts.length ? button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), due))) : "",
+    );
+  }
+
+  return {
+    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about), section(_("Next starts"), next), section(_("Newest runs"), past.element),
+      section(_("Definition"), definition)),
+    update,
+  };
+}

@@ -1,0 +1,76 @@
+// The page: the view that the address names, and what is above each of them.
+
+import { host, client } from "./host.js";
+import { _, format, h, link, words } from "./elements.js";
+import { button } from "./actions.js";
+import { jobsView } from "./jobs.js";
+import { jobView } from "./job.js";
+import { runsView } from "./runs.js";
+import { runView } from "./run.js";
+import { timelineView } from "./timeline.js";
+import { incidentsView } from "./incidents.js";
+
+const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, timeline: timelineView, incidents: incidentsView };
+const at = id => document.getElementById(id);
+let view = null;
+
+function show() {
+  const [name = "jobs", ...rest] = cockpit.location.path;
+  view?.close?.();
+  view = (VIEWS[name] || jobsView)(...rest);
+  const titles = { jobs: _("Jobs"), runs: _("Runs"), timeline: _("Timeline"), incidents: _("Incidents") };
+  at("view").replaceChildren(titles[name] ? h("h1", { class: "hidden" }, titles[name]) : "", view.element);
+  at("views").replaceChildren(...Object.entries(titles).map(([path, text]) => {
+    const it = link(text, path);
+    if (path === name || path === name + "s") it.setAttribute("aria-current", "page");
+    return it;
+  }));
+  at("done").textContent = "";
+  update();
+}
+
+function update() {
+  const { status, error } = host;
+  const wrong = error ? [words(error)] : status?.unwell ?? [];
+  const told = wrong.join("\n");
+  if (at("banner").dataset.told !== told) {
+    at("banner").dataset.told = told;
+    at("banner").className = error ? "bad" : "";
+    at("banner").replaceChildren(...wrong.map(text => h("p", {}, text)));
+  }
+  if (status) tell(status);
+  view?.update(host.changed);
+  document.body.classList.toggle("old", Boolean(error));
+}
+
+function tell(status) {
+  const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, status.waiting);
+  const hold = status.held_by ? button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")))
+    : button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
+  const known = [status.host, status.version, facts, status.held_by].join(" ");
+  if (at("host").dataset.told === known) return;
+  at("host").dataset.told = known;
+  at("host").replaceChildren(
+    h("strong", {}, status.host), ` jobqueued ${status.version}: ${facts} `,
+    status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "", " ", hold,
+  );
+}
+
+// The shell has a style of its own, which the page takes over.
+function style() {
+  const chosen = localStorage.getItem("shell:style") || "auto";
+  const dark = chosen === "dark" || (chosen === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.classList.toggle("dark", dark);
+}
+
+style();
+addEventListener("storage", style);
+addEventListener("cockpit-style", style);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", style);
+document.documentElement.lang = cockpit.language || "en";
+document.title = _("Jobs");
+cockpit.addEventListener("locationchanged", show);
+cockpit.transport.wait(() => {
+  show();
+  host.start(update);
+});

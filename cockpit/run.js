@@ -1,0 +1,123 @@
+// One run: its record, why it waits, and its output as it comes.
+
+import { client, host } from "./host.js";
+import { _, badge, between, duration, facts, format, h, jobLink, moment, section, size, words } from "./elements.js";
+import { button } from "./actions.js";
+import { stopButton } from "./runs.js";
+
+const LIVE = ["starting", "running", "stopping"];
+const PENDING = ["due", "waiting", "retrying"];
+// Bytes of output that are asked for at once, and characters of it that are shown.
+const PIECE = 65536;
+const SHOWN = 200000;
+const TICK = 1000;
+
+export function runView(name) {
+  const about = h("div"), attempts = h("ol"), reasons = h("ul"), doing = h("p", { class: "actions" });
+  const problem = h("p", { class: "bad", role: "alert" }), output = new Output(name);
+  const why = section(_("Why it has not started"), reasons), tried = section(_("Attempts"), attempts);
+  let busy = false, known = "", live = true;
+
+  async function update(changed = new Set()) {
+    const isNews = !known || changed.has(name);
+    if (busy || host.error || document.hidden || !(live || isNews)) return;
+    busy = true;
+    try {
+      const { record } = await client.call("Show", { run: name });
+      const text = JSON.stringify(record);
+      if (text !== known) show(record);
+      known = text;
+      live = LIVE.includes(record.state) || PENDING.includes(record.state);
+      problem.textContent = "";
+      if (!PENDING.includes(record.state)) await output.go();
+    } catch (error) {
+      problem.textContent = words(error);
+      live = error.isUnreachable;
+    }
+    busy = false;
+  }
+
+  function show(record) {
+    const usage = record.usage ?? {};
+    about.replaceChildren(facts([
+      [_("Job"), jobLink(record.job)], [_("State"), badge(record.state)], [_("Reason"), record.reason], [_("Due"), moment(record.due)],
+      [_("Trigger"), record.trigger], [_("Asked by"), record.asked_by], [_("Started"), record.started && moment(record.started)],
+      [_("Took"), record.ended && record.started ? between(record.started, record.ended) : null],
+      [_("Process"), record.pid && String(record.pid)], [_("Exit code"), record.exit_code !== null ? String(record.exit_code) : null],
+      [_("Signal"), record.signal && String(record.signal)],
+      [_("CPU time"), record.cpu_user !== null ? duration(record.cpu_user + record.cpu_system) : usage.cpu_seconds ? duration(usage.cpu_seconds) : null],
+      [_("Memory"), usage.memory ? size(usage.memory) : record.memory_peak ? size(record.memory_peak) : null],
+      [_("Waited for"), record.waited_for?.join(", ")], [_("Skipped"), record.count > 1 ? `× ${record.count}` : null],
+      [_("Warnings"), record.warnings?.join("; ")],
+    ]));
+    attempts.replaceChildren(...record.attempts.map(it => h("li", {}, badge(it.state), ` ${it.reason ?? ""} `, moment(it.started), ", ", between(it.started, it.ended))));
+    tried.hidden = record.attempts.length < 2;
+    reasons.replaceChildren(...(record.waits_for ?? []).map(reason => h("li", {}, reason)));
+    why.hidden = !reasons.children.length;
+    const isOver = ![...LIVE, ...PENDING].includes(record.state);
+    doing.replaceChildren(isOver
+      ? button(_("Run again"), () => client.call("Rerun", { run: name }).then(({ run }) => format(_("$0 is due."), run))) : stopButton(name));
+  }
+
+  const timer = setInterval(() => live && update(), TICK);
+  return {
+    element: h("div", {}, h("h1", {}, name), problem, doing, h("section", {}, about), why, tried, section(_("Output"), output.element)),
+    update,
+    close: () => clearInterval(timer),
+  };
+}
+
+// The output of a run, followed: of one that writes faster than it can be read here, pieces are left out.
+class Output {
+  #run;
+  #offset = null;
+  #left = 0;
+  #decoder = new TextDecoder();
+  #text = h("pre", { tabindex: 0, class: "output" });
+  #note = h("p", { class: "quiet" });
+  element = h("div", {}, this.#note, this.#text);
+
+  constructor(run) { this.#run = run; }
+
+  async go() {
+    try {
+      let { size: all } = await this.#read(0, 1);
+      if (this.#offset === null || all - this.#offset > 4 * PIECE) this.#jump(Math.max(0, all - PIECE));
+      while (this.#offset < all) all = await this.#take();
+      this.#tell(all ? "" : _("It has written nothing so far."));
+    } catch (error) {
+      if (error.name !== "NoOutput") throw error;
+      this.#tell(error.message);
+    }
+  }
+
+  #read(offset, limit) { return client.call("Logs", { run: this.#run, offset, limit }); }
+
+  #jump(offset) {
+    this.#left += offset - (this.#offset ?? 0);
+    this.#offset = offset;
+    this.#decoder = new TextDecoder();
+  }
+
+  async #take() {
+    const { data, size: all } = await this.#read(this.#offset, PIECE);
+    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+    if (!bytes.length) return this.#offset;
+    this.#offset += bytes.length;
+    const isAtEnd = this.#text.scrollTop + this.#text.clientHeight > this.#text.scrollHeight - 20;
+    this.#text.textContent = (this.#text.textContent + printable(this.#decoder.decode(bytes, { stream: true }))).slice(-SHOWN);
+    if (isAtEnd) this.#text.scrollTop = this.#text.scrollHeight;
+    return all;
+  }
+
+  #tell(nothing) {
+    this.#note.textContent = this.#left ? format(_("$0 of it are not shown; all of it: jobqueuectl logs $1"), size(this.#left), this.#run) : nothing;
+  }
+}
+
+// Escapes colour nothing here, and what else is no text is made visible.
+function printable(text) {
+  return text.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, "").replace(/\r\n?/g, "\n")
+    .replace(/[\x00-\x08\x0b-\x1f]/g, letter => String.fromCharCode(0x2400 + letter.charCodeAt(0)))
+    .replace(/[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+}

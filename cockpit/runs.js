@@ -1,0 +1,70 @@
+// What runs now, what waits, and what has ended lately.
+
+import { client, host } from "./host.js";
+import { follow } from "./varlink.js";
+import { _, badge, between, duration, format, h, moment, OWN, runLink, section, size, Table, words } from "./elements.js";
+import { button } from "./actions.js";
+
+const WAITING = ["due", "waiting", "retrying"];
+const ENDED = ["succeeded", "failed", "timed_out", "killed", "oom_killed", "lost", "skipped"];
+const RETRY = 2000;
+
+export const ended = caption => new Table(caption, [_("Run"), _("State"), _("Started"), _("Took"), _("Why")], run => run.run, run => [
+  runLink(run.run), badge(run.state, run.count > 1 ? ` × ${run.count}` : ""), moment(run.started || run.due), between(run.started, run.ended), run.reason,
+]);
+
+export function runsView() {
+  const live = new Table(_("Running"), [_("Run"), _("State"), _("For"), _("Usual"), _("CPU"), _("Memory"), _("Action")], run => run.run, cells);
+  const queue = new Table(_("Waiting"), [_("Run"), _("State"), _("Since"), _("Why")], run => run.run, run => [
+    runLink(run.run), badge(run.state), moment(run.queued), run.waits_for?.[0] ?? run.reason,
+  ]);
+  const past = ended(_("Ended lately"));
+  const more = h("p", { class: "quiet" });
+  let over = false, busy = false, stop = () => {};
+
+  function measure() {
+    stop = follow("Usage", {}, ({ runs }) => live.show(runs, nothing(_("Nothing runs."))), error => {
+      live.show([], words(error));
+      if (!over && error.name !== "PermissionDenied") setTimeout(() => over || measure(), RETRY);
+    });
+  }
+
+  async function update() {
+    if (busy || !host.status || host.error) return;
+    busy = true;
+    try {
+      const [waiting, before] = await Promise.all([
+        client.call("History", { states: WAITING }), client.call("History", { states: ENDED }),
+      ]);
+      const all = host.status.waiting + host.status.due + host.status.retrying;
+      queue.show(waiting.runs.filter(run => WAITING.includes(run.state)), nothing(_("Nothing waits.")));
+      more.textContent = all > waiting.runs.length ? format(_("The first $0 of $1."), waiting.runs.length, all) : "";
+      past.show(before.runs, nothing(_("Nothing has run yet.")));
+    } catch (error) {
+      queue.show([], words(error));
+      past.show([], words(error));
+    }
+    busy = false;
+  }
+
+  measure();
+  return {
+    element: h("div", {}, section(_("Running"), live.element), section(_("Waiting"), queue.element, more), section(_("Ended lately"), past.element)),
+    update,
+    close() { over = true; stop(); },
+  };
+}
+
+const nothing = text => host.isStranger ? OWN() : text;
+
+function cells(run) {
+  const { now, limits } = run;
+  const memory = limits.memory ? format(_("$0 of $1"), size(now.memory), size(limits.memory)) : size(now.memory);
+  return [
+    runLink(run.run), badge(run.late ? "late" : run.state), between(run.started, now.time), duration(run.usual),
+    `${Math.round(100 * now.cpu)} %`, memory, stopButton(run.run),
+  ];
+}
+
+export const stopButton = run => button(_("Stop"),
+  () => client.call("Stop", { run }).then(({ state }) => format(_("$0 is $1."), run, state)), format(_("Stop $0?"), run));

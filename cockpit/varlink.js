@@ -1,0 +1,86 @@
+// The daemon's interface: varlink over a channel of the bridge, so with the rights of whoever looks at the page.
+
+export const SOCKET = "/run/jobqueue/control";
+const INTERFACE = "io.jobqueue.";
+
+// An error that the daemon answers with, or that the bridge has with the socket.
+export class CallError extends Error {
+  constructor(name, parameters = {}) {
+    super(parameters.reason || name);
+    this.name = name;
+    this.parameters = parameters;
+  }
+
+  // The daemon can't be reached, as opposed to: it has refused.
+  get isUnreachable() { return this.name === "unreachable"; }
+}
+
+// A connection: `onReply` gets each message, `onClose` the problem ("" where there is none).
+function connect(onReply, onClose) {
+  const channel = cockpit.channel({ payload: "stream", unix: SOCKET, superuser: "try", binary: true });
+  const decoder = new TextDecoder();
+  let pieces = [];
+  channel.addEventListener("message", (_event, data) => {
+    let begin = 0;
+    for (let end; (end = data.indexOf(0, begin)) >= 0; begin = end + 1) {
+      pieces.push(decoder.decode(data.subarray(begin, end)));
+      const text = pieces.join("");
+      pieces = [];
+      onReply(JSON.parse(text));
+    }
+    if (begin < data.length) pieces.push(decoder.decode(data.subarray(begin), { stream: true }));
+  });
+  channel.addEventListener("close", (_event, options) => onClose(options.problem || ""));
+  return {
+    send: message => channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0")),
+    close: () => channel.close(),
+  };
+}
+
+function result(reply) {
+  if (reply.error) throw new CallError(reply.error.replace(INTERFACE, ""), reply.parameters);
+  return reply.parameters;
+}
+
+// Calls, one after the other, on one connection that is made when it is needed.
+export class Client {
+  #connection = null;
+  #waiting = [];
+
+  call(method, parameters = {}) {
+    this.#connection ??= connect(reply => this.#take(reply), problem => this.#lose(problem));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#connection.send({ method: INTERFACE + method, parameters });
+    });
+  }
+
+  #take(reply) {
+    const { resolve, reject } = this.#waiting.shift();
+    try { resolve(result(reply)); } catch (error) { reject(error); }
+  }
+
+  #lose(problem) {
+    const lost = this.#waiting;
+    this.#connection = null;
+    this.#waiting = [];
+    for (const { reject } of lost) reject(new CallError("unreachable", { reason: problem }));
+  }
+}
+
+// A call with many replies; `onEnd` gets the error with which they end.  What this returns ends them.
+export function follow(method, parameters, onReply, onEnd) {
+  let over = false;
+  const end = error => {
+    if (over) return;
+    over = true;
+    connection.close();
+    onEnd(error);
+  };
+  const connection = connect(reply => {
+    if (over) return;
+    try { onReply(result(reply)); } catch (error) { end(error); }
+  }, problem => end(new CallError("unreachable", { reason: problem })));
+  connection.send({ method: INTERFACE + method, parameters, more: true });
+  return () => { over = true; connection.close(); };
+}

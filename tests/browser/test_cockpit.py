@@ -1,0 +1,253 @@
+"""The page in Cockpit, in Chromium, beside a real daemon: what it shows, what one can do there, and for whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.test_timeline import AXE
+from tests.support.chromium import Browser, browser
+from tests.support.client import run
+from tests.support.cockpit import PAGE, cockpit, install
+from tests.support.host import Host
+from tests.support.stranger import public
+
+PICTURES = os.environ.get("JOBQUEUED_PICTURES")
+HOSTILE = '<img src=x onerror=\\"window.caught=1\\">'
+FILE = f"""\
+jobs:
+  backup: {{command: 'true', schedule: '0 2 * * *', description: "{HOSTILE}", tags: [nightly]}}
+  fails: {{command: 'echo "<b>no</b>"; printf "\\\\033[31mred\\\\033[0m \\\\007\\\\n"; exit 3'}}
+  long: {{command: 'echo begun; sleep 600', locks: [tape]}}
+  other: {{command: 'true', locks: [tape]}}
+  loud: {{command: 'yes 0123456789 | head -c 1000000; echo over'}}
+"""
+BUDGET = 60_000
+"""So many bytes the page may have, uncompressed."""
+VIEWS = ("jobs", "runs", "timeline", "incidents", "job/backup", "run/fails@1")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with public() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def host(place: Path) -> Iterator[Host]:
+    """A daemon with some history, a live run, and one that waits for it."""
+    found = Host(place / "host")
+    found.root.chmod(0o755)
+    found.write("a.yaml", FILE)
+    found.start()
+    for job in ("backup", "fails"):
+        found.wait(found.run(job))
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def address(place: Path, host: Host) -> Iterator[str]:
+    install(place / "data", host.root)
+    with cockpit(place / "data") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser(TZ="UTC") as found:
+        yield found
+
+
+def opened(chromium: Browser, address: str, view: str, *, width: int = 1100, dark: bool = False) -> None:
+    """Open a view, and wait until the daemon has answered."""
+    chromium.look(width, 800, dark=dark)
+    chromium.open("about:blank")
+    chromium.open(f"{address}#/{view}")
+    chromium.until("document.querySelector('#host strong')")
+    chromium.until("!document.querySelector('#view .table table[hidden]') || document.querySelector('#view .quiet')")
+
+
+def body(chromium: Browser) -> str:
+    return str(chromium.tell("document.body.innerText"))
+
+
+def shows(chromium: Browser, text: str) -> None:
+    """Wait until the page has this text."""
+    chromium.until(f"document.body.innerText.includes({json.dumps(text)})")
+
+
+def press(chromium: Browser, text: str, within: str = "body") -> None:
+    """Press the button of this text, once it is there."""
+    find = f"[...document.querySelectorAll('{within} button')].find(it => it.textContent === {json.dumps(text)})"
+    chromium.until(find)
+    chromium.tell(f"{find}.focus(); {find}.click()")
+
+
+def test_jobs(chromium: Browser, address: str) -> None:
+    """All jobs are there, and what others wrote is text; nothing but the page itself is asked for."""
+    opened(chromium, address, "jobs")
+    shows(chromium, "fails")
+    shows(chromium, '<img src=x onerror="window.caught=1">')
+    assert chromium.tell("window.caught === undefined")
+    assert {"127.0.0.1"} == {url.split("/")[2].split(":")[0] for url in chromium.requested if url.startswith("http")}
+    chromium.tell(
+        "const box = document.getElementById('text'); box.value = 'NIGHTLY'; box.dispatchEvent(new Event('input'))"
+    )
+    assert ["backup"] == chromium.tell(
+        "[...document.querySelectorAll('section:last-of-type tbody th a')].map(it => it.innerText)"
+    )
+    assert [] == chromium.said
+
+
+def test_what_can_be_done(chromium: Browser, address: str, host: Host) -> None:
+    """A job is run, paused and resumed, its next start skipped; a run is stopped, if one is sure; the host is held."""
+    opened(chromium, address, "job/backup")
+    press(chromium, "Run now")
+    shows(chromium, "backup@2 is due.")
+    chromium.until("document.querySelectorAll('tbody tr').length === 2")
+    press(chromium, "Pause")
+    press(chromium, "Resume")
+    shows(chromium, "backup goes on.")
+    press(chromium, "Skip next")
+    shows(chromium, "is skipped.")
+    assert 1 == len(host.call("Describe", job="backup")["job"]["skips"])
+    long = host.run("long")
+    opened(chromium, address, "runs")
+    shows(chromium, long)
+    press(chromium, "Stop", "main")
+    press(chromium, f"Stop {long}?", "main")
+    shows(chromium, f"{long} is stopping.")
+    assert "killed" == host.wait(long)["state"]
+    shows(chromium, "Nothing runs.")
+    press(chromium, "Hold")
+    press(chromium, "Let nothing new start?")
+    shows(chromium, "on hold by root")
+    press(chromium, "Release")
+    shows(chromium, "Runs start again.")
+    assert host.call("Status")["held_by"] is None
+
+
+def test_a_run_that_waits(chromium: Browser, address: str, host: Host) -> None:
+    """What keeps it, the output of the one before it as it comes, and what has become of both."""
+    long, other = host.run("long"), host.run("other")
+    opened(chromium, address, f"run/{other}")
+    shows(chromium, "tape")
+    shows(chromium, "waiting")
+    opened(chromium, address, f"run/{long}")
+    shows(chromium, "begun")
+    host.call("Stop", run=long)
+    shows(chromium, "killed")
+    opened(chromium, address, f"run/{other}")
+    shows(chromium, "succeeded")
+
+
+def test_output(chromium: Browser, address: str, host: Host) -> None:
+    """Escapes and markup do nothing; of much only the end is shown, and it is said; a run that is unknown is said."""
+    opened(chromium, address, "run/fails@1")
+    shows(chromium, "<b>no</b>\nred ␇")
+    shows(chromium, "exit code 3")
+    loud = host.run("loud")
+    host.wait(loud)
+    opened(chromium, address, f"run/{loud}")
+    shows(chromium, "over")
+    shows(chromium, f"all of it: jobqueuectl logs {loud}")
+    assert chromium.tell("document.querySelector('.output').textContent.length") <= 200_000
+    done = run("--root", host.root, "submit", "--wait", "--", "echo", "handed in")
+    assert 0 == done.returncode, done.stderr
+    opened(chromium, address, "run/host%2F1%401")
+    shows(chromium, "handed in")
+    assert chromium.tell("[...document.querySelectorAll('dd a')].map(it => it.hash)") == ["#/job/host%2F1"]
+    opened(chromium, address, "run/fails@99")
+    shows(chromium, "There is no run fails@99, or its record has expired.")
+    opened(chromium, address, "job/gone")
+    shows(chromium, "There is no job gone any more.")
+    assert [] == chromium.said
+
+
+def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) -> None:
+    """While it is away that is said, and what was known is seen to be old; once it is back the page goes on."""
+    opened(chromium, address, "jobs")
+    host.kill()
+    shows(chromium, "jobqueued does not run on this host")
+    assert chromium.tell("document.body.classList.contains('old')")
+    assert "backup" in body(chromium)
+    host.start()
+    chromium.until("!document.body.classList.contains('old')")
+    host.wait(host.run("fails"))
+    shows(chromium, "failing")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(("dark", "width"), [(False, 1100), (True, 1100), (False, 320)])
+def test_nothing_is_in_the_way_of_anybody(chromium: Browser, address: str, view: str, dark: bool, width: int) -> None:
+    """axe-core finds no violation, and nothing is wider than the window."""
+    opened(chromium, address, view, dark=dark, width=width)
+    assert dark == chromium.tell("document.documentElement.classList.contains('dark')")
+    chromium.tell(AXE.read_text())
+    found = chromium.tell("axe.run()")
+    assert [] == [(it["id"], [node["html"] for node in it["nodes"]]) for it in found["violations"]]
+    assert chromium.tell("document.documentElement.scrollWidth <= innerWidth")
+    if PICTURES:
+        name = f"{view.partition('/')[0]}-{'dark' if dark else 'narrow' if width < 1000 else 'light'}.png"
+        (Path(PICTURES) / name).write_bytes(chromium.picture())
+
+
+def test_another_language(chromium: Browser, address: str) -> None:
+    """The language of Cockpit is that of the page."""
+    opened(chromium, address, "jobs")
+    chromium.tell("document.cookie = 'CockpitLang=de; path=/'; localStorage.setItem('cockpit.lang', 'de')")
+    opened(chromium, address, "jobs")
+    shows(chromium, "Nächster Start")
+    assert "de" == chromium.tell("document.documentElement.lang")
+    chromium.tell("document.cookie = 'CockpitLang=; path=/; max-age=0'; localStorage.removeItem('cockpit.lang')")
+
+
+@pytest.mark.usefixtures("address")
+def test_a_stranger(chromium: Browser, place: Path) -> None:
+    """Who may ask for little sees what the daemon tells everybody; what is refused is said."""
+    with cockpit(place / "data", uid=65534) as own:
+        opened(chromium, own, "jobs")
+        shows(chromium, "backup")
+        assert "onerror" not in body(chromium)
+        opened(chromium, own, "job/backup")
+        shows(chromium, "You may not do this, or see this.")
+        for view in ("runs", "timeline"):
+            opened(chromium, own, view)
+            shows(chromium, "You see your own runs only")
+        press(chromium, "Hold")
+        press(chromium, "Let nothing new start?")
+        shows(chromium, "Turn on administrative access")
+
+
+def test_a_thousand_jobs(chromium: Browser, address: str, host: Host) -> None:
+    """The first of many are listed, and what is looked for is found among all."""
+    host.write("many.yaml", "jobs:\n" + "".join(f"  m-{number:04}: {{command: 'true'}}\n" for number in range(1000)))
+    host.call("Reload")
+    opened(chromium, address, "jobs")
+    shows(chromium, "The first 200 of 1005; look for fewer.")
+    chromium.tell(
+        "const box = document.getElementById('text'); box.value = 'm-0999'; box.dispatchEvent(new Event('input'))"
+    )
+    assert ["m-0999"] == chromium.tell(
+        "[...document.querySelectorAll('section:last-of-type tbody th a')].map(it => it.innerText)"
+    )
+    (host.root / "jobqueue.d" / "many.yaml").unlink()
+
+
+def test_it_is_small() -> None:
+    """It has no dependency, and less than a picture."""
+    assert sum(path.stat().st_size for path in PAGE.iterdir()) <= BUDGET
+    assert "default-src 'self'" in json.loads((PAGE / "manifest.json").read_text())["content-security-policy"]
+
+
+def test_each_text_has_a_translation() -> None:
+    """And there is none of a text that the page has no more."""
+    own = {text for path in PAGE.glob("*.js") for text in re.findall(r'\b_\("([^"]*)"\)', path.read_text())}
+    translated = set(re.findall(r'^  "([^"]+)": \[null, "[^"]+"\],$', (PAGE / "po.de.js").read_text(), re.MULTILINE))
+    assert own == translated

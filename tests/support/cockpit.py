@@ -1,0 +1,61 @@
+"""Cockpit without systemd and PAM: its web server, whose sessions have the rights of one user, and our page in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support import REPO
+from tests.support.host import wait_for
+
+PAGE = REPO / "cockpit"
+_SERVER, _BRIDGE = "/usr/lib/cockpit/cockpit-ws", "/usr/bin/cockpit-bridge"
+
+
+def install(directory: Path, root: Path) -> None:
+    """Put our page where a server looks for packages, for the daemon of that root."""
+    page = directory / "cockpit" / "jobqueued"
+    shutil.copytree(PAGE, page)
+    for name, here in (("varlink.js", '"/run/jobqueue/control"'), ("manifest.json", '"/run/jobqueue"')):
+        text = (page / name).read_text()
+        assert here in text
+        (page / name).write_text(text.replace(here, here.replace("/run/jobqueue", str(root / "run"))))
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@contextlib.contextmanager
+def cockpit(directory: Path, uid: int = 0) -> Iterator[str]:
+    """A server with the packages in `directory`, for a user; the address of our page."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home = directory / f"home-{uid}"
+    home.mkdir()
+    os.chown(home, uid, uid)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_DATA_HOME": str(directory),
+                   "XDG_RUNTIME_DIR": str(home), "LANG": "C.UTF-8"}  # fmt: skip
+    server = subprocess.Popen(
+        [_SERVER, "--no-tls", "-a", "127.0.0.1", "-p", str(port), f"--local-session={_BRIDGE}"],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, user=uid, group=uid, extra_groups=[],
+    )  # fmt: skip
+    try:
+        wait_for(lambda: _listens(port) or server.poll() is not None, why="cockpit-ws")
+        assert server.poll() is None, "cockpit-ws has ended"
+        yield f"http://127.0.0.1:{port}/cockpit/@localhost/jobqueued/index.html"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
