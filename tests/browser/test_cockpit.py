@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_timeline import AXE
+from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
 from tests.support.client import run
 from tests.support.cockpit import PAGE, cockpit, install
@@ -189,9 +189,7 @@ def test_nothing_is_in_the_way_of_anybody(chromium: Browser, address: str, view:
     """axe-core finds no violation, and nothing is wider than the window."""
     opened(chromium, address, view, dark=dark, width=width)
     assert dark == chromium.tell("document.documentElement.classList.contains('dark')")
-    chromium.tell(AXE.read_text())
-    found = chromium.tell("axe.run()")
-    assert [] == [(it["id"], [node["html"] for node in it["nodes"]]) for it in found["violations"]]
+    assert [] == violations(chromium)
     assert chromium.tell("document.documentElement.scrollWidth <= innerWidth")
     if PICTURES:
         name = f"{view.partition('/')[0]}-{'dark' if dark else 'narrow' if width < 1000 else 'light'}.png"

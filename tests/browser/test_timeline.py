@@ -15,11 +15,10 @@ import pytest
 from jobqueued.ctl.chart_page import page
 from jobqueued.ctl.chart_runs import Run, Runs, collected
 from jobqueued.ctl.chart_waits import find_holders
-from tests.support import REPO
+from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
 from tests.support.timelines import CLAIMS, NOW, a_day
 
-AXE = REPO / "build" / "axe" / "axe_playwright_python" / "axe.min.js"
 PICTURES = os.environ.get("JOBQUEUED_PICTURES")
 """The directory to which the pictures of the docs are written."""
 MILLION, DAYS = 1_000_000, 30
@@ -106,10 +105,7 @@ def test_nothing_is_in_the_way_of_anybody(chromium: Browser, tmp_path: Path, dar
     opened(chromium, tmp_path / "day.html", collected(a_day()), dark=dark, width=width)
     chromium.tell("document.getElementById('listing').open = true; document.getElementById('chart').focus()")
     chromium.press("ArrowDown")
-    chromium.tell(AXE.read_text())
-    found = chromium.tell("axe.run()")
-    assert [] == [(it["id"], [node["html"] for node in it["nodes"]]) for it in found["violations"]]
-    assert len(found["passes"]) > 15
+    assert [] == violations(chromium)
     assert chromium.tell("document.documentElement.scrollWidth <= innerWidth")
 
 
