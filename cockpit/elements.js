@@ -100,6 +100,8 @@ export const size = bytes => bytes === null || bytes === undefined ? "–" : coc
 // What is said where there may be more than is shown.
 export const OWN = () => _("You see your own runs only; for all, turn on administrative access, or see jobqueued(8).");
 
+export const OLD = () => _("The daemon is older than this page: restart jobqueued.service.");
+
 // The words for an error.
 export function words(error) {
   if (error.isUnreachable) return reach(error.message);
@@ -107,9 +109,7 @@ export function words(error) {
     case "PermissionDenied": return _("You may not do this, or see this. Turn on administrative access, or see jobqueued(8) on who may do what.");
     case "NoSuchJob": return format(_("There is no job $0 any more."), error.parameters.job);
     case "NoSuchRun": return format(_("There is no run $0, or its record has expired."), error.parameters.run);
-    case "org.varlink.service.MethodNotFound":
-    case "org.varlink.service.InvalidParameter": return _("The daemon is older than this page: restart jobqueued.service.");
-    default: return error.message;
+    default: return error.isOld ? OLD() : error.message;
   }
 }
 

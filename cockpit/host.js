@@ -17,6 +17,7 @@ class Host {
   error = null;
   changed = new Set();
   isStranger = false;
+  isOld = false;
   #listener = () => {};
   #stale = true;
   #busy = false;
@@ -44,7 +45,8 @@ class Host {
       for (const { run } of events) if (this.changed.size < MOST) this.changed.add(run);
       this.touch();
     }, error => {
-      if (error.name === "PermissionDenied") {
+      if (!error.isUnreachable) {
+        this.isOld = error.isOld;
         setInterval(() => this.touch(), POLL);
         return;
       }

@@ -1,7 +1,7 @@
 // The page: the view that the address names, and what is above each of them.
 
 import { host, client } from "./host.js";
-import { _, format, h, link, words } from "./elements.js";
+import { _, format, h, link, OLD, words } from "./elements.js";
 import { button } from "./actions.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
@@ -31,7 +31,7 @@ function show() {
 
 function update() {
   const { status, error } = host;
-  const wrong = error ? [words(error)] : status?.unwell ?? [];
+  const wrong = error ? [words(error)] : [...(host.isOld ? [OLD()] : []), ...(status?.unwell ?? [])];
   const told = wrong.join("\n");
   if (at("banner").dataset.told !== told) {
     at("banner").dataset.told = told;

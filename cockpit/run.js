@@ -7,8 +7,9 @@ import { stopButton } from "./runs.js";
 
 const LIVE = ["starting", "running", "stopping"];
 const PENDING = ["due", "waiting", "retrying"];
-// Bytes of output that are asked for at once, and characters of it that are shown.
+// Bytes of output that are asked for at once, how often a second, and characters of it that are shown.
 const PIECE = 65536;
+const PIECES = 4;
 const SHOWN = 200000;
 const TICK = 1000;
 
@@ -82,8 +83,8 @@ class Output {
   async go() {
     try {
       let { size: all } = await this.#read(0, 1);
-      if (this.#offset === null || all - this.#offset > 4 * PIECE) this.#jump(Math.max(0, all - PIECE));
-      while (this.#offset < all) all = await this.#take();
+      if (this.#offset === null || all - this.#offset > PIECES * PIECE) this.#jump(Math.max(0, all - PIECE));
+      for (let piece = 0; piece < PIECES && this.#offset < all; piece++) all = await this.#take();
       this.#tell(all ? "" : _("It has written nothing so far."));
     } catch (error) {
       if (error.name !== "NoOutput") throw error;

@@ -13,6 +13,9 @@ export class CallError extends Error {
 
   // The daemon can't be reached, as opposed to: it has refused.
   get isUnreachable() { return this.name === "unreachable"; }
+
+  // The daemon has no such method, or not with these parameters.
+  get isOld() { return this.name.startsWith("org.varlink.service."); }
 }
 
 // A connection: `onReply` gets each message, `onClose` the problem ("" where there is none).

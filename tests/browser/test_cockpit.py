@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +29,7 @@ jobs:
   fails: {{command: 'echo "<b>no</b>"; printf "\\\\033[31mred\\\\033[0m \\\\007\\\\n"; exit 3'}}
   long: {{command: 'echo begun; sleep 600', locks: [tape]}}
   other: {{command: 'true', locks: [tape]}}
+  endless: {{command: 'yes 0123456789', output: file, timeout: 5m}}
   loud: {{command: 'yes 0123456789 | head -c 1000000; echo over'}}
 """
 BUDGET = 60_000
@@ -62,6 +67,31 @@ def address(place: Path, host: Host) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     with browser(TZ="UTC") as found:
         yield found
+
+
+@contextlib.contextmanager
+def old_daemon(path: Path, answers: dict[str, Any]) -> Iterator[None]:
+    """One that has a few methods only."""
+
+    class Calls(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            data = b""
+            while byte := self.rfile.read(1):
+                if byte != b"\0":
+                    data += byte
+                    continue
+                method, data = json.loads(data)["method"].removeprefix("io.jobqueue."), b""
+                error = {"error": "org.varlink.service.MethodNotFound", "parameters": {"method": method}}
+                reply = {"parameters": answers[method]} if method in answers else error
+                self.wfile.write(json.dumps(reply).encode() + b"\0")
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Calls) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 def opened(chromium: Browser, address: str, view: str, *, width: int = 1100, dark: bool = False) -> None:
@@ -170,6 +200,37 @@ def test_output(chromium: Browser, address: str, host: Host) -> None:
     assert [] == chromium.said
 
 
+def test_output_without_an_end(chromium: Browser, address: str, host: Host) -> None:
+    """Of one that writes faster than it is shown the newest is seen, the page has bounds, and goes on to obey."""
+    endless = host.run("endless")
+    opened(chromium, address, f"run/{endless}")
+    shows(chromium, "all of it: jobqueuectl logs")
+    for _ in range(3):
+        seen = chromium.tell("document.querySelector('#view p.quiet').textContent")
+        chromium.until(f"document.querySelector('#view p.quiet').textContent !== {json.dumps(seen)}")
+        assert chromium.tell("document.querySelector('.output').textContent.length") <= 200_000
+    press(chromium, "Stop", "main")
+    press(chromium, f"Stop {endless}?", "main")
+    shows(chromium, "killed")
+    assert [] == chromium.said
+
+
+def test_an_older_daemon(chromium: Browser, place: Path) -> None:
+    """It has no such methods: that is said, and what it knows is shown all the same."""
+    root = place / "older"
+    (root / "run").mkdir(parents=True)
+    install(place / "data-older", root)
+    status = dict.fromkeys(("jobs", "due", "waiting", "retrying", "running"), 0) | {
+        "host": "h", "version": "0.0.1", "unwell": [], "held_by": None, "attention": [],
+    }  # fmt: skip
+    answers = {"Status": status, "List": {"jobs": [], "held_by": None}}
+    with old_daemon(root / "run" / "control", answers), cockpit(place / "data-older") as own:
+        for view in ("jobs", "runs", "incidents", "job/backup"):
+            opened(chromium, own, view)
+            shows(chromium, "The daemon is older than this page: restart jobqueued.service.")
+            shows(chromium, "jobqueued 0.0.1")
+
+
 def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) -> None:
     """While it is away that is said, and what was known is seen to be old; once it is back the page goes on."""
     opened(chromium, address, "jobs")
@@ -228,7 +289,7 @@ def test_a_thousand_jobs(chromium: Browser, address: str, host: Host) -> None:
     host.write("many.yaml", "jobs:\n" + "".join(f"  m-{number:04}: {{command: 'true'}}\n" for number in range(1000)))
     host.call("Reload")
     opened(chromium, address, "jobs")
-    shows(chromium, "The first 200 of 1005; look for fewer.")
+    shows(chromium, "The first 200 of 1006; look for fewer.")
     chromium.tell(
         "const box = document.getElementById('text'); box.value = 'm-0999'; box.dispatchEvent(new Event('input'))"
     )
