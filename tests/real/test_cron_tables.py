@@ -611,9 +611,9 @@ def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
     assert 2 == len(jobs())
     waiting = host.run(jobs()[1])
     with open(file, "w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        held.write(f"{os.getpid()}\n")
+        held.write(f"{os.getpid()}\n")  # before the lock: who looks in between would find nobody's
         held.flush()
+        fcntl.flock(held, fcntl.LOCK_EX)
         wait_for(lambda: jobs() == ["a"], why="no job of a table")
         status = host.call("Status")
         (trouble,) = (text for text in status["troubles"] if "cron" in text)
