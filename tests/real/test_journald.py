@@ -376,15 +376,17 @@ class TestBudget:
         monkeypatch.setattr(budget, "_TRIES", 1_000_000)  # on a busy machine the holder may be off the CPU for long
         bucket = Bucket(20_000, 1, lambda: 1)
         reading, writing = os.pipe2(os.O_CLOEXEC)
+        takers = list[int]()
         for _ in range(4):
-            if not os.fork():
+            takers.append(os.fork())
+            if not takers[-1]:
                 taken = 0
                 while got := bucket.take(3, 0):
                     taken += got
                 os.write(writing, b"%d\n" % taken)
                 os._exit(0)
-        for _ in range(4):
-            os.wait()
+        for taker in takers:
+            os.waitpid(taker, 0)
         counts = [int(count) for count in os.read(reading, 100).split()]
         for descriptor in (reading, writing):
             os.close(descriptor)
