@@ -29,7 +29,7 @@ jobs:
   fails: {{command: 'echo "<b>no</b>"; printf "\\\\033[31mred\\\\033[0m \\\\007\\\\n"; exit 3'}}
   long: {{command: 'echo begun; sleep 600', locks: [tape]}}
   other: {{command: 'true', locks: [tape]}}
-  endless: {{command: 'yes 0123456789', output: file, timeout: 5m}}
+  endless: {{command: 'while yes 0123456789 | head -c 500000; do sleep 0.3; done', output: file, timeout: 5m}}
   loud: {{command: 'yes 0123456789 | head -c 1000000; echo over'}}
 """
 BUDGET = 60_000
