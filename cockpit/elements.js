@@ -35,7 +35,8 @@ export function facts(pairs) {
 }
 
 // A table whose rows are kept as long as there are their items: `cells` makes those of an item, `key` names it.  Only
-// rows of which `told` has changed are made anew, so that the focus, and what a screen reader reads, stay.
+// cells that have changed are made anew, so that the focus, what a screen reader reads, and a button that was pressed once
+// stay; such buttons are to be in what `cells` is given to keep for its row.
 export class Table {
   constructor(caption, heads, key, cells, told = item => JSON.stringify(item)) {
     Object.assign(this, { heads, key, cells, told, rows: new Map() });
@@ -51,9 +52,8 @@ export class Table {
     let place = this.body.firstChild;
     for (const item of items) {
       const key = this.key(item), told = this.told(item);
-      let row = this.rows.get(key);
-      if (!row) row = { element: h("tr") };
-      if (row.told !== told) row.element.replaceChildren(...this.cells(item).map((cell, number) => this.#cell(cell, number)));
+      const row = this.rows.get(key) ?? this.#row();
+      if (row.told !== told) this.#fill(row, this.cells(item, row.kept));
       row.told = told;
       rows.set(key, row);
       if (row.element === place) place = place.nextSibling;
@@ -66,8 +66,16 @@ export class Table {
     this.none.textContent = none;
   }
 
-  #cell(cell, number) {
-    return h(number ? "td" : "th", { "data-head": this.heads[number], scope: number ? null : "row" }, cell ?? "–");
+  #row() {
+    const places = this.heads.map((head, number) => h(number ? "td" : "th", { "data-head": head, scope: number ? null : "row" }));
+    return { element: h("tr", {}, ...places), places, kept: {} };
+  }
+
+  #fill({ places }, cells) {
+    cells.forEach((cell, number) => {
+      const made = cell instanceof Node ? cell : document.createTextNode(cell ?? "–"), now = places[number].firstChild;
+      if (now !== made && !now?.isEqualNode(made)) places[number].replaceChildren(made);
+    });
   }
 }
 

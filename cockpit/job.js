@@ -10,7 +10,11 @@ const NEXT = 5;
 export function jobView(id) {
   const about = h("div"), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
   const problem = h("p", { class: "bad", role: "alert" });
-  const doing = h("p", { class: "actions" });
+  const run = button(_("Run now"), () => client.call("Run", { job: id }).then(({ run: due }) => format(_("$0 is due."), due)));
+  const resume = button(_("Resume"), () => client.call("Resume", { job: id }).then(() => format(_("$0 goes on."), id)));
+  const pause = button(_("Pause"), () => client.call("Pause", { job: id }).then(() => format(_("$0 is paused."), id)));
+  const skip = button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), due)));
+  const doing = h("p", { class: "actions", hidden: true }, run, resume, pause, skip);
   let busy = false, known = "";
 
   async function update() {
@@ -40,13 +44,10 @@ export function jobView(id) {
     next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, _("The clock does not start it."))]));
     definition.textContent = JSON.stringify(keys, null, 2);
     past.show(runs, _("It has not run yet."));
-    const pause = job.paused
-      ? button(_("Resume"), () => client.call("Resume", { job: id }).then(() => format(_("$0 goes on."), id)))
-      : button(_("Pause"), () => client.call("Pause", { job: id }).then(() => format(_("$0 is paused."), id)));
-    doing.replaceChildren(
-      button(_("Run now"), () => client.call("Run", { job: id }).then(({ run }) => format(_("$0 is due."), run))), " ", pause, " ",
-      starts.length ? button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), due))) : "",
-    );
+    resume.hidden = !job.paused;
+    pause.hidden = job.paused;
+    skip.hidden = !starts.length;
+    doing.hidden = false;
   }
 
   return {

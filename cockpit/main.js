@@ -12,7 +12,7 @@ import { incidentsView } from "./incidents.js";
 
 const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, timeline: timelineView, incidents: incidentsView };
 const at = id => document.getElementById(id);
-let view = null;
+let view = null, hold = null, release = null;
 
 function show() {
   const [name = "jobs", ...rest] = cockpit.location.path;
@@ -45,15 +45,12 @@ function update() {
 
 function tell(status) {
   const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, status.waiting);
-  const hold = status.held_by ? button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")))
-    : button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
-  const known = [status.host, status.version, facts, status.held_by].join(" ");
-  if (at("host").dataset.told === known) return;
-  at("host").dataset.told = known;
   at("host").replaceChildren(
     h("strong", {}, status.host), ` jobqueued ${status.version}: ${facts} `,
-    status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "", " ", hold,
+    status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "",
   );
+  const action = status.held_by ? release : hold;
+  if (at("action").firstChild !== action) at("action").replaceChildren(action);
 }
 
 // The shell has a style of its own, which the page takes over.
@@ -71,6 +68,8 @@ document.documentElement.lang = cockpit.language || "en";
 document.title = _("Jobs");
 cockpit.addEventListener("locationchanged", show);
 cockpit.transport.wait(() => {
+  release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));
+  hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
   show();
   host.start(update);
 });

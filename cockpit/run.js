@@ -17,6 +17,8 @@ export function runView(name) {
   const about = h("div"), attempts = h("ol"), reasons = h("ul"), doing = h("p", { class: "actions" });
   const problem = h("p", { class: "bad", role: "alert" }), output = new Output(name);
   const why = section(_("Why it has not started"), reasons), tried = section(_("Attempts"), attempts);
+  const again = button(_("Run again"), () => client.call("Rerun", { run: name }).then(({ run }) => format(_("$0 is due."), run)));
+  const stop = stopButton(name);
   let busy = false, known = "", live = true;
 
   async function update(changed = new Set()) {
@@ -55,9 +57,8 @@ export function runView(name) {
     tried.hidden = record.attempts.length < 2;
     reasons.replaceChildren(...(record.waits_for ?? []).map(reason => h("li", {}, reason)));
     why.hidden = !reasons.children.length;
-    const isOver = ![...LIVE, ...PENDING].includes(record.state);
-    doing.replaceChildren(isOver
-      ? button(_("Run again"), () => client.call("Rerun", { run: name }).then(({ run }) => format(_("$0 is due."), run))) : stopButton(name));
+    const action = [...LIVE, ...PENDING].includes(record.state) ? stop : again;
+    if (doing.firstChild !== action) doing.replaceChildren(action);
   }
 
   const timer = setInterval(() => live && update(), TICK);

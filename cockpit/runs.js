@@ -57,12 +57,12 @@ export function runsView() {
 
 const nothing = text => host.isStranger ? OWN() : text;
 
-function cells(run) {
+function cells(run, kept) {
   const { now, limits } = run;
   const memory = limits.memory ? format(_("$0 of $1"), size(now.memory), size(limits.memory)) : size(now.memory);
   return [
     runLink(run.run), badge(run.late ? "late" : run.state), between(run.started, now.time), duration(run.usual),
-    `${Math.round(100 * now.cpu)} %`, memory, stopButton(run.run),
+    `${Math.round(100 * now.cpu)} %`, memory, kept.stop ??= stopButton(run.run),
   ];
 }
 
