@@ -58,7 +58,7 @@ BREAKS = {
         "child/atomic_file.py", "for target in (path, directory, os.path.dirname(directory))", "for target in (path,)"
     ),
     "torn records are not looked for": Break(
-        "state/housekeeping.py", " or files.modified >= self._unsure_since", ""
+        "state/missing_records.py", " or files.modified >= self._unsure_since", ""
     ),
     "a state.db of another boot counts as this one's": Break(
         "daemon.py", "known = self._store.knows_boot(boot_id)", "known = True"
