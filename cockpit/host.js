@@ -42,12 +42,14 @@ class Host {
   #watch() {
     follow("Watch", {}, ({ events }) => {
       this.#retry = PAUSE;
+      this.isOld = false;
       for (const { run } of events) if (this.changed.size < MOST) this.changed.add(run);
       this.touch();
     }, error => {
       if (!error.isUnreachable) {
         this.isOld = error.isOld;
-        setInterval(() => this.touch(), POLL);
+        this.touch();
+        setTimeout(() => this.#watch(), POLL);
         return;
       }
       this.error = error;

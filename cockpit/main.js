@@ -16,6 +16,7 @@ let view = null, hold = null, release = null;
 
 function show() {
   const [name = "jobs", ...rest] = cockpit.location.path;
+  if (view) at("view").focus();
   view?.close?.();
   view = (VIEWS[name] || jobsView)(...rest);
   const titles = { jobs: _("Jobs"), runs: _("Runs"), timeline: _("Timeline"), incidents: _("Incidents") };

@@ -38,7 +38,7 @@ export function runsView() {
       ]);
       const all = host.status.waiting + host.status.due + host.status.retrying;
       queue.show(waiting.runs.filter(run => WAITING.includes(run.state)), nothing(_("Nothing waits.")));
-      more.textContent = all > waiting.runs.length ? format(_("The first $0 of $1."), waiting.runs.length, all) : "";
+      more.textContent = host.isStranger ? OWN() : all > waiting.runs.length ? format(_("The first $0 of $1."), waiting.runs.length, all) : "";
       past.show(before.runs, nothing(_("Nothing has run yet.")));
     } catch (error) {
       queue.show([], words(error));

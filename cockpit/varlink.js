@@ -1,6 +1,6 @@
 // The daemon's interface: varlink over a channel of the bridge, so with the rights of whoever looks at the page.
 
-export const SOCKET = "/run/jobqueue/control";
+const SOCKET = "/run/jobqueue/control";
 const INTERFACE = "io.jobqueue.";
 
 // An error that the daemon answers with, or that the bridge has with the socket.

@@ -41,6 +41,7 @@ class MissingRecords:
         self._runs, self._again = OrderedDict[RunId, None](), dict[RunId, None]()
         """Those to write, the first that came first, and those that could not be, just now."""
         self._written = 0
+        """How many were since something is said of it."""
         self.has_no_room = False
         """One could not be written just now, so no other is tried."""
         self.trouble = ""
@@ -132,7 +133,7 @@ class MissingRecords:
         """Say that a record could not be written, once for all of them."""
         if not self.trouble:
             rest = "until they can be written, records are kept in state.db"
-            self.trouble = f"cannot write the record of {run}: {error.strerror}; {rest}"
+            self.trouble, self._written = f"cannot write the record of {run}: {error.strerror}; {rest}", 0
             self._log.say("trouble", text=self.trouble)
 
     def recover(self) -> None:
@@ -143,4 +144,4 @@ class MissingRecords:
                 self._written, text
             )
             self._log.say("recovered", text=f"{self._logs}: {text}")
-            self.trouble, self._written = "", 0
+            self.trouble = ""

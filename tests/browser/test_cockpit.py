@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socketserver
 import threading
@@ -21,7 +20,6 @@ from tests.support.cockpit import PAGE, cockpit, install
 from tests.support.host import Host
 from tests.support.stranger import public
 
-PICTURES = os.environ.get("JOBQUEUED_PICTURES")
 HOSTILE = '<img src=x onerror=\\"window.caught=1\\">'
 FILE = f"""\
 jobs:
@@ -228,11 +226,14 @@ def test_an_older_daemon(chromium: Browser, place: Path) -> None:
         "host": "h", "version": "0.0.1", "unwell": [], "held_by": None, "attention": [],
     }  # fmt: skip
     answers = {"Status": status, "List": {"jobs": [], "held_by": None}}
-    with old_daemon(root / "run" / "control", answers), cockpit(place / "data-older") as own:
+    control = root / "run" / "control"
+    with old_daemon(control, answers), cockpit(place / "data-older") as own:
         for view in ("jobs", "runs", "incidents", "job/backup"):
             opened(chromium, own, view)
             shows(chromium, "The daemon is older than this page: restart jobqueued.service.")
             shows(chromium, "jobqueued 0.0.1")
+        answers["Watch"] = {"events": [], "missed": 0}  # it has been updated
+        chromium.until("!document.getElementById('banner').textContent")
 
 
 def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) -> None:
@@ -256,9 +257,6 @@ def test_nothing_is_in_the_way_of_anybody(chromium: Browser, address: str, view:
     assert dark == chromium.tell("document.documentElement.classList.contains('dark')")
     assert [] == violations(chromium)
     assert chromium.tell("document.documentElement.scrollWidth <= innerWidth")
-    if PICTURES:
-        name = f"{view.partition('/')[0]}-{'dark' if dark else 'narrow' if width < 1000 else 'light'}.png"
-        (Path(PICTURES) / name).write_bytes(chromium.picture())
 
 
 def test_another_language(chromium: Browser, address: str) -> None:

@@ -493,6 +493,17 @@ class TestMissing:
         housekeeping.turn(Now(NOW, AGAIN))
         assert [1] == house.records
 
+    def test_only_what_was_said_to_be_missing_is_counted(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not what a start has written without a word."""
+        house.rows(1, 2)
+        said = list[str]()
+        monkeypatch.setattr(house.log, "say", lambda _, **fields: said.append(fields["text"]))
+        housekeeping = house.sweep()
+        house.rows(3)
+        housekeeping.miss(RunId("job", 3), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
+        house.go_on(housekeeping, AGAIN + 5)
+        assert said[1:] == [f"{house.logs}: the record that was missing is written"]
+
     def test_more_than_can_be_known(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """The jobs of those beyond are looked at; of a live run nothing is written."""
         monkeypatch.setattr(missing_records, "MOST", 2)
