@@ -22,6 +22,7 @@ lint: $(VENV)/.linted units
 	$(BIN)/mypy
 	$(BIN)/python tests/support/budget.py
 	! LC_ALL=C.UTF-8 man --warnings -E UTF-8 -l -Tutf8 -Z man/*.[1-9] 2>&1 >/dev/null | grep .
+	! mandoc -T lint -W style man/*.[1-9] 2>/dev/null | grep -v 'referenced manual not found'
 
 # Any word of systemd-analyze is a failure: its exit code lets unknown settings pass.
 units:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -23,23 +23,16 @@ from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
+from man import markdown, mdoc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCHEMA = REPOSITORY / "jobqueued" / "job-file.schema.json"
-PAGE = REPOSITORY / "man" / "jobqueue.d.5"
-CTL_PAGE = REPOSITORY / "man" / "jobqueuectl.1"
-DAEMON_PAGE = REPOSITORY / "man" / "jobqueued.8"
-CONFIG_PAGE = REPOSITORY / "man" / "jobqueued.yaml.5"
-SECURITY_PAGE = REPOSITORY / "docs" / "security.md"
-FINDINGS_PAGE = REPOSITORY / "docs" / "check.md"
-
 _BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
 _BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
 _END_IN_DOCS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
 
-def schema_text() -> str:
+def schema_text(_before: str) -> str:
     """The schema's file."""
     return json.dumps(job_file_schema(), indent=1) + "\n"
 
@@ -52,8 +45,7 @@ def page_text(page: str) -> str:
 
 def ctl_page_text(page: str) -> str:
     """jobqueuectl(1) with the options and commands as they are now."""
-    options = [line for option in _options(main) for line in option]
-    page = _with(page, "jobqueued/ctl/main.py", options)
+    page = _with(page, "jobqueued/ctl/main.py", _options(main))
     return _with(page, "jobqueued/ctl", [line for name in sorted(main.commands) for line in _command(name)])
 
 
@@ -62,6 +54,30 @@ def daemon_page_text(page: str) -> str:
     page = _with(page, "jobqueued/core/lifecycle.py", _life())
     page = _with(page, "jobqueued/control/access.py", _rights())
     return _with(page, "jobqueued/host/messages.py", _lines())
+
+
+def records_page_text(page: str) -> str:
+    """jobqueue-records(5) with the fields that docs/records.md lists."""
+    paper = (REPOSITORY / "docs/records.md").read_text()
+    of_a_record, of_a_line = re.findall(r"^\| field.*?(?=\n\n)", paper, re.S | re.M)
+    page = _with(page, "docs/records.md", _fields(of_a_record))
+    return _with(page, "docs/records.md, Output", _fields(of_a_line))
+
+
+def _fields(table: str) -> Iterator[str]:
+    yield ".Bl -tag -width Ds"
+    for names, content in markdown.rows(table)[1:]:
+        yield ".It " + " , ".join(f"Cm {mdoc.arguments(name)}" for name in names.split(", "))
+        yield from mdoc.prose(content)
+    yield ".El"
+
+
+def internals_page_text(page: str) -> str:
+    """jobqueued-internals(7) with sections of docs/architecture.md, and the life of a run as it is now."""
+    paper = (REPOSITORY / "docs/architecture.md").read_text()
+    for title in ("Processes", "The start protocol", "The end of a run", "Job files", "What is kept where"):
+        page = _with(page, f"docs/architecture.md, {title}", markdown.section(paper, title))
+    return _with(page, "jobqueued/core/lifecycle.py", _life())
 
 
 def security_page_text(page: str) -> str:
@@ -86,14 +102,13 @@ def _rights() -> Iterator[str]:
     """The table of access.py."""
     yield from (".TS", "lB lB lB lB lB lB", "l l l l l l.")
     for row in access.table():
-        yield "\t".join(map(_roff, row))
+        yield "\t".join(map(mdoc.line, row))
     yield ".TE"
 
 
 def settings_page_text(page: str) -> str:
     """jobqueued.yaml(5) with the keys as they are now."""
-    live = [key for key in SETTINGS_KEYS.values() if not key.planned]
-    return _with(page, "jobqueued/jobfile/settings_keys.py", [line for key in live for line in _key(key)])
+    return _with(page, "jobqueued/jobfile/settings_keys.py", _keys(SETTINGS_KEYS.values()))
 
 
 def _life() -> Iterator[str]:
@@ -104,7 +119,7 @@ def _life() -> Iterator[str]:
         rows.setdefault((step.value, after.value), []).append(state.value)
     for (step, after), states in rows.items():
         for some in (states[first : first + 3] for first in range(0, len(states), 3)):  # as many as fit the page
-            yield "\t".join(map(_roff, (", ".join(some), step.replace("_", " "), after)))
+            yield "\t".join(map(mdoc.line, (", ".join(some), step.replace("_", " "), after)))
     yield ".TE"
 
 
@@ -113,7 +128,7 @@ def _lines() -> Iterator[str]:
     own = [(event, entry.level, entry.id) for event, entry in VOCABULARY.items()]
     yield from (".TS", "lB lB lB", "l l l.", "JOBQUEUE_EVENT\tlevel\tMESSAGE_ID")
     for row in [*own, ("output", "info", OUTPUT_ID), ("output_unsent", "warning", UNSENT_ID)]:
-        yield "\t".join(map(_roff, row))
+        yield "\t".join(map(mdoc.line, row))
     yield ".TE"
 
 
@@ -129,15 +144,17 @@ def _command(name: str) -> Iterator[str]:
     command = main.commands[name]
     *text, examples = inspect.cleandoc(command.help or "").split("\n\n")
     options = list(_options(command))
-    yield f".SS jobqueuectl {_roff(' '.join([name, *(['[options]'] if options else []), *_arguments(command)]))}"
+    yield f".Ss jobqueuectl {mdoc.arguments(name)}"
+    if words := [*["[options]"] * bool(options), *_arguments(command)]:
+        yield f".D1 Ic jobqueuectl {mdoc.arguments(name)} {' '.join(map(mdoc.usage, ' '.join(words).split()))}"
+        yield ".Pp"
     for number, paragraph in enumerate(text):
-        yield from [".PP"] * (number > 0)
-        yield from map(_roff, paragraph.split("\n"))
-    for option in options:
-        yield from option
-    yield from (".PP", ".RS", ".EX")
-    yield from (_roff(line.removeprefix("  ")) for line in examples.split("\n")[2:])
-    yield from (".EE", ".RE")
+        yield from [".Pp"] * (number > 0)
+        yield from mdoc.prose(paragraph)
+    yield from options
+    yield ".Bd -literal -offset indent"
+    yield from (mdoc.line(line.removeprefix("  ")) for line in examples.split("\n")[2:])
+    yield ".Ed"
 
 
 def _arguments(command: click.Command) -> Iterator[str]:
@@ -147,39 +164,37 @@ def _arguments(command: click.Command) -> Iterator[str]:
             yield name if argument.required or name.startswith("[") else f"[{name}]"
 
 
-def _options(command: click.Command) -> Iterator[list[str]]:
-    for option in command.params:
-        if isinstance(option, click.Option) and option.help is not None:
-            names = ", ".join(f"\\fB{_roff(name)}\\fR" for name in option.opts)
-            value = "" if option.is_flag or option.metavar is None else f" \\fI{_roff(option.metavar)}\\fR"
-            default = f"  [{option.default}]" if option.show_default else ""
-            yield [".TP", names + value, _roff(option.help + default)]
+def _options(command: click.Command) -> Iterator[str]:
+    """A list of its options; nothing if there are none."""
+    listed = [option for option in command.params if isinstance(option, click.Option) and option.help is not None]
+    yield from [".Bl -tag -width Ds"] * bool(listed)
+    for option in listed:
+        value = "" if option.is_flag or option.metavar is None else f" Ar {mdoc.arguments(option.metavar)}"
+        yield ".It " + " , ".join(map(mdoc.code, option.opts)) + value
+        yield from mdoc.prose(f"{option.help}" + (f"  [{option.default}]" if option.show_default else ""))
+    yield from [".El"] * bool(listed)
 
 
 def _groups() -> Iterator[str]:
     for title, keys in GROUPS.items():
-        live = [key for key in keys.values() if not key.planned]
-        if live:
-            yield f".SS {title}"
-        for key in live:
-            yield from _key(key)
+        if listed := list(_keys(keys.values())):
+            yield f".Ss {title}"
+            yield from listed
 
 
-def _key(key: Key) -> Iterator[str]:
-    yield ".TP"
-    yield f".B {_roff(key.name)}"
-    yield _roff(key.help)
-    yield _roff(f"Accepted: {key.type.accepted}.")
-    if key.default:
-        yield _roff(f"Default: {key.default}.")
-    yield ".br"
-    yield f"Example: \\fB{_roff(f'{key.name}: {key.example}')}\\fR"
-    live = [inner for inner in key.type.keys.values() if not inner.planned]
-    if live:
-        yield ".RS"
-        for inner in live:
-            yield from _key(inner)
-        yield ".RE"
+def _keys(keys: Iterable[Key]) -> Iterator[str]:
+    """A list of keys, each with those inside it; nothing if all of them are planned only."""
+    live = [key for key in keys if not key.planned]
+    yield from [".Bl -tag -width Ds"] * bool(live)
+    for key in live:
+        yield f".It Cm {mdoc.arguments(key.name)}"
+        yield from mdoc.prose(key.help)
+        yield from mdoc.prose(f"Accepted: {key.type.accepted}.")
+        if key.default:
+            yield from mdoc.prose(f"Default: {key.default}.")
+        yield from (".Bd -literal -offset indent -compact", mdoc.line(f"{key.name}: {key.example}"), ".Ed")
+        yield from _keys(key.type.keys.values())
+    yield from [".El"] * bool(live)
 
 
 _WIDEST = 24
@@ -194,29 +209,32 @@ def _index() -> Iterator[str]:
         inner = [(f"  {key.name}", key) for key in JOB_KEYS[name].type.keys.values() if not key.planned]
         for shown, key in [(name, JOB_KEYS[name]), *inner]:
             default = key.default if len(key.default) <= _WIDEST else "see above"
-            yield "\t".join(map(_roff, (shown, default or "\N{EN DASH}", sections[name])))
+            yield "\t".join(map(mdoc.line, (shown, default or "\N{EN DASH}", sections[name])))
     yield ".TE"
 
 
 def _reserved() -> Iterator[str]:
-    yield ".SS Reserved"
+    yield ".Ss Reserved"
     yield "These keys belong to later versions; a file that uses one is refused:"
     names = sorted(key.name for key in JOB_KEYS.values() if key.planned)
-    yield ",\n".join(f"\\fB{_roff(name)}\\fR" for name in names) + "."
+    yield " ,\n".join(f".Cm {mdoc.arguments(name)}" for name in names) + " ."
 
 
-def _roff(text: str) -> str:
-    """Text as roff shows it: no character of it is a request, a hyphen is one that can be copied."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-")
-    escaped = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", escaped)
-    return re.sub(r"^(?=[.'])", r"\\&", escaped)
+GENERATED: dict[str, Callable[[str], str]] = {
+    "jobqueued/job-file.schema.json": schema_text,
+    "man/jobqueue.d.5": page_text,
+    "man/jobqueuectl.1": ctl_page_text,
+    "man/jobqueued.8": daemon_page_text,
+    "man/jobqueued.yaml.5": settings_page_text,
+    "man/jobqueue-records.5": records_page_text,
+    "man/jobqueued-internals.7": internals_page_text,
+    "docs/security.md": security_page_text,
+    "docs/check.md": findings_page_text,
+}
+"""By its path, what makes a file from the file as it was."""
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(schema_text())
-    PAGE.write_text(page_text(PAGE.read_text()))
-    CTL_PAGE.write_text(ctl_page_text(CTL_PAGE.read_text()))
-    DAEMON_PAGE.write_text(daemon_page_text(DAEMON_PAGE.read_text()))
-    CONFIG_PAGE.write_text(settings_page_text(CONFIG_PAGE.read_text()))
-    SECURITY_PAGE.write_text(security_page_text(SECURITY_PAGE.read_text()))
-    FINDINGS_PAGE.write_text(findings_page_text(FINDINGS_PAGE.read_text()))
+    for path, made in GENERATED.items():
+        file = REPOSITORY / path
+        file.write_text(made(file.read_text()))

@@ -28,6 +28,8 @@ STANDS_FOR = {
     "JOB": "backup",
     "RUN": "backup@142",
     "EVENT": "deployed",
+    "NAME": "deployed",
+    "JSON": "{}",
     "T": "2h",
     "FILE": "backup.yaml",
     "DIR": ".",
@@ -35,9 +37,9 @@ STANDS_FOR = {
 
 
 def blocks(text: str) -> Iterator[str]:
-    """What a paper shows apart from its sentences: fenced, indented, or between .EX and .EE of a man page."""
-    if text.startswith(".") or ".TH " in text:
-        yield from (block.replace("\\-", "-") for block in re.findall(r"^\.EX\n(.*?)^\.EE$", text, re.S | re.M))
+    """What a paper shows apart from its sentences: fenced, indented, or a literal display of a man page."""
+    if "\n.Dt " in text:
+        yield from (_typed(block) for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", text, re.S | re.M))
         return
     yield from re.findall(r"^```\w*\n(.*?)^```$", text, re.S | re.M)
     text = re.sub(r"^```\w*\n(.*?)^```$", "", text, flags=re.S | re.M)
@@ -46,9 +48,17 @@ def blocks(text: str) -> Iterator[str]:
 
 
 def spans(text: str) -> list[str]:
-    """What a paper shows within its sentences."""
+    """What a paper shows within its sentences; of a man page the commands."""
+    if "\n.Dt " in text:
+        found = re.findall(r"^\.(?:It |Pf \( )?Ic (.*?)(?: [.,;:)]| Ns .*)*$", text, re.M)
+        return [_typed(span).replace(" Ar ", " ") for span in found]
     text = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def _typed(shown: str) -> str:
+    """What a man page shows, as it is typed."""
+    return shown.replace("\\-", "-").replace("\\(dq", '"').replace("\\&", "").replace("\\e", "\\")
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -73,7 +83,11 @@ def job_files(path: Path) -> list[tuple[str, ...]]:
     """
     if path.name == "check.md":
         return []
-    found = [block for block in blocks(path.read_text()) if re.search("^jobs:", block, re.M) and "import " not in block]
+    found = [
+        block
+        for block in blocks(path.read_text())
+        if re.search(r"^jobs:(?:$| \{)", block, re.M) and "import " not in block
+    ]
     return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
 
 
