@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate bench bench-quick browser system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -35,6 +35,10 @@ units:
 # What is written from tables: the JSON Schema, and parts of the man pages (man/generate.py).
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
+
+# The papers, the varlink interface and the library's reference as pages: build/html/index.html.
+docs: $(VENV)/.documented
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/html
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
@@ -212,6 +216,10 @@ $(VENV)/.tested: $(VENV)/.installed
 
 $(VENV)/.linted: $(VENV)/.tested
 	$(BIN)/pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/.documented: $(VENV)/.installed
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:

@@ -23,11 +23,12 @@ from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from man import markdown, mdoc
+from man import interface_page, markdown, mdoc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
 _BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
+_BEGIN_OF_INTERFACE = "<!-- generated from jobqueued/control/interface.py -->\n"
 _END_IN_DOCS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
 
@@ -89,6 +90,11 @@ def security_page_text(page: str) -> str:
 def findings_page_text(page: str) -> str:
     """docs/check.md with the findings as they are now."""
     return _within(page, _BEGIN_OF_FINDINGS, explain.page())
+
+
+def varlink_page_text(page: str) -> str:
+    """docs/varlink.md with the interface as it is now."""
+    return _within(page, _BEGIN_OF_INTERFACE, ["", *interface_page.page()])
 
 
 def _within(page: str, begin: str, lines: Iterable[str]) -> str:
@@ -229,6 +235,7 @@ GENERATED: dict[str, Callable[[str], str]] = {
     "man/jobqueue-records.5": records_page_text,
     "man/jobqueued-internals.7": internals_page_text,
     "docs/security.md": security_page_text,
+    "docs/varlink.md": varlink_page_text,
     "docs/check.md": findings_page_text,
 }
 """By its path, what makes a file from the file as it was."""

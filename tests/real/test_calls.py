@@ -19,6 +19,7 @@ from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import _METHODS as METHODS
 from jobqueued.control.varlink import Message, Service, encode
 from jobqueued.saved import Hold
+from tests.support import REPO
 from tests.support.calls import Real
 from tests.support.calls import peer as as_user
 from tests.support.host import Host, wait_for
@@ -189,6 +190,23 @@ def test_a_real_daemon_lives_on(host: Host) -> None:
     host.stop()
     host.start()
     assert [None] == [job["paused_until"] for job in host.call("List")["jobs"]]
+
+
+def test_the_program_of_the_paper(host: Host) -> None:
+    """The library that docs/varlink.md shows gives answers, errors, and says when the daemon is gone."""
+    paper = (REPO / "docs" / "varlink.md").read_text()
+    program = paper.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(program.replace("/run/jobqueue", str(host.root / "run")), names)
+    host.write("jobs.yaml", "jobs: {backup: {command: 'true'}}")
+    pid = host.start().pid
+    assert pid == names["call"]("Status")["pid"]
+    assert {"run": "backup@1", "unsaved": None} == names["call"]("Run", job="backup")
+    with pytest.raises(RuntimeError, match=r"io\.jobqueue\.NoSuchJob"):
+        names["call"]("Run", job="none")
+    host.stop()
+    with pytest.raises((ConnectionError, FileNotFoundError)):
+        names["call"]("Status")
 
 
 @NEEDS_ROOT

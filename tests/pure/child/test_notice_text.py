@@ -18,7 +18,7 @@ from tests.support.notices import a_notice, an_event
 from tests.support.records import a_record
 
 DOCS = (REPO / "docs/notices.md").read_text()
-RECIPES = dict(re.findall(r"^### (\w+)\n.*?^```json\n(.*?)^```$", DOCS.partition("## Recipes")[2], re.S | re.M))
+RECIPES = dict(re.findall(r"^### (\w+)\n.*?^```text\n(.*?)^```$", DOCS.partition("## Recipes")[2], re.S | re.M))
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 HOSTILE = 'a "quote" \\ $job ${x} \n\r\t\0\x1b[2J </script> \u2028 grün ``` ' * 100

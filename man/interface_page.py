@@ -1,0 +1,39 @@
+"""The varlink interface as Markdown: its methods, types and errors, each with its comment and its declaration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from jobqueued.control.access import table
+from jobqueued.control.interface import INTERFACE
+
+_DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?:(?: |\)).*\n)*)", re.M)
+
+
+def page() -> Iterator[str]:
+    """The lines of three sections."""
+    found = [(_words(comment), text.rstrip(), kind, name) for comment, text, kind, name in _DECLARED.findall(INTERFACE)]
+    head, *rights = table()
+    whom = {row[0]: row[1:] for row in rights}
+    yield from (found[0][0], "")
+    for kind, title in (("method", "Methods"), ("type", "Types"), ("error", "Errors")):
+        yield from (f"## {title}", "")
+        for words, text, of_kind, name in found:
+            if of_kind == kind:
+                yield from (f"### {name}", "")
+                yield from (words, "") if words else ()
+                yield from (f"*{_for_whom(head[1:], whom[name])}*", "") if name in whom else ()
+                yield from ("```text", text, "```", "")
+
+
+def _for_whom(heads: tuple[str, ...], cells: tuple[str, ...]) -> str:
+    """``For its owner, operators, root.``"""
+    said = {"yes": "", "in part": " (in part)"}
+    named = [f"{head}{said[cell]}" for head, cell in zip(heads, cells, strict=True) if cell in said]
+    return f"For {', '.join(named)}."
+
+
+def _words(comment: str) -> str:
+    text = " ".join(line.removeprefix("#").strip() for line in comment.splitlines())
+    return text.replace("<", "&lt;").replace("*", r"\*")
