@@ -25,6 +25,7 @@ from jobqueued.control.seen import Seen, public_status, seen_status, unwatched
 from jobqueued.control.server import ControlServer
 from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.control.texts import Texts
+from jobqueued.control.unwell import unwell
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
@@ -175,7 +176,7 @@ class Methods:
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
             "unwatched": unwatched(own["unwatched"], seen),
         }  # fmt: skip
-        return {"unwell": views.unwell(status), **status}
+        return {"unwell": unwell(status), **status}
 
     def _status_for(self, user: Owner | None) -> dict[str, Any]:
         """The status that a user is told who is no reader."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.catalog import written_in
 from jobqueued.control.seen import Seen
-from jobqueued.core.attention import KINDS, Attention, is_over
+from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
@@ -30,7 +30,8 @@ from jobqueued.model import (
 )
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
-from jobqueued.text import counted, duration
+from jobqueued.run_states import ATTENTION
+from jobqueued.text import duration
 from jobqueued.users import awaited_path
 
 
@@ -257,29 +258,5 @@ def attention(found: Iterable[Attention]) -> dict[str, Any]:
             }
             for one in named
         ],
-        **{kind: len(kinds.get(kind, ())) for kind in KINDS},
+        **{kind: len(kinds.get(kind, ())) for kind in ATTENTION},
     }  # fmt: skip
-
-
-def unwell(status: Mapping[str, Any]) -> list[str]:
-    """All that is not well by the method Status, in words; [] where all is well."""
-    wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
-    told = [
-        (status["reason"] is not None, "its state can't be saved"),
-        (not status["launcher"], "the launcher does not answer: nothing new starts"),
-        (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
-    ]
-    words = [text for fact, text in told if fact]
-    if status["troubles"]:
-        words.append(f"the daemon has {counted(len(status['troubles']), 'trouble')}")
-    for count, noun, one, more in (
-        (wrong, "file", "has errors", "have errors"),
-        (status["invalid"], "job", "is invalid", "are invalid"),
-        (status["failing"], "job", "fails", "fail"),
-        (status["missed"], "job", "was missed", "were missed"),
-        (status["late"], "run", "is late", "are late"),
-        (status["overdue"], "job", "is overdue", "are overdue"),
-    ):
-        if count:
-            words.append(f"{counted(count, noun)} {one if count == 1 else more}")
-    return words

@@ -10,11 +10,9 @@ from jobqueued.core import expectation, lateness
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import Job, Now, RunId
 
-KINDS = ("invalid", "failing", "missed", "late", "overdue", "paused")
-
 
 class Attention(NamedTuple):
-    """One job, or a late run of it: `kind` is one of KINDS; instants are on the wall.
+    """One job, or a late run of it: `kind` is one of ATTENTION; instants are on the wall.
 
     `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late or has not
     succeeded.  `until`: the end of a pause.

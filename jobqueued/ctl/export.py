@@ -15,14 +15,11 @@ import click
 from jobqueued.ctl import completion, otlp, trace_events
 from jobqueued.ctl.chosen_runs import ENDED, Wanted, matching, of_runs
 from jobqueued.ctl.client import Unreachable
-from jobqueued.ctl.job_files import read_files, user_of_daemon
 from jobqueued.ctl.otlp import Batch
 from jobqueued.ctl.otlp_receiver import NotTaken, Receiver, Url, headers
 from jobqueued.ctl.problems import in_a_line
-from jobqueued.exchange.to_crontab import crontab_of
 from jobqueued.model import Record, to_instant, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import read_settings, user_name
 from jobqueued.text import counted, printable
 
 _STDOUT = "-"
@@ -103,6 +100,10 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     """Print the jobs of the job files; exit with 1 where something of them can't be said."""
+    from jobqueued.ctl.job_files import read_files, user_of_daemon
+    from jobqueued.exchange.to_crontab import crontab_of
+    from jobqueued.settings import read_settings, user_name
+
     config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     found = read_files(paths, (paths.jobs,))
     known = {job.id: job for job in found.jobs}

@@ -24,12 +24,12 @@ from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.terminal import moment
 from jobqueued.model import LIVE, PENDING, Job, Record, RunId, RunState, to_text
 from jobqueued.paths import Paths
-from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.state import record_files
 from jobqueued.text import printable
 
 if TYPE_CHECKING:  # few ask for more than a record
     from jobqueued.control.monitor import Process
+    from jobqueued.runs.run_directory import Name, RunDirectory
     from jobqueued.saved import JobStats
 
 _GREETING_SECONDS = 1.0
@@ -114,6 +114,8 @@ def left_behind(paths: Paths) -> list[str]:
 
 
 def _directories(paths: Paths) -> RunDirectory:
+    from jobqueued.runs.run_directory import RunDirectory
+
     return RunDirectory(paths.runs, paths.logs)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,20 +11,18 @@ from datetime import datetime
 
 import click
 
-from jobqueued.child.sending import NOTIFIER
+from jobqueued.control.unwell import unwell
 from jobqueued.control.varlink import Message
-from jobqueued.core.attention import KINDS
 from jobqueued.ctl import offline, records
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.chosen_runs import MOST_LOOKED_AT, Wanted, matching
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import user_of_daemon
 from jobqueued.ctl.run_report import Report, Row, Standing, document, kept_since, local
 from jobqueued.ctl.run_report import report as made_of
 from jobqueued.ctl.terminal import json_option, localised, print_json
 from jobqueued.model import DAY, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import read_settings
+from jobqueued.run_states import ATTENTION
 from jobqueued.text import printable
 
 _SECONDS = 60
@@ -122,15 +118,13 @@ def _standing(paths: Paths) -> Standing:
         state = "down" if getattr(error, "is_down", False) else "unknown"
         return Standing([_row(state, error.message, "jobqueued")])
     of_jobs = list(_of_jobs(answer))
-    count = sum(answer[kind] for kind in KINDS if kind != "paused")
+    count = sum(answer[kind] for kind in ATTENTION if kind != "paused")
     return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
 
 
 def _of_host(answer: Message) -> Iterator[Row]:
-    from jobqueued.control import views
-
-    named: Message = dict.fromkeys(KINDS, 0) | {"troubles": [], "problems": []}  # which have rows of their own
-    for words in views.unwell({**answer, **named}):
+    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # which have rows of their own
+    for words in unwell({**answer, **named}):
         yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:
         yield _row("trouble", localised(trouble), "jobqueued")
@@ -153,7 +147,11 @@ def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Row:
 
 def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:
     """Mail it as notices are mailed; Unreachable says why that can't be done."""
+    import hashlib
+
     from jobqueued.ctl import report_page
+    from jobqueued.ctl.job_files import user_of_daemon
+    from jobqueued.settings import read_settings
 
     settings = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0].mail
     event = {
@@ -170,6 +168,10 @@ def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -
 
 def _verdict(notice: bytes) -> str:
     """The line of a notifier about a notice."""
+    import subprocess
+
+    from jobqueued.child.sending import NOTIFIER
+
     try:
         command = [sys.executable, "-I", NOTIFIER]
         done = subprocess.run(command, check=False, input=notice, capture_output=True, timeout=_SECONDS)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from jobqueued.core.attention import KINDS
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.metrics.counts import MOST_JOBS, Counts
@@ -16,6 +15,7 @@ from jobqueued.metrics.families import FAMILIES, JOB, OTHERS, Sample
 from jobqueued.model import CORE, CPU, LIVE, PENDING, SECOND, Job, Now, RunState
 from jobqueued.notices.notices import Notices
 from jobqueued.notify import Target
+from jobqueued.run_states import ATTENTION
 
 MOST_LOCKS = 200
 """Locks with a label of their own; those that come later by name share one."""
@@ -57,7 +57,7 @@ class Readings:
         queued = [run.queued for run in runs if run.state is RunState.WAITING]
         yield "jobqueue_jobs", _one(len(labels))
         yield "jobqueue_jobs_without_label", _one(list(labels.values()).count(OTHERS))
-        yield "jobqueue_attention", _each("kind", {kind: attention[kind] for kind in KINDS})
+        yield "jobqueue_attention", _each("kind", {kind: attention[kind] for kind in ATTENTION})
         yield "jobqueue_runs_unfinished", _each("state", {s: states[s] for s in RunState if s in LIVE | PENDING})
         yield "jobqueue_queue_length", _one(scheduler.queue_length)
         yield "jobqueue_queue_head_priority", _one(scheduler.head_priority(now))

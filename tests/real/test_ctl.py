@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued import __version__
-from jobqueued.control import views
 from jobqueued.control.interface import INTERFACE
 from jobqueued.control.server import Peer
+from jobqueued.control.unwell import unwell
 from jobqueued.control.varlink import Message, VarlinkError
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import in_place, main
@@ -86,7 +86,7 @@ class TestAnswers:
         failing["until"] = None
         missed = {**failing, "kind": "missed", "job": "b", "run": None, "reason": None}
         found = {"attention": [failing, missed], "failing": 1, "missed": 1, "troubles": ["full"], "exclusive": "x@1"}
-        daemon.answers("Status", {**STATUS, **found, "unwell": views.unwell({**STATUS, **found})})
+        daemon.answers("Status", {**STATUS, **found, "unwell": unwell({**STATUS, **found})})
         shown = run("--root", tmp_path, "status")
         told = facts(shown.stdout)
         assert (1, True) == (shown.returncode, told["failing"].endswith("): no; see: jobqueuectl show a@7"))
@@ -115,7 +115,7 @@ class TestAnswers:
     def test_status_of_trouble(self, daemon: Daemon, tmp_path: Path, trouble: Message, code: int) -> None:
         """An error in a job file, or a degraded daemon, is shown and is exit status 1; a warning is only shown."""
         status = {**STATUS, **trouble}
-        daemon.answers("Status", {**status, "unwell": views.unwell(status)})
+        daemon.answers("Status", {**status, "unwell": unwell(status)})
         shown = run("--root", tmp_path, "status")
         told = "b.yaml:3:5: schedule: found 'x'" if "problems" in trouble else "disk full"
         assert (code, True) == (shown.returncode, told in shown.stdout)

@@ -1,0 +1,32 @@
+"""Words for what is not well, by the method Status: for the daemon, and for who reads its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.text import counted
+
+
+def unwell(status: Mapping[str, Any]) -> list[str]:
+    """All that is not well by the method Status, in words; [] where all is well."""
+    wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
+    told = [
+        (status["reason"] is not None, "its state can't be saved"),
+        (not status["launcher"], "the launcher does not answer: nothing new starts"),
+        (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
+    ]
+    words = [text for fact, text in told if fact]
+    if status["troubles"]:
+        words.append(f"the daemon has {counted(len(status['troubles']), 'trouble')}")
+    for count, noun, one, more in (
+        (wrong, "file", "has errors", "have errors"),
+        (status["invalid"], "job", "is invalid", "are invalid"),
+        (status["failing"], "job", "fails", "fail"),
+        (status["missed"], "job", "was missed", "were missed"),
+        (status["late"], "run", "is late", "are late"),
+        (status["overdue"], "job", "is overdue", "are overdue"),
+    ):
+        if count:
+            words.append(f"{counted(count, noun)} {one if count == 1 else more}")
+    return words
