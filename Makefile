@@ -94,7 +94,7 @@ power: $(VENV)/.tested
 	$(BIN)/python -m tests.power --images $(IMAGES) --seed $(SEED)
 	$(BIN)/python -m tests.power.damaged
 
-# Pages, in Chromium without a screen.  PICTURES=docs/timeline writes those of the docs.
+# Pages, in Chromium without a screen.  PICTURES=docs writes those of the docs.
 PICTURES ?=
 browser: $(VENV)/.tested build/axe/.fetched
 	JOBQUEUED_PICTURES=$(PICTURES) $(BIN)/python -m pytest tests/browser

@@ -84,12 +84,19 @@ const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-
 const day = new Intl.DateTimeFormat(language(), { month: "short", day: "numeric", year: "numeric" });
 
 // An instant in the zone of the browser; its title has it in UTC.
-export function moment(text) {
-  if (!text) return "–";
-  const instant = new Date(text), today = new Date();
-  const told = instant.toDateString() === today.toDateString() ? clock.format(instant)
-    : `${day.format(instant)} ${clock.format(instant)}`;
-  return h("time", { datetime: text, title: text }, told);
+export const moment = text => text ? h("time", { datetime: text, title: text }, local(text)) : "–";
+
+function local(text) {
+  const instant = new Date(text), isToday = instant.toDateString() === new Date().toDateString();
+  return isToday ? clock.format(instant) : `${day.format(instant)} ${clock.format(instant)}`;
+}
+
+// The times of a day get their date when it is over.
+export function date() {
+  for (const it of document.querySelectorAll("time")) it.textContent = local(it.dateTime);
+  const midnight = new Date();
+  midnight.setHours(24, 0, 0, 0);
+  setTimeout(date, midnight - Date.now());
 }
 
 // A duration in seconds: 75 is "1 min 15 s".

@@ -1,7 +1,7 @@
 // The page: the view that the address names, and what is above each of them.
 
 import { host, client } from "./host.js";
-import { _, format, h, link, OLD, words } from "./elements.js";
+import { _, date, format, h, link, OLD, words } from "./elements.js";
 import { button } from "./actions.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
@@ -61,6 +61,17 @@ function style() {
   document.documentElement.classList.toggle("dark", dark);
 }
 
+// A channel keeps the rights with which it was opened.
+function watchRights() {
+  const rights = cockpit.dbus(null, { bus: "internal" }).proxy("cockpit.Superuser", "/superuser");
+  let before = null;
+  rights.addEventListener("changed", () => {
+    const now = rights.valid && rights.Current !== "init" ? rights.Current : null;
+    if (before !== null && now !== null && now !== before) location.reload();
+    before = now ?? before;
+  });
+}
+
 style();
 addEventListener("storage", style);
 addEventListener("cockpit-style", style);
@@ -71,6 +82,8 @@ cockpit.addEventListener("locationchanged", show);
 cockpit.transport.wait(() => {
   release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));
   hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
+  watchRights();
+  date();
   show();
   host.start(update);
 });

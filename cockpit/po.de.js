@@ -2,6 +2,7 @@ cockpit.locale({
   "": { "plural-forms": n => n != 1, "language": "de", "language-direction": "ltr" },
   "$0 goes on.": [null, "$0 läuft weiter."],
   "$0 h": [null, "$0 h"],
+  "$0 has it": [null, "$0 hat es"],
   "$0 is $1.": [null, "$0 ist jetzt $1."],
   "$0 is due.": [null, "$0 ist fällig."],
   "$0 is paused.": [null, "$0 pausiert."],
@@ -113,4 +114,5 @@ cockpit.locale({
   "that need attention": [null, "die Aufmerksamkeit brauchen"],
   "that run": [null, "die laufen"],
   "that wait": [null, "die warten"],
+  "somebody": [null, "jemand"],
 });

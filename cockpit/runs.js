@@ -8,6 +8,22 @@ import { button } from "./actions.js";
 const WAITING = ["due", "waiting", "retrying"];
 const ENDED = ["succeeded", "failed", "timed_out", "killed", "oom_killed", "lost", "skipped"];
 const RETRY = 2000;
+// So many of those that wait for no lock are asked about one by one.
+const ASKED = 10;
+
+// What each run waits for: the locks that it lacks, and who has them; of the first others what Why says.
+async function waitsFor(runs) {
+  const { claims } = await client.call("Locks"), holders = new Map(), found = new Map();
+  for (const { lock, holder, held } of claims) if (held) holders.set(lock, [...holders.get(lock) ?? [], holder]);
+  for (const { lock, holder, reason } of claims.filter(claim => !claim.held)) {
+    const why = reason || format(_("$0 has it"), holders.get(lock)?.join(", ") ?? _("somebody"));
+    found.set(holder, [...found.get(holder) ?? [], `${lock}: ${why}`]);
+  }
+  await Promise.all(runs.filter(({ run }) => !found.has(run)).slice(0, ASKED).map(async ({ run }) => {
+    try { found.set(run, (await client.call("Why", { run })).why.reasons); } catch { /* it waits no more */ }
+  }));
+  return found;
+}
 
 export const ended = caption => new Table(caption, [_("Run"), _("State"), _("Started"), _("Took"), _("Why")], run => run.run, run => [
   runLink(run.run), badge(run.state, run.count > 1 ? ` × ${run.count}` : ""), moment(run.started || run.due), between(run.started, run.ended), run.reason,
@@ -16,7 +32,7 @@ export const ended = caption => new Table(caption, [_("Run"), _("State"), _("Sta
 export function runsView() {
   const live = new Table(_("Running"), [_("Run"), _("State"), _("For"), _("Usual"), _("CPU"), _("Memory"), _("Action")], run => run.run, cells);
   const queue = new Table(_("Waiting"), [_("Run"), _("State"), _("Since"), _("Why")], run => run.run, run => [
-    runLink(run.run), badge(run.state), moment(run.queued), run.waits_for?.[0] ?? run.reason,
+    runLink(run.run), badge(run.state), moment(run.queued), run.why.join("; ") || "–",
   ]);
   const past = ended(_("Ended lately"));
   const more = h("p", { class: "quiet" });
@@ -37,7 +53,9 @@ export function runsView() {
         client.call("History", { states: WAITING }), client.call("History", { states: ENDED }),
       ]);
       const all = host.status.waiting + host.status.due + host.status.retrying;
-      queue.show(waiting.runs.filter(run => WAITING.includes(run.state)), nothing(_("Nothing waits.")));
+      const wait = waiting.runs.filter(run => WAITING.includes(run.state));
+      const why = wait.length ? await waitsFor(wait) : null;
+      queue.show(wait.map(run => ({ ...run, why: why.get(run.run) ?? [] })), nothing(_("Nothing waits.")));
       more.textContent = host.isStranger ? OWN() : all > waiting.runs.length ? format(_("The first $0 of $1."), waiting.runs.length, all) : "";
       past.show(before.runs, nothing(_("Nothing has run yet.")));
     } catch (error) {

@@ -16,7 +16,7 @@ import pytest
 from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
 from tests.support.client import run
-from tests.support.cockpit import PAGE, cockpit, install
+from tests.support.cockpit import PAGE, body, cockpit, install, opened, press, shows
 from tests.support.host import Host
 from tests.support.stranger import public
 
@@ -92,31 +92,6 @@ def old_daemon(path: Path, answers: dict[str, Any]) -> Iterator[None]:
         thread.join()
 
 
-def opened(chromium: Browser, address: str, view: str, *, width: int = 1100, dark: bool = False) -> None:
-    """Open a view, and wait until the daemon has answered."""
-    chromium.look(width, 800, dark=dark)
-    chromium.open("about:blank")
-    chromium.open(f"{address}#/{view}")
-    chromium.until("document.querySelector('#host strong')")
-    chromium.until("!document.querySelector('#view .table table[hidden]') || document.querySelector('#view .quiet')")
-
-
-def body(chromium: Browser) -> str:
-    return str(chromium.tell("document.body.innerText"))
-
-
-def shows(chromium: Browser, text: str) -> None:
-    """Wait until the page has this text."""
-    chromium.until(f"document.body.innerText.includes({json.dumps(text)})")
-
-
-def press(chromium: Browser, text: str, within: str = "body") -> None:
-    """Press the button of this text, once it is there."""
-    find = f"[...document.querySelectorAll('{within} button')].find(it => it.textContent === {json.dumps(text)})"
-    chromium.until(find)
-    chromium.tell(f"{find}.focus(); {find}.click()")
-
-
 def test_jobs(chromium: Browser, address: str) -> None:
     """All jobs are there, and what others wrote is text; nothing but the page itself is asked for."""
     opened(chromium, address, "jobs")
@@ -168,6 +143,8 @@ def test_what_can_be_done(chromium: Browser, address: str, host: Host) -> None:
 def test_a_run_that_waits(chromium: Browser, address: str, host: Host) -> None:
     """What keeps it, the output of the one before it as it comes, and what has become of both."""
     long, other = host.run("long"), host.run("other")
+    opened(chromium, address, "runs")
+    shows(chromium, f"tape: {long} has it")
     opened(chromium, address, f"run/{other}")
     shows(chromium, "tape")
     shows(chromium, "waiting")

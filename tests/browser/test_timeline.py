@@ -396,4 +396,4 @@ def test_pictures(chromium: Browser, tmp_path: Path) -> None:
         found = chromium.picture()
         assert found.startswith(b"\x89PNG")
         if PICTURES:
-            Path(PICTURES, f"{name}.png").write_bytes(found)
+            Path(PICTURES, "timeline", f"{name}.png").write_bytes(found)

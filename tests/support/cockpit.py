@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import REPO
+from tests.support.chromium import Browser
 from tests.support.host import wait_for
 
 PAGE = REPO / "cockpit"
@@ -31,15 +33,32 @@ def install(directory: Path, root: Path) -> None:
 
 
 @contextlib.contextmanager
-def cockpit(directory: Path, uid: int = 0) -> Iterator[str]:
-    """A server with the packages in `directory`, for a user; the address of our page."""
+def bus(directory: Path, uid: int = 0) -> Iterator[str]:
+    """A message bus for one user, in the place of the system's, which the whole of Cockpit wants; its address."""
+    address = f"unix:path={directory}/bus-{uid}/bus"
+    (directory / f"bus-{uid}").mkdir(exist_ok=True)
+    os.chown(directory / f"bus-{uid}", uid, uid)
+    command = ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}", "--print-address"]
+    daemon = subprocess.Popen(command, stdout=subprocess.PIPE, user=uid, group=uid, extra_groups=[])
+    try:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline(), "dbus-daemon has ended"
+        yield address
+    finally:
+        daemon.kill()
+        daemon.communicate()
+
+
+@contextlib.contextmanager
+def cockpit(directory: Path, uid: int = 0, **more: str) -> Iterator[str]:
+    """A server with the packages in `directory`, for a user, with `more` in its environment; our page's address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     home = directory / f"home-{uid}"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     os.chown(home, uid, uid)
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_DATA_HOME": str(directory),
-                   "XDG_RUNTIME_DIR": str(home), "LANG": "C.UTF-8"}  # fmt: skip
+                   "XDG_RUNTIME_DIR": str(home), "LANG": "C.UTF-8", **more}  # fmt: skip
     server = subprocess.Popen(
         [_SERVER, "--no-tls", "-a", "127.0.0.1", "-p", str(port), f"--local-session={_BRIDGE}"],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -59,3 +78,29 @@ def _listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
+
+
+def opened(chromium: Browser, address: str, view: str, *, width: int = 1100, dark: bool = False) -> None:
+    """Open a view, and wait until the daemon has answered."""
+    chromium.look(width, 800, dark=dark)
+    chromium.open("about:blank")
+    chromium.open(f"{address}#/{view}")
+    chromium.until("document.querySelector('#host strong')")
+    chromium.until("!document.querySelector('#view .table table[hidden]') || document.querySelector('#view .quiet')")
+
+
+def body(chromium: Browser) -> str:
+    """What the page has in words."""
+    return str(chromium.tell("document.body.innerText"))
+
+
+def shows(chromium: Browser, text: str) -> None:
+    """Wait until the page has this text."""
+    chromium.until(f"document.body.innerText.includes({json.dumps(text)})")
+
+
+def press(chromium: Browser, text: str, within: str = "body") -> None:
+    """Press the button of this text, once it is there."""
+    find = f"[...document.querySelectorAll('{within} button')].find(it => it.textContent === {json.dumps(text)})"
+    chromium.until(find)
+    chromium.tell(f"{find}.focus(); {find}.click()")
