@@ -145,6 +145,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     try:
         from jobqueued.daemon import Daemon
         from jobqueued.host.log import Log, somebody_listens
+        from jobqueued.instance import Instance
         from jobqueued.paths import NoPlace, Paths
         from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
         from jobqueued.settings import read_settings
@@ -160,7 +161,8 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         )  # fmt: skip
     except NoPlace as why:
         raise CannotStart(str(why)) from None
-    log = Log(options.log)
+    ctl = Instance.of(paths.run).ctl
+    log = Log(options.log, ctl)
     config, problems = read_settings(
         paths.config, os.geteuid(), paths.more_config, of_user=paths.runtime is not None
     )  # fmt: skip
@@ -177,7 +179,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         if options.detach:
             from jobqueued.host.detach import detach
 
-            ready, log = detach(held), Log("journal")
+            ready, log = detach(held), Log("journal", ctl)
             if not somebody_listens():
                 print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung

@@ -40,6 +40,17 @@ class Instance:
         return cls(run, f"systemctl --user -M {name_of(int(other[1]))}@" if other else "")
 
     @property
+    def ctl(self) -> str:
+        """The jobqueuectl that reaches the daemon, with the option that chooses it; another user has to say more."""
+        if self.own is not None:
+            return "jobqueuectl --user"
+        if self.manager:
+            return "jobqueuectl"
+        root = self.run.parent
+        is_root = Paths.under(root).run == self.run
+        return shlex.join(["jobqueuectl", *(["--root", str(root)] if is_root else ["--run", str(self.run)])])
+
+    @property
     def start(self) -> str:
         """The command that starts the daemon, as it was started last."""
         if self.manager:

@@ -16,7 +16,7 @@ import click
 from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
-from jobqueued.ctl.terminal import localised, moment
+from jobqueued.ctl.terminal import localised, moment, reaching
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
@@ -51,7 +51,7 @@ class Unreachable(click.ClickException):
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
         """`is_down`: it is sure that no daemon runs."""
-        super().__init__(f"{seen}; {remedy}" if remedy else seen)
+        super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
     def with_more(self, text: str) -> Unreachable:
@@ -66,7 +66,7 @@ class Refused(click.ClickException):
 
     def __init__(self, message: str, error: str = "") -> None:
         """`error`: its name in the interface, "" where it is of no matter."""
-        super().__init__(message)
+        super().__init__(reaching(message))
         self.error = error
 
 

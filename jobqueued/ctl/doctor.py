@@ -12,13 +12,13 @@ import click
 from jobqueued import __version__
 from jobqueued.child import posixspawn
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import client, host_health, process_health, standing
+from jobqueued.ctl import client, host_health, process_health
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.job_files import read_files, settings_of
 from jobqueued.ctl.old_code import listener
 from jobqueued.ctl.problems import in_brackets
-from jobqueued.ctl.terminal import json_option, print_json, print_table, styled
+from jobqueued.ctl.terminal import command, json_option, print_json, print_table, styled
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
@@ -88,7 +88,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
         yield Finding("trouble", ERROR, trouble)
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
-        yield Finding("queue", WARNING, seen, standing.command("release"))
+        yield Finding("queue", WARNING, seen, command("release"))
     if status["pid"] == listener(paths.control):  # it is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
@@ -125,9 +125,7 @@ def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
         what = _subject(paths, problem)
         has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
-        yield Finding(
-            what, problem.severity, f"{problem}{in_brackets(problem)}", standing.command("check") if has_more else ""
-        )
+        yield Finding(what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else "")
 
 
 def _subject(paths: Paths, problem: Problem) -> str:

@@ -8,7 +8,7 @@ from jobqueued.ctl import standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.records import history, own_run
-from jobqueued.ctl.terminal import moment, print_line
+from jobqueued.ctl.terminal import command, moment, print_line
 from jobqueued.ctl.waiting import Interrupted
 from jobqueued.instants import to_text
 from jobqueued.paths import Paths
@@ -36,9 +36,7 @@ def hold(paths: Paths, until: int | None) -> None:
     """
     ends = None if until is None else to_text(until)
     ask(paths.control, "Hold", until=ends)
-    print_line(
-        f"the host is on hold{standing.until(ends)}: nothing new starts; to end it: {standing.command('release')}"
-    )
+    print_line(f"the host is on hold{standing.until(ends)}: nothing new starts; to end it: {command('release')}")
 
 
 @click.command()
@@ -57,7 +55,7 @@ def drain(paths: Paths, until: int | None) -> None:
     if own_run() is not None:
         raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
     ask(paths.control, "Hold", until=None if until is None else to_text(until), boot=True)
-    stays = f"the host stays on hold until {_end_of_drain(until)}, or `{standing.command('release')}`"
+    stays = f"the host stays on hold until {_end_of_drain(until)}, or `{command('release')}`"
     while live := _live_and_on_hold(paths):
         click.echo(f"waiting for {', '.join(map(printable, live))}", err=True)
         try:

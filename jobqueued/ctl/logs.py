@@ -16,7 +16,7 @@ from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
 from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.records import history, result
-from jobqueued.ctl.terminal import distance, local
+from jobqueued.ctl.terminal import distance, local, reaching
 from jobqueued.ctl.waiting import Interrupted
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
@@ -119,7 +119,7 @@ def _live(paths: Paths, job: str) -> Record:
         known = _started(paths, job)
         if known is None or known["state"] not in LIVE:
             last = f"; for the last: jobqueuectl logs {known['run']}" if known else ""
-            click.echo(printable(f"{job} has no live run; its next one is waited for{last}"), err=True)
+            click.echo(printable(reaching(f"{job} has no live run; its next one is waited for{last}")), err=True)
         found = known
         while found is None or (found["state"] not in LIVE and found == known):
             time.sleep(_LOOK)

@@ -9,7 +9,7 @@ import click
 
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask, meanwhile
-from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table, reaching
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
 
@@ -100,7 +100,7 @@ def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
                     print_line(f"sent to {test['target']}" if not error else f"{test['target']}: {printable(error)}")
         time.sleep(_LOOK_EVERY)
     for test in waiting.values():
-        why = "still held back: by its quiet hours, digest or rate; see: jobqueuectl notify"
+        why = reaching("still held back: by its quiet hours, digest or rate; see: jobqueuectl notify")
         results.append({"target": test["target"], "sent": False, "error": why})
         if not as_json:
             print_line(f"{test['target']}: {why}")

@@ -9,7 +9,7 @@ import click
 from jobqueued.ctl import completion, standing
 from jobqueued.ctl.arguments import future_time
 from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import distance, local, print_line
+from jobqueued.ctl.terminal import command, distance, local, print_line
 from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.text import printable
@@ -96,7 +96,6 @@ def skip_next(paths: Paths, job: str, undo: bool) -> None:
     if undo:
         print_line(f"{job} starts at {due} after all; its next start: {then}")
     else:
-        print_line(f"{job} does not start at {due}; its next start: {then}; {_UNDO} {job}")
-
-
-_UNDO = "to undo: jobqueuectl skip-next --undo"
+        print_line(
+            f"{job} does not start at {due}; its next start: {then}; to undo: {command(f'skip-next --undo {job}')}"
+        )

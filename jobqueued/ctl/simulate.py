@@ -18,7 +18,7 @@ from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import in_a_line, print_problems
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
 from jobqueued.ctl.snapshot import Snapshot, chance, is_unreadable, require_records, snapshot, with_files
-from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.ctl.terminal import json_option, print_json, reaching
 from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
 from jobqueued.foresight.durations import Chance
@@ -134,7 +134,7 @@ def simulate(
         sys.exit(_check(paths, forecast, as_json=as_json))
     found = snapshot(paths, given, default)
     if is_unreadable(found.problems):
-        click.echo("Job files that are refused are left out; see: jobqueuectl check", err=True)
+        click.echo(reaching("Job files that are refused are left out; see: jobqueuectl check"), err=True)
     other = None if directory is None else _with(paths, found, directory, given, default)
     _refuse_unknown(given, found, other)
     chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-
 import click
-from click.core import ParameterSource
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl.terminal import localised, moment
+from jobqueued.ctl.terminal import command, localised, moment
 from jobqueued.text import printable
-
-
-def command(words: str) -> str:
-    """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
-    context = click.get_current_context(silent=True)
-    root = None if context is None else context.find_root()
-    options = [
-        f"--{name} {shlex.quote(str(value))}" if isinstance(value, Path) else f"--{name}"
-        for name, value in (root.params if root else {}).items()
-        if value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
-    ]
-    return " ".join(["jobqueuectl", *options, words])
 
 
 def resumed_by(job: str) -> str:

@@ -12,7 +12,7 @@ from jobqueued.ctl import standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
-from jobqueued.ctl.terminal import json_option, moment, print_facts, print_json, print_line, styled
+from jobqueued.ctl.terminal import command, json_option, moment, print_facts, print_json, print_line, styled
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 
@@ -113,21 +113,19 @@ def _some(name: str, texts: list[str]) -> Iterator[tuple[str, str]]:
     """Yield a line for each text."""
     yield from ((name, text) for text in texts[:_SHOWN])
     if (more := len(texts) - _SHOWN) > 0:
-        yield name, f"… and {more:,} more; see: jobqueuectl doctor"
+        yield name, f"… and {more:,} more; see: {command('doctor')}"
 
 
 def _failure(one: Message) -> str:
     """The last failure of a job: how it failed, and where there is more."""
     reason = f": {one['reason']}" if one["reason"] else ""
-    return f"{reason}; see: jobqueuectl show {one['run'] or one['job']}"
+    return f"{reason}; see: {command('show ' + (one['run'] or one['job']))}"
 
 
 _WORDS: dict[str, Callable[[Message], str]] = {
     "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
-    "missed": lambda one: (
-        f"{one['job']}, due {moment(one['since'])}; to run it: {standing.command('run ' + one['job'])}"
-    ),
+    "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: {command('run ' + one['job'])}",
     "late": lambda one: f"{one['run']}: {one['reason'] or 'since ' + moment(one['since'])}",
     "overdue": lambda one: (
         f"{one['job']} has not succeeded since {moment(one['since'])}{': ' * bool(one['reason'])}{one['reason'] or ''}"

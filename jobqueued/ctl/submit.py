@@ -14,7 +14,7 @@ from jobqueued.control.varlink import Message, encode
 from jobqueued.ctl import handed_in
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
-from jobqueued.ctl.terminal import json_option, local, print_json
+from jobqueued.ctl.terminal import json_option, local, print_json, reaching
 from jobqueued.instants import SECOND, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable, size
@@ -292,4 +292,4 @@ def withdraw(paths: Paths, job: str) -> None:
     """
     running = ask(paths.control, "Withdraw", job=job)["running"]
     if running:
-        click.echo(f"{counted(running, 'run')} of {printable(job)} go on; see: jobqueuectl stop", err=True)
+        click.echo(reaching(f"{counted(running, 'run')} of {printable(job)} go on; see: jobqueuectl stop"), err=True)

@@ -6,15 +6,18 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from jobqueued.ctl.table import Cell, Table, Text, painted
 from jobqueued.text import duration, printable
@@ -113,17 +116,37 @@ def moment(text: str | None) -> str:
     return "-" if text is None else f"{local(text)} ({distance(text)})"
 
 
+def command(words: str) -> str:
+    """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
+    context = click.get_current_context(silent=True)
+    root = None if context is None else context.find_root()
+    options = [
+        f"--{name} {shlex.quote(str(value))}" if isinstance(value, Path) else f"--{name}"
+        for name, value in (root.params if root else {}).items()
+        if value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    ]
+    return " ".join(["jobqueuectl", *options, words])
+
+
 def localised(text: str) -> str:
-    """Words of the daemon with users by their names on this host (``stopped by alice``), and instants in its zone."""
+    """Words of the daemon with users by their names on this host (``stopped by alice``), instants in its zone, and
+    remedies that reach the same daemon.
+    """
 
     def named(found: re.Match[str]) -> str:
         with suppress(KeyError, OverflowError):
             return pwd.getpwuid(int(found[1])).pw_name
         return found[0]
 
-    return _INSTANT.sub(lambda found: local(found[0]), re.sub(r"\buid (\d+)\b", named, text))
+    return _INSTANT.sub(lambda found: local(found[0]), reaching(re.sub(r"\buid (\d+)\b", named, text)))
 
 
+def reaching(text: str) -> str:
+    """A message whose remedies (``see: jobqueuectl list``) reach the daemon that this command talks to."""
+    return _REMEDY.sub(lambda _: command(""), text)
+
+
+_REMEDY = re.compile(r"(?<=[:,] )jobqueuectl (?=[a-z])")
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 

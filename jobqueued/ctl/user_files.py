@@ -20,7 +20,7 @@ from jobqueued.ctl import editor
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import STANDARD_INPUT, read_file
 from jobqueued.ctl.problems import print_problems
-from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
+from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, reaching
 from jobqueued.jobdir.user_files import named
 from jobqueued.jobfile.user_rules import LARGEST
 from jobqueued.paths import Paths
@@ -143,7 +143,7 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
         print_json(answer)
         return
     if not answer["files"]:
-        print_line("no job files; to make one: jobqueuectl edit")
+        print_line(reaching("no job files; to make one: jobqueuectl edit"))
         return
     whose = os.geteuid() == 0 and user is None
     rows = [
@@ -151,7 +151,7 @@ def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> No
     ]
     print_table((*(["USER"] if whose else []), "FILE", "JOBS", "WHAT IS WRONG"), rows)
     if answer["more"]:
-        print_line(f"and {answer['more']} more; see: jobqueuectl files --user NAME")
+        print_line(reaching(f"and {answer['more']} more; see: jobqueuectl files --user NAME"))
 
 
 def _standing(row: Message) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Call, Refused, Unreachable, ask
-from jobqueued.ctl.terminal import localised
+from jobqueued.ctl.terminal import localised, reaching
 from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING
 from jobqueued.text import printable
@@ -29,7 +29,7 @@ class Interrupted(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Say it on a line of its own, behind the ^C of the terminal."""
-        click.echo(f"\n{self.message}", err=True)
+        click.echo(f"\n{reaching(self.message)}", err=True)
 
 
 class Seen(NamedTuple):

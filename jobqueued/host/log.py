@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import socket
 import stat
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any, TextIO, cast
 
@@ -33,6 +35,7 @@ from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of
 from jobqueued.text import printable  # noqa: E402
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
+_REMEDY = re.compile(r"(?<=[:,] )jobqueuectl (?=[a-z])")
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -41,12 +44,13 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 class Log:
     """The daemon's lines, told in one dress.  `say` never raises: a dead journald must not stop anything."""
 
-    def __init__(self, dress: str = "auto") -> None:
+    def __init__(self, dress: str = "auto", ctl: str = "jobqueuectl") -> None:
+        """`ctl`: the jobqueuectl that reaches this daemon, for remedies."""
         if dress == "auto":
             dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(cast("TextIO", _Stderr())),
-            processors=[add_log_level, _add_message, *_DRESSES[dress]],
+            processors=[add_log_level, partial(_add_message, ctl), *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
         ).bind()  # without it each line would be said by a logger of its own, which only the collector can remove
@@ -100,9 +104,10 @@ def _stderr_is_journal() -> bool:
     return stat.S_ISSOCK(status.st_mode) and (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
-def _add_message(_logger: object, _method: str, fields: Fields) -> Fields:
+def _add_message(ctl: str, _logger: object, _method: str, fields: Fields) -> Fields:
     """The words of the vocabulary."""
-    fields["message"] = printable(VOCABULARY[fields["event"]].text(fields))
+    text = VOCABULARY[fields["event"]].text(fields)
+    fields["message"] = printable(_REMEDY.sub(lambda _: f"{ctl} ", text))
     return fields
 
 

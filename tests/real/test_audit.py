@@ -74,7 +74,7 @@ def test_a_life(host: Host) -> None:
     assert "no record" in said.stdout
     assert cause in " ".join(said.stdout.split())
     refused = run("--root", host.root, "audit", "tock")
-    assert (1, "Error: no clock made tock due, as far as is known; see: jobqueuectl list\n") == (
+    assert (1, f"Error: no clock made tock due, as far as is known; see: jobqueuectl --root {host.root} list\n") == (
         refused.returncode, refused.stderr
     )  # fmt: skip
 

@@ -89,7 +89,10 @@ class TestAnswers:
         daemon.answers("Status", {**STATUS, **found, "unwell": unwell({**STATUS, **found})})
         shown = run("--root", tmp_path, "status")
         told = facts(shown.stdout)
-        assert (1, True) == (shown.returncode, told["failing"].endswith("): no; see: jobqueuectl show a@7"))
+        assert (1, True) == (
+            shown.returncode,
+            told["failing"].endswith(f"): no; see: jobqueuectl --root {tmp_path} show a@7"),
+        )
         assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
         assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
         assert "no: the daemon has 1 trouble; 1 job fails; 1 job was missed" == told["all is well"]
@@ -143,6 +146,7 @@ class TestAnswers:
         daemon.refuses("Pause", VarlinkError("NoSuchJob", {"job": words[1]}))
         daemon.refuses("Show", VarlinkError("NoSuchRun", {"run": words[1]}))
         shown = run("--root", tmp_path, *words)
+        told = told.replace("jobqueuectl", f"jobqueuectl --root {tmp_path}")
         assert (1, f"Error: {told}\n") == (shown.returncode, shown.stderr)
 
     @pytest.mark.parametrize(
@@ -504,6 +508,7 @@ class TestDaemonDown:
     def test_what_is_so_meanwhile(self, tmp_path: Path, arguments: list[str], more: str) -> None:
         """A question that only the daemon can answer has a second line, about what lasts without it."""
         shown = run("--root", tmp_path, *arguments)
+        more = more.replace("jobqueuectl", f"jobqueuectl --root {tmp_path}")
         assert (2, more) == (shown.returncode, shown.stderr.splitlines()[1][: len(more)])
         (tmp_path / "run").touch()  # nobody knows whether it is down
         assert more not in run("--root", tmp_path, *arguments).stderr
@@ -1407,7 +1412,10 @@ class TestWords:
     def test_list_of_nobody(self, tmp_path: Path) -> None:
         """A name that matches no job is exit status 1."""
         shown = run("--root", tmp_path, "list", "zz*")
-        assert (1, "Error: no such job: zz*; see: jobqueuectl list\n") == (shown.returncode, shown.stderr)
+        assert (1, f"Error: no such job: zz*; see: jobqueuectl --root {tmp_path} list\n") == (
+            shown.returncode,
+            shown.stderr,
+        )
 
     def test_values_for_scripts(self, daemon: Daemon, tmp_path: Path) -> None:
         """--tsv has no headings, exact values, and one line a job with as many tabs, whatever is in them."""

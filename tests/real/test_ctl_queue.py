@@ -320,7 +320,8 @@ class TestPause:
         assert (1, "", "Error: refused: wants@2 was skipped: paused\n") == ctl(busy, "run", "wants")
         (line,) = busy.said("job_paused")
         assert re.fullmatch(
-            rf"wants: paused by {ME} until {TIME}; to resume: jobqueuectl resume wants", line["message"]
+            rf"wants: paused by {ME} until {TIME}; to resume: jobqueuectl --root {busy.root} resume wants",
+            line["message"],
         )
         go(busy)
         assert "succeeded" == busy.wait(waiting)["state"]
@@ -397,7 +398,7 @@ class TestSkipNext:
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
             rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
-            " to undo: jobqueuectl skip-next --undo nightly",
+            rf" to undo: jobqueuectl --root {busy.root} skip-next --undo nightly",
             line["message"],
         )
 

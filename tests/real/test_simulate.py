@@ -117,7 +117,8 @@ def test_with_other_files(host: Host) -> None:
     assert ([5, 5], [0, 0]) == (found["late"], found["with"]["late"])
     host.write("z.yaml", "jobs: {bad: {schedule: x}}")
     said = run("--root", host.root, "simulate", *words)
-    assert (0, "Job files that are refused are left out; see: jobqueuectl check\n") == (said.returncode, said.stderr)
+    left_out = f"Job files that are refused are left out; see: jobqueuectl --root {host.root} check\n"
+    assert (0, left_out) == (said.returncode, said.stderr)
     (changed,) = [line for line in said.stdout.splitlines() if line.startswith("slow ")]
     assert ["slow", "5", "5", "5", "s", "0", "5", "0", "0", "0"] == changed.split()
     (other / "b.yaml").write_text("jobs: {gate: {command: 'true', schedule: 'bad'}}")
