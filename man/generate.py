@@ -51,8 +51,7 @@ def ctl_page_text(page: str) -> str:
 
 
 def daemon_page_text(page: str) -> str:
-    """jobqueued(8) with the life of a run and the kinds of lines as they are now."""
-    page = _with(page, "jobqueued/core/lifecycle.py", _life())
+    """jobqueued(8) with the rights and the kinds of lines as they are now."""
     page = _with(page, "jobqueued/control/access.py", _rights())
     return _with(page, "jobqueued/host/messages.py", _lines())
 
@@ -140,7 +139,8 @@ def _lines() -> Iterator[str]:
 
 def _with(page: str, source: str, lines: Iterable[str]) -> str:
     begin = _BEGIN.format(source)
-    before, _, rest = page.partition(begin)
+    before, found, rest = page.partition(begin)
+    assert found, begin
     _, _, after = rest.partition(_END)
     return before + begin + "".join(f"{line}\n" for line in lines) + _END + after
 
@@ -158,8 +158,8 @@ def _command(name: str) -> Iterator[str]:
         yield from [".Pp"] * (number > 0)
         yield from mdoc.prose(paragraph)
     yield from options
-    yield ".Bd -literal -offset indent"
-    yield from (mdoc.line(line.removeprefix("  ")) for line in examples.split("\n")[2:])
+    yield from (".Pp", "Examples:", ".Bd -literal -offset 2n -compact")
+    yield from (mdoc.literal(line.removeprefix("  ")) for line in examples.split("\n")[2:])
     yield ".Ed"
 
 
@@ -176,6 +176,8 @@ def _options(command: click.Command) -> Iterator[str]:
     yield from [".Bl -tag -width Ds"] * bool(listed)
     for option in listed:
         value = "" if option.is_flag or option.metavar is None else f" Ar {mdoc.arguments(option.metavar)}"
+        if isinstance(option.type, click.Choice) and option.metavar is None:
+            value = f" Cm {mdoc.arguments(' | '.join(option.type.choices))}"
         yield ".It " + " , ".join(map(mdoc.code, option.opts)) + value
         yield from mdoc.prose(f"{option.help}" + (f"  [{option.default}]" if option.show_default else ""))
     yield from [".El"] * bool(listed)
@@ -198,7 +200,7 @@ def _keys(keys: Iterable[Key]) -> Iterator[str]:
         yield from mdoc.prose(f"Accepted: {key.type.accepted}.")
         if key.default:
             yield from mdoc.prose(f"Default: {key.default}.")
-        yield from (".Bd -literal -offset indent -compact", mdoc.line(f"{key.name}: {key.example}"), ".Ed")
+        yield from ("Example:", ".Bd -literal -offset 2n -compact", mdoc.literal(f"{key.name}: {key.example}"), ".Ed")
         yield from _keys(key.type.keys.values())
     yield from [".El"] * bool(live)
 

@@ -22,7 +22,7 @@ def section(paper: str, title: str) -> Iterator[str]:
             yield from table(rows(block))
         elif block.startswith("    "):
             yield ".Bd -literal"
-            yield from (mdoc.line(line.removeprefix("    ")) for line in block.split("\n"))
+            yield from (mdoc.literal(line.removeprefix("    ")) for line in block.split("\n"))
             yield ".Ed"
         elif block.startswith("- "):
             yield ".Bl -bullet -width Ds"
@@ -57,9 +57,9 @@ def table(cells: list[list[str]]) -> Iterator[str]:
     wanted = [max(len(row[column]) for row in cells) for column in columns]
     room = _WIDEST_TABLE - 3 * len(wanted)
     if sum(wanted) > room:
-        narrow = [min(one, room // len(wanted)) for one in wanted]
-        spare = (room - sum(narrow)) // max(1, sum(one < all_ for one, all_ in zip(narrow, wanted, strict=True)))
-        wanted = [one + spare * (one < all_) for one, all_ in zip(narrow, wanted, strict=True)]
+        words = [max(len(word) for row in cells for word in row[column].split()) for column in columns]
+        share = (room - sum(words)) // len(words)
+        wanted = [min(all_, word + share) for all_, word in zip(wanted, words, strict=True)]
     yield from (".na", ".TS", "allbox tab(|);", " ".join(["lB"] * len(wanted)))
     yield " ".join(f"lw({one}n)" for one in wanted) + "."
     for row in cells:

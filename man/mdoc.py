@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 _WIDTH = 70
 _PROGRAMS = frozenset({"jobqueued", "jobqueuectl", "crontab", "systemctl", "journalctl", "loginctl", "varlinkctl"})
+_VARIABLES = frozenset({"HOME", "PATH", "SHELL", "LANG", "TRACEPARENT"})
+_PAPERS = "/usr/share/doc/jobqueued/"
 _DELIMITERS = ".,;:)]?!"
 _TOKEN = re.compile(
-    r"""(?P<open>[(\['"]*)(?:`(?P<code>[^`]*)`|(?P<page>[a-z][a-z_.-]*)\((?P<section>[1-8])\))(?P<rest>\S*)"""
+    r"""(?<!\S)(?P<open>[(\['"]*)(?:`(?P<code>[^`]*)`|(?P<page>[a-z][a-z_.-]*)\((?P<section>[1-8])\)"""
+    r"""|docs/(?P<paper>[a-z-]+\.md)|(?P<option>--[a-z][a-z-]+|-[A-Za-z]\b))(?P<rest>\S*)"""
 )
-_SENTENCE = re.compile(r"(?<=[\w)\]`\"/~][.!?])\s+(?=[A-Z`])|(?<=\w\.\))\s+(?=[A-Z`])")
+_SENTENCE = re.compile(r"(?<=[\w)\]`\"/~][.!?])\s+(?=[A-Z`]|docs/)|(?<=\w\.\))\s+(?=[A-Z`])")
 
 
 def prose(text: str) -> Iterator[str]:
@@ -31,15 +34,24 @@ def escaped(text: str) -> str:
     return text.replace("\\", "\\e").replace("-", "\\-")
 
 
+def typed(text: str) -> str:
+    """Code, of which every letter can be copied: where roff has typographic ones, these are not meant."""
+    return escaped(text).translate({ord("'"): "\\(aq", ord("^"): "\\(ha", ord("~"): "\\(ti", ord("`"): "\\(ga"})
+
+
+def literal(text: str) -> str:
+    """One line of a display."""
+    return re.sub(r"^(?=\.)", r"\\&", typed(text))
+
+
 def line(text: str) -> str:
     """One line of text that is no request."""
     return re.sub(r"^(?=[.'])", r"\\&", escaped(text))
 
 
 def inline(text: str) -> str:
-    """One line of a text with `code` in bold, for a table, which takes no macros; paths may be broken."""
-    breakable = re.sub(r"(?<=[\w>])/(?=[\w<])", r"/\\:", line(text))
-    return re.sub(r"`([^`]*)`", r"\\fB\1\\fR", breakable)
+    """One line of a text with `code` in bold, for a table, which takes no macros."""
+    return re.sub(r"`([^`]*)`", r"\\fB\1\\fR", line(text))
 
 
 def code(text: str) -> str:
@@ -48,9 +60,9 @@ def code(text: str) -> str:
         return f"Fl {escaped(option[1])}"
     if text.split(" ", 1)[0] in _PROGRAMS and " " in text:
         return f"Ic {arguments(text)}"
-    if re.match(r"[/~]\w", text):
+    if re.match(r"[/~]\w|(<[a-z]+>|[a-z_]+)/\S+$", text):
         return f"Pa {arguments(text)}"
-    if re.fullmatch(r"\$?[A-Z][A-Z_]{3,}", text):
+    if re.fullmatch(r"\$?[A-Z]+(_[A-Z]+)+…?", text) or text in _VARIABLES:
         return f"Ev {text}"
     return f"Cm {arguments(text)}"
 
@@ -70,7 +82,7 @@ def usage(word: str) -> str:
 
 
 def _argument(word: str) -> str:
-    shown = escaped(word)
+    shown = typed(word)
     if shown.startswith('"'):
         shown = f"\\(dq{shown[1:]}"
     return f"\\&{shown}" if re.fullmatch(r"[A-Z][a-z]{1,2}|[.,;:)\]?!(\[|]", word) else shown
@@ -78,7 +90,12 @@ def _argument(word: str) -> str:
 
 def _macro_line(token: re.Match[str]) -> str:
     """A piece of code, or a page, with what stands before and behind it without a space."""
-    shown = f"Xr {token['page']} {token['section']}" if token["page"] else code(token["code"] or "")
+    if token["page"]:
+        shown = f"Xr {token['page']} {token['section']}"
+    elif token["paper"]:
+        shown = f"Pa {escaped(_PAPERS + token['paper'])}"
+    else:
+        shown = code(token["option"] or token["code"] or "")
     before, rest = token["open"], token["rest"]
     if before:
         shown = f"Pf {escaped(before)} {shown}"

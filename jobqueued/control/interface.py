@@ -5,10 +5,11 @@ from __future__ import annotations
 NAME = "io.jobqueue"
 
 INTERFACE = """\
-# The job queue of this host.  Everybody may ask for Status and List, with less in the answers: no descriptions, no
-# triggers, no paths, of problems the file's name and how many. Readers may ask for all, operators make things happen.
-# Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is written JOB@NUMBER. While state.db
-# can't be written, what is asked for is done all the same, and unsaved says that a restart forgets it.
+# The job queue of this host. Everybody may ask for Status and List, with less in the answers (no descriptions, no
+# triggers, no paths, of problems the file's name and how many), and for everything about own jobs. Readers may ask
+# about all jobs, operators make things happen. Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is
+# written JOB@NUMBER. While state.db can't be written, what is asked for is done all the same, and unsaved says that a
+# restart forgets it.
 interface io.jobqueue
 
 # A job, where it stands, and where it was defined. Last are start and state of the last run that has ended, and whether

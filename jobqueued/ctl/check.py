@@ -64,8 +64,8 @@ def check(
     they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:
     jobqueuectl crontab -n FILE.
 
-    --fix writes keys that are misspelled, or called otherwise elsewhere, and values that are spelled otherwise, as they
-    are accepted, where nothing else can be meant; and spaces for tabs that indent.  All other bytes, owner and mode of
+    --fix corrects misspelled keys, keys as other programs name them, and values in another spelling, where only one
+    meaning is possible; and turns tabs that indent into spaces.  All other bytes, owner and mode of
     the file stay; a link is not followed.
 
     Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be

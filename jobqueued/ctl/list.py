@@ -42,15 +42,16 @@ def list_jobs(
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
     ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
-    than its `expect`.  If the host is on hold, this is said first; with --failed, which are overdue but in no file.
+    than its `expect`.  The first line says if the host is on hold and, with --failed, names the jobs that are overdue
+    but in no file.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
 
-    With --files: where each is defined; `show --origin JOB` tells it of each of its keys.
+    With --files, shows where each job is defined; `show --origin JOB` does so for each key of a job.
 
-    With --tsv each line has the same columns, NEXT and LAST in RFC 3339 and UTC; what there is not is empty.  Later
-    versions may add columns behind them.
+    With --tsv each line has the same columns, NEXT and LAST in RFC 3339 and UTC; a missing value is an empty field.
+    Later versions may append columns.
 
     Exits 1 if there is none of these names.
 

@@ -30,9 +30,9 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
     """List open incidents and waiting notices, or send a test.
 
-    An incident is what is wrong for longer: a job that fails, or can't run, a refused file, a state that can't be
-    saved.  It is told once, again where it is something else, and each `remind` while it lasts; its end is told to
-    those who know of it.
+    An incident is a lasting problem: a job that fails or can't run, a refused file, a state that can't be
+    saved.  A notice is sent when it begins, when its cause changes, and every `remind` while it lasts; those who
+    were notified are also told of its end.
 
     \b
     Examples:

@@ -26,9 +26,9 @@ def reload(paths: Paths) -> None:
     without the 5 s for which the daemon else waits for it to come back.  Starts no job and stops no run.
 
     Exits 1 if a file is refused, whose last good jobs stay in force, or if a line of one of cron's tables has an error,
-    which costs that line only.  So does `systemctl reload jobqueued` (with `--user` for a user's own instance), and the
-    journal has what this prints.  Settings in jobqueued.yaml count from the next start of the daemon on; if that file
-    has changed, or is refused, it is told.
+    which costs that line only.  In these cases `systemctl reload jobqueued` fails, too (with `--user` for a user's own
+    instance), and the journal has what this prints.  Settings in jobqueued.yaml count from the next start of the daemon
+    on; this command says if that file has changed or is refused.
 
     \b
     Example:

@@ -24,7 +24,7 @@ def restart_launcher(paths: Paths) -> None:
     they do.  Live runs keep the supervisors that they have, and nothing is started twice.  What comes due meanwhile is
     started afterwards.  Returns when the daemon answers again.
 
-    It asks the service manager, as root, or with --user as the user of the instance.
+    Run it as root or, with --user, as the user of the instance: it asks the service manager.
 
     \b
     Example:

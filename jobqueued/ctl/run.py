@@ -15,7 +15,7 @@ _wait = click.option(
     "-w",
     "--wait",
     is_flag=True,
-    help="Wait for the run to end; exit 0 if it succeeded, else 1.  Stderr tells what for.",
+    help="Wait for the run to end; exit 0 if it succeeded, else 1.  Standard error says what it waits for.",
 )
 
 

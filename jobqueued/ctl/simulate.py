@@ -76,7 +76,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--draws", type=click.IntRange(1, 1000), metavar="N",
               help="Draw the run times N times; figures show least…most.  [5; with --save 39]")  # fmt: skip
-@click.option("--seed", type=int, default=0, metavar="N", help="Draw others; the same N draws the same.  [0]")
+@click.option(
+    "--seed", type=int, default=0, metavar="N", help="Seed of the random draws; the same N gives the same result.  [0]"
+)
 @click.option("--with", "directory", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
               help="Compare with what would be if the files in DIR were installed.")  # fmt: skip
 @click.option("--duration", "given", multiple=True, callback=_given, metavar="JOB=D",
@@ -105,8 +107,8 @@ def simulate(
     wait: of how many runs, how long (half of all runs, 95 % of them and the longest), for which lock or limit, and
     whose end it waits for.
 
-    What files, events and people make due does not come.  Job files are read as by `jobqueuectl check`; those of users
-    are for root and the daemon's own user.
+    Runs made due by files, events or people are not simulated.  Job files are read as by `jobqueuectl check`; those of
+    users are for root and the daemon's own user.
 
     With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
     does not help is not told.

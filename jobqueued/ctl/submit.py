@@ -46,11 +46,13 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
               "gpu=1 while it runs.")  # fmt: skip
 @click.option("-p", "--priority", type=int, metavar="N", help="Rank in the queue; users have 0 and less.")
 @click.option("-t", "--timeout", metavar="D", help="Stop it after this time.")
-@click.option("--retries", type=int, metavar="N", help="Try again so often if it fails.")
+@click.option("--retries", type=int, metavar="N", help="Retry it up to N times if it fails.")
 @click.option("-n", "--name", metavar="NAME", help="Call it alice/NAME, not alice/17.")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Give it this variable alone, or these; "
               "`all`, `none`.  [default: all but those of the terminal and the login]")  # fmt: skip
-@click.option("-k", "--key", metavar="K", help="Asked for once more by the same key, it is the same submission.")
+@click.option(
+    "-k", "--key", metavar="K", help="Submit only once: a second call with the same key finds the first submission."
+)
 @click.option("--array", metavar="A-B[:S][%K]", help="Run it once for each number, at most K at a time; each finds its "
               "own in $JOBQUEUE_ARRAY_INDEX.")  # fmt: skip
 @click.option("--mail", is_flag=True, help="Mail its output to you, if it has written something.")
@@ -284,7 +286,7 @@ def exit_code(record: Record) -> int:
 def withdraw(paths: Paths, job: str) -> None:
     """Let nothing more of a submission start.
 
-    What of it runs goes on; `jobqueuectl stop alice/17@1` stops that.
+    Live runs go on; stop one with `jobqueuectl stop alice/17@1`.
 
     \b
     Example:

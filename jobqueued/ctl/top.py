@@ -50,9 +50,9 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
     """Show what live runs use, what waits, and for whom.
 
     Of the JOBs or of all it shows CPU (100 % is one core), memory, tasks and disk I/O, beside the limits of each run,
-    and how far it is, if it takes as long as its job usually does.  They are counted by the run's cgroup, or by its
-    processes if it has none, of which 2,000 at most; > says that there are more.  Below are the runs that wait, and for
-    whom.  While the daemon is down, jobqueuectl measures by itself.
+    and its progress, if it takes as long as its job usually does.  Usage is that of the run's cgroup or, without one,
+    of at most 2,000 of its processes; > means that there are more.  Below are the runs that wait, and for whom.  While
+    the daemon is down, jobqueuectl measures by itself.
 
     On a terminal the arrows mark a run: Enter follows its output, w tells why it waits, x stops it, r runs its job once
     more, p pauses it.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by CPU, memory,

@@ -63,7 +63,7 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
     has (jobqueuectl edit NAME), or add it again, which replaces it.  A FILE of - is the standard input.  The jobs of
     alice are shown as alice/backup; those of one user may have any ids, also those of others or of the host.
 
-    Lists what is wrong with it; with an error nothing is kept.  Prints the next three starts otherwise.
+    Lists any problems; a file with an error is not kept.  Otherwise prints the next three starts.
 
     \b
     Examples:
@@ -102,7 +102,7 @@ def _name_of(file: Path) -> str:
 def remove(paths: Paths, file: str, user: str | None) -> None:
     """Remove a job file of yours, and so its jobs.
 
-    What runs goes on; what waits is skipped.  The records stay for as long as others do.  Root removes the files of
+    Live runs go on; waiting runs are skipped.  The records are kept like any others.  Root removes the files of
     others with --user, also of users who are gone: jobqueuectl files lists them.
 
     \b
@@ -122,7 +122,7 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
 def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> None:
     """List your job files that the daemon keeps.
 
-    With FILE, prints that one.  Of root, lists those of all users.
+    With FILE, prints that file.  For root, lists the files of all users.
 
     \b
     Examples:
@@ -172,9 +172,9 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
     """Edit a job file of yours, in $VISUAL or $EDITOR.
 
     You edit a copy.  When the editor ends, the daemon checks it: what is wrong is listed, and you can edit again; else
-    it is in force at once, and its next three starts are shown.  A file that there is not is made; without FILE it is
-    `jobs`.  If the daemon can't be reached, or somebody else has changed the file meanwhile, your text is kept, and its
-    place is told.
+    it is in force at once, and its next three starts are shown.  A file that does not exist is created; FILE defaults
+    to `jobs`.  If the daemon can't be reached, or somebody else has changed the file meanwhile, your text is kept, and
+    its place is told.
 
     \b
     Examples:

@@ -30,15 +30,15 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
 
     Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
     and how it grows, the dependency it waits for, and its expected start, provided that every run takes as long as its
-    job usually does and that none arrives that goes first.  Of a run that is late, waiting or live, it is told by how
-    much; of one that is stopping, why.  Of the runs of JOB the first 10 are explained, and the others counted; if none
-    waits, it is told why.
+    job usually does and that none arrives that goes first.  For a late run, waiting or live, says by how
+    much; for a stopping one, why it is.  For a JOB, explains its first 10 runs and counts the others; if none
+    waits, says why.
 
     With --expect, all that it may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws: half of
     them start it by the time that is shown, and 95 % between the two others.
 
-    With --at it is told of an instant of the kept past: that it ran, waited, and for what, was paused, disabled or in
-    no job file, was skipped, and why, or was not due, or that the daemon was down.  What is not kept is said to be not
+    With --at, explains a past instant: whether the job ran, waited (and for what), was paused, disabled, in no job
+    file, skipped (and why) or not due, or the daemon was down.  It says so if that is no longer
     known.  While the daemon is down, the records are read instead, and of the rest what root may read.
 
     \b

@@ -11,6 +11,7 @@ from jobqueued.jobfile.process_types import (
     ACCOUNT,
     COMMAND,
     ENVIRONMENT,
+    GROUP,
     IO,
     MODE,
     PATHS_BY_NAME,
@@ -98,8 +99,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("umask", MODE, "", "File mode creation mask, the mode bits that new files do not get; by default 0022.",
             "0027"),
         Key("user", ACCOUNT, "", "User that runs the command; by default the daemon's own.", "backup"),
-        Key("group", ACCOUNT, "", "Group of the command; by default the user's primary group.", "backup"),
-        Key("groups", one_or_more(ACCOUNT, least=0), "",
+        Key("group", GROUP, "", "Group of the command; by default the user's primary group.", "backup"),
+        Key("groups", one_or_more(GROUP, least=0), "",
             "Supplementary groups of the command; by default those of the user.",
             "[tape, adm]"),
         Key("login_environment", FLAG, "false", "Give the command the environment of a login of the user.", "true"),
@@ -147,8 +148,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Action when a run comes due while the job is at its `concurrency`: queue it, skip it, or let it replace "
             "the live one, which is stopped.", "skip"),
         Key("max_waiting", or_unbounded(integer(1, 100_000)), "",
-            "Waiting runs of this job, beyond which runs are skipped; by default 1 by the clock, 100 otherwise, with "
-            "`none` however many.", "5"),
+            "Runs of this job that may wait; further ones are skipped. By default 1 by the clock, 100 otherwise; "
+            "`none`: no limit.", "5"),
         Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
         Key("resources", RESOURCES, "{}",
@@ -217,12 +218,13 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("telemetry_hooks", HOOKS, "", "Programs that get the record of each run while it lives and at its end, and "
             "may add to it.", "[/usr/local/bin/push-metrics]"),
         Key("late", LATE, "true",
-            "Bound beyond which it is told, once, that a run has not started or not ended: by default three times the "
-            "mean, but no less than each of the last 99, and 1m (10m while fewer than 20 are known); `false`: never.",
+            "Time after which a notice says, once, that a run has not started or not ended: by default three times the "
+            "mean, but at least the longest of the last 99, and 1m (10m while fewer than 20 are known); `false`: "
+            "never.",
             "{after: 2h}"),
         Key("expect", optional(duration("1s", "365d")), "none",
-            "Time within which a run is to succeed, again and again: else it is told, once, that the job is overdue, "
-            "also while it is paused or invalid, or was removed from its file.", "26h"),
+            "Longest time between two successes: after it, one notice says that the job is overdue, "
+            "even while it is paused or invalid, or was removed from its file.", "26h"),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "", "Labels to find jobs by.",
             "[backup, nightly]"),
         Key("metadata", ANYTHING, "", "Data of any kind, copied to each record; 1.10 and 0x1F stay what is written.",

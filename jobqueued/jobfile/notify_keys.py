@@ -87,7 +87,7 @@ _NOTIFY = table(
     Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
         "URLs of Apprise that get the notices; it needs the package apprise.", "ntfy://my-topic"),
     Key("remind", optional(duration("0s", "365d")), "6h",
-        "Time after which a failure that goes on is told again; with 0s each one is told.", "1d"),
+        "Time after which a continuing failure is reported again; with 0s, every failure is.", "1d"),
     Key("from", ADDRESS, "", "Sender of these mails; by default as jobqueued.yaml has it.", "cron@example.org"),
 )  # fmt: skip
 
@@ -132,7 +132,8 @@ _RULE = table(
         "22:00-07:00"),
     Key("digest", duration("1m", "30d"), "", "Time for which notices are gathered into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
-        "Messages to each address in so long; what is beyond comes in the next, with its number.", "10/1h"),
+        "Most messages to each address in a period; further notices are counted and come in the next message.",
+        "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
     Key("from", ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),

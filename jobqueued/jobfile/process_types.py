@@ -86,6 +86,7 @@ _UNSHOWN = "a value that is not shown, as it may be a secret"
 MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 WORD = text('a text ("" for none)', "(?s).*")
 ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
+GROUP = text("the name of a group", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
 COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(WORD).schema]}

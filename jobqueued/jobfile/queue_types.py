@@ -180,7 +180,7 @@ _EVENTS = table(
         "path",
         _GLOB,
         "",
-        "Due when a file that matches has appeared and is complete; of many files 10 times, then once a second. "
+        "Due when a matching file has appeared and is complete; for many files at once, 10 times, then once a second. "
         "In files of users it may begin with ~/.",
         "/srv/in/*.csv",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 from jobqueued.jobfile.drop_ins import merged
 from jobqueued.jobfile.keys import RETENTION
 from jobqueued.jobfile.notify_keys import HEARTBEAT, MAIL, RULES
-from jobqueued.jobfile.process_types import ACCOUNT
+from jobqueued.jobfile.process_types import ACCOUNT, GROUP
 from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, integer, optional, scalar, size, table, text
@@ -81,7 +81,7 @@ _CRON = table(
         "Make one job of each script of /etc/cron.daily and its like, in place of one that runs all of them.", "true"),
 )  # fmt: skip
 
-_GROUPS = one_or_more(ACCOUNT, least=0)
+_GROUPS = one_or_more(GROUP, least=0)
 
 SETTINGS_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
@@ -110,7 +110,8 @@ SETTINGS_KEYS = table(
     Key("notify", RULES, "[]",
         "Notices to send, and their recipients: rules about many jobs, the job files and the daemon.",
         "{email: ops@example.org}"),
-    Key("notifier", ACCOUNT, "jobqueue", "User as which notices are sent; without root the daemon's own.", "nobody"),
+    Key("notifier", ACCOUNT, "jobqueue",
+        "User that sends the notices; if the daemon does not run as root, its own user.", "nobody"),
     Key("mail", MAIL, "{}", "How mails are sent.", "{smtp: 'smtp://localhost:25'}"),
     Key("heartbeat", HEARTBEAT, "", "Ping of a monitor that raises the alarm when it stays away: sent while scheduling "
         "goes on.", "{url: 'https://hc-ping.com/UUID', every: 1m}"),

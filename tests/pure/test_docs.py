@@ -58,7 +58,10 @@ def spans(text: str) -> list[str]:
 
 def _typed(shown: str) -> str:
     """What a man page shows, as it is typed."""
-    return shown.replace("\\-", "-").replace("\\(dq", '"').replace("\\&", "").replace("\\e", "\\")
+    letters = {"-": "-", "(dq": '"', "(aq": "'", "(ha": "^", "(ti": "~", "(ga": "`", "&": "", "e": "\\"}
+    for roff, letter in letters.items():
+        shown = shown.replace(f"\\{roff}", letter)
+    return shown
 
 
 def commands(text: str) -> Iterator[list[str]]:

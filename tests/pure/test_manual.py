@@ -13,7 +13,7 @@ from man.mdoc import inline, prose, usage
     [
         ("Run it. Then wait.", ["Run it.", "Then wait."]),
         ("At most 1 MiB. Drop-ins count.", ["At most 1 MiB.", "Drop\\-ins count."]),
-        ("A text is passed to `shell` -c.", ["A text is passed to", ".Cm shell", "\\-c."]),
+        ("A text is passed to `shell` -c.", ["A text is passed to", ".Cm shell", ".Fl c ."]),
         (
             "What it waits for (`jobqueuectl why`), and who.",
             ["What it waits for", ".Pf ( Ic jobqueuectl why ) ,", "and who."],
@@ -22,6 +22,10 @@ from man.mdoc import inline, prose, usage
         ("the `job`'s", ["the", ".Cm job Ns 's"]),
         ("`No` is a macro, `jobs: {}` is none", [".Cm \\&No", "is a macro,", ".Cm jobs: {}", "is none"]),
         (".profile is read", ["\\&.profile is read"]),
+        (
+            "`jq '.x ^ y'` of docs/queue.md",
+            [".Cm jq \\(aq.x \\(ha y\\(aq", "of", ".Pa /usr/share/doc/jobqueued/queue.md"],
+        ),
     ],
 )
 def test_a_text(text: str, lines: list[str]) -> None:
@@ -37,8 +41,8 @@ def test_a_form() -> None:
 
 
 def test_a_cell() -> None:
-    """A path may be broken where the column is narrow."""
-    assert "\\fB/var/\\:log\\fR" == inline("`/var/log`")
+    """There code is in bold, as a table takes no macros."""
+    assert "in \\fB/var/log\\fR" == inline("in `/var/log`")
 
 
 def test_a_section() -> None:
@@ -46,6 +50,6 @@ def test_a_section() -> None:
     paper = "## A\n\nOf [limits.md](limits.md):\n\n    a ─ b\n\n- **One**\n\n| x | y |\n|---|---|\n| `1` | |\n\n## B\n"
     cells = ["T{\nx\nT}|T{\ny\nT}", "T{\n\\fB1\\fR\nT}|"]
     assert [
-        "Of docs/limits.md:", ".Bd -literal", "a ─ b", ".Ed", ".Bl -bullet -width Ds", ".It", "One", ".El",
+        "Of", ".Pa /usr/share/doc/jobqueued/limits.md :", ".Bd -literal", "a ─ b", ".Ed", ".Bl -bullet -width Ds", ".It", "One", ".El",
         ".Pp", ".na", ".TS", "allbox tab(|);", "lB lB", "lw(3n) lw(1n).", *cells, ".TE", ".ad",
     ] == list(section(paper, "A"))  # fmt: skip
