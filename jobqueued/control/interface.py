@@ -327,7 +327,7 @@ method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 method Evict(holder: string) -> (locks: []string, held: bool)
 
 # What is wrong for longer, so that it is not told each time: a job that fails or can't run, a refused file, the state.
-# Told are those who know of it.
+# Told are those who have been sent what is to be known of it.
 type Incident (
   subject: string,
   kind: string,
@@ -337,9 +337,11 @@ type Incident (
   told: []string
 )
 
-# A notice that waits to be sent, or is being sent, with why that failed last. More are later ones that it stands for.
+# A notice that waits to be sent, or is being sent, with why that failed last. First is the first that waits for the
+# same receiver: they are sent together, and it has the tries and the error. More are later ones that it stands for.
 type Notice (
   id: string,
+  first: string,
   target: string,
   event: string,
   summary: string,
@@ -352,7 +354,9 @@ type Notice (
 # Open incidents and waiting notices, at most 1000 of each; more is how many are left out.
 method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 
-# Put a test for all who may be told of a job, and by the rules of the site; what is not in Notices any more was sent.
+# Put a test for all who may be told of a job, by itself or by the rules of the site; without one for all who may be
+# told of anything, 100 at most. It goes at once, with what waits, though the last message did not get there; what is
+# not in Notices any more was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
 # Let a paused job go on; this fires nothing. Whether it was paused, and what else keeps it from starting.

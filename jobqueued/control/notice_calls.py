@@ -9,6 +9,7 @@ from jobqueued.control.varlink import VarlinkError
 from jobqueued.model import to_text
 from jobqueued.notices.notices import Notices
 from jobqueued.notify import Target
+from jobqueued.runs.notice_sender import TooMany
 from jobqueued.saved import Incident, Notice
 
 _MOST = 1000
@@ -25,8 +26,8 @@ class NoticeCalls:
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
         waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)
         return {
-            "incidents": [_incident(incident) for incident in incidents[:_MOST]],
-            "notices": [_notice(notice) for notice in waiting[:_MOST]],
+            "incidents": [self._incident(incident) for incident in incidents[:_MOST]],
+            "notices": [self._notice(notice) for notice in waiting[:_MOST]],
             "more": max(0, len(incidents) - _MOST) + max(0, len(waiting) - _MOST),
         }
 
@@ -35,24 +36,31 @@ class NoticeCalls:
         job = asked.get("job")
         if job is not None and not self._notices.knows(job):
             raise VarlinkError("NoSuchJob", {"job": job})
-        tests = self._test(job)
+        try:
+            tests = self._test(job)
+        except TooMany as many:
+            reason = f"a test would go to {many} receivers; to those of a job: jobqueuectl notify --test --job JOB"
+            raise VarlinkError("Refused", {"reason": reason}) from None
         if not tests:
-            own = "" if job is None else f", nor in {job}"
-            reason = f"nobody is told of anything: no `notify` is in jobqueued.yaml{own}"
+            what = "anything" if job is None else job
+            where = "nor in a job" if job is None else "that is about it, nor in its file"
+            reason = f"nobody is told of {what}: no `notify` is in jobqueued.yaml {where}"
             raise VarlinkError("Refused", {"reason": reason})
-        return {"notices": [_notice(notice) for notice in tests]}
+        return {"notices": [self._notice(notice) for notice in tests]}
 
+    def _incident(self, incident: Incident) -> dict[str, Any]:
+        told = [target for target, _ in incident.told if not self._notices.outbox.waits_for(target)]
+        return {
+            "subject": incident.subject, "kind": incident.kind, "since": to_text(incident.since),
+            "times": incident.times, "first_run": incident.first_run or None,
+            "told": [Target.parse(target).shown for target in told],
+        }  # fmt: skip
 
-def _incident(incident: Incident) -> dict[str, Any]:
-    return {
-        "subject": incident.subject, "kind": incident.kind, "since": to_text(incident.since), "times": incident.times,
-        "first_run": incident.first_run or None, "told": [Target.parse(target).shown for target, _ in incident.told],
-    }  # fmt: skip
-
-
-def _notice(notice: Notice) -> dict[str, Any]:
-    return {
-        "id": str(notice.id), "target": Target.parse(notice.target).shown, "event": notice.about["event"],
-        "summary": notice.about["summary"], "created": to_text(notice.created), "more": notice.more,
-        "tries": notice.tries, "error": notice.error or None,
-    }  # fmt: skip
+    def _notice(self, notice: Notice) -> dict[str, Any]:
+        target = Target.parse(notice.target)
+        first = notice if target.channel == "ping" else self._notices.outbox.first(target)
+        return {
+            "id": str(notice.id), "first": str(first.id), "target": target.shown, "event": notice.about["event"],
+            "summary": notice.about["summary"], "created": to_text(notice.created), "more": notice.more,
+            "tries": notice.tries, "error": notice.error or None,
+        }  # fmt: skip

@@ -24,7 +24,11 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 @click.command()
 @json_option
 @click.option("--list", "wants_list", is_flag=True, help="List what goes on and what waits to be sent (the default).")
-@click.option("--test", is_flag=True, help="Send a test to all who may be told, and wait for what becomes of it.")
+@click.option(
+    "--test",
+    is_flag=True,
+    help="Send a test, with all that waits, to all who may be told, and wait for what becomes of it.",
+)
 @click.option("--job", metavar="JOB", callback=_job, help="With --test: those who may be told of this job.")
 @click.pass_obj
 def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
@@ -84,16 +88,16 @@ def _print_notices(notices: list[dict[str, Any]]) -> None:
 
 
 def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
+    before = {notice["id"]: notice["tries"] for notice in ask(paths.control, "Notices")["notices"]}
     tests = ask(paths.control, "Notify", job=job)["notices"]
     waiting = {test["id"]: test for test in tests}
     results: list[dict[str, Any]] = []
     until = time.monotonic() + _PATIENCE
     while waiting and time.monotonic() < until:
-        notices = ask(paths.control, "Notices")["notices"]
-        left = {notice["id"] for notice in notices}
-        errors = {notice["target"]: notice["error"] for notice in notices if notice["error"]}
+        left = {notice["id"]: notice for notice in ask(paths.control, "Notices")["notices"]}
         for number, test in list(waiting.items()):
-            error = errors.get(test["target"]) if number in left else None
+            first = left.get(left[number]["first"]) if number in left else None
+            error = first["error"] if first is not None and first["tries"] > before.get(first["id"], 0) else None
             if number not in left or error:
                 results.append({"target": waiting.pop(number)["target"], "sent": not error, "error": error})
                 if not as_json:

@@ -143,23 +143,47 @@ class Notices:
         for job in jobs():
             named.update(job.notify.targets())
             checks |= {job.ping.target} if job.ping is not None else set()
-        return [*self.outbox.retain(named), *self.pings.retain(checks)]
+        return [*self._let_go(named), *self.pings.retain(checks)]
 
-    def tell(self, target: Target, wall: int) -> SaveNotice:
-        """Put a notice for a target that only tries whether it gets there."""
-        test = Happening("test", f"a test of notices to {target.shown} from {self._host}")
+    def _let_go(self, named: Collection[Target]) -> Iterator[Command]:
+        """Let go what waits for others than these; who never got it was told of no incident."""
+        waited = {notice.target for notice in self.outbox}
+        yield from self.outbox.retain(named)
+        gone = {target for target in waited if not self.outbox.waits_for(target)}
+        for subject, incident in self.incidents.items():
+            told = tuple(mark for mark in incident.told if mark[0] not in gone)
+            if told != incident.told:
+                self.incidents[subject] = incident._replace(told=told)
+                yield SaveIncident(subject, self.incidents[subject])
+
+    def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
+        """Put a notice for a target that only tries whether it gets there, as one of this job would: at once, with
+        all that waits, though the last message did not.
+        """
+        self.outbox.try_again(target)
+        test = Happening("test", f"a test of notices to {target.shown} from {self._host}", job=job)
         return self._put(target, test, "test", None, wall)
 
     def knows(self, job: str) -> bool:
         """Tell whether there is a job of this name."""
         return self._job(job) is not None
 
-    def targets(self, job: str | None) -> list[Target]:
-        """All that may be told of a job, or by the rules of the site."""
-        own = self._job(job) if job is not None else None
-        found = [*(own.notify.targets() if own is not None else ())]
-        found += [target for rule in self._rules for target in rule.notify.targets()]
-        return list(dict.fromkeys(found))
+    def targets(self, job: str) -> list[Target]:
+        """All that may be told of a job, by itself or by the rules of the site."""
+        own, about = self._job(job), Happening("test", "", job=job)
+        rules = [
+            rule for rule, jobs in zip(self._rules, self._patterns, strict=True) if _is_about(rule, jobs, about, own)
+        ]
+        wishes = [*([] if own is None else [own.notify]), *(rule.notify for rule in rules)]
+        return list(dict.fromkeys(target for wish in wishes for target in wish.targets()))
+
+    def all_targets(self, jobs: Iterable[Job]) -> dict[Target, str | None]:
+        """All that may be told by the rules of the site (None), and by these jobs, each with the first that does so."""
+        found: dict[Target, str | None] = {target: None for rule in self._rules for target in rule.notify.targets()}
+        for job in jobs:
+            for target in job.notify.targets():
+                found.setdefault(target, job.id)
+        return found
 
     def settings(self, target: Target, job: str | None) -> dict[str, Any]:
         """The settings with which a notice about this job goes to a target."""

@@ -86,6 +86,16 @@ class Outbox:
         waiting[notice.id] = notice
         return SaveNotice(notice)
 
+    def try_again(self, target: Target) -> None:
+        """Let the next message to a target go at once, though the last one did not: what was wrong may be mended."""
+        self._troubles.try_again(target)
+        self._known = None
+
+    def first(self, target: Target) -> Notice:
+        """The first notice that waits for a target: it has the number of tries, and what the last one came to."""
+        waiting = self._waiting[target]
+        return waiting[_oldest(waiting)]
+
     @property
     def is_idle(self) -> bool:
         """True if nothing waits, and nobody is in trouble."""
@@ -102,7 +112,17 @@ class Outbox:
         gone = [target for target in self._waiting if target not in targets and target not in busy]
         self._troubles.retain(targets)
         self._known = None
-        return [ForgetNotice(number) for target in gone for number in self._waiting.pop(target)]
+        commands: list[Command] = []
+        for target in gone:
+            notices = list(self._waiting.pop(target).values())
+            why = {"reason": together(notices)["summary"], "after": "its receiver left all files"}
+            commands += [ForgetNotice(notice.id) for notice in notices]
+            commands.append(Say("notice_given_up", {"target": target.shown, "count": len(notices), **why}))
+        return commands
+
+    def waits_for(self, target: str) -> bool:
+        """Tell whether something waits for a target, by its str."""
+        return Target.parse(target) in self._waiting
 
     # when
 

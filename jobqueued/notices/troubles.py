@@ -86,6 +86,11 @@ class Troubles(Generic[Receiver]):
         shown = {it.shown for it in self._troubles.values()}
         self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
 
+    def try_again(self, receiver: Receiver) -> None:
+        """Let it have the next at once."""
+        if (known := self._troubles.get(receiver)) is not None:
+            self._troubles[receiver] = known._replace(pause=0)
+
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
         """The instant and the pause (ns) after it, if there is one."""
         known = self._troubles.get(receiver)

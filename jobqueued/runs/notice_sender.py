@@ -20,6 +20,14 @@ _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """The lines that no command of the scheduler says."""
 
 
+MOST_TESTED = 100
+"""So many receivers get a test at a time."""
+
+
+class TooMany(Exception):
+    """A test would go to so many receivers."""
+
+
 class NoticeSender(Source):
     """Sends what the outbox has, as this `user` (None: ours), with these `settings` of the channels.
 
@@ -107,8 +115,13 @@ class NoticeSender(Source):
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
-        """Put a test for each target that may be told of a job, or by the rules of the site."""
-        saves = [self._notices.tell(target, self._clocks().wall) for target in self._notices.targets(job)]
+        """Put a test for each target that may be told of a job; None: by the rules of the site, or of any job."""
+        wall = self._clocks().wall
+        jobs = self._jobs() if self._jobs is not None else ()
+        targets = self._notices.all_targets(jobs) if job is None else dict.fromkeys(self._notices.targets(job), job)
+        if len(targets) > MOST_TESTED:
+            raise TooMany(len(targets))
+        saves = [self._notices.tell(target, about, wall) for target, about in targets.items()]
         self._decided += saves
         return [save.notice for save in saves]
 

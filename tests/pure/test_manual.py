@@ -50,6 +50,7 @@ def test_a_section() -> None:
     paper = "## A\n\nOf [limits.md](limits.md):\n\n    a ─ b\n\n- **One**\n\n| x | y |\n|---|---|\n| `1` | |\n\n## B\n"
     cells = ["T{\nx\nT}|T{\ny\nT}", "T{\n\\fB1\\fR\nT}|"]
     assert [
-        "Of", ".Pa /usr/share/doc/jobqueued/limits.md :", ".Bd -literal", "a ─ b", ".Ed", ".Bl -bullet -width Ds", ".It", "One", ".El",
+        "Of", ".Pa /usr/share/doc/jobqueued/limits.md :", ".Bd -literal", "a ─ b", ".Ed",
+        ".Bl -bullet -width Ds", ".It", "One", ".El",
         ".Pp", ".na", ".TS", "allbox tab(|);", "lB lB", "lw(3n) lw(1n).", *cells, ".TE", ".ad",
     ] == list(section(paper, "A"))  # fmt: skip

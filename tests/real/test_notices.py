@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support import REPO
+from tests.support.client import run
 from tests.support.host import Host, wait_for
+from tests.support.receivers import WebServer, answer
 from tests.support.users import ME
 
 GOT = """#!/bin/sh
@@ -157,6 +159,48 @@ def test_a_test(told: Told) -> None:
     told.stop()
     told.begin_again()
     assert "nobody is told" in json.dumps(told.call("Notify"))
+
+
+KEYED = """\
+jobs:
+  keyed: {command: 'exit 3', notify: {webhook: {url: '%s', headers: {X-Key: k}, template: '{"t": "$title"}'}}}
+  other: {command: 'true'}
+"""
+
+
+def test_a_test_is_as_the_alarm(told: Told) -> None:
+    """A test of a job goes as its notices would, with headers and template, and only to who would be told of it; what
+    was refused goes with the next test, as soon as it is mended.
+    """
+    status = ["401 Unauthorized"]
+    with WebServer(lambda _: answer(status[0])) as hook:
+        told.begin(KEYED % hook.url, "jobs: [other]")
+        assert ["webhook"] == [it["target"].split()[0] for it in told.call("Notify", job="keyed")["notices"]]
+        wait_for(lambda: any(it["error"] for it in told.call("Notices")["notices"]), why="that the test is refused")
+        told.ends("keyed")
+        assert [[]] == [it["told"] for it in told.call("Notices")["incidents"]]
+        status[0] = "200 OK"
+        shown = run("--root", told.root, "notify", "--test", "--job", "keyed")
+        assert (0, 1) == (shown.returncode, len(shown.stdout.splitlines())), shown.stdout + shown.stderr
+        assert {("k", b'{"t":')} == {(it.headers["x-key"], it.body[:5]) for it in hook.requests}
+        assert ([], [[f"webhook {hook.url}/…"]]) == (
+            told.call("Notices")["notices"], [it["told"] for it in told.call("Notices")["incidents"]]
+        )  # fmt: skip
+    assert [] == told.got()
+    assert {"webhook", "command"} == {it["target"].split()[0] for it in told.call("Notify")["notices"]}
+
+
+def test_a_receiver_that_left(told: Told) -> None:
+    """Who waited for something, and is in no file any more, was not told of it; that it is let go is said."""
+    (told.root / "away").touch()
+    told.begin(f"jobs: {{b: {{command: 'exit 2', notify: {{command: {told.root}/nobody}}}}}}", "jobs: [other]")
+    told.ends("b")
+    wait_for(lambda: any(it["error"] for it in told.call("Notices")["notices"]), why="that it can't be told")
+    told.write("jobs.yaml", "jobs: {b: {command: 'exit 2'}}")
+    wait_for(lambda: not told.call("Notices")["notices"], why="that it is let go")
+    assert [[]] == [it["told"] for it in told.call("Notices")["incidents"]]
+    (line,) = told.said("notice_given_up")
+    assert "1 notice given up after its receiver left all files: b@1 failed" in line["message"]
 
 
 SLOW = "jobs: {slow: {command: 'until [ -e %s ]; do sleep 0.02; done', late: {after: 1s}}}"
