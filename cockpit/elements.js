@@ -10,9 +10,20 @@ export function h(name, properties = {}, ...children) {
     if (typeof value === "function") made.addEventListener(key.slice(2), value);
     else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.filter(child => child !== null));
+  made.append(...children.filter(child => child !== null).map(child => typeof child === "string" ? visible(child) : child));
   return made;
 }
+
+// Have one button at a place; if another was there with the focus, it gets that.
+export function put(place, button) {
+  if (place.firstChild === button) return;
+  const had = place.contains(document.activeElement);
+  place.replaceChildren(button);
+  if (had) button.focus();
+}
+
+// A text of others: what would turn its direction, or is no text, can be seen.
+export const visible = text => String(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
 export const link = (text, ...path) => h("a", { href: "#/" + path.map(encodeURIComponent).join("/") }, text);
 export const runLink = name => link(name, "run", name);
@@ -22,16 +33,44 @@ const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "
 const LIVE = ["starting", "running", "stopping"];
 const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
 
+const NAMES = {
+  due: () => _("due"), waiting: () => _("waiting"), starting: () => _("starting"), running: () => _("running"),
+  stopping: () => _("stopping"), retrying: () => _("retrying"), succeeded: () => _("succeeded"), failed: () => _("failed"),
+  timed_out: () => _("timed out"), killed: () => _("killed"), oom_killed: () => _("out of memory"), lost: () => _("lost"),
+  skipped: () => _("skipped"), failing: () => _("failing"), invalid: () => _("invalid"), missed: () => _("missed"),
+  overdue: () => _("overdue"), late: () => _("late"), paused: () => _("paused"), idle: () => _("idle"),
+  disabled: () => _("disabled"), completed: () => _("completed"),
+};
+
+export const stateName = state => NAMES[state.toLowerCase()]?.() ?? state.replaceAll("_", " ");
+
 // A state in its colour, and in words.
-export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, state.replaceAll("_", " ") + more);
+export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, stateName(state) + more);
 
 // A heading, and what it is about.
 export const section = (title, ...children) => h("section", {}, h("h2", {}, title), ...children);
 
-// Facts by name; those that are null are left out.
-export function facts(pairs) {
-  const known = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", {}, ...known.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+// Facts by name; those that are null are left out, and those that have not changed stay as they are, with the focus.
+export class Facts {
+  element = h("dl");
+  #told = new Map();
+
+  show(pairs) {
+    const told = new Map();
+    let place = this.element.firstChild;
+    for (const [name, value] of pairs) {
+      if (value === null || value === undefined || value === "") continue;
+      const made = h("dd", {}, value), known = this.#told.get(name);
+      const kept = known?.[1].isEqualNode(made) ? known : [h("dt", {}, name), made];
+      for (const node of kept) {
+        if (node === place) place = place.nextSibling;
+        else this.element.insertBefore(node, place);
+      }
+      told.set(name, kept);
+    }
+    for (const [name, nodes] of this.#told) for (const node of nodes) if (!told.get(name)?.includes(node)) node.remove();
+    this.#told = told;
+  }
 }
 
 // A table whose rows are kept as long as there are their items: `cells` makes those of an item, `key` names it.  Only
@@ -48,7 +87,8 @@ export class Table {
   }
 
   show(items, none) {
-    const rows = new Map();
+    const rows = new Map(), stay = new Set(items.map(this.key));
+    for (const [key, row] of this.rows) if (!stay.has(key)) row.element.remove();
     let place = this.body.firstChild;
     for (const item of items) {
       const key = this.key(item), told = this.told(item);
@@ -59,7 +99,6 @@ export class Table {
       if (row.element === place) place = place.nextSibling;
       else this.body.insertBefore(row.element, place);
     }
-    for (const [key, row] of this.rows) if (!rows.has(key)) row.element.remove();
     this.rows = rows;
     this.table.hidden = !rows.size;
     this.none.hidden = Boolean(rows.size);
@@ -73,20 +112,20 @@ export class Table {
 
   #fill({ places }, cells) {
     cells.forEach((cell, number) => {
-      const made = cell instanceof Node ? cell : document.createTextNode(cell ?? "–"), now = places[number].firstChild;
+      const made = cell instanceof Node ? cell : document.createTextNode(visible(cell ?? "–")), now = places[number].firstChild;
       if (now !== made && !now?.isEqualNode(made)) places[number].replaceChildren(made);
     });
   }
 }
 
-const language = () => (cockpit.language || "en").replace("_", "-");
+export const language = () => (cockpit.language || "en").replace("_", "-");
 const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat(language(), { month: "short", day: "numeric", year: "numeric" });
 
 // An instant in the zone of the browser; its title has it in UTC.
 export const moment = text => text ? h("time", { datetime: text, title: text }, local(text)) : "–";
 
-function local(text) {
+export function local(text) {
   const instant = new Date(text), isToday = instant.toDateString() === new Date().toDateString();
   return isToday ? clock.format(instant) : `${day.format(instant)} ${clock.format(instant)}`;
 }

@@ -7,6 +7,8 @@ const PAUSE = 1000;
 const TIMES = 4;
 const MOST = 10000;
 const LONGEST = 10000;
+// No event tells that a run waits, or that the daemon hangs: after so long it is asked all the same.
+const ASK = 10000;
 const POLL = 5000;
 
 export const client = new Client();
@@ -16,7 +18,11 @@ class Host {
   jobs = [];
   error = null;
   changed = new Set();
-  isStranger = false;
+  // Whether who looks may see own runs only; null: that is not known yet.
+  isStranger = null;
+  // What the clock of the host is ahead of the browser's, in ms.
+  ahead = 0;
+  wantsJobs = true;
   isOld = false;
   #listener = () => {};
   #stale = true;
@@ -24,13 +30,27 @@ class Host {
   #timer = null;
   #pause = 0;
   #retry = PAUSE;
+  #stop = null;
 
   // Tell `listener` of each change; `changed` are the runs of which the daemon has told since the last one.
   start(listener) {
     this.#listener = listener;
-    document.addEventListener("visibilitychange", () => this.#plan());
-    this.#watch();
-    this.#plan();
+    document.addEventListener("visibilitychange", () => this.#look());
+    setInterval(() => document.hidden || this.touch(), ASK);
+    this.#look();
+  }
+
+  now() { return Date.now() + this.ahead; }
+
+  // While nobody looks nothing is asked, and no connection is held.
+  #look() {
+    if (document.hidden) {
+      this.#stop?.();
+      this.#stop = null;
+    } else {
+      if (!this.#stop) this.#watch();
+      this.touch();
+    }
   }
 
   // What is known may not be true any more.
@@ -40,7 +60,7 @@ class Host {
   }
 
   #watch() {
-    follow("Watch", {}, ({ events }) => {
+    this.#stop = follow("Watch", {}, ({ events }) => {
       this.#retry = PAUSE;
       this.isOld = false;
       for (const { run } of events) if (this.changed.size < MOST) this.changed.add(run);
@@ -49,15 +69,20 @@ class Host {
       if (!error.isUnreachable) {
         this.isOld = error.isOld;
         this.touch();
-        setTimeout(() => this.#watch(), POLL);
+        this.#again(POLL);
         return;
       }
       this.error = error;
       this.touch();
       this.#listener();
-      setTimeout(() => this.#watch(), this.#retry);
+      this.#again(this.#retry);
       this.#retry = Math.min(2 * this.#retry, LONGEST);
     });
+  }
+
+  #again(pause) {
+    const timer = setTimeout(() => this.#watch(), pause);
+    this.#stop = () => clearTimeout(timer);
   }
 
   #plan() {
@@ -65,9 +90,17 @@ class Host {
     this.#timer = setTimeout(() => this.#refresh(), this.#pause);
   }
 
-  // Whether who looks may see own runs only.
+  // Who looks, and what time it is there.
   async #ask() {
-    try { await client.call("Notices"); } catch (error) { this.isStranger = error.name === "PermissionDenied"; }
+    try {
+      this.ahead = Date.parse((await client.call("Usage")).host.now.time) - Date.now();
+    } catch { /* then the clocks count as one */ }
+    try {
+      await client.call("Notices");
+      this.isStranger = false;
+    } catch (error) {
+      if (error.name === "PermissionDenied") this.isStranger = true;
+    }
   }
 
   async #refresh() {
@@ -76,15 +109,16 @@ class Host {
     this.#stale = false;
     const begin = performance.now();
     try {
-      const [status, list] = await Promise.all([client.call("Status"), client.call("List"), this.status ?? this.#ask()]);
+      const known = this.isStranger !== null || this.#ask();
+      const [status, list] = await Promise.all([client.call("Status"), this.wantsJobs && client.call("List"), known]);
       this.status = status;
-      this.jobs = list.jobs;
+      if (list) this.jobs = list.jobs;
       this.error = null;
     } catch (error) {
       this.error = error;
     }
     this.#busy = false;
-    this.#pause = Math.max(PAUSE, TIMES * (performance.now() - begin));
+    this.#pause = this.error ? PAUSE : Math.max(PAUSE, TIMES * (performance.now() - begin));
     this.#listener();
     this.changed.clear();
     this.#plan();

@@ -1,19 +1,19 @@
 // One job: how it is defined, when it starts next, its newest runs, and what can be done with it.
 
 import { client, host } from "./host.js";
-import { _, badge, duration, facts, format, h, moment, section, words } from "./elements.js";
+import { _, badge, duration, Facts, format, h, local, moment, section, visible, words } from "./elements.js";
 import { button } from "./actions.js";
 import { ended } from "./runs.js";
 
 const NEXT = 5;
 
 export function jobView(id) {
-  const about = h("div"), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
+  const about = new Facts(), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
   const problem = h("p", { class: "bad", role: "alert" });
   const run = button(_("Run now"), () => client.call("Run", { job: id }).then(({ run: due }) => format(_("$0 is due."), due)));
   const resume = button(_("Resume"), () => client.call("Resume", { job: id }).then(() => format(_("$0 goes on."), id)));
   const pause = button(_("Pause"), () => client.call("Pause", { job: id }).then(() => format(_("$0 is paused."), id)));
-  const skip = button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), due)));
+  const skip = button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), local(due))));
   const doing = h("p", { class: "actions", hidden: true }, run, resume, pause, skip);
   let busy = false, known = "";
 
@@ -30,28 +30,40 @@ export function jobView(id) {
       problem.textContent = "";
     } catch (error) {
       problem.textContent = words(error);
+      if (error.name === "NoSuchJob") clear();
     }
     busy = false;
   }
 
+  function clear() {
+    known = "";
+    about.show([]);
+    next.replaceChildren();
+    definition.textContent = "";
+    doing.hidden = true;
+  }
+
   function show({ job, definition: keys, stats, runs }, starts) {
     const place = job.line ? `${job.file}:${job.line}` : job.file;
-    about.replaceChildren(facts([
+    about.show([
       [_("Status"), badge(job.status)], [_("Wrong"), job.invalid], [_("About"), job.description], [_("File"), place],
       [_("Tags"), job.tags.join(", ")], [_("Failing since"), job.failing_since && moment(job.failing_since)],
       [_("Paused until"), job.paused_until && moment(job.paused_until)], [_("Usually takes"), stats.usual ? duration(stats.usual) : null],
-    ]));
-    next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, _("The clock does not start it."))]));
-    definition.textContent = JSON.stringify(keys, null, 2);
+    ]);
+    const none = job.paused ? _("None while it is paused.") : job.enabled ? _("The clock does not start it.") : _("None, as it is disabled.");
+    next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, none)]));
+    definition.textContent = visible(JSON.stringify(keys, null, 2));
     past.show(runs, _("It has not run yet."));
-    resume.hidden = !job.paused;
-    pause.hidden = job.paused;
+    const [now, before] = job.paused ? [resume, pause] : [pause, resume], had = document.activeElement === before;
+    now.hidden = false;
+    before.hidden = true;
+    if (had) now.focus();
     skip.hidden = !starts.length;
     doing.hidden = false;
   }
 
   return {
-    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about), section(_("Next starts"), next), section(_("Newest runs"), past.element),
+    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about.element), section(_("Next starts"), next), section(_("Newest runs"), past.element),
       section(_("Definition"), definition)),
     update,
   };

@@ -6,6 +6,7 @@ import { _, badge, format, h, jobLink, moment, runLink, section, Table } from ".
 // More rows help nobody, and cost the browser a second.
 const SHOWN = 200;
 const NEEDY = 20;
+const KINDS = ["invalid", "failing", "missed", "late", "overdue", "paused"];
 
 const FILTERS = {
   all: [() => _("all"), () => true],
@@ -23,7 +24,7 @@ export function jobsView() {
   const needy = new Table(_("Needs attention"), [_("What"), _("Job"), _("Run"), _("Since"), _("Why")],
     it => `${it.kind} ${it.job} ${it.run}`,
     it => [badge(it.kind), jobLink(it.job), it.run && runLink(it.run), moment(it.since), it.reason]);
-  const attention = section(_("Needs attention"), needy.element);
+  const others = h("p", { class: "quiet" }), attention = section(_("Needs attention"), needy.element, others);
   const table = new Table(_("Jobs"), [_("Job"), _("Status"), _("Next start"), _("Last run"), _("Running"), _("Waiting")], job => job.id, cells, told);
   const text = h("input", { type: "search", id: "text", value: chosen.text, oninput: filter });
   const filters = h("select", { id: "which", onchange: filter },
@@ -40,6 +41,8 @@ export function jobsView() {
     const found = status?.attention.slice(0, NEEDY) ?? [];
     attention.hidden = !found.length;
     needy.show(found, "");
+    const all = status ? KINDS.reduce((sum, kind) => sum + status[kind], 0) : 0;
+    others.textContent = all > found.length ? format(_("The first $0 of $1; all of them: jobqueuectl list --failed"), found.length, all) : "";
     const words = chosen.text.toLowerCase().split(/\s+/), [, suits] = FILTERS[chosen.filter];
     const shown = jobs.filter(job => suits(job) && words.every(word => about(job).includes(word)));
     count.textContent = shown.length > SHOWN ? format(_("The first $0 of $1; look for fewer."), SHOWN, shown.length) : "";

@@ -1,7 +1,7 @@
 // The page: the view that the address names, and what is above each of them.
 
 import { host, client } from "./host.js";
-import { _, date, format, h, link, OLD, words } from "./elements.js";
+import { _, date, format, h, link, OLD, put, words } from "./elements.js";
 import { button } from "./actions.js";
 import { jobsView } from "./jobs.js";
 import { jobView } from "./job.js";
@@ -11,14 +11,17 @@ import { timelineView } from "./timeline.js";
 import { incidentsView } from "./incidents.js";
 
 const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, timeline: timelineView, incidents: incidentsView };
+const NAMED = ["job", "run"];
 const at = id => document.getElementById(id);
 let view = null, hold = null, release = null;
 
 function show() {
-  const [name = "jobs", ...rest] = cockpit.location.path;
+  let [name = "jobs", ...rest] = cockpit.location.path;
+  if (!Object.hasOwn(VIEWS, name) || (NAMED.includes(name) && !rest[0])) name = "jobs";
+  host.wantsJobs = name === "jobs";
   if (view) at("view").focus();
   view?.close?.();
-  view = (VIEWS[name] || jobsView)(...rest);
+  view = VIEWS[name](...rest);
   const titles = { jobs: _("Jobs"), runs: _("Runs"), timeline: _("Timeline"), incidents: _("Incidents") };
   at("view").replaceChildren(titles[name] ? h("h1", { class: "hidden" }, titles[name]) : "", view.element);
   at("views").replaceChildren(...Object.entries(titles).map(([path, text]) => {
@@ -27,6 +30,7 @@ function show() {
     return it;
   }));
   at("done").textContent = "";
+  host.touch();
   update();
 }
 
@@ -45,13 +49,13 @@ function update() {
 }
 
 function tell(status) {
-  const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, status.waiting);
+  const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, status.waiting + status.due + status.retrying);
   at("host").replaceChildren(
     h("strong", {}, status.host), ` jobqueued ${status.version}: ${facts} `,
     status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "",
   );
   const action = status.held_by ? release : hold;
-  if (at("action").firstChild !== action) at("action").replaceChildren(action);
+  put(at("action"), action);
 }
 
 // The shell has a style of its own, which the page takes over.

@@ -1,7 +1,7 @@
 // One run: its record, why it waits, and its output as it comes.
 
 import { client, host } from "./host.js";
-import { _, badge, between, duration, facts, format, h, jobLink, moment, section, size, words } from "./elements.js";
+import { _, badge, between, duration, Facts, format, h, jobLink, moment, put, section, size, words } from "./elements.js";
 import { button } from "./actions.js";
 import { stopButton } from "./runs.js";
 
@@ -14,7 +14,7 @@ const SHOWN = 200000;
 const TICK = 1000;
 
 export function runView(name) {
-  const about = h("div"), attempts = h("ol"), reasons = h("ul"), doing = h("p", { class: "actions" });
+  const about = new Facts(), attempts = h("ol"), reasons = h("ul"), doing = h("p", { class: "actions" });
   const problem = h("p", { class: "bad", role: "alert" }), output = new Output(name);
   const why = section(_("Why it has not started"), reasons), tried = section(_("Attempts"), attempts);
   const again = button(_("Run again"), () => client.call("Rerun", { run: name }).then(({ run }) => format(_("$0 is due."), run)));
@@ -32,7 +32,7 @@ export function runView(name) {
       known = text;
       live = LIVE.includes(record.state) || PENDING.includes(record.state);
       problem.textContent = "";
-      if (!PENDING.includes(record.state)) await output.go();
+      if (!PENDING.includes(record.state) || record.attempts.length) await output.go();
     } catch (error) {
       problem.textContent = words(error);
       live = error.isUnreachable;
@@ -42,7 +42,7 @@ export function runView(name) {
 
   function show(record) {
     const usage = record.usage ?? {};
-    about.replaceChildren(facts([
+    about.show([
       [_("Job"), jobLink(record.job)], [_("State"), badge(record.state)], [_("Reason"), record.reason], [_("Due"), moment(record.due)],
       [_("Trigger"), record.trigger], [_("Asked by"), record.asked_by], [_("Started"), record.started && moment(record.started)],
       [_("Took"), record.ended && record.started ? between(record.started, record.ended) : null],
@@ -52,18 +52,18 @@ export function runView(name) {
       [_("Memory"), usage.memory ? size(usage.memory) : record.memory_peak ? size(record.memory_peak) : null],
       [_("Waited for"), record.waited_for?.join(", ")], [_("Skipped"), record.count > 1 ? `× ${record.count}` : null],
       [_("Warnings"), record.warnings?.join("; ")],
-    ]));
+    ]);
     attempts.replaceChildren(...record.attempts.map(it => h("li", {}, badge(it.state), ` ${it.reason ?? ""} `, moment(it.started), ", ", between(it.started, it.ended))));
     tried.hidden = record.attempts.length < 2;
     reasons.replaceChildren(...(record.waits_for ?? []).map(reason => h("li", {}, reason)));
     why.hidden = !reasons.children.length;
     const action = [...LIVE, ...PENDING].includes(record.state) ? stop : again;
-    if (doing.firstChild !== action) doing.replaceChildren(action);
+    put(doing, action);
   }
 
   const timer = setInterval(() => live && update(), TICK);
   return {
-    element: h("div", {}, h("h1", {}, name), problem, doing, h("section", {}, about), why, tried, section(_("Output"), output.element)),
+    element: h("div", {}, h("h1", {}, name), problem, doing, h("section", {}, about.element), why, tried, section(_("Output"), output.element)),
     update,
     close: () => clearInterval(timer),
   };
@@ -75,6 +75,7 @@ class Output {
   #offset = null;
   #left = 0;
   #decoder = new TextDecoder();
+  #rest = "";
   #text = h("pre", { tabindex: 0, class: "output" });
   #note = h("p", { class: "quiet" });
   element = h("div", {}, this.#note, this.#text);
@@ -84,7 +85,8 @@ class Output {
   async go() {
     try {
       let { size: all } = await this.#read(0, 1);
-      if (this.#offset === null || all - this.#offset > PIECES * PIECE) this.#jump(Math.max(0, all - PIECE));
+      if (all < this.#offset) this.#forget();
+      if (this.#offset === null || all - this.#offset > PIECES * PIECE) this.#jump(Math.max(0, all - SHOWN));
       for (let piece = 0; piece < PIECES && this.#offset < all; piece++) all = await this.#take();
       this.#tell(all ? "" : _("It has written nothing so far."));
     } catch (error) {
@@ -95,9 +97,17 @@ class Output {
 
   #read(offset, limit) { return client.call("Logs", { run: this.#run, offset, limit }); }
 
+  // It is another run, whose number was given again after the state of the daemon was lost.
+  #forget() {
+    this.#text.textContent = this.#rest = "";
+    this.#offset = null;
+    this.#left = 0;
+  }
+
   #jump(offset) {
     this.#left += offset - (this.#offset ?? 0);
     this.#offset = offset;
+    this.#rest = "";
     this.#decoder = new TextDecoder();
   }
 
@@ -107,7 +117,14 @@ class Output {
     if (!bytes.length) return this.#offset;
     this.#offset += bytes.length;
     const isAtEnd = this.#text.scrollTop + this.#text.clientHeight > this.#text.scrollHeight - 20;
-    this.#text.textContent = (this.#text.textContent + printable(this.#decoder.decode(bytes, { stream: true }))).slice(-SHOWN);
+    const [whole, rest] = cut(this.#rest + this.#decoder.decode(bytes, { stream: true }));
+    this.#rest = rest;
+    this.#text.append(printable(whole));
+    const over = this.#text.textContent.length - SHOWN;
+    if (over > 0) {
+      this.#left += new TextEncoder().encode(this.#text.textContent.slice(0, over)).length;
+      this.#text.textContent = this.#text.textContent.slice(over);
+    }
     if (isAtEnd) this.#text.scrollTop = this.#text.scrollHeight;
     return all;
   }
@@ -117,9 +134,15 @@ class Output {
   }
 }
 
+// A text, and what of its end may be the begin of an escape, or of a line end.
+function cut(text) {
+  const begun = text.match(/(?:\x1b(?:\[[0-9;?]{0,30}|\][^\x07\x1b]{0,300}|[()*+]?)|\r)$/);
+  return begun ? [text.slice(0, begun.index), begun[0]] : [text, ""];
+}
+
 // Escapes colour nothing here, and what else is no text is made visible.
 function printable(text) {
-  return text.replace(/\x1b\[[0-9;?]*[ -/]*[@-~]/g, "").replace(/\r\n?/g, "\n")
+  return text.replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][A-Za-z0-9]|[=>78cDEHMNOZ])/g, "").replace(/\r\n?/g, "\n")
     .replace(/[\x00-\x08\x0b-\x1f]/g, letter => String.fromCharCode(0x2400 + letter.charCodeAt(0)))
-    .replace(/[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+    .replace(/[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }

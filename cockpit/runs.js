@@ -26,19 +26,24 @@ async function waitsFor(runs) {
 }
 
 export const ended = caption => new Table(caption, [_("Run"), _("State"), _("Started"), _("Took"), _("Why")], run => run.run, run => [
-  runLink(run.run), badge(run.state, run.count > 1 ? ` × ${run.count}` : ""), moment(run.started || run.due), between(run.started, run.ended), run.reason,
+  runLink(run.run), badge(run.state, run.count > 1 ? ` × ${run.count}` : ""), started(run), between(run.started, run.ended), run.reason,
 ]);
+
+// Of what never started the time at which it was due, in brackets.
+const started = run => run.started || !run.due ? moment(run.started) : h("span", { class: "quiet" }, "(", moment(run.due), ")");
 
 export function runsView() {
   const live = new Table(_("Running"), [_("Run"), _("State"), _("For"), _("Usual"), _("CPU"), _("Memory"), _("Action")], run => run.run, cells);
   const queue = new Table(_("Waiting"), [_("Run"), _("State"), _("Since"), _("Why")], run => run.run, run => [
-    runLink(run.run), badge(run.state), moment(run.queued), run.why.join("; ") || "–",
+    runLink(run.run), badge(run.state), moment(run.queued), run.why ? run.why.join("; ") || "–" : _("see the run"),
   ]);
   const past = ended(_("Ended lately"));
   const more = h("p", { class: "quiet" });
   let over = false, busy = false, stop = () => {};
 
   function measure() {
+    stop();
+    if (document.hidden) return;
     stop = follow("Usage", {}, ({ runs }) => live.show(runs, nothing(_("Nothing runs."))), error => {
       live.show([], words(error));
       if (!over && error.name !== "PermissionDenied") setTimeout(() => over || measure(), RETRY);
@@ -55,8 +60,8 @@ export function runsView() {
       const all = host.status.waiting + host.status.due + host.status.retrying;
       const wait = waiting.runs.filter(run => WAITING.includes(run.state));
       const why = wait.length ? await waitsFor(wait) : null;
-      queue.show(wait.map(run => ({ ...run, why: why.get(run.run) ?? [] })), nothing(_("Nothing waits.")));
-      more.textContent = host.isStranger ? OWN() : all > waiting.runs.length ? format(_("The first $0 of $1."), waiting.runs.length, all) : "";
+      queue.show(wait.map(run => ({ ...run, why: why.get(run.run) })), nothing(_("Nothing waits.")));
+      more.textContent = host.isStranger ? OWN() : all > waiting.runs.length ? format(_("The newest $0 of $1."), waiting.runs.length, all) : "";
       past.show(before.runs, nothing(_("Nothing has run yet.")));
     } catch (error) {
       queue.show([], words(error));
@@ -65,15 +70,16 @@ export function runsView() {
     busy = false;
   }
 
+  document.addEventListener("visibilitychange", measure);
   measure();
   return {
     element: h("div", {}, section(_("Running"), live.element), section(_("Waiting"), queue.element, more), section(_("Ended lately"), past.element)),
     update,
-    close() { over = true; stop(); },
+    close() { over = true; stop(); document.removeEventListener("visibilitychange", measure); },
   };
 }
 
-const nothing = text => host.isStranger ? OWN() : text;
+const nothing = text => host.isStranger === false ? text : host.isStranger ? OWN() : "";
 
 function cells(run, kept) {
   const { now, limits } = run;

@@ -1,12 +1,12 @@
 // The runs of the last hours as a chart: a lane for each job, waits before the runs.
 
 import { client, host } from "./host.js";
-import { _, format, h, OWN, section, words } from "./elements.js";
+import { _, format, h, language, OWN, section, stateName, words } from "./elements.js";
 
 const HOURS = [1, 6, 24];
 const HOUR = 3600000;
 const RUNS = 1000;
-const PAUSE = 10000;
+const PAUSE = 9000;
 const LANES = 60;
 const HEIGHT = 20;
 const NAMES = 180;
@@ -28,7 +28,7 @@ export function timelineView() {
   async function load() {
     if (busy || !host.status || host.error) return;
     busy = true;
-    const until = Date.now(), since = until - hours.value * HOUR;
+    const chosen = hours.value, until = host.now(), since = until - chosen * HOUR;
     try {
       const { runs, isAll } = await history(since);
       draw(chart, runs, since, until);
@@ -37,11 +37,12 @@ export function timelineView() {
         format(_("Runs: $0, jobs: $1."), runs.length, lanes), isAll ? "" : _("Older ones are left out."),
         host.isStranger ? OWN() : "", lanes > LANES ? format(_("The first $0 jobs are drawn."), LANES) : "",
       ].join(" ");
-      drawn = until;
+      drawn = Date.now();
     } catch (error) {
       note.textContent = words(error);
     }
     busy = false;
+    if (hours.value !== chosen) load();
   }
 
   return {
@@ -67,9 +68,11 @@ function draw(chart, runs, since, until) {
   const place = new Map(lanes.map((job, number) => [job, HEIGHT * (number + 1)]));
   const drawn = runs.filter(run => place.has(run.job)).flatMap(run => bars(run, place.get(run.job), x, until));
   const names = lanes.map(job => svg("text", { x: 0, y: place.get(job) + 14 }, job.length > 26 ? `${job.slice(0, 25)}…` : job));
+  const focused = chart.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   chart.replaceChildren(lanes.length
     ? svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT * (lanes.length + 1)}`, role: "group", "aria-label": _("Timeline") }, ...scale(since, until, x, lanes.length), ...names, ...drawn)
     : h("p", { class: "quiet" }, _("Nothing ran.")));
+  if (focused) [...chart.querySelectorAll("a")].find(it => it.getAttribute("href") === focused)?.focus();
 }
 
 function scale(since, until, x, lanes) {
@@ -78,7 +81,7 @@ function scale(since, until, x, lanes) {
     const instant = since + number * step;
     return [
       svg("line", { x1: x(instant), x2: x(instant), y1: 14, y2: HEIGHT * (lanes + 1) }),
-      svg("text", { x: x(instant) + 2, y: 12, class: "quiet" }, new Date(instant).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })),
+      svg("text", { x: x(instant) + 2, y: 12, class: "quiet" }, new Date(instant).toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" })),
     ];
   });
 }
@@ -86,7 +89,7 @@ function scale(since, until, x, lanes) {
 function bars(run, y, x, until) {
   const due = Date.parse(run.queued || run.due), start = run.started ? Date.parse(run.started) : null;
   const end = run.ended ? Date.parse(run.ended) : until;
-  const title = [run.run, run.state.replaceAll("_", " "), run.reason].filter(Boolean).join(": ");
+  const title = [run.run, stateName(run.state), run.reason].filter(Boolean).join(": ");
   const bar = (from, to, kind) => svg("rect", { x: x(from), y: y + 3, width: Math.max(2, x(to) - x(from)), height: HEIGHT - 6, class: kind });
   const parts = [];
   if (start === null) parts.push(bar(due, run.state === "skipped" ? due : end, run.state === "skipped" ? "skipped" : "waits"));

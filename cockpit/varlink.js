@@ -2,6 +2,8 @@
 
 const SOCKET = "/run/jobqueue/control";
 const INTERFACE = "io.jobqueue.";
+const PATIENCE = 10000;
+const IDLE = 500;
 
 // An error that the daemon answers with, or that the bridge has with the socket.
 export class CallError extends Error {
@@ -14,8 +16,8 @@ export class CallError extends Error {
   // The daemon can't be reached, as opposed to: it has refused.
   get isUnreachable() { return this.name === "unreachable"; }
 
-  // The daemon has no such method, or not with these parameters.
-  get isOld() { return this.name.startsWith("org.varlink.service."); }
+  // The daemon has no such method.
+  get isOld() { return ["MethodNotFound", "InterfaceNotFound"].includes(this.name.replace("org.varlink.service.", "")); }
 }
 
 // A connection: `onReply` gets each message, `onClose` the problem ("" where there is none).
@@ -33,10 +35,11 @@ function connect(onReply, onClose) {
     }
     if (begin < data.length) pieces.push(decoder.decode(data.subarray(begin), { stream: true }));
   });
-  channel.addEventListener("close", (_event, options) => onClose(options.problem || ""));
+  let isOurs = false;
+  channel.addEventListener("close", (_event, options) => isOurs || onClose(options.problem || ""));
   return {
     send: message => channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0")),
-    close: () => channel.close(),
+    close: () => { isOurs = true; channel.close(); },
   };
 }
 
@@ -45,26 +48,39 @@ function result(reply) {
   return reply.parameters;
 }
 
-// Calls, one after the other, on one connection that is made when it is needed.
+// Calls, one after the other, on one connection: a user has few, so it is there only while something is asked.
 export class Client {
   #connection = null;
   #waiting = [];
+  #timer = null;
 
   call(method, parameters = {}) {
     this.#connection ??= connect(reply => this.#take(reply), problem => this.#lose(problem));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#connection.send({ method: INTERFACE + method, parameters });
+      this.#wait();
     });
+  }
+
+  // The next answer comes in so long, or never; where none is waited for, the connection goes.
+  #wait() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#connection?.close();
+      this.#lose("timeout");
+    }, this.#waiting.length ? PATIENCE : IDLE);
   }
 
   #take(reply) {
     const { resolve, reject } = this.#waiting.shift();
     try { resolve(result(reply)); } catch (error) { reject(error); }
+    this.#wait();
   }
 
   #lose(problem) {
     const lost = this.#waiting;
+    clearTimeout(this.#timer);
     this.#connection = null;
     this.#waiting = [];
     for (const { reject } of lost) reject(new CallError("unreachable", { reason: problem }));
