@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from jobqueued.child.trust import name_of
 from jobqueued.paths import NoPlace, Paths
 
 _OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")
+
+
+def program(name: str) -> str:
+    """A program of ours as it can be typed: its path, where the shell does not find it and it is beside this one."""
+    beside = Path(sys.argv[0]).parent / name
+    return name if shutil.which(name) is not None or not beside.is_file() else str(beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,12 @@ class Instance:
     def ctl(self) -> str:
         """The jobqueuectl that reaches the daemon, with the option that chooses it; another user has to say more."""
         if self.own is not None:
-            return "jobqueuectl --user"
+            return f"{program('jobqueuectl')} --user"
         if self.manager:
             return "jobqueuectl"
         root = self.run.parent
         is_root = Paths.under(root).run == self.run
-        return shlex.join(["jobqueuectl", *(["--root", str(root)] if is_root else ["--run", str(self.run)])])
+        return shlex.join([program("jobqueuectl"), *(["--root", str(root)] if is_root else ["--run", str(self.run)])])
 
     @property
     def start(self) -> str:
@@ -60,7 +68,7 @@ class Instance:
             usual, words = self.own, ["--user"]
         elif (root := Paths.under(self.run.parent)).run == self.run:
             usual, words = root, ["--root", str(self.run.parent)]
-        return shlex.join(["jobqueued", *words, *usual.changes(self.run)])
+        return shlex.join([program("jobqueued"), *words, *usual.changes(self.run)])
 
     @property
     def restart(self) -> str:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from jobqueued.audit.known import Answer, Known, dues, given_up, instant, over, spans
 from jobqueued.audit.waits import pending
 from jobqueued.child.text import counted
-from jobqueued.model import Record, RunState, to_text
+from jobqueued.model import SECOND, Record, RunState, to_text
 from jobqueued.saved import Past
 
 _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), ("enabled", "disabled", "gone")
@@ -19,6 +19,7 @@ _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), 
 
 def answer(known: Known, at: int, run: str | None = None) -> Answer:
     """Tell why the job, or this run of it, did not run at an instant (wall)."""
+    at = _meant(known.runs, at)
     context = list(_context(known, at))
     found = next(_answers(known, at, run))
     reasons = [*found.reasons, *(words for kind, words in context if kind != found.kind)]
@@ -30,6 +31,17 @@ def answer(known: Known, at: int, run: str | None = None) -> Answer:
         lacking = [] if found.kind in ("unknown", "not_due", "skipped") else _unkept(known, at)
         unknown += [*lacking, *_unkept_lives(known, at), *([far] if known.looked_back else [])]
     return found._replace(reasons=reasons, unknown=unknown)
+
+
+def _meant(runs: Iterable[Record], at: int) -> int:
+    """The instant that is meant: who names the one at which a run was due asks what became of that, and it takes some
+    milliseconds from there to its start.
+    """
+    for record in runs:
+        if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
+            begin = next((span.begin for span in spans(record)), instant(record["queued"]))
+            return begin if at < begin < at + SECOND else at
+    return at
 
 
 def _answers(known: Known, at: int, run: str | None) -> Iterator[Answer]:

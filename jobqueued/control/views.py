@@ -140,7 +140,8 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record]) -> str:
         (it.next, f"it is next due at {it.next}"),
     )  # fmt: skip
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
-    nothing = f"nothing makes it due now; to run it: jobqueuectl run {job.id}"
+    due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""
+    nothing = f"nothing makes it due now{due}; to run it: jobqueuectl run {job.id}"
     return "".join(skipped) + next((words for fact, words in facts if fact), nothing)
 
 

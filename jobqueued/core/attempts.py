@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobqueued import events
+from jobqueued.child.documents import ENDS
 from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
@@ -75,10 +76,12 @@ def stops(turn: Turn, event: events.RunStopping) -> None:
 
 
 def ended(turn: Turn, event: events.RunEnded) -> None:
-    """Take the record of an attempt that has ended."""
+    """Take the record of an attempt that has ended.  ValueError, and nothing has changed: its state is no end."""
     run = _live(turn, event.run, event.attempt)
     if run is not None:
-        attempt_ended(turn, run, event.record)
+        if (found := event.record.get("state")) not in ENDS:
+            raise ValueError(f"the record of {event.run} has no end: its state is {found!r}")
+        attempt_ended(turn, run, event.record if "reason" in event.record else {**event.record, "reason": None})
     turn.do(RemoveMarks(event.run, event.attempt, known=run is None))
 
 

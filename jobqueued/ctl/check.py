@@ -15,8 +15,9 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
+from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.findings import FINDINGS
-from jobqueued.ctl.job_files import read_files, user_of_daemon
+from jobqueued.ctl.job_files import NOTHING, read_files, user_of_daemon
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -62,7 +63,7 @@ def check(
 
     /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as the tables that
     they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:
-    jobqueuectl crontab -n FILE.
+    jobqueuectl crontab -n FILE.  A jobqueued.yaml, and a file in jobqueued.yaml.d, is checked as the settings.
 
     --fix corrects misspelled keys, keys as other programs name them, and values in another spelling, where only one
     meaning is possible; and turns tabs that indent into spaces.  All other bytes, owner and mode of
@@ -89,13 +90,31 @@ def check(
         sys.exit(int(_mended(paths, files, sys.stdout, writes=False)))
     if fix:
         _mended(paths, files, sys.stdout if form == "text" else sys.stderr, writes=True)
-    jobs, invalid, problems, unreadable = read_files(paths, files, None if host else owner_of(paths, user))
+    settings = [file for file in files if _is_settings(file)]
+    rest = [file for file in files if file not in settings]
+    found = read_files(paths, rest, None if host else owner_of(paths, user)) if rest or not files else NOTHING
+    jobs, invalid, problems, unreadable = found
+    for file in settings:
+        problems = [*problems, *_settings_problems(file)]
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
+
+
+def _is_settings(file: Path) -> bool:
+    return file.name == "jobqueued.yaml" or file.parent.name == "jobqueued.yaml.d"
+
+
+def _settings_problems(file: Path) -> list[Problem]:
+    """The problems of a file of settings; Unreachable if there is none."""
+    from jobqueued.settings import read_settings
+
+    if not file.is_file():
+        raise Unreachable(f"{printable(str(file))}: no such file")
+    return read_settings(file)[1]
 
 
 def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:

@@ -57,6 +57,9 @@ class Reading(NamedTuple):
     unreadable: bool
 
 
+NOTHING = Reading([], {}, [], False)
+
+
 def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None) -> Reading:
     """Read files and directories, in this order; without any all that the daemon reads, cron's tables too.
 

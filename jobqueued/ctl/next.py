@@ -11,11 +11,11 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import command, distance, json_option, local, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.settings import machine_id, read_settings
-from jobqueued.text import duration, printable
+from jobqueued.text import counted, duration, printable
 from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
@@ -36,7 +36,7 @@ def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
     count: int, expect: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show when the clock starts JOB next, in its time zone.
+    """Show when the clock starts JOB next, in its time zone; without JOB, the next start of each job.
 
     Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
     shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
@@ -47,6 +47,7 @@ def next_times(
 
     \b
     Examples:
+      jobqueuectl next
       jobqueuectl next nightly-backup -n 3
       jobqueuectl next nightly-backup --expect
       jobqueuectl next -e '0 2 * * mon-fri' -z Europe/Berlin
@@ -56,8 +57,11 @@ def next_times(
     if expression is not None:
         zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)
-    elif job is None or timezone or seconds or dst != "cron":
-        raise click.UsageError("name a JOB, or an expression: jobqueuectl next -e '0 2 * * *' -z Europe/Berlin")
+    elif timezone or seconds or dst != "cron":
+        raise click.UsageError("--timezone, --seconds and --dst go with --expression")
+    elif job is None:
+        _print_all(paths, count, as_json=as_json)
+        return
     else:
         answer = _of_job(paths, job, count)
     if expect:
@@ -82,6 +86,37 @@ def next_times(
     else:
         print_line(reason or "the clock never starts it")
     raise SystemExit(not answer["next"])
+
+
+def _print_all(paths: Paths, count: int, *, as_json: bool) -> None:
+    """Print the next start of each job, the soonest first."""
+    starts, more = _of_all(paths, count)
+    if as_json:
+        print_json({"next": [{"job": name, "at": at} for at, name in starts], "more": more})
+    elif starts:
+        print_table((*_HEADINGS, "JOB"), [(local(at), distance(at), name) for at, name in starts])
+        if more:
+            print_line(
+                f"and {counted(more, 'other job')}; all of them: {command(f'next -n {min(_MOST, count + more)}')}"
+            )
+    else:
+        print_line("the clock starts no job")
+    raise SystemExit(not starts)
+
+
+def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
+    """The next start of each job that has one, the soonest first, and how many are left out."""
+    try:
+        answer = ask(paths.control, "List")
+        standing.warn_of_hold(answer)
+        found = [(job["next"], job["id"]) for job in answer["jobs"] if job["next"]]
+    except Unreachable as down:
+        jobs = offline.jobs(paths)
+        offline.explain(paths, down, "pauses, skips to come or a hold of the host")
+        all_ = ((_answer(job, int(invalid is None))["next"], job.id) for job, invalid in jobs if job.enabled)
+        found = [(starts[0], name) for starts, name in all_ if starts]
+    found.sort()
+    return found[:count], max(0, len(found) - count)
 
 
 def _own_zone(paths: Paths) -> str:

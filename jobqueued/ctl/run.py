@@ -26,8 +26,8 @@ _wait = click.option(
 def run_job(paths: Paths, job: str, wait: bool) -> None:
     """Queue a run of JOB now and print its id.
 
-    The run waits for its turn in the queue like any other.  Disabled jobs can be run, too; an invalid one is refused,
-    with what keeps it from running.
+    The run waits for its turn in the queue like any other, but not for its `dependencies`.  Disabled jobs can be run,
+    too; an invalid one is refused, with what keeps it from running.
 
     \b
     Examples:

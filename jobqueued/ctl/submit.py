@@ -95,11 +95,17 @@ def submit(
         raise click.UsageError(printable(str(wrong))) from None
     if follow and (start is not None or "array" in document):
         raise click.UsageError("--follow is for one run that starts now; see later: jobqueuectl logs -f JOB")
+    if options["key"] == "":
+        raise click.UsageError("the key is empty; give it a text, or leave out --key")
+    if follow and as_json:
+        raise click.UsageError("--json and --follow exclude each other: both print to the standard output")
     answer = hand_in(paths, document)
     if as_json:
         print_json({"job": answer["job"], "is_new": answer["is_new"], "at": None if start is None else to_text(start)})
     else:
         click.echo(answer["job"])
+        if not answer["is_new"]:
+            click.echo(f"{answer['job']} was handed in before under this key; nothing new was", err=True)
         if start is not None and sys.stderr.isatty():
             click.echo(f"it starts at {local(to_text(start))}", err=True)
     if follow:

@@ -20,6 +20,7 @@ import click
 from click.core import ParameterSource
 
 from jobqueued.ctl.table import Cell, Table, Text, painted
+from jobqueued.instance import program
 from jobqueued.text import duration, printable
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def command(words: str) -> str:
         for name, value in (root.params if root else {}).items()
         if value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
     ]
-    return " ".join(["jobqueuectl", *options, words])
+    return " ".join([program("jobqueuectl"), *options, words])
 
 
 def localised(text: str) -> str:

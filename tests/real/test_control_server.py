@@ -665,7 +665,8 @@ class TestVerbs:
 
     def test_why_of_job(self, real: Real) -> None:
         """Why tells of a job what its first 10 waiting runs wait for, in one answer, and how many others wait."""
-        real.world.write("jobs.yaml", job("backup"), job("idle"), job("bad", user="nobody-here"))
+        bad, chained = job("bad", user="nobody-here"), job("chained", dependencies=["backup"])
+        real.world.write("jobs.yaml", job("backup"), job("idle"), bad, chained)
         real.world.happen(AccountKnown(Account("user", "nobody-here"), "no user 'nobody-here' on this host"))
         client = real.client()
         for ticket in range(1, 14):
@@ -679,6 +680,7 @@ class TestVerbs:
         for name, status in (
             ("idle", "nothing makes it due now; to run it: jobqueuectl run idle"),
             ("bad", "it is invalid: no user 'nobody-here' on this host"),
+            ("chained", "nothing makes it due now; it comes due after backup; to run it: jobqueuectl run chained"),
         ):
             assert {"why": None, "runs": [], "more": 0, "idle": status, "past": None} == client.ask("Why", job=name)[
                 "parameters"

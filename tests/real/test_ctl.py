@@ -942,8 +942,42 @@ class TestCheck:
         answer = json.loads(shown.output)
         assert int(any(problem["severity"] == "error" for problem in answer["problems"])) == shown.exit_code
 
+    def test_settings(self, tmp_path: Path) -> None:
+        """A jobqueued.yaml, and a drop-in of it, is no job file."""
+        file = tmp_path / "jobqueued.yaml"
+        file.write_text("max_running: 2\nretension: {}\n")
+        (tmp_path / "jobqueued.yaml.d").mkdir()
+        drop_in = tmp_path / "jobqueued.yaml.d" / "a.yaml"
+        drop_in.write_text("max_running: 3\n")
+        shown = run("--root", tmp_path, "check", file, drop_in)
+        assert (1, True, False) == (
+            shown.returncode, f"{file}:2:1: retension: found an unknown key" in shown.stdout, "job file" in shown.stdout
+        ), shown.stdout  # fmt: skip
+        assert 0 == run("--root", tmp_path, "check", drop_in).returncode
+        assert 2 == run("--root", tmp_path, "check", tmp_path / "away" / "jobqueued.yaml").returncode
+
 
 class TestNext:
+    def test_all(self, host: Host) -> None:
+        """Without a job, the next start of each, the soonest first; while the daemon is down, by the files."""
+        host.write(
+            "a.yaml", "jobs: {b: {command: x, schedule: '@hourly'}, a: {command: x, every: 365d}, c: {command: x}}"
+        )
+        host.start()
+        told = [run("--root", host.root, "next", *words) for words in ([], ["-n", "1"], ["--json"])]
+        host.stop()
+        told.append(run("--root", host.root, "next"))
+        assert [0] * 4 == [one.returncode for one in told]
+        for one in (told[0], told[3]):
+            assert ["JOB", "b", "a"] == [line.split()[-1] for line in one.stdout.splitlines()]
+        assert (
+            f"and 1 other job; all of them: jobqueuectl --root {host.root} next -n 2" == told[1].stdout.splitlines()[-1]
+        )
+        assert ["b", "a"] == [it["job"] for it in json.loads(told[2].stdout)["next"]]
+        host.write("a.yaml", "jobs: {c: {command: x}}")
+        nothing = run("--root", host.root, "next")
+        assert (1, "the clock starts no job\n") == (nothing.returncode, nothing.stdout)
+
     def test_expression(self) -> None:
         """The next times of an expression in a zone, exactly in JSON."""
         answer = json.loads(run("next", "-e", "0 2 * * *", "-z", "Europe/Berlin", "-n", 400, "--json").stdout)
@@ -966,8 +1000,7 @@ class TestNext:
             (["-e", "* * * * *", "--seconds", "61"], 1, "seconds: found `61`"),
             (["-e", "H * * * *"], 2, "`H` is drawn for a job"),
             (["-e", "@reboot"], 1, ""),
-            ([], 2, "name a JOB, or an expression"),
-            (["job", "-z", "UTC"], 2, "name a JOB, or an expression"),
+            (["job", "-z", "UTC"], 2, "go with --expression"),
             (["-n", "0", "-e", "* * * * *"], 2, "--count"),
         ],
     )

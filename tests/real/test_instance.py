@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobqueued.ctl.main import main
-from jobqueued.instance import Instance
+from jobqueued.instance import Instance, program
 from jobqueued.paths import NoPlace, Paths
 from jobqueued.settings import read_settings
 from tests.support import REPO
@@ -209,6 +209,17 @@ print("ready", flush=True)
 while sys.stdin.readline():
     print(shutdown.began(30 * (sys.argv[2] == "True")), flush=True)
 """
+
+
+def test_a_program_as_it_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name where the shell finds it, else by its path beside the one that runs."""
+    (tmp_path / "jobqueued").touch()
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "jobqueuectl")])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert [str(tmp_path / "jobqueued"), "jobqueuectl"] == [program("jobqueued"), program("jobqueuectl")]
+    (tmp_path / "jobqueued").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "jobqueued" == program("jobqueued")
 
 
 @pytest.mark.parametrize("is_manager", [True, False])

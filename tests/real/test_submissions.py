@@ -15,7 +15,7 @@ import pytest
 
 from jobqueued.child import unix_socket
 from jobqueued.control.varlink import Decoder, encode
-from tests.support.client import become, environment
+from tests.support.client import become, environment, run
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
 from tests.support.stranger import become as as_other
@@ -312,3 +312,14 @@ def test_no_number_is_given_again(host: Host, is_lost: bool) -> None:
         end()
     host.start()
     assert "host/3" == submit(host)["job"]
+
+
+def test_a_key_that_was_used(host: Host) -> None:
+    """That nothing new is handed in is said; an empty key is none that somebody meant; one output is of one kind."""
+    first, second = (run("--root", host.root, "submit", "--key", "k", "--", "true") for _ in range(2))
+    assert (0, "host/1\n", "") == (first.returncode, first.stdout, first.stderr)
+    again = "host/1 was handed in before under this key; nothing new was\n"
+    assert (0, "host/1\n", again) == (second.returncode, second.stdout, second.stderr)
+    for words in (["--key", ""], ["--json", "--follow"]):
+        assert 2 == run("--root", host.root, "submit", *words, "--", "true").returncode
+    assert "host/2" == run("--root", host.root, "submit", "--", "true").stdout.strip()

@@ -61,6 +61,17 @@ class TestOfARun:
         assert ["not_due", "waiting", "running", "running", "ended"] == kinds
         assert "job@10 had ended: succeeded" in told(answer(of, NOW + HOUR, "job@10"))[2]
 
+    def test_the_instant_at_which_it_was_due(self) -> None:
+        """It is the run that is meant, though it came to be some milliseconds later; not if it came much later."""
+        due = NOW + 10 * SECOND
+        late = to_text(due + 21_000_000)
+        of = a_record(10, queued=to_text(due + 300_000), started=late)
+        of["attempts"][0]["started"] = late
+        assert "running" == answer(known(of), due).kind
+        of["queued"] = to_text(due + 2 * SECOND)
+        of["attempts"][0]["started"] = of["started"] = to_text(due + 2 * SECOND)
+        assert "not_due" == answer(known(of), due).kind
+
     def test_a_lost_one(self) -> None:
         """Of a run that was lost it is told that it may have run until that was noticed."""
         lost = a_record(10, "lost", given_up=to_text(NOW + HOUR))

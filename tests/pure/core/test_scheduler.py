@@ -12,7 +12,6 @@ from jobqueued import events
 from jobqueued.accounts import Account
 from jobqueued.commands import Save
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.lifecycle import IllegalStep
 from jobqueued.core.retries import Again, another
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, Scheduler
 from jobqueued.jobfile.reader import read_jobs
@@ -656,12 +655,22 @@ def test_a_pause_that_outgrows_all() -> None:
     assert Again(2**62, failover=False) == another(endless, run, ended(run.id, "failed", exit_code=1))
 
 
+def test_a_record_that_has_a_state_only() -> None:
+    """It ends a run: who has no processes knows no more."""
+    world = World(job("a", "0 1 * * *"))
+    world.pass_time(3600)
+    run = world.scheduler.runs[RunId("a", 1)]
+    world.scheduler.handle(events.RunEnded(run.id, 1, {"state": "failed"}), world.now)  # type: ignore[typeddict-item]
+    assert RunId("a", 1) not in world.scheduler.runs
+    world.scheduler.validate()
+
+
 def test_an_impossible_event_changes_nothing() -> None:
     """A record with a state that no run can end in raises, and leaves the run as it was."""
     world = World(job("a", "0 1 * * *"))
     world.pass_time(3600)
     run = world.scheduler.runs[RunId("a", 1)]
-    with pytest.raises((IllegalStep, KeyError)):
+    with pytest.raises(ValueError, match="no end"):
         world.scheduler.handle(events.RunEnded(run.id, 1, ended(run.id, "skipped")), world.now)
     assert world.scheduler.runs[RunId("a", 1)] == run
     world.scheduler.validate()

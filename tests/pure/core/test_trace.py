@@ -280,9 +280,9 @@ def test_a_bug_replays(lines: list[Line]) -> None:
     """An event that could not be handled can't be handled again, for the same reason."""
     world = World(job("a"))
     world.run("a")
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="no end"):
         world.recorder.handle(events.RunEnded(RunId("a", 1), 1, {"state": "nonsense"}), world.now)
-    assert "KeyError: 'nonsense'" == lines[-1]["bug"]
+    assert "ValueError: the record of a@1 has no end: its state is 'nonsense'" == lines[-1]["bug"]
     assert [] == list(replay(lines))
     lines[-1]["bug"] = "x"
     assert 1 == len(list(replay([*lines, {"number": 99, "wall": 1, "mono": 1, "told": plain(events.Woke())}])))
