@@ -17,7 +17,7 @@ from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.findings import FINDINGS
-from jobqueued.ctl.job_files import NOTHING, read_files, user_of_daemon
+from jobqueued.ctl.job_files import NOTHING, Reading, read_files, user_of_daemon
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
@@ -90,18 +90,21 @@ def check(
         sys.exit(int(_mended(paths, files, sys.stdout, writes=False)))
     if fix:
         _mended(paths, files, sys.stdout if form == "text" else sys.stderr, writes=True)
-    settings = [file for file in files if _is_settings(file)]
-    rest = [file for file in files if file not in settings]
-    found = read_files(paths, rest, None if host else owner_of(paths, user)) if rest or not files else NOTHING
-    jobs, invalid, problems, unreadable = found
-    for file in settings:
-        problems = [*problems, *_settings_problems(file)]
+    jobs, invalid, problems, unreadable = _read(paths, files, None if host else owner_of(paths, user))
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
+
+
+def _read(paths: Paths, files: tuple[Path, ...], owner: Owner | None) -> Reading:
+    """The jobs and problems of files, or of all; those of settings have problems only."""
+    settings = [file for file in files if _is_settings(file)]
+    rest = [file for file in files if file not in settings]
+    found = read_files(paths, rest, owner) if rest or not files else NOTHING
+    return found._replace(problems=[*found.problems, *(it for file in settings for it in _settings_problems(file))])
 
 
 def _is_settings(file: Path) -> bool:

@@ -405,7 +405,8 @@ FINDINGS = {finding.code: finding for finding in (
     Finding("JQ518", "warning", "a file that is still being written",
         "It is read when its writer has closed it. The daemon tells it."),
     Finding("JQ519", "warning", "settings that are not in force",
-        "jobqueued.yaml is read when the daemon starts. It was changed since."),
+        "jobqueued.yaml is read when the daemon starts, and was changed since. Restart that (systemctl restart "
+        "jobqueued): runs go on meanwhile."),
     # ── cron's tables ──
     Finding("JQ601", "error", "a line that is not understood",
         "The line is not run; cron refuses the whole table for it, or skips it without a word.",
