@@ -20,7 +20,6 @@ import click
 from click.core import ParameterSource
 
 from jobqueued.ctl.table import Cell, Table, Text, painted
-from jobqueued.instance import program
 from jobqueued.text import duration, printable
 
 if TYPE_CHECKING:
@@ -119,6 +118,8 @@ def moment(text: str | None) -> str:
 
 def command(words: str) -> str:
     """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
+    from jobqueued.instance import program
+
     context = click.get_current_context(silent=True)
     root = None if context is None else context.find_root()
     options = [

@@ -217,7 +217,9 @@ class Real(Service):
         """Methods for the scheduler that the world has by now."""
         locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
         notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], "UTC", self.world.scheduler.catalog.get)
-        told = NoticeCalls(notices, lambda job: [notices.tell(target, 1).notice for target in notices.targets(job)])
+        told = NoticeCalls(notices, lambda job: [
+            notices.tell(target, job, 1).notice for target in (notices.targets(job) if job else notices.all_targets([]))
+        ])  # fmt: skip
         batch, now = WriteBatch(self.store), lambda: self.world.now
         submit_calls = SubmitCalls(
             self.world.scheduler, batch, self.happened.append, self.access, Settings(), self.logs, now, UserBudget(9)
