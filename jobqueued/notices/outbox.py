@@ -115,9 +115,11 @@ class Outbox:
         commands: list[Command] = []
         for target in gone:
             notices = list(self._waiting.pop(target).values())
-            why = {"reason": together(notices)["summary"], "after": "its receiver left all files"}
             commands += [ForgetNotice(notice.id) for notice in notices]
-            commands.append(Say("notice_given_up", {"target": target.shown, "count": len(notices), **why}))
+            commands.append(Say("notice_given_up", {
+                "target": target.shown, "count": len(notices), "reason": together(notices)["summary"],
+                "after": "its receiver left all files",
+            }))  # fmt: skip
         return commands
 
     def waits_for(self, target: str) -> bool:

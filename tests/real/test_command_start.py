@@ -17,7 +17,7 @@ LIBRARIES = {"click", "jobqueued"}
 OURS = {
     "", "child", "child.atomic_file", "child.instants", "child.json_values", "child.text", "child.trust",
     "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data", "host_names",
-    "instants",
+    "instance", "instants",
         "jobfile", "jobfile.spelling", "jobfile.words", "paths", "problem", "run_states", "text", "timing",
     "timing.timespec",
 }  # fmt: skip

@@ -548,7 +548,9 @@ class TestLocks:
         wait_for(lambda: busy.said("run_started"))
         assert ([], None) == (marks(busy.root / "run" / "with-lock"), holder.process.poll())
         refused = run("--root", busy.root, "locks", "--evict", name).stderr
-        told = f"{name} is a run, and loses its locks when it ends; to end it: jobqueuectl stop {name}"
+        told = (
+            f"{name} is a run, and loses its locks when it ends; to end it: jobqueuectl --root {busy.root} stop {name}"
+        )
         assert f"Error: refused: {told}\n" == refused
         assert "accepted: the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr
         again = run("--root", busy.root, "locks", "--evict", ":with-lock@1")

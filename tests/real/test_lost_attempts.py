@@ -182,8 +182,9 @@ def test_the_claims_are_kept(host: Host) -> None:
     assert told == host.call("Show", run="a@1")["record"]["reason"]
     assert f"({told})" in host.call("Why", run="b@1")["why"]["reasons"][0]
     assert [f"a@1 keeps its claims: {told}"] == [text for text in host.call("Status")["troubles"] if "a@1" in text]
-    assert told in ctl(host, "doctor")[1]
-    assert told in ctl(host, "stop", "a@1")[2]
+    typed = told.replace("jobqueuectl", f"jobqueuectl --root {host.root}")
+    assert typed in ctl(host, "doctor")[1].replace(told, typed)
+    assert typed in ctl(host, "stop", "a@1")[2]
     host.kill()
     host.start()  # the verdict is reached again, by R alone
     assert told == host.call("Show", run="a@1")["record"]["reason"]
@@ -213,7 +214,7 @@ def test_only_lost_runs_are_released(host: Host) -> None:
     """`stop --lost` of a run whose supervisor lives is refused, with the command that stops it."""
     run = begun(host, "{sleeps}", 1)
     code, _, told = ctl(host, "stop", "--lost", run)
-    assert (1, True) == (code, f"{run} is not lost; to stop it: jobqueuectl stop {run}" in told)
+    assert (1, True) == (code, f"{run} is not lost; to stop it: jobqueuectl --root {host.root} stop {run}" in told)
     assert lives(*pids(host))
 
 

@@ -127,8 +127,9 @@ def test_the_life_of_a_users_file(site: Host, place: Path) -> None:
     assert f"backup  {USER}/hello" in ctl(site, "files").out
     assert Told(0, f"removed backup, and with it {USER}/hello\n", "") == ctl(site, "remove", "backup")
     assert ([], {}) == (jobs(site), stored(site))
-    assert Told(0, "no job files; to make one: jobqueuectl edit\n", "") == ctl(site, "files")
-    assert Told(1, "", "Error: no job file backup; see: jobqueuectl files\n") == ctl(site, "remove", "backup")
+    assert Told(0, f"no job files; to make one: jobqueuectl --root {site.root} edit\n", "") == ctl(site, "files")
+    refused = f"Error: no job file backup; see: jobqueuectl --root {site.root} files\n"
+    assert Told(1, "", refused) == ctl(site, "remove", "backup")
 
 
 def test_a_text_with_an_error_changes_nothing(site: Host, place: Path) -> None:
@@ -362,7 +363,7 @@ def test_while_the_daemon_is_down(site: Host, place: Path) -> None:
     with open(reading) as said:
         text = said.read()
     assert "it is not running" in text
-    kept = Path(text.rpartition("jobqueuectl add ")[2].strip())
+    kept = Path(text.rpartition(" add ")[2].strip())
     assert HELLO + "# more\n" == kept.read_text()
 
 
@@ -432,7 +433,7 @@ def test_an_edit_with_an_error(site: Host, place: Path) -> None:
     assert 1 == told.status
     assert "jobs.yaml:1:8: x: command: found no command" in told.out
     assert "Edit it again? (y/n)" in told.out
-    kept = Path(told.out.rpartition("jobqueuectl add ")[2].strip())
+    kept = Path(told.out.rpartition(" add ")[2].strip())
     assert ("jobs: {x: {}}\n", {}) == (kept.read_text(), stored(site))
     assert 1 == ctl(site, "edit", EDITOR="false", TMPDIR=str(place)).status
 
