@@ -63,11 +63,14 @@ def history(
     if stats:
         _print_stats(paths, jobs, wanted, as_json=as_json)
         return
-    found = list(islice(matching(paths, jobs, wanted, min(runs, PAGE)), runs))
+    found = list(islice(matching(paths, jobs, wanted, min(runs + 1, PAGE)), runs + 1))
+    more, found = found[runs:], found[:runs]
     if as_json:
         print_json({"runs": found})
     elif found:
         _print(found)
+        if more:
+            click.echo(f"older ones are left out; with them: -n {2 * runs}", err=True)
     else:
         print_line("no such runs")
 

@@ -357,11 +357,13 @@ class TestHistory:
         options = ["--failed", "-s", "skipped", "--since", "2026-11-24", "--until", "2026-11-24T05:00+01:00", "-n", 5]
         shown = run("--root", tmp_path, "history", "a", "--json", *options, TZ="Europe/Berlin")
         first = {
-            "job": "a", "states": ["failed", "killed", "lost", "oom_killed", "skipped", "timed_out"], "limit": 5,
+            "job": "a", "states": ["failed", "killed", "lost", "oom_killed", "skipped", "timed_out"], "limit": 6,
             "since": "2026-11-23T23:00:00.000000Z", "until": "2026-11-24T04:00:00.000000Z",
         }  # fmt: skip
         assert [first, {**first, "before": "1/a@1"}, {**first, "before": "1/a@2"}] == asked
         assert 5 == len(json.loads(shown.stdout)["runs"])
+        said = run("--root", tmp_path, "history", "a", "-n", 5)
+        assert (6, "older ones are left out; with them: -n 10\n") == (len(said.stdout.splitlines()), said.stderr)
 
     @pytest.mark.parametrize(
         ("text", "seconds"), [("2h", 7200), ("1d12h", 129600), ("today", None), ("2026-11-24 02:00", None)]
