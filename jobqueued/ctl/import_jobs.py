@@ -93,6 +93,8 @@ def import_jobs(
         _tell(f"{path}: {why}")
     if not as_json:
         _tell_of(plans)
+        if not (plans or failures):
+            _tell(f"no tables of cron, anacron or at below {paths.host}")
     is_unwritten = write and _write(paths, plans, force=force, disable=disable_source)
     bad = any(problem.severity == "error" for plan in plans for problem in plan.problems)
     sys.exit(2 if failures or is_unwritten else int(bad))

@@ -22,7 +22,7 @@ from jobqueued.exchange.draft import Ids, Source
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
 from jobqueued.jobdir import kinds
-from jobqueued.jobdir.cron_tables import kinds_by_place, takes_mails
+from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, takes_mails
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.paths import Paths
@@ -89,7 +89,7 @@ def of_host(paths: Paths) -> Iterator[Found | Failure]:
 
 def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
     """Yield files that somebody has named; Unclear."""
-    places = kinds_by_place(paths, beside_anacron=True)
+    places = kinds_of_host(paths)
     for file in files:
         place = places.get(file.absolute().parent)
         if wish.kind is None and place is not None and place.reads(file.name):

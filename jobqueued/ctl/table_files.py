@@ -10,7 +10,7 @@ from pathlib import Path
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.crontabs.jobs import Host, read_jobs_in_steps
 from jobqueued.jobdir.acceptance import Content
-from jobqueued.jobdir.cron_tables import kinds_by_place, place_of, takes_mails
+from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, place_of, takes_mails
 from jobqueued.jobdir.kinds import Kind, Unreadable
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import at_once
@@ -24,7 +24,7 @@ class TableFiles:
 
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
-        self._kinds, self._scripts = kinds_by_place(paths, beside_anacron=True), Scripts(watched=False)
+        self._kinds, self._scripts = kinds_of_host(paths), Scripts(watched=False)
         self._host = Host(config.timezone, machine_id(), mails=takes_mails(config))
 
     def all_live(self) -> Iterator[Path]:

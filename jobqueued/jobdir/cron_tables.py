@@ -50,6 +50,11 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
     return dict(zip(paths.crontabs, kinds, strict=True))
 
 
+def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
+    """All directories in which a file may be a table, of the host's own cron, too, whatever root the daemon has."""
+    return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
+
+
 def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, path: str) -> Steps[Content]:
     host = host._replace(scripts=scripts.of_table(path))
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)

@@ -14,6 +14,9 @@ import pytest
 
 from jobqueued.ctl import import_jobs
 from jobqueued.ctl.main import main
+from jobqueued.jobdir.cron_tables import kinds_of_host
+from jobqueued.paths import Paths
+from tests.support.client import run
 
 TABLE = "MAILTO=\n# nightly\n30 2 * * * root /opt/backup --full >>/var/log/b 2>&1\n61 * * * * root x\n"
 
@@ -345,3 +348,12 @@ def test_at_a_terminal_a_long_comparison_tells_how_far_it_is(
     assert (0, True) == (shown.exit_code, "Comparing with the source" in shown.stderr)
     (root / "few").write_text("1 1 1 1 * x\n")
     assert "Comparing" not in run_import(*words, str(root / "few")).stderr
+
+
+def test_below_a_root(tmp_path: Path) -> None:
+    """Where there is nothing, that is said; tables of the host's own cron are known by their places, too."""
+    shown = run("--root", tmp_path, "import")
+    assert (0, "", f"no tables of cron, anacron or at below {tmp_path}\n") == (
+        shown.returncode, shown.stdout, shown.stderr
+    )  # fmt: skip
+    assert {Path("/etc/cron.d"), tmp_path / "etc/cron.d"} <= set(kinds_of_host(Paths.under(tmp_path)))
