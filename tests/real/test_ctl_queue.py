@@ -395,6 +395,7 @@ class TestSkipNext:
             code, shown, error = ctl(busy, "skip-next", "nightly")
             assert (0, True, "") == (code, shown.startswith(told), error)
             assert shown.endswith("); to undo: jobqueuectl skip-next --undo nightly\n")
+            assert ", as what comes before is skipped" in ctl(busy, "why", "nightly")[1]
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
             rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
