@@ -96,7 +96,7 @@ def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
     while waiting and time.monotonic() < until:
         left = {notice["id"]: notice for notice in ask(paths.control, "Notices")["notices"]}
         for number, test in list(waiting.items()):
-            first = left.get(left[number]["first"]) if number in left else None
+            first = left.get(left[number].get("first", number)) if number in left else None
             error = first["error"] if first is not None and first["tries"] > before.get(first["id"], 0) else None
             if number not in left or error:
                 results.append({"target": waiting.pop(number)["target"], "sent": not error, "error": error})
