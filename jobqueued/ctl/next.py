@@ -36,7 +36,9 @@ def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
     count: int, expect: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show when the clock starts JOB next, in its time zone; without JOB, the next start of each job.
+    """Show when the clock starts JOB, or each job, next.
+
+    The times of JOB are in its time zone.  Without JOB, shows the next start of each job, the soonest first.
 
     Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
     shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
