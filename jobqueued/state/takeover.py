@@ -98,8 +98,11 @@ class Takeover:
         if since > wall:  # by a clock that was ahead: it says nothing
             since = 0
         try:
-            for job in record_files.changed(self._logs, since):
+            for job in self._found:  # one that has no record yet may have one before recovery looks at it
                 self._look_at(job)
+            for job in record_files.changed(self._logs, since):
+                if job not in self._found:
+                    self._look_at(job)
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -407,3 +407,13 @@ class TestOlder:
         again = Start(tmp_path)
         assert ([1, 2], 2) == (again.history(), again.jobs["job"].stats.started)
         again.close()
+
+
+@pytest.mark.parametrize("has_logs", [True, False])
+def test_what_is_live_and_has_no_file_yet(tmp_path: Path, has_logs: bool) -> None:
+    """Its number counts as used, so that it is not given again if it ends before recovery looks at it."""
+    if has_logs:
+        (tmp_path / "logs").mkdir()
+    start = Start(tmp_path, "host/7@1", "backup@3")
+    assert {"host/7": 1, "backup": 3} == {job.job: job.last_number for job in start.jobs.values()}
+    start.close()
