@@ -24,8 +24,9 @@ export class CallError extends Error {
 function connect(onReply, onClose) {
   const channel = cockpit.channel({ payload: "stream", unix: SOCKET, superuser: "try", binary: true });
   const decoder = new TextDecoder();
-  let pieces = [];
+  let pieces = [], isOurs = false;
   channel.addEventListener("message", (_event, data) => {
+    if (isOurs) return;
     let begin = 0;
     for (let end; (end = data.indexOf(0, begin)) >= 0; begin = end + 1) {
       pieces.push(decoder.decode(data.subarray(begin, end)));
@@ -35,7 +36,6 @@ function connect(onReply, onClose) {
     }
     if (begin < data.length) pieces.push(decoder.decode(data.subarray(begin), { stream: true }));
   });
-  let isOurs = false;
   channel.addEventListener("close", (_event, options) => isOurs || onClose(options.problem || ""));
   return {
     send: message => channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0")),
