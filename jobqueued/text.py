@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from jobqueued.child.text import counted, printable, size
 
-__all__ = ["counted", "duration", "printable", "size"]
+__all__ = ["counted", "duration", "printable", "reaching", "size"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -28,3 +30,8 @@ def ended(state: str, took: str, reason: str | None) -> str:
     words = state + (f" after {took}" if took else "")
     said = reason is None or (state == "timed_out" and reason.startswith("timeout after "))
     return words if said or not reason else f"{words}: {reason}"
+
+
+def reaching(text: str, ctl: str) -> str:
+    """A message whose remedies (``see: jobqueuectl list``) say `ctl`, the jobqueuectl that reaches the daemon."""
+    return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)

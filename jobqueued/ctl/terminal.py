@@ -21,6 +21,7 @@ from click.core import ParameterSource
 
 from jobqueued.ctl.table import Cell, Table, Text, painted
 from jobqueued.text import duration, printable
+from jobqueued.text import reaching as text_reaching
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,10 +146,9 @@ def localised(text: str) -> str:
 
 def reaching(text: str) -> str:
     """A message whose remedies (``see: jobqueuectl list``) reach the daemon that this command talks to."""
-    return _REMEDY.sub(lambda _: command(""), text)
+    return text_reaching(text, command("").rstrip()) if "jobqueuectl" in text else text
 
 
-_REMEDY = re.compile(r"(?<=[:,] )jobqueuectl (?=[a-z])")
 _INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 

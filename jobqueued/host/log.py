@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import socket
 import stat
@@ -32,10 +31,9 @@ for _name, _module in _others.items():
 from jobqueued.child import journald, unix_socket  # noqa: E402
 from jobqueued.child.instants import FORMAT  # noqa: E402
 from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of, state_of  # noqa: E402
-from jobqueued.text import printable  # noqa: E402
+from jobqueued.text import printable, reaching  # noqa: E402
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
-_REMEDY = re.compile(r"(?<=[:,] )jobqueuectl (?=[a-z])")
 _DAEMON = 3 << 3
 """syslog's facility."""
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -107,7 +105,7 @@ def _stderr_is_journal() -> bool:
 def _add_message(ctl: str, _logger: object, _method: str, fields: Fields) -> Fields:
     """The words of the vocabulary."""
     text = VOCABULARY[fields["event"]].text(fields)
-    fields["message"] = printable(_REMEDY.sub(lambda _: f"{ctl} ", text))
+    fields["message"] = printable(reaching(text, ctl))
     return fields
 
 

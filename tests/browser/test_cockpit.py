@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.axe import violations
-from tests.support.chromium import Browser, browser
+from tests.support.chromium import Browser
 from tests.support.client import run
 from tests.support.cockpit import PAGE, body, cockpit, install, opened, press, shows
 from tests.support.host import Host
-from tests.support.stranger import public
 
 HOSTILE = '<img src=x onerror=\\"window.caught=1\\">'
 FILE = f"""\
@@ -35,36 +34,11 @@ BUDGET = 60_000
 VIEWS = ("jobs", "runs", "timeline", "incidents", "job/backup", "run/fails@1")
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with public() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def host(place: Path) -> Iterator[Host]:
-    """A daemon with some history, a live run, and one that waits for it."""
-    found = Host(place / "host")
-    found.root.chmod(0o755)
-    found.write("a.yaml", FILE)
-    found.start()
+@pytest.fixture(scope="module", autouse=True)
+def history(host: Host) -> None:
+    """Some history."""
     for job in ("backup", "fails"):
-        found.wait(found.run(job))
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="module")
-def address(place: Path, host: Host) -> Iterator[str]:
-    install(place / "data", host.root)
-    with cockpit(place / "data") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser(TZ="UTC") as found:
-        yield found
+        host.wait(host.run(job))
 
 
 @contextlib.contextmanager

@@ -6,16 +6,11 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from tests.support.chromium import Browser, browser
+from tests.support.chromium import Browser
 from tests.support.client import PROGRAM, environment
-from tests.support.cockpit import body, cockpit, install, opened, press, shows
+from tests.support.cockpit import body, opened, press, shows
 from tests.support.host import Host
-from tests.support.stranger import public
 
 FILE = """\
 jobs:
@@ -31,35 +26,6 @@ jobs:
       printf '\\ne\\n'
   sleeps: {command: 'sleep 600', concurrency: 5}
 """
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with public() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def host(place: Path) -> Iterator[Host]:
-    found = Host(place / "host")
-    found.root.chmod(0o755)
-    found.write("a.yaml", FILE)
-    found.start()
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="module")
-def address(place: Path, host: Host) -> Iterator[str]:
-    install(place / "data", host.root)
-    with cockpit(place / "data") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser(TZ="UTC") as found:
-        yield found
 
 
 def test_a_wait_that_no_event_tells(chromium: Browser, address: str, host: Host) -> None:

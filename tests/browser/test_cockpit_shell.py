@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.chromium import Browser, browser
-from tests.support.cockpit import bus, cockpit, install, opened, shows
+from tests.support.chromium import Browser
+from tests.support.cockpit import bus, cockpit, opened, shows
 from tests.support.host import Host
-from tests.support.stranger import public
 
 PICTURES = os.environ.get("JOBQUEUED_PICTURES")
 FILE = """\
@@ -48,38 +46,13 @@ NEWS = f"""(async () => {{
 """Lets the page ask without an end, so much sooner after an answer than it would."""
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with public() as path:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def host(place: Path) -> Iterator[Host]:
-    """A daemon with some history, a live run, and one that waits for it."""
-    found = Host(place / "host")
-    found.root.chmod(0o755)
-    found.write("a.yaml", FILE)
-    found.start()
+@pytest.fixture(scope="module", autouse=True)
+def history(host: Host) -> None:
+    """Some history, and a live run, and one that waits for it."""
     for job in ("rotate-logs", "import-sales", "rotate-logs"):
-        found.wait(found.run(job))
-    found.run("nightly-backup")
-    found.run("verify-tape")
-    yield found
-    found.stop()
-
-
-@pytest.fixture(scope="module")
-def packages(place: Path, host: Host) -> Path:
-    """The directory of our page, for the daemon."""
-    install(place / "data", host.root)
-    return place / "data"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser(TZ="UTC") as found:
-        yield found
+        host.wait(host.run(job))
+    host.run("nightly-backup")
+    host.run("verify-tape")
 
 
 def test_in_the_shell(chromium: Browser, place: Path, packages: Path) -> None:
