@@ -10,7 +10,7 @@ import subprocess
 from tests.support.chromium import Browser
 from tests.support.client import PROGRAM, environment
 from tests.support.cockpit import body, opened, press, shows
-from tests.support.host import Host
+from tests.support.host import Host, wait_for
 
 FILE = """\
 jobs:
@@ -31,20 +31,13 @@ jobs:
 def test_a_wait_that_no_event_tells(chromium: Browser, address: str, host: Host) -> None:
     """A run that begins to wait says nothing, and is shown all the same, with what it waits for."""
     end = host.root / "go"
-    command = [
-        "--root",
-        str(host.root),
-        "with-lock",
-        "tape",
-        "--",
-        "sh",
-        "-c",
-        f"until [ -e {end} ]; do sleep 0.1; done",
-    ]
-    holder = subprocess.Popen([*PROGRAM, *command], env=environment())
+    waits = ["with-lock", "tape", "--", "sh", "-c", f"until [ -e {end} ]; do sleep 0.1; done"]
+    holder = subprocess.Popen([*PROGRAM, "--root", str(host.root), *waits], env=environment())
+    wait_for(lambda: any(it["held"] for it in host.call("Locks", lock="tape")["claims"]), why="that it has the lock")
     try:
         opened(chromium, address, "runs")
         shows(chromium, "Nothing waits.")
+        chromium.until("performance.now() > 4000")  # it has asked for what it was told so far
         waiting = host.run("other")
         shows(chromium, waiting)
         shows(chromium, "tape: :with-lock@")
