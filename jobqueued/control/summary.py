@@ -10,7 +10,7 @@ from jobqueued.text import counted
 
 
 def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
-    """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup at 2026-11-24 02:00:00``."""
+    """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup, due 2026-11-24 02:00:00``."""
     if degraded:
         return f"degraded: {degraded}"
     jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)
@@ -18,7 +18,7 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
     words = [counted(jobs, "job"), f"{counts['running']} running"]
     words += [f"{waiting} waiting"] * bool(waiting)
     words += [counted(refused, "refused file")] * bool(refused)
-    words += [f"next {soonest[1]} at {local_time(soonest[0])}"] if soonest else []
+    words += [f"next {soonest[1]}, due {local_time(soonest[0])}"] if soonest else []
     return ", ".join(words)
 
 

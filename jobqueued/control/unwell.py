@@ -17,9 +17,8 @@ def unwell(status: Mapping[str, Any]) -> list[str]:
         (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
     ]
     words = [text for fact, text in told if fact]
-    if status["troubles"]:
-        words.append(f"the daemon has {counted(len(status['troubles']), 'trouble')}")
     for count, noun, one, more in (
+        (len(status["troubles"]), "thing", "is wrong with the daemon", "are wrong with the daemon"),
         (wrong, "file", "has errors", "have errors"),
         (status["invalid"], "job", "is invalid", "are invalid"),
         (status["failing"], "job", "fails", "fail"),

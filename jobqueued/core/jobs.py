@@ -42,7 +42,8 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     _look_up(turn, event.jobs)
     counts = {name: len(jobs) for name, jobs in change._asdict().items() if jobs}
     if counts:
-        turn.say("jobs_read", file=event.place or event.file, **counts)
+        at_start = {} if state.loaded else {"at_start": True}
+        turn.say("jobs_read", file=event.place or event.file, **counts, **at_start)
 
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:

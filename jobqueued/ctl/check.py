@@ -90,11 +90,11 @@ def check(
         sys.exit(int(_mended(paths, files, sys.stdout, writes=False)))
     if fix:
         _mended(paths, files, sys.stdout if form == "text" else sys.stderr, writes=True)
-    jobs, invalid, problems, unreadable = _read(paths, files, None if host else owner_of(paths, user))
+    jobs, invalid, problems, refused, unreadable = _read(paths, files, None if host else owner_of(paths, user))
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
-    _print(rows, problems, form)
+    _print(rows, problems, refused, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
 
@@ -172,7 +172,7 @@ def _row(job: Job, now: int, *, runs: bool) -> Message:
     return {"id": job.id, "line": job.line, "next": to_text(starts[0]) if starts else None}
 
 
-def _print(rows: list[Message], problems: list[Problem], form: str) -> None:
+def _print(rows: list[Message], problems: list[Problem], refused: int, form: str) -> None:
     match form:
         case "json":
             print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
@@ -186,4 +186,5 @@ def _print(rows: list[Message], problems: list[Problem], form: str) -> None:
                 print_table(("JOB", "NEXT"), ((row["id"], distance(row["next"])) for row in rows))
             notes = sum(problem.severity == "note" for problem in problems)
             told = f"{counted(len(rows), 'job')}, {counted(len(problems) - notes, 'problem')}"
-            print_line(f"{told}, {counted(notes, 'note')}" if notes else told)
+            told += f", {counted(notes, 'note')}" if notes else ""
+            print_line(f"{told}; {counted(refused, 'file')} refused with all jobs" if refused else told)

@@ -49,15 +49,18 @@ STANDARD_INPUT, _HERE = Path("-"), Path()
 
 
 class Reading(NamedTuple):
-    """The jobs that the daemon would accept, why some are invalid here, all problems, and if a file was unreadable."""
+    """The jobs that the daemon would accept, why some are invalid here, all problems, how many job files are refused,
+    and if a file was unreadable.
+    """
 
     jobs: list[Job]
     invalid: dict[str, str]
     problems: list[Problem]
+    refused: int
     unreadable: bool
 
 
-NOTHING = Reading([], {}, [], False)
+NOTHING = Reading([], {}, [], 0, False)
 
 
 def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None) -> Reading:
@@ -75,7 +78,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
         problems += _distrust(paths)
     problems += [problem for path in files if tables for problem in tables.distrust(path)]
     catalog, closing = Catalog(), list[Job]()
-    unreadable = False
+    refused, unreadable = 0, False
     for found in units(paths, files, tables):
         if isinstance(found, Problem):
             problems.append(found)
@@ -88,11 +91,13 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
         except OSError as error:
             problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501"))
             unreadable = True
-        except Refused as refused:
-            problems.append(Problem(found.at, 0, 0, "", str(refused), code="JQ502"))
+        except Refused as error:
+            problems.append(Problem(found.at, 0, 0, "", str(error), code="JQ502"))
+            refused += 1
         else:
             clashes = catalog.conflicts(found.file, jobs)
             problems += odd + clashes
+            refused += (not jobs and any(problem.severity == "error" for problem in odd)) or bool(clashes)
             if clashes:
                 closing += jobs
             else:
@@ -102,7 +107,7 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
-    return Reading(list(jobs), invalid, [*problems, *odd, *told], unreadable)
+    return Reading(list(jobs), invalid, [*problems, *odd, *told], refused, unreadable)
 
 
 def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:

@@ -31,6 +31,7 @@ from jobqueued.ctl.terminal import (
     styled,
 )
 from jobqueued.model import Job, Record, TriggeredBy
+from jobqueued.notify import CHANNELS
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import counted, duration, printable, size
@@ -223,6 +224,18 @@ def _bounds(it: Mapping[str, float]) -> Iterator[str]:
         yield f"level {it['level']:g}"
 
 
+def _notify(wish: Mapping[str, Any]) -> str:
+    """``email ops@example.org; on failure, recovery; again every 6 h``"""
+    told = [f"{channel} {_address(each)}" for channel in CHANNELS for each in wish[channel]]
+    again = [f"again every {duration(wish['remind'])}"] if wish["remind"] else []
+    sender = [f"from {wish['sender']}"] if wish["sender"] else []
+    return "; ".join((", ".join(told) or "nobody", f"on {', '.join(wish['on'])}", *again, *sender))
+
+
+def _address(each: str | Mapping[str, Any]) -> str:
+    return each if isinstance(each, str) else str(each["url"])
+
+
 _AS: dict[str, Callable[[Any], str]] = {
     "command": _command,
     "failover": _command,
@@ -231,6 +244,7 @@ _AS: dict[str, Callable[[Any], str]] = {
     "escalation": _escalation,
     "telemetry_hooks": _hooks,
     "late": _late,
+    "notify": _notify,
     "umask": "{:04o}".format,
     "output_limit": size,
     "at": local,

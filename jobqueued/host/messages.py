@@ -84,8 +84,10 @@ def local_time(instant: int) -> str:
 
 def _read(fields: Fields) -> str:
     changes = [(fields[name], name) for name in ("added", "edited", "removed") if fields.get(name)]
+    if fields.get("at_start"):  # all jobs come then, those of yesterday too
+        return f"{fields['file']}: {counted(changes[0][0], 'job')}"
     words = [f"{count} {change}" for count, change in changes]
-    words[0] = f"{changes[0][0]} {'job' if changes[0][0] == 1 else 'jobs'} {changes[0][1]}"
+    words[0] = f"{counted(changes[0][0], 'job')} {changes[0][1]}"
     return f"{fields['file']}: {', '.join(words)}"
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -203,3 +204,9 @@ def test_one_version() -> None:
     spec = (REPO / "packaging/jobqueued.spec").read_text()
     assert [__version__] == re.findall(r"\Ajobqueued \((.+)-\d+\)", changelog)
     assert [__version__] == re.findall(r"^Version: +(.+)$", spec, re.M)
+
+
+def test_each_command_is_for_something() -> None:
+    """docs/commands.md, which goes by what one wants to do, leaves no command out."""
+    told = set(" ".join(spans((REPO / "docs/commands.md").read_text())).replace(",", " ").split())
+    assert [] == [name for name in main.list_commands(click.Context(main)) if name not in told]

@@ -95,7 +95,7 @@ class TestAnswers:
         )
         assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
         assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
-        assert "no: the daemon has 1 trouble; 1 job fails; 1 job was missed" == told["all is well"]
+        assert "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed" == told["all is well"]
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
         """A hold is shown with its author and how to end it."""
@@ -1293,7 +1293,7 @@ def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
     (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
     assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
     assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning) [JQ504]" == masked
-    assert ["JOB  NEXT", "a    -", "1 job, 2 problems"] == rest
+    assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
 
 
 def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("ready", {"summary": "2 jobs"}, "ready: 2 jobs"),
     ("stopped", {"summary": "nothing was running"}, "stopped: nothing was running"),
     ("jobs_read", {"file": "/a.yaml", "added": 2, "removed": 1}, "/a.yaml: 2 jobs added, 1 removed"),
+    ("jobs_read", {"file": "/a.yaml", "added": 2, "at_start": True}, "/a.yaml: 2 jobs"),
     ("problem", {"text": "/a.yaml:1:2: no", "file": "/a.yaml", "code": "JQ202"}, "/a.yaml:1:2: no"),
     ("odd", {"text": "/a.yaml:1:2: odd", "file": "/a.yaml", "code": "JQ204"}, "/a.yaml:1:2: odd"),
     ("odd", {"text": "/r/a@1.1/pid: odd"}, "/r/a@1.1/pid: odd"),
@@ -218,7 +219,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]
 
-OPTIONAL = {"added", "edited", "removed", "late", "file", "code"}
+OPTIONAL = {"added", "edited", "removed", "at_start", "late", "file", "code"}
 """What jobs_read has only where it is not 0, and run_started has of a first attempt."""
 
 

@@ -162,9 +162,10 @@ def test_where_a_file_was_read() -> None:
     world.happen(events.JobsRead("jobs.yaml", (job("a", priority=1), job("b")), "/usr/lib/jobqueue.d/jobs.yaml"))
     world.happen(events.FileGone("jobs.yaml"))
     assert [
-        {"file": "jobs.yaml", "added": 1}, {"file": "/usr/lib/jobqueue.d/jobs.yaml", "added": 1, "edited": 1},
+        {"file": "jobs.yaml", "added": 1, "at_start": True},
+        {"file": "/usr/lib/jobqueue.d/jobs.yaml", "added": 1, "edited": 1},
         {"file": "jobs.yaml", "removed": 2},
-    ] == [each.fields for each in world.said if each.event == "jobs_read"]  # fmt: skip
+    ] == [each.fields for each in world.said if each.event == "jobs_read"]
 
 
 def test_a_user_who_has_too_many_live_runs_is_told_so() -> None:

@@ -28,7 +28,7 @@ from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.yamltext import MAX_BYTES, MAX_NODES
 from jobqueued.problem import Problem
-from jobqueued.text import printable
+from jobqueued.text import counted, printable
 
 BAD = Path(__file__).parents[2] / "bad"
 MESSAGES = BAD / "messages.txt"
@@ -158,8 +158,8 @@ def test_a_bad_file_gives_no_jobs(said: dict[str, Said]) -> None:
     """A bad file has an error and no jobs, which is exit status 1."""
     for name, answers in said.items():
         if not name.startswith("odd-"):
-            count = len(answers.problems)
-            assert (name, [f"0 jobs, {count} problem{'s' * (count != 1)}"]) == (name, answers.rest)
+            told = f"0 jobs, {counted(len(answers.problems), 'problem')}; 1 file refused with all jobs"
+            assert (name, [told]) == (name, answers.rest)
             assert (name, 1, []) == (name, answers.code, answers.answer["jobs"])
             assert (name, True) == (name, any(problem.severity == "error" for problem in answers.problems))
 
