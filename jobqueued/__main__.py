@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from jobqueued import __version__
 from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused, check_status
+from jobqueued.host.spare_imports import spare_imports
 
 if TYPE_CHECKING:
     from jobqueued.host.log import Log
@@ -143,15 +144,16 @@ def _leave(paths: Paths, log: Log) -> None:
 
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     try:
-        from jobqueued.daemon import Daemon
-        from jobqueued.host.log import Log, somebody_listens
-        from jobqueued.instance import Instance
-        from jobqueued.paths import NoPlace, Paths
-        from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
-        from jobqueued.settings import read_settings
-        from jobqueued.state.faults import StoreError
-        from jobqueued.state.store import Store
-        from jobqueued.trace import TraceFile
+        with spare_imports():
+            from jobqueued.daemon import Daemon
+            from jobqueued.host.log import Log, somebody_listens
+            from jobqueued.instance import Instance
+            from jobqueued.paths import NoPlace, Paths
+            from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
+            from jobqueued.settings import read_settings
+            from jobqueued.state.faults import StoreError
+            from jobqueued.state.store import Store
+            from jobqueued.trace import TraceFile
     except OSError as error:  # too many open files, or a disk that fails
         raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:

@@ -59,7 +59,7 @@ WINGS: dict[str, list[str]] = {
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [
         "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
-        "other_cron",
+        "other_cron", "spare_imports",
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
@@ -271,8 +271,15 @@ def test_a_channel_pays_for_its_own_libraries() -> None:
 
 
 def test_the_scheduler_loads_no_more_than_it_needs() -> None:
-    """Importing the daemon pulls in neither rich (structlog would, if it is there) nor what few questions need."""
-    code = "import sys, jobqueued.daemon; print(sorted({'rich', 'click', 'psutil'} & {*sys.modules}))"
+    """Importing the daemon as its program does pulls in neither what libraries would load (host/spare_imports.py), nor
+    what few questions need.
+    """
+    heavy = {"rich", "greenlet", "asyncio", "dateutil", "pytz", "_hashlib", "click", "psutil"}
+    code = (
+        "import sys; from jobqueued.host.spare_imports import spare_imports\n"
+        "with spare_imports(): import jobqueued.daemon\n"
+        f"print(sorted({heavy} & {{*sys.modules}}))"
+    )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert result.stdout == "[]\n"

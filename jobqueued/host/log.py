@@ -12,26 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from types import ModuleType
 from typing import Any, TextIO, cast
 
-# structlog would pull in rich, where it is installed, and asyncio, some 8 MiB that a daemon has no use for: it finds
-# the one missing, and the other empty, which only its methods for coroutines would notice
-_others = {name: sys.modules.get(name) for name in ("rich", "asyncio")}
-sys.modules["rich"] = None  # type: ignore[assignment]
-sys.modules.setdefault("asyncio", ModuleType("asyncio"))
-import structlog  # noqa: E402
-from structlog.processors import JSONRenderer, TimeStamper, add_log_level  # noqa: E402
+import structlog
+from structlog.processors import JSONRenderer, TimeStamper, add_log_level
 
-for _name, _module in _others.items():
-    del sys.modules[_name]
-    if _module is not None:
-        sys.modules[_name] = _module
-
-from jobqueued.child import journald, unix_socket  # noqa: E402
-from jobqueued.child.instants import FORMAT  # noqa: E402
-from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of, state_of  # noqa: E402
-from jobqueued.text import printable, reaching  # noqa: E402
+from jobqueued.child import journald, unix_socket
+from jobqueued.child.instants import FORMAT
+from jobqueued.host.messages import VOCABULARY, Fields, job_of, level_of, run_of, state_of
+from jobqueued.text import printable, reaching
 
 _JOURNAL, _SYSLOG = unix_socket.JOURNALD, "/dev/log"
 _DAEMON = 3 << 3

@@ -702,7 +702,7 @@ jobs:
     locks: [{path: /run/lock/x}, {name: tape, mode: shared}, disk]
     failover: [echo, a b]
     max_waiting: none
-    notify: {email: a@example.org, webhook: "http://localhost/x", on: [failure, late], remind: none, from: b@example.org}
+    notify: {email: a@example.org, webhook: "http://localhost/x", on: [failure, late], remind: none, from: b@c.de}
 """,
     )
     wait_for(lambda: any(one["id"] == "shown" for one in busy.call("List")["jobs"]))
@@ -712,5 +712,5 @@ jobs:
         "resources": "cpu 0.01, memory 1 MiB", "escalation": "2 points every 10 min",
         "locks": "{path: /run/lock/x, mode: exclusive}, {name: tape, mode: shared}, disk",
         "failover": "echo 'a b'", "max waiting": "none",
-        "notify": "email a@example.org, webhook http://localhost/x; on failure, late; from b@example.org",
+        "notify": "email a@example.org, webhook http://localhost/x; on failure, late; from b@c.de",
     }.items() <= told.items()  # fmt: skip

@@ -612,19 +612,6 @@ class TestAuto:
         reader.socket.close()
 
 
-@pytest.mark.parametrize("library", ["rich", "asyncio"])
-@pytest.mark.parametrize("before", [False, True])
-def test_heavy_libraries_stay_out(library: str, before: bool) -> None:
-    """Importing the log loads neither rich, where it is installed, nor asyncio, and does not hide them either."""
-    loaded = f"any(name.split('.')[0] == {library!r} for name in sys.modules)"
-    first = f"import {library}; " * before
-    check = f"{first}import sys; import jobqueued.host.log; print({loaded}); import rich.console, asyncio; asyncio.run"
-    found = subprocess.run(
-        [sys.executable, "-c", check], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
-    assert ("", f"{before}\n") == (found.stderr, found.stdout)
-
-
 def to_instant_now() -> int:
     """The wall clock, for a test of a time stamp."""
     return time.time_ns()

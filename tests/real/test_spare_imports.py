@@ -1,0 +1,61 @@
+"""Imports of libraries without what they would load beside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import REPO
+from tests.support.host import DEADLINE
+
+SPARING = "import sys; from jobqueued.host.spare_imports import spare_imports\nwith spare_imports(): "
+
+
+def said(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("library", ["rich", "asyncio", "dateutil.tz", "_hashlib"])
+@pytest.mark.parametrize("before", [False, True])
+def test_they_stay_out_and_are_not_hidden(library: str, before: bool) -> None:
+    """What was there already is used; what was not is left out, and whoever imports it later gets the real one."""
+    code = (
+        f"import {library}\n" * before + SPARING + "import jobqueued.host.log, jobqueued.timing.cronexpr\n"
+        f"print({library.partition('.')[0]!r} in sys.modules)\n"
+        "import rich.console, asyncio, dateutil.tz, _hashlib\n"
+        "print(asyncio.run, dateutil.tz.tzutc().utcoffset(None), callable(_hashlib.openssl_sha256))"
+    )
+    first, second = said(code).splitlines()
+    assert (str(before), True) == (first, second.endswith(" 0:00:00 True"))
+
+
+def test_what_they_do_is_the_same() -> None:
+    """Fields are expanded, and hashes are those of any SHA-256."""
+    imports, use = (
+        "from jobqueued.timing.cronexpr import pattern_of; import hashlib\n",
+        ("print(pattern_of('*/20 3 * * mon-fri'), hashlib.sha256(b'x').hexdigest())"),
+    )
+    assert said(imports + use) == said(SPARING + imports + use)
+
+
+def test_what_was_left_out_is_said_where_it_is_called() -> None:
+    """A use of what was not imported names it, instead of doing something else."""
+    code = SPARING + (
+        "import croniter\ntry: print(croniter.croniter('* * * * *').get_next())\n"
+        "except NotImplementedError as error: print(error)"
+    )
+    assert "was not imported" in said(code)
+
+
+def test_python_without_a_hash_of_its_own() -> None:
+    """Where Python was built without one, OpenSSL's is loaded."""
+    code = (
+        "import sys, importlib.util, jobqueued.host.spare_imports as it\n"
+        "it.find_spec = lambda name: None\nwith it.spare_imports(): import hashlib\nprint('_hashlib' in sys.modules)"
+    )
+    assert "True\n" == said(code)
