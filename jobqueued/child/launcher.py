@@ -32,9 +32,10 @@ from jobqueued.child.seat import Seat
 from jobqueued.child.text import counted
 
 CPUS = len(os.sched_getaffinity(0))
-IDLE = max(2, min(8, CPUS))
-"""The supervisors that wait for work, some 1.5 MiB each: the first runs of a burst start by them."""
-IDLE_SECONDS = 30.0
+AT_ONCE = max(2, min(8, CPUS))
+"""So many supervisors are hired for a burst without waiting whether one comes back."""
+IDLE, IDLE_SECONDS = 1, 30.0
+"""The supervisors, some 1.5 MiB each, that still wait for work when there was none for so long."""
 POOL, ASKING = 8, 6
 """Supervisors that may be hired for questions, and those that look up users and send notices at a time."""
 PATIENCE = 0.005
@@ -206,6 +207,8 @@ class Launcher:
 
     def _is_short_of_supervisors(self) -> bool:
         """False while none is idle as they share too few CPUs: then one more would only make all of them slower."""
+        if len(self._seats) < AT_ONCE:
+            return True
         now = time.monotonic()
         starting = sum(seat.is_starting(now) for seat in self._seats.values())
         return now - self._freed > PATIENCE and starting < CPUS
