@@ -11,9 +11,10 @@ from jobqueued import events
 from jobqueued.audit import past
 from jobqueued.audit.known import Answer, Known
 from jobqueued.commands import Command, Save, SavePast
-from jobqueued.core import record
-from jobqueued.core.eligibility import obstacle
-from jobqueued.model import LIVE, MINUTE, SECOND, Claim, Job, Record, RunId, RunState, to_text
+from jobqueued.core import dependencies, record
+from jobqueued.core.dependencies import Standing
+from jobqueued.core.eligibility import Bar, Obstacle, obstacle
+from jobqueued.model import LIVE, MINUTE, SECOND, Claim, Job, Record, Run, RunId, RunState, to_text
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, Past
 from tests.support.world import World, job
@@ -226,8 +227,8 @@ class RememberedWorld(World):
         pending = {str(it.id): "retry" if it.so_far or it.id in state[name].delayed else "" for it in waiting}
         if not self.is_down:
             for it in waiting:
-                if it.state is RunState.DUE and not it.so_far and (found := obstacle(state, it, self.now)) is not None:
-                    pending[str(it.id)] = found.word
+                if it.state is RunState.DUE and not it.so_far:
+                    pending[str(it.id)] = "|".join(self._obstacles(it))
         due = [(at, key) for at, key in self.dues[name] if at <= self.now.wall]
         return Seen(
             name, self.now.wall, {str(run) for run, _ in self.processes if run.job == name}, self.is_down,
@@ -236,6 +237,18 @@ class RememberedWorld(World):
             {str(it.id): self._lacks(it.id) for it in waiting if not pending[str(it.id)]},
             max(due)[1] if due else None,
         )  # fmt: skip
+
+    def _obstacles(self, run: Run) -> Iterator[str]:
+        """Yield what holds back a run, first what it would be told now; a dependency holds it back beside a run of its
+        own job, whichever came first.
+        """
+        state, found = self.scheduler._state, obstacle(self.scheduler._state, run, self.now)
+        if found is not None:
+            yield found.word
+        if found is not None and found.bar is Bar.CONCURRENCY:
+            verdict = dependencies.verdict(state, state.catalog[run.id.job], run, self.now)
+            if verdict.standing is Standing.AWAITED:
+                yield Obstacle(Bar.DEPENDENCY, verdict).word
 
     def _lacks(self, name: RunId) -> dict[str, set[str]]:
         """What a run can't have by the processes that live, and who has it."""
@@ -300,15 +313,16 @@ class RememberedWorld(World):
         if found.run not in seen.pending:
             return None if any(map(self._is_shared, seen.pending)) else f"{seen.pending} waited"
         words = {"paused": "was paused", "concurrency": "concurrency of", "dependency": "its dependency"}
-        kind, _, name = seen.pending[found.run].partition(" ")
-        if kind and not (words[kind] in told and name in told):
-            return f"it waited for {kind} {name}"
+        obstacles = seen.pending[found.run].split("|")
+        parts = [(words[kind], name) for kind, _, name in (each.partition(" ") for each in obstacles) if kind]
+        if parts and not any(word in told and name in told for word, name in parts):
+            return f"it waited for {' or '.join(obstacles)}"
         lacked = seen.lacked.get(found.run, {})
         for resource, holders in lacked.items():
             named = any(holder in told for holder in holders)
             if not named or (resource in LOCKS and f"lock {resource} was held" not in told):
                 return f"it lacked {resource}, held by {holders}"
-        if not lacked and ("was held by" in told or ("used up by" in told and kind != "concurrency")):
+        if not lacked and ("was held by" in told or ("used up by" in told and "concurrency" not in obstacles)):
             return "it lacked nothing"
         return None
 
