@@ -1,6 +1,13 @@
-"""Names of jobs and attempts as names of files: a job of a crontab has a slash in its name, and no job a plus."""
+"""Names of jobs and attempts as names of files: a job of a crontab has a slash in its name, and no job a plus; and the
+names that users give their job files.
+"""
 
 from __future__ import annotations
+
+import re
+
+OF_A_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_A_NAME = "a name such as backup: at most 64 of A-Z a-z 0-9 . _ -, first one of A-Z a-z 0-9"
 
 
 def file_name(name: str) -> str:
@@ -11,3 +18,11 @@ def file_name(name: str) -> str:
 def named_by_file(name: str) -> str:
     """The inverse of `file_name`."""
     return name.replace("+", "/")
+
+
+def named(text: str) -> str:
+    """The name of a user's file, given with its suffix or without; ValueError."""
+    name = text.removesuffix(".yaml").removesuffix(".yml")
+    if not OF_A_USER.fullmatch(name):
+        raise ValueError(f"{text!r}; accepted: {_A_NAME}")
+    return name

@@ -17,6 +17,8 @@ _NAME = re.compile(r"(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
 _TABLES = frozenset(("cron.d", "crontabs", OF_THE_HOST))
 """The first parts of ids that are of cron's tables, or of what root has submitted."""
 _MINUTE = 60_000_000_000
+LARGEST_FILE = 1 << 16
+"""Bytes of a file of a user's, which is read in a turn or two."""
 
 
 class Owner(NamedTuple):

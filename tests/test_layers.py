@@ -87,16 +87,16 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
-        "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page", "chosen_runs",
-        "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check", "language_server",
-        "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code", "diagnosis", "host_health",
-        "process_health", "doctor",
+        "job_units", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page",
+        "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
+        "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",
+        "diagnosis", "host_health", "process_health", "doctor",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "back_then", "kept_forecast", "simulated",
         "parallel_futures",
-        "simulate", "logs", "metrics", "expected_starts", "next", "notify", "pause", "reload", "report",
-        "restart_launcher", "run", "show", "status", "stop", "top_view", "top_screen",
+        "simulate", "logs", "metrics_server", "metrics", "expected_starts", "next", "notify", "pause", "reload",
+        "report", "restart_launcher", "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
         "main", "__main__",
     ],
@@ -135,7 +135,7 @@ PURE_OF_CHILD = {
 ROOMS = {
     "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
     "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
-    "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics"],
+    "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics_server"],
     "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],
 }  # fmt: skip
 

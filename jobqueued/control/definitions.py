@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from jobqueued.control.views import moment
-from jobqueued.model import CORE, CPU, HIDDEN, SECOND, UNBOUNDED, Claim, Job, On
+from jobqueued.model import CORE, CPU, HIDDEN, SECOND, UNBOUNDED, Claim, Job, On, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.users import awaited_path, path_in
@@ -25,7 +24,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
     for name in _DURATIONS:
         found[name] = None if found[name] is None else found[name] / SECOND
     for name in _INSTANTS:
-        found[name] = moment(found[name])
+        found[name] = None if found[name] is None else to_text(found[name])
     found["locks"] = [_lock(claim) for claim in job.locks]
     found["resources"] = {claim.resource: _amount(claim) for claim in job.resources}
     found["on"] = [*(["boot"] if job.at_boot else []), *(_on(on) for on in job.on)]

@@ -19,17 +19,17 @@ from jobqueued.control.peers import Peer
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.filenames import named
 from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.job_files import Watches
-from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, named, stamp_of
-from jobqueued.jobfile.user_rules import LARGEST
+from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, stamp_of
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job, Now, to_text
 from jobqueued.problem import Problem
 from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.source import Source
 from jobqueued.text import counted, duration, size
-from jobqueued.users import Owner, UserLimits
+from jobqueued.users import LARGEST_FILE, Owner, UserLimits
 
 _LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
 _CHANGES = (_SET, _REMOVE)
@@ -366,7 +366,7 @@ def _text(encoded: str) -> bytes:
         text = base64.b64decode(encoded, validate=True)
     except ValueError:  # no base64, or no ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
-    if len(text) > LARGEST:
-        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST)}, and several files"
+    if len(text) > LARGEST_FILE:
+        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}, and several files"
         raise VarlinkError("Refused", {"reason": reason})
     return text

@@ -13,7 +13,7 @@ from jobqueued.audit.timeline import Timeline
 from jobqueued.ctl import completion, due_changes
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.client import Refused
-from jobqueued.ctl.job_files import user_of_daemon
+from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table
 from jobqueued.model import RunId, to_text
 from jobqueued.paths import Paths

@@ -17,7 +17,8 @@ from jobqueued.ctl import completion, reports
 from jobqueued.ctl import explain as explanations
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.findings import FINDINGS
-from jobqueued.ctl.job_files import NOTHING, Reading, read_files, user_of_daemon
+from jobqueued.ctl.job_files import NOTHING, Reading, read_files
+from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.rhythms import rhythms, usual_times
 from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table

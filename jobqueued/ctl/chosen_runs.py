@@ -182,7 +182,7 @@ def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> It
 
 
 def _user_of_daemon(paths: Paths) -> str | None:
-    from jobqueued.ctl.job_files import user_of_daemon
+    from jobqueued.ctl.job_units import user_of_daemon
 
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(user_of_daemon(paths)).pw_name

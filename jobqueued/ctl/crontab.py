@@ -8,7 +8,7 @@ import pwd
 import stat
 import sys
 import time
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -16,12 +16,13 @@ from jobqueued import __version__
 from jobqueued.child.spool import LARGEST, NONE
 from jobqueued.crontabs.header import with_header, without_header
 from jobqueued.ctl.arguments import of_environment
-from jobqueued.ctl.crontab_check import check, next_starts
 from jobqueued.ctl.crontab_edit import TEMPLATE, edit
 from jobqueued.ctl.crontab_spool import Failure, Owner, Table, no_crontab
-from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.text import printable
+
+if TYPE_CHECKING:
+    from jobqueued.model import Job
 
 _USAGE = """\
 usage:\tcrontab [-u user] [-n | -T] file
@@ -163,6 +164,8 @@ def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) 
     text = _content(name)
     if not dry:
         return 0 if _install(text, name, table, owner, paths) else 1
+    from jobqueued.ctl.crontab_check import check
+
     verdict = check(text, name, owner.name, paths)
     _tell("\n".join([*verdict.warnings, *verdict.errors]))
     if not verdict.errors:
@@ -189,6 +192,8 @@ def _content(name: str) -> bytes:
 
 def _install(text: bytes, file: str, table: Table, owner: Owner, paths: Paths, stamp: str | None = None) -> bool:
     """Install a table; False: it has errors, which are told.  Warnings, and what starts next, are for people only."""
+    from jobqueued.ctl.crontab_check import check
+
     verdict = check(text, file, owner.name, paths)
     if verdict.errors:
         _tell("\n".join(verdict.errors))
@@ -204,6 +209,8 @@ def _install(text: bytes, file: str, table: Table, owner: Owner, paths: Paths, s
 
 def _tell_next(jobs: tuple[Job, ...]) -> None:
     if sys.stderr.isatty():
+        from jobqueued.ctl.crontab_check import next_starts
+
         for line in next_starts(jobs):
             _tell(f"next: {line}")
 

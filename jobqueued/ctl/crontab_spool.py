@@ -15,11 +15,9 @@ from jobqueued.child.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, a
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
 from jobqueued.ctl.client import Refused as Answer
-from jobqueued.host.other_cron import other_cron
 from jobqueued.instance import Instance
 from jobqueued.jobdir.kinds import SPOOL
 from jobqueued.paths import Paths
-from jobqueued.settings import read_settings
 from jobqueued.text import printable, size
 
 
@@ -82,6 +80,9 @@ class Table:
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
         """Put a table in place, if there is the one of that stamp, where one is given; Failure."""
+        from jobqueued.host.other_cron import other_cron
+        from jobqueued.settings import read_settings
+
         if self._direct:
             with self._told():
                 self._spool.install(*self._owner, table, stamp)

@@ -100,7 +100,8 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     """Print the jobs of the job files; exit with 1 where something of them can't be said."""
-    from jobqueued.ctl.job_files import read_files, user_of_daemon
+    from jobqueued.ctl.job_files import read_files
+    from jobqueued.ctl.job_units import user_of_daemon
     from jobqueued.exchange.to_crontab import crontab_of
     from jobqueued.settings import read_settings, user_name
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from jobqueued.child import unix_socket
 from jobqueued.child.trust import Refused
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
-from jobqueued.ctl.job_files import settings_of, user_of_daemon
+from jobqueued.ctl.job_files import settings_of
+from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.host_names import host_timezone
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths

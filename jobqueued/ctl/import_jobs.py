@@ -18,7 +18,8 @@ import click
 from jobqueued.child import atomic_file
 from jobqueued.ctl import import_sources
 from jobqueued.ctl.import_sources import Found, Kind, Unclear, Wish
-from jobqueued.ctl.job_files import STANDARD_INPUT, read_files, user_of_daemon
+from jobqueued.ctl.job_files import read_files
+from jobqueued.ctl.job_units import STANDARD_INPUT, user_of_daemon
 from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.exchange import proof

@@ -15,7 +15,7 @@ from jobqueued.child import atomic_file
 from jobqueued.child.trust import Refused
 from jobqueued.crontabs.jobs import Host, Place
 from jobqueued.crontabs.names import of_table
-from jobqueued.ctl.job_files import STANDARD_INPUT, read_file, user_of_daemon
+from jobqueued.ctl.job_units import STANDARD_INPUT, read_file, user_of_daemon
 from jobqueued.exchange import at_job
 from jobqueued.exchange.crontab import read_table
 from jobqueued.exchange.draft import Ids, Source

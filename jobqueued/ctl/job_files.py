@@ -5,9 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import select
-import stat
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -24,28 +21,25 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.job_units import Unit, units, user_of_daemon
 from jobqueued.ctl.unlikely import unlikely
-from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.host.usage import host_has
-from jobqueued.jobdir.trust import IS_MASKED, MASKED, UNREAD, is_foreign, read_trusted
-from jobqueued.jobdir.units import ORPHANS, Assembly
-from jobqueued.jobfile.drop_ins import Part, packed, parts_of
+from jobqueued.jobdir.trust import IS_MASKED, MASKED
+from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.reader import read_packed
-from jobqueued.jobfile.user_rules import LARGEST, UserRules
-from jobqueued.jobfile.yamltext import MAX_BYTES, at_once
+from jobqueued.jobfile.user_rules import UserRules
+from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
 from jobqueued.text import size
-from jobqueued.users import Owner
+from jobqueued.users import LARGEST_FILE, Owner
 
 if TYPE_CHECKING:
     from jobqueued.ctl.table_files import TableFiles
     from jobqueued.jobdir.acceptance import Content
-
-STANDARD_INPUT, _HERE = Path("-"), Path()
 
 
 class Reading(NamedTuple):
@@ -151,8 +145,8 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
     if trouble := trouble_with("owner", [user, uid, rules.limits.allow, rules.limits.deny]):
         problems.append(Problem(name, 0, 0, "", trouble, code="JQ214"))
-    if len(data) > LARGEST:
-        message = f"found {size(len(data))}; accepted: at most {size(LARGEST)}"
+    if len(data) > LARGEST_FILE:
+        message = f"found {size(len(data))}; accepted: at most {size(LARGEST_FILE)}"
         problems.append(Problem(name, 0, 0, "", message, code="JQ103"))
     if jobs > most:
         message = f"found {jobs} jobs; accepted: {most} of a user, or what root sets by `users: {{jobs: …}}`"
@@ -175,123 +169,6 @@ def _surroundings(paths: Paths) -> Surroundings:
     except OSError:
         owner = 0
     return Surroundings(len(host_has()[0]), user_name(owner), own_tmp=paths == Paths.system())
-
-
-class Unit:
-    """A job file that can be read, by its name in the catalog; `at` is the path that was read last."""
-
-    def __init__(self, file: str, assembly: Assembly | None = None) -> None:
-        """With an `assembly` it is read with its drop-ins; else it alone, through a pipe or a link."""
-        self.file, self._assembly = file, assembly
-
-    @property
-    def at(self) -> str:
-        """The path that was read last."""
-        return self.file if self._assembly is None else self._assembly.at
-
-    def text(self) -> bytes:
-        """The file with its drop-ins, as one text; OSError, Refused."""
-        if self._assembly is not None:
-            return self._assembly.text(os.path.basename(self.file))
-        return packed([Part(self.file, read_file(Path(self.file)))], self.file)
-
-
-def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
-    """Yield each file, and warnings of what is none, of files and directories, in this order.
-
-    The daemon's own directory stands for all that it reads; any other for itself.
-    """
-    for path in files:
-        if path == STANDARD_INPUT:
-            yield Unit(str(path))
-            continue
-        if file := file_of_drop_ins(path.absolute().parent.name):
-            yield _with_drop_in(paths, path.absolute().parent.parent, file)
-            continue
-        is_own = path.absolute() == paths.jobs
-        directories = paths.job_directories if is_own else (path,)
-        listings = [_listing(directory) for directory in directories]
-        if listings[0] is None:
-            yield Unit(str(path))  # no directory; or its reading says why
-            continue
-        if tables is not None and (kind := tables.kind_in(path)):
-            names = sorted(listings[0], key=os.fsencode)
-            read = (
-                name for name in names if kind.reads(name) or (kind.is_foreign(name) and os.path.isfile(path / name))
-            )
-            yield from (Unit(str(path / name)) for name in read)
-            continue
-        daemon = user_of_daemon(paths) if is_own else None
-        named = ["" if directory == _HERE else str(directory) for directory in directories]
-        yield from _units(named, [names or [] for names in listings], daemon)
-
-
-def _listing(directory: Path) -> list[str] | None:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return None
-
-
-def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
-    """The file of a drop-in in this directory."""
-    is_own = directory in paths.job_directories
-    directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
-    return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))
-
-
-def _assembly(directories: list[str], daemon: int | None) -> Assembly:
-    """Read job files as a daemon of this user does; None: nobody's."""
-
-    def read(number: int, path: str) -> bytes:
-        return read_trusted(os.path.join(directories[number], path), daemon)
-
-    def drop_ins(number: int, name: str) -> list[str]:
-        return listed(os.path.join(directories[number], drop_in_directory(name)), daemon)
-
-    return Assembly(directories, read, drop_ins)
-
-
-def _units(directories: list[str], listings: list[list[str]], daemon: int | None) -> Iterator[Unit | Problem]:
-    """Yield the job files of directories, by name; then warnings of what is none."""
-    assembly = _assembly(directories, daemon)
-    names = {name for listing in listings for name in listing}
-    for name in sorted(filter(is_job_file, names), key=os.fsencode):
-        yield Unit(os.path.join(directories[0], name), assembly)
-    for directory, listing in zip(directories, listings, strict=True):
-        for name in sorted(listing, key=os.fsencode):
-            path, file = os.path.join(directory, name), file_of_drop_ins(name)
-            if file and file not in names:
-                yield Problem(path, 0, 0, "", ORPHANS.format(file), "warning", code="JQ503")
-            elif not file and is_foreign(name) and os.path.isfile(path):
-                yield Problem(ascii(path)[1:-1], 0, 0, "", UNREAD, "warning", code="JQ503")
-
-
-def read_file(file: Path) -> bytes:
-    """Read at most one byte more than a job file may have; ``-`` is the standard input.
-
-    Refused for a FIFO to which nobody writes.
-    """
-    if file == STANDARD_INPUT:
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
-    with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as stream:
-        is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
-        data = stream.read(MAX_BYTES + 1)  # None: its writer is about to write
-        if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
-            raise Refused("found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output")
-        os.set_blocking(stream.fileno(), True)
-        data = data or b""
-        while len(data) <= MAX_BYTES and (more := stream.read(MAX_BYTES + 1 - len(data))):
-            data += more
-        return data
-
-
-def user_of_daemon(paths: Paths) -> int:
-    """The user of the daemon by the owner of its directories; before it has any, whoever asks."""
-    for path in (paths.run, paths.state):
-        with suppress(OSError):
-            return path.stat().st_uid
-    return os.geteuid()
 
 
 def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child.trust import Refused
-from jobqueued.ctl.job_files import STANDARD_INPUT, Unit, settings_of, units, user_of_daemon
+from jobqueued.ctl.job_files import settings_of
+from jobqueued.ctl.job_units import STANDARD_INPUT, Unit, units, user_of_daemon
 from jobqueued.ctl.table_files import TableFiles
 from jobqueued.jobdir.trust import MASKED
 from jobqueued.jobfile.drop_ins import parts_of

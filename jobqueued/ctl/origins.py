@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from jobqueued.child.trust import Refused as Distrusted
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import Unit, units
+from jobqueued.ctl.job_units import Unit, units
 from jobqueued.drop_in_files import file_of_drop_ins, is_job_file
 from jobqueued.jobfile.drop_ins import Part, origins, parts_of
 from jobqueued.jobfile.merged_tree import merged_tree
 from jobqueued.jobfile.yamltext import Entry, Mapping, at_once
 from jobqueued.paths import Paths
-from jobqueued.settings import settings_parts
 from jobqueued.text import printable
 
 
@@ -33,6 +32,8 @@ def parts_meant(paths: Paths, name: str) -> list[Part]:
     Refused: there is none; OSError, or Distrusted, for a file that can't be read.
     """
     if os.path.basename(name) == paths.config.name or paths.has_settings(os.path.abspath(name)):
+        from jobqueued.settings import settings_parts
+
         return settings_parts([str(place) for place in paths.config_files])
     found = _of_file(paths, name) if is_job_file(name) else _of_job(paths, name)
     if found is None:

@@ -150,7 +150,7 @@ def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -
     import hashlib
 
     from jobqueued.ctl import report_page
-    from jobqueued.ctl.job_files import user_of_daemon
+    from jobqueued.ctl.job_units import user_of_daemon
     from jobqueued.settings import read_settings
 
     settings = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0].mail

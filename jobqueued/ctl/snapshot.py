@@ -19,7 +19,8 @@ from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.core.retries import Again, another
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import Unit, read_files, settings_of, units
+from jobqueued.ctl.job_files import read_files, settings_of
+from jobqueued.ctl.job_units import Unit, units
 from jobqueued.ctl.offline import is_hidden
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance, Durations, Sample, samples

@@ -18,14 +18,13 @@ from jobqueued.child.trust import Refused as Distrusted
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import editor
 from jobqueued.ctl.client import Refused, Unreachable, ask
-from jobqueued.ctl.job_files import STANDARD_INPUT, read_file
 from jobqueued.ctl.problems import print_problems
 from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, reaching
-from jobqueued.jobdir.user_files import named
-from jobqueued.jobfile.user_rules import LARGEST
+from jobqueued.filenames import named
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.text import counted, printable, size
+from jobqueued.users import LARGEST_FILE
 
 TEMPLATE = """\
 # Jobs of yours, which the daemon keeps and runs as you.  For all keys: man jobqueue.d
@@ -70,6 +69,8 @@ def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: b
       jobqueuectl add backup.yaml
       generate-jobs | jobqueuectl add - --name generated
     """
+    from jobqueued.ctl.job_units import STANDARD_INPUT, read_file
+
     if name is None:
         if file == STANDARD_INPUT:
             raise click.UsageError("a name is missing for the file from the standard input: --name NAME")
@@ -234,7 +235,7 @@ class _Session:
             with open(descriptor, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise Refused(f"{self._copy} is no regular file any more; nothing was changed")
-                return stream.read(LARGEST + 1)
+                return stream.read(LARGEST_FILE + 1)
         except OSError as error:
             raise Refused(f"{self._copy}: {error.strerror}; nothing was changed") from None
 
@@ -249,8 +250,10 @@ class _Session:
 
 def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
     """Put a text in place; the answer."""
-    if len(text) > LARGEST:
-        raise Refused(f"the file has more than {size(LARGEST)}; accepted: at most that, and several files", "Refused")
+    if len(text) > LARGEST_FILE:
+        raise Refused(
+            f"the file has more than {size(LARGEST_FILE)}; accepted: at most that, and several files", "Refused"
+        )
     encoded = base64.b64encode(text).decode()
     return ask(paths.control, "UserFileSet", _SECONDS, name=name, text=encoded, user=user, stamp=stamp)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.child import atomic_file
+from jobqueued.filenames import OF_A_USER
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
@@ -22,9 +23,7 @@ from jobqueued.users import Owner, UserLimits
 DIRECTORY = "users"
 NONE = "none"
 """The stamp of a file that there is not."""
-A_NAME = "a name such as backup: at most 64 of A-Z a-z 0-9 . _ -, first one of A-Z a-z 0-9"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_FILE = re.compile(rf"([^/:]+):([0-9]{{1,10}})\+({_NAME.pattern})\.yaml")
+_FILE = re.compile(rf"([^/:]+):([0-9]{{1,10}})\+({OF_A_USER.pattern})\.yaml")
 _LONGEST = 255 - len(atomic_file.TEMPORARY)
 
 
@@ -49,14 +48,6 @@ class UserFile(NamedTuple):
         """The inverse of `stored_as`; None: it is no such name."""
         found = _FILE.fullmatch(stored_as)
         return None if found is None else cls(Owner(int(found[2]), found[1]), found[3])
-
-
-def named(text: str) -> str:
-    """The name of a file, given with its suffix or without; ValueError."""
-    name = text.removesuffix(".yaml").removesuffix(".yml")
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{text!r}; accepted: {A_NAME}")
-    return name
 
 
 def fits(file: UserFile) -> bool:

@@ -18,8 +18,6 @@ from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
 from jobqueued.users import Owner, UserLimits
 
-LARGEST = 1 << 16
-"""Bytes of a file of a user's, which is read in a turn or two."""
 Entries = Mapping[str, Entry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.child import atomic_file
+from jobqueued.filenames import named
 from jobqueued.jobdir import user_files
-from jobqueued.jobdir.user_files import NONE, UserFile, UserFiles, fits, jobs_of_text, named, of_state, stamp_of
+from jobqueued.jobdir.user_files import NONE, UserFile, UserFiles, fits, jobs_of_text, of_state, stamp_of
 from jobqueued.users import Owner
 
 OLD, NEW = b"# old\n", b"# new, and longer\n"

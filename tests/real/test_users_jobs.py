@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobqueued.jobfile.user_rules import LARGEST
+from jobqueued.users import LARGEST_FILE
 from tests.support.client import run
 from tests.support.crontabs import editor
 from tests.support.host import Host, wait_for
@@ -234,7 +234,7 @@ def test_an_id_is_in_one_file(site: Host) -> None:
 
 def test_the_size_of_a_file(site: Host, place: Path) -> None:
     """At the bound it is read; beyond it the program says so, and the daemon too; of a million characters as well."""
-    filler = HELLO + "#" * (LARGEST - len(HELLO))
+    filler = HELLO + "#" * (LARGEST_FILE - len(HELLO))
     assert put(site, filler)["stored"]
     reason = "the file has 64 KiB; accepted: at most 64 KiB, and several files"
     assert reason.partition(";")[2] in put(site, filler + "#")["reason"]
@@ -440,8 +440,8 @@ def test_an_edit_with_an_error(site: Host, place: Path) -> None:
 
 def test_a_flood_of_calls(site: Host) -> None:
     """So many in a minute; then it is told for how long there is none, and others go on."""
-    text = HELLO + "#" * (LARGEST - len(HELLO))
-    answers = (put(site, text) for _ in range(CALLS * 128 // LARGEST + 2))
+    text = HELLO + "#" * (LARGEST_FILE - len(HELLO))
+    answers = (put(site, text) for _ in range(CALLS * 128 // LARGEST_FILE + 2))
     told = next(answer for answer in answers if "error" in answer)
     most = f"more than {CALLS} in a minute (users: {{calls: …}} in jobqueued.yaml)"
     assert told["reason"].startswith(f"{most}; try again in ")
