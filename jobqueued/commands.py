@@ -7,82 +7,71 @@ end is on disk before anybody acts on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
 
-@dataclass(frozen=True, slots=True)
-class SaveRun:
+class SaveRun(NamedTuple):
     """Durably keep this state of a run; `record` comes with the end and is kept whole."""
 
     run: Run
     record: Record | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetRun:
+class ForgetRun(NamedTuple):
     """Durably forget a run that never started: the `record` of a skip before it covers its occurrence."""
 
     run: RunId
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class SaveJob:
+class SaveJob(NamedTuple):
     """Durably keep a job's cursor, numbers, counters and pause."""
 
     saved: SavedJob
 
 
-@dataclass(frozen=True, slots=True)
-class SaveBoot:
+class SaveBoot(NamedTuple):
     """Durably keep that this boot of the host was noticed."""
 
     boot: str
 
 
-@dataclass(frozen=True, slots=True)
-class SaveHold:
+class SaveHold(NamedTuple):
     """Durably keep that nothing new starts on this host; None: that it does again."""
 
     hold: Hold | None
 
 
-@dataclass(frozen=True, slots=True)
-class SavePast:
+class SavePast(NamedTuple):
     """Durably keep that a job was paused, the host held, or the like: for questions about that time."""
 
     past: Past
 
 
-@dataclass(frozen=True, slots=True)
-class SaveIncident:
+class SaveIncident(NamedTuple):
     """Durably keep what is wrong with a subject; None: nothing any more."""
 
     subject: str
     incident: Incident | None
 
 
-@dataclass(frozen=True, slots=True)
-class SaveNotice:
+class SaveNotice(NamedTuple):
     """Durably keep a notice that is to be sent."""
 
     notice: Notice
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetNotice:
+class ForgetNotice(NamedTuple):
     """Durably forget a notice: it was sent, or is given up."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class SaveSubmission:
+class SaveSubmission(NamedTuple):
     """Durably keep a submission by its job's id: the `text` that defines it, and the asker's `key` ("": none)."""
 
     job: str
@@ -90,16 +79,14 @@ class SaveSubmission:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SaveNumber:
+class SaveNumber(NamedTuple):
     """Durably keep the number of the last submission in a share ("host", "alice"): it is never given again."""
 
     share: str
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetJob:
+class ForgetJob(NamedTuple):
     """Durably forget where a job stood that is nowhere any more, and its definition, if it was submitted; not its
     history.
     """
@@ -107,15 +94,13 @@ class ForgetJob:
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(NamedTuple):
     """Ask this host's databases for a user or a group; AccountKnown is the answer, which may take any time."""
 
     account: Account
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`."""
 
     run: Run
@@ -123,8 +108,7 @@ class Launch:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """Tell the attempt's supervisor to end it.  Only after the commit that holds the run as `stopping`."""
 
     run: RunId
@@ -132,8 +116,7 @@ class Stop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveMarks:
+class RemoveMarks(NamedTuple):
     """Remove R, the attempt's directory.  Only after the commit that holds its end, and once its record is a file.
 
     `again`: the attempt never started and is sent again under the same name, so its R holds nothing and goes at once.
@@ -146,23 +129,20 @@ class RemoveMarks:
     known: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRecord:
+class WriteRecord(NamedTuple):
     """Write the record file of a run that no supervisor wrote (skipped, lost).  After the commit."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Say:
+class Say(NamedTuple):
     """One line for the journal.  `event` is of `journal.VOCABULARY`."""
 
     event: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class MarkLockHolder:
+class MarkLockHolder(NamedTuple):
     """Mark that a person's command holds these claims, and which units it was given.
 
     Before it is told: what is marked is found again.
@@ -175,29 +155,26 @@ class MarkLockHolder:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetLockClient:
+class ForgetLockClient(NamedTuple):
     """Forget a person's command, and its mark: it has no claims, and wants none any more."""
 
     client: LockClientId
 
 
-@dataclass(frozen=True, slots=True)
-class LookAfter:
+class LookAfter(NamedTuple):
     """Look, some time after the commit, if anything is to be kept of a job that has left its file and never ran."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply.
 
     `asked`: what was carried out and is to survive a restart, for people; "": state.db has nothing to do with it.
     """
 
     ticket: int
-    value: dict[str, Any] = field(default_factory=dict)
+    value: dict[str, Any]
     error: str | None = None
     asked: str = ""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
@@ -12,8 +11,7 @@ from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
 
 
-@dataclass(frozen=True, slots=True)
-class JobsRead:
+class JobsRead(NamedTuple):
     """A job file was read and accepted as a whole; its jobs replace those it had before.
 
     `place` is the path of the file, where that is not the name that it has in the first of the directories.
@@ -24,15 +22,13 @@ class JobsRead:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FileGone:
+class FileGone(NamedTuple):
     """A job file has vanished for good; its jobs are removed."""
 
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobsLoaded:
+class JobsLoaded(NamedTuple):
     """Every job file has been read once since the start, and every live attempt was found again.
 
     `complete` False: some were refused, or are away for a moment, their jobs unknown.  `boot`: the id of this boot of
@@ -43,41 +39,35 @@ class JobsLoaded:
     boot: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reloaded:
+class Reloaded(NamedTuple):
     """A person asked for a reload, and every file that had changed was read; or the host has other users or groups."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountKnown:
+class AccountKnown(NamedTuple):
     """The host's databases have answered: `trouble` is why jobs can't run as a user or group, "" where they can."""
 
     account: Account
     trouble: str
 
 
-@dataclass(frozen=True, slots=True)
-class Woke:
+class Woke(NamedTuple):
     """The time that `next_wakeup` named has come (or may have come: the scheduler looks at `now`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClockStepped:
+class ClockStepped(NamedTuple):
     """The wall clock was set by `step` nanoseconds (negative: backward); `now` is after the step."""
 
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Slept:
+class Slept(NamedTuple):
     """The host was suspended for `duration` nanoseconds, in which no duration grows: nothing aged, nothing is
     nearer."""
 
     duration: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(NamedTuple):
     """The attempt's process exists."""
 
     run: RunId
@@ -86,8 +76,7 @@ class RunStarted:
     started: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunStopping:
+class RunStopping(NamedTuple):
     """The attempt's supervisor began to end it: its time is up, its command left processes behind, or it was asked."""
 
     run: RunId
@@ -95,8 +84,7 @@ class RunStopping:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(NamedTuple):
     """The attempt ended and left its record: exit status, rusage and output are exact."""
 
     run: RunId
@@ -104,8 +92,7 @@ class RunEnded:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class RunLost:
+class RunLost(NamedTuple):
     """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known;
     `output` as the record has it: what there is in the file; `telemetry`: what its hooks have said, None: nobody knows.
     """
@@ -118,8 +105,7 @@ class RunLost:
     telemetry: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunLingers:
+class RunLingers(NamedTuple):
     """Whoever watched the attempt is gone, and something of it lives, or may live; `reason` says for people what, and
     what they can do.  RunLost follows when nothing does.
     """
@@ -129,8 +115,7 @@ class RunLingers:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class NeverStarted:
+class NeverStarted(NamedTuple):
     """The attempt was sent but certainly never started; `reason` says for people why, "" where nothing was wrong."""
 
     run: RunId
@@ -143,8 +128,7 @@ AttemptOver = RunEnded | RunLost | NeverStarted
 """What an attempt comes to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An attempt has an R, and its run's row is older or was never made: the commit before its launch was lost.
 
     `sent` is the run as it was sent, by its launch spec (R/spec); None: that does not tell.
@@ -155,15 +139,13 @@ class Found:
     sent: Run | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A record tells of a run that no commit told of, while what has made it due may be told again."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class RunAsked:
+class RunAsked(NamedTuple):
     """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
     `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what the run is
@@ -178,8 +160,7 @@ class RunAsked:
     triggered_by: TriggeredBy | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """Somebody hands in a job to run once: ``alice/`` where it is to have a number, else ``alice/name``.
 
     `text` defines it for the next start; `key` is the asker's, "" for none.  The answer goes to `ticket`.
@@ -194,31 +175,27 @@ class Submitted:
     failed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SubmissionsKept:
+class SubmissionsKept(NamedTuple):
     """The submissions that were not over at the last end, with text and key, and the last numbers by user."""
 
     kept: tuple[tuple[Job, str, str], ...]
     numbers: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitedOver:
+class AwaitedOver(NamedTuple):
     """The end of a run, or of a submission, that another awaits, as its history has it."""
 
     name: str
     succeeded: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryGone:
+class HistoryGone(NamedTuple):
     """Nothing is left of what a job has done, of one that was nowhere any more when that was seen."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawAsked:
+class WithdrawAsked(NamedTuple):
     """Somebody wants nothing more of a submission to start; the answer goes to `ticket`."""
 
     ticket: int
@@ -226,8 +203,7 @@ class WithdrawAsked:
     asked_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
+class Emitted(NamedTuple):
     """A person says that something has happened that jobs may wait for (`on: {event: …}`), of which their runs are told
     `triggered_by`.  `key` as of RunAsked.
     """
@@ -239,8 +215,7 @@ class Emitted:
     triggered_by: TriggeredBy | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(NamedTuple):
     """A person wants a run to end, or not to start; the answer goes to `ticket`."""
 
     ticket: int
@@ -248,8 +223,7 @@ class StopAsked:
     asked_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class LostAsked:
+class LostAsked(NamedTuple):
     """A person says that nothing lives of a run that lingers: `over` is what its attempt comes to.
 
     The answer goes to `ticket`.
@@ -259,8 +233,7 @@ class LostAsked:
     over: AttemptOver
 
 
-@dataclass(frozen=True, slots=True)
-class PathAppeared:
+class PathAppeared(NamedTuple):
     """A `file` that jobs wait for (`on: {path: …}`) has appeared, at `instant` (wall), maybe others with it.
 
     `key` as of RunAsked.
@@ -272,8 +245,7 @@ class PathAppeared:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseAsked(NamedTuple):
     """A person wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
 
     The answer goes to `ticket`.
@@ -286,8 +258,7 @@ class PauseAsked:
     until: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SkipAsked:
+class SkipAsked(NamedTuple):
     """A person wants the clock's next occurrence of a job to be skipped, or the last that was to be so not to be.
 
     The answer goes to `ticket`.
@@ -299,8 +270,7 @@ class SkipAsked:
     undo: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetAsked:
+class ForgetAsked(NamedTuple):
     """A person expects nothing more (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
 
     ticket: int
@@ -308,8 +278,7 @@ class ForgetAsked:
     asked_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class HoldAsked:
+class HoldAsked(NamedTuple):
     """A person puts the host on hold, or releases it (None); the answer goes to `ticket`."""
 
     ticket: int
@@ -317,23 +286,20 @@ class HoldAsked:
     hold: Hold | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnderPressure:
+class UnderPressure(NamedTuple):
     """Work waits too long for `name` (cpu, memory or io) on this host, and until then (monotonic, ns) at least."""
 
     name: str
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class StateUnsaved:
+class StateUnsaved(NamedTuple):
     """A start could not save its state: nothing new starts, for this reason.  "": it is saved now."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockAsked:
+class LockAsked(NamedTuple):
     """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
 
     ticket: int
@@ -343,8 +309,7 @@ class LockAsked:
     at_once: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockFound:
+class LockFound(NamedTuple):
     """A command that was granted its locks by an earlier scheduler lives on."""
 
     client: LockClientId
@@ -354,15 +319,13 @@ class LockFound:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LockOver:
+class LockOver(NamedTuple):
     """A command that wanted or had locks has ended, or asks no more."""
 
     client: LockClientId
 
 
-@dataclass(frozen=True, slots=True)
-class EvictAsked:
+class EvictAsked(NamedTuple):
     """A person takes away what a command wants or has.  The answer to `ticket`."""
 
     ticket: int

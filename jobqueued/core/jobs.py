@@ -6,7 +6,6 @@ None of it fires a job or stops a run.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
@@ -63,7 +62,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
         if job.id in taken:
             reason = "a submission has its name; when that is over, save the file anew"
             turn.say("job_invalid", job=job.id, reason=reason, file=job.file, line=job.line)
-    return replace(event, jobs=tuple(job for job in event.jobs if job.id not in taken))
+    return event._replace(jobs=tuple(job for job in event.jobs if job.id not in taken))
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_
 
 from jobqueued import commands, events, model, saved
 from jobqueued.commands import Command
-from jobqueued.copies import changed
 from jobqueued.core import scheduler_state
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
@@ -142,7 +141,7 @@ def _packed(entry: Entry) -> Entry:
     """The entry with its record, a hundred objects of some 8 KiB, as bytes, which take a fifth of that."""
     if isinstance(entry.told, events.RunEnded):
         record: Any = entry.told.record
-        entry.told = changed(entry.told, record=cast("Record", marshal.dumps(record)))
+        entry.told = entry.told._replace(record=cast("Record", marshal.dumps(record)))
     return entry
 
 

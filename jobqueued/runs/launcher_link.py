@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def _not_at_once(event: events.Event) -> events.Event:
     """The verdict on an attempt whose R could not be removed: it is sent again after a pause."""
     if not isinstance(event, events.NeverStarted):
         return event
-    return replace(event, reason="its run directory of before is still there", cause=Unstarted.TROUBLE)
+    return event._replace(reason="its run directory of before is still there", cause=Unstarted.TROUBLE)
 
 
 class LauncherLink:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -92,10 +91,11 @@ def test_values_come_back(value: Any) -> None:
 def test_each_event_can_be_written() -> None:
     """All that there are, with what their fields can be; a new one needs nothing here."""
     kinds = get_args(events.Event)
-    assert all(is_dataclass(kind) for kind in kinds)
+    assert len(kinds) > 30
     for kind in kinds:
-        value = kind(**{field.name: None for field in fields(kind)})
-        assert value == revived(json.loads(json.dumps(plain(value))))
+        value = kind(**dict.fromkeys(kind._fields))
+        again = revived(json.loads(json.dumps(plain(value))))
+        assert (kind, value) == (type(again), again)
 
 
 def test_an_event_is_in_the_ring_before_it_is_handled() -> None:
