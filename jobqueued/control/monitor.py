@@ -9,18 +9,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobqueued.child import tree
 from jobqueued.control.varlink import text_of
 from jobqueued.core import usual
-from jobqueued.core.scheduler import Scheduler
 from jobqueued.host import psi
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
 from jobqueued.model import SECOND, Now, Run, RunId, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source
+
+if TYPE_CHECKING:
+    from jobqueued.core.scheduler import Scheduler
 
 HISTORY = 60
 """Samples of each run that are kept, and of the host."""

@@ -14,9 +14,7 @@ from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.terminal import command, distance, json_option, local, print_json, print_line, print_table
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import machine_id, read_settings
 from jobqueued.text import counted, duration, printable
-from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
 
 _MOST = 1000
 _HEADINGS = ("NEXT", "IN")
@@ -122,6 +120,8 @@ def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
 
 
 def _own_zone(paths: Paths) -> str:
+    from jobqueued.settings import read_settings
+
     config, problems = read_settings(paths.config, more=paths.more_config)
     if problems:
         raise Refused("\n".join(map(str, problems)))
@@ -144,6 +144,9 @@ def _time(seconds: float) -> str:
 
 
 def _of_expression(expression: str, zone: str, dst: str, seconds: str | None, job: str | None, count: int) -> Message:
+    from jobqueued.settings import machine_id
+    from jobqueued.timing.schedule import Schedule, ScheduleError, Seconds
+
     try:
         schedule = Schedule(expression, zone, job or "", dst, seed=machine_id())
         trigger = schedule if seconds is None else Seconds(schedule, seconds)

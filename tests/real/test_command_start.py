@@ -84,3 +84,17 @@ def test_at_imports_what_it_uses(host: Host, tmp_path: Path, words: list[str]) -
     """The same of at, atq and batch."""
     code = f"{_AT_EXIT}from jobqueued.ctl.at import main; sys.exit(main(None, None, sys.argv.pop(1)))"
     check(imported(host, code, words, tmp_path))
+
+
+SHOWING = [
+    ["show", "a"], ["next", "a"], ["next"], ["files"], ["metrics"], ["cat", "jobs.yaml"], ["history"],
+    ["history", "--stats"], ["report"], ["remove", "x"], ["crontab", "-l"], ["top", "--once"],
+]  # fmt: skip
+READERS = {"croniter", "jobqueued.jobfile.reader", "jobqueued.core.scheduler", "wsgiref", "http"}
+
+
+@pytest.mark.parametrize("words", SHOWING, ids=" ".join)
+def test_a_command_that_shows_something_reads_no_job_files(host: Host, tmp_path: Path, words: list[str]) -> None:
+    """It may load records and what a job is, but not what understands job files, nor what decides."""
+    modules = imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", words, tmp_path)
+    assert set() == READERS & modules
