@@ -29,6 +29,7 @@ function show() {
     if (path === name || path === name + "s") it.setAttribute("aria-current", "page");
     return it;
   }));
+  document.title = titles[name] ?? rest[0];
   at("done").textContent = "";
   host.touch();
   update();
@@ -81,7 +82,6 @@ addEventListener("storage", style);
 addEventListener("cockpit-style", style);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", style);
 document.documentElement.lang = cockpit.language || "en";
-document.title = _("Jobs");
 cockpit.addEventListener("locationchanged", show);
 cockpit.transport.wait(() => {
   release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));

@@ -90,5 +90,5 @@ function cells(run, kept) {
   ];
 }
 
-export const stopButton = run => button(_("Stop"),
-  () => client.call("Stop", { run }).then(({ state }) => format(_("$0 is $1."), run, state)), format(_("Stop $0?"), run));
+export const stopButton = run => Object.assign(button(_("Stop"),
+  () => client.call("Stop", { run }).then(({ state }) => format(_("$0 is $1."), run, state)), format(_("Stop $0?"), run)), { title: run });

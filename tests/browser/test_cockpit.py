@@ -8,6 +8,7 @@ import re
 import socketserver
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,36 @@ def test_nothing_is_in_the_way_of_anybody(chromium: Browser, address: str, view:
     assert dark == chromium.tell("document.documentElement.classList.contains('dark')")
     assert [] == violations(chromium)
     assert chromium.tell("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_a_screen_reader_is_told(chromium: Browser, address: str, host: Host, view: str) -> None:
+    """The title is the view's, headings leave no level out, whatever can be pressed has a name, no two buttons have the
+    same name and description, and columns and rows have headers.
+    """
+    live = [host.run(job) for job in ("long", "endless")]
+    title = {"job/backup": "backup", "run/fails@1": "fails@1"}.get(view, view.capitalize())
+    opened(chromium, address, view)
+    if view == "runs":
+        chromium.until("document.querySelectorAll('#view tbody button').length === 2")
+    told = chromium.spoken()
+    assert ("RootWebArea", {"job/backup": "backup", "run/fails@1": "fails@1"}.get(view, view.capitalize())) == told[0][
+        :2
+    ]
+    levels = chromium.tell("[...document.querySelectorAll('h1, h2, h3')].map(it => Number(it.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    pressed = [it for it in told if it[0] in ("button", "link", "searchbox", "combobox")]
+    assert [] == [it for it in pressed if not it[1]]
+    buttons = [it for it in pressed if it[0] == "button"]
+    assert len(buttons) == len(set(buttons))
+    rows = sum(role == "row" for role, *_ in told)
+    heads = sum(role in ("columnheader", "rowheader") for role, *_ in told)
+    assert heads >= rows
+    assert {"status", "alert", "main", "navigation"} <= {role for role, *_ in told}
+    for name in live:
+        host.call("Stop", run=name)
+        host.wait(name)
 
 
 def test_another_language(chromium: Browser, address: str) -> None:

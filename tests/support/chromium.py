@@ -117,6 +117,19 @@ class Browser:
                 f"{condition}: not within {PATIENCE // 2} s; the page has: {self.tell('document.body.innerText')}"
             )
 
+    def spoken(self) -> list[tuple[str, str, str]]:
+        """What a screen reader is told, in its order: role, name and description of each thing that has one."""
+        nodes = {node["nodeId"]: node for node in self.call("Accessibility.getFullAXTree")["nodes"]}
+        root = next(node for node in nodes.values() if "parentId" not in node)
+        found, todo = list[tuple[str, str, str]](), [root["nodeId"]]
+        while todo:
+            node = nodes[todo.pop()]
+            todo += reversed(node.get("childIds", []))
+            role, name, more = (node.get(what, {}).get("value", "") for what in ("role", "name", "description"))
+            if not node["ignored"] and role not in ("none", "generic", "InlineTextBox", "StaticText", "ListMarker"):
+                found.append((role, name, more))
+        return found
+
     def press(self, key: str, *, shift: bool = False) -> None:
         """Press a key and let it go."""
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
