@@ -6,12 +6,15 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 from tests.chaos import dues, order, submitted, told
 from tests.chaos.day import Day
 from tests.chaos.evidence import Evidence, Record
+from tests.chaos.job import said as output_of
 from tests.chaos.jobs import Job
 from tests.chaos.ledger import GRAIN, Attempt, End, Ledger, Start
+from tests.chaos.overlaps import side_by_side
 from tests.chaos.timeline import instant
 from tests.chaos.verdict import Violation
 
@@ -20,6 +23,12 @@ _EARLY = SECOND // 2
 """A timeout may be seen so much earlier (ns) by the job, which begins to count a bit later than its supervisor."""
 _ORPHANED = 10 * SECOND
 """A job may write its first line so long after its supervisor was killed."""
+_CHECKPOINTED = 60 * SECOND
+"""What is so old is in state.db itself, not only in the log of it."""
+_FLUSHED = 45 * SECOND
+"""The kernel begins to write after 30 s what nobody has synced, such as output (vm.dirty_expire_centisecs)."""
+_GRACE, _LEAST = 5 * SECOND, 15 * SECOND
+"""A run that was lost may have waited so much longer than any of its job that was not; and so long at least."""
 
 
 class Checker:
@@ -35,12 +44,16 @@ class Checker:
         """The attempts of a run, and when each began."""
         self._times: dict[str, list[int]] = defaultdict(list)
         """When the attempts of a run began and ended."""
+        self._waited: dict[str, int] = defaultdict(int)
+        """How long the runs of a job have waited at most for an attempt (ns)."""
         for attempt, starts in ledger.starts.items():
             for start in starts:
                 self._began[attempt.run].append((attempt.attempt, start.at))
                 self._of_supervisor[start.parent].append(start.at)
             ends = ledger.ends.get(attempt, [])
             self._times[attempt.run] += [each.at for each in (*starts, *ends)]
+            wait = starts[0].at - instant(starts[0].due)
+            self._waited[starts[0].job] = max(self._waited[starts[0].job], wait)
 
     def violations(self) -> Iterator[Violation]:
         """Find all that is wrong."""
@@ -50,6 +63,7 @@ class Checker:
             yield Violation("bugs", f"{count} times: {bug}", "", 0)
         yield from self._doubled()
         yield from self._overlaps()
+        yield from side_by_side(self)
         if not self.day.history:
             return  # the daemon never came back: nothing can be lost yet
         yield from self._forgotten()
@@ -68,7 +82,9 @@ class Checker:
         runs: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         for attempt, starts in self.ledger.starts.items():
             for one, two in pairwise(starts):
-                if not self.may_be_forgotten(attempt.run):
+                if self.may_be_forgotten(attempt.run):
+                    self.notes["attempts that may be forgotten with state.db, and came twice"] += 1
+                else:
                     yield Violation(
                         "doubled", f"{attempt} started again, due {one.due}, {two.due}", attempt.run, two.at
                     )
@@ -76,7 +92,11 @@ class Checker:
             key = self.records.get(attempt.run, {}).get("key") or first.due
             runs[first.job, first.due if self.is_clocked(first.job) else key].setdefault(attempt.run, first.at)
         for (job, due), found in runs.items():
-            if len(found) > 1 and not any(map(self.may_be_forgotten, found)):
+            if len(found) < 2:
+                continue
+            if any(map(self.may_be_forgotten, found)):
+                self.notes["due times that may be forgotten with state.db, and came twice"] += 1
+            else:
                 yield Violation(
                     "doubled", f"{job} due {due} ran as {' and '.join(found)}", min(found), max(found.values())
                 )
@@ -95,7 +115,9 @@ class Checker:
         for attempt, overlap in self.ledger.overlaps:
             text = f"{attempt} lacks {overlap.claim}, which {overlap.holder} has"
             holders = tuple(holder.rpartition(".")[0] for holder in overlap.holder.split("+"))
-            if not all(map(self.may_be_forgotten, holders)):
+            if all(map(self.may_be_forgotten, holders)):
+                self.notes["overlaps with what may be forgotten with state.db"] += 1
+            else:
                 yield Violation("overlaps", text, attempt.run, overlap.at, holders)
 
     # started, and unknown
@@ -104,13 +126,19 @@ class Checker:
         for attempt, starts in self.ledger.starts.items():
             record, at = self.records.get(attempt.run), starts[0].at
             if record is None:
-                waited = attempt.run in self.evidence.retrying and self.was_waiting(at)
-                if not (waited or self.may_be_forgotten(attempt.run)):
+                waited = attempt.run in self.evidence.retrying and self.was_waiting(at, starts[0].job)
+                if waited or self.may_be_forgotten(attempt.run):
+                    self.notes["attempts of runs that may be forgotten with state.db, and were"] += 1
+                else:
                     yield Violation("lost", f"{attempt} has run, and there is no record", attempt.run, at)
             elif attempt.attempt not in self._told(record) and not self._was_only_in_state(attempt, at):
                 yield Violation("lost", f"{attempt} has run, and its record does not tell", attempt.run, at)
         for run, at in self.timeline.accepted.items():
-            if run not in self.records and not (self.may_be_forgotten(run) or self.was_waiting(at)):
+            if run in self.records:
+                continue
+            if self.may_be_forgotten(run) or self.was_waiting(at, run.partition("@")[0]):
+                self.notes["runs by hand that may be lost with state.db, and were"] += 1
+            else:
                 yield Violation("lost", f"{run} was accepted by hand, and there is no record", run, at)
 
     def _was_only_in_state(self, attempt: Attempt, began: int) -> bool:
@@ -127,25 +155,31 @@ class Checker:
             return True
         hurt = self.timeline.records_hurt.get(run)
         times = self._times.get(run, ())
-        if any(0 <= hurt - one < dues.LONG for hurt in self.timeline.wal_hurt for one in times):
+        if any(0 <= hurt - one < _CHECKPOINTED for hurt in self.timeline.wal_hurt for one in times):
             return True
         lost = [span.begin for span in self.timeline.logs_lost if any(map(span.has, times))]
         since = min([*lost, *([] if hurt is None else [hurt])], default=None)
         return since is not None and any(span.end >= since for span in self.timeline.state_hurt)
 
-    def was_waiting(self, since: int) -> bool:
-        """Whether a run that waited from then on may be lost with state.db, as it is said."""
-        return any(since <= span.end and span.begin - since < dues.LONG for span in self.timeline.state_hurt)
+    def was_waiting(self, since: int, job: str) -> bool:
+        """Whether a run of a job that waited from then on may be lost with state.db, as it is said."""
+        return self.may_be_lost(since, self._waited[job])
 
-    def may_be_unwritten(self, since: int) -> bool:
+    def may_be_lost(self, since: int, longest: int) -> bool:
+        """The same of what has waited so long (ns) at most, where it was not lost."""
+        patience = max(_LEAST, longest + _GRACE)
+        return any(since <= span.end and span.begin - since < patience for span in self.timeline.state_hurt)
+
+    def may_be_unwritten(self, since: int, job: str) -> bool:
         """Whether a skip of what was due then may be lost: it was in state.db only, when that was hurt."""
+        patience = max(_LEAST, self._waited[job] + _GRACE)
         for lost in self.timeline.logs_lost:
-            if lost.begin - dues.LONG < since <= lost.end and any(
+            if lost.begin - patience < since <= lost.end and any(
                 hurt.end >= lost.begin for hurt in self.timeline.state_hurt
             ):
                 return True
         return any(
-            out.begin - dues.LONG < since <= out.end and hurt.begin <= out.end and hurt.end >= out.begin
+            out.begin - patience < since <= out.end and hurt.begin <= out.end and hurt.end >= out.begin
             for out in self.timeline.logs_out
             for hurt in self.timeline.state_hurt
         )
@@ -226,6 +260,20 @@ class Checker:
         size, dropped = output.get("bytes"), output.get("dropped")
         if None not in (size, dropped, end.written) and size + dropped != end.written:
             text = f"{attempt} wrote {end.written} bytes; its record: {size}, and {dropped} dropped"
+            yield Violation("output", text, attempt.run, end.at)
+        elif end.written and not dropped and output.get("file"):
+            yield from self._content(attempt, end, Path(output["file"]))
+
+    def _content(self, attempt: Attempt, end: End, file: Path) -> Iterator[Violation]:
+        """Compare the file of an output with what was written, unless its disk failed before the kernel wrote it."""
+        if any(lost.begin - _FLUSHED < end.at < lost.end + _ORPHANED for lost in self.timeline.logs_lost):
+            self.notes["outputs that may be lost with their disk"] += 1
+            return
+        self.notes["outputs that are compared"] += 1
+        wanted = output_of(end.written or 0)
+        found = file.read_bytes() if file.exists() else b""
+        if found != wanted:
+            text = f"{attempt}: {file} has {found[:40]!r} … ({len(found)} bytes), not {wanted[:40]!r} … ({len(wanted)})"
             yield Violation("output", text, attempt.run, end.at)
 
     # the daemon against itself

@@ -35,6 +35,8 @@ class Day(NamedTuple):
     jobs: dict[str, Job]
     file_of: dict[str, str]
     timeline: Timeline
+    morning: int
+    """From then on (ns) clocks made jobs due, of all files but that of a user."""
     evening: int
     """From then on (ns) no clock made anything due."""
     history: list[dict[str, Any]]
@@ -82,8 +84,10 @@ def live(root: Path, plan: Plan) -> Day:
     people = People(host, random.Random(f"people {plan.seed}"), by_hand, pausable, of_user)
     host.tend()
     history: list[dict[str, Any]] = []
+    morning = 1 << 62
     try:
         get_well(host, "the first start")
+        morning = host.strain.told(time.time_ns())
         suffer(host, plan, people)
         timeline.say("evening")
         evening = host.strain.told(time.time_ns())
@@ -96,7 +100,7 @@ def live(root: Path, plan: Plan) -> Day:
         evening = host.strain.told(time.time_ns())
     timeline.translate(host.strain.told_between)
     all_jobs = {job.id: job for job in [*drawn, *of_user, *of_cron]}
-    return Day(all_jobs, file_of, timeline, evening, history, host, people)
+    return Day(all_jobs, file_of, timeline, morning, evening, history, host, people)
 
 
 def suffer(host: Host, plan: Plan, people: People) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.chaos.evidence import Record
-from tests.chaos.jobs import RESULTS, Job
+from tests.chaos.jobs import RESULTS, USER, Job
 from tests.chaos.timeline import instant
 from tests.chaos.verdict import Violation
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.chaos.checker import Checker
 
 SECOND = 10**9
-LONG = 300 * SECOND
-"""No run waits longer."""
 _NOTICED = 5 * SECOND
 """A mended file is in force after so long at the latest."""
 
@@ -63,8 +61,10 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
         if due in covered.single:
             continue
         if any(first <= due <= last for first, last, _count in covered.ranges):
-            in_ranges += not checker.may_be_unwritten(due * SECOND)
-        elif not _excused(checker, job, due * SECOND):
+            in_ranges += not checker.may_be_unwritten(due * SECOND, job.id)
+        elif _excused(checker, job, due * SECOND):
+            checker.notes["due times that may be lost with state.db, and were"] += 1
+        else:
             yield Violation("lost", f"{job.id}: nothing tells of its due time {due}", job.id, due * SECOND)
     counted = sum(count for _first, _last, count in covered.ranges)
     if counted < in_ranges:
@@ -74,7 +74,7 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
 
 
 def _expected(checker: Checker, job: Job, records: list[Record], covered: Covered) -> list[int]:
-    """The due times from the first one that is known until the evening, or until it had all its runs."""
+    """The due times from the morning, or the first that is known, until the evening, or until it had all its runs."""
     evening = checker.day.evening // SECOND
     if job.period is None:
         return [due for due in [instant(job.keys["at"].replace("Z", "+00:00")) // SECOND] if due < evening]
@@ -85,6 +85,8 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
     if len(ran) + unknown >= job.keys.get("max_runs", 1 << 62):
         evening = max(map(instant, ran)) // SECOND
     known = [*covered.single, *(first for first, _last, _count in covered.ranges)]
+    if not job.id.startswith(f"{USER.pw_name}/"):  # whose file comes later
+        known.append(-(-checker.day.morning // SECOND // job.period) * job.period)
     return list(range(min(known), evening, job.period)) if known else []
 
 
@@ -94,12 +96,12 @@ def _excused(checker: Checker, job: Job, due: int) -> bool:
 
     A skip is in state.db only as long as its record can't be written: no R tells it.
     """
-    if checker.may_be_unwritten(due):
+    if checker.may_be_unwritten(due, job.id):
         return True
     for run, said in checker.evidence.said.items():
         if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
             return checker.may_be_forgotten(run)
-    return checker.was_waiting(due) or _unknown(checker, job, due)
+    return checker.was_waiting(due, job.id) or _unknown(checker, job, due)
 
 
 def _unknown(checker: Checker, job: Job, at: int) -> bool:
@@ -123,9 +125,11 @@ def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Recor
             continue
         checker.notes["ends that make others due"] += 1
         ended = instant(record["ended"])
-        if f"{letter}{record['run']}" in keys or checker.was_waiting(ended) or _unknown(checker, job, ended):
+        if f"{letter}{record['run']}" in keys:
             continue
-        if checker.may_be_unwritten(ended):
+        may_be_lost = checker.was_waiting(ended, job.id) or checker.may_be_unwritten(ended, job.id)
+        if may_be_lost or _unknown(checker, job, ended):
+            checker.notes["ends whose dependants may be lost with state.db, and were"] += 1
             continue
         if ended + _NOTICED > checker.day.evening:  # by then it may be disabled
             continue

@@ -26,8 +26,10 @@ CALM = 2.0
 _ROLES: list[tuple[str, ...]] = [
     (SCHEDULER,), (SCHEDULER,), (LAUNCHER,), (SUPERVISOR,), (SCHEDULER, LAUNCHER), (LAUNCHER, SUPERVISOR),
     (SCHEDULER, SUPERVISOR), (SCHEDULER, LAUNCHER, SUPERVISOR),
-    (NOTIFIER,), (NOTIFIER, SCHEDULER), (NOTIFIER, SUPERVISOR), (NOTIFIER, SCHEDULER, LAUNCHER, SUPERVISOR),
+    (NOTIFIER,), (NOTIFIER, SCHEDULER), (NOTIFIER, LAUNCHER), (NOTIFIER, SUPERVISOR),
+    (NOTIFIER, SCHEDULER, LAUNCHER, SUPERVISOR),
 ]  # fmt: skip
+ALL = 4
 _DISKS = [("state",), ("state",), ("logs",), ("run",), ("state", "logs"), ("logs", "run"), ("state", "logs", "run")]
 _HURT = [("state.db",), ("state.db-wal",), ("records",), ("marks",), ("state.db", "marks"), ("records", "marks")]
 

@@ -18,10 +18,10 @@ from jobqueued.filenames import named_by_file
 from tests.chaos import processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below
-from tests.chaos.episodes import Blow, Episode
+from tests.chaos.episodes import ALL, Blow, Episode
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
-from tests.chaos.timeline import FOREVER, Kept, Killed, Span
+from tests.chaos.timeline import FOREVER, WRITTEN_BACK, Kept, Killed, Span
 
 PAGE = 4096
 _AWAY = 4_700_000_000
@@ -31,8 +31,6 @@ _UNTIL_TOLD = 3.0
 """Somebody is to be told of something within so many seconds."""
 _UNSYNCED = 10**9
 """Records may be written that long (ns) before a disk fails, and after those that are there were noted."""
-_WRITTEN_BACK = 90.0
-"""The kernel has written what is so old (s)."""
 _UNTIL_FREE = 25.0
 """After so many seconds those who keep a disk from being mended are killed."""
 
@@ -64,10 +62,15 @@ def strike(host: Host, blow: Blow, rng: random.Random) -> None:
     words = " ".join(f"{pids[pid]}:{pid}{'*' * processes.busy(pid)}" for pid in victims)
     if not victims:
         return
-    host.timeline.say(f"kill -9 {words}", f"kill {'+'.join(blow.roles)}")
+    host.timeline.say(f"kill -9 {words}", f"kill {_named({pids[pid] for pid in victims})}")
     _kill(host, pids, victims)
     if SCHEDULER in blow.roles:
         host.end(signal.SIGKILL, blow.down)
+
+
+def _named(roles: set[str]) -> str:
+    """Those that were struck, in words: ``scheduler+launcher``."""
+    return "+".join(sorted(roles, key=(SCHEDULER, LAUNCHER, SUPERVISOR, NOTIFIER).index))
 
 
 def _someone(host: Host, roles: tuple[str, ...]) -> dict[int, str]:
@@ -96,9 +99,14 @@ def nothing(_host: Host, _episode: Episode, _rng: random.Random) -> Iterator[Non
 @contextmanager
 def stopped(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
     """Stop processes, and let them go on."""
-    found = [pid for pid, role in host.pids().items() if role in episode.about]
-    victims = rng.sample(found, (2 * len(found) + 2) // 3)
-    host.timeline.say(f"SIGSTOP {victims} ({'+'.join(episode.about)}) for {episode.seconds:.1f} s", "stop")
+    found = {pid: role for pid, role in _someone(host, episode.about).items() if role in episode.about}
+    supervisors = [pid for pid, role in found.items() if role == SUPERVISOR]
+    spared = rng.sample(supervisors, 0 if len(episode.about) == ALL else len(supervisors) // 3)
+    victims = [pid for pid in found if pid not in spared]
+    struck = _named({found[pid] for pid in victims})
+    host.timeline.say(
+        f"SIGSTOP {victims} ({struck or 'nobody'}) for {episode.seconds:.1f} s", f"stop {struck}" if struck else ""
+    )
     for pid in victims:
         processes.send(pid, signal.SIGSTOP)
     yield
@@ -217,7 +225,7 @@ def _run_of(record: Path) -> str:
 
 def _records(host: Host) -> dict[str, bytes]:
     """The record files that tell of an end, and were written lately: what is older is on the disk for sure."""
-    found, since = {}, time.time() - _WRITTEN_BACK
+    found, since = {}, time.time() - WRITTEN_BACK / 1e9
     for file in files_below(host.root, "logs/*/*.json"):
         with contextlib.suppress(OSError, ValueError):
             if file.stat().st_mtime < since:
@@ -250,7 +258,9 @@ def _last_attempt(file: Path, _modified: int, _size: int) -> int:
 def _cut(file: Path, rng: random.Random) -> str:
     size = file.stat().st_size
     length = rng.choice([0, rng.randint(0, size), rng.randint(0, size) // PAGE * PAGE, max(0, size - 1)])
-    os.truncate(file, length)
+    with file.open("r+b") as opened:
+        opened.truncate(length)
+        os.fsync(opened.fileno())
     return f"cut from {size} to {length} bytes"
 
 
@@ -261,6 +271,8 @@ def _damage(file: Path, rng: random.Random) -> str:
     with file.open("r+b") as opened:
         opened.seek(offset)
         opened.write(rng.randbytes(length))
+        opened.flush()
+        os.fsync(opened.fileno())  # or a disk that fails later may bring back what was there
     return f"{length} random bytes at {offset} of {size}"
 
 

@@ -79,7 +79,8 @@ def no_processes(host: Host, episode: Episode, _rng: random.Random) -> Iterator[
 @contextmanager
 def no_descriptors(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
     """Leave living processes hardly a descriptor more than they have."""
-    pids = [pid for pid, role in host.pids().items() if role in episode.about]
+    host_pids = host.pids()
+    pids = [pid for pid, role in host_pids.items() if role in episode.about]
     chosen, before = rng.sample(pids, (len(pids) + 1) // 2), {}
     for pid in chosen:
         with contextlib.suppress(OSError, ValueError):
@@ -87,9 +88,8 @@ def no_descriptors(host: Host, episode: Episode, rng: random.Random) -> Iterator
             before[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (has + rng.randrange(3), before[pid][1]))
             host.timeline.starved.append(Killed(pid, time.time_ns()))
-    host.timeline.say(
-        f"no descriptors for {[*before]} ({'+'.join(episode.about)})", f"nofile {'+'.join(episode.about)}"
-    )
+    struck = "+".join(role for role in episode.about if role in {host_pids[pid] for pid in before})
+    host.timeline.say(f"no descriptors for {[*before]} ({struck or 'nobody'})", f"nofile {struck}" if struck else "")
     yield
     for pid, limits in before.items():
         with contextlib.suppress(OSError, ValueError):

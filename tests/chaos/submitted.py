@@ -23,12 +23,15 @@ def broken(checker: Checker) -> Iterator[Violation]:
     for run in checker.records.keys() | {attempt.run for attempt in checker.ledger.starts}:
         job, _, number = run.rpartition("@")
         runs[job].add(int(number))
+    longest = _longest(checker)
     for submitted in checker.day.people.submitted.values():
         checker.notes["submissions"] += 1
         checker.notes["runs of submissions"] += submitted.runs
-        if not (checker.was_waiting(submitted.at) or checker.may_be_unwritten(submitted.at)):
+        if checker.may_be_lost(submitted.at, longest) or checker.may_be_unwritten(submitted.at, submitted.job):
+            checker.notes["submissions that may be lost with state.db"] += 1
+        else:
             yield from _lost(checker, submitted, runs[submitted.job])
-    yield from _doubled(checker)
+    yield from _doubled(checker, longest)
     yield from _too_early(checker)
     yield from _held(checker)
 
@@ -48,16 +51,28 @@ def _lost(checker: Checker, submitted: Submitted, found: set[int]) -> Iterator[V
         yield Violation("doubled", text, f"{submitted.job}@{max(found)}", submitted.at)
 
 
-def _doubled(checker: Checker) -> Iterator[Violation]:
+def _longest(checker: Checker) -> int:
+    """The longest wait (ns) of a submission's run for its start, after it was answered."""
+    submitted = checker.day.people.submitted
+    starts = [each[0] for each in checker.ledger.starts.values() if each[0].job in submitted]
+    return max((start.at - submitted[start.job].at for start in starts), default=0)
+
+
+def _doubled(checker: Checker, longest: int) -> Iterator[Violation]:
     """What was asked for by one key is one job, whoever died in between, as long as state.db is there."""
     for word, jobs in checker.ledger.asked.items():
-        if word != "-" and len(jobs) > 1 and not checker.timeline.state_hurt:
+        if word == "-" or len(jobs) < 2:
+            continue
+        asked = [checker.day.people.submitted[job].at for job in jobs if job in checker.day.people.submitted]
+        if any(span.end >= min(asked, default=0) for span in checker.timeline.state_hurt):
+            checker.notes["keys that may be forgotten with state.db, and were"] += 1
+        else:
             yield Violation(
                 "doubled", f"{word} was asked for by its key, and ran as {' and '.join(sorted(jobs))}", "", 0
             )
     for key, answers in checker.day.people.answers.items():
         checker.notes["answers to keys that were known"] += len(answers) - 1
-        jobs = {job for at, job in answers if not checker.was_waiting(at)}
+        jobs = {job for at, job in answers if not checker.may_be_lost(at, longest)}
         if len(jobs) > 1:
             yield Violation("doubled", f"{key} was answered with {' and '.join(sorted(jobs))}", "", answers[-1][0])
 

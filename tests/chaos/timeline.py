@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 FOREVER = 1 << 63
+WRITTEN_BACK = 90 * 10**9
+"""The kernel has written to the disk what is so old (ns)."""
 _WRITTEN = 15 * 10**9
 """Missing records are written so long (ns) after there is room again: they are tried each 10 s, some jobs a turn."""
 

@@ -38,11 +38,16 @@ def untold(checker: Checker) -> Iterator[Violation]:
 
 def _expected(checker: Checker, channel: str) -> list[str]:
     """The runs whose end is to be told, but those with which state.db, where their notices waited, may be lost."""
-    found = []
+    found, taken = [], (each for each in checker.evidence.taken if each.channel == channel)
+    longest = max(
+        (each.at - _ended(checker, run) for each in taken for run in each.runs if run in checker.records), default=0
+    )
     for run, record in checker.records.items():
         if not record["job"].startswith(f"told-{channel}-") or record["state"] not in _TOLD_OF:
             continue
-        if not (checker.was_waiting(_ended(checker, run)) or checker.may_be_forgotten(run)):
+        if checker.may_be_lost(_ended(checker, run), longest) or checker.may_be_forgotten(run):
+            checker.notes[f"ends whose notices by {channel} may be lost with state.db"] += 1
+        else:
             found.append(run)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from tests.chaos.checker import Checker
 from tests.chaos.day import Day
 from tests.chaos.episodes import CLASSES, episodes
 from tests.chaos.evidence import Evidence
+from tests.chaos.job import said as output_of
 from tests.chaos.jobs import Job
 from tests.chaos.ledger import Ledger
 from tests.chaos.people import Held, Submitted
@@ -45,6 +47,7 @@ class MadeUp:
     submitted: dict[str, Submitted] = field(default_factory=dict)
     answers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    directory: Path = Path()
 
     def run(self, run: str, due: float, *, key: str = "", code: int = 0, word: str = "-", pid: int = 100) -> None:
         """Let a run start half a second after it was due, and end a quarter later."""
@@ -64,13 +67,21 @@ class MadeUp:
         jobs = {
             "tick": Job("tick", {"every": "1s"}), "told-webhook-0": Job("told-webhook-0", {"every": "60s"}),
             "chained": Job("chained", {"on": {"job": "tick", "result": "success"}}),
-            "crontab:line": Job("crontab:line", {"schedule": "* * * * *"}),
+            "crontab:line": Job("crontab:line", {"schedule": "* * * * *"}), "alone": Job("alone", {"exclusive": True}),
+            **{f"games/{n}": Job(f"games/{n}", {"locks": ["own"]}, tick="0") for n in (1, 2)},
         }  # fmt: skip
         people = SimpleNamespace(submitted=self.submitted, answers=self.answers, held=self.held)
         host = SimpleNamespace(strain=SimpleNamespace(told=lambda instant: instant))
         history = list(self.records.values())
         day = SimpleNamespace(
-            jobs=jobs, file_of={}, timeline=self.timeline, evening=at(LENGTH), history=history, host=host, people=people
+            jobs=jobs,
+            file_of={},
+            timeline=self.timeline,
+            morning=at(0),
+            evening=at(LENGTH),
+            history=history,
+            host=host,
+            people=people,
         )
         ledger = Ledger()
         for line in self.lines:
@@ -80,9 +91,9 @@ class MadeUp:
 
 
 @pytest.fixture
-def day() -> MadeUp:
+def day(tmp_path: Path) -> MadeUp:
     """One with a clock, what is chained to it, somebody who is told, a submission with a dependant, and a key."""
-    day = MadeUp()
+    day = MadeUp(directory=tmp_path)
     for second in range(LENGTH):
         day.run(f"tick@{second + 1}", second)
         if second < LENGTH - 1:
@@ -139,6 +150,10 @@ BROKEN: dict[str, tuple[list[str], Callable[[MadeUp], object]]] = {
     "told twice by one message": (["told twice"], lambda day: day.taken.append(day.taken[0]._replace(at=at(3)))),
     "a start while the host was held": (["held"], lambda day: day.held.append(Held("", Span(at(0.9), at(1.9))))),
     "a start while the job was paused": (["held"], lambda day: day.held.append(Held("tick", Span(at(0.9), at(1.9))))),
+    "a run beside one that is exclusive": (["overlaps"], lambda day: day.run("alone@1", 3.1, key="m1")),
+    "two runs with a lock of a user's": (["overlaps"], lambda day: _at_once(day, "games/1@1", "games/2@1")),
+    "a job of which nothing tells": (["lost"], lambda day: _forgotten(day, "tick@", "chained@")),
+    "output that is another": (["output"], lambda day: _said(day, b"0000001 all work")),
     "a claim that another has": (
         ["overlaps"], lambda day: day.lines.append(f"overlap tick@2 1 x:lock-db:1 tick@1.1 {at(1.6)}")
     ),
@@ -153,6 +168,26 @@ def _failed(day: MadeUp, run: str) -> None:
 
 def _invented(day: MadeUp, run: str) -> None:
     day.lines = [line for line in day.lines if run not in line.split()]
+
+
+def _forgotten(day: MadeUp, *jobs: str) -> None:
+    for run in [run for run in day.records if run.startswith(jobs)]:
+        without(day, run)
+
+
+def _at_once(day: MadeUp, *runs: str) -> None:
+    for run in runs:
+        day.run(run, 3, key="m1")
+
+
+def _said(day: MadeUp, text: bytes) -> None:
+    """Let a run have written so many bytes, of which its file has these."""
+    file = day.directory / "1.log"
+    file.write_bytes(text)
+    day.run("talks@1", 3, key="m1")
+    day.lines = [line for line in day.lines if not line.startswith("tock talks@1")]
+    day.lines.append(f"end talks@1 1 0 {len(text)} {at(3.75)}")
+    end(day, "talks@1", output={"bytes": len(text), "dropped": 0, "file": str(file)})
 
 
 def _moved(day: MadeUp, run: str, due: float) -> None:
@@ -176,6 +211,21 @@ def test_what_is_not_promised(day: MadeUp) -> None:
     day.timeline.killed.append(Killed(50, at(LENGTH - 0.4)))
     day.taken.append(day.taken[0]._replace(at=at(3)))
     day.timeline.blows.append(at(2.5))
+    assert [] == day.violations()
+
+
+@pytest.mark.parametrize(("after", "found"), [(2, []), (60, ["lost"])])
+def test_how_long_what_waits_may_be_lost(day: MadeUp, after: int, found: list[str]) -> None:
+    """A due time may go with a state.db that is hurt while its run may still wait, by the waits of others; not later."""
+    without(day, "chained@3")
+    without(day, "tick@3")
+    day.timeline.state_hurt.append(Span(at(LENGTH + after), at(LENGTH + after + 1)))
+    assert found == day.violations()
+
+
+def test_an_output_is_what_was_written(day: MadeUp) -> None:
+    """The same bytes are no violation."""
+    _said(day, output_of(100))
     assert [] == day.violations()
 
 
