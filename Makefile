@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos simulation longrun power deb deb-check rpm install install-files uninstall clean
+.PHONY: run test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -49,13 +49,15 @@ bench-quick: $(VENV)/.tested
 
 # Every clock change of every zone since 1970, some ten minutes; all that can happen to the queue, as long again or longer;
 # every run of a supervisor; 10,000 submissions of one user; simulated lives, hours, and whether broken programs are seen
-# by them; then slips in the core.
+# by them; then slips in the core.  What fails does not keep the rest from being tried.
 soak: $(VENV)/.tested
+	@failed=; \
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
-		tests/real/test_supervisor.py tests/real/test_submissions.py
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
-	$(BIN)/python -m tests.simulation.mutants
-	$(MAKE) mutants
+		tests/real/test_supervisor.py tests/real/test_submissions.py || failed="$$failed tests"; \
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) || failed="$$failed simulation"; \
+	$(BIN)/python -m tests.simulation.mutants || failed="$$failed simulation.mutants"; \
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) || failed="$$failed mutants"; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 # Slips in the queue and the core, each of which a test must notice: SAMPLE of them by chance (minutes), or 0: all (hours).
 SAMPLE ?= 600
@@ -81,6 +83,10 @@ SEED ?= 1
 chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(DAY)
 
+# The program broken on purpose: does a short bad day see it?
+chaos-breaks: $(VENV)/.tested
+	$(BIN)/python -m tests.chaos.breaks
+
 # N runs, really started as processes: nothing of the daemon may grow, and each of them starts once.  A million take
 # some 40 minutes of two idle CPUs, N=20000 less than one.  LONGRUN: further arguments.
 N ?= 1000000
@@ -93,6 +99,10 @@ IMAGES ?= 600
 power: $(VENV)/.tested
 	$(BIN)/python -m tests.power --images $(IMAGES) --seed $(SEED)
 	$(BIN)/python -m tests.power.damaged
+
+# The program broken on purpose: do some images see it?
+power-breaks: $(VENV)/.tested
+	$(BIN)/python -m tests.power.breaks
 
 # Pages, in Chromium without a screen.  PICTURES=docs writes those of the docs.
 PICTURES ?=

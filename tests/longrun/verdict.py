@@ -128,7 +128,7 @@ def table(rows: Sequence[Row], *, markdown: bool) -> str:
     head = ("figure", "first third", "last third", "highest", "growth", "allowed", "bound", "verdict")
     lines = [
         (row.name, _number(row.first), _number(row.last), _number(row.most), _number(row.last - row.first),
-         _number(row.allowed), _number(row.bound), "GROWS" if row.grows else "flat")
+         _number(row.allowed), _number(row.bound), _verdict(row))
         for row in rows
     ]  # fmt: skip
     if markdown:
@@ -142,6 +142,12 @@ def table(rows: Sequence[Row], *, markdown: bool) -> str:
         for line in (head, *lines)
     ]
     return "\n".join(told) + "\n"
+
+
+def _verdict(row: Row) -> str:
+    if row.grows:
+        return "GROWS"
+    return "not judged" if row.allowed == row.bound == _ANY else "flat"
 
 
 def _number(value: float) -> str:

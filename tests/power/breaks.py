@@ -8,20 +8,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import NamedTuple
 
-from tests.support import REPO
-
-
-class Break(NamedTuple):
-    """A text of a file, and what stands in its place."""
-
-    file: str
-    text: str
-    instead: str
-
+from tests.support.breaks import Break, broken
 
 BREAKS = {
     "state.db is not synced": Break("state/opening.py", "synchronous = FULL", "synchronous = OFF"),
@@ -72,12 +60,7 @@ def main() -> int:
     for name, wanted in BREAKS.items():
         if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
             continue
-        with tempfile.TemporaryDirectory(prefix="power-break-") as directory:
-            subprocess.run(["cp", "-r", REPO / "jobqueued", REPO / "tests", directory], check=True)
-            path = Path(directory, "jobqueued", wanted.file)
-            text = path.read_text()
-            assert text.count(wanted.text) == 1, f"{name}: {text.count(wanted.text)} places"
-            path.write_text(text.replace(wanted.text, wanted.instead))
+        with broken(name, wanted) as directory:
             command = [sys.executable, "-m", "tests.power", "--images", "60"]
             done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         lines = done.stdout.splitlines()

@@ -216,7 +216,7 @@ def test_what_is_not_promised(day: MadeUp) -> None:
 
 @pytest.mark.parametrize(("after", "found"), [(2, []), (60, ["lost"])])
 def test_how_long_what_waits_may_be_lost(day: MadeUp, after: int, found: list[str]) -> None:
-    """A due time may go with a state.db that is hurt while its run may still wait, by the waits of others; not later."""
+    """A due time may go with a state.db that is hurt while its run may wait, by the waits of others; not later."""
     without(day, "chained@3")
     without(day, "tick@3")
     day.timeline.state_hurt.append(Span(at(LENGTH + after), at(LENGTH + after + 1)))

@@ -29,8 +29,7 @@ def main() -> int:
         print(live_a_year(options.days, options.seed or 1))
         return 0
     hours = options.hours if options.days is None else round(24 * options.days)
-    kinds = frozenset(options.only.split(",")) & KINDS
-    terms = Terms(hours, options.jobs, options.faults, options.people, options.calm, kinds)
+    terms = Terms(hours, options.jobs, options.faults, options.people, options.calm, options.only)
     if options.seed is not None:
         return _show(Life(options.seed, terms), trace=options.trace)
     first, _, last = options.seeds.partition("-")
@@ -74,6 +73,13 @@ def _show(life: Life, *, trace: bool) -> int:
     return 1
 
 
+def _kinds(text: str) -> frozenset[str]:
+    found = frozenset(text.split(","))
+    if unknown := found - KINDS:
+        raise argparse.ArgumentTypeError(f"no such kind: {', '.join(sorted(unknown))}")
+    return found
+
+
 def _options() -> argparse.Namespace:
     usual = Terms()
     parser = argparse.ArgumentParser(
@@ -87,7 +93,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=usual.faults, help="[%(default)s]")
     parser.add_argument("--people", type=int, default=usual.people, help="acts of people  [%(default)s]")
     parser.add_argument("--calm", type=int, default=usual.calm, help="minutes without faults at the end  [%(default)s]")
-    parser.add_argument("--only", default=",".join((*FAULTS, *PEOPLE)), help="these kinds of happenings  [%(default)s]")
+    every = ",".join((*FAULTS, *PEOPLE))
+    parser.add_argument("--only", type=_kinds, default=every, help="these kinds of happenings  [%(default)s]")
     parser.add_argument("--workers", type=int, default=2, help="processes  [%(default)s]")
     parser.add_argument("--show", type=int, default=3, help="so many bad lives are shortened and shown  [%(default)s]")
     parser.add_argument("--trace", action="store_true", help="all that happens, with --seed")

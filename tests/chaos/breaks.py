@@ -1,0 +1,119 @@
+"""Breaks on purpose: with each of them, made in a copy, a short bad day shows what it is to show.
+
+python -m tests.chaos.breaks [WORD]…    all, or those that have one of these words in their name
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from tests.support.breaks import Break, broken
+
+DAY = ["--minutes", "0.5", "--seed", "1", "--pace", "6", "--only", "kill,restart,stop,clock,files"]
+
+BREAKS: dict[str, tuple[Break, str]] = {
+    "a lock is granted though another has it": (
+        Break(
+            "queue/locks.py",
+            "            if exclusive or here.alone or there.alone:  # who is here holds some of it\n",
+            "            if not units:\n                continue\n            if False:\n",
+        ),
+        "overlaps",
+    ),
+    "an exclusive run has not the host for itself": (
+        Break("queue/locks.py", "_ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST", "_SHARE_OF_HOST"), "overlaps",
+    ),
+    "a key that is known gives a new submission": (
+        Break(
+            "core/submissions.py",
+            "if (known := state.submitted.of_key(share, event.key)) is not None:",
+            "if (known := None) is not None:",
+        ),
+        "doubled",
+    ),
+    "a submission does not wait for what it is after": (
+        Break("core/eligibility.py", "    if job.submission:\n        sat", "    if False:\n        sat"), "order",
+    ),
+    "every second notice is forgotten": (
+        Break(
+            "notices/outbox.py",
+            "        waiting[notice.id] = notice\n        return",
+            "        waiting[notice.id] = notice\n        if wall // 1_000_000_000 % 2:\n"
+            "            del waiting[notice.id]\n        return",
+        ),
+        "untold",
+    ),
+    "launches come before their commit": (
+        Break(
+            "acts.py",
+            "        committed = self._commits.make()\n",
+            "        for command in decided:\n            if isinstance(command, commands.Launch):\n"
+            "                self._act(command, True)\n        self._link.flush()\n"
+            "        committed = self._commits.make()\n"
+            "        decided = [each for each in decided if not isinstance(each, commands.Launch)]\n",
+        ),
+        "doubled",
+    ),
+    "the record has exit code 1 for 7": (
+        Break("child/record.py", '"exit_code": self.code if self.code', '"exit_code": min(self.code, 1) if self.code'),
+        "wrong",
+    ),
+    "failures are heard as successes": (
+        Break(
+            "core/occurrences.py",
+            'on.result in (result, "any") for on in job.on',
+            'on.result in ("success", result, "any") for on in job.on',
+        ),
+        "order",
+    ),
+    "the cursor of a job goes back with the clock": (
+        Break(
+            "core/occurrences.py",
+            "        _pass_over(turn, event.step)\n        return\n",
+            "        _pass_over(turn, event.step)\n        for job in state.catalog if event.step < 0 else ():\n"
+            "            state.remember(job.id, cursor=wall - job.offset)\n            state.wind(job)\n"
+            "        return\n",
+        ),
+        "doubled",
+    ),
+    "every second start of a crontab's line is dropped": (
+        Break(
+            "core/occurrences.py",
+            "    if occurrence.due in state[job.id].saved.skips:\n",
+            '    if ":line" in job.id and occurrence.due // 60_000_000_000 % 2:\n        return\n'
+            "    if occurrence.due in state[job.id].saved.skips:\n",
+        ),
+        "lost",
+    ),
+    "runs start while the host is held": (
+        Break("core/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"), "held",
+    ),
+    "some output is not written, and not counted": (
+        Break("child/output.py", "kept = os.write(self._file, data)", "kept = os.write(self._file, data.upper())"),
+        "output",
+    ),
+}  # fmt: skip
+"""What is broken, and the class of violations by which it is to be seen."""
+
+
+def main() -> int:
+    """Try them; 0 if each was seen."""
+    unseen = 0
+    for name, (wanted, verdict) in BREAKS.items():
+        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+            continue
+        with broken(name, wanted) as directory:
+            command = [sys.executable, "-m", "tests.chaos", *DAY]
+            done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        found = dict(re.findall(r"^ +(\d+)  ([a-z ]+)$", done.stdout.partition("violations:")[2], re.M))
+        counts = {word: int(count) for count, word in found.items() if int(count)}
+        unseen += verdict not in counts
+        said = ", ".join(f"{count} {word}" for word, count in counts.items()) or done.stderr[-300:] or "nothing"
+        print(f"{'seen' if verdict in counts else 'NOT SEEN'}: {name}: {said}", flush=True)
+    return int(bool(unseen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
