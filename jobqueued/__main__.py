@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import faulthandler
-import fcntl
 import grp
 import os
 import platform
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued import __version__
 from jobqueued.child import atomic_file
-from jobqueued.child.trust import Refused, check_status
+from jobqueued.child.trust import Refused
+from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.host.spare_imports import spare_imports
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _EXIT_FAILURE = 1
 _STDERR = 2
-_PRIVATE = 0o600
 
 
 class CannotStart(Exception):
@@ -181,18 +179,18 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         if options.detach:
             from jobqueued.host.detach import detach
 
-            ready, log = detach(held), Log("journal", ctl)
+            ready, log = detach([lock.descriptor for lock in held]), Log("journal", ctl)
             if not somebody_listens():
                 print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
         _limit_files()
         _write_pid(held, options.pid_file)
-        own = None if options.launcher else launcher or LAUNCHER
-        words = ("--delegated",) * bool(options.delegated)
+        own, words = None if options.launcher else launcher or LAUNCHER, ("--delegated",) * bool(options.delegated)
         try:
             link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
             trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
-            daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace)
+            again = partial(_made_again, paths, held[1])
+            daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace, again)
             daemon.begin(paths.runs.name)
         except (LauncherError, StoreError) as error:
             raise CannotStart(str(error)) from None
@@ -246,88 +244,44 @@ def _give_to_operators(logs: Path, operators: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[int]]:
-    """Hold state directory, run directory and PID file; the kernel lets go of them when we end, however we end."""
-    held = [_lock(state / "lock", f"{state}", "--state"), _lock(run / "scheduler.lock", f"{run}", "--run")]
-    if pid_file is not None:
-        held.append(_lock(pid_file, f"{pid_file}", "--pid-file", mode=0o644))
+def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[InstanceLock]]:
+    """Hold state directory, run directory and PID file."""
+    held = list[InstanceLock]()
+    try:
+        held.append(InstanceLock(state / "lock", f"{state}", "--state"))
+        held.append(InstanceLock(run / "scheduler.lock", f"{run}", "--run"))
+        if pid_file is not None:
+            held.append(InstanceLock(pid_file, f"{pid_file}", "--pid-file", mode=0o644))
+    except CannotLock as error:
+        raise CannotStart(error.strerror) from None
     try:
         yield held
     finally:
         if pid_file is not None:
             with contextlib.suppress(OSError):  # on a file system that is read-only by now it stays, and is nobody's
                 pid_file.unlink()
-        for descriptor in held:
-            os.close(descriptor)
+        for lock in held:
+            os.close(lock.descriptor)
 
 
-def _lock(file: Path, name: str, option: str, mode: int = _PRIVATE) -> int:
-    """A descriptor of the file, locked.  Who can read one can lock it: that of others than ours holds up no start."""
-    try:
-        descriptor = _opened_to_lock(file, mode)
-        with contextlib.suppress(OSError):  # a file system that is read-only
-            os.fchmod(descriptor, mode)
-        check_status(os.fstat(descriptor), str(file), os.geteuid())
-        _lock_once_free(descriptor)
-    except BlockingIOError:
-        holder = _holder(descriptor)
-        if mode == _PRIVATE or _is_ours(holder):
-            raise CannotStart(
-                f"{name} is in use by another jobqueued (pid {holder or 'unknown'}); stop it, or use another {option}"
-            ) from None
-    except OSError as error:
-        raise CannotStart(f"{file}: {error.strerror}; jobqueued must be able to write there") from None
-    except Refused as refused:
-        raise CannotStart(f"{file}: {refused}") from None
-    with contextlib.suppress(OSError):  # only for the next message
-        os.ftruncate(descriptor, 0)
-    return descriptor
-
-
-def _is_ours(pid: str) -> bool:
-    """True of a live process of the daemon's user."""
-    try:
-        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
-    except OSError:
-        return False
-
-
-def _lock_once_free(descriptor: int) -> None:
-    """Lock a file: BlockingIOError.  A launcher about to be started holds the lock of a dead daemon for a while."""
-    for _ in range(100):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        if os.path.exists(f"/proc/{_holder(descriptor)}"):
-            break
-        time.sleep(0.02)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _holder(descriptor: int) -> str:
-    """Whoever has written its pid into a locked file."""
-    return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-
-
-def _opened_to_lock(file: Path, mode: int) -> int:
-    """A descriptor of the file, which is made; on a read-only file system as it is: a lock needs no writing."""
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)
-    except OSError as error:
-        if error.errno != errno.EROFS:
-            raise
-    return os.open(file, flags | os.O_RDONLY)
-
-
-def _write_pid(held: list[int], pid_file: Path | None) -> None:
-    for descriptor in held:
+def _write_pid(held: list[InstanceLock], pid_file: Path | None) -> None:
+    for lock in held:
         try:
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+            lock.write_pid()
         except OSError as error:  # on a full disk nobody learns who holds the locks, and they hold all the same
-            if pid_file is not None and descriptor == held[-1]:
+            if lock.file == pid_file:
                 remedy = "use another --pid-file"
                 raise CannotStart(f"cannot write the PID file {pid_file}: {error.strerror}; {remedy}") from None
+
+
+def _made_again(paths: Paths, lock: InstanceLock) -> None:
+    """Make the run directory, whose content somebody has removed, and lock it; end if another daemon has done so."""
+    paths.make_run()
+    try:
+        lock.retake()
+    except CannotLock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
 
 
 if __name__ == "__main__":

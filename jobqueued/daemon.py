@@ -109,10 +109,10 @@ class Daemon:
 
     def __init__(
         self, paths: Paths, config: Settings, store: Store, link: LauncherLink, log: Log, host: str,
-        trace: TraceFile | None = None,
+        trace: TraceFile | None = None, make_run: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._paths, self._config, self._store, self._link, self._log = paths, config, store, link, log
-        self._host, self._since = host, time.time_ns()
+        self._host, self._since, self._make_run = host, time.time_ns(), make_run or paths.make_run
         self._happened: list[events.Event] = []
         self._unrestored: Takeover | None = None
         """What the scheduler is to begin with, before it does."""
@@ -176,7 +176,7 @@ class Daemon:
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
             self._unanswered,
         )  # fmt: skip
-        listener, known, serve = Listener(paths.control, paths.make_run, log), Identities(link.name_of), self._methods
+        listener, known, serve = Listener(paths.control, self._make_run, log), Identities(link.name_of), self._methods
         self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known.tell)
         self._methods.answer_by(self._control)
         log.listeners += self._notice_sender.hear, self._methods.events.hear

@@ -59,7 +59,7 @@ WINGS: dict[str, list[str]] = {
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [
         "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
-        "other_cron", "spare_imports",
+        "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",

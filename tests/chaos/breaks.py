@@ -87,6 +87,22 @@ BREAKS: dict[str, tuple[Break, str]] = {
         ),
         "lost",
     ),
+    "a file with an error takes its jobs away": (
+        Break(
+            "jobdir/acceptance.py",
+            "        else:\n            self._recall_one(path)\n            self.say(path, found)\n",
+            "        else:\n            self._batch[path] = File(text, (), found)\n",
+        ),
+        "lost",
+    ),
+    "a definition that is read moves its clock back": (
+        Break(
+            "core/redefinition.py",
+            "    cursor = forgone[-1] if forgone else saved.cursor\n",
+            "    cursor = (forgone[-1] if forgone else saved.cursor) - 60_000_000_000\n",
+        ),
+        "doubled",
+    ),
     "runs start while the host is held": (
         Break("core/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"), "held",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -478,3 +479,32 @@ def test_a_control_socket_that_is_removed(host: Host) -> None:
     assert (0o755, 0o711) == tuple(
         path.stat().st_mode & 0o777 for path in (host.root / "run", next((host.root / "run" / "runs").iterdir()))
     )
+
+
+def test_a_run_directory_that_is_removed_is_still_one_daemon_s(host: Host) -> None:
+    """Its lock is taken again, so that another daemon, with a state of its own, is refused there."""
+    host.start()
+    wait_for(lambda: removed(host.root / "run"), why="it is made again so quickly")
+    wait_for((host.root / "run" / "control").exists)
+    wait_for(lambda: host.said("recovered"))
+    other = subprocess.run(
+        [sys.executable, "-m", "jobqueued", "--root", host.root, "--state", host.root / "other"],
+        capture_output=True, text=True, timeout=DEADLINE, check=False,
+    )  # fmt: skip
+    assert (1, True) == (other.returncode, "is in use by another jobqueued (pid " in other.stderr), other.stderr
+
+
+def test_a_run_directory_that_another_daemon_has_taken(host: Host) -> None:
+    """Whoever has lost it to another ends, with a word, and does not fight for the socket."""
+    host.start()
+    lock = host.root / "run" / "scheduler.lock"
+    lock.unlink()
+    with lock.open("w") as taken:
+        lock.chmod(0o600)
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        print(os.getpid(), file=taken, flush=True)
+        (host.root / "run" / "control").unlink(missing_ok=True)
+        wait_for(host.daemon_ended)
+    assert [True] == [
+        f"in use by another jobqueued (pid {os.getpid()})" in it["message"] for it in host.said("trouble")
+    ]
