@@ -156,12 +156,15 @@ def _patience(host: Host) -> float:
 
 def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
     """Let the queue drain, start one run more, and ask for the history."""
-    until = time.monotonic() + QUEUE_PATIENCE
+    until, lingering = time.monotonic() + QUEUE_PATIENCE, time.monotonic() + QUEUE_PATIENCE / 4
     while True:
         status = host.status()
         left = {name: status.get(name) for name in ("due", "waiting", "retrying", "running")}
         if status and not any(left.values()):
             break
+        if time.monotonic() > lingering:
+            _give_up_what_lingers(host)
+            lingering = until
         if time.monotonic() > until:
             host.timeline.fail("starts", f"the queue does not drain within {QUEUE_PATIENCE:g} s: {left}")
             break
@@ -181,6 +184,13 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
         host.timeline.fail("starts", f"no history: {text[-500:]}")
         return []
     return list(json.loads(text)["runs"])
+
+
+def _give_up_what_lingers(host: Host) -> None:
+    """Do as a person who is told that processes may be a run's own, where its run directory is gone."""
+    lines = (line for line in host.log.open(errors="replace") if '"event":"run_lingers"' in line)
+    for run in {json.loads(line)["run"] for line in lines}:
+        host.ctl("stop", "--lost", run)
 
 
 def _wait_for_notices(host: Host) -> None:
