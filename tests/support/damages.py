@@ -56,13 +56,15 @@ def build(directory: Path) -> Left:
 
 
 def _live(root: Path, kind: str) -> None:
-    store = Store(root / "state")
+    """Live as this host, or as another, of which nothing but the kinds of things is the same."""
+    store, is_other = Store(root / "state"), kind == "other"
+    job, other, paused = ("weekly", "line", "still") if is_other else ("nightly", "queue", "idle")
     for number in range(1, LAST + 1):
-        record = a_record(number, job="nightly", tags=["x" * (2000 if kind == "other" else 900)])
+        record = a_record(number, job=job, tags=["x" * (2000 if is_other else 900)])
         stats = JobStats(started=number, succeeded=number)
         store.commit(
             {run_of(record).id: (run_of(record), record)},
-            {"nightly": SavedJob(job="nightly", last_number=number, cursor=NOW + number * SECOND, stats=stats)},
+            {job: SavedJob(job=job, last_number=number, cursor=NOW + number * SECOND, stats=stats)},
             {"jobs.yaml": b"jobs: {}\n" * 20 * number}, {"boot": "the one before", "hold": None},
         )  # fmt: skip
         record_files.write(root / "logs", record)
@@ -73,10 +75,10 @@ def _live(root: Path, kind: str) -> None:
     skipped = a_record(1, job="seldom", state="skipped", reason="missed", attempts=[])
     store.commit({run_of(skipped).id: (run_of(skipped), skipped)}, {"seldom": SavedJob(job="seldom", last_number=1)})
     record_files.write(root / "logs", skipped)
-    waiting = a_run(1, "queue", state=RunState.WAITING, queued=NOW, due=NOW)
-    jobs = {"queue": SavedJob(job="queue", last_number=1), "idle": SavedJob(job="idle", paused=True)}
-    store.commit({waiting.id: (waiting, None)}, jobs, {}, {"hold": hold_text(Hold("root"))})
-    store.commit({}, {}, submissions=[SaveSubmission("host/1", "{}", "once")])
+    waiting = a_run(1, other, state=RunState.WAITING, queued=NOW, due=NOW)
+    jobs = {other: SavedJob(job=other, last_number=1), paused: SavedJob(job=paused, paused=True)}
+    store.commit({waiting.id: (waiting, None)}, jobs, {}, {"hold": None if is_other else hold_text(Hold("root"))})
+    store.commit({}, {}, submissions=[SaveSubmission("host/1", "{}", "twice" if is_other else "once")])
     (root / "state" / "ballast").unlink()
     os._exit(0)
 
