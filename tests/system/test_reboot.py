@@ -180,7 +180,7 @@ def test_the_power_goes_off_in_the_midst_of_work() -> None:
     Path("/root/go").unlink()
     live = run_of("long", "/run/long.pid")
     _first, waiting = (sh("jobqueuectl", "run", "queued").strip() for _ in range(2))
-    last = int(boot_id()[:4], 16) % 60  # at another moment each time
+    last = int(boot_id()[:4], 16) % 40  # after another run each time
     note(live=live, waiting=waiting, last=last)
     for count in range(1000):
         run = sh("jobqueuectl", "run", "quick", "--wait").strip()
