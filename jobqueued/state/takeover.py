@@ -51,7 +51,7 @@ class Takeover:
         boot: str, limits: HostLimits,
     ) -> None:  # fmt: skip
         self._store, self._batch, self._logs, self._commit, self._limits = store, batch, logs, commit, limits
-        self._boot, self._same_boot = boot, store.knows_boot(boot)
+        self._boot = boot
         memories, runs = store.load()
         self._memories = {memory.job: memory for memory in memories}
         self._runs = {run.id: run for run in runs}
@@ -230,8 +230,7 @@ class Takeover:
         if row.state is RunState.SKIPPED:
             return skips and document.get("count", 1) > row.count
         if row.state in LIVE and last == row.attempt:
-            seems_unsent = row.pid is None and self._same_boot
-            return seems_unsent or not recollection.is_final(document)
+            return not recollection.is_final(document)
         return skips or last >= max(row.attempt, 1)
 
     def _lost(self, row: Run, damage: Damaged) -> Record:

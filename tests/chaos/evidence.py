@@ -33,6 +33,8 @@ class Evidence:
     """What the receivers of notices took."""
     waiting: set[tuple[str, str]] = field(default_factory=set)
     """What waited to be told in the end: to whom, of which run."""
+    unsaved: set[str] = field(default_factory=set)
+    """Submissions of which who asked was told that a restart forgets them."""
     bugs: Counter[str] = field(default_factory=Counter)
     """The ends of tracebacks, and lines of the event bug."""
 
@@ -93,6 +95,8 @@ def _read_log(evidence: Evidence, log: Path) -> None:
             entry["record"] = {"state": entry["record"].get("state")}
         if run is not None:
             evidence.said[str(run)].append({**entry, "unsaved": unsaved})
+        if event == "unsaved":
+            evidence.unsaved.add(str(entry["text"]).partition(",")[0])
         if event == "bug":
             evidence.bugs.update([line[:1500]])
 

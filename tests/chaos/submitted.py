@@ -60,7 +60,8 @@ def _longest(checker: Checker) -> int:
 
 def _doubled(checker: Checker, longest: int) -> Iterator[Violation]:
     """What was asked for by one key is one job, whoever died in between, as long as state.db is there."""
-    for word, jobs in checker.ledger.asked.items():
+    for word, asked_for in checker.ledger.asked.items():
+        jobs = asked_for - checker.evidence.unsaved
         if word == "-" or len(jobs) < 2:
             continue
         asked = [checker.day.people.submitted[job].at for job in jobs if job in checker.day.people.submitted]

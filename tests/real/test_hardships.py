@@ -183,6 +183,26 @@ def test_a_run_directory_that_is_removed(host: Host, after: str) -> None:
     wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the job lives on")
 
 
+def test_an_end_that_only_its_record_tells(host: Host) -> None:
+    """Its start was not heard of, and R is gone: who waits for its end hears it all the same, after a restart."""
+    host.write(
+        "job.yaml",
+        f"jobs: {{work: {{command: '{WAITER.format(root=host.root)}'}}, next: {{command: 'true', on: {{job: work}}}}}}",
+    )
+    host.start()
+    run = host.run("work")
+    live(host, run)
+    host.kill()
+    with sqlite3.connect(host.root / "state" / "state.db") as db:
+        db.execute("UPDATE run SET state = 'starting', pid = NULL, started = NULL WHERE job = 'work'")
+    db.close()
+    shutil.rmtree(next(host.root.glob("run/runs/*/*")))
+    (host.root / "go").touch()
+    wait_for((host.root / "logs" / "work" / "1.json").exists)
+    host.start()
+    assert ["succeeded", "succeeded"] == [host.wait(name)["state"] for name in (run, "next@1")]
+
+
 def test_a_stranger_in_the_run_directory(host: Host) -> None:
     """Files that are not ours among the marks are named, and stop neither runs nor starts."""
     host.write("job.yaml", f"jobs: {{work: {{command: '{WAITER.format(root=host.root)}'}}}}")

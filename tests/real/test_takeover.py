@@ -306,7 +306,11 @@ class TestOlder:
             ({"state": "retrying", "attempt": 2}, a_record(1, "failed"), None),
             ({"state": "retrying", "attempt": 2}, a_record(1, "retrying"), None),
             ({"state": "waiting", "attempt": 2}, a_record(1, "retrying"), None),
-            ({"state": "starting", "attempt": 1}, a_record(1), "succeeded"),
+            (
+                {"state": "starting", "attempt": 1},
+                a_record(1),
+                None,
+            ),  # recovery takes it, and who waits for that end hears it
             ({"state": "starting", "attempt": 1}, a_record(1, "skipped"), "skipped"),
             ({"state": "running", "attempt": 1, "pid": 7}, a_record(1), None),  # recovery takes it
             ({"state": "running", "attempt": 1, "pid": 7}, a_record(1, "retrying"), "failed"),
