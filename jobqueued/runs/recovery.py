@@ -178,7 +178,7 @@ class Recovery:
             yield self._marks.lost(name, "the host went down")
         elif name not in self._held:
             begin = run.queued if run.started is None else run.started
-            lived = run.state is RunState.STOPPING  # by a word of lost_attempts.py, perhaps
+            lived = run.state is RunState.STOPPING and not run.stop_asked  # then lost_attempts.py has told so
             is_unheard = not lived and (run.pid is None or run.started is None)
             yield from self._without(name, kin.since(begin), is_unheard=is_unheard)
 
