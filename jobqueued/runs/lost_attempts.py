@@ -35,7 +35,7 @@ _WATCHED = 64
 @dataclass(slots=True)
 class _Lost:
     """One of them.  `since` and `look_at` on CLOCK_MONOTONIC; `watched`: descriptors of processes that were seen;
-    `living`: the words for what lives, "" as long as that was not said; `has_lived`: something did, or may have.
+    `living`: the words for what lives, "" as long as that was not said.
     """
 
     dead: Dead
@@ -43,7 +43,6 @@ class _Lost:
     look_at: int = 0
     pause: int = _FIRST_PAUSE
     living: str = ""
-    has_lived: bool = False
     watched: set[int] = field(default_factory=set)
 
     def rest(self) -> None:
@@ -157,9 +156,8 @@ class LostAttempts(Source):
                 continue  # somebody has let go of it meanwhile
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
-            lost.has_lived |= bool(found.certain or found.uncertain)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
-                over = lost.dead.over(name, self._marks, has_lived=lost.has_lived)
+                over = lost.dead.over(name, self._marks)
                 self._forget(name)
                 yield over
             elif found.certain and time.monotonic_ns() < lost.since + _PATIENCE:

@@ -3,9 +3,8 @@
 R                        supervisor               verdict
 ended                    any                      ingest it
 none                     –                        as the record tells; without one lost, or if nobody has told of a
-                                                  start, and nothing that may be its own was found, never
-                                                  started, once neither supervisor nor process lives
-                                                  (lost_attempts.py); of an earlier boot lost
+                                                  start never started, once neither supervisor nor process
+                                                  lives (lost_attempts.py); of an earlier boot lost
 without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
@@ -39,7 +38,7 @@ from typing import NamedTuple
 
 from jobqueued import events
 from jobqueued.child import wire
-from jobqueued.model import LIVE, Run, RunId, RunState
+from jobqueued.model import LIVE, Run, RunId
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Clues
 from jobqueued.runs.run_directory import Name, RunDirectory
@@ -54,7 +53,7 @@ class Dead(NamedTuple):
     """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
 
     Of a leftover the end is known, and the claims are others' already.  Of one that is unheard of nobody has told that
-    it started: if nothing of it has lived since, and no record tells, it never did.
+    it started: if nothing of it lives, and no record tells, it never did.
     """
 
     reason: str
@@ -62,12 +61,10 @@ class Dead(NamedTuple):
     is_leftover: bool = False
     is_unheard: bool = False
 
-    def over(self, name: Name, marks: RunDirectory, *, has_lived: bool = False) -> events.AttemptOver:
-        """Its end, once nothing of it lives; what may have been its own says that it may have begun.  OSError as of any
-        mark.
-        """
-        end, never = marks.lost(name, self.reason), self.is_unheard and not has_lived
-        return events.NeverStarted(*name) if never and isinstance(end, events.RunLost) else end
+    def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
+        """Its end, once nothing of it lives.  OSError as of any mark."""
+        end = marks.lost(name, self.reason)
+        return events.NeverStarted(*name) if self.is_unheard and isinstance(end, events.RunLost) else end
 
 
 class Recovery:
@@ -178,9 +175,7 @@ class Recovery:
             yield self._marks.lost(name, "the host went down")
         elif name not in self._held:
             begin = run.queued if run.started is None else run.started
-            lived = run.state is RunState.STOPPING and not run.stop_asked  # then lost_attempts.py has told so
-            is_unheard = not lived and (run.pid is None or run.started is None)
-            yield from self._without(name, kin.since(begin), is_unheard=is_unheard)
+            yield from self._without(name, kin.since(begin), is_unheard=run.pid is None or run.started is None)
 
     def _without(self, name: Name, since: int = 0, *, is_unheard: bool = False) -> Iterator[events.Event]:
         """The end that the record tells; without one it is to be seen whether its supervisor, or what it has, lives."""
