@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import faulthandler
 import grp
 import os
@@ -279,8 +280,9 @@ def _made_again(paths: Paths, lock: InstanceLock) -> None:
     paths.make_run()
     try:
         lock.retake()
-    except CannotLock:
-        os.kill(os.getpid(), signal.SIGTERM)
+    except CannotLock as error:  # no descriptor, no room: the listener tries again
+        if error.errno == errno.EADDRINUSE:
+            os.kill(os.getpid(), signal.SIGTERM)
         raise
 
 

@@ -17,10 +17,7 @@ PRIVATE = 0o600
 
 
 class CannotLock(OSError):
-    """The lock can't be had; `strerror` says why, with the remedy."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(errno.EADDRINUSE, text)
+    """The lock can't be had; `strerror` says why, with the remedy.  Where another has it, `errno` is EADDRINUSE."""
 
 
 class InstanceLock:
@@ -52,6 +49,7 @@ class InstanceLock:
         return False
 
     def _taken(self) -> int:
+        descriptor = -1
         try:
             descriptor = _opened(self.file, self._mode)
             with contextlib.suppress(OSError):  # a file system that is read-only
@@ -61,16 +59,25 @@ class InstanceLock:
         except BlockingIOError:
             holder = _holder(descriptor)
             if self._mode == PRIVATE or _is_ours(holder):
-                os.close(descriptor)
                 text = f"{self._name} is in use by another jobqueued (pid {holder or 'unknown'})"
-                raise CannotLock(f"{text}; stop it, or use another {self._option}") from None
+                raise _given_up(
+                    descriptor, errno.EADDRINUSE, f"{text}; stop it, or use another {self._option}"
+                ) from None
         except OSError as error:
-            raise CannotLock(f"{self.file}: {error.strerror}; jobqueued must be able to write there") from None
+            text = f"{self.file}: {error.strerror}; jobqueued must be able to write there"
+            raise _given_up(descriptor, error.errno, text) from None
         except Refused as refused:
-            raise CannotLock(f"{self.file}: {refused}") from None
+            raise _given_up(descriptor, errno.EPERM, f"{self.file}: {refused}") from None
         with contextlib.suppress(OSError):  # only for the next message
             os.ftruncate(descriptor, 0)
         return descriptor
+
+
+def _given_up(descriptor: int, number: int | None, text: str) -> CannotLock:
+    """The error, once the file is closed: it may be tried again."""
+    if descriptor >= 0:
+        os.close(descriptor)
+    return CannotLock(number, text)
 
 
 def _is_ours(pid: str) -> bool:

@@ -1,4 +1,5 @@
-"""Imports of libraries without what these would load beside, which a daemon has no use for: some 6 MiB of 25.
+"""Imports of libraries without what these would load beside, which a daemon has no use for: 2.5 MiB, and 8
+of rich and asyncio.
 
 structlog would load rich and greenlet, where they are installed, and asyncio for its methods of coroutines; croniter
 dateutil (and pytz) for its own walks through time, where only its expansion of fields is used; hashlib OpenSSL, where

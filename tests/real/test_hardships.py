@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
+from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, limited, wait_for
 from tests.support.world import World, job
@@ -512,6 +514,31 @@ def test_a_run_directory_that_is_removed_is_still_one_daemon_s(host: Host) -> No
         capture_output=True, text=True, timeout=DEADLINE, check=False,
     )  # fmt: skip
     assert (1, True) == (other.returncode, "is in use by another jobqueued (pid " in other.stderr), other.stderr
+
+
+def test_a_lock_that_can_not_be_taken_again_now(tmp_path: Path) -> None:
+    """Without a descriptor nobody else has it: it is tried again, and no descriptor is left behind."""
+    lock = InstanceLock(tmp_path / "lock", "here", "--run")
+    lock.file.unlink()
+    before = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(CannotLock) as caught:
+            lock.retake()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (errno.EMFILE, before) == (caught.value.errno, len(os.listdir("/proc/self/fd")))
+    lock.file.write_text("1\n")
+    lock.file.chmod(0o600)
+    with lock.file.open() as taken:
+        fcntl.flock(taken, fcntl.LOCK_EX)
+        with pytest.raises(CannotLock) as caught:
+            lock.retake()
+    assert (errno.EADDRINUSE, before) == (caught.value.errno, len(os.listdir("/proc/self/fd")))
+    lock.retake()
+    assert f"{os.getpid()}\n" == lock.file.read_text()
+    os.close(lock.descriptor)
 
 
 def test_a_run_directory_that_another_daemon_has_taken(host: Host) -> None:
