@@ -69,8 +69,8 @@ def vacate(path: str) -> None:
 
 
 def declined(name: str, error: OSError) -> str:
-    """The notice of an attempt whose R can't be taken: it is another's, or gone, or nobody could do so now."""
-    if error.errno in (errno.EEXIST, errno.EADDRINUSE, errno.ENOENT):
+    """The notice of an attempt whose R can't be taken: it is another's, or it is gone, or nobody could do so now."""
+    if error.errno in (errno.EEXIST, errno.EADDRINUSE):
         return f"idle {name}"
     where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
     return f"unstarted {name} {where}: {error.strerror}"
