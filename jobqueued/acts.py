@@ -85,17 +85,18 @@ class Acts:
                 self._unsaved.pop(run.id, None)  # from now on its supervisor is the writer, and has that record
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
-                if trouble := self._link.stop(Name(run, attempt), reason):
-                    self._log.say("trouble", text=trouble)
+                self._complain(self._link.stop(Name(run, attempt), reason))
             case commands.LookUp(account):
                 self._link.look_up(account)
+            case commands.NoteWhole():
+                if committed:
+                    self._link.marks.note_whole()
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):
                 self._file_record(record, committed)
             case commands.MarkLockHolder():
-                if trouble := self._lock_processes.mark(command):
-                    self._log.say("trouble", text=trouble)
+                self._complain(self._lock_processes.mark(command))
             case commands.ForgetLockClient(client):
                 self._lock_processes.forget(client)
             case commands.LookAfter(job):
@@ -105,6 +106,10 @@ class Acts:
             case commands.Reply(ticket, value, error, asked):
                 unsaved = {} if error or not asked else {"unsaved": None if committed else self._commits.keep(asked)}
                 self._answer(ticket, value | unsaved, error)
+
+    def _complain(self, trouble: str) -> None:
+        if trouble:
+            self._log.say("trouble", text=trouble)
 
     def _catch_up(self) -> None:
         """Do what had to wait for this commit."""

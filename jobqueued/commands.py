@@ -116,6 +116,12 @@ class Stop(NamedTuple):
     reason: str
 
 
+class NoteWhole(NamedTuple):
+    """Note that nobody has emptied the directory of all R's since.  Only after the commit that holds whose starts are
+    in doubt, as somebody has done so before.
+    """
+
+
 class RemoveMarks(NamedTuple):
     """Remove R, the attempt's directory.  Only after the commit that holds its end, and once its record is a file.
 
@@ -186,6 +192,6 @@ Save = (
 """What has to survive: one durable commit a turn."""
 
 Command = (
-    Save | LookUp | Launch | Stop | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient | LookAfter
-    | Reply
+    Save | LookUp | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient
+    | LookAfter | Reply
 )  # fmt: skip

@@ -37,7 +37,7 @@ from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
-from jobqueued.host.linux import has_own_tmp
+from jobqueued.host.linux import has_just_booted, has_own_tmp
 from jobqueued.host.log import Log
 from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
@@ -84,7 +84,7 @@ def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, 
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
     kept, scripts = store.files(), Scripts() if of_cron else None
-    boots = not store.is_new or time.clock_gettime(time.CLOCK_BOOTTIME) < JUST_BOOTED
+    boots = not store.is_new or has_just_booted()
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
     of_users = user_file_watch.watch(users, config, where, kept)
     return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), of_users, *tables], scripts)
@@ -98,10 +98,6 @@ def _freeze() -> None:
     """
     gc.collect(1)
     gc.freeze()
-
-
-JUST_BOOTED = 600
-"""Seconds after a boot: who has installed the daemon later has not booted the host for that."""
 
 
 class Daemon:
@@ -176,9 +172,9 @@ class Daemon:
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
             self._unanswered,
         )  # fmt: skip
-        listener, known, serve = Listener(paths.control, self._make_run, log), Identities(link.name_of), self._methods
+        listener, known, serve = Listener(paths.control, self._remake_run, log), Identities(link.name_of), self._methods
         self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known.tell)
-        self._methods.answer_by(self._control)
+        serve.answer_by(self._control)
         log.listeners += self._notice_sender.hear, self._methods.events.hear
 
     def _sources(self) -> tuple[Source, ...]:
@@ -292,6 +288,10 @@ class Daemon:
         self._control.close()
         self._link.close()
         self._store.close()
+
+    def _remake_run(self) -> None:
+        self._make_run()
+        self._happened += self._link.emptied()
 
     # one turn
 

@@ -115,6 +115,10 @@ class RunLingers(NamedTuple):
     reason: str
 
 
+class RunsEmptied(NamedTuple):
+    """Somebody has emptied the directory of all R's, so an attempt without R may have started if nobody tells of it."""
+
+
 class NeverStarted(NamedTuple):
     """The attempt was sent but certainly never started; `reason` says for people why, "" where nothing was wrong."""
 
@@ -347,6 +351,7 @@ Event = (
     | RunEnded
     | RunLost
     | RunLingers
+    | RunsEmptied
     | NeverStarted
     | Found
     | Recorded

@@ -298,7 +298,8 @@ class Run:
     """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
 
     `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
-    that attempt is the failover; `stop_asked`: nobody wants another.  `arrival` orders runs that are equal otherwise.
+    that attempt is the failover; `doubted`: it may have started, and its R was removed; `stop_asked`: nobody wants
+    another.  `arrival` orders runs that are equal otherwise.
     A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
     its trigger than that word, where there is more.  `owner` is the job's, as its job was when the run was made.
 
@@ -344,6 +345,7 @@ class Run:
     waits: tuple[tuple[int, str], ...] = ()
     given_up: int | None = None
     lacked: tuple[str, ...] = ()
+    doubted: bool = False
 
     def age(self, wall: int) -> int:
         """For how long (ns) it has aged by now."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.child.documents import ENDS
-from jobqueued.commands import Launch, RemoveMarks, Stop, WriteRecord
+from jobqueued.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
@@ -111,6 +111,14 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
     if run.id not in turn.state.lingering:
         turn.say("run_lingers", run=str(run.id), reason=event.reason)
     turn.state.lingering[run.id] = event.reason
+
+
+def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
+    """Doubt that what was sent, and not heard of, is still to be started: its R may have been among those removed."""
+    for run in list(turn.state.runs.values()):
+        if run.state in LIVE and run.pid is None:
+            turn.state.change(run, doubted=True)
+    turn.do(NoteWhole())
 
 
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:

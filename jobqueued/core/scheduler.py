@@ -107,6 +107,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunEnded: attempts.ended,
     events.RunLost: attempts.lost,
     events.RunLingers: attempts.lingers,
+    events.RunsEmptied: attempts.runs_emptied,
     events.NeverStarted: attempts.never_started,
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,

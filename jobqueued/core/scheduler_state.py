@@ -359,7 +359,7 @@ class SchedulerState:
         claims, _, bound, *_ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
         started = self.step(
-            run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None,
+            run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None, doubted=False,
             ends_by=None if bound is None else now.wall + bound,
         )  # fmt: skip
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)

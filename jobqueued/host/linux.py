@@ -56,6 +56,11 @@ def time_asleep() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
+def has_just_booted() -> bool:
+    """True for ten minutes after a boot: who has installed the daemon later has not booted the host for that."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) < 600
+
+
 def has_own_tmp() -> bool:
     """True if /tmp is this process's alone, as systemd makes one for PrivateTmp=; so nobody's files appear there."""
     try:

@@ -194,10 +194,15 @@ class LauncherLink:
     ) -> Iterator[events.Event]:
         """The verdicts on everything that may be live; see recovery.py."""
         recovery = Recovery(self.marks, self._held)
+        yield from self.emptied()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
         self.following.take(recovery)
         early, self._early = self._early, []
         yield from self._hear(early)
+
+    def emptied(self) -> list[events.Event]:
+        """The news that somebody has emptied the directory of all R's, if so."""
+        return [] if self.marks.is_whole else [events.RunsEmptied()]
 
     def close(self) -> None:
         """Leave launcher and supervisors to themselves."""

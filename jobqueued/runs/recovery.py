@@ -3,8 +3,9 @@
 R                        supervisor               verdict
 ended                    any                      ingest it
 none                     –                        as the record tells; without one lost, or if nobody has told of a
-                                                  start never started, once neither supervisor nor process
-                                                  lives (lost_attempts.py); of an earlier boot lost
+                                                  start, nor emptied the directory of all R's, never started,
+                                                  once neither supervisor nor process lives
+                                                  (lost_attempts.py); of an earlier boot lost
 without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
@@ -52,8 +53,8 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
 
-    Of a leftover the end is known, and the claims are others' already.  Of one that is unheard of nobody has told that
-    it started: if nothing of it lives, and no record tells, it never did.
+    Of a leftover the end is known, and the claims are others' already.  Of one that is unheard nobody has told that it
+    started, though its R would, so if nothing of it lives, and no record tells, it never did.
     """
 
     reason: str
@@ -175,7 +176,8 @@ class Recovery:
             yield self._marks.lost(name, "the host went down")
         elif name not in self._held:
             begin = run.queued if run.started is None else run.started
-            yield from self._without(name, kin.since(begin), is_unheard=run.pid is None or run.started is None)
+            is_unheard = (run.pid is None or run.started is None) and self._marks.is_whole and not run.doubted
+            yield from self._without(name, kin.since(begin), is_unheard=is_unheard)
 
     def _without(self, name: Name, since: int = 0, *, is_unheard: bool = False) -> Iterator[events.Event]:
         """The end that the record tells; without one it is to be seen whether its supervisor, or what it has, lives."""

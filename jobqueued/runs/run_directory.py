@@ -39,6 +39,10 @@ class Name(NamedTuple):
         return cls(RunId.parse(run), int(attempt))
 
 
+WHOLE = "whole"
+"""A file among the R's: whoever empties their directory removes it, too."""
+
+
 class RunDirectory:
     """All R's of this boot, and the record files that their supervisors write."""
 
@@ -54,6 +58,16 @@ class RunDirectory:
                 if entry.is_dir(follow_symlinks=False):
                     names.append(Name.parse(entry.name))
         return sorted(names)
+
+    @property
+    def is_whole(self) -> bool:
+        """True unless somebody has emptied the directory, or nobody has noted yet that it is whole."""
+        return os.path.exists(f"{self._runs}/{WHOLE}")
+
+    def note_whole(self) -> None:
+        """Note that it is; where that can't be written, it counts as emptied."""
+        with contextlib.suppress(OSError):
+            os.close(os.open(f"{self._runs}/{WHOLE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
 
     def __contains__(self, name: Name) -> bool:
         """True of an attempt that has an R."""

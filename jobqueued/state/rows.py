@@ -40,7 +40,7 @@ _MORE_OF_RUN = (
     "so_far",
 )  # fmt: skip
 """What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
-_TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked")
+_TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = (
@@ -69,7 +69,7 @@ def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
 
 
 def _told_of(run: Run) -> dict[str, Any]:
-    more = {name: it for name in _WITH_TRIGGER if (it := getattr(run, name)) not in (None, ())}
+    more = {name: it for name in _WITH_TRIGGER if (it := getattr(run, name)) not in (None, ()) and it is not False}
     return {**(run.triggered_by or {}), **more}
 
 
@@ -97,6 +97,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     fields["owner"] = None if uid is None else Owner(int(uid), str(name))
     fields["waits"] = tuple((int(at), str(what)) for at, what in by.pop("waits", ()))
     fields["given_up"], fields["lacked"] = by.pop("given_up", None), tuple(map(str, by.pop("lacked", ())))
+    fields["doubted"] = by.pop("doubted", False)
     fields["triggered_by"] = by or None
     return Run(id=RunId(job, number), claims=claims, placed=placed, **fields)
 

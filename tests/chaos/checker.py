@@ -84,8 +84,6 @@ class Checker:
             for one, two in pairwise(starts):
                 if self.may_be_forgotten(attempt.run):
                     self.notes["attempts that may be forgotten with state.db, and came twice"] += 1
-                elif self._was_unknown(one):
-                    self.notes["attempts of which nobody was left to know, and came twice"] += 1
                 else:
                     yield Violation(
                         "doubled", f"{attempt} started again, due {one.due}, {two.due}", attempt.run, two.at
@@ -108,11 +106,6 @@ class Checker:
             forgotten = sum(self.may_be_forgotten(run) for run in started)
             if limit is not None and len(started) > limit + forgotten:
                 yield Violation("doubled", f"{name}: max_runs {limit}, {len(started)} ran", name, max(started.values()))
-
-    def _was_unknown(self, start: Start) -> bool:
-        """Whether the run directory was removed as it began, and whoever knew of it was killed."""
-        removed = any(gone.begin - SECOND < start.at < gone.end for gone in self.timeline.run_removed)
-        return removed and any(killed.pid == start.parent for killed in self.timeline.killed)
 
     def is_clocked(self, job: str) -> bool:
         """Whether the clock makes a job due."""

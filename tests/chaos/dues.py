@@ -64,6 +64,8 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
             in_ranges += not checker.may_be_unwritten(due * SECOND, job.id)
         elif _excused(checker, job, due * SECOND):
             checker.notes["due times that may be lost with state.db, and were"] += 1
+        elif _said(checker, job, due * SECOND) is None and _unknown(checker, job, due * SECOND):
+            checker.notes["due times while their job was in no file"] += 1
         else:
             yield Violation("lost", f"{job.id}: nothing tells of its due time {due}", job.id, due * SECOND)
     counted = sum(count for _first, _last, count in covered.ranges)
@@ -91,17 +93,23 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
 
 
 def _excused(checker: Checker, job: Job, due: int) -> bool:
-    """Whether what was due then may be lost with state.db, or was unknown; if its skip was told and saved, only where
-    its record file was hurt as well.
+    """Whether what was due then may be lost with state.db; if its skip was told and saved, only where its record file
+    was hurt as well.
 
     A skip is in state.db only as long as its record can't be written: no R tells it.
     """
     if checker.may_be_unwritten(due, job.id):
         return True
+    run = _said(checker, job, due)
+    return checker.was_waiting(due, job.id) if run is None else checker.may_be_forgotten(run)
+
+
+def _said(checker: Checker, job: Job, due: int) -> str | None:
+    """The run that was told, and saved, to be skipped of what was due then; None: none was."""
     for run, said in checker.evidence.said.items():
         if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
-            return checker.may_be_forgotten(run)
-    return checker.was_waiting(due, job.id) or _unknown(checker, job, due)
+            return run
+    return None
 
 
 def _unknown(checker: Checker, job: Job, at: int) -> bool:
@@ -127,9 +135,11 @@ def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Recor
         ended = instant(record["ended"])
         if f"{letter}{record['run']}" in keys:
             continue
-        may_be_lost = checker.was_waiting(ended, job.id) or checker.may_be_unwritten(ended, job.id)
-        if may_be_lost or _unknown(checker, job, ended):
+        if checker.was_waiting(ended, job.id) or checker.may_be_unwritten(ended, job.id):
             checker.notes["ends whose dependants may be lost with state.db, and were"] += 1
+            continue
+        if _unknown(checker, job, ended):
+            checker.notes["ends while their dependant was in no file"] += 1
             continue
         if ended + _NOTICED > checker.day.evening:  # by then it may be disabled
             continue

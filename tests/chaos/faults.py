@@ -243,7 +243,7 @@ def _told(host: Host) -> dict[str, int]:
         with contextlib.suppress(OSError, ValueError):
             status = file.stat()
             found[_run_of(file)] = _last_attempt(file, status.st_mtime_ns, status.st_size)
-    for directory in files_below(host.root, "run/runs/*/*"):
+    for directory in files_below(host.root, "run/runs/*/*@*"):
         run, _, attempt = named_by_file(directory.name).rpartition(".")
         if attempt.isdecimal():
             found[run] = max(int(attempt), found.get(run, 0))

@@ -23,8 +23,9 @@ from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
+from jobqueued.runs.run_directory import WHOLE
 from tests.support import REPO
-from tests.support.host import DEADLINE, Host, limited, wait_for
+from tests.support.host import DEADLINE, Host, kill, limited, wait_for
 from tests.support.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"
@@ -41,7 +42,7 @@ def test_followers_that_hang_up_harm_nobody(host: Host) -> None:
     host.start()
     run = host.run("work")
     live(host, run)
-    directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*"))))
+    directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*@*"))))
     for patient in [False] * 50 + [True] * 20:
         with socket.socket(socket.AF_UNIX) as follower:
             follower.connect(unix_socket.address(directory, wire.CONTROL))
@@ -59,7 +60,7 @@ def test_more_followers_than_descriptors(host: Host) -> None:
     host.start()
     run = host.run("work")
     live(host, run)
-    directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*"))))
+    directory = wire.open_directory(str(next(host.root.glob("run/runs/*/*@*"))))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     wire.limit_files(None)
     with contextlib.ExitStack() as stack:
@@ -175,7 +176,7 @@ def test_a_run_directory_that_is_removed(host: Host, after: str) -> None:
     if after == "a restart":
         host.kill()
         host.start()
-    shutil.rmtree(next(host.root.glob("run/runs/*/*")))
+    shutil.rmtree(next(host.root.glob("run/runs/*/*@*")))
     if after == "the supervisor's death":
         os.kill(supervisor, signal.SIGKILL)
     (host.root / "go").touch()
@@ -198,7 +199,7 @@ def test_an_end_that_only_its_record_tells(host: Host) -> None:
     with sqlite3.connect(host.root / "state" / "state.db") as db:
         db.execute("UPDATE run SET state = 'starting', pid = NULL, started = NULL WHERE job = 'work'")
     db.close()
-    shutil.rmtree(next(host.root.glob("run/runs/*/*")))
+    shutil.rmtree(next(host.root.glob("run/runs/*/*@*")))
     (host.root / "go").touch()
     wait_for((host.root / "logs" / "work" / "1.json").exists)
     host.start()
@@ -211,7 +212,7 @@ def test_a_stranger_in_the_run_directory(host: Host) -> None:
     host.start()
     run = host.run("work")
     live(host, run)
-    directory = next(host.root.glob("run/runs/*/*"))
+    directory = next(host.root.glob("run/runs/*/*@*"))
     (directory / "stranger").touch()
     (directory.parent / "zz@1.1").touch()
     (host.root / "go").touch()
@@ -381,7 +382,7 @@ def test_an_earlier_boot_is_told_apart_until_all_is_settled(host: Host) -> None:
         database.execute("UPDATE run SET state = 'starting'")
     for path in sorted(host.root.glob("run/runs/*/*/*")):
         path.unlink()
-    next(host.root.glob("run/runs/*/*")).rmdir()
+    next(host.root.glob("run/runs/*/*@*")).rmdir()
     refused = host.start("--launcher", str(host.root / "nobody"), ready=False)
     assert refused.wait(20) == 1
     host.start()
@@ -498,9 +499,35 @@ def test_a_control_socket_that_is_removed(host: Host) -> None:
         wait_for(lambda before=before: len(host.said("recovered")) > before)
         wait_for((host.root / "run" / "control").exists)
         assert 3 == host.wait(host.run("work"))["exit_code"]
+        wait_for(lambda: [*host.root.glob(f"run/runs/*/{WHOLE}")], why="the commit")
     assert (0o755, 0o711) == tuple(
         path.stat().st_mode & 0o777 for path in (host.root / "run", next((host.root / "run" / "runs").iterdir()))
     )
+
+
+def test_a_start_that_all_who_know_of_it_die_with(host: Host) -> None:
+    """A run that began unheard is not started again, if the run directory was emptied and everybody killed."""
+    ran, once = host.root / "ran", host.root / "once"
+    host.write("jobs.yaml", f"jobs: {{work: {{command: 'echo $$ >>{ran}; mkdir {once} && exec sleep 600; true'}}}}")
+    host.start()
+    small_ones = host.small_ones()
+    for pid in small_ones:
+        os.kill(pid, signal.SIGSTOP)
+    host.run("work")
+    host.call("Status")  # the launch was sent by now
+    assert host.daemon is not None
+    os.kill(host.daemon.pid, signal.SIGSTOP)
+    for pid in small_ones:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(once.exists)
+    host.kill_small_ones()
+    host.kill()
+    kill(int(ran.read_text()))
+    wait_for(lambda: removed(host.root / "run"))
+    host.start()
+    assert "lost" == host.wait("work@1")["state"]
+    assert "succeeded" == host.wait(host.run("work"))["state"]
+    assert 2 == len(ran.read_text().split())
 
 
 def test_a_run_directory_that_is_removed_is_still_one_daemon_s(host: Host) -> None:

@@ -23,7 +23,7 @@ from jobqueued.model import Job, Now, Run, RunId, RunState
 from jobqueued.runs import kin, lost_attempts
 from jobqueued.runs.kin import Clues, Kin, Process, Processes
 from jobqueued.runs.lost_attempts import LostAttempts
-from jobqueued.runs.recovery import GONE, Dead, Recovery
+from jobqueued.runs.recovery import GONE, NO_DIRECTORY, Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.alone import alone
 from tests.support.client import run as jobqueuectl
@@ -401,10 +401,12 @@ def test_numbers_that_begin_anew(lost: LostAttempts, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("ends", ["by itself", "with its supervisor"])
-def test_a_start_that_nobody_heard_of(tmp_path: Path, ends: str) -> None:
-    """R is gone before the scheduler heard of the start: none is made while supervisor or job live, nor after an end.
+@pytest.mark.parametrize("gone", ["all R's", "its R"])
+def test_a_start_that_nobody_heard_of(tmp_path: Path, gone: str, ends: str) -> None:
+    """R is gone before the scheduler heard of the start: none is made while supervisor or job live, nor after an end,
+    nor if all R's are gone.
 
-    Only where both were killed, and no record was written, nothing tells of it.
+    Only where that R alone was removed, both were killed, and no record was written, nothing tells of it.
     """
     go, pool, queued = tmp_path / "go", Pool(tmp_path), read_clocks().wall
     os.mkfifo(go)
@@ -415,6 +417,8 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, ends: str) -> None:
     of_run = {"id": RunId("job", 1), "key": "x", "due": 0, "queued": queued, "arrival": 1, "attempt": 1}
     row = Run(**of_run, state=RunState.STARTING)
     marks = RunDirectory(tmp_path, tmp_path / "logs")
+    if gone == "its R":
+        marks.note_whole()
     recovery = Recovery(marks, set())
     assert [] == list(recovery.verdicts({row.id: row}, lambda _run: False, same_boot=True))
     lost = LostAttempts(marks)
@@ -433,7 +437,7 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, ends: str) -> None:
             os.kill(pid, signal.SIGKILL)
         while isinstance(over := until_news(lost)[-1], RunLingers):
             pass
-        assert over == NeverStarted(row.id, 1)
+        assert over == (NeverStarted(row.id, 1) if gone == "its R" else RunLost(row.id, 1, NO_DIRECTORY))
     pool.close()
 
 

@@ -146,11 +146,12 @@ def test_a_record_file_with_a_flaw(marks: RunDirectory, flaw: str) -> None:
 
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_a_record_without_its_run_directory(tmp_path: Path, attempt: int) -> None:
-    """An attempt about to start, whose R somebody removed, has ended if the record says so; else it has not."""
+    """An attempt about to start, whose R alone somebody removed, has ended if the record says so; else it has not."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "logs" / "job").mkdir(parents=True)
     (tmp_path / "logs" / "job" / "1.json").write_bytes(ended())
     marks = RunDirectory(tmp_path / "runs", tmp_path / "logs")
+    marks.note_whole()
     end = events.RunEnded(*NAME, json.loads(ended()))
     starting = replace(RUN, state=RunState.STARTING, attempt=attempt)
     assert [end if attempt == 1 else events.NeverStarted(RUN.id, 2)] == verdicts(marks, starting)
@@ -285,7 +286,7 @@ def test_the_start_goes_on(host: Host) -> None:
     host.kill()
     host.kill_small_ones()
     kill(-started["pid"])  # its R says that it has ended, so nobody else would
-    (directory,) = host.root.glob("run/runs/*/*")
+    (directory,) = host.root.glob("run/runs/*/*@*")
     (directory / wire.ENDED).write_bytes(ended(state="exploded"))
     for number, (mark, data) in enumerate([(mark, data) for mark in wire.MARKS for data in NONSENSE.values()], 1):
         other = directory.parent / f"gone@{number}.1"

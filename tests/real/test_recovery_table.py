@@ -17,13 +17,14 @@ from jobqueued import events
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.documents import UNKNOWN_OF_ATTEMPT, UNSTARTED, with_attempt
 from jobqueued.commands import Command, Launch, RemoveMarks, SaveRun
+from jobqueued.copies import changed
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import HOUR, LIVE, MINUTE, SECOND, Now, Record, Run, RunId, RunState, to_text
 from jobqueued.runs.launch_spec import order
 from jobqueued.runs.recovery import Recovery
-from jobqueued.runs.run_directory import Name, RunDirectory
+from jobqueued.runs.run_directory import WHOLE, Name, RunDirectory
 from jobqueued.saved import SavedJob
 from tests.support.world import MIDNIGHT, job
 
@@ -89,6 +90,7 @@ class Place:
         self.runs, self.logs = directory / "runs", directory / "logs"
         self.runs.mkdir()
         self.marks = RunDirectory(self.runs, self.logs)
+        self.marks.note_whole()
         self.listeners: list[socket.socket] = []
 
     def make(self, number: int, *marks: str) -> None:
@@ -255,3 +257,17 @@ def test_alone(place: Place, row: str) -> None:
     """A row without an R."""
     run = ROWS[row]
     assert ("failed 1" if row == "failed 1" else ALONE[run and f"{run.state} {run.attempt}"]) == outcome(place, run)
+
+
+@pytest.mark.parametrize("by", ["the directory", "the row"])
+@pytest.mark.parametrize("row", ROWS)
+def test_emptied(place: Place, row: str, by: str) -> None:
+    """A row without an R, since somebody has removed them all: what may have started is not started again."""
+    run = ROWS[row]
+    if by == "the directory":
+        (place.runs / WHOLE).unlink()
+    elif run is not None:
+        run = changed(run, doubted=run.state in LIVE)
+    alone = "failed 1" if row == "failed 1" else ALONE[run and f"{run.state} {run.attempt}"]
+    may_have_started = run is not None and run.state is RunState.STARTING
+    assert (f"lost {row[-1]}" if may_have_started else alone) == outcome(place, run)

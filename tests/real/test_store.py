@@ -65,7 +65,7 @@ RUNS = st.builds(
     claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
     triggered_by=st.none() | st.dictionaries(WORDS, WORDS | NO_UTF_8, min_size=1), owner=OWNERS,
     waits=st.lists(st.tuples(INSTANTS, WORDS), max_size=3).map(tuple),
-    given_up=st.none() | INSTANTS, lacked=st.lists(WORDS, max_size=3).map(tuple),
+    given_up=st.none() | INSTANTS, doubted=st.booleans(), lacked=st.lists(WORDS, max_size=3).map(tuple),
 )  # fmt: skip
 STATS = st.builds(
     JobStats,

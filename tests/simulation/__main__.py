@@ -13,8 +13,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from tests.simulation.life import KINDS, Life, Terms
-from tests.simulation.plan import FAULTS, PEOPLE
+from tests.simulation.life import Life, Terms
+from tests.simulation.plan import KINDS
 from tests.simulation.shrink import shortest
 from tests.simulation.year import live_a_year
 
@@ -75,7 +75,7 @@ def _show(life: Life, *, trace: bool) -> int:
 
 def _kinds(text: str) -> frozenset[str]:
     found = frozenset(text.split(","))
-    if unknown := found - KINDS:
+    if unknown := found - {*KINDS}:
         raise argparse.ArgumentTypeError(f"no such kind: {', '.join(sorted(unknown))}")
     return found
 
@@ -93,7 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=usual.faults, help="[%(default)s]")
     parser.add_argument("--people", type=int, default=usual.people, help="acts of people  [%(default)s]")
     parser.add_argument("--calm", type=int, default=usual.calm, help="minutes without faults at the end  [%(default)s]")
-    every = ",".join((*FAULTS, *PEOPLE))
+    every = ",".join(KINDS)
     parser.add_argument("--only", type=_kinds, default=every, help="these kinds of happenings  [%(default)s]")
     parser.add_argument("--workers", type=int, default=2, help="processes  [%(default)s]")
     parser.add_argument("--show", type=int, default=3, help="so many bad lives are shortened and shown  [%(default)s]")

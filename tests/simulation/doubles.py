@@ -117,8 +117,11 @@ class JobDirectory(Source):
 class Control(Source):
     """The control socket: one call of people a turn."""
 
-    def __init__(self, host: Host, methods: Callable[..., Mapping[str, Any]]) -> None:
+    def __init__(
+        self, host: Host, methods: Callable[..., Mapping[str, Any]], make_run_again: Callable[[], None]
+    ) -> None:
         self._host, self._methods = host, methods
+        self._own = {"Emptied": lambda _: make_run_again()}
         self._waiting: dict[int, Any] = {}
         self._last = 0
         self._bell = host.kernel.open(host.bell(lambda: bool(host.calls)))
@@ -141,7 +144,7 @@ class Control(Source):
             return self._last
 
         try:
-            answer = self._methods(ROOT, ticket)[call.method](call.parameters)
+            answer = {**self._methods(ROOT, ticket), **self._own}[call.method](call.parameters)
             if answer is not None:
                 self._answer(call, answer, None)
         except VarlinkError as error:
@@ -218,8 +221,9 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
 
     return {
         "_watches": watches, "JobFiles": job_files, "_freeze": _nothing,
-        "ControlServer": lambda _listener, methods, *_: Control(host, methods),
-        "Listener": Manager, "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
+        "ControlServer": lambda again, methods, *_: Control(host, methods, again),
+        "Listener": lambda _path, again, _log: again,
+        "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
         "LockProcesses": Manager, "PathTriggers": Manager, "Monitor": Manager, "AccountFiles": Manager,
         "Reload": Manager, "SettingsFile": Manager, "UserFiles": Manager, "UserFileCalls": UserCalls, "OtherCron": None,
         "host_has": lambda: (list(range(4)), 8 << 30),

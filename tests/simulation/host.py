@@ -22,12 +22,13 @@ from jobqueued.daemon import Daemon
 from jobqueued.paths import Paths
 from jobqueued.runs import kin
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
+from jobqueued.runs.run_directory import WHOLE
 from jobqueued.settings import Retention, Settings
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from tests.simulation.database import Database
 from tests.simulation.doubles import Bell, Lines
-from tests.simulation.files import Disk, Files
+from tests.simulation.files import Disk, Files, Inode
 from tests.simulation.kernel import INIT, SECOND, Kernel, Open, Process
 from tests.simulation.modules import FakePosixPath
 from tests.simulation.oracle import Oracle
@@ -159,7 +160,8 @@ class Host:
             for directory in (paths.state, paths.logs, paths.run, paths.runs):
                 self.fake.makedirs(str(directory), exist_ok=True)
             link = LauncherLink(paths, paths.launcher, own)
-            daemon = Daemon(paths, self.settings, Store(paths.state), link, Lines(self), "simulated")
+            store, log = Store(paths.state), Lines(self)
+            daemon = Daemon(paths, self.settings, store, link, log, "simulated", None, lambda: None)
             daemon.begin(paths.runs.name)
         except (LauncherError, StoreError, OSError) as error:
             self.note(f"the scheduler can't start: {error}")
@@ -268,6 +270,27 @@ class Host:
         if self.daemon is not None:
             self.calls.append(call)
             self.ring()
+
+    def empty_runs(self) -> None:
+        """Remove all R's, and what is beside them; the daemon is told."""
+        for it in self._runs.values():
+            it.nlink = 0
+            it.entries.clear()
+        self._runs.clear()
+        self.oracle.emptied()
+        self.ask(Call("Emptied", {}, lambda *_: None))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the daemon has noted that nobody has removed them since."""
+        return WHOLE in self._runs
+
+    @property
+    def _runs(self) -> dict[str, Inode]:
+        """What is in that directory."""
+        files = self.system.files
+        directory = files.at(files.root, str(self.paths.run / "runs")).entries.get(self.boot_id)
+        return {} if directory is None else directory.entries
 
     # power
 

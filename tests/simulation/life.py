@@ -14,12 +14,11 @@ from tests.simulation import workload
 from tests.simulation.host import Call, Host
 from tests.simulation.kernel import SECOND, Kernel, Killed, Process
 from tests.simulation.patches import installed
-from tests.simulation.plan import FAULTS, HOUR, MINUTE, PEOPLE, ROLES, Happening
+from tests.simulation.plan import HOUR, KINDS, MINUTE, ROLES, Happening
 from tests.simulation.workload import Work
 
 BEGIN = 1_772_409_600 * SECOND
 """A Monday, at midnight UTC."""
-KINDS = frozenset((*FAULTS, *PEOPLE))
 _ELIGIBLE = {
     23: ("pipe", "open", "memfd", "pidfd", "socket"), 24: ("open", "socket", "memfd", "pidfd", "fork"),
     28: ("write", "mkdir", "symlink", "bind", "begin", "commit"),
@@ -42,7 +41,7 @@ class Terms:
     people: int = 5
     calm: int = 100
     """Minutes without faults, at the end."""
-    kinds: frozenset[str] = KINDS
+    kinds: frozenset[str] = frozenset(KINDS)
 
 
 class Armed:
@@ -70,9 +69,12 @@ class Armed:
         if it.kind == "kill":
             kernel.die(process, int(signal.SIGKILL))
             raise Killed
-        if it.kind == "kill-all":
+        if it.kind == "emptied":
+            host.empty_runs()
+        if it.kind == "kill-all" or (it.kind == "emptied" and it.second):
+            share = 0.5 if it.kind == "kill-all" else 0.9
             for each in list(kernel.processes.values()):
-                if each.role in ROLES and (each.role != "supervisor" or self._life.random.random() < 0.5):
+                if each.role in ROLES and (each.role != "supervisor" or self._life.random.random() < share):
                     kernel.die(each, int(signal.SIGKILL))
         elif it.kind == "power":
             process.stopped = True
@@ -170,7 +172,7 @@ class Life:
 
     def _happen(self, it: Happening) -> None:
         host, kernel = self.host, self.host.kernel
-        if it.kind in ("kill", "kill-all", "power", "give-way", "stop", "error"):
+        if it.kind in ("kill", "kill-all", "emptied", "power", "give-way", "stop", "error"):
             kernel.armed.append(Armed(self, it))
             return
         host.note(f"happens {it}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobqueued import commands, events
 from jobqueued.acts import Acts
-from jobqueued.child import lost, record, wire
+from jobqueued.child import attempt, lost, record, wire
 from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import RunState
@@ -55,6 +55,7 @@ class Mutant:
 
 _KILLS = Terms(hours=2, jobs=8, faults=24, people=0, kinds=frozenset({"kill", "kill-all", "give-way"}))
 _POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
+_EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
 
@@ -123,6 +124,10 @@ def _ends_nothing(_end: Any) -> Any:
     return broken
 
 
+def _shrugs(declined: Any) -> Any:
+    return lambda name, error: f"idle {name}" if isinstance(error, FileNotFoundError) else declined(name, error)
+
+
 MUTANTS: dict[str, Mutant] = {
     "launches before the commit": Mutant(Acts, "carry_out", _launches_first, _KILLS, 5),
     "commits the cursors before the runs": Mutant(Store, "commit", _jobs_first, _KILLS, 60),
@@ -138,6 +143,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "what has begun is taken for what has not":
         Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),
+    "what was emptied counts as whole":
+        Mutant(RunDirectory, "is_whole", lambda _: property(lambda _: True), _EMPTIED, 200),
+    "an R that is gone counts as another's": Mutant(attempt, "declined", _shrugs, _EMPTIED, 200),
 }  # fmt: skip
 """By what is wrong with the program."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobqueued.filenames import named_by_file
+from jobqueued.runs.run_directory import WHOLE
 from tests.simulation.kernel import SECOND, Process
 from tests.simulation.workload import Work
 
@@ -159,11 +160,15 @@ class Oracle:
 
     def power_lost(self) -> None:
         """All that is live ends with nobody to tell of it."""
+        self.emptied()
+        self.excuses.add("power")
+
+    def emptied(self) -> None:
+        """Nothing but its supervisor tells of what is live."""
         self._orphaned |= {it.name for it in self._of.values()}
         self._orphaned |= {
             f"{job}@{number}.{row.attempt}" for (job, number), row in self.rows.items() if row.state in _LIVE
         }
-        self.excuses.add("power")
 
     def clock_set(self, step: int) -> None:
         """Somebody sets the clock."""
@@ -213,6 +218,8 @@ class Oracle:
                 for violation in self._of_record(job, number, record):
                     self._host.violation(violation)
             self.rows[job, number] = new
+            if new.state in _LIVE and not self._host.is_whole:
+                self._orphaned.add(f"{job}@{number}.{new.attempt}")
 
     # what records say
 
@@ -303,7 +310,7 @@ class Oracle:
         host = self._host
         living = {it.name for it in self._of.values()}
         for name in host.system.files.at(host.system.files.root, str(host.paths.run / "runs" / host.boot_id)).entries:
-            if name not in living and not name.endswith(".left"):
+            if name not in living and not name.endswith(".left") and name != WHOLE:
                 yield f"the run directory of {name} is left"
 
     def _of_occurrences(self) -> Iterator[str]:

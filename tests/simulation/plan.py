@@ -31,9 +31,12 @@ FAULTS: dict[str, int] = {
     "suspend": 2, "deaf": 2,
 }  # fmt: skip
 """Kinds of faults, and how often they are drawn."""
+EMPTIED = 0.3
+"""How many lives have somebody who empties the directory of all R's, in half of them as all are killed."""
 PEOPLE: dict[str, int] = {
     "edit": 5, "run": 6, "stop-run": 5, "pause": 3, "resume": 4, "hold": 1, "release": 2, "skip": 2, "submit": 6,
 }  # fmt: skip
+KINDS = (*FAULTS, "emptied", *PEOPLE)
 _ERRNOS = (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)
 _DISK = (errno.ENOSPC, errno.EROFS, errno.EIO)
 
@@ -44,6 +47,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found = [_drawn(random, length, FAULTS) for _ in range(faults)]
     found += [_drawn(random, length, PEOPLE) for _ in range(people)]
     found += _close_together(random, found)
+    found += _emptied(Random(f"emptied {seed}"), length)
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -77,6 +81,15 @@ def _figures(random: Random, kind: str) -> tuple[str, int, int]:
         case "deaf":
             return "", random.choice((60, 1800)) * SECOND, 0
     return "", random.randrange(1 << 16), random.randrange(1 << 16)
+
+
+def _emptied(random: Random, length: int) -> list[Happening]:
+    """At most one."""
+    if random.random() >= EMPTIED:
+        return []
+    at = random.randrange(length) // MINUTE * MINUTE + random.randrange(SECOND // 10)
+    steps = random.choice((random.randrange(10), random.randrange(60), random.randrange(200)))
+    return [Happening(at, "emptied", random.choice(ROLES), steps, random.randrange(2))]
 
 
 def _close_together(random: Random, found: list[Happening]) -> list[Happening]:

@@ -131,7 +131,7 @@ class Host:
 
     def marks(self) -> list[str]:
         """The attempts that have a directory."""
-        return sorted(path.name for path in self.root.glob("run/runs/*/*"))
+        return sorted(path.name for path in self.root.glob("run/runs/*/*@*"))
 
     def small_ones(self) -> list[int]:
         """The launcher and the supervisors of this host."""

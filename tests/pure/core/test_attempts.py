@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.commands import RemoveMarks, Say, Stop
+from jobqueued.commands import NoteWhole, RemoveMarks, Say, Stop
 from jobqueued.model import HOUR, MINUTE, SECOND, Claim, On, Overlap, Run, RunId, RunState
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.run_states import Unstarted
@@ -122,6 +122,20 @@ def test_a_run_that_lingers_keeps_its_claims_and_is_said_once() -> None:
     world.processes.clear()
     world.happen(events.RunLost(A, 1, "its supervisor died"))
     assert ({"a@1": "lost", "b@1": "starting"}, "") == (world.states(), world.scheduler.lingers(A))
+
+
+def test_what_was_not_heard_of_when_all_r_s_were_removed_is_in_doubt() -> None:
+    """That is saved before the directory is noted as whole; of what has told of its start, or waits, there is none."""
+    world = World(job("a"), job("b", concurrency=1), seconds={"a": HOUR, "b": HOUR})
+    for name in "abb":
+        world.run(name)
+    world.start("b@1")
+    world.happen(events.RunsEmptied())
+    assert {"a@1": True, "b@1": False, "b@2": False} == {str(run): row.doubted for run, (row, _) in world.rows.items()}
+    assert [NoteWhole()] == [command for command in world.did if isinstance(command, NoteWhole)]
+    world.processes.clear()
+    world.happen(events.NeverStarted(A, 1))
+    assert (RunState.STARTING, False) == (world.rows[A][0].state, world.rows[A][0].doubted)
 
 
 @pytest.mark.parametrize(
