@@ -38,10 +38,11 @@ class SubmitCalls:
 
     def __init__(
         self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
-        config: Settings, etc: Path, now: Callable[[], Now], budget: UserBudget,
+        config: Settings, etc: Path, now: Callable[[], Now], budget: UserBudget, keep: Callable[[str], str],
     ) -> None:  # fmt: skip
+        """`keep` tells what it means that something asked for is in no commit."""
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
-        self._etc, self._budget, self._ownership = etc, budget, Ownership(scheduler, batch)
+        self._etc, self._budget, self._keep, self._ownership = etc, budget, keep, Ownership(scheduler, batch)
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
         self._waiters: dict[str, list[int]] = {}
         """The tickets that wait for the end of submissions."""
@@ -63,12 +64,14 @@ class SubmitCalls:
         try:
             self._count(peer)
             asked = submissions.read(document, owner, self._config.users, self._config.timezone, mails=self.mails)
+            asker = peer.name if owner is None else owner.name
             if asked.key and (known := self._known(asked)):
-                return {"job": known, "is_new": False, "unsaved": None}
+                is_saved = known not in self._batch.submissions
+                unsaved = None if is_saved else self._keep(f"{known}, submitted by {asker}")
+                return {"job": known, "is_new": False, "unsaved": unsaved}
             job, failed = self._awaiting(asked.job)
         except Wrong as wrong:
             raise VarlinkError("Refused", {"reason": str(wrong)}) from None
-        asker = peer.name if owner is None else owner.name
         self._happen(Submitted(ticket(), job, asked.text, asker, asked.key, failed))
         return None
 

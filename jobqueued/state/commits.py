@@ -118,8 +118,9 @@ class Commits(Source):
     def keep(self, asked: str) -> str:
         """Keep in memory what a person has asked for, which no commit holds yet; what that means, for whoever asked."""
         unsaved = f"in memory only, and a restart forgets it: {self._cause}"
-        self._asked.append(asked)
-        self._asked_in_all += 1
+        if asked not in self._asked:
+            self._asked.append(asked)
+            self._asked_in_all += 1
         self._log.say("unsaved", text=f"{asked}: {unsaved}")
         return unsaved
 

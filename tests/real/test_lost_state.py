@@ -219,6 +219,12 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
     for method, parameters in asked:
         os.truncate(host.root / "daemon.log", 0)
         assert f"in memory only, and a restart forgets it: {state}" == host.call(method, **parameters)["unsaved"]
+    submission = {"keys": {"command": "true"}, "key": "once"}
+    answers = [host.call("Submit", submission=submission) for _ in range(2)]
+    wait_for(lambda: host.record(f"{answers[0]['job']}@1"), why="it is over")
+    answers.append(host.call("Submit", submission=submission))
+    assert [f"in memory only, and a restart forgets it: {state}"] * 3 == [answer["unsaved"] for answer in answers]
+    assert 1 == len({answer["job"] for answer in answers})
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     assert any(entry["text"].startswith(f"the release by {user}: in memory only") for entry in host.said("unsaved"))
     os.truncate(host.root / "daemon.log", 0)
@@ -226,7 +232,9 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
     told = host.said("trouble")[-1]["message"]
     assert told.startswith(f"{state}; so the next start does not know of job@")
     assert f"the pause of job by {user}; the resumption of job by {user}; the skip of job by {user}; event" in told
-    assert told.endswith(f"the stop of job@1 by {user}; job@4, asked for by {user}; the release by {user}")
+    assert told.endswith(
+        f"the stop of job@1 by {user}; job@4, asked for by {user}; the release by {user}; host/1, submitted by {user}"
+    )
     host.start()
     assert user == host.call("Status")["held_by"]
 

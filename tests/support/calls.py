@@ -222,7 +222,15 @@ class Real(Service):
         ])  # fmt: skip
         batch, now = WriteBatch(self.store), lambda: self.world.now
         submit_calls = SubmitCalls(
-            self.world.scheduler, batch, self.happened.append, self.access, Settings(), self.logs, now, UserBudget(9)
+            self.world.scheduler,
+            batch,
+            self.happened.append,
+            self.access,
+            Settings(),
+            self.logs,
+            now,
+            UserBudget(9),
+            str,
         )
         self.methods = Methods(
             self.world.scheduler, self.store, batch, lambda: STATUS, self.happened.append, self.logs,
