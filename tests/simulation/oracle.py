@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jobqueued.child.launcher import IDLE
 from jobqueued.filenames import named_by_file
 from jobqueued.runs.run_directory import WHOLE
 from tests.simulation.kernel import SECOND, Process
@@ -271,6 +272,7 @@ class Oracle:
             self._of_executions,
             self._of_rows,
             self._of_directories,
+            self._of_supervisors,
             self._of_occurrences,
             self._of_promises,
         )
@@ -312,6 +314,14 @@ class Oracle:
         for name in host.system.files.at(host.system.files.root, str(host.paths.run / "runs" / host.boot_id)).entries:
             if name not in living and not name.endswith(".left") and name != WHOLE:
                 yield f"the run directory of {name} is left"
+
+    def _of_supervisors(self) -> Iterator[str]:
+        """Those that have had nothing to do for a while are sent home, but for one."""
+        late = self._host.kernel.wall - _MINUTE
+        busy = sum(it.ended is None or it.ended > late for it in self.executions.values())
+        idle = [each for each in self._host.kernel.processes.values() if each.role == "supervisor" and not each.attempt]
+        if len(idle) > IDLE + busy:
+            yield f"{len(idle)} supervisors wait for work"
 
     def _of_occurrences(self) -> Iterator[str]:
         """Each due time is covered by one record (promise 1)."""
