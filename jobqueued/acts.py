@@ -41,7 +41,7 @@ class Acts:
         self._lock_processes, self._answer = lock_processes, answer
         self._ended, self._unwritten, self._look_after = ended, unwritten, look_after
         self._log_directory = atomic_file.kept(str(logs))
-        self._held_back: list[RemoveMarks] = []
+        self._held_back: list[RemoveMarks | commands.NoteWhole] = []
         self._unsaved: dict[RunId, Record] = {}
         """Records that are written once they are committed: else the next start would go on behind them."""
         self._failed: set[RunId] = set()
@@ -89,8 +89,8 @@ class Acts:
             case commands.LookUp(account):
                 self._link.look_up(account)
             case commands.NoteWhole():
-                if committed:
-                    self._link.marks.note_whole()
+                if not (committed and self._link.marks.note_whole()):
+                    self._held_back.append(command)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):
@@ -118,7 +118,7 @@ class Acts:
         for record in unsaved.values():
             self._file_record(record, committed=True)
         for command in held_back:
-            self._remove_marks(command)
+            self._act(command, committed=True)
 
     def _remove_marks(self, command: RemoveMarks) -> None:
         """Remove an R, and those that the run has kept so far; or keep it."""

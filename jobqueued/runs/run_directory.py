@@ -64,10 +64,12 @@ class RunDirectory:
         """True unless somebody has emptied the directory, or nobody has noted yet that it is whole."""
         return os.path.exists(f"{self._runs}/{WHOLE}")
 
-    def note_whole(self) -> None:
-        """Note that it is; where that can't be written, it counts as emptied."""
+    def note_whole(self) -> bool:
+        """Note that it is; False: that can't be written, and it counts as emptied."""
         with contextlib.suppress(OSError):
             os.close(os.open(f"{self._runs}/{WHOLE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            return True
+        return False
 
     def __contains__(self, name: Name) -> bool:
         """True of an attempt that has an R."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from jobqueued.acts import MOST_KEPT, Acts
-from jobqueued.commands import Command, LookAfter, RemoveMarks, SaveRun
+from jobqueued.commands import Command, LookAfter, NoteWhole, RemoveMarks, SaveRun
 from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
 from jobqueued.model import RunId
@@ -29,6 +29,12 @@ class Marks:
     def __init__(self) -> None:
         self.removed: list[Name] = []
         self.read_only = set[int]()
+        self.noted = list[bool]()
+        self.can_be_noted = True
+
+    def note_whole(self) -> bool:
+        self.noted.append(self.can_be_noted)
+        return self.can_be_noted
 
     def remove(self, name: Name) -> None:
         if name.run.number in self.read_only:
@@ -120,6 +126,21 @@ def test_nobody_can_tell_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
     assert [1, 2] == ends.removed
     ends.end(3)
     assert [1, 2, 1, 3] == ends.removed
+
+
+def test_a_directory_is_noted_as_whole_after_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that fails, or the commit, it is noted after a later one: until then whose start is in doubt stays so."""
+    ends = Ends(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(ends.commits, "make", lambda: False)
+        ends.acts.carry_out([NoteWhole()])
+        assert [] == ends.link.marks.noted
+    ends.link.marks.can_be_noted = False
+    ends.end(1)
+    ends.link.marks.can_be_noted = True
+    ends.end(2)
+    ends.end(3)
+    assert [False, True] == ends.link.marks.noted
 
 
 def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
