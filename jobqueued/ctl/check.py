@@ -176,7 +176,7 @@ def _row(job: Job, now: int, *, runs: bool) -> Message:
 def _print(rows: list[Message], problems: list[Problem], refused: int, form: str) -> None:
     match form:
         case "json":
-            print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems]})
+            print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems], "refused": refused})
         case "sarif":
             click.echo(json.dumps(reports.sarif(problems), indent=2))
         case "github":

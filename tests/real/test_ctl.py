@@ -1294,6 +1294,7 @@ def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
     assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
     assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning) [JQ504]" == masked
     assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
+    assert 1 == json.loads(run("--root", tmp_path, "check", "--json").stdout)["refused"]
 
 
 def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
