@@ -64,7 +64,7 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
             in_ranges += not checker.may_be_unwritten(due * SECOND, job.id)
         elif _excused(checker, job, due * SECOND):
             checker.notes["due times that may be lost with state.db, and were"] += 1
-        elif _said(checker, job, due * SECOND) is None and _unknown(checker, job, due * SECOND):
+        elif not _skips(checker, job, due * SECOND) and _unknown(checker, job, due * SECOND):
             checker.notes["due times while their job was in no file"] += 1
         else:
             yield Violation("lost", f"{job.id}: nothing tells of its due time {due}", job.id, due * SECOND)
@@ -100,16 +100,18 @@ def _excused(checker: Checker, job: Job, due: int) -> bool:
     """
     if checker.may_be_unwritten(due, job.id):
         return True
-    run = _said(checker, job, due)
-    return checker.was_waiting(due, job.id) if run is None else checker.may_be_forgotten(run)
+    skips = _skips(checker, job, due)
+    is_saved = any(not unsaved for _run, unsaved in skips)
+    may_be_forgotten = any(checker.may_be_forgotten(run) for run, _unsaved in skips)
+    return may_be_forgotten or (not is_saved and checker.was_waiting(due, job.id))
 
 
-def _said(checker: Checker, job: Job, due: int) -> str | None:
-    """The run that was told, and saved, to be skipped of what was due then; None: none was."""
-    for run, said in checker.evidence.said.items():
-        if run.startswith(f"{job.id}@") and any(entry.get("due") == due and not entry["unsaved"] for entry in said):
-            return run
-    return None
+def _skips(checker: Checker, job: Job, due: int) -> list[tuple[str, bool]]:
+    """The runs that were told to be skipped of what was due then; whether that may not have been saved."""
+    return [
+        (run, entry["unsaved"]) for run, said in checker.evidence.said.items() if run.startswith(f"{job.id}@")
+        for entry in said if entry.get("due") == due
+    ]  # fmt: skip
 
 
 def _unknown(checker: Checker, job: Job, at: int) -> bool:
@@ -135,7 +137,12 @@ def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Recor
         ended = instant(record["ended"])
         if f"{letter}{record['run']}" in keys:
             continue
-        if checker.was_waiting(ended, job.id) or checker.may_be_unwritten(ended, job.id):
+        told = checker.evidence.by_key[job.id, f"{letter}{record['run']}"]
+        if (
+            checker.was_waiting(ended, job.id)
+            or checker.may_be_unwritten(ended, job.id)
+            or any(map(checker.may_be_forgotten, told))
+        ):
             checker.notes["ends whose dependants may be lost with state.db, and were"] += 1
             continue
         if _unknown(checker, job, ended):

@@ -29,6 +29,8 @@ class Evidence:
     history: dict[str, Record] = field(default_factory=dict)
     said: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
     """The lines of the log about a run."""
+    by_key: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The runs whose end the log tells, by their job and what made them due."""
     taken: list[Taken] = field(default_factory=list)
     """What the receivers of notices took."""
     waiting: set[tuple[str, str]] = field(default_factory=set)
@@ -92,7 +94,9 @@ def _read_log(evidence: Evidence, log: Path) -> None:
         event = entry.get("event")
         unsaved = event == "degraded" or (unsaved and event not in ("recovered", "ready"))
         if "record" in entry:  # 100,000 whole ones would be gigabytes
-            entry["record"] = {"state": entry["record"].get("state")}
+            record = entry["record"]
+            entry["record"] = {"state": record.get("state")}
+            evidence.by_key[record.get("job", ""), record.get("key", "")].add(str(run))
         if run is not None:
             evidence.said[str(run)].append({**entry, "unsaved": unsaved})
         if event == "unsaved":
