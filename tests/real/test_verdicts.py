@@ -47,6 +47,8 @@ class MadeUp:
     submitted: dict[str, Submitted] = field(default_factory=dict)
     answers: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
+    told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    by_key: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     directory: Path = Path()
 
     def run(self, run: str, due: float, *, key: str = "", code: int = 0, word: str = "-", pid: int = 100) -> None:
@@ -87,6 +89,8 @@ class MadeUp:
         for line in self.lines:
             ledger._take(*line.split())
         evidence = Evidence(files=dict(self.records), history=dict(self.records), taken=self.taken)
+        evidence.said.update(self.told)
+        evidence.by_key.update(self.by_key)
         return sorted({violation.verdict for violation in Checker(cast("Day", day), ledger, evidence).violations()})
 
 
@@ -220,6 +224,19 @@ def test_how_long_what_waits_may_be_lost(day: MadeUp, after: int, found: list[st
     without(day, "chained@3")
     without(day, "tick@3")
     day.timeline.state_hurt.append(Span(at(LENGTH + after), at(LENGTH + after + 1)))
+    assert found == day.violations()
+
+
+@pytest.mark.parametrize(("is_hurt", "found"), [(True, []), (False, ["lost"])])
+def test_what_was_lost_with_its_file_before_state_db(day: MadeUp, *, is_hurt: bool, found: list[str]) -> None:
+    """A skip, and what an end has made due: only where the record file had been hurt, however long before."""
+    without(day, LAST)
+    without(day, "chained@2")
+    day.told[LAST] = [{"event": "run_skipped", "due": at(LENGTH - 1), "unsaved": True}]
+    day.by_key["chained", "jtick@2"] = {"chained@2"}
+    if is_hurt:
+        day.timeline.records_hurt |= {LAST: at(LENGTH), "chained@2": at(LENGTH)}
+    day.timeline.state_hurt.append(Span(at(LENGTH + 60), at(LENGTH + 61)))
     assert found == day.violations()
 
 
