@@ -89,7 +89,7 @@ class Acts:
             case commands.LookUp(account):
                 self._link.look_up(account)
             case commands.NoteWhole():
-                if not (committed and self._link.marks.note_whole()):
+                if not (committed and self._link.marks.note_whole()) and command not in self._held_back:
                     self._held_back.append(command)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)

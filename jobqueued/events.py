@@ -116,7 +116,9 @@ class RunLingers(NamedTuple):
 
 
 class RunsEmptied(NamedTuple):
-    """Somebody has emptied the directory of all R's, so an attempt without R may have started if nobody tells of it."""
+    """Nothing notes that the directory of all R's is whole: a boot has its first start, or somebody has emptied it.  So
+    an attempt without R may have started, if nobody tells of it.
+    """
 
 
 class NeverStarted(NamedTuple):

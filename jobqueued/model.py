@@ -298,8 +298,8 @@ class Run:
     """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
 
     `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
-    that attempt is the failover; `doubted`: it may have started, and its R was removed; `stop_asked`: nobody wants
-    another.  `arrival` orders runs that are equal otherwise.
+    that attempt is the failover; `doubted`: its R may have been removed before its start was heard of; `stop_asked`:
+    nobody wants another.  `arrival` orders runs that are equal otherwise.
     A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
     its trigger than that word, where there is more.  `owner` is the job's, as its job was when the run was made.
 

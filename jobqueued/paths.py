@@ -170,14 +170,16 @@ class Paths:
         return getattr(self, name), *getattr(self, f"more_{name}", ())
 
     def make_run(self) -> None:
-        """Make the run directory and that of this boot, where they are gone, for everybody to pass; OSError."""
+        """Make the run directory and what is in it, where that is gone, for everybody to pass; OSError."""
+        is_there = (self.run / _LEFT).exists()
         for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
             try:
                 directory.mkdir(mode)
             except FileExistsError:
                 continue
             os.chmod(directory, mode)  # whatever the umask is
-        self.leave()
+        if not is_there:
+            self.leave()
 
 
 def _below(root: Path) -> dict[str, Any]:

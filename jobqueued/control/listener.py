@@ -28,7 +28,7 @@ _MASK = (
 
 
 class Listener:
-    """A socket that listens at `path`; `make_directory` makes what that is in, if it is gone.
+    """A socket that listens at `path`; `make_directory` makes what that is in, and what is beside it, if it is gone.
 
     `deadline`: when `look` is to be called next (CLOCK_MONOTONIC); None: not before something happens.
     """
@@ -80,6 +80,7 @@ class Listener:
                 list(inotify.events(self._inotify))
         if self._socket is not None and self._place == _place(self.path):
             self._watch(mono)
+            self._keep_directory(mono)
             return
         try:
             self._make_directory()
@@ -89,6 +90,13 @@ class Listener:
         else:
             self.trouble = ""
             self._log.say("recovered", text=f"{self.path} was gone; it is there again")
+
+    def _keep_directory(self, mono: int) -> None:
+        """Make what is beside the socket, where it is gone: whoever empties the directory goes on after the socket."""
+        try:
+            self._make_directory()
+        except OSError:
+            self.deadline = mono + AGAIN
 
     def _unheard(self, why: str, mono: int) -> None:
         """Say it once, and try again later."""

@@ -116,7 +116,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
     """Doubt that what was sent, and not heard of, is still to be started: its R may have been among those removed."""
     for run in list(turn.state.runs.values()):
-        if run.state in LIVE and run.pid is None:
+        if run.state in LIVE and run.pid is None and not run.doubted:
             turn.state.change(run, doubted=True)
     turn.do(NoteWhole())
 

@@ -54,7 +54,7 @@ class Dead(NamedTuple):
     """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
 
     Of a leftover the end is known, and the claims are others' already.  Of one that is unheard nobody has told that it
-    started, though its R would, so if nothing of it lives, and no record tells, it never did.
+    started, and nobody has emptied the directory of all R's: if nothing of it lives, and no record tells, it never did.
     """
 
     reason: str
@@ -65,7 +65,8 @@ class Dead(NamedTuple):
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
         """Its end, once nothing of it lives.  OSError as of any mark."""
         end = marks.lost(name, self.reason)
-        return events.NeverStarted(*name) if self.is_unheard and isinstance(end, events.RunLost) else end
+        never = self.is_unheard and marks.is_whole and isinstance(end, events.RunLost)
+        return events.NeverStarted(*name) if never else end
 
 
 class Recovery:

@@ -121,7 +121,7 @@ class Commits(Source):
         if asked not in self._asked:
             self._asked.append(asked)
             self._asked_in_all += 1
-        self._log.say("unsaved", text=f"{asked}: {unsaved}")
+            self._log.say("unsaved", text=f"{asked}: {unsaved}")
         return unsaved
 
     @property
