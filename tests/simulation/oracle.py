@@ -165,7 +165,8 @@ class Oracle:
         self.excuses.add("power")
 
     def emptied(self) -> None:
-        """Nothing but its supervisor tells of what is live."""
+        """Nothing but its supervisor tells of what is live, and nothing of what could not be saved."""
+        self.excuses.add("emptied")
         self._orphaned |= {it.name for it in self._of.values()}
         self._orphaned |= {
             f"{job}@{number}.{row.attempt}" for (job, number), row in self.rows.items() if row.state in _LIVE
@@ -285,7 +286,7 @@ class Oracle:
             yield "no scheduler runs at the end"
         for it in self.executions.values():
             row = self.rows.get((it.job, it.number))
-            if it.unsaved and "power" in self.excuses:
+            if it.unsaved and self.excuses & {"power", "emptied"}:
                 continue
             if row is None:
                 yield f"{it.name} has run, and nothing is kept of it"

@@ -185,7 +185,7 @@ def test_a_directory_of_bad_files_is_answered_in_full(directory: Path, said: dic
     """Of the whole directory the answer in JSON has exactly these keys, and the problems of each of its files."""
     code, document = check(directory, "--json", ".")
     answer = json.loads(document)
-    assert (1, {"schema", "jobs", "problems"}) == (code, set(answer))
+    assert (1, {"schema", "jobs", "problems", "refused"}) == (code, set(answer))
     assert {("id", "line", "next")} == {tuple(job) for job in answer["jobs"]}
     keys = ("file", "line", "column", "key", "message", "severity", "job", "code")
     assert {keys} == {tuple(found) for found in answer["problems"]}
