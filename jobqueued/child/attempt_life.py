@@ -51,7 +51,7 @@ class IllegalStep(Exception):
 _S = State
 
 TABLE: dict[tuple[State, Step], State] = {
-    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # another's, or recovery's; a lock file is busy; no room in R
+    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # another's, recovery's, or gone; a lock file is busy; no room in R
     (_S.CLAIMING, Step.CLAIM): _S.STARTING,  # R/spawning is ours: from here on it may have run
     (_S.STARTING, Step.START): _S.RUNNING,
     (_S.STARTING, Step.FAIL): _S.CLEARING,  # a profile may have been begun, and what that started

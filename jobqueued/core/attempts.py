@@ -52,7 +52,7 @@ def started(turn: Turn, event: events.RunStarted) -> None:
         return
     known = run.pid is not None
     after_due = _lateness(turn, run, event.started)
-    run = turn.state.step(run, Step.START, pid=event.pid, started=event.started)
+    run = turn.state.step(run, Step.START, pid=event.pid, started=event.started, doubted=False)
     lateness.watch(turn, run)
     if not known:
         turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)

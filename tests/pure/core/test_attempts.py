@@ -136,6 +136,10 @@ def test_what_was_not_heard_of_when_all_r_s_were_removed_is_in_doubt() -> None:
     world.processes.clear()
     world.happen(events.NeverStarted(A, 1))
     assert (RunState.STARTING, False) == (world.rows[A][0].state, world.rows[A][0].doubted)
+    world.happen(events.RunsEmptied())
+    assert world.rows[A][0].doubted
+    world.start("a@1")
+    assert not world.rows[A][0].doubted
 
 
 @pytest.mark.parametrize(
