@@ -14,6 +14,7 @@ from tests.chaos.evidence import Evidence, Record
 from tests.chaos.job import said as output_of
 from tests.chaos.jobs import Job
 from tests.chaos.ledger import GRAIN, Attempt, End, Ledger, Start
+from tests.chaos.losses import Losses
 from tests.chaos.overlaps import side_by_side
 from tests.chaos.timeline import instant
 from tests.chaos.verdict import Violation
@@ -23,12 +24,8 @@ _EARLY = SECOND // 2
 """A timeout may be seen so much earlier (ns) by the job, which begins to count a bit later than its supervisor."""
 _ORPHANED = 10 * SECOND
 """A job may write its first line so long after its supervisor was killed."""
-_CHECKPOINTED = 60 * SECOND
-"""What is so old is in state.db itself, not only in the log of it."""
 _FLUSHED = 45 * SECOND
 """The kernel begins to write after 30 s what nobody has synced, such as output (vm.dirty_expire_centisecs)."""
-_GRACE, _LEAST = 5 * SECOND, 15 * SECOND
-"""A run that was lost may have waited so much longer than any of its job that was not; and so long at least."""
 
 
 class Checker:
@@ -39,21 +36,10 @@ class Checker:
         self.timeline, self.records = day.timeline, evidence.records
         self.notes: Counter[str] = Counter()
         self._of_supervisor: dict[int, list[int]] = defaultdict(list)
-        self._unkept: set[Attempt] = set()
-        self._began: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        """The attempts of a run, and when each began."""
-        self._times: dict[str, list[int]] = defaultdict(list)
-        """When the attempts of a run began and ended."""
-        self._waited: dict[str, int] = defaultdict(int)
-        """How long the runs of a job have waited at most for an attempt (ns)."""
-        for attempt, starts in ledger.starts.items():
+        self.losses = Losses(day.timeline, ledger, evidence)
+        for starts in ledger.starts.values():
             for start in starts:
-                self._began[attempt.run].append((attempt.attempt, start.at))
                 self._of_supervisor[start.parent].append(start.at)
-            ends = ledger.ends.get(attempt, [])
-            self._times[attempt.run] += [each.at for each in (*starts, *ends)]
-            wait = starts[0].at - instant(starts[0].due)
-            self._waited[starts[0].job] = max(self._waited[starts[0].job], wait)
 
     def violations(self) -> Iterator[Violation]:
         """Find all that is wrong."""
@@ -74,7 +60,10 @@ class Checker:
         yield from order.broken(self)
         yield from told.untold(self)
         yield from submitted.broken(self)
-        self.notes["attempts that only state.db told of when it was hurt"] = len(self._unkept)
+        self.notes["attempts that only state.db told of when it was hurt"] = len(self.losses.unkept)
+        self.notes["times that state.db could not be read before it was hurt"] = sum(
+            hurt.known is None for hurt in self.timeline.hurts
+        )
 
     # started twice
 
@@ -82,7 +71,7 @@ class Checker:
         runs: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         for attempt, starts in self.ledger.starts.items():
             for one, two in pairwise(starts):
-                if self.may_be_forgotten(attempt.run):
+                if self.losses.record(attempt.run):
                     self.notes["attempts that may be forgotten with state.db, and came twice"] += 1
                 else:
                     yield Violation(
@@ -94,7 +83,7 @@ class Checker:
         for (job, due), found in runs.items():
             if len(found) < 2:
                 continue
-            if any(map(self.may_be_forgotten, found)):
+            if any(map(self.losses.record, found)):
                 self.notes["due times that may be forgotten with state.db, and came twice"] += 1
             else:
                 yield Violation(
@@ -103,7 +92,7 @@ class Checker:
         for name, defined in self.day.jobs.items():
             limit = defined.keys.get("max_runs")
             started = {attempt.run: one[0].at for attempt, one in self.ledger.starts.items() if one[0].job == name}
-            forgotten = sum(self.may_be_forgotten(run) for run in started)
+            forgotten = sum(self.losses.record(run) for run in started)
             if limit is not None and len(started) > limit + forgotten:
                 yield Violation("doubled", f"{name}: max_runs {limit}, {len(started)} ran", name, max(started.values()))
 
@@ -115,7 +104,7 @@ class Checker:
         for attempt, overlap in self.ledger.overlaps:
             text = f"{attempt} lacks {overlap.claim}, which {overlap.holder} has"
             holders = tuple(holder.rpartition(".")[0] for holder in overlap.holder.split("+"))
-            if all(map(self.may_be_forgotten, holders)):
+            if all(map(self.losses.record, holders)):
                 self.notes["overlaps with what may be forgotten with state.db"] += 1
             else:
                 yield Violation("overlaps", text, attempt.run, overlap.at, holders)
@@ -126,63 +115,20 @@ class Checker:
         for attempt, starts in self.ledger.starts.items():
             record, at = self.records.get(attempt.run), starts[0].at
             if record is None:
-                waited = attempt.run in self.evidence.retrying and self.was_waiting(at, starts[0].job)
-                if waited or self.may_be_forgotten(attempt.run):
+                waited = attempt.run in self.evidence.retrying and self.losses.run(attempt.run, at)
+                if waited or self.losses.record(attempt.run):
                     self.notes["attempts of runs that may be forgotten with state.db, and were"] += 1
                 else:
                     yield Violation("lost", f"{attempt} has run, and there is no record", attempt.run, at)
-            elif attempt.attempt not in self._told(record) and not self._was_only_in_state(attempt, at):
+            elif attempt.attempt not in self._told(record) and not self.losses.attempt(attempt, at):
                 yield Violation("lost", f"{attempt} has run, and its record does not tell", attempt.run, at)
         for run, at in self.timeline.accepted.items():
             if run in self.records:
                 continue
-            if self.may_be_forgotten(run) or self.was_waiting(at, run.partition("@")[0]):
+            if self.losses.record(run) or self.losses.run(run, at):
                 self.notes["runs by hand that may be lost with state.db, and were"] += 1
             else:
                 yield Violation("lost", f"{run} was accepted by hand, and there is no record", run, at)
-
-    def _was_only_in_state(self, attempt: Attempt, began: int) -> bool:
-        """Whether no file told of it when state.db was hurt."""
-        for kept in self.timeline.kept:
-            if began <= kept.at and kept.attempts.get(attempt.run, 0) < attempt.attempt:
-                self._unkept.add(attempt)
-                return True
-        return False
-
-    def may_be_forgotten(self, run: str) -> bool:
-        """Whether its record file was hurt, or not yet there, and then state.db, or the log of that soon after."""
-        if any(self._was_only_in_state(Attempt(run, number), began) for number, began in self._began[run]):
-            return True
-        hurt = self.timeline.records_hurt.get(run)
-        times = self._times.get(run, ())
-        if any(0 <= hurt - one < _CHECKPOINTED for hurt in self.timeline.wal_hurt for one in times):
-            return True
-        lost = [span.begin for span in self.timeline.logs_lost if any(map(span.has, times))]
-        since = min([*lost, *([] if hurt is None else [hurt])], default=None)
-        return since is not None and any(span.end >= since for span in self.timeline.state_hurt)
-
-    def was_waiting(self, since: int, job: str) -> bool:
-        """Whether a run of a job that waited from then on may be lost with state.db, as it is said."""
-        return self.may_be_lost(since, self._waited[job])
-
-    def may_be_lost(self, since: int, longest: int) -> bool:
-        """The same of what has waited so long (ns) at most, where it was not lost."""
-        patience = max(_LEAST, longest + _GRACE)
-        return any(since <= span.end and span.begin - since < patience for span in self.timeline.state_hurt)
-
-    def may_be_unwritten(self, since: int, job: str) -> bool:
-        """Whether a skip of what was due then may be lost: it was in state.db only, when that was hurt."""
-        patience = max(_LEAST, self._waited[job] + _GRACE)
-        for lost in self.timeline.logs_lost:
-            if lost.begin - patience < since <= lost.end and any(
-                hurt.end >= lost.begin for hurt in self.timeline.state_hurt
-            ):
-                return True
-        return any(
-            out.begin - patience < since <= out.end and hurt.begin <= out.end and hurt.end >= out.begin
-            for out in self.timeline.logs_out
-            for hurt in self.timeline.state_hurt
-        )
 
     @staticmethod
     def _told(record: Record) -> dict[int, Record]:
@@ -296,7 +242,7 @@ class Checker:
             ended = [entry["record"]["state"] for entry in said if entry["event"] == "run_ended"]
             self.notes["runs whose end is in the log twice"] += len(ended) > 1
             state = self.records.get(run, {}).get("state")
-            if ended and state not in (None, ended[-1]) and not self.may_be_forgotten(run):
+            if ended and state not in (None, ended[-1]) and not self.losses.record(run):
                 yield Violation("wrong", f"{run} was said to be {ended[-1]}, and is {state}", run, self.began(run))
 
     def began(self, run: str) -> int:

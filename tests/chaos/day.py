@@ -17,7 +17,7 @@ from tests.chaos.episodes import episodes
 from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
 from tests.chaos.people import People
 from tests.chaos.tables import Tables, cron_jobs
-from tests.chaos.timeline import Span, Timeline
+from tests.chaos.timeline import Timeline
 
 QUEUE_PATIENCE = 120.0
 NOTICE_PATIENCE = 15.0
@@ -132,8 +132,8 @@ def get_well(host: Host, after: str) -> None:
             text = f"well, but no job starts within {patience:g} s after {after}: {host.status()}"
             host.timeline.fail("starts", f"{text}\n{host.last_words()}")
             raise CameToNothing
-    hurt = host.timeline.state_hurt
-    hurt[:] = [Span(span.begin, min(span.end, time.time_ns())) for span in hurt]
+    for hurt in host.timeline.hurts:
+        hurt.over(time.time_ns())
 
 
 def _wait_until_well(host: Host, after: str, patience: float) -> None:
@@ -149,7 +149,7 @@ def _wait_until_well(host: Host, after: str, patience: float) -> None:
 
 def _patience(host: Host) -> float:
     """The seconds that a start may take: where state.db was lost it is rebuilt, at times by a later one."""
-    if not host.timeline.state_hurt:
+    if not host.timeline.hurts:
         return PATIENCE
     return PATIENCE + len(files_below(host.root, "logs/*/*.json")) / 1000
 
@@ -175,7 +175,7 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
         host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
     host.ask("Wait", run=answer.strip())
     _wait_for_notices(host)
-    if host.timeline.state_hurt:  # what was written anew has no history before the next start
+    if host.timeline.hurts:  # what was written anew has no history before the next start
         host.end(signal.SIGTERM, 0)
         _wait_until_well(host, "the last start", _patience(host))
     code, text = host.ctl("history", "--json", "-n", "1000000", seconds=HISTORY_PATIENCE)

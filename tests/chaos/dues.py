@@ -61,10 +61,10 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
         if due in covered.single:
             continue
         if any(first <= due <= last for first, last, _count in covered.ranges):
-            in_ranges += not checker.may_be_unwritten(due * SECOND, job.id)
-        elif _excused(checker, job, due * SECOND):
+            in_ranges += not checker.losses.due(job.id, due * SECOND)
+        elif checker.losses.due(job.id, due * SECOND):
             checker.notes["due times that may be lost with state.db, and were"] += 1
-        elif not _skips(checker, job, due * SECOND) and _unknown(checker, job, due * SECOND):
+        elif _unknown(checker, job, due * SECOND):
             checker.notes["due times while their job was in no file"] += 1
         else:
             yield Violation("lost", f"{job.id}: nothing tells of its due time {due}", job.id, due * SECOND)
@@ -83,7 +83,7 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
     ran = {start.due for starts in checker.ledger.starts.values() for start in starts if start.job == job.id}
     ran |= {record["due"] for record in records if record["state"] != "skipped"}  # lost ones may not have told
     numbers = {record["number"] for record in records}
-    unknown = max(numbers, default=0) - len(numbers) if checker.timeline.state_hurt else 0  # they count as started
+    unknown = max(numbers, default=0) - len(numbers) if checker.timeline.hurts else 0  # they count as started
     if len(ran) + unknown >= job.keys.get("max_runs", 1 << 62):
         evening = max(map(instant, ran)) // SECOND
     known = [*covered.single, *(first for first, _last, _count in covered.ranges)]
@@ -92,35 +92,13 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
     return list(range(min(known), evening, job.period)) if known else []
 
 
-def _excused(checker: Checker, job: Job, due: int) -> bool:
-    """Whether what was due then may be lost with state.db; if its skip was told and saved, only where its record file
-    was hurt as well.
-
-    A skip is in state.db only as long as its record can't be written: no R tells it.
-    """
-    if checker.may_be_unwritten(due, job.id):
-        return True
-    skips = _skips(checker, job, due)
-    is_saved = any(not unsaved for _run, unsaved in skips)
-    may_be_forgotten = any(checker.may_be_forgotten(run) for run, _unsaved in skips)
-    return may_be_forgotten or (not is_saved and checker.was_waiting(due, job.id))
-
-
-def _skips(checker: Checker, job: Job, due: int) -> list[tuple[str, bool]]:
-    """The runs that were told to be skipped of what was due then; whether that may not have been saved."""
-    return [
-        (run, entry["unsaved"]) for run, said in checker.evidence.said.items() if run.startswith(f"{job.id}@")
-        for entry in said if entry.get("due") == due
-    ]  # fmt: skip
-
-
 def _unknown(checker: Checker, job: Job, at: int) -> bool:
     """Whether its file was away for long, or broken when state.db, with its last good text, was lost."""
     file = checker.day.file_of.get(job.id, "")
     if any(away.begin <= at <= away.end + _NOTICED for away in checker.timeline.away.get(file, ())):
         return True
     for broken in checker.timeline.broken.get(file, ()):
-        for hurt in checker.timeline.state_hurt:
+        for hurt in checker.timeline.hurt_spans:
             if hurt.begin <= broken.end and broken.begin <= hurt.end and hurt.begin <= at <= broken.end + _NOTICED:
                 return True
     return False
@@ -129,7 +107,7 @@ def _unknown(checker: Checker, job: Job, at: int) -> bool:
 def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Record]) -> Iterator[Violation]:
     keys = {record["key"] for record in own}
     letter, wanted = ("j", RESULTS[job.keys["on"]["result"]]) if "on" in job.keys else ("d", RESULTS["success"])
-    spare = sum((record.get("count") or 1) - 1 for record in own)
+    spare = sum((record.get("count") or 1) - 1 for record in own) + checker.losses.joined(job.id)
     for record in sorted(upstream, key=lambda record: record["queued"]):
         if record["state"] not in wanted or not record.get("ended"):
             continue
@@ -137,12 +115,7 @@ def _of_ends(checker: Checker, job: Job, own: list[Record], upstream: list[Recor
         ended = instant(record["ended"])
         if f"{letter}{record['run']}" in keys:
             continue
-        told = checker.evidence.by_key[job.id, f"{letter}{record['run']}"]
-        if (
-            checker.was_waiting(ended, job.id)
-            or checker.may_be_unwritten(ended, job.id)
-            or any(map(checker.may_be_forgotten, told))
-        ):
+        if checker.losses.key(job.id, f"{letter}{record['run']}", record["run"], ended):
             checker.notes["ends whose dependants may be lost with state.db, and were"] += 1
             continue
         if _unknown(checker, job, ended):

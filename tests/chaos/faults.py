@@ -15,13 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from jobqueued.filenames import named_by_file
-from tests.chaos import processes, shortages
+from tests.chaos import known, processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below
 from tests.chaos.episodes import ALL, Blow, Episode
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
-from tests.chaos.timeline import FOREVER, WRITTEN_BACK, Kept, Killed, Span
+from tests.chaos.timeline import FOREVER, WRITTEN_BACK, Hurt, Killed, Span
 
 PAGE = 4096
 _AWAY = 4_700_000_000
@@ -119,13 +119,11 @@ def stopped(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
 def full(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
     """Fill disks to the last block."""
     host.timeline.say(f"{'+'.join(episode.about)} full for {episode.seconds:.1f} s", f"full {'+'.join(episode.about)}")
-    begin = time.time_ns()
     for name in episode.about:
         host.disks[name].fill()
     yield
     for name in episode.about:
         host.disks[name].free()
-        host.timeline.out(name, begin)
     host.timeline.say("room again")
 
 
@@ -141,11 +139,9 @@ def read_only(host: Host, episode: Episode, _rng: random.Random) -> Iterator[Non
         host.timeline.say(f"not read-only: {busy}")
         yield
         return
-    begin = time.time_ns()
     host.timeline.say(f"{name} read-only for {episode.seconds:.1f} s", f"readonly {name}")
     yield
     host.disks[name].writable()
-    host.timeline.out(name, begin)
     host.timeline.say("writable again")
 
 
@@ -175,7 +171,6 @@ def aborted(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]
     after = _records(host) if name == "logs" else {}
     hurt = [run for run, text in before.items() if after.get(run) != text]
     host.timeline.records_hurt |= dict.fromkeys(hurt, time.time_ns())
-    host.timeline.out(name, begin)
     host.timeline.say(f"{name} mended; {len(hurt)} records are gone or differ")
     host.end(signal.SIGKILL, 0)
 
@@ -187,6 +182,8 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
     host.end(signal.SIGKILL, 3600)
     yield
     host.end(signal.SIGKILL, 3600)
+    state_is_hurt = any(about.startswith("state") for about in episode.about)
+    knew = known.read(host.root / "state" / "state.db", _in_files(host)) if state_is_hurt else None
     for about in episode.about:
         found = _files(host, about)
         for file in rng.sample(found, min(len(found), 1 if about.startswith("state") else 3)):
@@ -198,9 +195,8 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
                 host.timeline.marks_hurt.add(named_by_file(file.parent.name))
     if "state.db-wal" in episode.about:
         host.timeline.wal_hurt.append(time.time_ns())
-    if any(about.startswith("state") for about in episode.about):
-        host.timeline.state_hurt.append(Span(begin, FOREVER))
-        host.timeline.kept.append(Kept(time.time_ns(), _told(host)))
+    if state_is_hurt:
+        host.timeline.hurts.append(Hurt([Span(begin, FOREVER)], time.time_ns(), _told(host), knew))
     if rng.random() < _ALSO_BROKEN:
         file = rng.choice(sorted((host.root / "jobqueue.d").glob("*.yaml")))
         host.timeline.say(f"{file.name} is broken meanwhile, over two starts", "file broken")
@@ -236,13 +232,19 @@ def _records(host: Host) -> dict[str, bytes]:
     return found
 
 
-def _told(host: Host) -> dict[str, int]:
-    """The last attempt of each run of which a record file tells, or a run directory."""
+def _in_files(host: Host) -> dict[str, int]:
+    """The last attempt of each run of which a record file tells."""
     found = {}
     for file in files_below(host.root, "logs/*/*.json"):
         with contextlib.suppress(OSError, ValueError):
             status = file.stat()
             found[_run_of(file)] = _last_attempt(file, status.st_mtime_ns, status.st_size)
+    return found
+
+
+def _told(host: Host) -> dict[str, int]:
+    """The last attempt of each run of which a record file tells, or a run directory."""
+    found = _in_files(host)
     for directory in files_below(host.root, "run/runs/*/*@*"):
         run, _, attempt = named_by_file(directory.name).rpartition(".")
         if attempt.isdecimal():

@@ -28,7 +28,7 @@ def broken(checker: Checker) -> Iterator[Violation]:
         wanted = RESULTS[job.keys["on"]["result"]] if "on" in job.keys else RESULTS["success"]
         end = last.get(upstream)
         checker.notes["starts that waited for another's end"] += 1
-        if checker.may_be_forgotten(upstream):
+        if checker.losses.record(upstream):
             continue
         told = checker.records.get(upstream, {}).get("state")
         if end is not None and end.at > start.at + GRAIN:

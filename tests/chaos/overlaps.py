@@ -58,7 +58,7 @@ def _beside(checker: Checker, one: Life, others: list[Life], claim: str = "the h
         shared = min(one.end, other.end) - max(one.begin, other.begin)
         if other.attempt != one.attempt and shared > 2 * GRAIN:
             runs = (one.attempt.run, other.attempt.run)
-            if any(map(checker.may_be_forgotten, runs)):
+            if any(map(checker.losses.record, runs)):
                 checker.notes["overlaps with what may be forgotten with state.db"] += 1
                 continue
             text = f"{one.attempt} and {other.attempt} had {claim} at once for {shared / 1e9:.2f} s"

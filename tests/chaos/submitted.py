@@ -23,15 +23,11 @@ def broken(checker: Checker) -> Iterator[Violation]:
     for run in checker.records.keys() | {attempt.run for attempt in checker.ledger.starts}:
         job, _, number = run.rpartition("@")
         runs[job].add(int(number))
-    longest = _longest(checker)
     for submitted in checker.day.people.submitted.values():
         checker.notes["submissions"] += 1
         checker.notes["runs of submissions"] += submitted.runs
-        if checker.may_be_lost(submitted.at, longest) or checker.may_be_unwritten(submitted.at, submitted.job):
-            checker.notes["submissions that may be lost with state.db"] += 1
-        else:
-            yield from _lost(checker, submitted, runs[submitted.job])
-    yield from _doubled(checker, longest)
+        yield from _lost(checker, submitted, runs[submitted.job])
+    yield from _doubled(checker)
     yield from _too_early(checker)
     yield from _held(checker)
 
@@ -40,7 +36,9 @@ def _lost(checker: Checker, submitted: Submitted, found: set[int]) -> Iterator[V
     spare = sum((checker.records[f"{submitted.job}@{number}"].get("count") or 1) - 1 for number in found
                 if f"{submitted.job}@{number}" in checker.records)  # fmt: skip
     missing = sorted(set(range(1, submitted.runs + 1)) - found)
-    if len(missing) > spare:
+    if len(missing) > spare and checker.losses.submission(submitted.job, submitted.at):
+        checker.notes["submissions that may be lost with state.db, and were"] += 1
+    elif len(missing) > spare:
         text = f"{submitted.job} was taken, and nothing tells of its runs {missing}"
         yield Violation("lost", text, f"{submitted.job}@{missing[0]}", submitted.at)
     for run, index in checker.ledger.indexes[submitted.job]:
@@ -51,21 +49,13 @@ def _lost(checker: Checker, submitted: Submitted, found: set[int]) -> Iterator[V
         yield Violation("doubled", text, f"{submitted.job}@{max(found)}", submitted.at)
 
 
-def _longest(checker: Checker) -> int:
-    """The longest wait (ns) of a submission's run for its start, after it was answered."""
-    submitted = checker.day.people.submitted
-    starts = [each[0] for each in checker.ledger.starts.values() if each[0].job in submitted]
-    return max((start.at - submitted[start.job].at for start in starts), default=0)
-
-
-def _doubled(checker: Checker, longest: int) -> Iterator[Violation]:
+def _doubled(checker: Checker) -> Iterator[Violation]:
     """What was asked for by one key is one job, whoever died in between, as long as state.db is there."""
     for word, asked_for in checker.ledger.asked.items():
         jobs = asked_for - checker.evidence.unsaved
         if word == "-" or len(jobs) < 2:
             continue
-        asked = [checker.day.people.submitted[job].at for job in jobs if job in checker.day.people.submitted]
-        if any(span.end >= min(asked, default=0) for span in checker.timeline.state_hurt):
+        if len(_remembered(checker, jobs)) < 2:
             checker.notes["keys that may be forgotten with state.db, and were"] += 1
         else:
             yield Violation(
@@ -73,9 +63,15 @@ def _doubled(checker: Checker, longest: int) -> Iterator[Violation]:
             )
     for key, answers in checker.day.people.answers.items():
         checker.notes["answers to keys that were known"] += len(answers) - 1
-        jobs = {job for at, job in answers if not checker.may_be_lost(at, longest)}
+        jobs = _remembered(checker, {job for _at, job in answers})
         if len(jobs) > 1:
             yield Violation("doubled", f"{key} was answered with {' and '.join(sorted(jobs))}", "", answers[-1][0])
+
+
+def _remembered(checker: Checker, jobs: set[str]) -> set[str]:
+    """Those of some submissions whose key state.db can't have forgotten."""
+    submitted = checker.day.people.submitted
+    return {job for job in jobs if not checker.losses.asked(job, submitted[job].at if job in submitted else 0)}
 
 
 def _too_early(checker: Checker) -> Iterator[Violation]:
@@ -87,7 +83,7 @@ def _too_early(checker: Checker) -> Iterator[Violation]:
             checker.notes["starts that waited for a submission"] += 1
             for number in range(1, checker.day.people.submitted[job].runs + 1):
                 run = f"{job}@{number}"
-                if checker.may_be_forgotten(run):
+                if checker.losses.record(run):
                     continue
                 end, state = ends.get(run), checker.records.get(run, {}).get("state")
                 if end is not None and end.at > starts[0].at + GRAIN:
@@ -113,7 +109,7 @@ def _held(checker: Checker) -> Iterator[Violation]:
         before = held.span.begin - _LATELY
         if last - told(before) != held.span.end - before:  # the clock was set: what was due then had come before
             continue
-        if any(hurt.begin <= held.span.end and hurt.end >= held.span.begin for hurt in checker.timeline.state_hurt):
+        if any(hurt.begin <= held.span.end and hurt.end >= held.span.begin for hurt in checker.timeline.hurt_spans):
             continue
         for attempt, starts in checker.ledger.starts.items():
             start = starts[0]

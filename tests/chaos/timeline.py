@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from tests.chaos.known import Known
+
 FOREVER = 1 << 63
 WRITTEN_BACK = 90 * 10**9
 """The kernel has written to the disk what is so old (ns)."""
-_WRITTEN = 15 * 10**9
-"""Missing records are written so long (ns) after there is room again: they are tried each 10 s, some jobs a turn."""
 
 
 class Span(NamedTuple):
@@ -27,11 +27,27 @@ class Span(NamedTuple):
         return self.begin <= instant <= self.end
 
 
-class Kept(NamedTuple):
-    """What told of runs beside state.db when that was cut or damaged: the last attempt of each that a file tells."""
+@dataclass
+class Hurt:
+    """A state.db that was cut or damaged."""
 
+    spans: list[Span]
+    """From the first blow till the daemon was well again, by each clock."""
     at: int
-    attempts: dict[str, int]
+    """When it was done."""
+    told: dict[str, int]
+    """The last attempt of each run of which a file told then."""
+    known: Known | None
+    """What it knew before, and no file; None: it could not be read."""
+
+    @property
+    def end(self) -> int:
+        """When the daemon was well again."""
+        return max(span.end for span in self.spans)
+
+    def over(self, now: int) -> None:
+        """Note that the daemon is well again, unless it has been before."""
+        self.spans[0] = Span(self.spans[0].begin, min(self.spans[0].end, now))
 
 
 class Killed(NamedTuple):
@@ -56,14 +72,9 @@ class Timeline:
     """Every pid that was one."""
     launchers: set[int] = field(default_factory=set)
     """Every pid that was one, and inherited jobs whose supervisor was dead."""
-    state_hurt: list[Span] = field(default_factory=list)
-    """state.db was cut or damaged; till the daemon was well again."""
-    kept: list[Kept] = field(default_factory=list)
-    """What there was beside it each time."""
+    hurts: list[Hurt] = field(default_factory=list)
     wal_hurt: list[int] = field(default_factory=list)
     """When state.db-wal was cut or damaged: what is left may be a mixture of pages of different ages."""
-    logs_out: list[Span] = field(default_factory=list)
-    """No record could be written; till those that were missing must have been."""
     records_hurt: dict[str, int] = field(default_factory=dict)
     """Runs whose record file was cut, damaged or lost with its disk, and when."""
     logs_lost: list[Span] = field(default_factory=list)
@@ -89,15 +100,15 @@ class Timeline:
         self.blows.extend([at] * bool(kind))
         print(f"{clock(at)}  {text}", flush=True)
 
-    def out(self, disk: str, begin: int) -> None:
-        """Note that a disk has been out of order since `begin`, and is well now."""
-        if disk == "logs":
-            self.logs_out.append(Span(begin, time.time_ns() + _WRITTEN))
-
     def fail(self, verdict: str, text: str) -> None:
         """Note a violation seen at once."""
         self.failures.append((verdict, time.time_ns(), text))
         self.say(f"!! {verdict}: {text.splitlines()[0]}")
+
+    @property
+    def hurt_spans(self) -> list[Span]:
+        """When state.db was hurt, by each clock."""
+        return [span for hurt in self.hurts for span in hurt.spans]
 
     def is_troubled(self, begin: int, end: int) -> bool:
         """Whether anything was done between two instants that can cost an answer."""
@@ -106,7 +117,7 @@ class Timeline:
     def translate(self, told_between: Callable[[int, int], tuple[int, int]]) -> None:
         """Add what the daemon's clock said of each span, so that instants of either clock are found in it."""
         named = [*self.broken.values(), *self.away.values()]
-        for spans in (self.state_hurt, self.logs_out, self.logs_lost, *named):
+        for spans in (*(hurt.spans for hurt in self.hurts), self.logs_lost, *named):
             spans += [Span(*told_between(span.begin, min(span.end, time.time_ns()))) for span in list(spans)]
 
     def around(self, begin: int, end: int, seconds: float = 3) -> list[str]:

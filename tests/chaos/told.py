@@ -27,29 +27,29 @@ def untold(checker: Checker) -> Iterator[Violation]:
         taken = [each for each in checker.evidence.taken if each.channel == channel]
         named = frozenset[str]().union(*(each.runs for each in taken))
         waiting = frozenset(run for to, run in checker.evidence.waiting if to.startswith(channel))
-        spare = sum({each.id: each.others for each in taken}.values())
+        spare = sum({each.id: each.others for each in taken}.values()) + checker.losses.counted(channel)
         missing = [run for run in _expected(checker, channel) if run not in named | waiting]
         checker.notes[f"ends told by {channel}"] += len(named)
         checker.notes["ends whose notices still wait"] += len(waiting - named)
+        missing = [run for run in missing if not _excused(checker, channel, run)]
         for run in missing[spare:]:
             yield Violation("untold", f"nobody was told by {channel} of {run}", run, _ended(checker, run))
         yield from _too_often(checker, taken)
 
 
 def _expected(checker: Checker, channel: str) -> list[str]:
-    """The runs whose end is to be told, but those with which state.db, where their notices waited, may be lost."""
-    found, taken = [], (each for each in checker.evidence.taken if each.channel == channel)
-    longest = max(
-        (each.at - _ended(checker, run) for each in taken for run in each.runs if run in checker.records), default=0
-    )
-    for run, record in checker.records.items():
-        if not record["job"].startswith(f"told-{channel}-") or record["state"] not in _TOLD_OF:
-            continue
-        if checker.may_be_lost(_ended(checker, run), longest) or checker.may_be_forgotten(run):
-            checker.notes[f"ends whose notices by {channel} may be lost with state.db"] += 1
-        else:
-            found.append(run)
-    return found
+    """The runs whose end is to be told."""
+    return [
+        run for run, record in checker.records.items()
+        if record["job"].startswith(f"told-{channel}-") and record["state"] in _TOLD_OF
+    ]  # fmt: skip
+
+
+def _excused(checker: Checker, channel: str, run: str) -> bool:
+    if checker.losses.notice(channel, run, _ended(checker, run)):
+        checker.notes["ends whose notices may be lost with state.db, and were"] += 1
+        return True
+    return False
 
 
 def _ended(checker: Checker, run: str) -> int:

@@ -11,17 +11,22 @@ from typing import Any, cast
 
 import pytest
 
+from jobqueued.commands import SaveSubmission
 from jobqueued.model import to_text
+from jobqueued.saved import Notice, SavedJob
+from jobqueued.state.store import Store
 from tests.chaos.checker import Checker
 from tests.chaos.day import Day
 from tests.chaos.episodes import CLASSES, episodes
 from tests.chaos.evidence import Evidence
 from tests.chaos.job import said as output_of
 from tests.chaos.jobs import Job
+from tests.chaos.known import Dues, Known, read
 from tests.chaos.ledger import Ledger
 from tests.chaos.people import Held, Submitted
 from tests.chaos.receivers import Taken
-from tests.chaos.timeline import Kept, Killed, Span, Timeline
+from tests.chaos.timeline import Hurt, Killed, Span, Timeline
+from tests.support.states import a_run, save, save_ended
 
 SECOND = 10**9
 BEGIN = 1_795_700_000
@@ -218,12 +223,107 @@ def test_what_is_not_promised(day: MadeUp) -> None:
     assert [] == day.violations()
 
 
-@pytest.mark.parametrize(("after", "found"), [(2, []), (60, ["lost"])])
-def test_how_long_what_waits_may_be_lost(day: MadeUp, after: int, found: list[str]) -> None:
-    """A due time may go with a state.db that is hurt while its run may wait, by the waits of others; not later."""
-    without(day, "chained@3")
-    without(day, "tick@3")
-    day.timeline.state_hurt.append(Span(at(LENGTH + after), at(LENGTH + after + 1)))
+NOTHING = Known(frozenset(), frozenset(), {}, {}, frozenset(), frozenset(), [])
+"""What state.db knew, where files told all of it."""
+
+
+def hurt(day: MadeUp, after: float, knew: Known | None, told: dict[str, int]) -> None:
+    """Hurt state.db so many seconds after the day; the daemon is well again a second later."""
+    span = Span(at(LENGTH + after), at(LENGTH + after + 1))
+    day.timeline.hurts.append(Hurt([span], span.begin, told, knew))
+
+
+LOST: dict[str, tuple[str, Callable[[MadeUp], object], Known]] = {
+    "a due time whose run waited": (
+        "lost", lambda day: _forgotten(day, "chained@3", "tick@3"),
+        NOTHING._replace(dues={"tick": [Dues(at(2), at(2), 1)]}, cursors={"tick": at(LENGTH)}),
+    ),
+    "a due time among those of one skip": (
+        "lost", lambda day: _forgotten(day, "chained@3", "tick@3"),
+        NOTHING._replace(dues={"tick": [Dues(at(1), at(4), 4)]}, cursors={"tick": at(LENGTH)}),
+    ),
+    "a due time after the last that it knew": (
+        "lost", lambda day: without(day, LAST), NOTHING._replace(cursors={"tick": at(LENGTH - 2)}),
+    ),
+    "what an end has made due": (
+        "lost", lambda day: without(day, "chained@2"), NOTHING._replace(keys=frozenset({("chained", "jtick@2")})),
+    ),
+    "what the end of a run makes due that was not over": (
+        "lost", lambda day: without(day, "chained@2"), NOTHING._replace(runs=frozenset({"tick@2"})),
+    ),
+    "a submission": (
+        "lost", lambda day: without(day, "host/2@1"), NOTHING._replace(submissions=frozenset({"host/2"})),
+    ),
+    "a key": (
+        "doubled", lambda day: day.answers["w1"].append((at(4), "host/2")),
+        NOTHING._replace(asked=frozenset({"host/1"})),
+    ),
+    "a notice": (
+        "untold", lambda day: day.taken.clear(), NOTHING._replace(notices=[("webhook", "told-webhook-0@1", 0)]),
+    ),
+    "a notice that counts others": (
+        "untold", lambda day: day.taken.clear(), NOTHING._replace(notices=[("webhook", "told-webhook-0@7", 1)]),
+    ),
+    "a run by hand": (
+        "lost", lambda day: day.timeline.accepted.update({"tick@77": at(3)}),
+        NOTHING._replace(runs=frozenset({"tick@77"})),
+    ),
+}  # fmt: skip
+"""What may be lost with state.db: what is a violation else, what is lost, and what only state.db knew."""
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_what_only_state_db_knew(day: MadeUp, lost: str) -> None:
+    """It may go with it; not where files told of it, nor without that."""
+    verdict, lose, knew = LOST[lost]
+    lose(day)
+    assert [verdict] == day.violations()
+    hurt(day, 2, NOTHING._replace(cursors={"tick": at(LENGTH)}), dict.fromkeys(day.records, 1))
+    assert [verdict] == day.violations()
+    knew = NOTHING._replace(**{"cursors": {"tick": at(LENGTH)}, **_unlike(knew)})
+    hurt(day, 2, knew, dict.fromkeys(day.records, 1))
+    assert [] == day.violations()
+
+
+def _unlike(knew: Known) -> dict[str, Any]:
+    """The fields by which it is not NOTHING."""
+    return {name: it for name, it in knew._asdict().items() if it != getattr(NOTHING, name)}
+
+
+def test_what_is_read_of_state_db(tmp_path: Path) -> None:
+    """All that waits in it or in its log, and of what has ended only that of which no record file tells."""
+    store = Store(tmp_path)
+    save_ended(store, 1, 2, 3)
+    save(store, (a_run(4, due=40, last_due=50, count=2, key="m4"), None))
+    submission = SaveSubmission("host/1", "{}", "word")
+    notice = Notice(7, "email/root", 1, {"run": "job@3"}, more=2)
+    memory = SavedJob(job="job", cursor=60)
+    store.commit({}, {"job": memory}, notices={7: notice}, submissions=[submission])
+    knew = read(tmp_path / "state.db", {"job@1", "job@3"})
+    store.close()
+    assert knew == Known(
+        runs=frozenset({"job@2", "job@4"}),
+        keys=frozenset({("job", "m4"), ("job", "c0.2")}),
+        dues={"job": [Dues(40, 50, 2), Dues(2 * SECOND, 2 * SECOND, 1)]},
+        cursors={"job": 60},
+        submissions=frozenset({"host/1"}),
+        asked=frozenset({"host/1"}),
+        notices=[("email/root", "job@3", 2)],
+    )
+
+
+def test_what_can_not_be_read(tmp_path: Path) -> None:
+    """Nothing is taken for known."""
+    assert read(tmp_path / "state.db", set()) is None
+    (tmp_path / "state.db").write_bytes(b"x" * 4096)
+    assert read(tmp_path / "state.db", set()) is None
+
+
+@pytest.mark.parametrize(("after", "found"), [(2, []), (130, ["lost"])])
+def test_a_state_db_that_could_not_be_read_before_it_was_hurt(day: MadeUp, after: int, found: list[str]) -> None:
+    """Whatever is not older than two minutes may have been in it."""
+    _forgotten(day, "chained@3", "tick@3")
+    hurt(day, after, None, dict.fromkeys(day.records, 1))
     assert found == day.violations()
 
 
@@ -236,7 +336,7 @@ def test_what_was_lost_with_its_file_before_state_db(day: MadeUp, *, is_hurt: bo
     day.by_key["chained", "jtick@2"] = {"chained@2"}
     if is_hurt:
         day.timeline.records_hurt |= {LAST: at(LENGTH), "chained@2": at(LENGTH)}
-    day.timeline.state_hurt.append(Span(at(LENGTH + 60), at(LENGTH + 61)))
+    hurt(day, 60, NOTHING._replace(cursors={"tick": at(LENGTH)}), dict.fromkeys(day.records, 1))
     assert found == day.violations()
 
 
@@ -250,7 +350,7 @@ def test_an_output_is_what_was_written(day: MadeUp) -> None:
 def test_what_only_state_db_told_of(day: MadeUp, told: dict[str, int], found: list[str]) -> None:
     """It may go with state.db; what a record file or a run directory told of when that was hurt may not."""
     del day.records[LAST]
-    day.timeline.kept.append(Kept(at(LENGTH + 1), dict.fromkeys(day.records, 1) | told))
+    hurt(day, 1, NOTHING._replace(cursors={"tick": at(LENGTH)}), dict.fromkeys(day.records, 1) | told)
     assert found == day.violations()
 
 
