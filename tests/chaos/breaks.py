@@ -12,6 +12,11 @@ import sys
 from tests.support.breaks import Break, broken
 
 DAY = ["--minutes", "1", "--seed", "1", "--pace", "20", "--only", "clock,files,kill,restart,stop"]
+_ONLY = {
+    "a file with an error takes its jobs away": ["--only", "files", "--pace", "1"],
+    "runs start while the host is held": ["--only", "files,kill"],
+}
+"""What is another there: an error has to last for longer; and a clock that was set tells times again that are past."""
 
 BREAKS: dict[str, tuple[Break, str]] = {
     "a lock is granted though another has it": (
@@ -89,7 +94,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "runs start while the host is held": (
         Break("core/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"), "held",
     ),
-    "some output is not written, and not counted": (
+    "some output is another, and counted as it was": (
         Break("child/output.py", "kept = os.write(self._file, data)", "kept = os.write(self._file, data.upper())"),
         "output",
     ),
@@ -104,7 +109,7 @@ def main() -> int:
         if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
             continue
         with broken(name, wanted) as directory:
-            command = [sys.executable, "-m", "tests.chaos", *DAY]
+            command = [sys.executable, "-m", "tests.chaos", *DAY, *_ONLY.get(name, ())]
             done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         found = dict(re.findall(r"^ +(\d+)  ([a-z ]+)$", done.stdout.partition("violations:")[2], re.M))
         counts = {word: int(count) for count, word in found.items() if int(count)}
