@@ -19,7 +19,7 @@ in parts, each whole in itself, so that a crash in between goes on where it was.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Takeover:
         except StoreError as error:
             self._unreadable = str(error)
         if self._batch or self._unreadable or not self.saved_at or self._is_breaking:
-            self._save(untaken=bool(self._unreadable))
+            self._save(untaken=bool(self._unreadable or (self._is_breaking and self.saved_at)))
 
     def told(self, state: Path) -> list[str]:
         """Words for people about it; `state`: the directory of state.db."""
@@ -172,8 +172,10 @@ class Takeover:
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
         """The numbers of which the files may know more than the rows, in order."""
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
-        is_known = self.saved_at and saved.job in self._memories  # of submissions that are over only rows tell
-        settled = range(newest + 1) if is_known else _numbers(self._store, saved.job)
+        if self.saved_at and saved.job in self._memories:
+            settled: Container[int] = range(newest + 1)
+        else:  # of submissions that are over only rows tell; those of a state.db that breaks are not in the next
+            settled = set() if self._is_breaking else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
 

@@ -15,7 +15,7 @@ from jobqueued.child import wire
 from jobqueued.commands import SaveNumber
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
-from jobqueued.state import record_files, takeover
+from jobqueued.state import opening, record_files, takeover
 from jobqueued.state.store import Store
 from jobqueued.state.takeover import SLACK
 from tests.support.records import DAMAGES, NOW, a_record, write
@@ -27,13 +27,18 @@ def known(
     root: Path, *runs: Run | tuple[Run, Record], saved: SavedJob | None = None, boot: str = BOOT, saved_at: int = 1
 ) -> None:
     """A state.db whose last commit was then."""
-    (root / "state").mkdir(exist_ok=True)
-    store = Store(root / "state")
+    store = known_store(root)
     rows = {run.id: (run, record) for run, record in (run if isinstance(run, tuple) else (run, None) for run in runs)}
     last = max((run.number for run in rows), default=0)
     store.commit(rows, {"job": saved or SavedJob(job="job", last_number=last)}, None, {"boot": boot})
     store._db.execute("UPDATE meta SET value = ? WHERE name = 'saved'", (str(saved_at),))
     store.close()
+
+
+def known_store(root: Path) -> Store:
+    """A state.db."""
+    (root / "state").mkdir(exist_ok=True)
+    return Store(root / "state")
 
 
 class TestLost:
@@ -215,6 +220,40 @@ class TestLost:
         again = Start(tmp_path)
         assert ([1], [7]) == (again.history(), again.history("other"))
         again.close()
+
+
+class TestBreaking:
+    @pytest.mark.parametrize("untaken", ["1", None])
+    def test_the_history_comes_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untaken: str | None) -> None:
+        """Rows of a state.db that breaks over a start are not in the next one: all is taken then, or at the next start.
+
+        It takes parts, so that it breaks in the middle; and its history may have been without rows before.
+        """
+        monkeypatch.setattr(takeover, "PART", 2)
+        opened, holder = opening.to_write, list[Start]()
+        rows = {RunId("job", n): (a_run(n, state=RunState.SUCCEEDED), a_record(n)) for n in (1, 2, 3)}
+        write(tmp_path / "logs", *(a_record(n) for n in range(1, 5)), *(a_record(n, job="other") for n in range(1, 5)))
+        store = known_store(tmp_path)
+        store.commit(rows, {"job": SavedJob(job="job", last_number=3)}, None, {"boot": BOOT, "untaken": untaken})
+        store.close()
+
+        def damaged(path: Path, *, at_start: bool) -> opening.Opened:
+            return opened(path, at_start=at_start)._replace(damage="page 7 is none" if at_start else "")
+
+        def commit(start: list[Start]) -> bool:
+            texts = start[0].store.mend()
+            if texts is not None:
+                start[0].batch.begin_anew(start[0].takeover.everything(), texts)
+            return start[0].commit()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(opening, "to_write", damaged)
+            patched.setattr(Start, "__init__", holding(Start.__init__, holder, commit))
+            Start(tmp_path)
+        holder[0].store.close()
+        start = Start(tmp_path)
+        assert ([1, 2, 3, 4], [1, 2, 3, 4]) == (start.history(), start.history("other"))
+        start.close()
 
 
 def holding(
