@@ -3,6 +3,7 @@
 python -m tests.chaos --minutes 10 --seed 1
 python -m tests.chaos --only kill,full      these classes of faults only; to find what causes a violation
 python -m tests.chaos --seed 7 --episode 31 the 31st episode of that day, by itself
+python -m tests.chaos --judge D             judge once more what --keep D has kept of a day
 
 Needs root, as it mounts file systems of its own (in namespaces of its own, so nothing of this host is touched).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -19,11 +21,13 @@ from pathlib import Path
 
 from tests.chaos import shortages
 from tests.chaos.checker import Checker
-from tests.chaos.day import Plan, live
+from tests.chaos.daemon import Host
+from tests.chaos.day import Day, Plan, live
 from tests.chaos.episodes import CLASSES
 from tests.chaos.evidence import gather
 from tests.chaos.ledger import Ledger
 from tests.chaos.report import markdown, report
+from tests.chaos.timeline import Timeline
 
 _INSIDE = "JOBQUEUED_CHAOS"
 _UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
@@ -32,6 +36,8 @@ _UNSHARE = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-chi
 def main() -> int:
     """Have a day; the exit status."""
     options = _options()
+    if options.judge:
+        return judged(options.judge, *pickle.loads((options.judge / "day").read_bytes()), options.markdown)
     if os.geteuid() or not all(map(shutil.which, ("unshare", "mount", "mkfs.ext4", "fsck.ext4"))):
         print("chaos: needs root, and the packages mount, util-linux and e2fsprogs", file=sys.stderr)
         return 2
@@ -56,21 +62,32 @@ def have(options: argparse.Namespace) -> int:
     )  # fmt: skip
     root = options.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     root.mkdir(parents=True, exist_ok=True)
+    host = Host(root, Timeline())
+    day = live(host, plan)
+    for name in ("state", "logs") if options.keep else ():
+        shutil.copytree(root / name, root / f"kept-{name}")
+    (root / "day").write_bytes(pickle.dumps((plan, day)))
+    status = judged(root, plan, day, options.markdown)
+    host.close()
+    for name in ("state", "logs") if options.keep else ():  # they were mounted
+        (root / name).rmdir()
+        (root / f"kept-{name}").rename(root / name)
+    if not options.keep:
+        shutil.rmtree(root)
+    return status
+
+
+def judged(root: Path, plan: Plan, day: Day, figures: Path | None) -> int:
+    """Judge a day, by what it has left below `root`; the exit status."""
     begin = time.monotonic()
-    day = live(root, plan)
     evidence = gather(root, day.history)
-    evidence.taken = day.host.receivers.taken()
+    evidence.taken = day.taken
     checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), evidence)
     found = list(checker.violations())
     report(checker, found)
-    if options.markdown:
-        options.markdown.write_text(markdown(plan, checker, found))
-    print(f"seed {options.seed}: {len(found)} violations, {time.monotonic() - begin:.0f} s")
-    for name in ("state", "logs") if options.keep else ():
-        shutil.copytree(root / name, root / f"last-{name}")
-    day.host.close()
-    if not options.keep:
-        shutil.rmtree(root)
+    if figures:
+        figures.write_text(markdown(plan, checker, found))
+    print(f"seed {plan.seed}: {len(found)} violations, judged in {time.monotonic() - begin:.0f} s")
     return bool(found)
 
 
@@ -90,6 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the figures to FILE, as docs/chaos.md has them"
     )
+    parser.add_argument("--judge", type=Path, metavar="D", help="live through no day, but judge what is kept in D")
     parser.add_argument("--keep", type=Path, metavar="D", help="keep ledger, log, state and records in D")
     return parser.parse_args()
 

@@ -7,7 +7,7 @@ import random
 import signal
 import sys
 import time
-from pathlib import Path
+from collections import Counter
 from typing import Any, NamedTuple
 
 from tests.chaos import faults, shortages
@@ -15,7 +15,9 @@ from tests.chaos.daemon import PATIENCE, Host
 from tests.chaos.disks import files_below
 from tests.chaos.episodes import episodes
 from tests.chaos.jobs import SETTINGS, Job, files, jobs, jobs_of_user
-from tests.chaos.people import People
+from tests.chaos.people import People, Said
+from tests.chaos.receivers import Taken
+from tests.chaos.strain import Strain
 from tests.chaos.tables import Tables, cron_jobs
 from tests.chaos.timeline import Timeline
 
@@ -30,7 +32,7 @@ USERS = 8
 
 
 class Day(NamedTuple):
-    """What is left of a day, to be judged."""
+    """What is left of a day, to be judged, now or later."""
 
     jobs: dict[str, Job]
     file_of: dict[str, str]
@@ -41,8 +43,12 @@ class Day(NamedTuple):
     """From then on (ns) no clock made anything due."""
     history: list[dict[str, Any]]
     """What the daemon says in the end, by `jobqueuectl history`."""
-    host: Host
-    people: People
+    strain: Strain
+    people: Said
+    taken: list[Taken]
+    """What the receivers of notices took."""
+    refusals: Counter[str]
+    """What the daemon refused, and how often."""
 
 
 class CameToNothing(Exception):
@@ -64,10 +70,9 @@ class Plan(NamedTuple):
     """The episodes of which something comes; none: all."""
 
 
-def live(root: Path, plan: Plan) -> Day:
-    """Live through a day below `root`."""
-    timeline = Timeline()
-    host = Host(root, timeline)
+def live(host: Host, plan: Plan) -> Day:
+    """Live through a day."""
+    root, timeline = host.root, host.timeline
     host.make(strained=bool(shortages.STRAINED & plan.only))
     (root / "jobqueued.yaml").write_text(SETTINGS + host.receivers.settings())
     drawn = jobs(random.Random(f"jobs {plan.seed}"), plan.jobs, plan.rate, int(time.time()) + 5, int(plan.seconds))
@@ -100,7 +105,10 @@ def live(root: Path, plan: Plan) -> Day:
         evening = host.strain.told(time.time_ns())
     timeline.translate(host.strain.told_between)
     all_jobs = {job.id: job for job in [*drawn, *of_user, *of_cron]}
-    return Day(all_jobs, file_of, timeline, morning, evening, history, host, people)
+    return Day(
+        all_jobs, file_of, timeline, morning, evening, history, host.strain, people.said, host.receivers.taken(),
+        host.refusals,
+    )  # fmt: skip
 
 
 def suffer(host: Host, plan: Plan, people: People) -> None:

@@ -19,6 +19,7 @@ from tests.chaos import known, processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below
 from tests.chaos.episodes import ALL, Blow, Episode
+from tests.chaos.known import Told
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
 from tests.chaos.timeline import FOREVER, WRITTEN_BACK, Hurt, Killed, Span
@@ -232,19 +233,19 @@ def _records(host: Host) -> dict[str, bytes]:
     return found
 
 
-def _in_files(host: Host) -> dict[str, int]:
-    """The last attempt of each run of which a record file tells."""
+def _in_files(host: Host) -> dict[str, Told]:
+    """What record files tell, by run."""
     found = {}
     for file in files_below(host.root, "logs/*/*.json"):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, LookupError):
             status = file.stat()
-            found[_run_of(file)] = _last_attempt(file, status.st_mtime_ns, status.st_size)
+            found[_run_of(file)] = _told_by(file, status.st_mtime_ns, status.st_size)
     return found
 
 
 def _told(host: Host) -> dict[str, int]:
     """The last attempt of each run of which a record file tells, or a run directory."""
-    found = _in_files(host)
+    found = {run: told.attempt for run, told in _in_files(host).items()}
     for directory in files_below(host.root, "run/runs/*/*@*"):
         run, _, attempt = named_by_file(directory.name).rpartition(".")
         if attempt.isdecimal():
@@ -253,8 +254,9 @@ def _told(host: Host) -> dict[str, int]:
 
 
 @lru_cache(None)
-def _last_attempt(file: Path, _modified: int, _size: int) -> int:
-    return max((one.get("attempt", 0) for one in json.loads(file.read_bytes())["attempts"]), default=0)
+def _told_by(file: Path, _modified: int, _size: int) -> Told:
+    record = json.loads(file.read_bytes())
+    return Told(max((one.get("attempt", 0) for one in record["attempts"]), default=0), record.get("count") or 1)
 
 
 def _cut(file: Path, rng: random.Random) -> str:

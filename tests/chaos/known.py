@@ -8,13 +8,20 @@ import shutil
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.state.formats import ENDED
 
 Rows = list[tuple[str, int, str, int, int | None, int]]
+
+
+class Told(NamedTuple):
+    """What a record file tells of a run: its last attempt, and how many occurrences it covers."""
+
+    attempt: int
+    count: int
 
 
 class Dues(NamedTuple):
@@ -29,7 +36,7 @@ class Known(NamedTuple):
     """What it knew."""
 
     runs: frozenset[str]
-    """Those whose end no record file told."""
+    """Those whose end no record file told, or not all that it covers."""
     keys: frozenset[tuple[str, str]]
     """By what these were due, with their job."""
     dues: dict[str, list[Dues]]
@@ -44,8 +51,8 @@ class Known(NamedTuple):
     """The target of what waited to be told, the run it is about, and how many more it counts."""
 
 
-def read(state: Path, files: Container[str]) -> Known | None:
-    """Read state.db, which nobody uses, beside the runs that record files tell of; None: it can't be read."""
+def read(state: Path, files: Mapping[str, Told]) -> Known | None:
+    """Read state.db, which nobody uses, beside what record files tell of runs; None: it can't be read."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         for part in state.parent.glob(f"{state.name}*"):
             if part.name in (state.name, f"{state.name}-wal"):
@@ -60,11 +67,13 @@ def read(state: Path, files: Container[str]) -> Known | None:
 _FIELDS = "SELECT job, number, key, due, last_due, count FROM run WHERE"
 
 
-def _read(db: sqlite3.Connection, files: Container[str]) -> Known:
+def _read(db: sqlite3.Connection, files: Mapping[str, Told]) -> Known:
     rows: Rows = db.execute(f"{_FIELDS} record IS NULL").fetchall()
-    for run in _ended(db):
-        if "{}@{}".format(*run) not in files:
-            rows += db.execute(f"{_FIELDS} job = ? AND number = ?", run)
+    for job, number, state in _ended(db):
+        told = files.get(f"{job}@{number}")
+        if told is None or state == "skipped":  # which may have come to cover more
+            found = db.execute(f"{_FIELDS} job = ? AND number = ?", (job, number)).fetchall()
+            rows += [row for row in found if told is None or told.count < row[-1]]
     dues = defaultdict[str, list[Dues]](list)
     for job, _number, _key, due, last_due, count in rows:
         dues[job].append(Dues(due, last_due or due, count))
@@ -80,7 +89,7 @@ def _read(db: sqlite3.Connection, files: Container[str]) -> Known:
     )
 
 
-def _ended(db: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """The runs that have ended, the newest first, as far as its index can be read: history may be damaged already."""
+def _ended(db: sqlite3.Connection) -> Iterator[tuple[str, int, str]]:
+    """The runs that have ended, with their states, the newest first, as far as the index can be read."""
     with contextlib.suppress(sqlite3.Error):
-        yield from db.execute(f"SELECT job, number FROM run WHERE {ENDED} ORDER BY queued DESC")
+        yield from db.execute(f"SELECT job, number, state FROM run WHERE {ENDED} ORDER BY queued DESC")

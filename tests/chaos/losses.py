@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cached_property
 
 from tests.chaos.evidence import Evidence
@@ -67,7 +66,7 @@ class Losses:
                 return True
             if any(dues.first <= due <= dues.last for dues in hurt.known.dues.get(job, ())):
                 return True
-        return self._is_blind(due) or any(map(self.record, self._skips(job, due)))
+        return self._is_blind(due) or any(map(self.record, self._skips.get((job, due), ())))
 
     def key(self, job: str, key: str, upstream: str, ended: int) -> bool:
         """Whether only state.db knew that a job was due by a key, at the end of another run."""
@@ -108,8 +107,12 @@ class Losses:
             for hurt in self.timeline.hurts for span in hurt.spans
         )  # fmt: skip
 
-    def _skips(self, job: str, due: int) -> Iterator[str]:
-        """The runs that were told to be skipped of what was due then."""
+    @cached_property
+    def _skips(self) -> dict[tuple[str, int], set[str]]:
+        """By job and due time the runs of which the log tells that they were due then."""
+        found = defaultdict[tuple[str, int], set[str]](set)
         for run, said in self.evidence.said.items():
-            if run.startswith(f"{job}@") and any(entry.get("due") == due for entry in said):
-                yield run
+            for entry in said:
+                if "due" in entry:
+                    found[run.rpartition("@")[0], entry["due"]].add(run)
+        return found

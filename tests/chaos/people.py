@@ -40,6 +40,15 @@ class Held(NamedTuple):
     span: Span
 
 
+class Said(NamedTuple):
+    """What they did, and were told."""
+
+    submitted: dict[str, Submitted]
+    answers: dict[str, list[tuple[int, str]]]
+    """By key: when it was answered, and with which job."""
+    held: list[Held]
+
+
 @dataclass
 class People:
     """What they do, drawn from a seed, and what they were told."""
@@ -52,12 +61,16 @@ class People:
     """The jobs in the file of a user."""
     submitted: dict[str, Submitted] = field(default_factory=dict)
     answers: dict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
-    """By key: when it was answered, and with which job."""
     held: list[Held] = field(default_factory=list)
     _asked: dict[str, tuple[dict[str, Any], int | None]] = field(default_factory=dict)
     _words: int = 0
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+
+    @property
+    def said(self) -> Said:
+        """All of it."""
+        return Said(self.submitted, dict(self.answers), self.held)
 
     def begin(self) -> None:
         """Do things from now on."""

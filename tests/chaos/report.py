@@ -40,7 +40,7 @@ def report(checker: Checker, found: list[Violation]) -> None:
     print("what happened:")
     for note, count in [*figures(checker).items(), *checker.notes.items()]:
         print(f"  {count:5}  {note}")
-    for refusal, count in checker.day.host.refusals.most_common(6):
+    for refusal, count in checker.day.refusals.most_common(6):
         print(f"  {count:5}  {refusal}")
     print("violations:")
     for verdict, violations in by_verdict.items():

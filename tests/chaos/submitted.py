@@ -102,7 +102,7 @@ _LATELY = 15 * _SECOND
 
 def _held(checker: Checker) -> Iterator[Violation]:
     """What came due while the host was held, or its job paused, did not start meanwhile."""
-    told = checker.day.host.strain.told
+    told = checker.day.strain.told
     for held in checker.day.people.held:
         checker.notes["times that the host or a job was held"] += 1
         first, last = told(held.span.begin), told(held.span.end)

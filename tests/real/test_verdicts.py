@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from jobqueued.commands import SaveSubmission
-from jobqueued.model import to_text
+from jobqueued.model import RunState, to_text
 from jobqueued.saved import Notice, SavedJob
 from jobqueued.state.store import Store
 from tests.chaos.checker import Checker
@@ -21,12 +21,12 @@ from tests.chaos.episodes import CLASSES, episodes
 from tests.chaos.evidence import Evidence
 from tests.chaos.job import said as output_of
 from tests.chaos.jobs import Job
-from tests.chaos.known import Dues, Known, read
+from tests.chaos.known import Dues, Known, Told, read
 from tests.chaos.ledger import Ledger
-from tests.chaos.people import Held, Submitted
+from tests.chaos.people import Held, Said, Submitted
 from tests.chaos.receivers import Taken
 from tests.chaos.timeline import Hurt, Killed, Span, Timeline
-from tests.support.states import a_run, save, save_ended
+from tests.support.states import a_record, a_run, save, save_ended
 
 SECOND = 10**9
 BEGIN = 1_795_700_000
@@ -77,8 +77,7 @@ class MadeUp:
             "crontab:line": Job("crontab:line", {"schedule": "* * * * *"}), "alone": Job("alone", {"exclusive": True}),
             **{f"games/{n}": Job(f"games/{n}", {"locks": ["own"]}, tick="0") for n in (1, 2)},
         }  # fmt: skip
-        people = SimpleNamespace(submitted=self.submitted, answers=self.answers, held=self.held)
-        host = SimpleNamespace(strain=SimpleNamespace(told=lambda instant: instant))
+        people = Said(self.submitted, self.answers, self.held)
         history = list(self.records.values())
         day = SimpleNamespace(
             jobs=jobs,
@@ -87,7 +86,7 @@ class MadeUp:
             morning=at(0),
             evening=at(LENGTH),
             history=history,
-            host=host,
+            strain=SimpleNamespace(told=lambda instant: instant),
             people=people,
         )
         ledger = Ledger()
@@ -295,16 +294,20 @@ def test_what_is_read_of_state_db(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save_ended(store, 1, 2, 3)
     save(store, (a_run(4, due=40, last_due=50, count=2, key="m4"), None))
+    for number, count in ((5, 3), (6, 4)):
+        skip = a_run(number, state=RunState.SKIPPED, due=60, last_due=90, count=count)
+        save(store, (skip, a_record(number)))
     submission = SaveSubmission("host/1", "{}", "word")
     notice = Notice(7, "email/root", 1, {"run": "job@3"}, more=2)
     memory = SavedJob(job="job", cursor=60)
     store.commit({}, {"job": memory}, notices={7: notice}, submissions=[submission])
-    knew = read(tmp_path / "state.db", {"job@1", "job@3"})
+    told = {"job@1": Told(1, 1), "job@3": Told(1, 1), "job@5": Told(0, 3), "job@6": Told(0, 3)}
+    knew = read(tmp_path / "state.db", told)
     store.close()
     assert knew == Known(
-        runs=frozenset({"job@2", "job@4"}),
-        keys=frozenset({("job", "m4"), ("job", "c0.2")}),
-        dues={"job": [Dues(40, 50, 2), Dues(2 * SECOND, 2 * SECOND, 1)]},
+        runs=frozenset({"job@2", "job@4", "job@6"}),
+        keys=frozenset({("job", "m4"), ("job", "c0.2"), ("job", "c0.6")}),
+        dues={"job": [Dues(40, 50, 2), Dues(60, 90, 4), Dues(2 * SECOND, 2 * SECOND, 1)]},
         cursors={"job": 60},
         submissions=frozenset({"host/1"}),
         asked=frozenset({"host/1"}),
@@ -314,9 +317,9 @@ def test_what_is_read_of_state_db(tmp_path: Path) -> None:
 
 def test_what_can_not_be_read(tmp_path: Path) -> None:
     """Nothing is taken for known."""
-    assert read(tmp_path / "state.db", set()) is None
+    assert read(tmp_path / "state.db", {}) is None
     (tmp_path / "state.db").write_bytes(b"x" * 4096)
-    assert read(tmp_path / "state.db", set()) is None
+    assert read(tmp_path / "state.db", {}) is None
 
 
 @pytest.mark.parametrize(("after", "found"), [(2, []), (130, ["lost"])])
