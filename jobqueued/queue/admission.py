@@ -1,9 +1,12 @@
 """Admission: one ordered pass over the queue grants all that can be granted.
 
 The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.
-Further ones that only live runs keep from starting reserve what they have lacked so far, but no slot: whoever goes
-before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it could not use it.
-So nobody overtakes for ever, and what is not needed yet is not kept idle.
+Further ones that only live runs keep from starting reserve what they have lacked so far and others want too, but no
+slot: whoever goes before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it
+could not use it.  So nobody overtakes for ever, and what is not needed yet is not kept idle.
+
+Whoever waits for nothing but a resource that all who want it were refused can change nothing for others, and is parked
+(waiting.py), but for who may be the first that reserves.
 
 A lower run that needs what is reserved may still pass (backfill) if it has certainly ended by the time at which the
 holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
@@ -15,6 +18,7 @@ Of a user no more than `most_of_a_user` runs are live at a time.  One that waits
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
@@ -80,14 +84,21 @@ class Admission:
     def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
         """A run is live, with these claims, even beyond today's capacity."""
         self.locks.grant(run, claims, found=True)
+        self._wake(claims)
         self._ends[run] = ends_at
         self._count(run, 1)
 
     def release(self, run: Holder) -> None:
         """It is not any more."""
+        self._wake(self.locks.held(run))
         self.locks.release(run)
         del self._ends[run]
         self._count(run, -1)
+
+    def _wake(self, claims: Claims) -> None:
+        """Look again at whoever waits for any of these claims."""
+        for claim in claims:
+            self.waiting.wake(claim.resource)
 
     def _count(self, run: Holder, change: int) -> None:
         if share := share_of(run.job) if isinstance(run, RunId) else "":
@@ -116,6 +127,7 @@ class Admission:
         self.reservations, self.lapses, self.look_at = [], [], None
         self.drains.begin(mono, self.waiting)
         heads, granted, passed_over = self.waiting.heads(mono), 0, False
+        refused = defaultdict[str, list[Group]](list)
         while heads and granted < limit:
             load, run, rank, group = heads[0][0], *heads[0][4:]
             if load != self.waiting.load(group) and (anew := self.waiting.head(group, mono)) is not None:
@@ -136,6 +148,8 @@ class Admission:
                 missing = self.locks.missing(group.terms.claims)
                 if missing is not None or not self._may_go_first(group, reserved, mono):
                     self._refused(heappop(heads), missing, reserved, mono)
+                    if missing is not None and self._waits_for_that_alone(run, group, missing):
+                        refused[missing.resource].append(group)
                     continue
                 granted += 1
                 yield run
@@ -143,6 +157,23 @@ class Admission:
             heapreplace(heads, following) if following is not None else heappop(heads)
         self.drains.end(complete=not (heads or passed_over))
         self._look_again(self.drains.look_at)
+        self._park(refused)
+
+    def _park(self, refused: dict[str, list[Group]]) -> None:
+        """Park those refused a resource, if they are all who want it.
+
+        Of one that others want, too, it has to be known when it is free: else it drains the host (drains.py).
+        """
+        for resource, groups in refused.items():
+            has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
+            if len(groups) == self.waiting.wanted[resource] and (has_an_end or len(groups) == 1):
+                self.waiting.park(resource, groups, has_an_end=has_an_end)
+
+    def _waits_for_that_alone(self, run: Holder, group: Group, missing: Claim) -> bool:
+        """Tell whether a run was never refused for anything else that it wants, and may get it one day."""
+        if group.is_parked or missing.resource != group.only or self.locks.impossible(group.terms.claims) is not None:
+            return False
+        return self.refusals[run].keys() <= {group.only, SLOT}
 
     def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
         """Tell whether a run that lacks nothing may start, for all that is reserved."""
@@ -161,11 +192,11 @@ class Admission:
         if missing is None:
             self._note_overtaking(rank, group)
             return
-        if reserved.missing(claims) is not None:
+        if reserved.missing(claims) is not None or (group.is_parked and self.reservations):
             return
         kept = claims
         if self.reservations:
-            kept = tuple(claim for claim in claims if claim.resource in lacked and claim.resource != SLOT)
+            kept = tuple(claim for claim in claims if claim.resource in lacked and self._is_for_others(claim.resource))
             if not kept:
                 return
         until = self._promised(run, claims)
@@ -175,6 +206,10 @@ class Admission:
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))
         reserved.grant(run, kept)
+
+    def _is_for_others(self, resource: str) -> bool:
+        """Tell whether a further run keeps some of a resource from anybody, if it reserves that."""
+        return resource != SLOT and self.waiting.wanted[resource] > 1
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
         known = self.refusals.setdefault(run, {})

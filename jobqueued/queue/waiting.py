@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import NamedTuple
 
-from jobqueued.model import Escalation, Holder
-from jobqueued.queue.locks import Claims
+from jobqueued.model import Claim, Escalation, Holder
+from jobqueued.queue.locks import HOST, SLOT, Claims
 
 
 class Terms(NamedTuple):
@@ -43,11 +44,16 @@ _EXACT = 96
 class Group:
     """The runs on the same terms, by `rank`: points × since − priority × every, which does not change with time."""
 
-    __slots__ = ("heap", "many", "terms")
+    __slots__ = ("heap", "is_parked", "many", "only", "terms")
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.heap: list[_Key] = []
+        others = {claim.resource for claim in terms.claims} - {HOST, SLOT}
+        is_plain = not (terms.share or Claim(HOST, exclusive=True) in terms.claims)
+        self.only: str | None = others.pop() if len(others) == 1 and is_plain else None
+        """The one resource that it wants beside a part of the host, as a run of the host's; None: there is no such."""
+        self.is_parked = False
         self.many = _MANY
         """So long a heap is looked through for dead entries."""
 
@@ -74,10 +80,23 @@ Head = tuple[int, int, int, int, Holder, int, Group]
 class Waiting:
     """A run that left or changed its place leaves a dead entry behind, dropped when it comes to the top, or when the
     dead are the most: who is first may wait for days, and others come and go behind it.
+
+    Groups that wait for nothing but a resource that none who want it can get are parked: they are no heads, but for the
+    first among their like, until somebody gets or gives back some of it, others want it, or one of them has
+    another first run.
     """
 
     def __init__(self) -> None:
         self._groups: dict[Terms, Group] = {}
+        self._awake: dict[Terms, Group] = {}
+        self._parked: dict[str, list[Group]] = {}
+        """By the resource that they wait for."""
+        self._firsts: dict[tuple[Escalation, bool], list[tuple[_Key, int, Group]]] = {}
+        """Heaps of the parked groups that age alike, and wait for an end that is known or not; with entries of groups
+        that are awake again."""
+        self._entries = count()
+        self.wanted: Counter[str] = Counter()
+        """How many groups want a resource."""
         self._places: dict[Holder, tuple[Group, _Key]] = {}
         self.live: Counter[str] = Counter()
         """The live runs of each user, by their share."""
@@ -89,15 +108,26 @@ class Waiting:
 
     def add(self, run: Holder, terms: Terms, priority: int, since: int, due: int, arrival: int) -> None:
         """Queue a run that has aged since `since` (monotonic, ns), or give a queued one its new place."""
-        group = self._groups.get(terms)
-        if group is None:
-            group = self._groups[terms] = Group(terms)
+        group = self._group(terms)
         points, every = terms.escalation
         key = points * since - priority * every, due, arrival, run
+        self.remove(run)
         self._places[run] = group, key
+        if group.is_parked and key < group.heap[0]:
+            self._wake_group(group)
         heappush(group.heap, key)
         if len(group.heap) > group.many:
             self._bury(group)
+
+    def _group(self, terms: Terms) -> Group:
+        """The group of these terms, which may be new."""
+        group = self._groups.get(terms)
+        if group is None:
+            group = self._groups[terms] = self._awake[terms] = Group(terms)
+            for claim in terms.claims:
+                self.wanted[claim.resource] += 1
+                self.wake(claim.resource)
+        return group
 
     def _bury(self, group: Group) -> None:
         """Drop the dead entries of a group."""
@@ -107,7 +137,55 @@ class Waiting:
 
     def remove(self, run: Holder) -> None:
         """Take a run out; one that isn't in is fine."""
-        self._places.pop(run, None)
+        group, key = self._places.pop(run, (None, None))
+        if group is not None and group.is_parked and key == group.heap[0]:
+            self._wake_group(group)
+
+    def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
+        """Leave groups out of what follows: all that want a resource, and wait for nothing else.
+
+        `has_an_end`: whether it is known when those who have it have ended.
+        """
+        groups = self._parked[resource] = list(groups)
+        for group in groups:
+            group.is_parked = True
+            del self._awake[group.terms]
+            heap = self._firsts.setdefault((group.terms.escalation, has_an_end), [])
+            heappush(heap, (group.heap[0], next(self._entries), group))
+            if len(heap) > _MANY + 2 * (len(self._groups) - len(self._awake)):
+                heap[:] = {entry[2]: entry for entry in heap if self._is_parked_so(entry)}.values()
+                heapify(heap)
+
+    def wake(self, resource: str) -> None:
+        """Look again at those that are parked for a resource."""
+        for group in self._parked.pop(resource, ()):
+            group.is_parked = False
+            self._awake[group.terms] = group
+
+    @staticmethod
+    def _is_parked_so(entry: tuple[_Key, int, Group]) -> bool:
+        """Tell whether an entry among the parked is of a group that is, with this first run."""
+        key, _, group = entry
+        return group.is_parked and group.heap[0] == key
+
+    @property
+    def parked(self) -> list[Group]:
+        """Those that are left out."""
+        return [group for groups in self._parked.values() for group in groups]
+
+    def _wake_group(self, group: Group) -> None:
+        if group.only is not None:
+            self.wake(group.only)
+
+    def _first_parked(self) -> Iterator[Group]:
+        """The parked groups of which each goes first among its like."""
+        for like, heap in list(self._firsts.items()):
+            while heap and not self._is_parked_so(heap[0]):
+                heappop(heap)
+            if heap:
+                yield heap[0][2]
+            else:
+                del self._firsts[like]
 
     def head(self, group: Group, mono: int) -> Head | None:
         """The first run of a group; None: there is none."""
@@ -118,12 +196,15 @@ class Waiting:
             if place is not None and place[0] is group and place[1] == key:
                 return self.load(group), -group.effective(key[0], mono), key[1], key[2], key[3], key[0], group
             heappop(heap)
-        self._groups.pop(group.terms, None)
+        if self._groups.pop(group.terms, None) is not None:
+            del self._awake[group.terms]
+            self.wanted.subtract(claim.resource for claim in group.terms.claims)
         return None
 
     def heads(self, mono: int) -> list[Head]:
-        """A heap of the first run of each group."""
-        found = [head for group in list(self._groups.values()) if (head := self.head(group, mono)) is not None]
+        """A heap of the first run of each group that is not parked, and of those of the parked that may go first."""
+        groups = [*self._awake.values(), *self._first_parked()]
+        found = [head for group in groups if (head := self.head(group, mono)) is not None]
         heapify(found)
         return found
 
@@ -161,7 +242,7 @@ class Waiting:
         for run in runs:
             group, key = self._places[run]
             terms = group.terms._replace(drain=drain)
-            copy = some._groups.setdefault(terms, Group(terms))
+            copy = some._group(terms)
             some._places[run] = copy, key
             heappush(copy.heap, key)
         return some

@@ -8,10 +8,13 @@ Each of these was done to jobqueued/queue/admission.py by hand once, and each wa
 - no lapse; a lapse for ever; lapses of each run alone; a drain that begins anew with each waiter, or at a restart
 - further waiters reserve all they need, or a slot, or only what they lack now; units that don't touch each other
 - no look when a faster run overtakes; a turn without a limit
+- parked are also those that wait for something else, for what others may get, or for what can't be had; or the first
+  of those that age alike; and nobody wakes them for a release, a new rival or a new first run
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import pytest
@@ -226,6 +229,7 @@ def test_a_further_waiter_keeps_no_slot() -> None:
     h.end("f")
     h.end("g")
     h.ask("x", SHARE, SLOT1)
+    h.ask("reader", SHARE, SLOT1, Claim("db"))
     assert ["third"] == h.turn()
     assert [("second", TAPE), ("writer", DB)] == [
         (kept.holder.job, kept.claims[-1]) for kept in h.admission.reservations
@@ -614,6 +618,147 @@ def test_nobody_starves_behind_one_that_waits_for_ever(
 def _without_a_slot(claims: Claims) -> Claims:
     """As runs claim where there is no `max_running`."""
     return tuple(claim for claim in claims if claim.resource != SLOT)
+
+
+ENDS = [None, MINUTE, 5 * MINUTE]
+
+
+class Twins:
+    """Two halls with the same life, drawn from a seed; in the other one nobody is ever parked."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.halls = [hall(a=2, b=2, slots=4) for _ in range(2)]
+        self.halls[1].admission.waiting.park = lambda *_, **__: None  # type: ignore[method-assign]
+        self.names = "abcdefgh"[: self.rng.randint(2, 8)]
+        self.alone, self.found, self.again = (self.rng.choice(odds) for odds in ((0, 6), (0, 2), (0, 0.4)))
+        self.waiting, self.live = list[str](), list[str]()
+        self.asked: list[tuple[Claims, Escalation, int | None]] = []
+        self.parked = 0
+
+    def act(self, number: int) -> None:
+        """Ask, end, cancel, let time pass, or see who starts: the same in both."""
+        kinds, weights = ["ask", "find", "end", "cancel", "wait", "turn"], [16, self.found, 6, 2, 4, 12]
+        rng, act = self.rng, self.rng.choices(kinds, weights)[0]
+        if act == "ask":
+            name, priority = f"{rng.choice(['', '', '', 'alice/'])}{number}", rng.randint(0, 3)
+            rate, bound = rng.choice([FLAT, Escalation(1), Escalation(1, 7 * SECOND)]), rng.choice(ENDS)
+            self.asked.append((self._claims(), rate, bound))
+            claims, rate, bound = rng.choice(self.asked) if rng.random() < self.again else self.asked[-1]
+            for h in self.halls:
+                h.ask(name, *claims, rate=rate, priority=priority, bound=bound, drain=MINUTE)
+            self.waiting.append(name)
+        elif act == "find":
+            name, claims, end = str(number), self._claims(), rng.choice([None, MINUTE])
+            for h in self.halls:
+                h.admission.hold(RunId(name, 1), claims, end)
+            self.live.append(name)
+        elif act == "end" and self.live:
+            name = self.live.pop(rng.randrange(len(self.live)))
+            for h in self.halls:
+                h.end(name)
+        elif act == "cancel" and self.waiting:
+            name = self.waiting.pop(rng.randrange(len(self.waiting)))
+            for h in self.halls:
+                h.admission.forget(RunId(name, 1))
+        elif act == "wait":
+            passed = rng.randint(1, 300) * SECOND
+            for h in self.halls:
+                h.mono += passed
+        elif act == "turn":
+            started, others = (h.turn() for h in self.halls)
+            assert started == others
+            self.waiting = [name for name in self.waiting if name not in started]
+            self.live += started
+            self.parked += len(self.halls[0].admission.waiting.parked)
+
+    def _claims(self) -> Claims:
+        """Mostly one lock or resource, some of which there are more of than one or none can have."""
+        kinds = [{"exclusive": True}, {"exclusive": True}, {"units": 1}, {"units": 2}, {}]
+        one, other = (Claim(self.rng.choice(self.names), **self.rng.choice(kinds)) for _ in range(2))
+        both = (one,) if one.resource == other.resource else (one, other)
+        claims = [(SHARE, SLOT1, one), (SHARE, SLOT1), (SHARE, SLOT1, *both), (ALONE, SLOT1)]
+        return self.rng.choices(claims, [30, 4, 4, self.alone])[0]
+
+
+def test_nobody_minds_who_is_parked() -> None:
+    """Passes grant the same to the same, whether those that can change nothing are looked at or not."""
+    looked = 0
+    for seed in range(300):
+        twins = Twins(seed)
+        for number in range(120):
+            twins.act(number)
+        looked += twins.parked
+    assert looked > 500
+
+
+def parked(h: Hall) -> list[str]:
+    """The jobs of the first runs of those that are left out of passes."""
+    return sorted(group.heap[0][3].job for group in h.admission.waiting.parked)
+
+
+def waiting_for_tape_and_gpu(end: int | None = MINUTE) -> Hall:
+    """Who has the tape, and one of two gpus, lets two wait, of whom the second is a further one."""
+    h = hall(gpu=2, slots=4)
+    h.ask("taped", SHARE, SLOT1, TAPE, bound=MINUTE)
+    h.ask("one", SHARE, SLOT1, Claim("gpu", 1), bound=end)
+    assert ["taped", "one"] == h.turn()
+    h.ask("first", SHARE, SLOT1, TAPE, priority=9)
+    h.ask("second", SHARE, SLOT1, Claim("gpu", 2), priority=5, drain=MINUTE)
+    assert [] == h.turn()
+    assert ["first", "second"] == parked(h)
+    assert ["first"] == [kept.holder.job for kept in h.admission.reservations], "nobody else wants a gpu"
+    return h
+
+
+def test_a_rival_wakes_who_is_parked() -> None:
+    """A lower run that could have what is left of a resource does not pass one that waits for all of it."""
+    h = waiting_for_tape_and_gpu()
+    h.ask("rival", SHARE, SLOT1, Claim("gpu", 1))
+    assert [] == h.turn()
+    h.end("one")
+    assert ["second"] == h.turn()
+
+
+def test_a_holder_that_is_found_wakes_who_is_parked() -> None:
+    """Nobody knows when that one ends, so others are held back for whoever waits for it, if anybody else wants it."""
+    h = waiting_for_tape_and_gpu()
+    h.ask("third", SHARE, SLOT1, Claim("gpu", 2), priority=5, bound=MINUTE)
+    assert [] == h.turn()
+    assert ["first", "second", "third"] == parked(h)
+    h.admission.hold(RunId("found", 1), (Claim("gpu", 1),), None)
+    assert [] == h.turn()
+    assert {RunId("second", 1)} == h.admission.drains.runs.keys()
+
+
+def test_who_has_lacked_something_else_is_not_parked() -> None:
+    """What it has lacked is kept for it."""
+    h = hall()
+    h.ask("alone", ALONE, bound=MINUTE)
+    assert ["alone"] == h.turn()
+    h.ask("waits", SHARE, TAPE)
+    assert [] == h.turn()
+    h.end("alone")
+    h.admission.hold(RunId("taped", 1), (TAPE,), h.mono + MINUTE)
+    assert [] == h.turn()
+    assert [] == parked(h)
+
+
+def test_who_waits_for_a_known_end_goes_first_while_others_lapse() -> None:
+    """Parked for a holder whose end is known, it still reserves when one before it, whose holder has none, does not."""
+    h = waiting_for_tape_and_gpu(end=None)
+    h.ask("third", SHARE, SLOT1, DB, bound=5 * MINUTE)
+    assert ["third"] == h.turn()
+    h.end("taped")
+    h.admission.forget(RunId("first", 1))
+    h.ask("writer", SHARE, SLOT1, DB, priority=1)
+    assert [] == h.turn()
+    assert ["second", "writer"] == parked(h)
+    h.mono += MINUTE
+    h.ask("fills", SHARE, SLOT1)
+    assert ["fills"] == h.turn()
+    h.ask("x", SHARE, SLOT1, bound=10 * MINUTE)
+    assert [] == h.turn(), "the last slot is for the writer"
 
 
 def test_users_go_behind_the_host() -> None:
