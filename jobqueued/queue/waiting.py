@@ -82,8 +82,8 @@ class Waiting:
     dead are the most: who is first may wait for days, and others come and go behind it.
 
     Groups that wait for nothing but a resource that none who want it can get are parked: they are no heads, but for the
-    first among their like, until somebody gets or gives back some of it, others want it, or one of them has
-    another first run.
+    first among their like, until somebody gets or gives back some of it, others want it, or one of them has another
+    first run.
     """
 
     def __init__(self) -> None:
@@ -198,7 +198,10 @@ class Waiting:
             heappop(heap)
         if self._groups.pop(group.terms, None) is not None:
             del self._awake[group.terms]
-            self.wanted.subtract(claim.resource for claim in group.terms.claims)
+            for claim in group.terms.claims:
+                self.wanted[claim.resource] -= 1
+                if not self.wanted[claim.resource]:
+                    del self.wanted[claim.resource]
         return None
 
     def heads(self, mono: int) -> list[Head]:

@@ -689,6 +689,11 @@ def test_nobody_minds_who_is_parked() -> None:
         for number in range(120):
             twins.act(number)
         looked += twins.parked
+        for h in twins.halls:
+            for name in twins.waiting:
+                h.admission.forget(RunId(name, 1))
+            assert [] == h.turn()
+            assert not h.admission.waiting.wanted, "nobody waits, so nobody wants anything"
     assert looked > 500
 
 
