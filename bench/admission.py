@@ -51,7 +51,8 @@ def _filled(runs: int, groups: int, locks: int = 1) -> Admission:
     for group in range(groups):
         hall.hold(RunId("holder", group + 1), (Claim(f"lock-{group}", exclusive=True),), 10**15 + 3600 * SECOND)
     for number in range(runs):
-        hall.waiting.add(RunId("job", number + 1), _terms(number % groups, groups, locks), number % 7, 10**15 - number, number, number)
+        terms = _terms(number % groups, groups, locks)
+        hall.waiting.add(RunId("job", number + 1), terms, number % 7, 10**15 - number, number, number)
     return hall
 
 
