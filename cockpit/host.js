@@ -73,6 +73,7 @@ class Host {
         return;
       }
       this.error = error;
+      this.isStranger = null; // the next one may have other settings
       this.touch();
       this.#listener();
       this.#again(this.#retry);

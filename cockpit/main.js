@@ -36,6 +36,19 @@ function show() {
 }
 
 function update() {
+  banner();
+  try {
+    if (host.status) tell(host.status);
+    view?.update(host.changed);
+  } catch (error) { // an answer lacks what this page reads
+    console.warn(error);
+    host.isOld = true;
+    banner();
+  }
+  document.body.classList.toggle("old", Boolean(host.error));
+}
+
+function banner() {
   const { status, error } = host;
   const wrong = error ? [words(error)] : [...(host.isOld ? [OLD()] : []), ...(status?.unwell ?? [])];
   const told = wrong.join("\n");
@@ -44,9 +57,6 @@ function update() {
     at("banner").className = error ? "bad" : "";
     at("banner").replaceChildren(...wrong.map(text => h("p", {}, text)));
   }
-  if (status) tell(status);
-  view?.update(host.changed);
-  document.body.classList.toggle("old", Boolean(error));
 }
 
 function tell(status) {

@@ -184,8 +184,13 @@ def test_an_older_daemon(chromium: Browser, place: Path) -> None:
             opened(chromium, own, view)
             shows(chromium, "The daemon is older than this page: restart jobqueued.service.")
             shows(chromium, "jobqueued 0.0.1")
+        opened(chromium, own, "jobs")
         answers["Watch"] = {"events": [], "missed": 0}  # it has been updated
         chromium.until("!document.getElementById('banner').textContent")
+        del status["attention"]  # and is now one that has not all that the page shows
+        shows(chromium, "The daemon is older than this page: restart jobqueued.service.")
+        opened(chromium, own, "jobs")
+        shows(chromium, "jobqueued 0.0.1")
 
 
 def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) -> None:
@@ -195,6 +200,7 @@ def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) 
     shows(chromium, "jobqueued does not run on this host")
     assert chromium.tell("document.body.classList.contains('old')")
     assert "backup" in body(chromium)
+    assert [] == violations(chromium)
     host.start()
     chromium.until("!document.body.classList.contains('old')")
     host.wait(host.run("fails"))

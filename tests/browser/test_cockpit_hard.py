@@ -25,6 +25,7 @@ jobs:
       printf '[31mb\\033]0;title\\007c\\033(Bd\\r'; sleep 1
       printf '\\ne\\n'
   sleeps: {command: 'sleep 600', concurrency: 5}
+  alarm: {command: 'sleep 0.1; exit 3', notify: {webhook: 'http://127.0.0.1:9/'}}
 """
 
 
@@ -108,6 +109,19 @@ def test_the_focus_stays(chromium: Browser, address: str, host: Host) -> None:
     chromium.until(f"{rows}.length === 1")
     assert seen == chromium.tell("document.activeElement.textContent")
     host.call("Stop", run=seen)
+
+
+def test_what_is_wrong_for_longer(chromium: Browser, address: str, host: Host) -> None:
+    """A job that fails, with its first run, and the notice that nobody takes; its run is a bar in the timeline."""
+    failed = host.wait(host.run("alarm"))["run"]
+    opened(chromium, address, "incidents")
+    chromium.until("document.querySelectorAll('#view tbody tr').length === 2")
+    shows(chromium, failed)
+    shows(chromium, "webhook")
+    opened(chromium, address, "timeline")
+    bar = f"document.querySelector('svg a[aria-label^=\"{failed}: \"] rect')"
+    chromium.until(f"{bar} !== null")
+    assert "failed" == chromium.tell(f"{bar}.getAttribute('class')")
 
 
 def test_addresses(chromium: Browser, address: str) -> None:
