@@ -20,6 +20,8 @@ from jobqueued.text import counted, duration, printable
 _SHOWN = 20
 """So many jobs are listed, unless all are wanted."""
 _PEAKS = 3
+_WITH = ", WITH"
+"""The mark of what is so with other files."""
 
 
 class Result(NamedTuple):
@@ -106,7 +108,9 @@ def show(result: Result, *, all_jobs: bool) -> None:
     _print_whole(result)
     rows, most = summary.rows(futures), None if all_jobs else _SHOWN
     if result.others is not None:
-        _print_differences(rows, summary.rows(result.others), most)
+        others = summary.rows(result.others)
+        _print_differences(rows, others, most)
+        _print_locks(others, len(result.others), _WITH)
     else:
         _print_jobs([row for row in rows if all_jobs or row.is_remarkable], most)
         _print_locks(rows, len(futures))
@@ -168,8 +172,14 @@ def _print_whole(result: Result) -> None:
     else:
         other = [_figure(name, band) for name, band in _whole(result.others)]
         print_table(("", "TODAY", "WITH"), [(*row, figure) for row, figure in zip(today, other, strict=True)])
-    peaks = result.futures[0].peaks(_PEAKS, HOUR, result.found.host.begin)
-    print_table(("PEAK", "LIVE"), [(local(to_text(peak.instant)), str(peak.live)) for peak in peaks])
+    _print_peaks(result, result.futures[0])
+    if result.others is not None:
+        _print_peaks(result, result.others[0], _WITH)
+
+
+def _print_peaks(result: Result, future: Tally, files: str = "") -> None:
+    peaks = future.peaks(_PEAKS, HOUR, result.found.host.begin)
+    print_table((f"PEAK{files}", "LIVE"), [(local(to_text(peak.instant)), str(peak.live)) for peak in peaks])
 
 
 def _figure(name: str, band: Band) -> str:
@@ -199,11 +209,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.job, str(row.runs), str(row.late), *times, printable(why), str(row.missed), printable(skipped)
 
 
-def _print_locks(rows: Sequence[Row], draws: int) -> None:
+def _print_locks(rows: Sequence[Row], draws: int, files: str = "") -> None:
     found = summary.lacked(rows)
     if found:
         print_table(
-            ("WAITED FOR", "IN ALL", "MOSTLY UNTIL THE END OF"),
+            (f"WAITED FOR{files}", "IN ALL", "MOSTLY UNTIL THE END OF"),
             [
                 (it, _time(time // draws), ", ".join(job for job, _ in holders[:3]) or "-")
                 for it, time, holders in found

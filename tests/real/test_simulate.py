@@ -121,6 +121,7 @@ def test_with_other_files(host: Host) -> None:
     assert (0, left_out) == (said.returncode, said.stderr)
     (changed,) = [line for line in said.stdout.splitlines() if line.startswith("slow ")]
     assert ["slow", "5", "5", "5", "s", "0", "5", "0", "0", "0"] == changed.split()
+    assert ("PEAK, WITH " in said.stdout, "WAITED FOR, WITH" in said.stdout) == (True, False)
     (other / "b.yaml").write_text("jobs: {gate: {command: 'true', schedule: 'bad'}}")
     refused = run("--root", host.root, "simulate", "--with", str(other))
     assert 1 == refused.returncode
