@@ -36,6 +36,8 @@ Usage: at [-V] [-q x] [-f file] [-u username] [-mMlbv] timespec ...
        at [ -rd ] job ...
        atrm [-V] job ...
        batch"""
+OPTIONS = {"at": "hq:f:u:mMlrdbvVt:c:o:", "atq": "hq:Vo:", "atrm": "hV", "batch": "hq:f:u:mMvV"}
+"""The letters of the options of each, as getopt(3) takes them."""
 _TAG = "at:"
 _STAMP = re.compile(r"((?:\d\d)?\d\d)?(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d\d))?", re.ASCII)
 _FORMAT = "%a %b %e %H:%M:%S %Y"
@@ -68,7 +70,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None, program: st
 
 
 def _carried_out(name: str, words: list[str], paths: Paths) -> int:
-    pairs, rest = getopt.gnu_getopt(words, _OPTIONS.get(name, _OPTIONS["at"]))
+    pairs, rest = getopt.gnu_getopt(words, OPTIONS.get(name, OPTIONS["at"]))
     options = dict(pairs)
     if "-V" in options:
         _tell(f"at version 3.2.5 (jobqueued {__version__})")
@@ -83,9 +85,6 @@ def _carried_out(name: str, words: list[str], paths: Paths) -> int:
         return _print([options["-c"], *rest], paths)
     is_batch = name == "batch" or "-b" in options
     return _submit(options, rest, paths, is_batch=is_batch)
-
-
-_OPTIONS = {"at": "hq:f:u:mMlrdbvVt:c:o:", "atq": "hq:Vo:", "atrm": "hV", "batch": "hq:f:u:mMvV"}
 
 
 # ── one more ──

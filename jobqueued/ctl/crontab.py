@@ -40,6 +40,8 @@ usage:\tcrontab [-u user] [-n | -T] file
 
 \t-i\t(prompt before deleting user's crontab)
 """
+OPTIONS = "u:T:lernih"
+"""The letters of the options, as getopt(3) takes them."""
 _ACTS = frozenset("elr")
 
 
@@ -66,7 +68,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
 
 def _carried_out(words: list[str], paths: Paths) -> int:
     try:
-        options, rest = getopt.gnu_getopt(words or ["-"], "u:T:lernih")
+        options, rest = getopt.gnu_getopt(words or ["-"], OPTIONS)
     except getopt.GetoptError as wrong:
         raise _Usage(f"unrecognized option ({printable(str(wrong))})") from None
     given = [name[1] for name, _ in options]

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from jobqueued import __version__
 from jobqueued.__main__ import _parser
 from jobqueued.control.interface import INTERFACE
+from jobqueued.ctl import at, crontab
+from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.main import main
 from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.keys import JOB_KEYS
@@ -210,3 +212,46 @@ def test_each_command_is_for_something() -> None:
     """docs/commands.md, which goes by what one wants to do, leaves no command out."""
     told = set(" ".join(spans((REPO / "docs/commands.md").read_text())).replace(",", " ").split())
     assert [] == [name for name in main.list_commands(click.Context(main)) if name not in told]
+
+
+def test_each_exit_status_is_in_the_table() -> None:
+    """What the help of commands, their errors and the manual say of exit statuses is in docs/programs.md."""
+    table = (REPO / "docs/programs.md").read_text().partition("## Exit statuses\n")[2].partition("\n## ")[0]
+    told = {int(status) for status in re.findall(r"\d+", " ".join(re.findall(r"^\| ([\d, ]+)", table, re.M)))}
+    helps = " ".join(command.help or "" for command in main.commands.values())
+    manual = (REPO / "man/jobqueuectl.1").read_text().partition(".Sh EXIT STATUS\n")[2].partition(".Sh ")[0]
+    said = {int(status) for status in re.findall(r"\b[Ee]xits?(?: with)? (\d+)", helps)}
+    said |= {int(status) for status in re.findall(r"; (\d+) if", helps)}
+    said |= {int(status) for status in re.findall(r"^\.It (\d+)$", manual, re.M)} | {
+        Refused.exit_code,
+        Unreachable.exit_code,
+    }
+    assert {0, 1, 2, 127} <= said
+    assert set() == said - told - {130}
+    assert "130 is ^C" in table
+
+
+def options_in(page: str) -> set[str]:
+    """The options that a page of the manual describes, each as it is typed."""
+    lines = re.findall(r"^\.(?:It )?Fl (.*)$", (REPO / "man" / page).read_text(), re.M)
+    words = (word for line in lines for word in re.sub(r" (?:Ar|Cm) [^,]*", "", line).replace("Fl ", "").split())
+    return {
+        f"-{word}"
+        for word in (word.replace("\\-", "-").strip(",") for word in words)
+        if re.fullmatch("-?[A-Za-z-]+", word)
+    }
+
+
+def test_the_options_of_the_daemon_are_in_its_page() -> None:
+    """All of them, and no other."""
+    known = {option for action in _parser()._actions for option in action.option_strings}
+    assert known - {"-h"} == options_in("jobqueued.8")
+
+
+@pytest.mark.parametrize(
+    ("page", "letters"), [("jobqueue-at.1", at.OPTIONS["at"]), ("jobqueue-crontab.1", crontab.OPTIONS)]
+)
+def test_the_options_of_the_old_commands_are_in_their_pages(page: str, letters: str) -> None:
+    """All of them, and no other, but for the -h of at, which Debian's does not tell either."""
+    known = {f"-{letter}" for letter in letters if letter != ":"}
+    assert known - {"-h"} == {option for option in options_in(page) if len(option) == 2} - {"-h"}

@@ -157,6 +157,27 @@ def test_every_setting_is_read() -> None:
     assert {key.name for key in SETTINGS_KEYS.values() if not key.planned} == {field.name for field in fields(Settings)}
 
 
+def documented() -> list[str]:
+    """Each default that jobqueued.yaml(5) tells, as the line that says it."""
+    keys = [key for key in SETTINGS_KEYS.values() if not key.planned]
+    lines = [f"{key.name}: {key.default}" for key in keys if key.default]
+    below = [(name, it) for name in ("retention", "users") for it in SETTINGS_KEYS[name].type.keys.values()]
+    return lines + [f"{name}: {{{it.name}: {it.default}}}" for name, it in below if it.default]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_a_documented_default_is_the_real_one(tmp_path: Path, line: str) -> None:
+    """Who writes it into the file changes nothing."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text(f"{line}\n")
+    assert (Settings(), []) == read_settings(file)
+
+
+def test_there_are_defaults() -> None:
+    """Those of keys, and of keys below them."""
+    assert {"max_running: none", "retention: {runs: 100}", "users: {live: 16}"} <= {*documented()}
+
+
 @pytest.mark.parametrize(
     ("config", "found"),
     [

@@ -113,8 +113,14 @@ def test_forms_exclude_each_other(tmp_path: Path) -> None:
     assert 2 == check(tmp_path, "--json", "--format", "sarif").exit_code
 
 
-def test_the_hook_is_a_command() -> None:
-    """What pre-commit starts is check, with options that it has."""
+def test_the_hook_is_a_command(tmp_path: Path) -> None:
+    """What pre-commit starts, with the files that a commit changes, finds what is wrong with them, and nothing else."""
     (hook,) = yaml.safe_load((REPO / ".pre-commit-hooks.yaml").read_text())
-    _, command, *options = hook["entry"].split()
-    assert set(options) < {option for parameter in main.commands[command].params for option in parameter.opts}
+    program, *words = hook["entry"].split()
+    assert ("jobqueuectl", "python", ["yaml"]) == (program, hook["language"], hook["types"])
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("jobs: {a: {command: 'true', every: 1h}}\n")
+    bad.write_text("jobs: {b: {comand: 'true'}}\n")
+    assert [0, 1, 1] == [
+        CliRunner().invoke(main, [*words, *map(str, files)]).exit_code for files in ([good], [bad], [good, bad])
+    ]
