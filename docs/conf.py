@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pygments.lexers.special import TextLexer
+
 from jobqueued import __version__
 
 project = "jobqueued"
@@ -35,3 +37,4 @@ def _escaped(line: str) -> str:
 def setup(app: Any) -> None:
     """Register what is above."""
     app.connect("autodoc-process-docstring", _as_rst)
+    app.add_lexer("mermaid", TextLexer)  # a plot, which a forge draws; here it is its figures
