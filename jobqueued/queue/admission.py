@@ -166,7 +166,8 @@ class Admission:
         """
         for resource, groups in refused.items():
             has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
-            if len(groups) == self.waiting.wanted[resource] and (has_an_end or len(groups) == 1):
+            is_free = any(self.locks.missing(group.terms.claims) is None for group in groups)  # by now
+            if not is_free and len(groups) == self.waiting.wanted[resource] and (has_an_end or len(groups) == 1):
                 self.waiting.park(resource, groups, has_an_end=has_an_end)
 
     def _waits_for_that_alone(self, run: Holder, group: Group, missing: Claim) -> bool:

@@ -144,9 +144,13 @@ class Waiting:
     def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
         """Leave groups out of what follows: all that want a resource, and wait for nothing else.
 
-        `has_an_end`: whether it is known when those who have it have ended.
+        `has_an_end`: whether it is known when those who have it have ended.  None is, where one of them is gone, or has
+        another first run than the pass has seen.
         """
-        groups = self._parked[resource] = list(groups)
+        groups = list(groups)
+        if not all(self._awake.get(group.terms) is group and self._is_first_alive(group) for group in groups):
+            return
+        self._parked[resource] = groups
         for group in groups:
             group.is_parked = True
             del self._awake[group.terms]
@@ -155,6 +159,9 @@ class Waiting:
             if len(heap) > _MANY + 2 * (len(self._groups) - len(self._awake)):
                 heap[:] = {entry[2]: entry for entry in heap if self._is_parked_so(entry)}.values()
                 heapify(heap)
+
+    def _is_first_alive(self, group: Group) -> bool:
+        return bool(group.heap) and self._places.get(group.heap[0][3]) == (group, group.heap[0])
 
     def wake(self, resource: str) -> None:
         """Look again at those that are parked for a resource."""

@@ -716,6 +716,21 @@ def waiting_for_tape_and_gpu(end: int | None = MINUTE) -> Hall:
     return h
 
 
+def test_what_happens_during_a_pass() -> None:
+    """Who was refused is not parked if it has gone, or what it waits for is free, before the pass is over."""
+    for act in ("forget", "end"):
+        h = hall()
+        h.ask("taped", SHARE, TAPE, bound=MINUTE)
+        assert ["taped"] == h.turn()
+        waits = h.ask("waits", SHARE, TAPE, priority=9, bound=MINUTE)
+        h.ask("other", SHARE, bound=1)
+        for run in h.admission.turn(h.mono, 64):
+            h.admission.waiting.remove(run)
+            h.admission.forget(waits) if act == "forget" else h.end("taped")
+        assert [] == parked(h)
+        assert (["waits"] if act == "end" else []) == h.turn()
+
+
 def test_a_rival_wakes_who_is_parked() -> None:
     """A lower run that could have what is left of a resource does not pass one that waits for all of it."""
     h = waiting_for_tape_and_gpu()
