@@ -24,6 +24,7 @@ from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from tests.support import REPO
+from tests.support.papers import FENCED, blocks, typed
 
 PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 STANDS_FOR = {
@@ -39,39 +40,19 @@ STANDS_FOR = {
 }
 
 
-def blocks(text: str) -> Iterator[str]:
-    """What a paper shows apart from its sentences: fenced, indented, or a literal display of a man page."""
-    if "\n.Dt " in text:
-        yield from (_typed(block) for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", text, re.S | re.M))
-        return
-    yield from re.findall(r"^```\w*\n(.*?)^```$", text, re.S | re.M)
-    text = re.sub(r"^```\w*\n(.*?)^```$", "", text, flags=re.S | re.M)
-    for block in re.findall(r"(?<=\n\n)(?: {4}.*\n|\n(?= {4}))+", text):
-        yield re.sub("^ {4}", "", block, flags=re.M)
-
-
 def spans(text: str) -> list[str]:
     """What a paper shows within its sentences; of a man page the commands."""
     if "\n.Dt " in text:
         found = re.findall(r"^\.(?:It |Pf \( )?Ic (.*?)(?: [.,;:)]| Ns .*)*$", text, re.M)
-        return [_typed(span).replace(" Ar ", " ") for span in found]
-    text = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
-    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
-
-
-def _typed(shown: str) -> str:
-    """What a man page shows, as it is typed."""
-    letters = {"-": "-", "(dq": '"', "(aq": "'", "(ha": "^", "(ti": "~", "(ga": "`", "&": "", "e": "\\"}
-    for roff, letter in letters.items():
-        shown = shown.replace(f"\\{roff}", letter)
-    return shown
+        return [typed(span).replace(" Ar ", " ") for span in found]
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
 
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of the commands of ours that a line, or a span, has."""
     line = re.sub(r"\[[^]]*\]", "", text).partition(" #")[0]  # what may be left out, and what is said of it
     for part in re.split(r"&&|[|&;]", line):
-        if ours := re.match(r"\s*(?:sudo )?(?:\S*/)?(jobqueuectl|jobqueued|make)(?: (.*))?$", part):
+        if ours := re.match(r"\s*(?:\$ )?(?:sudo )?(?:\S*/)?(jobqueuectl|jobqueued|make)(?: (.*))?$", part):
             yield [ours[1], *(STANDS_FOR.get(word, word) for word in shlex.split(ours[2] or ""))]
 
 
@@ -116,8 +97,7 @@ def paths(path: Path) -> list[str]:
     text = path.read_text()
     named = [span for span in spans(text) if re.fullmatch(r"(bench|docs|etc|jobqueued|man|systemd|tests)/\S+", span)]
     modules = {span for span in spans(text) if re.fullmatch(r"([a-z_]+/)?[a-z_]+\.py", span)} - {*named}
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
-    linked = re.findall(r"\]\((?!https?:)([^)#]+)", prose)
+    linked = re.findall(r"\]\((?!https?:)([^)#]+)", FENCED.sub("", text))
     return sorted(
         {
             *named,

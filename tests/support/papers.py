@@ -1,0 +1,58 @@
+"""What the papers show apart from their sentences: blocks, and in them commands with what they print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_LITERAL = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.S | re.M)
+FENCED = re.compile(r"^```\S*\n(.*?)^```$", re.S | re.M)
+_BLOCK = re.compile(rf"{FENCED.pattern}|(?<=\n\n)((?: {{4}}[^\n]*\n|\n(?= {{4}}))+)", re.S | re.M)
+
+_DURATION = r"\d[\d.,]* (?:µs|ms|s|min|h|d)\b"
+_VARIES = {
+    r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b": "DAY",
+    r"\b\d{4}-\d\d-\d\d\b": "DATE",
+    r"\b\d\d:\d\d(?::\d\d)?\b": "TIME",
+    rf"{_DURATION}(?: {_DURATION})*": "DURATION",
+    r"\b\d[\d.]* (?:[KMGT]i)?B\b": "SIZE",
+    r"\bjobqueued \d[\d.]*\d on \S+(?=, pid)": "VERSION on HOST",
+    r"\bpid \d+\b": "PID",
+    r"\b\d[\d.]* %": "PERCENT",
+}
+"""What one time differs from the other, and the word in its place."""
+
+
+def blocks(text: str) -> Iterator[str]:
+    """The blocks of a paper: fenced, indented, or a literal display of a man page."""
+    if "\n.Dt " in text:
+        yield from (typed(block) for block in _LITERAL.findall(text))
+        return
+    for fenced, indented in _BLOCK.findall(text):
+        yield fenced or re.sub("^ {4}", "", indented, flags=re.M)
+
+
+def typed(shown: str) -> str:
+    """What a man page shows, as it is typed."""
+    letters = {"-": "-", "(dq": '"', "(aq": "'", "(ha": "^", "(ti": "~", "(ga": "`", "&": "", "e": "\\"}
+    for roff, letter in letters.items():
+        shown = shown.replace(f"\\{roff}", letter)
+    return shown
+
+
+def dialogue(block: str) -> list[tuple[str, str]]:
+    """The commands of a block, each with what the paper says that it prints.
+
+    A command is a line behind ``$ ``; in a block that has none, each line is one of whose output nothing is said.
+    """
+    if not re.search(r"^\$ ", block, re.M):
+        return [(line, "") for line in block.splitlines() if line]
+    turns = (part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.M)[1:])
+    return [(command, printed) for command, _, printed in turns]
+
+
+def lasting(printed: str) -> list[str]:
+    """The lines of what is printed without what is otherwise each time: instants, durations, sizes, widths."""
+    for pattern, word in _VARIES.items():
+        printed = re.sub(pattern, word, printed)
+    return [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
