@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from typing import Any
 
+from tests.support import REPO
 from tests.support.client import run
 from tests.support.host import Host, wait_for
+from tests.support.papers import blocks, dialogue, lasting
 
 SECONDLY = "jobs:\n  tick: {command: 'true', schedule: '* * * * *', seconds: '*'}\n"
 
@@ -71,8 +74,12 @@ def test_a_life(host: Host) -> None:
         assert (True, "", True) == (empty.returncode > 0, empty.stdout, told in empty.stderr), empty
     said = run("--root", host.root, "audit")
     assert 1 == said.returncode
-    assert "no record" in said.stdout
-    assert cause in " ".join(said.stdout.split())
+    (block,) = (it for it in blocks((REPO / "docs" / "audit.md").read_text()) if it.startswith("$ "))
+    ((command, shown),) = dialogue(block)
+    assert "jobqueuectl audit" == command
+    assert [re.sub(r"^\d+ due", "N due", line) for line in lasting(shown)] == [
+        re.sub(r"^\d+ due", "N due", line) for line in lasting(said.stdout)[: len(lasting(shown))]
+    ]
     refused = run("--root", host.root, "audit", "tock")
     assert (1, f"Error: no clock made tock due, as far as is known; see: jobqueuectl --root {host.root} list\n") == (
         refused.returncode, refused.stderr

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import REPO
 from tests.support.client import PROGRAM
 from tests.support.host import Host, wait_for
+from tests.support.papers import blocks, lasting
 from tests.support.terminal import Terminal
 from tests.support.users import ME
 
@@ -56,6 +59,16 @@ def mark(top: Terminal, run: str) -> None:
     top.sees(f"> {run}")
 
 
+def shape(screen: str) -> tuple[set[str], list[str], list[str]]:
+    """The columns, shown or not; the rows above them; and those of what lives by name, with all of what waits."""
+    above, _, below = screen.partition("\n\n")
+    head, _, hidden = above.partition("; not shown: ")
+    lives, _, waits = below.partition("WAITING")
+    columns = {*re.split(r"\s{2,}", lives.partition("\n")[0].strip()), *hidden.split(", ")}
+    head = re.sub(r", pressure .*| [▁-█]+|\d+(?= tasks)", "", head)  # a kernel may have no PSI
+    return columns, lasting(head), [*re.findall(r"^. \S+@\d+", lives, re.M), *lasting(waits)]
+
+
 def test_the_screen(top: Terminal) -> None:
     """What lives is above what waits; a mark goes through both, and an order is chosen."""
     top.press("s")
@@ -71,7 +84,8 @@ def test_the_screen(top: Terminal) -> None:
         top.press("Down")
         top.sees(f"> {run}")
     top.press("Up")
-    top.sees("> render@1")
+    (page,) = blocks((REPO / "docs" / "top.md").read_text())
+    wait_for(lambda: shape(page) == shape(top.text), why=page)
     top.capture("top.txt")
     top.press("?")
     top.sees("follow the output")

@@ -1,0 +1,68 @@
+"""What the papers show of commands is what these print; that of others is beside their own tests."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from jobqueued.ctl import simulate, snapshot
+from jobqueued.model import SECOND, to_instant, to_text
+from tests.support import REPO
+from tests.support.client import run
+from tests.support.host import Host
+from tests.support.papers import blocks, dialogue
+from tests.support.records import a_record, write
+
+
+def shown(page: str) -> Iterator[tuple[list[str], str]]:
+    """The commands of a page, as words behind the name of the program, with what it says that they print."""
+    for block in blocks((REPO / "docs" / page).read_text()):
+        yield from ((command.split()[1:], printed) for command, printed in dialogue(block) if "\n" in printed)
+
+
+def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finding at the head of the page is that of the file which the page has for it."""
+    ((words, printed),) = shown("check.md")
+    (file,) = (block for block in blocks((REPO / "docs" / "check.md").read_text()) if "timeout: 90min" in block)
+    (tmp_path / "backup.yaml").write_text(file)
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert (printed, "", 1) == (done.stdout, done.stderr, done.returncode)
+
+
+NIGHTS = """\
+jobs:
+  backup: {command: backup, schedule: "0 2 * * *", locks: [database]}
+  report: {command: report, schedule: "5 3 * * *", locks: [database]}
+  export: {command: export, schedule: "10 3 * * *", locks: [database]}
+  poll:   {command: poll, schedule: "*/10 * * * *"}
+"""
+TOOK = {"backup": (3000, 4800), "report": (900, 1500), "export": (600, 1200), "poll": (1, 2)}
+"""How many seconds a run takes, at least and at most."""
+
+
+def test_simulate(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The week that the page shows is what comes of four jobs, their histories, and that instant."""
+    ((words, printed),) = shown("simulate.md")
+    (begin,) = re.findall(r" from (\S+ \S+) UTC,", printed)
+    monkeypatch.setattr(snapshot.time, "time_ns", lambda: to_instant(datetime.fromisoformat(f"{begin}Z")))
+    monkeypatch.setattr(simulate, "machine_id", lambda: "0" * 32)
+    host.write("nights.yaml", NIGHTS)
+    (host.root / "jobqueued.yaml").write_text("timezone: UTC\n")
+    host.start()
+    for job, (least, most) in TOOK.items():
+        chance = random.Random(job)
+        for number in range(1, 51):
+            record = a_record(number, job=job)
+            (attempt,) = record["attempts"]
+            began, took = datetime.fromisoformat(str(attempt["started"])), round(chance.uniform(least, most) * SECOND)
+            attempt["ended"] = to_text(to_instant(began) + took)
+            (host.root / "logs" / job).mkdir(exist_ok=True)
+            write(host.root / "logs", record)
+    done = run("--root", host.root, *words)
+    assert (printed, "") == (done.stdout, done.stderr), done.stdout
