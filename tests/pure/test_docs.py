@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from jobqueued import __version__
@@ -23,10 +24,13 @@ from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.settings import Settings, read_settings
 from tests.support import REPO
 from tests.support.papers import FENCED, blocks, typed
 
 PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
+FOREIGN = ("repos:", "scrape_configs:", "- alert:")
+"""The begin of what is for pre-commit and for Prometheus."""
 STANDS_FOR = {
     "URL": "http://localhost:4318",
     "JOB": "backup",
@@ -78,6 +82,13 @@ def job_files(path: Path) -> list[tuple[str, ...]]:
     return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
 
 
+def other_yaml(path: Path) -> list[str]:
+    """Every YAML in a page of ours that is no job file."""
+    begins = re.compile(r"(?:#.*\n|\n)*(?:- )?\w+:(?:\s|$)")
+    found = blocks(path.read_text()) if path.suffix == ".md" else ()
+    return [block for block in found if begins.match(block) and not re.search("^(?:jobs|defaults):", block, re.M)]
+
+
 def programs(path: Path) -> list[str]:
     """Every program in a paper; that of varlink.md needs a daemon: test_calls.py has it."""
     if path.name == "varlink.md":
@@ -124,6 +135,17 @@ def test_a_job_file_is_read(shown: tuple[str, ...]) -> None:
     parts = [Part(str(number), text.encode()) for number, text in enumerate(shown)]
     jobs, problems = read_packed(packed(parts, "f"), "f")
     assert (True, []) == (bool(jobs), [str(problem) for problem in problems])
+
+
+@each(other_yaml)
+def test_settings_are_read(shown: str, tmp_path: Path) -> None:
+    """They are accepted without a word; what is for other programs is YAML."""
+    if shown.startswith(FOREIGN):
+        assert yaml.safe_load(shown)
+        return
+    (tmp_path / "jobqueued.yaml").write_text(shown)
+    settings, problems = read_settings(tmp_path / "jobqueued.yaml")
+    assert (True, []) == (settings != Settings(), [str(problem) for problem in problems])
 
 
 @each(programs)
