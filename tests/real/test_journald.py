@@ -24,8 +24,10 @@ from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.journald import LINE_MAX, OUTPUT_ID, UNSENT_ID, Stream
 from jobqueued.child.output import Output
 from jobqueued.host.messages import VOCABULARY
+from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.outputs import descriptors, shut
+from tests.support.papers import fields
 from tests.support.sink import Sink
 
 SECOND = 1_000_000_000
@@ -163,14 +165,18 @@ class TestLines:
             ] == world.sink.entries[0].fields  # fmt: skip
 
     def test_whose_job_it_is(self, world: World, tmp_path: Path) -> None:
-        """The lines of a user's own job tell the user by number and name, however the job calls itself."""
+        """The lines of a user's own job tell the user by number and name, however the job calls itself.
+
+        All that a line may tell is in docs/records.md, and no more.
+        """
         document = {"job": "alice/sshd", "run": "alice/sshd@1", "owner": {"uid": 1000, "name": "alice"}}
         order = {
             "output": "journal", "record": document, "attempt": 1, "journal": str(world.path), "journal_rate": 9,
             "logs": str(tmp_path / "1"), "output_limit": 9,
         }  # fmt: skip
         sink, output = world.listen(), Output.of(cast("LaunchSpec", order), world.common)
-        os.write(output.writing, b"x\nSYSLOG_IDENTIFIER=sshd\nJOBQUEUE_OWNER_UID=0\n")
+        os.write(output.writing, b"x\nSYSLOG_IDENTIFIER=sshd\nJOBQUEUE_OWNER_UID=0")
+        output.started(4711)
         output.pump()
         output.shut()
         sink.take()
@@ -178,6 +184,8 @@ class TestLines:
         assert [(b"alice/sshd", b"alice", b"1000")] * 3 == [
             tuple(entry[name] for name in names) for entry in sink.entries if entry["MESSAGE"]
         ]
+        known = {name for entry in sink.entries for name, _ in entry.fields} | {"OBJECT_SYSTEMD_UNIT"}
+        assert known == set(fields((REPO / "docs/records.md").read_text())[1])
 
     def test_the_ids_are_nobody_elses(self) -> None:
         """128 bits in hex, and none of the daemon's own."""

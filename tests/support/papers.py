@@ -56,3 +56,9 @@ def lasting(printed: str) -> list[str]:
     for pattern, word in _VARIES.items():
         printed = re.sub(pattern, word, printed)
     return [" ".join(line.split()) for line in printed.splitlines() if line.strip()]
+
+
+def fields(text: str) -> list[list[str]]:
+    """Of each table of a paper that has fields, their names."""
+    tables = re.findall(r"^\| field.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
+    return [[name for row in table.splitlines() for name in row.split("|")[1].strip().split(", ")] for table in tables]
