@@ -1,15 +1,27 @@
-# make run: try it here, without root.  make test: what must pass.  The rest: see README.
+# make run: try it here, without root; make page: look at it.  make test: what must pass.  The rest: see README.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
 	@exec $(BIN)/jobqueued --root var --config etc/jobqueued.yaml --jobs etc/jobqueue.d --log text
+
+# The page beside `make run`, until Ctrl-C, by Debian's cockpit-ws and cockpit-bridge.  There is no login: whoever else is on
+# this host could come in, and would be you.
+PORT ?= 9091
+COCKPIT_WS ?= /usr/lib/cockpit/cockpit-ws
+page:
+	@test -S var/run/control || { echo "first, in another terminal: make run" >&2; exit 1; }
+	@test -x $(COCKPIT_WS) || { echo "no $(COCKPIT_WS) here: apt install cockpit-ws cockpit-bridge" >&2; exit 1; }
+	@rm -rf build/page && mkdir -p build/page/cockpit && cp -r cockpit build/page/cockpit/jobqueued
+	@sed -i 's,"/run/jobqueue,"$(CURDIR)/var/run,' build/page/cockpit/jobqueued/varlink.js build/page/cockpit/jobqueued/manifest.json
+	@echo "http://127.0.0.1:$(PORT)/cockpit/@localhost/jobqueued/index.html"
+	@XDG_DATA_HOME=$(CURDIR)/build/page exec $(COCKPIT_WS) --no-tls -a 127.0.0.1 -p $(PORT) --local-session=cockpit-bridge
 
 # Half of the tests wait for something most of the time.
 WORKERS = $(shell expr $$(nproc) + 2)

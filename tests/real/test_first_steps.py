@@ -53,13 +53,16 @@ def mails(host: Host) -> Path:
 
 
 def test_first_steps(host: Host, mails: Path, tmp_path: Path) -> None:
-    """Each command of the page prints what the page says, one after the other; each mail that it speaks of comes."""
+    """Each command of the page prints what the page says, one after the other; each mail that it speaks of comes.
+
+    The last step needs a browser: tests/browser/test_make_page.py.
+    """
     installed(tmp_path / "bin")
     host.start()
     told = {"JOBQUEUE_ROOT": str(host.root), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     (name,) = re.findall(r"^Save this as `/etc/jobqueue\.d/(\S+)`", FIRST_STEPS, re.M)
     saved = 0
-    for block in blocks(FIRST_STEPS.partition("\n## ")[2]):
+    for block in blocks(FIRST_STEPS.partition("\n## ")[2].partition("\n## 6. The page")[0]):
         if block.startswith("jobs:"):
             host.write(name, block)
             saved += 1

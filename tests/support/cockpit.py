@@ -65,7 +65,7 @@ def cockpit(directory: Path, uid: int = 0, **more: str) -> Iterator[str]:
         start_new_session=True, user=uid, group=uid, extra_groups=[],
     )  # fmt: skip
     try:
-        wait_for(lambda: _listens(port) or server.poll() is not None, why="cockpit-ws")
+        wait_for(lambda: listens(port) or server.poll() is not None, why="cockpit-ws")
         assert server.poll() is None, "cockpit-ws has ended"
         yield f"http://127.0.0.1:{port}/cockpit/@localhost/jobqueued/index.html"
     finally:
@@ -74,7 +74,8 @@ def cockpit(directory: Path, uid: int = 0, **more: str) -> Iterator[str]:
         server.wait()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
