@@ -202,6 +202,11 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
         assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)
 
 
+def test_readme_is_a_screen_and_a_half() -> None:
+    """Of 50 lines."""
+    assert len((REPO / "README.md").read_text().splitlines()) <= 75
+
+
 def test_one_version() -> None:
     """The packages have the version of the program."""
     changelog = (REPO / "debian/changelog").read_text()
