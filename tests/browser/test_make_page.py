@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support import REPO
 from tests.support.chromium import Browser
+from tests.support.client import environment
 from tests.support.cockpit import PAGE, listens, opened, shows
 from tests.support.host import Host, wait_for
 
@@ -26,8 +27,8 @@ def test_make_page(chromium: Browser, place: Path, host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     make = subprocess.Popen(
-        ["make", "page", f"PORT={port}"], cwd=checkout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        start_new_session=True,
+        ["make", "page", f"PORT={port}"], cwd=checkout, env=environment(HOME=str(place)), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
         assert make.stdout is not None

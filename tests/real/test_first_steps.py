@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import REPO
-from tests.support.client import environment
+from tests.support.client import environment, run
 from tests.support.host import DEADLINE, Host, wait_for
 from tests.support.papers import blocks, dialogue, lasting
 from tests.support.users import ME
@@ -61,6 +61,9 @@ def test_first_steps(host: Host, mails: Path, tmp_path: Path) -> None:
     host.start()
     told = {"JOBQUEUE_ROOT": str(host.root), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     (name,) = re.findall(r"^Save this as `/etc/jobqueue\.d/(\S+)`", FIRST_STEPS, re.M)
+    (schedule,) = re.findall('schedule: "(.*)"', FIRST_STEPS)
+    coming = ("--root", host.root, "next", "-e", schedule, "-z", "UTC", "-n", "1")
+    wait_for(lambda: not re.search(r"in [\d.]+ m?s$", run(*coming).stdout), 90, why="the clock starts none meanwhile")
     saved = 0
     for block in blocks(FIRST_STEPS.partition("\n## ")[2].partition("\n## 6. The page")[0]):
         if block.startswith("jobs:"):
