@@ -35,6 +35,30 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (printed, "", 1) == (done.stdout, done.stderr, done.returncode)
 
 
+TABLE = """\
+# Nightly work of Alice.
+
+PATH=/usr/bin:/bin
+MAILTO=alice@example.org
+
+# the dump, all of it
+30 2 * * * /opt/dump --all
+5 7 * * 1-5 /opt/report --mail
+"""
+
+
+def test_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job file of moving-from-cron.md is what becomes of such a crontab."""
+    place = "/var/spool/cron/crontabs/"
+    page = (REPO / "docs" / "moving-from-cron.md").read_text()
+    (file,) = (block for block in blocks(page) if block.startswith(f"# From {place}"))
+    (tmp_path / "alice").write_text(TABLE)
+    (tmp_path / "jobqueued.yaml").write_text("mail: {smtp: smtp://localhost}\n")
+    monkeypatch.chdir(tmp_path)
+    done = run("--root", tmp_path, "import", "--kind", "user", "--user", "alice", "alice")
+    assert (0, file.replace(place, "")) == (done.returncode, done.stdout), done.stderr
+
+
 NIGHTS = """\
 jobs:
   backup: {command: backup, schedule: "0 2 * * *", locks: [database]}
