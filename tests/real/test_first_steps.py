@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import REPO
 from tests.support.client import environment, run
-from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.host import DEADLINE, Host, kill, wait_for
 from tests.support.papers import blocks, dialogue, lasting
 from tests.support.users import ME
 
@@ -103,7 +103,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
         os.killpg(make.pid, signal.SIGINT)  # Ctrl-C
         make.wait(DEADLINE)
     finally:
-        make.kill()
+        kill(-make.pid)
         host.close()
         print(host.log())
 
