@@ -21,7 +21,9 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """How long a run takes (ns): the mean of those that succeeded, in which the newest counts for a quarter."""
+    """The mean of how long its runs took that succeeded (ns), in which the newest counts for a quarter; what is usual
+    below a second (core/usual.py).
+    """
     failing_since: int | None = None
     """When the first of the runs that have failed in a row started; None: none fails.  One that was ended deliberately
     is in no row.

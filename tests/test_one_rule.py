@@ -7,12 +7,24 @@ of another definition in the syntax of all files but the rule's own.
 from __future__ import annotations
 
 import ast
+import random
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from jobqueued.core.job_state import JobState
+from jobqueued.core.recollection import after, run_of
+from jobqueued.ctl.chosen_runs import usual_of
+from jobqueued.ctl.rhythms import usual_times
+from jobqueued.model import SECOND, Record, to_instant, to_text
+from jobqueued.paths import Paths
+from jobqueued.saved import SavedJob
+from jobqueued.state.record_files import write
 from tests.support.house import files, tree
+from tests.support.records import a_record
 
 
 def literals(name: str) -> set[str]:
@@ -238,3 +250,20 @@ def test_thousandths_of_a_core() -> None:
         if any(isinstance(part, ast.Constant) and part.value == 1000 for part in ast.iter_child_nodes(node))
     }
     assert {place for place in thousand if place.partition(":")[0] in knowing} == set()
+
+
+def test_what_is_usual(tmp_path: Path) -> None:
+    """The daemon, which keeps a list, and who reads records have the same time for the usual of a job's runs."""
+    luck, paths = random.Random(22), Paths.chosen(tmp_path)
+    for number in range(30):
+        saved, found = SavedJob(job=f"j{number}"), list[Record]()
+        for nth in range(1, luck.randint(6, 11)):
+            document = a_record(nth, luck.choice(["succeeded", "failed"]) if nth > 5 else "succeeded", saved.job)
+            ended = to_instant(datetime.fromisoformat(document["ended"] or "")) + luck.randint(0, 9000) * SECOND
+            document["attempts"][0]["ended"] = document["ended"] = to_text(ended)
+            document["attempts"][0]["failover"] = luck.random() < 0.2 and nth > 5
+            write(paths.logs, document)
+            found.insert(0, document)
+            saved = after(saved, run_of(document), document)
+        usual = JobState(saved).usual
+        assert [usual, usual] == [round((usual_of(found) or 0) * SECOND), usual_times(paths)(saved.job)]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobqueued.child import tree
 from jobqueued.control.varlink import text_of
-from jobqueued.core import usual
 from jobqueued.host import psi
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.usage import Meter, Usage, host, host_has
@@ -60,10 +59,9 @@ def processes(scheduler: Scheduler) -> list[Process]:
 
 
 def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> Process:
-    saved, job = scheduler[run.id.job].saved, scheduler.catalog.get(run.id.job)
-    likely = usual.likely(saved.took, saved.stats.usual)
+    known, job = scheduler[run.id.job], scheduler.catalog.get(run.id.job)
     return Process(
-        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in saved.late, likely,
+        Name(run.id, run.attempt), run.state.value, pid, started, run.id.number in known.saved.late, known.usual,
         None if job is None else job.user, () if job is None else job.tags,
     )  # fmt: skip
 

@@ -190,9 +190,8 @@ def holds(run: Run) -> list[dict[str, Any]]:
 def stats(state: JobState) -> dict[str, Any]:
     """The job's counters."""
     counters = state.saved.stats
-    usual = None if counters.usual is None else counters.usual / SECOND
     moments = {name: moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
-    return {**asdict(counters), **moments, "usual": usual}
+    return {**asdict(counters), **moments, "usual": None if state.usual is None else state.usual / SECOND}
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:

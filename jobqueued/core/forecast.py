@@ -1,15 +1,19 @@
-"""The forecast of a start: the queue is played forward, each run taking as long as is usual."""
+"""The forecast of a start: the queue is played forward, each run taking as long as is usual.
+
+It is the short form, which the daemon has time for, of what is played in `foresight/`: from the same queue and with
+the same times, a run starts at the same instant in both.
+"""
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from bisect import bisect
+from collections.abc import Collection
+from heapq import heapify, heappop, heappush
 
-from jobqueued.core import usual
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.model import SECOND, Holder, Now, RunId
-from jobqueued.queue.admission import Admission
-from jobqueued.queue.locks import Locks
+from jobqueued.core.usual import SOON, likely
+from jobqueued.model import Holder, Now, RunId
 
 MOST = 100
 """Behind more runs nobody can say, and to find out would keep the daemon busy."""
@@ -20,86 +24,88 @@ FOR_EVER = 1 << 62
 """The `drain` of all runs: what would start beside a holder of which nobody knows when it ends, is not foreseen."""
 
 
-def expected_start(state: SchedulerState, asked: RunId, ordered: list[Holder], now: Now) -> int | None:
-    """The wall instant (ns) at which a waiting run is likely to start; None: nobody can say.
+def expected_starts(
+    state: SchedulerState, asked: Collection[RunId], ordered: list[Holder], now: Now
+) -> dict[RunId, int]:  # fmt: skip
+    """The wall instants (ns) at which waiting runs of a job are likely to start, as far as anybody can say.
 
     `ordered`: the queue in its order by now.  What comes due later is not foreseen; a job that has never succeeded
     takes its `timeout`, or nobody knows.
     """
-    waiting = _before(state, asked, ordered)
-    if len(waiting) > MOST or halt(state) or state.pressed(now.mono):
-        return None
-    queue, ends = _copied(state, waiting, now)
+    wanted, waiting = _played(state, asked, ordered)
+    found = dict[RunId, int]()
+    if not wanted or halt(state) or state.pressed(now.mono):
+        return found
+    live = {holder: _end(state, holder, now) for holder in state.admission.locks}
+    is_known = None not in live.values() and all(_took(state, holder) is not None for holder in waiting)
+    queue = state.admission.only(waiting, None if is_known else FOR_EVER)
+    ends = [(end, holder) for holder, end in live.items() if end is not None]
+    heapify(ends)
     mono, idle = now.mono, 0
     while idle <= IDLE_LOOKS:
         idle += 1
         for run in queue.turn(mono, MOST):
-            if run == asked:
-                return now.wall + mono - now.mono
-            _start(state, queue, run, mono, ends)
-            idle = 0
+            if isinstance(run, RunId) and run in wanted:
+                found[run] = now.wall + mono - now.mono
+                if len(found) == len(wanted):
+                    return found
+            terms, idle = queue.waiting.terms(run), 0
+            queue.forget(run)
+            queue.hold(run, terms.claims, None if terms.bound is None else mono + terms.bound)
+            if (took := _took(state, run)) is not None:
+                heappush(ends, (mono + took, run))
         look_at = queue.look_at
         if ends and (look_at is None or ends[0][0] <= look_at):
-            mono, ended = heappop(ends)
-            queue.release(ended)
-            idle = 0
+            mono, idle = ends[0][0], 0
+            while ends and ends[0][0] == mono:
+                queue.release(heappop(ends)[1])
         elif look_at is None or look_at >= now.mono + FOR_EVER:
-            return None
+            return found
         else:
             mono = look_at
-    return None
+    return found
 
 
-_Ends = list[tuple[int, Holder]]
-
-
-def _copied(state: SchedulerState, waiting: list[Holder], now: Now) -> tuple[Admission, _Ends]:
-    """The queue as it is now, with these that wait only, and when (monotonic, ns) who holds claims is likely to end."""
-    admission = state.admission
-    queue, ends = Admission(Locks(admission.locks.capacities), admission.most_of_a_user), list[tuple[int, Holder]]()
-    for holder in admission.locks:
-        queue.hold(holder, admission.locks.held(holder), admission.ends_at(holder))
-        if isinstance(holder, RunId) and (end := _end(state, holder, now)) is not None:
-            heappush(ends, (end, holder))
-    queue.waiting = admission.waiting.only(waiting, FOR_EVER)
-    return queue, ends
-
-
-def _before(state: SchedulerState, asked: RunId, ordered: list[Holder]) -> list[Holder]:
-    """A run, those that go before it now, and those that age faster and so may do later."""
-    queue = state.admission.waiting
-    place, mine = ordered.index(asked), queue.terms(asked).escalation
-    faster = (run for run in ordered[place:] if _is_faster(queue.terms(run).escalation, mine))
-    return [*ordered[: place + 1], *faster]
+def _played(
+    state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]
+) -> tuple[set[RunId], list[Holder]]:  # fmt: skip
+    """As many of these runs of a job as there is time for, and the part of the queue that is played for them: what goes
+    before them now, what ages faster and so may do later, and others, which may pass while nothing is kept for anybody
+    (queue/drains.py).
+    """
+    places = [place for place, run in enumerate(ordered[:MOST]) if run in asked]
+    queue, faster = state.admission.waiting, list[int]()
+    if places:
+        mine = queue.terms(ordered[places[0]]).escalation
+        faster = [place for place, run in enumerate(ordered) if _is_faster(queue.terms(run).escalation, mine)]
+    while places and places[-1] + 1 + len(later := faster[bisect(faster, places[-1]) :]) > MOST:
+        places.pop()
+    if not places:
+        return set(), []
+    first = [*ordered[: places[-1] + 1], *(ordered[place] for place in later)]
+    wanted = {run for place in places if isinstance(run := ordered[place], RunId)}
+    return wanted, list(dict.fromkeys([*first, *ordered[:MOST]]))[:MOST]
 
 
 def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return one[0] * other[1] > other[0] * one[1]
 
 
-def _start(state: SchedulerState, queue: Admission, run: Holder, mono: int, ends: _Ends) -> None:
-    terms = queue.waiting.terms(run)
-    queue.forget(run)
-    queue.hold(run, terms.claims, None if terms.bound is None else mono + terms.bound)
-    if isinstance(run, RunId) and (took := _usual(state, run.job)) is not None:
-        heappush(ends, (mono + took, run))
-
-
-def _usual(state: SchedulerState, job: str) -> int | None:
-    """The usual duration of a job's run (ns); None: nobody knows."""
-    saved, defined = state[job].saved, state.catalog.get(job)
-    took = usual.likely(saved.took, saved.stats.usual)
-    if took is not None:
-        return took
-    return None if defined is None else defined.timeout
-
-
-def _end(state: SchedulerState, run: RunId, now: Now) -> int | None:
-    """The likely end of a live run (monotonic, ns); of one that is late already: soon."""
-    took, started = _usual(state, run.job), state.runs[run].started
-    bound = state.admission.ends_at(run)
-    if took is None:
+def _end(state: SchedulerState, holder: Holder, now: Now) -> int | None:
+    """The likely end of one that is live (monotonic, ns); None: nobody knows."""
+    if not isinstance(holder, RunId):
+        return None
+    started, bound = state.runs[holder].started, state.admission.ends_at(holder)
+    passed = 0 if started is None else max(0, now.wall - started)
+    if (took := _took(state, holder, passed)) is None:
         return bound
-    begun = now.mono if started is None else now.mono - max(0, now.wall - started)
-    likely = max(begun + took, now.mono + SECOND)
-    return likely if bound is None else min(likely, max(bound, now.mono + SECOND))
+    end = now.mono - passed + took
+    return end if bound is None else min(end, max(bound, now.mono + SOON))
+
+
+def _took(state: SchedulerState, holder: Holder, passed: int = 0) -> int | None:
+    """The time (ns) that one is likely to take, of which so much has passed; None: nobody knows."""
+    if not isinstance(holder, RunId):
+        return None
+    saved, defined = state[holder.job].saved, state.catalog.get(holder.job)
+    return likely(saved.took, saved.stats.usual, None if defined is None else defined.timeout, passed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
+from jobqueued.core.usual import likely
 from jobqueued.model import Run, RunId
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import SavedJob
@@ -63,6 +64,11 @@ class JobState:
     def precede(self) -> None:
         """Take note that there is a newer run."""
         self.preceding, self.skip = self.skip, None
+
+    @property
+    def usual(self) -> int | None:
+        """The time that a run of it usually takes (ns); None: nobody knows."""
+        return likely(self.saved.took, self.saved.stats.usual)
 
     @property
     def unstarted(self) -> int:

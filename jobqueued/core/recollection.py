@@ -7,15 +7,16 @@ older than they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child.documents import ENDS
 from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
-from jobqueued.core.usual import noted
+from jobqueued.core.usual import KEPT, middle, noted
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
 from jobqueued.saved import Expected, JobStats, Outcome, SavedJob
 
@@ -148,12 +149,12 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
     that was ended deliberately tells nothing about its job: a job that fails goes on to, another does not begin to.
     """
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
-    by_failover = succeeded and has_failover(record)
+    by_failover, time = succeeded and has_failover(record), took(record)
     changes: dict[str, Any] = {
         "started": stats.started + 1,
         "succeeded": stats.succeeded + succeeded,
         "failed": stats.failed + (not succeeded),
-        "usual": _usual(stats.usual, record) if succeeded and not by_failover else stats.usual,
+        "usual": stats.usual if time is None else _mean(stats.usual, time),
     }
     if is_last:
         told = record.get("started")
@@ -177,18 +178,14 @@ def has_failover(record: Record) -> bool:
     return any(attempt.get("failover") for attempt in record.get("attempts", ())[-1:])
 
 
-def _usual(usual: int | None, record: Record) -> int | None:
-    """The usual duration of a run (ns), now that one more has succeeded."""
-    started, ended = _of_attempt(record, -1, "started"), _of_attempt(record, -1, "ended")
-    if started is None or ended is None:
-        return usual
-    took = max(0, ended - started)
-    return took if usual is None else (3 * usual + took) // 4
+def _mean(mean: int | None, took: int) -> int:
+    """The mean of how long runs took (ns), with one more, which counts for a quarter."""
+    return took if mean is None else (3 * mean + took) // 4
 
 
 def _of_attempt(record: Record, place: int, name: str) -> int | None:
     attempts = record.get("attempts")
-    told = attempts[place].get(name) if attempts else None
+    told = (attempts[place] if attempts else record).get(name)
     return _instant(told) if isinstance(told, str) else None
 
 
@@ -202,17 +199,34 @@ def over(record: Record) -> int | None:
     return _of_attempt(record, -1, "ended")
 
 
+def took(record: Record) -> int | None:
+    """The time (ns) that a run took, from its first start to its last end, if that tells what is usual.
+
+    None: it has not succeeded, its failover did, or nobody knows.
+    """
+    first, last = began(record), over(record)
+    if first is None or last is None or record["state"] != RunState.SUCCEEDED or has_failover(record):
+        return None
+    return max(0, last - first)
+
+
+def usual_of(newest_first: Iterable[Record], enough: int = 1) -> int | None:
+    """The time (ns) that runs of a job usually take, by records; None: fewer than `enough` tell."""
+    known = list(islice((time for record in newest_first if (time := took(record)) is not None), KEPT))
+    return middle(known) if len(known) >= enough else None
+
+
 def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, ran: bool = True) -> dict[str, Any]:
     """The changes of what is saved of a job by the times of one more run, which has ended.
 
     `waited`, `ran`: the time that it waited, and that it took, tells what is usual.
     """
-    first, last = began(record), over(record)
+    first, time = began(record), took(record)
     if first is None:
         return {}
     changes = {"delays": noted(saved.delays, first - run.queued)} if waited else {}
-    if ran and last is not None and run.state is RunState.SUCCEEDED and not has_failover(record):
-        changes["took"] = noted(saved.took, last - first)
+    if ran and time is not None:
+        changes["took"] = noted(saved.took, time)
     return changes
 
 

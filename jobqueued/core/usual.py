@@ -1,5 +1,8 @@
 """The usual: how long the newest runs of a job took or waited, and the bound beyond which another is late.
 
+The time that a run of a job usually takes is the median (`middle`) of what its newest ones took that succeeded by
+themselves (recollection.took).  `why`, `top`, `list`, `history` and `check` go by it; `simulate` draws from such times.
+
 A list of durations is a text of milliseconds, the newest last: ``61234 60012``.  It is kept so in state.db, and costs a
 fraction of a tuple's memory; what is below a second is 0 there, as it is below every bound.
 
@@ -45,16 +48,24 @@ def middle(times: Sequence[int]) -> int:
     return sorted(times)[(len(times) - 1) // 2]
 
 
-@lru_cache(maxsize=1024)
-def likely(times: str, mean: int | None) -> int | None:
-    """The time that another run is likely to take (ns), by a list and, below a second, by the `mean`; None: nobody
-    knows.
+SOON = SECOND
+"""After this time ends what takes longer than any before, as far as anybody can tell."""
 
-    It is the median, which one run that hung does not move; `simulate` draws from such times, and half of its draws
-    are not longer.
+
+@lru_cache(maxsize=1024)
+def likely(times: str, mean: int | None, limit: int | None = None, passed: int = 0) -> int | None:
+    """The time that a run is likely to take (ns), by the list of those before; None: nobody knows.
+
+    It is the median, which one run that hung does not move, of what it may take still: of one for which so much has
+    `passed`, no less, and at most the `limit`, which alone tells where no run is known.  Below a second the list does
+    not tell them apart, so the `mean` does; that is all that is known where there is no list yet.
     """
-    known = durations(times)
-    return (middle(known) if known else 0) or mean
+    short = min(SECOND, mean or 0)
+    known = [time or short for time in durations(times)] or [time for time in (mean, limit) if time is not None][:1]
+    if not known:
+        return None
+    within = known if limit is None else [min(time, limit) for time in known]
+    return middle([time for time in within if time >= passed] or [passed + SOON])
 
 
 def bound_at(level: float, known: Sequence[int]) -> int | None:

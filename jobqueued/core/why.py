@@ -8,7 +8,7 @@ from typing import Any
 
 from jobqueued.core import lateness
 from jobqueued.core.eligibility import Bar, Obstacle, awaited_by, obstacle
-from jobqueued.core.forecast import expected_start
+from jobqueued.core.forecast import expected_starts
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import amount
@@ -45,15 +45,25 @@ def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = 
 
     KeyError: no such run, or it has ended.
     """
-    return _explained(state, state.runs[name], list(state.admission.waiting.ordered(now.mono)), now, asker)
+    return _all_explained(state, [state.runs[name]], now, asker)[0]
 
 
 def explain_pending(
     state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None
 ) -> list[Why]:  # fmt: skip
     """The same of the first runs of a job that have no live attempt."""
+    return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
+
+
+def _all_explained(state: SchedulerState, runs: list[Run], now: Now, asker: Owner | None) -> list[Why]:
+    """Explain some runs of a job."""
     ordered = list(state.admission.waiting.ordered(now.mono))
-    return [_explained(state, state.runs[name], ordered, now, asker) for name in state.standing(job).pending[:limit]]
+    expected = expected_starts(state, [run.id for run in runs], ordered, now)
+    return [_explained(state, run, ordered, now, asker) | _expected(expected.get(run.id)) for run in runs]
+
+
+def _expected(start: int | None) -> Why:
+    return {"expected": None if start is None else to_text(start)}
 
 
 def lacked(state: SchedulerState, name: RunId) -> str | Holder:
@@ -73,7 +83,7 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now,
     why: Why = {
         "run": str(name), "state": run.state.value, "reasons": [], "missing": [], "ahead": [], "behind": None,
         "priority": None, "effective_priority": None, "growth": None, "points": None, "every": None,
-        "waited": None, "expected": None, "dependencies": [], "late": None,
+        "waited": None, "dependencies": [], "late": None,
     }  # fmt: skip
     if name.number in state[name.job].saved.late:
         why["late"] = lateness.words(state, run, now)
@@ -152,14 +162,12 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
     behind = next((one for one in admission.reservations if one.holder in first and one.touches(terms.claims)), None)
     points, every = terms.escalation
     effective = admission.waiting.priority(run.id, now.mono)
-    expected = expected_start(state, run.id, ordered, now)
     return {
         "reasons": [*_of_user(state, terms.share), *_words(state, missing, ahead, behind, effective, now, named)],
         "growth": _growth(job, effective, points, every),
         "missing": missing, "ahead": list(map(named, ahead)), "behind": behind and named(behind.holder),
         "priority": job.priority, "effective_priority": round(effective, 3), "points": points, "every": every / SECOND,
         "waited": run.age(now.wall) / SECOND,
-        "expected": None if expected is None else to_text(expected),
     }  # fmt: skip
 
 

@@ -24,8 +24,7 @@ from jobqueued.ctl import offline, records
 from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.arguments import duration as read_duration
 from jobqueued.ctl.client import Refused, Unreachable, warn_of_own_only
-from jobqueued.ctl.run_stats import percentile
-from jobqueued.model import FAILURES, LIVE, PENDING, Record, RunState, to_instant, to_text
+from jobqueued.model import FAILURES, LIVE, PENDING, SECOND, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
 
 _STATES = [state.value for state in RunState if state not in PENDING]
@@ -34,8 +33,8 @@ PAGE = 50
 MOST_LOOKED_AT = 100_000
 """So many records at most are looked through for what only they tell."""
 USUAL = "usual"
-_USUAL_OF, _UNUSUAL = 99, 2
-"""The usual is the median of so many runs; what takes so many times as long is longer than that."""
+_UNUSUAL = 2
+"""What takes so many times as long as is usual is longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +196,11 @@ def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def usual_of(succeeded: Iterable[Record]) -> float | None:
-    """The seconds that runs of a job usually take, by those that succeeded, newest first; None: none has."""
-    return percentile([took for took in map(seconds, islice(succeeded, _USUAL_OF)) if took is not None], 50)
+    """The seconds that runs of a job usually take, by records, newest first; None: nobody knows."""
+    from jobqueued.core import recollection
+
+    usual = recollection.usual_of(succeeded)
+    return None if usual is None else usual / SECOND
 
 
 def _by_state_and_time(

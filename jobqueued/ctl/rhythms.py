@@ -8,14 +8,15 @@ from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from jobqueued.catalog import written_in
-from jobqueued.core.usual import middle
+from jobqueued.core.recollection import Damaged, usual_of
 from jobqueued.ctl.terminal import local
-from jobqueued.instants import DAY, to_datetime, to_instant, to_text
+from jobqueued.instants import DAY, to_datetime, to_text
 from jobqueued.jobfile.spelling import spelled_duration
-from jobqueued.model import Job, Overlap, RunId
+from jobqueued.model import Job, Overlap, Record, RunId
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.state import record_files
@@ -56,22 +57,20 @@ def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def usual_times(paths: Paths) -> Usual:
-    """Read the median of a job's newest successes from its records, as far as they can be read."""
+    """Read how long a job's runs usually take from its newest records, as far as they can be read."""
 
     @cache
     def usual(job: str) -> int | None:
-        records = []
-        with suppress(OSError):
-            numbers = record_files.numbers(paths.logs, job)[-_RUNS:]
-            records = [record_files.read(paths.logs, RunId(job, number)) for number in numbers]
-        times = [
-            to_instant(datetime.fromisoformat(record["ended"])) - to_instant(datetime.fromisoformat(record["started"]))
-            for record in records
-            if record is not None and record["state"] == "succeeded" and record["started"] and record["ended"]
-        ]
-        return middle(times) if len(times) >= ENOUGH else None
+        numbers = record_files.numbers(paths.logs, job)[: -_RUNS - 1 : -1]
+        return usual_of(_readable(paths.logs, job, numbers), ENOUGH)
 
     return usual
+
+
+def _readable(logs: Path, job: str, numbers: Iterable[int]) -> Iterator[Record]:
+    for number in numbers:
+        with suppress(Damaged, OSError):
+            yield record_files.checked(logs, RunId(job, number))
 
 
 def _about(job: Job, code: str, key: str, message: str, severity: str = "warning") -> Problem:

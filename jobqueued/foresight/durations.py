@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jobqueued.core.usual import middle
+from jobqueued.core.usual import SOON
 from jobqueued.model import MINUTE, Job, RunState, to_instant
 
 Chance = Callable[[str], Callable[[], float]]
@@ -65,10 +65,6 @@ class Durations:
         over = Sample(limit, RunState.TIMED_OUT.value, None, 15)
         return [sample if sample.took <= limit else over for sample in found]
 
-    def usual(self, job: Job) -> int:
-        """The time (ns) within which half of the runs of a job have ended."""
-        return middle([sample.took for sample in self.of(job)])
-
 
 class Draws:
     """The draws of one future: of each job a stream."""
@@ -87,7 +83,6 @@ class Draws:
 
     def rest(self, job: Job, passed: int) -> Sample:
         """Draw an attempt that has taken so long (ns) already; one that took longer than any is about to end."""
-        longer = [sample for sample in self._durations.of(job) if sample.took > passed]
-        if not longer:
-            return Sample(passed)
-        return longer[int(self._chance(f"{job.id} now")() * len(longer))]
+        known = self._durations.of(job)
+        found = [sample for sample in known if sample.took >= passed] or [Sample(passed + SOON)]
+        return found[int(self._chance(f"{job.id} now")() * len(found))]

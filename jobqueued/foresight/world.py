@@ -16,6 +16,7 @@ from jobqueued.commands import Command, Launch, Say, Stop
 from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.foresight.durations import Draws, Sample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant
@@ -172,7 +173,8 @@ class World:
             return (Blame(HOLD, "") if self._was_held else None), None
         lacked = waited_for[0]
         if lacked.startswith(_KEPT_FOR):
-            freed = RunId.parse(lacked.removeprefix(_KEPT_FOR))
+            holder = lacked.removeprefix(_KEPT_FOR)
+            freed = RunId.parse(holder) if holder != ANOTHERS_RUN else None
             lacked = RESERVATION
         return Blame(lacked, "" if freed is None else freed.job), freed
 

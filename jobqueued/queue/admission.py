@@ -19,7 +19,7 @@ Of a user no more than `most_of_a_user` runs are live at a time.  One that waits
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heapreplace
 from typing import NamedTuple
 
@@ -94,6 +94,21 @@ class Admission:
         self.locks.release(run)
         del self._ends[run]
         self._count(run, -1)
+
+    def only(self, runs: Iterable[Holder], drain: int | None = None) -> Admission:
+        """Copy the queue with some of those that wait, to play it forward.
+
+        `drain`: how long others are held back for each of them, from now on; None: as they are.
+        """
+        some = Admission(Locks(self.locks.capacities), self.most_of_a_user)
+        for holder in self.locks:
+            some.hold(holder, self.locks.held(holder), self._ends[holder])
+        some.waiting = self.waiting.only(runs, drain)
+        some.refusals = {run: {**known} for run, known in self.refusals.items() if run in some.waiting}
+        some._promises = {run: until for run, until in self._promises.items() if run in some.waiting}
+        if drain is None:
+            some.drains = self.drains.copy()
+        return some
 
     def _wake(self, claims: Claims) -> None:
         """Look again at whoever waits for any of these claims."""

@@ -23,6 +23,13 @@ class Drains:
         """For how long others go first; None: they do not."""
         self._before: dict[Holder, int] = {}
 
+    def copy(self) -> Drains:
+        """Copy the turns, as they stand, to play them forward."""
+        copied = Drains()
+        copied.runs, copied._told, copied._before = {**self.runs}, {*self._told}, {**self._before}
+        copied._since, copied._lapse = self._since, self._lapse
+        return copied
+
     def found(self, run: Holder, drain: int, began: int, mono: int) -> None:
         """An earlier scheduler has held others back for a run since then: the turns go on."""
         turns = (mono - began) // drain

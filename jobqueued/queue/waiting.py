@@ -245,14 +245,13 @@ class Waiting:
         """All of them in their order at an instant."""
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
-    def only(self, runs: Iterable[Holder], drain: int) -> Waiting:
-        """Copy the queue with some of its runs only, all of them with this `drain`."""
+    def only(self, runs: Iterable[Holder], drain: int | None) -> Waiting:
+        """Copy the queue with some of its runs only, all of them with this `drain`; None: each with its own."""
         some = Waiting()
         some.live = self.live.copy()
         for run in runs:
             group, key = self._places[run]
-            terms = group.terms._replace(drain=drain)
-            copy = some._group(terms)
+            copy = some._group(group.terms if drain is None else group.terms._replace(drain=drain))
             some._places[run] = copy, key
             heappush(copy.heap, key)
         return some

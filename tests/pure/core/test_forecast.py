@@ -82,9 +82,9 @@ def test_behind_how_many(before: int, known: bool) -> None:
         (30, None, True, 10, 20),
         (30, None, True, 40, 1),  # late already: soon
         (30, None, False, 10, 30),  # it is not known when it began: now
-        (90, 60, True, 0, 62),  # what is usual is longer than it may take, with its kill_grace and drain
+        (90, 60, True, 0, 60),  # what is usual is longer than it may take
         (90, 60, True, 70, 1),
-        (0, None, False, 0, 1),
+        (0, None, False, 0, 0),
     ],
 )
 def test_the_end_of_who_is_live(

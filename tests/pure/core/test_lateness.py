@@ -207,7 +207,7 @@ def test_what_tells_what_is_usual() -> None:
     alone, retried = world.memories["a"].took.split()
     assert ("10000", True) == (alone, 80_000 <= int(retried) < 90_000)  # a delay varies by some percent
     assert "0 0 0 0" == world.memories["a"].delays
-    assert 10 * SECOND == world.memories["a"].stats.usual
+    assert 10 * SECOND == world.scheduler["a"].usual
     assert ["succeeded", "succeeded", "succeeded", "failed"] == list(world.states().values())
 
 

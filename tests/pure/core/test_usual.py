@@ -32,6 +32,19 @@ def test_what_is_likely() -> None:
     assert [1, 2, 2] == [middle(known) for known in ([1], [3, 1, 2], [4, 2, 3, 1])]
     assert 61 * SECOND == likely("61000 60000 86400000", 5)
     assert [400 * MS, 400 * MS, None] == [likely("0 0 5000", 400 * MS), likely("", 400 * MS), likely("", None)]
+    assert [SECOND, 0] == [likely("0 0 86400000", 6 * HOUR), likely("0 0 5000", None)]
+
+
+def test_what_is_likely_of_one_that_lives() -> None:
+    """By what took no less than it has by now, and no longer than it may; what took longer than all ends soon."""
+
+    def seconds(limit: int | None, *passed: int) -> list[float]:
+        times = "10000 10000 10000 60000 90000"
+        return [(likely(times, None, limit, it * SECOND) or 0) / SECOND for it in passed]
+
+    assert [10, 60, 90, 101] == seconds(None, 10, 11, 61, 100)
+    assert [10, 30, 41] == seconds(30 * SECOND, 0, 11, 40)
+    assert [30 * SECOND, 5 * SECOND] == [likely("", None, 30 * SECOND), likely("", 5 * SECOND, 30 * SECOND)]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATI
 from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState, to_text
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
+from jobqueued.users import Owner
 from tests.support.futures import a_host, future, took
 from tests.support.world import MIDNIGHT, World, job
 
@@ -36,6 +37,18 @@ def test_who_waits_for_whom() -> None:
     assert [20 * MINUTE] == list(found.of("report").waits)
     assert ([], []) == (list(found.of("backup").waits), list(found.of("other").waits))
     assert (3, 20 * MINUTE, 0) == (found.runs, found.waited, found.missed)
+
+
+def test_what_is_kept_for_a_run_that_users_do_not_see() -> None:
+    """A user's run that waits for what is kept for another's waits for a reservation, whoever has that."""
+    bob, alice = (Owner(uid, name) for uid, name in ((1001, "bob"), (1000, "alice")))
+    host = a_host(
+        job("hog", "0 2 * * *", resources=(Claim("gpu", 1),)),
+        job("bob/big", "1 2 * * *", resources=(Claim("gpu", 2),), owner=bob),
+        job("alice/small", "2 2 * * *", resources=(Claim("gpu", 1),), owner=alice, timeout=3 * HOUR),
+        seconds={"hog": 1800, "bob/big": 60, "alice/small": 10}, resources={"gpu": 2},
+    )  # fmt: skip
+    assert {Blame(RESERVATION, ""): 29 * MINUTE} == future(host).of("alice/small").blamed
 
 
 def test_it_is_the_scheduler() -> None:

@@ -1,0 +1,90 @@
+"""One forecast: what the daemon plays in short to answer `why` comes in the simulation, too, from the same queue."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from jobqueued.core.host_limits import HostLimits
+from jobqueued.core.usual import likely
+from jobqueued.events import RunStarted
+from jobqueued.foresight.durations import Draws, Durations, Sample
+from jobqueued.foresight.tally import Tally
+from jobqueued.foresight.world import World
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, Job, Run, RunId, RunState, to_text
+from jobqueued.saved import SavedJob
+from jobqueued.users import Owner
+from tests.support.futures import chance
+from tests.support.world import MIDNIGHT, job
+
+LONG = 100 * HOUR
+
+
+class Starts(Tally):
+    """A tally that keeps the start of each run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began: dict[RunId, int] = {}
+
+    def started(self, run: RunId, due: int, planned: int, start: int, *blame: Any) -> None:
+        """Keep a start."""
+        self.began[run] = start
+
+
+def a_job(name: str, luck: random.Random) -> Job:
+    """A job that wants some of what few can have, or nothing, or the whole host; at times a user's."""
+    locks = [Claim(lock, exclusive=luck.random() < 0.7) for lock in ("tape", "database") if luck.random() < 0.3]
+    units = (Claim("gpu", luck.randint(1, 2)),) if luck.random() < 0.4 else ()
+    owner = Owner(1000, "alice") if luck.random() < 0.2 else None
+    return job(
+        name if owner is None else f"alice/{name}", locks=tuple(locks), resources=units, owner=owner,
+        exclusive=luck.random() < 0.1, priority=luck.randint(0, 3), concurrency=99, max_waiting=99,
+        escalation=luck.choice([None, Escalation(0), Escalation(luck.randint(1, 5), MINUTE)]),
+        timeout=luck.choice([None, None, luck.randint(60, 3600) * SECOND]),
+    )  # fmt: skip
+
+
+def a_world(luck: random.Random, starts: Starts) -> World:
+    """A host on which some runs live and others wait by now; of each job it is known how long it takes."""
+    jobs = {it.id: it for it in (a_job(f"j{number}", luck) for number in range(luck.randint(3, 9)))}
+    limits = HostLimits(
+        resources={"gpu": 3}, max_running=luck.choice([None, 2, 4]), most_of_a_user=luck.choice([None, 1])
+    )  # fmt: skip
+    times = {name: f"{luck.randint(1000, 9_000_000)}" for name in jobs}
+    known = {name: [Sample(likely(times[name], None, it.timeout) or 0)] for name, it in jobs.items()}
+    waiting, numbers = list[Run](), Counter[str]()
+    for arrival in range(luck.randint(4, 25)):
+        name, queued = luck.choice(list(jobs)), MIDNIGHT - luck.randint(0, 9000) * SECOND
+        numbers[name] += 1
+        waiting.append(Run(
+            id=RunId(name, numbers[name]), key=f"x{arrival}", due=queued, queued=queued, arrival=arrival,
+            state=RunState.WAITING, since=queued, trigger="manual",
+        ))  # fmt: skip
+    saved = [SavedJob(job=name, last_number=numbers[name], took=times[name]) for name in jobs]
+    world = World(
+        jobs.values(), limits, MIDNIGHT, Draws(Durations(known), chance()), starts, saved=saved, waiting=waiting
+    )  # fmt: skip
+    world.play(MIDNIGHT + luck.choice([1, 1, luck.randint(1, 30_000)]) * SECOND)
+    for begun in world.live:
+        world.scheduler.handle(RunStarted(begun.run, 1, 1, begun.started), world.now)
+    return world
+
+
+def expected(world: World) -> dict[RunId, str | None]:
+    """The start of each run that waits, as the scheduler tells when it is asked why it does."""
+    waiting = [run.id for run in world.scheduler.runs.values() if run.state is RunState.WAITING]
+    return {name: world.scheduler.explain(name, world.now)["expected"] for name in waiting}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_why_tells_what_is_simulated(seed: int) -> None:
+    """Of whatever queue, also of one that has been played on for a while: each start that `why` tells comes so."""
+    starts = Starts()
+    world = a_world(random.Random(seed), starts)
+    told = expected(world)
+    world.play(world.now.wall + LONG)
+    assert {name: to_text(starts.began[name]) for name in told} == told
