@@ -41,10 +41,10 @@ def expected_starts(
     queue = state.admission.only(waiting, None if is_known else FOR_EVER)
     ends = [(end, holder) for holder, end in live.items() if end is not None]
     heapify(ends)
-    mono, idle = now.mono, 0
+    mono, idle, is_stuck = now.mono, 0, state.queue_stuck
     while idle <= IDLE_LOOKS:
         idle += 1
-        for run in queue.turn(mono, MOST):
+        for run in () if is_stuck else queue.turn(mono, MOST):  # another pass would note another refusal
             if isinstance(run, RunId) and run in wanted:
                 found[run] = now.wall + mono - now.mono
                 if len(found) == len(wanted):
@@ -54,7 +54,7 @@ def expected_starts(
             queue.hold(run, terms.claims, None if terms.bound is None else mono + terms.bound)
             if (took := _took(state, run)) is not None:
                 heappush(ends, (mono + took, run))
-        look_at = queue.look_at
+        is_stuck, look_at = False, queue.look_at
         if ends and (look_at is None or ends[0][0] <= look_at):
             mono, idle = ends[0][0], 0
             while ends and ends[0][0] == mono:

@@ -106,6 +106,7 @@ class Admission:
         some.waiting = self.waiting.only(runs, drain)
         some.refusals = {run: {**known} for run, known in self.refusals.items() if run in some.waiting}
         some._promises = {run: until for run, until in self._promises.items() if run in some.waiting}
+        some.look_at = self.look_at
         if drain is None:
             some.drains = self.drains.copy()
         return some
