@@ -87,7 +87,7 @@ class World:
         **options: Any,
     ) -> None:
         self.now = Now(start, 10**15)
-        self.seconds = seconds or {}
+        self.seconds = {} if seconds is None else seconds
         self.limits = HostLimits(**options)
         self.ends: dict[str, list[str]] = {}
         self.begun: dict[tuple[RunId, int], int] = {}

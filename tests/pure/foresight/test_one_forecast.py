@@ -21,8 +21,8 @@ from tests.support.futures import chance
 from tests.support.world import MIDNIGHT, job
 
 LONG = 100 * HOUR
-TELLING = (1162, 2173)
-"""Of 3,000 queues these alone tell whether earlier refusals, and that a pass is over, are known to the forecast."""
+TELLING = (1162, 2173, 4451)
+"""Of 6,000 queues these alone tell if the forecast does not know that a pass is over, earlier refusals, or promises."""
 
 
 class Starts(Tally):
