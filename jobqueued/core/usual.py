@@ -1,7 +1,7 @@
 """The usual: how long the newest runs of a job took or waited, and the bound beyond which another is late.
 
 The time that a run of a job usually takes is the median (`middle`) of what its newest ones took that succeeded by
-themselves (recollection.took).  `why`, `top`, `list`, `history` and `check` go by it; `simulate` draws from such times.
+themselves (recollection.took).  `why`, `top`, `show`, `history` and `check` go by it; `simulate` draws from such times.
 
 A list of durations is a text of milliseconds, the newest last: ``61234 60012``.  It is kept so in state.db, and costs a
 fraction of a tuple's memory; what is below a second is 0 there, as it is below every bound.

@@ -25,6 +25,7 @@ from tests.chaos.daemon import Host
 from tests.chaos.day import Day, Plan, live
 from tests.chaos.episodes import CLASSES
 from tests.chaos.evidence import gather
+from tests.chaos.foreseen import foreseen
 from tests.chaos.ledger import Ledger
 from tests.chaos.report import markdown, report
 from tests.chaos.timeline import Timeline
@@ -37,7 +38,7 @@ def main() -> int:
     """Have a day; the exit status."""
     options = _options()
     if options.judge:
-        return judged(options.judge, *pickle.loads((options.judge / "day").read_bytes()), options.markdown)
+        return judged(options.judge, *pickle.loads((options.judge / "day").read_bytes()), options)
     if os.geteuid() or not all(map(shutil.which, ("unshare", "mount", "mkfs.ext4", "fsck.ext4"))):
         print("chaos: needs root, and the packages mount, util-linux and e2fsprogs", file=sys.stderr)
         return 2
@@ -67,7 +68,7 @@ def have(options: argparse.Namespace) -> int:
     for name in ("state", "logs") if options.keep else ():
         shutil.copytree(root / name, root / f"kept-{name}")
     (root / "day").write_bytes(pickle.dumps((plan, day)))
-    status = judged(root, plan, day, options.markdown)
+    status = judged(root, plan, day, options)
     host.close()
     for name in ("state", "logs") if options.keep else ():  # they were mounted
         (root / name).rmdir()
@@ -77,16 +78,18 @@ def have(options: argparse.Namespace) -> int:
     return status
 
 
-def judged(root: Path, plan: Plan, day: Day, figures: Path | None) -> int:
+def judged(root: Path, plan: Plan, day: Day, options: argparse.Namespace) -> int:
     """Judge a day, by what it has left below `root`; the exit status."""
     begin = time.monotonic()
     evidence = gather(root, day.history)
     evidence.taken = day.taken
     checker = Checker(day, Ledger.read(root / "ledger" / "ledger"), evidence)
     found = list(checker.violations())
+    if options.foresee:
+        checker.notes.update(foreseen(root, (day.morning + day.evening) // 2, round(options.foresee * 10**9)))
     report(checker, found)
-    if figures:
-        figures.write_text(markdown(plan, checker, found))
+    if options.markdown:
+        options.markdown.write_text(markdown(plan, checker, found))
     print(f"seed {plan.seed}: {len(found)} violations, judged in {time.monotonic() - begin:.0f} s")
     return bool(found)
 
@@ -108,6 +111,9 @@ def _options() -> argparse.Namespace:
         "--markdown", type=Path, metavar="FILE", help="write the figures to FILE, as docs/chaos.md has them"
     )
     parser.add_argument("--judge", type=Path, metavar="D", help="live through no day, but judge what is kept in D")
+    parser.add_argument(
+        "--foresee", type=float, default=0, metavar="S", help="tell how well S seconds of it could be foreseen"
+    )
     parser.add_argument("--keep", type=Path, metavar="D", help="keep ledger, log, state and records in D")
     return parser.parse_args()
 
