@@ -11,6 +11,7 @@ from jobqueued.child.trust import Refused as Distrusted
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import Unreachable
 from jobqueued.ctl.origins import parts_meant
+from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.jobdir.trust import MASKED
 from jobqueued.jobfile.drop_ins import Part
 from jobqueued.paths import Paths
@@ -19,15 +20,16 @@ from jobqueued.text import printable
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="FILE|JOB...", shell_complete=completion.jobs)
+@json_option
 @click.pass_obj
-def cat(paths: Paths, names: tuple[str, ...]) -> None:
+def cat(paths: Paths, names: tuple[str, ...], as_json: bool) -> None:
     """Print job files and their drop-ins, each under its path.
 
     A FILE is the name of a job file (backup.yaml), which is looked for where the daemon does, or its path, or that of
     a drop-in; jobqueued.yaml is the settings.  A JOB is the file that has it.
 
     Files are printed as they are now, in the order in which they count; if one is refused, what is in force is
-    another text: see `jobqueuectl status`.
+    another text: see `jobqueuectl status`.  With --json a masked file has the text null.
 
     Exits 1 if there is no such file, 2 if one can't be read.
 
@@ -36,18 +38,28 @@ def cat(paths: Paths, names: tuple[str, ...]) -> None:
       jobqueuectl cat backup.yaml
       jobqueuectl cat nightly-backup jobqueued.yaml
     """
-    is_first = True
-    for name in names:
-        try:
-            parts = parts_meant(paths, name)
-        except OSError as error:
-            raise Unreachable(f"{printable(error.filename or name)}: {error.strerror}") from None
-        except Distrusted as distrusted:
-            raise Unreachable(f"{printable(name)}: {distrusted}", "jobqueuectl check") from None
-        for part in parts:
-            click.echo("" if is_first else "\n", nl=False)
-            is_first = False
-            _print(part)
+    parts = (part for name in names for part in _parts(paths, name))
+    if as_json:
+        print_json({"files": [_plain(part) for part in parts]})
+        return
+    for number, part in enumerate(parts):
+        click.echo("\n" if number else "", nl=False)
+        _print(part)
+
+
+def _parts(paths: Paths, name: str) -> list[Part]:
+    try:
+        return parts_meant(paths, name)
+    except OSError as error:
+        raise Unreachable(f"{printable(error.filename or name)}: {error.strerror}") from None
+    except Distrusted as distrusted:
+        raise Unreachable(f"{printable(name)}: {distrusted}", "jobqueuectl check") from None
+
+
+def _plain(part: Part) -> dict[str, str | None]:
+    """The part for programs; bytes that are no UTF-8 are lone surrogates in it, as records have them."""
+    text = None if part.text == MASKED else part.text.decode(errors="surrogateescape")
+    return {"path": part.path, "text": text}
 
 
 def _print(part: Part) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress, pairwise
 from typing import Any, NamedTuple, cast
 
+from jobqueued.instants import MILLISECOND, to_text
 from jobqueued.model import LIVE, PENDING, Record, RunState
 
 NONE = -1
@@ -181,6 +182,28 @@ def collected(records: Iterable[Record]) -> Runs:
         runs.add(record)
     runs.sort()
     return runs
+
+
+def plain(runs: Runs) -> Iterator[dict[str, object]]:
+    """Yield each run as JSON has it, by the names of a record where that has the same."""
+    texts, lists = runs.texts, runs.lists
+    for job in runs.of:
+        for run in runs.runs(job):
+            yield {
+                "run": f"{job}@{run.number}", "job": job, "number": run.number, "state": STATES[run.state],
+                **{name: texts[getattr(run, name)] or None for name in ("reason", "trigger", "command", "held_by")},
+                **{name: moment(getattr(run, name)) for name in ("due", "queued", "started", "ended")},
+                "waited": run.waited / 1000 if run.started != NONE else None, "waited_for": lists[run.waited_for],
+                "pauses": [{"since": moment(begin), "until": moment(end)} for begin, end in
+                           runs.pauses.get((job, run.number), ())],
+                "tags": lists[run.tags], "cpu": run.cpu / 1000 if run.cpu != NONE else None,
+                "memory_peak": run.memory << 10 if run.memory != NONE else None,
+            }  # fmt: skip
+
+
+def moment(milliseconds: int) -> str | None:
+    """A time as JSON has it."""
+    return None if milliseconds == NONE else to_text(milliseconds * MILLISECOND)
 
 
 _NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY = map(

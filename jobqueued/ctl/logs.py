@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -14,9 +15,9 @@ from jobqueued.ctl import completion, offline
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Refused, Unreachable
 from jobqueued.ctl.follow import follow as follow_run
-from jobqueued.ctl.output import CHUNK, Sink, Source, beginning_of_last, source_of
+from jobqueued.ctl.output import CHUNK, Copy, Lines, Sink, Source, beginning_of_last, source_of
 from jobqueued.ctl.records import history, result
-from jobqueued.ctl.terminal import distance, local, reaching
+from jobqueued.ctl.terminal import distance, json_option, local, reaching
 from jobqueued.ctl.waiting import Interrupted
 from jobqueued.model import LIVE, PENDING, Record, RunId
 from jobqueued.paths import Paths
@@ -36,8 +37,9 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 @click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
 @click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")
 @click.option("-c", "--colour", "--color", is_flag=True, help="Keep the job's colours on a terminal.")
+@json_option
 @click.pass_obj
-def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
+def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
     """Print the output of a run, or of a job's newest run.
 
     For a JOB, picks the newest run that has output, and names it on stderr.  With -f, a JOB that has no live run is
@@ -45,6 +47,10 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
 
     A pipe gets the output byte for byte; on a terminal control characters are escaped, so that no output can harm it.
     Everything that is not output, such as the run's result with -f, goes to stderr.
+
+    With --json each line is an object of its own, as it comes: the `run`, its `text`, the `offset` at which it begins,
+    in bytes from the begin of all output of the run, and whether a `newline` ends it; a line of more than 48 KiB is
+    cut.
 
     This works while the daemon is down, too.
 
@@ -57,23 +63,20 @@ def logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int 
       jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
     """
     try:
-        _logs(paths, name, follow, lines, attempt, colour)
+        record = copied(paths, name, as_json=as_json, **options)
     except KeyboardInterrupt:
         raise Interrupted(
             f"what is live of {printable(name)} goes on; see: jobqueuectl show {printable(name)}"
         ) from None
-
-
-def _logs(paths: Paths, name: str, follow: bool, lines: int | None, attempt: int | None, colour: bool) -> None:
-    record = copied(paths, name, follow=follow, lines=lines, attempt=attempt, colour=colour)
-    if follow:
+    if options["follow"]:
         click.echo(f"{record['run']} {result(record)}", err=True)
         sys.exit(record["state"] != "succeeded")
 
 
 def copied(
-    paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None, colour: bool = False
-) -> Record:
+    paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None,
+    colour: bool = False, as_json: bool = False,
+) -> Record:  # fmt: skip
     """Copy the output of a run, to its end where it is followed; its record."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
@@ -81,7 +84,7 @@ def copied(
         record = _live(paths, name) if follow else _newest(paths, name, follow=False)
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
-    excerpt = Excerpt(source, record, attempt, Sink(colour=colour))
+    excerpt = Excerpt(source, record, attempt, Lines(run) if as_json else Copy(colour=colour))
     is_live = record["state"] in LIVE | PENDING
     try:
         excerpt.skip_to_last(lines)
@@ -172,7 +175,7 @@ class Excerpt:
     def copy(self) -> None:
         """Copy the output so far; FileNotFoundError."""
         while data := self._source.read(self._place, min(CHUNK, self._end - self._place)):
-            self._sink.write(data)
+            self._sink.write(data, self._place)
             self._place += len(data)
 
     def copy_if_any(self) -> None:

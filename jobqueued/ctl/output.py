@@ -12,6 +12,7 @@ from typing import Protocol
 
 from jobqueued.child import atomic_file
 from jobqueued.ctl.client import ask
+from jobqueued.ctl.terminal import print_json_line
 from jobqueued.model import RunId
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
@@ -110,16 +111,56 @@ _UNFINISHED = re.compile(r"\x1b(\[[0-9;:]{0,32})?$")
 _RESET = "\x1b[0m"
 
 
-class Sink:
-    """Standard output."""
+class Sink(Protocol):
+    """A form in which output is printed."""
+
+    def write(self, data: bytes, offset: int, /) -> None:
+        """Print a piece of output, which is at this offset of the whole."""
+
+    def close(self) -> None:
+        """Print what is left."""
+
+
+class Lines:
+    """A JSON object a line; its text has bytes that are no UTF-8 as lone surrogates, as records have them.
+
+    A line of more bytes than the longest is cut.
+    """
+
+    def __init__(self, run: RunId, longest: int = 48 << 10) -> None:
+        self._run, self._rest, self._place = str(run), b"", 0
+        self._line = re.compile(rb"[^\n]{0,%d}\n|[^\n]{%d}(?=[^\n])" % (longest, longest))
+
+    def write(self, data: bytes, offset: int, /) -> None:
+        """See Sink; an unfinished line waits for its end."""
+        self._place, data = offset - len(self._rest), self._rest + data
+        end = 0
+        for line in self._line.finditer(data):
+            self._print(line[0])
+            end = line.end()
+        self._rest = data[end:]
+
+    def close(self) -> None:
+        """See Sink."""
+        if self._rest:
+            self._print(self._rest)
+
+    def _print(self, line: bytes) -> None:
+        text = line.removesuffix(b"\n").decode(errors="surrogateescape")
+        print_json_line({"run": self._run, "offset": self._place, "text": text, "newline": line.endswith(b"\n")})
+        self._place += len(line)
+
+
+class Copy:
+    """The bytes as they are, and on a terminal text that is harmless."""
 
     def __init__(self, *, colour: bool) -> None:
         self._terminal, self._colour = sys.stdout.isatty(), colour
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._unfinished, self._fresh = "", True
 
-    def write(self, data: bytes) -> None:
-        """Write a piece of output."""
+    def write(self, data: bytes, _offset: int = 0, /) -> None:
+        """See Sink."""
         if self._terminal:
             sys.stdout.write(self._harmless(self._decoder.decode(data)))
             self._fresh = data.endswith(b"\n")
@@ -128,7 +169,7 @@ class Sink:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """Write what is left: an unfinished sequence, the terminal's own colour, and a line end."""
+        """See Sink: an unfinished sequence, the terminal's own colour, and a line end."""
         if self._terminal:
             rest = self._unfinished + self._decoder.decode(b"", final=True)
             sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else "") + "\n" * (not self._fresh))

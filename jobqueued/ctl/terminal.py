@@ -50,6 +50,23 @@ def print_json(document: Mapping[str, object]) -> None:
     click.echo(json.dumps({"schema": JSON_SCHEMA, **document}, indent=2))
 
 
+def print_json_line(document: Mapping[str, object]) -> None:
+    """Print a JSON document as one line, at once: one of many, for who reads them as they come."""
+    sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **document}) + "\n")
+    sys.stdout.flush()
+
+
+def print_json_list(document: Mapping[str, object], name: str, items: Iterable[Mapping[str, object]]) -> None:
+    """Print a JSON document with a last field that may have many items, each of which is a line and not kept."""
+    head, between = json.dumps({"schema": JSON_SCHEMA, **document}).removesuffix("}"), ""
+    sys.stdout.write(f'{head}, "{name}": [\n')
+    for item in items:
+        sys.stdout.write(between + json.dumps(item))
+        between = ",\n"
+    sys.stdout.write("\n]}\n")
+    sys.stdout.flush()
+
+
 def styled(word: str | None, like: str = "") -> Text:
     """A state, status or severity in its colour; or another text in that of the state `like`."""
     return Text(printable(word or "-"), _STYLES.get(like or word or "", ""))

@@ -15,10 +15,10 @@ import click
 
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import Runs, collected
+from jobqueued.ctl.chart_runs import Runs, collected, moment, plain
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.chosen_runs import ENDED, USUAL, Wanted, matching, of_runs, usual_of
-from jobqueued.ctl.terminal import local, print_line, print_pieces, room
+from jobqueued.ctl.terminal import json_option, local, print_json_list, print_line, print_pieces, room
 from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
 from jobqueued.model import Record, RunState
 from jobqueued.paths import Paths
@@ -37,9 +37,11 @@ _LONGEST_WAITS = 5
               help="Runs of a file instead: a record in JSON a line, or what `watch` or `history` print with --json; "
               "- is the standard input.")  # fmt: skip
 @of_runs
+@json_option
 @click.pass_obj
 def timeline(
-    paths: Paths, jobs: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None, wanted: Wanted
+    paths: Paths, jobs: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None, wanted: Wanted,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Show runs of the JOBs, or of all, as a chart.
 
@@ -52,8 +54,8 @@ def timeline(
       jobqueuectl timeline --since 7d nightly-backup
       jobqueuectl timeline --since 30d --html >month.html
     """
-    if html and chrome_trace:
-        raise click.UsageError("one form, please: --html or --chrome-trace")
+    if html + chrome_trace + as_json > 1:
+        raise click.UsageError("one form, please: --html, --chrome-trace or --json")
     if html and sys.stdout.isatty():
         raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
     now = time.time_ns()
@@ -81,7 +83,10 @@ def timeline(
     if source is None and wanted.since is not None:  # where nothing has run is seen, too
         last = min(now, wanted.until or now)
         span = min(span[0], wanted.since // MILLISECOND), max(span[1], last // MILLISECOND)
-    if html:
+    if as_json:
+        begin, end = map(moment, span)
+        print_json_list({"begin": begin, "end": end}, "runs", plain(runs))
+    elif html:
         _print_page(runs, span, now // MILLISECOND)
     elif not runs.of:
         print_line("no such runs")
@@ -146,5 +151,5 @@ def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
         print_line(f"  {chart_text.told(wait)}")
 
 
-def _local(moment: int) -> str:
-    return local(to_text(moment * MILLISECOND))
+def _local(milliseconds: int) -> str:
+    return local(to_text(milliseconds * MILLISECOND))

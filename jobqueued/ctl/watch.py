@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import sys
 from datetime import datetime
@@ -12,7 +11,7 @@ import click
 
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import Stream, Unreachable, ask, warn_of_own_only
-from jobqueued.ctl.terminal import JSON_SCHEMA, json_option, print_line
+from jobqueued.ctl.terminal import json_option, print_json_line, print_line
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
@@ -50,7 +49,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
     if not jobs:
         warn_of_own_only(paths.control)
     with Stream(paths.control, "Watch", events=events, jobs=jobs) as stream:
-        _copy(stream, lines, _print_json if as_json else _print, Instance.of(paths.run))
+        _copy(stream, lines, print_json_line if as_json else _print, Instance.of(paths.run))
 
 
 def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> None:
@@ -81,11 +80,6 @@ def _comes(stream: Stream) -> bool:
     except Unreachable as error:
         raise Unreachable("the daemon has closed the connection", error.remedy) from None
     return True
-
-
-def _print_json(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **line}) + "\n")
-    sys.stdout.flush()
 
 
 def _print(line: dict[str, Any]) -> None:

@@ -87,6 +87,9 @@ def test_what_jobqueuectl_tells_of_places(host: Host) -> None:
         for name in ("a.yaml", "a", main, drop_in):
             assert (texts, 0) == ((shown := run("--root", host.root, "cat", name)).stdout, shown.returncode)
         assert f"{masked}\n{texts}" == run("--root", host.root, "cat", "m.yaml", "a").stdout
+        told = [(f"{host.root}/jobqueue.d/m.yaml", None), *((it, Path(it).read_text()) for it in (main, drop_in))]
+        found = json.loads(run("--root", host.root, "cat", "m.yaml", "a", "--json").stdout)["files"]
+        assert told == [(it["path"], it["text"]) for it in found]
         listed = run("--root", host.root, "list", "--files").stdout.splitlines()
         assert ["JOB  DEFINED IN", f"a    {main}:3"] == [
             line.partition("  DROP")[0].split(f"  {drop_in}")[0].rstrip() for line in listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -120,7 +122,7 @@ class TestWhole:
         monkeypatch.setattr(sys, "stdout", type("Tty", (), {
             "isatty": lambda _: True, "write": lambda _, text: written.append(text), "flush": lambda _: None,
         })())  # fmt: skip
-        sink = output.Sink(colour=True)
+        sink = output.Copy(colour=True)
         for byte in "ä\x1b[1;31mx\x1b[0m\x1b[3".encode():
             sink.write(bytes([byte]))
         sink.close()
@@ -193,6 +195,57 @@ class TestWhole:
         rows = text[begin:end].split(b"\n")
         kept = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
         assert b"".join(kept[-lines:] if lines else []) == text[found:end]
+
+
+class TestJson:
+    def test_lines(self, kept: Path) -> None:
+        """An object a line with its place, whatever bytes it has; the last may lack its end."""
+        whole = b'one 1\n\xff\x1b[31m"\n\nend'
+        (kept / "logs/nightly-backup/142.log").write_bytes(whole)
+        found = [json.loads(line) for line in logs(kept, "nightly-backup@142", "--json").stdout.splitlines()]
+        assert [
+            (0, "one 1", True), (6, '\udcff\x1b[31m"', True), (14, "", True), (15, "end", False),
+        ] == [(it["offset"], it["text"], it["newline"]) for it in found]  # fmt: skip
+        assert {(1, "nightly-backup@142")} == {(it["schema"], it["run"]) for it in found}
+        last = logs(kept, "nightly-backup@142", "--json", "-n", 1).stdout.splitlines()
+        assert [(15, "end")] == [(it["offset"], it["text"]) for it in map(json.loads, last)]
+
+    @given(
+        st.lists(st.integers(0, 11)).map(lambda it: b"\n".join(b"a" * n for n in it)),
+        st.integers(1, 9),
+        st.integers(0, 99),
+    )
+    def test_any_lines(self, text: bytes, size: int, begin: int) -> None:
+        """However reads are cut: no line is longer than the longest, and together they are what was written."""
+
+        def printed(size: int) -> list[str]:
+            shown = io.StringIO()
+            with redirect_stdout(shown):
+                sink = output.Lines(RunId("a", 1), longest=5)
+                for at in range(0, len(text), size):
+                    sink.write(text[at : at + size], begin + at)
+                sink.close()
+            return shown.getvalue().splitlines()
+
+        assert printed(len(text) + 1) == printed(size)
+        found = list(map(json.loads, printed(size)))
+        pieces = [it["text"].encode() + b"\n" * it["newline"] for it in found]
+        assert text == b"".join(pieces)
+        assert [begin + sum(map(len, pieces[:nth])) for nth in range(len(pieces))] == [it["offset"] for it in found]
+        ends = [piece.rstrip(b"\n") for piece in pieces]
+        assert all(len(end) == 5 for end, it in zip(ends[:-1], found, strict=False) if not it["newline"])
+        assert all(len(end) <= 5 for end in ends)
+
+    def test_follow(self, host: Host, fifo: int) -> None:
+        """A line is there once it is written, and nothing else is in the output."""
+        host.start()
+        follower = Follower(host.root, "-f", "--json", host.run("echo"))
+        os.write(fifo, b"first\nsec")
+        assert (0, "first") == ((it := json.loads(follower.line()))["offset"], it["text"])
+        os.write(fifo, b"ond\n")
+        assert (6, "second") == ((it := json.loads(follower.line()))["offset"], it["text"])
+        host.call("Stop", run="echo@1")
+        assert (1, b"") == follower.end()[:2]
 
 
 class TestNone:

@@ -102,6 +102,42 @@ def test_chrome_trace(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "report" in {event["name"] for event in json.loads(own)["traceEvents"]}
 
 
+def test_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The runs of the chart, each with the wait and the holder that the chart tells, in the words of a record."""
+    records = {record["run"]: record for record in a_day() if record["state"] != "running"}
+    assert 0 == called(root, "--json", "--since", "2026-11-26")
+    document = json.loads(capsys.readouterr().out)
+    assert ["schema", "begin", "end", "runs"] == list(document)
+    assert ("2026-11-25T23:00:00.000000Z", "2026-11-26T22:55:00.000000Z") == (document["begin"], document["end"])
+    found = {it["run"]: it for it in document["runs"]}
+    assert records.keys() == found.keys()
+    for run, it in found.items():
+        same = ("job", "number", "state", "due", "started", "tags", "command", "waited_for")
+        assert {name: records[run].get(name) for name in same} == {name: it[name] for name in same}
+    assert (95 * 60 + 6, ["database"], "backup@61") == tuple(
+        found["dump-orders@702"][name] for name in ("waited", "waited_for", "held_by")
+    )
+    skipped = next(it for it in found.values() if it["state"] == "skipped")
+    assert (None, None, None) == (skipped["started"], skipped["waited"], skipped["held_by"])
+    assert 0 == called(root, "--json", "--since", "2026-11-25", "--until", "2026-11-26")
+    assert [] == json.loads(capsys.readouterr().out)["runs"]
+    assert 2 == called(root, "--json", "--html")
+
+
+def test_json_of_attempts(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The time between two attempts is a pause."""
+    tries = [
+        {"attempt": 1, "started": "2026-11-26T00:00:00Z", "ended": "2026-11-26T00:00:05Z"},
+        {"attempt": 2, "started": "2026-11-26T00:01:00Z", "ended": "2026-11-26T00:01:05Z"},
+    ]
+    file = tmp_path / "runs.jsonl"
+    file.write_text(json.dumps({**FOUR, "attempts": tries, "memory_peak": 4096, "cpu_user": 0.5}) + "\n")
+    assert 0 == called(root, "--from", str(file), "--json")
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [{"since": "2026-11-26T00:00:05.000000Z", "until": "2026-11-26T00:01:00.000000Z"}] == run["pauses"]
+    assert (0.5, 4096) == (run["cpu"], run["memory_peak"])
+
+
 FOUR = {"job": "a", "number": 1, "state": "succeeded", "due": "2026-11-26T00:00:00Z"}
 """All that a record of a file needs."""
 
