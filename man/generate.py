@@ -16,18 +16,19 @@ import click
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.control import access
 from jobqueued.core.lifecycle import TABLE
-from jobqueued.ctl import explain
+from jobqueued.ctl import documents, explain
 from jobqueued.ctl.main import main
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.schema import job_file_schema
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from man import interface_page, markdown, mdoc
+from man import documents_page, interface_page, markdown, mdoc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
 _BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
+_BEGIN_OF_DOCUMENTS = "<!-- generated from jobqueued/ctl/documents.py -->\n"
 _BEGIN_OF_INTERFACE = "<!-- generated from jobqueued/control/interface.py -->\n"
 _END_IN_DOCS = "<!-- end of what is generated -->"
 _BEGIN, _END = '.\\" generated from {}\n', '.\\" end of what is generated\n'
@@ -84,6 +85,16 @@ def security_page_text(page: str) -> str:
     """docs/security.md with the rights as they are now."""
     head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table())
     return _within(page, _BEGIN_OF_RIGHTS, ["", head, "|---|---|---|---|---|---|", *rows, ""])
+
+
+def documents_text(_before: str) -> str:
+    """The schema of what commands print."""
+    return json.dumps(documents.documents_schema(), indent=1) + "\n"
+
+
+def documents_page_text(page: str) -> str:
+    """docs/json.md with the documents as they are now."""
+    return _within(page, _BEGIN_OF_DOCUMENTS, ["", *documents_page.page()])
 
 
 def findings_page_text(page: str) -> str:
@@ -230,6 +241,7 @@ def _reserved() -> Iterator[str]:
 
 GENERATED: dict[str, Callable[[str], str]] = {
     "jobqueued/job-file.schema.json": schema_text,
+    "jobqueued/documents.schema.json": documents_text,
     "man/jobqueue.d.5": page_text,
     "man/jobqueuectl.1": ctl_page_text,
     "man/jobqueued.8": daemon_page_text,
@@ -239,6 +251,7 @@ GENERATED: dict[str, Callable[[str], str]] = {
     "docs/security.md": security_page_text,
     "docs/varlink.md": varlink_page_text,
     "docs/check.md": findings_page_text,
+    "docs/json.md": documents_page_text,
 }
 """By its path, what makes a file from the file as it was."""
 

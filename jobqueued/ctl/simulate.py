@@ -15,7 +15,7 @@ from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdict_document
 from jobqueued.ctl.parallel_futures import play_in_parallel
-from jobqueued.ctl.problems import in_a_line, print_problems
+from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
 from jobqueued.ctl.snapshot import Snapshot, chance, is_unreadable, require_records, snapshot, with_files
 from jobqueued.ctl.terminal import json_option, print_json, reaching
@@ -171,11 +171,10 @@ def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | No
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
     """The host with the files of a directory installed; ends the program if they would be refused."""
     other = with_files(paths, found, directory, given, default)
-    if is_unreadable(other.problems):
-        print_problems(other.problems)
-        sys.exit(1)
     for problem in other.problems:
-        click.echo(in_a_line(problem), err=True)
+        click.echo(printable(in_a_line(problem)), err=True)
+    if is_unreadable(other.problems):
+        sys.exit(1)
     return other
 
 
