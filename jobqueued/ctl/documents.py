@@ -12,7 +12,7 @@ from typing import Any, NotRequired, get_args, get_origin, get_type_hints, is_ty
 
 from jobqueued.child.documents import Record
 from jobqueued.control.interface import INTERFACE
-from jobqueued.ctl.terminal import JSON_SCHEMA
+from jobqueued.ctl.terminal import ASKERS, JSON_SCHEMA
 
 TYPES = """\
 # Why a run has not started, is stopping, or how it has ended, as the method Why has it; with --expect, foreseen.
@@ -196,7 +196,7 @@ class _Parser:
                 assert self._tokens.pop() == ":"
                 fields[name] = self.read()
                 needed += [name] * (not _is_nullable(fields[name]))
-        return {"type": "object", "properties": fields, "required": needed}
+        return {"type": "object", "properties": _with_names(fields), "required": needed}
 
     def _named(self, name: str) -> Schema:
         return _of_typed_dict(Record) if name == Record.__name__ else _Parser(self._known[name], self._known).read()
@@ -219,7 +219,13 @@ def _of_typed_dict(kind: Any) -> Schema:
     hints = get_type_hints(kind, include_extras=True)
     fields = {name: _of_hint(hint) for name, hint in hints.items()}
     needed = [name for name in hints if name in kind.__required_keys__ and get_origin(hints[name]) is not NotRequired]
-    return {"type": "object", "properties": fields, "required": needed}
+    return {"type": "object", "properties": _with_names(fields), "required": needed}
+
+
+def _with_names(fields: dict[str, Schema]) -> dict[str, Schema]:
+    """The fields, and the names of users that commands put beside their numbers."""
+    told = [name for name, beside in ASKERS.items() if name in fields and beside in fields]
+    return {**fields, **{f"{name}_name": _nullable(_PLAIN["string"]) for name in told}}
 
 
 def _of_hint(hint: Any) -> Schema:

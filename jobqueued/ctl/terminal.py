@@ -13,8 +13,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -47,12 +48,12 @@ JSON_SCHEMA = 1
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print a JSON document with its `schema`, in ASCII: no character of it can harm a terminal."""
-    click.echo(json.dumps({"schema": JSON_SCHEMA, **document}, indent=2))
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}, indent=2))
 
 
 def print_json_line(document: Mapping[str, object]) -> None:
     """Print a JSON document as one line, at once: one of many, for who reads them as they come."""
-    sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **document}) + "\n")
+    sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}) + "\n")
     sys.stdout.flush()
 
 
@@ -65,6 +66,31 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
         between = ",\n"
     sys.stdout.write("\n]}\n")
     sys.stdout.flush()
+
+
+ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
+"""Fields that have a user as the daemon knows one, by number; those that are so only beside another."""
+
+
+def named(value: Any) -> Any:
+    """A document with the names that users have on this host, beside their numbers: ``asked_by_name``."""
+    if isinstance(value, list):
+        return [named(it) for it in value] if value and isinstance(value[0], dict) else value
+    if not isinstance(value, dict):
+        return value
+    found = {name: named(it) if isinstance(it, dict | list) else it for name, it in value.items()}
+    for name, beside in ASKERS.items():
+        if name in value and beside in value:
+            found[f"{name}_name"] = value[name] and user_named(value[name])
+    return found
+
+
+@cache
+def user_named(text: str) -> str | None:
+    """The name of a user: ``alice`` for ``uid 1000``; None: this host has no such user."""
+    with suppress(KeyError, OverflowError):
+        return pwd.getpwuid(int(text.removeprefix("uid "))).pw_name if text.startswith("uid ") else text
+    return None
 
 
 def styled(word: str | None, like: str = "") -> Text:
@@ -153,12 +179,8 @@ def localised(text: str) -> str:
     remedies that reach the same daemon.
     """
 
-    def named(found: re.Match[str]) -> str:
-        with suppress(KeyError, OverflowError):
-            return pwd.getpwuid(int(found[1])).pw_name
-        return found[0]
-
-    return _INSTANT.sub(lambda found: local(found[0]), reaching(re.sub(r"\buid (\d+)\b", named, text)))
+    words = re.sub(r"\buid \d+\b", lambda found: user_named(found[0]) or found[0], text)
+    return _INSTANT.sub(lambda found: local(found[0]), reaching(words))
 
 
 def reaching(text: str) -> str:

@@ -31,6 +31,7 @@ from jobqueued.control.unwell import unwell
 from jobqueued.control.varlink import Message, VarlinkError
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.main import in_place, main
+from jobqueued.ctl.terminal import named
 from jobqueued.paths import Paths
 from tests.support.answers import (
     ATTEMPT,
@@ -257,7 +258,7 @@ class TestAnswers:
     )
     def test_json(self, tmp_path: Path, arguments: list[str], answer: Message) -> None:
         """Every reading command's --json is the daemon's answer, whole and exact."""
-        assert {"schema": 1, **answer} == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
+        assert {"schema": 1, **named(answer)} == json.loads(run("--root", tmp_path, *arguments, "--json").stdout)
 
     @pytest.mark.parametrize(
         ("error", "code", "told"),
@@ -1505,6 +1506,19 @@ def test_documents_have_a_version(tmp_path: Path, words: tuple[str, ...]) -> Non
     document = json.loads(run("--root", tmp_path, *words, "--json").stdout)
     assert 1 == document["schema"]
     assert SHAPES[words] <= document.keys()
+
+
+@pytest.mark.parametrize(("user", "name"), [("uid 0", "root"), ("root", "root"), ("uid 4000000", None), (None, None)])
+def test_documents_name_users(daemon: Daemon, tmp_path: Path, user: str | None, name: str | None) -> None:
+    """A user's number is there as it was, and beside it the name that this host has, wherever in the document it is."""
+    record = {**RECORD, "asked_by": user}
+    daemon.answers("Describe", {"job": JOB, "definition": DEFINITION, "stats": STATS, "runs": [record]})
+    (shown,) = json.loads(run("--root", tmp_path, "show", "a", "--json").stdout)["runs"]
+    assert (user, name) == (shown["asked_by"], shown["asked_by_name"])
+    daemon.answers("List", {"jobs": [JOB], **FREE, "held_by": user})
+    shown = json.loads(run("--root", tmp_path, "list", "--json").stdout)
+    assert (user, name) == (shown["held_by"], shown["held_by_name"])
+    assert "asked_by_name" not in shown["jobs"][0]
 
 
 def completed(root: Path, line: str, does: str = "from jobqueued.ctl.main import main; sys.exit(main())") -> list[str]:

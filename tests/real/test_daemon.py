@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child import wire
+from jobqueued.ctl.terminal import named
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, wait_for
 
@@ -109,7 +110,7 @@ jobs:
         [sys.executable, "-m", "jobqueued.ctl", "--root", host.root, "show", run, "--json"],
         cwd=REPO, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(shown.stdout) == {"schema": 1, **record}
+    assert json.loads(shown.stdout) == {"schema": 1, **named(record)}
     assert (record["state"], record["exit_code"], record["signal"]) == ("failed", 42, None)
     assert record["pid"] == pid
     output = b"first line\non stderr\nlast line\n" + bytes(100000)

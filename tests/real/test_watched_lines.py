@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support.client import PROGRAM, environment, run
 from tests.support.host import Host, wait_for
+from tests.support.users import ME
 
 JOBS = "jobs: {good: {command: 'echo well'}, bad: {command: 'exit 3'}}"
 
@@ -45,7 +46,7 @@ def test_a_program_drives_a_job(host: Host) -> None:
             line["state"],
             line["record"]["exit_code"],
         )
-        assert line["record"] == host.call("Show", run=name)["record"]
+        assert line["record"] == {**host.call("Show", run=name)["record"], "asked_by_name": ME.pw_name}
         assert program.wait(10) == 0, "one was asked for"
 
 
