@@ -28,10 +28,12 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "vocabulary": [
-        "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
+        "hollow", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
         "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
     ],
-    "timing": ["crontab", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times"],
+    "timing": [
+        "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",
+    ],
     "jobfile": [
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
@@ -133,7 +135,7 @@ PURE_OF_CHILD = {
 """Files of the small world that do no I/O."""
 
 ROOMS = {
-    "croniter": ["timing/cronexpr"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
+    "croniter": ["timing/expansion"], "yaml": ["jobfile/yamltext"], "psutil": ["host/usage"],
     "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
     "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics_server"],
     "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],

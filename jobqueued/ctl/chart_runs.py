@@ -91,6 +91,11 @@ class Runs:
         """The claims that runs held; true means alone."""
         return [dict(it) for it in self._claims]  # type: ignore[call-overload]
 
+    @property
+    def are_silent(self) -> bool:
+        """True if the record of one does not tell what its run held."""
+        return any(NONE in columns[_CLAIMS] for columns in self.of.values())
+
     def add(self, record: Record) -> None:
         """Take one run."""
         columns = self.of.get(record["job"])
@@ -206,8 +211,8 @@ def moment(milliseconds: int) -> str | None:
     return None if milliseconds == NONE else to_text(milliseconds * MILLISECOND)
 
 
-_NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY = map(
-    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by")
+_NUMBER, _DUE, _STARTED, _ENDED, _TAGS, _HELD_BY, _CLAIMS = map(
+    Run._fields.index, ("number", "due", "started", "ended", "tags", "held_by", "claims")
 )
 
 

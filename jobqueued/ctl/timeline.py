@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import IO
 
 import click
@@ -63,8 +64,8 @@ def timeline(
         wanted = replace(wanted, states=tuple(ENDED if wanted.states is None else ENDED.intersection(wanted.states)))
     if source is None and wanted.since is None:
         wanted = replace(wanted, since=now - DAY)
-    claims = {} if chrome_trace else claims_of(job for job, _ in offline.jobs(paths))
-    own, others = list(dict.fromkeys(jobs)), related(jobs, claims)
+    claims = cache(lambda: claims_of(job for job, _ in offline.jobs(paths)))
+    own, others = list(dict.fromkeys(jobs)), related(jobs, claims()) if jobs and not chrome_trace else []
     fetched = replace(wanted, tags=())  # who held what they waited for need not have them
     found = matching(paths, own, fetched, also=others) if source is None else _of_file(source, [*own, *others], fetched)
     try:
@@ -77,7 +78,7 @@ def timeline(
         runs = collected(found)
     except NoRecord as error:
         raise click.ClickException(f"{source and source.name}, {error}") from None
-    find_holders(runs, claims)
+    find_holders(runs, claims() if jobs or runs.are_silent else {})
     runs = runs.chosen(jobs, wanted.tags) if jobs or wanted.tags else runs
     span = runs.span(now // MILLISECOND)
     if source is None and wanted.since is not None:  # where nothing has run is seen, too

@@ -12,10 +12,9 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 
-from croniter import croniter
-
 from jobqueued.text import counted
 from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
+from jobqueued.timing.expansion import expanded
 
 
 class ScheduleError(ValueError):
@@ -289,7 +288,7 @@ def _mask(field: Field, text: str) -> int:
     items = (_bounds(field, item) for item in text.split(","))
     # To croniter `5-5` is the whole field.
     texts[field.index] = ",".join(f"{low}-{high}/{step}" if low < high else str(low) for low, high, step in items)
-    values = croniter.expand(" ".join(texts))[0][field.index]
+    values = expanded(texts, field.index)
     whole = (2 << field.high) - (1 << field.low)
     return whole if values == ["*"] else sum(1 << value for value in values if isinstance(value, int))
 

@@ -88,9 +88,26 @@ def test_at_imports_what_it_uses(host: Host, tmp_path: Path, words: list[str]) -
 
 SHOWING = [
     ["show", "a"], ["next", "a"], ["next"], ["files"], ["metrics"], ["cat", "jobs.yaml"], ["history"],
-    ["history", "--stats"], ["report"], ["remove", "x"], ["crontab", "-l"], ["top", "--once"],
+    ["history", "--stats"], ["report"], ["remove", "x"], ["crontab", "-l"], ["top", "--once"], ["timeline"],
 ]  # fmt: skip
-READERS = {"croniter", "jobqueued.jobfile.reader", "jobqueued.core.scheduler", "wsgiref", "http"}
+READING = [
+    ["check"], ["doctor"], ["audit"], ["simulate", "--for", "1m", "--draws", "1"], ["import", "--kind", "user", "-"],
+]  # fmt: skip
+NEEDLESS = {"dateutil", "pytz"}
+"""What croniter would load for its own walks through time."""
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_a_command_that_reads_job_files_loads_of_its_libraries_what_they_do(
+    host: Host, tmp_path: Path, words: list[str]
+) -> None:
+    """croniter only expands fields."""
+    modules = imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", words, tmp_path)
+    assert "jobqueued.timing.cronexpr" in modules
+    assert set() == NEEDLESS & modules
+
+
+READERS = {"jobqueued.timing.cronexpr", "jobqueued.jobfile.reader", "jobqueued.core.scheduler", "wsgiref", "http"}
 
 
 @pytest.mark.parametrize("words", SHOWING, ids=" ".join)
