@@ -21,7 +21,7 @@ jobs:
   backup: {command: "echo first; printf '\\\\033[2J\\\\n'; read -r x <fifo; echo last; sleep 600",
     working_directory: HERE, locks: [database], tags: [db], kill_grace: 1s}
   report: {command: "sleep 600", locks: [database], tags: [db], max_waiting: 3}
-  render: {command: "sleep 600"}
+  render: {command: "sleep 600 & sleep 600 & sleep 600 & wait"}
   bad: {command: "exit 3", notify: {command: /bin/true, on: failure}}
 """
 
@@ -93,6 +93,17 @@ def test_the_screen(top: Terminal) -> None:
     top.sees("2 live")
     top.press("q")
     top.ends()
+
+
+def test_orders(top: Terminal) -> None:
+    """Each has its key, and those that live come in it."""
+    for key, name in (("c", "cpu"), ("m", "memory"), ("i", "io"), ("s", "started"), ("t", "tasks")):
+        top.press(key)
+        top.sees(f"by {name}")
+        top.sees("backup@1", "render@1")
+        if name in ("started", "tasks"):
+            first, second = ("backup@1", "render@1") if name == "started" else ("render@1", "backup@1")
+            wait_for(lambda first=first, second=second: top.text.find(first) < top.text.find(second), why=name)  # type: ignore[misc]
 
 
 def test_output_is_followed(top: Terminal, tmp_path: Path) -> None:
@@ -173,6 +184,13 @@ def test_a_filter_is_typed(top: Terminal) -> None:
     top.sees("filter: tag:dbx_")
     top.press("BSpace", "Enter")
     top.sees("only tag:db", "1 live, 1 wait")
+    for words, counts in (
+        ("state:running", "2 live, 0 wait"), ("state:waiting", "0 live, 1 wait"), ("state:late", "0 live, 0 wait"),
+        ("user:root", "2 live, 1 wait"), ("user:nobody-has-it", "0 live, 0 wait"),
+        ("user:root state:running tag:db", "1 live, 0 wait"),
+    ):  # fmt: skip
+        top.press("Escape", "/", *words, "Enter")
+        top.sees(f"only {words}", counts)
     top.press("Escape")
     top.sees("2 live, 1 wait, 1 incident, by cpu; ?")
 

@@ -72,6 +72,25 @@ def test_a_filter(words: str, found: list[str]) -> None:
     assert shown.runs() == found
 
 
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [("cpu", ["a@1", "b@2", "c@3"]), ("memory", ["b@2", "c@3", "a@1"]), ("io", ["c@3", "a@1", "b@2"]),
+     ("tasks", ["b@2", "a@1", "c@3"]), ("started", ["c@3", "b@2", "a@1"])],
+)  # fmt: skip
+def test_an_order(order: str, found: list[str]) -> None:
+    """The most of what it is by is above, of starts the first; what is written counts as what is read."""
+    used = {
+        "a@1": ((3, 1, 5, 2, None), 9), "b@2": ((2, 3, 9, None, None), 8), "c@3": ((1, 2, 1, 1, 7), 7),
+    }  # fmt: skip
+    names = ("cpu", "memory", "tasks", "io_read", "io_write")
+    shown = view(*(
+        live(run, started=f"2026-11-24T0{hour}:00:00.000000Z", now=dict(zip(names, figures, strict=True)))
+        for run, (figures, hour) in used.items()
+    ))  # fmt: skip
+    shown.order = order
+    assert found == shown.runs()
+
+
 def test_the_mark_moves_and_stays() -> None:
     """From the top to the bottom and no further; it is on its run, wherever that is by now."""
     shown = view(*RUNS, waiting=(waits("d@4"),))
