@@ -73,7 +73,7 @@ type Simulated (
     blamed: [](for: string, whose: ?string, seconds: float)
   ),
   locks: [](name: string, waited: float, for: []string),
-  peaks: [](at: string, live: int)
+  peaks: [](at: string, live: int, least: int)
 )
 """
 

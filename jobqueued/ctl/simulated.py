@@ -70,7 +70,10 @@ def _figures(futures: Sequence[Tally], since: int) -> Message:
             {"name": name, "waited": time / SECOND / len(futures), "for": [job for job, _ in holders]}
             for name, time, holders in summary.lacked(rows)
         ],
-        "peaks": [{"at": to_text(peak.instant), "live": peak.live} for peak in futures[0].peaks(24, HOUR, since)],
+        "peaks": [
+            {"at": to_text(instant), "live": live.most, "least": live.least}
+            for instant, live in summary.peaks(futures, 24, HOUR, since)
+        ],
     }  # fmt: skip
 
 
@@ -172,14 +175,14 @@ def _print_whole(result: Result) -> None:
     else:
         other = [_figure(name, band) for name, band in _whole(result.others)]
         print_table(("", "TODAY", "WITH"), [(*row, figure) for row, figure in zip(today, other, strict=True)])
-    _print_peaks(result, result.futures[0])
+    _print_peaks(result, result.futures)
     if result.others is not None:
-        _print_peaks(result, result.others[0], _WITH)
+        _print_peaks(result, result.others, _WITH)
 
 
-def _print_peaks(result: Result, future: Tally, files: str = "") -> None:
-    peaks = future.peaks(_PEAKS, HOUR, result.found.host.begin)
-    print_table((f"PEAK{files}", "LIVE"), [(local(to_text(peak.instant)), str(peak.live)) for peak in peaks])
+def _print_peaks(result: Result, futures: Sequence[Tally], files: str = "") -> None:
+    peaks = summary.peaks(futures, _PEAKS, HOUR, result.found.host.begin)
+    print_table((f"PEAK{files}", "LIVE"), [(local(to_text(instant)), str(live)) for instant, live in peaks])
 
 
 def _figure(name: str, band: Band) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from jobqueued.foresight.tally import Blame, OfJob, Tally
+from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
 
 
 class Band(NamedTuple):
@@ -53,6 +53,17 @@ class Row(NamedTuple):
 
 
 _NOTHING = OfJob()
+
+
+def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
+    """The instants from one on at which most runs are live in any future, at most one in each span of so many ns, with
+    the band of those of all futures in the same span.
+    """
+    found = defaultdict[int, list[Peak]](list)
+    for peak in (peak for future in futures for peak in future.peaks(None, apart, since)):
+        found[peak.instant // apart].append(peak)
+    worst = ((max(each, key=lambda peak: peak.live), band(peak.live for peak in each)) for each in found.values())
+    return sorted(((peak.instant, live) for peak, live in worst), key=lambda it: (-it[1].most, it[0]))[:count]
 
 
 def rows(futures: Sequence[Tally]) -> list[Row]:

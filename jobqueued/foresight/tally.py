@@ -145,8 +145,8 @@ class Tally:
         """The most runs that are live at once."""
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
-    def peaks(self, count: int, apart: int, since: int = 0) -> list[Peak]:
-        """The instants from one on at which most runs were live, at most one in each span of so many ns."""
+    def peaks(self, count: int | None, apart: int, since: int = 0) -> list[Peak]:
+        """The instants from one on at which most runs were live, at most one in each span of so many ns; None: all."""
         found: dict[int, Peak] = {}
         for instant, live in _levels((max(since, start) for start in self._begun), self._over):
             span = instant // apart

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jobqueued.foresight.futures import play
-from jobqueued.foresight.summary import Band, lacked, rows, wait_at
-from jobqueued.foresight.tally import Blame
-from jobqueued.model import HOUR, MINUTE, Claim
+from jobqueued.foresight.summary import Band, lacked, peaks, rows, wait_at
+from jobqueued.foresight.tally import Blame, Tally
+from jobqueued.model import HOUR, MINUTE, Claim, RunId
 from tests.support.futures import a_host, chance, took
 from tests.support.world import job
 
@@ -34,3 +34,19 @@ def test_waits_of_all_runs() -> None:
     waits = [10, 20, 30]
     assert [0, 10, 20, 30] == [wait_at(level, waits, 6) for level in (0.5, 0.6, 0.75, 1.0)]
     assert [0, 10] == [wait_at(0.5, [], 6), wait_at(0.5, [10], 1)]
+
+
+def test_peaks_of_all_futures() -> None:
+    """The hours in which most runs are live in any future, at the instant of that, with the least and the most."""
+    futures = [Tally(), Tally()]
+    for future, lengths in zip(futures, ((3, 1), (1, 9)), strict=True):
+        for number, length in enumerate(lengths):
+            for hour in (2, 5):
+                start = hour * HOUR + 2 * number * MINUTE
+                future.attempted(RunId("a", number), start, start + length * MINUTE)
+    futures[1].attempted(RunId("b", 1), 5 * HOUR + 3 * MINUTE, 5 * HOUR + 4 * MINUTE)
+    first, last = (2 * HOUR + 2 * MINUTE, Band(1, 2)), (5 * HOUR + 2 * MINUTE, Band(2, 2))
+    assert [first, last] == peaks(futures, 9, HOUR, 0)
+    futures[1].attempted(RunId("c", 1), 5 * HOUR + 3 * MINUTE, 5 * HOUR + 4 * MINUTE)
+    assert [(5 * HOUR + 3 * MINUTE, Band(2, 3))] == peaks(futures, 1, HOUR, 0)
+    assert [(5 * HOUR + 3 * MINUTE, Band(2, 3))] == peaks(futures, 9, HOUR, 3 * HOUR)[:1]
