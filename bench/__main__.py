@@ -3,7 +3,7 @@
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
                 [crontabs] [submit] [starts] [flood] [commands]
-                [calibration] [--json FILE]
+                [past] [simulate] [month] [calibration] [--json FILE]
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from bench.flood import flood
 from bench.listing import listing
 from bench.memory import memory
 from bench.notices import notices
+from bench.past import past
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, spawn_loop, switches, wait_for
+from bench.simulate import month, week
 from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
@@ -172,7 +174,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
     "submit": submit, "starts": starts, "flood": flood, "commands": commands,
-    "calibration": calibration,
+    "past": past, "simulate": week, "month": month, "calibration": calibration,
 }  # fmt: skip
 
 
@@ -189,12 +191,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     results = {}
-    special = {"caps", "calibration"}  # a virtual machine; six minutes
+    special = {"caps", "calibration", "month"}  # a virtual machine; six minutes; a million runs
     special |= {"storm", "flood"} if os.geteuid() else set()
     for name in options.names or [name for name in BENCHMARKS if name not in special]:
         results[name] = BENCHMARKS[name]()
         for figure, value in results[name].items():
-            print(f"{name:9} {figure:25} {_shown(value)}")
+            for part, each in value.items() if isinstance(value, dict) else [("", value)]:
+                print(
+                    f"{name:9} {figure:25} {part:28} {_shown(each)}" if part else f"{name:9} {figure:25} {_shown(each)}"
+                )
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -76,8 +76,13 @@ def _arguments(pid: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def daemon(files: dict[str, str], settings: str = "{}\n") -> Iterator[Rig]:
-    """A daemon on these job files; as installed, state and logs on a real disk, the run directory on tmpfs."""
+def daemon(
+    files: dict[str, str], settings: str = "{}\n", made: Callable[[Path], None] = lambda _: None
+) -> Iterator[Rig]:
+    """A daemon on these job files; as installed, state and logs on a real disk, the run directory on tmpfs.
+
+    `made` puts what else there is into its directory before it starts.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir="/var/tmp") as name,
         tempfile.TemporaryDirectory(prefix="jobqueued-bench-", dir="/dev/shm") as run,
@@ -87,6 +92,7 @@ def daemon(files: dict[str, str], settings: str = "{}\n") -> Iterator[Rig]:
         (directory / "jobqueued.yaml").write_text(settings)
         for file, text in files.items():
             (directory / "jobqueue.d" / file).write_text(text)
+        made(directory)
         rig = Rig(directory, Path(run))
         rig.start()
         try:
