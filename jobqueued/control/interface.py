@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 NAME = "io.jobqueue"
+HISTORY = 60
+"""Samples of each run that Usage tells at most, and of the host."""
 
 INTERFACE = """\
 # The job queue of this host. Everybody may ask for Status and List, with less in the answers (no descriptions, no

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobqueued.child import tree
+from jobqueued.control.interface import HISTORY
 from jobqueued.control.varlink import text_of
 from jobqueued.host import psi
 from jobqueued.host.descriptors import is_spare
@@ -23,8 +24,6 @@ from jobqueued.source import Source
 if TYPE_CHECKING:
     from jobqueued.core.scheduler import Scheduler
 
-HISTORY = 60
-"""Samples of each run that are kept, and of the host."""
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
 """After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed

@@ -19,7 +19,6 @@ import click
 from rich.console import ConsoleDimensions
 from rich.live import Live
 
-from jobqueued.control.monitor import Monitor
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.client import Stream, Unreachable, ask, own_only, warn_of_own_only
@@ -28,7 +27,6 @@ from jobqueued.ctl.top_screen import Screen, queue
 from jobqueued.ctl.top_view import HIDDEN, ORDERS, UNKNOWN, View
 from jobqueued.model import Now
 from jobqueued.paths import Paths
-from jobqueued.runs.run_directory import RunDirectory
 
 _STDOUT = 1
 _SHARE = 20
@@ -177,6 +175,9 @@ class _Local:
     patience = 1000
 
     def __init__(self, paths: Paths) -> None:
+        from jobqueued.control.monitor import Monitor
+        from jobqueued.runs.run_directory import RunDirectory
+
         self.note = HIDDEN if offline.is_hidden(paths.runs) else "measured here"
         self._frame = ""
         self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs))

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text as Line
 
-from jobqueued.control.monitor import HISTORY
+from jobqueued.control.interface import HISTORY
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import OWN_ONLY
 from jobqueued.ctl.table import Cell, Text

@@ -107,6 +107,16 @@ def test_a_command_that_reads_job_files_loads_of_its_libraries_what_they_do(
     assert set() == NEEDLESS & modules
 
 
+MEASURING = {"jobqueued.control.monitor", "jobqueued.state.rows", "sqlite3"}
+"""What top measures with while the daemon is down."""
+
+
+def test_top_measures_nothing_while_the_daemon_does(host: Host, tmp_path: Path) -> None:
+    """It loads what draws, and nothing else."""
+    code = f"{_AT_EXIT}from jobqueued.ctl.main import main; main()"
+    assert set() == MEASURING & imported(host, code, ["top", "--once"], tmp_path)
+
+
 READERS = {"jobqueued.timing.cronexpr", "jobqueued.jobfile.reader", "jobqueued.core.scheduler", "wsgiref", "http"}
 
 
