@@ -47,9 +47,9 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
-        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "scheduler_state",
-        "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion", "host_hold",
-        "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
+        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
+        "scheduler_state", "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion",
+        "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "foresight": [

@@ -11,8 +11,8 @@ from jobqueued.control.ownership import Asker
 from jobqueued.control.parameters import run_of
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core import record
+from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.model import LIVE, Record, Run, to_text
 from jobqueued.queue.locks import claims_of
 from jobqueued.state import past

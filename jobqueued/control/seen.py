@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobqueued.core.scheduler_state import ANOTHERS_RUN
+from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.problem import Problem
 from jobqueued.text import counted
 from jobqueued.users import Owner, share_of

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from jobqueued.commands import ForgetLockClient, MarkLockHolder
+from jobqueued.core.holders import LockClient
 from jobqueued.core.host_hold import halt
-from jobqueued.core.scheduler_state import LockClient, SchedulerState
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
 from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, Job, LockClientId, Run, RunId

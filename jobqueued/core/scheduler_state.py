@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.alike import shared
@@ -23,6 +23,7 @@ from jobqueued.copies import changed
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
 from jobqueued.core.changes import Changes
+from jobqueued.core.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
 from jobqueued.core.lifecycle import Step
@@ -31,26 +32,13 @@ from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
 from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
-from jobqueued.queue.locks import SLOT, Claims, Locks, claims_of, least_claims
-from jobqueued.queue.placement import Placed, Placement
+from jobqueued.queue.locks import SLOT, Locks, claims_of, least_claims
+from jobqueued.queue.placement import Placement
 from jobqueued.queue.waiting import Terms
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.users import Owner, share_of
-
-ANOTHERS_RUN = "a run of another user"
-"""The name of a run for whoever may not know which it is."""
-
-
-class LockClient(NamedTuple):
-    """A command of a person that wants claims, or (`ticket` 0) has them, `since` an instant (0: it was not kept)."""
-
-    claims: Claims
-    asked_by: str
-    ticket: int
-    placed: Placed
-    since: int
 
 
 class SchedulerState:

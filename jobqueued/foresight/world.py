@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from jobqueued import events
 from jobqueued.commands import Command, Launch, Say, Stop
 from jobqueued.copies import changed
+from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.foresight.durations import Draws, Sample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant

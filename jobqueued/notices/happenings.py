@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.recollection import has_failover
-from jobqueued.core.scheduler_state import ANOTHERS_RUN
 from jobqueued.model import SECOND, Record
 from jobqueued.text import counted, duration, ended
 from jobqueued.users import share_of

@@ -1,0 +1,21 @@
+"""Those who hold claims, or wait for some, and are no runs of this host; and how others are told of a run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobqueued.queue.locks import Claims
+from jobqueued.queue.placement import Placed
+
+ANOTHERS_RUN = "a run of another user"
+"""The name of a run for whoever may not know which it is."""
+
+
+class LockClient(NamedTuple):
+    """A command of a person that wants claims, or (`ticket` 0) has them, `since` an instant (0: it was not kept)."""
+
+    claims: Claims
+    asked_by: str
+    ticket: int
+    placed: Placed
+    since: int
