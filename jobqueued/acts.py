@@ -54,7 +54,7 @@ class Acts:
     def carry_out(self, decided: Sequence[Command]) -> None:
         """Commit first, then act."""
         ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
-        ended += [(each.run, each.record) for each in decided if isinstance(each, ForgetRun)]
+        ended += [(each.run, each.record) for each in decided if isinstance(each, ForgetRun) and each.record]
         for command in decided:
             self._batch.take(command)
         committed = self._commits.make()

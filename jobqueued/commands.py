@@ -22,10 +22,13 @@ class SaveRun(NamedTuple):
 
 
 class ForgetRun(NamedTuple):
-    """Durably forget a run that never started: the `record` of a skip before it covers its occurrence."""
+    """Durably forget a run that never started.
+
+    `record`: that of the skip before it, which covers its occurrence; None: another host of the fleet has that.
+    """
 
     run: RunId
-    record: Record
+    record: Record | None
 
 
 class SaveJob(NamedTuple):
@@ -101,11 +104,39 @@ class LookUp(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`."""
+    """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`.
+
+    `fence` is what the fleet has granted its claims with: of a later holder it is greater.  0: it was not asked.
+    """
 
     run: Run
     job: Job
     record: Record
+    fence: int = 0
+
+
+class Ask(NamedTuple):
+    """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these claims: all or nothing.
+
+    `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken` is the answer, with this `number`.
+    Only after the commit that holds the run.
+    """
+
+    run: RunId
+    key: str
+    claims: tuple[Claim, ...]
+    number: int
+
+
+class GiveBack(NamedTuple):
+    """Give back all claims of a run to the fleet; with a `state` it has ended so, and its occurrence is over.
+
+    Only after the commit that holds that.
+    """
+
+    job: str
+    key: str
+    state: str = ""
 
 
 class Stop(NamedTuple):
@@ -192,6 +223,6 @@ Save = (
 """What has to survive: one durable commit a turn."""
 
 Command = (
-    Save | LookUp | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder | ForgetLockClient
-    | LookAfter | Reply
+    Save | LookUp | Ask | GiveBack | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder
+    | ForgetLockClient | LookAfter | Reply
 )  # fmt: skip

@@ -130,6 +130,48 @@ class NeverStarted(NamedTuple):
     cause: Unstarted = Unstarted.NO_FAULT
 
 
+class FleetUp(NamedTuple):
+    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can."""
+
+    reason: str
+
+
+class Granted(NamedTuple):
+    """The fleet has granted what `Ask` has asked for by this number; whoever does what it is for shows the `fence`."""
+
+    run: RunId
+    number: int
+    fence: int
+
+
+class Denied(NamedTuple):
+    """The fleet has not, as others have some of the claims; who has, was told before (`Held`)."""
+
+    run: RunId
+    number: int
+
+
+class Taken(NamedTuple):
+    """An occurrence is not this host's: another runs it, or it is over."""
+
+    job: str
+    key: str
+
+
+class Held(NamedTuple):
+    """A run of another host, of this name, has these claims of the fleet by now; (): none."""
+
+    holder: str
+    claims: tuple[Claim, ...]
+
+
+class Ours(NamedTuple):
+    """By what the fleet knows this host has an occurrence that is not over, or claims, in this name."""
+
+    job: str
+    key: str
+
+
 AttemptOver = RunEnded | RunLost | NeverStarted
 """What an attempt comes to."""
 
@@ -355,6 +397,12 @@ Event = (
     | RunLingers
     | RunsEmptied
     | NeverStarted
+    | FleetUp
+    | Granted
+    | Denied
+    | Taken
+    | Held
+    | Ours
     | Found
     | Recorded
     | RunAsked

@@ -76,6 +76,13 @@ class Overlap(StrEnum):
     REPLACE = "replace"
 
 
+class Scope(StrEnum):
+    """The hosts among which an occurrence of a job runs once: this one, or all of its fleet."""
+
+    HOST = "host"
+    FLEET = "fleet"
+
+
 class Claim(NamedTuple):
     """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
 
@@ -156,6 +163,7 @@ class Job:
     escalation: Escalation | None = None
     exclusive: bool = False
     concurrency: int = 1
+    scope: Scope = Scope.HOST
     overlap: Overlap = Overlap.QUEUE
     max_waiting: int | None = None
     locks: tuple[Claim, ...] = ()
@@ -225,6 +233,12 @@ class Job:
             starts.append(due + self.offset)
         return starts
 
+    def occurrence(self, era: int, due: int) -> Occurrence:
+        """The occurrence of its clock at a nominal due time; one of a fleet's job is the same one on each host."""
+        if self.scope is Scope.FLEET:
+            return Occurrence.fleet(self.id, due)
+        return Occurrence.clock(self.id, era, due)
+
     @property
     def rhythm(self) -> str:
         """Identity of the clock triggers: a cursor is only good for the rhythm it was made under."""
@@ -238,7 +252,8 @@ class Job:
 class Occurrence(NamedTuple):
     """One due time of one job, the unit of "exactly once".
 
-    `key` is unique per job for ever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others.
+    `key` is unique per job for ever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others;
+    ``f<UTC second>`` for those of a fleet's job, in all its hosts.
     """
 
     job: str
@@ -249,6 +264,11 @@ class Occurrence(NamedTuple):
     def clock(cls, job: str, era: int, due: int) -> Occurrence:
         """The occurrence of a clock trigger at its nominal due time."""
         return cls(job, f"c{era}.{due // SECOND}", due)
+
+    @classmethod
+    def fleet(cls, job: str, due: int) -> Occurrence:
+        """The occurrence of a clock trigger of a fleet's job; its key has no era, as that is the host's own."""
+        return cls(job, f"f{due // SECOND}", due)
 
 
 _LOCK_CLIENT = ":with-lock@"
@@ -289,8 +309,8 @@ class RunId(NamedTuple):
         return cls(job, int(number))
 
 
-Holder = RunId | LockClientId
-"""Who waits for claims, and holds them."""
+Holder = RunId | LockClientId | str
+"""Who waits for claims, and holds them; a text names a run of another host of the fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,10 +47,10 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
-        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
+        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "fleet_state", "holders",
         "scheduler_state", "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion",
         "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
-        "attempts", "forecast", "why", "attention", "scheduler", "trace",
+        "attempts", "fleet", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "foresight": [
         "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",

@@ -85,6 +85,8 @@ class LockCalls:
     def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
         if isinstance(claim.holder, LockClientId):
             return self._processes.command_of(claim.holder) or (None, None)
+        if isinstance(claim.holder, str):  # it runs on another host
+            return None, None
         job = self._scheduler.catalog.get(claim.holder.job)
         words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
         return self._scheduler.runs[claim.holder].pid, words

@@ -9,34 +9,64 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.child.documents import ENDS
-from jobqueued.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
+from jobqueued.commands import Ask, Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
+from jobqueued.core.fleet_state import is_of_fleet
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
 from jobqueued.model import LIVE, SECOND, Run, RunId, RunState, to_text
+from jobqueued.queue.locks import of_fleet
 from jobqueued.run_states import Unstarted
 
 BACKOFF_MAX = 60 * SECOND
 
 
 def launch(turn: Turn, run: Run) -> None:
-    """Launch a run that was admitted, unless its `max_runs` are used up by what is about to start."""
+    """Launch a run whose turn it is; where the fleet has a say in that, ask it first."""
     state, now = turn.state, turn.now
-    job, admission = state.catalog[run.id.job], state.admission
-    if run.so_far is None and state.is_used_up(job):  # until it is known what starts
-        back = state.put_back(run, now)
-        state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
+    if is_kept_back(turn, run):
         return
+    job = state.catalog[run.id.job]
+    priority = round(state.admission.waiting.priority(run.id, now.mono), 3)
+    waited_for = list(lateness.lacked(state, run, job.owner))
+    if not (state.fleet.name and _ask(turn, run, priority, waited_for)):
+        begin(turn, run, priority, waited_for)
+
+
+def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
+    """Ask the fleet about a run, if it has a say in its start."""
+    state = turn.state
+    claims, _, bound, *_ = state.terms(state.catalog[run.id.job])
+    wanted = of_fleet(claims)
+    if not (wanted or is_of_fleet(run.key)):
+        return False
+    state.leave_queue(run.id)
+    state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
+    turn.do(Ask(run.id, run.key, wanted, state.fleet.ask(run, priority, waited_for)))
+    return True
+
+
+def is_kept_back(turn: Turn, run: Run) -> bool:
+    """Keep back a run whose `max_runs` are used up by what is about to start; False: they are not."""
+    state, now = turn.state, turn.now
+    if run.so_far is not None or not state.is_used_up(state.catalog[run.id.job]):
+        return False
+    back = state.put_back(run, now)  # until it is known what starts
+    state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
+    return True
+
+
+def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], fence: int = 0) -> None:
+    """Launch a run that was admitted, and had this effective priority."""
+    state, job = turn.state, turn.state.catalog[run.id.job]
     if run.so_far is None:  # it goes by the newest definition
         run = changed(run, owner=job.owner)
-    priority = round(admission.waiting.priority(run.id, now.mono), 3)
-    waited_for = list(lateness.lacked(state, run, job.owner))
-    started = state.admit(run, now)
+    started = state.admit(run, turn.now)
     begun = record.begin(started, job, state.limits)
-    turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}))
+    turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}, fence))
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:

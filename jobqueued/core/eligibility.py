@@ -16,6 +16,7 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
+from jobqueued.queue.locks import asks_fleet
 from jobqueued.saved import Past
 
 DEADLINE = "start_deadline"
@@ -30,6 +31,8 @@ class Bar(Enum):
     UNDEFINED = auto()
     PAUSED = auto()
     ACCOUNT_UNKNOWN = auto()
+    FLEET = auto()
+    """The fleet can't be asked."""
     AWAITS = auto()
     """It is a submission that awaits the end of others."""
     CONCURRENCY = auto()
@@ -38,7 +41,7 @@ class Bar(Enum):
     """It is awaited, or has failed; `Obstacle.verdict` says which."""
 
 
-OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.AWAITS, Bar.CONCURRENCY})
+OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.FLEET, Bar.AWAITS, Bar.CONCURRENCY})
 """What holds back all other due runs of the job, too."""
 
 
@@ -82,6 +85,8 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
     """Find what keeps all runs of a job from the queue, however many there are; None: nothing."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
+    if state.fleet.down and asks_fleet(job):
+        return Bar.FLEET
     if any(awaited_by(state, job)):
         return Bar.AWAITS
     return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None

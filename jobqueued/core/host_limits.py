@@ -25,3 +25,5 @@ class HostLimits(NamedTuple):
     """So many runs of a user's own jobs may be live."""
     waiting_of_a_user: int | None = None
     """So many runs and submissions of a user may wait."""
+    fleet: str = ""
+    """The name of the fleet that the host is in; "": of none."""

@@ -28,7 +28,8 @@ def validate(state: SchedulerState) -> None:
     clients = {name for name, client in state.lock_clients.items() if client.ticket}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
     assert all(state.runs[run].state in LIVE for run in state.lingering), f"{state.lingering} not live"
-    assert waiting | clients == set(state.admission.waiting)
+    assert waiting | clients == set(state.admission.waiting) | state.fleet.asked.keys()
+    assert not state.fleet.asked.keys() & set(state.admission.waiting), "asked about, and in the queue"
     assert not state.changes, "changes that nobody saves"
     assert state.noted == {name for name, job in state.jobs.items() if job.saved.is_noteworthy}
     assert state.invalid_jobs == {name for name, job in state.jobs.items() if job.invalid is not None}
@@ -41,7 +42,9 @@ def _validate_claims(state: SchedulerState) -> None:
     locks = state.admission.locks
     live = [run for run in state.runs.values() if run.state in LIVE]
     clients = [name for name, client in state.lock_clients.items() if not client.ticket]
-    assert set(locks) == {run.id for run in live} | set(clients), "claims outlive their runs"
+    elsewhere = {holder for holder in locks if isinstance(holder, str)}
+    asked = state.fleet.asked.keys()
+    assert set(locks) == {run.id for run in live} | set(clients) | elsewhere | asked, "claims outlive their runs"
     assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
     of_users: Counter[str] = Counter(share for run in live if (share := share_of(run.id.job)))
     assert state.admission.waiting.live == of_users, "live runs of users are miscounted"

@@ -18,7 +18,7 @@ from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
 from jobqueued.core.validity import MANY
 from jobqueued.jobfile.spelling import nearest
-from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Record, Run, RunState, TriggeredBy
+from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Overlap, Record, Run, RunState, Scope, TriggeredBy
 from jobqueued.timing import catch_up
 from jobqueued.users import awaited_path, share_of
 
@@ -44,7 +44,7 @@ def catch_clock(turn: Turn, job: Job) -> None:
 def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
     """Skip due times of a job's clock, if there are any."""
     if dues:
-        named = partial(Occurrence.clock, job.id, turn.state[job.id].saved.era)
+        named = partial(job.occurrence, turn.state[job.id].saved.era)
         skip(turn, job, list(map(named, dues)), reason)
 
 
@@ -57,7 +57,7 @@ def cover(turn: Turn, job: str) -> None:
     if job in state.catalog:
         catch_clock(turn, state.catalog[job])
     saved = state[job].saved
-    found = [run for key, run in state.found[job].items() if key.startswith(f"c{saved.era}.")]
+    found = [run for key, run in state.found[job].items() if key.startswith((f"c{saved.era}.", "f"))]
     last = max([saved.cursor, *(run.due for run in found)])
     if job in state.catalog:
         _skip_ahead(turn, state.catalog[job], last, [(run.due, run.last_due or run.due) for run in found])
@@ -86,7 +86,9 @@ def _come_due(turn: Turn, job: Job) -> None:
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
     if known := state.found.get(job.id):
-        found = [due for due in found if Occurrence.clock(job.id, before.era, due).key not in known]
+        found = [due for due in found if job.occurrence(before.era, due).key not in known]
+    if job.scope is Scope.FLEET:
+        found = state.fleet.untaken(job.id, found)
     if before.paused:
         found = _after_pause(turn, job, found)
     complete = following is None or following > wall
@@ -96,7 +98,7 @@ def _come_due(turn: Turn, job: Job) -> None:
         skip_dues(turn, job, todo.run, "fuse")
         return
     for instant in todo.run:
-        _new_of_clock(turn, job, Occurrence.clock(job.id, before.era, instant), previous[instant])
+        _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
 
 
 def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:

@@ -20,6 +20,7 @@ from jobqueued.core import (
     completion,
     eligibility,
     expectation,
+    fleet,
     host_hold,
     invariants,
     jobs,
@@ -109,6 +110,12 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunLingers: attempts.lingers,
     events.RunsEmptied: attempts.runs_emptied,
     events.NeverStarted: attempts.never_started,
+    events.FleetUp: fleet.up,
+    events.Granted: fleet.granted,
+    events.Denied: fleet.denied,
+    events.Taken: fleet.taken,
+    events.Held: fleet.held,
+    events.Ours: fleet.ours,
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,
     events.StopAsked: completion.stop_asked,
@@ -291,7 +298,7 @@ class Scheduler:
         for holder in state.admission.turn(mono, LAUNCHES_A_TURN, least):
             if isinstance(holder, LockClientId):
                 lock_clients.grant(turn, holder)
-            else:
+            elif isinstance(holder, RunId):
                 attempts.launch(turn, state.runs[holder])
             granted += 1
         state.queue_stuck = granted < LAUNCHES_A_TURN

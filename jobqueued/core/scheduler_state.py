@@ -23,6 +23,7 @@ from jobqueued.copies import changed
 from jobqueued.core import lifecycle
 from jobqueued.core.agenda import Agenda
 from jobqueued.core.changes import Changes
+from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState
@@ -30,7 +31,7 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.patience import Patience
 from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
-from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
+from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState, Scope
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placement
@@ -93,8 +94,8 @@ class SchedulerState:
         """The live runs whose supervisor is gone, and what may live of them.  `attempts.lingers`."""
         self.jobs: dict[str, JobState] = {}
         """The standing of each job id that was ever asked for."""
-        self.submitted = Submitted()
-        """The submissions among the jobs of the catalog.  `submissions` changes it."""
+        self.submitted, self.fleet = Submitted(), FleetState(limits.fleet)
+        """The submissions among the jobs, and what the fleet is asked.  `submissions` and `fleet` change them."""
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
@@ -169,11 +170,14 @@ class SchedulerState:
         """End a run: with its record it is in no place any more."""
         self._let_go(run)
         self.agenda.note_over(run)
+        self.fleet.give_back(run, run.state.value)
         self.changes.note_run(SaveRun(run, record))
 
-    def forget(self, run: Run, record: Record) -> None:
-        """Forget a run that never started, as the record of another covers it."""
+    def forget(self, run: Run, record: Record | None = None) -> None:
+        """Forget a run that never started, as another record covers it; None: another host has its occurrence."""
         self._let_go(run)
+        if record is not None:
+            self.fleet.give_back(run, RunState.SKIPPED.value)
         self.changes.note_run(ForgetRun(run.id, record))
 
     def _let_go(self, run: Run) -> None:
@@ -241,8 +245,8 @@ class SchedulerState:
         return found
 
     def wind(self, job: Job) -> None:
-        """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
-        if self.is_completed(job):
+        """Set the clock to the first occurrence that is not covered; a job that is completed, or rests, has none."""
+        if self.is_completed(job) or (self.fleet.down and job.scope is Scope.FLEET):
             self.due_times.clear(job.id)
         else:
             self.due_times.set(job, self[job.id].saved.cursor)
@@ -317,6 +321,8 @@ class SchedulerState:
         if run.id in state.due:
             state.due.remove(run.id)
         state.delayed.pop(run.id, None)
+        if run.id in self.fleet.asked:
+            self._withdraw(run)
         state.waiting[run.id] = None
         since = now.mono - run.age(now.wall)
         if run.drains_since:
@@ -362,6 +368,13 @@ class SchedulerState:
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
+        self.fleet.give_back(run)
+        self.queue_stuck = False
+
+    def _withdraw(self, run: Run) -> None:
+        """Let a run about which the fleet was asked hold nothing here any more."""
+        self.fleet.withdraw(run)
+        self.admission.release(run.id)
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:
@@ -375,6 +388,8 @@ class SchedulerState:
         if run in state.waiting:
             del state.waiting[run]
             self.leave_queue(run)
+            if run in self.fleet.asked:
+                self._withdraw(self.runs[run])
         state.delayed.pop(run, None)
         if run in state.due:
             state.due.remove(run)

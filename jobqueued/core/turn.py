@@ -35,8 +35,9 @@ class Turn:
         self._commands.append(Reply(ticket, value, error))
 
     def finish(self) -> list[Command]:
-        """All that is to be done: first what makes the changes durable."""
-        return [*self.state.take_saves(), *_briefly(self._commands)]
+        """All that is to be done: first what makes the changes durable, last what others get for it."""
+        given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
+        return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
 
 
 def _briefly(commands: list[Command]) -> list[Command]:

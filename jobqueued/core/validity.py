@@ -13,6 +13,7 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Job
+from jobqueued.queue.locks import asks_fleet
 from jobqueued.text import size
 
 MANY = 200
@@ -86,6 +87,9 @@ def _circular(way: str) -> Invalidity | None:
 
 
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
+    if asks_fleet(job) and not state.limits.fleet:
+        remedy = "to join one: fleet in jobqueued.yaml"
+        return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
     return None if claim is None else Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.resources))

@@ -69,6 +69,8 @@ def _expected(start: int | None) -> Why:
 def lacked(state: SchedulerState, name: RunId) -> str | Holder:
     """The first that a run in the queue lacks: a resource, or the one that something is kept for; "": nothing."""
     admission = state.admission
+    if name in state.fleet.asked:
+        return ""
     terms = admission.waiting.terms(name)
     if (missing := admission.locks.missing(terms.claims)) is not None:
         return missing.resource
@@ -91,6 +93,8 @@ def _explained(state: SchedulerState, run: Run, ordered: list[Holder], now: Now,
         return why | _of_due(state, run, now)
     if name in state[name.job].delayed:
         return why | {"reasons": [_delayed(run, state[name.job].delayed[name].cause, now)]}
+    if name in state.fleet.asked:
+        return why | {"reasons": ["the fleet is asked for it"]}
     if run.state is RunState.WAITING:
         return why | _of_waiting(state, run, ordered, now, asker)
     return why | {"reasons": [run.reason] if run.reason else []}
@@ -133,6 +137,8 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.ACCOUNT_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
             return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
+        case Bar.FLEET:
+            return f"its fleet can't be asked: {state.fleet.down}"
         case Bar.AWAITS:
             return f"it starts after {', '.join(awaited_by(state, job))}"
         case Bar.CONCURRENCY:
@@ -201,6 +207,10 @@ def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why
 def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, named: Named) -> Why:
     if isinstance(holder, LockClientId):
         return _client(state, holder, resource, now)
+    if isinstance(holder, str):
+        mode = next(held for held in state.admission.locks.held(holder) if held.resource == resource)
+        unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
+        return {"run": holder, "mode": mode.mode, "units": mode.units, **unknown}
     run, ends_at = state.runs[holder], state.admission.ends_at(holder)
     claim = next(held for held in run.claims if held.resource == resource)
     if (name := named(holder)) != str(holder):

@@ -191,6 +191,13 @@ VOCABULARY: dict[str, Entry] = {
     "released": Entry(
         "info", "6f2d8c0b9a3e47d1a5b7c4e8d9f01326", lambda f: f"hold released by {f['asked_by']}: runs start again"
     ),
+    "fleet_down": Entry(
+        "error", "3999309ca428493097aeef1bde09b606",
+        lambda f: f"fleet {f['fleet']} can't be asked: {f['reason']}; its jobs wait, and catch up once it can",
+    ),
+    "fleet_up": Entry(
+        "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"fleet {f['fleet']} can be asked: its jobs start here"
+    ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
         lambda f: f"with-lock: {', '.join(f['locks'])} granted to {f['guest']}, a command of {f['asked_by']},"

@@ -3,7 +3,8 @@
 The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.
 Further ones that only live runs keep from starting reserve what they have lacked so far and others want too, but no
 slot: whoever goes before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it
-could not use it.  So nobody overtakes for ever, and what is not needed yet is not kept idle.
+could not use it.  Nor does one that lacks what a run of another host of the fleet has.  So nobody overtakes for ever,
+and what is not needed yet is not kept idle.
 
 Whoever waits for nothing but a resource that all who want it were refused can change nothing for others, and is parked
 (waiting.py), but for who may be the first that reserves.
@@ -25,7 +26,7 @@ from typing import NamedTuple
 
 from jobqueued.model import Claim, Holder, LockClientId, RunId
 from jobqueued.queue.drains import Drains
-from jobqueued.queue.locks import SLOT, Claims, Locks
+from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
 from jobqueued.queue.waiting import Group, Head, Waiting
 from jobqueued.users import share_of
 
@@ -211,6 +212,8 @@ class Admission:
             return
         if reserved.missing(claims) is not None or (group.is_parked and self.reservations):
             return
+        if self._waits_for_another_host(claims):
+            return
         kept = claims
         if self.reservations:
             kept = tuple(claim for claim in claims if claim.resource in lacked and self._is_for_others(claim.resource))
@@ -223,6 +226,11 @@ class Admission:
             return
         self.reservations.append(Reservation(run, group, rank, kept, until))
         reserved.grant(run, kept)
+
+    def _waits_for_another_host(self, claims: Claims) -> bool:
+        """Tell whether a run lacks what a run of another host has: this one is not kept idle for that."""
+        wanted = self.locks.all_missing(of_fleet(claims))
+        return any(isinstance(holder, str) for claim in wanted for holder in self.locks.holders(claim.resource))
 
     def _is_for_others(self, resource: str) -> bool:
         """Tell whether a further run keeps some of a resource from anybody, if it reserves that."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobqueued.model import Claim, Holder, Job
+from jobqueued.model import Claim, Holder, Job, Scope
 
-HOST, SLOT = ":host", ":max_running"
-"""What no lock or resource can be called."""
+HOST, SLOT, FLEET = ":host", ":max_running", ":fleet/"
+"""What no lock or resource can be called; what is held in the whole fleet begins with the last of them."""
 
 Claims = tuple[Claim, ...]
 
@@ -25,7 +25,18 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 def claims_of(job: Job, *, slots: bool) -> Claims:
     """The claims of each run of a job; `slots`: there is a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
-    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources)
+    alone = (Claim(f"{FLEET}job/{job.id}", exclusive=True),) if job.scope is Scope.FLEET else ()
+    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *alone)
+
+
+def asks_fleet(job: Job) -> bool:
+    """Tell whether runs of a job need what the fleet grants."""
+    return job.scope is Scope.FLEET or bool(of_fleet(job.locks))
+
+
+def of_fleet(claims: Claims) -> Claims:
+    """Those of the claims that are granted by the fleet, beside this host."""
+    return tuple(claim for claim in claims if claim.resource.startswith(FLEET))
 
 
 def least_claims(*, slots: bool) -> Claims:

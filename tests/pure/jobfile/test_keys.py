@@ -128,7 +128,7 @@ def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None
 def test_each_key_is_a_field_of_the_job() -> None:
     """Every key with an effect has its field, and every field but those of the place and the compiled form its key."""
     place = {"id", "file", "line", "origin", "drop_ins", "owner", "submission"}
-    own = {*place, "triggers", "offset", "at_boot", "asks_pam", "more_groups", "outlasts_steps"}
+    own = {*place, "triggers", "offset", "at_boot", "asks_pam", "more_groups", "outlasts_steps", "scope"}
     assert {field.name for field in fields(Job)} - own == {key.name for key in LIVE}
 
 

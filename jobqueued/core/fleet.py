@@ -1,0 +1,111 @@
+"""The fleet: of several hosts with the same jobs, one runs an occurrence, and one has a lock.
+
+A run whose turn it is asks the fleet for its occurrence and its claims there, all or nothing, and starts once they are
+granted.  While the fleet can't be asked, its jobs rest: what their clocks come to is caught up like after any gap.
+"""
+
+from __future__ import annotations
+
+from jobqueued.commands import GiveBack
+from jobqueued.copies import changed
+from jobqueued.core import attempts, lateness
+from jobqueued.core.fleet_state import Asked
+from jobqueued.core.host_hold import halt
+from jobqueued.core.turn import Turn
+from jobqueued.events import Denied, FleetUp, Granted, Held, Ours, Taken
+from jobqueued.model import LIVE, SECOND, Run
+from jobqueued.queue.locks import asks_fleet
+
+
+def up(turn: Turn, event: FleetUp) -> None:
+    """Let the fleet's jobs go on as it can be asked again, or rest as it can't."""
+    state, fleet = turn.state, turn.state.fleet
+    was_down, fleet.down = fleet.down, event.reason
+    for job in filter(asks_fleet, state.catalog):
+        if fleet.down:
+            for run in sorted(state[job.id].waiting, reverse=True):
+                state.put_back(state.runs[run], turn.now)
+        state.wind(job)
+        state.stir(job.id)
+    if fleet.down:
+        for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
+            state.admission.release(holder)
+    if fleet.down != was_down:
+        turn.say("fleet_down" if fleet.down else "fleet_up", fleet=fleet.name, reason=fleet.down)
+
+
+def granted(turn: Turn, event: Granted) -> None:
+    """Launch a run to which the fleet has granted all that it was asked for."""
+    found = _answered(turn, event)
+    if found is None:
+        return
+    run, asked = found
+    if is_halted := bool(halt(turn.state)):
+        turn.state.enqueue(run, turn.now)
+    if is_halted or attempts.is_kept_back(turn, run):
+        turn.do(GiveBack(run.id.job, run.key))
+    else:
+        attempts.begin(turn, run, asked.priority, asked.waited_for, event.fence)
+
+
+def denied(turn: Turn, event: Denied) -> None:
+    """Let a run wait on: others have what it has asked for; if nobody is known to have it, for a second."""
+    state, now = turn.state, turn.now
+    if (found := _answered(turn, event)) is None:
+        return
+    run, _ = found
+    if state.admission.locks.missing(state.terms(state.catalog[run.id.job]).claims) is not None:
+        state.enqueue(run, now)
+    else:
+        state.delay(changed(run, not_before=now.wall + SECOND, reason="another host just had it"), now)
+
+
+def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
+    """The run that an answer is about, which holds nothing now; None: that question was withdrawn."""
+    state = turn.state
+    asked = state.fleet.asked.get(event.run)
+    if asked is None or asked.number != event.number:
+        return None
+    del state.fleet.asked[event.run]
+    state.admission.release(event.run)
+    state.queue_stuck = False
+    return state.runs[event.run], asked
+
+
+def taken(turn: Turn, event: Taken) -> None:
+    """Let go of an occurrence that another host has."""
+    state = turn.state
+    state.fleet.note_taken(event.job, event.key, state.standing(event.job).saved.cursor)
+    run = _named(turn, event.job, event.key)
+    if run is None or run.state in LIVE or run.so_far is not None:
+        return
+    if state.fleet.asked.pop(run.id, None) is not None:
+        state.admission.release(run.id)
+    state.forget(run)
+    lateness.over(turn, changed(run, reason="another host of the fleet has its occurrence"))
+    state.stir(event.job)
+
+
+def held(turn: Turn, event: Held) -> None:
+    """Note what a run of another host has by now."""
+    admission = turn.state.admission
+    if event.holder in admission.locks:
+        admission.release(event.holder)
+    if event.claims:
+        admission.hold(event.holder, event.claims, None)
+    turn.state.queue_stuck = False
+
+
+def ours(turn: Turn, event: Ours) -> None:
+    """Give back what nobody here has, or wants by now; who asks for it again gets it."""
+    run = _named(turn, event.job, event.key)
+    if run is None:
+        turn.do(GiveBack(event.job, event.key, "over"))
+    elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
+        turn.do(GiveBack(event.job, event.key))
+
+
+def _named(turn: Turn, job: str, key: str) -> Run | None:
+    """The run of an occurrence before its end; None: there is none."""
+    runs = map(turn.state.runs.__getitem__, turn.state.standing(job).unfinished)
+    return next((run for run in runs if run.key == key), None)

@@ -1,0 +1,81 @@
+"""The fleet as this host knows it: whether it can be asked, what it was asked for, which occurrences others have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from jobqueued.commands import GiveBack
+from jobqueued.model import SECOND, Run, RunId
+from jobqueued.queue.locks import of_fleet
+
+
+class Asked(NamedTuple):
+    """A question to the fleet: its number, and how its run stood in the queue then."""
+
+    number: int
+    priority: float
+    waited_for: list[str]
+
+
+def is_of_fleet(key: str) -> bool:
+    """Tell whether an occurrence with this key is one of the whole fleet."""
+    return key.startswith("f")
+
+
+class FleetState:
+    """The fleet of this name; "": the host is in none, and nothing is asked.
+
+    A run that the fleet is asked about holds its claims on this host meanwhile, in no other place than its job's
+    `waiting`; nothing of that is saved: whoever asks anew after a restart gets what was granted before.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.down = "its fleet has not been reached yet" if name else ""
+        """The reason why the fleet can't be asked; "": it can."""
+        self.asked: dict[RunId, Asked] = {}
+        self._number = 0
+        self._taken = defaultdict[str, set[int]](set)
+        """By job, the occurrences (UTC seconds) after its cursor that another host has."""
+        self.given_back: dict[tuple[str, str], str] = {}
+        """By job and key, how that has ended ("": it goes on) which gives back what it has in the fleet."""
+
+    def ask(self, run: Run, priority: float, waited_for: list[str]) -> int:
+        """Note that the fleet is asked about a run; the number of the question."""
+        self._number += 1
+        self.asked[run.id] = Asked(self._number, priority, waited_for)
+        self.given_back.pop((run.id.job, run.key), None)
+        return self._number
+
+    def withdraw(self, run: Run) -> None:
+        """Give back what the fleet may grant to a run after all."""
+        del self.asked[run.id]
+        self._note(run)
+
+    def give_back(self, run: Run, state: str = "") -> None:
+        """Give back what the fleet may have granted to a run; with a `state` it has ended so."""
+        if self.name and (is_of_fleet(run.key) or of_fleet(run.claims)):
+            self._note(run, state)
+
+    def _note(self, run: Run, state: str = "") -> None:
+        name = run.id.job, run.key
+        self.given_back[name] = state or self.given_back.get(name, "")
+
+    def take_given_back(self) -> list[GiveBack]:
+        """Hand over what goes back to the fleet since the last time."""
+        given_back, self.given_back = self.given_back, {}
+        return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
+
+    def note_taken(self, job: str, key: str, cursor: int) -> None:
+        """Note that another host has an occurrence, if this one is still to come to it."""
+        if is_of_fleet(key) and (second := int(key[1:])) > cursor // SECOND:
+            self._taken[job].add(second)
+
+    def untaken(self, job: str, dues: list[int]) -> list[int]:
+        """Leave out of all that a job's clock has come to what others have; it does not come to these again."""
+        taken = self._taken.pop(job, set())
+        later = {second for second in taken if second > dues[-1] // SECOND}
+        if later:
+            self._taken[job] = later
+        return [due for due in dues if due // SECOND not in taken]

@@ -1,0 +1,130 @@
+"""The life of a fleet by seed: hosts die, are cut off and come back, people pause and stop; nothing runs twice."""
+
+from __future__ import annotations
+
+from random import Random
+
+from jobqueued import events
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, Job, RunId, Scope
+from jobqueued.queue.locks import FLEET
+from jobqueued.saved import Hold
+from tests.support.fleet import Fleet, Rules
+from tests.support.world import job
+
+TAPE = Claim(f"{FLEET}tape", exclusive=True)
+DISK = Claim("disk", exclusive=True)
+
+
+def jobs() -> list[Job]:
+    """Jobs of a fleet that are due often, long, share locks of the fleet and of their host; and one of each host."""
+    fleet = Scope.FLEET
+    return [
+        job("tick", "* * * * *", scope=fleet, catch_up=CatchUp.ALL, max_waiting=1000),
+        job("long", "*/7 * * * *", scope=fleet, locks=(DISK,), timeout=20 * MINUTE),
+        job("tape", "*/5 * * * *", scope=fleet, locks=(TAPE,), retries=1, retry_delay=MINUTE),
+        job("late", "*/3 * * * *", scope=fleet, locks=(DISK, TAPE), start_deadline=10 * MINUTE),
+        job("own", "*/10 * * * *", locks=(TAPE, DISK)),
+    ]
+
+
+class FleetLife:
+    """Three hosts and what happens to them, as a seed has it."""
+
+    def __init__(self, seed: int, rules: Rules | None = None, hosts: int = 3) -> None:
+        self.random = Random(seed)
+        self.fleet = Fleet(self.random, lossy=self.random.choice([0.0, 0.05, 0.2]))
+        self.jobs = jobs()
+        self.ticket = 0
+        self.paused: set[tuple[str, str]] = set()
+        seconds = {"tick": 3, "long": self.random.randint(10, 900), "tape": 40, "late": 70, "own": 100}
+        for number in range(hosts):
+            host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds)
+            host.ends = {"tape": self.random.choice([["succeeded"], ["failed 1", "succeeded"]])}
+        self.since = self.fleet.now
+
+    def live(self, steps: int) -> None:
+        """Let so much happen, then let all be well, and judge."""
+        acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._hold, self._ask,
+                self._stop]  # fmt: skip
+        for _ in range(steps):
+            self.random.choice(acts)()
+            self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
+            self._boot()
+        self._be_well()
+        self._judge()
+
+    def _host(self) -> str:
+        return self.random.choice(sorted(self.fleet.hosts))
+
+    def _crash(self) -> None:
+        """A scheduler dies in one of the next turns, before its commit or between two acts."""
+        self.fleet.hosts[self._host()].doom = self.random.randint(0, 6), self.random.randint(-1, 4)
+
+    def _boot(self) -> None:
+        for host in self.fleet.hosts.values():
+            if not host.is_alive and self.random.random() < 0.7:
+                host.boot()
+
+    def _cut(self) -> None:
+        self.fleet.hosts[self._host()].agent.cut()
+
+    def _heal(self) -> None:
+        self.fleet.hosts[self._host()].agent.heal()
+
+    def _reboot(self) -> None:
+        """A host goes down with all that is live, which counts as lost."""
+        if self.random.random() < 0.2:
+            self.fleet.hosts[self._host()].reboot(0)
+
+    def _pause(self) -> None:
+        host, name = self.fleet.hosts[self._host()], self.random.choice(self.jobs).id
+        if host.is_alive:
+            pause = (host.store, name) not in self.paused
+            (self.paused.add if pause else self.paused.discard)((host.store, name))
+            host.happen(events.PauseAsked(self._ticket(), name, "root", pause))
+
+    def _hold(self) -> None:
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive:
+            hold = None if host.hold is not None else Hold("root")
+            host.happen(events.HoldAsked(self._ticket(), "root", hold))
+
+    def _ask(self) -> None:
+        host, name = self.fleet.hosts[self._host()], self.random.choice(self.jobs).id
+        if host.is_alive:
+            ticket = self._ticket()
+            host.happen(events.RunAsked(ticket, name, "root", f"x{ticket:016x}"))
+
+    def _stop(self) -> None:
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive and host.scheduler.runs:
+            run: RunId = self.random.choice(sorted(host.scheduler.runs))
+            host.happen(events.StopAsked(self._ticket(), run, "root"))
+
+    def _ticket(self) -> int:
+        self.ticket += 1
+        return self.ticket
+
+    def _be_well(self) -> None:
+        """Everything is mended, and there is time enough for all that waits."""
+        for host in self.fleet.hosts.values():
+            host.doom = None
+            host.agent.heal()
+            if not host.is_alive:
+                host.boot()
+            for each in self.jobs:
+                host.happen(events.PauseAsked(self._ticket(), each.id, "root", pause=False))
+            host.happen(events.HoldAsked(self._ticket(), "root", None))
+        self.until = self.fleet.now
+        self.fleet.pass_time(2 * HOUR // 10**9)
+
+    def _judge(self) -> None:
+        """Nothing is missing, and etcd knows of nothing that is not."""
+        for each in self.jobs:
+            if each.scope is Scope.FLEET:
+                missing = self.fleet.missing(each, self.since, self.until)
+                assert not missing, f"{each.id}: {len(missing)} occurrences are missing, the first {missing[0]}"
+        for key, value in self.fleet.etcd.keys.items():
+            host = self.fleet.hosts[value.store]
+            runs = {run.key for run in host.scheduler.runs.values() if run.id.job == value.job}
+            assert value.state or value.key in runs, f"{key} is nobody's any more"
