@@ -27,6 +27,7 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
+    "child/fleet": ["wire", "claims", "gateway"],
     "vocabulary": [
         "hollow", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
         "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
@@ -124,13 +125,13 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys", "array", "difflib",
+    "__future__", "marshal", "sys", "array", "difflib", "base64",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
 PURE_OF_CHILD = {
     "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
-    "child/attempt_life", "child/notifier/template",
+    "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/claims",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 
@@ -151,6 +152,9 @@ NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 
 WATCHER = {"fnmatch", "itertools", "struct"}
 """What the watcher needs beside that, which is a program of its own."""
+
+AGENT = {"base64", "http", "ssl", "urllib"}
+"""What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {
     "apprise", "base64", "binascii", "datetime", "email", "hashlib", "hmac", "http", "logging", "shlex", "smtplib",
@@ -244,8 +248,8 @@ def test_every_library_has_a_room() -> None:
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
 def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    own = MAILS_AND_POSTS if name in NOTIFIER else WATCHER if name.startswith("child/watcher/") else set()
-    assert others(name) - SMALL - own == set()
+    wings = {"child/notifier": MAILS_AND_POSTS, "child/watcher": WATCHER, "child/fleet": AGENT}
+    assert others(name) - SMALL - wings.get(wing_of(name), set()) == set()
 
 
 def test_the_small_world_starts_small() -> None:

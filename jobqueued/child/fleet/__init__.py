@@ -1,0 +1,1 @@
+"""The agent of a fleet: what stands between the scheduler and etcd; standard library only."""

@@ -1,0 +1,173 @@
+"""Claims as transactions of etcd: an occurrence and locks, all or nothing, as long as the session of the host lasts.
+
+    /jq/hosts/HOST             STORE             lives as long as the session does
+    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended
+    /jq/locks/NAME             STORE JOB KEY     the run that has it
+
+STORE tells one state.db of one host from all others.  Pure: what is asked, and what an answer means.
+
+A key that is there and is this host's is won, whatever transaction has made it: an answer may have been lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from jobqueued.child.fleet.wire import Message, coded, text
+
+ROOT = "/jq/"
+MOST = 64
+"""Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
+
+
+class Found(NamedTuple):
+    """A key as it was read: its value, and the revisions that made it and changed it last."""
+
+    value: str
+    created: int
+    modified: int
+
+
+class Session(NamedTuple):
+    """The host in etcd: whose claims they are, and the key, with the revision that made it, which ends with them."""
+
+    store: str
+    host: str
+    created: int
+
+    @property
+    def key(self) -> str:
+        """The key of the host."""
+        return f"{ROOT}hosts/{self.host}"
+
+
+class Claim(NamedTuple):
+    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and locks by their names."""
+
+    job: str
+    key: str
+    locks: tuple[str, ...]
+
+    @property
+    def run(self) -> str | None:
+        """The key of the occurrence; None: it is not the fleet's."""
+        return f"{ROOT}runs/{self.job}/{self.key[1:]}/1" if self.key.startswith("f") else None
+
+    def values(self, store: str) -> dict[str, str]:
+        """The keys that are wanted, with the values by which they are this host's."""
+        run = {} if self.run is None else {self.run: store}
+        return run | {f"{ROOT}locks/{name}": f"{store} {self.job} {self.key}" for name in self.locks}
+
+
+class Granted(NamedTuple):
+    """All is the run's; of any later holder of one of its locks the fence is greater."""
+
+    fence: int
+
+
+class Taken(NamedTuple):
+    """The occurrence is another host's, or is over."""
+
+
+class Denied(NamedTuple):
+    """Somebody has one of the locks: that key, and its value."""
+
+    key: str
+    value: str
+
+
+class SessionOver(NamedTuple):
+    """The session is not there any more: nothing may be claimed by it."""
+
+
+class Again(NamedTuple):
+    """A part of it is this host's already: to be asked again with what was found."""
+
+    found: Mapping[str, Found]
+
+
+Outcome = Granted | Taken | Denied | SessionOver | Again
+
+
+def transaction(claim: Claim, session: Session, found: Mapping[str, Found], lease: Mapping[str, int]) -> Message:
+    """The transaction that claims what is not this host's yet; `found`: what is, as it was read.
+
+    `lease`: those with which occurrences ("run") and locks ("lock") live on.
+    """
+    compare = [_created(session.key, session.created)]
+    success = list[Message]()
+    for key, value in claim.values(session.store).items():
+        if (known := found.get(key)) is not None:
+            compare.append({"key": coded(key), "target": "MOD", "mod_revision": str(known.modified)})
+            continue
+        compare.append(_created(key, 0))
+        kind = "run" if key == claim.run else "lock"
+        success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
+    failure = [{"request_range": {"key": coded(key)}} for key in (session.key, *claim.values(session.store))]
+    return {"compare": compare, "success": success, "failure": failure}
+
+
+def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: Message, revision: int) -> Outcome:
+    """The meaning of an answer to that; `revision`: that of the answer's header."""
+    wanted = claim.values(session.store)
+    if answer.get("succeeded"):
+        return Granted(revision if wanted.keys() - found.keys() else max(found[key].modified for key in found))
+    now = _read(answer)
+    host = now.get(session.key)
+    if host is None or host.created != session.created:
+        return SessionOver()
+    if claim.run in now and now[claim.run].value != session.store:
+        return Taken()
+    for key, value in wanted.items():
+        if key in now and now[key].value != value:
+            return Denied(key, now[key].value)
+    return Again({key: now[key] for key in wanted if key in now})
+
+
+def batch(transactions: Iterable[Message]) -> Message:
+    """Several at once, each for itself; none of them sees what one before it has written."""
+    return {"success": [{"request_txn": each} for each in transactions]}
+
+
+def answers(batched: Message) -> list[Message]:
+    """The answers to them, in their order."""
+    return [each["response_txn"] for each in batched.get("responses", ())]
+
+
+def revision(answer: Message) -> int:
+    """The revision of the whole store when it was given."""
+    return int(answer["header"]["revision"])
+
+
+def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int) -> list[Message]:
+    """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
+
+    Each does so only if it is this host's still.
+    """
+    transactions = [
+        {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
+         "success": [{"request_delete_range": {"key": coded(name)}}]}
+        for name, known in locks
+    ]  # fmt: skip
+    if state and (run := Claim(job, key, ()).run) is not None:
+        compare = {"key": coded(run), "target": "VALUE", "value": coded(store)}
+        put = {"key": coded(run), "value": coded(f"{store} {state}"), "lease": str(lease)}
+        transactions.append({"compare": [compare], "success": [{"request_put": put}]})
+    return transactions
+
+
+def _created(key: str, revision: int) -> Message:
+    """The condition that a key was made by that revision; 0: that it is not there."""
+    return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
+
+
+def _read(answer: Message) -> dict[str, Found]:
+    """The keys that an answer has read."""
+    ranges: Iterable[dict[str, Any]] = (each.get("response_range", {}) for each in answer.get("responses", ()))
+    return {text(kv["key"]): kept(kv) for each in ranges for kv in each.get("kvs", ())}
+
+
+def kept(kv: Mapping[str, Any]) -> Found:
+    """A key as the gateway tells it."""
+    return Found(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))

@@ -1,0 +1,136 @@
+"""The calls of etcd's JSON gateway, over one connection to one of its members; where one does not answer, the next is
+asked.
+
+A call may have been carried out though its answer is lost: whoever calls has to be able to ask again.
+https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import urlsplit
+
+from jobqueued.child.fleet.wire import Message
+
+_UNAVAILABLE, _DEADLINE = 14, 4
+"""gRPC's codes of what another member may answer: https://grpc.io/docs/guides/status-codes/"""
+_PORT = 2379
+_MOST = 8 << 20
+"""The bytes of an answer that are read: etcd sends no larger ones by default."""
+
+
+class Unreachable(Exception):
+    """No member has answered; the message has what each of them came to."""
+
+
+class Rejected(Exception):
+    """A member has answered that it does not do it: gRPC's `code`, and etcd's words."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class Gateway:
+    """The members of one etcd (`https://HOST:PORT`); one is asked as long as it answers.  `timeout`: of a step (s)."""
+
+    def __init__(self, members: Sequence[str], timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        self._members, self._timeout, self._tls = list(members), timeout, tls
+        self._connection: HTTPConnection | None = None
+
+    def call(self, path: str, message: Message) -> Message:
+        """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
+        answer = self._asked(path, message)
+        try:
+            document: Message = json.loads(answer.read(_MOST))
+        except (OSError, HTTPException, ValueError) as error:
+            self.close()
+            raise Unreachable(f"{self._members[0]}: its answer was cut off: {_words(error)}") from None
+        return document
+
+    def stream(self, path: str, message: Message) -> Iterator[Message]:
+        """Ask for answers that come one by one, each waited for as long as the timeout; Unreachable, Rejected."""
+        answer = self._asked(path, message)
+        while True:
+            try:
+                line = answer.readline(_MOST)
+                document = json.loads(line) if line else None
+            except (OSError, HTTPException, ValueError) as error:
+                self.close()
+                raise Unreachable(f"{self._members[0]}: it has gone silent: {_words(error)}") from None
+            if document is None:
+                self.close()
+                raise Unreachable(f"{self._members[0]}: it has ended the stream")
+            if "error" in document:
+                self.close()
+                raise _rejected(document["error"])
+            yield document["result"]
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _asked(self, path: str, message: Message) -> HTTPResponse:
+        """The answer of the first member that has one; those before it are asked last from now on."""
+        troubles = dict[str, str]()
+        for member in list(self._members):
+            try:
+                answer = self._ask(member, path, message)
+                if answer.status == 200:
+                    return answer
+                rejected = _rejection(answer)
+                if rejected.code not in (_UNAVAILABLE, _DEADLINE):
+                    raise rejected
+                troubles[member] = str(rejected)
+            except (OSError, HTTPException) as error:
+                troubles[member] = _words(error)
+            self.close()
+            self._members.append(self._members.pop(0))
+        raise Unreachable("; ".join(f"{member}: {trouble}" for member, trouble in troubles.items()))
+
+    def _ask(self, member: str, path: str, message: Message) -> HTTPResponse:
+        is_kept = self._connection is not None
+        if self._connection is None:
+            self._connection = self._connected(member)
+        try:
+            self._connection.request("POST", f"/v3/{path}", json.dumps(message), {"Content-Type": "application/json"})
+            return self._connection.getresponse()
+        except (OSError, HTTPException):
+            if not is_kept:
+                raise
+        self.close()  # it was closed while nothing was asked
+        return self._ask(member, path, message)
+
+    def _connected(self, member: str) -> HTTPConnection:
+        where = urlsplit(member)
+        host, port = where.hostname or "", where.port or _PORT
+        if where.scheme == "https":
+            return HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
+        return HTTPConnection(host, port, timeout=self._timeout)
+
+
+def _rejection(answer: HTTPResponse) -> Rejected:
+    """The reason that an answer gives for being none; OSError, HTTPException."""
+    words = answer.read(_MOST)
+    try:
+        return _rejected(json.loads(words))
+    except ValueError:  # a proxy's, or the gateway is switched off
+        return Rejected(-1, f"HTTP {answer.status} {answer.reason}: it speaks no JSON, so it may not be etcd's gateway")
+
+
+def _rejected(error: Message) -> Rejected:
+    codes = (error[name] for name in ("code", "grpc_code") if name in error)
+    return Rejected(next(codes, -1), str(error.get("message", error)))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
