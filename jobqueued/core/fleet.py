@@ -30,8 +30,10 @@ def up(turn: Turn, event: FleetUp) -> None:
     if fleet.down:
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
-    if fleet.down != was_down:
-        turn.say("fleet_down" if fleet.down else "fleet_up", fleet=fleet.name, reason=fleet.down)
+    if was_down and not fleet.down:
+        turn.say("fleet_up", fleet=fleet.name)
+    elif fleet.down != was_down:
+        turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
 
 
 def granted(turn: Turn, event: Granted) -> None:

@@ -56,15 +56,24 @@ _PIECE = 1024
 
 
 class _Stderr:
-    """The standard error of the moment: `detach` changes it.  Where nobody listens any more the records tell it all."""
+    """The standard error of the moment: `detach` changes it.  Where nobody listens any more the records tell it all.
+
+    A line of which only a part could be written is ended before the next one.
+    """
+
+    def __init__(self) -> None:
+        self._is_torn = False
 
     def write(self, text: str) -> None:
+        text = f"\n{text}" if self._is_torn else text
         with contextlib.suppress(OSError):
             for start in range(0, len(text), _PIECE):
                 if not _takes(sys.stderr):
                     return
+                self._is_torn = True
                 sys.stderr.write(text[start : start + _PIECE])
                 sys.stderr.flush()
+            self._is_torn = False
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):

@@ -154,6 +154,12 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("released", {"asked_by": "root"}, "hold released by root: runs start again"),
     (
+        "fleet_down",
+        {"fleet": "web", "reason": "no member of etcd answers"},
+        "fleet web can't be asked: no member of etcd answers; its jobs wait, and catch up once it can",
+    ),
+    ("fleet_up", {"fleet": "web"}, "fleet web can be asked: its jobs start here"),
+    (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},
         "with-lock: tape, db granted to :with-lock@1, a command of root, until it ends",
@@ -554,6 +560,32 @@ class TestTrouble:
         Log("text").say("bug", text="x")
         Log("json").say("bug", text="x")
         assert 2 == len(tried)
+
+    def test_a_line_that_is_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a disk that was full the next line is one of its own, whatever has become of the last."""
+
+        class Disk(io.RawIOBase):
+            room, kept = 1500, b""
+
+            def writable(self) -> bool:
+                return True
+
+            def write(self, data: Any) -> int:
+                taken = bytes(data[: self.room])
+                if not taken:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self.room, self.kept = self.room - len(taken), self.kept + taken
+                return len(taken)
+
+        disk, it = Disk(), Log("json")
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(disk), line_buffering=True))
+        it.say("bug", text="x" * 3000)
+        disk.room = 10_000
+        for text in ("next", "last"):
+            it.say("bug", text=text)
+        torn, *whole = disk.kept.decode().splitlines()
+        assert "x" * 1400 in torn
+        assert ["next", "last"] == [json.loads(line)["text"] for line in whole]
 
     def test_a_reader_of_stderr_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A full pipe holds nobody up: what it does not take is not told there; once it is read it goes on."""
