@@ -39,13 +39,14 @@ def test_croniter_is_expanded_with_only(before: str) -> None:
     """Without its walks through time, and without a process that tells the word size; others find all of it."""
     code = before + (
         "import sys\nran = []\nsys.addaudithook(lambda event, _: event == 'subprocess.Popen' and ran.append(event))\n"
+        "there = {'dateutil', 'subprocess'} & {*sys.modules}\n"
         "from jobqueued.timing.cronexpr import pattern_of\n"
-        "print(pattern_of('*/20 3 * * mon-fri') and not ran, 'dateutil' in sys.modules, 'subprocess' in sys.modules)\n"
+        "print(pattern_of('*/20 3 * * mon-fri') and not ran, {'dateutil', 'subprocess'} & {*sys.modules} == there)\n"
         "import platform; from croniter import croniter; from datetime import datetime\n"
         "print(croniter('5 0 1 1 *', datetime(2026, 1, 1)).get_next(datetime), platform.architecture()[0][-3:])"
     )
     first, second = said(code).splitlines()
-    assert ("True " + f"{bool(before)} " * 2).rstrip() == first
+    assert "True True" == first
     assert "2026-01-01 00:05:00 bit" == second
 
 
