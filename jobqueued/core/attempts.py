@@ -32,17 +32,24 @@ def launch(turn: Turn, run: Run) -> None:
     job = state.catalog[run.id.job]
     priority = round(state.admission.waiting.priority(run.id, now.mono), 3)
     waited_for = list(lateness.lacked(state, run, job.owner))
-    if not (state.fleet.name and _ask(turn, run, priority, waited_for)):
+    if not ((state.fleet.name or is_of_fleet(run.key)) and _ask(turn, run, priority, waited_for)):
         begin(turn, run, priority, waited_for)
 
 
 def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
-    """Ask the fleet about a run, if it has a say in its start."""
+    """Ask the fleet about a run, if it has a say in its start; keep it back where there is none to ask."""
     state = turn.state
     claims, _, bound, *_ = state.terms(state.catalog[run.id.job])
     wanted = of_fleet(claims)
     if not (wanted or is_of_fleet(run.key)):
         return False
+    if not state.fleet.name:
+        give_up(turn, run, "this host is in no fleet any more")
+        return True
+    if state.fleet.down:  # its job has left the fleet, and it has not
+        back = state.put_back(run, turn.now)
+        state.change(back, waits=noted(back, turn.now.wall, Obstacle(Bar.FLEET).word))
+        return True
     state.leave_queue(run.id)
     state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
     turn.do(Ask(run.id, run.key, wanted, state.fleet.ask(run, priority, waited_for)))

@@ -9,24 +9,30 @@ from __future__ import annotations
 from jobqueued.commands import GiveBack
 from jobqueued.copies import changed
 from jobqueued.core import attempts, lateness
-from jobqueued.core.fleet_state import Asked
+from jobqueued.core.completion import give_up
+from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetUp, Granted, Held, Ours, Taken
-from jobqueued.model import LIVE, SECOND, Run
+from jobqueued.model import LIVE, SECOND, Run, Scope
 from jobqueued.queue.locks import asks_fleet
+
+_ELSEWHERE = "another host of the fleet has its occurrence"
 
 
 def up(turn: Turn, event: FleetUp) -> None:
-    """Let the fleet's jobs go on as it can be asked again, or rest as it can't."""
+    """Let the fleet's jobs go on as it can be asked again, or rest as it can't; what it was asked is asked anew."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
+    for run in sorted(fleet.asked, reverse=True):
+        state.put_back(state.runs[run], turn.now)
     for job in filter(asks_fleet, state.catalog):
         if fleet.down:
             for run in sorted(state[job.id].waiting, reverse=True):
                 state.put_back(state.runs[run], turn.now)
         state.wind(job)
-        state.stir(job.id)
+    for name in {job.id for job in state.catalog if asks_fleet(job)} | {run.job for run in state.runs}:
+        state.stir(name)
     if fleet.down:
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
@@ -77,14 +83,20 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
 def taken(turn: Turn, event: Taken) -> None:
     """Let go of an occurrence that another host has."""
     state = turn.state
-    state.fleet.note_taken(event.job, event.key, state.standing(event.job).saved.cursor)
+    job = state.catalog.get(event.job)
+    if job is not None and job.scope is Scope.FLEET:
+        state.fleet.note_taken(event.job, event.key, state[event.job].saved.cursor)
     run = _named(turn, event.job, event.key)
-    if run is None or run.state in LIVE or run.so_far is not None:
+    if run is None or run.state in LIVE:
         return
     if state.fleet.asked.pop(run.id, None) is not None:
         state.admission.release(run.id)
+        state.queue_stuck = False
+    if run.so_far is not None:
+        give_up(turn, run, _ELSEWHERE)
+        return
     state.forget(run)
-    lateness.over(turn, changed(run, reason="another host of the fleet has its occurrence"))
+    lateness.over(turn, changed(run, reason=_ELSEWHERE))
     state.stir(event.job)
 
 
@@ -102,9 +114,17 @@ def ours(turn: Turn, event: Ours) -> None:
     """Give back what nobody here has, or wants by now; who asks for it again gets it."""
     run = _named(turn, event.job, event.key)
     if run is None:
-        turn.do(GiveBack(event.job, event.key, "over"))
+        turn.do(GiveBack(event.job, event.key, "" if _is_to_come(turn, event) else "over"))
     elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
         turn.do(GiveBack(event.job, event.key))
+
+
+def _is_to_come(turn: Turn, event: Ours) -> bool:
+    """Tell whether the clock of a job has yet to come to an occurrence: that it had was not saved."""
+    job = turn.state.catalog.get(event.job)
+    if job is None or not is_of_fleet(event.key):
+        return False
+    return int(event.key[1:]) > turn.state[event.job].saved.cursor // SECOND
 
 
 def _named(turn: Turn, job: str, key: str) -> Run | None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from jobqueued.commands import GiveBack
-from jobqueued.model import SECOND, Run, RunId
+from jobqueued.model import SECOND, Job, Run, RunId, Scope
 from jobqueued.queue.locks import of_fleet
 
 
@@ -20,7 +20,7 @@ class Asked(NamedTuple):
 
 def is_of_fleet(key: str) -> bool:
     """Tell whether an occurrence with this key is one of the whole fleet."""
-    return key.startswith("f")
+    return key[:1] == "f" and key[1:].isdigit()
 
 
 class FleetState:
@@ -40,6 +40,10 @@ class FleetState:
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""
         self.given_back: dict[tuple[str, str], str] = {}
         """By job and key, how that has ended ("": it goes on) which gives back what it has in the fleet."""
+
+    def rests(self, job: Job) -> bool:
+        """Tell whether the clock of a job waits until the fleet can be asked."""
+        return bool(self.down) and job.scope is Scope.FLEET
 
     def ask(self, run: Run, priority: float, waited_for: list[str]) -> int:
         """Note that the fleet is asked about a run; the number of the question."""
@@ -73,9 +77,12 @@ class FleetState:
             self._taken[job].add(second)
 
     def untaken(self, job: str, dues: list[int]) -> list[int]:
-        """Leave out of all that a job's clock has come to what others have; it does not come to these again."""
-        taken = self._taken.pop(job, set())
-        later = {second for second in taken if second > dues[-1] // SECOND}
+        """Leave out of what a job's clock has come to what others have."""
+        taken = self._taken.get(job, ())
+        return [due for due in dues if due // SECOND not in taken]
+
+    def pass_by(self, job: str, cursor: int) -> None:
+        """Note that a job's clock has come so far, and does not come there again."""
+        later = {second for second in self._taken.pop(job, ()) if second > cursor // SECOND}
         if later:
             self._taken[job] = later
-        return [due for due in dues if due // SECOND not in taken]

@@ -46,7 +46,8 @@ def _validate_claims(state: SchedulerState) -> None:
     asked = state.fleet.asked.keys()
     assert set(locks) == {run.id for run in live} | set(clients) | elsewhere | asked, "claims outlive their runs"
     assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
-    of_users: Counter[str] = Counter(share for run in live if (share := share_of(run.id.job)))
+    holding = (*(run.id for run in live), *asked)
+    of_users: Counter[str] = Counter(share for run in holding if (share := share_of(run.job)))
     assert state.admission.waiting.live == of_users, "live runs of users are miscounted"
     locks.validate()
 

@@ -10,6 +10,7 @@ from jobqueued.core import dependencies, expectation, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume, watch_over
+from jobqueued.core.fleet_state import is_of_fleet
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.recollection import REPLACED_BY
 from jobqueued.core.redefinition import STEP_LIMIT, dues
@@ -87,12 +88,13 @@ def _come_due(turn: Turn, job: Job) -> None:
     state.wind(job)
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
-    if job.scope is Scope.FLEET:
-        found = state.fleet.untaken(job.id, found)
     if before.paused:
         found = _after_pause(turn, job, found)
     complete = following is None or following > wall
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
+    if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
+        todo = catch_up.Sorted(*(state.fleet.untaken(job.id, dues) for dues in todo))
+        state.fleet.pass_by(job.id, state[job.id].saved.cursor)
     skip_dues(turn, job, todo.missed, "missed")
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
         skip_dues(turn, job, todo.run, "fuse")
@@ -330,7 +332,7 @@ def _new(
     state = turn.state
     if state[job.id].saved.satisfied and job.submission is None:
         state.remember(job.id, satisfied=())
-    if (known := state.found.get(job.id, {}).get(occurrence.key)) is not None:
+    if (known := state.found.get(job.id, {}).get(occurrence.key) or _there(state, occurrence)) is not None:
         return known
     if refusal := _refusal(turn, job, limit):
         return skip(turn, job, [occurrence], refusal, cause)
@@ -343,6 +345,14 @@ def _new(
     watch_over(turn, job, run)
     _look_up(turn, job)
     return run
+
+
+def _there(state: SchedulerState, occurrence: Occurrence) -> Run | None:
+    """The run before its end of an occurrence of the fleet, to which the clock may come again after it was set back."""
+    if not is_of_fleet(occurrence.key):
+        return None
+    runs = map(state.runs.__getitem__, state[occurrence.job].unfinished)
+    return next((run for run in runs if run.key == occurrence.key), None)
 
 
 def _look_up(turn: Turn, job: Job) -> bool:

@@ -72,6 +72,8 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
             case HostTimer.HOLD:
                 host_hold.look(turn)
             case str():
+                if turn.state.fleet.down and (job := turn.state.catalog.get(subject)) is not None:
+                    occurrences.catch_clock(turn, job)  # which rests: what came due during its pause is skipped
                 eligibility.look_at_job(turn, subject)
 
 

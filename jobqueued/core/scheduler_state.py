@@ -31,7 +31,7 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.patience import Patience
 from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
-from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState, Scope
+from jobqueued.model import LIVE, Holder, Job, LockClientId, Now, Occurrence, Record, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN, Admission
 from jobqueued.queue.locks import SLOT, Locks, claims_of, least_claims
 from jobqueued.queue.placement import Placement
@@ -168,9 +168,10 @@ class SchedulerState:
 
     def close(self, run: Run, record: Record) -> None:
         """End a run: with its record it is in no place any more."""
+        if run.id in self._runs:  # else nobody was asked
+            self.fleet.give_back(run, run.state.value)
         self._let_go(run)
         self.agenda.note_over(run)
-        self.fleet.give_back(run, run.state.value)
         self.changes.note_run(SaveRun(run, record))
 
     def forget(self, run: Run, record: Record | None = None) -> None:
@@ -245,11 +246,11 @@ class SchedulerState:
         return found
 
     def wind(self, job: Job) -> None:
-        """Set the clock to the first occurrence that is not covered; a job that is completed, or rests, has none."""
-        if self.is_completed(job) or (self.fleet.down and job.scope is Scope.FLEET):
+        """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
+        if self.is_completed(job):
             self.due_times.clear(job.id)
         else:
-            self.due_times.set(job, self[job.id].saved.cursor)
+            self.due_times.set(job, self[job.id].saved.cursor, rests=self.fleet.rests(job))
 
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` have started."""
@@ -322,7 +323,7 @@ class SchedulerState:
             state.due.remove(run.id)
         state.delayed.pop(run.id, None)
         if run.id in self.fleet.asked:
-            self._withdraw(run)
+            self.leave_queue(run.id)
         state.waiting[run.id] = None
         since = now.mono - run.age(now.wall)
         if run.drains_since:
@@ -371,15 +372,12 @@ class SchedulerState:
         self.fleet.give_back(run)
         self.queue_stuck = False
 
-    def _withdraw(self, run: Run) -> None:
-        """Let a run about which the fleet was asked hold nothing here any more."""
-        self.fleet.withdraw(run)
-        self.admission.release(run.id)
-        self.queue_stuck = False
-
     def leave_queue(self, holder: Holder) -> None:
-        """Take a run or a client out of the queue; what was kept for it goes to others."""
+        """Take a run or a client out of the queue, or back from the fleet: what was kept for it goes to others."""
         self.admission.forget(holder)
+        if isinstance(holder, RunId) and holder in self.fleet.asked:
+            self.fleet.withdraw(self.runs[holder])
+            self.admission.release(holder)
         self.queue_stuck = False
 
     def _take_out(self, run: RunId) -> None:
@@ -388,8 +386,6 @@ class SchedulerState:
         if run in state.waiting:
             del state.waiting[run]
             self.leave_queue(run)
-            if run in self.fleet.asked:
-                self._withdraw(self.runs[run])
         state.delayed.pop(run, None)
         if run in state.due:
             state.due.remove(run)

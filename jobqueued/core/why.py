@@ -212,7 +212,7 @@ def _holder(state: SchedulerState, holder: Holder, resource: str, now: Now, name
         unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
         return {"run": holder, "mode": mode.mode, "units": mode.units, **unknown}
     run, ends_at = state.runs[holder], state.admission.ends_at(holder)
-    claim = next(held for held in run.claims if held.resource == resource)
+    claim = next(held for held in state.admission.locks.held(holder) if held.resource == resource)
     if (name := named(holder)) != str(holder):
         unknown = dict.fromkeys(("since", "held", "ends_by", "lingers"))
         return {"run": name, "mode": claim.mode, "units": claim.units, **unknown}

@@ -72,6 +72,8 @@ class Admission:
         self.locks, self.waiting = locks, Waiting()
         self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
+        self._elsewhere = 0
+        """How many runs of other hosts there are among those that hold claims."""
         self.drains = Drains()
         self.lapses: list[Lapse] = []
         """The reservations that have lapsed in the last pass: told once while a run waits."""
@@ -118,7 +120,9 @@ class Admission:
             self.waiting.wake(claim.resource)
 
     def _count(self, run: Holder, change: int) -> None:
-        if share := share_of(run.job) if isinstance(run, RunId) else "":
+        if isinstance(run, str):
+            self._elsewhere += change
+        elif share := share_of(run.job) if isinstance(run, RunId) else "":
             self.waiting.live[share] += change
 
     def is_full(self, share: str) -> bool:
@@ -229,6 +233,8 @@ class Admission:
 
     def _waits_for_another_host(self, claims: Claims) -> bool:
         """Tell whether a run lacks what a run of another host has: this one is not kept idle for that."""
+        if not self._elsewhere:
+            return False
         wanted = self.locks.all_missing(of_fleet(claims))
         return any(isinstance(holder, str) for claim in wanted for holder in self.locks.holders(claim.resource))
 

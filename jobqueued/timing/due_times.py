@@ -16,16 +16,21 @@ class DueTimes:
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
         self._next: dict[str, _Entry] = {}
+        self._resting = set[str]()
         self._passed_over = 0, 0
 
-    def set(self, job: Job, cursor: int) -> None:
-        """The next start is that of the first occurrence after `cursor`."""
+    def set(self, job: Job, cursor: int, *, rests: bool = False) -> None:
+        """The next start is that of the first occurrence after `cursor`; of a job that `rests` it does not come."""
         due = job.next_after(cursor) if job.enabled else None
         if due is None:
             self.clear(job.id)
             return
         entry = self._next[job.id] = due + job.offset, -job.priority, job.id
-        heappush(self._heap, entry)
+        if rests:
+            self._resting.add(job.id)
+        else:
+            self._resting.discard(job.id)
+            heappush(self._heap, entry)
         self._tidy()
 
     def pass_over(self, since: int, to: int) -> None:
@@ -41,12 +46,13 @@ class DueTimes:
     def clear(self, job: str) -> None:
         """The clock does not start this job any more."""
         self._next.pop(job, None)
+        self._resting.discard(job)
         self._tidy()
 
     def _tidy(self) -> None:
         """Drop the stale entries, of definitions that were edited or are gone, once they are the most."""
         if len(self._heap) > 2 * len(self._next) + 64:
-            self._heap = list(self._next.values())
+            self._heap = [entry for name, entry in self._next.items() if name not in self._resting]
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
@@ -55,9 +61,12 @@ class DueTimes:
 
     def first(self) -> tuple[int, str] | None:
         """The next start of any job, and that job."""
-        while self._heap and self._next.get(self._heap[0][2]) != self._heap[0]:
+        while self._heap and not self._is_to_come(self._heap[0]):
             heappop(self._heap)
         return (self._heap[0][0], self._heap[0][2]) if self._heap else None
+
+    def _is_to_come(self, entry: _Entry) -> bool:
+        return self._next.get(entry[2]) == entry and entry[2] not in self._resting
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
         """Yield the next starts, the soonest first, and their jobs, as far as so many looks find them."""
@@ -67,7 +76,7 @@ class DueTimes:
                 return
             entry, place = heappop(found)
             start, _, name = entry
-            if self._next.get(name) == entry and name not in told:
+            if self._is_to_come(entry) and name not in told:
                 told.add(name)
                 yield start, name
             for below in range(2 * place + 1, min(2 * place + 3, len(heap))):

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.commands import Ask, Command, GiveBack, Launch
-from jobqueued.model import PENDING, SECOND, Claim, Job, RunId
+from jobqueued.model import SECOND, Claim, Job, RunId, RunState
 from jobqueued.queue.locks import of_fleet
 from tests.support.world import MIDNIGHT, World
 
@@ -179,16 +179,16 @@ class Agent:
             if self.cut_since is not None or not self.requests:
                 return
             connection, command = self.requests[0]
-            if random.random() < self.fleet.lossy:  # it is carried out, and nobody hears of it: once more
-                self._carry_out(connection, command, is_heard=False)
-            elif not self._carry_out(connection, command):
+            is_lost = random.random() < self.fleet.lossy
+            self._carry_out(connection, command, is_heard=not is_lost)
+            if not is_lost:  # else once more
                 self.requests.pop(0)
             self._go_on()
 
         self.fleet.at(self.fleet.now + random.randint(1, 9) * SECOND // 1000, arrive)
 
-    def _carry_out(self, connection: int, command: Ask | GiveBack, *, is_heard: bool = True) -> bool:
-        """Do it; True: it is not over."""
+    def _carry_out(self, connection: int, command: Ask | GiveBack, *, is_heard: bool) -> None:
+        """Do it, and tell the answer."""
         etcd = self.fleet.etcd
         if isinstance(command, GiveBack):
             etcd.revision += 1
@@ -197,13 +197,12 @@ class Agent:
                     continue
                 if key[0] == "lock":
                     etcd.put(key, None)
-                elif command.state:
+                elif command.state and not value.state:
                     etcd.put(key, Value(self.store, command.job, command.key, command.state))
-            return False
+            return
         answer = self._claim(command)
         if is_heard and connection == self.connection:
             self._tell(answer)
-        return False
 
     def _claim(self, ask: Ask) -> events.Event:
         etcd, mine = self.fleet.etcd, Value(self.store, ask.run.job, ask.key)
@@ -283,6 +282,11 @@ class Host(World):
         super().happen(*happened, admit=admit, die_after=die_after)
         if die_after is not None:
             self.is_alive = False
+
+    def has_skipped(self, job: str, due: int) -> bool:
+        """Whether a skip of this host covers a due time."""
+        skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state is RunState.SKIPPED)
+        return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
     def _act(self, command: Command) -> None:
         if isinstance(command, Ask | GiveBack):
@@ -364,17 +368,15 @@ class Fleet:
             assert len(names) == 1, f"{resource} is held by {names}"
 
     def missing(self, job: Job, since: int, until: int) -> list[int]:
-        """The due times of a job that no host has run or skipped."""
-        covered = set[int]()
-        spans = list[tuple[int, int]]()
-        for host in self.hosts.values():
-            for run, _ in host.rows.values():
-                if run.id.job == job.id and run.key.startswith("f") and run.state not in PENDING:
-                    covered.add(run.due)
-                    spans += [(run.due, run.last_due)] if run.last_due is not None else []
+        """The due times of a job that no host has run, and whose host, or every host where it is nobody's, has not
+        skipped.
+        """
         dues, due = list[int](), job.next_after(since)
         while due is not None and due <= until:
-            if due not in covered and not any(first <= due <= last for first, last in spans):
+            key = f"f{due // SECOND}"
+            owner = self.etcd.keys.get(("run", job.id, key))
+            asked = self.hosts.values() if owner is None else [self.hosts[owner.store]]
+            if (job.id, key) not in self.started and not all(host.has_skipped(job.id, due) for host in asked):
                 dues.append(due)
             due = job.next_after(due)
         return dues

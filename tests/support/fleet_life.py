@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, Job, RunId, Scope
+from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, RunId, Scope
 from jobqueued.queue.locks import FLEET
 from jobqueued.saved import Hold
+from jobqueued.users import Owner
 from tests.support.fleet import Fleet, Rules
 from tests.support.world import job
 
@@ -23,6 +25,7 @@ def jobs() -> list[Job]:
         job("long", "*/7 * * * *", scope=fleet, locks=(DISK,), timeout=20 * MINUTE),
         job("tape", "*/5 * * * *", scope=fleet, locks=(TAPE,), retries=1, retry_delay=MINUTE),
         job("late", "*/3 * * * *", scope=fleet, locks=(DISK, TAPE), start_deadline=10 * MINUTE),
+        job("alice/mine", "*/15 * * * *", scope=fleet, owner=Owner(1000, "alice"), locks=(DISK,)),
         job("own", "*/10 * * * *", locks=(TAPE, DISK)),
     ]
 
@@ -36,7 +39,14 @@ class FleetLife:
         self.jobs = jobs()
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
-        seconds = {"tick": 3, "long": self.random.randint(10, 900), "tape": 40, "late": 70, "own": 100}
+        seconds = {
+            "tick": 3,
+            "long": self.random.randint(10, 900),
+            "tape": 40,
+            "late": 70,
+            "own": 100,
+            "alice/mine": 30,
+        }
         for number in range(hosts):
             host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds)
             host.ends = {"tape": self.random.choice([["succeeded"], ["failed 1", "succeeded"]])}
@@ -45,10 +55,11 @@ class FleetLife:
     def live(self, steps: int) -> None:
         """Let so much happen, then let all be well, and judge."""
         acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._hold, self._ask,
-                self._stop]  # fmt: skip
+                self._stop, self._edit, self._restart_agent]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
+            self._explain()
             self._boot()
         self._be_well()
         self._judge()
@@ -101,6 +112,26 @@ class FleetLife:
             run: RunId = self.random.choice(sorted(host.scheduler.runs))
             host.happen(events.StopAsked(self._ticket(), run, "root"))
 
+    def _edit(self) -> None:
+        """A host gets other definitions of the same jobs."""
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive:
+            host.write("jobs.yaml", *(replace(each, priority=self.random.randint(0, 3)) for each in self.jobs))
+
+    def _restart_agent(self) -> None:
+        """An agent begins anew, beside a scheduler that lives."""
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive and host.agent.cut_since is None:
+            host.happen(events.FleetUp("the agent has ended"))
+            host.agent.connect()
+
+    def _explain(self) -> None:
+        """Each run that has not started can say why."""
+        for host in self.fleet.hosts.values():
+            for run in host.scheduler.runs.values() if host.is_alive else ():
+                if run.state in PENDING:
+                    host.why(run.id)
+
     def _ticket(self) -> int:
         self.ticket += 1
         return self.ticket
@@ -116,7 +147,10 @@ class FleetLife:
                 host.happen(events.PauseAsked(self._ticket(), each.id, "root", pause=False))
             host.happen(events.HoldAsked(self._ticket(), "root", None))
         self.until = self.fleet.now
-        self.fleet.pass_time(2 * HOUR // 10**9)
+        self.fleet.pass_time(HOUR // 10**9)
+        for host in self.fleet.hosts.values():  # nothing more is due: nobody is passed over for ever
+            host.write("jobs.yaml", *(replace(each, enabled=False) for each in self.jobs))
+        self.fleet.pass_time(HOUR // 10**9)
 
     def _judge(self) -> None:
         """Nothing is missing, and etcd knows of nothing that is not."""
