@@ -5,32 +5,41 @@ from __future__ import annotations
 from heapq import heappush
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.model import Job
+from jobqueued.model import MINUTE, Job
 from jobqueued.timing import due_times
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.timing.schedule import Schedule
 from tests.support.world import MIDNIGHT, job
 
-STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 59), st.booleans()), max_size=40)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(0, 59), st.sampled_from(["comes", "rests", "goes"])), max_size=40
+)
 
 
+@example([(0, 5, "comes"), (0, 5, "rests")], 5)
 @given(STEPS, st.integers(0, 50))
-def test_in_order(steps: list[tuple[int, int, bool]], limit: int) -> None:
-    """Whatever was set, edited and cleared: the starts come in their order, each once, after so many looks at most."""
-    due = DueTimes()
-    for number, minute, goes in steps:
-        if goes:
-            due.clear(f"j{number}")
+def test_in_order(steps: list[tuple[int, int, str]], limit: int) -> None:
+    """Whatever was set, edited and cleared: the starts come in their order, each once, after so many looks at most;
+    those of jobs that rest are told when asked for, and don't come.
+    """
+    due, known = DueTimes(), dict[str, tuple[str, int]]()
+    for number, minute, act in steps:
+        name = f"j{number}"
+        known[name] = act, MIDNIGHT + (minute or 60) * MINUTE
+        if act == "goes":
+            due.clear(name)
         else:
-            due.set(job(f"j{number}", f"{minute} * * * *"), MIDNIGHT)
-    every = [(at, name) for number in range(10) if (at := due.next(name := f"j{number}")) is not None]
+            due.set(job(name, f"{minute} * * * *"), MIDNIGHT, rests=act == "rests")
+    assert [due.next(name) for name in known] == [None if act == "goes" else at for act, at in known.values()]
+    every = [(at, name) for name, (act, at) in known.items() if act == "comes"]
     found = list(due.in_order(limit))
     assert sorted(every)[: len(found)] == found
     assert len(found) <= limit
     assert sorted(every) == list(due.in_order(1000))
+    assert (min(every, default=None), [name for _, name in sorted(every)]) == (due.first(), due.take(1 << 62, 99))
 
 
 def test_jobs_that_go_leave_no_heap_behind(monkeypatch: pytest.MonkeyPatch) -> None:
