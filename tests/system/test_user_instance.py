@@ -184,5 +184,6 @@ def test_linger(alice: User) -> None:
     assert (record["state"], record["reason"]) == ("killed", "shutdown")
     sh("loginctl", "enable-linger", "alice")
     until("the instance is back", lambda: alice.runtime.exists() and alice.is_ready())
-    assert alice.ctl("show", run) == {**record, "schema": 1}
+    shown = alice.ctl("show", run)
+    assert shown == {**record, "schema": 1, "asked_by_name": shown["asked_by_name"]}
     assert alice.finished("capped")["state"] == "succeeded"

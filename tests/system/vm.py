@@ -46,9 +46,10 @@ def until(what: str, condition: Callable[[], T], pause: float = 0.05) -> T:
 
 
 def ctl(*arguments: str) -> Any:
-    """What a command answers in JSON, without the number of its schema."""
+    """What a command answers in JSON, without the number of its schema, and the name that it adds to who has asked."""
     answer = json.loads(sh("jobqueuectl", *arguments, "--json"))
     assert answer.pop("schema") == 1
+    answer.pop("asked_by_name", None)
     return answer
 
 
