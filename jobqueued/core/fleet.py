@@ -12,6 +12,7 @@ from jobqueued.core import attempts, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
+from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetUp, Granted, Held, Ours, Taken
 from jobqueued.model import LIVE, SECOND, Run, Scope
@@ -31,8 +32,9 @@ def up(turn: Turn, event: FleetUp) -> None:
             for run in sorted(state[job.id].waiting, reverse=True):
                 state.put_back(state.runs[run], turn.now)
         state.wind(job)
-    for name in {job.id for job in state.catalog if asks_fleet(job)} | {run.job for run in state.runs}:
-        state.stir(name)
+        state.stir(job.id)
+    for left in sorted({run.id.job for run in state.runs.values() if is_of_fleet(run.key)}):
+        state.stir(left)
     if fleet.down:
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
@@ -86,7 +88,7 @@ def taken(turn: Turn, event: Taken) -> None:
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         state.fleet.note_taken(event.job, event.key, state[event.job].saved.cursor)
-    run = _named(turn, event.job, event.key)
+    run = run_of(state, event.job, event.key)
     if run is None or run.state in LIVE:
         return
     if state.fleet.asked.pop(run.id, None) is not None:
@@ -112,7 +114,7 @@ def held(turn: Turn, event: Held) -> None:
 
 def ours(turn: Turn, event: Ours) -> None:
     """Give back what nobody here has, or wants by now; who asks for it again gets it."""
-    run = _named(turn, event.job, event.key)
+    run = run_of(turn.state, event.job, event.key)
     if run is None:
         turn.do(GiveBack(event.job, event.key, "" if _is_to_come(turn, event) else "over"))
     elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
@@ -125,9 +127,3 @@ def _is_to_come(turn: Turn, event: Ours) -> bool:
     if job is None or not is_of_fleet(event.key):
         return False
     return int(event.key[1:]) > turn.state[event.job].saved.cursor // SECOND
-
-
-def _named(turn: Turn, job: str, key: str) -> Run | None:
-    """The run of an occurrence before its end; None: there is none."""
-    runs = map(turn.state.runs.__getitem__, turn.state.standing(job).unfinished)
-    return next((run for run in runs if run.key == key), None)

@@ -332,7 +332,7 @@ def _new(
     state = turn.state
     if state[job.id].saved.satisfied and job.submission is None:
         state.remember(job.id, satisfied=())
-    if (known := state.found.get(job.id, {}).get(occurrence.key) or _there(state, occurrence)) is not None:
+    if (known := state.found.get(job.id, {}).get(occurrence.key) or _again(state, occurrence)) is not None:
         return known
     if refusal := _refusal(turn, job, limit):
         return skip(turn, job, [occurrence], refusal, cause)
@@ -347,12 +347,15 @@ def _new(
     return run
 
 
-def _there(state: SchedulerState, occurrence: Occurrence) -> Run | None:
-    """The run before its end of an occurrence of the fleet, to which the clock may come again after it was set back."""
-    if not is_of_fleet(occurrence.key):
-        return None
-    runs = map(state.runs.__getitem__, state[occurrence.job].unfinished)
-    return next((run for run in runs if run.key == occurrence.key), None)
+def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
+    """The run that there is of an occurrence of the fleet, to which the clock comes again after it was set back."""
+    return run_of(state, occurrence.job, occurrence.key) if is_of_fleet(occurrence.key) else None
+
+
+def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
+    """The run of an occurrence before its end; None: there is none."""
+    runs = map(state.runs.__getitem__, state.standing(job).unfinished)
+    return next((run for run in runs if run.key == key), None)
 
 
 def _look_up(turn: Turn, job: Job) -> bool:
