@@ -13,6 +13,7 @@ from jobqueued.commands import Command, ForgetRun, RemoveMarks, SaveRun
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.host.log import Log
 from jobqueued.model import Record, RunId
+from jobqueued.runs.fleet_link import FleetLink
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
@@ -21,6 +22,7 @@ from jobqueued.state.faults import StoreError
 from jobqueued.state.write_batch import WriteBatch
 
 Answer = Callable[[int, dict[str, Any], str | None], None]
+_UNSAVED = "this host can't save what it would be granted"
 MOST_KEPT = 256
 """So many runs at most keep their R until their record file can be written."""
 
@@ -35,10 +37,10 @@ class Acts:
     def __init__(
         self, batch: WriteBatch, commits: Commits, link: LauncherLink, log: Log, logs: Path,
         lock_processes: LockProcesses, answer: Answer, ended: Callable[[RunId, Record], None],
-        unwritten: Callable[[RunId, OSError], None], look_after: Callable[[str], None],
+        unwritten: Callable[[RunId, OSError], None], look_after: Callable[[str], None], fleet: FleetLink,
     ) -> None:  # fmt: skip
         self._batch, self._commits, self._link, self._log, self._logs = batch, commits, link, log, logs
-        self._lock_processes, self._answer = lock_processes, answer
+        self._lock_processes, self._answer, self._fleet = lock_processes, answer, fleet
         self._ended, self._unwritten, self._look_after = ended, unwritten, look_after
         self._log_directory = atomic_file.kept(str(logs))
         self._held_back: list[RemoveMarks | commands.NoteWhole] = []
@@ -67,6 +69,7 @@ class Acts:
         for command in decided:
             self._act(command, committed)
         self._link.flush()
+        self._fleet.flush()
         for run, record in ended:
             self._ended(run, record)
 
@@ -84,6 +87,8 @@ class Acts:
             case commands.Launch(run):
                 self._unsaved.pop(run.id, None)  # from now on its supervisor is the writer, and has that record
                 self._link.launch(command)
+            case commands.Ask() | commands.GiveBack():
+                self._fleet.send(command) if committed else self._fleet.lose(_UNSAVED)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))
             case commands.LookUp(account):

@@ -119,13 +119,14 @@ class Ask(NamedTuple):
     """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these claims: all or nothing.
 
     `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken` is the answer, with this `number`.
-    Only after the commit that holds the run.
+    For `keep` ns a host may come to the occurrence.  Only after the commit that holds the run.
     """
 
     run: RunId
     key: str
     claims: tuple[Claim, ...]
     number: int
+    keep: int
 
 
 class GiveBack(NamedTuple):

@@ -27,7 +27,7 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
-    "child/fleet": ["wire", "claims", "gateway"],
+    "child/fleet": ["wire", "lines", "claims", "conversation", "gateway", "session", "uplink", "agent"],
     "vocabulary": [
         "hollow", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
         "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
@@ -71,7 +71,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "runs": [
         "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",
-        "launcher_link", "launcher_news", "notice_sender", "heartbeat",
+        "own_program", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "cron_tables", "user_files",
@@ -131,7 +131,8 @@ STANDARD = {
 
 PURE_OF_CHILD = {
     "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
-    "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/claims",
+    "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
+    "child/fleet/conversation",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 
@@ -153,7 +154,7 @@ NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 WATCHER = {"fnmatch", "itertools", "struct"}
 """What the watcher needs beside that, which is a program of its own."""
 
-AGENT = {"base64", "http", "ssl", "urllib"}
+AGENT = {"base64", "http", "ssl", "threading", "urllib"}
 """What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {

@@ -60,6 +60,11 @@ class Callers:
         if self.scheduler is not None:
             self._outbox += notice.encode() + b"\n"
 
+    @property
+    def unsent(self) -> int:
+        """The bytes that the scheduler has not taken yet."""
+        return len(self._outbox)
+
     def flush(self) -> None:
         """Send what it takes now."""
         if self.scheduler is None or not self._outbox:

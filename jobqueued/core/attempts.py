@@ -39,7 +39,8 @@ def launch(turn: Turn, run: Run) -> None:
 def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
     """Ask the fleet about a run, if it has a say in its start; keep it back where there is none to ask."""
     state = turn.state
-    claims, _, bound, *_ = state.terms(state.catalog[run.id.job])
+    job = state.catalog[run.id.job]
+    claims, _, bound, *_ = state.terms(job)
     wanted = of_fleet(claims)
     if not (wanted or is_of_fleet(run.key)):
         return False
@@ -52,7 +53,7 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
         return True
     state.leave_queue(run.id)
     state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
-    turn.do(Ask(run.id, run.key, wanted, state.fleet.ask(run, priority, waited_for)))
+    turn.do(Ask(run.id, run.key, wanted, state.fleet.ask(run, priority, waited_for), job.catch_up_window))
     return True
 
 

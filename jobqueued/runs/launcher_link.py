@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import select
-import signal
 import socket
 import sys
 import time
@@ -16,13 +14,14 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.accounts import Account
-from jobqueued.child import atomic_file, json_values, unix_socket, wire
+from jobqueued.child import atomic_file, json_values, wire
 from jobqueued.child.lockfile import BUSY
 from jobqueued.commands import Launch
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Run, RunId
 from jobqueued.paths import Paths
 from jobqueued.run_states import Unstarted
+from jobqueued.runs import own_program
 from jobqueued.runs.account_questions import AccountQuestions
 from jobqueued.runs.following import SILENT, Following
 from jobqueued.runs.launch_spec import order
@@ -101,6 +100,11 @@ class LauncherLink:
 
     # the connection
 
+    @property
+    def is_own(self) -> bool:
+        """Tell whether the daemon starts the programs that it needs itself."""
+        return self._own is not None
+
     def connect(self) -> None:
         """Call a launcher and wait for its answer; only for the start, when nothing else waits for us."""
         while not self.greeted:
@@ -134,7 +138,7 @@ class LauncherLink:
     def _reach(self) -> socket.socket:
         """Connect to who listens there, or to one of our own where nobody does; never waits."""
         try:
-            return self._connected()
+            return own_program.connected(self._address)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may be there: another would be one too many
                 raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
@@ -142,39 +146,11 @@ class LauncherLink:
                 remedy = self._instance.start_launcher
                 raise LauncherError(f"no launcher at {self._address} ({error.strerror}); {remedy}") from None
         try:
-            return self._start_own(self._own)
+            words = [str(self._runs.parent), "--exit-when-idle", *self._words]
+            return own_program.start(self._address, self._own, words)
         except OSError as error:
             where = f"{sys.executable}, {self._address}"
             raise LauncherError(f"cannot start the launcher ({where}): {error.strerror}") from None
-
-    def _connected(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            unix_socket.connect(connection, str(self._address))
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def _start_own(self, program: Path) -> socket.socket:
-        """A launcher of our own, which outlives us while it has work; as under systemd, it gets the socket as fd 3."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._address)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            previous = os.umask(0o177)
-            try:
-                unix_socket.bind(listener, str(self._address))
-            finally:
-                os.umask(previous)
-            listener.listen(8)
-            os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-I", "-S", str(program), str(self._runs.parent), "--exit-when-idle", *self._words],
-                {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ},
-                file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
-                setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
-            )  # fmt: skip
-            return self._connected()  # while we listen: it may end at once
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
         """Take what it holds, and its hello; what follows that is for after the recovery."""

@@ -15,6 +15,7 @@ from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
 from jobqueued.model import RunId
 from jobqueued.paths import Paths
+from jobqueued.runs.fleet_link import FleetLink
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
 from jobqueued.state.commits import Commits
@@ -63,6 +64,7 @@ class Ends:
         self.acts = Acts(
             batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
             lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run), self.looked_after.append,
+            FleetLink(root / "fleet", None, dict, None),
         )  # fmt: skip
 
     def end(self, number: int, *, known: bool = False) -> None:

@@ -10,9 +10,15 @@ from random import Random
 from typing import Any
 
 from jobqueued import events
+from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.claims import ROOT, Session, kept
+from jobqueued.child.fleet.conversation import Batch, Conversation
+from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, GiveBack, Launch
-from jobqueued.model import SECOND, Claim, Job, RunId, RunState
-from jobqueued.queue.locks import of_fleet
+from jobqueued.model import SECOND, Job, RunId, RunState
+from jobqueued.queue.locks import FLEET, of_fleet
+from jobqueued.runs.fleet_link import event_of, line_of
+from tests.support.fake_etcd import FakeEtcd
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
@@ -31,31 +37,21 @@ class Value:
     key: str
     state: str = ""
 
+
+class Etcd(FakeEtcd):
+    """An etcd, and what its keys mean."""
+
     @property
-    def holder(self) -> str:
-        """The holder, as other hosts call it."""
-        return f"{self.job}/{self.key} of {self.store}"
-
-
-class Etcd:
-    """Keys and values; each change has a revision, and goes to those who watch."""
-
-    def __init__(self) -> None:
-        self.revision = 0
-        self.keys: dict[Key, Value] = {}
-        self.watchers: list[Callable[[Key, Value | None, Value | None], None]] = []
-
-    def put(self, key: Key, value: Value | None) -> None:
-        """Set a key; None: delete it."""
-        before = self.keys.get(key)
-        if before == value:
-            return
-        if value is None:
-            del self.keys[key]
-        else:
-            self.keys[key] = value
-        for watcher in self.watchers:
-            watcher(key, before, value)
+    def keys(self) -> dict[Key, Value]:
+        """All occurrences and locks."""
+        found = dict[Key, Value]()
+        for key, value in self.values(f"{ROOT}runs/").items():
+            job, second, _ = key.removeprefix(f"{ROOT}runs/").rsplit("/", 2)
+            store, _, state = value.partition(" ")
+            found["run", job, f"f{second}"] = Value(store, job, f"f{second}", state)
+        for key, value in self.values(f"{ROOT}locks/").items():
+            found["lock", f"{FLEET}{key.removeprefix(f'{ROOT}locks/')}"] = Value(*value.split(" "))
+        return found
 
 
 @dataclass
@@ -73,18 +69,19 @@ class Rules:
 
 
 class Agent:
-    """What stands between a scheduler and etcd: it asks in order, again where an answer is lost, and tells news."""
+    """A conversation over a network that is slow, loses answers, and is cut; what it is told takes some time."""
 
     def __init__(self, fleet: Fleet, store: str, rules: Rules) -> None:
         self.fleet, self.store, self.rules = fleet, store, rules
+        self.conversation = Conversation()
         self.connection = 0
         """The number of the scheduler's connection; what was for an earlier one is dropped."""
+        self.watch = 0
+        """The number of the watch; what an earlier one has on its way is dropped."""
         self.cut_since: int | None = None
-        self.is_up = False
-        self.requests: list[tuple[int, Ask | GiveBack]] = []
+        self.session: Session | None = None
         self.is_busy = False
-        self.told = 0
-        self.claims: dict[str, dict[str, Claim]] = defaultdict(dict)
+        self.told = self.watched = 0
         fleet.etcd.watchers.append(self._changed)
 
     # the scheduler's side
@@ -92,40 +89,32 @@ class Agent:
     def connect(self) -> None:
         """A scheduler has begun: it is told all that there is, then that the fleet can be asked."""
         self.connection += 1
-        self.requests = []
-        self.is_up = False
-        self._snapshot()
+        self.conversation.hello()
+        self._go_on()
 
-    def _snapshot(self) -> None:
-        if self.cut_since is not None or self.is_up:
-            return
-        self.claims.clear()
-        for key, value in sorted(self.fleet.etcd.keys.items()):
-            if value.store != self.store:
-                self._news(key, None, value)
-            elif key[0] == "run" and value.state:
-                self._tell(events.Taken(value.job, value.key))
-            elif self.rules.sweep:
-                self._tell(events.Ours(value.job, value.key))
-        self.is_up = True
-        self._tell(events.FleetUp(""))
-
-    def request(self, job: str, command: Ask | GiveBack) -> None:
+    def request(self, command: Ask | GiveBack) -> None:
         """Take what the scheduler wants."""
-        if self.is_up:
-            self.requests.append((self.connection, command))
-            self._go_on()
+        match line_of(command):
+            case ["ask", *asked]:
+                self.conversation.ask(*asked)
+            case ["give_back", *given]:
+                self.conversation.give_back(*given)
+        self._go_on()
 
-    def _tell(self, event: events.Event) -> None:
+    def _tell(self) -> None:
         """Tell the scheduler, after all that it was told before."""
         connection, host = self.connection, self.fleet.hosts[self.store]
-        self.told = max(self.told, self.fleet.now) + self.fleet.random.randint(1, 3) * 100_000
+        lines, self.conversation.outbox = self.conversation.outbox, []
+        for line in lines:
+            if line[0] == "ours" and not self.rules.sweep:
+                continue
+            self.told = max(self.told, self.fleet.now) + self.fleet.random.randint(1, 3) * 100_000
 
-        def deliver() -> None:
-            if connection == self.connection and host.is_alive:
-                host.happen(event)
+            def deliver(event: events.Event = event_of(line)) -> None:
+                if connection == self.connection and host.is_alive:
+                    host.happen(event)
 
-        self.fleet.at(self.told, deliver)
+            self.fleet.at(self.told, deliver)
 
     # the network
 
@@ -134,123 +123,95 @@ class Agent:
         if self.cut_since is not None:
             return
         self.cut_since = since = self.fleet.now
+        self.watch += 1
 
         def expire() -> None:
-            if self.cut_since == since and self.is_up:
-                self.is_up = False
-                self.requests = []
-                self._tell(events.FleetUp("no member of etcd answers"))
+            if self.cut_since == since and self.session is not None:
+                self.fleet.etcd.put(self.session.key, None)
+                self.session = None
+                self.conversation.rest("no member of etcd answers")
+                self._tell()
 
         self.fleet.at(since + TTL, expire)
 
     def heal(self) -> None:
         """Let all through again."""
         self.cut_since = None
-        if self.is_up:
-            self._missed()
-            self._go_on()
-        else:
-            self._snapshot()
-
-    def _missed(self) -> None:
-        """Tell what a watch has missed that was cut off for less than `TTL`: what there is, and is no more."""
-        keys = self.fleet.etcd.keys
-        for holder, claims in list(self.claims.items()):
-            for resource in list(claims):
-                value = keys.get(("lock", resource))
-                if value is None or value.holder != holder:
-                    del claims[resource]
-                    self._tell(events.Held(holder, tuple(claims.values())))
-        for key, value in sorted(keys.items()):
-            if value.store != self.store:
-                self._news(key, None, value)
+        self.watch += 1
+        self._changed()
+        self._go_on()
 
     # etcd's side
 
     def _go_on(self) -> None:
-        """Carry out the next request, some milliseconds later; a slow one holds up the others."""
-        if self.is_busy or not self.requests or self.cut_since is not None:
+        """Read all that there is, or carry out the next requests, some milliseconds later."""
+        batch = None if self.conversation.reason else self.conversation.next_batch({"run": 0, "lock": 0})
+        if self.is_busy or self.cut_since is not None or (batch is None and not self.conversation.reason):
             return
         self.is_busy = True
-        random = self.fleet.random
 
         def arrive() -> None:
             self.is_busy = False
-            if self.cut_since is not None or not self.requests:
-                return
-            connection, command = self.requests[0]
-            is_lost = random.random() < self.fleet.lossy
-            self._carry_out(connection, command, is_heard=not is_lost)
-            if not is_lost:  # else once more
-                self.requests.pop(0)
+            if self.cut_since is None:
+                self._read_all() if batch is None else self._carry_out(batch)
             self._go_on()
 
-        self.fleet.at(self.fleet.now + random.randint(1, 9) * SECOND // 1000, arrive)
+        self.fleet.at(self.fleet.now + self._while(), arrive)
 
-    def _carry_out(self, connection: int, command: Ask | GiveBack, *, is_heard: bool) -> None:
-        """Do it, and tell the answer."""
+    def _while(self) -> int:
+        return self.fleet.random.randint(1, 9) * SECOND // 1000
+
+    def _read_all(self) -> None:
         etcd = self.fleet.etcd
-        if isinstance(command, GiveBack):
-            etcd.revision += 1
-            for key, value in list(etcd.keys.items()):
-                if (value.store, value.job, value.key) != (self.store, command.job, command.key):
-                    continue
-                if key[0] == "lock":
-                    etcd.put(key, None)
-                elif command.state and not value.state:
-                    etcd.put(key, Value(self.store, command.job, command.key, command.state))
-            return
-        answer = self._claim(command)
-        if is_heard and connection == self.connection:
-            self._tell(answer)
+        if self.session is None:
+            host = f"{ROOT}hosts/{self.store}"
+            self.session = Session(self.store, self.store, etcd.put(host, self.store))
+        self.watch += 1
+        era = self.conversation.begin(self.session)
+        found = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
+        half = len(found) // 2
+        for part in (list(found.items())[:half], list(found.items())[half:]):
+            self.conversation.read(era, etcd.revision, dict(part))
+        self.conversation.complete(era)
+        self._tell()
 
-    def _claim(self, ask: Ask) -> events.Event:
-        etcd, mine = self.fleet.etcd, Value(self.store, ask.run.job, ask.key)
-        run: Key = ("run", ask.run.job, ask.key)
-        locks: list[Key] = [("lock", claim.resource) for claim in ask.claims]
-        wanted = [*([run] if ask.key.startswith("f") else []), *locks]
-        there = etcd.keys.get(run)
-        is_mine = there is not None and there == mine and self.rules.own_value
-        if there is not None and not is_mine:
-            return events.Taken(ask.run.job, ask.key)
-        for lock in locks:
-            known = etcd.keys.get(lock)
-            if known is not None and not (known == mine and self.rules.own_lock):
-                if known.store == self.store and known != mine and self.rules.sweep:
-                    self._tell(events.Ours(known.job, known.key))
-                return events.Denied(ask.run, ask.number)
-        etcd.revision += 1
-        fence = etcd.revision
-
-        def write() -> None:
-            for key in wanted:
-                etcd.put(key, mine)
-
+    def _carry_out(self, batch: Batch) -> None:
+        etcd = self.fleet.etcd
+        decided = etcd.decided(batch.message)
         if self.rules.at_once:
-            write()
+            answer = self._twisted(etcd.apply(decided))
         else:
-            self.fleet.at(self.fleet.now + self.fleet.random.randint(1, 9) * SECOND // 1000, write)
-        return events.Granted(ask.run, ask.number, fence)
+            answer = etcd.foreseen(decided)
+            self.fleet.at(self.fleet.now + self._while(), lambda: etcd.apply(decided))
+        if self.fleet.random.random() < self.fleet.lossy:
+            return  # asked again
+        self.conversation.answered(batch, answer)
+        self._tell()
 
-    def _changed(self, key: Key, before: Value | None, after: Value | None) -> None:
-        if self.cut_since is None and self.is_up:
-            self._news(key, before, after)
+    def _twisted(self, answer: Message) -> Message:
+        """An answer as whoever does not know what is this host's own takes it."""
+        for part in claims.answers(answer):
+            for each in part.get("responses", ()):
+                for kv in each.get("response_range", {}).get("kvs", ()):
+                    kind, value = text(kv["key"]).split("/")[2], text(kv["value"])
+                    is_off = {"runs": not self.rules.own_value, "locks": not self.rules.own_lock}.get(kind, False)
+                    if is_off and value.split(" ")[0] == self.store:
+                        kv["value"] = coded(f"another {value}")
+        return answer
 
-    def _news(self, key: Key, before: Value | None, after: Value | None) -> None:
-        """Tell what others have, and have no more."""
-        if key[0] == "run":
-            if after is not None and after.store != self.store:
-                self._tell(events.Taken(after.job, after.key))
-            return
-        for value, is_there in ((before, False), (after, True)):
-            if value is None or value.store == self.store:
-                continue
-            claims = self.claims[value.holder]
-            if is_there:
-                claims[key[1]] = Claim(key[1], exclusive=True)
-            else:
-                claims.pop(key[1], None)
-            self._tell(events.Held(value.holder, tuple(claims.values())))
+    def _changed(self) -> None:
+        """Have what has changed told, by a watch that is somewhat late."""
+        watch = self.watch
+
+        def deliver() -> None:
+            if watch != self.watch or self.cut_since is not None or self.conversation.reason:
+                return
+            for revision, changes in self.fleet.etcd.since(self.conversation.revision):
+                self.conversation.watched(changes, revision)
+            self._tell()
+
+        self.watched = max(self.watched, self.fleet.now + self._while())
+        self.fleet.at(self.watched, deliver)
 
 
 class Host(World):
@@ -292,7 +253,7 @@ class Host(World):
         if isinstance(command, Ask | GiveBack):
             if isinstance(command, Ask):
                 assert command.run in self.rows, "asked before its run was committed"
-            self.agent.request(self.store, command)
+            self.agent.request(command)
         super()._act(command)
 
     def _launch(self, command: Launch) -> None:
@@ -313,14 +274,14 @@ class Fleet:
     now: int = MIDNIGHT
     started: dict[tuple[str, str], tuple[str, RunId]] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
-    _messages: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    _messages: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _number: int = 0
 
     def add(self, store: str, *jobs: Job, rules: Rules | None = None, **options: Any) -> Host:
         """One more host."""
         return Host(self, store, *jobs, rules=rules or Rules(), start=self.now, **options)
 
-    def at(self, instant: int, what: Callable[[], None]) -> None:
+    def at(self, instant: int, what: Callable[[], object]) -> None:
         """Do something at an instant."""
         self._number += 1
         heappush(self._messages, (max(instant, self.now), self._number, what))

@@ -71,10 +71,10 @@ class Taken(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """Somebody has one of the locks: that key, and its value."""
+    """Somebody has one of the locks: that key, as it was read."""
 
     key: str
-    value: str
+    found: Found
 
 
 class SessionOver(NamedTuple):
@@ -121,7 +121,7 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
         return Taken()
     for key, value in wanted.items():
         if key in now and now[key].value != value:
-            return Denied(key, now[key].value)
+            return Denied(key, now[key])
     return Again({key: now[key] for key in wanted if key in now})
 
 

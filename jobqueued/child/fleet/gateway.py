@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ _UNAVAILABLE, _DEADLINE = 14, 4
 _PORT = 2379
 _MOST = 8 << 20
 """The bytes of an answer that are read: etcd sends no larger ones by default."""
+_NONE: Mapping[str, str] = {}
 
 
 class Unreachable(Exception):
@@ -51,9 +52,9 @@ class Gateway:
             raise Unreachable(f"{self._members[0]}: its answer was cut off: {_words(error)}") from None
         return document
 
-    def stream(self, path: str, message: Message) -> Iterator[Message]:
+    def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
         """Ask for answers that come one by one, each waited for as long as the timeout; Unreachable, Rejected."""
-        answer = self._asked(path, message)
+        answer = self._asked(path, message, headers)
         while True:
             try:
                 line = answer.readline(_MOST)
@@ -75,12 +76,12 @@ class Gateway:
             self._connection.close()
             self._connection = None
 
-    def _asked(self, path: str, message: Message) -> HTTPResponse:
+    def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> HTTPResponse:
         """The answer of the first member that has one; those before it are asked last from now on."""
         troubles = dict[str, str]()
         for member in list(self._members):
             try:
-                answer = self._ask(member, path, message)
+                answer = self._ask(member, path, message, headers)
                 if answer.status == 200:
                     return answer
                 rejected = _rejection(answer)
@@ -93,18 +94,19 @@ class Gateway:
             self._members.append(self._members.pop(0))
         raise Unreachable("; ".join(f"{member}: {trouble}" for member, trouble in troubles.items()))
 
-    def _ask(self, member: str, path: str, message: Message) -> HTTPResponse:
+    def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> HTTPResponse:
         is_kept = self._connection is not None
         if self._connection is None:
             self._connection = self._connected(member)
         try:
-            self._connection.request("POST", f"/v3/{path}", json.dumps(message), {"Content-Type": "application/json"})
+            headers = {"Content-Type": "application/json", **headers}
+            self._connection.request("POST", f"/v3/{path}", json.dumps(message), headers)
             return self._connection.getresponse()
         except (OSError, HTTPException):
             if not is_kept:
                 raise
         self.close()  # it was closed while nothing was asked
-        return self._ask(member, path, message)
+        return self._ask(member, path, message, headers)
 
     def _connected(self, member: str) -> HTTPConnection:
         where = urlsplit(member)

@@ -1,0 +1,38 @@
+"""The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
+
+    → hello VERSION SETTINGS          the first; whatever an earlier scheduler has asked is not answered any more
+    → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP     a run's claims, all or nothing; KEEP (s): how long its occurrence is
+                                      remembered
+    → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
+    ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
+    ← granted JOB NUMBER QUESTION FENCE | denied JOB NUMBER QUESTION
+    ← taken JOB KEY                   that occurrence is not this host's
+    ← held HOLDER [LOCK…]             all locks that a run of another host has by now
+    ← ours JOB KEY                    this host has that occurrence, or locks, and has not asked for it by this connection
+
+KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.
+SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),
+`authority`, `certificate`, `key` (files of TLS; "": none).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+VERSION = 1
+
+Line = list[Any]
+
+
+def encode(line: Line) -> bytes:
+    """As the socket has it."""
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(data: bytes) -> Line:
+    """The inverse, without the newline; ValueError."""
+    line = json.loads(data)
+    if not isinstance(line, list) or not line:
+        raise ValueError(f"{data[:80]!r} is no line")
+    return line

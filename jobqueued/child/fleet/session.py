@@ -1,0 +1,149 @@
+"""The session of a host in etcd: a key that lives as long as a lease is kept alive, and leases for what it claims.
+
+    /jq/hosts/HOST    STORE BOOT
+
+Who it is by its leases is in a file, so that a new agent goes on with the session of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from jobqueued.child import atomic_file
+from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.claims import Found, Session
+from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.wire import Message, after_all, coded, text
+
+TTL = 10
+"""Seconds for which a session goes on without being kept alive."""
+_PAGE = 2000
+"""Keys that are read at once."""
+_LEASE_USES = 1000
+_HOUR = 3600
+
+
+class NotOurs(Exception):
+    """The name of the host is in use in its fleet; the message says by whom."""
+
+
+class Leases(NamedTuple):
+    """The leases of a session: its own, and that of its locks (0: they have none)."""
+
+    session: int
+    locks: int
+
+
+class Opened(NamedTuple):
+    """A session that can claim from now on."""
+
+    session: Session
+    leases: Leases
+
+
+def now() -> int:
+    """The instant (ns) by the clock that goes on while the host sleeps, as leases do."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Opened:
+    """Go on with the session that `path` tells of, or begin one; Unreachable, Rejected, NotOurs, OSError."""
+    store, host = f"{settings['host']}:{settings['store']}", settings["host"]
+    kept, grace = _kept(path, store), settings["lock_grace"]
+    session = _alive(gateway, kept.session) or _granted(gateway, TTL)
+    locks = 0 if grace is None else _alive(gateway, kept.locks) or _granted(gateway, grace)
+    leases = Leases(session, locks)
+    if leases != kept:
+        atomic_file.replace(path, json.dumps([store, *leases]).encode())
+    key = f"{claims.ROOT}hosts/{host}"
+    put = {"request_put": {"key": coded(key), "value": coded(f"{store} {_boot_id()}"), "lease": str(session)}}
+    absent = {"key": coded(key), "target": "CREATE", "create_revision": "0"}
+    read = {"request_range": {"key": coded(key)}}
+    answer = gateway.call("kv/txn", {"compare": [absent], "success": [put], "failure": [read]})
+    if answer.get("succeeded"):
+        return Opened(Session(store, host, claims.revision(answer)), leases)
+    for kv in answer["responses"][0]["response_range"].get("kvs", ()):
+        if int(kv.get("lease", 0)) == session:
+            return Opened(Session(store, host, int(kv["create_revision"])), leases)
+        raise NotOurs(_whose(host, store, text(kv["value"])))
+    return open_session(gateway, settings, path)  # it was over in between
+
+
+def _whose(host: str, store: str, value: str) -> str:
+    if value.split(" ")[0] == store:
+        return (
+            f"an earlier session of {host} is not over yet; where it does not end within {2 * TTL} s,"
+            " another host has a copy of this one's state.db"
+        )
+    return f"another host of the fleet is called {host}, too, or was until now; each needs a name of its own"
+
+
+def beat(gateway: Gateway, lease: int) -> int | None:
+    """Keep a lease alive; the instant until which it is, at least; None: it is over.  Unreachable, Rejected."""
+    sent = now()
+    ttl = _keep_alive(gateway, lease)
+    return sent + ttl * 1_000_000_000 if ttl > 0 else None
+
+
+def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
+    """Yield all occurrences and locks by parts, with the revision at which they are read; Unreachable, Rejected."""
+    key, revision = f"{claims.ROOT}locks/", 0
+    while key:
+        message: Message = {"key": coded(key), "range_end": coded(after_all(f"{claims.ROOT}runs/")), "limit": str(_PAGE)}
+        answer = gateway.call("kv/range", message | ({"revision": str(revision)} if revision else {}))
+        revision = revision or claims.revision(answer)
+        found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
+        yield revision, found
+        key = f"{list(found)[-1]}\0" if answer.get("more") else ""
+
+
+class RunLease:
+    """The lease with which occurrences are remembered: one for a thousand of them."""
+
+    def __init__(self) -> None:
+        self._lease = self._left = self._keep = self._until = 0
+
+    def take(self, gateway: Gateway, keep: int, most: int) -> int:
+        """The lease for `most` occurrences at most, each to be remembered for `keep` s; Unreachable, Rejected."""
+        if self._left < most or keep > self._keep or now() >= self._until:
+            self._lease = _granted(gateway, keep + keep // 8 + _HOUR)
+            self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * 1_000_000_000
+        self._left -= most
+        return self._lease
+
+
+def _granted(gateway: Gateway, seconds: int) -> int:
+    return int(gateway.call("lease/grant", {"TTL": str(seconds)})["ID"])
+
+
+def _alive(gateway: Gateway, lease: int) -> int:
+    """The lease, if it is one that lives; 0: it does not."""
+    return lease if lease and _keep_alive(gateway, lease) > 0 else 0
+
+
+def _keep_alive(gateway: Gateway, lease: int) -> int:
+    return int(gateway.call("lease/keepalive", {"ID": str(lease)})["result"].get("TTL", 0))
+
+
+def _kept(path: str, store: str) -> Leases:
+    """What the file tells of this host's session; zeros: nothing."""
+    with suppress(OSError, ValueError, TypeError):
+        whose, session, locks = json.loads(atomic_file.content(path))
+        if whose == store:
+            return Leases(int(session), int(locks))
+    return Leases(0, 0)
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def revoke(gateway: Gateway, lease: int) -> None:
+    """End a lease, with what lives by it; Unreachable, Rejected."""
+    gateway.call("lease/revoke", {"ID": str(lease)})
+

@@ -1,0 +1,244 @@
+"""The way to etcd: one thread carries out what is asked, one keeps the session alive, one watches; each has a
+connection of its own, so that none waits for another.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jobqueued.child.fleet import session
+from jobqueued.child.fleet.claims import MOST, ROOT
+from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.session import TTL, Leases, NotOurs, Opened, RunLease
+from jobqueued.child.fleet.wire import after_all, coded
+
+_ANSWER, _NEWS = 2.0, 60.0
+"""Seconds for which an answer, and something new, is waited for; then it is asked anew."""
+_BEAT = TTL / 3
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_LEAST_KEEP = 3600
+_COMPACTED = "etcd remembers no more what has changed meanwhile; all is read anew"
+
+
+class Uplink:
+    """One etcd, as these settings have it (lines.py), and its conversation with a scheduler.
+
+    `kept`: the file that tells of the session; `wake` is called once there is something to tell.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], kept: str, wake: Callable[[], None]) -> None:
+        self.settings = settings
+        self._kept, self._wake = kept, wake
+        self._conversation = Conversation()
+        self._changed = threading.Condition()
+        self._leases: Leases | None = None
+        self._alive_until = 0
+        self._watch = 0
+        """The number of the watch; what an earlier one brings is dropped."""
+        self._over = False
+        self._run_lease = RunLease()
+        for work in (self._carry_out, self._stay_alive):
+            threading.Thread(target=work, daemon=True).start()
+
+    # the scheduler
+
+    def hello(self) -> None:
+        """A scheduler has begun."""
+        with self._changed:
+            self._conversation.hello()
+            self._changed.notify_all()
+
+    def take(self, line: Line) -> None:
+        """What it wants; ValueError: that is no such line."""
+        with self._changed:
+            match line:
+                case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep)]:
+                    self._conversation.ask(job, number, question, key, locks, keep)
+                case ["give_back", str(job), str(key), str(state)]:
+                    self._conversation.give_back(job, key, state)
+                case _:
+                    raise ValueError(line)
+            self._changed.notify_all()
+
+    def lines(self) -> list[Line]:
+        """What it is to be told since this was asked last."""
+        with self._changed:
+            lines, self._conversation.outbox = self._conversation.outbox, []
+            return lines
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether this host has something in the fleet, which its session and leases keep."""
+        with self._changed:
+            return self._conversation.holds
+
+    def stop(self) -> None:
+        """End the session, if etcd can be reached, and all threads in their time."""
+        with self._changed:
+            self._over, leases = True, self._leases
+            self._changed.notify_all()
+        if leases is not None:
+            try:
+                session.revoke(self._gateway(_ANSWER), leases.session)
+            except (Unreachable, Rejected, OSError):
+                return  # it ends by itself
+
+    # requests
+
+    def _carry_out(self) -> None:
+        gateway, pause = None, _FIRST_PAUSE
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or self._conversation.wants)
+                if self._over:
+                    return
+            try:
+                gateway = gateway or self._gateway(_ANSWER)
+                if self._conversation.reason:
+                    self._begin(gateway)
+                else:
+                    self._ask(gateway)
+                pause = _FIRST_PAUSE
+            except (Unreachable, Rejected, NotOurs, OSError) as error:
+                self._fail(error)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._over, pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            self._wake()
+
+    def _gateway(self, patience: float) -> Gateway:
+        """A connection of its own; OSError: a file of TLS can't be read."""
+        names = [self.settings[name] or None for name in ("authority", "certificate", "key")]
+        tls = None
+        if any(member.startswith("https:") for member in self.settings["etcd"]):
+            tls = ssl.create_default_context(cafile=names[0])
+            if names[1] is not None:
+                tls.load_cert_chain(names[1], names[2])
+        return Gateway(self.settings["etcd"], patience, tls)
+
+    def _begin(self, gateway: Gateway) -> None:
+        """Open the session, and read all that there is."""
+        began = session.now()
+        opened = session.open_session(gateway, self.settings, self._kept)
+        with self._changed:
+            era = self._conversation.begin(opened.session)
+            self._leases, self._alive_until = opened.leases, began + TTL * 1_000_000_000
+            self._watch += 1
+        revision = 0
+        for revision, found in session.all_keys(gateway):
+            with self._changed:
+                self._conversation.read(era, revision, found)
+        with self._changed:
+            if not self._conversation.complete(era):
+                return
+            watch = self._watch
+            self._changed.notify_all()
+        threading.Thread(target=self._follow, args=(watch, revision), daemon=True).start()
+
+    def _ask(self, gateway: Gateway) -> None:
+        with self._changed:
+            leases, keep = self._leases, max(self._conversation.keep, _LEAST_KEEP)
+        if leases is None:
+            return
+        run = self._run_lease.take(gateway, keep, MOST)
+        with self._changed:
+            batch = self._conversation.next_batch({"run": run, "lock": leases.locks})
+        if batch is not None:
+            answer = gateway.call("kv/txn", batch.message)
+            with self._changed:
+                self._conversation.answered(batch, answer)
+
+    def _fail(self, error: Exception) -> None:
+        """Take that etcd, or this host, does not let it be done: for the time that the session lasts it is tried again."""
+        with self._changed:
+            if isinstance(error, Unreachable) and session.now() < self._alive_until and not self._conversation.reason:
+                return
+            self._rest(_words(error))
+
+    def _rest(self, reason: str) -> None:
+        """Let nothing be asked, under the lock."""
+        self._conversation.rest(reason)
+        self._watch += 1
+        self._changed.notify_all()
+
+    # the session
+
+    def _stay_alive(self) -> None:
+        gateway, trouble = None, "no member of etcd answers"
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or self._leases is not None)
+                leases, until = self._leases, self._alive_until
+                self._changed.wait_for(lambda: self._over or self._leases != leases, _BEAT)
+                if self._over:
+                    return
+                leases = self._leases
+            if leases is None:
+                continue
+            alive: int | None = self._alive_until
+            try:
+                gateway = gateway or self._gateway(_ANSWER)
+                alive = session.beat(gateway, leases.session)
+                if leases.locks:
+                    session.beat(gateway, leases.locks)
+            except (Unreachable, Rejected, OSError) as error:
+                trouble = _words(error)
+            with self._changed:
+                if leases is not self._leases:
+                    continue
+                if alive is not None:
+                    self._alive_until = max(self._alive_until, alive)
+                if alive is None or session.now() >= self._alive_until:
+                    self._leases = None
+                    self._rest(trouble if alive is not None else "the session of this host was over in etcd")
+            self._wake()
+
+    # news
+
+    def _follow(self, watch: int, revision: int) -> None:
+        """Take what changes after a revision, as long as this watch is the one."""
+        gateway, pause = self._gateway(_NEWS), _FIRST_PAUSE
+        while True:
+            try:
+                for result in gateway.stream("watch", _watching(revision), {"Grpc-Metadata-hasleader": "true"}):
+                    with self._changed:
+                        if watch != self._watch or self._over:
+                            return
+                        if result.get("canceled"):
+                            if "compact_revision" in result:
+                                return self._rest(_COMPACTED)
+                            break
+                        revision = int(result["header"]["revision"])
+                        self._conversation.watched(result.get("events", ()), revision)
+                    pause = _FIRST_PAUSE
+                    self._wake()
+            except (Unreachable, Rejected, OSError):  # whether that lasts shows by the session
+                pass
+            finally:
+                gateway.close()
+            with self._changed:
+                if self._changed.wait_for(lambda: self._over or watch != self._watch, pause):
+                    return
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _watching(revision: int) -> dict[str, Any]:
+    return {
+        "create_request": {
+            "key": coded(f"{ROOT}locks/"), "range_end": coded(after_all(f"{ROOT}runs/")),
+            "start_revision": str(revision + 1), "progress_notify": True,
+        }
+    }  # fmt: skip
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"the certificate or its key can't be used: {error.reason or error}"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'TLS'}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,183 @@
+"""Talks to the agent of the fleet, which stands between the scheduler and etcd (child/fleet/lines.py has the words)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jobqueued import events
+from jobqueued.child.fleet import lines
+from jobqueued.child.fleet.lines import Line
+from jobqueued.child.wire import Lines
+from jobqueued.commands import Ask, GiveBack
+from jobqueued.fleet import FLEET, FleetSettings
+from jobqueued.model import SECOND, Claim, Now, RunId
+from jobqueued.runs import own_program
+from jobqueued.source import Source
+
+AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
+_FIRST_PAUSE, _LONGEST_PAUSE = SECOND // 2, 10 * SECOND
+_SILENT = 30 * SECOND
+"""The agent answers, or says that the fleet can't be asked, in less than half of this."""
+_PART = 1 << 14
+"""Bytes of what it says that are taken in a turn."""
+
+
+def line_of(command: Ask | GiveBack) -> Line:
+    """A command as the agent takes it."""
+    if isinstance(command, GiveBack):
+        return ["give_back", command.job, command.key, command.state]
+    locks = [claim.resource.removeprefix(FLEET) for claim in command.claims]
+    return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND]
+
+
+def event_of(line: Line) -> events.Event:
+    """The meaning of what the agent tells; ValueError."""
+    match line:
+        case ["up", str(reason)]:
+            return events.FleetUp(reason)
+        case ["granted", str(job), int(number), int(question), int(fence)]:
+            return events.Granted(RunId(job, number), question, fence)
+        case ["denied", str(job), int(number), int(question)]:
+            return events.Denied(RunId(job, number), question)
+        case ["taken", str(job), str(key)]:
+            return events.Taken(job, key)
+        case ["held", str(holder), list(locks)]:
+            return events.Held(holder, tuple(Claim(f"{FLEET}{name}", exclusive=True) for name in locks))
+        case ["ours", str(job), str(key)]:
+            return events.Ours(job, key)
+    raise ValueError(f"the agent of the fleet says {line}")
+
+
+class FleetLink(Source):
+    """The connection to the agent at `address`; `fleet` None: there is none, and nothing to be asked.
+
+    `who`: the name of this host, and that of its state; "": nothing can be saved now, and so nothing be granted.
+    `own`: the program to start, with its directory, where none listens; None: PID 1 keeps one there.
+    """
+
+    def __init__(
+        self, address: Path, fleet: FleetSettings | None, who: Callable[[], tuple[str, str]], own: Path | None
+    ) -> None:
+        self._address, self._fleet, self._who, self._own = address, fleet, who, own
+        self._connection: socket.socket | None = None
+        self._lines: Lines
+        self._outbox = b""
+        self._asked_at: int | None = None
+        """The first question since the agent has told something (CLOCK_MONOTONIC, ns)."""
+        self._call_at, self._pause = 0, _FIRST_PAUSE
+        self._reason: str | None = None
+        """The news that the fleet can't be asked, which the next turn tells."""
+
+    def send(self, command: Ask | GiveBack) -> None:
+        """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
+        if self._connection is None:
+            return
+        if isinstance(command, Ask) and self._asked_at is None:
+            self._asked_at = time.monotonic_ns()
+        self._outbox += lines.encode(line_of(command))
+
+    def flush(self) -> None:
+        """Send what the socket takes now."""
+        if self._outbox and self._connection is not None:
+            with contextlib.suppress(OSError):  # an agent that is gone shows at the next read
+                self._outbox = self._outbox[self._connection.send(self._outbox) :]
+
+    def lose(self, reason: str) -> None:
+        """Hang up: nothing is asked until another connection is made, and all is told by that."""
+        self.close()
+        self._reason = reason
+        self._call_at = time.monotonic_ns() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def close(self) -> None:
+        """Leave the agent to itself."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._outbox, self._asked_at = None, b"", None
+
+    # the source
+
+    def descriptors(self) -> dict[int, int]:
+        """The connection."""
+        if self._connection is None:
+            return {}
+        return {self._connection.fileno(): select.POLLIN | (select.POLLOUT if self._outbox else 0)}
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether there is news of the agent itself."""
+        return self._reason is not None
+
+    @property
+    def deadline(self) -> int | None:
+        """The time to call an agent, or to give up one that is silent."""
+        if self._fleet is None:
+            return None
+        if self._connection is None:
+            return self._call_at
+        return None if self._asked_at is None else self._asked_at + _SILENT
+
+    def ready(self, descriptor: int, now: Now) -> Iterator[events.Event]:
+        """Hear what the agent tells."""
+        if self._connection is None or descriptor != self._connection.fileno():
+            return
+        self.flush()
+        heard = self._lines.read()
+        if heard is None:
+            self.lose("its agent is gone")
+            return
+        for data in heard:
+            try:
+                event = event_of(lines.decode(data))
+            except ValueError:
+                self.lose("its agent is of another version")
+                return
+            self._asked_at, self._pause = None, _FIRST_PAUSE
+            yield event
+
+    def turn(self, now: Now) -> Iterator[events.Event]:
+        """Call an agent; tell that there is none."""
+        if self._fleet is not None and self._connection is None and self._call_at <= now.mono:
+            self._call(now)
+        elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
+            self.lose("its agent does not answer")
+        if self._reason is not None:
+            yield events.FleetUp(self._reason)
+            self._reason = None
+
+    def _call(self, now: Now) -> None:
+        host, state = self._who()
+        if not state:
+            self._call_at = now.mono + _LONGEST_PAUSE
+            return
+        try:
+            self._connection = self._reached()
+        except OSError as error:
+            self.lose(f"no agent at {self._address} ({error.strerror})")
+            return
+        self._lines = Lines(self._connection, _PART)
+        self._outbox = lines.encode(["hello", lines.VERSION, self._told(host, state)])
+        self.flush()
+
+    def _told(self, host: str, state: str) -> dict[str, Any]:
+        """What the agent is told of host and fleet."""
+        assert self._fleet is not None
+        told = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
+        return {**told, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND, "host": host,
+                "store": state}  # fmt: skip
+
+    def _reached(self) -> socket.socket:
+        """A connection to who listens there, or to one of our own where nobody does; OSError."""
+        try:
+            return own_program.connected(self._address)
+        except OSError as error:
+            if self._own is None or error.errno not in (errno.ENOENT, errno.ECONNREFUSED):
+                raise
+        return own_program.start(self._address, self._own, [str(self._address.parent)])

@@ -1,0 +1,50 @@
+"""A small program that listens at a socket: PID 1 keeps it there, or the daemon starts one of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobqueued.child import unix_socket
+
+_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
+
+
+def connected(address: Path) -> socket.socket:
+    """A connection to who listens there; never waits; OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        unix_socket.connect(connection, str(address))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.socket:
+    """Start a program that outlives us while it has work; a connection to it; OSError.
+
+    As under systemd, it gets the listening socket as descriptor 3.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        previous = os.umask(0o177)
+        try:
+            unix_socket.bind(listener, str(address))
+        finally:
+            os.umask(previous)
+        listener.listen(8)
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", str(program), *arguments],
+            {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
+            file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
+            setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
+        )  # fmt: skip
+        return connected(address)  # while we listen: it may end at once

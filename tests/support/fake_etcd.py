@@ -1,0 +1,113 @@
+"""An etcd in memory: the transactions that its gateway takes, with its own rules for them, and what changes by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jobqueued.child.fleet.wire import Message, coded, text
+
+Change = tuple[int, list[Message]]
+"""A revision, and the events of a watch by it."""
+
+
+class FakeEtcd:
+    """Keys with values; each transaction that writes makes one revision, and goes to those who watch."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.kvs: dict[str, Message] = {}
+        self.changes: list[Change] = []
+        self.watchers: list[Callable[[], None]] = []
+
+    def txn(self, message: Message) -> Message:
+        """Carry a transaction out; the answer."""
+        return self.apply(self.decided(message))
+
+    def decided(self, message: Message) -> list[Any]:
+        """Take the way of a transaction by its conditions, which hold before anything of it is written."""
+        succeeded = all(map(self._holds, message.get("compare", ())))
+        operations: list[Message] = message.get("success" if succeeded else "failure", [])
+        assert len(operations) <= 128, "too many operations in txn request"
+        ways = [self.decided(each["request_txn"]) if "request_txn" in each else each for each in operations]
+        return [succeeded, ways]
+
+    def apply(self, decided: list[Any]) -> Message:
+        """Write what was decided."""
+        written = dict[str, Message | None]()
+        answer = self._carried_out(decided, written)
+        if written:
+            self.revision += 1
+            self._write(written)
+        return answer | {"header": {"revision": str(self.revision)}}
+
+    def foreseen(self, decided: list[Any]) -> Message:
+        """The answer that there will be, before anything is written."""
+        return self._carried_out(decided, {}) | {"header": {"revision": str(self.revision + 1)}}
+
+    def put(self, key: str, value: str | None) -> int:
+        """Set a key, or delete it; the revision by which."""
+        operation = (
+            {"request_delete_range": {"key": coded(key)}}
+            if value is None
+            else {"request_put": {"key": coded(key), "value": coded(value)}}
+        )
+        self.txn({"success": [operation]})
+        return self.revision
+
+    def values(self, prefix: str) -> dict[str, str]:
+        """All that is below a prefix."""
+        return {key: text(kv["value"]) for key, kv in self.kvs.items() if key.startswith(prefix)}
+
+    def since(self, revision: int) -> list[Change]:
+        """The changes after a revision."""
+        return [change for change in self.changes[-1000:] if change[0] > revision]
+
+    def _holds(self, compare: Message) -> bool:
+        kv = self.kvs.get(text(compare["key"]), {})
+        match compare["target"]:
+            case "CREATE":
+                return kv.get("create_revision", "0") == compare["create_revision"]
+            case "MOD":
+                return kv.get("mod_revision", "0") == compare["mod_revision"]
+            case "VALUE":
+                return kv.get("value") == compare["value"]
+        raise AssertionError(compare)
+
+    def _carried_out(self, decided: list[Any], written: dict[str, Message | None]) -> Message:
+        succeeded, ways = decided
+        responses = list[Message]()
+        for way in ways:
+            if isinstance(way, list):
+                responses.append({"response_txn": self._carried_out(way, written)})
+            elif "request_range" in way:
+                kv = self.kvs.get(text(way["request_range"]["key"]))
+                responses.append({"response_range": {"kvs": [dict(kv)]} if kv else {}})
+            elif "request_put" in way:
+                key = text(way["request_put"]["key"])
+                assert key not in written, "duplicate key given in txn request"
+                written[key] = way["request_put"]
+                responses.append({"response_put": {}})
+            else:
+                key = text(way["request_delete_range"]["key"])
+                assert key not in written, "duplicate key given in txn request"
+                written[key] = None
+                responses.append({"response_delete_range": {}})
+        return ({"succeeded": True} if succeeded else {}) | {"responses": responses}
+
+    def _write(self, written: dict[str, Message | None]) -> None:
+        events, number = list[Message](), str(self.revision)
+        for key, put in written.items():
+            before = self.kvs.get(key)
+            if put is None:
+                if before is not None:
+                    del self.kvs[key]
+                    events.append({"type": "DELETE", "kv": {"key": coded(key), "mod_revision": number}})
+                continue
+            created = before["create_revision"] if before else number
+            kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number}
+            self.kvs[key] = kv
+            events.append({"kv": kv})
+        self.changes.append((self.revision, events))
+        for watcher in self.watchers:
+            watcher()
