@@ -14,6 +14,7 @@ from jobqueued.child.trust import Refused, check_path, check_status
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.drop_in_files import drop_in_directory, listed
 from jobqueued.drop_in_files import places as drop_ins
+from jobqueued.fleet import FleetSettings
 from jobqueued.host_names import host_timezone, machine_id
 from jobqueued.jobfile.drop_ins import Part, in_its_file
 from jobqueued.jobfile.settings_keys import read_settings_parts
@@ -71,6 +72,7 @@ class Settings:
     metrics: dict[str, str] = field(default_factory=dict)
     cron: dict[str, bool] = field(default_factory=dict)
     users: UserLimits = _AS_USUAL
+    fleet: FleetSettings | None = None
 
     @property
     def calm(self) -> int:
@@ -92,6 +94,7 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
     return HostLimits(
         host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
         machine_id(), config.users.live, config.users.waiting,
+        "" if config.fleet is None else config.fleet.name,
     )  # fmt: skip
 
 

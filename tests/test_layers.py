@@ -30,7 +30,8 @@ WINGS: dict[str, list[str]] = {
     "child/fleet": ["wire", "lines", "claims", "conversation", "gateway", "session", "uplink", "agent"],
     "vocabulary": [
         "hollow", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
-        "submission", "users", "model", "accounts", "saved", "events", "commands", "circles", "catalog", "source",
+        "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
+        "source",
     ],
     "timing": [
         "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",
@@ -38,7 +39,7 @@ WINGS: dict[str, list[str]] = {
     "jobfile": [
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "merged_tree", "user_keys", "user_rules", "settings_keys", "reader", "submissions",
+        "drop_ins", "merged_tree", "user_keys", "user_rules", "fleet_keys", "settings_keys", "reader", "submissions",
         "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],

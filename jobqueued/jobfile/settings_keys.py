@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobqueued.jobfile.drop_ins import merged
+from jobqueued.jobfile.fleet_keys import FLEET_SETTINGS
 from jobqueued.jobfile.keys import RETENTION
 from jobqueued.jobfile.notify_keys import HEARTBEAT, MAIL, RULES
 from jobqueued.jobfile.process_types import ACCOUNT, GROUP
@@ -14,7 +15,7 @@ from jobqueued.jobfile.queue_types import AMOUNTS, ESCALATION
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, integer, optional, scalar, size, table, text
 from jobqueued.jobfile.time_types import ZONE
-from jobqueued.jobfile.types import ANYTHING, mapping, one_or_more, read_keys, section
+from jobqueued.jobfile.types import mapping, one_or_more, read_keys, section
 from jobqueued.jobfile.user_keys import USERS
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 
@@ -120,16 +121,17 @@ SETTINGS_KEYS = table(
     Key("cron", section(_CRON), "{}", "Cron's tables as jobs; see docs/moving-from-cron.md.", "{live: true}"),
     Key("users", section(USERS), "{}", "What users may do with jobs of their own; see docs/users.md.",
         "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
-    Key("fleet", ANYTHING, "", "The other hosts.", "{etcd: here}", planned=True),
+    Key("fleet", FLEET_SETTINGS, "", "Fleet of hosts that the host is in; by default none.",
+        "{etcd: https://etcd.example.org:2379}"),
 )  # fmt: skip
 
 _LIVE = ", ".join(name for name, key in SETTINGS_KEYS.items() if not key.planned)
 _TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
 
 
-_HOSTS = ("operators", "readers", "notifier", "cron", "users")
-"""Keys about other users, who can't reach a user's own instance, and as whom it runs nothing."""
-_NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user"
+_HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")
+"""Keys about other users, who can't reach a user's own instance, and as whom it runs nothing, and about other hosts."""
+_NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user or host"
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from jobqueued.fleet import FLEET
 from jobqueued.model import Claim, Holder, Job, Scope
 
-HOST, SLOT, FLEET = ":host", ":max_running", ":fleet/"
-"""What no lock or resource can be called; what is held in the whole fleet begins with the last of them."""
+HOST, SLOT = ":host", ":max_running"
+"""What no lock or resource can be called, as it begins with a colon; so does `FLEET`."""
 
 Claims = tuple[Claim, ...]
 

@@ -142,16 +142,16 @@ class TestRemedies:
 
 class TestSettings:
     def test_of_the_host(self, tmp_path: Path) -> None:
-        """What is about other users has no place in a user's own settings; a misspelt key is told beside it."""
+        """What is about other users and hosts is in no user's own settings; a misspelt key is told beside it."""
         file = tmp_path / "jobqueued.yaml"
-        file.write_text("max_running: 2\ncron: {live: true}\nusers: {}\nreaderz: x\n")
+        file.write_text("max_running: 2\ncron: {live: true}\nusers: {}\nreaderz: x\nfleet: {etcd: https://a}\n")
         settings, problems = read_settings(file, of_user=True)
-        assert (2, {}) == (settings.max_running, settings.cron)
+        assert (2, {}, None) == (settings.max_running, settings.cron, settings.fleet)
         found = "found a setting of the host; accepted: the file without it"
-        assert [f"2:1: cron: {found}", f"3:1: users: {found}"] == [
-            str(problem).removeprefix(f"{file}:").partition(",")[0] for problem in problems[:2]
+        assert [f"2:1: cron: {found}", f"3:1: users: {found}", f"5:1: fleet: {found}"] == [
+            str(problem).removeprefix(f"{file}:").partition(",")[0] for problem in problems[:3]
         ]
-        assert "readerz" == problems[2].key
+        assert "readerz" == problems[3].key
         assert ["readerz"] == [problem.key for problem in read_settings(file)[1]], "the host's file may have them"
 
 

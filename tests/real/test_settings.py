@@ -12,10 +12,11 @@ import pytest
 
 from jobqueued.control.access import Rank
 from jobqueued.control.peers import Access, Peer
+from jobqueued.fleet import FleetSettings
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.model import DAY, MINUTE, Escalation
 from jobqueued.paths import Paths
-from jobqueued.settings import OPERATORS, Retention, Settings, capacity, host_timezone, read_settings
+from jobqueued.settings import OPERATORS, Retention, Settings, capacity, host_timezone, limits_of, read_settings
 from tests.support import REPO
 from tests.support.client import run as client
 from tests.support.host import Host
@@ -201,7 +202,75 @@ def test_the_default_sender_is_a_user_of_the_package() -> None:
     assert (Settings().notifier,) == OPERATORS
 
 
+def test_a_host_is_in_a_fleet(tmp_path: Path) -> None:
+    """Of its fleet the members of etcd are needed, as URLs with a port; all else has the default that is documented."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text("fleet: {etcd: [https://A.example.org, 'https://[2001:db8::1]:4001', https://10.0.0.3]}\n")
+    config, problems = read_settings(file)
+    members = ("https://a.example.org:2379", "https://[2001:db8::1]:4001", "https://10.0.0.3:2379")
+    assert (Settings(fleet=FleetSettings(etcd=members)), []) == (config, problems)
+    keys = SETTINGS_KEYS["fleet"].type.keys.values()
+    defaults = "".join(f", {key.name}: {key.default}" for key in keys if key.default)
+    assert ", name: fleet, timezone: UTC, lock_grace: 60s" == defaults
+    file.write_text(f"fleet: {{etcd: http://127.0.0.1{defaults}}}\n")
+    assert (Settings(fleet=FleetSettings(etcd=("http://127.0.0.1:2379",))), []) == read_settings(file)
+
+
+def test_all_that_is_told_of_a_fleet_is_read(tmp_path: Path) -> None:
+    """What is the same on its hosts, and the files and credentials of TLS; the scheduler is told the name."""
+    file = tmp_path / "jobqueued.yaml"
+    file.write_text("""\
+fleet:
+  etcd: http://localhost:4001
+  name: web
+  timezone: Asia/Tokyo
+  lock_grace: 5m
+  authority: /etc/jobqueued/authority.pem
+  certificate: host.pem
+  key: host.key
+""")
+    fleet = FleetSettings(
+        etcd=("http://localhost:4001",), name="web", timezone="Asia/Tokyo", lock_grace=5 * MINUTE,
+        authority="/etc/jobqueued/authority.pem", certificate="host.pem", key="host.key",
+    )  # fmt: skip
+    config, problems = read_settings(file)
+    assert (Settings(fleet=fleet), []) == (config, problems)
+    assert ["web", ""] == [limits_of(it, "a", [0], 1 << 30).fleet for it in (config, Settings())]
+
+
+MEMBER = (
+    "the URL of a member such as https://etcd-1.example.org:2379, or with http:// one of this host's own, such as "
+    "http://127.0.0.1:2379"
+)
+
 BAD = {
+    "fleet: {}": "1:8: fleet: found an empty mapping; accepted: its `etcd` as well",
+    "fleet: {etcd: https://a, name: Web}": "1:32: fleet.name: found 'Web'; accepted: a name such as db-1: at most 64 "
+    "of a-z 0-9 . _ -, first one of a-z 0-9",
+    "fleet: {etcd: http://db1:2379}": "1:15: fleet.etcd: found 'http://db1:2379'; accepted: https://db1:2379 "
+    f"({MEMBER}, or a list of them)",
+    "fleet: {etcd: http://127.0.0.1.example.org}": "1:15: fleet.etcd: found 'http://127.0.0.1.example.org'; accepted: "
+    f"https://127.0.0.1.example.org ({MEMBER}, or a list of them)",
+    "fleet: {etcd: https://db1/}": f"1:15: fleet.etcd: found 'https://db1/'; accepted: https://db1 ({MEMBER}, or a "
+    "list of them)",
+    "fleet: {etcd: 'https://a, https://b, https://c'}": "1:15: fleet.etcd: found 'https://a, https://b, https://c'; "
+    f"accepted: [https://a, https://b, https://c] ({MEMBER}, or a list of them)",
+    "fleet: {etcd: [https://db1:0]}": f"1:16: fleet.etcd[0]: found 'https://db1:0'; accepted: {MEMBER}",
+    "fleet: {etcd: https://me:secret@db1}": "1:15: fleet.etcd: found a user in the URL of a member; accepted: a URL "
+    "without a user; who asks is told by `certificate`",
+    "fleet: {etcd: [https://a, https://b]}": "1:15: fleet.etcd: found two members; accepted: one member, three or "
+    "five, as two can do nothing as soon as one of them stops",
+    "fleet: {etcd: [https://a, https://A:2379, https://b]}": "1:15: fleet.etcd: found https://a:2379 twice; accepted: "
+    "each member once",
+    f"fleet: {{etcd: [{', '.join(f'https://{n}' for n in range(10))}]}}": "1:15: fleet.etcd: found 10 members; "
+    "accepted: at most 9",
+    "fleet: {etcd: https://a, lock_grace: 29s}": "1:38: fleet.lock_grace: found '29s'; accepted: a duration such as "
+    "90s, 5m, 2h or 1d12h, from 30s to 1d",
+    "fleet: {etcd: https://a, certificate: /a.pem}": "1:8: fleet: found `certificate` alone; accepted: its `key` as "
+    "well",
+    "fleet: {etcd: https://a, key: a.key}": "1:8: fleet: found `key` alone; accepted: its `certificate` as well",
+    "fleet: {etcd: https://a, authority: ca/a.pem}": "1:37: fleet.authority: found 'ca/a.pem'; accepted: an absolute "
+    "path, or the name of a credential of jobqueued-fleet.service",
     "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; accepted: its "
     "`password_file` as well",
     "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
@@ -221,10 +290,9 @@ BAD = {
     "to 36500d",
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
-    "fleet: {}": "1:1: fleet: found a key of a later version; accepted: the file without it",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
-    "heartbeat, metrics, cron, users",
+    "heartbeat, metrics, cron, users, fleet",
     "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "

@@ -6,8 +6,8 @@ from dataclasses import replace
 from random import Random
 
 from jobqueued import events
+from jobqueued.fleet import FLEET
 from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, RunId, Scope
-from jobqueued.queue.locks import FLEET
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support.fleet import Fleet, Rules

@@ -9,8 +9,8 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import GiveBack
+from jobqueued.fleet import FLEET
 from jobqueued.model import MINUTE, SECOND, CatchUp, Claim, Overlap, Scope
-from jobqueued.queue.locks import FLEET
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife

@@ -1,0 +1,26 @@
+"""The fleet that a host is in: several hosts with the same jobs, which share what they run by way of an etcd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FLEET = ":fleet/"
+"""The begin of the name of what is held in the whole fleet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how they are spoken with.
+
+    `name` and `timezone` decide when its jobs are due, and are the same on all of its hosts.  A lock stays a host's for
+    `lock_grace` (ns) after that was heard of last.  `authority`, `certificate` and `key` are PEM files, by an absolute
+    path, or by the name of a credential of the agent's unit; "": none.
+    """
+
+    etcd: tuple[str, ...]
+    name: str = "fleet"
+    timezone: str = "UTC"
+    lock_grace: int = 60_000_000_000
+    authority: str = ""
+    certificate: str = ""
+    key: str = ""

@@ -1,0 +1,92 @@
+"""The key `fleet` of jobqueued.yaml: the etcd of the fleet that the host is in, and what is the same on all hosts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobqueued.fleet import FleetSettings
+from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.scalars import Key, ValueType, duration, scalar, table, text, url
+from jobqueued.jobfile.spelling import Instead
+from jobqueued.jobfile.time_types import ZONE
+from jobqueued.jobfile.types import one_or_more, section
+from jobqueued.jobfile.words import A_NAME, NAME
+from jobqueued.jobfile.yamltext import Node, Scalar
+
+_MOST = 9
+_PORT = 2379
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_LOOPBACK = re.compile(rf"localhost|::1|127(?:\.{_BYTE}){{3}}")
+_URL = url(
+    "the URL of a member such as https://etcd-1.example.org:2379, or with http:// one of this host's own, such as "
+    "http://127.0.0.1:2379", "https", "http", bare=True,
+)  # fmt: skip
+
+
+def _member(node: Scalar) -> str:
+    """The URL of a member, as one alone is written that means the same: in small letters, with its port."""
+    if "@" in node.text:  # may be a secret
+        accepted = "a URL without a user; who asks is told by `certificate`"
+        raise NotAccepted(Refusal.of(node, accepted, "a user in the URL of a member"))
+    text = node.text.rstrip("/")
+    parts = urlsplit(_URL.read(node._replace(text=text)))
+    host = parts.hostname or ""
+    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+        raise Instead(f"https{text[4:]}")
+    if text != node.text:
+        raise Instead(text)
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or _PORT}"
+
+
+_MEMBERS = one_or_more(scalar("URL", _URL.accepted, _member, _URL.schema))
+
+
+def _members(node: Node) -> tuple[str, ...]:
+    members: tuple[str, ...] = _MEMBERS.read(node)
+    twin = next((member for member in members if members.count(member) > 1), "")
+    if twin:
+        raise NotAccepted(Refusal.of(node, "each member once", f"{twin} twice", code="JQ205"))
+    if len(members) == 2:
+        accepted = "one member, three or five, as two can do nothing as soon as one of them stops"
+        raise NotAccepted(Refusal.of(node, accepted, "two members", code="JQ205"))
+    if len(members) > _MOST:
+        raise NotAccepted(Refusal.of(node, f"at most {_MOST}", f"{len(members)} members", code="JQ103"))
+    return members
+
+
+_PEM = text("an absolute path, or the name of a credential of jobqueued-fleet.service",
+    "/[^\0]+|[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "path or name")  # fmt: skip
+_FLEET = section(table(
+    Key("etcd", replace(_MEMBERS, read=_members), "", "URLs of the members of etcd; without a port it is 2379.",
+        "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),
+    Key("name", text(A_NAME, NAME, "name"), "fleet",
+        "Name of the fleet, the same on all of its hosts; it decides `H` and `spread` of its jobs.", "web"),
+    Key("timezone", ZONE, "UTC", "Time zone of its jobs that name none, the same on all of its hosts.",
+        "Europe/Berlin"),
+    Key("lock_grace", duration("30s", "1d"), "60s",
+        "Time for which its locks stay those of a host that can't be reached.", "5m"),
+    Key("authority", _PEM, "",
+        "File with the certificates of the authorities that the members' are signed by; by default the host's.",
+        "/etc/jobqueued/authority.pem"),
+    Key("certificate", _PEM, "", "File with the certificate by which the members know this host.",
+        "/etc/jobqueued/host.pem"),
+    Key("key", _PEM, "", "File with the private key of `certificate`.", "/etc/jobqueued/host.key"),
+))  # fmt: skip
+_PAIR = ("certificate", "key")
+
+
+def _fleet(node: Node) -> FleetSettings:
+    values: dict[str, Any] = _FLEET.read(node)
+    if "etcd" not in values:
+        raise NotAccepted(Refusal.of(node, "its `etcd` as well", code="JQ205"))
+    given = [name for name in _PAIR if name in values]
+    if len(given) == 1:
+        other = _PAIR[1 - _PAIR.index(given[0])]
+        raise NotAccepted(Refusal.of(node, f"its `{other}` as well", f"`{given[0]}` alone", code="JQ205"))
+    return FleetSettings(**values)
+
+
+FLEET_SETTINGS: ValueType = replace(_FLEET, read=_fleet)
