@@ -22,7 +22,6 @@ from jobqueued.state.faults import StoreError
 from jobqueued.state.write_batch import WriteBatch
 
 Answer = Callable[[int, dict[str, Any], str | None], None]
-_UNSAVED = "this host can't save what it would be granted"
 MOST_KEPT = 256
 """So many runs at most keep their R until their record file can be written."""
 
@@ -69,9 +68,17 @@ class Acts:
         for command in decided:
             self._act(command, committed)
         self._link.flush()
-        self._fleet.flush()
+        self._ask_fleet([each for each in decided if isinstance(each, commands.Ask | commands.GiveBack)], committed)
         for run, record in ended:
             self._ended(run, record)
+
+    def _ask_fleet(self, wishes: Sequence[commands.Ask | commands.GiveBack], committed: bool) -> None:
+        """Tell the fleet; a host that can't save what it is granted leaves that to others."""
+        if wishes and not committed:
+            self._fleet.lose("this host can't save what it would be granted")
+        for wish in wishes:
+            self._fleet.send(wish)
+        self._fleet.flush()
 
     def spared(self, live: Collection[RunId]) -> Container[RunId]:
         """The runs of which history may let nothing go: those that live, and those whose R could not be removed."""
@@ -87,8 +94,6 @@ class Acts:
             case commands.Launch(run):
                 self._unsaved.pop(run.id, None)  # from now on its supervisor is the writer, and has that record
                 self._link.launch(command)
-            case commands.Ask() | commands.GiveBack():
-                self._fleet.send(command) if committed else self._fleet.lose(_UNSAVED)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))
             case commands.LookUp(account):

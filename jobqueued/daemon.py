@@ -37,6 +37,7 @@ from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
+from jobqueued.host.garbage import freeze
 from jobqueued.host.linux import has_just_booted, has_own_tmp
 from jobqueued.host.log import Log
 from jobqueued.host.other_cron import OtherCron
@@ -61,6 +62,7 @@ from jobqueued.metrics.readings import Figure, Readings
 from jobqueued.model import SECOND, Now, Record, RunId, to_text
 from jobqueued.notices.notices import Notices
 from jobqueued.paths import Paths
+from jobqueued.runs.fleet_link import AGENT, FleetLink
 from jobqueued.runs.heartbeat import Heartbeat
 from jobqueued.runs.launch_spec import shortfall
 from jobqueued.runs.launcher_link import LauncherLink
@@ -88,16 +90,6 @@ def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, 
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
     of_users = user_file_watch.watch(users, config, where, kept)
     return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), of_users, *tables], scripts)
-
-
-def _freeze() -> None:
-    """Have no collection look again at the jobs, none of which is part of a circle: of 100,000 it takes half a second.
-
-    What is garbage by now is collected before, as nothing would afterwards; so what comes and goes, as connections do,
-    may be part of no circle once it is over: it may be frozen here while it lives.
-    """
-    gc.collect(1)
-    gc.freeze()
 
 
 class Daemon:
@@ -144,10 +136,12 @@ class Daemon:
             self._user_files.budget, self._commits.keep,
         )  # fmt: skip
         self._serve(access)
+        own = AGENT if link.is_own else None
+        self._fleet_link = FleetLink(paths.run / "fleet", config.fleet, host, lambda: self._commits.name, own)
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
-            lambda job: self._housekeeping.note(job, read_clocks()),
+            lambda job: self._housekeeping.note(job, read_clocks()), self._fleet_link,
         )  # fmt: skip
         spared = lambda: self._acts.spared(self._scheduler.runs)  # noqa: E731
         self._housekeeping = Housekeeping(
@@ -185,7 +179,7 @@ class Daemon:
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._user_watchers, self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files,
             self._control, self._methods.texts, self._methods.events, self._monitor, self._commits, self._housekeeping,
-            self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
+            self._fleet_link, self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip
 
@@ -287,6 +281,7 @@ class Daemon:
         self._log.say("stopped", summary=said)
         self._control.close()
         self._link.close()
+        self._fleet_link.close()
         self._store.close()
 
     def _remake_run(self) -> None:
@@ -299,7 +294,7 @@ class Daemon:
         happened = [*self._loop.clock_changes(), *self._happened]
         self._happened.clear()
         if self._job_files.has_more:
-            _freeze()
+            freeze()
         now, catalog = read_clocks(), self._scheduler.catalog
         decided = self._decisions.about(happened, now)
         self._user_watchers.follow(happened, now.mono)
@@ -307,7 +302,7 @@ class Daemon:
             self._path_triggers.want(name for name in catalog.awaited_names("path") if not share_of(name))
             self._reconcile_notices()
             self._counts.make_room(catalog)
-            _freeze()
+            freeze()
         self._batch.take_due_changes(self._due_history.after(happened, now.wall))
         decided += self._decisions.following(now, admit=admit)
         self._counts.about(decided)

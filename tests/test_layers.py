@@ -62,8 +62,8 @@ WINGS: dict[str, list[str]] = {
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [
-        "linux", "descriptors", "wall_timer", "psi", "messages", "log", "usage", "sd_notify", "signals", "detach",
-        "other_cron", "spare_imports", "instance_lock",
+        "linux", "descriptors", "wall_timer", "garbage", "psi", "messages", "log", "usage", "sd_notify", "signals",
+        "detach", "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",

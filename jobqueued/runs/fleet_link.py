@@ -58,14 +58,14 @@ def event_of(line: Line) -> events.Event:
 class FleetLink(Source):
     """The connection to the agent at `address`; `fleet` None: there is none, and nothing to be asked.
 
-    `who`: the name of this host, and that of its state; "": nothing can be saved now, and so nothing be granted.
+    `state`: its name by which this `host` is known; "": nothing can be saved now, and so nothing be granted.
     `own`: the program to start, with its directory, where none listens; None: PID 1 keeps one there.
     """
 
     def __init__(
-        self, address: Path, fleet: FleetSettings | None, who: Callable[[], tuple[str, str]], own: Path | None
+        self, address: Path, fleet: FleetSettings | None, host: str, state: Callable[[], str], own: Path | None
     ) -> None:
-        self._address, self._fleet, self._who, self._own = address, fleet, who, own
+        self._address, self._fleet, self._host, self._state, self._own = address, fleet, host, state, own
         self._connection: socket.socket | None = None
         self._lines: Lines
         self._outbox = b""
@@ -153,7 +153,7 @@ class FleetLink(Source):
             self._reason = None
 
     def _call(self, now: Now) -> None:
-        host, state = self._who()
+        state = self._state()
         if not state:
             self._call_at = now.mono + _LONGEST_PAUSE
             return
@@ -163,15 +163,15 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror})")
             return
         self._lines = Lines(self._connection, _PART)
-        self._outbox = lines.encode(["hello", lines.VERSION, self._told(host, state)])
+        self._outbox = lines.encode(["hello", lines.VERSION, self._told(state)])
         self.flush()
 
-    def _told(self, host: str, state: str) -> dict[str, Any]:
+    def _told(self, state: str) -> dict[str, Any]:
         """What the agent is told of host and fleet."""
         assert self._fleet is not None
         told = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
-        return {**told, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND, "host": host,
-                "store": state}  # fmt: skip
+        return {**told, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
+                "host": self._host, "store": state}  # fmt: skip
 
     def _reached(self) -> socket.socket:
         """A connection to who listens there, or to one of our own where nobody does; OSError."""

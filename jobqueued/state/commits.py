@@ -6,6 +6,7 @@ the intent and holds the end, so scheduling goes on.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from jobqueued.metrics.counts import SHORT_TIMES, Histogram
 from jobqueued.model import SECOND, Now
 from jobqueued.paths import Paths
 from jobqueued.source import Source
-from jobqueued.state.faults import CommitFailed, Fault
+from jobqueued.state.faults import CommitFailed, Fault, StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
@@ -55,6 +56,13 @@ class Commits(Source):
     def __bool__(self) -> bool:
         """True if there is something to commit, or to try."""
         return bool(self._batch or not self._is_proven or self._store.failure)
+
+    @property
+    def name(self) -> str:
+        """The name of the state; "": nothing can be saved now."""
+        with contextlib.suppress(StoreError):
+            return "" if self.degraded else self._store.id
+        return ""
 
     @property
     def troubles(self) -> list[str]:

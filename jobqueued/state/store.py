@@ -102,6 +102,12 @@ class Store:
                     raise
         raise CommitFailed("what is written there can't be read", Fault.FAILING)
 
+    @property
+    def id(self) -> str:
+        """The name of this state among all others, which its first commit has given it; "": there was none yet."""
+        found = self.query("SELECT value FROM meta WHERE name = 'id'")
+        return str(found[0][0]) if found else ""
+
     def mend(self) -> dict[str, bytes] | None:
         """Open it anew after a failure; CommitFailed.  None: it holds what was committed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -103,18 +104,18 @@ class Agent:
 
     def _tell(self) -> None:
         """Tell the scheduler, after all that it was told before."""
-        connection, host = self.connection, self.fleet.hosts[self.store]
         lines, self.conversation.outbox = self.conversation.outbox, []
         for line in lines:
             if line[0] == "ours" and not self.rules.sweep:
                 continue
             self.told = max(self.told, self.fleet.now) + self.fleet.random.randint(1, 3) * 100_000
 
-            def deliver(event: events.Event = event_of(line)) -> None:
-                if connection == self.connection and host.is_alive:
-                    host.happen(event)
+            self.fleet.at(self.told, partial(self._deliver, self.connection, event_of(line)))
 
-            self.fleet.at(self.told, deliver)
+    def _deliver(self, connection: int, event: events.Event) -> None:
+        host = self.fleet.hosts[self.store]
+        if connection == self.connection and host.is_alive:
+            host.happen(event)
 
     # the network
 

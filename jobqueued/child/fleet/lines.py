@@ -8,7 +8,7 @@
     ← granted JOB NUMBER QUESTION FENCE | denied JOB NUMBER QUESTION
     ← taken JOB KEY                   that occurrence is not this host's
     ← held HOLDER [LOCK…]             all locks that a run of another host has by now
-    ← ours JOB KEY                    this host has that occurrence, or locks, and has not asked for it by this connection
+    ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.
 SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),

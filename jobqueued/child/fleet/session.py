@@ -74,7 +74,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
 
 
 def _whose(host: str, store: str, value: str) -> str:
-    if value.split(" ")[0] == store:
+    if value.partition(" ")[0] == store:
         return (
             f"an earlier session of {host} is not over yet; where it does not end within {2 * TTL} s,"
             " another host has a copy of this one's state.db"
@@ -82,19 +82,19 @@ def _whose(host: str, store: str, value: str) -> str:
     return f"another host of the fleet is called {host}, too, or was until now; each needs a name of its own"
 
 
-def beat(gateway: Gateway, lease: int) -> int | None:
-    """Keep a lease alive; the instant until which it is, at least; None: it is over.  Unreachable, Rejected."""
+def beat(gateway: Gateway, lease: int) -> int:
+    """Keep a lease alive; the instant until which it is, at least; 0: it is over.  Unreachable, Rejected."""
     sent = now()
     ttl = _keep_alive(gateway, lease)
-    return sent + ttl * 1_000_000_000 if ttl > 0 else None
+    return sent + ttl * 1_000_000_000 if ttl > 0 else 0
 
 
 def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
     """Yield all occurrences and locks by parts, with the revision at which they are read; Unreachable, Rejected."""
-    key, revision = f"{claims.ROOT}locks/", 0
+    key, end, revision = f"{claims.ROOT}locks/", coded(after_all(f"{claims.ROOT}runs/")), 0
     while key:
-        message: Message = {"key": coded(key), "range_end": coded(after_all(f"{claims.ROOT}runs/")), "limit": str(_PAGE)}
-        answer = gateway.call("kv/range", message | ({"revision": str(revision)} if revision else {}))
+        message: Message = {"key": coded(key), "range_end": end, "limit": str(_PAGE), "revision": str(revision)}
+        answer = gateway.call("kv/range", message)
         revision = revision or claims.revision(answer)
         found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
         yield revision, found
@@ -146,4 +146,3 @@ def _boot_id() -> str:
 def revoke(gateway: Gateway, lease: int) -> None:
     """End a lease, with what lives by it; Unreachable, Rejected."""
     gateway.call("lease/revoke", {"ID": str(lease)})
-

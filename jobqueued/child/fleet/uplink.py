@@ -7,6 +7,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jobqueued.child.fleet import session
@@ -14,7 +15,7 @@ from jobqueued.child.fleet.claims import MOST, ROOT
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.session import TTL, Leases, NotOurs, Opened, RunLease
+from jobqueued.child.fleet.session import TTL, Leases, NotOurs, RunLease
 from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, 60.0
@@ -83,10 +84,8 @@ class Uplink:
             self._over, leases = True, self._leases
             self._changed.notify_all()
         if leases is not None:
-            try:
+            with suppress(Unreachable, Rejected, OSError):  # it ends by itself
                 session.revoke(self._gateway(_ANSWER), leases.session)
-            except (Unreachable, Rejected, OSError):
-                return  # it ends by itself
 
     # requests
 
@@ -154,7 +153,7 @@ class Uplink:
                 self._conversation.answered(batch, answer)
 
     def _fail(self, error: Exception) -> None:
-        """Take that etcd, or this host, does not let it be done: for the time that the session lasts it is tried again."""
+        """Take a failure in: what may be over before the session is, is tried again."""
         with self._changed:
             if isinstance(error, Unreachable) and session.now() < self._alive_until and not self._conversation.reason:
                 return
@@ -173,17 +172,17 @@ class Uplink:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._over or self._leases is not None)
-                leases, until = self._leases, self._alive_until
-                self._changed.wait_for(lambda: self._over or self._leases != leases, _BEAT)
+                self._changed.wait_for(lambda: self._over or self._leases is None, _BEAT)
                 if self._over:
                     return
-                leases = self._leases
+                leases, alive = self._leases, 0
             if leases is None:
                 continue
-            alive: int | None = self._alive_until
+            is_over = False
             try:
                 gateway = gateway or self._gateway(_ANSWER)
                 alive = session.beat(gateway, leases.session)
+                is_over = not alive
                 if leases.locks:
                     session.beat(gateway, leases.locks)
             except (Unreachable, Rejected, OSError) as error:
@@ -191,11 +190,10 @@ class Uplink:
             with self._changed:
                 if leases is not self._leases:
                     continue
-                if alive is not None:
-                    self._alive_until = max(self._alive_until, alive)
-                if alive is None or session.now() >= self._alive_until:
+                self._alive_until = max(self._alive_until, alive)
+                if is_over or session.now() >= self._alive_until:
                     self._leases = None
-                    self._rest(trouble if alive is not None else "the session of this host was over in etcd")
+                    self._rest("the session of this host was over in etcd" if is_over else trouble)
             self._wake()
 
     # news
@@ -203,26 +201,23 @@ class Uplink:
     def _follow(self, watch: int, revision: int) -> None:
         """Take what changes after a revision, as long as this watch is the one."""
         gateway, pause = self._gateway(_NEWS), _FIRST_PAUSE
+        is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
-            try:
+            with suppress(Unreachable, Rejected, OSError):  # whether that lasts shows by the session
                 for result in gateway.stream("watch", _watching(revision), {"Grpc-Metadata-hasleader": "true"}):
                     with self._changed:
-                        if watch != self._watch or self._over:
-                            return
+                        if is_past():
+                            break
                         if result.get("canceled"):
                             if "compact_revision" in result:
-                                return self._rest(_COMPACTED)
+                                self._rest(_COMPACTED)
                             break
-                        revision = int(result["header"]["revision"])
+                        revision, pause = int(result["header"]["revision"]), _FIRST_PAUSE
                         self._conversation.watched(result.get("events", ()), revision)
-                    pause = _FIRST_PAUSE
                     self._wake()
-            except (Unreachable, Rejected, OSError):  # whether that lasts shows by the session
-                pass
-            finally:
-                gateway.close()
+            gateway.close()
             with self._changed:
-                if self._changed.wait_for(lambda: self._over or watch != self._watch, pause):
+                if self._changed.wait_for(is_past, pause):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)
 

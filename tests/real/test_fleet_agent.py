@@ -1,0 +1,108 @@
+"""Agents of a fleet beside a real etcd: who gets what, and what is told when agent, scheduler or etcd end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.wire import after_all, coded
+from tests.support.etcd import etcd
+from tests.support.fleet_agent import Agent, agents
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An etcd of this module."""
+    with etcd(tmp_path_factory.mktemp("etcd")) as found:
+        yield found
+
+
+@pytest.fixture
+def two(address: str, tmp_path: Path) -> Iterator[list[Agent]]:
+    """Two hosts of a fleet in which nothing has happened yet."""
+    gateway = Gateway([address], 5)
+    gateway.call("kv/deleterange", {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT))})
+    gateway.close()
+    with agents(tmp_path, address, "one", "two") as found:
+        yield found
+
+
+TICK, LATER = "f1772409660", "f1772409720"
+
+
+def test_one_of_two(two: list[Agent]) -> None:
+    """An occurrence is one host's; its lock is known to the other, until it is given back."""
+    one, other = two
+    one.ask("backup", TICK, "tape", "job/backup")
+    assert 0 < one.hear("granted", "backup", 1, 1)[-1]
+    other.hear("taken", "backup", TICK)
+    other.hear("held", "backup on one", ["job/backup", "tape"])
+    other.ask("backup", LATER, "job/backup")
+    other.hear("denied", "backup", 1, 1)
+    one.say("give_back", "backup", TICK, "succeeded")
+    other.hear("held", "backup on one", [])
+    other.ask("backup", LATER, "job/backup", question=2)
+    other.hear("granted", "backup", 1, 2)
+
+
+def test_a_scheduler_that_begins_anew(two: list[Agent]) -> None:
+    """It is told what its host has, what others have, and then that it can ask; what it asks again is granted again."""
+    one, other = two
+    one.ask("backup", TICK, "tape")
+    fence = one.hear("granted", "backup", 1, 1)[-1]
+    other.ask("other", "x1", "disk")
+    other.hear("granted", "other", 1, 1)
+    one.hello()
+    one.hear("held", "other on two", ["disk"])
+    one.hear("ours", "backup", TICK)
+    one.hear("up", "")
+    one.ask("backup", TICK, "tape")
+    assert fence == one.hear("granted", "backup", 1, 1)[-1]
+
+
+def test_an_agent_that_is_killed(two: list[Agent]) -> None:
+    """The next goes on with its session: nothing of it is lost."""
+    one, other = two
+    one.ask("backup", TICK, "tape")
+    one.hear("granted", "backup", 1, 1)
+    one.kill()
+    one.start()
+    one.hello()
+    one.hear("ours", "backup", TICK)
+    one.hear("up", "")
+    other.ask("other", "x1", "tape")
+    other.hear("denied", "other", 1, 1)
+
+
+def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
+    """A second host of the same name is in no fleet, and is told why."""
+    again = Agent(tmp_path / "again", address, "one", store="another")
+    assert "another host of the fleet is called one" in again.hear("up")[1]
+    two[0].ask("backup", TICK)
+    two[0].hear("granted", "backup")
+    again.close()
+
+
+def test_an_etcd_that_is_not_there(tmp_path: Path) -> None:
+    """The reason is told; once it is there, all goes on, also if it goes and comes back."""
+    alone = Agent(tmp_path / "alone", "http://127.0.0.1:1", "alone")
+    assert "http://127.0.0.1:1: Connection refused" == alone.hear("up")[1]
+    alone.close()
+
+
+def test_orders(two: list[Agent]) -> None:
+    """A thousand questions at once are answered in their order, those that ask for the same lock one after another."""
+    one, _ = two
+    for number in range(1000):
+        one.ask("backup", f"f{1772409660 + number}", question=number)
+    answers = [one.hear("granted", "backup")[2:] for _ in range(1000)]
+    assert [[1, number] for number in range(1000)] == [answer[:2] for answer in answers]
+    for number in range(20):
+        one.ask(f"job{number}", "x1", "tape")
+        one.say("give_back", f"job{number}", "x1", "")
+    for number in range(20):
+        one.hear("granted", f"job{number}")
