@@ -167,7 +167,7 @@ class FleetLink(Source):
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:
-        """What the agent is told of host and fleet."""
+        """Settings and names as the agent takes them."""
         assert self._fleet is not None
         told = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
         return {**told, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,

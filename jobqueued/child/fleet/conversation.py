@@ -45,7 +45,7 @@ class GiveBack(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What goes to etcd at once, and how many parts of it are of each request; `era`: when those were the first."""
+    """Requests that go to etcd at once, and how many parts of it are of each request; `era`: when those were the first."""
 
     message: Message
     sizes: list[int]

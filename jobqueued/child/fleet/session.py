@@ -130,7 +130,7 @@ def _keep_alive(gateway: Gateway, lease: int) -> int:
 
 
 def _kept(path: str, store: str) -> Leases:
-    """What the file tells of this host's session; zeros: nothing."""
+    """Read what the file tells of this host's session; zeros: nothing."""
     with suppress(OSError, ValueError, TypeError):
         whose, session, locks = json.loads(atomic_file.content(path))
         if whose == store:

@@ -55,7 +55,7 @@ class Uplink:
             self._changed.notify_all()
 
     def take(self, line: Line) -> None:
-        """What it wants; ValueError: that is no such line."""
+        """Take what it wants; ValueError: that is no such line."""
         with self._changed:
             match line:
                 case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep)]:
@@ -67,7 +67,7 @@ class Uplink:
             self._changed.notify_all()
 
     def lines(self) -> list[Line]:
-        """What it is to be told since this was asked last."""
+        """Hand over what it is to be told."""
         with self._changed:
             lines, self._conversation.outbox = self._conversation.outbox, []
             return lines
