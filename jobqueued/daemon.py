@@ -68,7 +68,7 @@ from jobqueued.runs.launch_spec import shortfall
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.runs.launcher_news import LauncherNews
 from jobqueued.runs.notice_sender import NoticeSender
-from jobqueued.settings import Settings, limits_of, machine_id, user_name
+from jobqueued.settings import Settings, limits_of, user_name
 from jobqueued.source import Source
 from jobqueued.state.commits import Commits
 from jobqueued.state.due_history import DueHistory
@@ -84,7 +84,7 @@ from jobqueued.users import share_of
 def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, of_cron: bool) -> Watches:
     """Watch the job files, as this host understands them, those of users, and the tables of cron."""
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
-    read = partial(read_here, where, timezone=config.timezone, seed=machine_id())
+    read = partial(read_here, where, host=config.locality)
     kept, scripts = store.files(), Scripts() if of_cron else None
     boots = not store.is_new or has_just_booted()
     tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)

@@ -17,6 +17,7 @@ from jobqueued.drop_in_files import places as drop_ins
 from jobqueued.fleet import FleetSettings
 from jobqueued.host_names import host_timezone, machine_id
 from jobqueued.jobfile.drop_ins import Part, in_its_file
+from jobqueued.jobfile.scopes import Locality
 from jobqueued.jobfile.settings_keys import read_settings_parts
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, read_trees_in_steps
 from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
@@ -73,6 +74,11 @@ class Settings:
     cron: dict[str, bool] = field(default_factory=dict)
     users: UserLimits = _AS_USUAL
     fleet: FleetSettings | None = None
+
+    @property
+    def locality(self) -> Locality:
+        """The host as it reads job files."""
+        return Locality(self.timezone, machine_id(), self.fleet)
 
     @property
     def calm(self) -> int:

@@ -39,8 +39,8 @@ WINGS: dict[str, list[str]] = {
     "jobfile": [
         "words", "yamlslips", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
         "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "merged_tree", "user_keys", "user_rules", "fleet_keys", "settings_keys", "reader", "submissions",
-        "mending", "oddities", "schema",
+        "drop_ins", "merged_tree", "user_keys", "scopes", "user_rules", "fleet_keys", "settings_keys", "reader",
+        "submissions", "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
     "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from jobqueued.fleet import FLEET
 from jobqueued.model import CORE, CPU, HIDDEN, SECOND, UNBOUNDED, Claim, Job, On, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify
 from jobqueued.telemetry import TelemetryHook
@@ -79,6 +80,8 @@ def _without_urls(wish: Notify) -> dict[str, Any]:
 
 def _lock(claim: Claim) -> dict[str, Any]:
     how = {"units": claim.units} if claim.units else {"mode": "exclusive" if claim.exclusive else "shared"}
+    if claim.resource.startswith(FLEET):
+        return {"name": claim.resource.removeprefix(FLEET), "scope": "fleet", **how}
     path = path_in(claim.resource)
     return {**({"path": path} if path else {"name": claim.resource}), **how}
 

@@ -20,6 +20,8 @@ class Fault(Enum):
     UNKNOWN_JOB = auto()
     """It depends on a job that there is not.  This, and what follows, only keeps new runs away."""
     CIRCULAR = auto()
+    ELSEWHERE = auto()
+    """It depends on a job of the fleet."""
 
 
 class Invalidity(NamedTuple):

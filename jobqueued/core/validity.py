@@ -12,7 +12,7 @@ from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.jobfile.spelling import nearest
-from jobqueued.model import CORE, CPU, MEMORY, Claim, Job
+from jobqueued.model import CORE, CPU, MEMORY, Claim, Job, Scope
 from jobqueued.queue.locks import asks_fleet
 from jobqueued.text import size
 
@@ -59,7 +59,8 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
         others = {*circles, *state.invalid_jobs} - {job.id for job in jobs}
         jobs += [job for name in sorted(others) if (job := state.catalog.get(name))]
     for job in jobs:
-        yield job, _impossible(state, job) or _unknown(state, job) or _circular(circles.get(job.id, ""))
+        of_others = _unknown(state, job) or _elsewhere(state, job) or _circular(circles.get(job.id, ""))
+        yield job, _impossible(state, job) or of_others
 
 
 def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
@@ -82,13 +83,23 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
     return Invalidity(Fault.UNKNOWN_JOB, f"it depends on job {name}, which does not exist{hint}")
 
 
+def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
+    """Find a job of the fleet that it waits for: the runs of that may be on other hosts, of which nobody here hears."""
+    others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
+    other = next((other for other in others if other.scope is Scope.FLEET), None)
+    if other is None:
+        return None
+    why = "whose runs may be on other hosts"
+    return Invalidity(Fault.ELSEWHERE, f"it depends on job {other.id}, {why} (`scope: fleet`)")
+
+
 def _circular(way: str) -> Invalidity | None:
     return Invalidity(Fault.CIRCULAR, f"it depends on itself: {way}") if way else None
 
 
 def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     if asks_fleet(job) and not state.limits.fleet:
-        remedy = "to join one: fleet in jobqueued.yaml"
+        remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
         return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)

@@ -11,6 +11,7 @@ from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import FLAG, Key, table
+from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.types import mapping, read_keys
 from jobqueued.jobfile.yamltext import Mapping, Node, read_tree
 from jobqueued.model import Claim
@@ -37,7 +38,11 @@ MOVED = "# moved to jobqueued: "
 _LONGEST = 4000
 """Characters, which are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
-_BY_THE_LINE = "a key for what neither the line nor a variable above it says"
+_BARRED = {
+    **dict.fromkeys(_OF_THE_LINE, "a key for what neither the line nor a variable above it says"),
+    "scope": "the line without it; what a fleet has in common is in job files of root",
+}
+"""Keys that no table may have, and what is accepted in their place."""
 
 
 def is_option(comment: Comment) -> bool:
@@ -84,6 +89,9 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
         for claim in values.get("locks", ())
         if owner is not None and claim.resource.startswith("/")
     ]
+    if name := lock_of_fleet(values.get("locks", ())):
+        found = f"the lock {name!r} of the fleet"
+        refusals.append(Refusal.of(entries["locks"].value, ONLY_OF_HOST, found, code="JQ606").below("locks"))
     locks = {claim.resource for claim in values.get("locks", ())}
     refusals += [
         Refusal.of(entries["resources"].key, "one of both", f"{claim.resource!r} among the locks", code="JQ205").below(
@@ -96,11 +104,11 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
 
 
 def _is_barred(name: str, owner: str | None) -> bool:
-    return name in _OF_THE_LINE or (owner is not None and name not in OF_A_USER)
+    return name in _BARRED or (owner is not None and name not in OF_A_USER)
 
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
-    accepted = _BY_THE_LINE if name in _OF_THE_LINE else f"the line without it; the table of {owner} is not root's"
+    accepted = _BARRED.get(name, f"the line without it; the table of {owner} is not root's")
     return Refusal.of(key, accepted, f"the key {name!r}", code="JQ606").below(name)
 
 

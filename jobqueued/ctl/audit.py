@@ -49,7 +49,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     sources = due_changes.known(due_changes.sources(paths))
     config = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0]
     end = sources.until if until is None else min(sources.until, until)
-    timeline = Timeline(due_changes.reader())
+    timeline = Timeline(due_changes.reader(paths))
     for change in sources.changes:
         timeline.take(change)
     spans = timeline.spans(end)

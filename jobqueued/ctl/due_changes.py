@@ -15,12 +15,12 @@ from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.ctl.job_files import settings_of
 from jobqueued.jobdir import user_files
 from jobqueued.jobfile.reader import read_packed
 from jobqueued.model import PENDING, SECOND, Job, Record, RunId, to_instant
 from jobqueued.paths import Paths
 from jobqueued.saved import DueChange
-from jobqueued.settings import machine_id
 from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import left
@@ -64,9 +64,10 @@ def sources(paths: Paths) -> Sources:
     return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
 
 
-def reader() -> Callable[[DueChange], tuple[Job, ...] | None]:
-    """The reader of a former text of a file: its jobs; None: it can't be read by this version."""
-    seed = machine_id()
+def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
+    """The reader of a former text of a file on this host: its jobs; None: it can't be read by this version."""
+    host = settings_of(paths)[0].locality
+    seed = host.seed
 
     def read(change: DueChange) -> tuple[Job, ...] | None:
         text = change.text or b""
@@ -77,15 +78,15 @@ def reader() -> Callable[[DueChange], tuple[Job, ...] | None]:
             from jobqueued.jobdir.cron_tables import jobs_of_text
 
             return jobs_of_text(change.name, text, Host(change.timezone, seed))
-        found, problems = read_packed(text, change.name, timezone=change.timezone, seed=seed)
+        found, problems = read_packed(text, change.name, host._replace(timezone=change.timezone))
         return None if any(problem.severity == "error" for problem in problems) else found
 
     return read
 
 
-def defined(changes: Iterable[DueChange], job: str, instant: int) -> Job | None:
+def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) -> Job | None:
     """The definition that a job had at an instant (wall), by the texts of the files; None: it is not known."""
-    read, last = reader(), job.rpartition("/")[2].encode()
+    read, last = reader(paths), job.rpartition("/")[2].encode()
     found: dict[str, Job] = {}
     for change in changes:
         if change.kind != "file" or change.since > instant:

@@ -164,7 +164,7 @@ FINDINGS = {finding.code: finding for finding in (
         '    command: cat "$HOME/inbox" | wc\n'),
     Finding("JQ205", "error", "values that exclude or need one another",
         "Two keys say different things about the same, or one makes no sense alone: a lock has a name or a path, "
-        "units or a mode, and is named once; a resource is no lock.",
+        "units or a mode, and is named once; a resource is no lock; a job of the fleet knows no boots.",
         ENTRY + "    locks: [{name: disk, units: 2, mode: shared}]\n",
         ENTRY + "    locks: [{name: disk, mode: shared}]\n"),
     Finding("JQ206", "warning", "a key without effect",
@@ -292,8 +292,9 @@ FINDINGS = {finding.code: finding for finding in (
         "one is due. `overlap` decides what becomes of the next: it waits, is skipped, or replaces the live one."),
     # ── the queue ──
     Finding("JQ401", "warning", "a claim for more than there is",
-        "The job asks for more CPU, memory or units than this host has for jobs, so none of its runs can ever "
-        "start: it is Invalid. Ask for less, or say in jobqueued.yaml what there is.",
+        "The job asks for more CPU, memory or units than this host has for jobs, or for a fleet, and this host is in "
+        "none, so none of its runs can ever start: it is Invalid. Ask for less, or say in jobqueued.yaml what there "
+        "is.",
         ENTRY + "    resources: {memory: 900T}\n",
         ENTRY + "    resources: {memory: 1M}\n"),
     Finding("JQ402", "warning", "a dependency on a job that there is not",
@@ -329,6 +330,23 @@ FINDINGS = {finding.code: finding for finding in (
         "again. By the newest records the runs of these jobs share the lock without a pause, and take longer "
         "than that: so the lock may never be free. With a `timeout` for them, or a `drain` that is longer than "
         "they take, it will be."),
+    Finding("JQ406", "warning", "a dependency on a job of the fleet",
+        "The runs of a job with `scope: fleet` may be on other hosts, of which nobody here hears when they end. "
+        "Nothing new of the job that waits for them comes due. Let both be one job, or both of this host.",
+        "jobs:\n"
+        "  rotate:\n"
+        "    command: 'true'\n"
+        "    scope: fleet\n"
+        "  backup:\n"
+        "    command: /usr/local/bin/backup\n"
+        "    dependencies: [rotate]\n",
+        "jobs:\n"
+        "  rotate:\n"
+        "    command: 'true'\n"
+        "  backup:\n"
+        "    command: /usr/local/bin/backup\n"
+        "    dependencies: [rotate]\n",
+        given="jobqueued.yaml has `fleet: {etcd: http://127.0.0.1}`"),
     # ── the host ──
     Finding("JQ500", "error", "problems of a file that you may not see",
         "Users are told how many problems a file of the host has; root, and the groups of jobqueued.yaml, see "

@@ -58,7 +58,7 @@ def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
 
 def _definitions(paths: Paths, first: Record, second: Record) -> list[Difference]:
     changes = due_changes.known(due_changes.sources(paths)).changes
-    jobs = [due_changes.defined(changes, record["job"], _begun(record)) for record in (first, second)]
+    jobs = [due_changes.defined(changes, record["job"], _begun(record), paths) for record in (first, second)]
     if jobs[0] is None or jobs[1] is None:
         run = (first, second)[jobs[0] is not None]["run"]
         raise Refused(f"the job file of {run} is not kept")

@@ -33,7 +33,7 @@ from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.settings import Settings, limits_of, machine_id, read_settings, user_name
+from jobqueued.settings import Settings, limits_of, read_settings, user_name
 from jobqueued.text import size
 from jobqueued.users import LARGEST_FILE, Owner
 
@@ -136,7 +136,7 @@ def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> C
 def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owner | None) -> Content:
     where, is_host = _surroundings(paths), Path(file).parent.absolute() == paths.jobs
     rules = None if is_host or owner is None else UserRules(owner, config.users)
-    jobs, problems = at_once(read_here(where, data, file, timezone=config.timezone, seed=machine_id(), rules=rules))
+    jobs, problems = at_once(read_here(where, data, file, config.locality, rules=rules))
     return jobs, problems + ([] if rules is None else _beyond(rules, file, data, len(jobs)))
 
 
@@ -223,7 +223,7 @@ def _impossible(
             yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id, code)
 
 
-_INVALID = {Fault.IMPOSSIBLE: "JQ401", Fault.UNKNOWN_JOB: "JQ402", Fault.CIRCULAR: "JQ404"}
+_INVALID = {Fault.IMPOSSIBLE: "JQ401", Fault.UNKNOWN_JOB: "JQ402", Fault.CIRCULAR: "JQ404", Fault.ELSEWHERE: "JQ406"}
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

@@ -174,7 +174,7 @@ def _setting(key: str, value: Any) -> str:
 def _item(item: Any) -> str:
     """An item of a list as job files have it: ``database``, ``{name: tape, mode: shared}``."""
     match item:
-        case {"name": name, "mode": "exclusive"}:
+        case {"name": name, "mode": "exclusive", **others} if not others:
             return str(name)
         case dict():
             return f"{{{', '.join(f'{key}: {value}' for key, value in item.items())}}}"

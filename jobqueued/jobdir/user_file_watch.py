@@ -14,7 +14,7 @@ from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import Steps
-from jobqueued.settings import Settings, machine_id
+from jobqueued.settings import Settings
 
 _never = frozenset[str]().__contains__
 USERS = Kind(
@@ -35,4 +35,4 @@ def read(config: Settings, where: Surroundings, data: bytes, path: str) -> Steps
     file = UserFile.parse(os.path.basename(path))
     assert file is not None, path
     rules = UserRules(file.owner, config.users)
-    return read_here(where, data, path, timezone=config.timezone, seed=machine_id(), rules=rules)
+    return read_here(where, data, path, config.locality, rules=rules)

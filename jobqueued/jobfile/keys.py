@@ -51,7 +51,7 @@ from jobqueued.jobfile.types import (
     section,
 )
 from jobqueued.jobfile.words import NAME
-from jobqueued.model import CatchUp, Overlap
+from jobqueued.model import CatchUp, Overlap, Scope
 
 _BYTES = optional(size("0", "1000000T"), "unlimited")
 _RATE = size("1K", "1000000T")
@@ -142,6 +142,9 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("escalation", ESCALATION, "",
             "Growth of the priority while a run waits; by default that of jobqueued.yaml.",
             "{points: 5, every: 1m}"),
+        Key("scope", choice(*Scope), "host",
+            "Hosts of which one runs each occurrence: this one, or all of its fleet, which is that of jobqueued.yaml.",
+            "fleet"),
         Key("exclusive", FLAG, "false", "Run alone on this host.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that may be live at a time.", "2"),
         Key("overlap", choice(*Overlap), "queue",

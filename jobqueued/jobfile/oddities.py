@@ -10,6 +10,7 @@ from jobqueued.catalog import written_in
 from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.reader import read_parts_in_steps
+from jobqueued.jobfile.scopes import NOWHERE, Locality
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import Steps, quoted
@@ -35,17 +36,10 @@ class Surroundings(NamedTuple):
 
 
 def read_here(
-    where: Surroundings,
-    data: bytes,
-    file: str,
-    *,
-    timezone: str = "UTC",
-    seed: str = "",
-    rules: UserRules | None = None,
+    where: Surroundings, data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Read the jobs of a file with its drop-ins as `read_packed` does, and what is odd about them here, too."""
-    parts = parts_of(data, file)
-    jobs, problems = yield from read_parts_in_steps(parts, file, timezone=timezone, seed=seed, rules=rules)
+    jobs, problems = yield from read_parts_in_steps(parts_of(data, file), file, host, rules=rules)
     return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
 
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from signal import Signals
 from typing import Any
 
+from jobqueued.fleet import FLEET
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType, choice, duration, integer, scalar, size, table, text
 from jobqueued.jobfile.spelling import Instead, nearest
 from jobqueued.jobfile.types import either, mapping, one_or_more, section
 from jobqueued.jobfile.words import A_NAME, NAME, is_name
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
-from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On
+from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On, Scope
 
 _NAME_PATTERN = re.compile(NAME)
 _PERCENT = re.compile("([0-9]{1,6})%")
@@ -76,6 +77,9 @@ _LOCK_KEYS = table(
     Key("mode", choice("exclusive", "shared"), "exclusive", "Hold the lock alone, or with others that share it.",
         "shared"),
     Key("units", UNITS, "", "Units to hold of a lock that has several, set by `resources` in jobqueued.yaml.", "2"),
+    Key("scope", choice(*Scope), "host",
+        "Hosts that have one holder of the lock among them: this one, or all of its fleet; the latter is for a name "
+        "that is held alone.", "fleet"),
 )  # fmt: skip
 
 
@@ -87,9 +91,19 @@ def _lock(node: Node, values: dict[str, Any]) -> Claim:
         other = "path" if "path" in values else "mode"
         raise NotAccepted(Refusal.of(node, f"either units or {other}", f"units and {other}", code="JQ205"))
     resource = values.get("name") or values["path"]
+    if values.get("scope") is Scope.FLEET:
+        return _of_fleet(node, values)
     if "units" in values:
         return Claim(resource, values["units"])
     return Claim(resource, exclusive=values.get("mode") != "shared")
+
+
+def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
+    others = [name for name in ("path", "units", "mode") if values.get(name, "exclusive") != "exclusive"]
+    if others:
+        found = f"`{others[0]}: {values[others[0]]}` beside `scope: fleet`"
+        raise NotAccepted(Refusal.of(node, "a `name`, held alone", found, code="JQ205"))
+    return Claim(f"{FLEET}{values['name']}", exclusive=True)
 
 
 def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
@@ -109,7 +123,8 @@ def _without_twins(inner: ValueType) -> ValueType:
         names = [claim.resource for claim in claims]
         twin = next((name for name in names if names.count(name) > 1), None)
         if twin is not None:
-            raise NotAccepted(Refusal.of(node, "each lock once", f"{quoted(twin)} twice", code="JQ205"))
+            found = f"{quoted(twin.removeprefix(FLEET))} twice"
+            raise NotAccepted(Refusal.of(node, "each lock once", found, code="JQ205"))
         return claims
 
     return replace(inner, read=read)

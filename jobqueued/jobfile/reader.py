@@ -18,6 +18,7 @@ from jobqueued.jobfile.merged_tree import TOP, merged_tree
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType
+from jobqueued.jobfile.scopes import NOWHERE, Locality, of_a_fleet
 from jobqueued.jobfile.spelling import plain_name
 from jobqueued.jobfile.types import MAX_PROBLEMS, mapping, read_keys
 from jobqueued.jobfile.user_rules import UserRules, of_the_host
@@ -32,7 +33,7 @@ from jobqueued.jobfile.yamltext import (
     at_once,
     is_null,
 )
-from jobqueued.model import Job, On, Trigger, to_instant
+from jobqueued.model import Job, On, Scope, Trigger, to_instant
 from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job
@@ -69,25 +70,23 @@ def read_jobs(
     `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`; `rules`: it is a user's.
     Problems come errors first, then by their place, at most `MAX_PROBLEMS`.  Never raises.
     """
-    return at_once(read_in_steps(data, file, timezone=timezone, seed=seed, rules=rules))
+    return at_once(read_in_steps(data, file, Locality(timezone, seed), rules=rules))
 
 
 def read_in_steps(
-    data: bytes, file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
+    data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """Do the same in steps of a millisecond or so."""
-    return (yield from read_parts_in_steps([Part(file, data)], file, timezone=timezone, seed=seed, rules=rules))
+    return (yield from read_parts_in_steps([Part(file, data)], file, host, rules=rules))
 
 
-def read_packed(
-    text: bytes, file: str, *, timezone: str = "UTC", seed: str = ""
-) -> tuple[tuple[Job, ...], list[Problem]]:
+def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
     """The jobs of a file with its drop-ins, as `packed` has put them together; each Problem is of its own file."""
-    return at_once(read_parts_in_steps(parts_of(text, file), file, timezone=timezone, seed=seed))
+    return at_once(read_parts_in_steps(parts_of(text, file), file, host))
 
 
 def read_parts_in_steps(
-    parts: Sequence[Part], file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None,
+    parts: Sequence[Part], file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None,
     refused: list[Refusal] | None = None,
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:  # fmt: skip
     """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it.
@@ -95,7 +94,7 @@ def read_parts_in_steps(
     `refused` gets the refusals of which Problems were made.
     """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
-    reading = _Reading(file, timezone, seed, [part.path for part in parts], rules, refused=refused)
+    reading = _Reading(file, host, [part.path for part in parts], rules, refused=refused)
     reading.note(refusals, of_no_effect)
     jobs = (yield from reading.jobs(tree, parts[0].text)) if tree is not None else ()
     errors = [problem for problem in problems if problem.severity == "error"] + reading.told(reading.errors)
@@ -113,8 +112,7 @@ class _Reading:
     """
 
     file: str
-    timezone: str
-    seed: str
+    host: Locality
     paths: list[str]
     rules: UserRules | None = None
     errors: dict[Problem, str] = field(default_factory=dict)
@@ -212,9 +210,9 @@ class _Reading:
         when = self._when(name, values, entries, own)
         if "command" not in values:
             return None
-        job = Job(id=name, **self._place(key), **{"timezone": self.timezone, **values, **when})
+        job = Job(id=name, **self._place(key), **{**values, **when})
         if self.rules is None:
-            self._refuse(*of_the_host(job, entries))
+            self._refuse(*of_the_host(job, entries), *of_a_fleet(job, entries))
             return job
         job, refusals = self.rules.applied(job, entries)
         self._refuse(*refusals)
@@ -251,11 +249,13 @@ class _Reading:
             return {}
         if self.cost > MAX_COST:
             return {}
-        zone, dst = values.get("timezone", self.timezone), values.get("dst", "cron")
+        zone, seed = self.host.of(values.get("scope", Scope.HOST))
+        zone, dst = values.get("timezone", zone), values.get("dst", "cron")
         dst_place = entries["dst"].value if "dst" in entries else None
-        schedules = list(self._schedules(expressions, job, zone, dst, dst_place))
+        schedules = list(self._schedules(expressions, job, zone, dst, seed, dst_place))
         triggers: list[Trigger] = list(schedules if seconds is None else self._with_seconds(schedules, seconds))
-        when: dict[str, Any] = {"schedule": shared(tuple(expression.text for expression in expressions))}
+        texts = shared(tuple(expression.text for expression in expressions))
+        when: dict[str, Any] = {"schedule": texts, "timezone": zone}
         anchor = At.read(values["anchor"], zone) if "anchor" in values else None
         if "every" in values and values["every"] is not None:
             triggers.append(Every(values["every"], *([anchor.instant] if anchor else [])))
@@ -272,7 +272,7 @@ class _Reading:
         self._warn_of_commands(own)
         on = values.get("on", ())
         boot = any(schedule.at_boot for schedule in schedules) or "boot" in on
-        shift = offset(values["spread"], job, self.seed) if "spread" in values else 0
+        shift = offset(values["spread"], job, seed) if "spread" in values else 0
         events = tuple(event for event in on if isinstance(event, On))
         return {**when, "on": events, "at_boot": boot, "triggers": tuple(triggers), "offset": shift}
 
@@ -283,9 +283,11 @@ class _Reading:
             if schedule := self._schedule(expression, *rest):
                 yield schedule
 
-    def _schedule(self, expression: Scalar, job: str, zone: str, dst: str, dst_place: Node | None) -> Schedule | None:
+    def _schedule(
+        self, expression: Scalar, job: str, zone: str, dst: str, seed: str, dst_place: Node | None
+    ) -> Schedule | None:
         try:
-            schedule = schedule_of(job, expression.text, zone, dst, self.seed)
+            schedule = schedule_of(job, expression.text, zone, dst, seed)
         except ScheduleError as error:
             if error.field == "dst" and isinstance(dst_place, Scalar):
                 self._note(self.errors, _about(dst_place, "dst", error.reason, error.code))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scalars import Key
+from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.types import read_keys
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.words import NAME, is_value
@@ -136,6 +137,8 @@ def _values(keys: object) -> tuple[dict[str, Entry], dict[str, Any]]:
     values, refusals = read_keys(node.entries, KEYS)
     if refusals:
         raise Wrong("; ".join(map(_told, refusals)))
+    if name := lock_of_fleet(values.get("locks", ())):
+        raise Wrong(f"locks: found the lock {name!r} of the fleet; accepted: {ONLY_OF_HOST}")
     if "command" not in values:
         raise Wrong(f"found no command; accepted: {KEYS['command'].type.accepted}")
     return node.entries, values

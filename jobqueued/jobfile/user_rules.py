@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.yamltext import Entry, Node, quoted
 from jobqueued.jobfile.yamltext import Mapping as Tree
-from jobqueued.model import Job
+from jobqueued.model import Job, Scope
 from jobqueued.text import duration, size
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
@@ -115,6 +116,14 @@ def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal
     if any(claim.units for claim in job.locks):
         accepted = "the whole lock; units are of the host's resources: `resources`"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock", code=_CODE).below("locks")
+    if name := lock_of_fleet(job.locks):
+        found = f"the lock {quoted(name)} of the fleet"
+        yield Refusal.of(entries["locks"].value, ONLY_OF_HOST, found, code=_CODE).below("locks")
+
+
+def _of_scope(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    if job.scope is Scope.FLEET:
+        yield Refusal.of(entries["scope"].value, ONLY_OF_HOST, "a job of the fleet", code=_CODE).below("scope")
 
 
 def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
@@ -155,4 +164,4 @@ def _within(node: Node, key: str) -> Node:
     return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
 
 
-_RULES = (_of_user, _of_permits, _of_notices, _of_locks, _of_caps, _of_interval)
+_RULES = (_of_user, _of_permits, _of_notices, _of_locks, _of_scope, _of_caps, _of_interval)

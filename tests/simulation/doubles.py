@@ -12,6 +12,7 @@ from jobqueued.control.varlink import VarlinkError
 from jobqueued.events import Event, FileGone, JobsRead
 from jobqueued.host.log import Log
 from jobqueued.jobfile.oddities import Surroundings, read_here
+from jobqueued.jobfile.scopes import Locality
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job, Now
 from jobqueued.source import Source
@@ -27,7 +28,7 @@ ROOT = Peer(0, frozenset({0}), 1, -1, Owner(0, "root"))
 @lru_cache(4096)
 def jobs_of(text: bytes, path: str) -> tuple[tuple[Job, ...], bool]:
     """The jobs of a text, and whether it is good, by the real reader."""
-    jobs, problems = at_once(read_here(Surroundings(4), text, path, timezone="UTC", seed="simulated"))
+    jobs, problems = at_once(read_here(Surroundings(4), text, path, Locality("UTC", "simulated")))
     return jobs, not any(problem.severity == "error" for problem in problems)
 
 

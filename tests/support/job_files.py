@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Claim, Escalation, On, Overlap
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, UNBOUNDED, Claim, Escalation, On, Overlap, Scope
 from jobqueued.notify import USUALLY, Late
 
 
@@ -47,7 +47,8 @@ GOOD = [
             Claim("7", exclusive=True))),
     ("locks: [{path: /run/a.lock}, {path: /b, mode: shared}]", (Claim("/run/a.lock", exclusive=True), Claim("/b"))),
     ("resources: {cpu: 1, memory: 1G, gpu: 2}", (Claim("cpu", 1000), Claim("memory", 1 << 30), Claim("gpu", 2))),
-    ("locks: [true]", (Claim("true", exclusive=True),)),
+    ("locks: [true]", (Claim("true", exclusive=True),)), ("scope: fleet", Scope.FLEET), ("scope: host", Scope.HOST),
+    ("locks: {name: a, scope: fleet, mode: exclusive}", (Claim(":fleet/a", exclusive=True),)),
     ("resources: {cpu: 50%}", (Claim("cpu", 500),)), ("resources: {cpu: 1.5}", (Claim("cpu", 1500),)),
     ("resources: {cpu: 0.01}", (Claim("cpu", 10),)), ("resources:", ()),
     ("dependencies: [a, b-1]", ("a", "b-1")), ("dependency_timeout: 90m", 90 * MINUTE),

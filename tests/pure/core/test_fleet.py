@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from random import Random
+from typing import Any
 
 import pytest
 
 from jobqueued import events
 from jobqueued.commands import GiveBack
+from jobqueued.copies import changed
 from jobqueued.fleet import FLEET
-from jobqueued.model import MINUTE, SECOND, CatchUp, Claim, Overlap, Scope
+from jobqueued.model import MINUTE, SECOND, CatchUp, Claim, On, Overlap, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
@@ -159,9 +161,26 @@ def test_an_answer_to_an_earlier_question() -> None:
 def test_a_host_in_no_fleet() -> None:
     """A job of a fleet is invalid there, with what mends it."""
     world = World(TICK)
-    assert world.scheduler.invalid(TICK).endswith("this host is in none; to join one: fleet in jobqueued.yaml")
+    remedy = "this host is in none; to join one: `fleet: {etcd: …}` in jobqueued.yaml"
+    assert world.scheduler.invalid(TICK).endswith(remedy)
     world.pass_time(120)
     assert [] == world.launched
+
+
+@pytest.mark.parametrize("waits", [{"dependencies": ("tick",)}, {"on": (On("job", "tick"),)}])
+def test_who_waits_for_a_job_of_the_fleet(waits: dict[str, Any]) -> None:
+    """It is invalid, as the runs that it waits for may be on other hosts, until that is a job of this host."""
+    after = job("after", "* * * * *", **waits)
+    world = World(TICK, after, fleet="web")
+    told = "it depends on job tick, whose runs may be on other hosts (`scope: fleet`)"
+    assert [told, ""] == [world.scheduler.invalid(it) for it in (after, TICK)]
+    world.write("jobs.yaml", changed(TICK, scope=Scope.HOST), after)
+    assert "" == world.scheduler.invalid(after)
+
+
+def test_who_hears_of_jobs_by_a_pattern() -> None:
+    """It hears of the runs that are here."""
+    assert "" == World(TICK, late := job("late", on=(On("jobs", "*", "failure"),)), fleet="web").scheduler.invalid(late)
 
 
 def test_what_is_caught_up() -> None:

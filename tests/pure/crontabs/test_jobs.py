@@ -166,6 +166,11 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
         ("{locks: [/etc/x]}", "f:1:22: locks[0]: found '/etc/x'; accepted: {path: /etc/x}"),
         ("{locks: [{path: /etc/x}]}", "f:1:21: locks: found a lock file; accepted: the name of a lock"),
         ("{locks: [a]", "f:1:"),
+        (
+            "{locks: {name: x, scope: fleet}}",
+            "f:1:21: locks: found the lock 'x' of the fleet; accepted: one of this host",
+        ),
+        ("{scope: fleet}", "f:1:14: scope: found the key 'scope'; accepted: the line without it; what a fleet has"),
         ("5", "f:1:13: found 5; accepted: a mapping of job keys"),
         ("", "f:1:12: found nothing; accepted: a mapping"),
         ("{timeout: 2h} # " + "x" * 4000, "f:1:13: found 4016 characters; accepted: at most 4000"),

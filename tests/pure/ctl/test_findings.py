@@ -89,7 +89,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with the files of `given` circumstances, as the working directory."""
     for directory in ("jobqueue.d", "etc/cron.d", "files/backup.yaml.d", "bin"):
         (tmp_path / directory).mkdir(parents=True)
-    (tmp_path / "jobqueued.yaml").write_text("notifier: root\n")
+    (tmp_path / "jobqueued.yaml").write_text("notifier: root\nfleet: {etcd: http://127.0.0.1}\n")
     monkeypatch.chdir(tmp_path / "files")
     return tmp_path
 

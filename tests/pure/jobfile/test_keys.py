@@ -68,7 +68,7 @@ def test_the_list_of_keys_is_closed() -> None:
         login_environment credentials
         schedule timezone dst seconds every anchor at on spread catch_up catch_up_window grace start_deadline enabled
         max_runs
-        priority escalation exclusive concurrency overlap max_waiting locks resources placement dependencies
+        priority escalation scope exclusive concurrency overlap max_waiting locks resources placement dependencies
         dependency_timeout on_dependency_failure drain
         timeout kill_grace stop_signal success_codes retries retry_delay retry_backoff retry_max_delay retry_on failover
         leave_children
@@ -114,7 +114,7 @@ def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None
     """Each key of a value with keys of its own that has a default may be left out, and means the same."""
     wholes = {
         "escalation": "{points: 1, every: 1m}",
-        "locks": "[{name: a, mode: exclusive}]",
+        "locks": "[{name: a, mode: exclusive, scope: host}]",
         "on": "[{job: a, result: success}]",
     }
     type_, whole = JOB_KEYS[name].type, wholes[name]
@@ -128,7 +128,7 @@ def test_what_a_mapping_leaves_out_has_its_documented_default(name: str) -> None
 def test_each_key_is_a_field_of_the_job() -> None:
     """Every key with an effect has its field, and every field but those of the place and the compiled form its key."""
     place = {"id", "file", "line", "origin", "drop_ins", "owner", "submission"}
-    own = {*place, "triggers", "offset", "at_boot", "asks_pam", "more_groups", "outlasts_steps", "scope"}
+    own = {*place, "triggers", "offset", "at_boot", "asks_pam", "more_groups", "outlasts_steps"}
     assert {field.name for field in fields(Job)} - own == {key.name for key in LIVE}
 
 
@@ -153,7 +153,7 @@ WORD = 'accepted: a text ("" for none)'
 LATER = "found a key of a later version; accepted: the file without it"
 CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
 NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
-LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units"
+LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units, scope"
 IDENTIFIER = "accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
 CAUSES = "accepted: an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)"
 ANY = "accepted: a key of jobqueue.d(5), such as command, schedule or user"

@@ -83,6 +83,8 @@ def test_no_after(text: str) -> None:
         (document(resource_limits={"memory": "2G"}), "resource_limits.memory: found 2 GiB; accepted: at most 1 GiB"),
         (document(user="root"), "unknown key"),
         (document(locks=[{"name": "x", "units": 2}]), "found units of a lock"),
+        (document(locks=[{"name": "x", "scope": "fleet"}]), "found the lock 'x' of the fleet"),
+        (document(scope="fleet"), "unknown key"),
         (document(stdin="a\0b"), "found a NUL"),
         (document(description="\ud800"), "half of a character"),
         (document(metadata=[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]), "levels"),

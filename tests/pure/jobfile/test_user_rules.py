@@ -102,6 +102,11 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
     ("line", "told"),
     [
         ("locks: {name: license, units: 2}", "locks: found units of a lock; accepted: the whole lock"),
+        (
+            "locks: [a, {name: tape, scope: fleet}]",
+            "locks: found the lock 'tape' of the fleet; accepted: one of this host",
+        ),
+        ("scope: fleet", "scope: found a job of the fleet; accepted: one of this host"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; accepted: a job without it"),
         ("notify: {email: alice, from: root}", "notify: found `from`; accepted: `email: alice` alone"),
         ("notify: {command: /bin/true}", "notify: found command /bin/true; accepted"),
