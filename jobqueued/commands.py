@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
+from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
@@ -106,13 +107,13 @@ class LookUp(NamedTuple):
 class Launch(NamedTuple):
     """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`.
 
-    `fence` is what the fleet has granted its claims with: of a later holder it is greater.  0: it was not asked.
+    `grant` is the fleet's, where that has a say in the start.
     """
 
     run: Run
     job: Job
     record: Record
-    fence: int = 0
+    grant: Grant = NO_GRANT
 
 
 class Ask(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
+from jobqueued.fleet import Grant
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -137,11 +138,11 @@ class FleetUp(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The fleet has granted what `Ask` has asked for by this number; whoever does what it is for shows the `fence`."""
+    """The fleet has granted what `Ask` has asked for by this number."""
 
     run: RunId
     number: int
-    fence: int
+    grant: Grant
 
 
 class Denied(NamedTuple):

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 FLEET = ":fleet/"
 """The begin of the name of what is held in the whole fleet."""
+
+
+class Grant(NamedTuple):
+    """The right to start that a fleet has given to a run.
+
+    `fence`: of a later holder of one of its locks it is greater; 0: no fleet was asked.  `until`: the instant
+    (CLOCK_BOOTTIME, ns) from which its locks may be another's, if nothing is heard of this host; 0: they stay its own.
+    """
+
+    fence: int = 0
+    until: int = 0
+
+
+NO_GRANT = Grant()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.child.ending import Ending, ended_all
 from jobqueued.child.hooks import Hooks
 from jobqueued.child.identity import StartFailed
-from jobqueued.child.lockfile import BUSY, Busy, LockFiles
+from jobqueued.child.lockfile import LockFiles, Withheld
 from jobqueued.child.marks import Marks, declined
 from jobqueued.child.output import Output
 from jobqueued.child.shutdown import Shutdown
@@ -111,8 +111,8 @@ class Attempt:
             held.append(self._output.shut)
             self._locks.take()
             self._claim()
-        except Busy as busy:
-            return f"unstarted {self.name} {BUSY}: {busy}"
+        except Withheld as why:
+            return f"unstarted {self.name} {why}"
         except OSError as error:
             return declined(self.name, error)
         return None

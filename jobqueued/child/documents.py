@@ -205,9 +205,10 @@ class JobOwner(TypedDict):
 class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
-    `caps` has the key of each, the file of the cgroup, and what is written there; `logs` is the path of the run's
-    files without their endings, and `log_directory` that of all runs, with its mode and group; `run` are the fields of
-    the Run by which R alone can tell whose it is.
+    From `not_after` on (CLOCK_BOOTTIME, ns; 0: never) it may not start any more.  `caps` has the key of each, the file
+    of the cgroup, and what is written there; `logs` is the path of the run's files without their endings, and
+    `log_directory` that of all runs, with its mode and group; `run` are the fields of the Run by which R alone can tell
+    whose it is.
     """
 
     v: int
@@ -227,6 +228,7 @@ class LaunchSpec(TypedDict):
     login_environment: bool
     runtime_directory: NotRequired[str]
     traceparent: NotRequired[str]
+    not_after: NotRequired[int]
     locks: list[tuple[str, bool]]
     caps: list[tuple[str, str, str]]
     above: NotRequired[Above | None]

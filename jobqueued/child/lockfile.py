@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Generator, Iterable, Iterator
 
 from jobqueued.child import as_user, tree
@@ -30,8 +31,8 @@ Schedulers of all versions know it by these words.
 """
 
 
-class Busy(Exception):
-    """Another program has the lock; str() is its path, and who that is if the kernel tells."""
+class Withheld(Exception):
+    """Another program, or another host, may have a lock; str() says which, and who that is if the kernel tells."""
 
 
 class LockFiles:
@@ -47,7 +48,10 @@ class LockFiles:
         self._trouble: StartFailed | None = None
 
     def take(self) -> None:
-        """All of them, without waiting; Busy, and none is held, where another program has one."""
+        """All of them, without waiting; Withheld, and none is held, where another program has one, or another host."""
+        not_after = self._order.get("not_after", 0)
+        if not_after and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after:
+            raise Withheld("its locks in the fleet may be another host's by now")
         if not self._wanted:
             return
         path = ""
@@ -60,7 +64,7 @@ class LockFiles:
         except BlockingIOError:
             holders = _holders(os.fstat(self._held[-1]))
             self.free()
-            raise Busy(f"{path}, held by {holders}" if holders else path) from None
+            raise Withheld(f"{BUSY}: {path}{holders and f', held by {holders}'}") from None
         except StartFailed as failure:
             self.free()
             self._trouble = failure

@@ -17,6 +17,7 @@ from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, wa
 from jobqueued.core.fleet_state import is_of_fleet
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
+from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import LIVE, SECOND, Run, RunId, RunState, to_text
 from jobqueued.queue.locks import of_fleet
 from jobqueued.run_states import Unstarted
@@ -67,14 +68,14 @@ def is_kept_back(turn: Turn, run: Run) -> bool:
     return True
 
 
-def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], fence: int = 0) -> None:
+def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], grant: Grant = NO_GRANT) -> None:
     """Launch a run that was admitted, and had this effective priority."""
     state, job = turn.state, turn.state.catalog[run.id.job]
     if run.so_far is None:  # it goes by the newest definition
         run = changed(run, owner=job.owner)
     started = state.admit(run, turn.now)
     begun = record.begin(started, job, state.limits)
-    turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}, fence))
+    turn.do(Launch(started, job, {**begun, "effective_priority": priority, "waited_for": waited_for}, grant))
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:

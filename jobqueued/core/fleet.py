@@ -55,7 +55,7 @@ def granted(turn: Turn, event: Granted) -> None:
     if is_halted or attempts.is_kept_back(turn, run):
         turn.do(GiveBack(run.id.job, run.key))
     else:
-        attempts.begin(turn, run, asked.priority, asked.waited_for, event.fence)
+        attempts.begin(turn, run, asked.priority, asked.waited_for, event.grant)
 
 
 def denied(turn: Turn, event: Denied) -> None:

@@ -16,7 +16,7 @@ from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
 from jobqueued.commands import Ask, GiveBack
-from jobqueued.fleet import FLEET, FleetSettings
+from jobqueued.fleet import FLEET, FleetSettings, Grant
 from jobqueued.model import SECOND, Claim, Now, RunId
 from jobqueued.runs import own_program
 from jobqueued.source import Source
@@ -42,8 +42,8 @@ def event_of(line: Line) -> events.Event:
     match line:
         case ["up", str(reason)]:
             return events.FleetUp(reason)
-        case ["granted", str(job), int(number), int(question), int(fence)]:
-            return events.Granted(RunId(job, number), question, fence)
+        case ["granted", str(job), int(number), int(question), int(fence), int(until)]:
+            return events.Granted(RunId(job, number), question, Grant(fence, until))
         case ["denied", str(job), int(number), int(question)]:
             return events.Denied(RunId(job, number), question)
         case ["taken", str(job), str(key)]:

@@ -38,7 +38,8 @@ def order(
         "JOBQUEUE_DUE": launch.record["due"],
         "JOBQUEUE_INVOCATION_ID": os.urandom(16).hex(),
     }
-    told = {**_told(run, logs), **_of_array(job, run)}
+    fence = {"JOBQUEUE_FENCE": str(launch.grant.fence)} if launch.grant.fence else {}
+    told = {**_told(run, logs), **_of_array(job, run), **fence}
     return {
         "v": wire.VERSION,
         "attempt": run.attempt,
@@ -56,6 +57,7 @@ def order(
         "environment_file": job.environment_file,
         "login_environment": job.login_environment,
         "traceparent": _traceparent(launch.record, run.attempt),
+        "not_after": launch.grant.until,
         "locks": [(path, claim.exclusive) for claim in run.claims if (path := path_in(claim.resource))],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,

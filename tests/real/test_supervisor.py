@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from subprocess import PIPE
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.lockfile import LockFiles
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
+from jobqueued.fleet import Grant
 from jobqueued.model import HOUR, SECOND, Claim, Job, Run, RunId, RunState
 from jobqueued.queue.placement import CPUS
 from jobqueued.users import Owner
@@ -215,6 +217,15 @@ class TestLockFiles:
             said, _path = pool.order(Job(id="job", command="true"), **self.locks(pool, a=True, b=False))
             assert ["started", "ended"] == [line.split(" ")[0] for line in said]
 
+    def test_of_the_fleet(self, pool: Pool) -> None:
+        """A run whose grant is over starts no more, and makes no token; one whose grant is not shows its fence."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        said, path = pool.order(Job(id="job", command="touch started"), Grant(7, now))
+        assert ["unstarted job@1.1 its locks in the fleet may be another host's by now"] == said
+        assert not (path / wire.SPAWNING).exists()
+        pool.order(Job(id="job", command="echo $JOBQUEUE_FENCE"), Grant(8, now + 60 * SECOND))
+        assert "8\n" == pool.output()
+
     def test_busy_by_a_descriptor(self, pool: Pool) -> None:
         """A lock outlives the program that took it, with its descriptor: whoever has that is told."""
         script = f"exec 9>>{pool.root}/b; flock 9; echo; read _"
@@ -232,10 +243,10 @@ class TestLockFiles:
         monkeypatch.setattr(lockfile, "_LOOKS", 1)
         with open(pool.root / "b", "w") as other:
             fcntl.flock(other, fcntl.LOCK_SH)
-            with pytest.raises(lockfile.Busy) as busy:
+            with pytest.raises(lockfile.Withheld) as busy:
                 LockFiles(wants(f"{pool.root}/b")).take()
         told = "held by a process that is not among those with the first 1 descriptors of this host"
-        assert f"{pool.root}/b, {told}" == str(busy.value)
+        assert f"path busy: {pool.root}/b, {told}" == str(busy.value)
 
     def test_nobody_can_have_it(self, pool: Pool) -> None:
         """A path at which there can be no lock is the job's own failure, and named."""

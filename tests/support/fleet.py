@@ -319,8 +319,10 @@ class Fleet:
             known = self.started.setdefault((run.id.job, key), (host.store, run.id))
             assert known == (host.store, run.id), f"{run.id.job}/{key} runs on {host.store} and on {known}"
         for claim in of_fleet(run.claims):
-            assert launch.fence > self.fences.get(claim.resource, 0), f"the fence of {claim.resource} does not rise"
-            self.fences[claim.resource] = launch.fence
+            assert launch.grant.fence > self.fences.get(claim.resource, 0), (
+                f"the fence of {claim.resource} does not rise"
+            )
+            self.fences[claim.resource] = launch.grant.fence
         holders: dict[str, list[str]] = defaultdict(list)
         for other in self.hosts.values():
             for name in other.processes:

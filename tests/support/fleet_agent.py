@@ -15,7 +15,6 @@ from jobqueued.child.fleet import agent, lines
 from jobqueued.child.fleet.lines import Line
 from tests.support.host import wait_for
 
-
 _AS_THREE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.executable, sys.argv[2:])"
 """A program that gives the descriptor to another as its third."""
 

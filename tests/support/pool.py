@@ -13,6 +13,7 @@ from jobqueued.child import budget, supervisor, unix_socket, wire
 from jobqueued.commands import Launch
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
+from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 from tests.support.host import kill, wait_for
@@ -40,9 +41,9 @@ class Pool:
         said, path = self.order(Job(id="job", **keys))
         return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
 
-    def order(self, job: Job, **fields: Any) -> tuple[list[str], Path]:
+    def order(self, job: Job, grant: Grant = NO_GRANT, **fields: Any) -> tuple[list[str], Path]:
         """Carry out one attempt of a run: what was said, and its R."""
-        path = self.send(job, **fields)
+        path = self.send(job, grant, **fields)
         return self.heard(), path
 
     def heard(self) -> list[str]:
@@ -64,7 +65,7 @@ class Pool:
         os.close(directory)
         return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
 
-    def send(self, job: Job, **fields: Any) -> Path:
+    def send(self, job: Job, grant: Grant = NO_GRANT, **fields: Any) -> Path:
         """Let one attempt of a run begin: its R."""
         self.number += 1
         identity = {"id": RunId("job", self.number), "key": "x", "due": 0, "queued": 0, "arrival": 1, "attempt": 1}
@@ -72,7 +73,7 @@ class Pool:
         path = self.root / run.attempt_name
         path.mkdir()
         spec = launch_spec.order(
-            Launch(run, job, record.begin(run, job, HostLimits("host"))),
+            Launch(run, job, record.begin(run, job, HostLimits("host")), grant),
             self.root / "logs",
             self.root / "journal",
             keep_free=0,

@@ -45,7 +45,7 @@ class GiveBack(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Requests that go to etcd at once, and how many parts of it are of each request; `era`: when those were the first."""
+    """Requests that go to etcd at once, with the number of parts that each has; `era`: when those were the first."""
 
     message: Message
     sizes: list[int]
@@ -63,6 +63,8 @@ class Conversation:
         """That up to which all is known."""
         self.keep = 0
         """Seconds for which occurrences have to be remembered."""
+        self.until = 0
+        """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it; 0: for ever."""
         self._session: Session
         self._requests = deque[Ask | GiveBack]()
         self._names = Counter[Name]()
@@ -197,7 +199,7 @@ class Conversation:
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(_LOCKS):
                         self._note(key, ask.found.get(key) or Found(value, revision, revision), revision)
-                self.outbox.append(["granted", *told, fence])
+                self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case Taken():
                 self.outbox.append(["taken", *ask.name])
             case Denied(key, found):

@@ -5,7 +5,8 @@
                                       remembered
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
-    ← granted JOB NUMBER QUESTION FENCE | denied JOB NUMBER QUESTION
+    ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
+                                      locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
     ← held HOLDER [LOCK…]             all locks that a run of another host has by now
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection

@@ -19,6 +19,7 @@ from jobqueued.child.fleet.claims import Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
+SECOND = 1_000_000_000
 TTL = 10
 """Seconds for which a session goes on without being kept alive."""
 _PAGE = 2000
@@ -86,7 +87,7 @@ def beat(gateway: Gateway, lease: int) -> int:
     """Keep a lease alive; the instant until which it is, at least; 0: it is over.  Unreachable, Rejected."""
     sent = now()
     ttl = _keep_alive(gateway, lease)
-    return sent + ttl * 1_000_000_000 if ttl > 0 else 0
+    return sent + ttl * SECOND if ttl > 0 else 0
 
 
 def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
@@ -111,7 +112,7 @@ class RunLease:
         """The lease for `most` occurrences at most, each to be remembered for `keep` s; Unreachable, Rejected."""
         if self._left < most or keep > self._keep or now() >= self._until:
             self._lease = _granted(gateway, keep + keep // 8 + _HOUR)
-            self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * 1_000_000_000
+            self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * SECOND
         self._left -= most
         return self._lease
 

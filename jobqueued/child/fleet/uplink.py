@@ -15,7 +15,7 @@ from jobqueued.child.fleet.claims import MOST, ROOT
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.session import TTL, Leases, NotOurs, RunLease
+from jobqueued.child.fleet.session import SECOND, TTL, Leases, NotOurs, RunLease
 from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, 60.0
@@ -126,7 +126,9 @@ class Uplink:
         opened = session.open_session(gateway, self.settings, self._kept)
         with self._changed:
             era = self._conversation.begin(opened.session)
-            self._leases, self._alive_until = opened.leases, began + TTL * 1_000_000_000
+            self._leases, self._alive_until = opened.leases, began + TTL * SECOND
+            grace = self.settings["lock_grace"] if opened.leases.locks else 0
+            self._conversation.until = grace and began + grace * SECOND
             self._watch += 1
         revision = 0
         for revision, found in session.all_keys(gateway):
@@ -178,19 +180,19 @@ class Uplink:
                 leases, alive = self._leases, 0
             if leases is None:
                 continue
-            is_over = False
+            is_over, locks = False, 0
             try:
                 gateway = gateway or self._gateway(_ANSWER)
                 alive = session.beat(gateway, leases.session)
-                is_over = not alive
-                if leases.locks:
-                    session.beat(gateway, leases.locks)
+                locks = session.beat(gateway, leases.locks) if leases.locks else 0
+                is_over = not alive or bool(leases.locks and not locks)
             except (Unreachable, Rejected, OSError) as error:
                 trouble = _words(error)
             with self._changed:
                 if leases is not self._leases:
                     continue
                 self._alive_until = max(self._alive_until, alive)
+                self._conversation.until = max(self._conversation.until, locks)
                 if is_over or session.now() >= self._alive_until:
                     self._leases = None
                     self._rest("the session of this host was over in etcd" if is_over else trouble)
