@@ -72,8 +72,10 @@ class FleetLink(Source):
         self._asked_at: int | None = None
         """The first question since the agent has told something (CLOCK_MONOTONIC, ns)."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
-        self._reason: str | None = None
-        """The news that the fleet can't be asked, which the next turn tells."""
+        self._down = ""
+        """The reason why the fleet can't be asked, as it was told; "": it can, or nobody knows yet."""
+        self._has_news = False
+        """Whether the next turn tells that."""
 
     def send(self, command: Ask | GiveBack) -> None:
         """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
@@ -92,7 +94,7 @@ class FleetLink(Source):
     def lose(self, reason: str) -> None:
         """Hang up: nothing is asked until another connection is made, and all is told by that."""
         self.close()
-        self._reason = reason
+        self._down, self._has_news = reason, True
         self._call_at = time.monotonic_ns() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
@@ -113,7 +115,12 @@ class FleetLink(Source):
     @property
     def has_more(self) -> bool:
         """Tell whether there is news of the agent itself."""
-        return self._reason is not None
+        return self._has_news
+
+    @property
+    def troubles(self) -> list[str]:
+        """Tell that the fleet can't be asked."""
+        return [f"the fleet can't be asked, and its jobs do not start here: {self._down}"] if self._down else []
 
     @property
     def deadline(self) -> int | None:
@@ -140,6 +147,8 @@ class FleetLink(Source):
                 self.lose("its agent is of another version")
                 return
             self._asked_at, self._pause = None, _FIRST_PAUSE
+            if isinstance(event, events.FleetUp):
+                self._down = event.reason
             yield event
 
     def turn(self, now: Now) -> Iterator[events.Event]:
@@ -148,9 +157,9 @@ class FleetLink(Source):
             self._call(now)
         elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
             self.lose("its agent does not answer")
-        if self._reason is not None:
-            yield events.FleetUp(self._reason)
-            self._reason = None
+        if self._has_news:
+            self._has_news = False
+            yield events.FleetUp(self._down)
 
     def _call(self, now: Now) -> None:
         state = self._state()
