@@ -68,11 +68,11 @@ class Acts:
         for command in decided:
             self._act(command, committed)
         self._link.flush()
-        self._ask_fleet([each for each in decided if isinstance(each, commands.Ask | commands.GiveBack)], committed)
+        self._ask_fleet([each for each in decided if isinstance(each, commands.FleetCommand)], committed)
         for run, record in ended:
             self._ended(run, record)
 
-    def _ask_fleet(self, wishes: Sequence[commands.Ask | commands.GiveBack], committed: bool) -> None:
+    def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
         """Tell the fleet; a host that can't save what it is granted leaves that to others."""
         if wishes and not committed:
             self._fleet.lose("this host can't save what it would be granted")

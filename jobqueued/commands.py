@@ -120,7 +120,8 @@ class Ask(NamedTuple):
     """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these claims: all or nothing.
 
     `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken` is the answer, with this `number`.
-    For `keep` ns a host may come to the occurrence.  Only after the commit that holds the run.
+    For `keep` ns a host may come to the occurrence.  `spec`: the definition by which it may run; "": by any.
+    Only after the commit that holds the run.
     """
 
     run: RunId
@@ -128,6 +129,17 @@ class Ask(NamedTuple):
     claims: tuple[Claim, ...]
     number: int
     keep: int
+    spec: str = ""
+
+
+class Publish(NamedTuple):
+    """Have the fleet go by this definition of a job, which its hash tells from others.
+
+    Only after the commit that holds the job's file.
+    """
+
+    job: str
+    spec: str
 
 
 class GiveBack(NamedTuple):
@@ -224,7 +236,10 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
+FleetCommand = Ask | GiveBack | Publish
+"""What the fleet is told."""
+
 Command = (
-    Save | LookUp | Ask | GiveBack | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder
+    Save | LookUp | FleetCommand | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder
     | ForgetLockClient | LookAfter | Reply
 )  # fmt: skip

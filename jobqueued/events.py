@@ -166,6 +166,13 @@ class Held(NamedTuple):
     claims: tuple[Claim, ...]
 
 
+class Published(NamedTuple):
+    """The fleet goes by this definition of a job by now (`Publish`); "": by none yet."""
+
+    job: str
+    spec: str
+
+
 class Ours(NamedTuple):
     """By what the fleet knows this host has an occurrence that is not over, or claims, in this name."""
 
@@ -404,6 +411,7 @@ Event = (
     | Taken
     | Held
     | Ours
+    | Published
     | Found
     | Recorded
     | RunAsked

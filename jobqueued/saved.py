@@ -72,7 +72,8 @@ class SavedJob:
     nothing any more.
     `skips`: the due times of its clock that a person wants to be skipped.  `took` and `delays`: how long the newest of
     its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers of its unfinished
-    runs of which it was told that they are late.  `owner`: whose it was last.
+    runs of which it was told that they are late.  `owner`: whose it was last.  `agreed`: the definition on which this
+    host and its fleet agreed last (core/agreement.py).
     """
 
     job: str
@@ -92,6 +93,7 @@ class SavedJob:
     late: tuple[int, ...] = ()
     expected: Expected | None = None
     owner: Owner | None = None
+    agreed: str = ""
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:

@@ -50,7 +50,8 @@ WINGS: dict[str, list[str]] = {
     "core": [
         "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
         "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "fleet_state", "holders",
-        "scheduler_state", "invariants", "turn", "lateness", "expectation", "dependencies", "skips", "completion",
+        "scheduler_state", "invariants", "turn", "agreement", "lateness", "expectation", "dependencies", "skips",
+        "completion",
         "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
         "attempts", "fleet", "forecast", "why", "attention", "scheduler", "trace",
     ],

@@ -33,6 +33,8 @@ class Bar(Enum):
     ACCOUNT_UNKNOWN = auto()
     FLEET = auto()
     """The fleet can't be asked."""
+    STALE = auto()
+    """The fleet has a newer definition of the job."""
     AWAITS = auto()
     """It is a submission that awaits the end of others."""
     CONCURRENCY = auto()
@@ -41,7 +43,7 @@ class Bar(Enum):
     """It is awaited, or has failed; `Obstacle.verdict` says which."""
 
 
-OF_THE_JOB = frozenset({Bar.UNDEFINED, Bar.PAUSED, Bar.ACCOUNT_UNKNOWN, Bar.FLEET, Bar.AWAITS, Bar.CONCURRENCY})
+OF_THE_JOB = frozenset(Bar) - {Bar.MAX_RUNS, Bar.DEPENDENCY}
 """What holds back all other due runs of the job, too."""
 
 
@@ -87,6 +89,8 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
         return Bar.PAUSED
     if state.fleet.down and asks_fleet(job):
         return Bar.FLEET
+    if job.id in state.fleet.stale:
+        return Bar.STALE
     if any(awaited_by(state, job)):
         return Bar.AWAITS
     return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None

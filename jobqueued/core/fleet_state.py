@@ -35,6 +35,12 @@ class FleetState:
         self.down = "its fleet has not been reached yet" if name else ""
         """The reason why the fleet can't be asked; "": it can."""
         self.asked: dict[RunId, Asked] = {}
+        self.specs: dict[str, str] = {}
+        """The definitions of its jobs, by their hashes (core/agreement.py), as this host has them."""
+        self.published: dict[str, str] = {}
+        """The same as the fleet has them."""
+        self.stale: set[str] = set()
+        """Those of its jobs of which the fleet has a newer one."""
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""
@@ -42,8 +48,8 @@ class FleetState:
         """By job and key, how that has ended ("": it goes on) which gives back what it has in the fleet."""
 
     def rests(self, job: Job) -> bool:
-        """Tell whether the clock of a job waits until the fleet can be asked."""
-        return bool(self.down) and job.scope is Scope.FLEET
+        """Tell whether the clock of a job waits until its fleet can be asked, and has no other definition of it."""
+        return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.stale)
 
     def ask(self, run: Run, priority: float, waited_for: list[str]) -> int:
         """Note that the fleet is asked about a run; the number of the question."""

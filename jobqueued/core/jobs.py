@@ -11,7 +11,7 @@ from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import written_in
 from jobqueued.commands import ForgetJob, LookAfter, LookUp, SavePast
-from jobqueued.core import dependencies, expectation, host_hold, lateness, occurrences, validity
+from jobqueued.core import agreement, dependencies, expectation, host_hold, lateness, occurrences, validity
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
 from jobqueued.core.occurrences import skip_dues
@@ -207,6 +207,7 @@ def defined(turn: Turn, job: Job, old: Job | None) -> None:
         turn.say("clock_was_ahead", job=job.id, seconds=found.ahead / SECOND)
     if found.past is not None:
         skip_dues(turn, job, [found.past], "past")
+    agreement.defined(turn, job)
     state.wind(job)
     expectation.defined(turn, job)
     _take_up(turn, job)
@@ -249,6 +250,8 @@ def _removed(turn: Turn, job: Job) -> None:
         state.remember(job.id, cursor=forgone[-1])
         skip_dues(turn, job, forgone, "job_removed")
     state.due_times.clear(job.id)
+    state.fleet.specs.pop(job.id, None)
+    state.fleet.stale.discard(job.id)
     state.remember(job.id, rhythm="", satisfied=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)

@@ -15,6 +15,7 @@ from jobqueued.accounts import Account
 from jobqueued.catalog import Catalog
 from jobqueued.commands import Command, Save
 from jobqueued.core import (
+    agreement,
     attempts,
     attention,
     completion,
@@ -72,7 +73,8 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
             case HostTimer.HOLD:
                 host_hold.look(turn)
             case str():
-                if turn.state.fleet.down and (job := turn.state.catalog.get(subject)) is not None:
+                job = turn.state.catalog.get(subject)
+                if job is not None and turn.state.fleet.rests(job):
                     occurrences.catch_clock(turn, job)  # which rests: what came due during its pause is skipped
                 eligibility.look_at_job(turn, subject)
 
@@ -118,6 +120,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Taken: fleet.taken,
     events.Held: fleet.held,
     events.Ours: fleet.ours,
+    events.Published: agreement.published,
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,
     events.StopAsked: completion.stop_asked,

@@ -12,11 +12,12 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from jobqueued import events
-from jobqueued.commands import Command, Launch, Say, Stop
+from jobqueued.commands import Ask, Command, Launch, Say, Stop
 from jobqueued.copies import changed
 from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.fleet import NO_GRANT
 from jobqueued.foresight.durations import Draws, Sample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant
@@ -90,6 +91,8 @@ class World:
         for file, of_file in by_file.items():
             self._happen(events.JobsRead(file, tuple(of_file)))
         self._happen(events.JobsLoaded(complete=True))
+        if limits.fleet:  # as if this host were the only one that is up
+            self._happen(events.FleetUp(""))
         self._settle()
 
     @property
@@ -137,6 +140,8 @@ class World:
             match command:
                 case Launch(run, job, record):
                     self._launch(run, job, record)
+                case Ask(run_id, number=number):
+                    self._happen(events.Granted(run_id, number, NO_GRANT))
                 case Stop(run_id, attempt):
                     self._stop(run_id, attempt)
                 case Say("run_skipped", fields):

@@ -21,6 +21,11 @@ class Entry(NamedTuple):
     text: Callable[[Fields], str]
 
 
+def _fleet(fields: Fields) -> str:
+    """The fleet, by its name where it has one of its own."""
+    return "the fleet" if fields["fleet"] == "fleet" else f"the fleet {fields['fleet']}"
+
+
 def _ended(fields: Fields) -> str:
     """``backup@142 failed after 0.31 s: exit code 1; last output: No space left on device``"""
     record = fields["record"]
@@ -193,10 +198,19 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "fleet_down": Entry(
         "error", "3999309ca428493097aeef1bde09b606",
-        lambda f: f"fleet {f['fleet']} can't be asked: {f['reason']}; its jobs wait, and catch up once it can",
+        lambda f: f"{_fleet(f)} can't be asked: {f['reason']}; its jobs wait, and catch up once it can",
     ),
     "fleet_up": Entry(
-        "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"fleet {f['fleet']} can be asked: its jobs start here"
+        "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"{_fleet(f)} can be asked: its jobs start here"
+    ),
+    "job_stale": Entry(
+        "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
+        lambda f: f"job {f['job']}: {_fleet(f)} has a newer definition of it than the files of this host; it runs on"
+        " the hosts that have that; to have it run here: bring its file up to date",
+    ),
+    "job_agreed": Entry(
+        "info", "c1a7e2d95b3f4860a8d4f6b0e9735c24",
+        lambda f: f"job {f['job']}: this host has the definition of {_fleet(f)} again",
     ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",

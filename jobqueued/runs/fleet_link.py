@@ -15,7 +15,7 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Ask, GiveBack
+from jobqueued.commands import Ask, FleetCommand, GiveBack, Publish
 from jobqueued.fleet import FLEET, FleetSettings, Grant
 from jobqueued.model import SECOND, Claim, Now, RunId
 from jobqueued.runs import own_program
@@ -29,12 +29,14 @@ _PART = 1 << 14
 """Bytes of what it says that are taken in a turn."""
 
 
-def line_of(command: Ask | GiveBack) -> Line:
+def line_of(command: FleetCommand) -> Line:
     """A command as the agent takes it."""
     if isinstance(command, GiveBack):
         return ["give_back", command.job, command.key, command.state]
+    if isinstance(command, Publish):
+        return ["publish", command.job, command.spec]
     locks = [claim.resource.removeprefix(FLEET) for claim in command.claims]
-    return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND]
+    return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND, command.spec]
 
 
 def event_of(line: Line) -> events.Event:
@@ -50,6 +52,8 @@ def event_of(line: Line) -> events.Event:
             return events.Taken(job, key)
         case ["held", str(holder), list(locks)]:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", exclusive=True) for name in locks))
+        case ["spec", str(job), str(spec)]:
+            return events.Published(job, spec)
         case ["ours", str(job), str(key)]:
             return events.Ours(job, key)
     raise ValueError(f"the agent of the fleet says {line}")
@@ -77,7 +81,7 @@ class FleetLink(Source):
         self._has_news = False
         """Whether the next turn tells that."""
 
-    def send(self, command: Ask | GiveBack) -> None:
+    def send(self, command: FleetCommand) -> None:
         """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
         if self._connection is None:
             return

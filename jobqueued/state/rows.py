@@ -45,7 +45,7 @@ _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
 _MORE_OF_JOB = (
     "paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "took", "delays", "late", "expected",
-    "owner",
+    "owner", "agreed",
 )  # fmt: skip
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
 """What older versions do not take among the others."""
@@ -150,7 +150,7 @@ def _memory(
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
-        owner=Owner(*rare["owner"]) if "owner" in rare else None,
+        owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),
     )  # fmt: skip
 
 

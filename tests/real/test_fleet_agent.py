@@ -78,6 +78,22 @@ def test_an_agent_that_is_killed(two: list[Agent]) -> None:
     other.hear("denied", "other", 1, 1)
 
 
+def test_definitions(two: list[Agent]) -> None:
+    """Only who has the definition that was published last is granted an occurrence; all hear which that is."""
+    one, other = two
+    one.ask("backup", TICK, spec="old")
+    one.hear("spec", "backup", "")
+    one.hear("denied", "backup", 1, 1)
+    one.say("publish", "backup", "old")
+    one.ask("backup", TICK, question=2, spec="old")
+    one.hear("granted", "backup", 1, 2)
+    other.hear("spec", "backup", "old")
+    other.say("publish", "backup", "new")
+    one.hear("spec", "backup", "new")
+    one.ask("backup", LATER, question=3, spec="old")
+    one.hear("denied", "backup", 1, 3)
+
+
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
     """A second host of the same name is in no fleet, and is told why."""
     again = Agent(tmp_path / "again", address, "one", store="another")

@@ -156,9 +156,20 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "fleet_down",
         {"fleet": "web", "reason": "no member of etcd answers"},
-        "fleet web can't be asked: no member of etcd answers; its jobs wait, and catch up once it can",
+        "the fleet web can't be asked: no member of etcd answers; its jobs wait, and catch up once it can",
     ),
-    ("fleet_up", {"fleet": "web"}, "fleet web can be asked: its jobs start here"),
+    ("fleet_up", {"fleet": "web"}, "the fleet web can be asked: its jobs start here"),
+    (
+        "job_stale",
+        {"job": "backup", "fleet": "fleet"},
+        "job backup: the fleet has a newer definition of it than the files of this host; it runs on the hosts that have"
+        " that; to have it run here: bring its file up to date",
+    ),
+    (
+        "job_agreed",
+        {"job": "backup", "fleet": "web"},
+        "job backup: this host has the definition of the fleet web again",
+    ),
     (
         "lock_granted",
         {"guest": ":with-lock@1", "locks": ["tape", "db"], "asked_by": "root"},

@@ -89,7 +89,7 @@ MEMORIES = st.builds(
     paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
-    took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple),
+    took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS,
     expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS), owner=OWNERS,
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Batch, Conversation
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, GiveBack, Launch
+from jobqueued.commands import Ask, Command, FleetCommand, Launch
 from jobqueued.model import SECOND, Job, RunId, RunState
 from jobqueued.queue.locks import FLEET, of_fleet
 from jobqueued.runs.fleet_link import event_of, line_of
@@ -93,13 +93,15 @@ class Agent:
         self.conversation.hello()
         self._go_on()
 
-    def request(self, command: Ask | GiveBack) -> None:
+    def request(self, command: FleetCommand) -> None:
         """Take what the scheduler wants."""
         match line_of(command):
             case ["ask", *asked]:
                 self.conversation.ask(*asked)
             case ["give_back", *given]:
                 self.conversation.give_back(*given)
+            case ["publish", *published]:
+                self.conversation.publish(*published)
         self._go_on()
 
     def _tell(self) -> None:
@@ -251,7 +253,7 @@ class Host(World):
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
     def _act(self, command: Command) -> None:
-        if isinstance(command, Ask | GiveBack):
+        if isinstance(command, FleetCommand):
             if isinstance(command, Ask):
                 assert command.run in self.rows, "asked before its run was committed"
             self.agent.request(command)

@@ -54,9 +54,9 @@ class Agent:
         """Send a line."""
         self.connection.sendall(lines.encode(list(line)))
 
-    def ask(self, job: str, key: str, *locks: str, question: int = 1) -> None:
+    def ask(self, job: str, key: str, *locks: str, question: int = 1, spec: str = "") -> None:
         """Ask for an occurrence and locks."""
-        self.say("ask", job, 1, question, key, list(locks), 3600)
+        self.say("ask", job, 1, question, key, list(locks), 3600, spec)
 
     def hear(self, *wanted: Any) -> Line:
         """Wait until it has told a line that begins so, and forget what it told before that."""

@@ -1,6 +1,7 @@
 """Claims as transactions of etcd: an occurrence and locks, all or nothing, as long as the session of the host lasts.
 
     /jq/hosts/HOST             STORE             lives as long as the session does
+    /jq/jobs/JOB               SPEC              the definition that counts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended
     /jq/locks/NAME             STORE JOB KEY     the run that has it
 
@@ -43,11 +44,20 @@ class Session(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and locks by their names."""
+    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and locks by their names.
+
+    `spec`: the definition of its job by which alone it may have that; "": any.
+    """
 
     job: str
     key: str
     locks: tuple[str, ...]
+    spec: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The key of the definition of its job."""
+        return f"{ROOT}jobs/{self.job}"
 
     @property
     def run(self) -> str | None:
@@ -81,13 +91,19 @@ class SessionOver(NamedTuple):
     """The session is not there any more: nothing may be claimed by it."""
 
 
+class Stale(NamedTuple):
+    """The job has another definition by now, as it was read; None: it has none yet."""
+
+    found: Found | None
+
+
 class Again(NamedTuple):
     """A part of it is this host's already: to be asked again with what was found."""
 
     found: Mapping[str, Found]
 
 
-Outcome = Granted | Taken | Denied | SessionOver | Again
+Outcome = Granted | Taken | Denied | SessionOver | Stale | Again
 
 
 def transaction(claim: Claim, session: Session, found: Mapping[str, Found], lease: Mapping[str, int]) -> Message:
@@ -96,6 +112,8 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
     `lease`: those with which occurrences ("run") and locks ("lock") live on.
     """
     compare = [_created(session.key, session.created)]
+    if claim.spec:
+        compare.append({"key": coded(claim.definition), "target": "VALUE", "value": coded(claim.spec)})
     success = list[Message]()
     for key, value in claim.values(session.store).items():
         if (known := found.get(key)) is not None:
@@ -104,7 +122,8 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
         compare.append(_created(key, 0))
         kind = "run" if key == claim.run else "lock"
         success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
-    failure = [{"request_range": {"key": coded(key)}} for key in (session.key, *claim.values(session.store))]
+    read = (session.key, claim.definition, *claim.values(session.store))
+    failure = [{"request_range": {"key": coded(key)}} for key in read]
     return {"compare": compare, "success": success, "failure": failure}
 
 
@@ -122,7 +141,15 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     for key, value in wanted.items():
         if key in now and now[key].value != value:
             return Denied(key, now[key])
+    definition = now.get(claim.definition)
+    if claim.spec and (definition is None or definition.value != claim.spec):
+        return Stale(definition)
     return Again({key: now[key] for key in wanted if key in now})
+
+
+def publication(job: str, spec: str) -> Message:
+    """The transaction by which a definition of a job counts from now on."""
+    return {"success": [{"request_put": {"key": coded(Claim(job, "", ()).definition), "value": coded(spec)}}]}
 
 
 def batch(transactions: Iterable[Message]) -> Message:

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import ROOT, Again, Claim, Denied, Found, Granted, Session, SessionOver, Taken
+from jobqueued.child.fleet.claims import ROOT, Again, Claim, Denied, Found, Granted, Session, SessionOver, Stale, Taken
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.wire import Message, text
 
-_LOCKS, _RUNS = f"{ROOT}locks/", f"{ROOT}runs/"
+_JOBS, _LOCKS, _RUNS = (f"{ROOT}{kind}/" for kind in ("jobs", "locks", "runs"))
 _UNREACHED = "etcd has not answered yet"
 
 Name = tuple[str, str]
@@ -44,6 +44,21 @@ class GiveBack(NamedTuple):
     state: str
 
 
+class Publish(NamedTuple):
+    """The definition of a job that counts from now on."""
+
+    job: str
+    spec: str
+
+    @property
+    def name(self) -> Name:
+        """The name of what is published."""
+        return self.job, ""
+
+
+Request = Ask | GiveBack | Publish
+
+
 class Batch(NamedTuple):
     """Requests that go to etcd at once, with the number of parts that each has; `era`: when those were the first."""
 
@@ -66,7 +81,7 @@ class Conversation:
         self.until = 0
         """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it; 0: for ever."""
         self._session: Session
-        self._requests = deque[Ask | GiveBack]()
+        self._requests = deque[Request]()
         self._names = Counter[Name]()
         """Those of the requests."""
         self._era = 0
@@ -83,11 +98,18 @@ class Conversation:
         self.outbox.clear()
         self.reason, self.keep = _UNREACHED, 0
 
-    def ask(self, job: str, number: int, question: int, key: str, locks: Collection[str], keep: int) -> None:
+    def ask(
+        self, job: str, number: int, question: int, key: str, locks: Collection[str], keep: int, spec: str
+    ) -> None:  # fmt: skip
         """Take a question; while nothing can be asked, who has asked knows that there is no answer."""
         if not self.reason:
             self.keep = max(self.keep, keep)
-            self._take(Ask(Claim(job, key, tuple(locks)), number, question, {}))
+            self._take(Ask(Claim(job, key, tuple(locks), spec), number, question, {}))
+
+    def publish(self, job: str, spec: str) -> None:
+        """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
+        if not self.reason:
+            self._take(Publish(job, spec))
 
     def give_back(self, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
@@ -132,6 +154,8 @@ class Conversation:
                 self._held[self._owner(known.value)].add(key)
             elif key.startswith(_RUNS):
                 self._tell_of_occurrence(key, known)
+            elif key.startswith(_JOBS):
+                self._tell_spec(key.removeprefix(_JOBS), known)
 
     def complete(self, era: int) -> bool:
         """Let the scheduler ask, as it was told all; False: another has come meanwhile, who knows nothing."""
@@ -152,6 +176,8 @@ class Conversation:
                 self._note(key, known, int(kv["mod_revision"]))
             elif key.startswith(_RUNS) and known is not None:
                 self._tell_of_occurrence(key, known)
+            elif key.startswith(_JOBS):
+                self._tell_spec(key.removeprefix(_JOBS), known)
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int]) -> Batch | None:
@@ -163,7 +189,8 @@ class Conversation:
         for request in self._requests:
             touched = self._touched(request)
             made = self._transactions(request, leases)
-            if seen & touched or (parts and len(parts) + len(made) > claims.MOST):
+            read = {(request.name[0], "")}  # a definition that is published
+            if seen & (touched | read) or (parts and len(parts) + len(made) > claims.MOST):
                 break
             seen |= touched
             parts += made
@@ -181,7 +208,7 @@ class Conversation:
             own, parts = parts[:size], parts[size:]
             if isinstance(request, GiveBack):
                 self._granted.discard(request.name)
-            elif (repeated := self._hear(request, own[0], revision)) is not None:
+            elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
                 continue
             self._names[request.name] -= 1
@@ -206,6 +233,9 @@ class Conversation:
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
                     self._note(key, found, found.modified)
                 self.outbox.append(["denied", *told])
+            case Stale(definition):
+                self._tell_spec(ask.claim.job, definition)
+                self.outbox.append(["denied", *told])
             case SessionOver():
                 self.rest("etcd was not reached in time, so that the session of this host is over")
             case Again(known):
@@ -214,7 +244,7 @@ class Conversation:
 
     # requests
 
-    def _take(self, request: Ask | GiveBack) -> None:
+    def _take(self, request: Request) -> None:
         self._requests.append(request)
         self._names[request.name] += 1
 
@@ -224,15 +254,17 @@ class Conversation:
         self._names.clear()
         self._granted.clear()
 
-    def _touched(self, request: Ask | GiveBack) -> set[str | Name]:
+    def _touched(self, request: Request) -> set[str | Name]:
         """The name of a request, and the keys that it is about."""
         if isinstance(request, Ask):
             return {request.name, *request.claim.values("")}
         return {request.name, *self._held.get(request.name, ())}
 
-    def _transactions(self, request: Ask | GiveBack, leases: Mapping[str, int]) -> list[Message]:
+    def _transactions(self, request: Request, leases: Mapping[str, int]) -> list[Message]:
         if isinstance(request, Ask):
             return [claims.transaction(request.claim, self._session, request.found, leases)]
+        if isinstance(request, Publish):
+            return [claims.publication(*request)]
         locks = [(key, self._locks[key]) for key in sorted(self._held.get(request.name, ()))]
         return claims.end(*request.name, self._session.store, request.state, locks, leases["run"])
 
@@ -275,6 +307,9 @@ class Conversation:
             self._tell_ours((job, f"f{second}"))
         else:
             self.outbox.append(["taken", job, f"f{second}"])
+
+    def _tell_spec(self, job: str, known: Found | None) -> None:
+        self.outbox.append(["spec", job, "" if known is None else known.value])
 
     def _tell_ours(self, name: Name) -> None:
         if name not in self._granted and not self._names[name]:

@@ -1,13 +1,15 @@
 """The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
 
     → hello VERSION SETTINGS          the first; whatever an earlier scheduler has asked is not answered any more
-    → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP     a run's claims, all or nothing; KEEP (s): how long its occurrence is
-                                      remembered
+    → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP SPEC   a run's claims, all or nothing; KEEP (s): how long its occurrence
+                                      is remembered; SPEC: the definition by which it may be granted ("": any)
+    → publish JOB SPEC                the definition of a job that counts from now on
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
+    ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [LOCK…]             all locks that a run of another host has by now
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 

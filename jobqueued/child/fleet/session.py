@@ -91,8 +91,8 @@ def beat(gateway: Gateway, lease: int) -> int:
 
 
 def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
-    """Yield all occurrences and locks by parts, with the revision at which they are read; Unreachable, Rejected."""
-    key, end, revision = f"{claims.ROOT}locks/", coded(after_all(f"{claims.ROOT}runs/")), 0
+    """Yield definitions, locks and occurrences by parts, with the revision of which all are; Unreachable, Rejected."""
+    key, end, revision = f"{claims.ROOT}jobs/", coded(after_all(f"{claims.ROOT}runs/")), 0
     while key:
         message: Message = {"key": coded(key), "range_end": end, "limit": str(_PAGE), "revision": str(revision)}
         answer = gateway.call("kv/range", message)

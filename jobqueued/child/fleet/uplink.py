@@ -58,8 +58,10 @@ class Uplink:
         """Take what it wants; ValueError: that is no such line."""
         with self._changed:
             match line:
-                case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep)]:
-                    self._conversation.ask(job, number, question, key, locks, keep)
+                case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep), str(spec)]:
+                    self._conversation.ask(job, number, question, key, locks, keep, spec)
+                case ["publish", str(job), str(spec)]:
+                    self._conversation.publish(job, spec)
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(job, key, state)
                 case _:
@@ -227,7 +229,7 @@ class Uplink:
 def _watching(revision: int) -> dict[str, Any]:
     return {
         "create_request": {
-            "key": coded(f"{ROOT}locks/"), "range_end": coded(after_all(f"{ROOT}runs/")),
+            "key": coded(f"{ROOT}jobs/"), "range_end": coded(after_all(f"{ROOT}runs/")),
             "start_revision": str(revision + 1), "progress_notify": True,
         }
     }  # fmt: skip

@@ -57,7 +57,7 @@ def test_lives(seed: int) -> None:
 @pytest.mark.parametrize(
     ("rule", "seed", "harm"),
     [
-        ("own_value", 3, "occurrences are missing"),
+        ("own_value", 4, "occurrences are missing"),
         ("own_lock", 5, "over and over again"),
         ("sweep", 1, "over and over again"),
         ("at_once", 1, "runs on h1 and on"),

@@ -16,7 +16,7 @@ from jobqueued.ctl.chart_waits import find_holders, waits
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.story import Story
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Peak
-from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState, to_text
+from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Overlap, Record, Run, RunId, RunState, Scope, to_text
 from jobqueued.queue.locks import claims_of
 from jobqueued.saved import Hold, JobStats, SavedJob
 from jobqueued.users import Owner
@@ -37,6 +37,12 @@ def test_who_waits_for_whom() -> None:
     assert [20 * MINUTE] == list(found.of("report").waits)
     assert ([], []) == (list(found.of("backup").waits), list(found.of("other").waits))
     assert (3, 20 * MINUTE, 0) == (found.runs, found.waited, found.missed)
+
+
+def test_of_a_fleet() -> None:
+    """Jobs of a fleet are foreseen as if this host were alone in it."""
+    host = a_host(job("backup", "0 2 * * *", scope=Scope.FLEET), seconds={"backup": 1800}, fleet="web")
+    assert 1 == future(host).runs
 
 
 def test_what_is_kept_for_a_run_that_users_do_not_see() -> None:

@@ -1,0 +1,83 @@
+"""The agreement of a fleet about a job: where its hosts have different definitions, the newest counts.
+
+Each definition has a hash, its spec.  Whoever gets another one than all hosts agreed on last publishes it; whoever has
+that still leaves the job to the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from jobqueued.commands import Publish
+from jobqueued.core.turn import Turn
+from jobqueued.events import Published
+from jobqueued.model import Job, Scope
+
+_OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner"})
+"""What a definition does not say, or says in other words."""
+
+
+def spec_of(job: Job) -> str:
+    """The spec of a job: 16 hex digits by all that its files say otherwise than by default, in whatever way."""
+    said = {name: value for name, value in _plain(job).items() if name not in _OF_THE_HOST}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, without what is as by default: a later version may know more fields."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        found = [(each.name, getattr(value, each.name), each.default) for each in fields(value)]
+        return {name: _plain(own) for name, own, usual in found if usual is MISSING or own != usual}
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        usual = value._field_defaults  # type: ignore[attr-defined]
+        return {name: _plain(own) for name, own in zip(names, value, strict=True) if own != usual.get(name, MISSING)}
+    if isinstance(value, tuple | list):
+        return list(map(_plain, value))
+    return value
+
+
+def defined(turn: Turn, job: Job) -> None:
+    """Take a definition of a job of this host, and compare it with the fleet's."""
+    fleet = turn.state.fleet
+    if job.scope is not Scope.FLEET:
+        fleet.specs.pop(job.id, None)
+        fleet.stale.discard(job.id)
+        return
+    fleet.specs[job.id] = spec_of(job)
+    if not fleet.down:
+        agree(turn, job)
+
+
+def published(turn: Turn, event: Published) -> None:
+    """Take the spec that the fleet has for a job by now."""
+    fleet = turn.state.fleet
+    fleet.published[event.job] = event.spec
+    job = turn.state.catalog.get(event.job)
+    if job is not None and job.id in fleet.specs and not fleet.down:
+        agree(turn, job)
+
+
+def agree(turn: Turn, job: Job) -> None:
+    """Go by the fleet's spec of a job, or publish this host's, if that is the newer one."""
+    state, fleet = turn.state, turn.state.fleet
+    own, there, agreed = fleet.specs[job.id], fleet.published.get(job.id, ""), state[job.id].saved.agreed
+    is_newer = own != agreed and bool(agreed)
+    if there == own and agreed != own:
+        state.remember(job.id, agreed=own)
+    if there != own and (is_newer or not there):
+        turn.do(Publish(job.id, own))
+    is_stale = there != own and bool(there) and not is_newer
+    if is_stale == (job.id in fleet.stale):
+        return
+    (fleet.stale.add if is_stale else fleet.stale.discard)(job.id)
+    turn.say("job_stale" if is_stale else "job_agreed", job=job.id, fleet=fleet.name)
+    for run in sorted(state[job.id].waiting, reverse=True):
+        state.put_back(state.runs[run], turn.now)
+    state.wind(job)
+    state.stir(job.id)

@@ -1,0 +1,124 @@
+"""Hosts of a fleet with different definitions of a job: the newest counts; whoever has another leaves it to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from jobqueued.core.agreement import spec_of
+from jobqueued.model import CatchUp, Claim, Job, Scope
+from tests.support.fleet import Fleet, Host
+from tests.support.world import job
+
+TICK = job("tick", "* * * * *", scope=Scope.FLEET, catch_up=CatchUp.ALL, max_waiting=100)
+LATER = job("tick", "*/2 * * * *", scope=Scope.FLEET, catch_up=CatchUp.ALL, max_waiting=100)
+
+
+def hosts(names: str = "abc", **options: Any) -> tuple[Fleet, list[Host]]:
+    """A fleet that has agreed about the job."""
+    fleet = Fleet(Random(1))
+    found = [fleet.add(name, TICK, **options) for name in names]
+    fleet.pass_time(1)
+    return fleet, found
+
+
+def stale(host: Host) -> list[str]:
+    """What it leaves to others."""
+    return sorted(host.scheduler._state.fleet.stale)
+
+
+def runs_of(fleet: Fleet, host: Host) -> int:
+    """The occurrences that a host has run."""
+    return sum(owner == host.store for owner, _ in fleet.started.values())
+
+
+def test_one_host_is_changed() -> None:
+    """It alone runs the job, by the new schedule; the others say why, and go on once they have that, too."""
+    fleet, (one, two, three) = hosts()
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(1)
+    assert ([], ["tick"], ["tick"]) == tuple(map(stale, (one, two, three)))
+    assert "job_stale" in [it.event for it in two.said]
+    since = fleet.now
+    fleet.pass_time(10 * 60)
+    assert (5, 0, 0) == tuple(runs_of(fleet, host) for host in (one, two, three))
+    two.run("tick")
+    assert ["its fleet has a newer definition of it than the files of this host"] == two.why("tick@1")
+    for host in (two, three):
+        host.write("jobs.yaml", LATER)
+    fleet.pass_time(10 * 60)
+    assert ([], [], []) == tuple(map(stale, (one, two, three)))
+    assert [] == fleet.missing(LATER, since, fleet.now - 1)
+    assert "job_agreed" in [it.event for it in two.said]
+    assert "succeeded" == two.states()["tick@1"]
+
+
+def test_it_begins_anew() -> None:
+    """A restart makes an old definition no newer, and a new one no older, though nothing could be published before."""
+    fleet, (one, two) = hosts("ab")
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(1)
+    two.boot()
+    fleet.pass_time(1)
+    assert ([], ["tick"]) == (stale(one), stale(two))
+    for host in (one, two):
+        host.agent.cut()
+    fleet.pass_time(30)
+    for host in (one, two):
+        host.write("jobs.yaml", TICK)
+        host.boot()
+    for host in (one, two):
+        host.agent.heal()
+    fleet.pass_time(1)
+    assert ([], []) == (stale(one), stale(two))
+    assert f"{spec_of(TICK)}" == fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]
+
+
+def test_a_host_that_joins() -> None:
+    """It changes nothing: where its definition is another, it is the one that is stale."""
+    fleet, _ = hosts("ab")
+    three = fleet.add("c", LATER)
+    fleet.pass_time(1)
+    assert ["tick"] == stale(three)
+    three.write("jobs.yaml", TICK)
+    fleet.pass_time(1)
+    assert [] == stale(three)
+
+
+def test_the_newest_of_two() -> None:
+    """Two hosts that are changed at the same time agree on one of the definitions, and one of them is stale."""
+    fleet, (one, two) = hosts("ab")
+    one.write("jobs.yaml", LATER)
+    two.write("jobs.yaml", replace(LATER, priority=5))
+    fleet.pass_time(1)
+    assert sorted([[], ["tick"]]) == sorted([stale(one), stale(two)])
+
+
+def test_by_which_it_runs() -> None:
+    """A run that is asked about as its job is published anew is not granted by the old definition."""
+    fleet, (one, two) = hosts("ab")
+    two.agent.cut()
+    fleet.pass_time(59)
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(0.9)
+    two.agent.heal()
+    fleet.pass_time(2)
+    assert ["tick"] == stale(two)
+    assert 0 == runs_of(fleet, two)
+
+
+def test_specs() -> None:
+    """A spec is that of what is said, not of where; each thing that is said makes it another."""
+    assert spec_of(TICK) == spec_of(replace(TICK, file="/elsewhere", line=9, offset=5))
+    others = [
+        LATER, replace(TICK, priority=1), replace(TICK, locks=(Claim("tape", exclusive=True),)),
+        replace(TICK, locks=(Claim("tape"),)), replace(TICK, metadata={"a": 1}), replace(TICK, command=("true",)),
+    ]  # fmt: skip
+    assert len({spec_of(each) for each in [TICK, *others]}) == 7
+
+
+def test_a_spec_lasts() -> None:
+    """It is the same in each version, and for each way to write the same: else a fleet that is being updated stands."""
+    plain = Job(id="tick", command="true", schedule=("* * * * *",), scope=Scope.FLEET)
+    assert "c0c0f4eb6bc5b4ca" == spec_of(plain)
