@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import grp
+import json
 import os
 import pwd
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from jobqueued.control.access import Rank
 from jobqueued.control.peers import Access, Peer
+from jobqueued.ctl import due_changes
 from jobqueued.fleet import FleetSettings
+from jobqueued.jobfile.reader import read_packed
+from jobqueued.jobfile.scopes import Locality
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
-from jobqueued.model import DAY, MINUTE, Escalation
+from jobqueued.model import DAY, MINUTE, SECOND, Escalation, to_instant
 from jobqueued.paths import Paths
+from jobqueued.saved import DueChange
 from jobqueued.settings import OPERATORS, Retention, Settings, capacity, host_timezone, limits_of, read_settings
 from tests.support import REPO
 from tests.support.client import run as client
@@ -236,6 +242,26 @@ fleet:
     config, problems = read_settings(file)
     assert (Settings(fleet=fleet), []) == (config, problems)
     assert ["web", ""] == [limits_of(it, "a", [0], 1 << 30).fleet for it in (config, Settings())]
+
+
+def test_files_are_read_by_the_fleet(host: Host) -> None:
+    """The daemon, commands without it, and those that read a former text agree on when a job of the fleet is due."""
+    text = "jobs: {tick: {command: 'true', schedule: H H * * *, spread: 1d, scope: fleet}}\n"
+    fleet = FleetSettings(etcd=("http://127.0.0.1:2379",), name="web", timezone="Asia/Tokyo")
+    (job,), _ = read_packed(text.encode(), "f", Locality(fleet=fleet))
+    host.write("a.yaml", text)
+    (host.root / "jobqueued.yaml").write_text("fleet: {etcd: http://127.0.0.1, name: web, timezone: Asia/Tokyo}\n")
+    host.start()
+    told = host.call("Describe", job="tick")["definition"]
+    assert ("Asia/Tokyo", "fleet", job.offset) == (told["timezone"], told["scope"], round(told["offset"] * SECOND))
+    up = client("--root", host.root, "next", "tick", "--json")
+    host.stop()
+    for answer in (up, client("--root", host.root, "next", "tick", "--json")):
+        first = to_instant(datetime.fromisoformat(json.loads(answer.stdout)["next"][0]))
+        assert [first] == job.next_starts(first - 1, 1)
+    change = DueChange("file", "a.yaml", 0, 0, timezone="UTC", text=text.encode())
+    (again,) = due_changes.reader(Paths.under(host.root))(change) or ()
+    assert (job.offset, job.timezone, job.triggers) == (again.offset, again.timezone, again.triggers)
 
 
 MEMBER = (
