@@ -18,7 +18,8 @@ interface io.jobqueue
 # it has succeeded by its failover only; the job is failing since the first of the runs in a row that have failed, of
 # which those that were ended deliberately are none. So many of its runs are late; if it has not succeeded for longer
 # than its expect, it is overdue since that began to count. Next is the first start past a pause, and null while it is
-# paused without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out.
+# paused without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out. Scope is host or
+# fleet, of whose hosts one runs each occurrence.
 type Job (
   id: string,
   description: string,
@@ -30,6 +31,7 @@ type Job (
   invalid: ?string,
   priority: int,
   concurrency: int,
+  scope: string,
   schedule: []string,
   timezone: string,
   next: ?string,

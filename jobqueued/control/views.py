@@ -91,8 +91,8 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
     return {
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
-        "priority": job.priority, "concurrency": job.concurrency, "schedule": rhythms(job), "timezone": job.timezone,
-        "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
+        "priority": job.priority, "concurrency": job.concurrency, "scope": job.scope.value, "schedule": rhythms(job),
+        "timezone": job.timezone, "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
         "last_failover": it.last_failover, "failing_since": it.failing_since, "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
         "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),

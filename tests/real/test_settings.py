@@ -252,12 +252,14 @@ def test_files_are_read_by_the_fleet(host: Host) -> None:
     host.write("a.yaml", text)
     (host.root / "jobqueued.yaml").write_text("fleet: {etcd: http://127.0.0.1, name: web, timezone: Asia/Tokyo}\n")
     host.start()
-    told = host.call("Describe", job="tick")["definition"]
+    answer = host.call("Describe", job="tick")
+    told, listed = answer["definition"], answer["job"]
+    assert ("fleet", "Asia/Tokyo") == (listed["scope"], listed["timezone"])
     assert ("Asia/Tokyo", "fleet", job.offset) == (told["timezone"], told["scope"], round(told["offset"] * SECOND))
     up = client("--root", host.root, "next", "tick", "--json")
     host.stop()
-    for answer in (up, client("--root", host.root, "next", "tick", "--json")):
-        first = to_instant(datetime.fromisoformat(json.loads(answer.stdout)["next"][0]))
+    for shown in (up, client("--root", host.root, "next", "tick", "--json")):
+        first = to_instant(datetime.fromisoformat(json.loads(shown.stdout)["next"][0]))
         assert [first] == job.next_starts(first - 1, 1)
     change = DueChange("file", "a.yaml", 0, 0, timezone="UTC", text=text.encode())
     (again,) = due_changes.reader(Paths.under(host.root))(change) or ()

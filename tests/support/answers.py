@@ -15,7 +15,8 @@ TAIL = f"a\tb\n{NASTY}"
 JOB: Message = {
     "id": "nightly-backup", "description": "Dump and ship \x1b[31mthe databases", "status": "Failed", "enabled": True,
     "paused": False, "paused_until": None, "skips": [], "invalid": None,
-    "priority": 10, "concurrency": 1, "schedule": ["0 2 * * *", "0 14 * * sun"], "timezone": "Europe/Berlin",
+    "priority": 10, "concurrency": 1, "scope": "host", "schedule": ["0 2 * * *", "0 14 * * sun"],
+    "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
     "last_failover": False, "failing_since": "2026-11-24T01:00:00.000000Z", "due": 0,
     "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
