@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
-from jobqueued.fleet import NO_GRANT, Grant
+from jobqueued.fleet import NO_GRANT, FleetMark, Grant
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
@@ -48,6 +48,12 @@ class SaveHold(NamedTuple):
     """Durably keep that nothing new starts on this host; None: that it does again."""
 
     hold: Hold | None
+
+
+class SaveFleetMark(NamedTuple):
+    """Save the newest that the fleet has granted to this host; one of revision 0: there is none."""
+
+    mark: FleetMark
 
 
 class SavePast(NamedTuple):
@@ -142,6 +148,10 @@ class Publish(NamedTuple):
     spec: str
 
 
+class Accept(NamedTuple):
+    """Take what the fleet knows now for what has happened, though it has forgotten what this host was granted."""
+
+
 class GiveBack(NamedTuple):
     """Give back all claims of a run to the fleet; with a `state` it has ended so, and its occurrence is over.
 
@@ -231,12 +241,12 @@ class Reply(NamedTuple):
 
 
 Save = (
-    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SavePast | SaveIncident | SaveNotice | ForgetNotice
-    | SaveSubmission | SaveNumber | ForgetJob
+    SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveFleetMark | SavePast | SaveIncident | SaveNotice
+    | ForgetNotice | SaveSubmission | SaveNumber | ForgetJob
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | GiveBack | Publish
+FleetCommand = Ask | GiveBack | Publish | Accept
 """What the fleet is told."""
 
 Command = (

@@ -342,6 +342,13 @@ class HoldAsked(NamedTuple):
     hold: Hold | None
 
 
+class FleetAccepted(NamedTuple):
+    """A person takes what the fleet knows now for what has happened; the answer goes to `ticket`."""
+
+    ticket: int
+    asked_by: str
+
+
 class UnderPressure(NamedTuple):
     """Work waits too long for `name` (cpu, memory or io) on this host, and until then (monotonic, ns) at least."""
 
@@ -426,6 +433,7 @@ Event = (
     | SkipAsked
     | ForgetAsked
     | HoldAsked
+    | FleetAccepted
     | Emitted
     | PathAppeared
     | LockAsked

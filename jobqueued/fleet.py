@@ -23,6 +23,18 @@ class Grant(NamedTuple):
 NO_GRANT = Grant()
 
 
+class FleetMark(NamedTuple):
+    """The newest that a host has been granted: an etcd that does not know that has been put back to an earlier state.
+
+    It is of this `revision`, the occurrence `key` of `job`, and remembered there until an instant (wall, ns) at least.
+    """
+
+    revision: int = 0
+    job: str = ""
+    key: str = ""
+    until: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
     """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how they are spoken with.

@@ -97,7 +97,7 @@ WINGS: dict[str, list[str]] = {
         "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",
         "diagnosis", "host_health", "process_health", "doctor", "documents",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
-        "chart_waits", "chart_text", "chart_page", "timeline", "hold",
+        "chart_waits", "chart_text", "chart_page", "timeline", "hold", "fleet",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "back_then", "kept_forecast", "simulated",
         "parallel_futures",
         "simulate", "logs", "metrics_server", "metrics", "expected_starts", "next", "notify", "pause", "reload",

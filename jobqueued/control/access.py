@@ -78,6 +78,7 @@ RULES: dict[str, Rule] = {
     "Reload": Rule(_ACTS),
     "Hold": Rule(_ACTS),
     "Release": Rule(_ACTS),
+    "AcceptFleet": Rule(_ACTS),
     "Lock": Rule(_ACTS),
     "Evict": Rule(_ACTS),
     "Notify": Rule(_ACTS),

@@ -319,6 +319,9 @@ method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 # Let new runs start again on this host.
 method Release() -> (unsaved: ?string)
 
+# Go on in a fleet whose etcd has forgotten what it has granted to this host, as it was put back to an earlier state.
+method AcceptFleet() -> (unsaved: ?string)
+
 # Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
 # granted; with no_wait it is Refused if that is not at once. Who hangs up before wants it no more.
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)

@@ -33,6 +33,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import (
     Emitted,
     Event,
+    FleetAccepted,
     ForgetAsked,
     HoldAsked,
     LostAsked,
@@ -146,6 +147,7 @@ class Methods:
             "Forget": lambda p: happen(ForgetAsked(ticket(), p["job"], by)),
             "Hold": lambda p: self._ask_for_hold(p, asker),
             "Release": lambda _: happen(HoldAsked(ticket(), by, None)),
+            "AcceptFleet": lambda _: happen(FleetAccepted(ticket(), by)),
             "Lock": lambda p: self._locks.ask_for(p, asker.peer, ticket),
             "Evict": lambda p: self._locks.evict(p["holder"], asker.peer, ticket),
             "Notify": self._notices.test,

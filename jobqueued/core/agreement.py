@@ -75,8 +75,12 @@ def agree(turn: Turn, job: Job) -> None:
     is_stale = there != own and bool(there) and not is_newer
     if is_stale == (job.id in fleet.stale):
         return
-    (fleet.stale.add if is_stale else fleet.stale.discard)(job.id)
-    turn.say("job_stale" if is_stale else "job_agreed", job=job.id, fleet=fleet.name)
+    if is_stale:
+        fleet.stale.add(job.id)
+        turn.say("job_stale", job=job.id, fleet=fleet.name)
+    else:
+        fleet.stale.discard(job.id)
+        turn.say("job_agreed", job=job.id, fleet=fleet.name)
     for run in sorted(state[job.id].waiting, reverse=True):
         state.put_back(state.runs[run], turn.now)
     state.wind(job)

@@ -6,7 +6,7 @@ granted.  While the fleet can't be asked, its jobs rest: what their clocks come 
 
 from __future__ import annotations
 
-from jobqueued.commands import GiveBack
+from jobqueued.commands import Accept, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
 from jobqueued.core import agreement, attempts, lateness
 from jobqueued.core.completion import give_up
@@ -14,7 +14,8 @@ from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
 from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
-from jobqueued.events import Denied, FleetUp, Granted, Held, Ours, Taken
+from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, Ours, Taken
+from jobqueued.fleet import FleetMark
 from jobqueued.model import LIVE, SECOND, Run, Scope
 from jobqueued.queue.locks import asks_fleet
 
@@ -57,7 +58,30 @@ def granted(turn: Turn, event: Granted) -> None:
     if is_halted or attempts.is_kept_back(turn, run):
         turn.do(GiveBack(run.id.job, run.key))
     else:
+        _mark(turn, run, event.grant.fence)
         attempts.begin(turn, run, asked.priority, asked.waited_for, event.grant)
+
+
+def _mark(turn: Turn, run: Run, fence: int) -> None:
+    """Save the newest occurrence that was granted, with the run that is about to start."""
+    fleet = turn.state.fleet
+    if is_of_fleet(run.key) and fence > fleet.newest:
+        fleet.newest = fence
+        until = turn.now.wall + turn.state.catalog[run.id.job].catch_up_window
+        turn.do(SaveFleetMark(FleetMark(fence, run.id.job, run.key, until)))
+
+
+def accepted(turn: Turn, event: FleetAccepted) -> None:
+    """Go on in a fleet that has forgotten what it has granted."""
+    fleet = turn.state.fleet
+    if not fleet.name:
+        turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
+        return
+    fleet.newest = 0
+    turn.do(SaveFleetMark(FleetMark()))
+    turn.do(Accept())
+    turn.say("fleet_accepted", fleet=fleet.name, asked_by=event.asked_by)
+    turn.reply(event.ticket, f"the acceptance of {fleet.name} by {event.asked_by}")
 
 
 def denied(turn: Turn, event: Denied) -> None:

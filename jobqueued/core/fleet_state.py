@@ -41,6 +41,8 @@ class FleetState:
         """The same as the fleet has them."""
         self.stale: set[str] = set()
         """Those of its jobs of which the fleet has a newer one."""
+        self.newest = 0
+        """The revision of the newest occurrence that was granted since the start."""
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""

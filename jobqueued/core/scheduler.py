@@ -121,6 +121,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Held: fleet.held,
     events.Ours: fleet.ours,
     events.Published: agreement.published,
+    events.FleetAccepted: fleet.accepted,
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,
     events.StopAsked: completion.stop_asked,

@@ -203,6 +203,10 @@ VOCABULARY: dict[str, Entry] = {
     "fleet_up": Entry(
         "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"{_fleet(f)} can be asked: its jobs start here"
     ),
+    "fleet_accepted": Entry(
+        "warning", "0b6f3e1a94d84c7fa25c8de7b1f06d39",
+        lambda f: f"{_fleet(f)} is gone on with as it is, by {f['asked_by']}: what it has forgotten may run again",
+    ),
     "job_stale": Entry(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
         lambda f: f"job {f['job']}: {_fleet(f)} has a newer definition of it than the files of this host; it runs on"

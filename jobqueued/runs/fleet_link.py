@@ -15,8 +15,8 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Ask, FleetCommand, GiveBack, Publish
-from jobqueued.fleet import FLEET, FleetSettings, Grant
+from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Publish
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
 from jobqueued.model import SECOND, Claim, Now, RunId
 from jobqueued.runs import own_program
 from jobqueued.source import Source
@@ -33,10 +33,16 @@ def line_of(command: FleetCommand) -> Line:
     """A command as the agent takes it."""
     if isinstance(command, GiveBack):
         return ["give_back", command.job, command.key, command.state]
+    if isinstance(command, Accept):
+        return ["accept"]
     if isinstance(command, Publish):
         return ["publish", command.job, command.spec]
     locks = [claim.resource.removeprefix(FLEET) for claim in command.claims]
     return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND, command.spec]
+
+
+def _seen(mark: FleetMark) -> Line:
+    return [mark.revision, mark.job, mark.key, mark.until // SECOND]
 
 
 def event_of(line: Line) -> events.Event:
@@ -62,12 +68,17 @@ def event_of(line: Line) -> events.Event:
 class FleetLink(Source):
     """The connection to the agent at `address`; `fleet` None: there is none, and nothing to be asked.
 
-    `state`: its name by which this `host` is known; "": nothing can be saved now, and so nothing be granted.
+    `state` is what this `host` is known by, and has been granted; None: nothing can be saved now, and so be granted.
     `own`: the program to start, with its directory, where none listens; None: PID 1 keeps one there.
     """
 
     def __init__(
-        self, address: Path, fleet: FleetSettings | None, host: str, state: Callable[[], str], own: Path | None
+        self,
+        address: Path,
+        fleet: FleetSettings | None,
+        host: str,
+        state: Callable[[], tuple[str, FleetMark] | None],
+        own: Path | None,
     ) -> None:
         self._address, self._fleet, self._host, self._state, self._own = address, fleet, host, state, own
         self._connection: socket.socket | None = None
@@ -167,7 +178,7 @@ class FleetLink(Source):
 
     def _call(self, now: Now) -> None:
         state = self._state()
-        if not state:
+        if state is None:
             self._call_at = now.mono + _LONGEST_PAUSE
             return
         try:
@@ -176,7 +187,7 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror})")
             return
         self._lines = Lines(self._connection, _PART)
-        self._outbox = lines.encode(["hello", lines.VERSION, self._told(state)])
+        self._outbox = lines.encode(["hello", lines.VERSION, self._told(state[0]), _seen(state[1])])
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:

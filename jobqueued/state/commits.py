@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from jobqueued.commands import Command
 from jobqueued.events import StateUnsaved
+from jobqueued.fleet import FleetMark
 from jobqueued.host.log import Log
 from jobqueued.metrics.counts import SHORT_TIMES, Histogram
 from jobqueued.model import SECOND, Now
@@ -57,12 +58,12 @@ class Commits(Source):
         """True if there is something to commit, or to try."""
         return bool(self._batch or not self._is_proven or self._store.failure)
 
-    @property
-    def name(self) -> str:
-        """The name of the state; "": nothing can be saved now."""
+    def of_fleet(self) -> tuple[str, FleetMark] | None:
+        """The name of the state, and the newest that was granted by it; None: nothing can be saved now."""
         with contextlib.suppress(StoreError):
-            return "" if self.degraded else self._store.id
-        return ""
+            name, mark = self._store.of_fleet()
+            return (name, mark) if name and not self.degraded else None
+        return None
 
     @property
     def troubles(self) -> list[str]:

@@ -7,6 +7,7 @@ taken from them (takeover.py), and what is gone is said.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobqueued.commands import SaveSubmission
+from jobqueued.fleet import FleetMark
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import DueChange, Hold, Incident, Notice, SavedJob
 from jobqueued.state import opening, rows
@@ -102,11 +104,12 @@ class Store:
                     raise
         raise CommitFailed("what is written there can't be read", Fault.FAILING)
 
-    @property
-    def id(self) -> str:
-        """The name of this state among all others, which its first commit has given it; "": there was none yet."""
-        found = self.query("SELECT value FROM meta WHERE name = 'id'")
-        return str(found[0][0]) if found else ""
+    def of_fleet(self) -> tuple[str, FleetMark]:
+        """The name of this state among all others, which its first commit has given it ("": there was none yet), and
+        the newest that was granted by it.
+        """
+        meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
+        return meta.get("id", ""), FleetMark(*json.loads(meta.get("fleet", "[]")))
 
     def mend(self) -> dict[str, bytes] | None:
         """Open it anew after a failure; CommitFailed.  None: it holds what was committed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 
 from jobqueued.commands import (
@@ -10,6 +11,7 @@ from jobqueued.commands import (
     ForgetNotice,
     ForgetRun,
     SaveBoot,
+    SaveFleetMark,
     SaveHold,
     SaveIncident,
     SaveJob,
@@ -103,10 +105,8 @@ class WriteBatch:
             case ForgetJob(job):
                 self._jobs.pop(job, None)
                 self._over.add(job)
-            case SaveBoot(boot):
-                self._meta["boot"] = boot
-            case SaveHold(hold):
-                self._meta["hold"] = hold_text(hold)
+            case SaveBoot() | SaveHold() | SaveFleetMark():
+                self._meta |= _fact(command)
             case SavePast(past):
                 self.take_due_changes([rows.past_change(past)])
             case SaveIncident(subject, incident):
@@ -207,3 +207,14 @@ class WriteBatch:
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         self._incidents, self._notices, self.submissions, self._over, self._numbers = {}, {}, {}, set(), {}
         return told
+
+
+def _fact(command: SaveBoot | SaveHold | SaveFleetMark) -> dict[str, str | None]:
+    """The name and the text of a fact of the host; None: it is no more."""
+    match command:
+        case SaveBoot(boot):
+            return {"boot": boot}
+        case SaveHold(hold):
+            return {"hold": hold_text(hold)}
+        case SaveFleetMark(mark):
+            return {"fleet": json.dumps(mark) if mark.revision else None}

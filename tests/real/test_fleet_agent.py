@@ -32,6 +32,7 @@ def two(address: str, tmp_path: Path) -> Iterator[list[Agent]]:
 
 
 TICK, LATER = "f1772409660", "f1772409720"
+NEVER = 1 << 40
 
 
 def test_one_of_two(two: list[Agent]) -> None:
@@ -92,6 +93,23 @@ def test_definitions(two: list[Agent]) -> None:
     one.hear("spec", "backup", "new")
     one.ask("backup", LATER, question=3, spec="old")
     one.hear("denied", "backup", 1, 3)
+
+
+def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
+    """A host whose newest occurrence is not there any more asks nothing, until a person accepts it; else it goes on."""
+    one, _ = two
+    one.ask("backup", TICK)
+    fence = one.hear("granted", "backup", 1, 1)[3]
+    for seen in ([fence, "backup", TICK, NEVER], [fence, "backup", LATER, 0]):
+        one.hello(*seen)
+        one.hear("up", "")
+    for seen in ([fence + 1000, "backup", TICK, NEVER], [fence, "backup", LATER, NEVER]):
+        one.hello(*seen)
+        assert one.hear("up")[1].endswith("once that is settled: jobqueuectl fleet accept")
+        one.say("accept")
+        one.hear("up", "")
+    one.ask("backup", LATER, question=2)
+    one.hear("granted", "backup", 1, 2)
 
 
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:

@@ -160,6 +160,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("fleet_up", {"fleet": "web"}, "the fleet web can be asked: its jobs start here"),
     (
+        "fleet_accepted",
+        {"fleet": "web", "asked_by": "root"},
+        "the fleet web is gone on with as it is, by root: what it has forgotten may run again",
+    ),
+    (
         "job_stale",
         {"job": "backup", "fleet": "fleet"},
         "job backup: the fleet has a newer definition of it than the files of this host; it runs on the hosts that have"

@@ -15,7 +15,8 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Batch, Conversation
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, FleetCommand, Launch
+from jobqueued.commands import Ask, Command, FleetCommand, Launch, SaveFleetMark
+from jobqueued.fleet import FleetMark
 from jobqueued.model import SECOND, Job, RunId, RunState
 from jobqueued.queue.locks import FLEET, of_fleet
 from jobqueued.runs.fleet_link import event_of, line_of
@@ -100,6 +101,8 @@ class Agent:
                 self.conversation.ask(*asked)
             case ["give_back", *given]:
                 self.conversation.give_back(*given)
+            case ["accept"]:
+                return
             case ["publish", *published]:
                 self.conversation.publish(*published)
         self._go_on()
@@ -223,6 +226,7 @@ class Host(World):
     def __init__(self, fleet: Fleet, store: str, *jobs: Job, rules: Rules, **options: Any) -> None:
         self.fleet, self.store = fleet, store
         self.is_alive = False
+        self.marks_of_fleet: list[FleetMark] = []
         self.doom: tuple[int, int] | None = None
         fleet.hosts[store] = self
         self.agent = Agent(fleet, store, rules)
@@ -246,6 +250,10 @@ class Host(World):
         super().happen(*happened, admit=admit, die_after=die_after)
         if die_after is not None:
             self.is_alive = False
+
+    def _commit(self, commands: list[Command]) -> bool:
+        self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
+        return super()._commit(commands)
 
     def has_skipped(self, job: str, due: int) -> bool:
         """Whether a skip of this host covers a due time."""

@@ -42,13 +42,13 @@ class Agent:
         number = self._listener.fileno()
         self.process = subprocess.Popen([sys.executable, "-c", _AS_THREE, str(number), *command], pass_fds=[number])
 
-    def hello(self) -> None:
+    def hello(self, *seen: Any) -> None:
         """Connect as a scheduler that has just begun."""
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.connection.connect(str(self.directory / "fleet"))
         self._rest = b""
         self.heard.clear()
-        self.say("hello", lines.VERSION, self.settings)
+        self.say("hello", lines.VERSION, self.settings, list(seen) or [0, "", "", 0])
 
     def say(self, *line: Any) -> None:
         """Send a line."""

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from jobqueued.child.callers import Callers
 from jobqueued.child.fleet import lines
-from jobqueued.child.fleet.session import TTL
+from jobqueued.child.fleet.session import TTL, Seen
 from jobqueued.child.fleet.uplink import Uplink
 
 _LISTEN_FD = 3
@@ -81,7 +81,7 @@ class Agent:
                 self._callers.drop(caller)
 
     def _greet(self, caller: socket.socket, line: lines.Line) -> None:
-        _, version, settings = line
+        _, version, settings, seen = line
         if version != lines.VERSION:
             raise ValueError(version)
         self._callers.hail(caller)
@@ -89,7 +89,7 @@ class Agent:
             if self._uplink is not None:
                 self._uplink.stop()
             self._uplink = Uplink(settings, self._session, self._wake)
-        self._uplink.hello()
+        self._uplink.hello(Seen(*seen))
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -1,8 +1,9 @@
 """The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
 
-    → hello VERSION SETTINGS          the first; whatever an earlier scheduler has asked is not answered any more
+    → hello VERSION SETTINGS SEEN     the first; whatever an earlier scheduler has asked is not answered any more
     → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP SPEC   a run's claims, all or nothing; KEEP (s): how long its occurrence
                                       is remembered; SPEC: the definition by which it may be granted ("": any)
+    → accept                          what etcd knows counts, whatever was SEEN
     → publish JOB SPEC                the definition of a job that counts from now on
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
@@ -14,6 +15,10 @@
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.
+
+SEEN is REVISION JOB KEY UNTIL, the newest occurrence that this host was granted, remembered until then (s since 1970)
+at least: an etcd that does not know it was put back.
+
 SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),
 `authority`, `certificate`, `key` (files of TLS; "": none).
 """

@@ -28,8 +28,20 @@ _LEASE_USES = 1000
 _HOUR = 3600
 
 
-class NotOurs(Exception):
-    """The name of the host is in use in its fleet; the message says by whom."""
+class Closed(Exception):
+    """The fleet must not be asked, as nobody can be sure what that would lead to; the message says why."""
+
+
+class Seen(NamedTuple):
+    """The newest occurrence that this host was granted, as lines.py has it; of revision 0: none."""
+
+    revision: int
+    job: str
+    key: str
+    until: int
+
+
+NOTHING_SEEN = Seen(0, "", "", 0)
 
 
 class Leases(NamedTuple):
@@ -52,7 +64,7 @@ def now() -> int:
 
 
 def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Opened:
-    """Go on with the session that `path` tells of, or begin one; Unreachable, Rejected, NotOurs, OSError."""
+    """Go on with the session that `path` tells of, or begin one; Unreachable, Rejected, Closed, OSError."""
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
     session = _alive(gateway, kept.session) or _granted(gateway, TTL)
@@ -70,7 +82,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) == session:
             return Opened(Session(store, host, int(kv["create_revision"])), leases)
-        raise NotOurs(_whose(host, store, text(kv["value"])))
+        raise Closed(_whose(host, store, text(kv["value"])))
     return open_session(gateway, settings, path)  # it was over in between
 
 
@@ -81,6 +93,21 @@ def _whose(host: str, store: str, value: str) -> str:
             " another host has a copy of this one's state.db"
         )
     return f"another host of the fleet is called {host}, too, or was until now; each needs a name of its own"
+
+
+def check(gateway: Gateway, session: Session, seen: Seen) -> None:
+    """Look whether etcd knows what it has granted to this host; Closed: it does not; Unreachable, Rejected."""
+    run = claims.Claim(seen.job, seen.key, ()).run
+    if not seen.revision or run is None:
+        return
+    answer = gateway.call("kv/range", {"key": coded(run)})
+    found = [text(kv["value"]).partition(" ")[0] for kv in answer.get("kvs", ())]
+    is_known = found == [session.store] or time.time() >= seen.until
+    if claims.revision(answer) < seen.revision or not is_known:
+        raise Closed(
+            f"etcd does not know any more that {seen.job} ran here, so it was put back to an earlier state, and what"
+            " hosts have run since may run again; once that is settled: jobqueuectl fleet accept"
+        )
 
 
 def beat(gateway: Gateway, lease: int) -> int:

@@ -15,7 +15,7 @@ from jobqueued.child.fleet.claims import MOST, ROOT
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.session import SECOND, TTL, Leases, NotOurs, RunLease
+from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
 from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, 60.0
@@ -38,6 +38,7 @@ class Uplink:
         self._conversation = Conversation()
         self._changed = threading.Condition()
         self._leases: Leases | None = None
+        self._seen = NOTHING_SEEN
         self._alive_until = 0
         self._watch = 0
         """The number of the watch; what an earlier one brings is dropped."""
@@ -48,9 +49,10 @@ class Uplink:
 
     # the scheduler
 
-    def hello(self) -> None:
-        """A scheduler has begun."""
+    def hello(self, seen: Seen) -> None:
+        """A scheduler has begun, whose host was granted that."""
         with self._changed:
+            self._seen = seen
             self._conversation.hello()
             self._changed.notify_all()
 
@@ -60,6 +62,8 @@ class Uplink:
             match line:
                 case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep), str(spec)]:
                     self._conversation.ask(job, number, question, key, locks, keep, spec)
+                case ["accept"]:
+                    self._seen = NOTHING_SEEN
                 case ["publish", str(job), str(spec)]:
                     self._conversation.publish(job, spec)
                 case ["give_back", str(job), str(key), str(state)]:
@@ -105,7 +109,7 @@ class Uplink:
                 else:
                     self._ask(gateway)
                 pause = _FIRST_PAUSE
-            except (Unreachable, Rejected, NotOurs, OSError) as error:
+            except (Unreachable, Rejected, Closed, OSError) as error:
                 self._fail(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, pause)
@@ -126,6 +130,7 @@ class Uplink:
         """Open the session, and read all that there is."""
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
+        session.check(gateway, opened.session, self._seen)
         with self._changed:
             era = self._conversation.begin(opened.session)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.commands import GiveBack
+from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import MINUTE, SECOND, CatchUp, Claim, On, Overlap, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
@@ -69,6 +69,20 @@ def test_a_rule_that_is_broken(rule: str, seed: int, harm: str) -> None:
     life = FleetLife(seed, Rules(**{rule: False}))
     with pytest.raises(AssertionError, match=harm):
         life.live(20)
+
+
+def test_what_was_granted_is_saved() -> None:
+    """The newest occurrence that was granted is saved with its start, until a person accepts the fleet as it is."""
+    fleet, (one,) = hosts(TICK, names="a")
+    fleet.pass_time(2 * 60 + 5)
+    marks = one.marks_of_fleet
+    assert ["f1772409660", "f1772409720"] == [mark.key for mark in marks]
+    assert marks[0].revision < marks[1].revision
+    one.happen(events.FleetAccepted(7, "root"))
+    assert (FleetMark(), [Accept()]) == (marks[-1], [it for it in one.did if isinstance(it, Accept)])
+    alone = World(TICK)
+    alone.happen(events.FleetAccepted(8, "root"))
+    assert "Refused" == alone.replies[8].error
 
 
 def test_a_lock_that_another_host_has() -> None:
