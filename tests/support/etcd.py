@@ -1,48 +1,122 @@
-"""A real etcd of a test, on loopback, with one member."""
+"""A real etcd of a test, on loopback: one member, or several that can be killed, stopped and started again."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from tests.support.host import wait_for
+
+_NAMES = ("one", "two", "three")
+
+
+class Member:
+    """A member by its name: the addresses at which it takes calls, and its process."""
+
+    def __init__(self, directory: Path, name: str, clients: str, peers: str, cluster: str) -> None:
+        program = shutil.which("etcd")
+        assert program is not None, "apt install etcd-server"
+        self.name, self.clients = name, clients
+        self._log = directory / f"{name}.log"
+        self._command = [
+            program, "--data-dir", str(directory / name), "--name", name, "--listen-client-urls", clients,
+            "--advertise-client-urls", clients, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
+            "--initial-cluster", cluster, "--unsafe-no-fsync",
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with what it has kept."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """Wait until it takes calls."""
+        wait_for(lambda: self._listens() or self._process.poll() is not None, why=f"etcd {self.name}")
+        assert self._process.poll() is None, self._log.read_text()[-2000:]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, also if it is stopped."""
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, path: str, message: dict[str, Any], seconds: float = 2) -> dict[str, Any]:
+        """Call it, and no other; Unreachable, Rejected."""
+        gateway = Gateway([self.clients], seconds)
+        try:
+            return gateway.call(path, message)
+        finally:
+            gateway.close()
+
+    def _listens(self) -> bool:
+        host, _, port = self.clients.removeprefix("http://").partition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+            return True
+        return False
+
+
+class Cluster:
+    """The members of one etcd."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        addresses = [f"http://127.0.0.1:{port}" for port in free_ports(2 * count)]
+        places = list(zip(_NAMES, addresses[::2], addresses[1::2], strict=False))
+        cluster = ",".join(f"{name}={peers}" for name, _, peers in places)
+        self.members = [Member(directory, *place, cluster) for place in places]
+
+    def leader(self) -> Member | None:
+        """The member that the others follow; None: nobody says so now."""
+        for member in self.members:
+            with contextlib.suppress(Unreachable, Rejected):
+                status = member.ask("maintenance/status", {})
+                if status.get("leader") == status["header"]["member_id"]:
+                    return member
+        return None
+
+    def wait(self) -> None:
+        """Wait until all take calls, and one leads."""
+        for member in self.members:
+            member.wait()
+        wait_for(self.leader, why="a leader")
+
+    def close(self) -> None:
+        """End all members."""
+        for member in self.members:
+            member.kill()
+
+
+@contextlib.contextmanager
+def cluster(directory: Path, count: int = 3) -> Iterator[Cluster]:
+    """An etcd of so many members, which has a leader."""
+    found = Cluster(directory, count)
+    try:
+        found.wait()
+        yield found
+    finally:
+        found.close()
 
 
 @contextlib.contextmanager
 def etcd(directory: Path) -> Iterator[str]:
-    """The address at which it takes calls."""
-    program = shutil.which("etcd")
-    assert program is not None, "apt install etcd-server"
-    clients, peers = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
-    with (directory / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [program, "--data-dir", directory / "data", "--name", "one", "--listen-client-urls", clients,
-             "--advertise-client-urls", clients, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-             "--initial-cluster", f"one={peers}", "--unsafe-no-fsync"],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        wait_for(lambda: _listens(clients) or server.poll() is not None, why="etcd")
-        assert server.poll() is None, (directory / "log").read_text()[-2000:]
-        yield clients
-    finally:
-        server.kill()
-        server.wait()
+    """The address at which an etcd of one member takes calls."""
+    with cluster(directory, 1) as found:
+        yield found.members[0].clients
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports at which nobody listens by now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.removeprefix("http://").partition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
-        return True
-    return False
