@@ -1,0 +1,78 @@
+"""Live through a day of a fleet, and judge it: exit 1 if a promise was broken, 2 if it can't be tried here.
+
+python -m tests.fleet --minutes 3 --seed 1
+python -m tests.fleet --only "answers are"    the faults with these words only
+python -m tests.fleet --keep D                keep etcd, hosts and the book of the jobs in D
+
+Each host has a name by a UTS namespace: needs root, or user namespaces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.fleet.day import Day, Plan, live, missing
+from tests.fleet.host import NAMESPACE
+from tests.fleet.judge import PROMISED, Violation, violations
+
+_SHOWN = 12
+
+
+def main() -> int:
+    """Have a day; the exit status."""
+    options = _options()
+    if (
+        shutil.which("etcd") is None
+        or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode
+    ):
+        print("fleet: needs root, or user namespaces, and etcd (apt install etcd-server)", file=sys.stderr)
+        return 2
+    plan = Plan(options.seed, options.minutes * 60, options.pause, options.only)
+    root = options.keep or Path(tempfile.mkdtemp(prefix="fleet-"))
+    root.mkdir(parents=True, exist_ok=True)
+    day = live(root, plan)
+    found = list(violations(day, missing(root / "book", day.morning, day.evening)))
+    report(day, found)
+    print(f"seed {plan.seed}: {len(found)} violations")
+    if not options.keep:
+        shutil.rmtree(root)
+    return bool(found)
+
+
+def report(day: Day, found: list[Violation]) -> None:
+    """Print what there was, and what was broken."""
+    counts = Counter(violation.verdict for violation in found)
+    for verdict in PROMISED:
+        texts = [violation.text for violation in found if violation.verdict == verdict]
+        for text in texts[:_SHOWN]:
+            print(f"==== {verdict}: {text}")
+    print("faults:")
+    for fault, count in sorted(day.faults.items()):
+        print(f"  {count:5}  {fault}")
+    print("what happened:")
+    starts = Counter(line.run.partition(":")[0] for line in day.lines if line.what == "start")
+    for host, count in sorted(starts.items()):
+        print(f"  {count:5}  runs that were started on {host}")
+    print("violations:")
+    for verdict in PROMISED:
+        print(f"  {counts[verdict]:5}  {verdict}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fleet", description="Live through a day of a fleet.")
+    parser.add_argument("--minutes", type=float, default=3, help="length of the day  [3]")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the faults  [1]")
+    parser.add_argument("--pause", type=float, default=10, help="mean seconds from fault to fault, of each host  [10]")
+    parser.add_argument("--only", default="", metavar="WORDS", help="only faults with these words in their names")
+    parser.add_argument("--keep", type=Path, metavar="D", help="keep etcd, hosts and the book of the jobs in D")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

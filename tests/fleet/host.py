@@ -1,0 +1,79 @@
+"""A host of the fleet: a daemon that has a name and a directory of its own, its agent, and its way to etcd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from jobqueued.runs.fleet_link import AGENT
+from tests.fleet.proxy import Way
+from tests.support import REPO
+from tests.support.host import Host, kill
+
+NAMESPACE = ("unshare", "--uts", *(() if os.geteuid() == 0 else ("--map-root-user",)), "--")
+_NAMED = 'hostname "$0" && exec "$@"'
+_SETTINGS = """\
+fleet: {{etcd: [{members}]}}
+retention: {{runs: 1000000}}
+"""
+
+
+class FleetHost(Host):
+    """A host, whose scheduler is started again, as systemd does, once it has ended."""
+
+    def __init__(self, root: Path, name: str, way: Way) -> None:
+        super().__init__(root)
+        self.name, self.way = name, way
+        members = ", ".join(f'"{member}"' for member in way.members)
+        (root / "jobqueued.yaml").write_text(_SETTINGS.format(members=members))
+        self._start_at: float | None = 0.0
+
+    def tend(self) -> None:
+        """Start the scheduler where it is to be started."""
+        if self._start_at is None and self.daemon_ended():
+            self._start_at = time.monotonic() + 1
+        if self._start_at is not None and self._start_at <= time.monotonic():
+            self._start_at = None
+            command = [sys.executable, "-m", "jobqueued", "--root", str(self.root), "--log", "json"]
+            with open(self.root / "daemon.log", "ab") as log:
+                self.daemon = subprocess.Popen(
+                    [*NAMESPACE, "sh", "-c", _NAMED, self.name, *command], cwd=REPO,
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+
+    def end(self, down: float) -> None:
+        """Kill the scheduler; the next is started after `down` seconds."""
+        self.kill()
+        self._start_at = time.monotonic() + down
+
+    def agents(self) -> list[int]:
+        """The agents of this host: one, but for moments."""
+        marker, found = f"{AGENT}\0{self.root / 'run'}\0".encode(), []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError):
+                if Path(f"/proc/{name}/cmdline").read_bytes().endswith(marker):
+                    found.append(int(name))
+        return found
+
+    def processes(self) -> list[int]:
+        """All of ours on this host, without what the jobs are."""
+        scheduler = [] if self.daemon is None or self.daemon_ended() else [self.daemon.pid]
+        return [*scheduler, *self.small_ones(), *self.agents()]
+
+    def close(self) -> None:
+        """End everything, also what is stopped."""
+        super().close()
+        for agent in self.agents():
+            kill(agent)
+
+
+def send(pids: list[int], number: signal.Signals) -> None:
+    """Send a signal to those that are there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

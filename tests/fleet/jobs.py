@@ -1,0 +1,93 @@
+"""The jobs of the fleet, the same on all hosts, and the book to which they write, in the order in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+_COMMAND = """\
+say() {{ read -r up _ </proc/uptime; read -r host </proc/sys/kernel/hostname
+  echo "$1 $JOBQUEUE_JOB $JOBQUEUE_DUE $host:$JOBQUEUE_RUN.$JOBQUEUE_ATTEMPT $up" >>{book}; }}
+say start; sleep {sleep}; say end
+"""
+_JOB = """\
+  {name}:
+    schedule: "* * * * *"
+    seconds: "*/{every}"
+    scope: {scope}
+    enabled: {enabled}
+    locks: [{locks}]
+    catch_up: all
+    max_waiting: 1000
+    timezone: UTC
+    command: |
+{command}
+"""
+
+
+class Job(NamedTuple):
+    """A job that is due every so many seconds, of the fleet or of each host, and what it holds in the fleet."""
+
+    name: str
+    every: int
+    sleep: float
+    is_of_fleet: bool
+    lock: str = ""
+
+    @property
+    def held(self) -> list[str]:
+        """All that no two runs of it hold at a time; a job of the fleet runs once in all of it."""
+        return [f"lock {self.lock}"] * bool(self.lock) + [f"job {self.name}"] * self.is_of_fleet
+
+    def text(self, book: Path, enabled: bool) -> str:
+        """As a job file has it."""
+        lines = _COMMAND.format(book=book, sleep=self.sleep).splitlines()
+        scope = "fleet" if self.is_of_fleet else "host"
+        return _JOB.format(
+            name=self.name, every=self.every, scope=scope, enabled=str(enabled).lower(),
+            locks=f"{{name: {self.lock}, scope: fleet}}" if self.lock else "",
+            command="\n".join(f"      {line}" for line in lines),
+        )  # fmt: skip
+
+
+JOBS = (
+    Job("a", 2, 0.05, True),
+    Job("b", 2, 0.3, True),
+    Job("c", 3, 0.01, True),
+    Job("d", 5, 1, True, "tape"),
+    Job("e", 15, 4, True, "disk"),
+    Job("f", 10, 0.2, False, "tape"),
+    Job("g", 6, 0.01, False, "disk"),
+    Job("h", 5, 0.01, False),
+)
+
+
+def file(book: Path, *, enabled: bool) -> str:
+    """The job file of each host."""
+    return "jobs:\n" + "".join(job.text(book, enabled) for job in JOBS)
+
+
+class Line(NamedTuple):
+    """A line of the book: `run` is HOST:JOB@NUMBER.ATTEMPT, `up` are seconds by the clock of this machine."""
+
+    what: str
+    job: str
+    due: datetime
+    run: str
+    up: float
+
+
+def read(book: Path) -> list[Line]:
+    """All that the jobs wrote down, in its order."""
+    words = (line.split() for line in book.read_text().splitlines())
+    return [Line(what, job, datetime.fromisoformat(due), run, float(up)) for what, job, due, run, up in words]
+
+
+def dues(job: Job, begin: datetime, end: datetime) -> Iterator[datetime]:
+    """The instants after `begin`, and at `end` at the latest, at which a job is due."""
+    due = begin.astimezone(UTC).replace(microsecond=0)
+    while (due := due + timedelta(seconds=1)) <= end:
+        if due.second % job.every == 0:
+            yield due
