@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-chaos fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -98,6 +98,17 @@ chaos: $(VENV)/.tested
 # The program broken on purpose: does a short bad day see it?
 chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
+
+# Three daemons beside three members of etcd, under faults of hosts, network and etcd: as root, or where a user may have
+# namespaces.  `make fleet` takes some four minutes.  FLEET: more options, such as --pause 3, or --only "answers".
+fleet: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet --minutes 2.5 --pause 4 --seed $(SEED) $(FLEET)
+
+fleet-chaos: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet --minutes $(MINUTES) --pause 4 --seed $(SEED) $(FLEET)
+
+fleet-breaks: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet.breaks
 
 # N runs, really started as processes: nothing of the daemon may grow, and each of them starts once.  A million take
 # some 40 minutes of two idle CPUs, N=20000 less than one.  LONGRUN: further arguments.

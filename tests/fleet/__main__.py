@@ -27,10 +27,8 @@ _SHOWN = 12
 def main() -> int:
     """Have a day; the exit status."""
     options = _options()
-    if (
-        shutil.which("etcd") is None
-        or subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode
-    ):
+    refused = subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode
+    if refused or shutil.which("etcd") is None:
         print("fleet: needs root, or user namespaces, and etcd (apt install etcd-server)", file=sys.stderr)
         return 2
     plan = Plan(options.seed, options.minutes * 60, options.pause, options.only)

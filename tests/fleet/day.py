@@ -23,7 +23,7 @@ from tests.fleet.proxy import Network
 from tests.support.etcd import Cluster, cluster
 
 NAMES = ("alpha", "beta", "gamma")
-_READY, _CAUGHT_UP, _QUIET = 60.0, 90.0, 120.0
+_READY, _CAUGHT_UP, _QUIET = 60.0, 180.0, 120.0
 """Seconds until all hosts are there, all is caught up after the last fault, and nothing is held any more."""
 _LOOK = 0.05
 

@@ -57,7 +57,7 @@ JOBS = (
     Job("b", 2, 0.3, True),
     Job("c", 3, 0.01, True),
     Job("d", 5, 1, True, "tape"),
-    Job("e", 15, 4, True, "disk"),
+    Job("e", 30, 13, True, "disk"),
     Job("f", 10, 0.2, False, "tape"),
     Job("g", 6, 0.01, False, "disk"),
     Job("h", 5, 0.01, False),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.breaks import BREAKS as OF_A_DAY
+from tests.fleet.breaks import BREAKS as OF_A_FLEET
 from tests.power.breaks import BREAKS as OF_POWER
 from tests.support import REPO
 from tests.support.breaks import Break
 
-ALL = {**OF_POWER, **{name: wanted for name, (wanted, _) in OF_A_DAY.items()}}
+ALL = {
+    **OF_POWER,
+    **{name: wanted for name, (wanted, _) in OF_A_DAY.items()},
+    **{name: each.wanted for name, each in OF_A_FLEET.items()},
+}
 
 
 @pytest.mark.parametrize("wanted", ALL.values(), ids=ALL)
