@@ -46,11 +46,9 @@ class Gateway:
         """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
         answer = self._asked(path, message)
         try:
-            document: Message = json.loads(answer.read(_MOST))
+            return _document(answer.read(_MOST))
         except (OSError, HTTPException, ValueError) as error:
-            self.close()
-            raise Unreachable(f"{self._members[0]}: its answer was cut off: {_words(error)}") from None
-        return document
+            raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
         """Ask for answers that come one by one, each waited for as long as the timeout; Unreachable, Rejected."""
@@ -58,16 +56,13 @@ class Gateway:
         while True:
             try:
                 line = answer.readline(_MOST)
-                document = json.loads(line) if line else None
+                document = _document(line) if line else {}
             except (OSError, HTTPException, ValueError) as error:
-                self.close()
-                raise Unreachable(f"{self._members[0]}: it has gone silent: {_words(error)}") from None
-            if document is None:
-                self.close()
-                raise Unreachable(f"{self._members[0]}: it has ended the stream")
-            if "error" in document:
-                self.close()
-                raise _rejected(document["error"])
+                raise self._left(f"it has gone silent: {_words(error)}") from None
+            if "result" not in document:
+                raise self._left(
+                    f"it has ended the stream: {_rejected(document)}" if document else "it has ended the stream"
+                )
             yield document["result"]
 
     def close(self) -> None:
@@ -76,9 +71,16 @@ class Gateway:
             self._connection.close()
             self._connection = None
 
+    def _left(self, trouble: str) -> Unreachable:
+        """Leave a member, so that another is asked next; the error that says why."""
+        member = self._members.pop(0)
+        self._members.append(member)
+        self.close()
+        return Unreachable(f"{member}: {trouble}")
+
     def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> HTTPResponse:
         """The answer of the first member that has one; those before it are asked last from now on."""
-        troubles = dict[str, str]()
+        troubles = list[str]()
         for member in list(self._members):
             try:
                 answer = self._ask(member, path, message, headers)
@@ -87,12 +89,10 @@ class Gateway:
                 rejected = _rejection(answer)
                 if rejected.code not in (_UNAVAILABLE, _DEADLINE):
                     raise rejected
-                troubles[member] = str(rejected)
+                troubles.append(str(self._left(str(rejected))))
             except (OSError, HTTPException) as error:
-                troubles[member] = _words(error)
-            self.close()
-            self._members.append(self._members.pop(0))
-        raise Unreachable("; ".join(f"{member}: {trouble}" for member, trouble in troubles.items()))
+                troubles.append(str(self._left(_words(error))))
+        raise Unreachable("; ".join(troubles))
 
     def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> HTTPResponse:
         is_kept = self._connection is not None
@@ -120,12 +120,23 @@ def _rejection(answer: HTTPResponse) -> Rejected:
     """The reason that an answer gives for being none; OSError, HTTPException."""
     words = answer.read(_MOST)
     try:
-        return _rejected(json.loads(words))
+        return _rejected(_document(words))
     except ValueError:  # a proxy's, or the gateway is switched off
         return Rejected(-1, f"HTTP {answer.status} {answer.reason}: it speaks no JSON, so it may not be etcd's gateway")
 
 
-def _rejected(error: Message) -> Rejected:
+def _document(data: bytes) -> Message:
+    """An answer of the gateway; ValueError: it is no such."""
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("it is no answer of etcd's gateway")
+    return document
+
+
+def _rejected(document: Message) -> Rejected:
+    """The error that an answer is, or has in it, as a stream's."""
+    error = document.get("error")
+    error = error if isinstance(error, dict) else document
     codes = (error[name] for name in ("code", "grpc_code") if name in error)
     return Rejected(next(codes, -1), str(error.get("message", error)))
 

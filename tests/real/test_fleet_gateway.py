@@ -1,0 +1,68 @@
+"""Calls of etcd's gateway go to another member where one has no leader, goes silent, or is no etcd at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from tests.support.receivers import WebServer, answer
+
+NO_LEADER = b'{"error":{"code":14,"message":"etcdserver: no leader"}}\n'
+"""As etcd 3.5 says it where a stream has not begun, and in one that has."""
+NEWS = b'{"result":{"header":{"revision":"7"}}}\n'
+
+
+@pytest.fixture
+def good() -> Iterator[WebServer]:
+    """A member that is well."""
+    with WebServer(answer("200 OK", NEWS)) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [answer("503 Service Unavailable", NO_LEADER), answer("503 Service Unavailable", b'{"code":14,"message":"x"}'),
+     answer("504 Gateway Timeout", b'{"code":4,"message":"context deadline exceeded"}'), b""],
+)  # fmt: skip
+def test_a_member_that_can_not(good: WebServer, bad: bytes) -> None:
+    """The next member is asked at once, and from now on."""
+    with WebServer(bad) as member:
+        gateway = Gateway([member.url, good.url], 5)
+        for _ in range(2):
+            assert {"result": {"header": {"revision": "7"}}} == gateway.call("lease/keepalive", {})
+        assert 1 == len(member.requests)
+
+
+@pytest.mark.parametrize("bad", [NEWS, NEWS + NO_LEADER, NEWS + b"null\n", NEWS + b'{"resu'])
+def test_a_stream_that_ends(good: WebServer, bad: bytes) -> None:
+    """It is for the caller to go on, and that leads to another member."""
+    with WebServer(answer("200 OK", bad)) as member:
+        gateway = Gateway([member.url, good.url], 5)
+        stream = gateway.stream("watch", {})
+        assert {"header": {"revision": "7"}} == next(stream)
+        with pytest.raises(Unreachable, match=member.url):
+            next(stream)
+        next(gateway.stream("watch", {}))
+        assert 1 == len(good.requests)
+
+
+@pytest.mark.parametrize("bad", [b"null", b"[]", b'"', b'{"header"'])
+def test_no_answer_of_etcd(good: WebServer, bad: bytes) -> None:
+    """What is no document of etcd's is a failure of that member, also if it says that all is well."""
+    with WebServer(answer("200 OK", bad)) as member:
+        gateway = Gateway([member.url, good.url], 5)
+        with pytest.raises(Unreachable, match=member.url):
+            gateway.call("kv/txn", {})
+        assert {"result": {"header": {"revision": "7"}}} == gateway.call("kv/txn", {})
+
+
+def test_a_refusal(good: WebServer) -> None:
+    """What etcd refuses, no other member is asked for."""
+    with WebServer(
+        answer("400 Bad Request", b'{"code":3,"message":"etcdserver: duplicate key given in txn request"}')
+    ) as member:
+        with pytest.raises(Rejected, match="duplicate key"):
+            Gateway([member.url, good.url], 5).call("kv/txn", {})
+        assert not good.requests
