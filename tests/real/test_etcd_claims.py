@@ -157,3 +157,24 @@ def test_a_member_that_does_not_answer(gateway: Gateway, address: str) -> None:
         Gateway([nobody, "http://127.0.0.1:2"], 1).call("kv/range", {"key": coded("/jq/x")})
     with pytest.raises(Rejected, match="Not Found"):
         gateway.call("none", {})
+
+
+def test_a_watch_that_breaks_off(gateway: Gateway, address: str) -> None:
+    """One that goes on where it was brings what its first message, and one of many events, came before."""
+    puts = [gateway.call("kv/put", {"key": coded(f"{claims.ROOT}runs/{number:04}/1/1")}) for number in range(1200)]
+    known, seen = claims.revision(puts[0]) - 1, list[str]()
+    for most in (1, 2, 9):
+        watch = Gateway([address], 5)
+        asked = {
+            "key": coded(claims.ROOT),
+            "range_end": coded(after_all(claims.ROOT)),
+            "start_revision": str(known + 1),
+        }
+        for number, news in enumerate(watch.stream("watch", {"create_request": asked}), 1):
+            known = claims.told(news, known)
+            seen += [text(event["kv"]["key"]) for event in news.get("events", ())]
+            if number == most or len(seen) == len(puts):
+                break
+        watch.close()
+    assert [f"{claims.ROOT}runs/{number:04}/1/1" for number in range(1200)] == seen
+    assert claims.revision(puts[-1]) == known

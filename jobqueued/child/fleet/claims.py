@@ -167,6 +167,17 @@ def revision(answer: Message) -> int:
     return int(answer["header"]["revision"])
 
 
+def told(result: Message, before: int) -> int:
+    """The revision up to which a watch has told all by now, `before` this message of it.
+
+    Events come in the order of their revisions; where none has to come, the header has that of the store.  It has it
+    also where events from before are still to come, in the first message, and beside the events of a part of them.
+    """
+    if events := result.get("events"):
+        return int(events[-1]["kv"]["mod_revision"])
+    return before if result.get("created") else int(result["header"]["revision"])
+
+
 def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int) -> list[Message]:
     """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
 

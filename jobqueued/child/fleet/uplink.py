@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobqueued.child.fleet import session
-from jobqueued.child.fleet.claims import MOST, ROOT
+from jobqueued.child.fleet.claims import MOST, ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.lines import Line
@@ -221,7 +221,7 @@ class Uplink:
                             if "compact_revision" in result:
                                 self._rest(_COMPACTED)
                             break
-                        revision, pause = int(result["header"]["revision"]), _FIRST_PAUSE
+                        revision, pause = told(result, revision), _FIRST_PAUSE
                         self._conversation.watched(result.get("events", ()), revision)
                     self._wake()
             gateway.close()
