@@ -140,3 +140,21 @@ def test_orders(two: list[Agent]) -> None:
         one.say("give_back", f"job{number}", "x1", "")
     for number in range(20):
         one.hear("granted", f"job{number}")
+
+
+def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
+    """An etcd that knows none of the leases is asked with others: the session, the locks, the memory of occurrences."""
+    one, other = two
+    one.ask("backup", TICK, "tape")
+    one.hear("granted", "backup", 1, 1)
+    gateway = Gateway([address], 5)
+    for lease in gateway.call("lease/leases", {})["leases"]:
+        gateway.call("lease/revoke", {"ID": lease["ID"]})
+    gateway.close()
+    for agent in two:
+        agent.hear("up", "the session of this host was over in etcd")
+        agent.hear("up", "")
+    one.ask("backup", LATER, "tape")
+    one.hear("granted", "backup", 1, 1)
+    other.ask("other", "x1", "tape")
+    other.hear("denied", "other", 1, 1)

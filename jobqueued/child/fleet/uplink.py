@@ -134,6 +134,7 @@ class Uplink:
         with self._changed:
             era = self._conversation.begin(opened.session)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
+            self._run_lease = RunLease()
             grace = self.settings["lock_grace"] if opened.leases.locks else 0
             self._conversation.until = grace and began + grace * SECOND
             self._watch += 1
