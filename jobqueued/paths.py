@@ -124,6 +124,11 @@ class Paths:
         return self.run / "launcher"
 
     @property
+    def forecast(self) -> Path:
+        """The forecast that `jobqueuectl next` goes by, if somebody has kept one there."""
+        return self.state / "forecast.json"
+
+    @property
     def runs(self) -> Path:
         """The run directory of this boot, with one directory R for each live attempt."""
         return self.run / "runs" / BOOT_ID.read_text().strip()

@@ -1,52 +1,73 @@
-"""The starts of a job as they are expected, its next and those of what waits, by a simulation of all in its way."""
+"""The starts of jobs as they are expected, their next and those of what waits, by a simulation of all in their way."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from collections.abc import Mapping
+
+import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Refused
+from jobqueued.ctl.kept_forecast import Kept, spread_of
+from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.snapshot import chance, snapshot
+from jobqueued.ctl.terminal import reaching
+from jobqueued.foresight.apart import groups
 from jobqueued.foresight.calibration import FUTURES, Expected, forecast
-from jobqueued.foresight.futures import Host, play
+from jobqueued.foresight.futures import Host
 from jobqueued.foresight.tally import Tally
-from jobqueued.model import DAY, HOUR, SECOND, RunId, to_instant, to_text
+from jobqueued.model import DAY, HOUR, MINUTE, RunId, to_text
 from jobqueued.paths import Paths
 
-_MORE = DAY // 4
-"""Who is to start so late only is still waited for."""
+_MORE = (MINUTE, HOUR, DAY // 4)
+"""Who is to start so late only is still waited for: first little, as most start in time."""
+_AFFORDED = 50_000
+"""No more is played once so many runs and skips would come of it, which may take ten seconds."""
 _SPANS = (HOUR, DAY)
 """So long is played for what waits now, first little, as most of it starts soon."""
 
 
-def expected_starts(paths: Paths, job: str, starts: list[str]) -> list[Message | None]:
-    """By how many seconds each of these starts will be late, and the band of that; None: it is too far away, or most
-    futures do not have it.
+def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> Kept:
+    """The starts of the next day that are expected of some jobs, of which these are planned.
+
+    Of the jobs that have to do with each other, no more is played than it takes these to start.
     """
-    planned = [to_instant(datetime.fromisoformat(text)) for text in starts]
-    until = time.time_ns() + DAY
-    near = [start for start in planned if start < until]
-    host = snapshot(paths, {}, None, only=job).host
-    offset = next((it.offset for it in host.jobs if it.id == job), 0)
-    if not near:
-        return [None] * len(planned)
-    futures = _futures(host, max(near) + _MORE)
-    found = {it.due + offset: it for it in forecast(futures).get(job, ())}
-    expected = [found.get(start) if start < until else None for start in planned]
-    return [
-        None if it is None else {
-            "late": (it.middle - offset) / SECOND, "least_late": (it.low - offset) / SECOND,
-            "most_late": (it.high - offset) / SECOND,
-        } for it in expected
-    ]  # fmt: skip
+    begin = time.time_ns()
+    until, expected = begin + DAY, dict[str, list[Expected]]()
+    if min((start for planned in starts.values() for start in planned), default=until) >= until:
+        return Kept(begin, until, FUTURES, {}, {})
+    found = snapshot(paths, {}, None, only=starts)
+    if found.unread:
+        click.echo(reaching(f"How long runs take is not known: {found.unread}"), err=True)
+    for jobs in groups(found.host.jobs, found.host.limits):
+        near = {job.id: {it - job.offset for it in starts.get(job.id, ()) if it < until} for job in jobs}
+        if dues := {(name, due) for name, of_job in near.items() for due in of_job}:
+            last = max(due + job.offset for job in jobs for due in near[job.id])
+            foreseen = forecast(_until_started(found.host.with_jobs(jobs), last, dues))
+            expected |= {name: [it for it in foreseen.get(name, ()) if it.due in near[name]] for name in near}
+    return Kept(begin, until, FUTURES, expected, spread_of(found.host.jobs))
+
+
+def _until_started(host: Host, last: int, dues: set[tuple[str, int]]) -> list[Tally]:
+    """Play until what is due has started in each future, or no more can be afforded."""
+    futures, played, happened = list[Tally](), 0, 0
+    for more in _MORE:
+        until = last + more
+        if happened * (until - host.begin) > _AFFORDED * played:
+            break
+        futures, played = _futures(host, until), until - host.begin
+        if all(dues <= {(name, due) for name, it in each.jobs.items() for due, _ in it.starts} for each in futures):
+            break
+        happened = sum(it.runs + it.waiting + it.skipped.total() for each in futures for it in each.jobs.values())
+    return futures
 
 
 def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId, Message | None]:
     """The start that is expected of each of some runs of a job that wait for their first attempt, and its band; None:
     not within a day in most futures.  Refused: the daemon does not tell what waits.
     """
-    found = snapshot(paths, {}, None, only=job)
+    found = snapshot(paths, {}, None, only=(job,))
     if found.without:
         raise Refused(found.without)
     due = {run.id: run.due for run in found.host.runs if run.id in runs and run.so_far is None}
@@ -60,7 +81,7 @@ def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId
 
 
 def _futures(host: Host, until: int) -> list[Tally]:
-    return play(host, until, [chance(0, number) for number in range(FUTURES)], keeps_starts=True)
+    return play_in_parallel(host, until, [chance(0, number) for number in range(FUTURES)], keeps_starts=True)
 
 
 def _band(it: Expected | None) -> Message | None:

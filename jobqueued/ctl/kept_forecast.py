@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,26 @@ class Kept(NamedTuple):
     until: int
     draws: int
     forecast: Forecast
+    spread: Mapping[str, int]
+    """By job, its part of `spread` (ns), where it has one."""
+
+    def lateness(self) -> dict[str, dict[int, Message]]:
+        """By job and planned start, by how many seconds that is expected to be late, and the band of it."""
+        found: dict[str, dict[int, Message]] = {}
+        for name, expected in self.forecast.items():
+            spread = self.spread.get(name, 0)
+            found[name] = {
+                it.due + spread: {
+                    "late": (it.middle - spread) / SECOND, "least_late": (it.low - spread) / SECOND,
+                    "most_late": (it.high - spread) / SECOND,
+                } for it in expected
+            }  # fmt: skip
+        return found
+
+
+def spread_of(jobs: Iterable[Job]) -> dict[str, int]:
+    """The parts of `spread` of those jobs that have one."""
+    return {job.id: job.offset for job in jobs if job.offset}
 
 
 def save(path: Path, kept: Kept) -> None:
@@ -38,6 +58,7 @@ def save(path: Path, kept: Kept) -> None:
     document = {
         "version": calibration.VERSION, "since": to_text(kept.since), "until": to_text(kept.until),
         "draws": kept.draws, "jobs": calibration.to_document(kept.forecast),
+        "spread": {name: offset // SECOND for name, offset in kept.spread.items()},
     }  # fmt: skip
     try:
         atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
@@ -56,8 +77,8 @@ def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Jo
         raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
 
 
-def read(path: Path) -> Kept:
-    """Read a forecast; Refused."""
+def read(path: Path, only: Collection[str] | None = None) -> Kept:
+    """Read a forecast, or what it has of some jobs only; Refused."""
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
@@ -65,7 +86,9 @@ def read(path: Path) -> Kept:
         since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
         if not 0 <= since <= until <= _LAST:
             raise ValueError
-        return Kept(since, until, int(document["draws"]), calibration.of_document(document["jobs"]))
+        jobs = {name: rows for name, rows in document["jobs"].items() if only is None or name in only}
+        spread = {name: int(seconds) * SECOND for name, seconds in document.get("spread", {}).items()}
+        return Kept(since, until, int(document["draws"]), calibration.of_document(jobs), spread)
     except OSError as error:
         raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):

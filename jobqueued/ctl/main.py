@@ -30,7 +30,7 @@ _COMMANDS = {
     "report": ("report", "report", "Report what went wrong, became worse, and what it cost."),
     "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
     "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
-    "next": ("next", "next_times", "Show when the clock starts JOB, or each job, next."),
+    "next": ("next", "next_times", "Show when JOB, or each job, starts next."),
     "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
     "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
     "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),

@@ -1,9 +1,12 @@
-"""jobqueuectl next: the next starts of a job by the clock, or the next matches of a cron expression."""
+"""jobqueuectl next: the next starts of jobs by the clock and as expected, or the next matches of a cron expression."""
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -12,12 +15,16 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.terminal import command, distance, json_option, local, print_json, print_line, print_table
-from jobqueued.model import Job, to_text
+from jobqueued.model import Job, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import counted, duration, printable
 
+if TYPE_CHECKING:
+    from jobqueued.ctl.kept_forecast import Kept
+
 _MOST = 1000
-_HEADINGS = ("NEXT", "IN")
+_HEADINGS = ("BY THE CLOCK", "IN")
+_EXPECTED = "EXPECTED TO START"
 
 
 @click.command("next")
@@ -27,47 +34,48 @@ _HEADINGS = ("NEXT", "IN")
 @click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")
 @click.option("--seconds", metavar="F", help="Field of seconds to go with E.")
 @click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="Show N times.  [10]")
-@click.option("--expect", is_flag=True, help="Show too when each of the next day is expected to start.")
+@click.option("--expect", is_flag=True, help="Simulate when each of the next day is expected to start.")
 @json_option
 @click.pass_obj
 def next_times(
     paths: Paths, job: str | None, expression: str | None, timezone: str | None, dst: str, seconds: str | None,
     count: int, expect: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show when the clock starts JOB, or each job, next.
+    """Show when JOB, or each job, starts next.
 
-    The times of JOB are in its time zone.  Without JOB, shows the next start of each job, the soonest first.
+    These are times of the clock, those of JOB in its time zone; what a run may have to wait for comes on top.  Without
+    JOB, shows the next start of each job, the soonest first.
 
     Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
     shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
     While the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
 
-    With --expect, all that JOB may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws: half of
-    them start by the time that is shown, and 95 % between those in brackets.
+    With --expect, all that these jobs may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws:
+    half of them start by the time that is shown, and 95 % between those in brackets.  Without it, the same is shown by
+    the forecast that `jobqueuectl simulate --save FILE` has kept, FILE being forecast.json in the state directory, if
+    there is one of these times.
 
     \b
     Examples:
       jobqueuectl next
       jobqueuectl next nightly-backup -n 3
-      jobqueuectl next nightly-backup --expect
+      jobqueuectl next --expect
       jobqueuectl next -e '0 2 * * mon-fri' -z Europe/Berlin
     """
-    if expect and (job is None or expression is not None):
-        raise click.UsageError("--expect goes with a JOB, and no expression")
+    if expect and expression is not None:
+        raise click.UsageError("--expect and --expression exclude each other")
     if expression is not None:
         zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)
     elif timezone or seconds or dst != "cron":
         raise click.UsageError("--timezone, --seconds and --dst go with --expression")
     elif job is None:
-        _print_all(paths, count, as_json=as_json)
+        _print_all(paths, count, expect=expect, as_json=as_json)
         return
     else:
         answer = _of_job(paths, job, count)
-    if expect:
-        from jobqueued.ctl.expected_starts import expected_starts
-
-        answer["expected"] = expected_starts(paths, job or "", answer["next"])
+        if foreseen := _foreseen(paths, [(at, job) for at in answer["next"]], expect=expect):
+            answer["foreseen"], answer["expected"] = foreseen
     if as_json:
         print_json(answer)
         raise SystemExit(not answer["next"])
@@ -78,23 +86,24 @@ def next_times(
             click.echo(printable(reason), err=True)
         zone_info = ZoneInfo(answer["timezone"])
         rows = [(_wall(text, zone_info), distance(text)) for text in answer["next"]]
-        if expect:
-            rest = map(_expected, answer["expected"])
-            print_table((*_HEADINGS, "EXPECTED TO START"), zip(*zip(*rows, strict=True), rest, strict=True))
-        else:
-            print_table(_HEADINGS, rows)
+        _print(rows, answer.get("expected"), None if expect else answer.get("foreseen"))
     else:
         print_line(reason or "the clock never starts it")
     raise SystemExit(not answer["next"])
 
 
-def _print_all(paths: Paths, count: int, *, as_json: bool) -> None:
+def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None:
     """Print the next start of each job, the soonest first."""
     starts, more = _of_all(paths, count)
+    foreseen, expected = _foreseen(paths, starts, expect=expect) or (None, None)
     if as_json:
-        print_json({"next": [{"job": name, "at": at} for at, name in starts], "more": more})
+        rows: list[Message] = [{"job": name, "at": at} for at, name in starts]
+        if expected is not None:
+            rows = [{**row, "expected": it} for row, it in zip(rows, expected, strict=True)]
+        print_json({"next": rows, "more": more, **({} if foreseen is None else {"foreseen": foreseen})})
     elif starts:
-        print_table((*_HEADINGS, "JOB"), [(local(at), distance(at), name) for at, name in starts])
+        kept = None if expect else foreseen
+        _print([(local(at), distance(at)) for at, _ in starts], expected, kept, [name for _, name in starts])
         if more:
             print_line(
                 f"and {counted(more, 'other job')}; all of them: {command(f'next -n {min(_MOST, count + more)}')}"
@@ -102,6 +111,55 @@ def _print_all(paths: Paths, count: int, *, as_json: bool) -> None:
     else:
         print_line("the clock starts no job")
     raise SystemExit(not starts)
+
+
+def _print(
+    rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
+) -> None:  # fmt: skip
+    """Print starts by the clock, and, as far as these are given, when they are expected, since when the forecast of
+    that is kept, and of which jobs they are.
+    """
+    columns = dict(zip(_HEADINGS, zip(*rows, strict=True), strict=True))
+    if expected is not None:
+        columns[_EXPECTED] = tuple(map(_expected, expected))
+    if jobs is not None:
+        columns["JOB"] = tuple(jobs)
+    print_table(tuple(columns), zip(*columns.values(), strict=True))
+    if kept is not None:
+        print_line(f"expected by a forecast made {distance(kept)}; by what is known now: {command('next --expect')}")
+
+
+def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
+    """The instant at which the lateness of these planned starts of jobs was foreseen, and each (None: it was not), by a
+    simulation, or by the forecast that is kept; None: it has none of them.
+    """
+    planned: dict[str, list[int]] = {}
+    for at, name in starts:
+        planned.setdefault(name, []).append(to_instant(datetime.fromisoformat(at)))
+    if expect:
+        from jobqueued.ctl.expected_starts import expected_starts
+
+        forecast: Kept | None = expected_starts(paths, planned)
+    else:
+        forecast = _kept(paths, planned)
+    if forecast is None:
+        return None
+    late = forecast.lateness()
+    found = [late.get(name, {}).get(to_instant(datetime.fromisoformat(at))) for at, name in starts]
+    return (to_text(forecast.since), found) if expect or any(found) else None
+
+
+def _kept(paths: Paths, jobs: Iterable[str]) -> Kept | None:
+    """The forecast that is kept, of some jobs; None: there is none, it is not for who asks, or, as is said, useless."""
+    if not os.access(paths.forecast, os.R_OK):
+        return None
+    from jobqueued.ctl.kept_forecast import read
+
+    try:
+        return read(paths.forecast, only=set(jobs))
+    except Refused as refused:
+        click.echo(refused.message, err=True)
+        return None
 
 
 def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from jobqueued.ctl.arguments import past_time
 from jobqueued.ctl.back_then import back_then
-from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, verdict_document
+from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, spread_of, verdict_document
 from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
@@ -145,7 +145,8 @@ def simulate(
     if story is not None and isinstance(told := result.futures[0], Story):
         save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
     if kept is not None:
-        save(kept, Kept(found.host.begin, until, len(result.futures), calibration.forecast(result.futures)))
+        foreseen = calibration.forecast(result.futures)
+        save(kept, Kept(found.host.begin, until, len(result.futures), foreseen, spread_of(found.host.jobs)))
     if as_json:
         print_json(document(result))
     else:
@@ -201,9 +202,8 @@ def _foreseen(
     require_records(paths)
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]
-    return Kept(
-        at, until, FUTURES, calibration.forecast(play_in_parallel(host, until, chances, progress, keeps_starts=True))
-    )
+    futures = play_in_parallel(host, until, chances, progress, keeps_starts=True)
+    return Kept(at, until, FUTURES, calibration.forecast(futures), spread_of(host.jobs))
 
 
 def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -53,16 +53,19 @@ class Snapshot(NamedTuple):
     problems: list[Problem]
 
 
-def snapshot(paths: Paths, given: Mapping[str, int], default: int | None, only: str | None = None) -> Snapshot:
+def snapshot(
+    paths: Paths, given: Mapping[str, int], default: int | None, only: Collection[str] | None = None
+) -> Snapshot:  # fmt: skip
     """Read files and records, and ask the daemon what is live and waits.
 
     `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.  `only`: of all jobs
-    that one alone, and those that have to do with it.
+    those alone, and what has to do with them.
     """
     begin = time.time_ns()
     jobs, limits, problems = host_of_files(paths)
     if only is not None:
-        jobs = next((group for group in groups(jobs, limits) if any(job.id == only for job in group)), ())
+        near = (group for group in groups(jobs, limits) if any(job.id in only for job in group))
+        jobs = tuple(job for group in near for job in group)
     known = {job.id: _samples(paths, job.id, given) for job in jobs}
     host = Host(begin=begin, jobs=jobs, limits=limits, durations=Durations(known, default))
     unknown = sorted(job.id for job in jobs if not known[job.id])

@@ -41,7 +41,7 @@ def _state(host: Host) -> dict[str, int]:
 def _compared(root: Path, host: Host, until: int) -> dict[str, int]:
     futures = play_in_parallel(host, until, [chance(0, number) for number in range(FUTURES)], keeps_starts=True)
     found = forecast(futures)
-    began = came(paths_of(root), Kept(host.begin, until, FUTURES, found))
+    began = came(paths_of(root), Kept(host.begin, until, FUTURES, found, {}))
     verdict = together(found, began)
     known = [(it, began[name].get(it.due, 0)) for name, expected in found.items() for it in expected]
     soonest = min((start - it.due for it, start in known if start), default=0)

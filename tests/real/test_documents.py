@@ -102,6 +102,7 @@ def _ask_of_now(found: Printed, host: Host) -> None:
     found.ask("why --at", "why", "bad@1", "--at", "1s")
     found.ask("locks", "locks")
     found.ask("next", "next")
+    found.ask("next", "next", "--expect")
     found.ask("next JOB", "next", "good")
     found.ask("next JOB", "next", "--expect", "good")
     found.ask("next -e", "next", "-e", "0 3 * * *")

@@ -185,9 +185,47 @@ def test_next_under_contention(host: Host) -> None:
     said = run("--root", host.root, "next", "next", "--expect").stdout.splitlines()
     assert said[0].endswith("EXPECTED TO START")
     assert (True, True) == (said[1].endswith("  4 min later"), said[2].endswith("  -"))
-    for words in (("--expect",), ("-e", "0 0 * * *", "--expect")):
-        wrong = run("--root", host.root, "next", *words)
-        assert (2, True) == (wrong.returncode, "--expect goes with a JOB" in wrong.stderr)
+    rows = json.loads(run("--root", host.root, "next", "--expect", "--json").stdout)["next"]
+    assert {"slow": 0.0, "next": 240.0} == {row["job"]: row["expected"]["late"] for row in rows}
+    wrong = run("--root", host.root, "next", "-e", "0 0 * * *", "--expect")
+    assert (2, True) == (wrong.returncode, "--expect and --expression exclude each other" in wrong.stderr)
+
+
+SPREAD = """\
+jobs:
+  first: {command: 'true', schedule: '@yearly', spread: 30m, locks: [tape]}
+  then: {command: 'true', schedule: '@yearly', spread: 30m, locks: [tape]}
+"""
+
+
+def test_next_by_the_forecast_that_is_kept(host: Host) -> None:
+    """What `simulate --save` keeps in the state directory is shown for the starts that it has, and no others; one that
+    is over is not shown, one that is damaged is said to be."""
+    host.write("a.yaml", SPREAD)
+    host.start()
+    kept = host.root / "state" / "forecast.json"
+    asked = ("--root", host.root, "next")
+    assert ["BY", "THE", "CLOCK", "IN", "JOB"] == run(*asked).stdout.splitlines()[0].split()
+    assert {"job", "at"} == json.loads(run(*asked, "--json").stdout)["next"][0].keys()
+    simulated(host, "--save", str(kept), "--duration", "first=1h", "--duration", "then=1h", "--for", "366d")
+    by_clock, last = run(*asked).stdout.splitlines()[0], run(*asked).stdout.splitlines()[-1]
+    assert ("JOB", True, True, True) == (
+        by_clock.split()[-1], "EXPECTED TO START" in by_clock,
+        last.startswith("expected by a forecast made "), last.endswith(f"jobqueuectl --root {host.root} next --expect"),
+    )  # fmt: skip
+    answer = json.loads(run(*asked, "--json").stdout)
+    (sooner, later), forecast = answer["next"], json.loads(kept.read_text())
+    assert (forecast["since"], 0.0) == (answer["foreseen"], sooner["expected"]["late"])
+    apart = datetime.fromisoformat(later["at"]) - datetime.fromisoformat(sooner["at"])
+    assert 3600 - apart.total_seconds() == later["expected"]["late"]
+    many = json.loads(run(*asked, "then", "-n", "9", "--json").stdout)["expected"]
+    assert (True, None) == (many[0] is not None, many[-1])
+    jobs = {name: [[due - 86400, *band] for due, *band in rows] for name, rows in forecast["jobs"].items()}
+    kept.write_text(json.dumps({**forecast, "jobs": jobs}))
+    assert {"next", "more", "schema"} == json.loads(run(*asked, "--json").stdout).keys()
+    kept.write_text("{}")
+    done = run(*asked)
+    assert (0, True, False) == (done.returncode, "is no forecast" in done.stderr, "EXPECTED" in done.stdout)
 
 
 def test_why_with_all_that_comes_due(host: Host) -> None:
