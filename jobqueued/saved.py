@@ -50,6 +50,13 @@ class Outcome(NamedTuple):
     state: str
 
 
+class Skip(NamedTuple):
+    """The due time of its clock that a person wants a job to skip, and who that is; None: nobody has kept that."""
+
+    due: int
+    asked_by: str | None = None
+
+
 class Expected(NamedTuple):
     """The wish that a job succeeds at least each `within` ns: it has not `since` an instant (wall), which was `told` at
     another (0: it was not).  `wishes` are the fields of its definition by which it is known who is told.
@@ -70,10 +77,10 @@ class SavedJob:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
     it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for
     nothing any more.
-    `skips`: the due times of its clock that a person wants to be skipped.  `took` and `delays`: how long the newest of
-    its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers of its unfinished
-    runs of which it was told that they are late.  `owner`: whose it was last.  `agreed`: the definition on which this
-    host and its fleet agreed last (core/agreement.py).
+    `skips`: what of its clock is to be skipped, in the order in which that was asked for.  `took` and `delays`: how
+    long the newest of its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers
+    of its unfinished runs of which it was told that they are late.  `owner`: whose it was last.
+    `agreed`: the definition on which this host and its fleet agreed last (core/agreement.py).
     """
 
     job: str
@@ -84,7 +91,7 @@ class SavedJob:
     last_number: int = 0
     paused: bool = False
     paused_until: int | None = None
-    skips: tuple[int, ...] = ()
+    skips: tuple[Skip, ...] = ()
     appeared: int = 0
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()
@@ -101,6 +108,17 @@ class SavedJob:
         if self.owner in (None, owner):
             return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
+
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """The due times that are to be skipped."""
+        return tuple(it.due for it in self.skips) if self.skips else ()
+
+    @property
+    def skippers(self) -> tuple[str | None, ...]:
+        """Of each of them who asked for that; () if that is known of none."""
+        askers = tuple(it.asked_by for it in self.skips) if self.skips else ()
+        return askers if any(askers) else ()
 
     @property
     def is_noteworthy(self) -> bool:
@@ -125,7 +143,7 @@ class SavedJob:
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
         found = job.next_starts(max(self.cursor + job.offset, self.paused_until or 0), count + len(self.skips))
-        return [start for start in found if start - job.offset not in self.skips][:count]
+        return [start for start in found if start - job.offset not in self.skipped][:count]
 
 
 class Hold(NamedTuple):

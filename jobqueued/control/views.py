@@ -119,7 +119,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         running=len(state.live), due=len(state.due), waiting=len(state.waiting), later=len(state.delayed),
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
         paused=saved.paused, paused_until=moment(saved.paused_until),
-        skips=[to_text(due + job.offset) for due in saved.skips], invalid=scheduler.invalid(job) or None,
+        skips=[to_text(due + job.offset) for due in saved.skipped], invalid=scheduler.invalid(job) or None,
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
         last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
@@ -199,7 +199,7 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
     saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
     if scheduler.invalid(job) or start is None:
         return None
-    if saved.paused or not job.enabled or start - job.offset in saved.skips:
+    if saved.paused or not job.enabled or start - job.offset in saved.skipped:
         return next(iter(saved.starts(job, 1)), None)
     return start
 

@@ -19,7 +19,7 @@ from jobqueued.core.redefinition import CHANGED, put_off, redefine
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, SECOND, Job, Run, RunState, to_text
-from jobqueued.saved import Past
+from jobqueued.saved import Past, Skip
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
@@ -163,12 +163,12 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
         return
     saved = state[job.id].saved
     due = job.next_after(saved.cursor)
-    while due in saved.skips:
+    while due in saved.skipped:
         due = job.next_after(due)
     if due is None or state.due_times.next(job.id) is None:
         turn.refuse(event.ticket, "Refused", reason=f"the clock does not start {job.id}")
         return
-    state.remember(job.id, skips=(*saved.skips, due))
+    state.remember(job.id, skips=(*saved.skips, Skip(due, event.asked_by)))
     turn.say("skips_next", job=job.id, asked_by=event.asked_by, due=due + job.offset)
     _tell_skip(turn, job, event.ticket, due, f"the skip of {job.id} by {event.asked_by}")
 
@@ -178,10 +178,10 @@ def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
     if not skips:
         turn.refuse(event.ticket, "Refused", reason=f"no skip of {job.id} to undo")
         return
-    *others, due = skips
+    *others, last = skips
     turn.state.remember(job.id, skips=tuple(others))
-    turn.say("skips_not", job=job.id, asked_by=event.asked_by, due=due + job.offset)
-    _tell_skip(turn, job, event.ticket, due, f"the undone skip of {job.id} by {event.asked_by}")
+    turn.say("skips_not", job=job.id, asked_by=event.asked_by, due=last.due + job.offset)
+    _tell_skip(turn, job, event.ticket, last.due, f"the undone skip of {job.id} by {event.asked_by}")
 
 
 def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:

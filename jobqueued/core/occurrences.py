@@ -82,7 +82,7 @@ def _come_due(turn: Turn, job: Job) -> None:
     wall = turn.now.wall - job.offset
     found, following = dues(job, before.cursor, wall)
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
-    skips = tuple(due for due in before.skips if due > before.cursor)
+    skips = tuple(it for it in before.skips if it.due > before.cursor)
     since = state.due_times.passed_since(job, found[-1])
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
@@ -135,9 +135,10 @@ def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
 def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
     """Make a run or a skip of what the clock has made due; it takes the place of one that waits for dependencies."""
     state = turn.state
-    if occurrence.due in state[job.id].saved.skips:
-        skip(turn, job, [occurrence], "skip_next")
-        return
+    for asked in state[job.id].saved.skips:
+        if asked.due == occurrence.due:
+            skip(turn, job, [occurrence], "skip_next", CLOCK._replace(asked_by=asked.asked_by))
+            return
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
     waits = [run for run in map(state.runs.__getitem__, state[job.id].due) if _waits(turn, job, run)]
     if not _refusal(turn, job, limit + len(waits)):

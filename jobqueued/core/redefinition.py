@@ -66,7 +66,7 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
         covered = after.cursor  # what is due by then has a record, of whatever rhythm
         after = changed(
             after, rhythm=rhythm, cursor=max(covered, wall), previous=after.previous or covered,
-            skips=tuple(due for due in after.skips if job.next_after(due - 1) == due),
+            skips=tuple(it for it in after.skips if job.next_after(it.due - 1) == it.due),
         )  # fmt: skip
         past = job.at if job.enabled and job.at is not None and covered < job.at <= wall else None
     if _awaits_new_paths(saved, old, job):

@@ -230,15 +230,17 @@ def _ended(record: Record) -> int:
 
 
 def _reason(record: Record) -> str:
-    """The cause of its state; of skips that share a record, their number."""
-    count, reason = record.get("count") or 1, record.get("reason") or ""
+    """The cause of its state; of skips that share a record, their number; of one that was asked for, by whom."""
+    count, reason, asked_by = record.get("count") or 1, record.get("reason") or "", record.get("asked_by")
+    if asked_by and record.get("trigger") == "schedule":
+        reason = f"{reason}, asked by {asked_by}"
     return f"{count} times, {reason}" if count > 1 else reason
 
 
 def _trigger(record: Record) -> str:
     """The cause that made it due: of another run its job, as there are many."""
     trigger, asked_by = (record.get("trigger") or "").partition("@")[0], record.get("asked_by")
-    return f"{trigger} by {asked_by}" if asked_by else trigger
+    return f"{trigger} by {asked_by}" if asked_by and trigger != "schedule" else trigger
 
 
 def _command(command: Any) -> str:

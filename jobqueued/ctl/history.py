@@ -9,7 +9,7 @@ import click
 
 from jobqueued.ctl import completion, records, run_stats
 from jobqueued.ctl.chosen_runs import PAGE, Wanted, matching, of_runs
-from jobqueued.ctl.terminal import json_option, local, print_json, print_line, print_table, styled
+from jobqueued.ctl.terminal import json_option, local, localised, print_json, print_line, print_table, styled
 from jobqueued.model import Record
 from jobqueued.paths import Paths
 from jobqueued.text import duration
@@ -93,7 +93,7 @@ def _when(record: Record) -> str:
 
 def _why(record: Record) -> str:
     ended_badly = record["exit_code"] != 0 and records.exit_status(record)
-    return records.repeats(record) + (record["reason"] or ended_badly or "-")
+    return records.repeats(record) + localised(records.reason(record) or ended_badly or "-")
 
 
 def _print_stats(paths: Paths, jobs: Sequence[str], wanted: Wanted, *, as_json: bool) -> None:

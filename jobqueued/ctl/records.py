@@ -13,7 +13,7 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import waiting
 from jobqueued.ctl.client import Call, Unreachable, ask
-from jobqueued.ctl.terminal import distance, print_table, styled
+from jobqueued.ctl.terminal import distance, localised, print_table, styled
 from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.text import duration, ended, printable
@@ -71,6 +71,12 @@ def result(record: Record) -> str:
     return printable(ended(record["state"], elapsed(record) or "", record["reason"]))
 
 
+def reason(record: Mapping[str, Any]) -> str | None:
+    """The reason of its state, for people; what was due by the clock somebody can only have asked to skip."""
+    found, asker = record["reason"], record.get("asked_by")
+    return f"{found}, asked by {asker}" if asker and record["trigger"] == "schedule" else found
+
+
 def elapsed(record: Mapping[str, Any]) -> str | None:
     """The time from start to end: ``2 min 3 s``; None: the run has not started, or goes on."""
     started, ended = record["started"], record["ended"]
@@ -102,7 +108,7 @@ def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) ->
                 distance(record["started"]),
                 elapsed(record) or "-",
                 exit_status(record) or "-",
-                repeats(record) + (record["reason"] or "-"),
+                repeats(record) + localised(reason(record) or "-"),
             )
             for record in records
         ),

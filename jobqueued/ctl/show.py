@@ -17,7 +17,7 @@ from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, offline, standing
 from jobqueued.ctl.arguments import run_id
 from jobqueued.ctl.client import Unreachable, ask
-from jobqueued.ctl.records import elapsed, exit_status, print_runs
+from jobqueued.ctl.records import elapsed, exit_status, print_runs, reason
 from jobqueued.ctl.table import Text
 from jobqueued.ctl.terminal import (
     json_option,
@@ -276,11 +276,11 @@ def _print_record(record: Record) -> None:
 
 def _outcome(record: Record) -> list[Fact]:
     by = record.get("triggered_by", TriggeredBy())
-    asker = f" by {localised(record['asked_by'])}" if record["asked_by"] else ""
+    asker = f" by {localised(record['asked_by'])}" if record["asked_by"] and record["trigger"] != "schedule" else ""
     return [
         ("run", record["run"]),
         ("state", styled(record["state"])),
-        ("reason", record["reason"] and localised(record["reason"])),
+        ("reason", localised(reason(record) or "") or None),
         ("ended with", exit_status(record)),
         ("warning", "; ".join(record.get("warnings", [])) or None),
         ("waits for", "; ".join(record.get("waits_for", [])) or None),

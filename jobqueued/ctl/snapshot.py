@@ -32,7 +32,7 @@ from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.queue.admission import OUTPUT_DRAIN
 from jobqueued.queue.locks import claims_of
-from jobqueued.saved import Hold, JobStats, SavedJob
+from jobqueued.saved import Hold, JobStats, SavedJob, Skip
 from jobqueued.settings import limits_of, machine_id
 from jobqueued.state import record_files
 from jobqueued.text import printable
@@ -184,7 +184,7 @@ def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: i
     return SavedJob(
         job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
         paused=row["paused"], paused_until=None if until is None else _instant(until),
-        skips=tuple(_instant(start) - job.offset for start in row["skips"]), stats=JobStats(started=started),
+        skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]), stats=JobStats(started=started),
     )  # fmt: skip
 
 

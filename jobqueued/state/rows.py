@@ -24,7 +24,7 @@ from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
-from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob
+from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob, Skip
 from jobqueued.submission import is_numbered
 from jobqueued.users import Owner
 
@@ -43,10 +43,12 @@ _MORE_OF_RUN = (
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
-_MORE_OF_JOB = (
-    "paused_until", "previous", "skips", "appeared", "outcomes", "satisfied", "took", "delays", "late", "expected",
-    "owner", "agreed",
-)  # fmt: skip
+_MORE_OF_JOB = {
+    "paused_until": "paused_until", "previous": "previous", "skips": "skipped", "appeared": "appeared",
+    "outcomes": "outcomes", "satisfied": "satisfied", "took": "took", "delays": "delays", "late": "late",
+    "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
+}  # fmt: skip
+"""What few jobs have, by its name in the row, where an older version finds what it knows of it."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
 """What older versions do not take among the others."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
@@ -82,7 +84,7 @@ def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ..
 
 
 _run_fields, _more_of_run = attrgetter(*_RUN_FIELDS), attrgetter(*_MORE_OF_RUN)
-_more_of_job = attrgetter(*_MORE_OF_JOB, *(f"stats.{name}" for name in _MORE_STATS))
+_more_of_job = attrgetter(*_MORE_OF_JOB.values(), *(f"stats.{name}" for name in _MORE_STATS))
 _COMMON_RUN = _more_of_run(Run(id=RunId("", 1), key="", due=0, queued=0, arrival=0))
 _COMMON_JOB = _more_of_job(SavedJob(job=""))
 
@@ -145,13 +147,18 @@ def _memory(
     return SavedJob(
         job=sys.intern(job), rhythm=sys.intern(rhythm), cursor=cursor, era=era, last_number=last_number,
         paused=bool(paused), paused_until=rare.get("paused_until"), stats=shared(counted),
-        skips=tuple(rare.get("skips", ())), appeared=rare.get("appeared", 0),
+        skips=_skips(rare), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
         satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
         owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),
     )  # fmt: skip
+
+
+def _skips(rare: dict[str, Any]) -> tuple[Skip, ...]:
+    dues = rare.get("skips", ())
+    return tuple(map(Skip, dues, rare.get("skips_by", (None,) * len(dues))))
 
 
 def _times(rare: dict[str, Any], name: str) -> str:

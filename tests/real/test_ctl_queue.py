@@ -423,6 +423,11 @@ class TestSkipNext:
         skip = wait_for(lambda: next((r for r in ended(busy, "often")[1:] if r["state"] == "skipped"), None))
         assert skip is not None
         assert (0, "skip_next", due.strip()) == (code, skip["reason"], skip["due"][:19].replace("T", " ") + " UTC")
+        assert ME == skip["asked_by"]
+        told = f"skip_next, asked by {pwd.getpwuid(os.getuid()).pw_name}"
+        assert told == ctl(busy, "history", "--reason", "skip_next", "often")[1].splitlines()[1][-len(told) :]
+        facts = [" ".join(line.split()) for line in ctl(busy, "show", skip["run"])[1].splitlines()]
+        assert [True, True] == [fact in facts for fact in (f"reason {told}", "trigger schedule")]
 
     def test_told_and_undone(self, busy: Host) -> None:
         """A run to be skipped is not the next one; `show` lists it; --undo takes the last of them back."""

@@ -29,7 +29,7 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import DAY, HOUR, LIVE, SECOND, Claim, LockClientId, Now, Record, Run, RunId, RunState
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob, Skip
 from jobqueued.state import record_files
 from jobqueued.state.rows import hold_text
 from jobqueued.state.store import NEWEST, Store
@@ -132,7 +132,7 @@ STATS = JobStats(
 )
 BACKUP = SavedJob(
     job="backup", rhythm="0 2 * * *\nUTC\ncron", cursor=T, era=3, last_number=2, previous=T - DAY, paused=True,
-    paused_until=T + 2 * DAY, skips=(T + DAY, T + 2 * DAY), appeared=T - HOUR,
+    paused_until=T + 2 * DAY, skips=(Skip(T + DAY), Skip(T + 2 * DAY)), appeared=T - HOUR,
     outcomes=(Outcome(1, T - DAY, T - 23 * HOUR, "skipped"), Outcome(2, T, T + HOUR, "succeeded")),
     satisfied=("dump", "retried"), stats=STATS,
 )  # fmt: skip

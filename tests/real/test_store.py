@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify, Webhook
-from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob
+from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob, Skip
 from jobqueued.state.ballast import BALLAST
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.formats import ENDED as CONDITION
@@ -83,10 +83,11 @@ WISHES = st.builds(
     WORDS, st.none() | COUNTS, st.lists(WORDS, max_size=2), st.none() | WORDS,
 )  # fmt: skip
 TIMES = st.lists(COUNTS, max_size=3).map(lambda times: " ".join(map(str, times)))
+SKIPS = st.lists(st.builds(Skip, INSTANTS, st.none() | WORDS.filter(bool)), max_size=3).map(tuple)
 MEMORIES = st.builds(
     SavedJob,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
-    paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=st.lists(INSTANTS, max_size=3).map(tuple),
+    paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=SKIPS,
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
     took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS,

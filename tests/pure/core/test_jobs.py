@@ -575,6 +575,20 @@ def test_a_skip_of_what_is_due_by_now() -> None:
     assert () == world.memories["a"].skips
 
 
+def test_who_asked_for_a_skip_is_in_its_record() -> None:
+    """Each asker has a record of his own, also after a restart and after one of the skips was undone."""
+    world = World(job("a", "0 * * * *"))
+    for ticket, user in enumerate(("root", "root", "uid 7", "uid 8")):
+        world.happen(events.SkipAsked(ticket, "a", user))
+    world.happen(events.SkipAsked(9, "a", "root", undo=True))
+    world.boot()
+    world.pass_time(4 * 3600 + 1)
+    skips = [world.rows[RunId("a", number)] for number in (1, 2)]
+    found = [(run.asked_by, run.count, run.trigger, record and record["asked_by"]) for run, record in skips]
+    assert [("root", 2, "schedule", "root"), ("uid 7", 1, "schedule", "uid 7")] == found
+    assert (None, "a@3") == (world.rows[RunId("a", 3)][0].asked_by, str(max(world.rows)))
+
+
 def test_a_skip_of_the_only_start() -> None:
     """Asked again there is no further one."""
     world = World(at(MIDNIGHT + HOUR))

@@ -9,7 +9,7 @@ import pytest
 
 from jobqueued.core.redefinition import CHANGED, Redefinition, dues, put_off, redefine
 from jobqueued.model import HOUR, MINUTE, Job, On, to_datetime
-from jobqueued.saved import SavedJob
+from jobqueued.saved import SavedJob, Skip
 from jobqueued.submission import After, Submission
 from jobqueued.timing.schedule import At
 from tests.support.world import MIDNIGHT, job
@@ -61,8 +61,8 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         expected(replace(KNOWN, cursor=MIDNIGHT)),
     ),
     "skips are kept where the new rhythm has them": (
-        replace(KNOWN, skips=(AT_TWO, MIDNIGHT + 6 * HOUR)), HOURLY, DAILY,
-        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, skips=(MIDNIGHT + 6 * HOUR,)),
+        replace(KNOWN, skips=(Skip(AT_TWO), Skip(MIDNIGHT + 6 * HOUR, "eve"))), HOURLY, DAILY,
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, skips=(Skip(MIDNIGHT + 6 * HOUR, "eve"),)),
     ),
     "the clock was far ahead": (
         replace(KNOWN, cursor=NOW + 4 * HOUR, previous=AT_ONE), None, HOURLY,
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         expected(SavedJob(job="a"), rhythm="", cursor=NOW),
     ),
     "a skip of what is due a nanosecond later than the rhythm has it": (
-        replace(KNOWN, skips=(MIDNIGHT + 6 * HOUR + 1,)), HOURLY, DAILY,
+        replace(KNOWN, skips=(Skip(MIDNIGHT + 6 * HOUR + 1),)), HOURLY, DAILY,
         expected(KNOWN, rhythm=DAILY.rhythm, cursor=NOW, previous=AT_ONE, skips=()),
     ),
     "a submission that awaits others": (

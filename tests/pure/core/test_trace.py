@@ -30,7 +30,7 @@ from jobqueued.core.trace import (
 )
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.model import SECOND, CatchUp, Claim, Escalation, Now, Run, RunId
-from jobqueued.saved import Hold, JobStats, Outcome, SavedJob
+from jobqueued.saved import Hold, JobStats, Outcome, SavedJob, Skip
 from tests.support.stories import stories, world_of
 from tests.support.world import World, job
 
@@ -75,7 +75,8 @@ def test_each_story_replays(path: Path, lines: list[Line]) -> None:
         events.HoldAsked(1, "root", Hold("root", None, "boot", Hold("uid 1", 5))),
         events.RunAsked(1, "a", "root", "k", RunId("a", 1)),
         SavedJob(
-            job="a", skips=(1, 2), outcomes=(Outcome(1, 2, 3, "failed"),), satisfied=("b",), stats=JobStats(usual=7)
+            job="a", skips=(Skip(1), Skip(2, "eve")), outcomes=(Outcome(1, 2, 3, "failed"),), satisfied=("b",),
+            stats=JobStats(usual=7),
         ),
         HostLimits("h", 2, {"gpu": 2}, (0, 3), Escalation(2, 5), 4),
     ],
