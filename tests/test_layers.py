@@ -156,7 +156,7 @@ NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 WATCHER = {"fnmatch", "itertools", "struct"}
 """What the watcher needs beside that, which is a program of its own."""
 
-AGENT = {"base64", "http", "ssl", "threading", "urllib"}
+AGENT = {"base64", "email", "http", "ssl", "threading", "urllib"}
 """What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from jobqueued.child.fleet import claims
+from jobqueued.child.fleet import claims, gateway
 from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.session import NOTHING_SEEN
+from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.child.fleet.wire import after_all, coded
+from jobqueued.loop import read_clocks
+from jobqueued.model import SECOND
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
+from tests.support.host import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +31,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def two(address: str, tmp_path: Path) -> Iterator[list[Agent]]:
     """Two hosts of a fleet in which nothing has happened yet."""
-    gateway = Gateway([address], 5)
-    gateway.call("kv/deleterange", {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT))})
-    gateway.close()
+    store = Gateway([address], 5)
+    store.call("kv/deleterange", {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT))})
+    store.close()
     with agents(tmp_path, address, "one", "two") as found:
         yield found
 
@@ -126,6 +133,31 @@ def test_an_etcd_that_is_not_there(tmp_path: Path) -> None:
     alone = Agent(tmp_path / "alone", "http://127.0.0.1:1", "alone")
     assert "http://127.0.0.1:1: Connection refused" == alone.hear("up")[1]
     alone.close()
+
+
+@pytest.mark.parametrize(("seconds", "side"), [(10, "ahead of"), (-10, "behind")])
+def test_a_clock_that_is_wrong(
+    seconds: int, side: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host whose clock differs from etcd's asks nothing, and says so, until it does not any more."""
+    lines, clock = list[Line](), SimpleNamespace(off=seconds)
+    clock.time = lambda: read_clocks().wall / SECOND + clock.off
+    monkeypatch.setattr(gateway, "time", clock)
+    settings = {"etcd": [address], "host": "late", "store": "id", "lock_grace": 60, "fleet": "test"}
+    uplink = Uplink({**settings, "authority": "", "certificate": "", "key": ""}, f"{tmp_path}/session", lambda: None)
+    uplink.hello(NOTHING_SEEN)
+
+    def told() -> list[Line]:
+        lines.extend(uplink.lines())
+        return [line for line in lines if line[0] == "up"]
+
+    wait_for(told)
+    assert f"s {side} that of etcd" in told()[-1][1]
+    clock.off = 0
+    wait_for(lambda: told()[-1] == ["up", ""])
+    clock.off = seconds
+    wait_for(lambda: f"s {side} that of etcd" in told()[-1][1])
+    uplink.stop()
 
 
 def test_orders(two: list[Agent]) -> None:

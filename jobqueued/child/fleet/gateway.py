@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -41,6 +43,8 @@ class Gateway:
     def __init__(self, members: Sequence[str], timeout: float, tls: ssl.SSLContext | None = None) -> None:
         self._members, self._timeout, self._tls = list(members), timeout, tls
         self._connection: HTTPConnection | None = None
+        self.ahead = 0.0
+        """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
 
     def call(self, path: str, message: Message) -> Message:
         """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
@@ -100,8 +104,11 @@ class Gateway:
             self._connection = self._connected(member)
         try:
             headers = {"Content-Type": "application/json", **headers}
+            asked = time.time()
             self._connection.request("POST", f"/v3/{path}", json.dumps(message), headers)
-            return self._connection.getresponse()
+            answer = self._connection.getresponse()
+            self.ahead = _ahead(asked, answer.headers.get("Date", ""), time.time())
+            return answer
         except (OSError, HTTPException):
             if not is_kept:
                 raise
@@ -114,6 +121,15 @@ class Gateway:
         if where.scheme == "https":
             return HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
         return HTTPConnection(host, port, timeout=self._timeout)
+
+
+def _ahead(asked: float, date: str, answered: float) -> float:
+    """Seconds that a clock is at least ahead of another (or, below 0, behind), which told whole seconds in between."""
+    try:
+        told = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return 0.0
+    return max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
 
 def _rejection(answer: HTTPResponse) -> Rejected:

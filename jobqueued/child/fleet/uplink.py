@@ -23,6 +23,8 @@ _ANSWER, _NEWS = 2.0, 60.0
 _BEAT = TTL / 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _LEAST_KEEP = 3600
+_MOST_AHEAD = 2.0
+"""Seconds that the clocks of host and etcd may differ."""
 _COMPACTED = "etcd remembers no more what has changed meanwhile; all is read anew"
 
 
@@ -131,6 +133,7 @@ class Uplink:
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
         session.check(gateway, opened.session, self._seen)
+        _check_clock(gateway)
         with self._changed:
             era = self._conversation.begin(opened.session)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
@@ -194,6 +197,10 @@ class Uplink:
                 alive = session.beat(gateway, leases.session)
                 locks = session.beat(gateway, leases.locks) if leases.locks else 0
                 is_over = not alive or bool(leases.locks and not locks)
+                _check_clock(gateway)
+            except Closed as why:
+                with self._changed:
+                    self._rest(str(why))
             except (Unreachable, Rejected, OSError) as error:
                 trouble = _words(error)
             with self._changed:
@@ -230,6 +237,14 @@ class Uplink:
                 if self._changed.wait_for(is_past, pause):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _check_clock(gateway: Gateway) -> None:
+    """Closed: the clock of this host is another than etcd's, so that it would take what is due sooner than others."""
+    if abs(gateway.ahead) > _MOST_AHEAD:
+        side = "ahead of" if gateway.ahead > 0 else "behind"
+        seconds = f"{abs(gateway.ahead):.0f} s"
+        raise Closed(f"the clock of this host is {seconds} {side} that of etcd; to see which is wrong: timedatectl")
 
 
 def _watching(revision: int) -> dict[str, Any]:
