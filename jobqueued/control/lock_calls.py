@@ -52,14 +52,16 @@ class LockCalls:
         Other users than readers are told of the locks that their own jobs use: of what is another's only that it is.
         """
         name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
-        claims = [each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource)]
+        claims = [
+            each for each in self._scheduler.lock_claims() if name in (None, each.claim.resource.removeprefix(":"))
+        ]
         claims = [each for each in claims if own is None or each.claim.resource in own]
         claims.sort(key=lambda each: (each.claim.resource, not each.held))
         known = set[str]() if name is None or claims else self._known() if own is None else own
         return {
             "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
-            "known": [] if name in known else sorted(known)[:_MOST_CLAIMS],
+            "known": [] if name in known else sorted(it.removeprefix(":") for it in known)[:_MOST_CLAIMS],
         }  # fmt: skip
 
     def _used_by(self, asker: Asker) -> set[str]:

@@ -166,7 +166,7 @@ def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str
     """The interface's type LockClaim, of a holder with this pid and command."""
     claim = one.claim
     return {
-        "lock": claim.resource, "mode": claim.mode, "units": claim.units, "held": one.held,
+        "lock": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units, "held": one.held,
         "since": moment(one.since), "holder": str(one.holder), "asked_by": one.asked_by, "pid": pid,
         "command": command, "reason": one.reason,
     }  # fmt: skip

@@ -134,8 +134,8 @@ class Host:
         return sorted(path.name for path in self.root.glob("run/runs/*/*@*"))
 
     def small_ones(self) -> list[int]:
-        """The launcher and the supervisors of this host."""
-        marker = str(self.root / "run" / "runs")
+        """The launcher and the supervisors of this host, and its agent in a fleet."""
+        markers = {str(self.root / "run" / "runs"), str(self.root / "run")}
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -143,7 +143,7 @@ class Host:
                 state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if marker in arguments and state != "Z":
+            if markers.intersection(arguments[1:]) and state != "Z":
                 found.append(int(name))
         return found
 

@@ -1,0 +1,75 @@
+"""A daemon in a fleet, beside a real etcd and the agent of another host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.etcd import etcd
+from tests.support.fleet_agent import Agent, agents
+from tests.support.host import Host, wait_for
+
+JOBS = """
+jobs:
+  tick: {schedule: "* * * * *", seconds: "*", scope: fleet, command: "true"}
+  tape: {locks: {name: tape, scope: fleet}, command: "echo fence $JOBQUEUE_FENCE"}
+  plain: {command: "echo no fence $JOBQUEUE_FENCE"}
+"""
+
+
+@pytest.fixture
+def other(host: Host, tmp_path: Path) -> Iterator[Agent]:
+    """The agent of another host, in a fleet that the host joins."""
+    (tmp_path / "etcd").mkdir()
+    with etcd(tmp_path / "etcd") as address, agents(tmp_path, address, "other") as (found,):
+        (host.root / "jobqueued.yaml").write_text(f"fleet: {{etcd: '{address}'}}\n")
+        host.write("jobs.yaml", JOBS)
+        yield found
+
+
+def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
+    """A run waits for it, and says for whom; then it starts, with a greater fence; what is the host's own has none."""
+    other.ask("backup", "x1", "tape")
+    fence = other.hear("granted", "backup")[3]
+    host.start()
+    wait_for(lambda: host.said("fleet_up"))
+    run = host.run("tape")
+    wait_for(lambda: ["lock fleet/tape is held by backup on other"] == host.call("Why", run=run)["runs"][0]["reasons"])
+    (holder, waiter) = host.call("Locks", lock="fleet/tape")["claims"]
+    assert ("fleet/tape", "backup on other", "tape@1") == (holder["lock"], holder["holder"], waiter["holder"])
+    other.say("give_back", "backup", "x1", "")
+    assert "succeeded" == host.wait(run)["state"]
+    told = host.output(run).decode().split()
+    assert told[0] == "fence"
+    assert int(told[1]) > fence
+    host.wait(host.run("plain"))
+    assert b"no fence\n" == host.output("plain@1")
+
+
+def test_each_occurrence_once(host: Host, other: Agent) -> None:
+    """What another host has is not run here; what is run here is known there."""
+    host.start()
+    spec = other.hear("spec", "tick")[2]
+    first = int(other.hear("taken", "tick")[2][1:])
+    other.ask("tick", f"f{first + 3}", spec=spec)
+    other.hear("granted", "tick")
+    other.hear("taken", "tick", f"f{first + 4}")
+    keys = {json.loads(path.read_text())["key"] for path in (host.root / "logs" / "tick").glob("*.json")}
+    assert f"f{first}" in keys
+    assert f"f{first + 3}" not in keys
+
+
+def test_without_its_etcd(host: Host) -> None:
+    """What is wrong is said where one looks; the jobs of the host go on."""
+    (host.root / "jobqueued.yaml").write_text("fleet: {etcd: 'http://127.0.0.1:1'}\n")
+    host.write("jobs.yaml", JOBS)
+    host.start()
+    wait_for(lambda: host.said("fleet_down"))
+    told = "the fleet can't be asked, and its jobs do not start here: http://127.0.0.1:1: Connection refused"
+    assert told in host.call("Status")["troubles"]
+    assert "succeeded" == host.wait(host.run("plain"))["state"]
+    why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
+    assert ["its fleet can't be asked: http://127.0.0.1:1: Connection refused"] == why
