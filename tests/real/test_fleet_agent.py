@@ -19,6 +19,7 @@ from jobqueued.model import SECOND
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import wait_for
+from tests.support.receivers import WebServer, answer
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +191,12 @@ def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
     one.hear("granted", "backup", 1, 1)
     other.ask("other", "x1", "tape")
     other.hear("denied", "other", 1, 1)
+
+
+def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:
+    """It ends as a whole, also where a thread of it does: here an answer of what is no etcd does that."""
+    with WebServer(answer("200 OK", b"{}")) as no_etcd:
+        agent = Agent(tmp_path / "one", no_etcd.url, "one")
+        wait_for(lambda: agent.process.poll() is not None, why="its end")
+        assert 1 == agent.process.returncode
+        agent.close()

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import sys
+import threading
 import time
 
 if __name__ == "__main__":
@@ -103,8 +104,15 @@ class Agent:
             self._callers.drop(self._callers.scheduler)
 
 
+def _fall(fallen: threading.ExceptHookArgs) -> None:
+    """End the process with a thread of it: another goes on with its session, and half of one would seem well."""
+    threading.__excepthook__(fallen)
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> None:
     """Set the process up and serve."""
+    threading.excepthook = _fall
     os.umask(0o077)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
