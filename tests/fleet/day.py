@@ -134,7 +134,9 @@ class Fleet:
 
 def unended(keys: Mapping[str, str]) -> list[str]:
     """The locks that are held, and the occurrences without an end."""
-    return [f"{key} {value}" for key, value in keys.items() if key.startswith(f"{ROOT}locks/") or " " not in value]
+    locks, runs = f"{ROOT}locks/", f"{ROOT}runs/"
+    return [f"{key} {value}" for key, value in keys.items()
+            if key.startswith(locks) or (key.startswith(runs) and " " not in value)]  # fmt: skip
 
 
 @contextmanager

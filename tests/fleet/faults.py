@@ -34,6 +34,7 @@ def of_host(host: FleetHost) -> dict[str, Fault]:
         "answers are lost": (Trouble(lost=0.2), (8,)),
         "answers are cut short": (Trouble(short=0.2), (8,)),
         "answers never come": (Trouble(hung=0.1), (12,)),
+        "answers are refusals": (Trouble(wrong=0.2), (8,)),
         "requests come twice": (Trouble(twice=0.5), (8,)),
     }
     return {
@@ -55,6 +56,7 @@ def of_etcd(etcd: Cluster) -> dict[str, Fault]:
         "the leader of etcd is stopped": Fault(lambda chance: _held([_leader(etcd, chance)]), (4, _OVER)),
         "two of three of etcd are stopped": Fault(lambda chance: _held(chance.sample(etcd.members, 2)), (4, _OVER)),
         "etcd forgets what was": Fault(lambda _: _compacted(etcd), (0.1,)),
+        "etcd has no space": Fault(lambda _: _full(etcd), (5,)),
     }
 
 
@@ -117,3 +119,17 @@ def _compacted(etcd: Cluster) -> Callable[[], None]:
         revision = member.ask("kv/range", {"key": "AA=="})["header"]["revision"]
         member.ask("kv/compaction", {"revision": revision})
     return _nothing
+
+
+def _full(etcd: Cluster) -> Callable[[], None]:
+    """Raise the alarm by which etcd takes no more keys, and clear it."""
+
+    def alarm(action: str) -> None:
+        for member in etcd.members:
+            with suppress(Unreachable, Rejected):
+                status = member.ask("maintenance/status", {})
+                words = {"action": action, "memberID": status["header"]["member_id"], "alarm": "NOSPACE"}
+                member.ask("maintenance/alarm", words)
+
+    alarm("ACTIVATE")
+    return lambda: alarm("DEACTIVATE")

@@ -17,7 +17,8 @@ class Trouble(NamedTuple):
     """A state of the network; chances are those of one read.
 
     silent: nothing passes, and all of it later; refused: every connection ends; delay (s); lost: an answer, with its
-    connection; short: half of an answer, then the end; hung: an answer never comes; twice: a request comes again.
+    connection; short: half of an answer, then the end; hung: an answer never comes; twice: a request comes again;
+    wrong: it was carried out, and a refusal comes.
     """
 
     silent: bool = False
@@ -27,9 +28,16 @@ class Trouble(NamedTuple):
     short: float = 0
     hung: float = 0
     twice: float = 0
+    wrong: float = 0
 
 
 CALM = Trouble()
+_REFUSALS = (
+    ("503 Service Unavailable", '{"code":14,"message":"etcdserver: request timed out"}'),
+    ("504 Gateway Timeout", '{"code":4,"message":"context deadline exceeded"}'),
+    ("401 Unauthorized", '{"code":16,"message":"etcdserver: invalid auth token"}'),
+    ("404 Not Found", "404 page not found"),
+)
 
 
 class Network:
@@ -44,7 +52,7 @@ class Network:
     def close(self) -> None:
         """End all connections."""
         for way in self.ways:
-            way.be(Trouble(refused=True))
+            way.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
@@ -56,6 +64,7 @@ class Way:
         self._trouble = CALM
         self._writers = set[asyncio.StreamWriter]()
         self._tasks = set[asyncio.Task[None]]()
+        self._servers = list[asyncio.Server]()
         self._open = asyncio.Event()
         self._open.set()
         self.members = [asyncio.run_coroutine_threadsafe(self._listen(port), loop).result() for port in ports]
@@ -63,6 +72,17 @@ class Way:
     def be(self, trouble: Trouble) -> None:
         """Let the network be so from now on."""
         asyncio.run_coroutine_threadsafe(self._become(trouble), self._loop).result()
+
+    def close(self) -> None:
+        """End all of it."""
+        asyncio.run_coroutine_threadsafe(self._ended(), self._loop).result()
+
+    async def _ended(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _become(self, trouble: Trouble) -> None:
         self._trouble = trouble
@@ -75,6 +95,7 @@ class Way:
 
     async def _listen(self, port: int) -> str:
         server = await asyncio.start_server(lambda reader, writer: self._carry(port, reader, writer), "127.0.0.1", 0)
+        self._servers.append(server)
         return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _carry(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,8 +148,12 @@ class Way:
                 return
             if chance() < trouble.hung:
                 continue
-            writer.write(data)
+            writer.write(self._refusal() if chance() < trouble.wrong else data)
             await writer.drain()
+
+    def _refusal(self) -> bytes:
+        status, words = self._chance.choice(_REFUSALS)
+        return f"HTTP/1.1 {status}\r\nContent-Length: {len(words)}\r\n\r\n{words}".encode()
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:
