@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.fleet.host import NAMESPACE
 from tests.fleet.judge import PROMISED, Violation, violations
 
 _SHOWN = 12
+_BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def main() -> int:
@@ -57,6 +59,9 @@ def report(day: Day, found: list[Violation]) -> None:
     starts = Counter(line.run.partition(":")[0] for line in day.lines if line.what == "start")
     for host, count in sorted(starts.items()):
         print(f"  {count:5}  runs that were started on {host}")
+    late = sorted(line.up - line.due.timestamp() + _BOOTED for line in day.lines if line.what == "start")
+    figures = f"{late[len(late) // 2]:.1f}, {late[len(late) * 99 // 100]:.1f}, {late[-1]:.1f} s"
+    print(f"  of {len(late)} starts half, 99 % and all came at most so late: {figures}")
     print("violations:")
     for verdict in PROMISED:
         print(f"  {counts[verdict]:5}  {verdict}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _COMMAND = """\
 say() {{ read -r up _ </proc/uptime; read -r host </proc/sys/kernel/hostname
-  echo "$1 $JOBQUEUE_JOB $JOBQUEUE_DUE $host:$JOBQUEUE_RUN.$JOBQUEUE_ATTEMPT $up" >>{book}; }}
+  echo "$1 $JOBQUEUE_JOB $JOBQUEUE_DUE $host:$JOBQUEUE_RUN.$JOBQUEUE_ATTEMPT $up ${{JOBQUEUE_FENCE:-0}}" >>{book}; }}
 say start; sleep {sleep}; say end
 """
 _JOB = """\
@@ -77,12 +77,14 @@ class Line(NamedTuple):
     due: datetime
     run: str
     up: float
+    fence: int
 
 
 def read(book: Path) -> list[Line]:
     """All that the jobs wrote down, in its order."""
     words = (line.split() for line in book.read_text().splitlines())
-    return [Line(what, job, datetime.fromisoformat(due), run, float(up)) for what, job, due, run, up in words]
+    return [Line(what, job, datetime.fromisoformat(due), run, float(up), int(fence))
+            for what, job, due, run, up, fence in words]  # fmt: skip
 
 
 def dues(job: Job, begin: datetime, end: datetime) -> Iterator[datetime]:

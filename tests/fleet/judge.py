@@ -20,7 +20,7 @@ class Violation(NamedTuple):
     text: str
 
 
-PROMISED = ("doubled", "missed", "overlaps", "unrecorded", "held")
+PROMISED = ("doubled", "missed", "overlaps", "fences", "unrecorded", "held")
 
 
 def violations(day: Day, missed: Iterable[str]) -> Iterator[Violation]:
@@ -28,6 +28,7 @@ def violations(day: Day, missed: Iterable[str]) -> Iterator[Violation]:
     yield from doubled(day.lines)
     yield from (Violation("missed", name) for name in missed)
     yield from overlaps(day.lines)
+    yield from fences(day.lines)
     yield from unrecorded(day)
     yield from (Violation("held", name) for name in unended(day.keys))
 
@@ -61,6 +62,17 @@ def overlaps(lines: Iterable[Line]) -> Iterator[Violation]:
                 if other is not None:
                     yield Violation("overlaps", f"{what}: {line.run} at {line.up}, {other.run} since {other.up}")
                 holders[what] = line
+
+
+def fences(lines: Iterable[Line]) -> Iterator[Violation]:
+    """Starts that show no greater number than who had the same before them."""
+    last = dict[str, Line]()
+    for line in lines:
+        for what in _OF[line.job].held if line.what == "start" else ():
+            if what in last and line.fence <= last[what].fence:
+                text = f"{what}: {line.run} has {line.fence}, {last[what].run} before it {last[what].fence}"
+                yield Violation("fences", text)
+            last[what] = line
 
 
 def unrecorded(day: Day) -> Iterator[Violation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,14 @@ from tests.fleet.day import Day
 from tests.fleet.jobs import Line
 from tests.fleet.judge import PROMISED, violations
 
+FENCES = itertools.count(7)
 DUE = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 
 
-def run(job: str, name: str, second: int = 0) -> list[Line]:
-    """A run's lines."""
-    return [Line(what, job, DUE + timedelta(seconds=second), f"{name}.1", 1.5) for what in ("start", "end")]
+def run(job: str, name: str, second: int = 0, fence: int = 0) -> list[Line]:
+    """A run's lines; each has a greater fence than those before, unless it is told."""
+    due, fence = DUE + timedelta(seconds=second), fence or next(FENCES)
+    return [Line(what, job, due, f"{name}.1", 1.5, fence) for what in ("start", "end")]
 
 
 def day() -> Day:
@@ -37,11 +40,17 @@ def twice(day: Day) -> None:
 
 def at_once(day: Day) -> None:
     """Two runs of different jobs have a lock."""
-    (one, other), (third, fourth) = run("f", "alpha:f@2", 10), run("d", "beta:d@2", 5)
-    day.lines.extend([one, third, other, fourth])
+    (one, third), (other, fourth) = run("f", "alpha:f@2", 10), run("d", "beta:d@2", 5)
+    day.lines.extend([one, other, third, fourth])
     day.records.extend(
         [("alpha", {"run": "f@2", "state": "succeeded"}), ("beta", {"run": "d@2", "state": "succeeded"})]
     )
+
+
+def late(day: Day) -> None:
+    """A run starts with a lock that another has had since."""
+    day.lines.extend(run("f", "alpha:f@2", 10, fence=1))
+    day.records.append(("alpha", {"run": "f@2", "state": "succeeded"}))
 
 
 def no_record(day: Day) -> None:
@@ -76,7 +85,7 @@ def test_what_has_not_run() -> None:
 
 @pytest.mark.parametrize(
     ("broken", "verdict"),
-    [(twice, "doubled"), (at_once, "overlaps"), (no_record, "unrecorded"), (no_start, "unrecorded"),
+    [(twice, "doubled"), (at_once, "overlaps"), (late, "fences"), (no_record, "unrecorded"), (no_start, "unrecorded"),
      (no_end, "held"), (no_release, "held")],
 )  # fmt: skip
 def test_a_broken_promise(broken: Callable[[Day], None], verdict: str) -> None:
