@@ -15,7 +15,7 @@ class Callers:
         self._poll = poll
         self._lines: dict[int, tuple[socket.socket, wire.Lines]] = {}
         self.scheduler: socket.socket | None = None
-        self._outbox = b""
+        self._outbox = bytearray()
 
     def __contains__(self, descriptor: int) -> bool:
         """True of one of theirs."""
@@ -45,7 +45,7 @@ class Callers:
         for other, _lines in list(self._lines.values()):
             if other is not scheduler:
                 self.drop(other)
-        self.scheduler, self._outbox = scheduler, b""
+        self.scheduler, self._outbox = scheduler, bytearray()
 
     def drop(self, connection: socket.socket) -> None:
         """Hang up."""
@@ -73,5 +73,5 @@ class Callers:
             sent = self.scheduler.send(self._outbox)
         except OSError:  # its queue is full; or it is gone, and the next poll tells
             sent = 0
-        self._outbox = self._outbox[sent:]
+        del self._outbox[:sent]
         self._poll.modify(self.scheduler, select.POLLIN | (select.POLLOUT if self._outbox else 0))

@@ -145,6 +145,7 @@ class Uplink:
         for revision, found in session.all_keys(gateway):
             with self._changed:
                 self._conversation.read(era, revision, found)
+            self._wake()
         with self._changed:
             if not self._conversation.complete(era):
                 return
