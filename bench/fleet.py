@@ -14,14 +14,16 @@ from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import coded
 from tests.support.etcd import cluster
-from tests.support.fleet_agent import Agent, agents, pss
+from tests.support.fleet_agent import Agent, agents, pss, question_of
 
-_ALONE, _AT_ONCE = 500, 5000
+_ALONE, _AT_ONCE = 500, 20_000
 _BEGIN = 1_772_409_660
 
 
 def fleet() -> dict[str, Any]:
-    """500 claims, each after a bare transaction that writes such a key; then 5,000 at once; three members, no fsync."""
+    """500 claims, each after a bare transaction that writes such a key; then 20,000 at once, and all is told to
+    a scheduler that has just begun.  Three members, without fsync.
+    """
     with tempfile.TemporaryDirectory(prefix="jobqueued-bench-") as name, cluster(Path(name)) as etcd:
         address = etcd.members[0].clients
         with agents(Path(name), address, "bench") as (agent,):
@@ -33,8 +35,8 @@ def fleet() -> dict[str, Any]:
             return {
                 "bare_ms": bare * 1000, "claim_ms": alone * 1000, "ratio_to_bare": alone / bare,
                 "claims_a_second_alone": 1 / alone, "claims_a_second_at_once": at_once,
-                "ratio_to_alone": at_once * alone, "agent_at_rest_mib": at_rest / 1024,
-                "agent_afterwards_mib": pss(agent.process.pid) / 1024,
+                "ratio_to_alone": at_once * alone, "told_anew_s": _told_anew(agent),
+                "agent_at_rest_mib": at_rest / 1024, "agent_afterwards_mib": pss(agent.process.pid) / 1024,
             }  # fmt: skip
 
 
@@ -51,9 +53,19 @@ def _bare(gateway: Gateway, second: int) -> float:
 
 def _claimed(agent: Agent, heard: BinaryIO, seconds: Iterator[int], count: int) -> float:
     """Seconds until the last of so many occurrences is granted."""
-    asked = [lines.encode(["ask", "bench", 1, 1, f"f{next(seconds)}", [], 3600]) for _ in range(count)]
+    asked = [lines.encode(question_of("bench", f"f{next(seconds)}")) for _ in range(count)]
     begin = time.perf_counter()
     agent.connection.sendall(b"".join(asked))
     while count:
         count -= lines.decode(heard.readline())[0] == "granted"
+    return time.perf_counter() - begin
+
+
+def _told_anew(agent: Agent) -> float:
+    """Seconds until a scheduler that has begun knows all occurrences that are remembered."""
+    begin = time.perf_counter()
+    agent.hello()
+    with agent.connection.makefile("rb") as heard:
+        while lines.decode(heard.readline()) != ["up", ""]:
+            pass
     return time.perf_counter() - begin

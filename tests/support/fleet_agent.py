@@ -19,6 +19,11 @@ _AS_THREE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.executab
 """A program that gives the descriptor to another as its third."""
 
 
+def question_of(job: str, key: str, *locks: str, question: int = 1, spec: str = "") -> Line:
+    """The line that asks for an occurrence and locks."""
+    return ["ask", job, 1, question, key, list(locks), 3600, spec]
+
+
 class Agent:
     """A process, the socket at which it listens, and the connection of a scheduler to it."""
 
@@ -56,7 +61,7 @@ class Agent:
 
     def ask(self, job: str, key: str, *locks: str, question: int = 1, spec: str = "") -> None:
         """Ask for an occurrence and locks."""
-        self.say("ask", job, 1, question, key, list(locks), 3600, spec)
+        self.say(*question_of(job, key, *locks, question=question, spec=spec))
 
     def hear(self, *wanted: Any) -> Line:
         """Wait until it has told a line that begins so, and forget what it told before that."""
