@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,11 +30,12 @@ _BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 def main() -> int:
     """Have a day; the exit status."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the end of all that was started
     refused = subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode
     if refused or shutil.which("etcd") is None:
         print("fleet: needs root, or user namespaces, and etcd (apt install etcd-server)", file=sys.stderr)
         return 2
-    plan = Plan(options.seed, options.minutes * 60, options.pause, options.only)
+    plan = Plan(options.seed, options.minutes * 60, options.pause, options.patience, options.only)
     root = options.keep or Path(tempfile.mkdtemp(prefix="fleet-"))
     root.mkdir(parents=True, exist_ok=True)
     day = live(root, plan)
@@ -72,6 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=3, help="length of the day  [3]")
     parser.add_argument("--seed", type=int, default=1, help="seed of the faults  [1]")
     parser.add_argument("--pause", type=float, default=10, help="mean seconds from fault to fault, of each host  [10]")
+    parser.add_argument("--patience", type=float, default=180, help="seconds until all is caught up, and quiet  [180]")
     parser.add_argument("--only", default="", metavar="WORDS", help="only faults with these words in their names")
     parser.add_argument("--keep", type=Path, metavar="D", help="keep etcd, hosts and the book of the jobs in D")
     return parser.parse_args()

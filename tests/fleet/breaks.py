@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from tests.support.breaks import Break, broken
 
+_DAY = ["--minutes", "1", "--pause", "4", "--patience", "30"]
+
 
 class Try(NamedTuple):
     """A break, the classes of violations by one of which it is to be seen, and the faults that it takes."""
@@ -65,7 +67,7 @@ def main() -> int:
         if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
             continue
         with broken(name, wanted) as directory:
-            command = [sys.executable, "-m", "tests.fleet", "--minutes", "1", "--pause", "4", "--only", only]
+            command = [sys.executable, "-m", "tests.fleet", *_DAY, "--only", only]
             done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
         found = dict(re.findall(r"^ +(\d+)  ([a-z ]+)$", done.stdout.partition("violations:")[2], re.M))
         counts = {word: int(count) for count, word in found.items() if int(count)}
