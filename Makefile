@@ -99,8 +99,8 @@ chaos: $(VENV)/.tested
 chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
-# Three daemons beside three members of etcd, under faults of hosts, network and etcd: as root, or where a user may have
-# namespaces.  `make fleet` takes some four minutes.  FLEET: more options, such as --pause 3, or --only "answers".
+# Three daemons beside three members of etcd, under faults of hosts, network and etcd; `make fleet` takes some three minutes.
+# FLEET: more options, such as --pause 3, or --only "answers".
 fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes 2.5 --pause 4 --seed $(SEED) $(FLEET)
 

@@ -15,8 +15,6 @@ from tests.fleet.proxy import Way
 from tests.support import REPO
 from tests.support.host import Host, kill
 
-NAMESPACE = ("unshare", "--uts", *(() if os.geteuid() == 0 else ("--map-root-user",)), "--")
-_NAMED = 'hostname "$0" && exec "$@"'
 _SETTINGS = """\
 fleet: {{etcd: [{members}]}}
 retention: {{runs: 1000000}}
@@ -27,7 +25,7 @@ class FleetHost(Host):
     """A host, whose scheduler is started again, as systemd does, once it has ended."""
 
     def __init__(self, root: Path, name: str, way: Way) -> None:
-        super().__init__(root)
+        super().__init__(root, str(REPO / "tests" / "support" / "named.py"), name)
         self.name, self.way = name, way
         members = ", ".join(f'"{member}"' for member in way.members)
         (root / "jobqueued.yaml").write_text(_SETTINGS.format(members=members))
@@ -39,10 +37,10 @@ class FleetHost(Host):
             self._start_at = time.monotonic() + 1
         if self._start_at is not None and self._start_at <= time.monotonic():
             self._start_at = None
-            command = [sys.executable, "-m", "jobqueued", "--root", str(self.root), "--log", "json"]
+            command = [sys.executable, *self.program, "--root", str(self.root), "--log", "json"]
             with open(self.root / "daemon.log", "ab") as log:
                 self.daemon = subprocess.Popen(
-                    [*NAMESPACE, "sh", "-c", _NAMED, self.name, *command], cwd=REPO,
+                    command, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
 

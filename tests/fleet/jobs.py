@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _COMMAND = """\
-say() {{ read -r up _ </proc/uptime; read -r host </proc/sys/kernel/hostname
+host=$(tr '\\0' ' ' </proc/$PPID/cmdline); host=${{host#*{place}/}}; host=${{host%%/*}}
+say() {{ read -r up _ </proc/uptime
   echo "$1 $JOBQUEUE_JOB $JOBQUEUE_DUE $host:$JOBQUEUE_RUN.$JOBQUEUE_ATTEMPT $up ${{JOBQUEUE_FENCE:-0}}" >>{book}; }}
 say start; sleep {sleep}; say end
 """
@@ -43,7 +44,7 @@ class Job(NamedTuple):
 
     def text(self, book: Path, enabled: bool) -> str:
         """As a job file has it."""
-        lines = _COMMAND.format(book=book, sleep=self.sleep).splitlines()
+        lines = _COMMAND.format(book=book, place=book.parent, sleep=self.sleep).splitlines()
         scope = "fleet" if self.is_of_fleet else "host"
         return _JOB.format(
             name=self.name, every=self.every, scope=scope, enabled=str(enabled).lower(),
