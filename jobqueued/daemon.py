@@ -87,9 +87,9 @@ def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, 
     read = partial(read_here, where, host=config.locality)
     kept, scripts = store.files(), Scripts() if of_cron else None
     boots = not store.is_new or has_just_booted()
-    tables = [] if scripts is None else cron_tables.watches(paths, config, kept, scripts, boots=boots)
-    of_users = user_file_watch.watch(users, config, where, kept)
-    return Watches([Watch(paths.jobs, read, kept, below=paths.more_jobs), of_users, *tables], scripts)
+    tables = () if scripts is None else cron_tables.readers(paths, config, scripts, boots=boots)
+    first = Watch(paths.jobs, read, kept, below=paths.more_jobs), user_file_watch.watch(users, config, where, kept)
+    return Watches([*first, *(Watch(directory, how, kept, kind) for directory, how, kind in tables)], scripts)
 
 
 class Daemon:

@@ -9,9 +9,11 @@ Nothing here may wait: while a source looks, everything else stands still.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from jobqueued.events import Event
-from jobqueued.model import Now
+if TYPE_CHECKING:
+    from jobqueued.events import Event
+    from jobqueued.model import Now
 
 
 def soonest(times: Iterable[int | None]) -> int | None:

@@ -29,8 +29,9 @@ WINGS: dict[str, list[str]] = {
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": ["wire", "lines", "claims", "conversation", "gateway", "session", "uplink", "agent"],
     "vocabulary": [
-        "hollow", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry", "filenames",
-        "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles", "catalog",
+        "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
+        "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",
+        "catalog",
         "source",
     ],
     "timing": [

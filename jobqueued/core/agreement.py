@@ -6,7 +6,6 @@ that still leaves the job to the others.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
@@ -16,6 +15,7 @@ from jobqueued.commands import Publish
 from jobqueued.core.turn import Turn
 from jobqueued.events import Published
 from jobqueued.model import Job, Scope
+from jobqueued.sha256 import sha256
 
 _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner"})
 """What a definition does not say, or says in other words."""
@@ -24,7 +24,7 @@ _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "off
 def spec_of(job: Job) -> str:
     """The spec of a job: 16 hex digits by all that its files say otherwise than by default, in whatever way."""
     said = {name: value for name, value in _plain(job).items() if name not in _OF_THE_HOST}
-    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from math import log2
 from typing import NamedTuple
 
 from jobqueued.child.signals import signal_name
 from jobqueued.model import SECOND, Job, Record, Run, RunState
+from jobqueued.sha256 import sha256
 
 AT_ONCE, LEAST = 5, SECOND
 """So many retries come as soon as the job wishes, later ones after this pause at least."""

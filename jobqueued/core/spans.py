@@ -7,11 +7,11 @@ traces are spans in that.  https://www.w3.org/TR/trace-context/
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from typing import TypedDict
 
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import Record, Run
+from jobqueued.sha256 import sha256
 
 _TRACE, _SPAN = 32, 16
 """Hexadecimal digits of an id."""

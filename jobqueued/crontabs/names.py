@@ -7,9 +7,9 @@ each host, survives lines above it that come and go, and a lost state.db.
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 from jobqueued.crontabs.table import Entry
+from jobqueued.sha256 import sha256
 
 LONGEST_TABLE, _LONGEST_WORD, _LONGEST_SCRIPT, _DIGITS = 40, 24, 120, 6
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")

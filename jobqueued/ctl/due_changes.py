@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from jobqueued.audit.comparison import Cover, cover_of
 from jobqueued.control.varlink import Message
-from jobqueued.core import record
-from jobqueued.core.host_limits import HostLimits
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import settings_of
@@ -22,8 +20,6 @@ from jobqueued.model import PENDING, SECOND, Job, Record, RunId, to_instant
 from jobqueued.paths import Paths
 from jobqueued.saved import DueChange
 from jobqueued.state import record_files
-from jobqueued.state.faults import StoreError
-from jobqueued.state.store import left
 
 SETTLED = 2 * SECOND
 """What came due so lately may be on its way to its run."""
@@ -56,10 +52,20 @@ def sources(paths: Paths) -> Sources:
         pending = list(records.history(paths, {"states": sorted(PENDING)}))
         return Sources(paths, True, list(_changes(paths)), _by_job(pending), now - SETTLED)
     except Unreachable as down:
-        try:
-            found = left(paths.state)
-        except StoreError as error:
-            raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
+        return _left(paths, now, down)
+
+
+def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
+    """The sources that state.db is; Unreachable: it can't be read."""
+    from jobqueued.core import record
+    from jobqueued.core.host_limits import HostLimits
+    from jobqueued.state.faults import StoreError
+    from jobqueued.state.store import left
+
+    try:
+        found = left(paths.state)
+    except StoreError as error:
+        raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
     pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
     return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
 

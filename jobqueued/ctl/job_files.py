@@ -15,9 +15,6 @@ from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
 from jobqueued.child.identity import trouble_with
 from jobqueued.child.trust import Refused, check_path
-from jobqueued.core import validity
-from jobqueued.core.job_state import Fault
-from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
@@ -33,6 +30,7 @@ from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
+from jobqueued.queue.locks import may_ask_too_much
 from jobqueued.settings import Settings, limits_of, read_settings, user_name
 from jobqueued.text import size
 from jobqueued.users import LARGEST_FILE, Owner
@@ -207,7 +205,13 @@ def _impossible(
     """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has.
 
     What depends on jobs of a `refused` file is not to blame for the circle that this closes: they count as there.
+    Most jobs ask for nothing that a host may lack, and await nobody: then nothing has to be judged.
     """
+    if not any(may_ask_too_much(job) or awaited(job) for job in jobs):
+        return
+    from jobqueued.core import validity
+    from jobqueued.core.scheduler_state import SchedulerState
+
     state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
     bare = [replace(job, dependencies=(), on=()) for job in refused if job.id not in ids]
     known = {job.id for job in bare} | ids
@@ -219,11 +223,12 @@ def _impossible(
     for job, invalid in validity.verdicts(state, [job.id for job in jobs]):
         if invalid is not None and job.id in ids:
             message = f"it will not run: {invalid.text}"
-            code = _INVALID[invalid.fault]
+            code = _INVALID[invalid.fault.name]
             yield job.id, invalid.text, Problem(written_in(job), job.line, 0, "", message, "warning", job.id, code)
 
 
-_INVALID = {Fault.IMPOSSIBLE: "JQ401", Fault.UNKNOWN_JOB: "JQ402", Fault.CIRCULAR: "JQ404", Fault.ELSEWHERE: "JQ406"}
+_INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CIRCULAR": "JQ404", "ELSEWHERE": "JQ406"}
+"""The code of each `core.job_state.Fault`, by its name."""
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:

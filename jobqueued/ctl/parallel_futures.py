@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkProcess
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jobqueued.ctl.client import Refused
 from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.futures import Host, play
 from jobqueued.foresight.tally import Tally
 from jobqueued.instants import DAY
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import ForkProcess
 
 _WORTH_IT = 100 * DAY
 """Less time of all jobs together is played by one process as soon."""
@@ -31,13 +32,16 @@ def play_in_parallel(
     workers = min(len(chances), len(os.sched_getaffinity(0)))
     if workers < 2 or len(host.jobs) * (until - host.begin) < _WORTH_IT:
         return play(host, until, chances, progress, keeps_starts=keeps_starts, first=first)
+    from multiprocessing import get_context
 
     def work(number: int, out: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         tally = None if number else first
         out.send(play(host, until, chances[number::workers], out.send, keeps_starts=keeps_starts, first=tally))
 
-    fork, processes, pipes = get_context("fork"), list[ForkProcess](), dict[Connection, int]()
+    fork = get_context("fork")
+    processes: list[ForkProcess] = []
+    pipes: dict[Connection, int] = {}
     try:
         for number in range(workers):
             pipe, out = fork.Pipe(duplex=False)
@@ -55,6 +59,8 @@ def play_in_parallel(
 
 def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
     """Gather what each process has found; Refused: one has died."""
+    from multiprocessing.connection import wait
+
     done, found = [0.0] * len(pipes), dict[int, list[Tally]]()
     while len(found) < len(pipes):
         for pipe in cast("list[Connection]", wait([pipe for pipe, number in pipes.items() if number not in found])):

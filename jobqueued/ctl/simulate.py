@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from jobqueued.ctl.arguments import past_time
-from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, spread_of, verdict_document
 from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import in_a_line
@@ -23,7 +22,6 @@ from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import FUTURES
 from jobqueued.foresight.durations import Chance
 from jobqueued.foresight.story import Story
-from jobqueued.foresight.suggestions import suggestions
 from jobqueued.jobfile.spelling import parse_duration
 from jobqueued.model import DAY, SECOND
 from jobqueued.paths import Paths
@@ -190,6 +188,8 @@ def _result(
         others = None if other is None else play_in_parallel(other.host, until, chances, progress(1))
         advice = None
         if suggest:
+            from jobqueued.foresight.suggestions import suggestions
+
             host, rows = (other or found).host, summary.rows(others or futures)
             advice = suggestions(host, until, rows, chances[:_TRIALS], machine_id(), progress(steps - 1))
     return Result(found, until, futures, others, advice, [] if other is None else other.unknown)
@@ -199,6 +199,8 @@ def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> Kept:
     """The forecast that would have been made at an instant, for as long after it as is over."""
+    from jobqueued.ctl.back_then import back_then
+
     require_records(paths)
     host, until = back_then(paths, at, default), min(at + span, time.time_ns())
     chances = [chance(seed, number) for number in range(FUTURES)]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.kept_forecast import Kept
 from jobqueued.ctl.snapshot import Snapshot
 from jobqueued.ctl.terminal import local, print_line, print_table
-from jobqueued.foresight import calibration, suggestions, summary
+from jobqueued.foresight import calibration, summary
 from jobqueued.foresight.calibration import Verdict
-from jobqueued.foresight.suggestions import Suggestion
 from jobqueued.foresight.summary import Band, Row
 from jobqueued.foresight.tally import Tally
 from jobqueued.model import HOUR, SECOND, to_text
 from jobqueued.text import counted, duration, printable
+
+if TYPE_CHECKING:
+    from jobqueued.foresight.suggestions import Suggestion
 
 _SHOWN = 20
 """So many jobs are listed, unless all are wanted."""
@@ -147,6 +149,8 @@ def _print_advice(advice: Sequence[Suggestion]) -> None:
     if not advice:
         print_line("Nothing that was tried helps.")
         return
+    from jobqueued.foresight import suggestions
+
     rows = [(", ".join(it.change.jobs) or "(host)", it.change.text, suggestions.words(it)) for it in advice]
     print_table(("TRY FOR", "CHANGE", "THEN"), rows, keep=("TRY FOR", "CHANGE", "THEN"))
 

@@ -6,10 +6,10 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.crontabs.jobs import Host, read_jobs_in_steps
-from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, place_of, takes_mails
 from jobqueued.jobdir.kinds import Kind, Unreadable
 from jobqueued.jobdir.scripts import Scripts
@@ -17,6 +17,9 @@ from jobqueued.jobfile.yamltext import at_once
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, machine_id
+
+if TYPE_CHECKING:
+    from jobqueued.jobdir.acceptance import Content
 
 
 class TableFiles:

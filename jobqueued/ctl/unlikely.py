@@ -28,7 +28,6 @@ from jobqueued.ctl.terminal import local
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.runs.launch_spec import unenforced
 from jobqueued.text import printable
 from jobqueued.users import awaited_path, path_in
 
@@ -63,7 +62,11 @@ def _status(paths: Paths) -> Message | None:
 
 
 def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, str, str]]:
-    if job.enforce == "required" and (keys := unenforced(job, controllers)):
+    if job.enforce != "required":
+        return
+    from jobqueued.runs.launch_spec import unenforced
+
+    if keys := unenforced(job, controllers):
         limits = ", ".join(f"resource_limits.{key}" for key in keys)
         remedy = "accepted: best_effort, or what `jobqueuectl doctor` says of cgroups"
         yield "JQ512", "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"

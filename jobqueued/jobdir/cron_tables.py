@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.host.other_cron import REBOOTED
-from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.kinds import CRON_D, CRONTAB, CRONTAB_AND_ANACRONTAB, SPOOL, Kind
 from jobqueued.jobdir.scripts import Scripts
-from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.model import Job
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
+
+if TYPE_CHECKING:
+    from jobqueued.jobdir.acceptance import Content, Read
 
 _ANACRON = "usr/sbin/anacron"
 _ROOT = "root"
@@ -26,10 +27,8 @@ _TOLD = b"\n#!jobqueued "
 """What stands between a text and the scripts that go with it."""
 
 
-def watches(
-    paths: Paths, config: Settings, kept: Mapping[str, bytes], scripts: Scripts, *, boots: bool = True
-) -> list[Watch]:
-    """The watched directories of cron's tables; `kept` are the texts accepted last, of all files.
+def readers(paths: Paths, config: Settings, scripts: Scripts, *, boots: bool = True) -> list[tuple[Path, Read, Kind]]:
+    """The directories of cron's tables, with what reads those of each.
 
     `boots`: this start of the daemon may be the first after a boot, as far as it knows.
     """
@@ -37,7 +36,7 @@ def watches(
     host = Host(config.timezone, machine_id(), mails=takes_mails(config), boots=boots)
     expand = config.cron.get("expand", False)
     places = kinds_by_place(paths).items()
-    return [Watch(directory, partial(_read, kind, host, scripts, expand), kept, kind) for directory, kind in places]
+    return [(directory, partial(_read, kind, host, scripts, expand), kind) for directory, kind in places]
 
 
 def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, Kind]:

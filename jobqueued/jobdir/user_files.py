@@ -6,7 +6,6 @@ Only the daemon writes there.  Each is the old one or the new one, whoever dies 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -18,6 +17,7 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.model import Job
+from jobqueued.sha256 import sha256
 from jobqueued.users import Owner, UserLimits
 
 DIRECTORY = "users"
@@ -58,7 +58,7 @@ def fits(file: UserFile) -> bool:
 
 def stamp_of(text: bytes) -> str:
     """The digest that tells a text from those before and after it."""
-    return hashlib.sha256(text).hexdigest()
+    return sha256(text).hexdigest()
 
 
 class UserFiles:

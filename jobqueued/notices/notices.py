@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
-from hashlib import sha256
 from itertools import chain
 from typing import Any
 
@@ -21,6 +20,7 @@ from jobqueued.notices.pings import Pings
 from jobqueued.notices.troubles import Numbers
 from jobqueued.notify import DEFAULT_POLICY, NOBODY, Rule, Target
 from jobqueued.saved import Incident, Notice
+from jobqueued.sha256 import sha256
 from jobqueued.text import duration
 from jobqueued.users import share_of
 

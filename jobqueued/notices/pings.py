@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
@@ -19,6 +18,7 @@ from jobqueued.notices import happenings
 from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Ping, Target
 from jobqueued.saved import Notice
+from jobqueued.sha256 import sha256
 
 SENDING = 2
 """Batches that are on their way at a time, each to a receiver of its own."""

@@ -40,6 +40,11 @@ def of_fleet(claims: Claims) -> Claims:
     return tuple(claim for claim in claims if claim.resource.startswith(FLEET))
 
 
+def may_ask_too_much(job: Job) -> bool:
+    """Tell whether there may be a host that lacks what runs of a job need: what is there once, each has."""
+    return asks_fleet(job) or bool(job.resources) or any(claim.units > 1 for claim in job.locks)
+
+
 def least_claims(*, slots: bool) -> Claims:
     """The claims that any run has at least."""
     return (_SHARE_OF_HOST, *((_ONE_SLOT,) if slots else ()))

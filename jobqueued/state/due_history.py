@@ -6,13 +6,13 @@ Nothing is decided by it.  A change costs one row, in the commit of what the sch
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from jobqueued.events import ClockStepped, Event, FileGone, JobsRead
 from jobqueued.saved import DueChange
+from jobqueued.sha256 import sha256
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 
@@ -80,7 +80,7 @@ class DueHistory:
         return with_directory if with_directory in self._texts else name
 
     def _version(self, text: bytes | None) -> tuple[str, str]:
-        return _GONE if text is None else (hashlib.sha256(text).hexdigest(), self._timezone)
+        return _GONE if text is None else (sha256(text).hexdigest(), self._timezone)
 
     def _started(self, wall: int) -> Iterator[DueChange]:
         if not self._has_begun:

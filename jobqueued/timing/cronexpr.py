@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from hashlib import sha256
 from typing import NamedTuple
 
+from jobqueued.sha256 import sha256
 from jobqueued.text import counted
 from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
 from jobqueued.timing.expansion import expanded

@@ -107,6 +107,27 @@ def test_a_command_that_reads_job_files_loads_of_its_libraries_what_they_do(
     assert set() == NEEDLESS & modules
 
 
+IDLE = {
+    ("check",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "sqlite3"},
+    ("doctor",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows"},
+    ("audit",): {"jobqueued.state.store", "jobqueued.state.rows", "sqlite3"},
+    ("simulate", "--for", "1m", "--draws", "1"): {
+        "multiprocessing", "jobqueued.foresight.suggestions", "jobqueued.ctl.back_then",
+    },
+    ("import", "--kind", "user", "-"): {
+        "jobqueued.events", "jobqueued.jobdir.watch", "jobqueued.jobdir.acceptance", "jobqueued.core.validity",
+    },
+}  # fmt: skip
+"""What commands that read job files have no use for while the daemon is up, and jobs claim and await nothing."""
+
+
+@pytest.mark.parametrize("words", IDLE, ids=" ".join)
+def test_what_is_for_rarer_cases_waits_for_them(host: Host, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Judging jobs, state.db, further processes, and OpenSSL, which nobody needs for a SHA-256."""
+    modules = imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", [*words], tmp_path)
+    assert set() == (IDLE[words] | {"_hashlib"}) & modules
+
+
 MEASURING = {"jobqueued.control.monitor", "jobqueued.state.rows", "sqlite3"}
 """What top measures with while the daemon is down."""
 

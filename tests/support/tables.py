@@ -23,7 +23,8 @@ class Tables:
         self.spool.chmod(0o1730)
         settings = Settings(timezone="UTC", mail={"smtp": "smtp://localhost"}, cron={"live": True, **cron})
         self.scripts = Scripts()
-        self.watches: list[Watch] = cron_tables.watches(self.paths, settings, kept or {}, self.scripts)
+        tables = cron_tables.readers(self.paths, settings, self.scripts)
+        self.watches = [Watch(directory, read, kept or {}, kind) for directory, read, kind in tables]
         self.kept = dict[str, bytes | None](kept or {})
 
     def write(self, path: Path, text: str, mode: int = 0o644) -> None:
