@@ -27,7 +27,7 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
-    "child/fleet": ["wire", "lines", "claims", "conversation", "gateway", "session", "uplink", "agent"],
+    "child/fleet": ["wire", "lines", "claims", "conversation", "tls", "gateway", "session", "uplink", "agent"],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
         "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",

@@ -7,9 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from tests.support.host import wait_for
@@ -20,7 +21,9 @@ _NAMES = ("one", "two", "three")
 class Member:
     """A member by its name: the addresses at which it takes calls, and its process."""
 
-    def __init__(self, directory: Path, name: str, clients: str, peers: str, cluster: str) -> None:
+    def __init__(
+        self, directory: Path, name: str, clients: str, peers: str, cluster: str, tls: Sequence[str | Path]
+    ) -> None:  # fmt: skip
         program = shutil.which("etcd")
         assert program is not None, "apt install etcd-server"
         self.name, self.clients = name, clients
@@ -28,7 +31,7 @@ class Member:
         self._command = [
             program, "--data-dir", str(directory / name), "--name", name, "--listen-client-urls", clients,
             "--advertise-client-urls", clients, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-            "--initial-cluster", cluster, "--unsafe-no-fsync",
+            "--initial-cluster", cluster, "--unsafe-no-fsync", *map(str, tls),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes]
         self.start()
@@ -61,8 +64,8 @@ class Member:
             gateway.close()
 
     def _listens(self) -> bool:
-        host, _, port = self.clients.removeprefix("http://").partition(":")
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+        where = urlsplit(self.clients)
+        with contextlib.suppress(OSError), socket.create_connection((where.hostname, where.port)):
             return True
         return False
 
@@ -70,11 +73,13 @@ class Member:
 class Cluster:
     """The members of one etcd."""
 
-    def __init__(self, directory: Path, count: int) -> None:
-        addresses = [f"http://127.0.0.1:{port}" for port in free_ports(2 * count)]
-        places = list(zip(_NAMES, addresses[::2], addresses[1::2], strict=False))
+    def __init__(self, directory: Path, count: int, tls: Sequence[str | Path] = ()) -> None:
+        ports = [f"127.0.0.1:{port}" for port in free_ports(2 * count)]
+        scheme = "https" if tls else "http"
+        clients, peers = ([f"{scheme}://{it}" for it in ports[::2]], [f"http://{it}" for it in ports[1::2]])
+        places = list(zip(_NAMES, clients, peers, strict=False))
         cluster = ",".join(f"{name}={peers}" for name, _, peers in places)
-        self.members = [Member(directory, *place, cluster) for place in places]
+        self.members = [Member(directory, *place, cluster, tls) for place in places]
 
     def leader(self) -> Member | None:
         """The member that the others follow; None: nobody says so now."""
@@ -109,10 +114,14 @@ def cluster(directory: Path, count: int = 3) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def etcd(directory: Path) -> Iterator[str]:
-    """The address at which an etcd of one member takes calls."""
-    with cluster(directory, 1) as found:
+def etcd(directory: Path, *tls: str | Path) -> Iterator[str]:
+    """The address at which an etcd of one member takes calls; `tls`: its options for that."""
+    found = Cluster(directory, 1, tls)
+    try:
+        found.members[0].wait() if tls else found.wait()
         yield found.members[0].clients
+    finally:
+        found.close()
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import urlsplit
 
+from jobqueued.child.fleet.tls import Tls, Unusable
 from jobqueued.child.fleet.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
@@ -40,8 +41,8 @@ class Rejected(Exception):
 class Gateway:
     """The members of one etcd (`https://HOST:PORT`); one is asked as long as it answers.  `timeout`: of a step (s)."""
 
-    def __init__(self, members: Sequence[str], timeout: float, tls: ssl.SSLContext | None = None) -> None:
-        self._members, self._timeout, self._tls = list(members), timeout, tls
+    def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None) -> None:
+        self._members, self._timeout, self._tls = list(members), timeout, tls or Tls()
         self._connection: HTTPConnection | None = None
         self.ahead = 0.0
         """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
@@ -94,8 +95,10 @@ class Gateway:
                 if rejected.code not in (_UNAVAILABLE, _DEADLINE):
                     raise rejected
                 troubles.append(str(self._left(str(rejected))))
+            except Unusable as error:
+                raise Unreachable(str(error)) from None
             except (OSError, HTTPException) as error:
-                troubles.append(str(self._left(_words(error))))
+                troubles.append(str(self._left(self._trouble(member, error))))
         raise Unreachable("; ".join(troubles))
 
     def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> HTTPResponse:
@@ -109,17 +112,25 @@ class Gateway:
             answer = self._connection.getresponse()
             self.ahead = _ahead(asked, answer.headers.get("Date", ""), time.time())
             return answer
-        except (OSError, HTTPException):
+        except (OSError, HTTPException) as error:
             if not is_kept:
-                raise
+                raise _last_word(self._connection, error) from None
         self.close()  # it was closed while nothing was asked
         return self._ask(member, path, message, headers)
+
+    def _trouble(self, member: str, error: Exception) -> str:
+        """The reason for which there is no answer of a member, in words."""
+        if isinstance(error, ssl.SSLError):
+            return self._tls.words(error)
+        if isinstance(error, ConnectionResetError | BrokenPipeError) and member.startswith("http:"):
+            return "it has hung up, or wants TLS"
+        return _words(error)
 
     def _connected(self, member: str) -> HTTPConnection:
         where = urlsplit(member)
         host, port = where.hostname or "", where.port or _PORT
         if where.scheme == "https":
-            return HTTPSConnection(host, port, timeout=self._timeout, context=self._tls)
+            return HTTPSConnection(host, port, timeout=self._timeout, context=self._tls.context())
         return HTTPConnection(host, port, timeout=self._timeout)
 
 
@@ -130,6 +141,19 @@ def _ahead(asked: float, date: str, answered: float) -> float:
     except ValueError:
         return 0.0
     return max(0.0, asked - (told + 1)) + min(0.0, answered - told)
+
+
+def _last_word(connection: HTTPConnection, error: Exception) -> Exception:
+    """The alert with which a member has hung up, whatever came to the request that was under way.
+
+    It looks at the certificate of this host when the connection is made by what we know (TLS 1.3).
+    """
+    try:
+        if isinstance(connection.sock, ssl.SSLSocket):
+            connection.sock.recv(1)
+    except OSError as alert:
+        return alert
+    return error
 
 
 def _rejection(answer: HTTPResponse) -> Rejected:
@@ -158,8 +182,6 @@ def _rejected(document: Message) -> Rejected:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -4,7 +4,6 @@ connection of its own, so that none waits for another.
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
+from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, 60.0
@@ -98,14 +98,13 @@ class Uplink:
     # requests
 
     def _carry_out(self) -> None:
-        gateway, pause = None, _FIRST_PAUSE
+        gateway, pause = self._gateway(_ANSWER), _FIRST_PAUSE
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._over or self._conversation.wants)
                 if self._over:
                     return
             try:
-                gateway = gateway or self._gateway(_ANSWER)
                 if self._conversation.reason:
                     self._begin(gateway)
                 else:
@@ -119,13 +118,8 @@ class Uplink:
             self._wake()
 
     def _gateway(self, patience: float) -> Gateway:
-        """A connection of its own; OSError: a file of TLS can't be read."""
-        names = [self.settings[name] or None for name in ("authority", "certificate", "key")]
-        tls = None
-        if any(member.startswith("https:") for member in self.settings["etcd"]):
-            tls = ssl.create_default_context(cafile=names[0])
-            if names[1] is not None:
-                tls.load_cert_chain(names[1], names[2])
+        """A connection of its own."""
+        tls = Tls(**{name: self.settings[name] for name in FILES})
         return Gateway(self.settings["etcd"], patience, tls)
 
     def _begin(self, gateway: Gateway) -> None:
@@ -182,7 +176,7 @@ class Uplink:
     # the session
 
     def _stay_alive(self) -> None:
-        gateway, trouble = None, "no member of etcd answers"
+        gateway, trouble = self._gateway(_ANSWER), "no member of etcd answers"
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._over or self._leases is not None)
@@ -194,7 +188,6 @@ class Uplink:
                 continue
             is_over, locks = False, 0
             try:
-                gateway = gateway or self._gateway(_ANSWER)
                 alive = session.beat(gateway, leases.session)
                 locks = session.beat(gateway, leases.locks) if leases.locks else 0
                 is_over = not alive or bool(leases.locks and not locks)
@@ -258,8 +251,6 @@ def _watching(revision: int) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"the certificate or its key can't be used: {error.reason or error}"
     if isinstance(error, OSError):
-        return f"{error.filename or 'TLS'}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}"
     return str(error)

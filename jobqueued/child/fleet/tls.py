@@ -1,0 +1,99 @@
+"""TLS as the settings of a fleet have it, and what is wrong with it in words that help.
+
+The files are read anew for each connection, so that whoever renews one has nothing to restart.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+FILES = ("authority", "certificate", "key")
+"""The settings that name a file."""
+_EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
+_UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
+"""Of openssl-verification-options(1): X509_V_ERR_…"""
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": "it wants a certificate of this host: see `certificate` and `key`",
+    "CERTIFICATE_EXPIRED": "the certificate of this host has expired: renew it",
+    "UNKNOWN_CA": "it knows no authority that the certificate of this host is signed by",
+    "BAD_CERTIFICATE": "it does not accept the certificate of this host: one of another authority, or of another use",
+}
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"})
+
+
+class Unusable(Exception):
+    """No TLS can be spoken; the message has the setting and what is wrong with its file."""
+
+
+class Tls:
+    """The files of PEM, each by a path or by the name of a credential; "": none."""
+
+    def __init__(self, authority: str = "", certificate: str = "", key: str = "") -> None:
+        self._given = dict(zip(FILES, (authority, certificate, key), strict=True))
+
+    def context(self) -> ssl.SSLContext:
+        """Of what the files have now; Unusable."""
+        paths = {name: _readable(name, given) for name, given in self._given.items() if given}
+        try:
+            context = ssl.create_default_context(cafile=paths.get("authority"))
+        except ssl.SSLError:
+            raise Unusable(f"authority: {paths['authority']} has no certificate in PEM") from None
+        if "certificate" in paths:
+            _introduce(context, paths["certificate"], paths["key"])
+        return context
+
+    def words(self, error: ssl.SSLError) -> str:
+        """The reason for which a connection was not made."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate {self._refusal(error)}"
+        reason = error.reason or str(error)
+        alert = reason.rpartition("ALERT_")[2]
+        if alert == "BAD_CERTIFICATE" and not self._given["certificate"]:
+            alert = "CERTIFICATE_REQUIRED"
+        if reason in _NO_TLS:
+            return "it has hung up, or speaks no TLS"
+        return _ALERTS.get(alert) or f"no TLS with it: {reason.lower().replace('_', ' ')}"
+
+    def _refusal(self, error: ssl.SSLCertVerificationError) -> str:
+        if error.verify_code in _UNKNOWN_AUTHORITY:
+            known = self._given["authority"] or "this host"
+            return f"is signed by no authority of {known}: see `authority`"
+        if error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
+            name = error.verify_message.rstrip(".").rpartition(" ")[2]
+            return f"is not for {name}: have `etcd` name it as the certificate does, or have one issued for that"
+        known_words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet, or the clock of this host is wrong"}
+        return known_words.get(error.verify_code, f"is refused: {error.verify_message}")
+
+
+def _introduce(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    def password() -> str:
+        raise Unusable(f"key: {key} has a password, and nobody is there to be asked")
+
+    try:
+        context.load_cert_chain(certificate, key, password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise Unusable(f"key: {key} is not that of {certificate}") from None
+        raise Unusable(f"certificate, key: no PEM of one is in {certificate}, or none in {key}") from None
+
+
+def _readable(name: str, given: str) -> str:
+    """The path of a file that can be read; Unusable."""
+    path = given if "/" in given else _credential(name, given)
+    try:
+        with open(path, "rb"):
+            return path
+    except OSError as error:
+        why = error.strerror
+    if path == given:
+        raise Unusable(f"{name}: {path}: {why}")
+    store = f"put it there as /etc/credstore/{given}, or see LoadCredential= in systemd.exec(5), and restart that"
+    raise Unusable(f"{name}: jobqueued-fleet.service has no credential {given}: {store}")
+
+
+def _credential(name: str, given: str) -> str:
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory is None and "INVOCATION_ID" not in os.environ:
+        raise Unusable(f"{name}: only a unit of systemd has credentials such as {given}: name a file by its path")
+    return f"{directory or '/run/credentials'}/{given}"
