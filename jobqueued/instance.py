@@ -101,6 +101,19 @@ class Instance:
     @property
     def start_launcher(self) -> str:
         """The remedy where no launcher listens, and the daemon starts none."""
+        return self._start("jobqueued-launcher.socket")
+
+    @property
+    def see_agent(self) -> str:
+        """The place where it is told what is wrong with the agent of the fleet."""
+        return f"see: {self.manager} status jobqueued-fleet" if self.manager else "see the log of the daemon"
+
+    @property
+    def start_agent(self) -> str:
+        """The remedy where no agent of the fleet listens, and the daemon starts none."""
+        return self._start("jobqueued-fleet.socket")
+
+    def _start(self, socket: str) -> str:
         if self.manager:
-            return f"start it: {self.manager} start jobqueued-launcher.socket"
+            return f"start it: {self.manager} start {socket}"
         return "start one there, or leave out --launcher"

@@ -22,7 +22,8 @@ def restart_launcher(paths: Paths) -> None:
 
     After an update of jobqueued, of Python or of a library they run what they began with; `jobqueuectl doctor` says if
     they do.  Live runs keep the supervisors that they have, and nothing is started twice.  What comes due meanwhile is
-    started afterwards.  Returns when the daemon answers again.
+    started afterwards.  On a host of a fleet its agent is restarted, too, and keeps what the host has there.  Returns
+    when the daemon answers again.
 
     Run it as root or, with --user, as the user of the instance: it asks the service manager.
 
@@ -33,7 +34,10 @@ def restart_launcher(paths: Paths) -> None:
     instance = Instance.of(paths.run)
     if not instance.manager:
         raise click.ClickException(f"no service manager keeps this daemon; {instance.renew}")
-    for words in (["restart", "jobqueued-launcher.socket"], ["start", "jobqueued.service"]):
+    sockets = ["jobqueued-launcher.socket"]
+    if not instance.manager.endswith("--user"):  # a user's own instance is in no fleet
+        sockets.append("jobqueued-fleet.socket")
+    for words in (["restart", *sockets], ["start", "jobqueued.service"]):
         command = [*shlex.split(instance.manager), *words]
         if subprocess.run(command, check=False).returncode:
             click.echo(f"Error: {shlex.join(command)} failed; {instance.see_log}", err=True)

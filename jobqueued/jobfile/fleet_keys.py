@@ -73,7 +73,9 @@ _FLEET = section(table(
         "/etc/jobqueued/authority.pem"),
     Key("certificate", _PEM, "", "File with the certificate by which the members know this host.",
         "/etc/jobqueued/host.pem"),
-    Key("key", _PEM, "", "File with the private key of `certificate`.", "/etc/jobqueued/host.key"),
+    Key("key", _PEM, "", "File with the private key of `certificate`, readable for the user jobqueue-fleet alone; or "
+        "jobqueued-fleet.key, which systemd takes from /etc/credstore, as jobqueued-fleet.certificate and "
+        "jobqueued-fleet.authority.", "/etc/jobqueued/host.key"),
 ))  # fmt: skip
 _PAIR = ("certificate", "key")
 

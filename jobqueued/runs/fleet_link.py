@@ -17,6 +17,7 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
 from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Publish
 from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
+from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Claim, Now, RunId
 from jobqueued.runs import own_program
 from jobqueued.source import Source
@@ -85,12 +86,13 @@ class FleetLink(Source):
         self._lines: Lines
         self._outbox = b""
         self._asked_at: int | None = None
-        """The first question since the agent has told something (CLOCK_MONOTONIC, ns)."""
+        """The first line since the agent has told something that it answers to (CLOCK_MONOTONIC, ns)."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
         self._down = ""
         """The reason why the fleet can't be asked, as it was told; "": it can, or nobody knows yet."""
         self._has_news = False
         """Whether the next turn tells that."""
+        self._instance = Instance.of(address.parent)
 
     def send(self, command: FleetCommand) -> None:
         """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
@@ -171,7 +173,7 @@ class FleetLink(Source):
         if self._fleet is not None and self._connection is None and self._call_at <= now.mono:
             self._call(now)
         elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
-            self.lose("its agent does not answer")
+            self.lose(f"its agent does not answer; {self._instance.see_agent}")
         if self._has_news:
             self._has_news = False
             yield events.FleetUp(self._down)
@@ -184,10 +186,12 @@ class FleetLink(Source):
         try:
             self._connection = self._reached()
         except OSError as error:
-            self.lose(f"no agent at {self._address} ({error.strerror})")
+            remedy = "" if self._own else f"; {self._instance.start_agent}"
+            self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
         self._lines = Lines(self._connection, _PART)
-        self._outbox = lines.encode(["hello", lines.VERSION, self._told(state[0]), _seen(state[1])])
+        hello = ["hello", lines.VERSION, self._told(state[0]), _seen(state[1])]
+        self._outbox, self._asked_at = lines.encode(hello), now.mono
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:

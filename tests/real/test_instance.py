@@ -99,6 +99,9 @@ class TestRemedies:
             it.see_log, it.see_launcher,
         )  # fmt: skip
         assert "start it: systemctl start jobqueued-launcher.socket" == it.start_launcher
+        assert ("see: systemctl status jobqueued-fleet", "start it: systemctl start jobqueued-fleet.socket") == (
+            it.see_agent, it.start_agent,
+        )  # fmt: skip
         assert "jobqueuectl restart-launcher (live runs go on)" == it.renew
 
     def test_of_a_user(self, runtime: Path) -> None:
@@ -127,7 +130,8 @@ class TestRemedies:
             done.exit_code,
             done.output,
         )
-        assert "restart jobqueued-launcher.socket\nstart jobqueued.service\n" == (tmp_path / "asked").read_text()
+        sockets = "jobqueued-launcher.socket jobqueued-fleet.socket"
+        assert f"restart {sockets}\nstart jobqueued.service\n" == (tmp_path / "asked").read_text()
 
     def test_below_a_root(self, tmp_path: Path) -> None:
         """It is no unit; the command that starts it has the paths that it had."""

@@ -208,6 +208,15 @@ def test_the_default_sender_is_a_user_of_the_package() -> None:
     assert (Settings().notifier,) == OPERATORS
 
 
+def test_the_agent_is_a_user_of_the_package() -> None:
+    """systemd-sysusers makes it: another than who sends notices, as the key of the host is not for those."""
+    unit = (REPO / "systemd/jobqueued-fleet.service").read_text().splitlines()
+    (user,) = (line.removeprefix("User=") for line in unit if line.startswith("User="))
+    kinds = [line.split()[:3] for line in (REPO / "systemd/sysusers.d/jobqueue.conf").read_text().splitlines()]
+    assert ["u", user, "-"] in kinds
+    assert user not in (Settings().notifier, *OPERATORS)
+
+
 def test_a_host_is_in_a_fleet(tmp_path: Path) -> None:
     """Of its fleet the members of etcd are needed, as URLs with a port; all else has the default that is documented."""
     file = tmp_path / "jobqueued.yaml"

@@ -211,6 +211,8 @@ def test_limits_are_for_us_not_for_jobs() -> None:
         ("scope", "Slice", "jobqueue.slice"),
         ("jobqueued-launcher.socket", "TriggerLimitIntervalUSec", "0"),
         ("jobqueued-launcher.socket", "SocketMode", "0600"),
+        ("jobqueued-fleet.socket", "TriggerLimitIntervalUSec", "0"),
+        ("jobqueued-fleet.socket", "SocketMode", "0600"),
         ("jobqueue.slice", "RequiresMountsFor", "/var/log/jobqueue"),
     ],
 )
@@ -223,7 +225,8 @@ def test_settings_that_show_only_in_bad_times(unit: str, name: str, value: str) 
 def test_who_waits_for_whom() -> None:
     """The scheduler starts after the clock is set, users and remote files are there; runs need them too."""
     after = set(state("jobqueued", "After").split())
-    assert {"time-set.target", "remote-fs.target", "nss-user-lookup.target", "jobqueued-launcher.service"} <= after
+    assert {"time-set.target", "remote-fs.target", "nss-user-lookup.target"} <= after
+    assert {"jobqueued-launcher.service", "jobqueued-fleet.service"} <= after, "stopped before it, at shutdown"
     assert {"network.target", "remote-fs.target", "nss-user-lookup.target"} <= set(
         state("jobqueue.slice", "After").split()
     )

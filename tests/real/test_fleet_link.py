@@ -1,0 +1,73 @@
+"""The daemon's side of the agent of its fleet: agents that are not there, are silent, or say something else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobqueued.child.fleet import lines
+from jobqueued.events import Event, FleetUp
+from jobqueued.fleet import FleetSettings
+from jobqueued.model import SECOND, Now
+from jobqueued.runs.fleet_link import FleetLink
+
+SINCE = 1000 * SECOND
+
+
+def link(tmp_path: Path) -> FleetLink:
+    """One that starts no agent of its own."""
+    return FleetLink(tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: "store", None)
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket of an agent."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as made:
+        made.bind(str(tmp_path / "fleet"))
+        made.listen()
+        yield made
+
+
+def turned(link: FleetLink, mono: int) -> list[Event]:
+    """What a turn tells."""
+    return list(link.turn(Now(mono=mono, wall=0)))
+
+
+def trouble(reason: str) -> list[str]:
+    """The trouble that is told of that."""
+    return [f"the fleet can't be asked, and its jobs do not start here: {reason}"]
+
+
+def test_no_agent(tmp_path: Path) -> None:
+    """The reason has the remedy, and stays a trouble until there is one."""
+    told = link(tmp_path)
+    reason = f"no agent at {tmp_path}/fleet (No such file or directory); start one there, or leave out --launcher"
+    assert ([FleetUp(reason)], trouble(reason)) == (turned(told, SINCE), told.troubles)
+
+
+@pytest.mark.usefixtures("listener")
+def test_a_silent_agent(tmp_path: Path) -> None:
+    """One that does not even say that the fleet can't be asked is hung up on, and the reason says where to look."""
+    told = link(tmp_path)
+    assert ([], []) == (turned(told, SINCE), told.troubles)
+    assert told.deadline is not None
+    assert [] == turned(told, told.deadline - 1)
+    reason = "its agent does not answer; see the log of the daemon"
+    assert ([FleetUp(reason)], trouble(reason)) == (turned(told, told.deadline), told.troubles)
+
+
+def test_what_an_agent_says(tmp_path: Path, listener: socket.socket) -> None:
+    """Its reason is a trouble as long as it is one; then nothing more is waited for."""
+    told = link(tmp_path)
+    turned(told, SINCE)
+    agent, _ = listener.accept()
+    (descriptor,) = told.descriptors()
+    for reason in ("https://a:2379: no answer in time", ""):
+        agent.sendall(lines.encode(["up", reason]))
+        assert [FleetUp(reason)] == list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
+        assert (trouble(reason) if reason else [], None) == (told.troubles, told.deadline)
+    agent.close()
+    told.close()
