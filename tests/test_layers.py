@@ -96,7 +96,7 @@ WINGS: dict[str, list[str]] = {
         "job_units", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page",
         "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
         "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",
-        "diagnosis", "host_health", "process_health", "doctor", "documents",
+        "diagnosis", "certificates", "host_health", "process_health", "fleet_health", "doctor", "documents",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",
         "chart_waits", "chart_text", "chart_page", "timeline", "hold", "fleet",
         "import_sources", "import_jobs", "list", "locks", "snapshot", "back_then", "kept_forecast", "simulated",

@@ -12,7 +12,7 @@ import click
 from jobqueued import __version__
 from jobqueued.child import posixspawn
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import client, host_health, process_health
+from jobqueued.ctl import client, fleet_health, host_health, process_health
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.job_files import read_files, settings_of
@@ -58,7 +58,7 @@ def doctor(paths: Paths, as_json: bool) -> None:
         down = error.exit_code
         findings = [Finding("daemon", ERROR, error.seen, error.remedy), *_files(paths), *_cgroups(paths)]
         findings += [*process_health.units(Instance.of(paths.run)), *host_health.metrics(paths)]
-    findings += host_health.host(paths)
+    findings += [*fleet_health.fleet(paths), *host_health.host(paths)]
     if as_json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:

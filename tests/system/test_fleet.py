@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from tests.system.vm import (
     LIVE,
     assert_went_on,
+    ctl,
     failed,
     long_run,
     restarted_main,
@@ -103,6 +106,23 @@ def test_a_host_in_a_fleet() -> None:
     """Once the settings name one, the daemon calls the agent, and runs have its locks."""
     SETTINGS.write_text(FLEET)
     start(JOB_FILE)
+    can_be_asked()
+
+
+def found() -> list[str]:
+    """What the doctor says of it."""
+    return [f"{it['verdict']}: {it['seen']}" for it in ctl("doctor")["findings"] if it["what"] == "fleet"]
+
+
+def test_what_the_doctor_says() -> None:
+    """All is well; a socket that is stopped is told, with what starts it."""
+    assert ["ok: its agent can start, and read what `fleet` in /etc/jobqueued.yaml names"] == found()
+    sh("systemctl", "stop", SOCKET)
+    command = ("jobqueuectl", "doctor", "--json")
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "the agent is never started" in told.stdout
+    remedy = next(it["remedy"] for it in json.loads(told.stdout)["findings"] if it["what"] == "fleet")
+    sh(*remedy.split())
     can_be_asked()
 
 

@@ -1,0 +1,42 @@
+"""The ends of certificates: until when they are valid, read by DER (X.690) and RFC 5280."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+_BLOCK = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_VERSION, _VALIDITY = 0xA0, 3
+"""The tag of a field that may be left out, and the place of what is wanted among the others."""
+_FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
+"""By the tag of a time."""
+
+
+def ends(pem: str) -> list[datetime]:
+    """The instants until which the certificates of a file are valid, in their order; ValueError."""
+    try:
+        return [_end(base64.b64decode(block)) for block in _BLOCK.findall(pem)]
+    except (IndexError, KeyError, StopIteration) as error:
+        raise ValueError(f"no certificate: {error!r}") from None
+
+
+def _end(der: bytes) -> datetime:
+    _, certificate = next(_parts(der))
+    _, signed = next(_parts(certificate))
+    fields = [content for tag, content in _parts(signed) if tag != _VERSION]
+    _, (tag, end) = _parts(fields[_VALIDITY])
+    return datetime.strptime(end.decode("ascii"), _FORMATS[tag]).replace(tzinfo=UTC)
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and content of each value of those that stand one after another."""
+    place = 0
+    while place < len(data):
+        tag, length, place = data[place], data[place + 1], place + 2
+        if length & 0x80:
+            size = length & 0x7F
+            length, place = int.from_bytes(data[place : place + size]), place + size
+        yield tag, data[place : place + length]
+        place += length

@@ -1,0 +1,116 @@
+"""The health of a host's part in a fleet, for jobqueuectl doctor: the agent's units, its rights, its certificates."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from jobqueued.child.fleet.tls import FILES
+from jobqueued.ctl.certificates import ends
+from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
+from jobqueued.ctl.host_health import BOOTED
+from jobqueued.ctl.job_files import settings_of
+from jobqueued.ctl.job_units import user_of_daemon
+from jobqueued.ctl.old_code import code_of, replaced
+from jobqueued.ctl.receivers import Sender
+from jobqueued.fleet import FleetSettings
+from jobqueued.instance import Instance
+from jobqueued.paths import Paths
+from jobqueued.text import counted
+
+CREDENTIALS = Path("/run/credentials/jobqueued-fleet.service")
+_SOON = timedelta(days=14)
+_SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
+
+Unit = dict[str, str]
+
+
+def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
+    """Check what keeps the agent from etcd, as far as that shows here; whether it reaches etcd the daemon tells."""
+    settings, instance = settings_of(paths)[0].fleet, Instance.of(paths.run)
+    if settings is None:
+        return
+    has_units = bool(instance.manager) and BOOTED.exists()
+    agent = _shown(instance, "jobqueued-fleet.service") if has_units else {}
+    found = [*_unit(instance, agent)] if has_units else []
+    found += _files(settings, agent.get("User") or pwd.getpwuid(user_of_daemon(paths)).pw_name, credentials)
+    yield from found or [Finding("fleet", OK, f"its agent can start, and read what `fleet` in {paths.config} names")]
+
+
+def _shown(instance: Instance, unit: str) -> Unit:
+    command = [*instance.manager.split(), "show", f"--property={_SHOWN}", unit]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+
+def _unit(instance: Instance, agent: Unit) -> Iterator[Finding]:
+    socket = instance.run / "fleet"
+    if _shown(instance, "jobqueued-fleet.socket").get("ActiveState") != "active" or not socket.is_socket():
+        seen = f"jobqueued-fleet.socket does not listen at {socket}: the agent is never started"
+        yield Finding("fleet", ERROR, seen, f"{instance.manager} restart jobqueued-fleet.socket")
+    if agent.get("Result", "success") != "success":
+        yield Finding("fleet", ERROR, f"the agent has failed ({agent['Result']})", instance.see_agent)
+    if agent.get("NeedDaemonReload") == "yes":
+        seen = "jobqueued-fleet.service was changed since systemd read it"
+        yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
+    if file := replaced(int(agent.get("MainPID") or 0), code_of("jobqueued.child")):
+        seen = f"the agent (pid {agent['MainPID']}) runs what an update has replaced: {file}"
+        yield Finding("code", WARNING, seen, instance.renew)
+
+
+def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Finding]:
+    try:
+        agent = Sender.of(user)
+    except KeyError:
+        seen = f"there is no user {user}, as whom the agent would run"
+        yield Finding("fleet", ERROR, seen, "systemd-sysusers jobqueue.conf")
+        return
+    for name in FILES:
+        if given := getattr(settings, name):
+            path = given if "/" in given else str(credentials / given)
+            try:
+                yield from _file(name, path, None if path != given else agent)
+            except PermissionError:  # whoever asks may not look
+                continue
+            except OSError as error:
+                if path == given or credentials.exists():  # the agent has none before it is started
+                    seen = f"`{name}`: {path}: {error.strerror}"
+                    yield Finding("fleet", ERROR, seen, "" if path == given else "see jobqueued.yaml(5), `fleet`")
+
+
+def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
+    """Check a file; `agent`: the user who has to read it; None: systemd hands it over, as a credential.  OSError."""
+    mode = os.stat(path).st_mode
+    if agent is not None:
+        if barred := agent.barred(path):
+            yield Finding("fleet", ERROR, f"`{name}`: {agent.name} may not enter {barred}", f"chmod o+x {barred}")
+        elif not agent.may(4, path):
+            seen = f"`{name}`: {agent.name} may not read {path}"
+            yield Finding("fleet", ERROR, seen, f"chown {agent.name} {path} && chmod 400 {path}")
+        if name == "key" and mode & (stat.S_IROTH | stat.S_IWOTH):
+            yield Finding("fleet", WARNING, f"`key`: everybody may read or write {path}", f"chmod o= {path}")
+    if name != "key":
+        yield from _validity(name, path)
+
+
+def _validity(name: str, path: str) -> Iterator[Finding]:
+    """Check how long a certificate is valid, and of authorities the one that lasts longest; OSError."""
+    try:
+        found = ends(Path(path).read_text())
+    except ValueError:
+        found = []
+    if not found:
+        yield Finding("fleet", ERROR, f"`{name}`: {path} has no certificate in PEM")
+        return
+    end = max(found) if name == "authority" else found[0]
+    left, date = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
+    if left <= timedelta():
+        yield Finding("fleet", ERROR, f"`{name}`: {path} has expired on {date}", "renew it; the agent reads it anew")
+    elif left < _SOON:
+        seen = f"`{name}`: {path} expires on {date}, in {counted(left.days, 'day')}"
+        yield Finding("fleet", WARNING, seen, "renew it; the agent reads it anew")
