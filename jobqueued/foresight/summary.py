@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
@@ -53,16 +54,20 @@ class Row(NamedTuple):
 
 
 _NOTHING = OfJob()
+_live = attrgetter("live")
 
 
 def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
     """The instants from one on at which most runs are live in any future, at most one in each span of so many ns, with
-    the band of those of all futures in the same span.
+    the band of the most of all futures in the same span, also of those in which nothing starts then.
     """
+    started = [{peak.instant // apart: peak for peak in future.peaks(None, apart, since)} for future in futures]
+    begins = {span: max(since, span * apart) for each in started for span in each}
     found = defaultdict[int, list[Peak]](list)
-    for peak in (peak for future in futures for peak in future.peaks(None, apart, since)):
-        found[peak.instant // apart].append(peak)
-    worst = ((max(each, key=lambda peak: peak.live), band(peak.live for peak in each)) for each in found.values())
+    for future, each in zip(futures, started, strict=True):
+        for (span, begin), live in zip(begins.items(), future.live_at(begins.values()), strict=True):
+            found[span].append(max(each.get(span, Peak(begin, 0)), Peak(begin, live), key=_live))
+    worst = ((max(each, key=_live), band(map(_live, each))) for each in found.values())
     return sorted(((peak.instant, live) for peak, live in worst), key=lambda it: (-it[1].most, it[0]))[:count]
 
 

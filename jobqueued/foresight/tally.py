@@ -7,6 +7,7 @@ job's part of `spread`) and the start of its first attempt.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -153,6 +154,11 @@ class Tally:
             if span not in found or live > found[span].live:
                 found[span] = Peak(instant, live)
         return sorted(found.values(), key=lambda peak: (-peak.live, peak.instant))[:count]
+
+    def live_at(self, instants: Iterable[int]) -> list[int]:
+        """The number of runs that live on at each of some instants, having begun before it."""
+        begun, over = sorted(self._begun), sorted(self._over)
+        return [bisect_left(begun, instant) - bisect_right(over, instant) for instant in instants]
 
 
 def _wait(it: OfJob, time: int, blame: Blame | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueued.child.fleet import lines
 from jobqueued.events import Event, FleetUp
-from jobqueued.fleet import FleetSettings
+from jobqueued.fleet import FleetMark, FleetSettings
 from jobqueued.model import SECOND, Now
 from jobqueued.runs.fleet_link import FleetLink
 
@@ -19,7 +19,7 @@ SINCE = 1000 * SECOND
 
 def link(tmp_path: Path) -> FleetLink:
     """One that starts no agent of its own."""
-    return FleetLink(tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: "store", None)
+    return FleetLink(tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: ("store", FleetMark()), None)
 
 
 @pytest.fixture

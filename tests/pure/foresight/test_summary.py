@@ -50,3 +50,20 @@ def test_peaks_of_all_futures() -> None:
     futures[1].attempted(RunId("c", 1), 5 * HOUR + 3 * MINUTE, 5 * HOUR + 4 * MINUTE)
     assert [(5 * HOUR + 3 * MINUTE, Band(2, 3))] == peaks(futures, 1, HOUR, 0)
     assert [(5 * HOUR + 3 * MINUTE, Band(2, 3))] == peaks(futures, 9, HOUR, 3 * HOUR)[:1]
+
+
+def test_peaks_count_futures_in_which_nothing_starts_then() -> None:
+    """One that is idle has none live, one whose runs go on has these, also where fewer live once something starts."""
+    busy, idle, long = Tally(), Tally(), Tally()
+    for number in (1, 2):
+        busy.attempted(RunId("a", number), 2 * HOUR + 9 * MINUTE, 2 * HOUR + 10 * MINUTE)
+    assert [(2 * HOUR + 9 * MINUTE, Band(0, 2))] == peaks([busy, idle], 9, HOUR, 0)
+    for number in (1, 2, 3):
+        long.attempted(RunId("b", number), HOUR - number, 2 * HOUR + MINUTE)
+    before = (HOUR - 1, Band(0, 3))
+    assert [(2 * HOUR, Band(0, 3)), before] == sorted(peaks([busy, idle, long], 9, HOUR, 0), reverse=True)
+    long.attempted(RunId("c", 1), 2 * HOUR + 30 * MINUTE, 3 * HOUR)
+    assert [before, (2 * HOUR, Band(2, 3))] == peaks([busy, long], 9, HOUR, 0)
+    assert [(2 * HOUR, Band(2, 3))] == peaks([busy, long], 9, HOUR, 2 * HOUR)
+    busy.attempted(RunId("a", 3), 5 * HOUR, 5 * HOUR + MINUTE)
+    assert [(5 * HOUR, Band(0, 1))] == peaks([busy, long], 9, HOUR, 5 * HOUR)
