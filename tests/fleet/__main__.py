@@ -33,14 +33,19 @@ def main() -> int:
         print("fleet: needs etcd (apt install etcd-server)", file=sys.stderr)
         return 2
     plan = Plan(options.seed, options.minutes * 60, options.pause, options.patience, options.only)
-    root = options.keep or Path(tempfile.mkdtemp(prefix="fleet-"))
-    root.mkdir(parents=True, exist_ok=True)
+    if not options.keep:
+        with tempfile.TemporaryDirectory(prefix="fleet-") as name:
+            return lived(Path(name), plan)
+    options.keep.mkdir(parents=True)
+    return lived(options.keep, plan)
+
+
+def lived(root: Path, plan: Plan) -> int:
+    """Live through a day, and judge it; the exit status."""
     day = live(root, plan)
     found = list(violations(day, missing(root / "book", day.morning, day.evening)))
     report(day, found)
     print(f"seed {plan.seed}: {len(found)} violations")
-    if not options.keep:
-        shutil.rmtree(root)
     return bool(found)
 
 
