@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.child.fleet.wire import after_all, coded
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND
-from tests.support.etcd import etcd
+from tests.support.etcd import cluster, etcd
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import wait_for
 from tests.support.receivers import WebServer, answer
@@ -200,3 +201,19 @@ def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:
         wait_for(lambda: agent.process.poll() is not None, why="its end")
         assert 1 == agent.process.returncode
         agent.close()
+
+
+def test_a_member_that_stands_still(tmp_path: Path) -> None:
+    """What has changed is heard by way of another, also where nothing is asked."""
+    with cluster(tmp_path) as three:
+        one, other = (Agent(tmp_path / name, [each.clients for each in three.members], name) for name in ("one", "two"))
+        for agent in (one, other):
+            agent.hear("up", "")
+        one.ask("backup", TICK, "tape")
+        one.hear("granted", "backup", 1, 1)
+        other.hear("held", "backup on one", ["tape"])
+        three.members[0].send(signal.SIGSTOP)
+        one.say("give_back", "backup", TICK, "succeeded")
+        other.hear("held", "backup on one", [])
+        one.close()
+        other.close()

@@ -27,11 +27,12 @@ def question_of(job: str, key: str, *locks: str, question: int = 1, spec: str = 
 class Agent:
     """A process, the socket at which it listens, and the connection of a scheduler to it."""
 
-    def __init__(self, directory: Path, etcd: str, host: str, **settings: Any) -> None:
+    def __init__(self, directory: Path, etcd: str | list[str], host: str, **settings: Any) -> None:
         directory.mkdir(exist_ok=True)
         self.directory = directory
+        members = [etcd] if isinstance(etcd, str) else etcd
         self.settings = {
-            "etcd": [etcd], "fleet": "test", "host": host, "store": f"{host}id", "lock_grace": 60,
+            "etcd": members, "fleet": "test", "host": host, "store": f"{host}id", "lock_grace": 60,
             "authority": "", "certificate": "", "key": "", **settings,
         }  # fmt: skip
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -18,7 +18,7 @@ from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Lea
 from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
 
-_ANSWER, _NEWS = 2.0, 60.0
+_ANSWER, _NEWS = 2.0, float(TTL)
 """Seconds for which an answer, and something new, is waited for; then it is asked anew."""
 _BEAT = TTL / 3
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
