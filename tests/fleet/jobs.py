@@ -15,8 +15,8 @@ say start; sleep {sleep}; say end
 """
 _JOB = """\
   {name}:
-    schedule: "* * * * *"
-    seconds: "*/{every}"
+    schedule: "{minutes} * * * *"
+    seconds: "{seconds}"
     scope: {scope}
     enabled: {enabled}
     locks: [{locks}]
@@ -29,7 +29,7 @@ _JOB = """\
 
 
 class Job(NamedTuple):
-    """A job that is due every so many seconds, of the fleet or of each host, and what it holds in the fleet."""
+    """A job that is due every so many seconds (that divide a minute or an hour), of the fleet or of each host, and what it holds in the fleet."""
 
     name: str
     every: int
@@ -46,8 +46,9 @@ class Job(NamedTuple):
         """As a job file has it."""
         lines = _COMMAND.format(book=book, place=book.parent, sleep=self.sleep).splitlines()
         scope = "fleet" if self.is_of_fleet else "host"
+        minutes, seconds = (f"*/{self.every // 60}", "0") if self.every >= 60 else ("*", f"*/{self.every}")
         return _JOB.format(
-            name=self.name, every=self.every, scope=scope, enabled=str(enabled).lower(),
+            name=self.name, minutes=minutes, seconds=seconds, scope=scope, enabled=str(enabled).lower(),
             locks=f"{{name: {self.lock}, scope: fleet}}" if self.lock else "",
             command="\n".join(f"      {line}" for line in lines),
         )  # fmt: skip
@@ -62,6 +63,7 @@ JOBS = (
     Job("f", 10, 0.2, False, "tape"),
     Job("g", 6, 0.01, False, "disk"),
     Job("h", 5, 0.01, False),
+    Job("i", 120, 16, False, "vault"),
 )
 
 
@@ -92,5 +94,5 @@ def dues(job: Job, begin: datetime, end: datetime) -> Iterator[datetime]:
     """The instants after `begin`, and at `end` at the latest, at which a job is due."""
     due = begin.astimezone(UTC).replace(microsecond=0)
     while (due := due + timedelta(seconds=1)) <= end:
-        if due.second % job.every == 0:
+        if int(due.timestamp()) % job.every == 0:
             yield due
