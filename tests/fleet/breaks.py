@@ -16,7 +16,7 @@ _DAY = ["--minutes", "1", "--pause", "4", "--patience", "30"]
 
 
 class Try(NamedTuple):
-    """A break, the classes of violations by one of which it is to be seen, the faults that it takes, and more options."""
+    """A break, the classes of violations by one of which it is to be seen, the faults that it takes, more options."""
 
     wanted: Break
     verdicts: tuple[str, ...]

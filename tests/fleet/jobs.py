@@ -29,7 +29,10 @@ _JOB = """\
 
 
 class Job(NamedTuple):
-    """A job that is due every so many seconds (that divide a minute or an hour), of the fleet or of each host, and what it holds in the fleet."""
+    """A job of the fleet, or of each host, and the lock that it holds in the fleet.
+
+    `every`: the seconds from one due time to the next, which divide a minute, or are minutes that divide an hour.
+    """
 
     name: str
     every: int
