@@ -19,7 +19,9 @@ SINCE = 1000 * SECOND
 
 def link(tmp_path: Path) -> FleetLink:
     """One that starts no agent of its own."""
-    return FleetLink(tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: ("store", FleetMark()), None)
+    return FleetLink(
+        tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: ("store", FleetMark()), None
+    )
 
 
 @pytest.fixture
