@@ -23,7 +23,8 @@ from tests.fleet.proxy import Network
 from tests.support.etcd import Cluster, cluster
 
 NAMES = ("alpha", "beta", "gamma")
-_READY = 60.0
+_READY, _READ = 60.0, 5.0
+"""Seconds in which all hosts are there, and in which they have surely read a changed file."""
 _LOOK = 0.05
 
 
@@ -131,9 +132,12 @@ class Fleet:
             gateway.close()
 
     def is_quiet(self) -> bool:
-        """Tell whether no lock is held, and each occurrence has its end."""
+        """Tell whether no lock is held, each occurrence has its end, and each run that has begun its record."""
+        begun = {line.run.rpartition(".")[0] for line in jobs.read(self.book)}
+        recorded = {f"{host.name}:{path.parent.name}@{path.stem}"
+                    for host in self.hosts for path in host.root.glob("logs/*/*.json")}  # fmt: skip
         keys = self.keys()
-        return keys is not None and not unended(keys)
+        return begun <= recorded and keys is not None and not unended(keys)
 
 
 def unended(keys: Mapping[str, str]) -> list[str]:
@@ -173,6 +177,7 @@ def live(root: Path, plan: Plan) -> Day:
         found.say("no fault from now on")
         found.live(plan.patience, lambda: not missing(found.book, morning, evening))
         found.let(enabled=False)
+        found.live(_READ)
         found.say("all is caught up" if not missing(found.book, morning, evening) else "NOT all is caught up")
         found.say("all is quiet" if found.live(plan.patience, found.is_quiet) else "it is NOT quiet")
         faults = Counter(said.partition(": ")[2].rpartition(",")[0] for said in found.said if " s" in said)
