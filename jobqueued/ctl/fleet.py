@@ -13,7 +13,7 @@ from jobqueued.paths import Paths
 @click.argument("action", type=click.Choice(["accept"]), expose_value=False)
 @click.pass_obj
 def fleet(paths: Paths) -> None:
-    """Go on in a fleet whose etcd was put back to an earlier state.
+    """Go on in a fleet whose etcd was put back.
 
     A host leaves its fleet alone when etcd does not know any more what it has granted to this host: what was run since
     then, here or elsewhere, may run again.  Look at `jobqueuectl history` of each host first, and pause what must not.

@@ -875,7 +875,8 @@ ASKS = [
     call("Next", job="backup", count=1), call("Pause", job="backup"), call("Resume", job="backup"),
     call("History"), call("Logs", run="old@1"), call("Reload"), call("Stop", run="old@1"), call("Rerun", run="old@1"),
     call("Emit", event="deployed"), call("Why", run="old@1"), call("SkipNext", job="backup"), call("Hold"),
-    call("Release"), call("Lock", lock="tape"), call("Usage"), call("Locks"), call("Evict", holder=":with-lock@1"),
+    call("AcceptFleet"), call("Release"), call("Lock", lock="tape"), call("Usage"), call("Locks"),
+    call("Evict", holder=":with-lock@1"),
     call("Notices"), call("Notify"), call("Metrics"), call("DueChanges"), call("Forget", job="backup"), call("Watch"),
 ]  # fmt: skip
 
