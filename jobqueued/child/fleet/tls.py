@@ -51,7 +51,7 @@ class Tls:
         alert = reason.rpartition("ALERT_")[2]
         if alert == "BAD_CERTIFICATE" and not self._given["certificate"]:
             alert = "CERTIFICATE_REQUIRED"
-        if reason in _NO_TLS:
+        if reason in _NO_TLS or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return "it has hung up, or speaks no TLS"
         return _ALERTS.get(alert) or f"no TLS with it: {reason.lower().replace('_', ' ')}"
 
