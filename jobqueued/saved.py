@@ -80,7 +80,7 @@ class SavedJob:
     `skips`: what of its clock is to be skipped, in the order in which that was asked for.  `took` and `delays`: how
     long the newest of its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers
     of its unfinished runs of which it was told that they are late.  `owner`: whose it was last.
-    `agreed`: the definition on which this host and its fleet agreed last (core/agreement.py).
+    `agreed`: the definition that is no news for its fleet (core/agreement.py).
     """
 
     job: str

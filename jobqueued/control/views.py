@@ -44,7 +44,8 @@ class Standing(NamedTuple):
     """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
 
     `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
-    `is_over`: the clock makes it due no more; `has_missed`: none of it has started; `late`: how many of its runs are.
+    `is_over`: the clock makes it due no more; `has_missed`: none of it has started; `late`: how many of its runs are;
+    `rests`: why its fleet lets none start here.
     Times are as the interface has them.
     """
 
@@ -57,6 +58,7 @@ class Standing(NamedTuple):
     paused_until: str | None = None
     skips: list[str] | None = None
     invalid: str | None = None
+    rests: str = ""
     is_used_up: bool = False
     is_over: bool = False
     has_missed: bool = False
@@ -120,6 +122,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
         paused=saved.paused, paused_until=moment(saved.paused_until),
         skips=[to_text(due + job.offset) for due in saved.skipped], invalid=scheduler.invalid(job) or None,
+        rests=scheduler.rest_of(job),
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
         last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
@@ -134,6 +137,7 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record]) -> str:
         (it.invalid, f"it is invalid: {it.invalid}"),
         (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "
             f"jobqueuectl resume {job.id}"),
+        (it.rests, it.rests),
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
         (it.running, "its runs are live"),

@@ -17,14 +17,16 @@ from jobqueued.events import Published
 from jobqueued.model import Job, Scope
 from jobqueued.sha256 import sha256
 
-_OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner"})
-"""What a definition does not say, or says in other words."""
+_OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner", "enabled"})
+"""What a definition does not say, or says in other words, or of this host alone."""
 
 
-def spec_of(job: Job) -> str:
-    """The spec of a job: 16 hex digits by all that its files say otherwise than by default, in whatever way."""
+def spec_of(job: Job, fleet: str) -> str:
+    """The spec of a job: 16 hex digits by its fleet, whose name decides when it is due, and by all that its files say
+    otherwise than by default, in whatever way.
+    """
     said = {name: value for name, value in _plain(job).items() if name not in _OF_THE_HOST}
-    return sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return sha256(json.dumps([fleet, said], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
@@ -49,7 +51,7 @@ def defined(turn: Turn, job: Job) -> None:
         fleet.specs.pop(job.id, None)
         fleet.stale.discard(job.id)
         return
-    fleet.specs[job.id] = spec_of(job)
+    fleet.specs[job.id] = spec_of(job, fleet.name)
     if not fleet.down:
         agree(turn, job)
 
@@ -73,6 +75,8 @@ def agree(turn: Turn, job: Job) -> None:
     if there != own and (is_newer or not there):
         turn.do(Publish(job.id, own))
     is_stale = there != own and bool(there) and not is_newer
+    if is_stale and not agreed:  # what it is changed to is newer
+        state.remember(job.id, agreed=own)
     if is_stale == (job.id in fleet.stale):
         return
     if is_stale:

@@ -6,7 +6,7 @@ granted.  While the fleet can't be asked, its jobs rest: what their clocks come 
 
 from __future__ import annotations
 
-from jobqueued.commands import Accept, GiveBack, SaveFleetMark
+from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
 from jobqueued.core import agreement, attempts, lateness
 from jobqueued.core.completion import give_up
@@ -16,9 +16,11 @@ from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, Ours, Taken
 from jobqueued.fleet import FleetMark
-from jobqueued.model import LIVE, SECOND, Run, Scope
-from jobqueued.queue.locks import asks_fleet
+from jobqueued.model import DAY, LIVE, SECOND, Run, RunId, Scope
+from jobqueued.queue.locks import asks_fleet, of_fleet
 
+_ANEW = 0
+"""The number of questions about what is live."""
 _ELSEWHERE = "another host of the fleet has its occurrence"
 
 
@@ -41,10 +43,20 @@ def up(turn: Turn, event: FleetUp) -> None:
     if fleet.down:
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
+    else:
+        _lock_anew(turn)
     if was_down and not fleet.down:
         turn.say("fleet_up", fleet=fleet.name)
     elif fleet.down != was_down:
         turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
+
+
+def _lock_anew(turn: Turn) -> None:
+    """Ask for the locks of what is live: this host may have been away for so long that they were free."""
+    for run in list(turn.state.runs.values()):
+        if run.state in LIVE and (wanted := of_fleet(run.claims)):
+            job = turn.state.catalog.get(run.id.job)
+            turn.do(Ask(run.id, run.key, wanted, _ANEW, DAY if job is None else job.catch_up_window))
 
 
 def granted(turn: Turn, event: Granted) -> None:
@@ -87,6 +99,8 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
 def denied(turn: Turn, event: Denied) -> None:
     """Let a run wait on: others have what it has asked for; if nobody is known to have it, for a second."""
     state, now = turn.state, turn.now
+    if event.number == _ANEW:
+        _lose_lock(turn, event.run)
     if (found := _answered(turn, event)) is None:
         return
     run, _ = found
@@ -94,6 +108,14 @@ def denied(turn: Turn, event: Denied) -> None:
         state.enqueue(run, now)
     else:
         state.delay(changed(run, not_before=now.wall + SECOND, reason="another host just had it"), now)
+
+
+def _lose_lock(turn: Turn, name: RunId) -> None:
+    """Tell that a live run goes on without a lock, which another host has by now."""
+    run, locks = turn.state.runs.get(name), turn.state.admission.locks
+    for claim in of_fleet(run.claims) if run is not None and run.state in LIVE else ():
+        for holder in (each for each in locks.holders(claim.resource) if isinstance(each, str)):
+            turn.say("lock_lost", run=str(name), lock=claim.resource.removeprefix(":"), holder=holder)
 
 
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:

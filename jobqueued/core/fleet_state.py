@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from jobqueued.commands import GiveBack
 from jobqueued.model import SECOND, Job, Run, RunId, Scope
-from jobqueued.queue.locks import of_fleet
+from jobqueued.queue.locks import asks_fleet, of_fleet
 
 
 class Asked(NamedTuple):
@@ -18,9 +18,12 @@ class Asked(NamedTuple):
     waited_for: list[str]
 
 
+_MOST_TAKEN = 10_000
+
+
 def is_of_fleet(key: str) -> bool:
     """Tell whether an occurrence with this key is one of the whole fleet."""
-    return key[:1] == "f" and key[1:].isdigit()
+    return key[:1] == "f" and key.isascii() and key[1:].isdigit()
 
 
 class FleetState:
@@ -53,6 +56,15 @@ class FleetState:
         """Tell whether the clock of a job waits until its fleet can be asked, and has no other definition of it."""
         return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.stale)
 
+    def rest_of(self, job: Job) -> str:
+        """Word why none of a job's runs starts here now; "": its fleet lets them."""
+        if self.down and asks_fleet(job):
+            return f"its fleet can't be asked: {self.down}"
+        if job.id in self.stale:
+            remedy = "to have it run here: bring them up to date, or change them so that they are the newest"
+            return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
+        return ""
+
     def ask(self, run: Run, priority: float, waited_for: list[str]) -> int:
         """Note that the fleet is asked about a run; the number of the question."""
         self._number += 1
@@ -83,6 +95,8 @@ class FleetState:
         """Note that another host has an occurrence, if this one is still to come to it."""
         if is_of_fleet(key) and (second := int(key[1:])) > cursor // SECOND:
             self._taken[job].add(second)
+            if len(self._taken[job]) > _MOST_TAKEN:  # who asks for an older one hears it then
+                self._taken[job] = set(sorted(self._taken[job])[_MOST_TAKEN // 2 :])
 
     def untaken(self, job: str, dues: list[int]) -> list[int]:
         """Leave out of what a job's clock has come to what others have."""

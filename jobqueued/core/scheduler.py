@@ -343,6 +343,10 @@ class Scheduler:
         """The effective priority of the first in the queue; None: nobody waits."""
         return self._state.admission.waiting.highest(now.mono)
 
+    def rest_of(self, job: Job) -> str:
+        """Word why its fleet lets none of a job's runs start here now; "": it does."""
+        return self._state.fleet.rest_of(job)
+
     def claimed(self, resource: str) -> int:
         """The units of a resource that are taken."""
         return self._state.admission.locks.used(resource)

@@ -137,10 +137,8 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.ACCOUNT_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
             return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
-        case Bar.FLEET:
-            return f"its fleet can't be asked: {state.fleet.down}"
-        case Bar.STALE:
-            return "its fleet has a newer definition of it than the files of this host"
+        case Bar.FLEET | Bar.STALE:
+            return state.fleet.rest_of(job)
         case Bar.AWAITS:
             return f"it starts after {', '.join(awaited_by(state, job))}"
         case Bar.CONCURRENCY:

@@ -198,7 +198,7 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "fleet_down": Entry(
         "error", "3999309ca428493097aeef1bde09b606",
-        lambda f: f"{_fleet(f)} can't be asked: {f['reason']}; its jobs wait, and catch up once it can",
+        lambda f: f"{_fleet(f)} can't be asked: {f['reason']}; its jobs do not start here",
     ),
     "fleet_up": Entry(
         "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"{_fleet(f)} can be asked: its jobs start here"
@@ -207,14 +207,19 @@ VOCABULARY: dict[str, Entry] = {
         "warning", "0b6f3e1a94d84c7fa25c8de7b1f06d39",
         lambda f: f"{_fleet(f)} is gone on with as it is, by {f['asked_by']}: what it has forgotten may run again",
     ),
+    "lock_lost": Entry(
+        "error", "7e9d2c40b1f84a65935ed0c7a86b1f23",
+        lambda f: f"{f['run']} goes on without the lock {f['lock']}, which {f['holder']} has: this host was away for"
+        " longer than lock_grace",
+    ),
     "job_stale": Entry(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
-        lambda f: f"job {f['job']}: {_fleet(f)} has a newer definition of it than the files of this host; it runs on"
-        " the hosts that have that; to have it run here: bring its file up to date",
+        lambda f: f"job {f['job']}: {_fleet(f)} goes by a newer definition of it than the files of this host have; to"
+        " have it run here: bring them up to date, or change them so that they are the newest",
     ),
     "job_agreed": Entry(
         "info", "c1a7e2d95b3f4860a8d4f6b0e9735c24",
-        lambda f: f"job {f['job']}: this host has the definition of {_fleet(f)} again",
+        lambda f: f"job {f['job']}: {_fleet(f)} goes by the definition that the files of this host have",
     ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",

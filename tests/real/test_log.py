@@ -156,7 +156,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "fleet_down",
         {"fleet": "web", "reason": "no member of etcd answers"},
-        "the fleet web can't be asked: no member of etcd answers; its jobs wait, and catch up once it can",
+        "the fleet web can't be asked: no member of etcd answers; its jobs do not start here",
     ),
     ("fleet_up", {"fleet": "web"}, "the fleet web can be asked: its jobs start here"),
     (
@@ -165,15 +165,21 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "the fleet web is gone on with as it is, by root: what it has forgotten may run again",
     ),
     (
+        "lock_lost",
+        {"run": "backup@3", "lock": "fleet/tape", "holder": "copy on b"},
+        "backup@3 goes on without the lock fleet/tape, which copy on b has: this host was away for longer than"
+        " lock_grace",
+    ),
+    (
         "job_stale",
         {"job": "backup", "fleet": "fleet"},
-        "job backup: the fleet has a newer definition of it than the files of this host; it runs on the hosts that have"
-        " that; to have it run here: bring its file up to date",
+        "job backup: the fleet goes by a newer definition of it than the files of this host have; to have it run here:"
+        " bring them up to date, or change them so that they are the newest",
     ),
     (
         "job_agreed",
         {"job": "backup", "fleet": "web"},
-        "job backup: this host has the definition of the fleet web again",
+        "job backup: the fleet web goes by the definition that the files of this host have",
     ),
     (
         "lock_granted",

@@ -71,6 +71,24 @@ def test_a_rule_that_is_broken(rule: str, seed: int, harm: str) -> None:
         life.live(20)
 
 
+def test_a_lock_that_was_lost() -> None:
+    """A live run gets its lock back once its host is there again; where another has it, that is said."""
+    fleet, (one,) = hosts(job("tape", locks=(TAPE,)), names="a", seconds={"tape": 1000})
+    one.run("tape")
+    fleet.pass_time(1)
+    held = fleet.etcd.values("/jq/locks/")
+    for holder in ("", "b other x1"):
+        one.agent.cut()
+        fleet.pass_time(20)
+        fleet.etcd.put("/jq/locks/tape", holder or None)
+        one.agent.heal()
+        fleet.pass_time(1)
+        lost = [each.fields for each in one.said if each.event == "lock_lost"]
+        told = [{"run": "tape@1", "lock": "fleet/tape", "holder": "other on b"}] * bool(holder)
+        assert (told, {"/jq/locks/tape": holder} if holder else held) == (lost, fleet.etcd.values("/jq/locks/"))
+    assert ["tape@1"] == live(one)
+
+
 def test_what_was_granted_is_saved() -> None:
     """The newest occurrence that was granted is saved with its start, until a person accepts the fleet as it is."""
     fleet, (one,) = hosts(TICK, names="a")
