@@ -115,6 +115,10 @@ _PLAIN_LOCK = replace(_LOCK, read=lambda node: Claim(_LOCK.read(node), exclusive
 _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
 
 
+_MOST_OF_FLEET = 32
+"""They are claimed in one transaction, of which etcd takes no larger ones than 128 operations."""
+
+
 def _without_twins(inner: ValueType) -> ValueType:
     """A list of claims of which no two are of one thing."""
 
@@ -125,6 +129,10 @@ def _without_twins(inner: ValueType) -> ValueType:
         if twin is not None:
             found = f"{quoted(twin.removeprefix(FLEET))} twice"
             raise NotAccepted(Refusal.of(node, "each lock once", found, code="JQ205"))
+        if (number := sum(name.startswith(FLEET) for name in names)) > _MOST_OF_FLEET:
+            raise NotAccepted(
+                Refusal.of(node, f"at most {_MOST_OF_FLEET} of them", f"{number} locks of the fleet", code="JQ103")
+            )
         return claims
 
     return replace(inner, read=read)

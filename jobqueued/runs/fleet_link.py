@@ -84,7 +84,7 @@ class FleetLink(Source):
         self._address, self._fleet, self._host, self._state, self._own = address, fleet, host, state, own
         self._connection: socket.socket | None = None
         self._lines: Lines
-        self._outbox = b""
+        self._outbox = bytearray()
         self._asked_at: int | None = None
         """The first line since the agent has told something that it answers to (CLOCK_MONOTONIC, ns)."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
@@ -106,7 +106,7 @@ class FleetLink(Source):
         """Send what the socket takes now."""
         if self._outbox and self._connection is not None:
             with contextlib.suppress(OSError):  # an agent that is gone shows at the next read
-                self._outbox = self._outbox[self._connection.send(self._outbox) :]
+                del self._outbox[: self._connection.send(self._outbox)]
 
     def lose(self, reason: str) -> None:
         """Hang up: nothing is asked until another connection is made, and all is told by that."""
@@ -119,7 +119,7 @@ class FleetLink(Source):
         """Leave the agent to itself."""
         if self._connection is not None:
             self._connection.close()
-        self._connection, self._outbox, self._asked_at = None, b"", None
+        self._connection, self._outbox, self._asked_at = None, bytearray(), None
 
     # the source
 
@@ -191,7 +191,7 @@ class FleetLink(Source):
             return
         self._lines = Lines(self._connection, _PART)
         hello = ["hello", lines.VERSION, self._told(state[0]), _seen(state[1])]
-        self._outbox, self._asked_at = lines.encode(hello), now.mono
+        self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:

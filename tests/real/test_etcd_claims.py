@@ -61,7 +61,7 @@ def give_back(gateway: Gateway, wanted: Claim, by: Session, state: str) -> None:
     """The end of a run."""
     value = f"{by.store} {wanted.job} {wanted.key}"
     locks = [(key, known) for key, known in there(gateway).items() if known.value == value]
-    for each in claims.end(wanted.job, wanted.key, by.store, state, locks, 0):
+    for each in claims.end(wanted.job, wanted.key, by.store, state, locks):
         gateway.call("kv/txn", each)
 
 

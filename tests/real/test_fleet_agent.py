@@ -14,7 +14,7 @@ from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.session import NOTHING_SEEN
 from jobqueued.child.fleet.uplink import Uplink
-from jobqueued.child.fleet.wire import after_all, coded
+from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND
 from tests.support.etcd import cluster, etcd
@@ -154,11 +154,11 @@ def test_a_clock_that_is_wrong(
         return [line for line in lines if line[0] == "up"]
 
     wait_for(told)
-    assert f"s {side} that of etcd" in told()[-1][1]
+    assert f"{side} that of etcd" in told()[-1][1]
     clock.off = 0
     wait_for(lambda: told()[-1] == ["up", ""])
     clock.off = seconds
-    wait_for(lambda: f"s {side} that of etcd" in told()[-1][1])
+    wait_for(lambda: f"{side} that of etcd" in told()[-1][1])
     uplink.stop()
 
 
@@ -177,7 +177,10 @@ def test_orders(two: list[Agent]) -> None:
 
 
 def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
-    """An etcd that knows none of the leases is asked with others: the session, the locks, the memory of occurrences."""
+    """An etcd that knows none of the leases is asked with others: the session, the locks, the memory of occurrences.
+
+    A host whose newest occurrence it has forgotten by that wants that to be accepted.
+    """
     one, other = two
     one.ask("backup", TICK, "tape")
     one.hear("granted", "backup", 1, 1)
@@ -187,11 +190,52 @@ def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
     gateway.close()
     for agent in two:
         agent.hear("up", "the session of this host was over in etcd")
+    assert "jobqueuectl fleet accept" in one.hear("up")[1]
+    one.say("accept")
+    for agent in two:
         agent.hear("up", "")
     one.ask("backup", LATER, "tape")
     one.hear("granted", "backup", 1, 1)
     other.ask("other", "x1", "tape")
     other.hear("denied", "other", 1, 1)
+
+
+def test_how_long_it_is_remembered(two: list[Agent], address: str) -> None:
+    """An occurrence as long as it was asked for with it, also after its end, and whatever is asked for beside it."""
+    one, _ = two
+    for job, keep in (("hourly", 3600), ("weekly", 7 * 86400), ("short", 60)):
+        one.say("ask", job, 1, 1, TICK, [], keep, "")
+        one.hear("granted", job)
+    one.hello()
+    one.hear("up", "")
+    for job in ("hourly", "weekly", "short"):
+        one.say("give_back", job, TICK, "succeeded")
+    one.ask("last", TICK)
+    one.hear("granted", "last")
+    etcd = Gateway([address], 5)
+    answer = etcd.call("kv/range", {"key": coded("/jq/runs/"), "range_end": coded("/jq/runs0")})
+    lasts = {}
+    for kv in answer["kvs"]:
+        lease = etcd.call("lease/timetolive", {"ID": kv["lease"]})
+        lasts[text(kv["key"]).split("/")[3], text(kv["value"])] = int(lease["grantedTTL"])
+    etcd.close()
+    assert lasts["weekly", "one:oneid succeeded"] >= 7 * 86400
+    assert lasts["hourly", "one:oneid succeeded"] >= 3600
+
+
+def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> None:
+    """It is noticed also by an agent that lives on; and a key that nobody of the fleet has made is nobody's."""
+    one, _ = two
+    one.ask("backup", TICK)
+    one.hear("granted", "backup")
+    etcd = Gateway([address], 5)
+    etcd.call("kv/put", {"key": coded("/jq/runs/foo"), "value": coded("x")})
+    etcd.call("kv/deleterange", {"key": coded(f"/jq/runs/backup/{TICK[1:]}/1")})
+    for lease in etcd.call("lease/leases", {})["leases"]:
+        etcd.call("lease/revoke", {"ID": lease["ID"]})
+    etcd.close()
+    one.hear("up", "the session of this host was over in etcd")
+    assert "etcd does not know any more that backup ran here" in one.hear("up")[1]
 
 
 def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ class FakeEtcd:
             elif "request_put" in way:
                 key = text(way["request_put"]["key"])
                 assert key not in written, "duplicate key given in txn request"
-                written[key] = way["request_put"]
+                put = way["request_put"]
+                assert not (put.get("ignore_lease") and key not in self.kvs), "key not found"
+                written[key] = put
                 responses.append({"response_put": {}})
             else:
                 key = text(way["request_delete_range"]["key"])

@@ -151,7 +151,7 @@ class Agent:
 
     def _go_on(self) -> None:
         """Read all that there is, or carry out the next requests, some milliseconds later."""
-        batch = None if self.conversation.reason else self.conversation.next_batch({"run": 0, "lock": 0})
+        batch = None if self.conversation.reason else self.conversation.next_batch({"run": 0, "lock": 0}, 1 << 30)
         if self.is_busy or self.cut_since is not None or (batch is None and not self.conversation.reason):
             return
         self.is_busy = True

@@ -178,10 +178,10 @@ def told(result: Message, before: int) -> int:
     return before if result.get("created") else int(result["header"]["revision"])
 
 
-def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int) -> list[Message]:
+def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]]) -> list[Message]:
     """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
 
-    Each does so only if it is this host's still.
+    Each does so only if it is this host's still.  The occurrence is remembered for as long as it was to be.
     """
     transactions = [
         {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
@@ -190,7 +190,7 @@ def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, F
     ]  # fmt: skip
     if state and (run := Claim(job, key, ()).run) is not None:
         compare = {"key": coded(run), "target": "VALUE", "value": coded(store)}
-        put = {"key": coded(run), "value": coded(f"{store} {state}"), "lease": str(lease)}
+        put = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
         transactions.append({"compare": [compare], "success": [{"request_put": put}]})
     return transactions
 

@@ -7,6 +7,7 @@ it has read is taken over, too; of each key the newest counts.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.wire import Message, text
 
 _JOBS, _LOCKS, _RUNS = (f"{ROOT}{kind}/" for kind in ("jobs", "locks", "runs"))
+_OCCURRENCE = re.compile(rf"{_RUNS}(.+)/([0-9]{{1,12}})/[0-9]+")
 _UNREACHED = "etcd has not answered yet"
 
 Name = tuple[str, str]
@@ -24,11 +26,15 @@ Name = tuple[str, str]
 
 
 class Ask(NamedTuple):
-    """A question about the run `job`@`number`, by its number; `found`: what of it is this host's already."""
+    """A question about the run `job`@`number`, by its number.
+
+    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.
+    """
 
     claim: Claim
     number: int
     question: int
+    keep: int
     found: Mapping[str, Found]
 
     @property
@@ -76,8 +82,12 @@ class Conversation:
         """The reason why nothing can be asked; "": it can."""
         self.revision = 0
         """That up to which all is known."""
+        self.is_outdated = False
+        """Whether what has changed can't be known but by another snapshot."""
         self.keep = 0
         """Seconds for which occurrences have to be remembered."""
+        self.newest: tuple[int, Ask] | None = None
+        """The newest occurrence that was granted, with its fence."""
         self.until = 0
         """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it; 0: for ever."""
         self._session: Session
@@ -89,6 +99,8 @@ class Conversation:
         self._locks = dict[str, Found]()
         self._held = defaultdict[Name | str, set[str]](set)
         """The keys of locks by who has them: a name of this host, or another's holder in words."""
+        self._others = set[str]()
+        """Holders that were told of before the snapshot that is under way."""
 
     # the scheduler
 
@@ -104,7 +116,7 @@ class Conversation:
         """Take a question; while nothing can be asked, who has asked knows that there is no answer."""
         if not self.reason:
             self.keep = max(self.keep, keep)
-            self._take(Ask(Claim(job, key, tuple(locks), spec), number, question, {}))
+            self._take(Ask(Claim(job, key, tuple(locks), spec), number, question, keep, {}))
 
     def publish(self, job: str, spec: str) -> None:
         """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
@@ -128,7 +140,7 @@ class Conversation:
     @property
     def wants(self) -> bool:
         """Tell whether there is something to be done in etcd: a snapshot, or requests."""
-        return bool(self.reason or self._requests)
+        return bool(self.reason or self.is_outdated or self._requests)
 
     @property
     def holds(self) -> bool:
@@ -138,7 +150,8 @@ class Conversation:
     def begin(self, session: Session) -> int:
         """Begin with a snapshot, whose parts follow; its era."""
         self._drop()
-        self._session = session
+        self._session, self.is_outdated = session, False
+        self._others.update(owner for owner in self._held if isinstance(owner, str))
         self._locks.clear()
         self._held.clear()
         return self._era
@@ -161,27 +174,31 @@ class Conversation:
         """Let the scheduler ask, as it was told all; False: another has come meanwhile, who knows nothing."""
         if era != self._era:
             return False
-        for owner in self._held:
-            self._tell_of(owner)
+        self._tell_of(*self._others, *self._held)
+        self._others.clear()
         self.reason = ""
         self.outbox.append(["up", ""])
         return True
 
     def watched(self, events: Iterable[Message], revision: int) -> None:
         """Take what has changed, up to this revision."""
+        changed = list[Name | str]()
         for event in events:
             kv = event["kv"]
             key, known = text(kv["key"]), None if event.get("type") == "DELETE" else claims.kept(kv)
             if key.startswith(_LOCKS):
-                self._note(key, known, int(kv["mod_revision"]))
+                changed += self._note(key, known, int(kv["mod_revision"]))
             elif key.startswith(_RUNS) and known is not None:
                 self._tell_of_occurrence(key, known)
             elif key.startswith(_JOBS):
                 self._tell_spec(key.removeprefix(_JOBS), known)
+        self._tell_of(*changed)
         self.revision = max(self.revision, revision)
 
-    def next_batch(self, leases: Mapping[str, int]) -> Batch | None:
-        """The requests that are first, as one transaction; None: there is none.
+    def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
+        """The requests that are first, as one transaction; None: there is none that has enough of `keep`.
+
+        The lease of occurrences ("run") lasts for so many seconds.
 
         No key and no name is in it twice: none of them sees what another has written, and etcd refuses two such writes.
         """
@@ -190,6 +207,8 @@ class Conversation:
             touched = self._touched(request)
             made = self._transactions(request, leases)
             read = {(request.name[0], "")}  # a definition that is published
+            if isinstance(request, Ask) and request.keep > keep:
+                break
             if seen & (touched | read) or (parts and len(parts) + len(made) > claims.MOST):
                 break
             seen |= touched
@@ -223,15 +242,18 @@ class Conversation:
         match outcome:
             case Granted(fence):
                 self._granted.add(ask.name)
+                if ask.claim.run is not None and (self.newest is None or fence > self.newest[0]):
+                    self.newest = fence, ask
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(_LOCKS):
-                        self._note(key, ask.found.get(key) or Found(value, revision, revision), revision)
+                        known = ask.found.get(key) or Found(value, revision, revision)
+                        self._tell_of(*self._note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case Taken():
                 self.outbox.append(["taken", *ask.name])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
-                    self._note(key, found, found.modified)
+                    self._tell_of(*self._note(key, found, found.modified))
                 self.outbox.append(["denied", *told])
             case Stale(definition):
                 self._tell_spec(ask.claim.job, definition)
@@ -266,7 +288,7 @@ class Conversation:
         if isinstance(request, Publish):
             return [claims.publication(*request)]
         locks = [(key, self._locks[key]) for key in sorted(self._held.get(request.name, ()))]
-        return claims.end(*request.name, self._session.store, request.state, locks, leases["run"])
+        return claims.end(*request.name, self._session.store, request.state, locks)
 
     # what is known
 
@@ -276,33 +298,38 @@ class Conversation:
         job, _, key = name.partition(" ")
         return (job, key) if store == self._session.store else f"{job} on {store.partition(':')[0]}"
 
-    def _note(self, key: str, known: Found | None, modified: int) -> None:
-        """Take over what a lock is by now, and tell whose it was, and is; what is older than what is known is not."""
+    def _note(self, key: str, known: Found | None, modified: int) -> list[Name | str]:
+        """Take over what a lock is by now; whose it was, and is; what is older than what is known is not taken."""
         before = self._locks.get(key)
         if before is not None and before.modified >= modified:
-            return
-        changed = dict.fromkeys(self._owner(each.value) for each in (before, known) if each is not None)
+            return []
+        changed = list[Name | str]()
         if before is not None:
-            self._held[self._owner(before.value)].discard(key)
-            del self._locks[key]
-        if known is not None:
-            self._held[self._owner(known.value)].add(key)
-            self._locks[key] = known
-        for owner in changed:
-            self._tell_of(owner)
+            changed.append(owner := self._owner(before.value))
+            self._held[owner].discard(key)
             if not self._held[owner]:
                 del self._held[owner]
+            del self._locks[key]
+        if known is not None:
+            changed.append(owner := self._owner(known.value))
+            self._held[owner].add(key)
+            self._locks[key] = known
+        return changed
 
-    def _tell_of(self, owner: Name | str) -> None:
-        """Tell what another has by now; or of this host, that it has something, unless an answer tells that."""
-        locks = self._held[owner]
-        if isinstance(owner, str):
-            self.outbox.append(["held", owner, sorted(key.removeprefix(_LOCKS) for key in locks)])
-        elif locks:
-            self._tell_ours(owner)
+    def _tell_of(self, *owners: Name | str) -> None:
+        """Tell what others have by now; or of this host, that it has something, unless an answer tells that."""
+        for owner in dict.fromkeys(owners):
+            locks = self._held.get(owner, ())
+            if isinstance(owner, str):
+                self.outbox.append(["held", owner, sorted(key.removeprefix(_LOCKS) for key in locks)])
+            elif locks:
+                self._tell_ours(owner)
 
     def _tell_of_occurrence(self, key: str, known: Found) -> None:
-        job, second, _ = key.removeprefix(_RUNS).rsplit("/", 2)
+        found = _OCCURRENCE.fullmatch(key)
+        if found is None:  # nobody of the fleet has made it
+            return
+        job, second = found.groups()
         if known.value == self._session.store:
             self._tell_ours((job, f"f{second}"))
         else:

@@ -76,6 +76,10 @@ class Gateway:
             self._connection.close()
             self._connection = None
 
+    def leave(self) -> None:
+        """Ask another member from now on."""
+        self._left("")
+
     def _left(self, trouble: str) -> Unreachable:
         """Leave a member, so that another is asked next; the error that says why."""
         member = self._members.pop(0)
@@ -97,7 +101,7 @@ class Gateway:
                 troubles.append(str(self._left(str(rejected))))
             except Unusable as error:
                 raise Unreachable(str(error)) from None
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, UnicodeError) as error:  # of a name that can be no host's
                 troubles.append(str(self._left(self._trouble(member, error))))
         raise Unreachable("; ".join(troubles))
 

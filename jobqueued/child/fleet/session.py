@@ -56,6 +56,8 @@ class Opened(NamedTuple):
 
     session: Session
     leases: Leases
+    grace: int
+    """The seconds for which locks go on without being kept alive; 0: for ever."""
 
 
 def now() -> int:
@@ -67,8 +69,12 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     """Go on with the session that `path` tells of, or begin one; Unreachable, Rejected, Closed, OSError."""
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
-    session = _alive(gateway, kept.session) or _granted(gateway, TTL)
-    locks = 0 if grace is None else _alive(gateway, kept.locks) or _granted(gateway, grace)
+    session = kept.session if _alive(gateway, kept.session) else _granted(gateway, TTL)
+    locks = 0
+    if grace is not None and (alive := _alive(gateway, kept.locks)):  # it lasts as it did, with the locks that it has
+        locks, grace = kept.locks, alive
+    elif grace is not None:
+        locks = _granted(gateway, grace)
     leases = Leases(session, locks)
     if leases != kept:
         atomic_file.replace(path, json.dumps([store, *leases]).encode())
@@ -78,10 +84,10 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     read = {"request_range": {"key": coded(key)}}
     answer = gateway.call("kv/txn", {"compare": [absent], "success": [put], "failure": [read]})
     if answer.get("succeeded"):
-        return Opened(Session(store, host, claims.revision(answer)), leases)
+        return Opened(Session(store, host, claims.revision(answer)), leases, grace or 0)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) == session:
-            return Opened(Session(store, host, int(kv["create_revision"])), leases)
+            return Opened(Session(store, host, int(kv["create_revision"])), leases, grace or 0)
         raise Closed(_whose(host, store, text(kv["value"])))
     return open_session(gateway, settings, path)  # it was over in between
 
@@ -92,7 +98,8 @@ def _whose(host: str, store: str, value: str) -> str:
             f"an earlier session of {host} is not over yet; where it does not end within {2 * TTL} s,"
             " another host has a copy of this one's state.db"
         )
-    return f"another host of the fleet is called {host}, too, or was until now; each needs a name of its own"
+    remedy = "each needs a name of its own: hostnamectl hostname NAME"
+    return f"another host of the fleet is called {host}, too, or was until now; {remedy}"
 
 
 def check(gateway: Gateway, session: Session, seen: Seen) -> None:
@@ -101,8 +108,8 @@ def check(gateway: Gateway, session: Session, seen: Seen) -> None:
     if not seen.revision or run is None:
         return
     answer = gateway.call("kv/range", {"key": coded(run)})
-    found = [text(kv["value"]).partition(" ")[0] for kv in answer.get("kvs", ())]
-    is_known = found == [session.store] or time.time() >= seen.until
+    stores = [text(kv["value"]).partition(" ")[0].rpartition(":")[2] for kv in answer.get("kvs", ())]
+    is_known = stores == [session.store.rpartition(":")[2]] or time.time() >= seen.until
     if claims.revision(answer) < seen.revision or not is_known:
         raise Closed(
             f"etcd does not know any more that {seen.job} ran here, so it was put back to an earlier state, and what"
@@ -149,8 +156,8 @@ def _granted(gateway: Gateway, seconds: int) -> int:
 
 
 def _alive(gateway: Gateway, lease: int) -> int:
-    """The lease, if it is one that lives; 0: it does not."""
-    return lease if lease and _keep_alive(gateway, lease) > 0 else 0
+    """The seconds for which a lease lives, kept alive now; 0: it does not."""
+    return _keep_alive(gateway, lease) if lease else 0
 
 
 def _keep_alive(gateway: Gateway, lease: int) -> int:

@@ -5,6 +5,7 @@ connection of its own, so that none waits for another.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,7 +26,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
 """Seconds that the clocks of host and etcd may differ."""
-_COMPACTED = "etcd remembers no more what has changed meanwhile; all is read anew"
+_MUTE = 3
+"""Watches in a row that may bring nothing at all, not even that they have begun."""
 
 
 class Uplink:
@@ -98,19 +100,21 @@ class Uplink:
     # requests
 
     def _carry_out(self) -> None:
-        gateway, pause = self._gateway(_ANSWER), _FIRST_PAUSE
+        gateway, pause, is_refused = self._gateway(_ANSWER), _FIRST_PAUSE, False
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._over or self._conversation.wants)
                 if self._over:
                     return
             try:
-                if self._conversation.reason:
+                if self._conversation.reason or self._conversation.is_outdated:
                     self._begin(gateway)
                 else:
                     self._ask(gateway)
-                pause = _FIRST_PAUSE
+                    is_refused = False
+                pause = pause if is_refused else _FIRST_PAUSE
             except (Unreachable, Rejected, Closed, OSError) as error:
+                is_refused |= isinstance(error, Rejected)
                 self._fail(error)
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, pause)
@@ -127,13 +131,12 @@ class Uplink:
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
         session.check(gateway, opened.session, self._seen)
-        _check_clock(gateway)
+        self._check_clock(gateway)
         with self._changed:
             era = self._conversation.begin(opened.session)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
-            grace = self.settings["lock_grace"] if opened.leases.locks else 0
-            self._conversation.until = grace and began + grace * SECOND
+            self._conversation.until = opened.grace and began + opened.grace * SECOND
             self._watch += 1
         revision = 0
         for revision, found in session.all_keys(gateway):
@@ -154,11 +157,19 @@ class Uplink:
             return
         run = self._run_lease.take(gateway, keep, MOST)
         with self._changed:
-            batch = self._conversation.next_batch({"run": run, "lock": leases.locks})
+            batch = self._conversation.next_batch({"run": run, "lock": leases.locks}, keep)
         if batch is not None:
             answer = gateway.call("kv/txn", batch.message)
             with self._changed:
                 self._conversation.answered(batch, answer)
+                self._note_seen()
+
+    def _note_seen(self) -> None:
+        """Keep what etcd has to know from now on, under the lock."""
+        if self._conversation.newest is not None:
+            fence, ask = self._conversation.newest
+            self._seen = Seen(fence, ask.claim.job, ask.claim.key, int(time.time()) + ask.keep)
+            self._conversation.newest = None
 
     def _fail(self, error: Exception) -> None:
         """Take a failure in: what may be over before the session is, is tried again."""
@@ -191,7 +202,7 @@ class Uplink:
                 alive = session.beat(gateway, leases.session)
                 locks = session.beat(gateway, leases.locks) if leases.locks else 0
                 is_over = not alive or bool(leases.locks and not locks)
-                _check_clock(gateway)
+                self._check_clock(gateway)
             except Closed as why:
                 with self._changed:
                     self._rest(str(why))
@@ -207,11 +218,22 @@ class Uplink:
                     self._rest("the session of this host was over in etcd" if is_over else trouble)
             self._wake()
 
+    def _check_clock(self, gateway: Gateway) -> None:
+        """Closed: the clock of this host is another than all members', so that it would take what is due too soon."""
+        for _ in self.settings["etcd"]:
+            if abs(gateway.ahead) <= _MOST_AHEAD:
+                return
+            gateway.leave()
+            gateway.call("kv/range", {"key": coded(ROOT)})
+        side = "ahead of" if gateway.ahead > 0 else "behind"
+        limit = f"by more than {_MOST_AHEAD:.0f} s"
+        raise Closed(f"the clock of this host is {side} that of etcd {limit}; to see which is wrong: timedatectl")
+
     # news
 
     def _follow(self, watch: int, revision: int) -> None:
         """Take what changes after a revision, as long as this watch is the one."""
-        gateway, pause = self._gateway(_NEWS), _FIRST_PAUSE
+        gateway, pause, mute = self._gateway(_NEWS), _FIRST_PAUSE, 0
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
             with suppress(Unreachable, Rejected, OSError):  # whether that lasts shows by the session
@@ -221,24 +243,21 @@ class Uplink:
                             break
                         if result.get("canceled"):
                             if "compact_revision" in result:
-                                self._rest(_COMPACTED)
+                                self._conversation.is_outdated = True
+                                self._changed.notify_all()
+                                return
                             break
-                        revision, pause = told(result, revision), _FIRST_PAUSE
+                        revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
                         self._conversation.watched(result.get("events", ()), revision)
                     self._wake()
             gateway.close()
+            mute += 1
             with self._changed:
+                if mute > _MUTE and not is_past() and session.now() < self._alive_until:
+                    self._rest("etcd answers, and tells no news: is there a proxy in between that holds them back?")
                 if self._changed.wait_for(is_past, pause):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _check_clock(gateway: Gateway) -> None:
-    """Closed: the clock of this host is another than etcd's, so that it would take what is due sooner than others."""
-    if abs(gateway.ahead) > _MOST_AHEAD:
-        side = "ahead of" if gateway.ahead > 0 else "behind"
-        seconds = f"{abs(gateway.ahead):.0f} s"
-        raise Closed(f"the clock of this host is {seconds} {side} that of etcd; to see which is wrong: timedatectl")
 
 
 def _watching(revision: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from jobqueued.control.definitions import definition
 from jobqueued.fleet import FLEET, FleetSettings
 from jobqueued.jobfile.drop_ins import Part, packed
-from jobqueued.jobfile.reader import read_packed
+from jobqueued.jobfile.reader import read_jobs, read_packed
 from jobqueued.jobfile.scopes import Locality
 from jobqueued.model import DAY, Claim, Job, Scope
 
@@ -90,3 +90,12 @@ def test_a_lock_of_the_fleet() -> None:
     told = definition(job)["locks"]
     assert {"name": "tape", "scope": "fleet", "mode": "exclusive"} == told[1]
     assert {"name": "tape", "mode": "exclusive"} == told[0]
+
+
+def test_how_many_locks() -> None:
+    """All of a run are claimed in one transaction, which has a bound; on one host there is none."""
+    for count, scope in ((32, "fleet"), (33, "fleet"), (100, "host")):
+        names = ", ".join(f"{{name: l{number}, scope: {scope}}}" for number in range(count))
+        jobs, problems = read_jobs(f"jobs: {{a: {{command: x, locks: [{names}]}}}}".encode(), "f")
+        told = [] if count != 33 else ["f:1:31: a: locks: found 33 locks of the fleet; accepted: at most 32 of them"]
+        assert (not told, told) == (bool(jobs), [str(problem) for problem in problems])
