@@ -139,13 +139,15 @@ class Ask(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Have the fleet go by this definition of a job, which its hash tells from others.
+    """Have the fleet go by this definition of a job, which its hash tells from others, if it went by `before` until now
+    ("": by none).
 
     Only after the commit that holds the job's file.
     """
 
     job: str
     spec: str
+    before: str
 
 
 class Accept(NamedTuple):

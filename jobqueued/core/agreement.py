@@ -73,7 +73,7 @@ def agree(turn: Turn, job: Job) -> None:
     if there == own and agreed != own:
         state.remember(job.id, agreed=own)
     if there != own and (is_newer or not there):
-        turn.do(Publish(job.id, own))
+        turn.do(Publish(job.id, own, there))
     is_stale = there != own and bool(there) and not is_newer
     if is_stale and not agreed:  # what it is changed to is newer
         state.remember(job.id, agreed=own)

@@ -37,7 +37,7 @@ def line_of(command: FleetCommand) -> Line:
     if isinstance(command, Accept):
         return ["accept"]
     if isinstance(command, Publish):
-        return ["publish", command.job, command.spec]
+        return ["publish", *command]
     locks = [claim.resource.removeprefix(FLEET) for claim in command.claims]
     return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND, command.spec]
 

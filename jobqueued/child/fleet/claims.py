@@ -147,9 +147,11 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     return Again({key: now[key] for key in wanted if key in now})
 
 
-def publication(job: str, spec: str) -> Message:
-    """The transaction by which a definition of a job counts from now on."""
-    return {"success": [{"request_put": {"key": coded(Claim(job, "", ()).definition), "value": coded(spec)}}]}
+def publication(job: str, spec: str, before: str) -> Message:
+    """The transaction by which a definition of a job counts from now on, if that `before` ("": none) did so far."""
+    key = Claim(job, "", ()).definition
+    unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else _created(key, 0)
+    return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
 
 
 def batch(transactions: Iterable[Message]) -> Message:

@@ -51,10 +51,11 @@ class GiveBack(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """The definition of a job that counts from now on."""
+    """The definition of a job that counts from now on, if it was that `before`."""
 
     job: str
     spec: str
+    before: str
 
     @property
     def name(self) -> Name:
@@ -118,10 +119,10 @@ class Conversation:
             self.keep = max(self.keep, keep)
             self._take(Ask(Claim(job, key, tuple(locks), spec), number, question, keep, {}))
 
-    def publish(self, job: str, spec: str) -> None:
+    def publish(self, job: str, spec: str, before: str) -> None:
         """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
         if not self.reason:
-            self._take(Publish(job, spec))
+            self._take(Publish(job, spec, before))
 
     def give_back(self, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""

@@ -4,7 +4,7 @@
     → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP SPEC   a run's claims, all or nothing; KEEP (s): how long its occurrence
                                       is remembered; SPEC: the definition by which it may be granted ("": any)
     → accept                          what etcd knows counts, whatever was SEEN
-    → publish JOB SPEC                the definition of a job that counts from now on
+    → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its

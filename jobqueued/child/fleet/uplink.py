@@ -68,8 +68,8 @@ class Uplink:
                     self._conversation.ask(job, number, question, key, locks, keep, spec)
                 case ["accept"]:
                     self._seen = NOTHING_SEEN
-                case ["publish", str(job), str(spec)]:
-                    self._conversation.publish(job, spec)
+                case ["publish", str(job), str(spec), str(before)]:
+                    self._conversation.publish(job, spec, before)
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(job, key, state)
                 case _:
