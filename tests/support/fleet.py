@@ -255,9 +255,10 @@ class Host(World):
         self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
         return super()._commit(commands)
 
-    def has_skipped(self, job: str, due: int) -> bool:
-        """Whether a skip of this host covers a due time."""
-        skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state is RunState.SKIPPED)
+    def has_given_up(self, job: str, due: int) -> bool:
+        """Whether a skip of this host covers a due time, or it went down with a run of that as it was to start."""
+        given_up = (RunState.SKIPPED, RunState.LOST)
+        skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state in given_up)
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
     def _act(self, command: Command) -> None:
@@ -350,7 +351,7 @@ class Fleet:
             key = f"f{due // SECOND}"
             owner = self.etcd.keys.get(("run", job.id, key))
             asked = self.hosts.values() if owner is None else [self.hosts[owner.store]]
-            if (job.id, key) not in self.started and not all(host.has_skipped(job.id, due) for host in asked):
+            if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):
                 dues.append(due)
             due = job.next_after(due)
         return dues
