@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from jobqueued.model import HOUR, SECOND, Job
+from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
@@ -123,7 +123,8 @@ class Timeline:
         old, self._files[change.name] = self._files.get(change.name, {}), new
         for name in (*new, *(old.keys() - new.keys())):
             job = new.get(name) or next((jobs[name] for jobs in self._files.values() if name in jobs), None)
-            due = job is not None and job.enabled and job.triggers
+            is_own = job is not None and job.scope is Scope.HOST  # of others the records of one host do not tell
+            due = job is not None and is_own and job.enabled and job.triggers
             self._clocks.setdefault(name, _Clock()).define(job if due else None, change)
 
     def _set(self, change: DueChange, *, corrects: bool) -> None:

@@ -75,11 +75,11 @@ def granted(turn: Turn, event: Granted) -> None:
 
 
 def _mark(turn: Turn, run: Run, fence: int) -> None:
-    """Save the newest occurrence that was granted, with the run that is about to start."""
+    """Save the newest occurrence that was granted, with the run that is about to start; not with another attempt."""
     fleet = turn.state.fleet
-    if is_of_fleet(run.key) and fence > fleet.newest:
+    if is_of_fleet(run.key) and fence > fleet.newest and run.so_far is None:
         fleet.newest = fence
-        until = turn.now.wall + turn.state.catalog[run.id.job].catch_up_window
+        until = run.due + turn.state.catalog[run.id.job].catch_up_window
         turn.do(SaveFleetMark(FleetMark(fence, run.id.job, run.key, until)))
 
 

@@ -19,6 +19,7 @@ class Asked(NamedTuple):
 
 
 _MOST_TAKEN = 10_000
+"""Occurrences of a job that are known to be others' before its clock comes to them."""
 
 
 def is_of_fleet(key: str) -> bool:

@@ -35,7 +35,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
     Each due time has exactly one record, of a run or of a skip; those that have none, or two, are listed, with the
     likely cause; then, for each job, how many were due, and since when that is known.  What was due follows from the
     history of the job files, which state.db keeps, and not from what the scheduler has decided.  Only what the clock
-    makes due is audited, of all jobs or of these.
+    makes due is audited, of all jobs or of these, but not of a fleet's, which other hosts run, too.
 
     While the daemon is down, files are read instead, up to the last thing that it has saved.  Job files may hold
     secrets, so this is for root and the daemon's own user.

@@ -44,6 +44,11 @@ TICK, LATER = "f1772409660", "f1772409720"
 NEVER = 1 << 40
 
 
+def just_now() -> str:
+    """The key of an occurrence that came due just now."""
+    return f"f{read_clocks().wall // SECOND}"
+
+
 def test_one_of_two(two: list[Agent]) -> None:
     """An occurrence is one host's; its lock is known to the other, until it is given back."""
     one, other = two
@@ -183,7 +188,7 @@ def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
     A host whose newest occurrence it has forgotten by that wants that to be accepted.
     """
     one, other = two
-    one.ask("backup", TICK, "tape")
+    one.ask("backup", just_now(), "tape")
     one.hear("granted", "backup", 1, 1)
     gateway = Gateway([address], 5)
     for lease in gateway.call("lease/leases", {})["leases"]:
@@ -227,11 +232,12 @@ def test_how_long_it_is_remembered(two: list[Agent], address: str) -> None:
 def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> None:
     """It is noticed also by an agent that lives on; and a key that nobody of the fleet has made is nobody's."""
     one, _ = two
-    one.ask("backup", TICK)
+    tick = just_now()
+    one.ask("backup", tick)
     one.hear("granted", "backup")
     etcd = Gateway([address], 5)
     etcd.call("kv/put", {"key": coded("/jq/runs/foo"), "value": coded("x")})
-    etcd.call("kv/deleterange", {"key": coded(f"/jq/runs/backup/{TICK[1:]}/1")})
+    etcd.call("kv/deleterange", {"key": coded(f"/jq/runs/backup/{tick[1:]}/1")})
     for lease in etcd.call("lease/leases", {})["leases"]:
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()

@@ -18,7 +18,7 @@ import threading
 import time
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+    sys.path.append(os.path.abspath(f"{__file__}/../../../.."))
 
 from jobqueued.child.callers import Callers
 from jobqueued.child.fleet import lines

@@ -88,9 +88,9 @@ class Conversation:
         self.keep = 0
         """Seconds for which occurrences have to be remembered."""
         self.newest: tuple[int, Ask] | None = None
-        """The newest occurrence that was granted, with its fence."""
+        """The newest occurrence that was granted, and not this host's before, with its fence."""
         self.until = 0
-        """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it; 0: for ever."""
+        """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it."""
         self._session: Session
         self._requests = deque[Request]()
         self._names = Counter[Name]()
@@ -243,7 +243,7 @@ class Conversation:
         match outcome:
             case Granted(fence):
                 self._granted.add(ask.name)
-                if ask.claim.run is not None and (self.newest is None or fence > self.newest[0]):
+                if ask.claim.run is not None and ask.claim.run not in ask.found:
                     self.newest = fence, ask
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(_LOCKS):

@@ -45,7 +45,7 @@ NOTHING_SEEN = Seen(0, "", "", 0)
 
 
 class Leases(NamedTuple):
-    """The leases of a session: its own, and that of its locks (0: they have none)."""
+    """The leases of a session: its own, and that of its locks (0: none yet)."""
 
     session: int
     locks: int
@@ -57,7 +57,7 @@ class Opened(NamedTuple):
     session: Session
     leases: Leases
     grace: int
-    """The seconds for which locks go on without being kept alive; 0: for ever."""
+    """The seconds for which locks go on without being kept alive."""
 
 
 def now() -> int:
@@ -70,10 +70,9 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
     session = kept.session if _alive(gateway, kept.session) else _granted(gateway, TTL)
-    locks = 0
-    if grace is not None and (alive := _alive(gateway, kept.locks)):  # it lasts as it did, with the locks that it has
+    if alive := _alive(gateway, kept.locks):  # it lasts as it did, with the locks that it has
         locks, grace = kept.locks, alive
-    elif grace is not None:
+    else:
         locks = _granted(gateway, grace)
     leases = Leases(session, locks)
     if leases != kept:
@@ -84,10 +83,10 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     read = {"request_range": {"key": coded(key)}}
     answer = gateway.call("kv/txn", {"compare": [absent], "success": [put], "failure": [read]})
     if answer.get("succeeded"):
-        return Opened(Session(store, host, claims.revision(answer)), leases, grace or 0)
+        return Opened(Session(store, host, claims.revision(answer)), leases, grace)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) == session:
-            return Opened(Session(store, host, int(kv["create_revision"])), leases, grace or 0)
+            return Opened(Session(store, host, int(kv["create_revision"])), leases, grace)
         raise Closed(_whose(host, store, text(kv["value"])))
     return open_session(gateway, settings, path)  # it was over in between
 

@@ -5,7 +5,6 @@ connection of its own, so that none waits for another.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -136,7 +135,7 @@ class Uplink:
             era = self._conversation.begin(opened.session)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
-            self._conversation.until = opened.grace and began + opened.grace * SECOND
+            self._conversation.until = began + opened.grace * SECOND
             self._watch += 1
         revision = 0
         for revision, found in session.all_keys(gateway):
@@ -168,7 +167,7 @@ class Uplink:
         """Keep what etcd has to know from now on, under the lock."""
         if self._conversation.newest is not None:
             fence, ask = self._conversation.newest
-            self._seen = Seen(fence, ask.claim.job, ask.claim.key, int(time.time()) + ask.keep)
+            self._seen = Seen(fence, ask.claim.job, ask.claim.key, int(ask.claim.key[1:]) + ask.keep)
             self._conversation.newest = None
 
     def _fail(self, error: Exception) -> None:
@@ -200,8 +199,8 @@ class Uplink:
             is_over, locks = False, 0
             try:
                 alive = session.beat(gateway, leases.session)
-                locks = session.beat(gateway, leases.locks) if leases.locks else 0
-                is_over = not alive or bool(leases.locks and not locks)
+                locks = session.beat(gateway, leases.locks)
+                is_over = not (alive and locks)
                 self._check_clock(gateway)
             except Closed as why:
                 with self._changed:
@@ -271,5 +270,5 @@ def _watching(revision: int) -> dict[str, Any]:
 
 def _words(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
     return str(error)

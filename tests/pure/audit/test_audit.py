@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobqueued import events
 from jobqueued.audit.comparison import EXPIRED, UNKNOWN_FILE, Comparison, Cover, Finding
 from jobqueued.audit.timeline import SLACK, Down, Span, Timeline
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, Overlap
+from jobqueued.model import HOUR, MINUTE, SECOND, Job, Overlap, Scope
 from jobqueued.saved import DueChange
 from tests.support.audited import AuditedWorld
 from tests.support.world import MIDNIGHT, job
@@ -101,7 +101,8 @@ def test_one_record_too_few_or_too_many(defined: Job, actions: list[tuple[str, A
 # the timeline
 
 HOURLY, OTHER = job("a", "0 * * * *"), job("a", "30 * * * *")
-TEXTS = {b"hourly": (HOURLY,), b"other": (OTHER,), b"none": (), b"spread": (replace(HOURLY, offset=10 * MINUTE),)}
+TEXTS = {b"hourly": (HOURLY,), b"other": (OTHER,), b"none": (), b"spread": (replace(HOURLY, offset=10 * MINUTE),),
+    b"fleet": (replace(HOURLY, scope=Scope.FLEET),)}  # fmt: skip
 
 
 def at(hours: float) -> int:
@@ -147,12 +148,13 @@ def due(*changes: DueChange, until: float = 8) -> list[float]:
         ([file(5.5, b"hourly"), clock(7.1, 3.5, "start")], [6, 7, 4, 5, 6, 7, 8]),
         ([file(4.5, b"hourly"), clock(5.9, 2.1, "start")], [5, 6, 7, 8]),
         ([file(5.5, b"spread"), file(7.05, b"none")], [6, 7]),
+        ([file(5.5, b"hourly"), file(6.2, b"fleet"), file(7.2, b"hourly")], [6, 8]),
     ],
     ids=[
         "since it came", "another rhythm", "gone and back", "its file is gone", "a text nobody can read", "moved",
         "edited while down", "edited while down, in its rhythm", "a small step forward", "a small step back",
         "and another rhythm then", "a correction forward", "a correction back", "the same while down",
-        "a correction over nothing", "put off by spread",
+        "a correction over nothing", "put off by spread", "of a fleet for a while",
     ],
 )  # fmt: skip
 def test_what_was_due(changes: list[DueChange], expected: list[float]) -> None:

@@ -12,7 +12,7 @@ from jobqueued import events
 from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
 from jobqueued.fleet import FLEET, FleetMark
-from jobqueued.model import MINUTE, SECOND, CatchUp, Claim, On, Overlap, Scope
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, On, Overlap, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
@@ -101,6 +101,16 @@ def test_what_was_granted_is_saved() -> None:
     alone = World(TICK)
     alone.happen(events.FleetAccepted(8, "root"))
     assert "Refused" == alone.replies[8].error
+
+
+def test_another_attempt_is_no_mark() -> None:
+    """Its occurrence is remembered since the first, and may be forgotten before a retry's time is over."""
+    tick = job("tick", "0 1 * * *", scope=Scope.FLEET, retries=1, retry_delay=600 * SECOND)
+    fleet, (one,) = hosts(tick, names="a")
+    one.ends = {"tick": ["failed 1", "succeeded"]}
+    fleet.pass_time(2 * 3600)
+    (mark,) = one.marks_of_fleet
+    assert (2, MIDNIGHT + 25 * HOUR) == (len(one.launched), mark.until)
 
 
 def test_a_lock_that_another_host_has() -> None:
