@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
-from jobqueued.fleet import NO_GRANT, FleetMark, Grant
+from jobqueued.fleet import NO_GRANT, FleetMark, Grant, Part
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
@@ -123,7 +123,7 @@ class Launch(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these claims: all or nothing.
+    """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these parts: all or nothing.
 
     `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken` is the answer, with this `number`.
     For `keep` ns a host may come to the occurrence.  `spec`: the definition by which it may run; "": by any.
@@ -132,7 +132,7 @@ class Ask(NamedTuple):
 
     run: RunId
     key: str
-    claims: tuple[Claim, ...]
+    parts: tuple[Part, ...]
     number: int
     keep: int
     spec: str = ""
@@ -163,6 +163,13 @@ class GiveBack(NamedTuple):
     job: str
     key: str
     state: str = ""
+
+
+class Stand(NamedTuple):
+    """Stand in the fleet's line for a lock, at its end (`joins`), or leave it."""
+
+    lock: str
+    joins: bool
 
 
 class Stop(NamedTuple):
@@ -248,7 +255,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | GiveBack | Publish | Accept
+FleetCommand = Ask | GiveBack | Publish | Accept | Stand
 """What the fleet is told."""
 
 Command = (

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 FLEET = ":fleet/"
 """The begin of the name of what is held in the whole fleet."""
+MOST_AT_ONCE = 32
+"""Units of its locks that a run can have: they are claimed in one transaction, of which etcd takes no larger ones than
+128 operations.
+"""
 
 
 class Grant(NamedTuple):
@@ -21,6 +26,14 @@ class Grant(NamedTuple):
 
 
 NO_GRANT = Grant()
+
+
+class Part(NamedTuple):
+    """So many `units` of a lock of the fleet, `of` those that there are; `lock` begins with `FLEET`."""
+
+    lock: str
+    units: int
+    of: int
 
 
 class FleetMark(NamedTuple):
@@ -40,14 +53,17 @@ class FleetSettings:
     """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how they are spoken with.
 
     `name` and `timezone` decide when its jobs are due, and are the same on all of its hosts.  A lock stays a host's for
-    `lock_grace` (ns) after that was heard of last.  `authority`, `certificate` and `key` are PEM files, by an absolute
-    path, or by the name of a credential of the agent's unit; "": none.
+    `lock_grace` (ns) after that was heard of last.  `resources`: the units of locks that have several.
+
+    `authority`, `certificate` and `key` are PEM files, by an absolute path, or by the name of a credential of the
+    agent's unit; "": none.
     """
 
     etcd: tuple[str, ...]
     name: str = "fleet"
     timezone: str = "UTC"
     lock_grace: int = 60_000_000_000
+    resources: Mapping[str, int] = field(default_factory=dict)
     authority: str = ""
     certificate: str = ""
     key: str = ""

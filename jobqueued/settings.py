@@ -14,7 +14,7 @@ from jobqueued.child.trust import Refused, check_path, check_status
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.drop_in_files import drop_in_directory, listed
 from jobqueued.drop_in_files import places as drop_ins
-from jobqueued.fleet import FleetSettings
+from jobqueued.fleet import FLEET, FleetSettings
 from jobqueued.host_names import host_timezone, machine_id
 from jobqueued.jobfile.drop_ins import Part, in_its_file
 from jobqueued.jobfile.scopes import Locality
@@ -101,6 +101,7 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
         host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
         machine_id(), config.users.live, config.users.waiting,
         "" if config.fleet is None else config.fleet.name,
+        {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
     )  # fmt: skip
 
 

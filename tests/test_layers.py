@@ -27,7 +27,9 @@ WINGS: dict[str, list[str]] = {
         "apprise_urls", "main",
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
-    "child/fleet": ["wire", "lines", "claims", "conversation", "tls", "gateway", "session", "uplink", "agent"],
+    "child/fleet": [
+        "wire", "lines", "claims", "known_locks", "turns", "conversation", "tls", "gateway", "session", "uplink", "agent",
+    ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
         "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",
@@ -135,7 +137,7 @@ STANDARD = {
 PURE_OF_CHILD = {
     "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
     "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
-    "child/fleet/conversation",
+    "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/turns",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

@@ -68,7 +68,7 @@ class PastCalls:
         if run.state in LIVE or job is None:
             return begun
         wanted = claims_of(job, slots=limits.max_running is not None)
-        return {**begun, "claims": list(record.claims(wanted, limits))}
+        return {**begun, "claims": list(record.claims(wanted, job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
         """The same, with what was live then, named as who asks may know it."""

@@ -54,8 +54,8 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
         return True
     state.leave_queue(run.id)
     state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
-    number, spec = state.fleet.ask(run, priority, waited_for), state.fleet.specs.get(job.id, "")
-    turn.do(Ask(run.id, run.key, wanted, number, job.catch_up_window, spec))
+    number, spec = state.fleet.ask(run, wanted, priority, waited_for), state.fleet.specs.get(job.id, "")
+    turn.do(Ask(run.id, run.key, state.admission.locks.parts(wanted), number, job.catch_up_window, spec))
     return True
 
 

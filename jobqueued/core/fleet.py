@@ -28,6 +28,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     """Let the fleet's jobs go on as it can be asked again, or rest as it can't; what it was asked is asked anew."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
+    fleet.out_of_line()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     for job in filter(asks_fleet, state.catalog):
@@ -56,7 +57,8 @@ def _lock_anew(turn: Turn) -> None:
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and (wanted := of_fleet(run.claims)):
             job = turn.state.catalog.get(run.id.job)
-            turn.do(Ask(run.id, run.key, wanted, _ANEW, DAY if job is None else job.catch_up_window))
+            parts = turn.state.admission.locks.parts(wanted)
+            turn.do(Ask(run.id, run.key, parts, _ANEW, DAY if job is None else job.catch_up_window))
 
 
 def granted(turn: Turn, event: Granted) -> None:
@@ -65,6 +67,8 @@ def granted(turn: Turn, event: Granted) -> None:
     if found is None:
         return
     run, asked = found
+    for leave in turn.state.fleet.had_turn(turn.state.terms(turn.state.catalog[run.id.job]).claims):
+        turn.do(leave)
     if is_halted := bool(halt(turn.state)):
         turn.state.enqueue(run, turn.now)
     if is_halted or attempts.is_kept_back(turn, run):
@@ -124,7 +128,7 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
     asked = state.fleet.asked.get(event.run)
     if asked is None or asked.number != event.number:
         return None
-    del state.fleet.asked[event.run]
+    state.fleet.answered(event.run)
     state.admission.release(event.run)
     state.queue_stuck = False
     return state.runs[event.run], asked
@@ -139,7 +143,7 @@ def taken(turn: Turn, event: Taken) -> None:
     run = run_of(state, event.job, event.key)
     if run is None or run.state in LIVE:
         return
-    if state.fleet.asked.pop(run.id, None) is not None:
+    if state.fleet.answered(run.id) is not None:
         state.admission.release(run.id)
         state.queue_stuck = False
     if run.so_far is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from jobqueued.commands import GiveBack
+from jobqueued.commands import GiveBack, Stand
 from jobqueued.model import SECOND, Job, Run, RunId, Scope
-from jobqueued.queue.locks import asks_fleet, of_fleet
+from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
 class Asked(NamedTuple):
@@ -16,6 +17,7 @@ class Asked(NamedTuple):
     number: int
     priority: float
     waited_for: list[str]
+    claims: Claims
 
 
 _MOST_TAKEN = 10_000
@@ -50,6 +52,12 @@ class FleetState:
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""
+        self.line: set[str] = set()
+        """The locks for which this host stands in line."""
+        self._moved: set[str] = set()
+        """Those for which somebody here began or ceased to wait in this turn."""
+        self._asking = Counter[str]()
+        """How many questions are about each."""
         self.given_back: dict[tuple[str, str], str] = {}
         """By job and key, how that has ended ("": it goes on) which gives back what it has in the fleet."""
 
@@ -66,16 +74,27 @@ class FleetState:
             return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
         return ""
 
-    def ask(self, run: Run, priority: float, waited_for: list[str]) -> int:
-        """Note that the fleet is asked about a run; the number of the question."""
+    def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
+        """Note that the fleet is asked about a run, which wants these claims; the number of the question."""
         self._number += 1
-        self.asked[run.id] = Asked(self._number, priority, waited_for)
+        self.asked[run.id] = Asked(self._number, priority, waited_for, claims)
+        self._asking.update(claim.resource for claim in claims)
         self.given_back.pop((run.id.job, run.key), None)
         return self._number
 
+    def answered(self, run: RunId) -> Asked | None:
+        """Take the question about a run back, as there is an answer; None: there was none."""
+        if (asked := self.asked.pop(run, None)) is not None:
+            for claim in asked.claims:
+                self._asking[claim.resource] -= 1
+                if not self._asking[claim.resource]:
+                    del self._asking[claim.resource]
+            self.note_wait(asked.claims)
+        return asked
+
     def withdraw(self, run: Run) -> None:
         """Give back what the fleet may grant to a run after all."""
-        del self.asked[run.id]
+        self.answered(run.id)
         self._note(run)
 
     def give_back(self, run: Run, state: str = "") -> None:
@@ -86,6 +105,33 @@ class FleetState:
     def _note(self, run: Run, state: str = "") -> None:
         name = run.id.job, run.key
         self.given_back[name] = state or self.given_back.get(name, "")
+
+    def note_wait(self, claims: Claims) -> None:
+        """Note that somebody here begins or ceases to wait for these claims."""
+        if self.name:
+            self._moved.update(claim.resource for claim in of_fleet(claims) if not claim.resource.startswith(PLACES))
+
+    def had_turn(self, claims: Claims) -> list[Stand]:
+        """Leave the lines for what was granted; who waits on stands at the end then."""
+        held = [claim.resource for claim in of_fleet(claims) if claim.resource in self.line]
+        self.line.difference_update(held)
+        self._moved.update(held)
+        return [Stand(lock, joins=False) for lock in held]
+
+    def out_of_line(self) -> None:
+        """Stand in no line any more, as nobody knows of it."""
+        self._moved.update(self.line)
+        self.line.clear()
+
+    def take_moves(self, wanted: Mapping[str, int]) -> list[Stand]:
+        """Hand over which lines to join and to leave since the last time; `wanted`: how many groups wait for each."""
+        moved, self._moved = self._moved, set()
+        if self.down or not moved:
+            return []
+        waits = {lock for lock in moved if wanted.get(lock) or (lock in self.line and lock in self._asking)}
+        changed = [lock for lock in sorted(moved) if (lock in waits) != (lock in self.line)]
+        self.line.symmetric_difference_update(changed)
+        return [Stand(lock, joins=lock in self.line) for lock in changed]
 
     def take_given_back(self) -> list[GiveBack]:
         """Hand over what goes back to the fleet since the last time."""

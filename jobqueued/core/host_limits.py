@@ -27,3 +27,5 @@ class HostLimits(NamedTuple):
     """So many runs and submissions of a user may wait."""
     fleet: str = ""
     """The name of the fleet that the host is in; "": of none."""
+    of_fleet: dict[str, int] = {}  # noqa: RUF012
+    """The units of each lock of the fleet that has several."""

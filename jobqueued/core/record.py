@@ -9,7 +9,7 @@ from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, At
 from jobqueued.core import spans
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
-from jobqueued.queue.locks import HOST, SLOT, Claims, claims_of
+from jobqueued.queue.locks import HOST, SLOT, Claims, claims_of, places_of
 from jobqueued.users import Owner
 
 _KINDS = {"end": "job"}
@@ -51,18 +51,19 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     }
     if run.waits:
         begun["waits"] = [{"since": to_text(at), "for": what} for at, what in run.waits]
-    if run.claims and (held := list(claims(run.claims, limits))):
+    if run.claims and (held := list(claims(run.claims, job, limits))):
         begun["claims"] = held
     if run.owner is not None:
         begun["owner"] = run.owner._asdict()
     return cast("Record", begun)
 
 
-def claims(of: Claims, limits: HostLimits) -> Iterator[dict[str, Any]]:
-    """Yield claims beyond those that any run has: how much of how many units."""
+def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str, Any]]:
+    """Yield claims of a run beyond those that any has: how much of how many units."""
+    units = {SLOT: limits.max_running, **limits.of_fleet, **({} if job is None else places_of(job))}
     for claim in of:
         if claim.resource != HOST or claim.exclusive:
-            there = limits.max_running if claim.resource == SLOT else limits.resources.get(claim.resource, 1)
+            there = units.get(claim.resource, limits.resources.get(claim.resource, 1))
             name = claim.resource.removeprefix(":")
             yield {"resource": name, "mode": claim.mode, "units": claim.units, "of": there}
 
@@ -112,7 +113,7 @@ def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
 def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> dict[str, Any]:
     """The part of a skip's record that is about the wait: what the run lacked, asked for, and when it was given up."""
     wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
-    asked = list(claims(wanted, limits))
+    asked = list(claims(wanted, job, limits))
     told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
     return {**told, "claims": asked} if asked else told
 

@@ -67,7 +67,7 @@ class SchedulerState:
         self.complete = False
         """Whether it is known which jobs there are: a file that can't be read yet, or has just gone, may have some."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
-        self.admission = Admission(Locks({**limits.resources, **slots}), limits.most_of_a_user)
+        self.admission = Admission(Locks({**limits.resources, **limits.of_fleet, **slots}), limits.most_of_a_user)
         """The queue: exactly the runs in a `waiting` and the clients that have a ticket; its locks: the live runs, and
         the clients that have none."""
         self.placement = Placement(limits.resources, limits.cpus)
@@ -227,6 +227,7 @@ class SchedulerState:
     def define(self, job: Job) -> None:
         """Work out anew what follows from a definition."""
         self._terms.pop(job.id, None)
+        self.admission.locks.give_places(job)
 
     def forget_job(self, name: str) -> None:
         """Keep nothing of a job that is nowhere any more, and has no run."""
@@ -330,6 +331,7 @@ class SchedulerState:
             began = now.mono - max(0, now.wall - run.drains_since)
             self.admission.drains.found(run.id, job.drain, began, now.mono)
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
+        self.fleet.note_wait(self.terms(job).claims)
         self.queue_stuck = False
         return run
 
@@ -374,6 +376,8 @@ class SchedulerState:
 
     def leave_queue(self, holder: Holder) -> None:
         """Take a run or a client out of the queue, or back from the fleet: what was kept for it goes to others."""
+        if self.fleet.line and holder in self.admission.waiting:
+            self.fleet.note_wait(self.admission.waiting.terms(holder).claims)
         self.admission.forget(holder)
         if isinstance(holder, RunId) and holder in self.fleet.asked:
             self.fleet.withdraw(self.runs[holder])

@@ -11,9 +11,10 @@ from jobqueued.catalog import Change, awaited, written_in
 from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
+from jobqueued.fleet import FLEET, MOST_AT_ONCE
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Job, Scope
-from jobqueued.queue.locks import asks_fleet
+from jobqueued.queue.locks import asks_fleet, of_fleet
 from jobqueued.text import size
 
 MANY = 200
@@ -103,7 +104,15 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
         return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
-    return None if claim is None else Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.resources))
+    if claim is not None:
+        return Invalidity(Fault.IMPOSSIBLE, impossible(claim, {**state.limits.resources, **state.limits.of_fleet}))
+    units = sum(part.units for part in state.admission.locks.parts(of_fleet(job.locks)))
+    if units <= MOST_AT_ONCE:
+        return None
+    remedy = "to hold some of a lock that has several: its `units`"
+    return Invalidity(
+        Fault.IMPOSSIBLE, f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}"
+    )
 
 
 def shortage(state: SchedulerState, job: Job) -> str:
@@ -121,12 +130,14 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
         asked, given = amount(name, claim.units), amount(name, there or 0)
         remedy = f"to allow more anyway: resources: {{{name}: {units}}} in jobqueued.yaml"
         return f"it asks for {asked}, and jobs can have {given} here; {remedy}"
-    remedy = f"to add some: resources: {{{name}: {claim.units}}} in jobqueued.yaml"
+    where, lock = ("fleet", name.removeprefix(FLEET)) if name.startswith(FLEET) else ("host", name)
+    more = f"resources: {{{lock}: {claim.units}}}"
+    remedy = f"to add some: {more if where == 'host' else f'fleet: {{{more}}}'} in jobqueued.yaml"
     if there is None:
-        near = nearest(name, [known for known in resources if known not in (CPU, MEMORY)] or [""])
+        others = [other.removeprefix(FLEET) for other in resources if other.startswith(FLEET) == (where == "fleet")]
+        near = nearest(lock, [other for other in others if other not in (CPU, MEMORY)] or [""])
         remedy = f"did you mean {near}? {remedy}" if near else remedy
-        return f"it asks for {claim.units} of {name}, and this host has none; {remedy}"
-    return f"it asks for {claim.units} of {name}, and this host has {there}; {remedy}"
+    return f"it asks for {claim.units} of {lock}, and this {where} has {there or 'none'}; {remedy}"
 
 
 def amount(resource: str, units: int) -> str:

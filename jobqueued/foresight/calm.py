@@ -15,7 +15,7 @@ from jobqueued.foresight.tally import Tally
 from jobqueued.foresight.world import Begun, World
 from jobqueued.model import UNBOUNDED, Job, Run, RunId, RunState
 from jobqueued.queue.admission import OUTPUT_DRAIN
-from jobqueued.queue.locks import SLOT, Locks, claims_of
+from jobqueued.queue.locks import SLOT, Locks, claims_of, places_of
 from jobqueued.saved import SavedJob
 
 
@@ -64,7 +64,9 @@ class Calm:
         self._dues = list(map(calendar.of, jobs))
         slots = limits.max_running is not None
         self._claims = [claims_of(job, slots=slots) for job in jobs]
-        self._capacities = {**limits.resources, **({SLOT: limits.max_running or 0} if slots else {})}
+        places = {name: units for job in jobs for name, units in places_of(job).items()}
+        slot = {SLOT: limits.max_running or 0} if slots else {}
+        self._capacities = {**limits.resources, **limits.of_fleet, **places, **slot}
         self._shares = len(jobs) > 1 or jobs[0].concurrency > 1 or bool(jobs[0].resources)
         self._places, self._numbers = [0] * len(jobs), [0] * len(jobs)
         self._go_on([])

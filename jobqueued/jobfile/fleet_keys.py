@@ -8,13 +8,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobqueued.fleet import FleetSettings
+from jobqueued.jobfile.queue_types import AMOUNTS
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType, duration, scalar, table, text, url
 from jobqueued.jobfile.spelling import Instead
 from jobqueued.jobfile.time_types import ZONE
-from jobqueued.jobfile.types import one_or_more, section
+from jobqueued.jobfile.types import mapping, one_or_more, section
 from jobqueued.jobfile.words import A_NAME, NAME
-from jobqueued.jobfile.yamltext import Node, Scalar
+from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar
+from jobqueued.model import CPU, MEMORY
 
 _MOST = 9
 _PORT = 2379
@@ -59,6 +61,19 @@ def _members(node: Node) -> tuple[str, ...]:
 
 _PEM = text("an absolute path, or the name of a credential of jobqueued-fleet.service",
     "/[^\0]+|[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "path or name")  # fmt: skip
+_MOST_UNITS = 1000
+
+
+def _resources(entries: dict[str, Entry]) -> dict[str, int]:
+    amounts: dict[str, int] = AMOUNTS.read(Mapping(0, 0, entries))
+    for name, units in amounts.items():
+        if name in (CPU, MEMORY) or units > _MOST_UNITS:
+            accepted = "a lock by its name" if name in (CPU, MEMORY) else f"at most {_MOST_UNITS}"
+            raise NotAccepted(Refusal.of(entries[name].value, accepted, f"{name}: {units}", code="JQ205"))
+    return amounts
+
+
+_RESOURCES = mapping("a mapping of locks to their units", _resources, AMOUNTS.schema)
 _FLEET = section(table(
     Key("etcd", replace(_MEMBERS, read=_members), "", "URLs of the members of etcd; without a port it is 2379.",
         "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),
@@ -68,6 +83,8 @@ _FLEET = section(table(
         "Europe/Berlin"),
     Key("lock_grace", duration("30s", "1d"), "60s",
         "Time for which its locks stay those of a host that can't be reached.", "5m"),
+    Key("resources", _RESOURCES, "{}", "Units of each of its locks that has several, the same on all of its hosts.",
+        "{license: 5}"),
     Key("authority", _PEM, "",
         "File with the certificates of the authorities that the members' are signed by; by default the host's.",
         "/etc/jobqueued/authority.pem"),

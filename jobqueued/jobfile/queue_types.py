@@ -8,7 +8,7 @@ from dataclasses import replace
 from signal import Signals
 from typing import Any
 
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, MOST_AT_ONCE
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType, choice, duration, integer, scalar, size, table, text
 from jobqueued.jobfile.spelling import Instead, nearest
@@ -78,8 +78,8 @@ _LOCK_KEYS = table(
         "shared"),
     Key("units", UNITS, "", "Units to hold of a lock that has several, set by `resources` in jobqueued.yaml.", "2"),
     Key("scope", choice(*Scope), "host",
-        "Hosts that have one holder of the lock among them: this one, or all of its fleet; the latter is for a name "
-        "that is held alone.", "fleet"),
+        "Hosts that share the lock: this one alone, or all of its fleet. A lock of the fleet has a name, and several "
+        "units by `resources` below `fleet` in jobqueued.yaml.", "fleet"),
 )  # fmt: skip
 
 
@@ -99,11 +99,12 @@ def _lock(node: Node, values: dict[str, Any]) -> Claim:
 
 
 def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
-    others = [name for name in ("path", "units", "mode") if values.get(name, "exclusive") != "exclusive"]
+    others = [name for name in ("path", "mode") if values.get(name, "exclusive") != "exclusive"]
     if others:
         found = f"`{others[0]}: {values[others[0]]}` beside `scope: fleet`"
-        raise NotAccepted(Refusal.of(node, "a `name`, held alone", found, code="JQ205"))
-    return Claim(f"{FLEET}{values['name']}", exclusive=True)
+        raise NotAccepted(Refusal.of(node, "a `name`, held alone or some `units` of it", found, code="JQ205"))
+    name, units = f"{FLEET}{values['name']}", values.get("units", 0)
+    return Claim(name, units, exclusive=not units)
 
 
 def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
@@ -113,10 +114,6 @@ def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> Value
 
 _PLAIN_LOCK = replace(_LOCK, read=lambda node: Claim(_LOCK.read(node), exclusive=True))
 _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
-
-
-_MOST_OF_FLEET = 32
-"""They are claimed in one transaction, of which etcd takes no larger ones than 128 operations."""
 
 
 def _without_twins(inner: ValueType) -> ValueType:
@@ -129,10 +126,9 @@ def _without_twins(inner: ValueType) -> ValueType:
         if twin is not None:
             found = f"{quoted(twin.removeprefix(FLEET))} twice"
             raise NotAccepted(Refusal.of(node, "each lock once", found, code="JQ205"))
-        if (number := sum(name.startswith(FLEET) for name in names)) > _MOST_OF_FLEET:
-            raise NotAccepted(
-                Refusal.of(node, f"at most {_MOST_OF_FLEET} of them", f"{number} locks of the fleet", code="JQ103")
-            )
+        if (number := sum(name.startswith(FLEET) for name in names)) > MOST_AT_ONCE:
+            accepted = f"at most {MOST_AT_ONCE} of them"
+            raise NotAccepted(Refusal.of(node, accepted, f"{number} locks of the fleet", code="JQ103"))
         return claims
 
     return replace(inner, read=read)

@@ -68,7 +68,6 @@ _RULES = (
     _Rule("max_runs", lambda job: "" if job.max_runs is None else str(job.max_runs),
         "none, as each host counts its own runs"),
     _Rule("exclusive", lambda job: "true" * job.exclusive, "false, as no run can have all hosts for itself"),
-    _Rule("concurrency", lambda job: str(job.concurrency) * (job.concurrency > 1), "1, for all hosts together"),
     _Rule("overlap", lambda job: quoted("replace") * (job.overlap is Overlap.REPLACE),
         "queue or skip, as the live run may be on another host"),
     _Rule("dependencies", lambda job: quoted(", ".join(job.dependencies)) * bool(job.dependencies),

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, Part
 from jobqueued.model import Claim, Holder, Job, Scope
 
 HOST, SLOT = ":host", ":max_running"
 """What no lock or resource can be called, as it begins with a colon; so does `FLEET`."""
+PLACES = f"{FLEET}job/"
+"""The begin of the name of what a run has for its job in the whole fleet."""
 
 Claims = tuple[Claim, ...]
 
@@ -26,8 +28,19 @@ _SHARE_OF_HOST, _ALL_OF_HOST, _ONE_SLOT = Claim(HOST), Claim(HOST, exclusive=Tru
 def claims_of(job: Job, *, slots: bool) -> Claims:
     """The claims of each run of a job; `slots`: there is a `max_running`."""
     host = _ALL_OF_HOST if job.exclusive else _SHARE_OF_HOST
-    alone = (Claim(f"{FLEET}job/{job.id}", exclusive=True),) if job.scope is Scope.FLEET else ()
-    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *alone)
+    place = (_place(job),) if job.scope is Scope.FLEET else ()
+    return (host, *((_ONE_SLOT,) if slots else ()), *job.locks, *job.resources, *place)
+
+
+def _place(job: Job) -> Claim:
+    """The place of a run among those of its job in the whole fleet."""
+    name = f"{PLACES}{job.id}"
+    return Claim(name, exclusive=True) if job.concurrency == 1 else Claim(name, 1)
+
+
+def places_of(job: Job) -> dict[str, int]:
+    """The units of what runs of a job claim for it, where there are several."""
+    return {_place(job).resource: job.concurrency} if job.scope is Scope.FLEET and job.concurrency > 1 else {}
 
 
 def asks_fleet(job: Job) -> bool:
@@ -130,6 +143,16 @@ class Locks:
     def held(self, holder: Holder) -> Claims:
         """The claims of a holder; KeyError: it is none."""
         return self._held[holder]
+
+    def give_places(self, job: Job) -> None:
+        """Let as many runs of a job be live in the fleet as its definition says by now."""
+        self.capacities.pop(f"{PLACES}{job.id}", None)
+        self.capacities.update(places_of(job))
+
+    def parts(self, claims: Claims) -> tuple[Part, ...]:
+        """Word claims as the fleet is asked for them: who wants one alone wants all units of it."""
+        there = [(claim, self.capacity(claim.resource)) for claim in claims]
+        return tuple(Part(claim.resource, of if claim.exclusive else claim.units, of) for claim, of in there)
 
     def capacity(self, resource: str) -> int:
         """The number of units that there are."""

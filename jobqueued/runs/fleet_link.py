@@ -15,7 +15,7 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Publish
+from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Publish, Stand
 from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Claim, Now, RunId
@@ -38,8 +38,10 @@ def line_of(command: FleetCommand) -> Line:
         return ["accept"]
     if isinstance(command, Publish):
         return ["publish", *command]
-    locks = [claim.resource.removeprefix(FLEET) for claim in command.claims]
-    return ["ask", *command.run, command.number, command.key, locks, command.keep // SECOND, command.spec]
+    if isinstance(command, Stand):
+        return ["join" if command.joins else "leave", command.lock.removeprefix(FLEET)]
+    parts = [[part.lock.removeprefix(FLEET), part.units, part.of] for part in command.parts]
+    return ["ask", *command.run, command.number, command.key, parts, command.keep // SECOND, command.spec]
 
 
 def _seen(mark: FleetMark) -> Line:
@@ -58,7 +60,7 @@ def event_of(line: Line) -> events.Event:
         case ["taken", str(job), str(key)]:
             return events.Taken(job, key)
         case ["held", str(holder), list(locks)]:
-            return events.Held(holder, tuple(Claim(f"{FLEET}{name}", exclusive=True) for name in locks))
+            return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
         case ["spec", str(job), str(spec)]:
             return events.Published(job, spec)
         case ["ours", str(job), str(key)]:

@@ -44,6 +44,14 @@ TICK, LATER = "f1772409660", "f1772409720"
 NEVER = 1 << 40
 
 
+def keys(address: str) -> list[str]:
+    """All keys of the fleet."""
+    store = Gateway([address], 5)
+    answer = store.call("kv/range", {"key": coded(claims.ROOT), "range_end": coded(after_all(claims.ROOT))})
+    store.close()
+    return [text(kv["key"]) for kv in answer.get("kvs", ())]
+
+
 def just_now() -> str:
     """The key of an occurrence that came due just now."""
     return f"f{read_clocks().wall // SECOND}"
@@ -55,13 +63,50 @@ def test_one_of_two(two: list[Agent]) -> None:
     one.ask("backup", TICK, "tape", "job/backup")
     assert 0 < one.hear("granted", "backup", 1, 1)[-2]
     other.hear("taken", "backup", TICK)
-    other.hear("held", "backup on one", ["job/backup", "tape"])
+    other.hear("held", "backup on one", [["job/backup", 1], ["tape", 1]])
     other.ask("backup", LATER, "job/backup")
     other.hear("denied", "backup", 1, 1)
     one.say("give_back", "backup", TICK, "succeeded")
     other.hear("held", "backup on one", [])
     other.ask("backup", LATER, "job/backup", question=2)
     other.hear("granted", "backup", 1, 2)
+
+
+def test_units(two: list[Agent]) -> None:
+    """A lock with several units is had by as many; one that others take meanwhile is left to them for another."""
+    one, other = two
+    for number in range(1, 6):
+        (one if number % 2 else other).say("ask", "job", number, number, f"x{number}", [["licence", 1, 5]], 3600, "")
+    for number in (1, 3, 5):
+        one.hear("granted", "job", number, number)
+    for number in (2, 4):
+        other.hear("granted", "job", number, number)
+    other.say("ask", "job", 6, 6, "x6", [["licence", 2, 5]], 3600, "")
+    other.hear("denied", "job", 6, 6)
+    one.say("give_back", "job", "x1", "")
+    one.say("give_back", "job", "x3", "")
+    other.hear("held", "job on one", [["licence", 1]])
+    other.say("ask", "job", 6, 7, "x6", [["licence", 2, 5]], 3600, "")
+    other.hear("granted", "job", 6, 7)
+
+
+def test_turns(two: list[Agent]) -> None:
+    """Whoever gives a lock back leaves it for a moment to a host that stands in line for it, and to that alone."""
+    one, other = two
+    one.ask("a", "x1", "tape")
+    one.hear("granted", "a", 1, 1)
+    other.say("join", "tape")
+    etcd = other.settings["etcd"][0]
+    wait_for(lambda: "/jq/wait/two/tape" in keys(etcd), why="that the other stands in line")
+    one.say("give_back", "a", "x1", "")
+    one.ask("a", "x2", "tape", question=2)
+    one.hear("held", "two, which waits longer for tape", [["tape", 1]])
+    one.hear("denied", "a", 1, 2)
+    one.hear("held", "two, which waits longer for tape", [])
+    one.ask("a", "x2", "tape", question=3)
+    one.hear("granted", "a", 1, 3)
+    other.say("leave", "tape")
+    wait_for(lambda: "/jq/wait/two/tape" not in keys(etcd), why="that it has left")
 
 
 def test_a_scheduler_that_begins_anew(two: list[Agent]) -> None:
@@ -72,7 +117,7 @@ def test_a_scheduler_that_begins_anew(two: list[Agent]) -> None:
     other.ask("other", "x1", "disk")
     other.hear("granted", "other", 1, 1)
     one.hello()
-    one.hear("held", "other on two", ["disk"])
+    one.hear("held", "other on two", [["disk", 1]])
     one.hear("ours", "backup", TICK)
     one.hear("up", "")
     one.ask("backup", TICK, "tape")
@@ -262,7 +307,7 @@ def test_a_member_that_stands_still(tmp_path: Path) -> None:
             agent.hear("up", "")
         one.ask("backup", TICK, "tape")
         one.hear("granted", "backup", 1, 1)
-        other.hear("held", "backup on one", ["tape"])
+        other.hear("held", "backup on one", [["tape", 1]])
         three.members[0].send(signal.SIGSTOP)
         one.say("give_back", "backup", TICK, "succeeded")
         other.hear("held", "backup on one", [])

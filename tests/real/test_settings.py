@@ -226,7 +226,7 @@ def test_a_host_is_in_a_fleet(tmp_path: Path) -> None:
     assert (Settings(fleet=FleetSettings(etcd=members)), []) == (config, problems)
     keys = SETTINGS_KEYS["fleet"].type.keys.values()
     defaults = "".join(f", {key.name}: {key.default}" for key in keys if key.default)
-    assert ", name: fleet, timezone: UTC, lock_grace: 60s" == defaults
+    assert ", name: fleet, timezone: UTC, lock_grace: 60s, resources: {}" == defaults
     file.write_text(f"fleet: {{etcd: http://127.0.0.1{defaults}}}\n")
     assert (Settings(fleet=FleetSettings(etcd=("http://127.0.0.1:2379",))), []) == read_settings(file)
 
@@ -303,6 +303,10 @@ BAD = {
     "accepted: at most 9",
     "fleet: {etcd: https://a, lock_grace: 29s}": "1:38: fleet.lock_grace: found '29s'; accepted: a duration such as "
     "90s, 5m, 2h or 1d12h, from 30s to 1d",
+    "fleet: {etcd: https://a, resources: {cpu: 2}}": "1:43: fleet.resources: found cpu: 2000; accepted: a lock by its "
+    "name",
+    "fleet: {etcd: https://a, resources: {license: 1001}}": "1:47: fleet.resources: found license: 1001; accepted: at "
+    "most 1000",
     "fleet: {etcd: https://a, certificate: /a.pem}": "1:8: fleet: found `certificate` alone; accepted: its `key` as "
     "well",
     "fleet: {etcd: https://a, key: a.key}": "1:8: fleet: found `key` alone; accepted: its `certificate` as well",

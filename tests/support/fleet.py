@@ -14,16 +14,18 @@ from jobqueued import events
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Batch, Conversation
+from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, FleetCommand, Launch, SaveFleetMark
 from jobqueued.fleet import FleetMark
 from jobqueued.model import SECOND, Job, RunId, RunState
-from jobqueued.queue.locks import FLEET, of_fleet
+from jobqueued.queue.locks import FLEET, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
+LEASES = {"run": 0, "lock": 0, "session": 0}
 NAME = "test"
 
 Key = tuple[str, ...]
@@ -66,6 +68,8 @@ class Rules:
     """A lock that is there for this run is granted."""
     sweep: bool = True
     """What this host has by etcd is told after each connection."""
+    in_turn: bool = True
+    """Hosts stand in line for locks."""
     at_once: bool = True
     """Keys are read and written in one transaction."""
 
@@ -83,6 +87,8 @@ class Agent:
         self.cut_since: int | None = None
         self.session: Session | None = None
         self.is_busy = False
+        self.delay = 0
+        """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
         fleet.etcd.watchers.append(self._changed)
 
@@ -98,17 +104,23 @@ class Agent:
         """Take what the scheduler wants."""
         match line_of(command):
             case ["ask", *asked]:
-                self.conversation.ask(*asked)
+                self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
             case ["give_back", *given]:
-                self.conversation.give_back(*given)
+                self.conversation.give_back(self.fleet.now, *given)
+            case ["join" | "leave" as way, lock]:
+                self.conversation.stand(lock, joins=way == "join" and self.rules.in_turn)
             case ["accept"]:
                 return
             case ["publish", *published]:
                 self.conversation.publish(*published)
+        self._tell()
         self._go_on()
 
     def _tell(self) -> None:
-        """Tell the scheduler, after all that it was told before."""
+        """Tell the scheduler, after all that it was told before; and again once the turn of others is over."""
+        self.conversation.pass_time(self.fleet.now)
+        if (deadline := self.conversation.deadline) is not None:
+            self.fleet.at(deadline, self._tell)
         lines, self.conversation.outbox = self.conversation.outbox, []
         for line in lines:
             if line[0] == "ours" and not self.rules.sweep:
@@ -133,7 +145,8 @@ class Agent:
 
         def expire() -> None:
             if self.cut_since == since and self.session is not None:
-                self.fleet.etcd.put(self.session.key, None)
+                for key in (self.session.key, *self.fleet.etcd.values(f"{ROOT}wait/{self.store}/")):
+                    self.fleet.etcd.put(key, None)
                 self.session = None
                 self.conversation.rest("no member of etcd answers")
                 self._tell()
@@ -151,7 +164,7 @@ class Agent:
 
     def _go_on(self) -> None:
         """Read all that there is, or carry out the next requests, some milliseconds later."""
-        batch = None if self.conversation.reason else self.conversation.next_batch({"run": 0, "lock": 0}, 1 << 30)
+        batch = None if self.conversation.reason else self.conversation.next_batch(LEASES, 1 << 30)
         if self.is_busy or self.cut_since is not None or (batch is None and not self.conversation.reason):
             return
         self.is_busy = True
@@ -165,7 +178,7 @@ class Agent:
         self.fleet.at(self.fleet.now + self._while(), arrive)
 
     def _while(self) -> int:
-        return self.fleet.random.randint(1, 9) * SECOND // 1000
+        return self.delay + self.fleet.random.randint(1, 9) * SECOND // 1000
 
     def _read_all(self) -> None:
         etcd = self.fleet.etcd
@@ -213,7 +226,7 @@ class Agent:
             if watch != self.watch or self.cut_since is not None or self.conversation.reason:
                 return
             for revision, changes in self.fleet.etcd.since(self.conversation.revision):
-                self.conversation.watched(changes, revision)
+                self.conversation.watched(changes, revision, self.fleet.now)
             self._tell()
 
         self.watched = max(self.watched, self.fleet.now + self._while())
@@ -286,11 +299,16 @@ class Fleet:
     now: int = MIDNIGHT
     started: dict[tuple[str, str], tuple[str, RunId]] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
+    units: dict[str, int] = field(default_factory=dict)
+    """The units of each lock that has several."""
     _messages: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _number: int = 0
 
     def add(self, store: str, *jobs: Job, rules: Rules | None = None, **options: Any) -> Host:
         """One more host."""
+        for each in jobs:
+            self.units.update(places_of(each))
+        self.units.update(options.get("of_fleet", {}))
         return Host(self, store, *jobs, rules=rules or Rules(), start=self.now, **options)
 
     def at(self, instant: int, what: Callable[[], object]) -> None:
@@ -330,17 +348,17 @@ class Fleet:
             known = self.started.setdefault((run.id.job, key), (host.store, run.id))
             assert known == (host.store, run.id), f"{run.id.job}/{key} runs on {host.store} and on {known}"
         for claim in of_fleet(run.claims):
-            assert launch.grant.fence > self.fences.get(claim.resource, 0), (
-                f"the fence of {claim.resource} does not rise"
-            )
-            self.fences[claim.resource] = launch.grant.fence
+            before, fence = self.fences.get(claim.resource, 0), launch.grant.fence
+            if claim.exclusive:  # units are had side by side
+                assert fence > before, f"the fence of {claim.resource} does not rise"
+            self.fences[claim.resource] = max(before, fence)
         holders: dict[str, list[str]] = defaultdict(list)
         for other in self.hosts.values():
             for name in other.processes:
                 for claim in of_fleet(other.holding[name][0]):
-                    holders[claim.resource].append(f"{name} on {other.store}")
-        for resource, names in holders.items():
-            assert len(names) == 1, f"{resource} is held by {names}"
+                    of, holding = self.units.get(claim.resource, 1), holders[claim.resource]
+                    holding += [f"{name} on {other.store}"] * (of if claim.exclusive else claim.units)
+                    assert len(holding) <= of, f"{claim.resource} is held by {holding}"
 
     def missing(self, job: Job, since: int, until: int) -> list[int]:
         """The due times of a job that no host has run, and whose host, or every host where it is nobody's, has not

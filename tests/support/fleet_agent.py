@@ -21,7 +21,7 @@ _AS_THREE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.executab
 
 def question_of(job: str, key: str, *locks: str, question: int = 1, spec: str = "") -> Line:
     """The line that asks for an occurrence and locks."""
-    return ["ask", job, 1, question, key, list(locks), 3600, spec]
+    return ["ask", job, 1, question, key, [[lock, 1, 1] for lock in locks], 3600, spec]
 
 
 class Agent:

@@ -15,6 +15,8 @@ from tests.support.world import job
 
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
+LICENCE = f"{FLEET}licence"
+LICENCES = 3
 
 
 def jobs() -> list[Job]:
@@ -26,6 +28,17 @@ def jobs() -> list[Job]:
         job("tape", "*/5 * * * *", scope=fleet, locks=(TAPE,), retries=1, retry_delay=MINUTE),
         job("late", "*/3 * * * *", scope=fleet, locks=(DISK, TAPE), start_deadline=10 * MINUTE),
         job("alice/mine", "*/15 * * * *", scope=fleet, owner=Owner(1000, "alice"), locks=(DISK,)),
+        job(
+            "pair",
+            "*/2 * * * *",
+            scope=fleet,
+            concurrency=2,
+            locks=(Claim(LICENCE, 2),),
+            catch_up=CatchUp.ALL,
+            max_waiting=1000,
+        ),
+        job("user", "*/4 * * * *", locks=(Claim(LICENCE, 1),)),
+        job("all", "*/20 * * * *", scope=fleet, locks=(Claim(LICENCE, exclusive=True), TAPE)),
         job("own", "*/10 * * * *", locks=(TAPE, DISK)),
     ]
 
@@ -46,9 +59,12 @@ class FleetLife:
             "late": 70,
             "own": 100,
             "alice/mine": 30,
+            "pair": self.random.randint(20, 90),
+            "user": 40,
+            "all": 20,
         }
         for number in range(hosts):
-            host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds)
+            host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds, of_fleet={LICENCE: LICENCES})
             host.ends = {"tape": self.random.choice([["succeeded"], ["failed 1", "succeeded"]])}
         self.since = self.fleet.now
 

@@ -49,7 +49,7 @@ from jobqueued.model import (
     to_instant,
     to_text,
 )
-from jobqueued.queue.locks import SLOT
+from jobqueued.queue.locks import FLEET, SLOT
 from jobqueued.queue.placement import CPUS, Placed
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
@@ -328,6 +328,8 @@ class World:
         for resource, claims in used.items():
             if any(claim.exclusive for claim in claims):
                 assert len(claims) == 1, f"{resource}: {claims} at a time"
+            if resource.startswith(FLEET):  # units of all hosts
+                continue
             there = self.limits.resources.get(resource, 1)
             if resource == SLOT:
                 there = self.limits.max_running or 0

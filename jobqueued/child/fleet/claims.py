@@ -3,7 +3,8 @@
     /jq/hosts/HOST             STORE             lives as long as the session does
     /jq/jobs/JOB               SPEC              the definition that counts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended
-    /jq/locks/NAME             STORE JOB KEY     the run that has it
+    /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
+    /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
 
 STORE tells one state.db of one host from all others.  Pure: what is asked, and what an answer means.
 
@@ -44,7 +45,7 @@ class Session(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and locks by their names.
+    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
     `spec`: the definition of its job by which alone it may have that; "": any.
     """
@@ -68,6 +69,16 @@ class Claim(NamedTuple):
         """The keys that are wanted, with the values by which they are this host's."""
         run = {} if self.run is None else {self.run: store}
         return run | {f"{ROOT}locks/{name}": f"{store} {self.job} {self.key}" for name in self.locks}
+
+
+def unit(lock: str, number: int) -> str:
+    """The name of a unit of a lock, from 1 on: the first is called as the lock is, which may have no other."""
+    return lock if number == 1 else f"{lock}:{number}"
+
+
+def place(host: str, lock: str) -> str:
+    """The key of the place of a host in the line for a lock."""
+    return f"{ROOT}wait/{host}/{lock}"
 
 
 class Granted(NamedTuple):
@@ -152,6 +163,20 @@ def publication(job: str, spec: str, before: str) -> Message:
     key = Claim(job, "", ()).definition
     unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else _created(key, 0)
     return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
+
+
+def joining(session: Session, lock: str, lease: int) -> Message:
+    """The transaction by which a host gets into the line for a lock; where it is there it stays at its place."""
+    key = place(session.host, lock)
+    put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
+    return {"compare": [_created(session.key, session.created), _created(key, 0)], "success": [put]}
+
+
+def leaving(session: Session, lock: str) -> Message:
+    """The transaction by which a host leaves that line."""
+    key = place(session.host, lock)
+    own = {"key": coded(key), "target": "VALUE", "value": coded(session.store)}
+    return {"compare": [own], "success": [{"request_delete_range": {"key": coded(key)}}]}
 
 
 def batch(transactions: Iterable[Message]) -> Message:

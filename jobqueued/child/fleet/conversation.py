@@ -8,30 +8,31 @@ it has read is taken over, too; of each key the newest counts.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Again, Claim, Denied, Found, Granted, Session, SessionOver, Stale, Taken
+from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
-_JOBS, _LOCKS, _RUNS = (f"{ROOT}{kind}/" for kind in ("jobs", "locks", "runs"))
+_JOBS, _RUNS, _WAIT = (f"{ROOT}{kind}/" for kind in ("jobs", "runs", "wait"))
 _OCCURRENCE = re.compile(rf"{_RUNS}(.+)/([0-9]{{1,12}})/[0-9]+")
 _UNREACHED = "etcd has not answered yet"
-
-Name = tuple[str, str]
-"""A job and a key: what a claim is for."""
 
 
 class Ask(NamedTuple):
     """A question about the run `job`@`number`, by its number.
 
-    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.
+    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.  The `claim` names
+    units of locks once they were chosen for its `parts`, and goes by those until there is an answer.
     """
 
     claim: Claim
+    parts: Sequence[Part]
     number: int
     question: int
     keep: int
@@ -63,7 +64,19 @@ class Publish(NamedTuple):
         return self.job, ""
 
 
-Request = Ask | GiveBack | Publish
+class Place(NamedTuple):
+    """The place of this host in the line for a lock, to be had (`joins`) or to be given up."""
+
+    lock: str
+    joins: bool
+
+    @property
+    def name(self) -> Name:
+        """The name of the line."""
+        return "", self.lock
+
+
+Request = Ask | GiveBack | Publish | Place
 
 
 class Batch(NamedTuple):
@@ -97,9 +110,8 @@ class Conversation:
         """Those of the requests."""
         self._era = 0
         self._granted = set[Name]()
-        self._locks = dict[str, Found]()
-        self._held = defaultdict[Name | str, set[str]](set)
-        """The keys of locks by who has them: a name of this host, or another's holder in words."""
+        self._locks = KnownLocks("")
+        self._turns = Turns()
         self._others = set[str]()
         """Holders that were told of before the snapshot that is under way."""
 
@@ -112,22 +124,38 @@ class Conversation:
         self.reason, self.keep = _UNREACHED, 0
 
     def ask(
-        self, job: str, number: int, question: int, key: str, locks: Collection[str], keep: int, spec: str
+        self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[Part], keep: int, spec: str
     ) -> None:  # fmt: skip
-        """Take a question; while nothing can be asked, who has asked knows that there is no answer."""
+        """Take a question; while nothing can be asked, who has asked knows that there is no answer.
+
+        One whose turn it is not yet waits as if those before it had the lock by now.
+        """
+        if self.reason:
+            return
+        for part in parts:
+            if turn := self._turn_before(part, (job, key), now):
+                self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
+                return
+        self.keep = max(self.keep, keep)
+        self._take(Ask(Claim(job, key, (), spec), parts, number, question, keep, {}))
+
+    def stand(self, lock: str, *, joins: bool) -> None:
+        """Get into the line for a lock, or leave it; whoever begins anew is in none."""
         if not self.reason:
-            self.keep = max(self.keep, keep)
-            self._take(Ask(Claim(job, key, tuple(locks), spec), number, question, keep, {}))
+            self._take(Place(lock, joins))
 
     def publish(self, job: str, spec: str, before: str) -> None:
         """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
         if not self.reason:
             self._take(Publish(job, spec, before))
 
-    def give_back(self, job: str, key: str, state: str) -> None:
+    def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
-        if not self.reason:
-            self._take(GiveBack((job, key), state))
+        if self.reason:
+            return
+        self._take(GiveBack((job, key), state))
+        for lock in self._locks.units((job, key)):
+            self._turns.freed(lock, now)
 
     # etcd
 
@@ -146,15 +174,14 @@ class Conversation:
     @property
     def holds(self) -> bool:
         """Tell whether this host has locks."""
-        return any(isinstance(owner, tuple) for owner in self._held)
+        return self._locks.has_own
 
     def begin(self, session: Session) -> int:
         """Begin with a snapshot, whose parts follow; its era."""
         self._drop()
         self._session, self.is_outdated = session, False
-        self._others.update(owner for owner in self._held if isinstance(owner, str))
-        self._locks.clear()
-        self._held.clear()
+        self._others.update(self._locks.others(), self._turns.clear())
+        self._locks = KnownLocks(session.store)
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, Found]) -> None:
@@ -163,48 +190,65 @@ class Conversation:
             return
         self.revision = revision
         for key, known in found.items():
-            if key.startswith(_LOCKS):
-                self._locks[key] = known
-                self._held[self._owner(known.value)].add(key)
+            if key.startswith(LOCKS):
+                self._locks.note(key, known, known.modified)
             elif key.startswith(_RUNS):
                 self._tell_of_occurrence(key, known)
             elif key.startswith(_JOBS):
                 self._tell_spec(key.removeprefix(_JOBS), known)
+            elif key.startswith(_WAIT):
+                self._note_place(key, known)
 
     def complete(self, era: int) -> bool:
         """Let the scheduler ask, as it was told all; False: another has come meanwhile, who knows nothing."""
         if era != self._era:
             return False
-        self._tell_of(*self._others, *self._held)
+        self._tell_of(*self._others, *self._locks.owners())
         self._others.clear()
         self.reason = ""
         self.outbox.append(["up", ""])
+        for lock in self._turns.places(self._session.host):
+            self._take(Place(lock, joins=False))
         return True
 
-    def watched(self, events: Iterable[Message], revision: int) -> None:
+    @property
+    def deadline(self) -> int | None:
+        """The instant at which `pass_time` has something to tell."""
+        return self._turns.deadline
+
+    def pass_time(self, now: int) -> None:
+        """Let go on who has let others pass."""
+        self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
+
+    def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
         """Take what has changed, up to this revision."""
-        changed = list[Name | str]()
+        changed = list[Owner]()
         for event in events:
             kv = event["kv"]
             key, known = text(kv["key"]), None if event.get("type") == "DELETE" else claims.kept(kv)
-            if key.startswith(_LOCKS):
-                changed += self._note(key, known, int(kv["mod_revision"]))
+            if key.startswith(LOCKS):
+                changed += self._locks.note(key, known, int(kv["mod_revision"]))
+                if known is None:
+                    self._turns.freed(lock_of(key), now)
             elif key.startswith(_RUNS) and known is not None:
                 self._tell_of_occurrence(key, known)
             elif key.startswith(_JOBS):
                 self._tell_spec(key.removeprefix(_JOBS), known)
+            elif key.startswith(_WAIT):
+                self._note_place(key, known)
         self._tell_of(*changed)
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
         """The requests that are first, as one transaction; None: there is none that has enough of `keep`.
 
-        The lease of occurrences ("run") lasts for so many seconds.
+        The lease of occurrences ("run") lasts for so many seconds; "lock" and "session" name those of the host.
 
         No key and no name is in it twice: none of them sees what another has written, and etcd refuses two such writes.
         """
         parts, sizes, seen = list[Message](), list[int](), set[str | Name]()
-        for request in self._requests:
+        for number in range(len(self._requests)):
+            request = self._requests[number] = self._chosen(self._requests[number], seen)
             touched = self._touched(request)
             made = self._transactions(request, leases)
             read = {(request.name[0], "")}  # a definition that is published
@@ -246,15 +290,17 @@ class Conversation:
                 if ask.claim.run is not None and ask.claim.run not in ask.found:
                     self.newest = fence, ask
                 for key, value in ask.claim.values(self._session.store).items():
-                    if key.startswith(_LOCKS):
+                    if key.startswith(LOCKS):
                         known = ask.found.get(key) or Found(value, revision, revision)
-                        self._tell_of(*self._note(key, known, revision))
+                        self._tell_of(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case Taken():
                 self.outbox.append(["taken", *ask.name])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
-                    self._tell_of(*self._note(key, found, found.modified))
+                    self._tell_of(*self._locks.note(key, found, found.modified))
+                if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
+                    return ask._replace(claim=ask.claim._replace(locks=()), found={})
                 self.outbox.append(["denied", *told])
             case Stale(definition):
                 self._tell_spec(ask.claim.job, definition)
@@ -277,54 +323,54 @@ class Conversation:
         self._names.clear()
         self._granted.clear()
 
+    def _chosen(self, request: Request, busy: Collection[object]) -> Request:
+        """A request whose claim names units, if it is about some."""
+        if not isinstance(request, Ask) or request.claim.locks:
+            return request
+        locks = self._locks.choose(request.parts, request.name, busy)
+        return request._replace(claim=request.claim._replace(locks=locks))
+
     def _touched(self, request: Request) -> set[str | Name]:
         """The name of a request, and the keys that it is about."""
         if isinstance(request, Ask):
             return {request.name, *request.claim.values("")}
-        return {request.name, *self._held.get(request.name, ())}
+        return {request.name, *(key for key, _ in self._locks.keys(request.name))}
 
     def _transactions(self, request: Request, leases: Mapping[str, int]) -> list[Message]:
         if isinstance(request, Ask):
             return [claims.transaction(request.claim, self._session, request.found, leases)]
         if isinstance(request, Publish):
             return [claims.publication(*request)]
-        locks = [(key, self._locks[key]) for key in sorted(self._held.get(request.name, ()))]
-        return claims.end(*request.name, self._session.store, request.state, locks)
+        if isinstance(request, Place) and request.joins:
+            return [claims.joining(self._session, request.lock, leases["session"])]
+        if isinstance(request, Place):
+            return [claims.leaving(self._session, request.lock)]
+        return claims.end(*request.name, self._session.store, request.state, self._locks.keys(request.name))
 
     # what is known
 
-    def _owner(self, value: str) -> Name | str:
-        """The name for which a lock is this host's; or another's holder in words: a job has a lock once on a host."""
-        store, _, name = value.partition(" ")
-        job, _, key = name.partition(" ")
-        return (job, key) if store == self._session.store else f"{job} on {store.partition(':')[0]}"
+    def _turn_before(self, part: Part, name: Name, now: int) -> str:
+        """Word who comes before this host for a lock; "": nobody, or it has some of it already."""
+        if part.lock in self._locks.units(name):
+            return ""
+        return self._turns.lets_pass(part.lock, self._session.host, self._locks.spare(part, name), now)
 
-    def _note(self, key: str, known: Found | None, modified: int) -> list[Name | str]:
-        """Take over what a lock is by now; whose it was, and is; what is older than what is known is not taken."""
-        before = self._locks.get(key)
-        if before is not None and before.modified >= modified:
-            return []
-        changed = list[Name | str]()
-        if before is not None:
-            changed.append(owner := self._owner(before.value))
-            self._held[owner].discard(key)
-            if not self._held[owner]:
-                del self._held[owner]
-            del self._locks[key]
-        if known is not None:
-            changed.append(owner := self._owner(known.value))
-            self._held[owner].add(key)
-            self._locks[key] = known
-        return changed
-
-    def _tell_of(self, *owners: Name | str) -> None:
+    def _tell_of(self, *owners: Owner) -> None:
         """Tell what others have by now; or of this host, that it has something, unless an answer tells that."""
         for owner in dict.fromkeys(owners):
-            locks = self._held.get(owner, ())
+            units = self._locks.units(owner)
             if isinstance(owner, str):
-                self.outbox.append(["held", owner, sorted(key.removeprefix(_LOCKS) for key in locks)])
-            elif locks:
+                self.outbox.append(["held", owner, list(map(list, units.items()))])
+            elif units:
                 self._tell_ours(owner)
+
+    def _note_place(self, key: str, known: Found | None) -> None:
+        """Take over that a host is in the line for a lock, or is not any more."""
+        host, _, lock = key.removeprefix(_WAIT).partition("/")
+        if known is None:
+            self._turns.left(lock, host)
+        else:
+            self._turns.joined(lock, host, known.created)
 
     def _tell_of_occurrence(self, key: str, known: Found) -> None:
         found = _OCCURRENCE.fullmatch(key)

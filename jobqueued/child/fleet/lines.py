@@ -1,17 +1,20 @@
 """The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
 
     → hello VERSION SETTINGS SEEN     the first; whatever an earlier scheduler has asked is not answered any more
-    → ask JOB NUMBER QUESTION KEY [LOCK…] KEEP SPEC   a run's claims, all or nothing; KEEP (s): how long its occurrence
-                                      is remembered; SPEC: the definition by which it may be granted ("": any)
+    → ask JOB NUMBER QUESTION KEY [[LOCK, UNITS, OF]…] KEEP SPEC
+                                      a run's claims, all or nothing: UNITS of the OF that a lock has; KEEP (s): how
+                                      long its occurrence is remembered; SPEC: the definition by which it may be
+                                      granted ("": any)
     → accept                          what etcd knows counts, whatever was SEEN
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
+    → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
     ← spec JOB SPEC                   the definition that counts
-    ← held HOLDER [LOCK…]             all locks that a run of another host has by now
+    ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.

@@ -13,6 +13,7 @@ from jobqueued.child.fleet import session
 from jobqueued.child.fleet.claims import MOST, ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
 from jobqueued.child.fleet.tls import FILES, Tls
@@ -63,14 +64,17 @@ class Uplink:
         """Take what it wants; ValueError: that is no such line."""
         with self._changed:
             match line:
-                case ["ask", str(job), int(number), int(question), str(key), list(locks), int(keep), str(spec)]:
-                    self._conversation.ask(job, number, question, key, locks, keep, spec)
+                case ["ask", str(job), int(number), int(question), str(key), list(parts), int(keep), str(spec)]:
+                    wanted = [Part(*part) for part in parts]
+                    self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
+                case ["join" | "leave" as way, str(lock)]:
+                    self._conversation.stand(lock, joins=way == "join")
                 case ["accept"]:
                     self._seen = NOTHING_SEEN
                 case ["publish", str(job), str(spec), str(before)]:
                     self._conversation.publish(job, spec, before)
                 case ["give_back", str(job), str(key), str(state)]:
-                    self._conversation.give_back(job, key, state)
+                    self._conversation.give_back(session.now(), job, key, state)
                 case _:
                     raise ValueError(line)
             self._changed.notify_all()
@@ -102,7 +106,7 @@ class Uplink:
         gateway, pause, is_refused = self._gateway(_ANSWER), _FIRST_PAUSE, False
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._over or self._conversation.wants)
+                self._wait_for_work()
                 if self._over:
                     return
             try:
@@ -118,6 +122,14 @@ class Uplink:
                 with self._changed:
                     self._changed.wait_for(lambda: self._over, pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            self._wake()
+
+    def _wait_for_work(self) -> None:
+        """Wait until there is something to be done in etcd, or this ends; who lets others pass goes on in time."""
+        while not (self._over or self._conversation.wants):
+            deadline = self._conversation.deadline
+            self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
+            self._conversation.pass_time(session.now())
             self._wake()
 
     def _gateway(self, patience: float) -> Gateway:
@@ -156,7 +168,8 @@ class Uplink:
             return
         run = self._run_lease.take(gateway, keep, MOST)
         with self._changed:
-            batch = self._conversation.next_batch({"run": run, "lock": leases.locks}, keep)
+            own = {"run": run, "lock": leases.locks, "session": leases.session}
+            batch = self._conversation.next_batch(own, keep)
         if batch is not None:
             answer = gateway.call("kv/txn", batch.message)
             with self._changed:
@@ -247,7 +260,7 @@ class Uplink:
                                 return
                             break
                         revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
-                        self._conversation.watched(result.get("events", ()), revision)
+                        self._conversation.watched(result.get("events", ()), revision, session.now())
                     self._wake()
             gateway.close()
             mute += 1
@@ -262,7 +275,7 @@ class Uplink:
 def _watching(revision: int) -> dict[str, Any]:
     return {
         "create_request": {
-            "key": coded(f"{ROOT}jobs/"), "range_end": coded(after_all(f"{ROOT}runs/")),
+            "key": coded(f"{ROOT}jobs/"), "range_end": coded(after_all(f"{ROOT}wait/")),
             "start_revision": str(revision + 1), "progress_notify": True,
         }
     }  # fmt: skip

@@ -60,7 +60,7 @@ def test_lives(seed: int) -> None:
         ("own_value", 5, "over and over again|are missing"),
         ("own_lock", 5, "over and over again|are missing"),
         ("sweep", 5, "over and over again|are missing"),
-        ("at_once", 1, "runs on h. and on|does not rise"),
+        ("at_once", 1, "runs on h. and on|does not rise|is held by"),
     ],
 )
 def test_a_rule_that_is_broken(rule: str, seed: int, harm: str) -> None:
@@ -127,6 +127,77 @@ def test_a_lock_that_another_host_has() -> None:
     assert ["lock fleet/tape is held by tape on a"] == two.why("tape@1")
     fleet.pass_time(100)
     assert ([], ["tape@1"]) == (live(one), live(two))
+
+
+def test_a_lock_with_units() -> None:
+    """Runs of several hosts have it at the same time, never more of it than there is; who wants it alone waits."""
+    some = job("some", locks=(Claim(f"{FLEET}licence", 2),))
+    alone = job("alone", locks=(Claim(f"{FLEET}licence", exclusive=True),))
+    fleet, found = hosts(some, alone, seconds={"some": 100, "alone": 10}, of_fleet={f"{FLEET}licence": 5})
+    for host in found:
+        host.run("some")
+    fleet.pass_time(2)
+    assert [1, 1, 0] == sorted((len(live(host)) for host in found), reverse=True)
+    assert 4 == len(fleet.etcd.values("/jq/locks/licence"))
+    one = next(host for host in found if not live(host))
+    others = ", ".join(f"some on {host.store}" for host in found if host is not one)
+    assert [f"it asks for 2 of the 5 units of fleet/licence; held by {others}"] == one.why("some@1")
+    one.run("alone", 2)
+    fleet.pass_time(100)
+    assert ["some@1"] == live(one)
+    fleet.pass_time(101)
+    assert ["alone@1"] == live(one)
+    assert 5 == len(fleet.etcd.values("/jq/locks/licence"))
+    fleet.pass_time(11)
+    assert not fleet.etcd.values("/jq/locks/")
+
+
+def test_concurrency() -> None:
+    """So many runs of a job are live in the whole fleet, wherever."""
+    many = job("many", "* * * * *", scope=Scope.FLEET, concurrency=2, catch_up=CatchUp.ALL, max_waiting=100)
+    fleet, found = hosts(many, seconds={"many": 150})
+    for _ in range(10):
+        fleet.pass_time(60)
+        assert sum(len(live(host)) for host in found) <= 2
+    assert 2 == sum(len(live(host)) for host in found)
+    assert 2 == len(fleet.etcd.values("/jq/locks/job/many"))
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_turns(in_turn: bool) -> None:
+    """A lock goes to each host that waits for it in turn, however long its way to etcd is, which without turns gets
+    next to nothing.
+    """
+    tape = job("tape", locks=(TAPE,), overlap=Overlap.QUEUE, max_waiting=1000)
+    fleet, found = hosts(tape, rules=Rules(in_turn=in_turn), seconds={"tape": 2})
+    found[0].agent.delay = 50_000_000
+    for number in range(1, 301):
+        for host in found:
+            host.run("tape", number)
+    for _ in range(30):
+        fleet.pass_time(10)
+    shares = [len(host.launched) for host in found]
+    assert sum(shares) > 120
+    assert (min(shares) > 0.9 * max(shares)) is in_turn, shares
+    assert (shares[0] < 0.2 * max(shares)) is not in_turn, shares
+
+
+def test_a_turn_that_is_not_taken() -> None:
+    """A host that stands in line, and can't start, keeps the others waiting for a moment only."""
+    tape = job("tape", locks=(TAPE,))
+    both, disk = job("both", locks=(TAPE, DISK)), job("disk", locks=(DISK,))
+    fleet, (one, two, three) = hosts(tape, both, disk, seconds={"tape": 10, "disk": 1000})
+    one.run("tape")
+    two.run("disk", 1)
+    fleet.pass_time(1)
+    two.run("both", 2)
+    fleet.pass_time(1)
+    three.run("tape")
+    fleet.pass_time(1)
+    assert ["/jq/wait/b/tape", "/jq/wait/c/tape"] == [*fleet.etcd.values("/jq/wait/")]
+    fleet.pass_time(9)
+    assert ["tape@1"] == live(three)
+    assert ["/jq/wait/b/tape"] == [*fleet.etcd.values("/jq/wait/")]
 
 
 def test_while_it_cannot_be_asked() -> None:

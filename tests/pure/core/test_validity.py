@@ -34,12 +34,29 @@ def invalid(world: World) -> dict[str, str]:
             Claim("memory", (3 << 20) + 1), {"memory": 1 << 20},
             "it asks for 3 MiB, and jobs can have 1 MiB here; to allow more anyway: resources: {memory: 4M}",
         ),
+        (
+            Claim(":fleet/gpu", 3), {"gpu": 4, ":fleet/gpu": 2},
+            "it asks for 3 of gpu, and this fleet has 2; to add some: fleet: {resources: {gpu: 3}} in",
+        ),
+        (
+            Claim(":fleet/gpus", 2), {"gpus": 2, ":fleet/gpu": 2},
+            "it asks for 2 of gpus, and this fleet has none; did you mean gpu? to add some: fleet:",
+        ),
     ],
 )  # fmt: skip
 def test_what_there_is_too_little_of(claim: Claim, there: dict[str, int], words: str) -> None:
     """How much there is, and what would be enough."""
     assert impossible(claim, there).startswith(words)
     assert impossible(claim, there).endswith(" in jobqueued.yaml")
+
+
+def test_too_much_at_once() -> None:
+    """A run can't have more units of the fleet than go into one transaction."""
+    lock = ":fleet/gpu"
+    alone, some = Claim(lock, exclusive=True), Claim(lock, 32)
+    world = World(job("alone", locks=(alone,)), job("some", locks=(some,)), fleet="test", of_fleet={lock: 33})
+    told = "it asks its fleet for 33 units at once, of at most 32; to hold some of a lock that has several: its `units`"
+    assert {"alone": told} == invalid(world)
 
 
 def test_amounts() -> None:
