@@ -125,12 +125,12 @@ class Launch(NamedTuple):
 class Ask(NamedTuple):
     """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these parts: all or nothing.
 
-    `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken` is the answer, with this `number`.
-    For `keep` ns a host may come to the occurrence.  `spec`: the definition by which it may run; "": by any.
-    Only after the commit that holds the run.
+    Or for those of a person's command.  `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken`
+    is the answer, with this `number`.  For `keep` ns a host may come to the occurrence.  `spec`: the definition by
+    which it may run; "": by any.  Only after the commit that holds the run.
     """
 
-    run: RunId
+    run: RunId | LockClientId
     key: str
     parts: tuple[Part, ...]
     number: int

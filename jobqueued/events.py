@@ -140,7 +140,7 @@ class FleetUp(NamedTuple):
 class Granted(NamedTuple):
     """The fleet has granted what `Ask` has asked for by this number."""
 
-    run: RunId
+    run: RunId | LockClientId
     number: int
     grant: Grant
 
@@ -148,7 +148,7 @@ class Granted(NamedTuple):
 class Denied(NamedTuple):
     """The fleet has not, as others have some of the claims; who has, was told before (`Held`)."""
 
-    run: RunId
+    run: RunId | LockClientId
     number: int
 
 

@@ -271,13 +271,19 @@ class Occurrence(NamedTuple):
         return cls(job, f"f{due // SECOND}", due)
 
 
-_LOCK_CLIENT = ":with-lock@"
+WITH_LOCK = ":with-lock"
+_LOCK_CLIENT = f"{WITH_LOCK}@"
 
 
 class LockClientId(NamedTuple):
     """The name of a person's command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
 
     number: int
+
+    @property
+    def key(self) -> str:
+        """The key by which a fleet knows it, beside WITH_LOCK."""
+        return f"c{self.number}"
 
     def __str__(self) -> str:
         return f"{_LOCK_CLIENT}{self.number}"

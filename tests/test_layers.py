@@ -28,7 +28,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "turns", "conversation", "tls", "gateway", "session", "uplink", "agent",
+        "wire", "lines", "claims", "known_locks", "turns", "conversation", "tls", "gateway", "session", "uplink",
+        "agent",
     ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
@@ -56,7 +57,7 @@ WINGS: dict[str, list[str]] = {
         "scheduler_state", "invariants", "turn", "agreement", "lateness", "expectation", "dependencies", "skips",
         "completion",
         "host_hold", "validity", "eligibility", "redefinition", "occurrences", "jobs", "submissions", "lock_clients",
-        "attempts", "fleet", "forecast", "why", "attention", "scheduler", "trace",
+        "attempts", "fleet_clients", "fleet", "forecast", "why", "attention", "scheduler", "trace",
     ],
     "foresight": [
         "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",

@@ -14,6 +14,7 @@ from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event, EvictAsked, LockAsked
+from jobqueued.fleet import FLEET
 from jobqueued.jobfile.words import is_name
 from jobqueued.model import CPU, MEMORY, Claim, LockClientId, RunId
 
@@ -31,11 +32,16 @@ class LockCalls:
     def ask_for(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
         """Let a process join the queue for a lock; it is answered when it has it."""
         name, units = asked["lock"], asked.get("units") or 0
+        resource, is_of_fleet = f":{name}", f":{name}".startswith(FLEET)
+        if is_of_fleet:
+            name = resource.removeprefix(FLEET)
         if not is_name(name) or name in (CPU, MEMORY):
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "lock"})
         if units < 0 or (units and asked.get("shared")):
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
-        claim = Claim(name, units, exclusive=not (units or asked.get("shared")))
+        if is_of_fleet and asked.get("shared"):
+            raise VarlinkError("Refused", {"reason": "a lock of the fleet is held alone, or some units of it"})
+        claim = Claim(resource if is_of_fleet else name, units, exclusive=not (units or asked.get("shared")))
         try:
             client = self._processes.come(peer)
         except ProcessLookupError:

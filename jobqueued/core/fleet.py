@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, lateness
+from jobqueued.core import agreement, attempts, fleet_clients, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
@@ -16,7 +16,7 @@ from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, Ours, Taken
 from jobqueued.fleet import FleetMark
-from jobqueued.model import DAY, LIVE, SECOND, Run, RunId, Scope
+from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Holder, LockClientId, Run, RunId, Scope
 from jobqueued.queue.locks import asks_fleet, of_fleet
 
 _ANEW = 0
@@ -31,6 +31,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     fleet.out_of_line()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
+    fleet_clients.up(turn)
     for job in filter(asks_fleet, state.catalog):
         if job.id in fleet.specs and not fleet.down:
             agreement.agree(turn, job)
@@ -59,10 +60,14 @@ def _lock_anew(turn: Turn) -> None:
             job = turn.state.catalog.get(run.id.job)
             parts = turn.state.admission.locks.parts(wanted)
             turn.do(Ask(run.id, run.key, parts, _ANEW, DAY if job is None else job.catch_up_window))
+    fleet_clients.lock_anew(turn, _ANEW)
 
 
 def granted(turn: Turn, event: Granted) -> None:
     """Launch a run to which the fleet has granted all that it was asked for."""
+    if isinstance(event.run, LockClientId):
+        fleet_clients.granted(turn, event.run, event)
+        return
     found = _answered(turn, event)
     if found is None:
         return
@@ -105,6 +110,9 @@ def denied(turn: Turn, event: Denied) -> None:
     state, now = turn.state, turn.now
     if event.number == _ANEW:
         _lose_lock(turn, event.run)
+    if isinstance(event.run, LockClientId):
+        fleet_clients.denied(turn, event.run, event)
+        return
     if (found := _answered(turn, event)) is None:
         return
     run, _ = found
@@ -114,10 +122,10 @@ def denied(turn: Turn, event: Denied) -> None:
         state.delay(changed(run, not_before=now.wall + SECOND, reason="another host just had it"), now)
 
 
-def _lose_lock(turn: Turn, name: RunId) -> None:
-    """Tell that a live run goes on without a lock, which another host has by now."""
-    run, locks = turn.state.runs.get(name), turn.state.admission.locks
-    for claim in of_fleet(run.claims) if run is not None and run.state in LIVE else ():
+def _lose_lock(turn: Turn, name: Holder) -> None:
+    """Tell that whoever is live goes on without a lock, which another host has by now."""
+    locks = turn.state.admission.locks
+    for claim in of_fleet(locks.held(name)) if name in locks else ():
         for holder in (each for each in locks.holders(claim.resource) if isinstance(each, str)):
             turn.say("lock_lost", run=str(name), lock=claim.resource.removeprefix(":"), holder=holder)
 
@@ -125,6 +133,7 @@ def _lose_lock(turn: Turn, name: RunId) -> None:
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
     """The run that an answer is about, which holds nothing now; None: that question was withdrawn."""
     state = turn.state
+    assert isinstance(event.run, RunId)
     asked = state.fleet.asked.get(event.run)
     if asked is None or asked.number != event.number:
         return None
@@ -166,6 +175,9 @@ def held(turn: Turn, event: Held) -> None:
 
 def ours(turn: Turn, event: Ours) -> None:
     """Give back what nobody here has, or wants by now; who asks for it again gets it."""
+    if event.job == WITH_LOCK:
+        fleet_clients.ours(turn, event.key)
+        return
     run = run_of(turn.state, event.job, event.key)
     if run is None:
         turn.do(GiveBack(event.job, event.key, "" if _is_to_come(turn, event) else "over"))

@@ -76,21 +76,30 @@ class FleetState:
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
         """Note that the fleet is asked about a run, which wants these claims; the number of the question."""
-        self._number += 1
-        self.asked[run.id] = Asked(self._number, priority, waited_for, claims)
-        self._asking.update(claim.resource for claim in claims)
+        number = self.question(claims)
+        self.asked[run.id] = Asked(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
+        return number
+
+    def question(self, claims: Claims) -> int:
+        """Note that there is a question about these claims; its number."""
+        self._number += 1
+        self._asking.update(claim.resource for claim in claims)
         return self._number
 
     def answered(self, run: RunId) -> Asked | None:
         """Take the question about a run back, as there is an answer; None: there was none."""
         if (asked := self.asked.pop(run, None)) is not None:
-            for claim in asked.claims:
-                self._asking[claim.resource] -= 1
-                if not self._asking[claim.resource]:
-                    del self._asking[claim.resource]
-            self.note_wait(asked.claims)
+            self.answered_part(asked.claims)
         return asked
+
+    def answered_part(self, claims: Claims) -> None:
+        """Note that a question about these claims is over."""
+        for claim in claims:
+            self._asking[claim.resource] -= 1
+            if not self._asking[claim.resource]:
+                del self._asking[claim.resource]
+        self.note_wait(claims)
 
     def withdraw(self, run: Run) -> None:
         """Give back what the fleet may grant to a run after all."""

@@ -25,7 +25,7 @@ def validate(state: SchedulerState) -> None:
         numbers = [run.number for run in places]
         assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
     assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
-    clients = {name for name, client in state.lock_clients.items() if client.ticket}
+    clients = {name for name, client in state.lock_clients.items() if client.ticket and not client.question}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
     assert all(state.runs[run].state in LIVE for run in state.lingering), f"{state.lingering} not live"
     assert waiting | clients == set(state.admission.waiting) | state.fleet.asked.keys()
@@ -41,7 +41,7 @@ def validate(state: SchedulerState) -> None:
 def _validate_claims(state: SchedulerState) -> None:
     locks = state.admission.locks
     live = [run for run in state.runs.values() if run.state in LIVE]
-    clients = [name for name, client in state.lock_clients.items() if not client.ticket]
+    clients = [name for name, client in state.lock_clients.items() if not client.ticket or client.question > 0]
     elsewhere = {holder for holder in locks if isinstance(holder, str)}
     asked = state.fleet.asked.keys()
     assert set(locks) == {run.id for run in live} | set(clients) | elsewhere | asked, "claims outlive their runs"

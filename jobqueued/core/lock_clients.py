@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jobqueued.commands import ForgetLockClient, MarkLockHolder
+from jobqueued.commands import ForgetLockClient, GiveBack, MarkLockHolder
 from jobqueued.core.holders import LockClient
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
-from jobqueued.model import CPU, HOUR, MEMORY, Claim, Holder, Job, LockClientId, Run, RunId
-from jobqueued.queue.locks import HOST, SLOT, Claims
+from jobqueued.fleet import NO_GRANT, Grant
+from jobqueued.model import CPU, HOUR, MEMORY, WITH_LOCK, Claim, Holder, Job, LockClientId, Run, RunId
+from jobqueued.queue.locks import HOST, SLOT, Claims, of_fleet
 from jobqueued.queue.placement import environment
 from jobqueued.queue.waiting import Terms
 from jobqueued.run_states import Unstarted
@@ -32,11 +33,27 @@ def asked(turn: Turn, event: LockAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there}")
         turn.do(ForgetLockClient(event.client))
         return
-    state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, event.ticket, (), now.wall)
-    terms = Terms(event.claims, state.limits.escalation, None, HOUR)
-    state.admission.waiting.add(event.client, terms, 0, now.mono, now.wall, state.arrival())
+    if of_fleet(event.claims) and not state.fleet.name:
+        remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
+        turn.refuse(event.ticket, "Refused", reason=f"this host is in no fleet; {remedy}")
+        turn.do(ForgetLockClient(event.client))
+        return
+    state.lock_clients[event.client] = LockClient(
+        event.claims, event.asked_by, event.ticket, (), now.wall, event.at_once
+    )
+    enqueue(turn, event.client)
     if event.at_once:
         state.impatient.append(event.client)
+
+
+def enqueue(turn: Turn, name: LockClientId) -> None:
+    """Put a client into the queue, where it ages since it has come."""
+    state, now = turn.state, turn.now
+    client = state.lock_clients[name]
+    terms = Terms(client.claims, state.limits.escalation, None, HOUR)
+    since = now.mono - max(0, now.wall - client.since)
+    state.admission.waiting.add(name, terms, 0, since, client.since, state.arrival())
+    state.fleet.note_wait(client.claims)
     state.queue_stuck = False
 
 
@@ -47,12 +64,13 @@ def refuse_impatient(turn: Turn) -> None:
         name = state.impatient.pop()
         if name in state.admission.waiting:
             client = state.lock_clients.pop(name)
-            turn.refuse(client.ticket, "Refused", reason=_keeps_waiting(turn, client.claims))
+            turn.refuse(client.ticket, "Refused", reason=keeps_waiting(turn, client.claims))
             turn.do(ForgetLockClient(name))
             state.leave_queue(name)
 
 
-def _keeps_waiting(turn: Turn, claims: Claims) -> str:
+def keeps_waiting(turn: Turn, claims: Claims) -> str:
+    """Word what keeps a client with these claims from having them."""
     state = turn.state
     if reason := halt(state):
         return reason
@@ -60,25 +78,25 @@ def _keeps_waiting(turn: Turn, claims: Claims) -> str:
         return f"the host is under pressure ({', '.join(pressed)})"
     if (claim := state.admission.locks.missing(claims)) is not None:
         holders = ", ".join(map(state.name_of, state.admission.locks.holders(claim.resource)))
-        return f"lock {claim.resource} is held by {holders}"
+        return f"lock {claim.resource.removeprefix(':')} is held by {holders}"
     first = next((one.holder for one in state.admission.reservations if one.touches(claims)), None)
     return (
         "others go first" if first is None else f"its claims are reserved for {state.name_of(first)}, which goes first"
     )
 
 
-def grant(turn: Turn, name: LockClientId) -> None:
+def begin(turn: Turn, name: LockClientId, grant: Grant = NO_GRANT) -> None:
     """Give a client its claims: that is marked before it is told."""
     state, mono = turn.state, turn.now.mono
     client = state.lock_clients[name]
-    state.leave_queue(name)
     placed = state.placement.choose("spread", client.claims, mono)
     state.admission.hold(name, client.claims, None)
     state.placement.take(placed, client.claims, mono)
     state.lock_clients[name] = client._replace(ticket=0, placed=placed, since=turn.now.wall)
     turn.do(MarkLockHolder(name, client.claims, placed, client.asked_by, turn.now.wall))
     turn.say("lock_granted", guest=str(name), locks=_names(client.claims), asked_by=client.asked_by)
-    turn.reply(client.ticket, "", holder=str(name), environment=environment(placed))
+    fence = {"JOBQUEUE_FENCE": str(grant.fence)} if grant.fence else {}
+    turn.reply(client.ticket, "", holder=str(name), environment={**environment(placed), **fence})
 
 
 def found(turn: Turn, event: LockFound) -> None:
@@ -94,7 +112,14 @@ def over(turn: Turn, event: LockOver) -> None:
     state = turn.state
     client = state.lock_clients.pop(event.client, None)
     state.leave_queue(event.client)
-    if client is not None and not client.ticket:
+    if client is None:
+        return
+    if client.question > 0:
+        state.fleet.answered_part(of_fleet(client.claims))
+        state.admission.release(event.client)
+    if of_fleet(client.claims) and (client.question > 0 or not client.ticket):
+        turn.do(GiveBack(WITH_LOCK, event.client.key))
+    if not client.ticket:
         state.admission.release(event.client)
         state.placement.give_back(client.placed, client.claims, turn.now.mono)
         turn.say("lock_released", guest=str(event.client), locks=_names(client.claims), asked_by=client.asked_by)
@@ -176,4 +201,4 @@ def _busy(job: Job, run: Run) -> Iterator[LockClaim]:
 
 
 def _names(claims: Claims) -> list[str]:
-    return [claim.resource for claim in claims]
+    return [claim.resource.removeprefix(":") for claim in claims]

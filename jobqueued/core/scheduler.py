@@ -22,6 +22,7 @@ from jobqueued.core import (
     eligibility,
     expectation,
     fleet,
+    fleet_clients,
     host_hold,
     invariants,
     jobs,
@@ -303,7 +304,7 @@ class Scheduler:
         least = state.limits.calm if state.pressed(mono) else None
         for holder in state.admission.turn(mono, LAUNCHES_A_TURN, least):
             if isinstance(holder, LockClientId):
-                lock_clients.grant(turn, holder)
+                fleet_clients.grant(turn, holder)
             elif isinstance(holder, RunId):
                 attempts.launch(turn, state.runs[holder])
             granted += 1

@@ -94,9 +94,12 @@ def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str
 
 
 def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Read the name of a lock, or of a resource that comes in units."""
+    """Read the name of a lock, or of a resource that comes in units; that of a fleet's begins with fleet/."""
+    from jobqueued.fleet import FLEET
     from jobqueued.model import CPU, MEMORY
 
+    if f":{text}".startswith(FLEET):
+        return f"{FLEET[1:]}{name(context, parameter, f':{text}'.removeprefix(FLEET))}"
     if text in (CPU, MEMORY):
         raise click.BadParameter(f"only runs can hold {text!r}; accepted: a lock, or another resource")
     return name(context, parameter, text)

@@ -52,12 +52,16 @@ def with_lock(
     (JOBQUEUE_LOCK).  To ask for another lock while it holds one, it must use --no-wait or --wait: two commands that
     wait for each other would wait forever.
 
+    A lock of the fleet is called fleet/NAME. COMMAND finds a number in JOBQUEUE_FENCE that is greater for each later
+    holder of that.
+
     In a job, list the lock in its `locks` instead.
 
     \b
     Examples:
       jobqueuectl with-lock database -- pg_restore dump
       jobqueuectl with-lock --no-wait --shared tape -- mt status
+      jobqueuectl with-lock fleet/archive -- rotate-archive
     """
     if own_run() is not None:
         _refuse("a run gets all its locks at its start; list this one in the job's `locks`")

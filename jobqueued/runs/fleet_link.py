@@ -18,7 +18,7 @@ from jobqueued.child.wire import Lines
 from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Publish, Stand
 from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
 from jobqueued.instance import Instance
-from jobqueued.model import SECOND, Claim, Now, RunId
+from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
 from jobqueued.source import Source
 
@@ -41,11 +41,16 @@ def line_of(command: FleetCommand) -> Line:
     if isinstance(command, Stand):
         return ["join" if command.joins else "leave", command.lock.removeprefix(FLEET)]
     parts = [[part.lock.removeprefix(FLEET), part.units, part.of] for part in command.parts]
-    return ["ask", *command.run, command.number, command.key, parts, command.keep // SECOND, command.spec]
+    who = [WITH_LOCK, *command.run] if isinstance(command.run, LockClientId) else [*command.run]
+    return ["ask", *who, command.number, command.key, parts, command.keep // SECOND, command.spec]
 
 
 def _seen(mark: FleetMark) -> Line:
     return [mark.revision, mark.job, mark.key, mark.until // SECOND]
+
+
+def _asker(job: str, number: int) -> RunId | LockClientId:
+    return LockClientId(number) if job == WITH_LOCK else RunId(job, number)
 
 
 def event_of(line: Line) -> events.Event:
@@ -54,9 +59,9 @@ def event_of(line: Line) -> events.Event:
         case ["up", str(reason)]:
             return events.FleetUp(reason)
         case ["granted", str(job), int(number), int(question), int(fence), int(until)]:
-            return events.Granted(RunId(job, number), question, Grant(fence, until))
+            return events.Granted(_asker(job, number), question, Grant(fence, until))
         case ["denied", str(job), int(number), int(question)]:
-            return events.Denied(RunId(job, number), question)
+            return events.Denied(_asker(job, number), question)
         case ["taken", str(job), str(key)]:
             return events.Taken(job, key)
         case ["held", str(holder), list(locks)]:

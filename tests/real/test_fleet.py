@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
-from tests.support.host import Host, wait_for
+from tests.support.host import DEADLINE, Host, wait_for
 
 JOBS = """
 jobs:
@@ -47,6 +51,36 @@ def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
     assert int(told[1]) > fence
     host.wait(host.run("plain"))
     assert b"no fence\n" == host.output("plain@1")
+
+
+def test_a_command_with_a_lock(host: Host, other: Agent) -> None:
+    """A person's command waits for a lock of the fleet, holds it over a restart, and gives it back as it ends."""
+    other.ask("backup", "x1", "tape")
+    other.hear("granted", "backup")
+    host.start()
+    wait_for(lambda: host.said("fleet_up"))
+    name = socket.gethostname()
+    command = [sys.executable, "-m", "jobqueued.ctl", "--root", str(host.root), "with-lock"]
+    told = subprocess.run([*command, "--no-wait", "fleet/tape", "--", "true"], check=False, stderr=PIPE, text=True)
+    assert (1, "Error: refused: lock fleet/tape is held by backup on other\n") == (told.returncode, told.stderr)
+    waiter = subprocess.Popen(
+        [*command, "fleet/tape", "--", "sh", "-c", "echo $JOBQUEUE_FENCE; exec sleep 1000"], stdout=PIPE
+    )
+    try:
+        wait_for(lambda: any(not claim["held"] for claim in host.call("Locks", lock="fleet/tape")["claims"]))
+        other.say("give_back", "backup", "x1", "")
+        assert waiter.stdout is not None
+        assert 0 < int(waiter.stdout.readline())
+        other.hear("held", f"with-lock on {name}", [["tape", 1]])
+        host.kill()
+        host.start()
+        wait_for(lambda: 2 == len(host.said("fleet_up")))
+        (claim,) = host.call("Locks", lock="fleet/tape")["claims"]
+        assert (True, waiter.pid) == (claim["held"], claim["pid"])
+    finally:
+        waiter.kill()
+        waiter.wait(DEADLINE)
+    other.hear("held", f"with-lock on {name}", [])
 
 
 def test_each_occurrence_once(host: Host, other: Agent) -> None:

@@ -16,9 +16,9 @@ from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Batch, Conversation
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, FleetCommand, Launch, SaveFleetMark
+from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, SaveFleetMark
 from jobqueued.fleet import FleetMark
-from jobqueued.model import SECOND, Job, RunId, RunState
+from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd
@@ -277,9 +277,11 @@ class Host(World):
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand):
             if isinstance(command, Ask):
-                assert command.run in self.rows, "asked before its run was committed"
+                assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"
             self.agent.request(command)
         super()._act(command)
+        if isinstance(command, Reply):
+            self.fleet.check_holders()
 
     def _launch(self, command: Launch) -> None:
         before = len(self.launched)
@@ -352,10 +354,16 @@ class Fleet:
             if claim.exclusive:  # units are had side by side
                 assert fence > before, f"the fence of {claim.resource} does not rise"
             self.fences[claim.resource] = max(before, fence)
+        self.check_holders()
+
+    def check_holders(self) -> None:
+        """No more of a lock is held by processes, of runs and of people, than there is."""
         holders: dict[str, list[str]] = defaultdict(list)
         for other in self.hosts.values():
-            for name in other.processes:
-                for claim in of_fleet(other.holding[name][0]):
+            runs = ((str(name), other.holding[name][0]) for name in other.processes)
+            clients = ((str(mark.client), mark.claims) for mark in other.lock_clients.values())
+            for name, held in (*runs, *clients):
+                for claim in of_fleet(held):
                     of, holding = self.units.get(claim.resource, 1), holders[claim.resource]
                     holding += [f"{name} on {other.store}"] * (of if claim.exclusive else claim.units)
                     assert len(holding) <= of, f"{claim.resource} is held by {holding}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from random import Random
 
 from jobqueued import events
 from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, RunId, Scope
+from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, LockClientId, RunId, Scope
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
-from tests.support.fleet import Fleet, Rules
+from tests.support.fleet import Fleet, Host, Rules
 from tests.support.world import job
 
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
@@ -52,6 +53,7 @@ class FleetLife:
         self.jobs = jobs()
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
+        self.clients = defaultdict[str, list[LockClientId]](list)
         seconds = {
             "tick": 3,
             "long": self.random.randint(10, 900),
@@ -71,7 +73,7 @@ class FleetLife:
     def live(self, steps: int) -> None:
         """Let so much happen, then let all be well, and judge."""
         acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._hold, self._ask,
-                self._stop, self._edit, self._restart_agent]  # fmt: skip
+                self._stop, self._edit, self._restart_agent, self._lock, self._unlock]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
@@ -122,6 +124,25 @@ class FleetLife:
             ticket = self._ticket()
             host.happen(events.RunAsked(ticket, name, "root", f"x{ticket:016x}"))
 
+    def _lock(self) -> None:
+        """A person's command wants a lock, or some of it."""
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive:
+            claim, ticket = self.random.choice([TAPE, Claim(LICENCE, 1)]), self._ticket()
+            at_once = self.random.random() < 0.3
+            self.clients[host.store].append(LockClientId(ticket))
+            host.happen(events.LockAsked(ticket, LockClientId(ticket), (claim,), "root", at_once))
+
+    def _unlock(self) -> None:
+        """Commands end, whether they have their locks or wait for them."""
+        host = self.fleet.hosts[self._host()]
+        if host.is_alive:
+            self._end_commands(host)
+
+    def _end_commands(self, host: Host) -> None:
+        for client in self.clients.pop(host.store, ()):
+            host.unlock(client)
+
     def _stop(self) -> None:
         host = self.fleet.hosts[self._host()]
         if host.is_alive and host.scheduler.runs:
@@ -159,6 +180,7 @@ class FleetLife:
             host.agent.heal()
             if not host.is_alive:
                 host.boot()
+            self._end_commands(host)
             for each in self.jobs:
                 host.happen(events.PauseAsked(self._ticket(), each.id, "root", pause=False))
             host.happen(events.HoldAsked(self._ticket(), "root", None))

@@ -104,4 +104,4 @@ class KnownLocks:
         """The name for which a unit is this host's; or another's holder in words: a job has a lock once on a host."""
         store, _, name = value.partition(" ")
         job, _, key = name.partition(" ")
-        return (job, key) if store == self._store else f"{job} on {store.partition(':')[0]}"
+        return (job, key) if store == self._store else f"{job.removeprefix(':')} on {store.partition(':')[0]}"

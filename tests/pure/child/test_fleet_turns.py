@@ -20,7 +20,11 @@ def test_each_in_turn() -> None:
     assert "" == turns.lets_pass("tape", "b", 0, 0)
     assert "b, which waits longer for tape" == turns.lets_pass("tape", "a", 0, MOMENT - 1)
     assert MOMENT == turns.deadline
-    assert ([], ["b, which waits longer for tape"], []) == (turns.over(MOMENT - 1), turns.over(MOMENT), turns.over(MOMENT))
+    assert ([], ["b, which waits longer for tape"], []) == (
+        turns.over(MOMENT - 1),
+        turns.over(MOMENT),
+        turns.over(MOMENT),
+    )
     assert "" == turns.lets_pass("tape", "a", 0, MOMENT)
     assert turns.lets_pass("tape", "c", 0, 2 * MOMENT - 1)
     assert "" == turns.lets_pass("tape", "c", 0, 2 * MOMENT)

@@ -12,7 +12,7 @@ from jobqueued import events
 from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
 from jobqueued.fleet import FLEET, FleetMark
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, On, Overlap, Scope
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
@@ -150,6 +150,52 @@ def test_a_lock_with_units() -> None:
     assert 5 == len(fleet.etcd.values("/jq/locks/licence"))
     fleet.pass_time(11)
     assert not fleet.etcd.values("/jq/locks/")
+
+
+def test_a_command_with_a_lock() -> None:
+    """A person's command gets a lock of the fleet as runs do: it is told who has it, and gives it back at its end."""
+    tape = job("tape", locks=(TAPE,))
+    fleet, (one, two) = hosts(tape, names="ab", seconds={"tape": 100})
+    first, second, third = (LockClientId(number) for number in (1, 2, 3))
+    one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
+    fleet.pass_time(1)
+    assert (":with-lock@1", "4") == (
+        one.replies[1].value["holder"],
+        one.replies[1].value["environment"]["JOBQUEUE_FENCE"],
+    )
+    two.happen(events.LockAsked(2, second, (TAPE,), "alice", False))
+    two.happen(events.LockAsked(3, third, (TAPE,), "alice", True))
+    two.run("tape", 4)
+    assert "lock fleet/tape is held by with-lock on a" == two.replies[3].value["reason"]
+    fleet.pass_time(1)
+    assert 2 not in two.replies
+    assert "lock fleet/tape is held by with-lock on a" in two.why("tape@1")
+    one.boot()
+    fleet.pass_time(1)
+    assert ["a :with-lock c1"] == [*fleet.etcd.values("/jq/locks/").values()]
+    one.unlock(first)
+    fleet.pass_time(1)
+    assert ":with-lock@2" == two.replies[2].value["holder"]
+    two.unlock(second)
+    fleet.pass_time(1)
+    assert ["tape@1"] == live(two)
+
+
+def test_a_command_without_a_fleet() -> None:
+    """It waits for its fleet, or does not, as it wants; on a host that is in none it is refused."""
+    fleet, (one,) = hosts(TICK, names="a")
+    one.agent.cut()
+    fleet.pass_time(20)
+    for number, at_once in ((1, False), (2, True)):
+        one.happen(events.LockAsked(number, LockClientId(number), (TAPE,), "root", at_once))
+    assert "its fleet can't be asked: no member of etcd answers" == one.replies[2].value["reason"]
+    assert 1 not in one.replies
+    one.agent.heal()
+    fleet.pass_time(1)
+    assert ":with-lock@1" == one.replies[1].value["holder"]
+    alone = World(TICK)
+    alone.happen(events.LockAsked(7, LockClientId(7), (TAPE,), "root", False))
+    assert alone.replies[7].value["reason"].startswith("this host is in no fleet; to join one:")
 
 
 def test_concurrency() -> None:
