@@ -175,6 +175,7 @@ install: install-files
 # All but the modules, which packages install in their own ways.
 install-files: export JOBQUEUED = $(call SCRIPT,jobqueued.__main__)
 install-files: export JOBQUEUECTL = $(call SCRIPT,jobqueued.ctl.main)
+install-files: export FENCE = $(call SCRIPT,jobqueued.child.fleet.fence)
 install-files: export CRONTAB = $(call SCRIPT,jobqueued.ctl.crontab)
 install-files: export AT = $(call SCRIPT,jobqueued.ctl.at)
 install-files:
@@ -182,6 +183,7 @@ install-files:
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
 	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
 	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
+	echo "$$FENCE" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueue-fence
 	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
 	for name in at atq atrm batch; do echo "$$AT" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/*.schema.json
@@ -230,7 +232,7 @@ rpm:
 uninstall:
 	rm -rf $(DESTDIR)$(PYTHONDIR)/jobqueued $(DESTDIR)$(PREFIX)/share/jobqueued $(DESTDIR)$(PREFIX)/share/doc/jobqueued
 	rm -rf $(DESTDIR)$(PREFIX)/lib/jobqueued $(DESTDIR)$(PREFIX)/share/cockpit/jobqueued
-	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl
+	rm -f $(DESTDIR)$(PREFIX)/bin/jobqueued $(DESTDIR)$(PREFIX)/bin/jobqueuectl $(DESTDIR)$(PREFIX)/bin/jobqueue-fence
 	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
 	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done
 	for unit in systemd/user/*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/user/$${unit#systemd/user/}; done

@@ -29,7 +29,7 @@ WINGS: dict[str, list[str]] = {
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
         "wire", "lines", "claims", "known_locks", "turns", "conversation", "tls", "gateway", "session", "uplink",
-        "agent",
+        "agent", "fence",
     ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",

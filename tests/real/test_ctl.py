@@ -1572,3 +1572,4 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
         if target == "install":
             names = {path.name for path in found}
             assert {"_jobqueuectl", "jobqueuectl.fish", "README.md", "jobqueuectl.1", "time.md"} <= names
+            assert {"jobqueued", "jobqueuectl", "jobqueue-fence", "jobqueue-fence.1"} <= names

@@ -1,1 +1,1 @@
-"""The agent of a fleet: what stands between the scheduler and etcd; standard library only."""
+"""The agent of a fleet: what stands between the scheduler and etcd; and jobqueue-fence.  Standard library only."""

@@ -1,0 +1,269 @@
+"""jobqueue-fence: a command is run unless a later holder of its run's lock has been here.
+
+    jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]
+
+FILE has the greatest $JOBQUEUE_FENCE that was seen, twice, so that what is torn or damaged shows.  The order is: lock
+FILE, compare, write, fsync, start.  Killed before the write it has changed nothing; behind it the number counts, though
+COMMAND may not have run: the next attempt has the same, or a greater one.
+
+The lock is held by this process, whatever COMMAND closes, and by COMMAND and all that it leaves behind, whoever kills
+this one: what an earlier holder has started may write as long as it lives, so a later one waits for all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+if __name__ == "__main__":  # started as a file, it is not in a package yet
+    sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
+
+from jobqueued.child import process
+from jobqueued.child.text import printable
+
+Result = TypeVar("Result")
+
+VARIABLE = "JOBQUEUE_FENCE"
+USAGE = "Usage: jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]"
+REFUSED, NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 123, 124, 125, 126, 127
+"""The exit statuses that are not COMMAND's."""
+MOUNTS = "/proc/self/mountinfo"
+_GREATEST = (1 << 63) - 1
+_DIGITS = 20
+_LONGEST = 1e9
+"""Seconds, some 30 years."""
+_NUDGE = 0.1
+"""Seconds between two alarms: the first may come just before the wait that it is to end."""
+_BEYOND_SHELLS = 64
+"""The lowest number of COMMAND's descriptor of FILE: scripts use small ones as they like."""
+_OWN = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
+"""Signals that stop and continue this process beside COMMAND, as a shell wants it."""
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+_KEPT_HERE = frozenset({"local_lock=all", "local_lock=flock", "nobrl", "localflocks", "localflock"})
+"""Options of nfs(5), mount.cifs(8), gfs2 and ocfs2, and Lustre: locks are not told to other hosts."""
+
+
+class Failure(Exception):
+    """COMMAND is not run: str() is what is said of it."""
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def main() -> int:
+    """Carry out the command line; the exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    words = sys.argv[1:]
+    if words[:1] in (["-h"], ["--help"]):
+        print(USAGE)
+        return 0
+    try:
+        wait, path, command = _taken_apart(words)
+        number = _number()
+        lock = _locked(path, wait)
+        _enter(lock, path, number)
+        return _run(command, lock)
+    except Failure as failure:
+        _tell(str(failure))
+        return failure.status
+
+
+def _taken_apart(words: list[str]) -> tuple[float | None, str, list[str]]:
+    """The seconds to wait (None: as long as it takes), FILE, and COMMAND with its arguments."""
+    wait = None
+    while words and words[0].startswith("-"):
+        option, is_one, value = words.pop(0).partition("=")
+        if option == "--":
+            break
+        if option not in ("-w", "--wait"):
+            raise _misuse(f"no such option: {printable(option)}")
+        wait = _seconds(value if is_one else words.pop(0) if words else "")
+    if not words or not words[0]:
+        raise _misuse("FILE is missing")
+    path, *command = words
+    if command[:1] == ["--"]:
+        del command[0]
+    if not command:
+        raise _misuse("COMMAND is missing")
+    return wait, path, command
+
+
+def _seconds(text: str) -> float:
+    try:
+        if 0 <= (seconds := float(text)) <= _LONGEST:
+            return seconds
+    except ValueError:
+        pass
+    raise _misuse(f"--wait: found {printable(text)!r}; accepted: seconds, such as 30 or 0.5")
+
+
+def _misuse(what: str) -> Failure:
+    return Failure(f"{what}\n{USAGE}")
+
+
+def _number() -> int:
+    """The number of this run."""
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        raise Failure(f"${VARIABLE} is not set: give the job, or a lock of it, `scope: fleet`; see jobqueue-fence(1)")
+    if text.isascii() and text.isdigit() and len(text) <= _DIGITS and 0 < (number := int(text)) <= _GREATEST:
+        return number
+    raise Failure(f"${VARIABLE}: found {printable(text)!r}; accepted: a whole number from 1 to {_GREATEST}")
+
+
+# ── lock ──
+
+
+def _locked(path: str, wait: float | None) -> int:
+    """A descriptor of FILE, which is made, with the lock; others may put another file there meanwhile."""
+    shown = printable(path)
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        lock = _tried(f"open {shown}", os.open, path, flags, 0o666)
+        found = os.fstat(lock)
+        if not stat.S_ISREG(found.st_mode):
+            raise Failure(f"{shown} is not a regular file")
+        _see_that_others_see_it(shown, found.st_dev)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _wait_for(lock, shown, wait)
+        except OSError as error:
+            where = "; put it on a file system that has locks" if error.errno in _NO_LOCKS else ""
+            raise Failure(f"cannot lock {shown}: {error.strerror}{where}") from None
+        if _tried(f"find {shown}", _is_there, path, found):
+            return lock
+        os.close(lock)
+
+
+def _wait_for(lock: int, shown: str, wait: float | None) -> None:
+    """Take the lock once nobody else has it, and say that; so many seconds at most."""
+
+    def give_up(*_: object) -> NoReturn:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        raise Failure(f"another run still has {shown} after {wait:g} s", NOT_IN_TIME)
+
+    if wait == 0:
+        raise Failure(f"another run has {shown}", NOT_IN_TIME)
+    _tell(f"waiting for {shown}, which another run has")
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, wait or 0, _NUDGE)
+    _tried(f"lock {shown}", fcntl.flock, lock, fcntl.LOCK_EX)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_there(path: str, found: os.stat_result) -> bool:
+    """Tell whether the path still leads to this file."""
+    try:
+        return os.path.samestat(found, os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _see_that_others_see_it(shown: str, device: int) -> None:
+    """Refuse a file whose locks stay on this host by an option of its mount."""
+    with _tried(f"read {MOUNTS}", open, MOUNTS) as mounts:
+        of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")
+        options = {option for words in of_device for option in words[-1].split(",")}
+    for option in options & _KEPT_HERE:
+        raise Failure(f"{shown}: other hosts would not see its lock; mount that file system without {option}")
+
+
+# ── compare, write ──
+
+
+def _enter(lock: int, path: str, number: int) -> None:
+    """See that no greater number was here, and leave this one, for good."""
+    shown = printable(path)
+    seen = _seen(lock, shown)
+    if seen > number:
+        raise Failure(f"{shown}: refused: a later run has been here, with {seen}; this one has {number}", REFUSED)
+    data = _content(number)
+    written = _tried(f"write {shown}", os.pwrite, lock, data, 0)
+    if written < len(data):
+        raise Failure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
+    _tried(f"sync {shown}", os.fsync, lock)
+    directory = os.path.dirname(os.path.realpath(path))  # a new name has to stay, too
+    above = _tried(f"open {printable(directory)}", os.open, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _tried(f"sync {printable(directory)}", os.fsync, above)
+    os.close(above)
+
+
+def _seen(lock: int, shown: str) -> int:
+    """The greatest number so far; 0: none, as in a new file."""
+    data = _tried(f"read {shown}", os.pread, lock, len(_content(0)) + 1, 0)
+    first = data[:_DIGITS]
+    if not data:
+        return 0
+    if first.isdigit() and data == _content(int(first)):
+        return int(first)
+    raise Failure(f"{shown}: found {data!r}, which is no number of jobqueue-fence; {_mended(shown)}")
+
+
+def _mended(shown: str) -> str:
+    return f"if this is the right file, see that no earlier run goes on, and then: truncate -s 0 {shown}"
+
+
+def _content(number: int) -> bytes:
+    return b"%0*d %0*d\n" % (_DIGITS, number, _DIGITS, number)
+
+
+# ── start ──
+
+
+def _run(command: list[str], lock: int) -> int:
+    """Run it to its end; its exit status, or 128 + N of signal N."""
+    lowest = min(_BEYOND_SHELLS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
+    _tried("keep the lock for COMMAND", fcntl.fcntl, lock, fcntl.F_DUPFD, lowest)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    awaited = signal.valid_signals() - _OWN
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    ignored_by_python = (signal.SIGPIPE, signal.SIGXFSZ)
+    try:
+        child = os.posix_spawnp(command[0], command, os.environ, setsigmask=mask, setsigdef=ignored_by_python)
+    except OSError as error:
+        status = NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+        raise Failure(f"{printable(command[0])}: {error.strerror}", status) from None
+    while True:
+        told = signal.sigwaitinfo(awaited)
+        if told.si_signo != signal.SIGCHLD:
+            if told.si_code <= 0 and not _is_above(told.si_pid):  # the kernel's own, as of ^C, COMMAND has got too
+                os.kill(child, told.si_signo)
+        elif (ended := os.waitpid(child, os.WNOHANG))[0]:
+            code = os.waitstatus_to_exitcode(ended[1])
+            return code if code >= 0 else 128 - code
+
+
+def _is_above(sender: int) -> bool:
+    """Tell who is above our session, as the supervisor is, and init: they signal each process of it."""
+    pid = os.getsid(0)
+    while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0: of another PID namespace
+        if pid == sender:
+            return True
+    return False
+
+
+def _tried(act: str, call: Callable[..., Result], *arguments: Any) -> Result:
+    try:
+        return call(*arguments)
+    except OSError as error:
+        raise Failure(f"cannot {act}: {error.strerror}") from None
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"jobqueue-fence: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
