@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from subprocess import PIPE
 
 import pytest
 
+from jobqueued.child.fleet import fence
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import DEADLINE, Host, wait_for
@@ -37,7 +39,7 @@ def other(host: Host, tmp_path: Path) -> Iterator[Agent]:
 def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
     """A run waits for it, and says for whom; then it starts, with a greater fence; what is the host's own has none."""
     other.ask("backup", "x1", "tape")
-    fence = other.hear("granted", "backup")[3]
+    number = other.hear("granted", "backup")[3]
     host.start()
     wait_for(lambda: host.said("fleet_up"))
     run = host.run("tape")
@@ -48,7 +50,7 @@ def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
     assert "succeeded" == host.wait(run)["state"]
     told = host.output(run).decode().split()
     assert told[0] == "fence"
-    assert int(told[1]) > fence
+    assert int(told[1]) > number
     host.wait(host.run("plain"))
     assert b"no fence\n" == host.output("plain@1")
 
@@ -81,6 +83,22 @@ def test_a_command_with_a_lock(host: Host, other: Agent) -> None:
         waiter.kill()
         waiter.wait(DEADLINE)
     other.hear("held", f"with-lock on {name}", [])
+
+
+def test_a_late_run_of_another_host(host: Host, other: Agent, tmp_path: Path) -> None:
+    """It is refused where a run of this host has been since, by the numbers that both were given."""
+    words = [sys.executable, "-I", "-S", fence.__file__, str(tmp_path / "fence"), "true"]
+    job = {"locks": {"name": "tape", "scope": "fleet"}, "command": words}
+    host.write("fenced.yaml", json.dumps({"jobs": {"fenced": job}}))
+    other.ask("backup", "x1", "tape")
+    late = {**os.environ, fence.VARIABLE: str(other.hear("granted", "backup")[3])}
+    assert 0 == subprocess.run(words, env=late, check=False).returncode
+    other.say("give_back", "backup", "x1", "")
+    host.start()
+    wait_for(lambda: host.said("fleet_up"))
+    assert "succeeded" == host.wait(host.run("fenced"))["state"]
+    assert fence.REFUSED == subprocess.run(words, env=late, check=False).returncode
+    assert "succeeded" == host.wait(host.run("fenced"))["state"]
 
 
 def test_each_occurrence_once(host: Host, other: Agent) -> None:
