@@ -173,6 +173,13 @@ class Published(NamedTuple):
     spec: str
 
 
+class HostSeen(NamedTuple):
+    """A host of the fleet has a session, and this `store` tells who it is; "": it has none any more."""
+
+    name: str
+    store: str
+
+
 class Ours(NamedTuple):
     """By what the fleet knows this host has an occurrence that is not over, or claims, in this name."""
 
@@ -204,8 +211,7 @@ class Recorded(NamedTuple):
 class RunAsked(NamedTuple):
     """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
 
-    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what the run is
-    told beside.
+    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what the run is told beside.
     """
 
     ticket: int
@@ -280,10 +286,7 @@ class StopAsked(NamedTuple):
 
 
 class LostAsked(NamedTuple):
-    """A person says that nothing lives of a run that lingers: `over` is what its attempt comes to.
-
-    The answer goes to `ticket`.
-    """
+    """A person says that nothing lives of a run that lingers; `over`: what it comes to; the answer goes to `ticket`."""
 
     ticket: int
     over: AttemptOver
@@ -302,10 +305,7 @@ class PathAppeared(NamedTuple):
 
 
 class PauseAsked(NamedTuple):
-    """A person wants a job to be paused (`pause`), maybe until an instant (wall), or resumed.
-
-    The answer goes to `ticket`.
-    """
+    """A person wants a job to be paused, maybe until an instant (wall), or resumed; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -419,6 +419,7 @@ Event = (
     | Held
     | Ours
     | Published
+    | HostSeen
     | Found
     | Recorded
     | RunAsked

@@ -14,7 +14,7 @@ from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
 from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
-from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, Ours, Taken
+from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
 from jobqueued.fleet import FleetMark
 from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Holder, LockClientId, Run, RunId, Scope
 from jobqueued.queue.locks import asks_fleet, of_fleet
@@ -43,6 +43,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     for left in sorted({run.id.job for run in state.runs.values() if is_of_fleet(run.key)}):
         state.stir(left)
     if fleet.down:
+        fleet.hosts.clear()
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
     else:
@@ -171,6 +172,14 @@ def held(turn: Turn, event: Held) -> None:
     if event.claims:
         admission.hold(event.holder, event.claims, None)
     turn.state.queue_stuck = False
+
+
+def host_seen(turn: Turn, event: HostSeen) -> None:
+    """Note which hosts the fleet has by now."""
+    if event.store:
+        turn.state.fleet.hosts[event.name] = event.store
+    else:
+        turn.state.fleet.hosts.pop(event.name, None)
 
 
 def ours(turn: Turn, event: Ours) -> None:

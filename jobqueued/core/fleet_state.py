@@ -49,6 +49,8 @@ class FleetState:
         """Those of its jobs of which the fleet has a newer one."""
         self.newest = 0
         """The revision of the newest occurrence that was granted since the start."""
+        self.hosts: dict[str, str] = {}
+        """By the names of the hosts that have a session, this one among them, who each is; none once it is down."""
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""

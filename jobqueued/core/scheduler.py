@@ -122,6 +122,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Held: fleet.held,
     events.Ours: fleet.ours,
     events.Published: agreement.published,
+    events.HostSeen: fleet.host_seen,
     events.FleetAccepted: fleet.accepted,
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,

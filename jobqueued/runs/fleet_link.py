@@ -68,6 +68,8 @@ def event_of(line: Line) -> events.Event:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
         case ["spec", str(job), str(spec)]:
             return events.Published(job, spec)
+        case ["host", str(name), str(store)]:
+            return events.HostSeen(name, store)
         case ["ours", str(job), str(key)]:
             return events.Ours(job, key)
     raise ValueError(f"the agent of the fleet says {line}")

@@ -155,6 +155,23 @@ def test_definitions(two: list[Agent]) -> None:
     one.hear("denied", "backup", 1, 3)
 
 
+def test_the_hosts_of_a_fleet(two: list[Agent], address: str) -> None:
+    """Who has a session is told with the snapshot, and when it comes and goes."""
+    one, other = two
+    one.hello()
+    one.hear("host", "one", "one:oneid")
+    one.hear("host", "two", "two:twoid")
+    one.hear("up", "")
+    other.kill()
+    store = Gateway([address], 5)
+    store.call("kv/deleterange", {"key": coded(f"{claims.ROOT}hosts/two")})
+    store.close()
+    one.hear("host", "two", "")
+    other.start()
+    other.hello()
+    one.hear("host", "two", "two:twoid")
+
+
 def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
     """A host whose newest occurrence is not there any more asks nothing, until a person accepts it; else it goes on."""
     one, _ = two

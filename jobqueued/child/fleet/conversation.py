@@ -19,8 +19,8 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
-_JOBS, _RUNS, _WAIT = (f"{ROOT}{kind}/" for kind in ("jobs", "runs", "wait"))
-_OCCURRENCE = re.compile(rf"{_RUNS}(.+)/([0-9]{{1,12}})/[0-9]+")
+_HOSTS, _JOBS, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "wait"))
+_OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/[0-9]+")
 _UNREACHED = "etcd has not answered yet"
 
 
@@ -114,6 +114,8 @@ class Conversation:
         self._turns = Turns()
         self._others = set[str]()
         """Holders that were told of before the snapshot that is under way."""
+        self._hosts = dict[str, int]()
+        """The keys of the hosts that were told of, with the era in which each was last."""
 
     # the scheduler
 
@@ -192,12 +194,8 @@ class Conversation:
         for key, known in found.items():
             if key.startswith(LOCKS):
                 self._locks.note(key, known, known.modified)
-            elif key.startswith(_RUNS):
-                self._tell_of_occurrence(key, known)
-            elif key.startswith(_JOBS):
-                self._tell_spec(key.removeprefix(_JOBS), known)
-            elif key.startswith(_WAIT):
-                self._note_place(key, known)
+            else:
+                self._take_over(key, known)
 
     def complete(self, era: int) -> bool:
         """Let the scheduler ask, as it was told all; False: another has come meanwhile, who knows nothing."""
@@ -205,6 +203,8 @@ class Conversation:
             return False
         self._tell_of(*self._others, *self._locks.owners())
         self._others.clear()
+        for key in [key for key, seen in self._hosts.items() if seen != era]:
+            self._tell_host(key, None)
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
@@ -230,12 +230,8 @@ class Conversation:
                 changed += self._locks.note(key, known, int(kv["mod_revision"]))
                 if known is None:
                     self._turns.freed(lock_of(key), now)
-            elif key.startswith(_RUNS) and known is not None:
-                self._tell_of_occurrence(key, known)
-            elif key.startswith(_JOBS):
-                self._tell_spec(key.removeprefix(_JOBS), known)
-            elif key.startswith(_WAIT):
-                self._note_place(key, known)
+            else:
+                self._take_over(key, known)
         self._tell_of(*changed)
         self.revision = max(self.revision, revision)
 
@@ -372,11 +368,7 @@ class Conversation:
         else:
             self._turns.joined(lock, host, known.created)
 
-    def _tell_of_occurrence(self, key: str, known: Found) -> None:
-        found = _OCCURRENCE.fullmatch(key)
-        if found is None:  # nobody of the fleet has made it
-            return
-        job, second = found.groups()
+    def _tell_of_occurrence(self, job: str, second: str, known: Found) -> None:
         if known.value == self._session.store:
             self._tell_ours((job, f"f{second}"))
         else:
@@ -384,6 +376,24 @@ class Conversation:
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
+
+    def _take_over(self, key: str, known: Found | None) -> None:
+        """Take what is by now of a key that is no lock's."""
+        if key.startswith(_JOBS):
+            self._tell_spec(key.removeprefix(_JOBS), known)
+        elif key.startswith(_WAIT):
+            self._note_place(key, known)
+        elif key.startswith(_HOSTS):
+            self._tell_host(key, known)
+        elif known is not None and (found := _OCCURRENCE.fullmatch(key)):
+            self._tell_of_occurrence(found[1], found[2], known)
+
+    def _tell_host(self, key: str, known: Found | None) -> None:
+        self._hosts.pop(key, None)
+        if known is not None:
+            self._hosts[key] = self._era
+        store = "" if known is None else known.value.partition(" ")[0]
+        self.outbox.append(["host", key.removeprefix(_HOSTS), store])
 
     def _tell_ours(self, name: Name) -> None:
         if name not in self._granted and not self._names[name]:

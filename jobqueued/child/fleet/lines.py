@@ -15,6 +15,7 @@
     ← taken JOB KEY                   that occurrence is not this host's
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
+    ← host NAME STORE                 a host that has a session, with who that is; "": it has none any more
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.

@@ -124,11 +124,8 @@ def beat(gateway: Gateway, lease: int) -> int:
 
 
 def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
-    """Yield definitions, locks, occurrences and places in lines by parts, with the revision of which all are.
-
-    Raises Unreachable and Rejected.
-    """
-    key, end, revision = f"{claims.ROOT}jobs/", coded(after_all(f"{claims.ROOT}wait/")), 0
+    """Yield all that is known of the fleet by parts, with the revision of which all are; Unreachable, Rejected."""
+    key, end, revision = f"{claims.ROOT}hosts/", coded(after_all(f"{claims.ROOT}wait/")), 0
     while key:
         message: Message = {"key": coded(key), "range_end": end, "limit": str(_PAGE), "revision": str(revision)}
         answer = gateway.call("kv/range", message)

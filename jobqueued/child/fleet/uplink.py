@@ -275,7 +275,7 @@ class Uplink:
 def _watching(revision: int) -> dict[str, Any]:
     return {
         "create_request": {
-            "key": coded(f"{ROOT}jobs/"), "range_end": coded(after_all(f"{ROOT}wait/")),
+            "key": coded(f"{ROOT}hosts/"), "range_end": coded(after_all(f"{ROOT}wait/")),
             "start_revision": str(revision + 1), "progress_notify": True,
         }
     }  # fmt: skip

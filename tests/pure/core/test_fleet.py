@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from jobqueued import events
+from jobqueued.child.fleet.claims import ROOT, Found, Session
+from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
 from jobqueued.fleet import FLEET, FleetMark
@@ -30,6 +32,11 @@ def hosts(*jobs: object, names: str = "abc", **options: object) -> tuple[Fleet, 
     found = [fleet.add(name, *jobs, **options) for name in names]  # type: ignore[arg-type]
     fleet.pass_time(1)
     return fleet, found
+
+
+def known(host: Host) -> dict[str, str]:
+    """The hosts of the fleet, as one of them knows them."""
+    return host.scheduler._state.fleet.hosts
 
 
 def live(host: Host) -> list[str]:
@@ -264,6 +271,36 @@ def test_while_it_cannot_be_asked() -> None:
     assert 12 == len(fleet.started)
     assert 7 == sum(host == "a" for host, _ in fleet.started.values())
     assert ["fleet_down", "fleet_up"] == [it.event for it in one.said if it.event.startswith("fleet")][-2:]
+
+
+def test_the_hosts_of_a_fleet() -> None:
+    """Each knows which have a session now, by their names; none as long as it can't ask, all once it can again."""
+    fleet, (one, two, three) = hosts(TICK)
+    assert {"a": "a", "b": "b", "c": "c"} == known(one) == known(three)
+    two.agent.cut()
+    fleet.pass_time(9)
+    assert {"a", "b", "c"} == known(one).keys() == known(two).keys()
+    fleet.pass_time(2)
+    assert ({"a", "c"}, set()) == (known(one).keys(), known(two).keys())
+    one.boot()
+    two.agent.heal()
+    fleet.pass_time(1)
+    assert {"a", "b", "c"} == known(one).keys() == known(two).keys()
+
+
+def test_a_host_that_goes_unseen() -> None:
+    """A snapshot that is read anew, as news of some time are lost, tells which hosts are there no more."""
+    told = Conversation()
+    there = {f"{ROOT}hosts/{name}": Found(f"{name}:id boot", 1, 1) for name in "ab"}
+    era = told.begin(Session("a:id", "a", 1))
+    told.read(era, 5, there)
+    told.complete(era)
+    assert [["host", "a", "a:id"], ["host", "b", "b:id"], ["up", ""]] == told.outbox
+    told.outbox.clear()
+    era = told.begin(Session("a:id", "a", 1))
+    told.read(era, 9, {f"{ROOT}hosts/a": there[f"{ROOT}hosts/a"]})
+    told.complete(era)
+    assert [["host", "a", "a:id"], ["host", "b", ""], ["up", ""]] == told.outbox
 
 
 def test_a_host_on_hold_while_it_asks() -> None:
