@@ -78,6 +78,7 @@ RULES: dict[str, Rule] = {
     "Reload": Rule(_ACTS),
     "Hold": Rule(_ACTS),
     "Release": Rule(_ACTS),
+    "Fleet": Rule(_SEES, own=True, public=True),
     "AcceptFleet": Rule(_ACTS),
     "Lock": Rule(_ACTS),
     "Evict": Rule(_ACTS),

@@ -7,8 +7,8 @@ HISTORY = 60
 """Samples of each run that Usage tells at most, and of the host."""
 
 INTERFACE = """\
-# The job queue of this host. Everybody may ask for Status and List, with less in the answers (no descriptions, no
-# triggers, no paths, of problems the file's name and how many), and for everything about own jobs. Readers may ask
+# The job queue of this host. Everybody may ask for Status, List and Fleet, with less in the answers (no descriptions,
+# no triggers, no paths, of problems the file's name and how many), and for everything about own jobs. Readers may ask
 # about all jobs, operators make things happen. Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is
 # written JOB@NUMBER. While state.db can't be written, what is asked for is done all the same, and unsaved says that a
 # restart forgets it.
@@ -148,8 +148,9 @@ type LockClaim (
 # wait for, who are told their own. Nothing new starts while the launcher does not answer, or
 # the host is on hold; it is draining where that lasts until the next boot at most. The problems are those of job
 # files, and of the settings as their file has them now. Exclusive is the live run of an exclusive job: nothing runs
-# beside it. Unwell says what is not as it should be, and is empty where all is well; attention names at most 100 of a
-# kind, and each kind has its number.
+# beside it. Of a host in a fleet its name is there, and how many hosts of it have a session, null while it can't be
+# asked. Unwell says what is not as it should be, and is empty where all is well; attention names at most 100 of a kind,
+# and each kind has its number.
 method Status() -> (
   unwell: []string,
   version: string,
@@ -165,6 +166,8 @@ method Status() -> (
   running: int,
   max_running: ?int,
   exclusive: ?string,
+  fleet: ?string,
+  fleet_hosts: ?int,
   controllers: ?[]string,
   launcher: bool,
   troubles: []string,
@@ -318,6 +321,10 @@ method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 
 # Let new runs start again on this host.
 method Release() -> (unsaved: ?string)
+
+# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host; down
+# tells why it can't be asked, and so which there are, null: it can.
+method Fleet() -> (fleet: ?string, host: string, hosts: []string, down: ?string)
 
 # Go on in a fleet whose etcd has forgotten what it has granted to this host, as it was put back to an earlier state.
 method AcceptFleet() -> (unsaved: ?string)

@@ -127,6 +127,7 @@ class Methods:
             "Logs": records.logs,
             "Why": lambda p: self._why(p, asker),
             "Locks": lambda p: self._locks.told(p, asker),
+            "Fleet": lambda _: views.fleet(self._scheduler, whole=asker.sees_all),
             "Notices": self._notices.told,
             "DueChanges": lambda p: due_changes(self._store, self._batch, p.get("after", 0)),
             "Wait": lambda p: records.await_end(p["run"], asker),
@@ -173,7 +174,7 @@ class Methods:
             own, attention = seen_status(own, seen), (one for one in attention if seen.job(one.job))
         status = {
             **own, **views.hold(self._scheduler), **views.counts(self._scheduler, seen),
-            **views.exclusive(self._scheduler), **views.attention(attention),
+            **views.exclusive(self._scheduler), **views.attention(attention), **views.fleet_counted(self._scheduler),
             "jobs": len(catalog) if seen is None else len(catalog) - catalog.owned + len(catalog.of_owner(seen.user)),
             "next": to_text(soonest[0]) if soonest else None, "next_job": soonest[1] if soonest else None,
             "unwatched": unwatched(own["unwatched"], seen),

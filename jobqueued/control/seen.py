@@ -40,14 +40,14 @@ def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
     """The answer of Status, as a user may see it: of what is wrong only the file's name, and how much it is."""
     own = [one for one in status["attention"] if share_of(one["job"])]  # of others it has none
     problems = [
-        Problem(name, 0, 0, "", f"problems: {len(found)}; {_WHO_MAY}", _worst(found), code="JQ500")._asdict()
+        Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
         for name, found in _by_file(status["problems"]).items()
     ]
     troubles = status["troubles"]
     return {
         **status, "problems": problems, "stale": [path.rpartition("/")[2] for path in status["stale"]],
-        "troubles": [f"troubles: {len(troubles)}; {_WHO_MAY}"] if troubles else [], "unenforced": [],
-        "reason": status["reason"] and f"the state can't be saved; {_WHO_MAY}",
+        "troubles": [f"troubles: {len(troubles)}; {WHO_MAY}"] if troubles else [], "unenforced": [],
+        "reason": status["reason"] and f"the state can't be saved; {WHO_MAY}",
         "attention": [one if one in own else {**one, "reason": None} for one in status["attention"]],
         "exclusive": status["exclusive"] if seen.job((status["exclusive"] or "").rpartition("@")[0]) else ANOTHERS_RUN,
     }  # fmt: skip
@@ -63,7 +63,7 @@ def unwatched(words: dict[Owner, str], seen: Seen | None) -> list[str]:
 
 
 _MOST_USERS = 5
-_WHO_MAY = "root and the groups of jobqueued.yaml can see more"
+WHO_MAY = "root and the groups of jobqueued.yaml can see more"
 
 
 def _by_file(problems: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

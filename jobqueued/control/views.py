@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from jobqueued.catalog import written_in
-from jobqueued.control.seen import Seen
+from jobqueued.control.seen import WHO_MAY, Seen
 from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
@@ -245,6 +245,21 @@ def exclusive(scheduler: Scheduler) -> dict[str, Any]:
     """The run that is alone on this host, as its job is exclusive."""
     alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
     return {"exclusive": next(map(str, alone), None)}
+
+
+def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
+    """The hosts of the fleet that have a session; why that is not known, in words for everybody if not `whole`."""
+    known = scheduler.fleet
+    return {
+        "fleet": known.name or None, "host": scheduler.limits.name, "hosts": [] if known.down else sorted(known.hosts),
+        "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
+    }  # fmt: skip
+
+
+def fleet_counted(scheduler: Scheduler) -> dict[str, Any]:
+    """The name of the fleet, and the number of its hosts that have a session, as far as these are known."""
+    known = scheduler.fleet
+    return {"fleet": known.name or None, "fleet_hosts": len(known.hosts) if known.name and not known.down else None}
 
 
 MOST_NAMED = 100

@@ -33,6 +33,7 @@ from jobqueued.core import (
     validity,
     why,
 )
+from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
@@ -165,6 +166,11 @@ class Scheduler:
     def hold(self) -> Hold | None:
         """The hold of the host; None: there is none."""
         return self._state.hold
+
+    @property
+    def fleet(self) -> FleetState:
+        """The fleet, as this host knows it."""
+        return self._state.fleet
 
     @property
     def unsaved(self) -> str:

@@ -89,6 +89,7 @@ DOCUMENTS = {
     "doctor": "(findings: [](what: string, verdict: string, seen: string, remedy: string))",
     "files": "UserFiles()",
     "files FILE": "(name: string, ...UserFileGet())",
+    "fleet hosts": "Fleet()",
     "history": "(runs: []Record)",
     "history --diff": """(runs: []Record, differences: [](what: string, first: any, second: any), output: []string,
         unknown: []string)""",

@@ -1,26 +1,57 @@
-"""jobqueuectl fleet: what a person decides about the fleet that the host is in."""
+"""jobqueuectl fleet: the hosts of the fleet, and what a person decides about it."""
 
 from __future__ import annotations
 
 import click
 
-from jobqueued.ctl.client import ask
-from jobqueued.ctl.terminal import command, print_line
+from jobqueued.control.varlink import Message
+from jobqueued.ctl.client import Refused, ask
+from jobqueued.ctl.terminal import command, json_option, print_json, print_line, print_table
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["accept"]), expose_value=False)
+@click.argument("action", type=click.Choice(["hosts", "accept"]))
+@json_option
 @click.pass_obj
-def fleet(paths: Paths) -> None:
-    """Go on in a fleet whose etcd was put back.
+def fleet(paths: Paths, action: str, as_json: bool) -> None:
+    """List the hosts of the fleet, or accept what its etcd has.
 
-    A host leaves its fleet alone when etcd does not know any more what it has granted to this host: what was run since
-    then, here or elsewhere, may run again.  Look at `jobqueuectl history` of each host first, and pause what must not.
+    `hosts` lists those that have a session now, by the names that they have in the fleet: a host that is down, or cut
+    off from etcd, is not among them ten seconds later.  Exits 1 if nobody knows, as the fleet can't be asked.
+
+    `accept` goes on in a fleet whose etcd was put back.  A host leaves its fleet alone when etcd does not know any more
+    what it has granted to this host: what was run since then, here or elsewhere, may run again.  Look at
+    `jobqueuectl history` of each host first, and pause what must not.
 
     \b
-    Example:
+    Examples:
+      jobqueuectl fleet hosts
       jobqueuectl fleet accept
     """
+    if action == "hosts":
+        _list_hosts(paths, as_json=as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json goes with `hosts`")
     ask(paths.control, "AcceptFleet")
     print_line(f"the fleet is gone on with as it is; to see whether it can be asked: {command('status')}")
+
+
+def _list_hosts(paths: Paths, *, as_json: bool) -> None:
+    answer = ask(paths.control, "Fleet")
+    if as_json:
+        print_json(answer)
+        raise SystemExit(not answer["hosts"])
+    print_table(("HOST", "HERE"), ((host, "yes" if host == answer["host"] else "-") for host in known(answer)))
+
+
+def known(answer: Message) -> list[str]:
+    """The hosts that the daemon's method Fleet has told of; Refused: it knows none."""
+    if answer["fleet"] is None:
+        raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
+    if answer["down"] is not None:
+        raise Refused(printable(f"the fleet {answer['fleet']} can't be asked: {answer['down']}"))
+    hosts: list[str] = answer["hosts"]
+    return hosts

@@ -44,7 +44,7 @@ _COMMANDS = {
     "hold": ("hold", "hold", "Put the host on hold: start nothing new until `release`."),
     "drain": ("hold", "drain", "Put the host on hold and wait until no run is live."),
     "release": ("hold", "release", "End a hold or a drain: let runs start again."),
-    "fleet": ("fleet", "fleet", "Go on in a fleet whose etcd was put back."),
+    "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept what its etcd has."),
     "with-lock": ("with_lock", "with_lock", "Run COMMAND while it holds LOCK, or a resource."),
     "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
     "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),

@@ -15,6 +15,7 @@ from jobqueued.ctl.records import print_runs
 from jobqueued.ctl.terminal import command, json_option, moment, print_facts, print_json, print_line, styled
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
+from jobqueued.text import counted
 
 
 @click.command()
@@ -81,6 +82,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
             ("exclusive", answer["exclusive"] and f"{answer['exclusive']}: nothing runs beside it"),
+            ("fleet", _fleet(answer)),
             *_some("trouble", answer["troubles"]),
             *_some("limits", answer["unenforced"]),
             *_some("unwatched", answer.get("unwatched", [])),
@@ -107,6 +109,15 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
         yield from ((kind, words(one)) for one in those[:_SHOWN])
         if (more := answer[kind] - _SHOWN) > 0:
             yield kind, f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
+
+
+def _fleet(answer: Message) -> str | None:
+    """The fleet that the host is in; None: it is in none."""
+    if not answer.get("fleet"):
+        return None
+    hosts = answer["fleet_hosts"]
+    known = "which can't be asked" if hosts is None else f"{counted(hosts, 'host')}; see: {command('fleet hosts')}"
+    return f"{answer['fleet']}, {known}"
 
 
 def _some(name: str, texts: list[str]) -> Iterator[tuple[str, str]]:

@@ -891,8 +891,8 @@ def test_every_verb_is_asked_by_a_stranger() -> None:
     """
     asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
     assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {
-        "Status", "List", "CrontabGet", "CrontabSet", "CrontabRemove", "UserFiles", "UserFileGet", "UserFileSet",
-        "UserFileRemove", "Submit", "Submissions", "Withdraw", "Await",
+        "Status", "List", "Fleet", "CrontabGet", "CrontabSet", "CrontabRemove", "UserFiles", "UserFileGet",
+        "UserFileSet", "UserFileRemove", "Submit", "Submissions", "Withdraw", "Await",
     }  # fmt: skip
 
 
@@ -951,6 +951,9 @@ class TestPermission:
         see = "root and the groups of jobqueued.yaml can see more"
         assert [f"backup.yaml: problems: 2; {see}"] == [str(Problem(**each)) for each in status["problems"]]
         assert (["backup.yaml"], [f"troubles: 1; {see}"]) == (status["stale"], status["troubles"])
+        real.world.scheduler.fleet.down = SECRET
+        assert f"not all may know why; {see}" == client.ask("Fleet")["parameters"]["down"]
+        assert SECRET == real.client().ask("Fleet")["parameters"]["down"]
 
     @NEEDS_ROOT
     def test_operator(self, real: Real) -> None:

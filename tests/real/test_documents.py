@@ -101,6 +101,7 @@ def _ask_of_now(found: Printed, host: Host) -> None:
     found.ask("why", "why", "--expect", "waiter")
     found.ask("why --at", "why", "bad@1", "--at", "1s")
     found.ask("locks", "locks")
+    found.ask("fleet hosts", "fleet", "hosts")
     found.ask("next", "next")
     found.ask("next", "next", "--expect")
     found.ask("next JOB", "next", "good")

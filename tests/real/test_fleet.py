@@ -14,6 +14,7 @@ from subprocess import PIPE
 import pytest
 
 from jobqueued.child.fleet import fence
+from tests.support.client import facts, run
 from tests.support.etcd import etcd
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import DEADLINE, Host, wait_for
@@ -114,6 +115,19 @@ def test_each_occurrence_once(host: Host, other: Agent) -> None:
     assert f"f{first + 3}" not in keys
 
 
+@pytest.mark.usefixtures("other")
+def test_its_hosts(host: Host) -> None:
+    """All that have a session are known, this one is marked; where nobody knows, that is said, and no list is shown."""
+    host.start()
+    wait_for(lambda: host.said("fleet_up"))
+    own = host.call("Fleet")["host"]
+    wait_for(lambda: sorted([own, "other"]) == host.call("Fleet")["hosts"])
+    shown = [line.split() for line in run("--root", host.root, "fleet", "hosts").stdout.splitlines()]
+    assert [["HOST", "HERE"], *sorted([[own, "yes"], ["other", "-"]])] == shown
+    told = facts(run("--root", host.root, "status").stdout)["fleet"]
+    assert told == f"fleet, 2 hosts; see: jobqueuectl --root {host.root} fleet hosts"
+
+
 def test_without_its_etcd(host: Host) -> None:
     """What is wrong is said where one looks; the jobs of the host go on."""
     (host.root / "jobqueued.yaml").write_text("fleet: {etcd: 'http://127.0.0.1:1'}\n")
@@ -122,6 +136,11 @@ def test_without_its_etcd(host: Host) -> None:
     wait_for(lambda: host.said("fleet_down"))
     told = "the fleet can't be asked, and its jobs do not start here: http://127.0.0.1:1: Connection refused"
     assert told in host.call("Status")["troubles"]
+    done = run("--root", host.root, "fleet", "hosts")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.endswith("can't be asked: http://127.0.0.1:1: Connection refused\n")
+    assert [] == json.loads(run("--root", host.root, "fleet", "hosts", "--json").stdout)["hosts"]
+    assert "which can't be asked" in facts(run("--root", host.root, "status").stdout)["fleet"]
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
     assert ["its fleet can't be asked: http://127.0.0.1:1: Connection refused"] == why

@@ -54,6 +54,7 @@ FREE: Message = {"held_by": None, "held_until": None, "draining": False}
 STATUS: Message = {
     "version": "0.1.0", "pid": 17, "host": "box", "started": "2026-11-24T00:00:00.000000Z", "state": "ok",
     "reason": None, "jobs": 2, "due": 0, "waiting": 1, "retrying": 0, "running": 3, "max_running": 8, "exclusive": None,
+    "fleet": None, "fleet_hosts": None,
     "controllers": ["memory", "pids", "io", "cpu", "cpuset"], "launcher": True, "troubles": [], "unenforced": [],
     "unwatched": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
