@@ -9,7 +9,17 @@ import click
 
 from jobqueued.ctl import completion, records, run_stats
 from jobqueued.ctl.chosen_runs import PAGE, Wanted, matching, of_runs
-from jobqueued.ctl.terminal import json_option, local, localised, print_json, print_line, print_table, styled
+from jobqueued.ctl.table import Cell
+from jobqueued.ctl.terminal import (
+    Columns,
+    json_option,
+    local,
+    localised,
+    print_json,
+    print_line,
+    print_table,
+    styled,
+)
 from jobqueued.model import Record
 from jobqueued.paths import Paths
 from jobqueued.text import duration
@@ -68,22 +78,20 @@ def history(
     if as_json:
         print_json({"runs": found})
     elif found:
-        _print(found)
+        RUNS.print(found)
         if more:
             click.echo(f"older ones are left out; with them: -n {2 * runs}", err=True)
     else:
         print_line("no such runs")
 
 
-def _print(found: Sequence[Record]) -> None:
-    print_table(
-        ("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"),
-        (
-            (record["run"], styled(record["state"]), _when(record), records.elapsed(record) or "-", _why(record))
-            for record in found
-        ),
-        keep=("RUN", "STATE", "WHY", "STARTED (DUE)"),
-    )
+def _run(record: Record) -> tuple[Cell, ...]:
+    return record["run"], styled(record["state"]), _when(record), records.elapsed(record) or "-", _why(record)
+
+
+RUNS = Columns(
+    ("RUN", "STATE", "STARTED (DUE)", "TOOK", "WHY"), _run, keep=("RUN", "STATE", "WHY", "STARTED (DUE)")
+)  # fmt: skip
 
 
 def _when(record: Record) -> str:

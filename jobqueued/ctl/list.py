@@ -14,8 +14,8 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import completion, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask, removed
-from jobqueued.ctl.table import Text
-from jobqueued.ctl.terminal import distance, json_option, local, print_json, print_table, print_values, styled
+from jobqueued.ctl.table import Cell, Text
+from jobqueued.ctl.terminal import Columns, distance, json_option, local, print_json, print_values, styled
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -69,7 +69,7 @@ def list_jobs(
     except Unreachable as down:
         answer = _from_files(paths, down)
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
-    answer["jobs"].sort(key=_ORDERS[sort])
+    answer["jobs"].sort(key=ORDERS[sort])
     gone = _removed(paths, names) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
         raise Refused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
@@ -81,35 +81,35 @@ def list_jobs(
     if tsv:
         print_values([job[key] for key in _VALUES] for job in answer["jobs"])
         return
-    _print_places(answer["jobs"]) if files else _print_jobs(answer["jobs"])
+    (PLACES if files else JOBS).print(answer["jobs"])
 
 
-def _print_places(jobs: list[Message]) -> None:
-    rows = ((job["id"], f"{job['file']}:{job['line']}", ", ".join(job["drop_ins"]) or "-") for job in jobs)
-    print_table(("JOB", "DEFINED IN", "DROP-INS"), rows)
+def _place(job: Message) -> tuple[str, ...]:
+    return job["id"], f"{job['file']}:{job['line']}", ", ".join(job["drop_ins"]) or "-"
 
 
-def _print_jobs(jobs: list[Message]) -> None:
-    when = cache(distance)  # of many jobs that are due alike
-    print_table(
-        ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"),
-        (
-            (
-                job["id"],
-                _status(job),
-                when(job["next"]),
-                when(job["last_run"]),
-                styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
-                str(job["priority"]),
-                ", ".join(map(rhythm, job["schedule"])) or "-",
-                job["description"],
-            )
-            for job in jobs
-        ),
-        keep=("JOB", "STATUS", "NEXT", "LAST"),
+PLACES = Columns(("JOB", "DEFINED IN", "DROP-INS"), _place)
+_when = cache(distance)
+"""The distance to an instant; many jobs are due alike."""
+
+
+def _cells(job: Message) -> tuple[Cell, ...]:
+    return (
+        job["id"],
+        _status(job),
+        _when(job["next"]),
+        _when(job["last_run"]),
+        styled("by failover", "retrying") if job["last_failover"] else styled(job["last_state"]),
+        str(job["priority"]),
+        ", ".join(map(rhythm, job["schedule"])) or "-",
+        job["description"],
     )
 
 
+JOBS = Columns(
+    ("JOB", "STATUS", "NEXT", "LAST", "ENDED", "PRIORITY", "SCHEDULE", "DESCRIPTION"), _cells,
+    keep=("JOB", "STATUS", "NEXT", "LAST"),
+)  # fmt: skip
 _VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
 _FAILED = {"Failed", "Invalid", "Missed"}
 _TROUBLES = ("failing_since", "late", "overdue_since")
@@ -121,7 +121,7 @@ def _status(job: Message) -> Text:
     return styled(", ".join([job["status"], *more]), "retrying" if more else job["status"])
 
 
-_ORDERS: dict[str, Callable[[Message], Any]] = {
+ORDERS: dict[str, Callable[[Message], Any]] = {
     "name": lambda job: job["id"],
     "next": lambda job: (job["next"] is None, job["next"], job["id"]),
     "last": lambda job: (job["last_run"] or "", job["id"]),

@@ -7,7 +7,7 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask, meanwhile
-from jobqueued.ctl.terminal import distance, json_option, print_json, print_line, print_table
+from jobqueued.ctl.terminal import Columns, distance, json_option, print_json, print_line
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
@@ -52,26 +52,29 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
         )
         warn_of_slip(answer, lock)
         return
-    print_table(
-        ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"),
-        (
-            (
-                claim["lock"],
-                claim["holder"],
-                "holds" if claim["held"] else f"waits: {claim['reason']}" if claim["reason"] else "waits",
-                distance(claim["since"]),
-                "-" if claim["pid"] is None else str(claim["pid"]),
-                counted(claim["units"], "unit") if claim["units"] else claim["mode"],
-                claim["asked_by"] or "-",
-                claim["command"] or "-",
-            )
-            for claim in answer["claims"]
-        ),
-        keep=("LOCK", "HOLDER", "STATE"),
-    )
+    CLAIMS.print(answer["claims"])
     warn_of_slip(answer, lock)
     if answer["more"]:
         print_line(f"and {counted(answer['more'], 'other')}; name a LOCK to see fewer")
+
+
+def _cells(claim: Message) -> tuple[str, ...]:
+    return (
+        claim["lock"],
+        claim["holder"],
+        "holds" if claim["held"] else f"waits: {claim['reason']}" if claim["reason"] else "waits",
+        distance(claim["since"]),
+        "-" if claim["pid"] is None else str(claim["pid"]),
+        counted(claim["units"], "unit") if claim["units"] else claim["mode"],
+        claim["asked_by"] or "-",
+        claim["command"] or "-",
+    )
+
+
+CLAIMS = Columns(
+    ("LOCK", "HOLDER", "STATE", "SINCE", "PID", "MODE", "ASKED BY", "COMMAND"), _cells,
+    keep=("LOCK", "HOLDER", "STATE"),
+)  # fmt: skip
 
 
 def warn_of_slip(answer: Message, lock: str | None) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jobqueued.ctl.kept_forecast import Kept
 
 _MOST = 1000
-_HEADINGS = ("BY THE CLOCK", "IN")
-_EXPECTED = "EXPECTED TO START"
+HEADINGS = ("BY THE CLOCK", "IN")
+EXPECTED = "EXPECTED TO START"
 
 
 @click.command("next")
@@ -119,9 +119,9 @@ def _print(
     """Print starts by the clock, and, as far as these are given, when they are expected, since when the forecast of
     that is kept, and of which jobs they are.
     """
-    columns = dict(zip(_HEADINGS, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
-        columns[_EXPECTED] = tuple(map(_expected, expected))
+        columns[EXPECTED] = tuple(map(lateness, expected))
     if jobs is not None:
         columns["JOB"] = tuple(jobs)
     print_table(tuple(columns), zip(*columns.values(), strict=True))
@@ -190,7 +190,8 @@ def _wall(text: str, zone: ZoneInfo) -> str:
     return f"{datetime.fromisoformat(text).astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}"
 
 
-def _expected(it: Message | None) -> str:
+def lateness(it: Message | None) -> str:
+    """The lateness with which a start is expected; None: nobody has foreseen it."""
     if it is None:
         return "-"
     late, low, high = (_time(it[name]) for name in ("late", "least_late", "most_late"))

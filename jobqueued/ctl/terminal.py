@@ -10,12 +10,12 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -126,6 +126,18 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: S
         screen.print(Wrapped(f"(not shown here: {', '.join(hidden)})", "dim"))
 
 
+class Columns(NamedTuple):
+    """A table of items of a document: its headings, the cells of an item, the columns to `keep` (print_table)."""
+
+    headings: Sequence[str]
+    cells: Callable[[Any], Sequence[Cell]]
+    keep: Sequence[str] = ()
+
+    def print(self, items: Iterable[Any]) -> None:
+        """Print one item a row."""
+        print_table(self.headings, map(self.cells, items), self.keep)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
     """A table with its headings; the first two columns are kept at least."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
@@ -164,14 +176,23 @@ def command(words: str) -> str:
     """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
     from jobqueued.instance import program
 
+    return " ".join([program("jobqueuectl"), *map(shlex.quote, options_given()), words])
+
+
+def options_given() -> list[str]:
+    """The options on this command line that have chosen the daemon."""
     context = click.get_current_context(silent=True)
     root = None if context is None else context.find_root()
-    options = [
-        f"--{name} {shlex.quote(str(value))}" if isinstance(value, Path) else f"--{name}"
+    given = [
+        (name, value)
         for name, value in (root.params if root else {}).items()
-        if value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        if name in CHOOSING and value and root and root.get_parameter_source(name) == ParameterSource.COMMANDLINE
     ]
-    return " ".join([program("jobqueuectl"), *options, words])
+    return [word for name, value in given for word in (f"--{name}", *([str(value)] if isinstance(value, Path) else []))]
+
+
+CHOOSING = ("root", "user", "config", "jobs", "run", "logs")
+"""The options of `main` that choose the daemon."""
 
 
 def localised(text: str) -> str:

@@ -30,10 +30,10 @@ _LEAST = 3
 """Lines that a section needs: a blank one, the headings, and a run."""
 _NAME, _BESIDE = 16, 52
 """Cells that a name may have in any case, and those of CPU, memory, state and progress beside it."""
-_HEADINGS = (
+HEADINGS = (
     "RUN", "CPU", "MEMORY", "STATE", "PROGRESS", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "RECENT CPU",
 )  # fmt: skip
-_WAITING = ("WAITING", "STATE", "QUEUED", "FOR")
+WAITING = ("WAITING", "STATE", "QUEUED", "FOR")
 ORDERS: dict[str, Callable[[Message], Any]] = {
     "cpu": lambda run: -run["now"]["cpu"],
     "memory": lambda run: -run["now"]["memory"],
@@ -110,12 +110,12 @@ class View:
             live, waiting = ([], waiting) if self.marked in {run["run"] for run in waiting} else (live, [])
         behind = min(len(waiting) + 2, max(_LEAST, rest // 3, rest - len(live) - 1)) if waiting else 0
         row, waiting_row = partial(self._row, lasts=lasts, width=width), partial(self._waiting_row, width=width)
-        found, hidden = self._section(_HEADINGS, live, row, rest - behind if live else 0, width)
+        found, hidden = self._section(HEADINGS, live, row, rest - behind if live else 0, width)
         lines = [*self._head(lasts=lasts, hidden=hidden)[: len(head)], Line(), *(found or nothing)]
         if waiting:
             lines += [Line()] * (len(lines) > len(head) + 1)
             most = height - len(lines) - bool(foot) if lasts else rest
-            lines += self._section(_WAITING, waiting, waiting_row, most, width)[0]
+            lines += self._section(WAITING, waiting, waiting_row, most, width)[0]
         if hidden and not lasts and sys.stdout.isatty():
             lines.append(Line(f"(not shown here: {', '.join(hidden)})", "dim"))
         if lasts and foot:
@@ -187,30 +187,36 @@ class View:
         return f"{'>' if name == self.marked else ' '} {short}"
 
     def _row(self, run: Message, *, lasts: bool, width: int) -> list[Cell]:
-        now, limits, least = run["now"], run["limits"], ">" * run["partial"]
-        state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
-        state = Text("stopped by a signal", "yellow") if run["stopped"] else state
-        memory = _limited(f"{least}{size(now['memory'])}", limits["memory"], size)
-        tasks = _limited(f"{least}{now['tasks']}", limits["tasks"], str)
-        return [
-            self._name(run, width), _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state,
-            _progress(run), tasks, _rate(now["io_read"]), _rate(now["io_write"]), duration(run["cpu_seconds"]),
-            distance(run["started"]), *([self._bars(run["run"], limits["cpu"] or 1)] if lasts else []),
-        ]  # fmt: skip
+        bars = [self._bars(run["run"], run["limits"]["cpu"] or 1)] if lasts else []
+        return [self._name(run, width), *usage_cells(run), *bars]
 
     def _waiting_row(self, run: Message, *, width: int) -> list[Cell]:
-        name = self._name(run, width)
-        return [name, styled(run["state"]), distance(run["queued"]), self._for(run)]
-
-    @staticmethod
-    def _for(run: Message) -> str:
-        return "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
+        return [self._name(run, width), *waiting_cells(run)]
 
     def _bars(self, name: str, full: float) -> str:
         """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
         return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
+
+
+def usage_cells(run: Message) -> list[Cell]:
+    """The cells of a live run, from its CPU to its start."""
+    now, limits, least = run["now"], run["limits"], ">" * run["partial"]
+    state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
+    state = Text("stopped by a signal", "yellow") if run["stopped"] else state
+    memory = _limited(f"{least}{size(now['memory'])}", limits["memory"], size)
+    tasks = _limited(f"{least}{now['tasks']}", limits["tasks"], str)
+    return [
+        _limited(_percent(now["cpu"]), limits["cpu"], _percent), memory, state, _progress(run), tasks,
+        _rate(now["io_read"]), _rate(now["io_write"]), duration(run["cpu_seconds"]), distance(run["started"]),
+    ]  # fmt: skip
+
+
+def waiting_cells(run: Message) -> list[Cell]:
+    """The cells of a run that waits: how, since when, and for whom."""
+    whom = "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
+    return [styled(run["state"]), distance(run["queued"]), whom]
 
 
 def _fits(word: str, run: Message) -> bool:
