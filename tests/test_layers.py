@@ -107,7 +107,7 @@ WINGS: dict[str, list[str]] = {
         "simulate", "logs", "metrics_server", "metrics", "expected_starts", "next", "notify", "pause", "reload",
         "report", "restart_launcher", "run", "show", "status", "stop", "top_view", "top_screen",
         "top", "watch", "why", "user_files", "with_lock", "handed_in", "submit", "at",
-        "main", "__main__",
+        "over_ssh", "fleet_tables", "fleet_views", "main", "__main__",
     ],
 }  # fmt: skip
 """The wings and their files in the order of allowed imports: a file imports what stands before it.

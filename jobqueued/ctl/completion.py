@@ -33,6 +33,12 @@ def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str)
     return runs(context, parameter, begun) if "@" in begun else jobs(context, parameter, begun)
 
 
+def hosts(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """The hosts of the fleet that begin so, behind those that are named already."""
+    before, comma, last = begun.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _asked(context, "Fleet").get("hosts", ()) if name.startswith(last)]
+
+
 def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """The codes of findings that begin so, each with its name."""
     from click.shell_completion import CompletionItem

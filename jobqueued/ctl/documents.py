@@ -77,7 +77,22 @@ type Simulated (
 )
 """
 
+_OF_HOSTS = "hosts: [string]object, failed: [string]string"
+"""By host what else its document has, and why there is none."""
+
 DOCUMENTS = {
+    "--fleet history": f"(runs: []Record, {_OF_HOSTS})",
+    "--fleet list": f"(jobs: [](host: string, ...Job), {_OF_HOSTS})",
+    "--fleet locks": f"(claims: [](host: string, ...LockClaim), {_OF_HOSTS})",
+    "--fleet logs": "(host: string, run: string, offset: int, text: string, newline: bool)",
+    "--fleet next": f"""(next: [](host: string, job: string, at: string, expected: ?(late: float, least_late: float,
+        most_late: float)), {_OF_HOSTS})""",
+    "--fleet status": f"(status: []object, {_OF_HOSTS})",
+    "--fleet top": f"""(runs: [](host: string, ...RunUsage), waiting: [](host: string, run: string, job: string,
+        state: string, queued: string, user: ?string, tags: []string, for: ?[]string), {_OF_HOSTS})""",
+    "--fleet why": f"(runs: [](host: string, ...Why), {_OF_HOSTS})",
+    "--fleet why --at": f"""(past: [](host: string, job: string, at: string, kind: string, run: ?string,
+        reasons: []string, unknown: []string), {_OF_HOSTS})""",
     "add": "UserFileSet()",
     "audit": """(until: string, daemon: bool, unreadable: []string, due: int, findings: [](job: string, what: string,
         first: string, last: string, count: int, runs: []string, cause: string),

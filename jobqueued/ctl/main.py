@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobqueued import __version__
-from jobqueued.ctl.arguments import chosen
+from jobqueued.ctl.arguments import chosen, duration
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -103,10 +103,15 @@ class _Group(click.Group):
         return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
-        """Find a command; the name of it elsewhere is answered with ours."""
+        """Find a command, or with --fleet that on other hosts; the name of it elsewhere is answered with ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
-        return super().resolve_command(context, words)
+        name, command, rest = super().resolve_command(context, words)
+        if command is not None and (context.params["fleet"] or context.params["host"]):
+            from jobqueued.ctl.fleet_views import of_hosts
+
+            command = of_hosts(context, command, rest)
+        return name, command, rest
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing any."""
@@ -152,11 +157,11 @@ _ELSEWHERE = {
 }  # fmt: skip
 """The names of our commands in other programs."""
 _INTERRUPTED = 130
-_WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs")
+_WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs", "--host", "--ssh", "--timeout")
 
 
 def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
-    """The words with --root and --user before the command and --json behind it.
+    """The words with --root, --user, --fleet and --host before the command and --json behind it.
 
     What follows `with-lock`, `submit` or -- is not ours, nor what is the command's own (`is_own`, of its name and the
     option's).
@@ -174,13 +179,21 @@ def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: F
     if command not in (["with-lock"], ["submit"]):
         while rest and rest[0] != "--":
             word = rest.pop(0)
-            if word == "--root" and rest:
+            if word in ("--root", "--host") and rest:
                 first += [word, rest.pop(0)]
-            elif word.startswith("--root=") or (word == "--user" and not is_own(command[0], word)):
+            elif word.startswith(("--root=", "--host=")) or (
+                word in ("--user", "--fleet") and not is_own(command[0], word)
+            ):
                 first.append(word)
             else:
                 kept.append(word)
     return [*first, *command, *["--json"] * wants_json, *kept, *rest]
+
+
+def _hosts(*given: Any) -> Any:
+    from jobqueued.ctl.completion import hosts
+
+    return hosts(*given)
 
 
 _DIRECTORY = click.Path(path_type=Path, readable=False)
@@ -205,12 +218,21 @@ Exit status:
 @click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
+@click.option("--fleet", is_flag=True, help="Ask all hosts of the fleet, by ssh, and show their answers as one.")
+@click.option("--host", multiple=True, metavar="H,…", shell_complete=_hosts, help="Ask these hosts by ssh, in a "
+              "fleet or not; may be repeated.")  # fmt: skip
+@click.option("--ssh", metavar="COMMAND", envvar="JOBQUEUE_SSH", help="The command that reaches "
+              "a host, before HOST -- jobqueuectl … (also: $JOBQUEUE_SSH).  [ssh -o BatchMode=yes …]")  # fmt: skip
+@click.option("--timeout", metavar="D", callback=duration, help="The time that all hosts have to answer.  [30s]")
 @click.pass_context
 def main(context: click.Context, /, **options: object) -> None:
     """Query and control jobqueued, the job queue daemon.
 
-    A job has an id (backup); each of its runs has a number (backup@142).  --root, --user and --json may stand
-    anywhere.
+    A job has an id (backup); each of its runs has a number (backup@142).  --root, --user, --fleet, --host and
+    --json may stand anywhere.
+
+    With --fleet or --host, a command that shows something is asked of several hosts by ssh, and their answers are one
+    table or document; one that acts is carried out by each.  The exit status is the highest of theirs.
 
     Tables fit the terminal: a narrow one shows the columns that matter most and names the others, a pipe gets all
     of them, each row as one line.  Colour is used on terminals only, and respects $NO_COLOR.  Times are local and

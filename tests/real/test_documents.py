@@ -47,7 +47,7 @@ class Printed(dict[str, list[Any]]):
 
     def ask(self, name: str, command: str, *words: str | Path) -> None:
         """Call a command with --json; it may print several."""
-        done = run("--root", self._host.root, command, "--json", *words)
+        done = run("--root", self._host.root, "--json", command, *words)
         assert done.stdout, (words, done.stderr)
         text = done.stdout
         while text:
@@ -107,6 +107,19 @@ def _ask_of_now(found: Printed, host: Host) -> None:
     found.ask("next JOB", "next", "good")
     found.ask("next JOB", "next", "--expect", "good")
     found.ask("next -e", "next", "-e", "0 3 * * *")
+    for words in (
+        ["list"],
+        ["locks"],
+        ["status"],
+        ["top"],
+        ["why", "waiter"],
+        ["next"],
+        ["history"],
+        ["logs", "good@1"],
+    ):
+        found.ask(f"--fleet {words[0]}", "--host", os.uname().nodename, *words)
+    found.ask("--fleet next", "--host", os.uname().nodename, "next", "--expect")
+    found.ask("--fleet why --at", "--host", os.uname().nodename, "why", "bad@1", "--at", "1s")
     found.ask("notify", "notify")
     found.ask("notify --test", "notify", "--test")
     found.ask("metrics", "metrics")
@@ -198,7 +211,11 @@ def filled(value: Any, where: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name, text in DOCUMENTS.items() if re.match(r"\((?!\.)", text)])
+OWN = [name for name, text in DOCUMENTS.items() if re.match(r"\((?!\.)", text) and not name.startswith("--fleet")]
+"""Those that declare fields; of several hosts they are the fields of one."""
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_all_that_is_declared_is_printed(printed: Printed, name: str) -> None:
     """No field is declared that no command fills."""
     if name in OF_ROOT and not ROOT:
@@ -210,7 +227,7 @@ def test_all_that_is_declared_is_printed(printed: Printed, name: str) -> None:
 def test_each_command_with_json_is_declared() -> None:
     """Whatever command has the option has its document, and no other has one."""
     having = {name for name in main.commands if any(it.name == "as_json" for it in main.commands[name].params)}
-    assert having == {name.split()[0] for name in DOCUMENTS}
+    assert having == {name.removeprefix("--fleet ").split()[0] for name in DOCUMENTS}
 
 
 def test_the_schema_is_one() -> None:

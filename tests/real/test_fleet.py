@@ -14,8 +14,12 @@ from subprocess import PIPE
 import pytest
 
 from jobqueued.child.fleet import fence
+from jobqueued.child.fleet.claims import ROOT
+from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.wire import coded
 from tests.support.client import facts, run
 from tests.support.etcd import etcd
+from tests.support.fake_ssh import FakeSsh
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import DEADLINE, Host, wait_for
 
@@ -128,6 +132,28 @@ def test_its_hosts(host: Host) -> None:
     assert told == f"fleet, 2 hosts; see: jobqueuectl --root {host.root} fleet hosts"
 
 
+def test_a_command_on_all_hosts(host: Host, other: Agent, tmp_path: Path) -> None:
+    """All that have a session are asked; a name that is none of a host's reaches no command line, and that is said."""
+    host.start()
+    (tmp_path / "ssh").mkdir()
+    ssh = FakeSsh(tmp_path / "ssh")
+    own = wait_for(lambda: host.call("Fleet") if len(host.call("Fleet")["hosts"]) == 2 else None)["host"]
+    words = ("--root", host.root, "list", "--fleet", "tick")
+    done = run(*words, JOBQUEUE_SSH=str(ssh.path))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert sorted([own, "other"]) == [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert [f"other -- jobqueuectl --root {host.root} list --json tick"] == ssh.asked()
+    gateway = Gateway(other.settings["etcd"], 5)
+    gateway.call("kv/put", {"key": coded(f"{ROOT}hosts/-oProxyCommand=\033"), "value": coded("x:y z")})
+    gateway.close()
+    wait_for(lambda: len(host.call("Fleet")["hosts"]) == 3)
+    done = run(*words, JOBQUEUE_SSH=str(ssh.path))
+    assert (2, 3, 1) == (done.returncode, len(done.stdout.splitlines()), len(ssh.asked()))
+    assert done.stderr.startswith(
+        "-oProxyCommand=\\x1b: the fleet has that as the name of a host; accepted: a name of "
+    )
+
+
 def test_without_its_etcd(host: Host) -> None:
     """What is wrong is said where one looks; the jobs of the host go on."""
     (host.root / "jobqueued.yaml").write_text("fleet: {etcd: 'http://127.0.0.1:1'}\n")
@@ -140,6 +166,9 @@ def test_without_its_etcd(host: Host) -> None:
     assert (1, "") == (done.returncode, done.stdout)
     assert done.stderr.endswith("can't be asked: http://127.0.0.1:1: Connection refused\n")
     assert [] == json.loads(run("--root", host.root, "fleet", "hosts", "--json").stdout)["hosts"]
+    done = run("--root", host.root, "--fleet", "list")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.endswith("can't be asked: http://127.0.0.1:1: Connection refused\n")
     assert "which can't be asked" in facts(run("--root", host.root, "status").stdout)["fleet"]
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]

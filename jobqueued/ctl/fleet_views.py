@@ -1,0 +1,306 @@
+"""Commands over hosts (`jobqueuectl --fleet list`): what each host prints, by ssh, as one table or document."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import click
+
+from jobqueued.control.varlink import Message
+from jobqueued.ctl import fleet, over_ssh
+from jobqueued.ctl.arguments import run_id
+from jobqueued.ctl.client import Refused, ask
+from jobqueued.ctl.fleet_tables import VIEWS, Options, Part
+from jobqueued.ctl.over_ssh import Reply, Way
+from jobqueued.ctl.table import Cell, Text
+from jobqueued.ctl.terminal import JSON_SCHEMA, options_given, print_json_line, print_line, print_table
+from jobqueued.text import printable
+
+_ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
+"""Commands that each host carries out; what they print is text."""
+_OF_ONE = ("emit", "logs", "rerun", "run")
+"""Commands that one host carries out."""
+_MOST_ERRORS = 20
+_UNREACHED = 2
+"""The exit status where a host has not answered."""
+
+
+def of_hosts(context: click.Context, command: click.Command, words: Sequence[str]) -> click.Command:
+    """The same command, which reads its words and is carried out on the hosts that the options of `main` name."""
+    found, typed = copy.copy(command), list(words)
+
+    def carry_out(**options: Any) -> None:
+        call = _Call(context, str(command.name), typed, options)
+        sys.exit(call.carry_out())
+
+    found.callback = carry_out
+    return found
+
+
+class _Row(NamedTuple):
+    key: Any
+    host: str
+    item: Message
+    cells: Sequence[Cell]
+
+
+@dataclass
+class _Call:
+    """A command with its words, and the options that it has read from them."""
+
+    context: click.Context
+    name: str
+    typed: Sequence[str]
+    options: Options
+    failed: dict[str, str] = field(default_factory=dict)
+    """By host, why there is no answer that could be shown."""
+    code: int = 0
+    """The highest exit status so far."""
+
+    def carry_out(self) -> int:
+        """Carry it out; the exit status."""
+        self._check()
+        if self.name in VIEWS:
+            words = self._words("--json")
+            self._show(words)
+        elif self.name == "logs":
+            words = self._copy_log()
+        else:
+            words = self._words()
+            self._act(words)
+        for host, reason in self.failed.items():
+            way = f"; to see it: {self._way.shown(host, words)}" if over_ssh.is_host(host) else ""
+            click.echo(printable(f"{host}: {reason}{way}"), err=True)
+        return self.code
+
+    def _check(self) -> None:
+        """UsageError: that is nothing for several hosts."""
+        known = sorted([*VIEWS, *_ACTING, *_OF_ONE])
+        if self.name not in known:
+            remedy = f"on one of them: ssh HOST jobqueuectl {self.name} …"
+            raise click.UsageError(
+                f"{self.name} is no command for other hosts; those are: {', '.join(known)}; {remedy}"
+            )
+        apart = VIEWS[self.name].apart if self.name in VIEWS else ()
+        if odd := [option for option in apart if self.options[option]]:
+            raise click.UsageError(f"--{odd[0]} is no option for other hosts; on one of them: ssh HOST jobqueuectl …")
+        values = (self.options.get(name) for name in ("name", "names", "run"))
+        names = [name for value in values for name in ((value,) if isinstance(value, str) else value or ())]
+        if len(self._hosts) != 1 and (run := next((name for name in names if "@" in str(name)), None)):
+            raise click.UsageError(f"each host numbers its own runs; say whose {run} is meant: --host HOST")
+        if len(self._hosts) != 1 and self.name in _OF_ONE and self.name != "logs":
+            raise click.UsageError(f"`{self.name}` is for one host; say for which: --host HOST")
+
+    # hosts
+
+    @cached_property
+    def _hosts(self) -> list[str]:
+        """Those that are named, or all that have a session in the fleet; Refused, Unreachable: nobody knows."""
+        named = named_hosts(self.context)
+        return named or [name for name in fleet.known(self._fleet) if self._is_host(name)]
+
+    def _is_host(self, name: str) -> bool:
+        if not over_ssh.is_host(name):
+            self._fail(name, f"the fleet has that as the name of a host; accepted: {over_ssh.A_HOST}")
+        return over_ssh.is_host(name)
+
+    @cached_property
+    def _fleet(self) -> Message:
+        return ask(self.context.obj.control, "Fleet")
+
+    @cached_property
+    def _way(self) -> Way:
+        here = os.uname().nodename if named_hosts(self.context) else self._fleet["host"]
+        return Way(here, shlex.split(self.context.params["ssh"] or over_ssh.SSH))
+
+    # what they say
+
+    def _words(self, *more: str) -> list[str]:
+        return [*options_given(), self.name, *more, *(word for word in self.typed if word not in more)]
+
+    def _fail(self, host: str, reason: str, code: int = _UNREACHED) -> None:
+        self.failed[host], self.code = reason, max(self.code, code)
+
+    def _replies(self, words: Sequence[str]) -> Iterator[Reply]:
+        """Yield what hosts have printed, whose warnings are told behind that."""
+        told = list[str]()
+        for reply in over_ssh.replies(
+            self._hosts, lambda host: self._way.command(host, words), self.context.params["timeout"] or _PATIENCE
+        ):
+            if reply.problem or reply.code not in range(_UNREACHED + 1):
+                self._fail(reply.host, reply.problem or _last(reply))
+                continue
+            yield reply
+            if reply.host not in self.failed:
+                self.code = max(self.code, reply.code)
+                told += [self._named(reply.host, line) for line in reply.errors[:_MOST_ERRORS]]
+        for line in told:
+            click.echo(line, err=True)
+
+    def _named(self, host: str, line: str) -> str:
+        """A line of a host, with its name where there are several."""
+        return f"{host}: {line}" if len(self._hosts) > 1 else line
+
+    def _act(self, words: Sequence[str]) -> None:
+        for reply in self._replies(words):
+            for line in reply.out.decode(errors="backslashreplace").splitlines():
+                print_line(self._named(reply.host, line))
+
+    # documents
+
+    def _show(self, words: Sequence[str]) -> None:
+        view = VIEWS[self.name]
+        parts = view.parts(self.options)
+        rows = {part.name: list[_Row]() for part in parts}
+        rest, notes = dict[str, Message](), list[str]()
+        for reply in self._replies(words):
+            try:
+                document = _document(reply)
+                found = {part.name: list(_rows(part, reply.host, document)) for part in parts}
+                notes += [f"{reply.host}: {note}" for note in view.notes(document)]
+            except _NoDocument as why:
+                self._fail(reply.host, str(why), reply.code or _UNREACHED)
+                continue
+            except _ODD:
+                self._fail(reply.host, "its jobqueuectl is of another version: it prints what this one can't read")
+                continue
+            for name, more in found.items():
+                rows[name] += more
+            shown = document.keys() if parts[0].whole else {*rows, "schema"}
+            rest[reply.host] = {name: it for name, it in document.items() if name not in shown}
+        chosen = {part.name: part.chosen(rows[part.name]) for part in parts}
+        if self.options.get("as_json"):
+            lists = {name: [row.item for row in those] for name, those in chosen.items()}
+            merged = {"schema": JSON_SCHEMA, **lists, "hosts": rest, "failed": self.failed}
+            click.echo(json.dumps(merged, indent=2))  # users have the names of their hosts in it
+        elif rest:
+            _print(parts, rows, chosen, notes)
+
+    # output
+
+    def _copy_log(self) -> list[str]:
+        """Print the output of a run; of a JOB, of its newest on all hosts; the words that asked for it."""
+        host, run = self._newest() if len(self._hosts) != 1 else (self._hosts[0], str(self.options["name"]))
+        values = ((name, self.options[name]) for name in ("lines", "attempt"))
+        given = [word for name, value in values if value is not None for word in (f"--{name}", str(value))]
+        words = [*options_given(), "logs", "--json", *["--follow"] * self.options["follow"], *given, "--", run]
+        try:
+            process = subprocess.Popen(self._way.command(host, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise Refused(f"cannot start {self._way.program[0]}: {error.strerror}") from None
+        with process:
+            try:
+                self._copy(host, process)
+            except _ODD:
+                process.kill()
+                self._fail(host, "it prints no output of a run")
+        self.code = max(self.code, process.returncode if process.returncode in (0, 1) else _UNREACHED)
+        return words
+
+    def _copy(self, host: str, process: subprocess.Popen[bytes]) -> None:
+        from jobqueued.ctl.output import Copy
+
+        sink = Copy(colour=bool(self.options["colour"]))
+        assert process.stdout is not None
+        while line := process.stdout.readline(_LONGEST_LINE):
+            document = json.loads(line)
+            if self.options["as_json"]:
+                print_json_line({"host": host, **document})
+            else:
+                text = document["text"].encode(errors="surrogateescape")
+                sink.write(text + b"\n" * bool(document["newline"]))
+        sink.close()
+
+    def _newest(self) -> tuple[str, str]:
+        """The host that has started a run of the job last, and the run, which is named on stderr."""
+        job = str(self.options["name"])
+        words = [*options_given(), "history", "--json", "--runs", str(_FEW), "--", job]
+        found = list[tuple[str, str, str]]()
+        for reply in self._replies(words):
+            try:
+                runs = _document(reply)["runs"]
+                found += [(str(it["started"]), reply.host, str(run_id(it["run"]))) for it in runs if it["started"]]
+            except (_NoDocument, click.UsageError, *_ODD):
+                self._fail(reply.host, _last(reply), reply.code or _UNREACHED)
+        if not found:
+            where = "; ".join(f"{host}: {reason}" for host, reason in self.failed.items())
+            raise Refused(printable(f"no run of {job} has started on any host{where and f' ({where})'}"))
+        _, host, run = max(found)
+        click.echo(f"{run} on {host}", err=True)
+        return host, run
+
+
+_PATIENCE = 30.0
+_FEW = 20
+"""The newest runs of a job among which one is looked for that has started."""
+_LONGEST_LINE = 1 << 20
+_ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""The errors of who takes what a host has printed for what it is not."""
+
+
+class _NoDocument(Exception):
+    """The output of a host is no document; the message says what it is."""
+
+
+def _document(reply: Reply) -> Message:
+    try:
+        document = json.loads(reply.out)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or "schema" not in document:
+        raise _NoDocument(_last(reply) if reply.code or not reply.out else "it prints no JSON document")
+    if document["schema"] != JSON_SCHEMA:
+        theirs = printable(str(document["schema"]))[:20]
+        raise _NoDocument(f"its jobqueuectl prints documents of schema {theirs}, this one reads {JSON_SCHEMA}")
+    return document
+
+
+def _last(reply: Reply) -> str:
+    """The last of its errors, in which one says why it ends."""
+    return reply.errors[-1].removeprefix("Error: ") if reply.errors else f"it ends with exit status {reply.code}"
+
+
+def _rows(part: Part, host: str, document: Message) -> Iterator[_Row]:
+    """Yield the rows of a host; TypeError and others: these are none."""
+    for item in part.items(document):
+        cells = part.columns.cells(item)
+        if not all(isinstance(cell, str | Text) for cell in cells):
+            raise TypeError(cells)
+        yield _Row(part.key(item), host, {"host": host} | item | {"host": host}, cells)
+
+
+def _print(
+    parts: Sequence[Part], rows: Mapping[str, Sequence[_Row]], chosen: Mapping[str, Sequence[_Row]],
+    notes: Iterable[str],
+) -> None:  # fmt: skip
+    shown = [part for part in parts if chosen[part.name]]
+    if not shown:
+        print_line(parts[0].nothing)
+    for place, part in enumerate(shown):
+        if place:
+            print_line("")
+        headings, keep = part.columns.headings, part.columns.keep or part.columns.headings[:1]
+        print_table(
+            ("HOST", *headings), ((row.host, *row.cells) for row in chosen[part.name]), (keep[0], "HOST", *keep[1:])
+        )
+        if more := len(rows[part.name]) - len(chosen[part.name]):
+            click.echo(f"{more:,} more are left out; to have them: -n {len(rows[part.name])}", err=True)
+    for note in notes:
+        print_line(note)
+
+
+def named_hosts(context: click.Context) -> list[str]:
+    """The hosts that --host names, each once; UsageError: one can't be the name of a host."""
+    names = list(dict.fromkeys(name for text in context.params["host"] for name in text.split(",") if name))
+    if odd := [name for name in names if not over_ssh.is_host(name)]:
+        raise click.UsageError(f"--host: {printable(odd[0])!r} is no name of a host; accepted: {over_ssh.A_HOST}")
+    return names

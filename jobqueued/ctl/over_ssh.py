@@ -1,0 +1,115 @@
+"""A command of jobqueuectl on several hosts at once: by ssh, and on this one without; each within a time and a size."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from jobqueued.text import printable, size
+
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+"""The program that reaches a host where no other is given: it asks nobody anything."""
+_AT_ONCE = 8
+_MOST = 64 << 20
+"""Bytes of what a host prints: a document of a hundred thousand jobs has half of that."""
+_HERE = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+    "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"
+)
+"""This program, whatever the shell would find."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+A_HOST = "a name of letters, digits, . _ -, first a letter or digit"
+
+
+def is_host(name: str) -> bool:
+    """Tell whether a name can be that of a host, and no option of ssh's nor anything for a shell."""
+    return _NAME.fullmatch(name) is not None
+
+
+class Way(NamedTuple):
+    """The way to hosts: the name of this one, and the words of the program that reaches the others."""
+
+    here: str
+    program: Sequence[str]
+
+    def command(self, host: str, words: Sequence[str]) -> list[str]:
+        """The command that runs jobqueuectl there with these words: ssh hands them to a shell, so they are quoted."""
+        if host == self.here:
+            return [sys.executable, "-P", "-c", _HERE, *words]
+        return [*self.program, host, "--", shlex.join(["jobqueuectl", *words])]
+
+    def shown(self, host: str, words: Sequence[str]) -> str:
+        """The same, as a person would type it."""
+        own = ["jobqueuectl", *words]
+        return printable(shlex.join(own if host == self.here else self.command(host, words)))
+
+
+class Reply(NamedTuple):
+    """The end of a command on a host: its exit status, and what it has printed; `problem`: why there is no more."""
+
+    host: str
+    code: int = 0
+    out: bytes = b""
+    errors: Sequence[str] = ()
+    problem: str = ""
+
+
+def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[Reply]:
+    """Run a command on each host, several at once; yield what came of it in their order, all within so many seconds."""
+    deadline = time.monotonic() + seconds
+    with ThreadPoolExecutor(_AT_ONCE) as places:
+        yield from places.map(lambda host: _reply(host, command(host), deadline), hosts)
+
+
+def _reply(host: str, command: list[str], deadline: float) -> Reply:
+    if time.monotonic() >= deadline:
+        return Reply(host, problem="it was not asked, as the time was over; for more: --timeout")
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        )
+    except OSError as error:
+        return Reply(host, problem=f"cannot start {command[0]}: {error.strerror}")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = bytearray(), bytearray()
+    with process:
+        problem = _read({process.stdout: out, process.stderr: err}, deadline)
+        try:
+            process.wait(0 if problem else max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            problem = problem or _LATE
+            process.kill()
+    errors = [printable(line) for line in err.decode(errors="backslashreplace").splitlines() if line.strip()]
+    return Reply(host, process.returncode, bytes(out), errors, problem)
+
+
+_LATE = "no answer in time; for more: --timeout"
+
+
+def _read(pipes: dict[IO[bytes], bytearray], deadline: float) -> str:
+    """Read pipes to their ends; the problem with that, "": none."""
+    with selectors.DefaultSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready and time.monotonic() >= deadline:
+                return _LATE
+            for key, _ in ready:
+                data, read = os.read(key.fd, 1 << 16), pipes[key.fileobj]  # type: ignore[index]
+                if not data:
+                    selector.unregister(key.fileobj)
+                read += data
+                if len(read) > _MOST:
+                    return f"it prints more than {size(_MOST)}"
+    return ""
