@@ -44,7 +44,7 @@ def other(host: Host, tmp_path: Path) -> Iterator[Agent]:
 def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
     """A run waits for it, and says for whom; then it starts, with a greater fence; what is the host's own has none."""
     other.ask("backup", "x1", "tape")
-    number = other.hear("granted", "backup")[3]
+    number = other.hear("granted", "backup")[4]
     host.start()
     wait_for(lambda: host.said("fleet_up"))
     run = host.run("tape")

@@ -176,7 +176,7 @@ def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
     """A host whose newest occurrence is not there any more asks nothing, until a person accepts it; else it goes on."""
     one, _ = two
     one.ask("backup", TICK)
-    fence = one.hear("granted", "backup", 1, 1)[3]
+    fence = one.hear("granted", "backup", 1, 1)[4]
     for seen in ([fence, "backup", TICK, NEVER], [fence, "backup", LATER, 0]):
         one.hello(*seen)
         one.hear("up", "")
