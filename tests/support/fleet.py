@@ -16,7 +16,7 @@ from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Batch, Conversation
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, SaveFleetMark
+from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, Save, SaveFleetMark
 from jobqueued.fleet import FleetMark
 from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, of_fleet, places_of
@@ -142,16 +142,29 @@ class Agent:
             return
         self.cut_since = since = self.fleet.now
         self.watch += 1
+        conversation = self.conversation
 
         def expire() -> None:
             if self.cut_since == since and self.session is not None:
                 for key in (self.session.key, *self.fleet.etcd.values(f"{ROOT}wait/{self.store}/")):
                     self.fleet.etcd.put(key, None)
                 self.session = None
-                self.conversation.rest("no member of etcd answers")
+                conversation.rest("no member of etcd answers")
                 self._tell()
 
         self.fleet.at(since + TTL, expire)
+
+    def die(self) -> None:
+        """End, with all that it knew: its session goes on for a while, and who had asked hears that it is gone."""
+        self.cut()
+        self.conversation = Conversation()
+        self.connection += 1
+        self.fleet.hosts[self.store].happen(events.FleetUp("its agent is gone"))
+
+    def start(self) -> None:
+        """Begin anew, and be called."""
+        self.heal()
+        self.connect()
 
     def heal(self) -> None:
         """Let all through again."""
@@ -234,13 +247,17 @@ class Agent:
 
 
 class Host(World):
-    """A host of a fleet.  `doom` (n, k): its scheduler dies in the n-th turn from now, after k acts."""
+    """A host of a fleet.  `doom` (n, k): its scheduler dies in the n-th turn from now, after k acts; `asks`: what it
+    has asked, since it is there.
+    """
 
     def __init__(self, fleet: Fleet, store: str, *jobs: Job, rules: Rules, **options: Any) -> None:
         self.fleet, self.store = fleet, store
         self.is_alive = False
         self.marks_of_fleet: list[FleetMark] = []
         self.doom: tuple[int, int] | None = None
+        self._dies: tuple[str, type[Command]] | None = None
+        self.asks: list[Ask] = []
         fleet.hosts[store] = self
         self.agent = Agent(fleet, store, rules)
         super().__init__(*jobs, fleet=NAME, name=store, **options)
@@ -264,6 +281,19 @@ class Host(World):
         if die_after is not None:
             self.is_alive = False
 
+    def die(self, when: str, act: type[Command]) -> None:
+        """Have its scheduler die in the turn of the next such act: "before its commit", "before" or "after" it."""
+        self._dies = when, act
+
+    def _carry_out(self, commands: list[Command], die_after: int | None) -> None:
+        when, wanted = self._dies or ("", Launch)
+        acts = [command for command in commands if not isinstance(command, Save)]
+        places = [place for place, act in enumerate(acts) if when and isinstance(act, wanted)]
+        if places and die_after is None:
+            die_after = {"before its commit": -1, "before": places[0], "after": places[0] + 1}[when]
+            self.is_alive, self._dies = False, None
+        super()._carry_out(commands, die_after)
+
     def _commit(self, commands: list[Command]) -> bool:
         self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
         return super()._commit(commands)
@@ -275,9 +305,13 @@ class Host(World):
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
     def _act(self, command: Command) -> None:
-        if isinstance(command, FleetCommand):
+        if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
+            self.agent.connection += 1
+            self.answers.append(events.FleetUp("this host can't save what it would be granted"))
+        elif isinstance(command, FleetCommand):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"
+                self.asks.append(command)
             self.agent.request(command)
         super()._act(command)
         if isinstance(command, Reply):
