@@ -1,7 +1,8 @@
-"""The daemon, and its launcher, with places to die at: the steps of the start protocol, wrapped from outside.
+"""The daemon, its launcher and its agent, with places to die at: the steps of the start protocol, wrapped from outside.
 
 As the daemon:    python tests/support/crashing.py DAEMON-ARGUMENTS…
 As the launcher:  python -I -S tests/support/crashing.py RUNS_PARENT --exit-when-idle
+As the agent:     python -I -S tests/support/crashing.py DIRECTORY
 As the notifier:  ROOT/notifier.py, if the test has written it (NOTIFIER)
 
 A file ROOT/crash with "CLASS.FUNCTION WHEN NTH" arms one place: the NTH call since then dies by SIGKILL, before or
@@ -21,8 +22,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.append(ROOT)
 
 
-def arm(owner: Any, name: str, root: str) -> None:
-    """Wrap one function of a class or module."""
+def arm(owner: Any, name: str, root: str, counts: Callable[..., Any] = lambda *_, **__: True) -> None:
+    """Wrap one function of a class or module; a call of it is one of those that `counts`, by its arguments."""
     step: Callable[..., Any] = getattr(owner, name)
     point = f"{owner.__name__.rpartition('.')[2]}.{name}"
     calls = 0
@@ -40,6 +41,8 @@ def arm(owner: Any, name: str, root: str) -> None:
     @functools.wraps(step)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
+        if not counts(*args, **kwargs):
+            return step(*args, **kwargs)
         calls = calls + 1 if os.path.exists(f"{root}/crash") else 0
         perhaps_die("before")
         result = step(*args, **kwargs)
@@ -105,6 +108,16 @@ def as_launcher(arguments: list[str]) -> None:
     launcher.main(arguments)
 
 
+def as_agent(arguments: list[str]) -> None:
+    """The agent of a fleet with the steps of a question armed."""
+    from jobqueued.child.fleet import agent, conversation, gateway
+
+    root = os.path.dirname(arguments[0])
+    arm(gateway.Gateway, "_ask", root, lambda _gateway, _member, path, *_: path == "kv/txn")
+    arm(conversation.Conversation, "answered", root)
+    agent.main(arguments)
+
+
 def as_notifier(root: str) -> None:
     """The notifier with the steps to a mail server armed."""
     import smtplib
@@ -122,16 +135,22 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
+    from jobqueued import daemon
     from jobqueued.__main__ import main
     from jobqueued.notices import outbox
-    from jobqueued.runs import launcher_link, run_directory
-    from jobqueued.state import store
+    from jobqueued.runs import fleet_link, launcher_link, run_directory
+    from jobqueued.state import store, write_batch
 
     root = arguments[arguments.index("--root") + 1]
     arm(store.Store, "commit", root)
+    starts = lambda batch, **_: any(run.state == "starting" for run, _ in batch.runs.values())  # noqa: E731
+    arm(write_batch.WriteBatch, "commit", root, starts)
     arm(run_directory.RunDirectory, "remove", root)
     for name in LINK_STEPS:
         arm(launcher_link.LauncherLink, name, root)
+    arm(fleet_link.FleetLink, "send", root)
+    arm(fleet_link.FleetLink, "flush", root, lambda link: link._outbox)
+    daemon.AGENT = Path(__file__)
     arm(outbox.Outbox, "answered", root)
     outbox._FIRST_PAUSE = PAUSE
     return main(arguments, launcher=Path(__file__))
@@ -139,6 +158,6 @@ def as_daemon(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.flags.isolated:
-        as_launcher(sys.argv[1:])
+        (as_launcher if sys.argv[2:] else as_agent)(sys.argv[1:])
     else:
         sys.exit(as_daemon(sys.argv[1:]))
