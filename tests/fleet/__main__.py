@@ -4,7 +4,8 @@ python -m tests.fleet --minutes 3 --seed 1
 python -m tests.fleet --only "answers are"    the faults with these words only
 python -m tests.fleet --keep D                keep etcd, hosts and the book of the jobs in D
 
-Needs neither root nor namespaces: hosts are directories, and their ways to etcd are proxies.
+Hosts are directories, and their ways to etcd are proxies.  As root each host, and each member of etcd, has a network
+namespace of its own; else there are no faults of links, and no power that goes off.
 """
 
 from __future__ import annotations
@@ -14,15 +15,14 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fleet.day import Day, Plan, live, missing
-from tests.fleet.judge import PROMISED, Violation, violations
+from tests.fleet.day import Day, Plan, live
+from tests.fleet.judge import BOOTED, PROMISED, Violation, takeovers, violations
+from tests.support.places import Switch, lacking
 
 _SHOWN = 12
-_BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def main() -> int:
@@ -42,8 +42,10 @@ def main() -> int:
 
 def lived(root: Path, plan: Plan) -> int:
     """Live through a day, and judge it; the exit status."""
-    day = live(root, plan)
-    found = list(violations(day, missing(root / "book", day.morning, day.evening)))
+    lack = lacking()
+    print(f"hosts and members of etcd have {f'no links: {lack}' if lack else 'links of their own'}")
+    day = live(root, plan, None if lack else Switch(2))
+    found = list(violations(day))
     report(day, found)
     print(f"seed {plan.seed}: {len(found)} violations")
     return bool(found)
@@ -63,12 +65,22 @@ def report(day: Day, found: list[Violation]) -> None:
     starts = Counter(line.run.partition(":")[0] for line in day.lines if line.what == "start")
     for host, count in sorted(starts.items()):
         print(f"  {count:5}  runs that were started on {host}")
-    late = sorted(line.up - line.due.timestamp() + _BOOTED for line in day.lines if line.what == "start")
-    figures = f"{late[len(late) // 2]:.1f}, {late[len(late) * 99 // 100]:.1f}, {late[-1]:.1f} s"
-    print(f"  of {len(late)} starts half, 99 % and all came at most so late: {figures}")
+    late = sorted(line.up - line.due.timestamp() + BOOTED for line in day.lines if line.what == "start")
+    print(f"  of {len(late)} starts half, 99 % and all came at most so late: {_quantiles(late)}")
+    taken = takeovers(day)
+    print(f"  of {len(taken)} of them while a host was away, on others, without locks: {_quantiles(taken)}")
+    print(f"  {sum(record['state'] == 'lost' for _, record in day.records):5}  runs that were lost with their hosts")
+    untold = sum(not exchange.answer for exchange in day.exchanges)
+    print(f"  {len(day.exchanges):5}  calls of etcd, {untold} of them without an answer that tells what came of it")
     print("violations:")
     for verdict in PROMISED:
         print(f"  {counts[verdict]:5}  {verdict}")
+
+
+def _quantiles(figures: list[float]) -> str:
+    if not figures:
+        return "none"
+    return f"{figures[len(figures) // 2]:.1f}, {figures[len(figures) * 99 // 100]:.1f}, {figures[-1]:.1f} s"
 
 
 def _options() -> argparse.Namespace:

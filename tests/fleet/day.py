@@ -6,9 +6,10 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,15 +18,19 @@ from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.session import all_keys
 from tests.fleet import jobs
 from tests.fleet.faults import Fault, of_etcd, of_host
+from tests.fleet.history import Exchange
 from tests.fleet.host import FleetHost
 from tests.fleet.jobs import JOBS, Line
-from tests.fleet.proxy import Network
-from tests.support.etcd import Cluster, cluster
+from tests.fleet.proxy import Way
+from tests.support.etcd import Cluster, Site, cluster
+from tests.support.places import Place, Switch
 
 NAMES = ("alpha", "beta", "gamma")
 _READY, _READ = 60.0, 5.0
 """Seconds in which all hosts are there, and in which they have surely read a changed file."""
 _LOOK = 0.05
+_QUOTA = 40 << 20
+"""The bytes that etcd may take."""
 
 
 class Plan(NamedTuple):
@@ -43,6 +48,14 @@ class Plan(NamedTuple):
     """A word of the names of the faults; "": all."""
 
 
+class Absence(NamedTuple):
+    """A while in which a host could start nothing of the fleet, by the clock of this machine."""
+
+    host: str
+    begin: float
+    end: float
+
+
 class Day(NamedTuple):
     """What is left of a day: till which instant jobs were due, and whether all was seen to end."""
 
@@ -53,9 +66,14 @@ class Day(NamedTuple):
     """By the host that has written it."""
     keys: dict[str, str]
     """All that was in etcd in the end."""
+    missed: list[str]
+    """What was due and has not ended."""
     faults: Counter[str]
     said: list[str]
     """The faults with their times."""
+    exchanges: Sequence[Exchange] = ()
+    """All that hosts have asked etcd for, with its answers."""
+    absences: Sequence[Absence] = ()
 
 
 class Track:
@@ -65,8 +83,9 @@ class Track:
         self._name, self._chance = name, random.Random(f"{plan.seed}/{name}")
         self._faults = {fault: each for fault, each in faults.items() if plan.only in fault}
         self._pause = plan.pause
-        self._end: Callable[[], None] | None = None
+        self._end: Callable[[], object] | None = None
         self._next_at = time.monotonic() + self._chance.expovariate(1 / self._pause)
+        self.absences = list[Absence]()
 
     def step(self) -> str:
         """Do what is to be done now; the name of the fault that has begun."""
@@ -80,6 +99,9 @@ class Track:
         seconds = self._chance.choice(self._faults[name].seconds)
         self._end = self._faults[name].begin(self._chance)
         self._next_at = time.monotonic() + seconds
+        if self._faults[name].is_away:
+            begin = up()
+            self.absences.append(Absence(self._name, begin, begin + seconds))
         return f"{self._name}: {name}, {seconds:g} s"
 
     def stop(self) -> None:
@@ -90,12 +112,13 @@ class Track:
 
 
 class Fleet:
-    """Hosts and their etcd."""
+    """Hosts and their etcd, whose members are at these places, if they have any."""
 
-    def __init__(self, root: Path, etcd: Cluster, hosts: list[FleetHost]) -> None:
-        self.etcd, self.hosts, self.book = etcd, hosts, root / "book"
+    def __init__(self, root: Path, etcd: Cluster, places: Sequence[Place], hosts: Sequence[FleetHost]) -> None:
+        self.etcd, self.places, self.hosts, self.book = etcd, places, hosts, root / "book"
         self.said = list[str]()
         self._begin = time.monotonic()
+        self.book.touch()
 
     def let(self, *, enabled: bool) -> None:
         """Write the job files of all hosts."""
@@ -121,6 +144,10 @@ class Fleet:
             time.sleep(_LOOK)
         return False
 
+    def live_until(self, what: Callable[[], bool], why: str, seconds: float = _READY) -> None:
+        """Let time pass until something is so; AssertionError: it was not in time."""
+        assert self.live(seconds, what), f"not within {seconds} s: {why}"
+
     def keys(self) -> dict[str, str] | None:
         """All occurrences and locks with their values; None: etcd does not answer."""
         gateway = Gateway([member.clients for member in self.etcd.members], 2)
@@ -131,13 +158,49 @@ class Fleet:
         finally:
             gateway.close()
 
+    def records(self) -> list[tuple[str, dict[str, Any]]]:
+        """All records, by the host that has written each."""
+        return [(host.name, _record(path)) for host in self.hosts for path in host.root.glob("logs/*/*.json")]
+
     def is_quiet(self) -> bool:
         """Tell whether no lock is held, each occurrence has its end, and each run that has begun its record."""
-        begun = {line.run.rpartition(".")[0] for line in jobs.read(self.book)}
+        begun = {line.run.rpartition(".")[0] for line in jobs.read(self.book) if line.what != "down"}
         recorded = {f"{host.name}:{path.parent.name}@{path.stem}"
                     for host in self.hosts for path in host.root.glob("logs/*/*.json")}  # fmt: skip
         keys = self.keys()
         return begun <= recorded and keys is not None and not unended(keys)
+
+    def missing(self, morning: datetime, evening: datetime) -> list[str]:
+        """What was due between both and has not ended, nor was lost with its host: JOB DUE, with whose it is."""
+        ended = {(line.job, line.due, line.host) for line in jobs.read(self.book) if line.what == "end"}
+        of_all = {(job, due) for job, due, _ in ended}
+        found = [
+            (job, due, place)
+            for job in JOBS
+            for due in (() if job.changes else jobs.dues(job, morning, evening))
+            for place in ([""] if job.is_of_fleet else NAMES)
+            if ((job.name, due) not in of_all if job.is_of_fleet else (job.name, due, place) not in ended)
+        ]
+        lost = {(place, *loss) for host in (self.hosts if found else ()) for path in host.root.glob("logs/*/*.json")
+                if (loss := _loss(path)) is not None for place in ("", host.name)}  # fmt: skip
+        return [f"{job.name} {due:%H:%M:%S} {place}".rstrip() for job, due, place in found
+                if (place, job.name, due) not in lost]  # fmt: skip
+
+
+def up() -> float:
+    """The time by the clock of this machine, as lines of the book have it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+@cache
+def _loss(path: Path) -> tuple[str, datetime] | None:
+    """The job and the due time of a run that is lost, by its record; None: it is not."""
+    record = _record(path)
+    return (record["job"], datetime.fromisoformat(record["due"])) if record["state"] == "lost" else None
 
 
 def unended(keys: Mapping[str, str]) -> list[str]:
@@ -148,54 +211,52 @@ def unended(keys: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def fleet(root: Path, seed: int) -> Iterator[Fleet]:
-    """A fleet that has no jobs yet."""
+def fleet(
+    root: Path, seed: int, switch: Switch | None, exchanges: list[Exchange], grace: str = "60s"
+) -> Iterator[Fleet]:  # fmt: skip
+    """A fleet that has no jobs yet, with its hosts and its etcd at a switch, if there is one."""
     with ExitStack() as stack:
+        places = [stack.enter_context(closing(switch.place())) for _ in range(2 * len(NAMES))] if switch else []
+        here, there = places[: len(NAMES)], places[len(NAMES) :]
+        sites = [Site(f"http://{place.addresses[0]}:2379", f"http://{place.addresses[1]}:2380", place.enter)
+                 for place in there]  # fmt: skip
         (root / "etcd").mkdir()
-        etcd = stack.enter_context(cluster(root / "etcd"))
-        network = Network([member.clients for member in etcd.members], len(NAMES), seed)
-        stack.callback(network.close)
-        hosts = [FleetHost(root / name, name, way) for name, way in zip(NAMES, network.ways, strict=True)]
-        for host in hosts:
-            stack.callback(host.close)
-        yield Fleet(root, etcd, hosts)
+        etcd = stack.enter_context(cluster(root / "etcd", sites, [f"--quota-backend-bytes={_QUOTA}"]))
+        hosts = list[FleetHost]()
+        for number, name in enumerate(NAMES):
+            place = here[number] if here else None
+            chance = random.Random(f"{seed}/network/{number}")
+            members = [member.clients for member in etcd.members]
+            way = stack.enter_context(
+                closing(Way(name, members, chance, exchanges.append, place.join if place else None))
+            )
+            hosts.append(stack.enter_context(closing(FleetHost(root / name, name, way, place, grace))))
+        yield Fleet(root, etcd, there, hosts)
 
 
-def live(root: Path, plan: Plan) -> Day:
+def live(root: Path, plan: Plan, switch: Switch | None) -> Day:
     """Live through a day; what is left of it."""
-    with fleet(root, plan.seed) as found:
+    exchanges = list[Exchange]()
+    with fleet(root, plan.seed, switch, exchanges) as found:
         found.let(enabled=True)
-        found.book.touch()
-        assert found.live(_READY, lambda: all(host.said("fleet_up") for host in found.hosts)), found.hosts[0].log()
+        found.live_until(lambda: all(host.said("fleet_up") for host in found.hosts), found.hosts[0].log())
         morning = datetime.now(UTC) + timedelta(seconds=1)
         tracks = tuple(Track(host.name, of_host(host), plan) for host in found.hosts)
-        tracks += (Track("etcd", of_etcd(found.etcd), plan),)
+        tracks += (Track("etcd", of_etcd(found.etcd, found.places), plan),)
         found.live(plan.seconds, tracks=tracks)
         for track in tracks:
             track.stop()
         evening = datetime.now(UTC)
         found.say("no fault from now on")
-        found.live(plan.patience, lambda: not missing(found.book, morning, evening))
+        found.live(plan.patience, lambda: not found.missing(morning, evening))
         found.let(enabled=False)
         found.live(_READ)
-        found.say("all is caught up" if not missing(found.book, morning, evening) else "NOT all is caught up")
+        found.say("all is caught up" if not found.missing(morning, evening) else "NOT all is caught up")
         found.say("all is quiet" if found.live(plan.patience, found.is_quiet) else "it is NOT quiet")
         faults = Counter(said.partition(": ")[2].rpartition(",")[0] for said in found.said if " s" in said)
-        records = [(host.name, json.loads(path.read_text())) for host in found.hosts
-                   for path in host.root.glob("logs/*/*.json")]  # fmt: skip
         keys = found.keys()
         assert keys is not None, "etcd is gone"
-        return Day(morning, evening, jobs.read(found.book), records, keys, faults, found.said)
-
-
-def missing(book: Path, morning: datetime, evening: datetime) -> list[str]:
-    """What was due between both and has not ended: JOB DUE, with the host of what is each host's."""
-    ended = {(line.job, line.due, line.run.partition(":")[0]) for line in jobs.read(book) if line.what == "end"}
-    of_all = {(job, due) for job, due, _ in ended}
-    return [
-        f"{job.name} {due:%H:%M:%S} {place}".rstrip()
-        for job in JOBS
-        for due in jobs.dues(job, morning, evening)
-        for place in ([""] if job.is_of_fleet else NAMES)
-        if ((job.name, due) not in of_all if job.is_of_fleet else (job.name, due, place) not in ended)
-    ]
+        absences = [absence for track in tracks for absence in track.absences]
+        missed = found.missing(morning, evening)
+        lines, records = jobs.read(found.book), found.records()
+        return Day(morning, evening, lines, records, keys, missed, faults, found.said, exchanges, absences)

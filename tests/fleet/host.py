@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 from jobqueued.runs.fleet_link import AGENT
+from tests.fleet.jobs import downfall
 from tests.fleet.proxy import Way
 from tests.support import REPO
 from tests.support.host import Host, kill
+from tests.support.places import Place
 
 _SETTINGS = """\
-fleet: {{etcd: [{members}]}}
+fleet: {{etcd: [{members}], lock_grace: {grace}}}
 retention: {{runs: 1000000}}
 """
+_BOOTED = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"')
 
 
 class FleetHost(Host):
-    """A host, whose scheduler is started again, as systemd does, once it has ended."""
+    """A host, whose scheduler is started again, as systemd does, once it has ended.
 
-    def __init__(self, root: Path, name: str, way: Way) -> None:
+    `place`: the network namespace of all that is on it, with a boot id of its own; None: that of the machine.
+    """
+
+    def __init__(self, root: Path, name: str, way: Way, place: Place | None, grace: str = "60s") -> None:
         super().__init__(root, str(REPO / "tests" / "support" / "named.py"), name)
-        self.name, self.way = name, way
+        self.name, self.way, self.place = name, way, place
+        self.book = root.parent / "book"
         members = ", ".join(f'"{member}"' for member in way.members)
-        (root / "jobqueued.yaml").write_text(_SETTINGS.format(members=members))
-        self._start_at: float | None = 0.0
+        (root / "jobqueued.yaml").write_text(_SETTINGS.format(members=members, grace=grace))
+        self._boots = 0
+        self._start_at: float | None
+        self._boot_id: Path
+        self.boot()
 
     def tend(self) -> None:
         """Start the scheduler where it is to be started."""
@@ -38,6 +51,8 @@ class FleetHost(Host):
         if self._start_at is not None and self._start_at <= time.monotonic():
             self._start_at = None
             command = [sys.executable, *self.program, "--root", str(self.root), "--log", "json"]
+            if self.place is not None:
+                command = [*self.place.enter, *_BOOTED, str(self._boot_id), *command]
             with open(self.root / "daemon.log", "ab") as log:
                 self.daemon = subprocess.Popen(
                     command, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)},
@@ -48,6 +63,21 @@ class FleetHost(Host):
         """Kill the scheduler; the next is started after `down` seconds."""
         self.kill()
         self._start_at = time.monotonic() + down
+
+    def lose_power(self) -> None:
+        """Lose at once all that lives on it, and what is in memory only, until it boots."""
+        assert self.place is not None
+        self.place.kill()
+        self._start_at = inf
+        downfall(self.book, self.name)
+        shutil.rmtree(self.root / "run", ignore_errors=True)  # it may not have got so far
+
+    def boot(self) -> None:
+        """Boot, with another boot id."""
+        self._boots += 1
+        self._boot_id = self.root / f"boot_id.{self._boots}"
+        self._boot_id.write_text(f"{uuid.uuid4()}\n")
+        self._start_at = time.monotonic()
 
     def agents(self) -> list[int]:
         """The agents of this host: one, but for moments."""

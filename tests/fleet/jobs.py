@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     """A job of the fleet, or of each host, and the lock that it holds in the fleet.
 
     `every`: the seconds from one due time to the next, which divide a minute, or are minutes that divide an hour.
+    `changes`: hosts have other definitions of it at times, so that nobody can tell what has to run.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Job(NamedTuple):
     sleep: float
     is_of_fleet: bool
     lock: str = ""
+    changes: bool = False
 
     @property
     def held(self) -> list[str]:
@@ -67,16 +70,24 @@ JOBS = (
     Job("g", 6, 0.01, False, "disk"),
     Job("h", 5, 0.01, False),
     Job("i", 120, 16, False, "vault"),
+    Job("j", 4, 0.1, True, changes=True),
+    Job("k", 5, 2, False, changes=True),
 )
+OTHERWISE: dict[str, Job | None] = {"c": None, "j": Job("j", 3, 0.1, True), "k": Job("k", 5, 2, True)}
+"""What jobs are at times on a host, by their names; None: not there."""
 
 
-def file(book: Path, *, enabled: bool) -> str:
-    """The job file of each host."""
-    return "jobs:\n" + "".join(job.text(book, enabled) for job in JOBS)
+def file(book: Path, *, enabled: bool, otherwise: Mapping[str, Job | None] = {}) -> str:
+    """The job file of a host; `otherwise`: what jobs are there by their names, where they are not as on the others."""
+    found = (otherwise.get(job.name, job) for job in JOBS)
+    return "jobs:\n" + "".join(job.text(book, enabled) for job in found if job is not None)
 
 
 class Line(NamedTuple):
-    """A line of the book: `run` is HOST:JOB@NUMBER.ATTEMPT, `up` are seconds by the clock of this machine."""
+    """A line of the book: `run` is HOST:JOB@NUMBER.ATTEMPT, `up` are seconds by the clock of this machine.
+
+    `what` is "start", "end", or "down": of that host nothing lives any more (`job` is "-").
+    """
 
     what: str
     job: str
@@ -84,6 +95,19 @@ class Line(NamedTuple):
     run: str
     up: float
     fence: int
+
+    @property
+    def host(self) -> str:
+        """Where it was written."""
+        return self.run.partition(":")[0]
+
+
+def downfall(book: Path, host: str) -> None:
+    """Write down that nothing lives on a host any more."""
+    with book.open("a") as file:
+        file.write(
+            f"down - {datetime.now(UTC).isoformat()} {host}:-.0 {time.clock_gettime(time.CLOCK_BOOTTIME):.2f} 0\n"
+        )
 
 
 def read(book: Path) -> list[Line]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
 from tests.fleet.day import Day, unended
+from tests.fleet.history import disordered
 from tests.fleet.jobs import JOBS, Line
 
 _OF = {job.name: job for job in JOBS}
+BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+_WHILE_IT_ENDS = 2.0
+"""Seconds in which the end of a run may not have been recorded yet."""
 
 
 class Violation(NamedTuple):
@@ -20,22 +25,25 @@ class Violation(NamedTuple):
     text: str
 
 
-PROMISED = ("doubled", "missed", "overlaps", "fences", "unrecorded", "held")
+PROMISED = ("doubled", "missed", "overlaps", "fences", "unclaimed", "disordered", "unrecorded", "held")
 
 
-def violations(day: Day, missed: Iterable[str]) -> Iterator[Violation]:
-    """All promises that were broken; `missed`: what was due and has not ended."""
+def violations(day: Day) -> Iterator[Violation]:
+    """All promises that were broken."""
     yield from doubled(day.lines)
-    yield from (Violation("missed", name) for name in missed)
+    yield from (Violation("missed", name) for name in day.missed)
     yield from overlaps(day.lines)
     yield from fences(day.lines)
+    yield from unclaimed(day)
+    for key, operations in disordered(day.exchanges).items():
+        yield Violation("disordered", f"{key}: none of these can come next: {operations}")
     yield from unrecorded(day)
     yield from (Violation("held", name) for name in unended(day.keys))
 
 
 def _occurrence(line: Line) -> tuple[str, datetime, str]:
     """A line's occurrence: one of the fleet is the same on all hosts."""
-    return line.job, line.due, "" if _OF[line.job].is_of_fleet else line.run.partition(":")[0]
+    return line.job, line.due, "" if _OF[line.job].is_of_fleet else line.host
 
 
 def doubled(lines: Iterable[Line]) -> Iterator[Violation]:
@@ -53,6 +61,9 @@ def overlaps(lines: Iterable[Line]) -> Iterator[Violation]:
     """Starts while another run had something that both hold; the order of the lines is that of what happened."""
     holders = dict[str, Line]()
     for line in lines:
+        if line.what == "down":
+            holders = {what: other for what, other in holders.items() if other.host != line.host}
+            continue
         for what in _OF[line.job].held:
             other = holders.get(what)
             if line.what == "end":
@@ -75,14 +86,43 @@ def fences(lines: Iterable[Line]) -> Iterator[Violation]:
             last[what] = line
 
 
+def unclaimed(day: Day) -> Iterator[Violation]:
+    """Starts of what the fleet has for another host, or for none."""
+    for line in day.lines:
+        if line.what == "start" and _OF[line.job].is_of_fleet:
+            value = day.keys.get(f"/jq/runs/{line.job}/{line.due.timestamp():.0f}/1", "nobody")
+            if value.partition(":")[0] != line.host:
+                yield Violation("unclaimed", f"{line.run}, due {line.due:%H:%M:%S}, is by etcd that of {value}")
+
+
 def unrecorded(day: Day) -> Iterator[Violation]:
-    """Runs that have begun and have no record of their success, or another number of lines than of records."""
-    begun = Counter(line.run.rpartition(".")[0] for line in day.lines if line.what == "start")
+    """Runs that have begun and have no record of their success, or another number of lines than of records.
+
+    What its host went down with may be lost.
+    """
+    last = {line.run.rpartition(".")[0]: line for line in day.lines if line.what != "down"}
     records = {f"{host}:{record['run']}": record for host, record in day.records}
-    for run in begun:
+    for run, line in last.items():
         state = records[run]["state"] if run in records else "nothing"
-        if state != "succeeded":
+        if state != "succeeded" and not (state == "lost" and _is_cut_short(day, line)):
             yield Violation("unrecorded", f"{run} has begun, and its record has {state}")
     for run, record in records.items():
-        if record["state"] == "succeeded" and run not in begun:
+        if record["state"] == "succeeded" and run not in last:
             yield Violation("unrecorded", f"{run} has not begun, and its record has {record['state']}")
+
+
+def _is_cut_short(day: Day, last: Line) -> bool:
+    """Tell whether a host went down with the run of which this is the last line, or right after it."""
+    until = last.up + _WHILE_IT_ENDS if last.what == "end" else float("inf")
+    return any(line.what == "down" and line.host == last.host and last.up <= line.up <= until for line in day.lines)
+
+
+def takeovers(day: Day) -> list[float]:
+    """How late (s) others have started what came due while a host was away, of the jobs that need no lock for long."""
+    short = {job.name for job in JOBS if job.is_of_fleet and not job.lock and not job.changes}
+    starts = ((line, line.due.timestamp() - BOOTED) for line in day.lines if line.what == "start" and line.job in short)
+    return sorted(
+        line.up - due
+        for line, due in starts
+        if any(away.begin <= due < away.end and line.host != away.host for away in day.absences)
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.claims import Claim, Session
 from tests.fleet.day import Day
+from tests.fleet.history import Exchange
 from tests.fleet.jobs import Line
 from tests.fleet.judge import PROMISED, violations
 
@@ -29,7 +33,7 @@ def day() -> Day:
     records = [(host, {"run": name, "state": "succeeded"}) for host, _, name in
                (line.run.removesuffix(".1").partition(":") for line in lines[::2])]  # fmt: skip
     keys = {"/jq/runs/a/1772420400/1": "alpha:id succeeded", "/jq/runs/d/1772420400/1": "beta:id succeeded"}
-    return Day(DUE, DUE, lines, records, keys, Counter(), [])
+    return Day(DUE, DUE, lines, records, keys, [], Counter(), [], [])
 
 
 def twice(day: Day) -> None:
@@ -45,12 +49,34 @@ def at_once(day: Day) -> None:
     day.records.extend(
         [("alpha", {"run": "f@2", "state": "succeeded"}), ("beta", {"run": "d@2", "state": "succeeded"})]
     )
+    day.keys["/jq/runs/d/1772420405/1"] = "beta:id succeeded"
 
 
 def late(day: Day) -> None:
     """A run starts with a lock that another has had since."""
     day.lines.extend(run("f", "alpha:f@2", 10, fence=1))
     day.records.append(("alpha", {"run": "f@2", "state": "succeeded"}))
+
+
+def foreign(day: Day) -> None:
+    """A host has run what is another's in etcd."""
+    day.keys["/jq/runs/d/1772420400/1"] = "gamma:id succeeded"
+
+
+def twisted(day: Day) -> None:
+    """Two hosts were told that they have made one key."""
+    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, {"run": 1})
+    del question["compare"][0]  # the session
+    answer = {"succeeded": True, "header": {"revision": "9"}, "responses": [{}]}
+    for number, host in enumerate(("alpha", "beta")):
+        day.exchanges.append(
+            Exchange(host, "kv/txn", number, number + 0.5, json.dumps(question).encode(), json.dumps(answer).encode())
+        )
+
+
+def lost(day: Day) -> None:
+    """A run is said to be lost, and its host has never been down."""
+    day.records[0][1]["state"] = "lost"
 
 
 def no_record(day: Day) -> None:
@@ -75,22 +101,37 @@ def no_release(day: Day) -> None:
 
 def test_a_good_day() -> None:
     """Nothing is said against it."""
-    assert [] == list(violations(day(), []))
+    assert [] == list(violations(day()))
 
 
 def test_what_has_not_run() -> None:
     """Each occurrence that has no end is one violation."""
-    assert ["missed"] == [violation.verdict for violation in violations(day(), ["a 03:00:02"])]
+    assert ["missed"] == [violation.verdict for violation in violations(day()._replace(missed=["a 03:00:02"]))]
+
+
+def test_a_host_that_went_down() -> None:
+    """What it went down with may be lost, and gives back what it held; what ended long before may not."""
+    found = day()
+    lines = [*run("f", "alpha:f@3", 10)[:1], Line("down", "-", DUE, "alpha:-.0", 3, 0), *run("f", "beta:f@3", 10)]
+    records = [("alpha", {"run": "f@3", "state": "lost"}), ("beta", {"run": "f@3", "state": "succeeded"})]
+    found.lines.extend(lines)
+    found.records.extend(records)
+    assert [] == list(violations(found))
+    lost(found)
+    assert [] == list(violations(found))
+    later = [line._replace(up=9) if line.what == "down" else line for line in found.lines]
+    assert ["unrecorded"] == [violation.verdict for violation in violations(found._replace(lines=later))]
 
 
 @pytest.mark.parametrize(
-    ("broken", "verdict"),
-    [(twice, "doubled"), (at_once, "overlaps"), (late, "fences"), (no_record, "unrecorded"), (no_start, "unrecorded"),
-     (no_end, "held"), (no_release, "held")],
+    ("broken", "verdicts"),
+    [(twice, ["doubled", "unclaimed"]), (at_once, ["overlaps"]), (late, ["fences"]), (foreign, ["unclaimed"]),
+     (twisted, ["disordered"]), (lost, ["unrecorded"]), (no_record, ["unrecorded"]), (no_start, ["unrecorded"]),
+     (no_end, ["held"]), (no_release, ["held"])],
 )  # fmt: skip
-def test_a_broken_promise(broken: Callable[[Day], None], verdict: str) -> None:
-    """One verdict is given, the right one."""
+def test_a_broken_promise(broken: Callable[[Day], None], verdicts: list[str]) -> None:
+    """These verdicts are given, and no other."""
     bad = day()
     broken(bad)
-    assert [verdict] == [violation.verdict for violation in violations(bad, [])]
-    assert verdict in PROMISED
+    assert verdicts == [violation.verdict for violation in violations(bad)]
+    assert set(verdicts) <= set(PROMISED)

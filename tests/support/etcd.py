@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
@@ -18,20 +18,30 @@ from tests.support.host import wait_for
 _NAMES = ("one", "two", "three")
 
 
+class Site(NamedTuple):
+    """The URLs at which a member takes calls, of clients and of members; `enter`: what its command begins with."""
+
+    clients: str
+    peers: str
+    enter: tuple[str, ...] = ()
+
+
 class Member:
-    """A member by its name: the addresses at which it takes calls, and its process."""
+    """A member by its name: the address at which it takes calls, and its process; `options`: more ones of etcd."""
 
     def __init__(
-        self, directory: Path, name: str, clients: str, peers: str, cluster: str, tls: Sequence[str | Path]
+        self, directory: Path, name: str, site: Site, cluster: str, options: Sequence[str | Path]
     ) -> None:  # fmt: skip
         program = shutil.which("etcd")
         assert program is not None, "apt install etcd-server"
-        self.name, self.clients = name, clients
+        self.name, self.clients, self.peers = name, site.clients, site.peers
+        self.data = directory / name
         self._log = directory / f"{name}.log"
         self._command = [
-            program, "--data-dir", str(directory / name), "--name", name, "--listen-client-urls", clients,
-            "--advertise-client-urls", clients, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-            "--initial-cluster", cluster, "--unsafe-no-fsync", *map(str, tls),
+            *site.enter, program, "--data-dir", str(self.data), "--name", name,
+            "--listen-client-urls", site.clients, "--advertise-client-urls", site.clients,
+            "--listen-peer-urls", site.peers, "--initial-advertise-peer-urls", site.peers,
+            "--initial-cluster", cluster, "--unsafe-no-fsync", *map(str, options),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes]
         self.start()
@@ -73,13 +83,10 @@ class Member:
 class Cluster:
     """The members of one etcd."""
 
-    def __init__(self, directory: Path, count: int, tls: Sequence[str | Path] = ()) -> None:
-        ports = [f"127.0.0.1:{port}" for port in free_ports(2 * count)]
-        scheme = "https" if tls else "http"
-        clients, peers = ([f"{scheme}://{it}" for it in ports[::2]], [f"http://{it}" for it in ports[1::2]])
-        places = list(zip(_NAMES, clients, peers, strict=False))
-        cluster = ",".join(f"{name}={peers}" for name, _, peers in places)
-        self.members = [Member(directory, *place, cluster, tls) for place in places]
+    def __init__(self, directory: Path, sites: Sequence[Site], options: Sequence[str | Path] = ()) -> None:
+        places = list(zip(_NAMES, sites, strict=False))
+        cluster = ",".join(f"{name}={site.peers}" for name, site in places)
+        self.members = [Member(directory, *place, cluster, options) for place in places]
 
     def leader(self) -> Member | None:
         """The member that the others follow; None: nobody says so now."""
@@ -103,9 +110,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(directory: Path, count: int = 3) -> Iterator[Cluster]:
-    """An etcd of so many members, which has a leader."""
-    found = Cluster(directory, count)
+def cluster(directory: Path, sites: Sequence[Site] = (), options: Sequence[str] = ()) -> Iterator[Cluster]:
+    """An etcd of a member at each site, or else of three on loopback, which has a leader."""
+    found = Cluster(directory, sites or loopback(3), options)
     try:
         found.wait()
         yield found
@@ -116,12 +123,20 @@ def cluster(directory: Path, count: int = 3) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def etcd(directory: Path, *tls: str | Path) -> Iterator[str]:
     """The address at which an etcd of one member takes calls; `tls`: its options for that."""
-    found = Cluster(directory, 1, tls)
+    found = Cluster(directory, loopback(1, "https" if tls else "http"), tls)
     try:
         found.members[0].wait() if tls else found.wait()
         yield found.members[0].clients
     finally:
         found.close()
+
+
+def loopback(count: int, scheme: str = "http") -> list[Site]:
+    """Sites on loopback."""
+    ports = [f"127.0.0.1:{port}" for port in free_ports(2 * count)]
+    return [
+        Site(f"{scheme}://{clients}", f"http://{peers}") for clients, peers in zip(ports[::2], ports[1::2], strict=True)
+    ]
 
 
 def free_ports(count: int) -> list[int]:

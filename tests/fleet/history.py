@@ -1,0 +1,253 @@
+"""The history of a fleet's keys as it passed between hosts and etcd, and whether each key could have had that.
+
+Nothing here asks what the program made of it: questions and answers are those of etcd's gateway, byte by byte.
+
+    hosts/HOST               a register that is made, and lapses with its lease
+    jobs/JOB                 a register
+    runs/JOB/SECOND/N        made once; the end is added once, by its own host; never anybody else's
+    locks/NAME               made where it is not there; taken away by its own host, or as its lease lapses; what comes
+                             later has a greater revision
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import NamedTuple
+
+from jobqueued.child.fleet.wire import Message, text
+from tests.support.linearizable import stuck
+
+_UNKNOWN = -1
+"""A revision that nobody was told."""
+
+
+class Exchange(NamedTuple):
+    """A call of a host, and its answer (b"": none came, or none that tells whether it was carried out)."""
+
+    host: str
+    path: str
+    asked: float
+    answered: float
+    question: bytes
+    answer: bytes
+
+
+class Found(NamedTuple):
+    """A key as it was read."""
+
+    value: str
+    created: int
+    modified: int
+
+
+class Key(NamedTuple):
+    """A key as it is; `value` None: it is not there.  `newest`: the greatest revision that it had by then."""
+
+    value: str | None = None
+    created: int = 0
+    modified: int = 0
+    lease: int = 0
+    newest: int = 0
+
+
+class Write(NamedTuple):
+    """What is to be written; `value` None: the key is taken away.  `lease` None: that which it has."""
+
+    value: str | None
+    lease: int | None = None
+
+
+class Won(NamedTuple):
+    """It was done, as this revision."""
+
+    revision: int
+
+
+class Read(NamedTuple):
+    """It was not done, and so was the key."""
+
+    found: Found | None
+
+
+class Failed(NamedTuple):
+    """It was not done."""
+
+
+class Operation(NamedTuple):
+    """A transaction as far as it is about one key; `needs`: what that has to be, by target and value.
+
+    `is_alone`: nothing else was needed.  `result` None: nobody knows.  `host` "": that is etcd itself.
+    """
+
+    key: str
+    host: str
+    asked: float
+    answered: float
+    needs: tuple[tuple[str, str], ...]
+    is_alone: bool
+    write: Write | None
+    result: Won | Read | Failed | None
+
+
+def disordered(exchanges: Iterable[Exchange]) -> dict[str, list[Operation]]:
+    """The keys that no order of what was asked explains, with the operations at which it ends."""
+    keys = defaultdict[str, list[Operation]](list)
+    for operation in operations(list(exchanges)):
+        keys[operation.key].append(operation)
+    found = {key: stuck(each, Key(), step) for key, each in keys.items()}
+    return {key: last for key, last in found.items() if last}
+
+
+# the model
+
+
+def step(key: Key, operation: Operation) -> Key | None:
+    """The key after an operation, if it can be answered so; None: it can't."""
+    holds = all(_holds(key, *need) for need in operation.needs)
+    match operation.result:
+        case Won(revision):
+            return _written(key, operation, revision) if holds else None
+        case Read(found):
+            return _read(key, found)
+        case Failed():
+            return None if holds and operation.is_alone else key
+    return _written(key, operation, _UNKNOWN) if holds and operation.write is not None else None
+
+
+def _holds(key: Key, target: str, value: str) -> bool:
+    match target:
+        case "VALUE":
+            return key.value == value
+        case "LEASE":
+            return key.value is not None and key.lease == int(value)
+        case "CREATE":
+            known = key.created
+        case "MOD":
+            known = key.modified
+        case _:
+            raise ValueError(target)
+    return known == int(value) or (known == _UNKNOWN and int(value) > key.newest)
+
+
+def _written(key: Key, operation: Operation, revision: int) -> Key | None:
+    write = operation.write
+    if write is None:
+        return key
+    if revision != _UNKNOWN and revision <= key.newest:
+        return None
+    newest = max(key.newest, revision)
+    if write.value is None:
+        is_own = operation.host in ("", (key.value or "").partition(":")[0])
+        return Key(newest=newest) if is_own or not operation.key.startswith("/jq/locks/") else None
+    if key.value is not None and not _may_follow(operation.key, key.value, write.value):
+        return None
+    created = revision if key.value is None else key.created
+    return Key(write.value, created, revision, key.lease if write.lease is None else write.lease, newest)
+
+
+def _may_follow(name: str, before: str, value: str) -> bool:
+    """Tell whether a key that is there may get this value."""
+    if name.startswith("/jq/runs/"):
+        return " " not in before and value.startswith(f"{before} ")
+    return not name.startswith("/jq/locks/")
+
+
+def _read(key: Key, found: Found | None) -> Key | None:
+    if found is None or key.value is None:
+        return key if found is None and key.value is None else None
+    known = (key.value, *((there if own == _UNKNOWN else own) for own, there in zip(key[1:3], found[1:], strict=True)))
+    is_so = known == found and found.modified >= key.newest
+    return key._replace(created=found.created, modified=found.modified, newest=found.modified) if is_so else None
+
+
+# what passed
+
+
+def operations(exchanges: list[Exchange]) -> Iterator[Operation]:
+    """Yield what was asked, by keys; and that keys may lapse once their leases can have."""
+    leased = set[tuple[str, int]]()
+    for exchange in exchanges:
+        if exchange.path == "kv/txn":
+            for operation in _of_transaction(exchange):
+                yield operation
+                if operation.write is not None and operation.write.lease:
+                    leased.add((operation.key, operation.write.lease))
+    until = _lapses(exchanges)
+    for key, lease in sorted(leased):
+        yield Operation(key, "", until[lease], inf, (("LEASE", str(lease)),), True, Write(None), None)
+
+
+def _of_transaction(exchange: Exchange) -> Iterator[Operation]:
+    """Yield the operations of a transaction, or of those that are in it at once."""
+    question, answer = json.loads(exchange.question), json.loads(exchange.answer or "null")
+    parts, answers = [question], [answer]
+    if not question.get("compare"):
+        parts = [each["request_txn"] for each in question["success"]]
+        answers = [None] * len(parts) if answer is None else [each["response_txn"] for each in answer["responses"]]
+    for part, own in zip(parts, answers, strict=True):
+        read = _reads(part, own)
+        needs = [(text(each["key"]), each["target"], _value(each)) for each in part["compare"]]
+        writes = dict(_writes(part))
+        for key in dict.fromkeys([*(key for key, _, _ in needs), *writes, *read]):
+            result: Won | Read | Failed | None = None
+            if own is not None and own.get("succeeded"):
+                result = Won(int(answer["header"]["revision"]))
+            elif own is not None:
+                result = Read(read[key]) if key in read else Failed()
+            elif key not in writes:
+                continue
+            yield Operation(
+                key, exchange.host, exchange.asked, inf if own is None else exchange.answered,
+                tuple((target, value) for name, target, value in needs if name == key),
+                all(name == key for name, _, _ in needs), writes.get(key), result,
+            )  # fmt: skip
+
+
+def _value(compare: Message) -> str:
+    """What a key is compared with."""
+    names = {"CREATE": "create_revision", "MOD": "mod_revision"}
+    if compare["target"] in names:
+        return str(compare[names[compare["target"]]])
+    return text(compare["value"])
+
+
+def _writes(part: Message) -> Iterator[tuple[str, Write]]:
+    for each in part.get("success", ()):
+        if put := each.get("request_put"):
+            lease = None if put.get("ignore_lease") else int(put.get("lease", 0))
+            yield text(put["key"]), Write(text(put["value"]), lease)
+        elif deletion := each.get("request_delete_range"):
+            yield text(deletion["key"]), Write(None)
+
+
+def _reads(part: Message, answer: Message | None) -> dict[str, Found | None]:
+    """The keys that were read, as the transaction was not done."""
+    if answer is None or answer.get("succeeded"):
+        return {}
+    asked = [text(each["request_range"]["key"]) for each in part.get("failure", ())]
+    found = [each["response_range"].get("kvs", []) for each in answer.get("responses", ())]
+    return {key: _found(kvs[0]) if kvs else None for key, kvs in zip(asked, found, strict=True)}
+
+
+def _found(kv: Message) -> Found:
+    return Found(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))
+
+
+def _lapses(exchanges: Iterable[Exchange]) -> defaultdict[int, float]:
+    """By lease, the instant from which on it may be over: it was told to live until then, or was ended."""
+    until, ended = defaultdict[int, float](float), dict[int, float]()
+    for exchange in exchanges:
+        if exchange.path == "lease/revoke":
+            lease = int(json.loads(exchange.question)["ID"])
+            ended[lease] = min(ended.get(lease, inf), exchange.asked)
+        elif exchange.path.startswith("lease/") and exchange.answer:
+            answer = json.loads(exchange.answer)
+            answer = answer.get("result", answer)
+            lease, seconds = int(answer["ID"]), int(answer.get("TTL", 0))
+            until[lease] = max(until[lease], exchange.asked + seconds if seconds > 0 else 0)
+    for lease, instant in ended.items():
+        until[lease] = min(until[lease], instant)
+    return until
