@@ -165,6 +165,14 @@ class GiveBack(NamedTuple):
     state: str = ""
 
 
+class Pause(NamedTuple):
+    """Have a job paused on all hosts of the fleet ("": resumed), if its pause was `before` ("": whatever it was)."""
+
+    job: str
+    text: str
+    before: str = ""
+
+
 class Stand(NamedTuple):
     """Stand in the fleet's line for a lock, at its end (`joins`), or leave it."""
 
@@ -255,7 +263,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | GiveBack | Publish | Accept | Stand
+FleetCommand = Ask | GiveBack | Publish | Accept | Stand | Pause
 """What the fleet is told."""
 
 Command = (

@@ -62,8 +62,7 @@ class ClockStepped(NamedTuple):
 
 
 class Slept(NamedTuple):
-    """The host was suspended for `duration` nanoseconds, in which no duration grows: nothing aged, nothing is
-    nearer."""
+    """The host was suspended for `duration` ns, in which no duration grows: nothing aged, nothing is nearer."""
 
     duration: int
 
@@ -150,6 +149,13 @@ class Denied(NamedTuple):
 
     run: RunId | LockClientId
     number: int
+
+
+class FleetPaused(NamedTuple):
+    """The fleet has a job paused by now (core/pauses.py has the text); "": it has not."""
+
+    job: str
+    text: str
 
 
 class Taken(NamedTuple):
@@ -293,10 +299,7 @@ class LostAsked(NamedTuple):
 
 
 class PathAppeared(NamedTuple):
-    """A `file` that jobs wait for (`on: {path: …}`) has appeared, at `instant` (wall), maybe others with it.
-
-    `key` as of RunAsked.
-    """
+    """A file of `on: {path: …}` has appeared at `instant` (wall), maybe others with it; `key` as of RunAsked."""
 
     path: str
     instant: int
@@ -315,10 +318,7 @@ class PauseAsked(NamedTuple):
 
 
 class SkipAsked(NamedTuple):
-    """A person wants the clock's next occurrence of a job to be skipped, or the last that was to be so not to be.
-
-    The answer goes to `ticket`.
-    """
+    """A person wants a clock's next occurrence skipped, or the last that was to be so not to be; answer to `ticket`."""
 
     ticket: int
     job: str
@@ -418,6 +418,7 @@ Event = (
     | Taken
     | Held
     | Ours
+    | FleetPaused
     | Published
     | HostSeen
     | Found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
-from jobqueued.commands import SavePast
+from jobqueued.commands import Pause, SavePast
 from jobqueued.core import dependencies, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
@@ -233,8 +233,10 @@ def _gone(job: Job, run: Run) -> str:
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Let a paused job go on."""
-    turn.state.remember(name, paused=False, paused_until=None)
+    """Let a paused job go on; in its fleet, too, if that is as the time is over."""
+    if (shared := turn.state[name].saved.shared_pause) and asked_by == UNTIL:
+        turn.do(Pause(name, "", shared))
+    turn.state.remember(name, paused=False, paused_until=None, shared_pause="")
     turn.do(SavePast(Past(turn.now.wall, name, "resumed", by=asked_by)))
     lateness.go_on(turn, turn.state[name].pending)
     turn.state.stir(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, fleet_clients, lateness
+from jobqueued.core import agreement, attempts, fleet_clients, lateness, pauses
 from jobqueued.core.completion import give_up
 from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
@@ -32,6 +32,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
+    pauses.up(turn)
     for job in filter(asks_fleet, state.catalog):
         if job.id in fleet.specs and not fleet.down:
             agreement.agree(turn, job)

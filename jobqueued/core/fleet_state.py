@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobqueued.commands import GiveBack, Stand
+from jobqueued.events import PauseAsked
 from jobqueued.model import SECOND, Job, Run, RunId, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
@@ -54,6 +55,10 @@ class FleetState:
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""
+        self.paused: dict[str, str] = {}
+        """The jobs that all hosts have paused (core/pauses.py)."""
+        self.pausing: list[tuple[PauseAsked, str]] = []
+        """What people have asked for, and what the fleet has once it is so."""
         self.line: set[str] = set()
         """The locks for which this host stands in line."""
         self._moved: set[str] = set()

@@ -1,4 +1,4 @@
-"""Jobs, as files and people have them: they come, change and go, are paused and resumed, have a start skipped.
+"""Jobs, as files and people have them: they come, change and go, have a start skipped.
 
 None of it fires a job or stops a run.
 """
@@ -9,11 +9,10 @@ from collections.abc import Iterable
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
-from jobqueued.catalog import written_in
 from jobqueued.commands import ForgetJob, LookAfter, LookUp, SavePast
-from jobqueued.core import agreement, dependencies, expectation, host_hold, lateness, occurrences, validity
+from jobqueued.core import agreement, dependencies, expectation, host_hold, lateness, occurrences, pauses, validity
 from jobqueued.core.completion import give_up
-from jobqueued.core.eligibility import give_up_all, look_at_run, resume, watch_over
+from jobqueued.core.eligibility import give_up_all, look_at_run, watch_over
 from jobqueued.core.occurrences import skip_dues
 from jobqueued.core.redefinition import CHANGED, put_off, redefine
 from jobqueued.core.scheduler_state import SchedulerState
@@ -120,36 +119,6 @@ def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
     return [job for job in jobs if job is not None and account in accounts(job)]
 
 
-def pause_asked(turn: Turn, event: events.PauseAsked) -> None:
-    """Pause a job, or resume it: what waits is held back and goes on from there, what is live goes on."""
-    job = turn.state.catalog.get(event.job)
-    if job is None:
-        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
-        return
-    occurrences.catch_clock(turn, job)
-    saved = turn.state[event.job].saved
-    if event.pause and (not saved.paused or saved.paused_until != event.until):
-        _pause(turn, job, event)
-    elif saved.paused and not event.pause:
-        resume(turn, job.id, event.asked_by)
-    invalid = turn.state.invalid(job) or None
-    standing = {"was_paused": saved.paused, "enabled": job.enabled, "invalid": invalid, "file": written_in(job)}
-    what = f"the {'pause' if event.pause else 'resumption'} of {job.id} by {event.asked_by}"
-    turn.reply(event.ticket, what, **({} if event.pause else standing))
-
-
-def _pause(turn: Turn, job: Job, event: events.PauseAsked) -> None:
-    state = turn.state
-    state.remember(job.id, paused=True, paused_until=event.until)
-    state.stir(job.id)
-    for run in sorted(state[job.id].waiting, reverse=True):
-        state.put_back(state.runs[run], turn.now)
-    if event.until is not None:
-        state.timers.at(event.until, job.id)
-    turn.do(SavePast(Past(turn.now.wall, job.id, "paused", by=event.asked_by, until=event.until)))
-    turn.say("job_paused", job=job.id, asked_by=event.asked_by, until=event.until)
-
-
 def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
     """Have the clock's next occurrence of a job skipped; asked again, one more; or the last of them not."""
     state = turn.state
@@ -208,6 +177,8 @@ def defined(turn: Turn, job: Job, old: Job | None) -> None:
     if found.past is not None:
         skip_dues(turn, job, [found.past], "past")
     agreement.defined(turn, job)
+    if not state.fleet.down:
+        pauses.take_over(turn, job)
     state.wind(job)
     expectation.defined(turn, job)
     _take_up(turn, job)

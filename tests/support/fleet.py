@@ -107,6 +107,8 @@ class Agent:
                 self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
             case ["give_back", *given]:
                 self.conversation.give_back(self.fleet.now, *given)
+            case ["pause", *paused]:
+                self.conversation.pause(*paused)
             case ["join" | "leave" as way, lock]:
                 self.conversation.stand(lock, joins=way == "join" and self.rules.in_turn)
             case ["accept"]:

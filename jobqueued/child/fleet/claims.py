@@ -2,6 +2,7 @@
 
     /jq/hosts/HOST             STORE             lives as long as the session does
     /jq/jobs/JOB               SPEC              the definition that counts
+    /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
@@ -61,6 +62,11 @@ class Claim(NamedTuple):
         return f"{ROOT}jobs/{self.job}"
 
     @property
+    def pause(self) -> str:
+        """The key of the pause of its job."""
+        return f"{ROOT}paused/{self.job}"
+
+    @property
     def run(self) -> str | None:
         """The key of the occurrence; None: it is not the fleet's."""
         return f"{ROOT}runs/{self.job}/{self.key[1:]}/1" if self.key.startswith("f") else None
@@ -108,13 +114,19 @@ class Stale(NamedTuple):
     found: Found | None
 
 
+class Paused(NamedTuple):
+    """The job is paused for all hosts."""
+
+    text: str
+
+
 class Again(NamedTuple):
     """A part of it is this host's already: to be asked again with what was found."""
 
     found: Mapping[str, Found]
 
 
-Outcome = Granted | Taken | Denied | SessionOver | Stale | Again
+Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again
 
 
 def transaction(claim: Claim, session: Session, found: Mapping[str, Found], lease: Mapping[str, int]) -> Message:
@@ -125,6 +137,7 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
     compare = [_created(session.key, session.created)]
     if claim.spec:
         compare.append({"key": coded(claim.definition), "target": "VALUE", "value": coded(claim.spec)})
+        compare.append(_created(claim.pause, 0))
     success = list[Message]()
     for key, value in claim.values(session.store).items():
         if (known := found.get(key)) is not None:
@@ -133,7 +146,7 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
         compare.append(_created(key, 0))
         kind = "run" if key == claim.run else "lock"
         success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
-    read = (session.key, claim.definition, *claim.values(session.store))
+    read = (session.key, claim.definition, claim.pause, *claim.values(session.store))
     failure = [{"request_range": {"key": coded(key)}} for key in read]
     return {"compare": compare, "success": success, "failure": failure}
 
@@ -149,6 +162,8 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
         return Taken()
+    if claim.spec and claim.pause in now:
+        return Paused(now[claim.pause].value)
     for key, value in wanted.items():
         if key in now and now[key].value != value:
             return Denied(key, now[key])
@@ -163,6 +178,17 @@ def publication(job: str, spec: str, before: str) -> Message:
     key = Claim(job, "", ()).definition
     unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else _created(key, 0)
     return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
+
+
+def pausing(session: Session, job: str, text: str, before: str) -> Message:
+    """The transaction by which a job is paused for all hosts, or with no text resumed, if its pause is that `before`
+    ("": whatever it is).
+    """
+    key = Claim(job, "", ()).pause
+    own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
+    put = {"request_put": {"key": coded(key), "value": coded(text)}}
+    change = put if text else {"request_delete_range": {"key": coded(key)}}
+    return {"compare": [_created(session.key, session.created), *own], "success": [change]}
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:

@@ -13,70 +13,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import ROOT, Again, Claim, Denied, Found, Granted, Session, SessionOver, Stale, Taken
+from jobqueued.child.fleet.claims import (
+    ROOT,
+    Again,
+    Claim,
+    Denied,
+    Found,
+    Granted,
+    Paused,
+    Session,
+    SessionOver,
+    Stale,
+    Taken,
+)
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.requests import Ask, GiveBack, Pause, Place, Publish, Request, transactions
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
-_HOSTS, _JOBS, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "wait"))
+_HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/[0-9]+")
 _UNREACHED = "etcd has not answered yet"
-
-
-class Ask(NamedTuple):
-    """A question about the run `job`@`number`, by its number.
-
-    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.  The `claim` names
-    units of locks once they were chosen for its `parts`, and goes by those until there is an answer.
-    """
-
-    claim: Claim
-    parts: Sequence[Part]
-    number: int
-    question: int
-    keep: int
-    found: Mapping[str, Found]
-
-    @property
-    def name(self) -> Name:
-        """The name of what is claimed."""
-        return self.claim.job, self.claim.key
-
-
-class GiveBack(NamedTuple):
-    """The end of what was granted in this name; `state`: of its occurrence."""
-
-    name: Name
-    state: str
-
-
-class Publish(NamedTuple):
-    """The definition of a job that counts from now on, if it was that `before`."""
-
-    job: str
-    spec: str
-    before: str
-
-    @property
-    def name(self) -> Name:
-        """The name of what is published."""
-        return self.job, ""
-
-
-class Place(NamedTuple):
-    """The place of this host in the line for a lock, to be had (`joins`) or to be given up."""
-
-    lock: str
-    joins: bool
-
-    @property
-    def name(self) -> Name:
-        """The name of the line."""
-        return "", self.lock
-
-
-Request = Ask | GiveBack | Publish | Place
 
 
 class Batch(NamedTuple):
@@ -112,6 +70,8 @@ class Conversation:
         self._granted = set[Name]()
         self._locks = KnownLocks("")
         self._turns = Turns()
+        self._paused = dict[str, int]()
+        """The jobs that were told to be paused, and in which era."""
         self._others = set[str]()
         """Holders that were told of before the snapshot that is under way."""
         self._hosts = dict[str, int]()
@@ -150,6 +110,11 @@ class Conversation:
         """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
         if not self.reason:
             self._take(Publish(job, spec, before))
+
+    def pause(self, job: str, text: str, before: str) -> None:
+        """Take a pause, or its end; while nothing can be asked, whoever wants it knows that nothing comes of it."""
+        if not self.reason:
+            self._take(Pause(job, text, before))
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
@@ -205,6 +170,8 @@ class Conversation:
         self._others.clear()
         for key in [key for key, seen in self._hosts.items() if seen != era]:
             self._tell_host(key, None)
+        for job in [job for job, seen in self._paused.items() if seen != era]:
+            self._tell_pause(job, "")
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
@@ -246,7 +213,7 @@ class Conversation:
         for number in range(len(self._requests)):
             request = self._requests[number] = self._chosen(self._requests[number], seen)
             touched = self._touched(request)
-            made = self._transactions(request, leases)
+            made = transactions(request, self._session, self._locks, leases)
             read = {(request.name[0], "")}  # a definition that is published
             if isinstance(request, Ask) and request.keep > keep:
                 break
@@ -301,6 +268,9 @@ class Conversation:
             case Stale(definition):
                 self._tell_spec(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
+            case Paused(who):
+                self._tell_pause(ask.claim.job, who)
+                self.outbox.append(["denied", *told])
             case SessionOver():
                 self.rest("etcd was not reached in time, so that the session of this host is over")
             case Again(known):
@@ -331,17 +301,6 @@ class Conversation:
         if isinstance(request, Ask):
             return {request.name, *request.claim.values("")}
         return {request.name, *(key for key, _ in self._locks.keys(request.name))}
-
-    def _transactions(self, request: Request, leases: Mapping[str, int]) -> list[Message]:
-        if isinstance(request, Ask):
-            return [claims.transaction(request.claim, self._session, request.found, leases)]
-        if isinstance(request, Publish):
-            return [claims.publication(*request)]
-        if isinstance(request, Place) and request.joins:
-            return [claims.joining(self._session, request.lock, leases["session"])]
-        if isinstance(request, Place):
-            return [claims.leaving(self._session, request.lock)]
-        return claims.end(*request.name, self._session.store, request.state, self._locks.keys(request.name))
 
     # what is known
 
@@ -383,10 +342,18 @@ class Conversation:
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(_WAIT):
             self._note_place(key, known)
+        elif key.startswith(_PAUSED):
+            self._tell_pause(key.removeprefix(_PAUSED), "" if known is None else known.value)
         elif key.startswith(_HOSTS):
             self._tell_host(key, known)
         elif known is not None and (found := _OCCURRENCE.fullmatch(key)):
             self._tell_of_occurrence(found[1], found[2], known)
+
+    def _tell_pause(self, job: str, text: str) -> None:
+        self._paused.pop(job, None)
+        if text:
+            self._paused[job] = self._era
+        self.outbox.append(["paused", job, text])
 
     def _tell_host(self, key: str, known: Found | None) -> None:
         self._hosts.pop(key, None)

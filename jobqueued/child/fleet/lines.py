@@ -8,11 +8,13 @@
     → accept                          what etcd knows counts, whatever was SEEN
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
+    → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
+    ← paused JOB TEXT                 its pause for all hosts; "": none
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
     ← host NAME STORE                 a host that has a session, with who that is; "": it has none any more

@@ -73,6 +73,8 @@ class Uplink:
                     self._seen = NOTHING_SEEN
                 case ["publish", str(job), str(spec), str(before)]:
                     self._conversation.publish(job, spec, before)
+                case ["pause", str(job), str(text), str(before)]:
+                    self._conversation.pause(job, text, before)
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(session.now(), job, key, state)
                 case _:

@@ -159,6 +159,63 @@ def test_a_lock_with_units() -> None:
     assert not fleet.etcd.values("/jq/locks/")
 
 
+def paused(host: Host, name: str = "tick") -> str:
+    """Who has a job of a host paused, by its log; "": nobody."""
+    said = [each for each in host.said if each.event in ("job_paused", "job_resumed") and each.fields["job"] == name]
+    return said[-1].fields["asked_by"] if said and said[-1].event == "job_paused" else ""
+
+
+def test_a_pause_of_all() -> None:
+    """A job of the fleet is paused on all hosts, also on one that was away; anybody resumes it, or its time is over."""
+    fleet, (one, two, three) = hosts(TICK)
+    three.agent.cut()
+    fleet.pass_time(20)
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    assert 1 not in one.replies, "answered before the fleet has it"
+    fleet.pass_time(1)
+    assert {} == one.replies[1].value
+    three.agent.heal()
+    fleet.pass_time(1)
+    assert ["alice", "alice on a", "alice on a"] == [paused(host) for host in (one, two, three)]
+    before = len(fleet.started)
+    two.boot()
+    fleet.pass_time(5 * 60)
+    assert before == len(fleet.started)
+    two.happen(events.PauseAsked(2, "tick", "bob", False))
+    fleet.pass_time(1)
+    assert two.replies[2].value["was_paused"]
+    assert ["", "", ""] == [paused(host) for host in (one, two, three)]
+    assert "its fleet" == [each for each in one.said if each.event == "job_resumed"][-1].fields["asked_by"]
+    until = fleet.now + 130 * SECOND
+    two.happen(events.PauseAsked(3, "tick", "bob", True, until))
+    fleet.pass_time(100)
+    assert before == len(fleet.started)
+    fleet.pass_time(200)
+    assert before < len(fleet.started)
+    assert not fleet.etcd.values("/jq/paused/")
+
+
+def test_a_pause_without_the_fleet() -> None:
+    """Nobody is told that a job is paused that others may start; one that was this host's alone ends here alone."""
+    tick = job("tick", "* * * * *")
+    fleet, (one, two) = hosts(tick, names="ab")
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    for host in (one, two):
+        host.write("jobs.yaml", TICK)
+    fleet.pass_time(61)
+    assert ["alice", ""] == [paused(host) for host in (one, two)]
+    one.happen(events.PauseAsked(2, "tick", "alice", False))
+    assert ["", ""] == [paused(host) for host in (one, two)]
+    one.agent.cut()
+    one.happen(events.PauseAsked(3, "tick", "alice", True))
+    fleet.pass_time(20)
+    told = "its fleet can't be asked any more, and may have heard it or not: no member of etcd answers"
+    assert told == one.replies[3].value["reason"]
+    one.happen(events.PauseAsked(4, "tick", "alice", True))
+    assert "can't be asked, and none of its runs starts here meanwhile" in one.replies[4].value["reason"]
+    assert ["", ""] == [paused(host) for host in (one, two)]
+
+
 def test_a_command_with_a_lock() -> None:
     """A person's command gets a lock of the fleet as runs do: it is told who has it, and gives it back at its end."""
     tape = job("tape", locks=(TAPE,))
@@ -322,7 +379,7 @@ def test_a_host_on_hold_while_it_asks() -> None:
 
 @pytest.mark.parametrize("act", ["stop", "pause", "edit"])
 def test_what_people_do_while_it_asks(act: str) -> None:
-    """A stop skips the run, a pause keeps it back, an edit asks anew: nothing stays claimed for nobody."""
+    """A stop skips the run, a pause comes after it, an edit asks anew: nothing stays claimed for nobody."""
     fleet, (one,) = hosts(TICK, names="a")
     fleet.pass_time(59)
     while not one.scheduler._state.fleet.asked:
@@ -330,15 +387,14 @@ def test_what_people_do_while_it_asks(act: str) -> None:
     if act == "stop":
         one.stop("tick@1")
     elif act == "pause":
-        one.pause("tick")
+        one.happen(events.PauseAsked(7, "tick", "root", True))
     else:
         one.write("jobs.yaml", job("tick", "* * * * *", scope=Scope.FLEET, priority=1))
     fleet.pass_time(0.5)
-    states = {"stop": "skipped", "pause": "due", "edit": "starting"}
-    assert states[act] == one.states()["tick@1"]
-    assert (act == "edit") == any(key[0] == "lock" for key in fleet.etcd.keys)
+    assert ("skipped" if act == "stop" else "starting") == one.states()["tick@1"]
+    assert (act != "stop") == any(key[0] == "lock" for key in fleet.etcd.keys)
     fleet.pass_time(5)
-    assert {"stop": "skipped", "pause": "", "edit": "succeeded"}[act] == next(iter(fleet.etcd.keys.values())).state
+    assert ("skipped" if act == "stop" else "succeeded") == next(iter(fleet.etcd.keys.values())).state
 
 
 def test_an_answer_to_an_earlier_question() -> None:
@@ -395,7 +451,7 @@ def test_what_is_caught_up() -> None:
 ALL = {"scope": Scope.FLEET, "catch_up": CatchUp.ALL, "max_waiting": 99}
 
 
-@pytest.mark.parametrize("act", ["edit", "remove", "pause", "step"])
+@pytest.mark.parametrize("act", ["edit", "remove", "step"])
 def test_what_people_do_while_it_rests(act: str) -> None:
     """What its clock came to before that is run, or skipped for that, as of any job."""
     before = job("tick", "*/10 * * * *", **ALL)
@@ -406,9 +462,6 @@ def test_what_people_do_while_it_rests(act: str) -> None:
         one.write("jobs.yaml", job("tick", "5 * * * *", **ALL))
     elif act == "remove":
         one.write("jobs.yaml")
-    elif act == "pause":
-        one.pause("tick", until=one.now.wall + 10 * MINUTE)
-        fleet.pass_time(11 * 60)
     else:
         one.step_clock(4 * 3600)
     one.agent.heal()
@@ -417,7 +470,6 @@ def test_what_people_do_while_it_rests(act: str) -> None:
     assert {
         "edit": ran,
         "remove": [f"{time} job_removed" for time in ran],
-        "pause": [*ran, "00:40 paused"],
         "step": ["00:10 clock"],
     }[act] == one.covered("tick")
 

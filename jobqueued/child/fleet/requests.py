@@ -1,0 +1,94 @@
+"""Requests of a scheduler to its fleet, and the transactions of which each is made.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jobqueued.child.fleet import claims
+from jobqueued.child.fleet.claims import Claim, Found, Session
+from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
+from jobqueued.child.fleet.wire import Message
+
+
+class Ask(NamedTuple):
+    """A question about the run `job`@`number`, by its number.
+
+    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.  The `claim` names
+    units of locks once they were chosen for its `parts`, and goes by those until there is an answer.
+    """
+
+    claim: Claim
+    parts: Sequence[Part]
+    number: int
+    question: int
+    keep: int
+    found: Mapping[str, Found]
+
+    @property
+    def name(self) -> Name:
+        """The name of what is claimed."""
+        return self.claim.job, self.claim.key
+
+
+class GiveBack(NamedTuple):
+    """The end of what was granted in this name; `state`: of its occurrence."""
+
+    name: Name
+    state: str
+
+
+class Publish(NamedTuple):
+    """The definition of a job that counts from now on, if it was that `before`."""
+
+    job: str
+    spec: str
+    before: str
+
+    @property
+    def name(self) -> Name:
+        """The name of what is published."""
+        return self.job, ""
+
+
+class Pause(NamedTuple):
+    """The pause of a job for all hosts ("": none), if it was that `before` ("": whatever it was)."""
+
+    job: str
+    text: str
+    before: str
+
+    @property
+    def name(self) -> Name:
+        """The name of what is paused."""
+        return self.job, "paused"
+
+
+class Place(NamedTuple):
+    """The place of this host in the line for a lock, to be had (`joins`) or to be given up."""
+
+    lock: str
+    joins: bool
+
+    @property
+    def name(self) -> Name:
+        """The name of the line."""
+        return "", self.lock
+
+
+Request = Ask | GiveBack | Publish | Place | Pause
+
+
+def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
+    """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
+    if isinstance(request, Ask):
+        return [claims.transaction(request.claim, session, request.found, leases)]
+    if isinstance(request, Publish):
+        return [claims.publication(*request)]
+    if isinstance(request, Pause):
+        return [claims.pausing(session, *request)]
+    if isinstance(request, Place) and request.joins:
+        return [claims.joining(session, request.lock, leases["session"])]
+    if isinstance(request, Place):
+        return [claims.leaving(session, request.lock)]
+    return claims.end(*request.name, session.store, request.state, locks.keys(request.name))

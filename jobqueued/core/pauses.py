@@ -1,0 +1,154 @@
+"""Pauses of jobs: what waits is held back and goes on from there, what is live goes on.
+
+Those of a fleet's jobs hold on all hosts at once: the fleet has them, and each host takes them over.  While it can't be
+asked none of its jobs starts, so nothing is to be paused, nor taken for resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from jobqueued.catalog import written_in
+from jobqueued.commands import Pause, SavePast
+from jobqueued.core import occurrences
+from jobqueued.core.eligibility import resume
+from jobqueued.core.turn import Turn
+from jobqueued.events import FleetPaused, PauseAsked
+from jobqueued.model import Job, Scope
+from jobqueued.saved import Past
+
+
+class Told(NamedTuple):
+    """A pause as all hosts know it: who asked for it, on which host, and until when (wall, ns; None: for good)."""
+
+    asked_by: str
+    host: str
+    until: int | None
+
+
+def asked(turn: Turn, event: PauseAsked) -> None:
+    """Pause a job, or resume it."""
+    job = turn.state.catalog.get(event.job)
+    if job is None:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    occurrences.catch_clock(turn, job)
+    saved = turn.state[event.job].saved
+    if _is_of_fleet(turn, job, event):
+        _ask_fleet(turn, job, event)
+        return
+    if event.pause and (not saved.paused or saved.paused_until != event.until):
+        _pause(turn, job, event.asked_by, event.until)
+    elif saved.paused and not event.pause:
+        resume(turn, job.id, event.asked_by)
+    _answer(turn, event, was_paused=saved.paused)
+
+
+def told(text: str) -> Told:
+    """Read what the fleet has; of what no host has made somebody has paused the job for good."""
+    try:
+        asked_by, host, until = json.loads(text)
+        return Told(str(asked_by), str(host), None if until is None else int(until))
+    except (ValueError, TypeError):
+        return Told("somebody", "another host", None)
+
+
+def _is_of_fleet(turn: Turn, job: Job, event: PauseAsked) -> bool:
+    """Tell whether a pause, or its end, is for all hosts: one that was this host's alone ends here alone."""
+    fleet, saved = turn.state.fleet, turn.state[job.id].saved
+    is_own = saved.paused and not saved.shared_pause
+    is_to_end = bool(saved.shared_pause) or job.id in fleet.paused
+    return job.scope is Scope.FLEET and bool(fleet.name) and not is_own and (event.pause or is_to_end)
+
+
+def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
+    fleet = turn.state.fleet
+    if fleet.down:
+        reason = f"its fleet can't be asked, and none of its runs starts here meanwhile: {fleet.down}"
+        turn.refuse(event.ticket, "Refused", reason=reason)
+        return
+    text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
+    fleet.pausing.append((event, text))
+    turn.do(Pause(job.id, text))
+
+
+def paused(turn: Turn, event: FleetPaused) -> None:
+    """Take over that the fleet has paused a job, or resumed it; whoever asked for that has his answer."""
+    fleet = turn.state.fleet
+    if event.text:
+        fleet.paused[event.job] = event.text
+    else:
+        fleet.paused.pop(event.job, None)
+    asks = [(ask, text) for ask, text in fleet.pausing if ask.job == event.job]
+    fleet.pausing = [each for each in fleet.pausing if each[0].job != event.job]
+    was_paused = turn.state.standing(event.job).saved.paused
+    job = turn.state.catalog.get(event.job)
+    if job is not None and not fleet.down:
+        take_over(turn, job, next((ask.asked_by for ask, text in asks if text == event.text), ""))
+    for ask, text in asks:
+        if text == event.text:
+            _answer(turn, ask, was_paused=was_paused)
+        else:
+            what = "paused" if event.text else "resumed"
+            turn.refuse(ask.ticket, "Refused", reason=f"somebody else has {what} it meanwhile")
+
+
+def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
+    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: who has just asked for that."""
+    state = turn.state
+    if job.scope is not Scope.FLEET:
+        return
+    text, saved = state.fleet.paused.get(job.id, ""), state[job.id].saved
+    until = told(text).until if text else None
+    if until is not None and until <= turn.now.wall:
+        turn.do(Pause(job.id, "", text))
+        text = ""
+    if text == saved.shared_pause or (saved.paused and not saved.shared_pause):
+        return
+    occurrences.catch_clock(turn, job)
+    if not text:
+        resume(turn, job.id, asked_by or "its fleet")
+        return
+    by = told(text)
+    _pause(turn, job, by.asked_by if by.host == state.limits.name else f"{by.asked_by} on {by.host}", by.until)
+    state.remember(job.id, shared_pause=text)
+
+
+def up(turn: Turn) -> None:
+    """Take over all pauses, as the fleet can be asked again; or let nobody wait for one, as it can't."""
+    state, fleet = turn.state, turn.state.fleet
+    if not fleet.down:
+        for job in state.catalog:
+            take_over(turn, job)
+        return
+    fleet.paused.clear()
+    asks, fleet.pausing = fleet.pausing, []
+    for ask, _ in asks:
+        reason = f"its fleet can't be asked any more, and may have heard it or not: {fleet.down}"
+        turn.refuse(ask.ticket, "Refused", reason=reason)
+
+
+def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
+    """Hold back what waits of a job, and whatever comes, until an instant (wall, ns), or for good."""
+    state = turn.state
+    state.remember(job.id, paused=True, paused_until=until)
+    state.stir(job.id)
+    for run in sorted(state[job.id].waiting, reverse=True):
+        state.put_back(state.runs[run], turn.now)
+    if until is not None:
+        state.timers.at(until, job.id)
+    turn.do(SavePast(Past(turn.now.wall, job.id, "paused", by=asked_by, until=until)))
+    turn.say("job_paused", job=job.id, asked_by=asked_by, until=until)
+
+
+def _answer(turn: Turn, event: PauseAsked, *, was_paused: bool) -> None:
+    """Tell who has asked for a pause, or its end, that it is so, and what else keeps the job from running."""
+    job = turn.state.catalog.get(event.job)
+    if job is None:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    invalid = turn.state.invalid(job) or None
+    standing = {"was_paused": was_paused, "enabled": job.enabled, "invalid": invalid, "file": written_in(job)}
+    what = f"the {'pause' if event.pause else 'resumption'} of {job.id} by {event.asked_by}"
+    turn.reply(event.ticket, what, **({} if event.pause else standing))
