@@ -60,6 +60,22 @@ def test_a_lock_of_another_host(host: Host, other: Agent) -> None:
     assert b"no fence\n" == host.output("plain@1")
 
 
+def test_a_pause_of_all(host: Host, other: Agent) -> None:
+    """A pause is told once the fleet has it: no claim is granted from then on, and another host may end it."""
+    host.start()
+    spec = other.hear("spec", "tick")[2]
+    host.call("Pause", job="tick")
+    text = other.hear("paused", "tick")[2]
+    assert host.call("Describe", job="tick")["job"]["paused"]
+    other.ask("tick", "f4102444800", spec=spec)
+    assert ["paused", "tick", text] == other.hear("paused", "tick", text)
+    other.hear("denied", "tick")
+    other.say("pause", "tick", "", "another pause")
+    other.say("pause", "tick", "", text)
+    wait_for(lambda: not host.call("Describe", job="tick")["job"]["paused"])
+    assert ["its fleet"] == [line["asked_by"] for line in host.said("job_resumed")]
+
+
 def test_a_command_with_a_lock(host: Host, other: Agent) -> None:
     """A person's command waits for a lock of the fleet, holds it over a restart, and gives it back as it ends."""
     other.ask("backup", "x1", "tape")
