@@ -159,6 +159,9 @@ def test_a_command_on_all_hosts(host: Host, other: Agent, tmp_path: Path) -> Non
     assert (0, "") == (done.returncode, done.stderr)
     assert sorted([own, "other"]) == [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert [f"other -- jobqueuectl --root {host.root} list --json tick"] == ssh.asked()
+    line = f"jobqueuectl --root {host.root} --host {own},o"
+    offered = run(_JOBQUEUECTL_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD="4").stdout
+    assert f"plain,{own},other\n" == offered
     gateway = Gateway(other.settings["etcd"], 5)
     gateway.call("kv/put", {"key": coded(f"{ROOT}hosts/-oProxyCommand=\033"), "value": coded("x:y z")})
     gateway.close()
