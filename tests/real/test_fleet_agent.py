@@ -17,7 +17,7 @@ from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND
-from tests.support.etcd import cluster, etcd
+from tests.support.etcd import cluster, etcd, loopback
 from tests.support.fleet_agent import Agent, agents
 from tests.support.host import wait_for
 from tests.support.receivers import WebServer, answer
@@ -305,6 +305,22 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
     etcd.close()
     one.hear("up", "the session of this host was over in etcd")
     assert "etcd does not know any more that backup ran here" in one.hear("up")[1]
+
+
+def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
+    """It is noticed by an answer that is of before, though session and leases are known: nothing is granted by it."""
+    with cluster(tmp_path, loopback(1)) as found, agents(tmp_path, found.members[0].clients, "host") as (host,):
+        now = read_clocks().wall // SECOND
+        for number in range(4):
+            host.ask("backup", f"f{now + number}", question=number)
+            host.hear("granted", "backup", 1, number)
+            if number == 0:
+                found.members[0].snapshot(tmp_path / "snapshot")
+        found.members[0].kill()
+        found.members[0].restore(tmp_path / "snapshot")
+        found.members[0].start()
+        host.ask("backup", f"f{now + 4}", question=4)
+        assert "etcd does not know any more that backup ran here" in host.hear()[1]
 
 
 def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:

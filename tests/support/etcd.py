@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from tests.support.host import wait_for
 
+_OF_A_RESTORE = ("--data-dir", "--name", "--initial-advertise-peer-urls", "--initial-cluster")
 _NAMES = ("one", "two", "three")
 
 
@@ -64,6 +66,23 @@ class Member:
         """End it at once, also if it is stopped."""
         self._process.kill()
         self._process.wait()
+
+    def snapshot(self, path: Path) -> None:
+        """Save all that it has, as `etcdctl snapshot save` does."""
+        gateway = Gateway([self.clients], 5)
+        with contextlib.suppress(Unreachable), path.open("wb") as file:  # so a stream ends, and not only when it breaks
+            for part in gateway.stream("maintenance/snapshot", {}):
+                file.write(b64decode(part.get("blob", "")))
+        gateway.close()
+
+    def restore(self, snapshot: Path, *options: str) -> None:
+        """Put a member that is down back to a snapshot, whose hash tells whether it is whole."""
+        shutil.rmtree(self.data)
+        named = [option for option in self._command if option in _OF_A_RESTORE]
+        values = [self._command[self._command.index(option) + 1] for option in named]
+        words = [word for pair in zip(named, values, strict=True) for word in pair]
+        command = ["etcdutl", "snapshot", "restore", str(snapshot), *words, *options]
+        subprocess.run(command, check=True, capture_output=True)
 
     def ask(self, path: str, message: dict[str, Any], seconds: float = 2) -> dict[str, Any]:
         """Call it, and no other; Unreachable, Rejected."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobqueued.child.fleet import session
+from jobqueued.child.fleet import claims, session
 from jobqueued.child.fleet.claims import MOST, ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
@@ -172,9 +172,13 @@ class Uplink:
         with self._changed:
             own = {"run": run, "lock": leases.locks, "session": leases.session}
             batch = self._conversation.next_batch(own, keep)
+            known = self._conversation.revision
         if batch is not None:
             answer = gateway.call("kv/txn", batch.message)
             with self._changed:
+                if claims.revision(answer) < known:  # it was put back, and knows the session from before
+                    self._conversation.is_outdated = True
+                    return
                 self._conversation.answered(batch, answer)
                 self._note_seen()
 
