@@ -186,7 +186,9 @@ def _of_transaction(exchange: Exchange) -> Iterator[Operation]:
     parts, answers = [question], [answer]
     if not question.get("compare"):
         parts = [each["request_txn"] for each in question["success"]]
-        answers = [None] * len(parts) if answer is None else [each["response_txn"] for each in answer["responses"]]
+        answers = (
+            [None] * len(parts) if answer is None else [each["response_txn"] for each in answer.get("responses", ())]
+        )
     for part, own in zip(parts, answers, strict=True):
         read = _reads(part, own)
         needs = [(text(each["key"]), each["target"], _value(each)) for each in part["compare"]]
