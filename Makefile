@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-chaos fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-chaos fleet-scenes fleet-lives fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -99,13 +99,22 @@ chaos: $(VENV)/.tested
 chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
-# Three daemons beside three members of etcd, under faults of hosts, network and etcd; `make fleet` takes some three minutes.
-# FLEET: more options, such as --pause 3, or --only "answers".
+# Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/fleet-chaos.md); `make fleet`
+# takes some four minutes, as root.  FLEET: more options, such as --pause 3, or --only "answers".
 fleet: $(VENV)/.tested
-	$(BIN)/python -m tests.fleet --minutes 2.5 --pause 4 --seed $(SEED) $(FLEET)
+	$(BIN)/python -m tests.fleet --minutes 1.8 --pause 4 --seed $(SEED) $(FLEET)
+	$(BIN)/python -m tests.fleet.scenes
 
 fleet-chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes $(MINUTES) --pause 4 --seed $(SEED) $(FLEET)
+
+fleet-scenes: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet.scenes
+
+# Hosts under faked time, seed after seed, until OCCURRENCES have run.
+OCCURRENCES ?= 1000000
+fleet-lives: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet.lives --occurrences $(OCCURRENCES) --first $(SEED)
 
 fleet-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.breaks

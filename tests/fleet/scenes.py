@@ -177,6 +177,7 @@ def main() -> int:
     if lack := lacking() or ("" if shutil.which("etcdutl") else "needs etcd: apt install etcd-server"):
         print(f"fleet: {lack}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the end of all that was started
     switch, exchanges = Switch(2), list[Exchange]()
     with (
         tempfile.TemporaryDirectory(prefix="scenes-") as name,
