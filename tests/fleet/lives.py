@@ -1,4 +1,4 @@
-"""Lives of a fleet under faked time, seed after seed, until enough occurrences have run: exit 1 if a promise was broken.
+"""Lives of a fleet under faked time, seed after seed, until enough have run: exit 1 if a promise was broken.
 
 python -m tests.fleet.lives --occurrences 1000000 --first 1
 
