@@ -54,7 +54,7 @@ BREAKS: dict[str, Try] = {
         ("held", "missed"), "killed",
     ),
     "locks end with the session": Try(
-        Break("child/fleet/uplink.py", '{"run": run, "lock": leases.locks}', '{"run": run, "lock": leases.session}'),
+        Break("child/fleet/uplink.py", '"lock": leases.locks,', '"lock": leases.session,'),
         ("overlaps",), "cut off", ("--minutes", "4", "--pause", "2"),
     ),
 }  # fmt: skip
