@@ -137,7 +137,9 @@ class Daemon:
         )  # fmt: skip
         self._serve(access)
         own = AGENT if link.is_own else None
-        self._fleet_link = FleetLink(paths.run / "fleet", config.fleet, host, self._commits.of_fleet, own)
+        self._fleet_link = FleetLink(
+            paths.run / "fleet", config.fleet, host, self._commits.of_fleet, self._scheduler.askable, own
+        )
         self._acts = Acts(
             self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),

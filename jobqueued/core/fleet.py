@@ -13,6 +13,7 @@ from jobqueued.core.completion import give_up
 from jobqueued.core.fleet_state import Asked, is_of_fleet
 from jobqueued.core.host_hold import halt
 from jobqueued.core.occurrences import run_of
+from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
 from jobqueued.fleet import FleetMark
@@ -181,6 +182,16 @@ def host_seen(turn: Turn, event: HostSeen) -> None:
         turn.state.fleet.hosts[event.name] = event.store
     else:
         turn.state.fleet.hosts.pop(event.name, None)
+
+
+def askable(state: SchedulerState) -> dict[str, int]:
+    """By job, the second from which on the fleet may be asked for an occurrence: one that waits, or is to come."""
+    since = {job.id: state[job.id].saved.cursor // SECOND + 1 for job in state.catalog if job.scope is Scope.FLEET}
+    for run in state.runs.values():
+        if run.state not in LIVE and is_of_fleet(run.key):
+            second = int(run.key[1:])
+            since[run.id.job] = min(second, since.get(run.id.job, second))
+    return since
 
 
 def ours(turn: Turn, event: Ours) -> None:

@@ -357,6 +357,10 @@ class Scheduler:
         """Word why its fleet lets none of a job's runs start here now; "": it does."""
         return self._state.fleet.rest_of(job)
 
+    def askable(self) -> dict[str, int]:
+        """By job of the fleet, the second from which on that may be asked for an occurrence (fleet.askable)."""
+        return fleet.askable(self._state)
+
     def claimed(self, resource: str) -> int:
         """The units of a resource that are taken."""
         return self._state.admission.locks.used(resource)

@@ -7,7 +7,7 @@ import errno
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ class FleetLink(Source):
     """The connection to the agent at `address`; `fleet` None: there is none, and nothing to be asked.
 
     `state` is what this `host` is known by, and has been granted; None: nothing can be saved now, and so be granted.
+    `since`: by job, the second from which on an occurrence may be asked for.
     `own`: the program to start, with its directory, where none listens; None: PID 1 keeps one there.
     """
 
@@ -92,9 +93,11 @@ class FleetLink(Source):
         fleet: FleetSettings | None,
         host: str,
         state: Callable[[], tuple[str, FleetMark] | None],
+        since: Callable[[], Mapping[str, int]],
         own: Path | None,
     ) -> None:
-        self._address, self._fleet, self._host, self._state, self._own = address, fleet, host, state, own
+        self._address, self._fleet, self._host, self._own = address, fleet, host, own
+        self._state, self._since = state, since
         self._connection: socket.socket | None = None
         self._lines: Lines
         self._outbox = bytearray()
@@ -179,6 +182,8 @@ class FleetLink(Source):
             self._asked_at, self._pause = None, _FIRST_PAUSE
             if isinstance(event, events.FleetUp):
                 self._down = event.reason
+                if event.reason:  # it is told all anew
+                    self._outbox += lines.encode(["since", self._since()])
             yield event
 
     def turn(self, now: Now) -> Iterator[events.Event]:
@@ -203,7 +208,7 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
         self._lines = Lines(self._connection, _PART)
-        hello = ["hello", lines.VERSION, self._told(state[0]), _seen(state[1])]
+        hello = ["hello", lines.VERSION, self._told(state[0]), _seen(state[1]), self._since()]
         self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono
         self.flush()
 

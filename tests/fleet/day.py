@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.child.fleet.claims import ROOT
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
-from jobqueued.child.fleet.session import all_keys
+from jobqueued.child.fleet.session import snapshot
 from tests.fleet import jobs
 from tests.fleet.faults import Fault, of_etcd, of_host
 from tests.fleet.history import Exchange
@@ -152,7 +152,8 @@ class Fleet:
         """All occurrences and locks with their values; None: etcd does not answer."""
         gateway = Gateway([member.clients for member in self.etcd.members], 2)
         try:
-            return {key: each.value for _, part in all_keys(gateway) for key, each in part.items()}
+            parts = snapshot(gateway, {job.name: 0 for job in jobs.JOBS})
+            return {key: each.value for _, part in parts for key, each in part.items()}
         except (Unreachable, Rejected):
             return None
         finally:

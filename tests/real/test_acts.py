@@ -64,7 +64,7 @@ class Ends:
         self.acts = Acts(
             batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
             lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run), self.looked_after.append,
-            FleetLink(root / "fleet", None, "h", lambda: None, None),
+            FleetLink(root / "fleet", None, "h", lambda: None, dict, None),
         )  # fmt: skip
 
     def end(self, number: int, *, known: bool = False) -> None:

@@ -215,7 +215,7 @@ def test_a_clock_that_is_wrong(
     monkeypatch.setattr(gateway, "time", clock)
     settings = {"etcd": [address], "host": "late", "store": "id", "lock_grace": 60, "fleet": "test"}
     uplink = Uplink({**settings, "authority": "", "certificate": "", "key": ""}, f"{tmp_path}/session", lambda: None)
-    uplink.hello(NOTHING_SEEN)
+    uplink.hello(NOTHING_SEEN, {})
 
     def told() -> list[Line]:
         lines.extend(uplink.lines())

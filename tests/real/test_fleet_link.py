@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,16 @@ from jobqueued.events import Event, FleetUp
 from jobqueued.fleet import FleetMark, FleetSettings
 from jobqueued.model import SECOND, Now
 from jobqueued.runs.fleet_link import FleetLink
+from tests.support.host import DEADLINE
 
 SINCE = 1000 * SECOND
+NOTHING: Mapping[str, int] = {}
 
 
-def link(tmp_path: Path) -> FleetLink:
+def link(tmp_path: Path, since: Mapping[str, int] = NOTHING) -> FleetLink:
     """One that starts no agent of its own."""
-    return FleetLink(
-        tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host", lambda: ("store", FleetMark()), None
-    )
+    fleet = FleetSettings(etcd=("http://127.0.0.1:2379",))
+    return FleetLink(tmp_path / "fleet", fleet, "host", lambda: ("store", FleetMark()), lambda: since, None)
 
 
 @pytest.fixture
@@ -59,6 +60,23 @@ def test_a_silent_agent(tmp_path: Path) -> None:
     assert [] == turned(told, told.deadline - 1)
     reason = "its agent does not answer; see the log of the daemon"
     assert ([FleetUp(reason)], trouble(reason)) == (turned(told, told.deadline), told.troubles)
+
+
+def test_from_when_on_it_is_told(tmp_path: Path, listener: socket.socket) -> None:
+    """That is said with the first word, and again once it can't be asked, as it is told anew after that."""
+    told = link(tmp_path, {"tick": 1772409660})
+    turned(told, SINCE)
+    agent, _ = listener.accept()
+    agent.settimeout(DEADLINE)
+    with agent.makefile("rb") as said:
+        assert {"tick": 1772409660} == lines.decode(said.readline())[-1]
+        agent.sendall(lines.encode(["up", "https://a:2379: no answer in time"]))
+        (descriptor,) = told.descriptors()
+        list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
+        told.flush()
+        assert ["since", {"tick": 1772409660}] == lines.decode(said.readline())
+    agent.close()
+    told.close()
 
 
 def test_what_an_agent_says(tmp_path: Path, listener: socket.socket) -> None:

@@ -80,6 +80,9 @@ class Agent:
     def __init__(self, fleet: Fleet, store: str, rules: Rules) -> None:
         self.fleet, self.store, self.rules = fleet, store, rules
         self.conversation = Conversation()
+        self.since = dict[str, int]()
+        self.swept: Conversation | None = None
+        """That which has looked through all occurrences."""
         self.connection = 0
         """The number of the scheduler's connection; what was for an earlier one is dropped."""
         self.watch = 0
@@ -97,6 +100,7 @@ class Agent:
     def connect(self) -> None:
         """A scheduler has begun: it is told all that there is, then that the fleet can be asked."""
         self.connection += 1
+        self.since = self.fleet.hosts[self.store].scheduler.askable()
         self.conversation.hello()
         self._go_on()
 
@@ -134,6 +138,8 @@ class Agent:
     def _deliver(self, connection: int, event: events.Event) -> None:
         host = self.fleet.hosts[self.store]
         if connection == self.connection and host.is_alive:
+            if isinstance(event, events.FleetUp) and event.reason:
+                self.since = host.scheduler.askable()
             host.happen(event)
 
     # the network
@@ -202,11 +208,16 @@ class Agent:
             self.session = Session(self.store, self.store, etcd.put(host, self.store))
         self.watch += 1
         era = self.conversation.begin(self.session)
-        found = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
+        everything = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
+        ranges = claims.ranges(self.since)
+        found = {key: it for key, it in everything.items() if any(begin <= key < end for begin, end in ranges)}
         half = len(found) // 2
         for part in (list(found.items())[:half], list(found.items())[half:]):
             self.conversation.read(era, etcd.revision, dict(part))
         self.conversation.complete(era)
+        if self.swept is not self.conversation:
+            self.swept = self.conversation
+            self.swept.swept(everything)
         self._tell()
 
     def _carry_out(self, batch: Batch) -> None:

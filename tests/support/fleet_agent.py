@@ -39,6 +39,8 @@ class Agent:
         self._listener.bind(str(directory / "fleet"))
         self._listener.listen(8)
         self.heard = list[Line]()
+        self.jobs = {"backup": 0}
+        """Its jobs, with the second from which on it asks for occurrences."""
         self.start()
         self.hello()
 
@@ -48,13 +50,13 @@ class Agent:
         number = self._listener.fileno()
         self.process = subprocess.Popen([sys.executable, "-c", _AS_THREE, str(number), *command], pass_fds=[number])
 
-    def hello(self, *seen: Any) -> None:
-        """Connect as a scheduler that has just begun."""
+    def hello(self, *seen: Any, **since: int) -> None:
+        """Connect as a scheduler that has just begun, and may ask for any occurrence, or for those of jobs since."""
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.connection.connect(str(self.directory / "fleet"))
         self._rest = b""
         self.heard.clear()
-        self.say("hello", lines.VERSION, self.settings, list(seen) or [0, "", "", 0])
+        self.say("hello", lines.VERSION, self.settings, list(seen) or [0, "", "", 0], since or self.jobs)
 
     def say(self, *line: Any) -> None:
         """Send a line."""
@@ -75,6 +77,12 @@ class Agent:
         place = next(place for place, line in enumerate(self.heard) if line[: len(wanted)] == list(wanted))
         found = self.heard[place]
         del self.heard[: place + 1]
+        return found
+
+    def hear_all(self, *wanted: Any) -> list[Line]:
+        """The same, with what it told before that, but for definitions and hosts."""
+        wait_for(lambda: self._read() or list(wanted) in self.heard, why=f"{list(wanted)}; it has told {self.heard}")
+        found, self.heard = [line for line in self.heard if line[0] not in ("spec", "host")], []
         return found
 
     def _read(self) -> None:

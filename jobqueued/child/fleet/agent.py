@@ -82,7 +82,7 @@ class Agent:
                 self._callers.drop(caller)
 
     def _greet(self, caller: socket.socket, line: lines.Line) -> None:
-        _, version, settings, seen = line
+        _, version, settings, seen, since = line
         if version != lines.VERSION:
             raise ValueError(version)
         self._callers.hail(caller)
@@ -90,7 +90,7 @@ class Agent:
             if self._uplink is not None:
                 self._uplink.stop()
             self._uplink = Uplink(settings, self._session, self._wake)
-        self._uplink.hello(Seen(*seen))
+        self._uplink.hello(Seen(*seen), since)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from jobqueued.child.fleet.wire import Message, coded, text
+from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 ROOT = "/jq/"
 MOST = 64
@@ -246,6 +246,15 @@ def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, F
         put = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
         transactions.append({"compare": [compare], "success": [{"request_put": put}]})
     return transactions
+
+
+def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
+    """From where to where all keys are, of occurrences those of each job since a second.
+
+    The order of keys is that of their seconds, all of which have ten digits until the year 2286.
+    """
+    runs = [(f"{ROOT}runs/{job}/{second:010}", after_all(f"{ROOT}runs/{job}/")) for job, second in since.items()]
+    return [(f"{ROOT}hosts/", f"{ROOT}runs/"), (f"{ROOT}wait/", after_all(f"{ROOT}wait/")), *runs]
 
 
 def _created(key: str, revision: int) -> Message:

@@ -68,6 +68,8 @@ class Conversation:
         """Those of the requests."""
         self._era = 0
         self._granted = set[Name]()
+        self._open = set[Name]()
+        """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
         self._locks = KnownLocks("")
         self._turns = Turns()
         self._paused = dict[str, int]()
@@ -172,6 +174,8 @@ class Conversation:
             self._tell_host(key, None)
         for job in [job for job, seen in self._paused.items() if seen != era]:
             self._tell_pause(job, "")
+        for name in sorted(self._open):
+            self._tell_ours(name)
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
@@ -186,6 +190,12 @@ class Conversation:
     def pass_time(self, now: int) -> None:
         """Let go on who has let others pass."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
+
+    def swept(self, found: Mapping[str, Found]) -> None:
+        """Take a part of all occurrences, for what is this host's and not over."""
+        for key, known in found.items():
+            if known.value == self._session.store and (occurrence := _OCCURRENCE.fullmatch(key)):
+                self._tell_of_occurrence(occurrence[1], occurrence[2], known)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
         """Take what has changed, up to this revision."""
@@ -235,6 +245,7 @@ class Conversation:
             own, parts = parts[:size], parts[size:]
             if isinstance(request, GiveBack):
                 self._granted.discard(request.name)
+                (self._open.discard if request.state else self._leave_open)(request.name)
             elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
                 continue
@@ -250,6 +261,7 @@ class Conversation:
         match outcome:
             case Granted(fence):
                 self._granted.add(ask.name)
+                self._open.discard(ask.name)
                 if ask.claim.run is not None and ask.claim.run not in ask.found:
                     self.newest = fence, ask
                 for key, value in ask.claim.values(self._session.store).items():
@@ -258,6 +270,7 @@ class Conversation:
                         self._tell_of(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case Taken():
+                self._open.discard(ask.name)
                 self.outbox.append(["taken", *ask.name])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
@@ -285,6 +298,8 @@ class Conversation:
 
     def _drop(self) -> None:
         self._era += 1
+        for name in (*self._granted, *(each.name for each in self._requests if isinstance(each, Ask))):
+            self._leave_open(name)
         self._requests.clear()
         self._names.clear()
         self._granted.clear()
@@ -295,6 +310,11 @@ class Conversation:
             return request
         locks = self._locks.choose(request.parts, request.name, busy)
         return request._replace(claim=request.claim._replace(locks=locks))
+
+    def _leave_open(self, name: Name) -> None:
+        """Note, of an occurrence, that it may be this host's."""
+        if Claim(*name, ()).run is not None:
+            self._open.add(name)
 
     def _touched(self, request: Request) -> set[str | Name]:
         """The name of a request, and the keys that it is about."""
@@ -328,10 +348,15 @@ class Conversation:
             self._turns.joined(lock, host, known.created)
 
     def _tell_of_occurrence(self, job: str, second: str, known: Found) -> None:
+        name = job, f"f{second}"
         if known.value == self._session.store:
-            self._tell_ours((job, f"f{second}"))
+            if name not in self._granted:
+                self._open.add(name)
+            if not self.reason:  # else the end of the snapshot tells it
+                self._tell_ours(name)
         else:
-            self.outbox.append(["taken", job, f"f{second}"])
+            self._open.discard(name)
+            self.outbox.append(["taken", *name])
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])

@@ -1,6 +1,7 @@
 """The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
 
-    → hello VERSION SETTINGS SEEN     the first; whatever an earlier scheduler has asked is not answered any more
+    → hello VERSION SETTINGS SEEN SINCE     the first; whatever an earlier scheduler has asked is not answered any more
+    → since SINCE                     the same anew, each time after it can't be asked
     → ask JOB NUMBER QUESTION KEY [[LOCK, UNITS, OF]…] KEEP SPEC
                                       a run's claims, all or nothing: UNITS of the OF that a lock has; KEEP (s): how
                                       long its occurrence is remembered; SPEC: the definition by which it may be
@@ -10,7 +11,8 @@
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
-    ← up REASON                       "": whatever is asked from now on is answered, and all that others have was told
+    ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
+                                      and all occurrences that they have SINCE
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
@@ -24,6 +26,9 @@ KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``)
 
 SEEN is REVISION JOB KEY UNTIL, the newest occurrence that this host was granted, remembered until then (s since 1970)
 at least: an etcd that does not know it was put back.
+
+SINCE is {JOB: SECOND}: by job, from when on an occurrence may be asked for.  Of those before that, and of other jobs,
+only `ours` is told, some of it after `up`.
 
 SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),
 `authority`, `certificate`, `key` (files of TLS; "": none).

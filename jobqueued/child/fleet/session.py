@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from jobqueued.child.fleet.wire import Message, after_all, coded, text
 SECOND = 1_000_000_000
 TTL = 10
 """Seconds for which a session goes on without being kept alive."""
+RUNS = f"{claims.ROOT}runs/"
 _PAGE = 2000
 """Keys that are read at once."""
 _LEASE_USES = 1000
@@ -123,16 +125,39 @@ def beat(gateway: Gateway, lease: int) -> int:
     return sent + ttl * SECOND if ttl > 0 else 0
 
 
-def all_keys(gateway: Gateway) -> Iterator[tuple[int, dict[str, Found]]]:
-    """Yield all that is known of the fleet by parts, with the revision of which all are; Unreachable, Rejected."""
-    key, end, revision = f"{claims.ROOT}hosts/", coded(after_all(f"{claims.ROOT}wait/")), 0
-    while key:
-        message: Message = {"key": coded(key), "range_end": end, "limit": str(_PAGE), "revision": str(revision)}
-        answer = gateway.call("kv/range", message)
+def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, Found]]]:
+    """Yield all that is known of the fleet, of its occurrences those from these seconds on, by parts, with the revision
+    of which all are; Unreachable, Rejected.
+    """
+    ranges, revision = deque(claims.ranges(since)), 0
+    while ranges:
+        asked = [ranges.popleft() for _ in range(min(len(ranges), claims.MOST))]
+        limit = _PAGE // len(asked)
+        answer = gateway.call("kv/txn", {"success": [_range(*each, limit, revision) for each in asked]})
         revision = revision or claims.revision(answer)
-        found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
+        found = dict[str, Found]()
+        for (_, end), each in zip(asked, answer["responses"], strict=True):
+            part, following = _found(each["response_range"])
+            found |= part
+            if following:
+                ranges.append((following, end))
         yield revision, found
-        key = f"{list(found)[-1]}\0" if answer.get("more") else ""
+
+
+def occurrences(gateway: Gateway, key: str) -> tuple[dict[str, Found], str]:
+    """A part of all occurrences, from a key on, and the key after it ("": there is none); Unreachable, Rejected."""
+    return _found(gateway.call("kv/range", _range(key, after_all(RUNS), _PAGE)["request_range"]))
+
+
+def _range(key: str, end: str, limit: int, revision: int = 0) -> Message:
+    wanted = {"key": coded(key), "range_end": coded(end), "limit": str(limit), "revision": str(revision)}
+    return {"request_range": wanted}
+
+
+def _found(answer: Message) -> tuple[dict[str, Found], str]:
+    """Take keys that were read, and the key with which it goes on."""
+    found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
+    return found, f"{list(found)[-1]}\0" if answer.get("more") else ""
 
 
 class RunLease:

@@ -43,7 +43,11 @@ class Uplink:
         self._changed = threading.Condition()
         self._leases: Leases | None = None
         self._seen = NOTHING_SEEN
+        self._since: Mapping[str, int] = {}
+        """By job, the second from which on an occurrence may be asked for."""
         self._alive_until = 0
+        self._unswept = session.RUNS
+        """The key from which on occurrences were not looked through yet for this host's; "": all were."""
         self._watch = 0
         """The number of the watch; what an earlier one brings is dropped."""
         self._over = False
@@ -53,10 +57,10 @@ class Uplink:
 
     # the scheduler
 
-    def hello(self, seen: Seen) -> None:
-        """A scheduler has begun, whose host was granted that."""
+    def hello(self, seen: Seen, since: Mapping[str, int]) -> None:
+        """A scheduler has begun, whose host was granted that, and asks for what came since then."""
         with self._changed:
-            self._seen = seen
+            self._seen, self._since = seen, since
             self._conversation.hello()
             self._changed.notify_all()
 
@@ -69,6 +73,8 @@ class Uplink:
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
                 case ["join" | "leave" as way, str(lock)]:
                     self._conversation.stand(lock, joins=way == "join")
+                case ["since", dict(since)]:
+                    self._since = since
                 case ["accept"]:
                     self._seen = NOTHING_SEEN
                 case ["publish", str(job), str(spec), str(before)]:
@@ -114,9 +120,11 @@ class Uplink:
             try:
                 if self._conversation.reason or self._conversation.is_outdated:
                     self._begin(gateway)
-                else:
+                elif self._conversation.wants:
                     self._ask(gateway)
                     is_refused = False
+                else:
+                    self._sweep(gateway)
                 pause = pause if is_refused else _FIRST_PAUSE
             except (Unreachable, Rejected, Closed, OSError) as error:
                 is_refused |= isinstance(error, Rejected)
@@ -128,7 +136,7 @@ class Uplink:
 
     def _wait_for_work(self) -> None:
         """Wait until there is something to be done in etcd, or this ends; who lets others pass goes on in time."""
-        while not (self._over or self._conversation.wants):
+        while not (self._over or self._conversation.wants or self._unswept):
             deadline = self._conversation.deadline
             self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
             self._conversation.pass_time(session.now())
@@ -140,7 +148,7 @@ class Uplink:
         return Gateway(self.settings["etcd"], patience, tls)
 
     def _begin(self, gateway: Gateway) -> None:
-        """Open the session, and read all that there is."""
+        """Open the session, and read what the scheduler has to know."""
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
         session.check(gateway, opened.session, self._seen)
@@ -151,8 +159,9 @@ class Uplink:
             self._run_lease = RunLease()
             self._conversation.until = began + opened.grace * SECOND
             self._watch += 1
+            since = self._since
         revision = 0
-        for revision, found in session.all_keys(gateway):
+        for revision, found in session.snapshot(gateway, since):
             with self._changed:
                 self._conversation.read(era, revision, found)
             self._wake()
@@ -181,6 +190,14 @@ class Uplink:
                     return
                 self._conversation.answered(batch, answer)
                 self._note_seen()
+
+    def _sweep(self, gateway: Gateway) -> None:
+        """Look through a part of all occurrences, as nothing is asked meanwhile, and no agent before told its own."""
+        found, following = session.occurrences(gateway, self._unswept)
+        with self._changed:
+            self._conversation.swept(found)
+            self._conversation.pass_time(session.now())
+            self._unswept = following
 
     def _note_seen(self) -> None:
         """Keep what etcd has to know from now on, under the lock."""

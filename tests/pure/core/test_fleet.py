@@ -577,6 +577,34 @@ def test_what_is_granted_and_never_saved() -> None:
     assert {"tick@1": "succeeded"} == one.states()
 
 
+def test_what_is_given_up_while_it_cannot_be_asked() -> None:
+    """An occurrence of which nobody here knows whether it was granted has an end all the same, however old it is."""
+    fleet, (one,) = hosts(TICK, names="a")
+    fleet.pass_time(59)
+    fleet.lossy = 1
+    while not any(key[0] == "run" for key in fleet.etcd.keys):
+        fleet.pass_time(0.001)
+    one.agent.cut()
+    one.stop("tick@1")
+    fleet.lossy = 0
+    fleet.pass_time(10 * 60)
+    fleet.etcd.put("/jq/locks/job/tick", None)
+    one.agent.heal()
+    fleet.pass_time(5)
+    assert "over" == fleet.etcd.keys["run", "tick", f"f{(MIDNIGHT + MINUTE) // SECOND}"].state
+
+
+def test_what_may_be_asked_for() -> None:
+    """By job of the fleet, what comes after its cursor, and what waits from before."""
+    fleet, (one,) = hosts(TICK, job("own", "* * * * *"), job("rare", "0 5 * * *", scope=Scope.FLEET), names="a")
+    fleet.pass_time(10 * 60 + 5)
+    ten, begin = (MIDNIGHT + 10 * MINUTE) // SECOND, MIDNIGHT // SECOND
+    assert {"tick": ten + 1, "rare": begin + 1} == one.scheduler.askable()
+    one.happen(events.HoldAsked(1, "root", Hold("root")))
+    fleet.pass_time(3 * 60)
+    assert ten + 60 == one.scheduler.askable()["tick"], "the first that waits"
+
+
 def test_why_a_run_waits_for_one_that_is_asked_about() -> None:
     """A run of the host says who has what it lacks."""
     fleet, (one,) = hosts(
