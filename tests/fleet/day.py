@@ -29,7 +29,7 @@ NAMES = ("alpha", "beta", "gamma")
 _READY, _READ = 60.0, 5.0
 """Seconds in which all hosts are there, and in which they have surely read a changed file."""
 _LOOK = 0.05
-_QUOTA = 40 << 20
+_QUOTA = 24 << 20
 """The bytes that etcd may take."""
 
 
