@@ -116,11 +116,13 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
 
 
 def up(turn: Turn) -> None:
-    """Take over all pauses, as the fleet can be asked again; or let nobody wait for one, as it can't."""
+    """Take over all pauses as the fleet can be asked, and ask anew for those to come; or let nobody wait for them."""
     state, fleet = turn.state, turn.state.fleet
     if not fleet.down:
         for job in state.catalog:
             take_over(turn, job)
+        for ask, text in fleet.pausing:
+            turn.do(Pause(ask.job, text))
         return
     fleet.paused.clear()
     asks, fleet.pausing = fleet.pausing, []

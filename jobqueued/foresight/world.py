@@ -91,6 +91,9 @@ class World:
         for file, of_file in by_file.items():
             self._happen(events.JobsRead(file, tuple(of_file)))
         self._happen(events.JobsLoaded(complete=True))
+        for it in known.values():
+            if it.shared_pause:
+                self._happen(events.FleetPaused(it.job, it.shared_pause))
         if limits.fleet:  # as if this host were the only one that is up
             self._happen(events.FleetUp(""))
         self._settle()

@@ -98,6 +98,8 @@ def test_turns(two: list[Agent]) -> None:
     other.say("join", "tape")
     etcd = other.settings["etcd"][0]
     wait_for(lambda: "/jq/wait/two/tape" in keys(etcd), why="that the other stands in line")
+    other.ask("b", "x1", "disk")
+    one.hear("held", "b on two", [["disk", 1]])  # and so what was before
     one.say("give_back", "a", "x1", "")
     one.ask("a", "x2", "tape", question=2)
     one.hear("held", "two, which waits longer for tape", [["tape", 1]])

@@ -193,7 +193,7 @@ class Agent:
         def arrive() -> None:
             self.is_busy = False
             if self.cut_since is None:
-                self._read_all() if batch is None else self._carry_out(batch)
+                self.read_all() if batch is None else self._carry_out(batch)
             self._go_on()
 
         self.fleet.at(self.fleet.now + self._while(), arrive)
@@ -201,7 +201,8 @@ class Agent:
     def _while(self) -> int:
         return self.delay + self.fleet.random.randint(1, 9) * SECOND // 1000
 
-    def _read_all(self) -> None:
+    def read_all(self) -> None:
+        """Take a snapshot."""
         etcd = self.fleet.etcd
         if self.session is None:
             host = f"{ROOT}hosts/{self.store}"

@@ -195,6 +195,15 @@ def test_a_pause_of_all() -> None:
     assert not fleet.etcd.values("/jq/paused/")
 
 
+def test_a_pause_that_is_asked_anew() -> None:
+    """What the agent drops as it reads all again is asked once more, so that who has asked for it has an answer."""
+    fleet, (one,) = hosts(TICK, names="a")
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    one.agent.read_all()
+    fleet.pass_time(1)
+    assert ({}, "alice") == (one.replies[1].value, paused(one))
+
+
 def test_a_pause_without_the_fleet() -> None:
     """Nobody is told that a job is paused that others may start; one that was this host's alone ends here alone."""
     tick = job("tick", "* * * * *")

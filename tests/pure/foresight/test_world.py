@@ -43,6 +43,10 @@ def test_of_a_fleet() -> None:
     """Jobs of a fleet are foreseen as if this host were alone in it."""
     host = a_host(job("backup", "0 2 * * *", scope=Scope.FLEET), seconds={"backup": 1800}, fleet="web")
     assert 1 == future(host).runs
+    shared = SavedJob(
+        job="backup", rhythm=host.jobs[0].rhythm, cursor=MIDNIGHT, paused=True, shared_pause='["root", "b", null]'
+    )
+    assert 0 == future(replace(host, saved=(shared,))).runs, "all hosts have it paused"
 
 
 def test_what_is_kept_for_a_run_that_users_do_not_see() -> None:
