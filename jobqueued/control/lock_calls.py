@@ -64,10 +64,11 @@ class LockCalls:
         claims = [each for each in claims if own is None or each.claim.resource in own]
         claims.sort(key=lambda each: (each.claim.resource, not each.held))
         known = set[str]() if name is None or claims else self._known() if own is None else own
+        names = {it.removeprefix(":") for it in known}
         return {
             "claims": [self._told_of(each, asker) for each in claims[:_MOST_CLAIMS]],
             "more": max(0, len(claims) - _MOST_CLAIMS),
-            "known": [] if name in known else sorted(it.removeprefix(":") for it in known)[:_MOST_CLAIMS],
+            "known": [] if name in names else sorted(names)[:_MOST_CLAIMS],
         }  # fmt: skip
 
     def _used_by(self, asker: Asker) -> set[str]:
@@ -88,7 +89,8 @@ class LockCalls:
         """The names of locks that jobs list, or somebody uses, and of resources that come in units."""
         listed = {claim.resource for job in self._scheduler.catalog for claim in job.locks}
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
-        return (listed | used | self._scheduler.limits.resources.keys()) - {CPU, MEMORY}
+        limits = self._scheduler.limits
+        return (listed | used | limits.resources.keys() | limits.of_fleet.keys()) - {CPU, MEMORY}
 
     def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
         if isinstance(claim.holder, LockClientId):

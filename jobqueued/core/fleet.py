@@ -75,13 +75,13 @@ def granted(turn: Turn, event: Granted) -> None:
     if found is None:
         return
     run, asked = found
-    for leave in turn.state.fleet.had_turn(turn.state.terms(turn.state.catalog[run.id.job]).claims):
-        turn.do(leave)
     if is_halted := bool(halt(turn.state)):
         turn.state.enqueue(run, turn.now)
     if is_halted or attempts.is_kept_back(turn, run):
         turn.do(GiveBack(run.id.job, run.key))
     else:
+        for leave in turn.state.fleet.had_turn(asked.claims):
+            turn.do(leave)
         _mark(turn, run, event.grant.fence)
         attempts.begin(turn, run, asked.priority, asked.waited_for, event.grant)
 
@@ -129,8 +129,10 @@ def _lose_lock(turn: Turn, name: Holder) -> None:
     """Tell that whoever is live goes on without a lock, which another host has by now."""
     locks = turn.state.admission.locks
     for claim in of_fleet(locks.held(name)) if name in locks else ():
+        if not claim.exclusive and locks.used(claim.resource) <= locks.capacity(claim.resource):
+            continue
         for holder in (each for each in locks.holders(claim.resource) if isinstance(each, str)):
-            turn.say("lock_lost", run=str(name), lock=claim.resource.removeprefix(":"), holder=holder)
+            turn.say("lock_lost", run=turn.state.name_of(name), lock=claim.resource.removeprefix(":"), holder=holder)
 
 
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:

@@ -112,3 +112,4 @@ def _refuse(turn: Turn, name: LockClientId) -> None:
     reason = f"its fleet can't be asked: {down}" if down else lock_clients.keeps_waiting(turn, client.claims)
     turn.refuse(client.ticket, "Refused", reason=reason)
     turn.do(ForgetLockClient(name))
+    turn.do(GiveBack(WITH_LOCK, name.key))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobqueued.commands import GiveBack, Stand
 from jobqueued.events import PauseAsked
-from jobqueued.model import SECOND, Job, Run, RunId, Scope
+from jobqueued.model import SECOND, Holder, Job, Run, RunId, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
@@ -63,6 +62,9 @@ class FleetState:
         """The locks for which this host stands in line."""
         self._moved: set[str] = set()
         """Those for which somebody here began or ceased to wait in this turn."""
+        self._waiters: dict[Holder, tuple[str, ...]] = {}
+        self._wanted = Counter[str]()
+        """Locks by who waits for them in the queue, and by how many."""
         self._asking = Counter[str]()
         """How many questions are about each."""
         self.given_back: dict[tuple[str, str], str] = {}
@@ -106,7 +108,7 @@ class FleetState:
             self._asking[claim.resource] -= 1
             if not self._asking[claim.resource]:
                 del self._asking[claim.resource]
-        self.note_wait(claims)
+        self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
 
     def withdraw(self, run: Run) -> None:
         """Give back what the fleet may grant to a run after all."""
@@ -122,10 +124,17 @@ class FleetState:
         name = run.id.job, run.key
         self.given_back[name] = state or self.given_back.get(name, "")
 
-    def note_wait(self, claims: Claims) -> None:
-        """Note that somebody here begins or ceases to wait for these claims."""
-        if self.name:
-            self._moved.update(claim.resource for claim in of_fleet(claims) if not claim.resource.startswith(PLACES))
+    def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
+        """Note for which claims somebody here waits from now on; (): for none any more."""
+        before = self._waiters.pop(holder, ())
+        if not (before or self.name):
+            return
+        locks = tuple(claim.resource for claim in of_fleet(claims) if not claim.resource.startswith(PLACES))
+        self._wanted.subtract(before)
+        self._wanted.update(locks)
+        self._moved.update(before, locks)
+        if locks:
+            self._waiters[holder] = locks
 
     def had_turn(self, claims: Claims) -> list[Stand]:
         """Leave the lines for what was granted; who waits on stands at the end then."""
@@ -139,12 +148,15 @@ class FleetState:
         self._moved.update(self.line)
         self.line.clear()
 
-    def take_moves(self, wanted: Mapping[str, int]) -> list[Stand]:
-        """Hand over which lines to join and to leave since the last time; `wanted`: how many groups wait for each."""
-        moved, self._moved = self._moved, set()
-        if self.down or not moved:
+    def take_moves(self) -> list[Stand]:
+        """Hand over which lines to join and to leave since the last time."""
+        if self.down or not self._moved:
             return []
-        waits = {lock for lock in moved if wanted.get(lock) or (lock in self.line and lock in self._asking)}
+        moved, self._moved = self._moved, set()
+        waits = {lock for lock in moved if self._wanted[lock] or (lock in self.line and lock in self._asking)}
+        for lock in moved:
+            if not self._wanted[lock]:
+                del self._wanted[lock]
         changed = [lock for lock in sorted(moved) if (lock in waits) != (lock in self.line)]
         self.line.symmetric_difference_update(changed)
         return [Stand(lock, joins=lock in self.line) for lock in changed]

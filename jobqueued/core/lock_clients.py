@@ -14,6 +14,7 @@ from jobqueued.core.holders import LockClient
 from jobqueued.core.host_hold import halt
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
+from jobqueued.core.validity import too_much_at_once
 from jobqueued.events import EvictAsked, LockAsked, LockFound, LockOver
 from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import CPU, HOUR, MEMORY, WITH_LOCK, Claim, Holder, Job, LockClientId, Run, RunId
@@ -27,15 +28,8 @@ from jobqueued.text import counted
 def asked(turn: Turn, event: LockAsked) -> None:
     """Let a client join the queue; one that will not wait leaves it unless the next pass grants it its claims."""
     state, now = turn.state, turn.now
-    locks = state.admission.locks
-    if (claim := locks.impossible(event.claims)) is not None:
-        there = counted(locks.capacity(claim.resource), "unit")
-        turn.refuse(event.ticket, "Refused", reason=f"{claim.resource} has {there}")
-        turn.do(ForgetLockClient(event.client))
-        return
-    if of_fleet(event.claims) and not state.fleet.name:
-        remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
-        turn.refuse(event.ticket, "Refused", reason=f"this host is in no fleet; {remedy}")
+    if reason := _never(state, event.claims):
+        turn.refuse(event.ticket, "Refused", reason=reason)
         turn.do(ForgetLockClient(event.client))
         return
     state.lock_clients[event.client] = LockClient(
@@ -46,6 +40,16 @@ def asked(turn: Turn, event: LockAsked) -> None:
         state.impatient.append(event.client)
 
 
+def _never(state: SchedulerState, claims: Claims) -> str:
+    """Word why nobody ever has these claims; "": one may."""
+    locks = state.admission.locks
+    if (claim := locks.impossible(claims)) is not None:
+        return f"{claim.resource.removeprefix(':')} has {counted(locks.capacity(claim.resource), 'unit')}"
+    if of_fleet(claims) and not state.fleet.name:
+        return "this host is in no fleet; to join one: `fleet: {etcd: …}` in jobqueued.yaml"
+    return too_much_at_once(locks.parts(of_fleet(claims)))
+
+
 def enqueue(turn: Turn, name: LockClientId) -> None:
     """Put a client into the queue, where it ages since it has come."""
     state, now = turn.state, turn.now
@@ -53,7 +57,7 @@ def enqueue(turn: Turn, name: LockClientId) -> None:
     terms = Terms(client.claims, state.limits.escalation, None, HOUR)
     since = now.mono - max(0, now.wall - client.since)
     state.admission.waiting.add(name, terms, 0, since, client.since, state.arrival())
-    state.fleet.note_wait(client.claims)
+    state.fleet.note_wait(name, client.claims)
     state.queue_stuck = False
 
 
@@ -117,7 +121,7 @@ def over(turn: Turn, event: LockOver) -> None:
     if client.question > 0:
         state.fleet.answered_part(of_fleet(client.claims))
         state.admission.release(event.client)
-    if of_fleet(client.claims) and (client.question > 0 or not client.ticket):
+    if of_fleet(client.claims):  # it may have some by an answer that nobody has heard
         turn.do(GiveBack(WITH_LOCK, event.client.key))
     if not client.ticket:
         state.admission.release(event.client)

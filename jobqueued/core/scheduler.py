@@ -284,6 +284,8 @@ class Scheduler:
                 self._pass(turn)
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
+        for move in state.fleet.take_moves():  # only now, as who has started waits for nothing
+            turn.do(move)
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:

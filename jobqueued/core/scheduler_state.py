@@ -231,6 +231,7 @@ class SchedulerState:
 
     def forget_job(self, name: str) -> None:
         """Keep nothing of a job that is nowhere any more, and has no run."""
+        self.admission.locks.take_places(name)
         self._terms.pop(name, None)
         self.invalid_jobs.discard(name)
         self.noted.discard(name)
@@ -331,7 +332,7 @@ class SchedulerState:
             began = now.mono - max(0, now.wall - run.drains_since)
             self.admission.drains.found(run.id, job.drain, began, now.mono)
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
-        self.fleet.note_wait(self.terms(job).claims)
+        self.fleet.note_wait(run.id, self.terms(job).claims)
         self.queue_stuck = False
         return run
 
@@ -376,8 +377,7 @@ class SchedulerState:
 
     def leave_queue(self, holder: Holder) -> None:
         """Take a run or a client out of the queue, or back from the fleet: what was kept for it goes to others."""
-        if self.fleet.line and holder in self.admission.waiting:
-            self.fleet.note_wait(self.admission.waiting.terms(holder).claims)
+        self.fleet.note_wait(holder)
         self.admission.forget(holder)
         if isinstance(holder, RunId) and holder in self.fleet.asked:
             self.fleet.withdraw(self.runs[holder])

@@ -36,9 +36,8 @@ class Turn:
 
     def finish(self) -> list[Command]:
         """All that is to be done: first what makes the changes durable, last what others get for it."""
-        fleet = self.state.fleet
-        told = [*fleet.take_given_back(), *fleet.take_moves(self.state.admission.waiting.wanted)] if fleet.name else ()
-        return [*self.state.take_saves(), *_briefly(self._commands), *told]
+        given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
+        return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
 
 
 def _briefly(commands: list[Command]) -> list[Command]:

@@ -11,7 +11,7 @@ from jobqueued.catalog import Change, awaited, written_in
 from jobqueued.core.job_state import Fault, Invalidity
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.fleet import FLEET, MOST_AT_ONCE
+from jobqueued.fleet import FLEET, MOST_AT_ONCE, Part
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Job, Scope
 from jobqueued.queue.locks import asks_fleet, of_fleet
@@ -106,13 +106,15 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
     if claim is not None:
         return Invalidity(Fault.IMPOSSIBLE, impossible(claim, {**state.limits.resources, **state.limits.of_fleet}))
-    units = sum(part.units for part in state.admission.locks.parts(of_fleet(job.locks)))
-    if units <= MOST_AT_ONCE:
-        return None
+    reason = too_much_at_once(state.admission.locks.parts(of_fleet(job.locks)))
+    return Invalidity(Fault.IMPOSSIBLE, reason) if reason else None
+
+
+def too_much_at_once(parts: Iterable[Part]) -> str:
+    """Word that these are more units of the fleet than one transaction can claim; "": they are not."""
+    units = sum(part.units for part in parts)
     remedy = "to hold some of a lock that has several: its `units`"
-    return Invalidity(
-        Fault.IMPOSSIBLE, f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}"
-    )
+    return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}" * (units > MOST_AT_ONCE)
 
 
 def shortage(state: SchedulerState, job: Job) -> str:

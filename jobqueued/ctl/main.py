@@ -179,14 +179,13 @@ def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: F
     if command not in (["with-lock"], ["submit"]):
         while rest and rest[0] != "--":
             word = rest.pop(0)
-            if word in ("--root", "--host") and rest:
-                first += [word, rest.pop(0)]
-            elif word.startswith(("--root=", "--host=")) or (
-                word in ("--user", "--fleet") and not is_own(command[0], word)
-            ):
-                first.append(word)
-            else:
+            name, _, value = word.partition("=")
+            if is_own(command[0], name) or name not in ("--root", "--host", "--user", "--fleet"):
                 kept.append(word)
+            elif name in ("--root", "--host") and not value and rest:
+                first += [word, rest.pop(0)]
+            else:
+                first.append(word)
     return [*first, *command, *["--json"] * wants_json, *kept, *rest]
 
 

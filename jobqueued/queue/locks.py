@@ -146,13 +146,21 @@ class Locks:
 
     def give_places(self, job: Job) -> None:
         """Let as many runs of a job be live in the fleet as its definition says by now."""
-        self.capacities.pop(f"{PLACES}{job.id}", None)
+        self.take_places(job.id)
         self.capacities.update(places_of(job))
 
+    def take_places(self, job: str) -> None:
+        """Forget how many runs of a job may be live in the fleet."""
+        self.capacities.pop(f"{PLACES}{job}", None)
+
     def parts(self, claims: Claims) -> tuple[Part, ...]:
-        """Word claims as the fleet is asked for them: who wants one alone wants all units of it."""
-        there = [(claim, self.capacity(claim.resource)) for claim in claims]
-        return tuple(Part(claim.resource, of if claim.exclusive else claim.units, of) for claim, of in there)
+        """Word claims as the fleet is asked for them: who wants one alone wants all its units, or the first place."""
+        parts = list[Part]()
+        for resource, units, exclusive in claims:
+            of = self.capacity(resource)
+            alone = 1 if resource.startswith(PLACES) else of
+            parts.append(Part(resource, alone if exclusive else units, of))
+        return tuple(parts)
 
     def capacity(self, resource: str) -> int:
         """The number of units that there are."""

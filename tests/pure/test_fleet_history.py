@@ -123,7 +123,7 @@ def earlier(answer: Message) -> None:
 
 def refused(answer: Message) -> None:
     """Have the answer to a claim be that nobody has what it wants, but it is not granted."""
-    answer["responses"] = [{"response_txn": {"responses": [{"response_range": {}}] * 4}}]
+    answer["responses"] = [{"response_txn": {"responses": [{"response_range": {}}] * 5}}]
 
 
 @pytest.mark.parametrize(

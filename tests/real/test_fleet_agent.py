@@ -102,9 +102,9 @@ def test_turns(two: list[Agent]) -> None:
     one.hear("held", "b on two", [["disk", 1]])  # and so what was before
     one.say("give_back", "a", "x1", "")
     one.ask("a", "x2", "tape", question=2)
-    one.hear("held", "two, which waits longer for tape", [["tape", 1]])
+    one.hear("held", "two, which is next in the line for tape", [["tape", 1]])
     one.hear("denied", "a", 1, 2)
-    one.hear("held", "two, which waits longer for tape", [])
+    one.hear("held", "two, which is next in the line for tape", [])
     one.ask("a", "x2", "tape", question=3)
     one.hear("granted", "a", 1, 3)
     other.say("leave", "tape")
@@ -215,7 +215,7 @@ def test_a_clock_that_is_wrong(
     lines, clock = list[Line](), SimpleNamespace(off=seconds)
     clock.time = lambda: read_clocks().wall / SECOND + clock.off
     monkeypatch.setattr(gateway, "time", clock)
-    settings = {"etcd": [address], "host": "late", "store": "id", "lock_grace": 60, "fleet": "test"}
+    settings = {"etcd": [address], "host": f"late-{side[:5]}", "store": "id", "lock_grace": 60, "fleet": "test"}
     uplink = Uplink({**settings, "authority": "", "certificate": "", "key": ""}, f"{tmp_path}/session", lambda: None)
     uplink.hello(NOTHING_SEEN, {})
 

@@ -13,19 +13,20 @@ from typing import Any
 from jobqueued import events
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
-from jobqueued.child.fleet.conversation import Batch, Conversation
+from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.requests import Batch
 from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, Save, SaveFleetMark
 from jobqueued.fleet import FleetMark
 from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
-from jobqueued.queue.locks import FLEET, of_fleet, places_of
+from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
-LEASES = {"run": 0, "lock": 0, "session": 0}
+LEASES = {"run": 1, "lock": 2, "session": 3}
 NAME = "test"
 
 Key = tuple[str, ...]
@@ -413,7 +414,7 @@ class Fleet:
             for name, held in (*runs, *clients):
                 for claim in of_fleet(held):
                     of, holding = self.units.get(claim.resource, 1), holders[claim.resource]
-                    holding += [f"{name} on {other.store}"] * (of if claim.exclusive else claim.units)
+                    holding += [f"{name} on {other.store}"] * Locks(self.units).parts((claim,))[0].units
                     assert len(holding) <= of, f"{claim.resource} is held by {holding}"
 
     def missing(self, job: Job, since: int, until: int) -> list[int]:

@@ -196,6 +196,7 @@ class FleetLife:
             if each.scope is Scope.FLEET:
                 missing = self.fleet.missing(each, self.since, self.until)
                 assert not missing, f"{each.id}: {len(missing)} occurrences are missing, the first {missing[0]}"
+        assert not self.fleet.etcd.values("/jq/wait/"), "somebody stands in line for nothing"
         for key, value in self.fleet.etcd.keys.items():
             host = self.fleet.hosts[value.store]
             runs = {run.key for run in host.scheduler.runs.values() if run.id.job == value.job}

@@ -129,7 +129,7 @@ class RememberedWorld(World):
         if run.state in LIVE:
             return {**begun, "started": None if begin is None else to_text(begin)}
         claims = claims_of(job, slots=self.limits.max_running is not None)
-        return {**begun, "claims": list(record.claims(claims, self.limits))}
+        return {**begun, "claims": list(record.claims(claims, job, self.limits))}
 
     # what happens
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import (
@@ -28,21 +27,15 @@ from jobqueued.child.fleet.claims import (
 )
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.requests import Ask, GiveBack, Pause, Place, Publish, Request, transactions
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Publish, Request, transactions
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/[0-9]+")
+_MOST_UNITS = 48
+"""Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
 _UNREACHED = "etcd has not answered yet"
-
-
-class Batch(NamedTuple):
-    """Requests that go to etcd at once, with the number of parts that each has; `era`: when those were the first."""
-
-    message: Message
-    sizes: list[int]
-    era: int
 
 
 class Conversation:
@@ -96,7 +89,13 @@ class Conversation:
         """
         if self.reason:
             return
-        for part in parts:
+        if not question:  # about what is live: that has what it was granted
+            own = self._locks.units((job, key))
+            parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
+        if sum(part.units for part in parts) > _MOST_UNITS:
+            self.outbox.append(["denied", job, number, question])
+            return
+        for part in parts if question else ():
             if turn := self._turn_before(part, (job, key), now):
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
@@ -139,6 +138,12 @@ class Conversation:
     def wants(self) -> bool:
         """Tell whether there is something to be done in etcd: a snapshot, or requests."""
         return bool(self.reason or self.is_outdated or self._requests)
+
+    @property
+    def occurrences(self) -> int:
+        """The number of occurrences that the next batch may claim."""
+        first = zip(range(claims.MOST), self._requests, strict=False)
+        return sum(isinstance(request, Ask) and request.claim.run is not None for _, request in first)
 
     @property
     def holds(self) -> bool:
@@ -225,7 +230,8 @@ class Conversation:
             touched = self._touched(request)
             made = transactions(request, self._session, self._locks, leases)
             read = {(request.name[0], "")}  # a definition that is published
-            if isinstance(request, Ask) and request.keep > keep:
+            is_of_run = isinstance(request, Ask) and request.claim.run is not None
+            if isinstance(request, Ask) and (request.keep > keep or (is_of_run and not leases["run"])):
                 break
             if seen & (touched | read) or (parts and len(parts) + len(made) > claims.MOST):
                 break

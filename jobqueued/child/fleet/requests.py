@@ -79,6 +79,14 @@ class Place(NamedTuple):
 Request = Ask | GiveBack | Publish | Place | Pause
 
 
+class Batch(NamedTuple):
+    """Requests that go to etcd at once, with the number of parts that each has; `era`: when those were the first."""
+
+    message: Message
+    sizes: list[int]
+    era: int
+
+
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
     """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
     if isinstance(request, Ask):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobqueued.child.fleet import claims, session
-from jobqueued.child.fleet.claims import MOST, ROOT, told
+from jobqueued.child.fleet.claims import ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.known_locks import Part
@@ -136,6 +136,7 @@ class Uplink:
 
     def _wait_for_work(self) -> None:
         """Wait until there is something to be done in etcd, or this ends; who lets others pass goes on in time."""
+        self._conversation.pass_time(session.now())
         while not (self._over or self._conversation.wants or self._unswept):
             deadline = self._conversation.deadline
             self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
@@ -175,9 +176,10 @@ class Uplink:
     def _ask(self, gateway: Gateway) -> None:
         with self._changed:
             leases, keep = self._leases, max(self._conversation.keep, _LEAST_KEEP)
+            number = self._conversation.occurrences
         if leases is None:
             return
-        run = self._run_lease.take(gateway, keep, MOST)
+        run = self._run_lease.take(gateway, keep, number) if number else 0
         with self._changed:
             own = {"run": run, "lock": leases.locks, "session": leases.session}
             batch = self._conversation.next_batch(own, keep)

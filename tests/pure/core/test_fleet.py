@@ -15,6 +15,7 @@ from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
 from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
+from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
 from tests.support.fleet import Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
@@ -232,7 +233,7 @@ def test_a_command_with_a_lock() -> None:
     first, second, third = (LockClientId(number) for number in (1, 2, 3))
     one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
     fleet.pass_time(1)
-    assert (":with-lock@1", "4") == (
+    assert (":with-lock@1", "3") == (
         one.replies[1].value["holder"],
         one.replies[1].value["environment"]["JOBQUEUE_FENCE"],
     )
@@ -252,6 +253,66 @@ def test_a_command_with_a_lock() -> None:
     two.unlock(second)
     fleet.pass_time(1)
     assert ["tape@1"] == live(two)
+
+
+def test_a_place_in_line() -> None:
+    """It lasts as long as somebody of the host waits, over a loss of the fleet, and no longer."""
+    tape = job("tape", "*/5 * * * *", scope=Scope.FLEET, locks=(TAPE,))
+    fleet, (one, _) = hosts(tape, names="ab", seconds={"tape": 100})
+    first, second = LockClientId(1), LockClientId(2)
+    one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
+    fleet.pass_time(1)
+    one.happen(events.LockAsked(2, second, (TAPE,), "root", False))
+    fleet.pass_time(1)
+    assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
+    one.happen(events.FleetUp("the agent has ended"))
+    one.agent.connect()
+    fleet.pass_time(1)
+    assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
+    fleet.pass_time(5 * 60)
+    assert ["/jq/wait/a/tape", "/jq/wait/b/tape"] == sorted(fleet.etcd.values("/jq/wait/"))
+    one.unlock(second)
+    one.unlock(first)
+    fleet.pass_time(1)
+    assert 1 == len(fleet.started)
+    assert not fleet.etcd.values("/jq/wait/"), "the other host, or a command that has ended, stands there still"
+
+
+def test_more_places_than_before() -> None:
+    """A run that began while its job had one place goes on with that, and loses none, as its job gets more."""
+    fleet, found = hosts(TICK, seconds={"tick": 1000})
+    fleet.pass_time(60)
+    wide = job("tick", "* * * * *", scope=Scope.FLEET, concurrency=3)
+    fleet.units.update(places_of(wide))
+    for host in found:
+        host.write("jobs.yaml", wide)
+    for host in found:
+        host.happen(events.FleetUp("the agent has ended"))
+        host.agent.connect()
+    fleet.pass_time(125)
+    assert 3 == sum(len(live(host)) for host in found)
+    assert not [each for host in found for each in host.said if each.event == "lock_lost"]
+
+
+def test_more_than_goes_into_a_transaction() -> None:
+    """It is refused, and nothing else of the host waits for it."""
+    _, (one,) = hosts(TICK, names="a", of_fleet={f"{FLEET}licence": 200})
+    one.happen(events.LockAsked(1, LockClientId(1), (Claim(f"{FLEET}licence", exclusive=True),), "root", False))
+    assert one.replies[1].value["reason"].startswith("it asks its fleet for 200 units at once, of at most 32;")
+    one.happen(events.LockAsked(2, LockClientId(2), (Claim(f"{FLEET}licence", 201),), "root", False))
+    assert "fleet/licence has 200 units" == one.replies[2].value["reason"]
+
+
+def test_a_command_that_ends_unheard() -> None:
+    """What a command was granted goes back with it, also where nobody has heard the answer."""
+    fleet, (one,) = hosts(TICK, names="a")
+    client = LockClientId(1)
+    one.happen(events.LockAsked(1, client, (TAPE,), "root", False))
+    fleet.etcd.put("/jq/locks/tape", "a :with-lock c1")
+    one.agent.read_all()
+    one.unlock(client)
+    fleet.pass_time(1)
+    assert not fleet.etcd.values("/jq/locks/")
 
 
 def test_a_command_without_a_fleet() -> None:
