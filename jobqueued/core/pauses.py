@@ -74,24 +74,23 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
 
 
 def paused(turn: Turn, event: FleetPaused) -> None:
-    """Take over that the fleet has paused a job, or resumed it; whoever asked for that has his answer."""
+    """Take over that the fleet has paused a job, or resumed it; whoever asked for that has his answer, others theirs
+    once it is what they have asked for.
+    """
     fleet = turn.state.fleet
     if event.text:
         fleet.paused[event.job] = event.text
     else:
         fleet.paused.pop(event.job, None)
-    asks = [(ask, text) for ask, text in fleet.pausing if ask.job == event.job]
-    fleet.pausing = [each for each in fleet.pausing if each[0].job != event.job]
+    heard = event.job, event.text
+    asks = [ask for ask, text in fleet.pausing if (ask.job, text) == heard]
+    fleet.pausing = [(ask, text) for ask, text in fleet.pausing if (ask.job, text) != heard]
     was_paused = turn.state.standing(event.job).saved.paused
     job = turn.state.catalog.get(event.job)
     if job is not None and not fleet.down:
-        take_over(turn, job, next((ask.asked_by for ask, text in asks if text == event.text), ""))
-    for ask, text in asks:
-        if text == event.text:
-            _answer(turn, ask, was_paused=was_paused)
-        else:
-            what = "paused" if event.text else "resumed"
-            turn.refuse(ask.ticket, "Refused", reason=f"somebody else has {what} it meanwhile")
+        take_over(turn, job, asks[0].asked_by if asks else "")
+    for ask in asks:
+        _answer(turn, ask, was_paused=was_paused)
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:

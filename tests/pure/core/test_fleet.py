@@ -196,6 +196,16 @@ def test_a_pause_of_all() -> None:
     assert not fleet.etcd.values("/jq/paused/")
 
 
+def test_pauses_at_once() -> None:
+    """Each host that asks is answered, whoever was first; the last counts."""
+    fleet, found = hosts(TICK)
+    for host in found:
+        host.happen(events.PauseAsked(1, "tick", f"{host.store}s", True))
+    fleet.pass_time(1)
+    assert [{}] * 3 == [host.replies[1].value for host in found]
+    assert 1 == len({paused(host).split(" ")[0] for host in found})
+
+
 def test_a_pause_that_is_asked_anew() -> None:
     """What the agent drops as it reads all again is asked once more, so that who has asked for it has an answer."""
     fleet, (one,) = hosts(TICK, names="a")
