@@ -181,14 +181,13 @@ def operations(exchanges: list[Exchange]) -> Iterator[Operation]:
 
 
 def _of_transaction(exchange: Exchange) -> Iterator[Operation]:
-    """Yield the operations of a transaction, or of those that are in it at once."""
+    """Yield the operations of a transaction, or of those that are in it at once; none of a snapshot."""
     question, answer = json.loads(exchange.question), json.loads(exchange.answer or "null")
     parts, answers = [question], [answer]
     if not question.get("compare"):
-        parts = [each["request_txn"] for each in question["success"]]
-        answers = (
-            [None] * len(parts) if answer is None else [each["response_txn"] for each in answer.get("responses", ())]
-        )
+        parts = [each["request_txn"] for each in question["success"] if "request_txn" in each]
+        told = [] if answer is None else answer.get("responses", ())
+        answers = [each["response_txn"] for each in told if "response_txn" in each] or [None] * len(parts)
     for part, own in zip(parts, answers, strict=True):
         read = _reads(part, own)
         needs = [(text(each["key"]), each["target"], _value(each)) for each in part["compare"]]

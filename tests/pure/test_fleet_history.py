@@ -178,3 +178,13 @@ def test_who_gives_back_what_is_anothers() -> None:
     wire.claim("alpha", tape(1))
     wire.call("beta", *claims.end("a", "f1", "alpha:id", "", [("/jq/locks/tape", wire.found("/jq/locks/tape"))]))
     assert {"/jq/locks/tape"} == set(disordered(wire.exchanges))
+
+
+def test_a_snapshot() -> None:
+    """What is read in ranges says nothing of the order of calls, whether there is an answer or not."""
+    wire = passed_on()
+    question = {"success": [{"request_range": {"key": coded("/jq/locks/"), "range_end": coded("/jq/locks0")}}]}
+    wire.note("alpha", "kv/txn", question, {"header": {"revision": "1"}, "responses": [{"response_range": {}}]})
+    assert {} == disordered(wire.exchanges)
+    wire.exchanges.append(wire.exchanges[-1]._replace(answer=b""))
+    assert {} == disordered(wire.exchanges)
