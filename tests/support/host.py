@@ -82,7 +82,8 @@ class Host:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The journal lines of one kind."""
-        entries = [json.loads(line) for line in self.log().splitlines() if line.startswith("{") and line.endswith("}")]
+        whole = self.log().rpartition("\n")[0].splitlines()  # the last may be under way
+        entries = [json.loads(line) for line in whole if line.startswith("{") and line.endswith("}")]
         return [entry for entry in entries if entry["event"] == event]
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
