@@ -166,7 +166,7 @@ class Taken(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A run of another host, of this name, has these claims of the fleet by now; (): none."""
+    """A holder on another host, or one whose turn it is, has these claims of the fleet by now; (): none."""
 
     holder: str
     claims: tuple[Claim, ...]

@@ -17,8 +17,8 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
 from jobqueued.fleet import FleetMark
-from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Holder, LockClientId, Run, RunId, Scope
-from jobqueued.queue.locks import asks_fleet, of_fleet
+from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, LockClientId, Run, RunId, Scope
+from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 
 _ANEW = 0
 """The number of questions about what is live."""
@@ -169,12 +169,12 @@ def taken(turn: Turn, event: Taken) -> None:
 
 
 def held(turn: Turn, event: Held) -> None:
-    """Note what a run of another host has by now."""
+    """Note what a run of another host has by now; a lock of one unit it has alone."""
     admission = turn.state.admission
     if event.holder in admission.locks:
         admission.release(event.holder)
     if event.claims:
-        admission.hold(event.holder, event.claims, None)
+        admission.hold(event.holder, tuple(_as_held(admission.locks, claim) for claim in event.claims), None)
     turn.state.queue_stuck = False
 
 
@@ -194,6 +194,12 @@ def askable(state: SchedulerState) -> dict[str, int]:
             second = int(run.key[1:])
             since[run.id.job] = min(second, since.get(run.id.job, second))
     return since
+
+
+def _as_held(locks: Locks, claim: Claim) -> Claim:
+    """A claim as it is told of; how many places a job has may not be known yet."""
+    is_alone = locks.capacity(claim.resource) == 1 and not claim.resource.startswith(PLACES)
+    return claim._replace(exclusive=True) if is_alone else claim
 
 
 def ours(turn: Turn, event: Ours) -> None:

@@ -133,6 +133,8 @@ def test_a_lock_that_another_host_has() -> None:
     fleet.pass_time(1)
     assert [("disk@1", two.now.wall - 10**9)] == two.launched, "the host was kept idle for a lock of another"
     assert ["lock fleet/tape is held by tape on a"] == two.why("tape@1")
+    told = {each.claim.mode for each in two.scheduler.lock_claims() if each.claim.resource == TAPE.resource}
+    assert {"exclusive"} == told
     fleet.pass_time(100)
     assert ([], ["tape@1"]) == (live(one), live(two))
 
