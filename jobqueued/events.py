@@ -106,9 +106,7 @@ class RunLost(NamedTuple):
 
 
 class RunLingers(NamedTuple):
-    """Whoever watched the attempt is gone, and something of it lives, or may live; `reason` says for people what, and
-    what they can do.  RunLost follows when nothing does.
-    """
+    """Whoever watched it is gone, and something may live: `reason` says what, and the remedy.  RunLost may follow."""
 
     run: RunId
     attempt: int
@@ -116,9 +114,7 @@ class RunLingers(NamedTuple):
 
 
 class RunsEmptied(NamedTuple):
-    """Nothing notes that the directory of all R's is whole: a boot has its first start, or somebody has emptied it.  So
-    an attempt without R may have started, if nobody tells of it.
-    """
+    """The directory of all R's is that of a new boot, or was emptied: an attempt without R may have started."""
 
 
 class NeverStarted(NamedTuple):
@@ -163,6 +159,14 @@ class Taken(NamedTuple):
 
     job: str
     key: str
+
+
+class HostLost(NamedTuple):
+    """An occurrence may be asked for by this key, as the `host` that had it is gone, and had not ended it."""
+
+    job: str
+    key: str
+    host: str
 
 
 class Held(NamedTuple):
@@ -272,9 +276,7 @@ class WithdrawAsked(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """A person says that something has happened that jobs may wait for (`on: {event: …}`), of which their runs are told
-    `triggered_by`.  `key` as of RunAsked.
-    """
+    """A person says that something has happened (`on: {event: …}`), of which runs are told `triggered_by`."""
 
     ticket: int
     event: str
@@ -416,6 +418,7 @@ Event = (
     | Granted
     | Denied
     | Taken
+    | HostLost
     | Held
     | Ours
     | FleetPaused

@@ -83,6 +83,13 @@ class Scope(StrEnum):
     FLEET = "fleet"
 
 
+class OnHostLoss(StrEnum):
+    """The fate of a run that has not ended when its host is gone for its fleet: it is lost, or another host has one."""
+
+    LOST = "lost"
+    RERUN = "rerun"
+
+
 class Claim(NamedTuple):
     """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
 
@@ -164,6 +171,7 @@ class Job:
     exclusive: bool = False
     concurrency: int = 1
     scope: Scope = Scope.HOST
+    on_host_loss: OnHostLoss = OnHostLoss.LOST
     overlap: Overlap = Overlap.QUEUE
     max_waiting: int | None = None
     locks: tuple[Claim, ...] = ()
@@ -253,7 +261,8 @@ class Occurrence(NamedTuple):
     """One due time of one job, the unit of "exactly once".
 
     `key` is unique per job for ever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others;
-    ``f<UTC second>`` for those of a fleet's job, in all its hosts.
+    ``f<UTC second>`` for those of a fleet's job, in all its hosts, and ``f<UTC second>.2`` for what follows the loss of
+    the first host that had it.
     """
 
     job: str

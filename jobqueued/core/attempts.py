@@ -14,7 +14,7 @@ from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
-from jobqueued.core.fleet_state import is_of_fleet
+from jobqueued.core.fleet_state import is_begun_elsewhere, is_of_fleet
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
 from jobqueued.fleet import NO_GRANT, Grant
@@ -42,6 +42,8 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
     state = turn.state
     job = state.catalog[run.id.job]
     claims, _, bound, *_ = state.terms(job)
+    if is_begun_elsewhere(run):  # nothing of it starts before it is known who is to tell of its loss
+        claims = ()
     wanted = of_fleet(claims)
     if not (wanted or is_of_fleet(run.key)):
         return False

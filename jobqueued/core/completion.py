@@ -34,7 +34,8 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
         failures=0, not_before=turn.now.wall + again.delay, since=0, waited=0, so_far=document,
         claims=(), placed=(), ends_by=None,
     )  # fmt: skip
-    state.release(run, turn.now)
+    if run.state in LIVE:
+        state.release(run, turn.now)
     state.delay(retrying, turn.now)
     turn.do(WriteRecord({**document, "state": RunState.RETRYING.value}))
     turn.say("run_retrying", record=document, again_in=again.delay / SECOND, failover=again.failover)

@@ -13,6 +13,7 @@ from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.retries import most_attempts
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
@@ -211,7 +212,7 @@ def look_at_job(turn: Turn, name: str) -> None:
 def _go_on(turn: Turn, job: Job, run: Run) -> None:
     """Queue a run whose delay is over: it ages from now on, or is held back if its job is."""
     state, job_state = turn.state, turn.state[job.id]
-    if run.state is RunState.RETRYING and run.attempt > job.retries + 1 and job.failover is not None:
+    if run.state is RunState.RETRYING and run.attempt > most_attempts(job, run) and job.failover is not None:
         run = state.change(run, failover=True)
     if gone := _gone(job, run):
         give_up(turn, run, gone)
@@ -229,7 +230,7 @@ def _gone(job: Job, run: Run) -> str:
     """Name what a further attempt was to be, of which the job knows nothing any more; "" if it does."""
     if run.failover:
         return "" if job.failover is not None else "the job no longer has a failover"
-    return "the job now has fewer retries" if run.attempt > job.retries + 1 else ""
+    return "the job now has fewer retries" if run.attempt > most_attempts(job, run) else ""
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, fleet_clients, lateness, pauses
+from jobqueued.core import agreement, attempts, fleet_clients, host_loss, lateness, pauses
 from jobqueued.core.completion import give_up
-from jobqueued.core.fleet_state import Asked, is_of_fleet
+from jobqueued.core.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of
 from jobqueued.core.host_hold import halt
 from jobqueued.core.occurrences import run_of
 from jobqueued.core.scheduler_state import SchedulerState
@@ -75,6 +75,10 @@ def granted(turn: Turn, event: Granted) -> None:
     if found is None:
         return
     run, asked = found
+    if is_begun_elsewhere(run):
+        _mark(turn, run, event.grant.fence)
+        host_loss.take_over(turn, run)
+        return
     if is_halted := bool(halt(turn.state)):
         turn.state.enqueue(run, turn.now)
     if is_halted or attempts.is_kept_back(turn, run):
@@ -191,7 +195,7 @@ def askable(state: SchedulerState) -> dict[str, int]:
     since = {job.id: state[job.id].saved.cursor // SECOND + 1 for job in state.catalog if job.scope is Scope.FLEET}
     for run in state.runs.values():
         if run.state not in LIVE and is_of_fleet(run.key):
-            second = int(run.key[1:])
+            second = second_of(run.key)
             since[run.id.job] = min(second, since.get(run.id.job, second))
     return since
 
@@ -217,6 +221,6 @@ def ours(turn: Turn, event: Ours) -> None:
 def _is_to_come(turn: Turn, event: Ours) -> bool:
     """Tell whether the clock of a job has yet to come to an occurrence: that it had was not saved."""
     job = turn.state.catalog.get(event.job)
-    if job is None or not is_of_fleet(event.key):
+    if job is None or not is_of_fleet(event.key) or hosts_before(event.key):
         return False
-    return int(event.key[1:]) > turn.state[event.job].saved.cursor // SECOND
+    return second_of(event.key) > turn.state[event.job].saved.cursor // SECOND

@@ -26,7 +26,23 @@ _MOST_TAKEN = 10_000
 
 def is_of_fleet(key: str) -> bool:
     """Tell whether an occurrence with this key is one of the whole fleet."""
-    return key[:1] == "f" and key.isascii() and key[1:].isdigit()
+    return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
+
+
+def second_of(key: str) -> int:
+    """The UTC second of an occurrence of the fleet."""
+    return int(key[1:].partition(".")[0])
+
+
+def hosts_before(key: str) -> int:
+    """How many hosts had an occurrence, and were lost: one less than what the key has after its second."""
+    number = key.partition(".")[2]
+    return int(number) - 1 if number and is_of_fleet(key) else 0
+
+
+def is_begun_elsewhere(run: Run) -> bool:
+    """Tell whether a run stands for what a host has begun that is gone, and the fleet was not asked about that yet."""
+    return not run.attempt and hosts_before(run.key) > 0
 
 
 class FleetState:
@@ -168,7 +184,7 @@ class FleetState:
 
     def note_taken(self, job: str, key: str, cursor: int) -> None:
         """Note that another host has an occurrence, if this one is still to come to it."""
-        if is_of_fleet(key) and (second := int(key[1:])) > cursor // SECOND:
+        if is_of_fleet(key) and (second := second_of(key)) > cursor // SECOND:
             self._taken[job].add(second)
             if len(self._taken[job]) > _MOST_TAKEN:  # who asks for an older one hears it then
                 self._taken[job] = set(sorted(self._taken[job])[_MOST_TAKEN // 2 :])

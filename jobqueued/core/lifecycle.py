@@ -53,6 +53,7 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.STOPPING, Step.STOP): _S.STOPPING,
     # the attempt failed, and another is to come
     **{(state, Step.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
+    (_S.WAITING, Step.RETRY): _S.RETRYING,  # that attempt was another host's, which is gone
     **{
         (state, step): end
         for state in _S

@@ -6,11 +6,14 @@ from math import log2
 from typing import NamedTuple
 
 from jobqueued.child.signals import signal_name
-from jobqueued.model import SECOND, Job, Record, Run, RunState
+from jobqueued.core.fleet_state import hosts_before
+from jobqueued.model import SECOND, Job, OnHostLoss, Record, Run, RunState
 from jobqueued.sha256 import sha256
 
 AT_ONCE, LEAST = 5, SECOND
 """So many retries come as soon as the job wishes, later ones after this pause at least."""
+MOST_LOST = 1
+"""So many hosts may have been lost with a run of which another host still begins one: it may be what has ended them."""
 JITTER = 10
 """The pause is longer by up to a tenth, so that what failed together does not come back together."""
 
@@ -26,16 +29,23 @@ def another(job: Job, run: Run, record: Record) -> Again | None:
     """Decide what follows an attempt that ended with this record; None: it was the last.
 
     A person's stop, and the host's going down, are the end of a run, not failures of it.  What was lost may have done
-    its work, and is tried again only where `retry_on` says so.
+    its work, and is tried again only where `retry_on` says so; with another host, where `on_host_loss` does.
     """
     state = record["state"]
+    if run.attempt == 1 and (lost := hosts_before(run.key)):
+        return Again(0, failover=False) if job.on_host_loss is OnHostLoss.RERUN and lost <= MOST_LOST else None
     if run.failover or state not in (RunState.FAILED, RunState.TIMED_OUT, RunState.OOM_KILLED, RunState.LOST):
         return None
     if state == RunState.LOST and "lost" not in (job.retry_on or ()):
         return None
-    if run.attempt <= job.retries and _is_named(job, record):
+    if run.attempt < most_attempts(job, run) and _is_named(job, record):
         return Again(_delay(job, run), failover=False)
     return None if job.failover is None else Again(0, failover=True)
+
+
+def most_attempts(job: Job, run: Run) -> int:
+    """How many attempts a run may have, but for the failover; one that was lost with its host is none of its own."""
+    return 1 + job.retries + (hosts_before(run.key) > 0)
 
 
 def _is_named(job: Job, record: Record) -> bool:

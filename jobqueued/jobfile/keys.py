@@ -51,7 +51,7 @@ from jobqueued.jobfile.types import (
     section,
 )
 from jobqueued.jobfile.words import NAME
-from jobqueued.model import CatchUp, Overlap, Scope
+from jobqueued.model import CatchUp, OnHostLoss, Overlap, Scope
 
 _BYTES = optional(size("0", "1000000T"), "unlimited")
 _RATE = size("1K", "1000000T")
@@ -145,6 +145,9 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("scope", choice(*Scope), "host",
             "Hosts of which one runs each occurrence: this one, or all of its fleet, which is that of jobqueued.yaml.",
             "fleet"),
+        Key("on_host_loss", choice(*OnHostLoss), "lost",
+            "Fate of a run of the fleet whose host is gone for longer than `lock_grace`: it is `lost`, which another "
+            "host tells, or that host runs it again, once; it may have ended well.", "rerun"),
         Key("exclusive", FLAG, "false", "Run alone on this host.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that may be live at a time.", "2"),
         Key("overlap", choice(*Overlap), "queue",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jobqueued.fleet import FLEET, FleetSettings
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.yamltext import Entry, quoted
-from jobqueued.model import Claim, Job, Overlap, Scope
+from jobqueued.model import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; what a fleet has in common is in job files of root"
@@ -76,8 +76,12 @@ _RULES = (
 
 
 def of_a_fleet(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
-    """Refuse in a job with `scope: fleet` what one host alone can't know or do."""
+    """Refuse in a job with `scope: fleet` what one host alone can't know or do, and in others what no other does."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):
             told = f"{what} beside `scope: fleet`"
             yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)
+    if job.scope is Scope.HOST and job.on_host_loss is not OnHostLoss.LOST:
+        told = f"{quoted(job.on_host_loss)} beside `scope: host`"
+        accepted = "lost, or a job with `scope: fleet`, which another host could run again"
+        yield Refusal.of(entries["on_host_loss"].value, accepted, told, code="JQ205").below("on_host_loss")

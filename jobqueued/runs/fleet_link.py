@@ -66,6 +66,8 @@ def event_of(line: Line) -> events.Event:
             return events.Denied(_asker(job, number), question)
         case ["taken", str(job), str(key)]:
             return events.Taken(job, key)
+        case ["lost", str(job), str(key), str(host)]:
+            return events.HostLost(job, key, host)
         case ["held", str(holder), list(locks)]:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
         case ["spec", str(job), str(spec)]:

@@ -26,6 +26,8 @@ from tests.support.fake_etcd import FakeEtcd
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
+PATIENCE = 50 * SECOND
+"""How long what a host has begun stays its own without a session: `lock_grace`, as it is by default, but for `TTL`."""
 LEASES = {"run": 1, "lock": 2, "session": 3}
 NAME = "test"
 
@@ -51,9 +53,10 @@ class Etcd(FakeEtcd):
         """All occurrences and locks."""
         found = dict[Key, Value]()
         for key, value in self.values(f"{ROOT}runs/").items():
-            job, second, _ = key.removeprefix(f"{ROOT}runs/").rsplit("/", 2)
+            name = claims.name_of(key)
+            assert name is not None, key
             store, _, state = value.partition(" ")
-            found["run", job, f"f{second}"] = Value(store, job, f"f{second}", state)
+            found["run", *name] = Value(store, *name, state)
         for key, value in self.values(f"{ROOT}locks/").items():
             found["lock", f"{FLEET}{key.removeprefix(f'{ROOT}locks/')}"] = Value(*value.split(" "))
         return found
@@ -80,7 +83,7 @@ class Agent:
 
     def __init__(self, fleet: Fleet, store: str, rules: Rules) -> None:
         self.fleet, self.store, self.rules = fleet, store, rules
-        self.conversation = Conversation()
+        self.conversation = Conversation(PATIENCE)
         self.since = dict[str, int]()
         self.swept: Conversation | None = None
         """That which has looked through all occurrences."""
@@ -166,7 +169,7 @@ class Agent:
     def die(self) -> None:
         """End, with all that it knew: its session goes on for a while, and who had asked hears that it is gone."""
         self.cut()
-        self.conversation = Conversation()
+        self.conversation = Conversation(PATIENCE)
         self.connection += 1
         self.fleet.hosts[self.store].happen(events.FleetUp("its agent is gone"))
 

@@ -8,7 +8,7 @@ from random import Random
 
 from jobqueued import events
 from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, LockClientId, RunId, Scope
+from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, LockClientId, OnHostLoss, RunId, Scope
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support.fleet import Fleet, Host, Rules
@@ -40,6 +40,7 @@ def jobs() -> list[Job]:
         ),
         job("user", "*/4 * * * *", locks=(Claim(LICENCE, 1),)),
         job("all", "*/20 * * * *", scope=fleet, locks=(Claim(LICENCE, exclusive=True), TAPE)),
+        job("again", "*/3 * * * *", scope=fleet, concurrency=100, on_host_loss=OnHostLoss.RERUN),
         job("own", "*/10 * * * *", locks=(TAPE, DISK)),
     ]
 
@@ -64,6 +65,7 @@ class FleetLife:
             "pair": self.random.randint(20, 90),
             "user": 40,
             "all": 20,
+            "again": self.random.randint(5, 300),
         }
         for number in range(hosts):
             host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds, of_fleet={LICENCE: LICENCES})

@@ -3,7 +3,7 @@
     /jq/hosts/HOST             STORE             lives as long as the session does
     /jq/jobs/JOB               SPEC              the definition that counts
     /jq/paused/JOB             WHO               that it is paused for all hosts
-    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended
+    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
 
@@ -14,12 +14,14 @@ A key that is there and is this host's is won, whatever transaction has made it:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 ROOT = "/jq/"
+_OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/([0-9]{{1,12}})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
 
@@ -45,16 +47,61 @@ class Session(NamedTuple):
         return f"{ROOT}hosts/{self.host}"
 
 
+class Attempt(NamedTuple):
+    """An occurrence in the fleet: its second, and how many hosts had it, from 1 on; ``f1772409660.2`` is the second."""
+
+    second: int
+    number: int
+
+    @property
+    def before(self) -> str | None:
+        """The key of the attempt before this; None: it is the first."""
+        return f"f{self.second}" + f".{self.number - 1}" * (self.number > 2) if self.number > 1 else None
+
+
+def attempt_of(key: str) -> Attempt:
+    """The meaning of a key of the fleet."""
+    second, _, number = key[1:].partition(".")
+    return Attempt(int(second), int(number or 1))
+
+
+def name_of(key: str) -> tuple[str, str] | None:
+    """The job, and the key of its occurrence, that a key in etcd is about; None: it is about something else."""
+    if (found := _OCCURRENCE.fullmatch(key)) is None:
+        return None
+    job, second, number = found.groups()
+    return job, f"f{second}" + f".{number}" * (number != "1")
+
+
+def next_attempt(key: str) -> str:
+    """The key of an occurrence for whoever comes after the host that had it in this one."""
+    second, number = attempt_of(key)
+    return f"f{second}.{number + 1}"
+
+
+class Loss(NamedTuple):
+    """The reason for a further attempt: a host had the one before, by the key of that, and is gone.
+
+    `store`: who that was; "": nobody is known to be lost, which is never so.  `created`: the revision that made the key
+    of whoever is called so by now; 0: there is none.
+    """
+
+    key: str
+    store: str
+    created: int
+
+
 class Claim(NamedTuple):
     """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
-    `spec`: the definition of its job by which alone it may have that; "": any.
+    `spec`: the definition of its job by which alone it may have that; "": any.  `loss`: that of the attempt before.
     """
 
     job: str
     key: str
     locks: tuple[str, ...]
     spec: str = ""
+    loss: Loss | None = None
 
     @property
     def definition(self) -> str:
@@ -69,7 +116,10 @@ class Claim(NamedTuple):
     @property
     def run(self) -> str | None:
         """The key of the occurrence; None: it is not the fleet's."""
-        return f"{ROOT}runs/{self.job}/{self.key[1:]}/1" if self.key.startswith("f") else None
+        if not self.key.startswith("f"):
+            return None
+        second, number = attempt_of(self.key)
+        return f"{ROOT}runs/{self.job}/{second}/{number}"
 
     def values(self, store: str) -> dict[str, str]:
         """The keys that are wanted, with the values by which they are this host's."""
@@ -94,7 +144,7 @@ class Granted(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The occurrence is another host's, or is over."""
+    """The occurrence is another host's, or is over; or it was not lost."""
 
 
 class Denied(NamedTuple):
@@ -146,9 +196,23 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
         compare.append(_created(key, 0))
         kind = "run" if key == claim.run else "lock"
         success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
+    if claim.loss is not None and claim.run not in found:
+        conditions, tells = _lost(claim.job, claim.loss)
+        compare += conditions
+        success += tells
     read = (session.key, claim.definition, claim.pause, *claim.values(session.store))
     failure = [{"request_range": {"key": coded(key)}} for key in read]
     return {"compare": compare, "success": success, "failure": failure}
+
+
+def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
+    """The conditions by which an attempt is lost, and what tells so: it is over, and the host that had it is gone."""
+    run = Claim(job, loss.key, ()).run
+    assert run is not None
+    host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
+    conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, _created(host, loss.created)]
+    put = {"key": coded(run), "value": coded(f"{loss.store} lost"), "ignore_lease": True}
+    return conditions, [{"request_put": put}]
 
 
 def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: Message, revision: int) -> Outcome:
@@ -170,6 +234,8 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     definition = now.get(claim.definition)
     if claim.spec and (definition is None or definition.value != claim.spec):
         return Stale(definition)
+    if claim.loss is not None and claim.run not in now:
+        return Taken()
     return Again({key: now[key] for key in wanted if key in now})
 
 

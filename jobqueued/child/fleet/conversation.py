@@ -7,7 +7,6 @@ it has read is taken over, too; of each key the newest counts.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -27,21 +26,24 @@ from jobqueued.child.fleet.claims import (
 )
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Publish, Request, transactions
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
-_OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/[0-9]+")
 _MOST_UNITS = 48
 """Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
 _UNREACHED = "etcd has not answered yet"
 
 
 class Conversation:
-    """Of one scheduler and etcd, by way of a session.  `outbox`: what the scheduler is told."""
+    """Of one scheduler and etcd, by way of a session.  `outbox`: what the scheduler is told.
 
-    def __init__(self) -> None:
+    A host whose session is over has lost what it had begun after so much `patience` (ns).
+    """
+
+    def __init__(self, patience: int) -> None:
         self.outbox: list[Line] = []
         self.reason = _UNREACHED
         """The reason why nothing can be asked; "": it can."""
@@ -65,12 +67,11 @@ class Conversation:
         """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
         self._locks = KnownLocks("")
         self._turns = Turns()
-        self._paused = dict[str, int]()
-        """The jobs that were told to be paused, and in which era."""
+        self._told, self._untold = set[str](), set[str]()
+        """The keys of hosts and pauses that were told of, and those that the snapshot under way has not brought yet."""
         self._others = set[str]()
         """Holders that were told of before the snapshot that is under way."""
-        self._hosts = dict[str, int]()
-        """The keys of the hosts that were told of, with the era in which each was last."""
+        self._members = Others(patience)
 
     # the scheduler
 
@@ -100,7 +101,8 @@ class Conversation:
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
         self.keep = max(self.keep, keep)
-        self._take(Ask(Claim(job, key, (), spec), parts, number, question, keep, {}))
+        loss = self._members.loss_before((job, key))
+        self._take(Ask(Claim(job, key, (), spec, loss), parts, number, question, keep, {}))
 
     def stand(self, lock: str, *, joins: bool) -> None:
         """Get into the line for a lock, or leave it; whoever begins anew is in none."""
@@ -156,6 +158,7 @@ class Conversation:
         self._session, self.is_outdated = session, False
         self._others.update(self._locks.others(), self._turns.clear())
         self._locks = KnownLocks(session.store)
+        self._untold = set(self._told)
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, Found]) -> None:
@@ -175,10 +178,8 @@ class Conversation:
             return False
         self._tell_of(*self._others, *self._locks.owners())
         self._others.clear()
-        for key in [key for key, seen in self._hosts.items() if seen != era]:
-            self._tell_host(key, None)
-        for job in [job for job, seen in self._paused.items() if seen != era]:
-            self._tell_pause(job, "")
+        for key in sorted(self._untold):
+            self._take_over(key, None)
         for name in sorted(self._open):
             self._tell_ours(name)
         self.reason = ""
@@ -190,17 +191,23 @@ class Conversation:
     @property
     def deadline(self) -> int | None:
         """The instant at which `pass_time` has something to tell."""
-        return self._turns.deadline
+        return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
-        """Let go on who has let others pass."""
+        """Let go on who has let others pass; tell what is lost with its host."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
+        if not self.reason:
+            self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, Found]) -> None:
-        """Take a part of all occurrences, for what is this host's and not over."""
+        """Take a part of all occurrences, for what is this host's and not over, or may be lost."""
         for key, known in found.items():
-            if known.value == self._session.store and (occurrence := _OCCURRENCE.fullmatch(key)):
-                self._tell_of_occurrence(occurrence[1], occurrence[2], known)
+            if (name := claims.name_of(key)) is None:
+                continue
+            if known.value == self._session.store:
+                self._tell_of_occurrence(name, known)
+            else:
+                self._members.note_run(name, known.value)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
         """Take what has changed, up to this revision."""
@@ -277,6 +284,7 @@ class Conversation:
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
             case Taken():
                 self._open.discard(ask.name)
+                self._members.forget_before(ask.name)
                 self.outbox.append(["taken", *ask.name])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
@@ -288,7 +296,7 @@ class Conversation:
                 self._tell_spec(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
             case Paused(who):
-                self._tell_pause(ask.claim.job, who)
+                self._take_over(ask.claim.pause, Found(who, revision, revision))
                 self.outbox.append(["denied", *told])
             case SessionOver():
                 self.rest("etcd was not reached in time, so that the session of this host is over")
@@ -304,6 +312,7 @@ class Conversation:
 
     def _drop(self) -> None:
         self._era += 1
+        self._members.clear()
         for name in (*self._granted, *(each.name for each in self._requests if isinstance(each, Ask))):
             self._leave_open(name)
         self._requests.clear()
@@ -353,8 +362,7 @@ class Conversation:
         else:
             self._turns.joined(lock, host, known.created)
 
-    def _tell_of_occurrence(self, job: str, second: str, known: Found) -> None:
-        name = job, f"f{second}"
+    def _tell_of_occurrence(self, name: Name, known: Found) -> None:
         if known.value == self._session.store:
             if name not in self._granted:
                 self._open.add(name)
@@ -362,6 +370,7 @@ class Conversation:
                 self._tell_ours(name)
         else:
             self._open.discard(name)
+            self._members.note_run(name, known.value)
             self.outbox.append(["taken", *name])
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
@@ -373,25 +382,17 @@ class Conversation:
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(_WAIT):
             self._note_place(key, known)
-        elif key.startswith(_PAUSED):
-            self._tell_pause(key.removeprefix(_PAUSED), "" if known is None else known.value)
-        elif key.startswith(_HOSTS):
-            self._tell_host(key, known)
-        elif known is not None and (found := _OCCURRENCE.fullmatch(key)):
-            self._tell_of_occurrence(found[1], found[2], known)
-
-    def _tell_pause(self, job: str, text: str) -> None:
-        self._paused.pop(job, None)
-        if text:
-            self._paused[job] = self._era
-        self.outbox.append(["paused", job, text])
-
-    def _tell_host(self, key: str, known: Found | None) -> None:
-        self._hosts.pop(key, None)
-        if known is not None:
-            self._hosts[key] = self._era
-        store = "" if known is None else known.value.partition(" ")[0]
-        self.outbox.append(["host", key.removeprefix(_HOSTS), store])
+        elif key.startswith((_HOSTS, _PAUSED)):
+            (self._told.discard if known is None else self._told.add)(key)
+            self._untold.discard(key)
+            kind, name = key.removeprefix(ROOT).split("/", 1)
+            value = "" if known is None else known.value
+            told = ["paused", name, value] if kind == "paused" else ["host", name, self._members.note_host(name, known)]
+            self.outbox.append(told)
+        elif (occurrence := claims.name_of(key)) is not None and known is not None:
+            self._tell_of_occurrence(occurrence, known)
+        elif occurrence is not None:
+            self._members.note_run(occurrence, "")
 
     def _tell_ours(self, name: Name) -> None:
         if name not in self._granted and not self._names[name]:

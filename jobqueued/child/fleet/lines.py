@@ -16,13 +16,15 @@
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY                   that occurrence is not this host's
+    ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
     ← paused JOB TEXT                 its pause for all hosts; "": none
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
     ← host NAME STORE                 a host that has a session, with who that is; "": it has none any more
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
-KEY names an occurrence of the fleet (``f1772409660``) or another run (``x…``); LOCK is a name without prefix.
+KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once its first host was lost) or another run
+(``x…``); LOCK is a name without prefix.
 
 SEEN is REVISION JOB KEY UNTIL, the newest occurrence that this host was granted, remembered until then (s since 1970)
 at least: an etcd that does not know it was put back.
@@ -39,7 +41,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 Line = list[Any]
 

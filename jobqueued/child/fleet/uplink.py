@@ -39,7 +39,7 @@ class Uplink:
     def __init__(self, settings: Mapping[str, Any], kept: str, wake: Callable[[], None]) -> None:
         self.settings = settings
         self._kept, self._wake = kept, wake
-        self._conversation = Conversation()
+        self._conversation = Conversation((settings["lock_grace"] - TTL) * SECOND)
         self._changed = threading.Condition()
         self._leases: Leases | None = None
         self._seen = NOTHING_SEEN
@@ -205,7 +205,7 @@ class Uplink:
         """Keep what etcd has to know from now on, under the lock."""
         if self._conversation.newest is not None:
             fence, ask = self._conversation.newest
-            self._seen = Seen(fence, ask.claim.job, ask.claim.key, int(ask.claim.key[1:]) + ask.keep)
+            self._seen = Seen(fence, ask.claim.job, ask.claim.key, claims.attempt_of(ask.claim.key).second + ask.keep)
             self._conversation.newest = None
 
     def _fail(self, error: Exception) -> None:

@@ -17,7 +17,7 @@ from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
-from tests.support.fleet import Fleet, Host, Rules
+from tests.support.fleet import PATIENCE, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, World, job
 
@@ -429,7 +429,7 @@ def test_the_hosts_of_a_fleet() -> None:
 
 def test_a_host_that_goes_unseen() -> None:
     """A snapshot that is read anew, as news of some time are lost, tells which hosts are there no more."""
-    told = Conversation()
+    told = Conversation(PATIENCE)
     there = {f"{ROOT}hosts/{name}": Found(f"{name}:id boot", 1, 1) for name in "ab"}
     era = told.begin(Session("a:id", "a", 1))
     told.read(era, 5, there)

@@ -263,10 +263,11 @@ ROWS = {
     ),
     "state.db lost": Row(
         Scene.state_before_starting, GRANTED._replace(row="absent", session=None), Scene.next_scheduler, asks=1,
-        launched=0, state="one",
+        launched=0, state="one lost",
     ),
     "state.db lost while it runs": Row(
-        Scene.state_after_launch, LIVES._replace(row="absent", session=None), Scene.next_scheduler, asks=2, state="one"
+        Scene.state_after_launch, LIVES._replace(row="absent", session=None), Scene.next_scheduler, asks=2,
+        state="one lost",
     ),
     "state.db rolled back": Row(
         Scene.time_after_end, Truth("waiting", run="one succeeded"), Scene.next_scheduler, asks=1

@@ -1,0 +1,107 @@
+"""The other hosts of a fleet, and what they have begun: whoever is not heard of for too long has lost it.  Pure.
+
+An occurrence is known from the watch, or from when all were looked through; that it is over may have been missed.  So
+what is lost by this is only a reason to ask etcd, which decides.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
+from jobqueued.child.fleet.known_locks import Name
+
+_MOST_OPEN = 20_000
+"""Occurrences that others have begun, as far as they are known; of more the oldest are forgotten."""
+
+
+class Lost(NamedTuple):
+    """An occurrence that was begun, by the name in which it may be claimed now, and whose it was."""
+
+    name: Name
+    host: str
+
+
+class Others:
+    """The hosts that have a session, and the occurrences of others that are not over.
+
+    `patience`: for how long (ns) a host without a session still has what it has begun.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
+        self._hosts = dict[str, tuple[str, int]]()
+        """By the names of the hosts, who each is, and the revision that made its key."""
+        self._stores = dict[Name, str]()
+        self._open = defaultdict[str, set[Name]](set)
+        """The occurrences that are not over, by name and by whose they are."""
+        self._gone = dict[str, int]()
+        """Until when (BOOTTIME, ns) hosts without a session still have what they have begun."""
+        self._told = set[Name]()
+
+    def clear(self) -> None:
+        """Begin anew: whoever can't ask etcd can't tell either who else could not."""
+        self._gone.clear()
+        self._told.clear()
+
+    def note_host(self, name: str, known: Found | None) -> str:
+        """Take over that a host has a session, or has none any more; who it is."""
+        self._hosts.pop(name, None)
+        store = "" if known is None else known.value.partition(" ")[0]
+        if known is not None:
+            self._hosts[name] = store, known.created
+            self._gone.pop(store, None)
+            self._told -= self._open.get(store, set())
+        return store
+
+    def note_run(self, name: Name, value: str) -> None:
+        """Take over the value of an occurrence; one with a state, or "", is nobody's any more."""
+        before, store = self._stores.pop(name, None), "" if " " in value else value
+        if before is not None:
+            self._open[before].discard(name)
+            if not self._open[before]:
+                del self._open[before]
+        self._told.discard(name)
+        if store:
+            self._stores[name] = store
+            self._open[store].add(name)
+            if len(self._stores) > _MOST_OPEN:
+                self.note_run(next(iter(self._stores)), "")
+
+    def loss_before(self, name: Name) -> Loss | None:
+        """The loss that lets an occurrence be claimed in a name; None: it is no further attempt."""
+        if (before := _before(name)) is None:
+            return None
+        store = self._stores.get(before, "")
+        whose, created = self._hosts.get(store.partition(":")[0], ("", 0))
+        return Loss(before[1], "" if whose == store else store, created)
+
+    def forget_before(self, name: Name) -> None:
+        """Forget what could not be claimed in this name, as it was not lost."""
+        if (before := _before(name)) is not None:
+            self.note_run(before, "")
+
+    @property
+    def deadline(self) -> int | None:
+        """The instant at which something is lost."""
+        return min((until for store, until in self._gone.items() if self._open[store] - self._told), default=None)
+
+    def lost(self, now: int) -> Iterator[Lost]:
+        """Yield what is lost by now, once; from now on the time counts of those that have just gone."""
+        present = {store for store, _ in self._hosts.values()}
+        for store in sorted(self._open.keys() - present):
+            if self._gone.setdefault(store, now + self._patience) <= now:
+                for job, key in sorted(self._open[store] - self._told):
+                    self._told.add((job, key))
+                    yield Lost((job, next_attempt(key)), store.partition(":")[0])
+        for store in self._gone.keys() - self._open.keys():
+            del self._gone[store]
+
+
+def _before(name: Name) -> Name | None:
+    """The attempt before one; None: it is the first, or is no occurrence of the fleet."""
+    job, key = name
+    before = attempt_of(key).before if key.startswith("f") else None
+    return None if before is None else (job, before)

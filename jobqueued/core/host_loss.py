@@ -1,0 +1,48 @@
+"""The loss of a host of the fleet: for each of its runs that had not ended, one of the others has a run by its key,
+which begins as lost, and is tried again where its job wants that.
+"""
+
+from __future__ import annotations
+
+from jobqueued.commands import WriteRecord
+from jobqueued.copies import changed
+from jobqueued.core import attempts, record
+from jobqueued.core.completion import attempt_ended
+from jobqueued.core.eligibility import barred
+from jobqueued.core.fleet_state import second_of
+from jobqueued.core.host_hold import halt
+from jobqueued.core.lifecycle import Step
+from jobqueued.core.occurrences import run_of
+from jobqueued.core.turn import Turn
+from jobqueued.events import HostLost
+from jobqueued.model import SECOND, Occurrence, Run, RunState, Scope, to_text
+
+
+def lost(turn: Turn, event: HostLost) -> None:
+    """Ask for an occurrence whose host is gone; where this one may start nothing now, once it may."""
+    state = turn.state
+    job = state.catalog.get(event.job)
+    if job is None or job.scope is not Scope.FLEET or event.key in state.found.get(event.job, {}):
+        return
+    run = run_of(state, event.job, event.key)
+    if run is None:
+        occurrence = Occurrence(event.job, event.key, second_of(event.key) * SECOND)
+        reason = f"its host {event.host} is gone, and it may have run there"
+        run = state.number(occurrence, turn.now.wall, reason=reason)
+        state.put_due(run)
+    if run.state is not RunState.DUE or barred(state, job) is not None or halt(state):
+        state.stir(job.id)
+        return
+    waiting = state.enqueue(state.step(run, Step.QUEUE, since=turn.now.wall), turn.now)
+    attempts.launch(turn, waiting)
+
+
+def take_over(turn: Turn, run: Run) -> None:
+    """End the attempt of a host that is gone, as the fleet leaves that to this one."""
+    begun = changed(run, attempt=1)
+    job = turn.state.catalog.get(run.id.job)
+    document = record.lost(changed(begun, state=RunState.LOST), job, turn.state.limits, None)
+    document["given_up"] = to_text(turn.now.wall)
+    attempt_ended(turn, begun, document)
+    if run.id not in turn.state.runs:
+        turn.do(WriteRecord(document))
