@@ -155,10 +155,11 @@ class FleetPaused(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """An occurrence is not this host's: another runs it, or it is over."""
+    """An occurrence is not this host's: another runs it, or it is over, and has ended so; "": nobody knows."""
 
     job: str
     key: str
+    state: str = ""
 
 
 class HostLost(NamedTuple):

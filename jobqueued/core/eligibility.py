@@ -36,6 +36,8 @@ class Bar(Enum):
     """The fleet can't be asked."""
     STALE = auto()
     """The fleet has a newer definition of the job."""
+    TURN = auto()
+    """Other hosts of the fleet come first."""
     AWAITS = auto()
     """It is a submission that awaits the end of others."""
     CONCURRENCY = auto()
@@ -44,7 +46,7 @@ class Bar(Enum):
     """It is awaited, or has failed; `Obstacle.verdict` says which."""
 
 
-OF_THE_JOB = frozenset(Bar) - {Bar.MAX_RUNS, Bar.DEPENDENCY}
+OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
 """What holds back all other due runs of the job, too."""
 
 
@@ -67,6 +69,8 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
         return Obstacle(Bar.UNDEFINED)
     if (bar := barred(state, job)) is not None:
         return Obstacle(bar)
+    if run.not_before > now.wall:
+        return Obstacle(Bar.TURN)
     if state[job.id].under_way >= job.concurrency:
         return Obstacle(Bar.CONCURRENCY)
     if run.so_far is None and state.is_used_up(job):
@@ -170,6 +174,8 @@ def watch_over(turn: Turn, job: Job, run: Run) -> None:
     state, now = turn.state, turn.now
     lateness.watch(turn, run)
     state.timers.forget(state.runs)
+    if run.not_before > now.wall:
+        state.timers.after(now.mono + run.not_before - now.wall, run.id)
     if run.so_far is None and job.start_deadline is not None:
         state.timers.at(planned(state, run) + job.start_deadline, run.id)
     if run.held:

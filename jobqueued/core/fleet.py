@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, fleet_clients, host_loss, lateness, pauses
+from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses
 from jobqueued.core.completion import give_up
 from jobqueued.core.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of
 from jobqueued.core.host_hold import halt
@@ -17,7 +17,7 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
 from jobqueued.fleet import FleetMark
-from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, LockClientId, Run, RunId, Scope
+from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, LockClientId, Run, RunId, RunState, Scope
 from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 
 _ANEW = 0
@@ -158,6 +158,8 @@ def taken(turn: Turn, event: Taken) -> None:
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         state.fleet.note_taken(event.job, event.key, state[event.job].saved.cursor)
+        if event.state == RunState.SUCCEEDED:
+            expectation.succeeded(turn, event.job, turn.now.wall, "a run of another host")
     run = run_of(state, event.job, event.key)
     if run is None or run.state in LIVE:
         return

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from jobqueued.commands import GiveBack, Stand
 from jobqueued.events import PauseAsked
-from jobqueued.model import SECOND, Holder, Job, Run, RunId, Scope
+from jobqueued.model import SECOND, Holder, Job, Occurrence, Run, RunId, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
+from jobqueued.sha256 import sha256
 
 
 class Asked(NamedTuple):
@@ -20,6 +21,8 @@ class Asked(NamedTuple):
     claims: Claims
 
 
+_STAGGER, _CANDIDATES, _LATER = SECOND // 4, 3, 5 * SECOND
+"""How much later each of the first hosts asks for an occurrence than the one before it, and the others."""
 _MOST_TAKEN = 10_000
 """Occurrences of a job that are known to be others' before its clock comes to them."""
 
@@ -181,6 +184,18 @@ class FleetState:
         """Hand over what goes back to the fleet since the last time."""
         given_back, self.given_back = self.given_back, {}
         return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
+
+    def turn_of(self, own: str, occurrence: Occurrence) -> int:
+        """For how long (ns) this host, `own` by its name, leaves an occurrence to those that come before it.
+
+        Each occurrence has an order of hosts by chance, the same on all of them, so that each has its share.  Whoever
+        is busy, on hold or gone is passed; of a large fleet few ask at all.
+        """
+        if own not in self.hosts:
+            return 0
+        rank = {host: sha256(f"{occurrence.job} {occurrence.key} {host}".encode()).digest() for host in self.hosts}
+        before = sum(place < rank[own] for place in rank.values())
+        return before * _STAGGER if before < _CANDIDATES else _LATER
 
     def note_taken(self, job: str, key: str, cursor: int) -> None:
         """Note that another host has an occurrence, if this one is still to come to it."""

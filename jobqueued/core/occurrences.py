@@ -6,6 +6,7 @@ from functools import partial
 
 from jobqueued import events
 from jobqueued.commands import LookUp
+from jobqueued.copies import changed
 from jobqueued.core import dependencies, expectation, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
@@ -339,6 +340,8 @@ def _new(
         return skip(turn, job, [occurrence], refusal, cause)
     held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
     run = state.number(occurrence, turn.now.wall, previous=previous, held=held, **cause._asdict())
+    if job.scope is Scope.FLEET and cause == CLOCK and (turn_of := state.fleet.turn_of(state.limits.name, occurrence)):
+        run = changed(run, not_before=turn.now.wall + turn_of)
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
     state.put_due(run)

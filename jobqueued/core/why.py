@@ -139,6 +139,9 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
             return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
         case Bar.FLEET | Bar.STALE:
             return state.fleet.rest_of(job)
+        case Bar.TURN:
+            pause = duration((run.not_before - now.wall) / SECOND)
+            return f"other hosts of the fleet come first for this occurrence; this one asks for it in {pause}"
         case Bar.AWAITS:
             return f"it starts after {', '.join(awaited_by(state, job))}"
         case Bar.CONCURRENCY:

@@ -64,8 +64,8 @@ def event_of(line: Line) -> events.Event:
             return events.Granted(_asker(job, number), question, Grant(fence, until))
         case ["denied", str(job), int(number), int(question)]:
             return events.Denied(_asker(job, number), question)
-        case ["taken", str(job), str(key)]:
-            return events.Taken(job, key)
+        case ["taken", str(job), str(key), str(state)]:
+            return events.Taken(job, key, state)
         case ["lost", str(job), str(key), str(host)]:
             return events.HostLost(job, key, host)
         case ["held", str(holder), list(locks)]:

@@ -420,6 +420,14 @@ class Fleet:
                     holding += [f"{name} on {other.store}"] * Locks(self.units).parts((claim,))[0].units
                     assert len(holding) <= of, f"{claim.resource} is held by {holding}"
 
+    def _last_owner(self, job: str, key: str) -> Value | None:
+        """Whose an occurrence is by now: where it was lost with its host, of whoever has the attempt after that."""
+        keys = self.etcd.keys
+        owner = keys.get(("run", job, key))
+        while owner is not None and (later := keys.get(("run", job, claims.next_attempt(owner.key)))) is not None:
+            owner = later
+        return owner
+
     def missing(self, job: Job, since: int, until: int) -> list[int]:
         """The due times of a job that no host has run, and whose host, or every host where it is nobody's, has not
         skipped.
@@ -427,7 +435,7 @@ class Fleet:
         dues, due = list[int](), job.next_after(since)
         while due is not None and due <= until:
             key = f"f{due // SECOND}"
-            owner = self.etcd.keys.get(("run", job.id, key))
+            owner = self._last_owner(job.id, key)
             asked = self.hosts.values() if owner is None else [self.hosts[owner.store]]
             if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):
                 dues.append(due)

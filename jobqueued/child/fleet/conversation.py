@@ -285,7 +285,7 @@ class Conversation:
             case Taken():
                 self._open.discard(ask.name)
                 self._members.forget_before(ask.name)
-                self.outbox.append(["taken", *ask.name])
+                self.outbox.append(["taken", *ask.name, ""])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
                     self._tell_of(*self._locks.note(key, found, found.modified))
@@ -371,7 +371,7 @@ class Conversation:
         else:
             self._open.discard(name)
             self._members.note_run(name, known.value)
-            self.outbox.append(["taken", *name])
+            self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])

@@ -15,7 +15,7 @@
                                       and all occurrences that they have SINCE
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
-    ← taken JOB KEY                   that occurrence is not this host's
+    ← taken JOB KEY STATE             that occurrence is not this host's; STATE: how it has ended, where that is known
     ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
     ← paused JOB TEXT                 its pause for all hosts; "": none
     ← spec JOB SPEC                   the definition that counts

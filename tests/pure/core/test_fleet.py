@@ -731,3 +731,51 @@ def test_what_was_taken_before_it_is_due() -> None:
     assert 2 == len(fleet.started)
     assert {"a"} == {host for host, _ in fleet.started.values()}
     assert {} == two.rows
+
+
+def test_fair_shares() -> None:
+    """Hosts that are equally free have equal shares of what is due, whichever has the shortest way to etcd."""
+    fleet, found = hosts(TICK)
+    found[0].agent.delay = SECOND // 20
+    fleet.pass_time(600 * 60)
+    shares = [len(host.launched) for host in found]
+    assert 600 == sum(shares)
+    assert 150 < min(shares) <= max(shares) < 250, shares
+
+
+@pytest.mark.parametrize("why", ["busy", "on hold", "without its files"])
+def test_the_others_come_in_time(why: str) -> None:
+    """Whoever comes first for an occurrence and does not take it keeps the others waiting for a moment only."""
+    fleet, found = hosts(job("tick", "* * * * *", scope=Scope.FLEET, exclusive=False, locks=(DISK,)), names="ab")
+    first, other = found
+    if why == "busy":
+        first.write("own.yaml", job("own", locks=(DISK,)))
+        first.seconds["own"] = 10**6
+        first.run("own")
+    elif why == "on hold":
+        first.happen(events.HoldAsked(1, "root", Hold("root")))
+    else:
+        first.write("jobs.yaml")
+    fleet.pass_time(20 * 60)
+    dues = {str(name): run.due for name, (run, _) in other.rows.items()}
+    lates = [at - dues[name] for name, at in other.launched]
+    assert 20 == len(lates)
+    assert max(lates) < SECOND // 2
+    assert sum(late > SECOND // 4 for late in lates) > 3, "nobody was first"
+
+
+def test_what_is_expected_of_all() -> None:
+    """A job of the fleet is overdue nowhere as long as some host runs it well, and on all once none does."""
+    expected = job("tick", "*/10 * * * *", scope=Scope.FLEET, expect=20 * 60 * SECOND)
+    fleet, found = hosts(expected, names="ab")
+    found[1].happen(events.HoldAsked(1, "root", Hold("root")))
+    fleet.pass_time(3 * 3600)
+    assert [18, 0] == [len(host.launched) for host in found]
+    overdue = [[said.event for said in host.said if said.event.startswith("overdue")] for host in found]
+    assert [[], []] == overdue
+    found[0].happen(events.HoldAsked(2, "root", Hold("root")))
+    fleet.pass_time(3600)
+    assert [["overdue"], ["overdue"]] == [[it.event for it in host.said if it.event == "overdue"] for host in found]
+    found[1].happen(events.HoldAsked(3, "root", None))
+    fleet.pass_time(700)
+    assert all("overdue_over" in [it.event for it in host.said] for host in found)
