@@ -180,6 +180,13 @@ class Stand(NamedTuple):
     joins: bool
 
 
+class Announce(NamedTuple):
+    """Let the fleet know which labels this host has, and whether it is on hold."""
+
+    labels: tuple[str, ...]
+    is_held: bool
+
+
 class Stop(NamedTuple):
     """Tell the attempt's supervisor to end it.  Only after the commit that holds the run as `stopping`."""
 
@@ -263,7 +270,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | GiveBack | Publish | Accept | Stand | Pause
+FleetCommand = Ask | GiveBack | Publish | Accept | Announce | Stand | Pause
 """What the fleet is told."""
 
 Command = (

@@ -32,8 +32,7 @@ class FileGone(NamedTuple):
 class JobsLoaded(NamedTuple):
     """Every job file has been read once since the start, and every live attempt was found again.
 
-    `complete` False: some were refused, or are away for a moment, their jobs unknown.  `boot`: the id of this boot of
-    the host, if it is new.
+    `complete` False: some were refused, or are away, their jobs unknown.  `boot`: the id of this boot, if it is new.
     """
 
     complete: bool
@@ -93,9 +92,7 @@ class RunEnded(NamedTuple):
 
 
 class RunLost(NamedTuple):
-    """The attempt may have run, but whoever watched it is gone.  `wait_status` as of wait(2), where it is known;
-    `output` as the record has it: what there is in the file; `telemetry`: what its hooks have said, None: nobody knows.
-    """
+    """It may have run, but whoever watched it is gone; `wait_status`, `output`, `telemetry` None: nobody knows."""
 
     run: RunId
     attempt: int
@@ -185,10 +182,12 @@ class Published(NamedTuple):
 
 
 class HostSeen(NamedTuple):
-    """A host of the fleet has a session, and this `store` tells who it is; "": it has none any more."""
+    """A host of the fleet has a session, with these labels; `store` tells who it is, "": it has none any more."""
 
     name: str
     store: str
+    labels: tuple[str, ...] = ()
+    is_held: bool = False
 
 
 class Ours(NamedTuple):

@@ -54,6 +54,7 @@ class FleetSettings:
 
     `name` and `timezone` decide when its jobs are due, and are the same on all of its hosts.  A lock stays a host's for
     `lock_grace` (ns) after that was heard of last.  `resources`: the units of locks that have several.
+    `labels`: what this host has, and jobs may want.
 
     `authority`, `certificate` and `key` are PEM files, by an absolute path, or by the name of a credential of the
     agent's unit; "": none.
@@ -64,6 +65,7 @@ class FleetSettings:
     timezone: str = "UTC"
     lock_grace: int = 60_000_000_000
     resources: Mapping[str, int] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
     authority: str = ""
     certificate: str = ""
     key: str = ""

@@ -132,7 +132,8 @@ class Job:
     """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
 
     `triggers`: all that the clock does, compiled; `offset` (ns): its part of `spread`; `escalation`, `owner` None: the
-    host's; `asks_pam`: PAM may refuse it; `more_groups`: may be its, too; `line` is of `origin`, else of `file`."""
+    host's; `asks_pam`: PAM may refuse it; `more_groups`: may be its, too; `line` is of `origin`, else of `file`;
+    `hosts`: the labels of those that may run it."""
 
     id: str
     command: CommandLine
@@ -171,6 +172,7 @@ class Job:
     exclusive: bool = False
     concurrency: int = 1
     scope: Scope = Scope.HOST
+    hosts: tuple[str, ...] = ()
     on_host_loss: OnHostLoss = OnHostLoss.LOST
     overlap: Overlap = Overlap.QUEUE
     max_waiting: int | None = None

@@ -102,6 +102,7 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> Host
         machine_id(), config.users.live, config.users.waiting,
         "" if config.fleet is None else config.fleet.name,
         {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
+        () if config.fleet is None else config.fleet.labels,
     )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "requests", "turns", "conversation", "tls", "gateway", "session",
-        "uplink", "agent", "fence",
+        "wire", "lines", "claims", "known_locks", "others", "requests", "turns", "conversation", "tls", "gateway",
+        "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
@@ -52,12 +52,13 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
-        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "fleet_state", "holders",
+        "lifecycle", "fleet_state", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
+        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
         "scheduler_state", "invariants", "turn", "agreement", "lateness", "expectation", "dependencies", "skips",
         "completion",
         "host_hold", "validity", "eligibility", "redefinition", "occurrences", "pauses", "jobs", "submissions",
-        "lock_clients", "attempts", "fleet_clients", "fleet", "forecast", "why", "attention", "scheduler", "trace",
+        "lock_clients", "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",
+        "scheduler", "trace",
     ],
     "foresight": [
         "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",
@@ -138,7 +139,8 @@ STANDARD = {
 PURE_OF_CHILD = {
     "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
     "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
-    "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/requests", "child/fleet/turns",
+    "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others", "child/fleet/requests",
+    "child/fleet/turns",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

@@ -322,9 +322,16 @@ method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 # Let new runs start again on this host.
 method Release() -> (unsaved: ?string)
 
-# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host; down
-# tells why it can't be asked, and so which there are, null: it can.
-method Fleet() -> (fleet: ?string, host: string, hosts: []string, down: ?string)
+# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host, with
+# their labels, and those of them that are on hold; down tells why it can't be asked, and so who they are, null: it can.
+method Fleet() -> (
+  fleet: ?string,
+  host: string,
+  hosts: []string,
+  labels: [string][]string,
+  held: []string,
+  down: ?string
+)
 
 # Go on in a fleet whose etcd has forgotten what it has granted to this host, as it was put back to an earlier state.
 method AcceptFleet() -> (unsaved: ?string)

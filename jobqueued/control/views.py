@@ -250,8 +250,11 @@ def exclusive(scheduler: Scheduler) -> dict[str, Any]:
 def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
     """The hosts of the fleet that have a session; why that is not known, in words for everybody if not `whole`."""
     known = scheduler.fleet
+    hosts = {} if known.down else known.hosts
     return {
-        "fleet": known.name or None, "host": scheduler.limits.name, "hosts": [] if known.down else sorted(known.hosts),
+        "fleet": known.name or None, "host": scheduler.limits.name, "hosts": sorted(hosts),
+        "labels": {name: list(hosts[name].labels) for name in sorted(hosts)},
+        "held": sorted(name for name, seen in hosts.items() if seen.is_held),
         "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
     }  # fmt: skip
 

@@ -50,6 +50,9 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
     if not state.fleet.name:
         give_up(turn, run, "this host is in no fleet any more")
         return True
+    if is_of_fleet(run.key) and (lacking := state.fleet.lacks(job)):
+        give_up(turn, run, f"this host no longer has the label {lacking[0]}")
+        return True
     if state.fleet.down:  # its job has left the fleet, and it has not
         back = state.put_back(run, turn.now)
         state.change(back, waits=noted(back, turn.now.wall, Obstacle(Bar.FLEET).word))

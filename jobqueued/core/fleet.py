@@ -29,7 +29,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     """Let the fleet's jobs go on as it can be asked again, or rest as it can't; what it was asked is asked anew."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
-    fleet.out_of_line()
+    fleet.unknown()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
@@ -187,7 +187,7 @@ def held(turn: Turn, event: Held) -> None:
 def host_seen(turn: Turn, event: HostSeen) -> None:
     """Note which hosts the fleet has by now."""
     if event.store:
-        turn.state.fleet.hosts[event.name] = event.store
+        turn.state.fleet.hosts[event.name] = event
     else:
         turn.state.fleet.hosts.pop(event.name, None)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from jobqueued.commands import GiveBack, Stand
-from jobqueued.events import PauseAsked
+from jobqueued.commands import Announce, GiveBack, Stand
+from jobqueued.events import HostSeen, PauseAsked
 from jobqueued.model import SECOND, Holder, Job, Occurrence, Run, RunId, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 from jobqueued.sha256 import sha256
@@ -38,7 +38,7 @@ def second_of(key: str) -> int:
 
 
 def hosts_before(key: str) -> int:
-    """How many hosts had an occurrence, and were lost: one less than what the key has after its second."""
+    """The number of hosts that had an occurrence, and were lost: one less than what the key has after its second."""
     number = key.partition(".")[2]
     return int(number) - 1 if number and is_of_fleet(key) else 0
 
@@ -55,8 +55,8 @@ class FleetState:
     `waiting`; nothing of that is saved: whoever asks anew after a restart gets what was granted before.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
+        self.name, self.labels = name, labels
         self.down = "its fleet has not been reached yet" if name else ""
         """The reason why the fleet can't be asked; "": it can."""
         self.asked: dict[RunId, Asked] = {}
@@ -68,8 +68,10 @@ class FleetState:
         """Those of its jobs of which the fleet has a newer one."""
         self.newest = 0
         """The revision of the newest occurrence that was granted since the start."""
-        self.hosts: dict[str, str] = {}
-        """By the names of the hosts that have a session, this one among them, who each is; none once it is down."""
+        self.hosts: dict[str, HostSeen] = {}
+        """The hosts that have a session, by name, this one among them; none once it is down."""
+        self._announced: Announce | None = None
+        """What the others know of this host; None: it is not known what that is."""
         self._number = 0
         self._taken = defaultdict[str, set[int]](set)
         """By job, the occurrences (UTC seconds) after its cursor that another host has."""
@@ -97,6 +99,8 @@ class FleetState:
         """Word why none of a job's runs starts here now; "": its fleet lets them."""
         if self.down and asks_fleet(job):
             return f"its fleet can't be asked: {self.down}"
+        if lacking := self.lacks(job):
+            return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
         if job.id in self.stale:
             remedy = "to have it run here: bring them up to date, or change them so that they are the newest"
             return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
@@ -162,15 +166,21 @@ class FleetState:
         self._moved.update(held)
         return [Stand(lock, joins=False) for lock in held]
 
-    def out_of_line(self) -> None:
-        """Stand in no line any more, as nobody knows of it."""
+    def unknown(self) -> None:
+        """Stand in no line any more, and have announced nothing, as nobody knows of it."""
+        self._announced = None
         self._moved.update(self.line)
         self.line.clear()
 
-    def take_moves(self) -> list[Stand]:
-        """Hand over which lines to join and to leave since the last time."""
-        if self.down or not self._moved:
-            return []
+    def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
+        """Hand over what the others have to know since the last time: what this host is, where it is in line."""
+        news: list[Stand | Announce] = []
+        if self.name and not self.down and self._announced != (self.labels, is_held):
+            self._announced = Announce(self.labels, is_held)
+            news.append(self._announced)
+        return news if self.down or not self._moved else [*news, *self._moves()]
+
+    def _moves(self) -> list[Stand]:
         moved, self._moved = self._moved, set()
         waits = {lock for lock in moved if self._wanted[lock] or (lock in self.line and lock in self._asking)}
         for lock in moved:
@@ -185,15 +195,20 @@ class FleetState:
         given_back, self.given_back = self.given_back, {}
         return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
 
-    def turn_of(self, own: str, occurrence: Occurrence) -> int:
+    def lacks(self, job: Job) -> list[str]:
+        """The labels that this host has not, and a job wants of its hosts."""
+        return [label for label in job.hosts if label not in self.labels]
+
+    def turn_of(self, own: str, job: Job, occurrence: Occurrence) -> int:
         """For how long (ns) this host, `own` by its name, leaves an occurrence to those that come before it.
 
         Each occurrence has an order of hosts by chance, the same on all of them, so that each has its share.  Whoever
-        is busy, on hold or gone is passed; of a large fleet few ask at all.
+        is busy or gone is passed; of a large fleet few ask at all.
         """
-        if own not in self.hosts:
+        able = [name for name, it in self.hosts.items() if not it.is_held and set(job.hosts).issubset(it.labels)]
+        if own not in able:
             return 0
-        rank = {host: sha256(f"{occurrence.job} {occurrence.key} {host}".encode()).digest() for host in self.hosts}
+        rank = {host: sha256(f"{occurrence.job} {occurrence.key} {host}".encode()).digest() for host in able}
         before = sum(place < rank[own] for place in rank.values())
         return before * _STAGGER if before < _CANDIDATES else _LATER
 
@@ -204,10 +219,10 @@ class FleetState:
             if len(self._taken[job]) > _MOST_TAKEN:  # who asks for an older one hears it then
                 self._taken[job] = set(sorted(self._taken[job])[_MOST_TAKEN // 2 :])
 
-    def untaken(self, job: str, dues: list[int]) -> list[int]:
-        """Leave out of what a job's clock has come to what others have."""
-        taken = self._taken.get(job, ())
-        return [due for due in dues if due // SECOND not in taken]
+    def untaken(self, job: Job, dues: list[int]) -> list[int]:
+        """Leave out of what a job's clock has come to what others have, or alone may run."""
+        taken = self._taken.get(job.id, ())
+        return [] if self.lacks(job) else [due for due in dues if due // SECOND not in taken]
 
     def pass_by(self, job: str, cursor: int) -> None:
         """Note that a job's clock has come so far, and does not come there again."""

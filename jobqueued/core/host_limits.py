@@ -29,3 +29,5 @@ class HostLimits(NamedTuple):
     """The name of the fleet that the host is in; "": of none."""
     of_fleet: dict[str, int] = {}  # noqa: RUF012
     """The units of each lock of the fleet that has several."""
+    labels: tuple[str, ...] = ()
+    """What this host has by which jobs of the fleet choose hosts."""

@@ -22,7 +22,12 @@ def lost(turn: Turn, event: HostLost) -> None:
     """Ask for an occurrence whose host is gone; where this one may start nothing now, once it may."""
     state = turn.state
     job = state.catalog.get(event.job)
-    if job is None or job.scope is not Scope.FLEET or event.key in state.found.get(event.job, {}):
+    if (
+        job is None
+        or job.scope is not Scope.FLEET
+        or state.fleet.lacks(job)
+        or event.key in state.found.get(event.job, {})
+    ):
         return
     run = run_of(state, event.job, event.key)
     if run is None:

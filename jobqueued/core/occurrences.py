@@ -94,7 +94,7 @@ def _come_due(turn: Turn, job: Job) -> None:
     complete = following is None or following > wall
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
     if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
-        todo = catch_up.Sorted(*(state.fleet.untaken(job.id, dues) for dues in todo))
+        todo = catch_up.Sorted(*(state.fleet.untaken(job, dues) for dues in todo))
         state.fleet.pass_by(job.id, state[job.id].saved.cursor)
     skip_dues(turn, job, todo.missed, "missed")
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
@@ -241,7 +241,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     cause = Cause(f"event {event.event}", event.asked_by, {"event": event.event, **(event.triggered_by or {})})
     catalog = turn.state.catalog
     waiting = catalog.listeners("event", event.event)
-    jobs = [job for job in waiting if job.enabled]
+    jobs = [job for job in waiting if job.enabled and not turn.state.fleet.lacks(job)]
     runs = [str(_new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]
     turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
     share = share_of(event.event)  # of another user's events nobody is told
@@ -340,8 +340,12 @@ def _new(
         return skip(turn, job, [occurrence], refusal, cause)
     held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
     run = state.number(occurrence, turn.now.wall, previous=previous, held=held, **cause._asdict())
-    if job.scope is Scope.FLEET and cause == CLOCK and (turn_of := state.fleet.turn_of(state.limits.name, occurrence)):
-        run = changed(run, not_before=turn.now.wall + turn_of)
+    if (
+        job.scope is Scope.FLEET
+        and cause == CLOCK
+        and (wait := state.fleet.turn_of(state.limits.name, job, occurrence))
+    ):
+        run = changed(run, not_before=turn.now.wall + wait)
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
     state.put_due(run)

@@ -44,7 +44,7 @@ def another(job: Job, run: Run, record: Record) -> Again | None:
 
 
 def most_attempts(job: Job, run: Run) -> int:
-    """How many attempts a run may have, but for the failover; one that was lost with its host is none of its own."""
+    """The attempts that a run may have, but for the failover; one that was lost with its host is none of its own."""
     return 1 + job.retries + (hosts_before(run.key) > 0)
 
 

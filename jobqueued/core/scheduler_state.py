@@ -94,7 +94,7 @@ class SchedulerState:
         """The live runs whose supervisor is gone, and what may live of them.  `attempts.lingers`."""
         self.jobs: dict[str, JobState] = {}
         """The standing of each job id that was ever asked for."""
-        self.submitted, self.fleet = Submitted(), FleetState(limits.fleet)
+        self.submitted, self.fleet = Submitted(), FleetState(limits.fleet, limits.labels)
         """The submissions among the jobs, and what the fleet is asked.  `submissions` and `fleet` change them."""
         self._arrivals, self.changes = 0, Changes()
 

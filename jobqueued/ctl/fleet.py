@@ -18,8 +18,9 @@ from jobqueued.text import printable
 def fleet(paths: Paths, action: str, as_json: bool) -> None:
     """List the hosts of the fleet, or accept what its etcd has.
 
-    `hosts` lists those that have a session now, by the names that they have in the fleet: a host that is down, or cut
-    off from etcd, is not among them ten seconds later.  Exits 1 if nobody knows, as the fleet can't be asked.
+    `hosts` lists those that have a session now, by the names that they have in the fleet, with their labels: a host
+    that is down, or cut off from etcd, is not among them ten seconds later.  HELD is a host on hold, which leaves what
+    comes due to others.  Exits 1 if nobody knows, as the fleet can't be asked.
 
     `accept` goes on in a fleet whose etcd was put back.  A host leaves its fleet alone when etcd does not know any more
     what it has granted to this host: what was run since then, here or elsewhere, may run again.  Look at
@@ -44,7 +45,10 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         raise SystemExit(not answer["hosts"])
-    print_table(("HOST", "HERE"), ((host, "yes" if host == answer["host"] else "-") for host in known(answer)))
+    hosts, labels, held = known(answer), answer["labels"], answer["held"]
+    here = (("yes" if host == answer["host"] else "-", "yes" if host in held else "-") for host in hosts)
+    rows = ((host, *marks, ",".join(labels[host]) or "-") for host, marks in zip(hosts, here, strict=True))
+    print_table(("HOST", "HERE", "HELD", "LABELS"), rows)
 
 
 def known(answer: Message) -> list[str]:

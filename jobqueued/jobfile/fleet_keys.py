@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobqueued.fleet import FleetSettings
-from jobqueued.jobfile.queue_types import AMOUNTS
+from jobqueued.jobfile.queue_types import AMOUNTS, LABELS
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, ValueType, duration, scalar, table, text, url
 from jobqueued.jobfile.spelling import Instead
@@ -85,6 +85,7 @@ _FLEET = section(table(
         "Time for which its locks stay those of a host that can't be reached.", "5m"),
     Key("resources", _RESOURCES, "{}", "Units of each of its locks that has several, the same on all of its hosts.",
         "{license: 5}"),
+    Key("labels", LABELS, "", "Labels of this host, by which jobs choose their hosts (`hosts`).", "[gpu, site-a]"),
     Key("authority", _PEM, "",
         "File with the certificates of the authorities that the members' are signed by; by default the host's.",
         "/etc/jobqueued/authority.pem"),

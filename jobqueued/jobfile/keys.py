@@ -24,6 +24,7 @@ from jobqueued.jobfile.queue_types import (
     CPU_AMOUNT,
     ESCALATION,
     EVENT,
+    HOSTS,
     ID,
     LOCKS,
     PATH,
@@ -145,6 +146,8 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("scope", choice(*Scope), "host",
             "Hosts of which one runs each occurrence: this one, or all of its fleet, which is that of jobqueued.yaml.",
             "fleet"),
+        Key("hosts", HOSTS, "", "Hosts of its fleet that may run a job: those that have all of these `labels`.",
+            "{labels: [gpu]}"),
         Key("on_host_loss", choice(*OnHostLoss), "lost",
             "Fate of a run of the fleet whose host is gone for longer than `lock_grace`: it is `lost`, which another "
             "host tells, or that host runs it again, once; it may have ended well.", "rerun"),

@@ -174,6 +174,12 @@ RESOURCES = mapping(
 
 # ── the rest ──
 
+LABELS = one_or_more(_LOCK, least=0)
+HOSTS = made(
+    section(table(Key("labels", LABELS, "", "Labels that a host must have.", "[gpu]"))),
+    lambda _node, values: values.get("labels", ()),
+)
+
 _ESCALATION = table(
     Key("points", integer(0, 1000), "1", "Points by which the priority grows.", "5"),
     Key("every", duration("1s", "1d"), "1m", "Waiting time for which it grows by `points`.", "10m"),

@@ -75,13 +75,21 @@ _RULES = (
 )  # fmt: skip
 
 
+_OF_HOST = (
+    _Rule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
+        "lost, or a job with `scope: fleet`, which another host could run again"),
+    _Rule("hosts", lambda job: quoted(", ".join(job.hosts)) * bool(job.hosts),
+        "none, or a job with `scope: fleet`, as other jobs run on each host that has their file"),
+)  # fmt: skip
+
+
 def of_a_fleet(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
     """Refuse in a job with `scope: fleet` what one host alone can't know or do, and in others what no other does."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):
             told = f"{what} beside `scope: fleet`"
             yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)
-    if job.scope is Scope.HOST and job.on_host_loss is not OnHostLoss.LOST:
-        told = f"{quoted(job.on_host_loss)} beside `scope: host`"
-        accepted = "lost, or a job with `scope: fleet`, which another host could run again"
-        yield Refusal.of(entries["on_host_loss"].value, accepted, told, code="JQ205").below("on_host_loss")
+    for key, found, accepted in _OF_HOST:
+        if job.scope is Scope.HOST and (what := found(job)):
+            told = f"{what} beside `scope: host`"
+            yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)

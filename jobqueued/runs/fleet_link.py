@@ -15,7 +15,7 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Accept, Ask, FleetCommand, GiveBack, Pause, Publish, Stand
+from jobqueued.commands import Accept, Announce, Ask, FleetCommand, GiveBack, Pause, Publish, Stand
 from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
@@ -40,6 +40,8 @@ def line_of(command: FleetCommand) -> Line:
         return ["publish", *command]
     if isinstance(command, Pause):
         return ["pause", *command]
+    if isinstance(command, Announce):
+        return ["announce", *command]
     if isinstance(command, Stand):
         return ["join" if command.joins else "leave", command.lock.removeprefix(FLEET)]
     parts = [[part.lock.removeprefix(FLEET), part.units, part.of] for part in command.parts]
@@ -72,8 +74,8 @@ def event_of(line: Line) -> events.Event:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
         case ["spec", str(job), str(spec)]:
             return events.Published(job, spec)
-        case ["host", str(name), str(store)]:
-            return events.HostSeen(name, store)
+        case ["host", str(name), str(store), list(labels), bool(is_held)]:
+            return events.HostSeen(name, store, tuple(labels), is_held)
         case ["paused", str(job), str(text)]:
             return events.FleetPaused(job, text)
         case ["ours", str(job), str(key)]:

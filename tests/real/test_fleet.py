@@ -36,7 +36,7 @@ def other(host: Host, tmp_path: Path) -> Iterator[Agent]:
     """The agent of another host, in a fleet that the host joins."""
     (tmp_path / "etcd").mkdir()
     with etcd(tmp_path / "etcd") as address, agents(tmp_path, address, "other") as (found,):
-        (host.root / "jobqueued.yaml").write_text(f"fleet: {{etcd: '{address}'}}\n")
+        (host.root / "jobqueued.yaml").write_text(f"fleet: {{etcd: '{address}', labels: gpu}}\n")
         host.write("jobs.yaml", JOBS)
         yield found
 
@@ -143,7 +143,11 @@ def test_its_hosts(host: Host) -> None:
     own = host.call("Fleet")["host"]
     wait_for(lambda: sorted([own, "other"]) == host.call("Fleet")["hosts"])
     shown = [line.split() for line in run("--root", host.root, "fleet", "hosts").stdout.splitlines()]
-    assert [["HOST", "HERE"], *sorted([[own, "yes"], ["other", "-"]])] == shown
+    assert [["HOST", "HERE", "HELD", "LABELS"], *sorted([[own, "yes", "-", "gpu"], ["other", "-", "-", "-"]])] == shown
+    assert "error" not in host.call("Hold")
+    wait_for(lambda: [own] == host.call("Fleet")["held"])
+    assert "error" not in host.call("Release")
+    wait_for(lambda: [] == host.call("Fleet")["held"])
     told = facts(run("--root", host.root, "status").stdout)["fleet"]
     assert told == f"fleet, 2 hosts; see: jobqueuectl --root {host.root} fleet hosts"
 

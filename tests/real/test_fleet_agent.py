@@ -348,3 +348,42 @@ def test_a_member_that_stands_still(tmp_path: Path) -> None:
         other.hear("held", "backup on one", [])
         one.close()
         other.close()
+
+
+def test_a_host_that_is_gone(address: str, tmp_path: Path) -> None:
+    """What it had begun is told once its locks may be others' too, and is one host's; another agent is told so anew."""
+    key, following = just_now(), f"{just_now()}.2"
+    with agents(tmp_path, address, "db1", "db2", lock_grace=11) as (one, other):
+        one.ask("lost", key)
+        one.hear("granted", "lost")
+        one.ask("over", key)
+        one.hear("granted", "over")
+        one.say("give_back", "over", key, "succeeded")
+        other.hear("taken", "over", key, "succeeded")
+        one.kill()
+        assert ["lost", "lost", following, "db1"] == other.hear("lost", "lost")
+        other.kill()
+        other.start()
+        other.hello(over=0, lost=NEVER)
+        assert ["lost", "lost", following, "db1"] == other.hear("lost", "lost")
+        other.ask("lost", following)
+        other.hear("granted", "lost")
+        other.ask("over", following, question=2)
+        other.hear("taken", "over", following)
+        store = Gateway([address], 5)
+        found = store.call(
+            "kv/range", {"key": coded("/jq/runs/lost/"), "range_end": coded(after_all("/jq/runs/lost/"))}
+        )
+        store.close()
+        assert ["db1:db1id lost", "db2:db2id"] == [text(kv["value"]) for kv in found["kvs"]]
+
+
+def test_what_is_announced(two: list[Agent]) -> None:
+    """Labels, and that a host is on hold, are known to the others, and to a scheduler that begins."""
+    one, other = two
+    one.say("announce", ["gpu", "site-a"], True)
+    other.hear("host", "one", "one:oneid", ["gpu", "site-a"], True)
+    other.hello()
+    other.hear("host", "one", "one:oneid", ["gpu", "site-a"], True)
+    one.say("announce", [], False)
+    other.hear("host", "one", "one:oneid", [], False)

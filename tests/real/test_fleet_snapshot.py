@@ -41,7 +41,7 @@ def test_since_when(address: str, tmp_path: Path) -> None:
         one.say("give_back", "over", f"f{EARLY}", "succeeded")
         one.hear("taken", "over")
         ours = [["ours", job, f"f{EARLY}"] for job in ("backup", "gone")]
-        late = ["taken", "backup", f"f{LATE}"]
+        late = ["taken", "backup", f"f{LATE}", ""]
         one.hello(backup=LATE)
         assert [late, *ours, ["up", ""]] == one.hear_all("up", "")
         one.kill()

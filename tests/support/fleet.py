@@ -15,7 +15,7 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
-from jobqueued.child.fleet.requests import Batch
+from jobqueued.child.fleet.requests import Announce, Batch, Pause, Place, Publish
 from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, Save, SaveFleetMark
 from jobqueued.fleet import FleetMark
@@ -93,7 +93,8 @@ class Agent:
         """The number of the watch; what an earlier one has on its way is dropped."""
         self.cut_since: int | None = None
         self.session: Session | None = None
-        self.is_busy = False
+        self.is_busy = self.is_late = False
+        """Whether an answer is waited for, and whether the last one was."""
         self.delay = 0
         """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
@@ -116,13 +117,15 @@ class Agent:
             case ["give_back", *given]:
                 self.conversation.give_back(self.fleet.now, *given)
             case ["pause", *paused]:
-                self.conversation.pause(*paused)
+                self.conversation.want(Pause(*paused))
             case ["join" | "leave" as way, lock]:
-                self.conversation.stand(lock, joins=way == "join" and self.rules.in_turn)
+                self.conversation.want(Place(lock, way == "join" and self.rules.in_turn))
+            case ["announce", labels, is_held]:
+                self.conversation.want(Announce(tuple(labels), is_held))
             case ["accept"]:
                 return
             case ["publish", *published]:
-                self.conversation.publish(*published)
+                self.conversation.want(Publish(*published))
         self._tell()
         self._go_on()
 
@@ -203,7 +206,8 @@ class Agent:
         self.fleet.at(self.fleet.now + self._while(), arrive)
 
     def _while(self) -> int:
-        return self.delay + self.fleet.random.randint(1, 9) * SECOND // 1000
+        patience = SECOND // 10 if self.is_late else 0
+        return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
 
     def read_all(self) -> None:
         """Take a snapshot."""
@@ -233,7 +237,8 @@ class Agent:
         else:
             answer = etcd.foreseen(decided)
             self.fleet.at(self.fleet.now + self._while(), lambda: etcd.apply(decided))
-        if self.fleet.random.random() < self.fleet.lossy:
+        self.is_late = self.fleet.random.random() < self.fleet.lossy
+        if self.is_late:
             return  # asked again
         self.conversation.answered(batch, answer)
         self._tell()

@@ -41,6 +41,7 @@ def jobs() -> list[Job]:
         job("user", "*/4 * * * *", locks=(Claim(LICENCE, 1),)),
         job("all", "*/20 * * * *", scope=fleet, locks=(Claim(LICENCE, exclusive=True), TAPE)),
         job("again", "*/3 * * * *", scope=fleet, concurrency=100, on_host_loss=OnHostLoss.RERUN),
+        job("chosen", "*/3 * * * *", scope=fleet, hosts=("gpu",), catch_up=CatchUp.ALL, max_waiting=1000),
         job("own", "*/10 * * * *", locks=(TAPE, DISK)),
     ]
 
@@ -68,7 +69,8 @@ class FleetLife:
             "again": self.random.randint(5, 300),
         }
         for number in range(hosts):
-            host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, seconds=seconds, of_fleet={LICENCE: LICENCES})
+            options = {"seconds": seconds, "of_fleet": {LICENCE: LICENCES}, "labels": ("gpu",) * (number > 0)}
+            host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, **options)
             host.ends = {"tape": self.random.choice([["succeeded"], ["failed 1", "succeeded"]])}
         self.since = self.fleet.now
 
@@ -182,6 +184,8 @@ class FleetLife:
             host.agent.heal()
             if not host.is_alive:
                 host.boot()
+        self.fleet.pass_time(5)  # a pause is over once the fleet can be asked
+        for host in self.fleet.hosts.values():
             self._end_commands(host)
             for each in self.jobs:
                 host.happen(events.PauseAsked(self._ticket(), each.id, "root", pause=False))
@@ -198,6 +202,8 @@ class FleetLife:
             if each.scope is Scope.FLEET:
                 missing = self.fleet.missing(each, self.since, self.until)
                 assert not missing, f"{each.id}: {len(missing)} occurrences are missing, the first {missing[0]}"
+        by_clock = [host for (name, _), (host, _) in self.fleet.started.items() if name == "chosen"]
+        assert "h0" not in by_clock, "a host without a label runs what wants one"
         assert not self.fleet.etcd.values("/jq/wait/"), "somebody stands in line for nothing"
         for key, value in self.fleet.etcd.keys.items():
             host = self.fleet.hosts[value.store]

@@ -1,6 +1,6 @@
 """Claims as transactions of etcd: an occurrence and locks, all or nothing, as long as the session of the host lasts.
 
-    /jq/hosts/HOST             STORE             lives as long as the session does
+    /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session does; - - is no label, not held
     /jq/jobs/JOB               SPEC              the definition that counts
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
@@ -40,6 +40,7 @@ class Session(NamedTuple):
     store: str
     host: str
     created: int
+    boot: str = ""
 
     @property
     def key(self) -> str:
@@ -255,6 +256,13 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
     put = {"request_put": {"key": coded(key), "value": coded(text)}}
     change = put if text else {"request_delete_range": {"key": coded(key)}}
     return {"compare": [_created(session.key, session.created), *own], "success": [change]}
+
+
+def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
+    """The transaction by which a host tells which labels it has, and whether it is on hold."""
+    value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'}"
+    put = {"request_put": {"key": coded(session.key), "value": coded(value), "lease": str(lease)}}
+    return {"compare": [_created(session.key, session.created)], "success": [put]}
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:

@@ -27,7 +27,7 @@ from jobqueued.child.fleet.claims import (
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Publish, Request, transactions
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain, Request, transactions
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
@@ -104,20 +104,10 @@ class Conversation:
         loss = self._members.loss_before((job, key))
         self._take(Ask(Claim(job, key, (), spec, loss), parts, number, question, keep, {}))
 
-    def stand(self, lock: str, *, joins: bool) -> None:
-        """Get into the line for a lock, or leave it; whoever begins anew is in none."""
+    def want(self, request: Plain) -> None:
+        """Take what needs no answer; while nothing can be asked it is dropped, and whoever wants it does so anew."""
         if not self.reason:
-            self._take(Place(lock, joins))
-
-    def publish(self, job: str, spec: str, before: str) -> None:
-        """Take a definition that is to count; while nothing can be asked, whoever has it compares it later."""
-        if not self.reason:
-            self._take(Publish(job, spec, before))
-
-    def pause(self, job: str, text: str, before: str) -> None:
-        """Take a pause, or its end; while nothing can be asked, whoever wants it knows that nothing comes of it."""
-        if not self.reason:
-            self._take(Pause(job, text, before))
+            self._take(request)
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
@@ -387,8 +377,7 @@ class Conversation:
             self._untold.discard(key)
             kind, name = key.removeprefix(ROOT).split("/", 1)
             value = "" if known is None else known.value
-            told = ["paused", name, value] if kind == "paused" else ["host", name, self._members.note_host(name, known)]
-            self.outbox.append(told)
+            self.outbox.append(["paused", name, value] if kind == "paused" else self._members.note_host(name, known))
         elif (occurrence := claims.name_of(key)) is not None and known is not None:
             self._tell_of_occurrence(occurrence, known)
         elif occurrence is not None:

@@ -10,6 +10,7 @@
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
+    → announce LABELS HELD            the labels of this host, and whether it is on hold
     → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
                                       and all occurrences that they have SINCE
@@ -20,7 +21,8 @@
     ← paused JOB TEXT                 its pause for all hosts; "": none
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
-    ← host NAME STORE                 a host that has a session, with who that is; "": it has none any more
+    ← host NAME STORE LABELS HELD     a host that has a session, who that is ("": it has none any more), and what it
+                                      has announced
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once its first host was lost) or another run

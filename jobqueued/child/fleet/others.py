@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
 from jobqueued.child.fleet.known_locks import Name
+from jobqueued.child.fleet.lines import Line
 
 _MOST_OPEN = 20_000
 """Occurrences that others have begun, as far as they are known; of more the oldest are forgotten."""
@@ -46,15 +47,15 @@ class Others:
         self._gone.clear()
         self._told.clear()
 
-    def note_host(self, name: str, known: Found | None) -> str:
-        """Take over that a host has a session, or has none any more; who it is."""
+    def note_host(self, name: str, known: Found | None) -> Line:
+        """Take over that a host has a session, or has none any more; what the scheduler is told."""
         self._hosts.pop(name, None)
-        store = "" if known is None else known.value.partition(" ")[0]
+        store, _, labels, standing, *_ = [*("" if known is None else known.value).split(" "), "-", "-", "-"]
         if known is not None:
             self._hosts[name] = store, known.created
             self._gone.pop(store, None)
             self._told -= self._open.get(store, set())
-        return store
+        return ["host", name, store, [] if labels == "-" else labels.split(","), standing == "held"]
 
     def note_run(self, name: Name, value: str) -> None:
         """Take over the value of an occurrence; one with a state, or "", is nobody's any more."""

@@ -76,7 +76,21 @@ class Place(NamedTuple):
         return "", self.lock
 
 
-Request = Ask | GiveBack | Publish | Place | Pause
+class Announce(NamedTuple):
+    """The labels of this host, and whether it is on hold."""
+
+    labels: tuple[str, ...]
+    is_held: bool
+
+    @property
+    def name(self) -> Name:
+        """The name of what all hosts know of this one."""
+        return "", "host"
+
+
+Plain = Publish | Place | Pause | Announce
+"""What needs no answer."""
+Request = Ask | GiveBack | Plain
 
 
 class Batch(NamedTuple):
@@ -95,6 +109,8 @@ def transactions(request: Request, session: Session, locks: KnownLocks, leases: 
         return [claims.publication(*request)]
     if isinstance(request, Pause):
         return [claims.pausing(session, *request)]
+    if isinstance(request, Announce):
+        return [claims.announcing(session, *request, leases["session"])]
     if isinstance(request, Place) and request.joins:
         return [claims.joining(session, request.lock, leases["session"])]
     if isinstance(request, Place):

@@ -1,6 +1,6 @@
 """The session of a host in etcd: a key that lives as long as a lease is kept alive, and leases for what it claims.
 
-    /jq/hosts/HOST    STORE BOOT
+    /jq/hosts/HOST    STORE BOOT …
 
 Who it is by its leases is in a file, so that a new agent goes on with the session of the one before.
 """
@@ -80,15 +80,16 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     if leases != kept:
         atomic_file.replace(path, json.dumps([store, *leases]).encode())
     key = f"{claims.ROOT}hosts/{host}"
-    put = {"request_put": {"key": coded(key), "value": coded(f"{store} {_boot_id()}"), "lease": str(session)}}
+    boot = _boot_id()
+    put = {"request_put": {"key": coded(key), "value": coded(f"{store} {boot}"), "lease": str(session)}}
     absent = {"key": coded(key), "target": "CREATE", "create_revision": "0"}
     read = {"request_range": {"key": coded(key)}}
     answer = gateway.call("kv/txn", {"compare": [absent], "success": [put], "failure": [read]})
     if answer.get("succeeded"):
-        return Opened(Session(store, host, claims.revision(answer)), leases, grace)
+        return Opened(Session(store, host, claims.revision(answer), boot), leases, grace)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) == session:
-            return Opened(Session(store, host, int(kv["create_revision"])), leases, grace)
+            return Opened(Session(store, host, int(kv["create_revision"]), boot), leases, grace)
         raise Closed(_whose(host, store, text(kv["value"])))
     return open_session(gateway, settings, path)  # it was over in between
 

@@ -15,6 +15,7 @@ from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.requests import Announce, Pause, Place, Publish
 from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
 from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
@@ -72,15 +73,17 @@ class Uplink:
                     wanted = [Part(*part) for part in parts]
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
                 case ["join" | "leave" as way, str(lock)]:
-                    self._conversation.stand(lock, joins=way == "join")
+                    self._conversation.want(Place(lock, way == "join"))
+                case ["announce", list(labels), bool(is_held)]:
+                    self._conversation.want(Announce(tuple(labels), is_held))
                 case ["since", dict(since)]:
                     self._since = since
                 case ["accept"]:
                     self._seen = NOTHING_SEEN
                 case ["publish", str(job), str(spec), str(before)]:
-                    self._conversation.publish(job, spec, before)
+                    self._conversation.want(Publish(job, spec, before))
                 case ["pause", str(job), str(text), str(before)]:
-                    self._conversation.pause(job, text, before)
+                    self._conversation.want(Pause(job, text, before))
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(session.now(), job, key, state)
                 case _:

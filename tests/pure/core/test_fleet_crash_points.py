@@ -88,7 +88,8 @@ class Scene:
         """What is where now."""
         row = self.one.rows[FIRST][0].state if FIRST in self.one.rows else "absent"
         stands = "waiting" if row in PENDING else "live" if row in LIVE else str(row)
-        return Truth(stands, (FIRST, 1) in self.one.marks, self.has(RUN), self.has(LOCK), self.has(HOST))
+        session = (self.has(HOST) or "").partition(" ")[0] or None
+        return Truth(stands, (FIRST, 1) in self.one.marks, self.has(RUN), self.has(LOCK), session)
 
     def end_locks(self) -> None:
         """All locks end whose hosts have not been there for a while, or never were."""
