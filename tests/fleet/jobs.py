@@ -24,6 +24,7 @@ _JOB = """\
     catch_up: all
     max_waiting: 1000
     timezone: UTC
+    {more}
     command: |
 {command}
 """
@@ -42,6 +43,8 @@ class Job(NamedTuple):
     is_of_fleet: bool
     lock: str = ""
     changes: bool = False
+    more: str = ""
+    """A further line of its definition."""
 
     @property
     def held(self) -> list[str]:
@@ -54,7 +57,7 @@ class Job(NamedTuple):
         scope = "fleet" if self.is_of_fleet else "host"
         minutes, seconds = (f"*/{self.every // 60}", "0") if self.every >= 60 else ("*", f"*/{self.every}")
         return _JOB.format(
-            name=self.name, minutes=minutes, seconds=seconds, scope=scope, enabled=str(enabled).lower(),
+            name=self.name, more=self.more, minutes=minutes, seconds=seconds, scope=scope, enabled=str(enabled).lower(),
             locks=f"{{name: {self.lock}, scope: fleet}}" if self.lock else "",
             command="\n".join(f"      {line}" for line in lines),
         )  # fmt: skip

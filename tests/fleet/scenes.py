@@ -33,7 +33,8 @@ _GRACE = 30
 _MANY = 20
 _OFTEN = Job("a", 1, 0.01, True)
 _LONG = Job("d", 5, 3600, True, "tape")
-_JOBS = (_OFTEN, _LONG, *(Job(f"m{number}", 10, 0.01, True) for number in range(_MANY)))
+_AGAIN = Job("r", 5, 3600, True, more="on_host_loss: rerun\n    concurrency: 1000")
+_JOBS = (_OFTEN, _LONG, _AGAIN, *(Job(f"m{number}", 10, 0.01, True) for number in range(_MANY)))
 _SLACK = 9.0
 """Seconds by which a machine that has much to do may be slower than what is promised."""
 
@@ -51,6 +52,9 @@ class Scenes:
             host.write("fleet.yaml", "jobs:\n" + "".join(job.text(self._book, enabled=True) for job in _JOBS))
         self._until(lambda: bool(self._starts("d")), "a run that goes on")
         holder = self._host(self._starts("d")[-1].host)
+        self._until(
+            lambda: holder.name in {line.host for line in self._starts("r")}, "another run of its that goes on", 120
+        )
         others = [host for host in self._fleet.hosts if host is not holder]
         self._until(lambda: time.time() % 10 > 2 and 0.6 < time.time() % 1, "an instant at which nothing short lives")
         holder.lose_power()
@@ -96,6 +100,16 @@ class Scenes:
         assert len(lates) > TTL // 2, f"only {len(lates)} of those that were due as a host died have started"
         self._tell("what came due as a host died started elsewhere", max(lates), TTL + 1)
         self._tell(f"the lock of a host that died was another's (lock_grace {_GRACE} s)", taken, _GRACE + 1)
+        had = sorted(line.due for line in self._starts("r") if line.host == holder.name)
+        again: Callable[[], list[Line]] = lambda: [line for line in self._starts("r") if line.run.endswith(".2")]  # noqa: E731
+        self._until(lambda: len(again()) >= len(had), "runs that went down with a host, on others")
+        assert (had, {holder.name}) == (
+            sorted(line.due for line in again()),
+            {holder.name} - {it.host for it in again()},
+        )
+        self._tell(
+            f"{len(had)} runs of a host that died went on on others", max(it.up for it in again()) - died, _GRACE + 5
+        )
 
     def an_etcd_put_back(self, *options: str) -> None:
         """Put etcd back to what it was, while all hosts live: none that has run something since asks anything."""
@@ -111,7 +125,7 @@ class Scenes:
             member.restore(snapshot, *options)
             member.start()
         fleet.etcd.wait()
-        self._until(lambda: all(_is_down(host, "was put back") for host in ran), "hosts that ask nothing", 20)
+        self._until(lambda: all(_is_down(host, "was put back") for host in ran), "hosts that ask nothing")
         closed = up()
         for host in ran:
             assert "error" not in host.call("AcceptFleet")
