@@ -36,16 +36,21 @@ class Others:
         self._hosts = dict[str, tuple[str, int]]()
         """By the names of the hosts, who each is, and the revision that made its key."""
         self._stores = dict[Name, str]()
-        self._open = defaultdict[str, set[Name]](set)
-        """The occurrences that are not over, by name and by whose they are."""
+        self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
+        """The occurrences that are not over, by whose they are: those that were told as lost apart from the others."""
         self._gone = dict[str, int]()
         """Until when (BOOTTIME, ns) hosts without a session still have what they have begun."""
-        self._told = set[Name]()
 
     def clear(self) -> None:
         """Begin anew: whoever can't ask etcd can't tell either who else could not."""
         self._gone.clear()
-        self._told.clear()
+        for store in [*self._told]:
+            self._take_back(store)
+
+    def _take_back(self, store: str) -> None:
+        """Have told nothing of what a host has begun."""
+        if told := self._told.pop(store, None):
+            self._open[store] |= told
 
     def note_host(self, name: str, known: Found | None) -> Line:
         """Take over that a host has a session, or has none any more; what the scheduler is told."""
@@ -54,17 +59,17 @@ class Others:
         if known is not None:
             self._hosts[name] = store, known.created
             self._gone.pop(store, None)
-            self._told -= self._open.get(store, set())
+            self._take_back(store)
         return ["host", name, store, [] if labels == "-" else labels.split(","), standing == "held"]
 
     def note_run(self, name: Name, value: str) -> None:
         """Take over the value of an occurrence; one with a state, or "", is nobody's any more."""
-        before, store = self._stores.pop(name, None), "" if " " in value else value
-        if before is not None:
-            self._open[before].discard(name)
-            if not self._open[before]:
-                del self._open[before]
-        self._told.discard(name)
+        store = "" if " " in value else value
+        if (before := self._stores.pop(name, None)) is not None:
+            for known in (self._open, self._told):
+                known[before].discard(name)
+                if not known[before]:
+                    del known[before]
         if store:
             self._stores[name] = store
             self._open[store].add(name)
@@ -87,17 +92,16 @@ class Others:
     @property
     def deadline(self) -> int | None:
         """The instant at which something is lost."""
-        return min((until for store, until in self._gone.items() if self._open[store] - self._told), default=None)
+        return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
     def lost(self, now: int) -> Iterator[Lost]:
         """Yield what is lost by now, once; from now on the time counts of those that have just gone."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patience) <= now:
-                for job, key in sorted(self._open[store] - self._told):
-                    self._told.add((job, key))
-                    yield Lost((job, next_attempt(key)), store.partition(":")[0])
-        for store in self._gone.keys() - self._open.keys():
+                self._told[store] |= (over := self._open.pop(store))
+                yield from (Lost((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over))
+        for store in self._gone.keys() - self._open.keys() - self._told.keys():
             del self._gone[store]
 
 
