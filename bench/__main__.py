@@ -3,7 +3,7 @@
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
                 [crontabs] [submit] [starts] [flood] [commands] [fleet]
-                [past] [simulate] [month] [calibration] [--json FILE]
+                [past] [page] [simulate] [month] [calibration] [--json FILE]
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from bench.flood import flood
 from bench.listing import listing
 from bench.memory import memory
 from bench.notices import notices
+from bench.page import page
 from bench.past import past
 from bench.pump import pump
 from bench.rig import Rig, cpu_seconds, daemon, pss_kib, spawn_loop, switches, wait_for
@@ -175,7 +176,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
     "submit": submit, "starts": starts, "flood": flood, "commands": commands, "fleet": fleet,
-    "past": past, "simulate": week, "month": month, "calibration": calibration,
+    "past": past, "page": page, "simulate": week, "month": month, "calibration": calibration,
 }  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     results = {}
-    special = {"caps", "calibration", "month"}  # a virtual machine; six minutes; a million runs
+    special = {"caps", "calibration", "month", "page"}  # a virtual machine; six minutes; a million runs; a browser
     special |= {"storm", "flood"} if os.geteuid() else set()
     for name in options.names or [name for name in BENCHMARKS if name not in special]:
         results[name] = BENCHMARKS[name]()

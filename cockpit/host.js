@@ -20,10 +20,10 @@ class Host {
   changed = new Set();
   // Whether who looks may see own runs only; null: that is not known yet.
   isStranger = null;
-  // What the clock of the host is ahead of the browser's, in ms.
-  ahead = 0;
   wantsJobs = true;
   isOld = false;
+  // What the clock of the host is ahead of the browser's, in ms.
+  #ahead = null;
   #listener = () => {};
   #stale = true;
   #busy = false;
@@ -40,7 +40,11 @@ class Host {
     this.#look();
   }
 
-  now() { return Date.now() + this.ahead; }
+  // What time it is there: asked once, as the answer takes 0.3 s.  Where there is none the clocks count as one.
+  async now() {
+    this.#ahead ??= client.call("Usage").then(({ host }) => Date.parse(host.now.time) - Date.now()).catch(() => 0);
+    return await this.#ahead + Date.now();
+  }
 
   // While nobody looks nothing is asked, and no connection is held.
   #look() {
@@ -73,7 +77,7 @@ class Host {
         return;
       }
       this.error = error;
-      this.isStranger = null; // the next one may have other settings
+      this.isStranger = this.#ahead = null; // the next one may have other settings
       this.touch();
       this.#listener();
       this.#again(this.#retry);
@@ -91,11 +95,8 @@ class Host {
     this.#timer = setTimeout(() => this.#refresh(), this.#pause);
   }
 
-  // Who looks, and what time it is there.
+  // Who looks.
   async #ask() {
-    try {
-      this.ahead = Date.parse((await client.call("Usage")).host.now.time) - Date.now();
-    } catch { /* then the clocks count as one */ }
     try {
       await client.call("Notices");
       this.isStranger = false;

@@ -28,14 +28,14 @@ export function timelineView() {
   async function load() {
     if (busy || !host.status || host.error) return;
     busy = true;
-    const chosen = hours.value, until = host.now(), since = until - chosen * HOUR;
+    const chosen = hours.value, until = await host.now(), since = until - chosen * HOUR;
     try {
       const { runs, isAll } = await history(since);
       draw(chart, runs, since, until);
       const lanes = new Set(runs.map(run => run.job)).size;
       note.textContent = [
         format(_("Runs: $0, jobs: $1."), runs.length, lanes), isAll ? "" : _("Older ones are left out."),
-        host.isStranger ? OWN() : "", lanes > LANES ? format(_("The first $0 jobs are drawn."), LANES) : "",
+        host.isStranger ? OWN : "", lanes > LANES ? format(_("The first $0 jobs are drawn."), LANES) : "",
       ].join(" ");
       drawn = Date.now();
     } catch (error) {
