@@ -34,15 +34,15 @@ const LIVE = ["starting", "running", "stopping"];
 const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
 
 const NAMES = {
-  due: () => _("due"), waiting: () => _("waiting"), starting: () => _("starting"), running: () => _("running"),
-  stopping: () => _("stopping"), retrying: () => _("retrying"), succeeded: () => _("succeeded"), failed: () => _("failed"),
-  timed_out: () => _("timed out"), killed: () => _("killed"), oom_killed: () => _("out of memory"), lost: () => _("lost"),
-  skipped: () => _("skipped"), failing: () => _("failing"), invalid: () => _("invalid"), missed: () => _("missed"),
-  overdue: () => _("overdue"), late: () => _("late"), paused: () => _("paused"), idle: () => _("idle"),
-  disabled: () => _("disabled"), completed: () => _("completed"),
+  due: _("due"), waiting: _("waiting"), starting: _("starting"), running: _("running"),
+  stopping: _("stopping"), retrying: _("retrying"), succeeded: _("succeeded"), failed: _("failed"),
+  timed_out: _("timed out"), killed: _("killed"), oom_killed: _("out of memory"), lost: _("lost"),
+  skipped: _("skipped"), failing: _("failing"), invalid: _("invalid"), missed: _("missed"),
+  overdue: _("overdue"), late: _("late"), paused: _("paused"), idle: _("idle"),
+  disabled: _("disabled"), completed: _("completed"),
 };
 
-export const stateName = state => NAMES[state.toLowerCase()]?.() ?? state.replaceAll("_", " ");
+export const stateName = state => NAMES[state.toLowerCase()] ?? state.replaceAll("_", " ");
 
 // A state in its colour, and in words.
 export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, stateName(state) + more);
@@ -152,9 +152,9 @@ export const between = (from, to) => from && to ? duration((new Date(to) - new D
 export const size = bytes => bytes === null || bytes === undefined ? "–" : cockpit.format_bytes(bytes, { base2: true });
 
 // What is said where there may be more than is shown.
-export const OWN = () => _("You see your own runs only; for all, turn on administrative access, or see jobqueued(8).");
+export const OWN = _("You see your own runs only; for all, turn on administrative access, or see jobqueued(8).");
 
-export const OLD = () => _("The daemon is older than this page: restart jobqueued.service.");
+export const OLD = _("The daemon is older than this page: restart jobqueued.service.");
 
 // The words for an error.
 export function words(error) {
@@ -163,7 +163,7 @@ export function words(error) {
     case "PermissionDenied": return _("You may not do this, or see this. Turn on administrative access, or see jobqueued(8) on who may do what.");
     case "NoSuchJob": return format(_("There is no job $0 any more."), error.parameters.job);
     case "NoSuchRun": return format(_("There is no run $0, or its record has expired."), error.parameters.run);
-    default: return error.isOld ? OLD() : error.message;
+    default: return error.isOld ? OLD : error.message;
   }
 }
 

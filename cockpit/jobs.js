@@ -9,12 +9,12 @@ const NEEDY = 20;
 const KINDS = ["invalid", "failing", "missed", "late", "overdue", "paused"];
 
 const FILTERS = {
-  all: [() => _("all"), () => true],
-  needy: [() => _("that need attention"), job => job.failing_since || job.invalid || job.overdue_since || job.late],
-  live: [() => _("that run"), job => job.running],
-  waiting: [() => _("that wait"), job => job.waiting || job.due || job.retrying],
-  paused: [() => _("that are paused"), job => job.paused],
-  disabled: [() => _("that are disabled"), job => !job.enabled],
+  all: [_("all"), () => true],
+  needy: [_("that need attention"), job => job.failing_since || job.invalid || job.overdue_since || job.late],
+  live: [_("that run"), job => job.running],
+  waiting: [_("that wait"), job => job.waiting || job.due || job.retrying],
+  paused: [_("that are paused"), job => job.paused],
+  disabled: [_("that are disabled"), job => !job.enabled],
 };
 
 // What was looked for stays when one comes back from a job.
@@ -28,7 +28,7 @@ export function jobsView() {
   const table = new Table(_("Jobs"), [_("Job"), _("Status"), _("Next start"), _("Last run"), _("Running"), _("Waiting")], job => job.id, cells, told);
   const text = h("input", { type: "search", id: "text", value: chosen.text, oninput: filter });
   const filters = h("select", { id: "which", onchange: filter },
-    ...Object.entries(FILTERS).map(([name, [words]]) => h("option", { value: name, selected: name === chosen.filter }, words())));
+    ...Object.entries(FILTERS).map(([name, [text]]) => h("option", { value: name, selected: name === chosen.filter }, text)));
   const count = h("p", { class: "quiet", "aria-live": "polite" });
 
   function filter() {

@@ -50,7 +50,7 @@ function update() {
 
 function banner() {
   const { status, error } = host;
-  const wrong = error ? [words(error)] : [...(host.isOld ? [OLD()] : []), ...(status?.unwell ?? [])];
+  const wrong = error ? [words(error)] : [...(host.isOld ? [OLD] : []), ...(status?.unwell ?? [])];
   const told = wrong.join("\n");
   if (at("banner").dataset.told !== told) {
     at("banner").dataset.told = told;

@@ -61,7 +61,7 @@ export function runsView() {
       const wait = waiting.runs.filter(run => WAITING.includes(run.state));
       const why = wait.length ? await waitsFor(wait) : null;
       queue.show(wait.map(run => ({ ...run, why: why.get(run.run) })), nothing(_("Nothing waits.")));
-      more.textContent = host.isStranger ? OWN() : all > waiting.runs.length ? format(_("The newest $0 of $1."), waiting.runs.length, all) : "";
+      more.textContent = host.isStranger ? OWN : all > waiting.runs.length ? format(_("The newest $0 of $1."), waiting.runs.length, all) : "";
       past.show(before.runs, nothing(_("Nothing has run yet.")));
     } catch (error) {
       queue.show([], words(error));
@@ -79,7 +79,7 @@ export function runsView() {
   };
 }
 
-const nothing = text => host.isStranger === false ? text : host.isStranger ? OWN() : "";
+const nothing = text => host.isStranger === false ? text : host.isStranger ? OWN : "";
 
 function cells(run, kept) {
   const { now, limits } = run;
