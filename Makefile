@@ -48,9 +48,11 @@ units:
 generate: $(VENV)/.installed
 	$(BIN)/python -m man.generate
 
-# The papers, the varlink interface and the library's reference as pages: build/html/index.html.
-docs: $(VENV)/.documented
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/html
+# The papers, the varlink interface and the library's reference as pages: build/html/index.html.  SPHINX=/usr/bin/sphinx-build
+# takes Debian's, of python3-sphinx and python3-myst-parser, and Debian's libraries.
+SPHINX ?= $(BIN)/sphinx-build
+docs: $(if $(filter $(BIN)/%,$(SPHINX)),$(VENV)/.documented)
+	PYTHONPATH=. $(SPHINX) --quiet --fail-on-warning --keep-going docs build/html
 
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
