@@ -5,11 +5,16 @@ small.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 
 import pytest
 
+from jobqueued import model
+from jobqueued.child import cgroup
+from jobqueued.model import RunId
+from jobqueued.runs.run_directory import Name
 from tests.support.house import PACKAGE, files, imports, tree
 
 WINGS: dict[str, list[str]] = {
@@ -208,6 +213,31 @@ def test_a_file_is_on_the_map(name: str) -> None:
     wing, _, stem = name.rpartition("/")
     rows = [row for row in MAP.splitlines() if row.startswith(f"| `{wing}/`" if wing else "| (top)")]
     assert any(f"`{stem}`" in row for row in rows)
+
+
+def test_the_flow_of_data_is_by_wings() -> None:
+    """Each arrow of the figure is named by wings, and what is between two is a noun of the model, or no type."""
+    figure = MAP.partition("## The flow of data\n\n")[2].partition("\n\n")[0]
+    arrows, things = re.findall("─(.+?)─▶", figure), re.split(" *─.+?─▶ *", figure.strip())
+    assert len(arrows) + 1 == len(things) > 5
+    assert {wing for arrow in arrows for wing in arrow.split(", ")} <= {*WINGS}
+    assert {thing for thing in things if thing[0].isupper()} <= {*vars(model)}
+
+
+def test_the_figure_of_processes_is_complete() -> None:
+    """It has the units of systemd/ with their scope, the cgroup of the launcher and that of an attempt, and each small
+    program, but for what jobs start.
+    """
+    figure = MAP.partition("## Processes\n\n")[2].partition("\n\n")[0]
+    units = {path.name: path.read_text() for path in (PACKAGE.parent / "systemd").glob("jobqueue*")}
+    scope = re.sub(r"\$\{\w+\}", "…", *re.findall("--unit=(.+?) ", units["jobqueued-launcher.service"])) + ".scope"
+    shown = re.findall(r"(\S+)\.(service|socket|slice|scope)(?: → \.(\w+))?", figure)
+    assert sorted([*units, scope]) == sorted(f"{name}.{kind}" for name, *kinds in shown for kind in kinds if kind)
+    small = [name for name in files() if name.startswith("child/")]
+    started = {name.removesuffix("/main") for name in small if "__main__" in (PACKAGE / f"{name}.py").read_text()}
+    programs = {name.rpartition("/")[2] for name in started} - {"fence"} | {"supervisor", "scheduler"}
+    assert programs == set(re.findall(r"  (\w+)(?: …,|:|, of)", figure))
+    assert {cgroup._SELF, str(Name(RunId("<job>", "<n>"), "<a>"))} == set(re.findall("─ (\\S+)/ ", figure))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", HOUSE)
