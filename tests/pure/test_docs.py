@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.yamltext import Mapping, read_tree
 from jobqueued.settings import Settings, read_settings
 from tests.support import REPO
-from tests.support.papers import FENCED, blocks, typed
+from tests.support.papers import FENCED, VALUE, blocks, texts, typed
 
 PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 FOREIGN = ("repos:", "scrape_configs:", "- alert:")
@@ -123,6 +126,35 @@ def methods(path: Path) -> list[str]:
     return sorted(set(re.findall(r"\bio\.jobqueue\.([A-Z]\w+)", path.read_text())))
 
 
+def modules(path: Path) -> list[tuple[str, ...]]:
+    """Every module that a paper runs, or benchmark, each with its options and arguments."""
+    text = re.sub(r"`(bench )", r"`python -m \1", path.read_text())
+    shown = [line for block in blocks(text) for line in block.splitlines()] + spans(text)
+    calls = re.findall(r"\bpython3? -m ((?:bench|docs|jobqueued|man|tests)[\w.]*)((?: [^\s#]+)*)", "\n".join(shown))
+    return sorted({(module, *words.split()) for module, words in calls})
+
+
+def options(path: Path) -> list[tuple[str, ...]]:
+    """Every command that a sentence names by its word alone, each with its options."""
+    found = (re.fullmatch(r"([a-z-]+)((?: [^|]*)? --?[a-z-][^|]*)", span) for span in spans(path.read_text()))
+    return sorted({(one[1], *re.findall(r" (--?[a-z-]+)", one[2])) for one in found if one and one[1] in main.commands})
+
+
+ANY = rf"(?:{{}}|\S*{VALUE}\S*)"
+"""A word, or a value of the program in its place."""
+FOREIGN_WORDS = {*map(os.strerror, errno.errorcode), "database or disk is full", "database is locked"}
+"""What the kernel and SQLite say."""
+
+
+def messages(path: Path) -> list[str]:
+    """Each clause of what the program says, as these papers have it; what is left out, or numbers, part them."""
+    if path.name not in ("audit.md", "bad-days.md", "records.md"):
+        return []
+    said = [span for span in spans(path.read_text()) if not re.match(r"\w+ctl ", span)]
+    clauses = {part.strip(" .") for span in said for part in re.split(r"[…(),:;]| [NM] |\d+ \w*s\b", span)}
+    return sorted(clause for clause in clauses - FOREIGN_WORDS if clause.count(" ") > 1)
+
+
 def each(what: object) -> pytest.MarkDecorator:
     """A test for everything of a kind in all papers."""
     rows = [pytest.param(item, id=f"{path.name}: {item}"[:90]) for path in PAPERS for item in what(path)]  # type: ignore[operator]
@@ -201,6 +233,39 @@ def test_a_command_is_there(shown: tuple[str, ...], monkeypatch: pytest.MonkeyPa
             monkeypatch.setattr(command, "callback", lambda **_: None)
         monkeypatch.setattr("jobqueued.ctl.fleet_views._Call.carry_out", lambda _: 0)
         assert (0, "") == ((done := CliRunner().invoke(main, words)).exit_code, done.output)
+
+
+@each(modules)
+def test_a_module_is_there(shown: tuple[str, ...]) -> None:
+    """It has each option, and each benchmark."""
+    module, *words = shown
+    found = importlib.util.find_spec(module)
+    if found is not None and found.submodule_search_locations:
+        found = importlib.util.find_spec(f"{module}.__main__")
+    assert found is not None
+    assert found.origin is not None
+    text = Path(found.origin).read_text()
+    asked = [word for word in words if word.startswith("--") or module == "bench"]
+    assert [] == [word for word in asked if f'"{word}"' not in text]
+
+
+@each(options)
+def test_an_option_is_there(shown: tuple[str, ...]) -> None:
+    """The command has it."""
+    name, *words = shown
+    assert {*words} <= {word for option in main.commands[name].params for word in option.opts}
+
+
+@each(messages)
+def test_a_message_is_said(shown: str) -> None:
+    """The program has these words; it may have a value in the place of one, and of each that is no plain word."""
+    words = shown.split()
+    for place in range(len(words)):
+        said = [word if re.fullmatch("[a-z',-]+", word) else ANY.format(re.escape(word)) for word in words]
+        said[place] = ANY.format(re.escape(words[place]))
+        if re.search(" ".join(said), texts()):
+            return
+    pytest.fail("it is not said")
 
 
 def test_readme_is_a_screen_and_a_half() -> None:

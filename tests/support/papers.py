@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from collections.abc import Iterator
+
+from tests.support import REPO
 
 _LITERAL = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.S | re.M)
 FENCED = re.compile(r"^```\S*\n(.*?)^```$", re.S | re.M)
@@ -21,6 +25,10 @@ _VARIES = {
     r"\b\d[\d.]* %": "PERCENT",
 }
 """What one time differs from the other, and the word in its place."""
+
+
+VALUE = "\0"
+"""What a text of the program has in the place of a value."""
 
 
 def blocks(text: str) -> Iterator[str]:
@@ -62,3 +70,20 @@ def fields(text: str) -> list[list[str]]:
     """Of each table of a paper that has fields, their names."""
     tables = re.findall(r"^\| field.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
     return [[name for row in table.splitlines() for name in row.split("|")[1].strip().split(", ")] for table in tables]
+
+
+@functools.cache
+def texts() -> str:
+    """All texts of the program, a line each, without its docstrings."""
+    nodes = [node for path in REPO.glob("jobqueued/**/*.py") for node in ast.walk(ast.parse(path.read_bytes()))]
+    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    found = (_text(node) for node in nodes if node not in docstrings)
+    return "\n".join(sorted({" ".join(text.split()) for text in found}))
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_text, node.values))
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    return VALUE if isinstance(node, ast.FormattedValue) else ""
