@@ -16,6 +16,7 @@ from jobqueued.child import cgroup
 from jobqueued.model import RunId
 from jobqueued.runs.run_directory import Name
 from tests.support.house import PACKAGE, files, imports, tree
+from tests.support.papers import blocks
 
 WINGS: dict[str, list[str]] = {
     "child": [
@@ -121,7 +122,8 @@ WINGS: dict[str, list[str]] = {
 vocabulary, settings and daemon (the composition root) are the files at the top of the package.
 """
 
-MAP = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+MAP_FILE = PACKAGE.parent / "docs" / "architecture.md"
+MAP = MAP_FILE.read_text()
 
 AT_THE_TOP = {"vocabulary", "settings", "daemon"}
 PURE_WINGS = {
@@ -237,6 +239,10 @@ def test_the_figure_of_processes_is_complete() -> None:
     started = {name.removesuffix("/main") for name in small if "__main__" in (PACKAGE / f"{name}.py").read_text()}
     programs = {name.rpartition("/")[2] for name in started} - {"fence"} | {"supervisor", "scheduler"}
     assert programs == set(re.findall(r"  (\w+)(?: …,|:|, of)", figure))
+    (cgroups,) = (it for it in blocks((MAP_FILE.parent / "limits.md").read_text()) if "jobqueue.slice" in it)
+    assert [f"jobqueue.slice/{scope}", cgroup._SELF, str(Name(RunId("backup", 142), 1))] == re.findall(
+        r"^(?:[├└]── )?(\S+) ", cgroups, re.M
+    )
     assert {cgroup._SELF, str(Name(RunId("<job>", "<n>"), "<a>"))} == set(re.findall("─ (\\S+)/ ", figure))  # type: ignore[arg-type]
 
 

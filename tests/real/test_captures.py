@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -90,3 +91,41 @@ def test_simulate(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
             write(host.root / "logs", record)
     done = run("--root", host.root, *words)
     assert (printed, "") == (done.stdout, done.stderr), done.stdout
+
+
+def test_telemetry(host: Host) -> None:
+    """What the hooks of the page say, and that one of them failed, is shown as the page has it."""
+    page = (REPO / "docs" / "telemetry.md").read_text()
+    file, warning = blocks(page)
+    (rows,) = re.findall(r"`telemetry  (.*)`", page)
+    (host.root / "rows").write_text(rows)
+    (host.root / "push-metrics").write_text("#!/bin/sh\necho connection refused >&2; exit 7\n")
+    (host.root / "push-metrics").chmod(0o755)
+    here = {
+        "/usr/local/bin/import-orders": "'true'", "- /usr/local/bin/": "- command: ./", "psql .*": "cat rows",
+        'schedule: ".*"': f"working_directory: {host.root}",
+    }  # fmt: skip
+    for theirs, ours in here.items():
+        file = re.sub(theirs, ours, file)
+    host.write("orders.yaml", file)
+    host.start()
+    assert "succeeded" == host.wait(host.run("import-orders"))["state"]
+    done = run("--root", host.root, "show", "import-orders@1")
+    assert rows in re.findall(r"^telemetry +(.*)$", done.stdout, re.M), done.stdout
+    assert warning.strip().replace("/usr/local/bin/", "./") in done.stdout
+
+
+def test_trace(host: Host) -> None:
+    """The entry of the page has the fields, in their order, that one of such an event has, and some of its commands."""
+    (shown,) = (block for block in blocks((REPO / "docs" / "trace.md").read_text()) if block.startswith("{"))
+    told, decided = map(json.loads, shown.replace(", …", "").splitlines())
+    trace = host.root / "trace"
+    host.write("a.yaml", "jobs: {a: {command: 'true'}}")
+    host.start("--trace", str(trace))
+    host.wait(host.run("a"))
+    host.stop()
+    found = [json.loads(line) for line in trace.read_text().splitlines()]
+    it = next(it for it in found if it.get("told", {}).get("is") == told["told"]["is"])
+    then = next(it_ for it_ in found if "decided" in it_ and it_["number"] == it["number"])
+    assert (list(told), list(decided)) == (list(it), list(then))
+    assert {one["is"] for one in decided["decided"]} <= {one["is"] for one in then["decided"]}

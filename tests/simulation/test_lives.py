@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from random import Random
 
 import pytest
 
+from tests.simulation.__main__ import main
 from tests.simulation.files import Disk, Files
 from tests.simulation.kernel import SECOND
 from tests.simulation.life import Life
@@ -18,6 +20,7 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.plan import Happening
 from tests.simulation.short import SHORT, digests
 from tests.simulation.shrink import kind_of, shortest
+from tests.support.papers import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("JOBQUEUED_LIVES", "40"))
@@ -75,6 +78,19 @@ def test_a_history_is_shortened() -> None:
     assert kind_of(short.host.violations[0]) == kind_of(life.host.violations[0])
     assert len(short.plan) < len(life.plan)
     assert len(short.all_works) < len(life.all_works)
+
+
+def test_what_is_printed_of_a_seed_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/simulation.md has it, with figures of its day."""
+    shown = next(it for it in blocks((ROOT / "docs" / "simulation.md").read_text()) if it.startswith("seed "))
+    terms = "--seed 1 --hours 2 --jobs 8 --faults 24 --people 0 --only kill,kill-all,give-way"
+    monkeypatch.setattr(sys, "argv", ["simulation", *terms.split()])
+    with MUTANTS["launches before the commit"].installed():
+        assert main() == 1
+    printed, shown = (re.sub(r"trace \w+|\d+", "N", text) for text in (capsys.readouterr().out, shown))
+    assert printed.startswith(shown)
 
 
 def test_a_fault_strikes() -> None:

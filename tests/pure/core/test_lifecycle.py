@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from jobqueued.core.lifecycle import ENDS, TABLE, IllegalStep, Step, after
 from jobqueued.model import LIVE, PENDING, RunState
+from tests.support import REPO
 
 FINAL = frozenset(RunState) - LIVE - PENDING
 
@@ -37,6 +38,18 @@ def test_any_history(steps: list[Step]) -> None:
         assert not (state is RunState.RUNNING and told[-1] not in LIVE)
         assert not (state is RunState.SKIPPED and told[-1] not in PENDING)
         told.append(state)
+
+
+def test_the_figure_of_the_queue() -> None:
+    """Each arrow of docs/queue.md is in the table, and whatever may follow what is live is one of its ends."""
+    first, *_, retry = (REPO / "docs" / "queue.md").read_text().partition("\n    due ")[2].split("\n")[:3]
+    *ways, ends = (part.split(" | ") for part in f"due {first}".split(" ──▶ "))
+    steps = itertools.pairwise([state for (state,) in ways] + ["succeeded"])
+    again = retry.rpartition(": ")[2].removesuffix(" …").split(" ──▶ ")
+    assert {*steps, tuple(again), ("running", again[0])} <= {
+        (before, end) for (before, step), end in TABLE.items() if step is not Step.FIND
+    }
+    assert {*ends} == {end for (before, _), end in TABLE.items() if before is RunState.RUNNING and end in FINAL}
 
 
 def test_every_state_is_reached() -> None:

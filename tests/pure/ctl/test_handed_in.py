@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobqueued.ctl.handed_in import LARGEST, MOST, NotRead, directives, environment, script
+from tests.support import REPO
+from tests.support.papers import blocks
 
 SCRIPT = """#!/bin/bash -e
 # The nightly run.
@@ -27,6 +29,8 @@ def test_directives() -> None:
         "timeout": "2h", "array": "1-100%10", "resources": {"cpu": 2}, "locks": ["db"], "umask": "0027", "priority": -5,
     }  # fmt: skip
     assert expected == directives(SCRIPT, "nightly.sh")
+    (shown,) = (it for it in blocks((REPO / "docs" / "users.md").read_text()) if it.startswith("#!"))
+    assert directives(shown, "x").items() <= expected.items()
     assert {} == directives("#!/bin/sh\necho hi\n", "x")
     assert {"timeout": "1h"} == directives("#JOBQUEUE timeout: 1h\r\n", "x")
 
