@@ -21,7 +21,7 @@ page:
 	@rm -rf build/page && mkdir -p build/page/cockpit && cp -r cockpit build/page/cockpit/jobqueued
 	@sed -i 's,"/run/jobqueue,"$(CURDIR)/var/run,' build/page/cockpit/jobqueued/varlink.js build/page/cockpit/jobqueued/manifest.json
 	@echo "http://127.0.0.1:$(PORT)/cockpit/@localhost/jobqueued/index.html"
-	@XDG_DATA_HOME=$(CURDIR)/build/page exec $(COCKPIT_WS) --no-tls -a 127.0.0.1 -p $(PORT) --local-session=cockpit-bridge
+	@XDG_DATA_HOME="$(CURDIR)/build/page" exec $(COCKPIT_WS) --no-tls -a 127.0.0.1 -p $(PORT) --local-session=cockpit-bridge
 
 # Half of the tests wait for something most of the time.
 WORKERS = $(shell expr $$(nproc) + 2)

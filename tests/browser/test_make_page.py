@@ -20,7 +20,7 @@ FILE = "jobs: {disk-report: {command: 'true'}}"
 
 def test_make_page(chromium: Browser, place: Path, host: Host) -> None:
     """It tells an address, at which are the jobs of the daemon whose root is var; Ctrl-C ends it."""
-    checkout = place / "checkout"
+    checkout = place / "check out"
     shutil.copytree(PAGE, checkout / "cockpit")
     shutil.copy2(REPO / "Makefile", checkout)
     (checkout / "var").symlink_to(host.root)
