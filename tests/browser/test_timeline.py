@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from array import array
 from collections.abc import Iterator
@@ -17,10 +16,9 @@ from jobqueued.ctl.chart_runs import Run, Runs, collected
 from jobqueued.ctl.chart_waits import find_holders
 from tests.support.axe import violations
 from tests.support.chromium import Browser, browser
+from tests.support.pictures import check_picture
 from tests.support.timelines import CLAIMS, NOW, a_day
 
-PICTURES = os.environ.get("JOBQUEUED_PICTURES")
-"""The directory to which the pictures of the docs are written."""
 MILLION, DAYS = 1_000_000, 30
 SLOWEST = 20
 """Yardsticks that a million runs may take until they are seen: 7 where the bound was set, and 39 were 2 s there."""
@@ -383,7 +381,7 @@ def test_a_million_runs(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_pictures(chromium: Browser, tmp_path: Path) -> None:
-    """What docs/timeline.md shows, a day in light and its night in dark; written where $JOBQUEUED_PICTURES says."""
+    """What docs/timeline.md shows, a day in light and its night in dark."""
     for name, keys in (("light", []), ("dark", ["Enter"])):
         opened(chromium, tmp_path / "day.html", collected(a_day()), dark=name == "dark", width=960, height=640)
         chromium.tell("document.getElementById('chart').focus()")
@@ -393,7 +391,4 @@ def test_pictures(chromium: Browser, tmp_path: Path) -> None:
         choose(chromium, "job", "")
         chromium.tell("document.activeElement.blur()")
         chromium.tell("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        found = chromium.picture()
-        assert found.startswith(b"\x89PNG")
-        if PICTURES:
-            Path(PICTURES, "timeline", f"{name}.png").write_bytes(found)
+        check_picture(chromium, f"timeline/{name}")
