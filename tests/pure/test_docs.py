@@ -27,6 +27,7 @@ from jobqueued.jobfile.reader import read_packed
 from jobqueued.jobfile.refusal import NotAccepted
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.yamltext import Mapping, read_tree
+from jobqueued.runs.launch_spec import _TOLD
 from jobqueued.settings import Settings, read_settings
 from tests.support import REPO
 from tests.support.papers import FENCED, VALUE, blocks, texts, typed
@@ -155,6 +156,15 @@ def messages(path: Path) -> list[str]:
     return sorted(clause for clause in clauses - FOREIGN_WORDS if clause.count(" ") > 1)
 
 
+ELSEWHERE = {"JOBQUEUE_CPUS", "JOBQUEUE_GPU", "JOBQUEUE_SUMMARY"}
+"""Variables by the names of resources, which are the host's, and one that test_notifier.py has."""
+
+
+def variables(path: Path) -> list[str]:
+    """Every variable of ours that a paper names."""
+    return sorted({*re.findall(r"\bJOBQUEUE_[A-Z_]*[A-Z]\b", path.read_text())} - ELSEWHERE)
+
+
 def each(what: object) -> pytest.MarkDecorator:
     """A test for everything of a kind in all papers."""
     rows = [pytest.param(item, id=f"{path.name}: {item}"[:90]) for path in PAPERS for item in what(path)]  # type: ignore[operator]
@@ -254,6 +264,13 @@ def test_an_option_is_there(shown: tuple[str, ...]) -> None:
     """The command has it."""
     name, *words = shown
     assert {*words} <= {word for option in main.commands[name].params for word in option.opts}
+
+
+@each(variables)
+def test_a_variable_is_set_or_read(shown: str) -> None:
+    """The program has its name, or it is one of those that tell a run what made it due."""
+    told = {f"JOBQUEUE_TRIGGER_{name.upper()}" for name in (*_TOLD, "record")}
+    assert shown in told or re.search(rf"\b{shown}\b", texts())
 
 
 @each(messages)

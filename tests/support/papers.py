@@ -85,5 +85,5 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(map(_text, node.values))
     if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, str) else ""
+        return node.value.decode(errors="replace") if isinstance(node.value, bytes) else str(node.value)
     return VALUE if isinstance(node, ast.FormattedValue) else ""
