@@ -73,12 +73,12 @@ def fields(text: str) -> list[list[str]]:
 
 
 @functools.cache
-def texts() -> str:
-    """All texts of the program, a line each, without its docstrings."""
+def texts() -> list[str]:
+    """All texts of the program, each in one line, without its docstrings."""
     nodes = [node for path in REPO.glob("jobqueued/**/*.py") for node in ast.walk(ast.parse(path.read_bytes()))]
     docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
     found = (_text(node) for node in nodes if node not in docstrings)
-    return "\n".join(sorted({" ".join(text.split()) for text in found}))
+    return sorted({" ".join(text.split()) for text in found})
 
 
 def _text(node: ast.AST) -> str:
