@@ -142,6 +142,7 @@ def test_its_hosts(host: Host) -> None:
     wait_for(lambda: host.said("fleet_up"))
     own = host.call("Fleet")["host"]
     wait_for(lambda: sorted([own, "other"]) == host.call("Fleet")["hosts"])
+    wait_for(lambda: ["gpu"] == host.call("Fleet")["labels"][own])
     shown = [line.split() for line in run("--root", host.root, "fleet", "hosts").stdout.splitlines()]
     assert [["HOST", "HERE", "HELD", "LABELS"], *sorted([[own, "yes", "-", "gpu"], ["other", "-", "-", "-"]])] == shown
     assert "error" not in host.call("Hold")

@@ -289,6 +289,7 @@ class Uplink:
                             break
                         revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
                         self._conversation.watched(result.get("events", ()), revision, session.now())
+                        self._changed.notify_all()  # there may be something to be told after a while
                     self._wake()
             gateway.close()
             mute += 1
