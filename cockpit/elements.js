@@ -29,7 +29,7 @@ export const link = (text, ...path) => h("a", { href: "#/" + path.map(encodeURIC
 export const runLink = name => link(name, "run", name);
 export const jobLink = id => link(id, "job", id);
 
-const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late"];
+const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late", "outdated"];
 const LIVE = ["starting", "running", "stopping"];
 const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
 
@@ -38,7 +38,7 @@ const NAMES = {
   stopping: _("stopping"), retrying: _("retrying"), succeeded: _("succeeded"), failed: _("failed"),
   timed_out: _("timed out"), killed: _("killed"), oom_killed: _("out of memory"), lost: _("lost"),
   skipped: _("skipped"), failing: _("failing"), invalid: _("invalid"), missed: _("missed"),
-  overdue: _("overdue"), late: _("late"), paused: _("paused"), idle: _("idle"),
+  overdue: _("overdue"), late: _("late"), outdated: _("outdated"), paused: _("paused"), idle: _("idle"),
   disabled: _("disabled"), completed: _("completed"),
 };
 

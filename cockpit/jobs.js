@@ -6,11 +6,11 @@ import { _, badge, format, h, jobLink, moment, runLink, section, Table } from ".
 // More rows help nobody, and cost the browser a second.
 const SHOWN = 200;
 const NEEDY = 20;
-const KINDS = ["invalid", "failing", "missed", "late", "overdue", "paused"];
+const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated", "paused"];
 
 const FILTERS = {
   all: [_("all"), () => true],
-  needy: [_("that need attention"), job => job.failing_since || job.invalid || job.overdue_since || job.late],
+  needy: [_("that need attention"), job => job.failing_since || job.invalid || job.overdue_since || job.late || job.status === "Outdated"],
   live: [_("that run"), job => job.running],
   waiting: [_("that wait"), job => job.waiting || job.due || job.retrying],
   paused: [_("that are paused"), job => job.paused],

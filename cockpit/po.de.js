@@ -69,6 +69,7 @@ const texts = {
   "on hold by $0": "angehalten von $0",
   "Open incidents": "Offene Störungen",
   "out of memory": "Speicher erschöpft",
+  "outdated": "veraltet",
   "Output": "Ausgabe",
   "overdue": "überfällig",
   "Pause": "Pausieren",

@@ -56,6 +56,7 @@ class JobStatus(StrEnum):
     COMPLETED = "Completed"
     MISSED = "Missed"
     PAUSED = "Paused"
+    OUTDATED = "Outdated"
     INVALID = "Invalid"
     DISABLED = "Disabled"
 

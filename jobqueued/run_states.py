@@ -27,7 +27,7 @@ LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need attention."""
-ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "paused")
+ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "outdated", "paused")
 """The kinds of what a person should look at, in the order in which it is told."""
 
 

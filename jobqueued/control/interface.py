@@ -66,8 +66,9 @@ type Problem (
 
 # What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no
 # start of it has come to anything, and there is no other), overdue (it has not succeeded for longer than its expect;
-# it may be in no file any more) or paused for a job, late for a run that has not started, or not ended, when it usually
-# would have. Until is the end of a pause.
+# it may be in no file any more), outdated (its fleet goes by a newer definition of it than the files of this host have)
+# or paused for a job, late for a run that has not started, or not ended, when it usually would have. Until is the end
+# of a pause.
 type Attention (
   kind: string,
   job: string,
@@ -183,6 +184,7 @@ method Status() -> (
   missed: int,
   late: int,
   overdue: int,
+  outdated: int,
   paused: int,
   next: ?string,
   next_job: ?string,

@@ -25,6 +25,7 @@ def unwell(status: Mapping[str, Any]) -> list[str]:
         (status["missed"], "job", "was missed", "were missed"),
         (status["late"], "run", "is late", "are late"),
         (status["overdue"], "job", "is overdue", "are overdue"),
+        (status["outdated"], "job", "is outdated", "are outdated"),
     ):
         if count:
             words.append(f"{counted(count, noun)} {one if count == 1 else more}")

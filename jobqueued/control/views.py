@@ -45,7 +45,7 @@ class Standing(NamedTuple):
 
     `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
     `is_over`: the clock makes it due no more; `has_missed`: none of it has started; `late`: how many of its runs are;
-    `rests`: why its fleet lets none start here.
+    `rests`: why its fleet lets none start here; `outdated`: as it has a newer definition.
     Times are as the interface has them.
     """
 
@@ -59,6 +59,7 @@ class Standing(NamedTuple):
     skips: list[str] | None = None
     invalid: str | None = None
     rests: str = ""
+    outdated: bool = False
     is_used_up: bool = False
     is_over: bool = False
     has_missed: bool = False
@@ -78,6 +79,7 @@ def status(job: Job, it: Standing) -> JobStatus:
         (it.is_retrying, JobStatus.RETRYING),
         (it.invalid, JobStatus.INVALID),
         (it.paused, JobStatus.PAUSED),
+        (it.outdated and job.enabled, JobStatus.OUTDATED),
         (it.due or it.waiting or it.later, JobStatus.WAITING),
         (not job.enabled, JobStatus.DISABLED),
         (it.is_used_up, JobStatus.COMPLETED),
@@ -122,7 +124,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         is_retrying=any(scheduler.runs[run].state is RunState.RETRYING for run in state.delayed),
         paused=saved.paused, paused_until=moment(saved.paused_until),
         skips=[to_text(due + job.offset) for due in saved.skipped], invalid=scheduler.invalid(job) or None,
-        rests=scheduler.rest_of(job),
+        rests=scheduler.rest_of(job), outdated=scheduler.is_outdated(job),
         is_used_up=scheduler.is_completed(job), is_over=is_over(job, scheduler.next_start(job.id), had_some=had_some),
         has_missed=not stats.started,
         last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),

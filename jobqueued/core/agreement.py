@@ -81,7 +81,7 @@ def agree(turn: Turn, job: Job) -> None:
         return
     if is_stale:
         fleet.stale.add(job.id)
-        turn.say("job_stale", job=job.id, fleet=fleet.name)
+        turn.say("job_outdated", job=job.id, fleet=fleet.name)
     else:
         fleet.stale.discard(job.id)
         turn.say("job_agreed", job=job.id, fleet=fleet.name)

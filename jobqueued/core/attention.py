@@ -14,8 +14,8 @@ from jobqueued.model import Job, Now, RunId
 class Attention(NamedTuple):
     """One job, or a late run of it: `kind` is one of ATTENTION; instants are on the wall.
 
-    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late or has not
-    succeeded.  `until`: the end of a pause.
+    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late, has not
+    succeeded or does not start here.  `until`: the end of a pause.
     """
 
     kind: str
@@ -47,6 +47,8 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
     for name in names:
         if (since := state[name].saved.overdue_since) is not None:
             yield Attention("overdue", name, since=since, reason=expectation.obstacle(state, name, now))
+    for job in _outdated(state):
+        yield Attention("outdated", job.id, reason=state.fleet.rest_of(job))
     for job in noted:
         saved = state[job.id].saved
         if saved.paused:
@@ -65,6 +67,12 @@ def _missed(state: SchedulerState, job: Job) -> int | None:
     if it.saved.stats.started or it.unfinished or it.saved.paused or not (over and job.enabled) or state.invalid(job):
         return None
     return None if it.skip is None else it.skip.last_due or it.skip.due
+
+
+def _outdated(state: SchedulerState) -> list[Job]:
+    """The jobs of which the fleet has a newer definition; none while that can't be known."""
+    found = map(state.catalog.get, sorted(state.fleet.stale))
+    return [] if state.fleet.down else [job for job in found if job is not None and job.enabled]
 
 
 def _invalid(state: SchedulerState) -> list[Job]:

@@ -34,7 +34,7 @@ class Bar(Enum):
     ACCOUNT_UNKNOWN = auto()
     FLEET = auto()
     """The fleet can't be asked."""
-    STALE = auto()
+    OUTDATED = auto()
     """The fleet has a newer definition of the job."""
     TURN = auto()
     """Other hosts of the fleet come first."""
@@ -95,7 +95,7 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
     if state.fleet.down and asks_fleet(job):
         return Bar.FLEET
     if job.id in state.fleet.stale:
-        return Bar.STALE
+        return Bar.OUTDATED
     if any(awaited_by(state, job)):
         return Bar.AWAITS
     return Bar.ACCOUNT_UNKNOWN if any(state.accounts_to_look_up(job)) else None

@@ -363,6 +363,10 @@ class Scheduler:
         """Word why its fleet lets none of a job's runs start here now; "": it does."""
         return self._state.fleet.rest_of(job)
 
+    def is_outdated(self, job: Job) -> bool:
+        """Tell whether its fleet goes by a newer definition of a job, as far as that is known now."""
+        return job.id in self._state.fleet.stale and not self._state.fleet.down
+
     def askable(self) -> dict[str, int]:
         """By job of the fleet, the second from which on that may be asked for an occurrence (fleet.askable)."""
         return fleet.askable(self._state)

@@ -137,7 +137,7 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
         case Bar.ACCOUNT_UNKNOWN:
             before = f"job {name} was invalid ({state.invalid(job)}); " if state.invalid(job) else ""
             return f"{before}{next(state.accounts_to_look_up(job))} is being looked up"
-        case Bar.FLEET | Bar.STALE:
+        case Bar.FLEET | Bar.OUTDATED:
             return state.fleet.rest_of(job)
         case Bar.TURN:
             pause = duration((run.not_before - now.wall) / SECOND)

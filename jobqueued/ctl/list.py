@@ -25,9 +25,8 @@ from jobqueued.text import printable
 @click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
               help="Sort by name, by next start or by last start.")  # fmt: skip
 @click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")
-@click.option(
-    "--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, late or overdue."
-)
+@click.option("--failed", is_flag=True,
+              help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, late, overdue.")  # fmt: skip
 @click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of its file.")
 @click.option("--tsv", is_flag=True, help="Print values for scripts: no headings, a tab between columns.")
 @json_option
@@ -42,8 +41,8 @@ def list_jobs(
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
     ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
-    than its `expect`.  The first line says if the host is on hold and, with --failed, names the jobs that are overdue
-    but in no file.
+    than its `expect`.  A job is Outdated where its fleet goes by a newer definition than the files of this host have.
+    The first line says if the host is on hold and, with --failed, names the jobs that are overdue but in no file.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
@@ -111,7 +110,7 @@ JOBS = Columns(
     keep=("JOB", "STATUS", "NEXT", "LAST"),
 )  # fmt: skip
 _VALUES = ("id", "status", "next", "last_run", "last_state", "priority", "schedule", "description")
-_FAILED = {"Failed", "Invalid", "Missed"}
+_FAILED = {"Failed", "Invalid", "Missed", "Outdated"}
 _TROUBLES = ("failing_since", "late", "overdue_since")
 
 

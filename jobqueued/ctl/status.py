@@ -24,8 +24,9 @@ from jobqueued.text import counted
 def status(paths: Paths, as_json: bool) -> None:
     """Show whether all is well, and what is not.
 
-    Not well are: a job that is invalid, whose last run failed, that has missed its only start, or that is overdue (it
-    has not succeeded for longer than its `expect`), a run that is late (it has not started, or not ended, when it
+    Not well are: a job that is invalid, whose last run failed, that has missed its only start, that is overdue (it
+    has not succeeded for longer than its `expect`), or that is outdated (its fleet goes by a newer definition, and
+    leaves it to other hosts), a run that is late (it has not started, or not ended, when it
     usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
     jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
     degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, and
@@ -99,7 +100,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
 
 _SHOWN = 5
 """The jobs or runs of a kind that are shown: the answer is to fit a screen."""
-_SEE_ALL = dict.fromkeys(("failing", "late", "overdue"), "jobqueuectl list --failed")
+_SEE_ALL = dict.fromkeys(("failing", "late", "overdue", "outdated"), "jobqueuectl list --failed")
 
 
 def _attention(answer: Message) -> Iterator[tuple[str, str]]:
@@ -141,5 +142,6 @@ _WORDS: dict[str, Callable[[Message], str]] = {
     "overdue": lambda one: (
         f"{one['job']} has not succeeded since {moment(one['since'])}{': ' * bool(one['reason'])}{one['reason'] or ''}"
     ),
+    "outdated": lambda one: f"{one['job']}{': ' * bool(one['reason'])}{one['reason'] or ''}",
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}{standing.resumed_by(one['job'])}",
 }

@@ -31,7 +31,7 @@ _PIPE_WIDTH = 1000
 
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Retrying": "yellow", "Failed": "red", "Disabled": "dim",
-    "Paused": "yellow", "Invalid": "red", "Completed": "green", "Missed": "red", "ok": "green",
+    "Paused": "yellow", "Invalid": "red", "Completed": "green", "Missed": "red", "Outdated": "red", "ok": "green",
     "degraded": "red", "down": "red",
     "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
     "retrying": "yellow", "succeeded": "green", "failed": "red",

@@ -212,7 +212,7 @@ VOCABULARY: dict[str, Entry] = {
         lambda f: f"{f['run']} goes on without the lock {f['lock']}, which {f['holder']} has: this host was away for"
         " longer than lock_grace",
     ),
-    "job_stale": Entry(
+    "job_outdated": Entry(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
         lambda f: f"job {f['job']}: {_fleet(f)} goes by a newer definition of it than the files of this host have; to"
         " have it run here: bring them up to date, or change them so that they are the newest",

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.answers import JOB, STATUS
 from tests.support.axe import violations
 from tests.support.chromium import Browser
 from tests.support.client import run
@@ -191,6 +192,25 @@ def test_an_older_daemon(chromium: Browser, place: Path) -> None:
         shows(chromium, "The daemon is older than this page: restart jobqueued.service.")
         opened(chromium, own, "jobs")
         shows(chromium, "jobqueued 0.0.1")
+
+
+def test_an_outdated_job(chromium: Browser, place: Path) -> None:
+    """It needs attention, is among those that do, and its reason is there."""
+    root = place / "outdated"
+    (root / "run").mkdir(parents=True)
+    install(place / "data-outdated", root)
+    well = {**JOB, "failing_since": None, "status": "Idle", "description": ""}
+    reason, outdated = "its fleet has a newer one", {**well, "id": "report", "status": "Outdated"}
+    one = {"kind": "outdated", "job": "report", "run": None, "since": None, "until": None, "reason": reason}
+    status = {**STATUS, "attention": [one], "outdated": 1, "unwell": ["1 job is outdated"]}
+    answers = {"Status": status, "List": {"jobs": [outdated, well], "held_by": None}}
+    cells = "[...document.querySelectorAll('tbody tr > :nth-child(-n + 2)')].map(it => it.innerText)"
+    with old_daemon(root / "run" / "control", answers), cockpit(place / "data-outdated") as own:
+        opened(chromium, own, "jobs")
+        shows(chromium, reason)
+        assert ["outdated", "report", "report", "outdated", "nightly-backup", "idle"] == chromium.tell(cells)
+        chromium.tell("which.value = 'needy'; which.dispatchEvent(new Event('change'))")
+        assert ["outdated", "report", "report", "outdated"] == chromium.tell(cells)
 
 
 def test_the_daemon_goes_and_comes(chromium: Browser, address: str, host: Host) -> None:

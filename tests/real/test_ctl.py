@@ -82,11 +82,15 @@ class TestAnswers:
         assert (0, "", set()) == (shown.returncode, shown.stderr, {"on hold", "problems"} & facts(shown.stdout).keys())
 
     def test_status_names(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What fails is shown with its last failure, what was missed with a remedy, each trouble, and who is alone."""
+        """What fails is shown with its last failure, what was missed with a remedy, what is outdated and why, each
+        trouble, and who is alone.
+        """
         failing = {"kind": "failing", "job": "a", "run": "a@7", "since": JOB["last_run"], "reason": "no"}
         failing["until"] = None
         missed = {**failing, "kind": "missed", "job": "b", "run": None, "reason": None}
-        found = {"attention": [failing, missed], "failing": 1, "missed": 1, "troubles": ["full"], "exclusive": "x@1"}
+        outdated = {**missed, "kind": "outdated", "job": "c", "reason": "its fleet has a newer one"}
+        found = {"attention": [failing, missed, outdated], "failing": 1, "missed": 1, "outdated": 1}
+        found |= {"troubles": ["full"], "exclusive": "x@1"}
         daemon.answers("Status", {**STATUS, **found, "unwell": unwell({**STATUS, **found})})
         shown = run("--root", tmp_path, "status")
         told = facts(shown.stdout)
@@ -95,8 +99,10 @@ class TestAnswers:
             told["failing"].endswith(f"): no; see: jobqueuectl --root {tmp_path} show a@7"),
         )
         assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
+        assert "c: its fleet has a newer one" == told["outdated"]
         assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
-        assert "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed" == told["all is well"]
+        words = "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed; 1 job is outdated"
+        assert words == told["all is well"]
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
         """A hold is shown with its author and how to end it."""

@@ -59,7 +59,7 @@ STATUS: Message = {
     "unwatched": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
     "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0,
-    "overdue": 0, "paused": 0,
+    "overdue": 0, "outdated": 0, "paused": 0,
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from jobqueued.control.views import standing, status
 from jobqueued.core.agreement import spec_of
 from jobqueued.model import CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
@@ -28,6 +29,18 @@ def stale(host: Host) -> list[str]:
     return sorted(host.scheduler._state.fleet.stale)
 
 
+def attention(host: Host) -> list[tuple[str, str]]:
+    """What it tells a person to look at, and why."""
+    found = host.scheduler.attention(host.now)
+    return [(f"{one.kind} {one.job}", one.reason or "") for one in found]
+
+
+def word_of(host: Host) -> str:
+    """The status of the job there."""
+    definition = host.scheduler.catalog["tick"]
+    return status(definition, standing(host.scheduler, definition))
+
+
 def runs_of(fleet: Fleet, host: Host) -> int:
     """The occurrences that a host has run."""
     return sum(owner == host.store for owner, _ in fleet.started.values())
@@ -39,7 +52,7 @@ def test_one_host_is_changed() -> None:
     one.write("jobs.yaml", LATER)
     fleet.pass_time(1)
     assert ([], ["tick"], ["tick"]) == tuple(map(stale, (one, two, three)))
-    assert "job_stale" in [it.event for it in two.said]
+    assert "job_outdated" in [it.event for it in two.said]
     since = fleet.now
     fleet.pass_time(10 * 60)
     assert (5, 0, 0) == tuple(runs_of(fleet, host) for host in (one, two, three))
@@ -86,6 +99,27 @@ def test_a_host_that_joins() -> None:
     three.write("jobs.yaml", TICK)
     fleet.pass_time(1)
     assert [] == stale(three)
+
+
+def test_who_looks_sees_it() -> None:
+    """A host tells that the job is outdated there, and why; not of one that is disabled, nor while it can't know."""
+    fleet, (one, two, three) = hosts()
+    three.write("jobs.yaml", replace(TICK, enabled=False))
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(1)
+    because = "its fleet goes by a newer definition of it than the files of this host have; to have it run here: "
+    remedy = "bring them up to date, or change them so that they are the newest"
+    assert ([], [("outdated tick", because + remedy)], []) == tuple(map(attention, (one, two, three)))
+    assert ["Idle", "Outdated", "Disabled"] == [word_of(host) for host in (one, two, three)]
+    two.run("tick")
+    assert "Outdated" == word_of(two)
+    two.agent.cut()
+    fleet.pass_time(30)
+    assert ([], "Waiting") == (attention(two), word_of(two))
+    two.agent.heal()
+    two.write("jobs.yaml", LATER)
+    fleet.pass_time(30)
+    assert [] == attention(two)
 
 
 def test_the_newest_of_two() -> None:
