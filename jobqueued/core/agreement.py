@@ -49,7 +49,7 @@ def defined(turn: Turn, job: Job) -> None:
     fleet = turn.state.fleet
     if job.scope is not Scope.FLEET:
         fleet.specs.pop(job.id, None)
-        fleet.stale.discard(job.id)
+        fleet.outdated.discard(job.id)
         return
     fleet.specs[job.id] = spec_of(job, fleet.name)
     if not fleet.down:
@@ -74,16 +74,16 @@ def agree(turn: Turn, job: Job) -> None:
         state.remember(job.id, agreed=own)
     if there != own and (is_newer or not there):
         turn.do(Publish(job.id, own, there))
-    is_stale = there != own and bool(there) and not is_newer
-    if is_stale and not agreed:  # what it is changed to is newer
+    is_outdated = there != own and bool(there) and not is_newer
+    if is_outdated and not agreed:  # what it is changed to is newer
         state.remember(job.id, agreed=own)
-    if is_stale == (job.id in fleet.stale):
+    if is_outdated == (job.id in fleet.outdated):
         return
-    if is_stale:
-        fleet.stale.add(job.id)
+    if is_outdated:
+        fleet.outdated.add(job.id)
         turn.say("job_outdated", job=job.id, fleet=fleet.name)
     else:
-        fleet.stale.discard(job.id)
+        fleet.outdated.discard(job.id)
         turn.say("job_agreed", job=job.id, fleet=fleet.name)
     for run in sorted(state[job.id].waiting, reverse=True):
         state.put_back(state.runs[run], turn.now)

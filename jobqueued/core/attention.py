@@ -71,7 +71,7 @@ def _missed(state: SchedulerState, job: Job) -> int | None:
 
 def _outdated(state: SchedulerState) -> list[Job]:
     """The jobs of which the fleet has a newer definition; none while that can't be known."""
-    found = map(state.catalog.get, sorted(state.fleet.stale))
+    found = map(state.catalog.get, sorted(state.fleet.outdated))
     return [] if state.fleet.down else [job for job in found if job is not None and job.enabled]
 
 

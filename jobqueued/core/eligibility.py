@@ -94,7 +94,7 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
         return Bar.PAUSED
     if state.fleet.down and asks_fleet(job):
         return Bar.FLEET
-    if job.id in state.fleet.stale:
+    if job.id in state.fleet.outdated:
         return Bar.OUTDATED
     if any(awaited_by(state, job)):
         return Bar.AWAITS

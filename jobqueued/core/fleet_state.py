@@ -64,7 +64,7 @@ class FleetState:
         """The definitions of its jobs, by their hashes (core/agreement.py), as this host has them."""
         self.published: dict[str, str] = {}
         """The same as the fleet has them."""
-        self.stale: set[str] = set()
+        self.outdated: set[str] = set()
         """Those of its jobs of which the fleet has a newer one."""
         self.newest = 0
         """The revision of the newest occurrence that was granted since the start."""
@@ -93,7 +93,7 @@ class FleetState:
 
     def rests(self, job: Job) -> bool:
         """Tell whether the clock of a job waits until its fleet can be asked, and has no other definition of it."""
-        return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.stale)
+        return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
 
     def rest_of(self, job: Job) -> str:
         """Word why none of a job's runs starts here now; "": its fleet lets them."""
@@ -101,7 +101,7 @@ class FleetState:
             return f"its fleet can't be asked: {self.down}"
         if lacking := self.lacks(job):
             return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
-        if job.id in self.stale:
+        if job.id in self.outdated:
             remedy = "to have it run here: bring them up to date, or change them so that they are the newest"
             return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
         return ""

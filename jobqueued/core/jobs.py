@@ -222,7 +222,7 @@ def _removed(turn: Turn, job: Job) -> None:
         skip_dues(turn, job, forgone, "job_removed")
     state.due_times.clear(job.id)
     state.fleet.specs.pop(job.id, None)
-    state.fleet.stale.discard(job.id)
+    state.fleet.outdated.discard(job.id)
     state.remember(job.id, rhythm="", satisfied=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)

@@ -365,7 +365,7 @@ class Scheduler:
 
     def is_outdated(self, job: Job) -> bool:
         """Tell whether its fleet goes by a newer definition of a job, as far as that is known now."""
-        return job.id in self._state.fleet.stale and not self._state.fleet.down
+        return job.id in self._state.fleet.outdated and not self._state.fleet.down
 
     def askable(self) -> dict[str, int]:
         """By job of the fleet, the second from which on that may be asked for an occurrence (fleet.askable)."""

@@ -24,9 +24,9 @@ def hosts(names: str = "abc", **options: Any) -> tuple[Fleet, list[Host]]:
     return fleet, found
 
 
-def stale(host: Host) -> list[str]:
+def outdated(host: Host) -> list[str]:
     """What it leaves to others."""
-    return sorted(host.scheduler._state.fleet.stale)
+    return sorted(host.scheduler._state.fleet.outdated)
 
 
 def attention(host: Host) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def test_one_host_is_changed() -> None:
     fleet, (one, two, three) = hosts()
     one.write("jobs.yaml", LATER)
     fleet.pass_time(1)
-    assert ([], ["tick"], ["tick"]) == tuple(map(stale, (one, two, three)))
+    assert ([], ["tick"], ["tick"]) == tuple(map(outdated, (one, two, three)))
     assert "job_outdated" in [it.event for it in two.said]
     since = fleet.now
     fleet.pass_time(10 * 60)
@@ -63,7 +63,7 @@ def test_one_host_is_changed() -> None:
     for host in (two, three):
         host.write("jobs.yaml", LATER)
     fleet.pass_time(10 * 60)
-    assert ([], [], []) == tuple(map(stale, (one, two, three)))
+    assert ([], [], []) == tuple(map(outdated, (one, two, three)))
     assert [] == fleet.missing(LATER, since, fleet.now - 1)
     assert "job_agreed" in [it.event for it in two.said]
     assert "succeeded" == two.states()["tick@1"]
@@ -76,7 +76,7 @@ def test_it_begins_anew() -> None:
     fleet.pass_time(1)
     two.boot()
     fleet.pass_time(1)
-    assert ([], ["tick"]) == (stale(one), stale(two))
+    assert ([], ["tick"]) == (outdated(one), outdated(two))
     for host in (one, two):
         host.agent.cut()
     fleet.pass_time(30)
@@ -86,19 +86,19 @@ def test_it_begins_anew() -> None:
     for host in (one, two):
         host.agent.heal()
     fleet.pass_time(1)
-    assert ([], []) == (stale(one), stale(two))
+    assert ([], []) == (outdated(one), outdated(two))
     assert spec_of(TICK, "test") == fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]
 
 
 def test_a_host_that_joins() -> None:
-    """It changes nothing: where its definition is another, it is the one that is stale."""
+    """It changes nothing: where its definition is another, it is the one that is outdated."""
     fleet, _ = hosts("ab")
     three = fleet.add("c", LATER)
     fleet.pass_time(1)
-    assert ["tick"] == stale(three)
+    assert ["tick"] == outdated(three)
     three.write("jobs.yaml", TICK)
     fleet.pass_time(1)
-    assert [] == stale(three)
+    assert [] == outdated(three)
 
 
 def test_who_looks_sees_it() -> None:
@@ -123,12 +123,12 @@ def test_who_looks_sees_it() -> None:
 
 
 def test_the_newest_of_two() -> None:
-    """Two hosts that are changed at the same time agree on one of the definitions, and one of them is stale."""
+    """Two hosts that are changed at the same time agree on one of the definitions, and one of them is outdated."""
     fleet, (one, two) = hosts("ab")
     one.write("jobs.yaml", LATER)
     two.write("jobs.yaml", replace(LATER, priority=5))
     fleet.pass_time(1)
-    assert sorted([[], ["tick"]]) == sorted([stale(one), stale(two)])
+    assert sorted([[], ["tick"]]) == sorted([outdated(one), outdated(two)])
 
 
 def test_nobody_has_it_any_more() -> None:
@@ -139,10 +139,10 @@ def test_nobody_has_it_any_more() -> None:
     one.is_alive = False
     two.boot()
     fleet.pass_time(10 * 60)
-    assert (["tick"], 0) == (stale(two), runs_of(fleet, two))
+    assert (["tick"], 0) == (outdated(two), runs_of(fleet, two))
     two.write("jobs.yaml", replace(LATER, priority=1))
     fleet.pass_time(10 * 60)
-    assert ([], True) == (stale(two), runs_of(fleet, two) > 0)
+    assert ([], True) == (outdated(two), runs_of(fleet, two) > 0)
 
 
 def test_by_which_it_runs() -> None:
@@ -154,7 +154,7 @@ def test_by_which_it_runs() -> None:
     fleet.pass_time(0.9)
     two.agent.heal()
     fleet.pass_time(2)
-    assert ["tick"] == stale(two)
+    assert ["tick"] == outdated(two)
     assert 0 == runs_of(fleet, two)
 
 
