@@ -34,7 +34,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "others", "requests", "turns", "conversation", "tls", "gateway",
+        "wire", "lines", "claims", "known_locks", "others", "requests", "turns", "conversation", "tls", "connection",
+        "gateway",
         "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
@@ -169,7 +170,7 @@ NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 WATCHER = {"fnmatch", "itertools", "struct"}
 """What the watcher needs beside that, which is a program of its own."""
 
-AGENT = {"base64", "email", "http", "ssl", "threading", "urllib"}
+AGENT = {"base64", "ssl", "threading"}
 """What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 
@@ -56,6 +58,31 @@ def test_no_answer_of_etcd(good: WebServer, bad: bytes) -> None:
         with pytest.raises(Unreachable, match=member.url):
             gateway.call("kv/txn", {})
         assert {"result": {"header": {"revision": "7"}}} == gateway.call("kv/txn", {})
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        datetime(1970, 1, 1), datetime(2000, 2, 28, 23, 59, 59), datetime(2000, 2, 29), datetime(2000, 3, 1),
+        datetime(2023, 12, 31, 23, 59, 59), datetime(2024, 1, 1), datetime(2100, 2, 28), datetime(2100, 3, 1),
+        *(datetime(2026, month, 13, 1, 2, 3) for month in range(1, 13)),
+    ],
+)  # fmt: skip
+def test_the_clock_of_a_member(date: datetime) -> None:
+    """An answer has its time; how far the clock of this host is from that is known to the second."""
+    told = date.replace(tzinfo=UTC)
+    with WebServer(answer("200 OK", NEWS, Date=format_datetime(told, usegmt=True))) as member:
+        gateway = Gateway([member.url], 5)
+        gateway.call("kv/txn", {})
+    assert abs((datetime.now(UTC) - told).total_seconds() - gateway.ahead) < 20
+
+
+@pytest.mark.parametrize("date", ["", "now", "Sat, 28 Now 2026 18:00:00 GMT", "Saturday, 28-Nov-26 18:00:00 GMT"])
+def test_a_member_without_a_clock(date: str) -> None:
+    """An answer whose time can't be told is one all the same."""
+    with WebServer(answer("200 OK", NEWS, Date=date)) as member:
+        gateway = Gateway([member.url], 5)
+        assert ({"result": {"header": {"revision": "7"}}}, 0.0) == (gateway.call("kv/txn", {}), gateway.ahead)
 
 
 def test_a_refusal(good: WebServer) -> None:

@@ -8,21 +8,21 @@ https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from urllib.parse import urlsplit
 
+from jobqueued.child.fleet.connection import Connection, Garbled, Head
 from jobqueued.child.fleet.tls import Tls, Unusable
 from jobqueued.child.fleet.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
 """gRPC's codes of what another member may answer: https://grpc.io/docs/guides/status-codes/"""
-_PORT = 2379
 _MOST = 8 << 20
 """The bytes of an answer that are read: etcd sends no larger ones by default."""
+_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NONE: Mapping[str, str] = {}
 
 
@@ -43,26 +43,26 @@ class Gateway:
 
     def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None) -> None:
         self._members, self._timeout, self._tls = list(members), timeout, tls or Tls()
-        self._connection: HTTPConnection | None = None
+        self._connection: Connection | None = None
         self.ahead = 0.0
         """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
 
     def call(self, path: str, message: Message) -> Message:
         """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
-        answer = self._asked(path, message)
+        connection, _ = self._asked(path, message)
         try:
-            return _document(answer.read(_MOST))
-        except (OSError, HTTPException, ValueError) as error:
+            return _document(connection.read(_MOST))
+        except (OSError, Garbled, ValueError) as error:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
         """Ask for answers that come one by one, each waited for as long as the timeout; Unreachable, Rejected."""
-        answer = self._asked(path, message, headers)
+        connection, _ = self._asked(path, message, headers)
         while True:
             try:
-                line = answer.readline(_MOST)
+                line = connection.readline(_MOST)
                 document = _document(line) if line else {}
-            except (OSError, HTTPException, ValueError) as error:
+            except (OSError, Garbled, ValueError) as error:
                 raise self._left(f"it has gone silent: {_words(error)}") from None
             if "result" not in document:
                 raise self._left(
@@ -73,7 +73,7 @@ class Gateway:
     def close(self) -> None:
         """Close the connection; the next call makes another."""
         if self._connection is not None:
-            self._connection.close()
+            self._connection.socket.close()
             self._connection = None
 
     def leave(self) -> None:
@@ -87,38 +87,37 @@ class Gateway:
         self.close()
         return Unreachable(f"{member}: {trouble}")
 
-    def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> HTTPResponse:
-        """The answer of the first member that has one; those before it are asked last from now on."""
+    def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
+        """The answer of the first member that has one, yet to be read; those before it are asked last from now on."""
         troubles = list[str]()
         for member in list(self._members):
             try:
                 answer = self._ask(member, path, message, headers)
-                if answer.status == 200:
+                if answer[1].status == 200:
                     return answer
-                rejected = _rejection(answer)
+                rejected = _rejection(*answer)
                 if rejected.code not in (_UNAVAILABLE, _DEADLINE):
                     raise rejected
                 troubles.append(str(self._left(str(rejected))))
             except Unusable as error:
                 raise Unreachable(str(error)) from None
-            except (OSError, HTTPException, UnicodeError) as error:  # of a name that can be no host's
+            except (OSError, Garbled, UnicodeError) as error:  # of a name that can be no host's
                 troubles.append(str(self._left(self._trouble(member, error))))
         raise Unreachable("; ".join(troubles))
 
-    def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> HTTPResponse:
-        is_kept = self._connection is not None
-        if self._connection is None:
-            self._connection = self._connected(member)
+    def _ask(self, member: str, path: str, message: Message, headers: Mapping[str, str]) -> tuple[Connection, Head]:
+        if self._connection is not None and not self._connection.is_kept:
+            self.close()
+        is_kept, connection = self._connection is not None, self._connection or self._connected(member)
+        self._connection = connection
         try:
-            headers = {"Content-Type": "application/json", **headers}
             asked = time.time()
-            self._connection.request("POST", f"/v3/{path}", json.dumps(message), headers)
-            answer = self._connection.getresponse()
-            self.ahead = _ahead(asked, answer.headers.get("Date", ""), time.time())
-            return answer
-        except (OSError, HTTPException) as error:
+            head = connection.post(f"/v3/{path}", json.dumps(message).encode(), headers)
+            self.ahead = _ahead(asked, head.date, time.time())
+            return connection, head
+        except (OSError, Garbled) as error:
             if not is_kept:
-                raise _last_word(self._connection, error) from None
+                raise _last_word(connection, error) from None
         self.close()  # it was closed while nothing was asked
         return self._ask(member, path, message, headers)
 
@@ -130,43 +129,50 @@ class Gateway:
             return "it has hung up, or wants TLS"
         return _words(error)
 
-    def _connected(self, member: str) -> HTTPConnection:
-        where = urlsplit(member)
-        host, port = where.hostname or "", where.port or _PORT
-        if where.scheme == "https":
-            return HTTPSConnection(host, port, timeout=self._timeout, context=self._tls.context())
-        return HTTPConnection(host, port, timeout=self._timeout)
+    def _connected(self, member: str) -> Connection:
+        scheme, _, where = member.partition("://")
+        host, _, port = where.rpartition(":")
+        context = self._tls.context() if scheme == "https" else None
+        return Connection(host.strip("[]"), int(port), self._timeout, context)
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:
     """Seconds that a clock is at least ahead of another (or, below 0, behind), which told whole seconds in between."""
-    try:
-        told = parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return 0.0
-    return max(0.0, asked - (told + 1)) + min(0.0, answered - told)
+    told = _second(date)
+    return 0.0 if told is None else max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
 
-def _last_word(connection: HTTPConnection, error: Exception) -> Exception:
+def _second(date: str) -> int | None:
+    """The second (UTC) that a Date tells; None: it tells none."""
+    if (found := _DATE.fullmatch(date)) is None or found[2] not in _MONTHS:
+        return None
+    day, year, hours, minutes, seconds = (int(found[group]) for group in (1, 3, 4, 5, 6))
+    month = (_MONTHS.index(found[2]) + 10) % 12  # from March, so that the day that leap years have more is the last
+    year -= month >= 10
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _last_word(connection: Connection, error: Exception) -> Exception:
     """The alert with which a member has hung up, whatever came to the request that was under way.
 
     It looks at the certificate of this host when the connection is made by what we know (TLS 1.3).
     """
     try:
-        if isinstance(connection.sock, ssl.SSLSocket):
-            connection.sock.recv(1)
+        if isinstance(connection.socket, ssl.SSLSocket):
+            connection.socket.recv(1)
     except OSError as alert:
         return alert
     return error
 
 
-def _rejection(answer: HTTPResponse) -> Rejected:
-    """The reason that an answer gives for being none; OSError, HTTPException."""
-    words = answer.read(_MOST)
+def _rejection(connection: Connection, head: Head) -> Rejected:
+    """The reason that an answer gives for being none; OSError, Garbled."""
+    words = connection.read(_MOST)
     try:
         return _rejected(_document(words))
     except ValueError:  # a proxy's, or the gateway is switched off
-        return Rejected(-1, f"HTTP {answer.status} {answer.reason}: it speaks no JSON, so it may not be etcd's gateway")
+        return Rejected(-1, f"HTTP {head.status} {head.reason}: it speaks no JSON, so it may not be etcd's gateway")
 
 
 def _document(data: bytes) -> Message:

@@ -1,0 +1,142 @@
+"""HTTP/1.1 as far as etcd's gateway needs it, over a connection of its own; http.client would be 2 MiB more.
+
+https://www.rfc-editor.org/rfc/rfc9112
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+_LONGEST_LINE, _MOST_FIELDS = 16 << 10, 100
+_PIECE = 1 << 16
+_NUMBER = {10: re.compile("[0-9]{1,15}"), 16: re.compile("[0-9A-Fa-f]{1,15}")}
+
+
+class Garbled(Exception):
+    """The error that an answer is no HTTP, or more than is taken."""
+
+
+class Head(NamedTuple):
+    """The beginning of an answer: its status, and the time that the other side had then."""
+
+    status: int
+    reason: str
+    date: str
+
+
+class Connection:
+    """A connection to a host; `timeout`: seconds until it is there, a request is sent, a head is whole, and each other
+    part of a body.  All raise OSError, and Garbled.
+
+    `is_kept`: another request may be sent, as the answer to the last was read to its end, and both sides want that.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
+        self._name, self._timeout = f"[{host}]:{port}" if ":" in host else f"{host}:{port}", timeout
+        self._deadline: float | None = None
+        self._received, self._line_so_far = bytearray(), b""
+        self._body: Iterator[bytes] = iter(())
+        self.is_kept = False
+        self.socket = socket.create_connection((host, port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            with self.socket:  # its descriptor is the other's, if all is well
+                self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+
+    def post(self, path: str, body: bytes, fields: Mapping[str, str]) -> Head:
+        """Send a request, and read the head of its answer."""
+        self.is_kept, self._line_so_far = False, b""
+        own = {"Host": self._name, "Content-Type": "application/json", "Content-Length": len(body), **fields}
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in own.items()), "\r\n"]
+        self.socket.settimeout(self._timeout)
+        self.socket.sendall("\r\n".join(lines).encode() + body)
+        self._deadline = time.monotonic() + self._timeout
+        version, status, reason = f"{self._line()}  ".split(" ", 2)
+        if version not in ("HTTP/1.1", "HTTP/1.0"):
+            raise Garbled(f"it speaks no HTTP: {version[:20]!r}")
+        found = self._fields()
+        self._deadline = None
+        self._body = self._pieces(found, is_kept=version == "HTTP/1.1" and found.get("connection", "") != "close")
+        return Head(_number(status), reason.strip(), found.get("date", ""))
+
+    def read(self, most: int) -> bytes:
+        """Read the body of the answer, of so many bytes at most."""
+        found = bytearray()
+        for piece in self._body:
+            found += piece
+            if len(found) > most:
+                raise Garbled(f"it is longer than {most} bytes")
+        return bytes(found)
+
+    def readline(self, most: int) -> bytes:
+        """Read the next line of the body; b"": there is none."""
+        while (end := self._line_so_far.find(b"\n") + 1) == 0:
+            if len(self._line_so_far) > most:
+                raise Garbled(f"a line of it is longer than {most} bytes")
+            if not (piece := next(self._body, b"")):
+                end = len(self._line_so_far)
+                break
+            self._line_so_far += piece
+        line, self._line_so_far = self._line_so_far[:end], self._line_so_far[end:]
+        return line
+
+    def _pieces(self, fields: Mapping[str, str], *, is_kept: bool) -> Iterator[bytes]:
+        """Yield the body of an answer with this head, as it comes."""
+        if fields.get("transfer-encoding", "").lower() == "chunked":
+            while size := _number(self._line().partition(";")[0].strip(), 16):
+                yield from self._bytes(size)
+                if self._line():
+                    raise Garbled("a chunk is longer than it says")
+            self._fields()
+        else:
+            yield from self._bytes(_number(fields.get("content-length", "")))
+        self.is_kept = is_kept
+
+    def _fields(self) -> dict[str, str]:
+        """Read the fields of a head, up to the empty line behind them."""
+        found = dict[str, str]()
+        for _ in range(_MOST_FIELDS):
+            if not (line := self._line()):
+                return found
+            name, _, value = line.partition(":")
+            found[name.lower()] = value.strip()
+        raise Garbled("its head has no end")
+
+    def _line(self) -> str:
+        while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > _LONGEST_LINE:
+                raise Garbled("a line of its head has no end")
+            self._receive()
+        line = self._received[:end].decode("latin-1").rstrip("\r")
+        del self._received[: end + 1]
+        return line
+
+    def _bytes(self, size: int) -> Iterator[bytes]:
+        while size:
+            if not self._received:
+                self._receive()
+            piece = bytes(self._received[:size])
+            del self._received[: len(piece)]
+            size -= len(piece)
+            yield piece
+
+    def _receive(self) -> None:
+        left = self._timeout if self._deadline is None else self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.socket.settimeout(left)
+        data = self.socket.recv(_PIECE)
+        if not data:
+            raise ConnectionResetError("it has hung up")
+        self._received += data
+
+
+def _number(text: str, base: int = 10) -> int:
+    if not _NUMBER[base].fullmatch(text):
+        raise Garbled(f"it says {text[:20]!r} where a number is to be")
+    return int(text, base)
