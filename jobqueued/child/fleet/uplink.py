@@ -4,6 +4,7 @@ connection of its own, so that none waits for another.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,7 +24,8 @@ from jobqueued.child.fleet.wire import after_all, coded
 _ANSWER, _NEWS = 2.0, float(TTL)
 """Seconds for which an answer, and something new, is waited for; then it is asked anew."""
 _BEAT = TTL / 3
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _REFUSED_PAUSE = 0.2, 2.0, 10.0
+"""Seconds from try to try: at first, in the end, and in the end where etcd answers and somebody has to do something."""
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
 """Seconds that the clocks of host and etcd may differ."""
@@ -133,8 +135,8 @@ class Uplink:
                 is_refused |= isinstance(error, Rejected)
                 self._fail(error)
                 with self._changed:
-                    self._changed.wait_for(lambda: self._over, pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                    self._changed.wait_for(lambda: self._over, _some(pause))
+                pause = min(2 * pause, _LONGEST_PAUSE if isinstance(error, Unreachable) else _REFUSED_PAUSE)
             self._wake()
 
     def _wait_for_work(self) -> None:
@@ -296,7 +298,7 @@ class Uplink:
             with self._changed:
                 if mute > _MUTE and not is_past() and session.now() < self._alive_until:
                     self._rest("etcd answers, and tells no news: is there a proxy in between that holds them back?")
-                if self._changed.wait_for(is_past, pause):
+                if self._changed.wait_for(is_past, _some(pause)):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -308,6 +310,11 @@ def _watching(revision: int) -> dict[str, Any]:
             "start_revision": str(revision + 1), "progress_notify": True,
         }
     }  # fmt: skip
+
+
+def _some(pause: float) -> float:
+    """A half of a pause or more, by chance, so that hosts that were cut off at once do not all come back at once."""
+    return pause * (0.5 + os.urandom(1)[0] / 512)
 
 
 def _words(error: Exception) -> str:

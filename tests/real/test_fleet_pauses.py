@@ -1,0 +1,46 @@
+"""Pauses from try to try of an agent: short ones where etcd can't be reached, and not the same for all hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobqueued.child.fleet import uplink
+from jobqueued.child.fleet.session import NOTHING_SEEN
+from jobqueued.child.fleet.uplink import Uplink
+from tests.support.host import wait_for
+from tests.support.receivers import WebServer, answer
+
+NO_LEADER = answer("503 Service Unavailable", b'{"error":{"code":14,"message":"etcdserver: no leader"}}\n')
+NO_RIGHTS = answer("403 Forbidden", b'{"code":7,"message":"etcdserver: permission denied"}')
+
+
+@pytest.mark.parametrize(
+    ("said", "pauses"),
+    [(NO_LEADER, [0.2, 0.4, 0.8, 1.6, 2, 2, 2]), (NO_RIGHTS, [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])],
+)
+def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They grow to 2 s where no member answers, and to 10 s where one refuses."""
+    asked = list[float]()
+
+    def none(pause: float) -> float:
+        asked.append(pause)
+        return 0
+
+    monkeypatch.setattr(uplink, "_some", none)
+    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key"), "")
+    with WebServer(said) as member:
+        host = {"etcd": [member.url], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
+        found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
+        found.hello(NOTHING_SEEN, {})
+        wait_for(lambda: len(asked) >= len(pauses), why="tries")
+        found.stop()
+    assert pauses == asked[: len(pauses)]
+
+
+def test_they_differ() -> None:
+    """A half to all of a pause is waited."""
+    found = {uplink._some(2) for _ in range(2000)}
+    assert (True, True, True) == (1 <= min(found) < 1.1, 1.9 < max(found) <= 2, len(found) > 100)
