@@ -16,8 +16,8 @@ from typing import IO, NamedTuple
 
 from jobqueued.text import printable, size
 
-SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10"
-"""The program that reaches a host where no other is given: it asks nobody anything."""
+SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
+"""The program that reaches a host where no other is given: it asks nobody anything, and tells no banners."""
 _AT_ONCE = 8
 _MOST = 64 << 20
 """Bytes of what a host prints: a document of a hundred thousand jobs has half of that."""
