@@ -50,7 +50,7 @@ class Connection:
 
     def post(self, path: str, body: bytes, fields: Mapping[str, str]) -> Head:
         """Send a request, and read the head of its answer."""
-        self.is_kept, self._line_so_far = False, b""
+        self.is_kept = False
         own = {"Host": self._name, "Content-Type": "application/json", "Content-Length": len(body), **fields}
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in own.items()), "\r\n"]
         self.socket.settimeout(self._timeout)
