@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-chaos fleet-scenes fleet-lives fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-demo fleet-chaos fleet-scenes fleet-lives fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -102,10 +102,16 @@ chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
 # Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/fleet-chaos.md); `make fleet`
-# takes some four minutes, as root.  FLEET: more options, such as --pause 3, or --only "answers".
+# takes some six minutes, as root.  FLEET: more options, such as --pause 3, or --only "answers".
 fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes 1.8 --pause 4 --seed $(SEED) $(FLEET)
 	$(BIN)/python -m tests.fleet.scenes
+	$(BIN)/python -m tests.fleet.demo
+
+# The same as docs/fleet-demo.md shows.  DEMO=--write: what was shown goes there.
+DEMO ?=
+fleet-demo: $(VENV)/.tested
+	$(BIN)/python -m tests.fleet.demo $(DEMO)
 
 fleet-chaos: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes $(MINUTES) --pause 4 --seed $(SEED) $(FLEET)

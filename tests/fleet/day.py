@@ -19,7 +19,7 @@ from jobqueued.child.fleet.session import snapshot
 from tests.fleet import jobs
 from tests.fleet.faults import Fault, of_etcd, of_host
 from tests.fleet.history import Exchange
-from tests.fleet.host import FleetHost
+from tests.fleet.host import DistantHost
 from tests.fleet.jobs import JOBS, Line
 from tests.fleet.proxy import Way
 from tests.support.etcd import Cluster, Site, cluster
@@ -114,7 +114,7 @@ class Track:
 class Fleet:
     """Hosts and their etcd, whose members are at these places, if they have any."""
 
-    def __init__(self, root: Path, etcd: Cluster, places: Sequence[Place], hosts: Sequence[FleetHost]) -> None:
+    def __init__(self, root: Path, etcd: Cluster, places: Sequence[Place], hosts: Sequence[DistantHost]) -> None:
         self.etcd, self.places, self.hosts, self.book = etcd, places, hosts, root / "book"
         self.said = list[str]()
         self._begin = time.monotonic()
@@ -223,7 +223,7 @@ def fleet(
                  for place in there]  # fmt: skip
         (root / "etcd").mkdir()
         etcd = stack.enter_context(cluster(root / "etcd", sites, [f"--quota-backend-bytes={_QUOTA}"]))
-        hosts = list[FleetHost]()
+        hosts = list[DistantHost]()
         for number, name in enumerate(NAMES):
             place = here[number] if here else None
             chance = random.Random(f"{seed}/network/{number}")
@@ -231,7 +231,7 @@ def fleet(
             way = stack.enter_context(
                 closing(Way(name, members, chance, exchanges.append, place.join if place else None))
             )
-            hosts.append(stack.enter_context(closing(FleetHost(root / name, name, way, place, grace))))
+            hosts.append(stack.enter_context(closing(DistantHost(root / name, name, way, place, grace))))
         yield Fleet(root, etcd, there, hosts)
 
 

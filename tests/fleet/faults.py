@@ -12,7 +12,7 @@ from jobqueued.child.fleet.gateway import Rejected, Unreachable
 from jobqueued.child.fleet.session import TTL
 from jobqueued.child.fleet.wire import after_all, coded
 from tests.fleet import jobs
-from tests.fleet.host import FleetHost, send
+from tests.fleet.host import DistantHost, send
 from tests.fleet.proxy import CALM, Trouble
 from tests.support.etcd import Cluster, Member
 from tests.support.host import kill, wait_for
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
     is_away: bool = False
 
 
-def of_host(host: FleetHost) -> dict[str, Fault]:
+def of_host(host: DistantHost) -> dict[str, Fault]:
     """Faults of a host, by their names."""
     network = {
         "etcd is cut off": (Trouble(silent=True), (3, 12, _OVER)),
@@ -64,7 +64,7 @@ def of_host(host: FleetHost) -> dict[str, Fault]:
     }
 
 
-def _of_place(host: FleetHost, place: Place) -> dict[str, Fault]:
+def _of_place(host: DistantHost, place: Place) -> dict[str, Fault]:
     """Faults of a host that is a place of its own."""
     return {
         "the power is off": Fault(lambda _: _without_power(host), (5, _OVER), is_away=True),
@@ -104,7 +104,7 @@ def _nothing() -> None:
 # hosts
 
 
-def _killed(host: FleetHost, chance: random.Random, *, agent: bool) -> Callable[[], object]:
+def _killed(host: DistantHost, chance: random.Random, *, agent: bool) -> Callable[[], object]:
     if not host.daemon_ended():
         host.end(chance.choice((0, 0, 2.5)))
     return _each_killed(host.agents() if agent else [])
@@ -121,12 +121,12 @@ def _stopped(pids: list[int]) -> Callable[[], object]:
     return lambda: send(pids, signal.SIGCONT)
 
 
-def _without_power(host: FleetHost) -> Callable[[], object]:
+def _without_power(host: DistantHost) -> Callable[[], object]:
     host.lose_power()
     return host.boot
 
 
-def _on_hold(host: FleetHost) -> Callable[[], object]:
+def _on_hold(host: DistantHost) -> Callable[[], object]:
     """Hold a host that can be asked for it."""
     with suppress(OSError):
         host.call("Hold")
@@ -134,7 +134,7 @@ def _on_hold(host: FleetHost) -> Callable[[], object]:
     return _nothing
 
 
-def _otherwise(host: FleetHost, job: str) -> Callable[[], object]:
+def _otherwise(host: DistantHost, job: str) -> Callable[[], object]:
     """Have another definition of a job on one host."""
     host.write("fleet.yaml", jobs.file(host.book, enabled=True, otherwise={job: jobs.OTHERWISE[job]}))
     return lambda: host.write("fleet.yaml", jobs.file(host.book, enabled=True))
@@ -143,7 +143,7 @@ def _otherwise(host: FleetHost, job: str) -> Callable[[], object]:
 # the network
 
 
-def _troubled(host: FleetHost, trouble: Trouble) -> Callable[[], object]:
+def _troubled(host: DistantHost, trouble: Trouble) -> Callable[[], object]:
     host.way.be(trouble)
     return lambda: host.way.be(CALM)
 

@@ -30,15 +30,15 @@ _BOOTED = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /proc/sys/kernel
 class FleetHost(Host):
     """A host, whose scheduler is started again, as systemd does, once it has ended.
 
-    `place`: the network namespace of all that is on it, with a boot id of its own; None: that of the machine.
+    `settings`: its jobqueued.yaml; `place`: the network namespace of all that is on it, with a boot id of its own;
+    None: that of the machine.
     """
 
-    def __init__(self, root: Path, name: str, way: Way, place: Place | None, grace: str = "60s") -> None:
+    def __init__(self, root: Path, name: str, settings: str, place: Place | None) -> None:
         super().__init__(root, str(REPO / "tests" / "support" / "named.py"), name)
-        self.name, self.way, self.place = name, way, place
+        self.name, self.place = name, place
         self.book = root.parent / "book"
-        members = ", ".join(f'"{member}"' for member in way.members)
-        (root / "jobqueued.yaml").write_text(_SETTINGS.format(members=members, grace=grace))
+        (root / "jobqueued.yaml").write_text(settings)
         self._boots = 0
         self._start_at: float | None
         self._boot_id: Path
@@ -98,6 +98,15 @@ class FleetHost(Host):
         super().close()
         for agent in self.agents():
             kill(agent)
+
+
+class DistantHost(FleetHost):
+    """A host whose way to etcd may be troubled."""
+
+    def __init__(self, root: Path, name: str, way: Way, place: Place | None, grace: str = "60s") -> None:
+        members = ", ".join(f'"{member}"' for member in way.members)
+        super().__init__(root, name, _SETTINGS.format(members=members, grace=grace), place)
+        self.way = way
 
 
 def send(pids: list[int], number: signal.Signals) -> None:

@@ -23,7 +23,7 @@ from jobqueued.child.fleet.session import TTL
 from tests.fleet import jobs
 from tests.fleet.day import Fleet, fleet, up
 from tests.fleet.history import Exchange
-from tests.fleet.host import FleetHost, send
+from tests.fleet.host import DistantHost, send
 from tests.fleet.jobs import Job, Line
 from tests.fleet.judge import BOOTED
 from tests.fleet.proxy import Way
@@ -66,7 +66,7 @@ class Scenes:
         for bump in ([], ["--bump-revision", "1000000", "--mark-compacted"]):
             self.an_etcd_put_back(*bump)
 
-    def a_host_on_hold(self, held: FleetHost, other: FleetHost) -> None:
+    def a_host_on_hold(self, held: DistantHost, other: DistantHost) -> None:
         """Have much come due while one host of two is held; the other starts all of it."""
         assert "error" not in held.call("Hold")
         since = time.time()
@@ -76,13 +76,13 @@ class Scenes:
         assert "error" not in held.call("Release")
         self._tell(f"{_MANY} jobs that came due while a host was held started elsewhere", max(map(_late, lines)), 1)
 
-    def a_copy(self, host: FleetHost) -> None:
+    def a_copy(self, host: DistantHost) -> None:
         """Start another host with a copy of what one is; it starts nothing, and says why."""
         members = [member.clients for member in self._fleet.etcd.members]
         with (
             closing(self._switch.place()) as place,
             closing(Way("clone", members, Random(), lambda _: None, place.join)) as way,
-            closing(FleetHost(self._root / "clone", host.name, way, place)) as clone,
+            closing(DistantHost(self._root / "clone", host.name, way, place)) as clone,
         ):
             _copy(host, clone.root / "state")
             clone.write("fleet.yaml", "jobs:\n" + "".join(job.text(self._book, enabled=True) for job in _JOBS))
@@ -91,7 +91,7 @@ class Scenes:
         assert not host.said("fleet_down"), host.log()
         self._fleet.say("a copy of a host asks nothing, and the host goes on")
 
-    def a_takeover(self, holder: FleetHost, died: float) -> None:
+    def a_takeover(self, holder: DistantHost, died: float) -> None:
         """Wait until another host has the lock, and see how late was what needs none."""
         self._until(lambda: self._starts("d")[-1].host != holder.name, "the lock on another host")
         taken = self._starts("d")[-1].up - died
@@ -140,7 +140,7 @@ class Scenes:
     def _until(self, what: Callable[[], object], why: str, seconds: float = 60) -> None:
         self._fleet.live_until(lambda: bool(what()), why, seconds)
 
-    def _host(self, name: str) -> FleetHost:
+    def _host(self, name: str) -> DistantHost:
         return next(host for host in self._fleet.hosts if host.name == name)
 
     def _starts(self, job: str) -> list[Line]:
@@ -152,7 +152,7 @@ class Scenes:
         later = [line for line in starts if line.due.timestamp() > since + 1]
         return [line for line in later if line.due == later[0].due]
 
-    def _ran(self, since: float) -> list[FleetHost]:
+    def _ran(self, since: float) -> list[DistantHost]:
         """The hosts that have started something since then."""
         names = {line.host for line in self._starts("a") if line.up > since}
         return [host for host in self._fleet.hosts if host.name in names]
@@ -168,18 +168,18 @@ def _late(line: Line) -> float:
     return line.up + BOOTED - line.due.timestamp()
 
 
-def _is_up(host: FleetHost) -> bool:
+def _is_up(host: DistantHost) -> bool:
     """Tell whether a host can ask its fleet, by its log."""
     said = [*host.said("fleet_up"), *host.said("fleet_down")]
     return bool(said) and max(said, key=lambda entry: str(entry["time"]))["event"] == "fleet_up"
 
 
-def _is_down(host: FleetHost, words: str) -> bool:
+def _is_down(host: DistantHost, words: str) -> bool:
     """Tell whether a host asks nothing for a reason with these words, by its log."""
     return not _is_up(host) and any(words in entry["reason"] for entry in host.said("fleet_down")[-1:])
 
 
-def _copy(host: FleetHost, copy: Path) -> None:
+def _copy(host: DistantHost, copy: Path) -> None:
     """Copy the state of a host as of one instant."""
     send(host.processes(), signal.SIGSTOP)
     shutil.copytree(host.root / "state", copy)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.tls import Tls
 from tests.support.host import wait_for
 
 _OF_A_RESTORE = ("--data-dir", "--name", "--initial-advertise-peer-urls", "--initial-cluster")
@@ -21,11 +22,14 @@ _NAMES = ("one", "two", "three")
 
 
 class Site(NamedTuple):
-    """The URLs at which a member takes calls, of clients and of members; `enter`: what its command begins with."""
+    """The URLs at which a member takes calls, of clients and of members; `enter`: what its command begins with; `tls`:
+    what clients need.
+    """
 
     clients: str
     peers: str
     enter: tuple[str, ...] = ()
+    tls: Tls | None = None
 
 
 class Member:
@@ -36,7 +40,7 @@ class Member:
     ) -> None:  # fmt: skip
         program = shutil.which("etcd")
         assert program is not None, "apt install etcd-server"
-        self.name, self.clients, self.peers = name, site.clients, site.peers
+        self.name, self.clients, self._tls = name, site.clients, site.tls
         self.data = directory / name
         self._log = directory / f"{name}.log"
         self._command = [
@@ -69,7 +73,7 @@ class Member:
 
     def snapshot(self, path: Path) -> None:
         """Save all that it has, as `etcdctl snapshot save` does."""
-        gateway = Gateway([self.clients], 5)
+        gateway = Gateway([self.clients], 5, self._tls)
         with contextlib.suppress(Unreachable), path.open("wb") as file:  # so a stream ends, and not only when it breaks
             for part in gateway.stream("maintenance/snapshot", {}):
                 file.write(b64decode(part.get("blob", "")))
@@ -86,7 +90,7 @@ class Member:
 
     def ask(self, path: str, message: dict[str, Any], seconds: float = 2) -> dict[str, Any]:
         """Call it, and no other; Unreachable, Rejected."""
-        gateway = Gateway([self.clients], seconds)
+        gateway = Gateway([self.clients], seconds, self._tls)
         try:
             return gateway.call(path, message)
         finally:
