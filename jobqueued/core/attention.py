@@ -70,9 +70,9 @@ def _missed(state: SchedulerState, job: Job) -> int | None:
 
 
 def _outdated(state: SchedulerState) -> list[Job]:
-    """The jobs of which the fleet has a newer definition; none while that can't be known."""
+    """The jobs of which the fleet has a newer definition, and which would run here."""
     found = map(state.catalog.get, sorted(state.fleet.outdated))
-    return [] if state.fleet.down else [job for job in found if job is not None and job.enabled]
+    return [job for job in found if job is not None and job.enabled and state.fleet.is_outdated(job)]
 
 
 def _invalid(state: SchedulerState) -> list[Job]:

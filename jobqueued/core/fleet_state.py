@@ -95,13 +95,19 @@ class FleetState:
         """Tell whether the clock of a job waits until its fleet can be asked, and has no other definition of it."""
         return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
 
+    def is_outdated(self, job: Job) -> bool:
+        """Tell whether the fleet goes by a newer definition of a job than this host has, as far as that is known now,
+        and runs it on hosts like this one.
+        """
+        return job.id in self.outdated and not self.down and not self.lacks(job)
+
     def rest_of(self, job: Job) -> str:
         """Word why none of a job's runs starts here now; "": its fleet lets them."""
         if self.down and asks_fleet(job):
             return f"its fleet can't be asked: {self.down}"
         if lacking := self.lacks(job):
             return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
-        if job.id in self.outdated:
+        if self.is_outdated(job):
             remedy = "to have it run here: bring them up to date, or change them so that they are the newest"
             return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
         return ""

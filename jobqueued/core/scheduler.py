@@ -364,8 +364,8 @@ class Scheduler:
         return self._state.fleet.rest_of(job)
 
     def is_outdated(self, job: Job) -> bool:
-        """Tell whether its fleet goes by a newer definition of a job, as far as that is known now."""
-        return job.id in self._state.fleet.outdated and not self._state.fleet.down
+        """Tell whether its fleet goes by a newer definition of a job than this host has, where it would run it."""
+        return self._state.fleet.is_outdated(job)
 
     def askable(self) -> dict[str, int]:
         """By job of the fleet, the second from which on that may be asked for an occurrence (fleet.askable)."""

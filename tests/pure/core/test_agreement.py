@@ -122,6 +122,19 @@ def test_who_looks_sees_it() -> None:
     assert [] == attention(two)
 
 
+def test_a_host_without_the_label() -> None:
+    """What it would not run in any case needs nobody there."""
+    fleet = Fleet(Random(1))
+    one, two = (
+        fleet.add("a", replace(TICK, hosts=("gpu",)), labels=("gpu",)),
+        fleet.add("b", replace(TICK, hosts=("gpu",))),
+    )
+    fleet.pass_time(1)
+    one.write("jobs.yaml", replace(LATER, hosts=("gpu",)))
+    fleet.pass_time(1)
+    assert (["tick"], [], "Idle") == (outdated(two), attention(two), word_of(two))
+
+
 def test_the_newest_of_two() -> None:
     """Two hosts that are changed at the same time agree on one of the definitions, and one of them is outdated."""
     fleet, (one, two) = hosts("ab")
