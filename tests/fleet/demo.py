@@ -104,7 +104,9 @@ class Demo:
         """Have the host lose its power while it leads etcd and has the lock; the instant of that."""
         member = self._etcd.members[self._hosts.index(host)]
         self._until(lambda: self._etcd.leader() is member or self._move(member), "a leader on the last of the hosts")
-        self._until(lambda: bool(host.marks()) and host.marks()[-1].startswith("rotate@"), "the lock on it")
+        self._until(
+            lambda: {mark.partition("@")[0] for mark in host.marks()} == {"rotate"}, "the lock on it, and no tick"
+        )
         host.lose_power()
         self._say(f"{host.name}, whose member leads etcd, and which has the lock, loses its power.")
         return datetime.now(UTC)
