@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import NoReturn
 
@@ -47,3 +49,19 @@ def own_copy(library: str) -> Iterator[None]:
     yield
     for name in [] if was_there else [name for name in sys.modules if name.partition(".")[0] == library]:
         del sys.modules[name]
+
+
+@contextmanager
+def uninitialized(library: str) -> Iterator[ModuleType]:
+    """Have modules of a library that are imported meanwhile without what its `__init__` would import; yields what they
+    see as the library.  Who imports it later gets it whole; if it is there already, it is used as it is.
+    """
+    spec = None if library in sys.modules else find_spec(library)
+    if spec is None:
+        yield import_module(library)
+        return
+    package = sys.modules[library] = module_from_spec(spec)
+    try:
+        yield package
+    finally:
+        del sys.modules[library]

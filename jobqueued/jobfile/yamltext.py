@@ -1,4 +1,4 @@
-"""Bytes → a tree of nodes that know their line and column, or Problems (the only importer of yaml).
+"""Bytes → a tree of nodes that know their line and column, or Problems.
 
 The tree is built here from the parser's events: load() and compose() recurse as deep as the input says (100 kB of ``[``
 is a SIGSEGV on Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML 1.1, where
@@ -15,9 +15,8 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
-
 from jobqueued.jobfile.words import NOT_VALUE
+from jobqueued.jobfile.yamlparser import PARSER, MarkedYAMLError, YAMLError, events
 from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
 from jobqueued.problem import Problem
 
@@ -120,11 +119,11 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
 
 def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
     """The begin and end of each scalar in one line of a text, by its line and column, as far as it is YAML."""
-    found, parser = dict[tuple[int, int], tuple[int, int]](), _PARSER(text)
-    with suppress(yaml.YAMLError, ValueError, OverflowError):
-        while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
+    found, parser = dict[tuple[int, int], tuple[int, int]](), PARSER(text)
+    with suppress(YAMLError, ValueError, OverflowError):
+        while not isinstance(event := parser.get_event(), events.StreamEndEvent):
             start, end = event.start_mark, event.end_mark
-            if isinstance(event, yaml.ScalarEvent) and start.line == end.line:
+            if isinstance(event, events.ScalarEvent) and start.line == end.line:
                 found[start.line + 1, start.column + 1] = start.index, end.index
     return found
 
@@ -185,7 +184,6 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 
-_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_TEXT = re.compile(
     "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -222,7 +220,7 @@ class _Tree:
         """`lines` and `nodes` are those before it."""
         self._text, self._lines = text, lines
         self._faults = faults
-        self._parser = _PARSER(text)
+        self._parser = PARSER(text)
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
         """The events of the anchors that no alias has named yet."""
@@ -231,13 +229,13 @@ class _Tree:
     def root(self) -> Steps[Node | None]:
         self._next()
         start = self._next()
-        if isinstance(start, yaml.StreamEndEvent):
+        if isinstance(start, events.StreamEndEvent):
             return None
         if start.version or start.tags:
             self._refuse(start, "found a % directive; accepted: YAML 1.2 without directives")
         root = yield from self._node(self._next(), 1)
         self._next()
-        if not isinstance(end := self._next(), yaml.StreamEndEvent):
+        if not isinstance(end := self._next(), events.StreamEndEvent):
             raise _fault(end, "found a second document; accepted: one document a file", "JQ105")
         for name, event in self._unused.items():
             hint = f"such a value in quotes, if it starts with &, or without &{name[:_SHOWN]}"
@@ -247,16 +245,16 @@ class _Tree:
     def _next(self) -> Any:
         try:
             return self._parser.get_event()
-        except yaml.MarkedYAMLError as error:
+        except MarkedYAMLError as error:
             raise syntax_fault(error, self._text) from None
-        except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
+        except (YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
             raise Fault(0, 0, f"this is not YAML: {error}") from None
 
     def _refuse(self, event: Any, message: str, code: str = "JQ105") -> None:
         self._faults.append(_fault(event, message, code))
 
     def _node(self, event: Any, depth: int) -> Steps[Node]:
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, events.AliasEvent):
             return self._aliased(event, depth)
         self._count(event, depth)
         if self.nodes >= self._rested + NODES_A_STEP:
@@ -277,7 +275,7 @@ class _Tree:
 
     def _leaf(self, event: Any, depth: int) -> Scalar | None:
         """The scalar that an event is, as nearly all are, without a step; None: it takes a closer look."""
-        if not isinstance(event, yaml.ScalarEvent) or event.anchor or event.tag or event.style == '"':
+        if not isinstance(event, events.ScalarEvent) or event.anchor or event.tag or event.style == '"':
             return None
         if self.nodes + 1 >= self._rested + NODES_A_STEP:  # it is time for a rest
             return None
@@ -286,12 +284,12 @@ class _Tree:
 
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
-        if isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, events.ScalarEvent):
             if event.style == '"' and (odd := NOT_VALUE.search(event.value)):
                 message = f"found an escape for U+{ord(odd[0]):04X}; accepted: text without it"
                 self._refuse(event, message, "JQ102")
             return self._scalar(event)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if isinstance(event, events.SequenceStartEvent):
             return Sequence(self._lines + mark.line + 1, mark.column + 1, (yield from self._items(depth + 1)))
         return Mapping(self._lines + mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
@@ -316,14 +314,14 @@ class _Tree:
 
     def _items(self, depth: int) -> Steps[list[Node]]:
         items: list[Node] = []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), events.SequenceEndEvent):
             items.append(self._leaf(event, depth) or (yield from self._node(event, depth)))
         return items
 
     def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
         entries: dict[str, Entry] = {}
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if isinstance(event, yaml.MappingStartEvent) and self._is_template(event):
+        while not isinstance(event := self._next(), events.MappingEndEvent):
+            if isinstance(event, events.MappingStartEvent) and self._is_template(event):
                 message = "found {{, a template that was not rendered; accepted: such a value in quotes"
                 raise _fault(event, message, "JQ106")
             key = self._key(self._leaf(event, depth) or (yield from self._node(event, depth)), event, entries)

@@ -75,3 +75,37 @@ def test_python_without_a_hash_of_its_own() -> None:
         "it.find_spec = lambda name: None\nwith it.spare_imports(): import hashlib\nprint('_hashlib' in sys.modules)"
     )
     assert "True\n" == said(code)
+
+
+TOLD = """
+from pathlib import Path
+from jobqueued.jobfile.reader import read_jobs
+for file in sorted(Path("tests/bad").glob("*.yaml")):
+    print(file, *read_jobs(file.read_bytes(), "f")[1], sep="\\n")
+"""
+
+
+def test_yaml_is_parsed_the_same_without_its_init() -> None:
+    """libyaml's parser, alone, says of each bad file what it says where all of yaml is there."""
+    assert said("import yaml" + TOLD) == said(TOLD)
+
+
+@pytest.mark.parametrize("before", ["", "import yaml\n"])
+def test_yaml_is_whole_for_others(before: str) -> None:
+    """Of yaml only the parser is loaded; whoever imports it later gets all of it."""
+    code = before + (
+        "import sys\nthere = {'yaml', 'yaml.constructor'} & {*sys.modules}\n"
+        "from jobqueued.jobfile.yamlparser import PARSER\n"
+        "print({'yaml', 'yaml.constructor'} & {*sys.modules} == there)\n"
+        "import yaml\nprint(PARSER.__name__, yaml.load('{a: [1]}', yaml.CSafeLoader), yaml.safe_dump([2]))"
+    )
+    assert "True\nCParser {'a': [1]} - 2\n\n" == said(code)
+
+
+def test_without_libyaml_the_parser_is_the_one_in_python() -> None:
+    """PyYAML may have been built without it."""
+    code = (
+        "import sys\nsys.modules['yaml._yaml'] = None\nfrom jobqueued.jobfile.yamlparser import PARSER\n"
+        "print(PARSER.__name__, PARSER('{').get_event())"
+    )
+    assert "SafeLoader StreamStartEvent()\n" == said(code)

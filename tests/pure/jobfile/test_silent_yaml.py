@@ -15,7 +15,7 @@ PARSERS = {"python": yaml.SafeLoader, "libyaml": getattr(yaml, "CSafeLoader", ya
 @pytest.fixture(autouse=True, params=PARSERS.values(), ids=list(PARSERS))
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test holds with libyaml and with the pure parser."""
-    monkeypatch.setattr(yamltext, "_PARSER", request.param)
+    monkeypatch.setattr(yamltext, "PARSER", request.param)
 
 
 def read(text: str) -> tuple[tuple[Job, ...], list[str]]:

@@ -30,7 +30,7 @@ ANY_TEXT = settings(deadline=None, max_examples=300)
 @pytest.fixture(autouse=True, params=PARSERS.values(), ids=list(PARSERS))
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test holds with libyaml and with the pure parser."""
-    monkeypatch.setattr(yamltext, "_PARSER", request.param)
+    monkeypatch.setattr(yamltext, "PARSER", request.param)
 
 
 def messages(data: bytes) -> list[str]:
