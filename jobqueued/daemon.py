@@ -37,6 +37,7 @@ from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
+from jobqueued.host.capacity import host_has
 from jobqueued.host.garbage import freeze
 from jobqueued.host.linux import has_just_booted, has_own_tmp
 from jobqueued.host.log import Log
@@ -44,7 +45,6 @@ from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
-from jobqueued.host.usage import host_has
 from jobqueued.jobdir import cron_tables, user_file_watch
 from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.cron_tables import takes_mails

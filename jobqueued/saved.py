@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jobqueued.copies import changed
-from jobqueued.model import FAILURES, Job, RunState
+from jobqueued.model import FAILURES, Job, Run, RunState
 from jobqueued.users import Owner
 
 
@@ -39,6 +39,10 @@ class JobStats:
         """As `failing_since`, also where an older version, which did not note that, has counted the last run."""
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
+
+
+OUTCOMES = 10
+"""So many outcomes come back from the records, beside the last success."""
 
 
 class Outcome(NamedTuple):
@@ -110,6 +114,18 @@ class SavedJob:
         if self.owner in (None, owner):
             return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
+
+    def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
+        """The newest outcomes, and the last success, with that of a run; the next end in life keeps those that somebody
+        goes by.
+        """
+        due = run.due if run.last_due is None else run.last_due
+        others = [known for known in self.outcomes if known.run != run.id.number]
+        found = [*others, Outcome(run.id.number, due, ended, run.state.value)]
+        found.sort(key=lambda one: (one.due, one.run))
+        successes = [known for known in found if known.state == RunState.SUCCEEDED]
+        last = max(successes, key=lambda one: one.ended, default=None)
+        return tuple(known for known in found if known in found[-OUTCOMES:] or known is last)
 
     @property
     def skipped(self) -> tuple[int, ...]:

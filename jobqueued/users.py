@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.submission import OF_THE_HOST
 
-_NAME = re.compile(r"(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+_NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"
 """A name that is a share: not ``u1000``, which is that of another user who has this number."""
 _TABLES = frozenset(("cron.d", "crontabs", OF_THE_HOST))
 """The first parts of ids that are of cron's tables, or of what root has submitted."""
@@ -33,7 +33,7 @@ class Owner(NamedTuple):
 
         The latter where the name could not stand in an id, or means something else there, as that of a number would.
         """
-        return self.name if _NAME.fullmatch(self.name) and self.name not in _TABLES else f"u{self.uid}"
+        return self.name if re.fullmatch(_NAME, self.name) and self.name not in _TABLES else f"u{self.uid}"
 
 
 def share_of(job: str) -> str:

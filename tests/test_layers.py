@@ -48,8 +48,8 @@ WINGS: dict[str, list[str]] = {
         "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",
     ],
     "jobfile": [
-        "words", "yamlslips", "yamlparser", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types", "time_types",
-        "process_types", "hook_keys", "notify_keys", "keys", "foreign",
+        "words", "yamlslips", "yamlparser", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types",
+        "time_types", "process_types", "hook_keys", "notify_keys", "keys", "foreign",
         "drop_ins", "merged_tree", "user_keys", "scopes", "user_rules", "fleet_keys", "settings_keys", "reader",
         "submissions", "mending", "oddities", "schema",
     ],
@@ -75,8 +75,8 @@ WINGS: dict[str, list[str]] = {
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [
-        "linux", "descriptors", "wall_timer", "garbage", "psi", "messages", "log", "usage", "sd_notify", "signals",
-        "detach", "other_cron", "spare_imports", "instance_lock",
+        "linux", "descriptors", "wall_timer", "garbage", "psi", "messages", "log", "capacity", "usage", "sd_notify",
+        "signals", "detach", "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
         "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",

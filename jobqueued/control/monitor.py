@@ -15,8 +15,9 @@ from jobqueued.child import tree
 from jobqueued.control.interface import HISTORY
 from jobqueued.control.varlink import text_of
 from jobqueued.host import psi
+from jobqueued.host.capacity import host_has
 from jobqueued.host.descriptors import is_spare
-from jobqueued.host.usage import Meter, Usage, host, host_has
+from jobqueued.host.usage import Meter, Usage, host
 from jobqueued.model import SECOND, Now, Run, RunId, to_text
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source

@@ -64,7 +64,7 @@ class VarlinkError(Exception):
         return {"error": self.name, "parameters": self.parameters}
 
 
-_UNREADABLE = re.compile(
+_UNREADABLE = (
     r"\\u(?:0000|fd[de].|fff[ef]|d[89ab][37bf]f\\udff[ef])"  # NUL, noncharacters
     r"|(\\\\|\\ud[89ab]..\\ud[c-f]..)"  # as they are: a backslash, a surrogate pair
     r"|\\ud[89a-f].."  # half a surrogate pair
@@ -83,7 +83,7 @@ def encode(message: Mapping[str, Any]) -> bytes:
 def text_of(value: Any) -> str:
     """A value as JSON, as `encode` has it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return _UNREADABLE.sub(lambda found: found[1] or r"\ufffd", text) if "\\" in text else text
+    return re.sub(_UNREADABLE, lambda found: found[1] or r"\ufffd", text) if "\\" in text else text
 
 
 class Decoder:

@@ -11,17 +11,16 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 from types import NoneType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jobqueued.child.documents import ENDS
 from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
 from jobqueued.core.usual import KEPT, middle, noted
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
-from jobqueued.saved import Expected, JobStats, Outcome, SavedJob
 
-OUTCOMES = 10
-"""So many outcomes come back, and the last success; the next end in life keeps those that somebody goes by."""
+if TYPE_CHECKING:  # most who read records save nothing
+    from jobqueued.saved import Expected, JobStats, SavedJob
 
 
 class Damaged(Exception):
@@ -249,7 +248,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
         more["expected"] = succeeded(before.expected, ended)
     return changed(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
-        outcomes=_outcomes(before.outcomes, run, ended), **_covered(before, run), **more,
+        outcomes=before.outcomes_with(run, ended), **_covered(before, run), **more,
     )  # fmt: skip
 
 
@@ -270,12 +269,3 @@ def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
     if key is None or (int(key[1]), due) <= (saved.era, saved.cursor):
         return {}
     return {"era": int(key[1]), "cursor": due, "previous": 0}
-
-
-def _outcomes(outcomes: tuple[Outcome, ...], run: Run, ended: int) -> tuple[Outcome, ...]:
-    due = run.due if run.last_due is None else run.last_due
-    others = [known for known in outcomes if known.run != run.id.number]
-    found = sorted([*others, Outcome(run.id.number, due, ended, run.state.value)], key=lambda one: (one.due, one.run))
-    successes = [known for known in found if known.state == RunState.SUCCEEDED]
-    last = max(successes, key=lambda one: one.ended, default=None)
-    return tuple(known for known in found if known in found[-OUTCOMES:] or known is last)

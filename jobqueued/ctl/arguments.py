@@ -147,12 +147,12 @@ def _instant(text: str, direction: int, accepted: str) -> int:
         raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
 
 
-_WITH_ZONE = re.compile("(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})")
+_WITH_ZONE = "(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})"
 
 
 def _moment(text: str) -> datetime:
     """Read a date, with or without a time of day, as people write it, as RFC 3339 has it, or as commands print it."""
-    if (named := _WITH_ZONE.fullmatch(text)) is None:
+    if (named := re.fullmatch(_WITH_ZONE, text)) is None:
         return _there(datetime.fromisoformat(text), text)
     moment, zone = datetime.fromisoformat(named[1]), named[2]
     if zone == "UTC":

@@ -13,10 +13,8 @@ from typing import TextIO
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import completion, reports
-from jobqueued.ctl import explain as explanations
+from jobqueued.ctl import completion
 from jobqueued.ctl.client import Unreachable
-from jobqueued.ctl.findings import FINDINGS
 from jobqueued.ctl.job_files import NOTHING, Reading, read_files
 from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.ctl.problems import print_problems
@@ -134,6 +132,9 @@ def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str
 
 
 def _explain(code: str, form: str) -> None:
+    from jobqueued.ctl import explain as explanations
+    from jobqueued.ctl.findings import FINDINGS
+
     wanted = list(FINDINGS.values()) if code == explanations.ALL else [explanations.found(code)]
     if form == "json":
         print_json({"findings": [finding._asdict() for finding in wanted]})
@@ -178,8 +179,12 @@ def _print(rows: list[Message], problems: list[Problem], refused: int, form: str
         case "json":
             print_json({"jobs": rows, "problems": [problem._asdict() for problem in problems], "refused": refused})
         case "sarif":
+            from jobqueued.ctl import reports
+
             click.echo(json.dumps(reports.sarif(problems), indent=2))
         case "github":
+            from jobqueued.ctl import reports
+
             click.echo("".join(f"{line}\n" for line in reports.github(problems)), nl=False)
         case _:
             print_problems(problems)

@@ -139,8 +139,8 @@ def _from_daemon(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def _from_files(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield the records of a job that has files, newest first."""
-    numbers = record_files.numbers(paths.logs, job) if job in record_files.jobs(paths.logs) else []
+    """Yield the records of a job that have files, newest first."""
+    numbers = record_files.numbers(paths.logs, job)
     found = (record_files.read(paths.logs, RunId(job, number)) for number in reversed(numbers))
     return (document for document in found if document is not None)
 

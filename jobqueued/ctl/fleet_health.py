@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from jobqueued.child.fleet.tls import FILES
-from jobqueued.ctl.certificates import ends
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.host_health import BOOTED
 from jobqueued.ctl.job_files import settings_of
@@ -43,6 +40,8 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
 
 
 def _shown(instance: Instance, unit: str) -> Unit:
+    import subprocess
+
     command = [*instance.manager.split(), "show", f"--property={_SHOWN}", unit]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
@@ -64,6 +63,8 @@ def _unit(instance: Instance, agent: Unit) -> Iterator[Finding]:
 
 
 def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Finding]:
+    from jobqueued.child.fleet.tls import FILES
+
     try:
         agent = Sender.of(user)
     except KeyError:
@@ -100,6 +101,8 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
 
 def _validity(name: str, path: str) -> Iterator[Finding]:
     """Check how long a certificate is valid, and of authorities the one that lasts longest; OSError."""
+    from jobqueued.ctl.certificates import ends
+
     try:
         found = ends(Path(path).read_text())
     except ValueError:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jobqueued.jobfile.words import VARIABLE, is_value
+from jobqueued.jobfile.words import is_value, is_variable
 from jobqueued.text import size
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str
         found = {name: value for name, value in found.items() if not _is_of_session(name)}
     for wish in named:
         name, given, value = wish.partition("=")
-        if not VARIABLE.fullmatch(name):
+        if not is_variable(name):
             raise NotRead(f"found {wish!r}; accepted: NAME, NAME=VALUE, {ALL} or {NONE}")
         if given or name in variables:
             found[name] = value if given else variables[name]
-    kept = {name: value for name, value in found.items() if VARIABLE.fullmatch(name) and is_value(value)}
+    kept = {name: value for name, value in found.items() if is_variable(name) and is_value(value)}
     if (needed := sum(len(name) + len(value.encode()) + 2 for name, value in kept.items())) > MOST:
         accepted = f"at most {size(MOST)}; name what the job needs: --env PATH --env HOME"
         raise NotRead(f"the environment has {size(needed)}; accepted: {accepted}")

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
-from jobqueued.child.identity import trouble_with
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_units import Unit, units, user_of_daemon
 from jobqueued.ctl.unlikely import unlikely
-from jobqueued.host.usage import host_has
+from jobqueued.host.capacity import host_has
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
 from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.oddities import Surroundings, read_here
@@ -140,6 +139,8 @@ def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owne
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
     """The problems of a user's file as a whole: its size, and whether, and how many jobs that user may have."""
+    from jobqueued.child.identity import trouble_with
+
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
     if trouble := trouble_with("owner", [user, uid, rules.limits.allow, rules.limits.deny]):
         problems.append(Problem(name, 0, 0, "", trouble, code="JQ214"))

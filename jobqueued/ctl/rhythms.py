@@ -62,7 +62,7 @@ def usual_times(paths: Paths) -> Usual:
     @cache
     def usual(job: str) -> int | None:
         numbers = record_files.numbers(paths.logs, job)[: -_RUNS - 1 : -1]
-        return usual_of(_readable(paths.logs, job, numbers), ENOUGH)
+        return usual_of(_readable(paths.logs, job, numbers), ENOUGH) if len(numbers) >= ENOUGH else None
 
     return usual
 

@@ -25,7 +25,7 @@ from jobqueued.ctl.offline import is_hidden
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance, Durations, Sample, samples
 from jobqueued.foresight.futures import Host
-from jobqueued.host.usage import host_has
+from jobqueued.host.capacity import host_has
 from jobqueued.jobdir import user_files
 from jobqueued.model import LIVE, PENDING, Job, Record, Run, RunId, RunState, to_instant
 from jobqueued.paths import Paths

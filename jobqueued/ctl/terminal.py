@@ -201,7 +201,7 @@ def localised(text: str) -> str:
     """
 
     words = re.sub(r"\buid \d+\b", lambda found: user_named(found[0]) or found[0], text)
-    return _INSTANT.sub(lambda found: local(found[0]), reaching(words))
+    return re.sub(_INSTANT, lambda found: local(found[0]), reaching(words))
 
 
 def reaching(text: str) -> str:
@@ -209,7 +209,7 @@ def reaching(text: str) -> str:
     return text_reaching(text, command("").rstrip()) if "jobqueuectl" in text else text
 
 
-_INSTANT = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_INSTANT = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 def local(text: str, zone: tzinfo | None = None) -> str:

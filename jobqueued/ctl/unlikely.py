@@ -16,9 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from jobqueued.catalog import written_in
-from jobqueued.child import environment
 from jobqueued.child.documents import DEFAULT_PATH
-from jobqueued.child.identity import StartFailed
 from jobqueued.child.trust import Refused as NotTrusted
 from jobqueued.child.trust import check_path, is_roots_alone
 from jobqueued.control.varlink import Message
@@ -31,8 +29,8 @@ from jobqueued.problem import Problem
 from jobqueued.text import printable
 from jobqueued.users import awaited_path, path_in
 
-_SHELL = re.compile("/(.*/)?(a|ba|da|k|mk|ya|z)?sh")
-_OF_SHELLS = re.compile(
+_SHELL = "/(.*/)?(a|ba|da|k|mk|ya|z)?sh"
+_OF_SHELLS = (
     r"|\.|:|\[|alias|bg|break|builtin|case|cd|command|continue|declare|dirs|disown|echo|enable|eval|exec|exit|export|"
     "false|fc|fg|for|function|getopts|hash|help|if|jobs|kill|let|local|popd|printf|pushd|pwd|read|readonly|return|select|set|shift|shopt|source|"
     "test|time|times|true|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
@@ -134,6 +132,9 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
             if (barred := reader.barred(path)) or not reader.may(4, path):
                 why = f"as it may not enter {barred}" if barred else "by its mode"
                 return f"{user.pw_name} may not read {printable(path)}, {why}"
+        from jobqueued.child import environment
+        from jobqueued.child.identity import StartFailed
+
         try:
             dict(environment.read(path))
         except StartFailed as wrong:
@@ -157,7 +158,7 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
     """The path of a command's program, or what is to be told of one that is not there; both "" where nobody can tell
     before the run.
     """
-    word = command[0] if isinstance(command, tuple) else _first_word(command) if _SHELL.fullmatch(job.shell) else ""
+    word = command[0] if isinstance(command, tuple) else _first_word(command) if re.fullmatch(_SHELL, job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
     if not re.fullmatch(r"/?[\w./+-]+", word):
         return "", ""
@@ -183,5 +184,5 @@ def _first_word(line: str) -> str:
     """The first word for a shell, where it can be nothing but the name of a program; else ""."""
     found = re.match(r"\s*(/?[\w./+-]+)(?:\s|$)", line)
     word = "" if found is None else found[1]
-    is_of_shell = _OF_SHELLS.fullmatch(word) or re.search(rf"\b{re.escape(word)} *\(\)", line)
+    is_of_shell = re.fullmatch(_OF_SHELLS, word) or re.search(rf"\b{re.escape(word)} *\(\)", line)
     return "" if is_of_shell else word

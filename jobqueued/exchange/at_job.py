@@ -8,7 +8,7 @@ from typing import Any
 
 from jobqueued.crontabs.jobs import Host
 from jobqueued.exchange.draft import Draft, Ids, Source
-from jobqueued.jobfile.words import VARIABLE
+from jobqueued.jobfile.words import is_variable
 from jobqueued.model import DAY, MINUTE, Job, to_datetime
 from jobqueued.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At
@@ -83,7 +83,7 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
     variables = dict[str, str]()
     while found := _EXPORT.match(text, place):
         variables[found[1]], place = _unquoted(found[2]), found.end()
-    for name in [name for name in variables if not VARIABLE.fullmatch(name)]:
+    for name in [name for name in variables if not is_variable(name)]:
         del variables[name]
         differs.append(f"leaves the variable {name!r} out, as a job file has none of that name")
     if found := _CD.match(text, place):

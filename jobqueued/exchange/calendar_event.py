@@ -12,10 +12,10 @@ _WORDS = {
 }  # fmt: skip
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONG = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_ZONE = re.compile(r"UTC|[A-Z][A-Za-z_+-]*/[A-Za-z_+/-]+|[A-Z]{3,4}", re.ASCII)
-_DATE = re.compile(r"(?:([^-~]+)-)?([^-~]+)-([^-~]+)")
-_TIME = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
-_ITEM = re.compile(r"(\*|\d{1,2})(?:\.\.(\d{1,2}))?(?:/(\d{1,2}))?")
+_ZONE = r"(?a)UTC|[A-Z][A-Za-z_+-]*/[A-Za-z_+/-]+|[A-Z]{3,4}"
+_DATE = r"(?:([^-~]+)-)?([^-~]+)-([^-~]+)"
+_TIME = r"([^:]+):([^:]+)(?::([^:]+))?"
+_ITEM = r"(\*|\d{1,2})(?:\.\.(\d{1,2}))?(?:/(\d{1,2}))?"
 
 
 class Unsayable(ValueError):
@@ -33,13 +33,13 @@ class CronTime(NamedTuple):
 def cron_time(text: str) -> CronTime:
     """The times of a calendar event; Unsayable."""
     words = _WORDS.get(text.strip().lower(), text).split()
-    zone = words.pop() if len(words) > 1 and _ZONE.fullmatch(words[-1]) and not _is_weekdays(words[-1]) else ""
+    zone = words.pop() if len(words) > 1 and re.fullmatch(_ZONE, words[-1]) and not _is_weekdays(words[-1]) else ""
     weekday = _weekdays(words.pop(0)) if words and words[0][0].isalpha() else "*"
     year, month, day, hour, minute, second = "*", "*", "*", "0", "0", "0"
     for word in words:
-        if found := _TIME.fullmatch(word):
+        if found := re.fullmatch(_TIME, word):
             hour, minute, second = found[1], found[2], found[3] or "0"
-        elif found := _DATE.fullmatch(word):
+        elif found := re.fullmatch(_DATE, word):
             year, month, day = found[1] or "*", found[2], found[3]
         else:
             raise Unsayable(f"found {word!r}, which no cron expression can say")
@@ -82,7 +82,7 @@ def _field(text: str, low: int, high: int) -> str:
     """A component as a field of cron."""
     items = []
     for part in text.split(","):
-        found = _ITEM.fullmatch(part)
+        found = re.fullmatch(_ITEM, part)
         if found is None:
             raise Unsayable(f"found {part!r}, which no cron expression can say")
         begin, end, step = found.groups()

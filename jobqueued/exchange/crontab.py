@@ -13,7 +13,7 @@ from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Item, rea
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.yaml_values import of_node
 from jobqueued.jobfile.spelling import spelled_duration
-from jobqueued.jobfile.words import VARIABLE
+from jobqueued.jobfile.words import is_variable
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Claim, Job, to_datetime
 from jobqueued.notify import NOBODY, Notify
@@ -163,7 +163,7 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
 def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
     """The variables; the shell is one in any case."""
     given = {name: value for name, value in job.environment if (name, value) != ("SHELL", job.shell)}
-    odd = [name for name in given if not VARIABLE.fullmatch(name)]
+    odd = [name for name in given if not is_variable(name)]
     for name in odd:
         del given[name]
     rule = "a name of letters, digits and _"

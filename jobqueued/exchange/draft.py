@@ -11,7 +11,7 @@ from jobqueued.model import Job
 from jobqueued.problem import Problem
 
 _LONGEST = 60
-_OTHER = re.compile("[^a-z0-9._-]+")
+_OTHER = "[^a-z0-9._-]+"
 
 
 SAID = frozenset(("schedule", "environment.MAILTO", "command"))
@@ -68,7 +68,7 @@ class Ids:
 
     def free(self, *words: str) -> str:
         """An id made of words, as like them as an id may be."""
-        text = _OTHER.sub("-", "-".join(filter(None, words)).lower()).strip("-._")[:_LONGEST].strip("-._") or "job"
+        text = re.sub(_OTHER, "-", "-".join(filter(None, words)).lower()).strip("-._")[:_LONGEST].strip("-._") or "job"
         found, number = text, 1
         while found in self._taken:
             number += 1
@@ -79,4 +79,4 @@ class Ids:
 
 def name_of_file(name: str) -> str:
     """The name of a job file for a source of this name."""
-    return f"{_OTHER.sub('-', name.lower()).strip('-._') or 'imported'}.yaml"
+    return f"{re.sub(_OTHER, '-', name.lower()).strip('-._') or 'imported'}.yaml"

@@ -29,7 +29,7 @@ _SIMPLE = {
 """Settings of a service that are a key."""
 _SPANS = frozenset(("RuntimeMaxSec", "TimeoutStopSec"))
 _IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "best-effort:4"}
-_PREFIXED = re.compile(r"([-@:+!|]*)(.*)", re.DOTALL)
+_PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
 
 class _Failed(Exception):
@@ -154,7 +154,7 @@ class _Reading:
         lines = list[tuple[str, list[str]]]()
         for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
             for text in self.all(setting):
-                found = _PREFIXED.fullmatch(text)
+                found = re.fullmatch(_PREFIXED, text)
                 prefix, line = (found[1], found[2]) if found else ("", text)
                 if set(prefix) & set("@+!|"):
                     raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")

@@ -12,7 +12,7 @@ from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.crontabs.words import assignment
 from jobqueued.exchange.yaml_values import comment
-from jobqueued.jobfile.words import VARIABLE
+from jobqueued.jobfile.words import is_variable
 from jobqueued.model import MINUTE, CatchUp, Job
 from jobqueued.notify import NOBODY
 from jobqueued.timing.cronexpr import ScheduleError, check_field
@@ -157,7 +157,7 @@ def _command(job: Job) -> str:
     text = job.command if isinstance(job.command, str) else shlex.join(job.command)
     own = {name: value for name, value in job.environment if name not in _UNSET and name != "CRON_TZ"}
     before = []
-    if any(not VARIABLE.fullmatch(name) for name in own):
+    if any(not is_variable(name) for name in own):
         raise _Unsaid("it has a variable that no shell can set")
     if own:
         before.append("export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in own.items()))

@@ -11,11 +11,11 @@ from jobqueued.jobfile.yamltext import Mapping, Node, Scalar, Sequence, meaning
 _WIDTH = 100
 """Characters up to which a list or a mapping is one line."""
 _RAW = "\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
-_ONE_LINE = re.compile(f"[{_RAW}]*")
-_LINES = re.compile(f"(?![ \t\n])[{_RAW}\n]*[{_RAW}]\n?")
-_PLAIN = re.compile(r"[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=\S)|[ ](?=[^ #]))*", re.ASCII)
-_PLAIN_IN_FLOW = re.compile(r"(?:--?(?=[a-z]))?[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=[\w/.]))*", re.ASCII)
-_ESCAPED = re.compile(f"[^{_RAW}]")
+_ONE_LINE = f"[{_RAW}]*"
+_LINES = f"(?![ \t\n])[{_RAW}\n]*[{_RAW}]\n?"
+_PLAIN = r"(?a)[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=\S)|[ ](?=[^ #]))*"
+_PLAIN_IN_FLOW = r"(?a)(?:--?(?=[a-z]))?[A-Za-z0-9_/.](?:[\w/.=+@%-]|:(?=[\w/.]))*"
+_ESCAPED = f"[^{_RAW}]"
 
 
 class Written(str):
@@ -45,7 +45,7 @@ def lines(name: str, value: Any, indent: str) -> list[str]:
         return [key, *(f"{inner}- {flow(part)}" for part in value)]
     if isinstance(value, dict | list):
         return [f"{key} {flow(value)}"]
-    if isinstance(value, str) and "\n" in value and _LINES.fullmatch(value):
+    if isinstance(value, str) and "\n" in value and re.fullmatch(_LINES, value):
         sign = "|" if value.endswith("\n") else "|-"
         return [f"{key} {sign}", *(inner + line if line else "" for line in value.removesuffix("\n").split("\n"))]
     return [f"{key} {scalar(value)}"]
@@ -60,23 +60,23 @@ def flow(value: Any) -> str:
     return scalar(value, _PLAIN_IN_FLOW)
 
 
-def scalar(value: str | float, plain: re.Pattern[str] = _PLAIN) -> str:
+def scalar(value: str | float, plain: str = _PLAIN) -> str:
     """A text, number or flag."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    if isinstance(value, Written) and value and "\n" not in value and plain.fullmatch(value):
+    if isinstance(value, Written) and value and "\n" not in value and re.fullmatch(plain, value):
         return str(value)
-    if plain.fullmatch(value) and meaning(Scalar(0, 0, value, plain=True)) == value and not value.endswith(" "):
+    if re.fullmatch(plain, value) and meaning(Scalar(0, 0, value, plain=True)) == value and not value.endswith(" "):
         return value
-    if _ONE_LINE.fullmatch(value):
+    if re.fullmatch(_ONE_LINE, value):
         return "'" + value.replace("'", "''") + "'"
     text = json.dumps(value, ensure_ascii=False)
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_ESCAPED, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def comment(text: str, indent: str = "") -> str:
     """A line of a comment, of a text that may be anything."""
-    body = "".join(c if _ONE_LINE.fullmatch(c) else c.encode("unicode_escape").decode() for c in text)
+    body = "".join(c if re.fullmatch(_ONE_LINE, c) else c.encode("unicode_escape").decode() for c in text)
     return f"{indent}{body if body.startswith('#') else f'# {body}'.rstrip()}"

@@ -31,13 +31,6 @@ MOST, _MOST_STEPS = 2000, 20_000
 """Processes of a run that are looked at, and their threads with the looks: a look is some 0.2 s at most."""
 
 
-def host_has() -> tuple[list[int], int]:
-    """The numbers of the CPUs that this process may use, and the bytes of memory of the host."""
-    with open("/proc/meminfo") as file:
-        total = int(file.readline().split()[1])  # MemTotal, in KiB
-    return sorted(os.sched_getaffinity(0)), total << 10
-
-
 def host() -> Usage:
     """Memory is what could not be had by others at once; CPU time is that of all CPUs, and not that spent waiting."""
     import psutil  # a MiB, for those who ask

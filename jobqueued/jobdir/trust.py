@@ -40,9 +40,9 @@ def is_meant(name: str) -> bool:
     return name.lower().endswith((".yaml", ".yml")) and not name.startswith(".") and not is_job_file(name)
 
 
-_LEFTOVERS = re.compile(
-    r"\..*|#.*#|README.*|(?!.*\.ya?ml\.).*\.(md|txt)|.*(~|\.(bak|disabled|example|new|off|old|orig|rej|sample|save|sw[a-p]|te?mp)"
-    r"|\.(dpkg|ucf)-\w+|\.(rpm|pac)(new|save|orig))", re.IGNORECASE
+_LEFTOVERS = (
+    r"(?i)\..*|#.*#|README.*|(?!.*\.ya?ml\.).*\.(md|txt)|.*(~|\.(bak|disabled|example|new|off|old|orig|rej|sample|save|sw[a-p]|te?mp)"
+    r"|\.(dpkg|ucf)-\w+|\.(rpm|pac)(new|save|orig))"
 )  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def is_foreign(name: str) -> bool:
 
 def is_leftover(name: str) -> bool:
     """True if editors and package managers leave files of this name, or people switch one off by it."""
-    return _LEFTOVERS.fullmatch(name) is not None
+    return re.fullmatch(_LEFTOVERS, name) is not None
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:

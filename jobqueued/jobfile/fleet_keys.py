@@ -21,7 +21,7 @@ from jobqueued.model import CPU, MEMORY
 _MOST = 9
 _PORT = 2379
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
-_LOOPBACK = re.compile(rf"localhost|::1|127(?:\.{_BYTE}){{3}}")
+_LOOPBACK = rf"localhost|::1|127(?:\.{_BYTE}){{3}}"
 _URL = url(
     "the URL of a member such as https://etcd-1.example.org:2379, or with http:// one of this host's own, such as "
     "http://127.0.0.1:2379", "https", "http", bare=True,
@@ -36,7 +36,7 @@ def _member(node: Scalar) -> str:
     text = node.text.rstrip("/")
     parts = urlsplit(_URL.read(node._replace(text=text)))
     host = parts.hostname or ""
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and not re.fullmatch(_LOOPBACK, host):
         raise Instead(f"https{text[4:]}")
     if text != node.text:
         raise Instead(text)

@@ -34,7 +34,7 @@ from jobqueued.notify import (
 
 _HEADER = text("a text of one line, in ASCII", r"[ -~\t]*")
 _SET_BY_US = ("connection", "content-length", "host", "transfer-encoding")
-_HEADER_NAME = re.compile(f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)")
+_HEADER_NAME = f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)"
 _HEADER_RULE = f"the name of a header, but for {', '.join(_SET_BY_US)}"
 _HEADERS = mapping(
     "a mapping of names to texts",
@@ -101,12 +101,12 @@ def _notify(values: dict[str, Any]) -> Notify:
     return Notify(**{_FIELDS.get(name, name): value for name, value in values.items() if name in _NOTIFY})
 
 
-_CLOCK = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")
-_RATE = re.compile("([1-9][0-9]{0,3})/(1m|1h|1d)")
+_CLOCK = "([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])"
+_RATE = "([1-9][0-9]{0,3})/(1m|1h|1d)"
 
 
 def _quiet(node: Scalar) -> tuple[int, int]:
-    found = _CLOCK.fullmatch(node.text)
+    found = re.fullmatch(_CLOCK, node.text)
     if found is None or found[1] + found[2] == found[3] + found[4]:
         raise ValueError
     begin, begin_minute, end, end_minute = map(int, found.groups())
@@ -114,7 +114,7 @@ def _quiet(node: Scalar) -> tuple[int, int]:
 
 
 def _rate(node: Scalar) -> tuple[int, int]:
-    found = _RATE.fullmatch(node.text)
+    found = re.fullmatch(_RATE, node.text)
     if found is None:
         raise ValueError
     return int(found[1]), {"1m": MINUTE, "1h": HOUR, "1d": DAY}[found[2]]

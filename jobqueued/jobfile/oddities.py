@@ -17,14 +17,14 @@ from jobqueued.jobfile.yamltext import Steps, quoted
 from jobqueued.model import Job
 from jobqueued.problem import Problem
 
-_OPERATORS = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!")
-_EXPANDED = re.compile(r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*")
-_IN_VALUES = re.compile(r"\$\{?(?P<name>PATH|HOME|USER|LOGNAME|SHELL|PWD|HOSTNAME)\b|(?:^|:)(?P<tilde>~)(?=[/:]|$)")
-_BACKGROUND = re.compile(r"(^|[^&|>\\])&\s*$")
-_PERCENT = re.compile(r"(?<!\\)\\%")
-_SHELLS = re.compile(r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)")
+_OPERATORS = r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?<?|\d?>/dev/null|!"
+_EXPANDED = r"~(/.*)?|\$\{?\w+\}?(/.*)?|\$\(.*|`.*"
+_IN_VALUES = r"\$\{?(?P<name>PATH|HOME|USER|LOGNAME|SHELL|PWD|HOSTNAME)\b|(?:^|:)(?P<tilde>~)(?=[/:]|$)"
+_BACKGROUND = r"(^|[^&|>\\])&\s*$"
+_PERCENT = r"(?<!\\)\\%"
+_SHELLS = r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)"
 _LEAST_MEMORY = 1 << 20
-_TEMPORARY = re.compile("/(var/)?tmp/")
+_TEMPORARY = "/(var/)?tmp/"
 
 
 class Surroundings(NamedTuple):
@@ -73,24 +73,24 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
         )
         yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
     for on in job.on:
-        if where.own_tmp and on.kind == "path" and _TEMPORARY.match(on.name):
+        if where.own_tmp and on.kind == "path" and re.match(_TEMPORARY, on.name):
             message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
             yield "JQ513", "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
 
 
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
     """Tell, with its code, of what is right in a crontab, or for a terminal, and not here."""
-    if _BACKGROUND.search(line) and not job.leave_children:
+    if re.search(_BACKGROUND, line) and not job.leave_children:
         detached = "found & at the end, so the run is over at once, and what goes on behind it is killed"
         accepted = "the command without it (and without nohup), or `leave_children: true`"
         yield "JQ211", f"{detached}; accepted: {accepted}"
-    if _PERCENT.search(line):
+    if re.search(_PERCENT, line):
         yield "JQ212", "found \\%, as a crontab wants it; accepted: %, which is a plain character here"
 
 
 def _of_variable(value: str) -> str:
     """Tell of a value that only a shell would expand; it is not quoted, as it may be a secret."""
-    if not (found := _IN_VALUES.search(value)):
+    if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":
         return f"found $PATH, which nothing expands here; accepted: in its place what it is else, {DEFAULT_PATH}"
@@ -101,9 +101,9 @@ def _of_variable(value: str) -> str:
 
 def _of_words(words: tuple[str, ...]) -> str:
     """Tell of what only a shell would understand in the words of a list."""
-    if _SHELLS.fullmatch(words[0]):
+    if re.fullmatch(_SHELLS, words[0]):
         return ""
-    odd = next((word for word in words if _OPERATORS.fullmatch(word) or _EXPANDED.fullmatch(word)), "")
+    odd = next((word for word in words if re.fullmatch(_OPERATORS, word) or re.fullmatch(_EXPANDED, word)), "")
     if not odd and re.search(r"\s", words[0].strip()):
         odd = words[0]
     text = " ".join(words)

@@ -15,20 +15,20 @@ from jobqueued.jobfile.types import each, mapping, sequence
 from jobqueued.jobfile.words import A_NAME, NAME, VARIABLE
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, Sequence, is_null, quoted
 
-_IO_CLASS = re.compile("idle|(best-effort|realtime):[0-7]")
-_OCTAL = re.compile("0[0-7]{2,3}")
+_IO_CLASS = "idle|(best-effort|realtime):[0-7]"
+_OCTAL = "0[0-7]{2,3}"
 
 
 def _mode(node: Scalar) -> int:
-    if not _OCTAL.fullmatch(node.text):
+    if not re.fullmatch(_OCTAL, node.text):
         digits = re.fullmatch("(?:0o)?([0-7]{1,4})", node.text)
         mode = digits[1].lstrip("0").zfill(4) if digits else ""
-        raise Instead(mode if _OCTAL.fullmatch(mode) else "")
+        raise Instead(mode if re.fullmatch(_OCTAL, mode) else "")
     return int(node.text, 8)
 
 
 def _io_class(node: Scalar) -> str:
-    if not _IO_CLASS.fullmatch(node.text):
+    if not re.fullmatch(_IO_CLASS, node.text):
         level = re.fullmatch("(?:best-effort|be|realtime|rt)?:?([0-7]?)", node.text)
         name = "realtime" if node.text[:1] == "r" else "best-effort"
         idle = "idle" if node.text.startswith("idle") else "idle or " * (node.text == "3")  # class 3 of ionice(1)
@@ -51,9 +51,11 @@ def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
     return tuple(_named(entries, unshown(WORD), VARIABLE, rule).items())
 
 
-def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], rule: str) -> dict[str, Any]:
+def _named(entries: dict[str, Entry], value: ValueType, name: str, rule: str) -> dict[str, Any]:
     """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
-    refusals = [Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not name.fullmatch(key.text)]
+    refusals = [
+        Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not re.fullmatch(name, key.text)
+    ]
     try:
         values = each(((f".{quoted(name)[1:-1]}", entry.value) for name, entry in entries.items()), value.read)
     except NotAccepted as wrong:
@@ -63,7 +65,7 @@ def _named(entries: dict[str, Entry], value: ValueType, name: re.Pattern[str], r
     return dict(zip(entries, values, strict=True))
 
 
-def by_name(value: ValueType, name: re.Pattern[str], rule: str) -> Callable[[dict[str, Entry]], dict[str, Any]]:
+def by_name(value: ValueType, name: str, rule: str) -> Callable[[dict[str, Entry]], dict[str, Any]]:
     """Read values by names of which `rule` says how they look."""
     return lambda entries: _named(entries, value, name, rule)
 
@@ -91,11 +93,9 @@ _COMMAND_LINE = text("a command for the shell, or a list of the program and its 
 COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(WORD).schema]}
 )
-IO = scalar(
-    "text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS.pattern})$"}
-)
+IO = scalar("text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_class, {"pattern": f"^(?:{_IO_CLASS})$"})
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
 SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
 ENVIRONMENT = unshown(mapping("a mapping of names to texts", _environment, {"additionalProperties": WORD.schema}))
-PATHS_BY_NAME = mapping("a mapping of names to absolute paths", by_name(PATH, re.compile(NAME), A_NAME))
+PATHS_BY_NAME = mapping("a mapping of names to absolute paths", by_name(PATH, NAME, A_NAME))

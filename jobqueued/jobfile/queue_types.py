@@ -17,8 +17,7 @@ from jobqueued.jobfile.words import A_NAME, NAME, is_name
 from jobqueued.jobfile.yamltext import Entry, Node, Scalar, is_null, meaning, quoted
 from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On, Scope
 
-_NAME_PATTERN = re.compile(NAME)
-_PERCENT = re.compile("([0-9]{1,6})%")
+_PERCENT = "([0-9]{1,6})%"
 
 ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", NAME, "id")
 PATH = text("an absolute path", "/[^\0]*", "path")
@@ -28,7 +27,7 @@ UNITS = integer(1, 1_000_000)
 
 def cores(node: Scalar) -> float:
     """Cores as a float, of ``0.5`` or ``50%``."""
-    percent = _PERCENT.fullmatch(node.text)
+    percent = re.fullmatch(_PERCENT, node.text)
     number = int(percent[1]) / 100 if percent else meaning(node)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0.01 <= number <= 4096:
         raise ValueError
@@ -48,7 +47,7 @@ def _lock_name(node: Scalar) -> str:
         raise Instead(f"{{path: {node.text}}}")
     if node.text in (CPU, MEMORY):
         raise Instead(f"{node.text} below `resources`, as it is no lock")
-    if is_null(node) or not _NAME_PATTERN.fullmatch(node.text):
+    if is_null(node) or not re.fullmatch(NAME, node.text):
         raise ValueError
     return node.text
 
@@ -61,7 +60,7 @@ def _value_of_name(node: Scalar) -> str:
 
 
 def _lock_path(node: Scalar) -> str:
-    if _NAME_PATTERN.fullmatch(node.text) and not is_null(node):
+    if re.fullmatch(NAME, node.text) and not is_null(node):
         raise Instead(f"the key `name`, as in `name: {node.text}`")
     root, *parts = node.text.split("/")
     if root or not parts or {"", ".", ".."}.intersection(parts):  # else one file could have two names, and be two locks
@@ -244,13 +243,13 @@ def _boot(node: Scalar) -> str:
 
 EVENT = either(scalar("boot", "boot", _boot, {"enum": ["boot"]}), made(section(_EVENTS), _event))
 
-_REAL_TIME = re.compile(r"SIGRTMIN\+([1-9]|[12][0-9])")
+_REAL_TIME = r"SIGRTMIN\+([1-9]|[12][0-9])"
 
 
 def _is_cause(word: str) -> bool:
     """True if a record can tell it so: a signal has one name."""
     named = word in Signals.__members__ and Signals[word].name == word
-    return named or word in ("timeout", "oom", "lost", "start") or bool(_REAL_TIME.fullmatch(word))
+    return named or word in ("timeout", "oom", "lost", "start") or bool(re.fullmatch(_REAL_TIME, word))
 
 
 def _cause(node: Scalar) -> str:

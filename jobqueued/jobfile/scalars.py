@@ -98,7 +98,7 @@ def _is_sure(text: str, meant: str) -> bool:
 def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
     """The text with plain spaces, or none, for those that only look so, where it is accepted then; else ""."""
     for space in " ", "":
-        text = ODD_SPACE.sub(space, node.text).strip()
+        text = re.sub(ODD_SPACE, space, node.text).strip()
         if text != node.text:
             with suppress(ValueError, NotAccepted):
                 parse(node._replace(text=text))
@@ -107,7 +107,7 @@ def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
 
 
 def _spaced(node: Scalar) -> str:
-    odd = ODD_SPACE.search(node.text)
+    odd = re.search(ODD_SPACE, node.text)
     return f"{quoted(node.text)} with {name_of_space(odd[0])}" if odd else ""
 
 
@@ -209,14 +209,13 @@ def choice(*words: str) -> ValueType:
 
 def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueType:
     """A text that matches as a whole."""
-    shape = re.compile(pattern)
 
     def parse(node: Scalar) -> str:
-        if is_null(node) or not shape.fullmatch(node.text):
+        if is_null(node) or not re.fullmatch(pattern, node.text):
             raise ValueError
         return node.text
 
-    known = {} if pattern.startswith("(?s)") else {"pattern": _anchored(shape)}  # other dialects lack this flag
+    known = {} if pattern.startswith("(?s)") else {"pattern": _anchored(pattern)}  # other dialects lack this flag
     return scalar(name, accepted, parse, {**_ANY_SCALAR, **known})
 
 
@@ -226,7 +225,7 @@ def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
     def parse(node: Scalar) -> str:
         parts = urlsplit(node.text)
         port = parts.port  # ValueError: it is none
-        if not (_ASCII.fullmatch(node.text) and parts.scheme in schemes and parts.hostname and port != 0):
+        if not (re.fullmatch(_ASCII, node.text) and parts.scheme in schemes and parts.hostname and port != 0):
             raise ValueError
         if bare and (parts.path or parts.query or parts.fragment):
             raise ValueError
@@ -238,7 +237,7 @@ def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
     return scalar("text", accepted, parse, {"type": "string", "pattern": pattern})
 
 
-_ASCII = re.compile("[!-~]+")
+_ASCII = "[!-~]+"
 
 
 def _flag(node: Scalar) -> bool:
@@ -283,6 +282,6 @@ def _inside(low: Number, value: Number, high: Number) -> Number:
     return value
 
 
-def _anchored(pattern: re.Pattern[str]) -> str:
+def _anchored(pattern: str) -> str:
     """A pattern as JSON Schema wants it: it searches, and knows no groups by number."""
-    return f"^(?:{pattern.pattern})$"
+    return f"^(?:{pattern})$"

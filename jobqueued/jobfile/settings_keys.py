@@ -42,11 +42,11 @@ _TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
 
-_PERCENT = re.compile("([1-9][0-9]?)%")
+_PERCENT = "([1-9][0-9]?)%"
 
 
 def _percent(node: Scalar) -> int:
-    found = _PERCENT.fullmatch(node.text)
+    found = re.fullmatch(_PERCENT, node.text)
     if found is None:
         raise ValueError
     return int(found[1])

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from jobqueued.instants import DAY, HOUR, MINUTE, SECOND
 
-DURATION = re.compile("(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?")
-SIZE = re.compile("([0-9]{1,9})([KMGT])|0")
+DURATION = "(?:([0-9]{1,6})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,9})s)?"
+SIZE = "([0-9]{1,9})([KMGT])|0"
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_UNIT = re.compile("|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?")
+_UNIT = "|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
 
 
 class Instead(ValueError):
@@ -39,7 +39,7 @@ def is_alone(name: str, names: Iterable[str]) -> bool:
 
 def parse_duration(text: str) -> int:
     """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
-    match = DURATION.fullmatch(text)
+    match = re.fullmatch(DURATION, text)
     if match is None or not text:
         raise ValueError(f"{text!r} is no duration such as 90s, 5m, 2h or 1d12h")
     return sum(int(count) * unit for count, unit in zip(match.groups("0"), (DAY, HOUR, MINUTE, SECOND), strict=True))
@@ -47,7 +47,7 @@ def parse_duration(text: str) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``; ValueError for anything else."""
-    match = SIZE.fullmatch(text)
+    match = re.fullmatch(SIZE, text)
     if match is None:
         raise ValueError(f"{text!r} is no size such as 512M or 2G")
     return int(match[1] or 0) << {"K": 10, "M": 20, "G": 30, "T": 40, None: 0}[match[2]]
@@ -66,7 +66,7 @@ def meant_duration(text: str) -> str:
     parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]*)", plain, re.ASCII)
     if "".join(count + unit for count, unit in parts) != plain or not parts:
         return ""
-    if any(not _UNIT.fullmatch(unit) or (not unit and len(parts) > 1) for _, unit in parts):
+    if any(not re.fullmatch(_UNIT, unit) or (not unit and len(parts) > 1) for _, unit in parts):
         return ""
     count, unit = parts[0]
     if len(parts) == 1 and count.isdigit() and not unit.startswith("w"):
@@ -100,7 +100,7 @@ def meant_size(text: str) -> str:
     return "" if count % 1 else f"{count:.0f}{unit}"
 
 
-ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]")
+ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
 """Characters that look like a space, or like nothing, and are none to a shell, to cron and to YAML."""
 
 

@@ -13,8 +13,8 @@ from jobqueued.jobfile.yamltext import Scalar, is_null
 from jobqueued.timing.schedule import similar_zones, zones
 
 _TYPO = 2
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?", re.ASCII)
+_DATE = r"(?a)\d{4}-\d\d-\d\d"
+_INSTANT = r"(?a)\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?"
 
 
 def _zone(node: Scalar) -> str:
@@ -43,9 +43,9 @@ def _expression(node: Scalar) -> Scalar:
 
 def _instant(node: Scalar) -> datetime:
     """Aware if a zone is written with it, else naive."""
-    if _DATE.fullmatch(node.text):
+    if re.fullmatch(_DATE, node.text):
         raise Instead(f"{node.text}T00:00")
-    if not _INSTANT.fullmatch(node.text):
+    if not re.fullmatch(_INSTANT, node.text):
         raise Instead(_meant_instant(node.text))
     try:
         moment = datetime.fromisoformat(node.text)
@@ -70,7 +70,7 @@ def _meant_instant(text: str) -> str:
         datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return ""
-    return text if _INSTANT.fullmatch(text) else ""
+    return text if re.fullmatch(_INSTANT, text) else ""
 
 
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)

@@ -10,7 +10,7 @@ from jobqueued.timing.crontab import in_a_job
 MAX_DEPTH = 32
 TOO_DEEP = f"found more than {MAX_DEPTH} levels of nesting; accepted: at most {MAX_DEPTH}"
 
-_LINE_BREAK = re.compile("\r?\n")
+_LINE_BREAK = "\r?\n"
 
 
 class Fault(Exception):
@@ -23,15 +23,15 @@ class Fault(Exception):
 
 def position(before: str) -> tuple[int, int]:
     """Line and column of the character that follows the text `before`."""
-    lines = _LINE_BREAK.split(before)
+    lines = re.split(_LINE_BREAK, before)
     return len(lines), len(lines[-1]) + 1
 
 
-_CONFLICT = re.compile("^(<{7} |={7}$|>{7} )", re.MULTILINE)
-_BRACKET = re.compile(r"[\[{]")
-_GLUED = re.compile(r"([a-z_]+):([^\s:/][^\n]{0,60})")
-_LAST_WORD = re.compile(r"\s([a-z_]{2,30})$")
-_LONE_WORD = re.compile(r"\s*[\w.-]+\s*")
+_CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
+_BRACKET = r"[\[{]"
+_GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
+_LAST_WORD = r"\s([a-z_]{2,30})$"
+_LONE_WORD = r"\s*[\w.-]+\s*"
 
 AS_A_TEXT = "accepted: the whole command in quotes, as in command: '~/bin/x -a >/tmp/out'"
 A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
@@ -64,11 +64,11 @@ def syntax_fault(error: Any, text: str) -> Fault:
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
-    if conflict := _CONFLICT.search(text):
+    if conflict := re.search(_CONFLICT, text):
         message = "found a conflict marker of git; accepted: a merged file"
         return Fault(*position(text[: conflict.start()]), message, "JQ106")
     if "exceeded maximum nesting depth" in problem + context:
-        place = [bracket.start() for bracket in _BRACKET.finditer(text)][MAX_DEPTH]
+        place = [bracket.start() for bracket in re.finditer(_BRACKET, text)][MAX_DEPTH]
         return Fault(*position(text[:place]), TOO_DEEP, "JQ103")
     start = error.context_mark
     if start is not None and (opened := _opened(context, problem, text[start.index :], mark.line - start.line)):
@@ -84,7 +84,7 @@ def syntax_fault(error: Any, text: str) -> Fault:
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
     """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
     if context.startswith("while scanning a simple key"):
-        if glued := _GLUED.match(rest):
+        if glued := re.match(_GLUED, rest):
             return f"found {glued[1]}: without a space behind the colon; accepted: {glued[1]}: {glued[2]}"
         return "found a line without a colon; accepted: a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
@@ -126,11 +126,11 @@ def _of_first(found: str, before: str, value: str) -> str:
 
 def _of_colon(before: str, above: str) -> str:
     """Tell of a colon where none can be, by what is before it in its line, and by the line above."""
-    if _LONE_WORD.fullmatch(before) and (glued := _GLUED.fullmatch(above.strip())):
+    if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
         return f"found {glued[1]}: without a space behind its colon above; accepted: {glued[1]}: {glued[2]}"
-    if _LONE_WORD.fullmatch(before):
+    if re.fullmatch(_LONE_WORD, before):
         return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
-    if key := _LAST_WORD.search(before):
+    if key := re.search(_LAST_WORD, before):
         where = f"or {key[1]}: on a line of its own, if it is a key"
         return f"found a colon inside a value; accepted: such a value in quotes, {where}"
     return "found a colon inside a value; accepted: such a value in quotes"

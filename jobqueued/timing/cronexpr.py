@@ -127,12 +127,12 @@ SECONDS = Field(0, "seconds", 0, 59, 59, 59)
 _FIELDS = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 
 MAX_CHARACTERS = 1000
-_LIKE_A_FIELD = re.compile(r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*")
-_ITEM = re.compile(r"(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?", re.IGNORECASE)
+_LIKE_A_FIELD = r"[\d*?#/,\-()LWHlwh]+|[a-zA-Z]{3}([-,][a-zA-Z]{3})*"
+_ITEM = r"(?i)(?:\*|([a-z]+|\d{1,9})(?:-([a-z]+|\d{1,9}))?)(?:/(\d{1,9}))?"
 _HASHED = re.compile(r"h(?:\(([^()/]+-[^()/]+)\))?(/\d{1,9})?", re.IGNORECASE)
 _NTH = re.compile(r"([a-z]{3}|\d)(?:#([1-5])|l)", re.IGNORECASE)
 _OURS = re.compile(rf"{_HASHED.pattern}|l|{_NTH.pattern}", re.IGNORECASE)
-_INTERVAL = re.compile(r"(\d+[dhms])+", re.IGNORECASE)
+_INTERVAL = r"(?i)(\d+[dhms])+"
 # Spellings of other crons, and ours in the wrong field.
 _REFUSED = (
     (r"\?", "write `*`"),
@@ -197,7 +197,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
         return f"found `{expression}`: write no spaces beside commas"
     if texts and "=" in texts[0]:
         return f"found `{texts[0]}`: write a zone under `timezone`, a variable under `environment`"
-    if len(texts) > len(_FIELDS) and not _LIKE_A_FIELD.fullmatch(texts[5]):
+    if len(texts) > len(_FIELDS) and not re.fullmatch(_LIKE_A_FIELD, texts[5]):
         behind = " ".join(texts[5:])
         if texts[6:] == [] and "/" not in behind:
             return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
@@ -224,7 +224,7 @@ def _as_date(texts: list[str]) -> str:
 
 def _alias(name: str) -> str:
     if name.lower().startswith("@every"):
-        interval = name[7:].lower() if _INTERVAL.fullmatch(name[7:]) else "1m"
+        interval = name[7:].lower() if re.fullmatch(_INTERVAL, name[7:]) else "1m"
         raise ScheduleError("expression", f"found `{name}`: write it as a key, like `every: {interval}`")
     if name.lower() not in ALIASES:
         raise ScheduleError("expression", f"found `{name}`: write one of {' '.join(ALIASES)} @reboot")
@@ -337,7 +337,7 @@ def _bounds(field: Field, item: str) -> tuple[int, int, int]:
     text = item
     if hashed := _HASHED.fullmatch(item):
         text = (hashed[1] or f"{field.low}-{field.drawn}") + (hashed[2] or "")
-    parts = _ITEM.fullmatch(text)
+    parts = re.fullmatch(_ITEM, text)
     if parts is None:
         raise _refused(field, item)
     first, last, step = parts[1], parts[2], int(parts[3] or 1)

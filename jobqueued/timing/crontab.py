@@ -17,12 +17,10 @@ ALIASES = {
 """The nicknames of crontab(5); @reboot beside them is no time."""
 
 _TIME = rf"@reboot|{'|'.join(ALIASES)}|[\d*][\d*/,-]*(?:[ \t]+[\d*][\d*/,-]*){{2}}(?:[ \t]+[\w*/,-]+){{2}}"
-_LINE = re.compile(rf"^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)", re.MULTILINE)
-_WITH_USER = re.compile(
-    r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
-)
-_PLAIN = re.compile(r"[\w/.][\w/. =+-]*")
-_PERCENT = re.compile(r"(?<!\\)%")
+_LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
+_WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
+_PLAIN = r"[\w/.][\w/. =+-]*"
+_PERCENT = r"(?<!\\)%"
 """The end of a command in a crontab: what follows is its standard input, each further one a new line."""
 _MOST = 300
 _IN_WORDS = {
@@ -30,15 +28,13 @@ _IN_WORDS = {
     "every hour": "@hourly", "every day": "@daily", "nightly": "@midnight", "every week": "@weekly",
     "every month": "@monthly", "every year": "@yearly",
 }  # fmt: skip
-_EASY_INTERVAL = re.compile(r"[1-9]\d?[dhms]")
-_CALENDAR = re.compile(
-    r"(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?", re.ASCII
-)
+_EASY_INTERVAL = r"[1-9]\d?[dhms]"
+_CALENDAR = r"(?a)(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?"
 
 
 def in_a_job(text: str) -> str:
     """The keys for the first line of a crontab in a text, ``schedule: "0 2 * * *", command: x``; "": there is none."""
-    found = _LINE.search(text)
+    found = re.search(_LINE, text)
     if found is None or len(found[0]) > _MOST:
         return ""
     return f'schedule: "{" ".join(found["time"].split())}", {behind_the_fields(found["rest"].rstrip())}'
@@ -46,24 +42,24 @@ def in_a_job(text: str) -> str:
 
 def behind_the_fields(text: str) -> str:
     """The keys for what stands behind the five fields: a command, and a user as in /etc/crontab."""
-    found = _WITH_USER.fullmatch(text)
+    found = re.fullmatch(_WITH_USER, text)
     user = f"user: {found['user']}, " if found else ""
-    command, *lines = (part.replace("\\%", "%") for part in _PERCENT.split(found["command"] if found else text))
+    command, *lines = (part.replace("\\%", "%") for part in re.split(_PERCENT, found["command"] if found else text))
     stdin = ", stdin: " + json.dumps("\n".join([*lines, ""])) if lines else ""
     return f"{user}command: {_value(command)}{stdin}"
 
 
 def _value(text: str) -> str:
     """A text as a value of YAML."""
-    return text if _PLAIN.fullmatch(text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
+    return text if re.fullmatch(_PLAIN, text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 
 def meant_time(text: str) -> str:
     """The spelling of a time in words, or as systemd has it; "" for no guess."""
     if (name := f"@{text}") in (*ALIASES, "@reboot") or (name := _IN_WORDS.get(text, "")):
         return f'`"{name}"`'
-    if _EASY_INTERVAL.fullmatch(text):
+    if re.fullmatch(_EASY_INTERVAL, text):
         return f"it as a key, like `every: {text}`"
-    if found := _CALENDAR.fullmatch(text):
+    if found := re.fullmatch(_CALENDAR, text):
         return f'`"{int(found[3])} {int(found[2])} * * {found[1] or "*"}"`'
     return ""

@@ -1,15 +1,16 @@
 """A plain field of a cron expression, expanded by croniter.
 
-It would load dateutil and pytz for walks through time, and ask file(1), by platform, for the machine's word size: much
-of what the start of a command costs that reads job files.
+It would load dateutil, pytz and calendar for walks through time, random for draws that differ each time and traceback
+for a field that is none, and ask file(1), by platform, for the machine's word size: much of what the start of a command
+costs that reads job files.
 """
 
 from collections.abc import Sequence
 
 from jobqueued.hollow import own_copy, without
 
-_WALKS = ("dateutil", "dateutil.relativedelta", "dateutil.tz", "pytz")
-with own_copy("croniter"), without(hollow=_WALKS, covered=("platform",)):
+_NEEDLESS = ("calendar", "dateutil", "dateutil.relativedelta", "dateutil.tz", "pytz", "random", "traceback")
+with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):
     from croniter import croniter
 
 

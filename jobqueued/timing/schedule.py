@@ -303,7 +303,7 @@ _ABBREVIATIONS = {
     "Z": "UTC", "ZULU": "UTC",
 }  # fmt: skip
 """What these mean in most mouths; the tz database has the other usual ones as names."""
-_AHEAD = re.compile(r"(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?", re.ASCII)
+_AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 
 @lru_cache(maxsize=1024)
@@ -312,7 +312,7 @@ def similar_zones(name: str) -> str:
     wanted = name.strip().casefold().replace(" ", "_")
     if name.upper() in _ABBREVIATIONS:
         return _ABBREVIATIONS[name.upper()]
-    if (ahead := _AHEAD.fullmatch(name.upper())) and int(ahead[2]) <= 12:
+    if (ahead := re.fullmatch(_AHEAD, name.upper())) and int(ahead[2]) <= 12:
         sign = "-" if ahead[1] == "+" else "+"  # as POSIX has it, west is positive there
         return f"Etc/GMT{sign}{int(ahead[2])}, which is UTC{ahead[1]}{int(ahead[2])}" if int(ahead[2]) else "UTC"
     same = [zone for zone in zones() if zone.casefold() == wanted or wanted.endswith(f"/zoneinfo/{zone.casefold()}")]

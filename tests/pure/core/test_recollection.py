@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from jobqueued.core.recollection import (
-    OUTCOMES,
     Damaged,
     after,
     checked,
@@ -22,7 +21,7 @@ from jobqueued.core.recollection import (
     up_to,
 )
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState, to_text
-from jobqueued.saved import Expected, SavedJob
+from jobqueued.saved import OUTCOMES, Expected, SavedJob
 from jobqueued.users import Owner
 from tests.support.records import NOW, a_record
 
