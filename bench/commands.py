@@ -15,10 +15,12 @@ from jobqueued.ctl.main import main
 
 TARGET = 0.15
 ROUNDS = 5
+_INPUT = b"0 3 * * * true\n"
+"""A crontab, for those who read their standard input."""
 READING = (
     "status", "list", "show a-00", "history", "history --stats", "report", "next a-00", "why a-00", "audit", "locks",
     "notify", "metrics", "files", "doctor", "timeline", "top --once", "check a.yaml", "cat a.yaml",
-    "simulate --for 1h --draws 1",
+    "simulate --for 1h --draws 1", "import --kind user -",
 )  # fmt: skip
 """Commands that ask a daemon which has 100 jobs and no history, or read as many."""
 
@@ -38,8 +40,10 @@ def commands() -> dict[str, Any]:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         options = ["--root", str(rig.directory), "--run", str(rig.run)]
         program, directory = [sys.executable, "-m", "jobqueued.ctl", *options], rig.directory / "jobqueue.d"
-        bare = _least([sys.executable, "-c", ""], directory, environment)
-        seconds = {words: _least([*program, *words.split()], directory, environment) for words in calls}
+        bare, seconds = float("inf"), dict[str, float]()
+        for words in calls:
+            bare = min(bare, _least([sys.executable, "-c", ""], directory, environment))
+            seconds[words] = _least([*program, *words.split()], directory, environment)
     return {
         "bare_s": bare, "command_s": dict(sorted(seconds.items())), "ratio": max(seconds.values()) / bare,
         "slow": sorted(words for words, used in seconds.items() if used > TARGET),
@@ -52,7 +56,7 @@ def _least(command: list[str], directory: Path, environment: dict[str, str]) -> 
 
 def _once(command: list[str], directory: Path, environment: dict[str, str]) -> float:
     before = children_cpu()
-    done = subprocess.run(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, cwd=directory, env=environment, input=_INPUT, stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}")
     return children_cpu() - before

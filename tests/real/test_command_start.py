@@ -93,23 +93,27 @@ SHOWING = [
 READING = [
     ["check"], ["doctor"], ["audit"], ["simulate", "--for", "1m", "--draws", "1"], ["import", "--kind", "user", "-"],
 ]  # fmt: skip
-NEEDLESS = {"dateutil", "pytz"}
-"""What croniter would load for its own walks through time."""
+NEEDLESS = {"dateutil", "pytz", "calendar", "yaml", "yaml.constructor"}
+"""What croniter would load for its own walks through time, and yaml beside its parser."""
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)
 def test_a_command_that_reads_job_files_loads_of_its_libraries_what_they_do(
     host: Host, tmp_path: Path, words: list[str]
 ) -> None:
-    """croniter only expands fields."""
+    """croniter only expands fields, and yaml only parses."""
     modules = imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", words, tmp_path)
     assert "jobqueued.timing.cronexpr" in modules
     assert set() == NEEDLESS & modules
 
 
 IDLE = {
-    ("check",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "sqlite3"},
-    ("doctor",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows"},
+    ("check",): {
+        "jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "sqlite3",
+        "jobqueued.saved", "jobqueued.host.usage", "jobqueued.child.identity", "jobqueued.ctl.findings",
+        "jobqueued.ctl.reports", "ctypes", "ssl", "random",
+    },
+    ("doctor",): {"jobqueued.core.scheduler_state", "jobqueued.core.validity", "jobqueued.state.rows", "ssl"},
     ("audit",): {"jobqueued.state.store", "jobqueued.state.rows", "sqlite3"},
     ("simulate", "--for", "1m", "--draws", "1"): {
         "multiprocessing", "jobqueued.foresight.suggestions", "jobqueued.ctl.back_then",
@@ -126,6 +130,26 @@ def test_what_is_for_rarer_cases_waits_for_them(host: Host, tmp_path: Path, word
     """Judging jobs, state.db, further processes, and OpenSSL, which nobody needs for a SHA-256."""
     modules = imported(host, f"{_AT_EXIT}from jobqueued.ctl.main import main; main()", [*words], tmp_path)
     assert set() == (IDLE[words] | {"_hashlib"}) & modules
+
+
+PATTERNS = 45
+"""Regular expressions of ours that a command compiles while it is imported."""
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_patterns_of_rare_cases_are_compiled_by_them(host: Host, tmp_path: Path, words: list[str]) -> None:
+    """There are some 200 in all, a tenth of a millisecond each, and a few of two."""
+    code = (
+        "import re\ncompiled, compile_it = [], re.compile\n"
+        "def counted(*pattern):\n"
+        "    compiled.append(sys._getframe(1).f_globals['__name__'])\n    return compile_it(*pattern)\n"
+        "re.compile = counted\n"
+        "atexit.register(lambda: open(listed, 'w').write(' '.join(it for it in compiled if it[:5] == 'jobqu')))\n"
+        "from jobqueued.ctl.main import main; main()"
+    )
+    listed = tmp_path / "modules"
+    imported(host, code, words, tmp_path)
+    assert len(listed.read_text().split()) <= PATTERNS
 
 
 MEASURING = {"jobqueued.control.monitor", "jobqueued.state.rows", "sqlite3"}
