@@ -15,6 +15,10 @@ from jobqueued.child.trust import name_of
 from jobqueued.paths import NoPlace, Paths
 
 _OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")
+BOOTED = Path("/run/systemd/system")
+"""A directory that is there where systemd is the init of the host (sd_booted(3))."""
+PID_FILE = "/run/jobqueued.pid"
+"""That of a system's daemon which no service manager keeps."""
 
 
 def program(name: str) -> str:
@@ -39,7 +43,7 @@ class Instance:
     def of(cls, run: Path) -> Instance:
         """The instance with this run directory."""
         if run == Paths.system().run:
-            return cls(run, "systemctl")
+            return cls(run, "systemctl" * BOOTED.exists())
         is_kept = os.path.exists(run.parent / "systemd")  # which a user's manager has there
         with contextlib.suppress(NoPlace):
             if (own := Paths.user()).run == run:
@@ -48,11 +52,15 @@ class Instance:
         return cls(run, f"systemctl --user -M {name_of(int(other[1]))}@" if other else "")
 
     @property
+    def _is_system(self) -> bool:
+        return self.run == Paths.system().run
+
+    @property
     def ctl(self) -> str:
         """The jobqueuectl that reaches the daemon, with the option that chooses it; another user has to say more."""
         if self.own is not None:
             return f"{program('jobqueuectl')} --user"
-        if self.manager:
+        if self.manager or self._is_system:
             return "jobqueuectl"
         root = self.run.parent
         is_root = Paths.under(root).run == self.run
@@ -63,6 +71,8 @@ class Instance:
         """The command that starts the daemon, as it was started last."""
         if self.manager:
             return f"{self.manager} start jobqueued"
+        if self._is_system:
+            return f"{program('jobqueued')} --detach --pid-file {PID_FILE}"
         usual, words = Paths.system(), ["--run", str(self.run)]
         if self.own is not None:
             usual, words = self.own, ["--user"]

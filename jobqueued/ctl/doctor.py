@@ -19,12 +19,12 @@ from jobqueued.ctl.job_files import read_files, settings_of
 from jobqueued.ctl.old_code import listener
 from jobqueued.ctl.problems import in_brackets
 from jobqueued.ctl.terminal import command, json_option, print_json, print_table, styled
-from jobqueued.instance import Instance
+from jobqueued.instance import BOOTED, Instance
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.text import counted
 
-_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUPS, _VERSION_1 = Path("/sys/fs/cgroup"), Path("/proc/cgroups")
 _WANTED = {
     "memory": "memory is sampled, memory_high and swap are not enforced", "pids": "tasks is not enforced",
     "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
@@ -149,7 +149,8 @@ def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
         seen = f"runs have {', '.join(found) or 'no controller'}, but {lost}"
         verdict = OK if missing == ["cpuset"] else WARNING
-        yield Finding("cgroups", verdict, seen, "" if paths.runtime is None else _DELEGATE)
+        remedy = _without_version_1(*missing) if paths.runtime is None else _DELEGATE
+        yield Finding("cgroups", verdict, seen, remedy)
     else:
         yield Finding("cgroups", OK, f"runs have {', '.join(found)}")
     for limit in status["unenforced"]:
@@ -168,14 +169,29 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
         yield Finding("cgroups", WARNING, "runs will have none", _cgroup_remedy(paths))
 
 
+def _without_version_1(*controllers: str) -> str:
+    """The remedy for controllers that version 1 of cgroups has; "": it has none of them."""
+    names = {"blkio" if name == "io" else name for name in controllers}
+    lines = _VERSION_1.read_text().splitlines()[1:]
+    taken = [name for name, hierarchy, *_ in map(str.split, lines) if name in names and hierarchy != "0"]
+    return f"boot with cgroup_no_v1={','.join(taken)} (kernel command line)" if taken else ""
+
+
 def _cgroup_remedy(paths: Paths) -> str:
+    is_booted, instance = BOOTED.exists(), Instance.of(paths.run)
     if not (_CGROUPS / "cgroup.controllers").exists():
-        return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
+        if is_booted:
+            return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
+        mount = f"mount -t cgroup2 none {_CGROUPS}"
+        return f"{free}, then: {mount}" if (free := _without_version_1(*_WANTED)) else mount
     if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         return "/sys/fs/cgroup is read-only here: a container needs it writable"
-    instance = Instance.of(paths.run)
-    if not host_health.BOOTED.exists():
-        return ""
+    if not is_booted and os.geteuid():
+        return "root may start it in a cgroup of its own, with --delegated"
+    if not is_booted:
+        own = _CGROUPS / "jobqueued"
+        start = f"sh -c 'echo 0 >{own}/cgroup.procs; exec {instance.start} --delegated'"
+        return f"end it, and start it in a cgroup of its own: mkdir {own}; {start}"
     if instance.manager:
         return f"end it, and run it as installed: {instance.start}"
     user = " --user" * bool(os.geteuid())

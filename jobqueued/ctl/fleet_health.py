@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
-from jobqueued.ctl.host_health import BOOTED
 from jobqueued.ctl.job_files import settings_of
 from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.ctl.old_code import code_of, replaced
 from jobqueued.ctl.receivers import Sender
 from jobqueued.fleet import FleetSettings
-from jobqueued.instance import Instance
+from jobqueued.instance import BOOTED, Instance
 from jobqueued.paths import Paths
 from jobqueued.text import counted
 

@@ -16,7 +16,7 @@ from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.job_files import settings_of
 from jobqueued.ctl.job_units import user_of_daemon
 from jobqueued.host_names import host_timezone
-from jobqueued.instance import Instance
+from jobqueued.instance import BOOTED, Instance
 from jobqueued.paths import Paths
 from jobqueued.settings import user_name
 from jobqueued.text import size
@@ -31,7 +31,7 @@ _MOUNTS, _OCTAL = Path("/proc/self/mounts"), re.compile(rb"\\([0-7]{3})")
 _LOGIND, _LINGER = Path("/run/systemd/users"), Path("/var/lib/systemd/linger")
 _TIMEX_BYTES, _TIME_ERROR = 512, 5
 _SYNCHRONISERS = ("systemd-timesyncd", "chronyd", "ntpd")
-BOOTED = Path("/run/systemd/system")
+_TMPFILES = ("/etc/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/usr/lib/tmpfiles.d")
 _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system")
 
 
@@ -68,8 +68,8 @@ def _directory(paths: Paths, path: Path) -> Finding:
     except Refused as refused:
         return Finding("directory", ERROR, f"{path}: {refused}")
     except FileNotFoundError as error:
-        is_packaged = paths.run == Paths.system().run
-        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_packaged else Instance.of(paths.run).start
+        is_known = paths.run == Paths.system().run and any(Path(it, "jobqueue.conf").exists() for it in _TMPFILES)
+        remedy = "systemd-tmpfiles --create jobqueue.conf" if is_known else Instance.of(paths.run).start
         return Finding("directory", ERROR, f"{path}: {error.strerror}", remedy)
     except PermissionError as error:
         return Finding("directory", WARNING, f"{path}: {error.strerror}", "run this as root")
@@ -116,8 +116,10 @@ def _journal(path: Path) -> Finding:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
             unix_socket.connect(peer, str(path))
     except OSError as error:
-        verdict = WARNING if path == Paths.system().journal else OK  # one of its own need not be there
-        return Finding("journal", verdict, f"output goes to files only: {path}: {error.strerror}")
+        seen = f"output goes to files only: {path}: {error.strerror}"
+        if path != Paths.system().journal or not BOOTED.exists():  # one of its own, or of systemd, need not be there
+            return Finding("journal", OK, seen)
+        return Finding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
     return Finding("journal", OK, f"{path} listens")
 
 
@@ -139,7 +141,7 @@ def _clock(etc: Path) -> Iterator[Finding]:
         has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
         remedy = "timedatectl set-ntp true; then see: timedatectl" if has_one else "apt install systemd-timesyncd"
         if not BOOTED.exists():
-            remedy = "see that of the host, if this is a container; or have chronyd or ntpd run"
+            remedy = "apt install chrony && service chrony start; in a container, see that of the host"
         yield Finding("clock", WARNING, "it is not synchronised: jobs start when it says so, right or wrong", remedy)
     elif state >= 0:
         yield Finding("clock", OK, "it is synchronised")

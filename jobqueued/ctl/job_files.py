@@ -80,7 +80,9 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
             else:
                 jobs, odd = _read(found, paths, config, owner)
         except OSError as error:
-            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}", code="JQ501"))
+            is_missing = found.at == str(paths.jobs) and isinstance(error, FileNotFoundError)
+            remedy = f"; to have none: mkdir {found.at}" if is_missing else ""
+            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}{remedy}", code="JQ501"))
             unreadable = True
         except Refused as error:
             problems.append(Problem(found.at, 0, 0, "", str(error), code="JQ502"))

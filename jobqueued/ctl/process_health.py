@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued.ctl.diagnosis import WARNING, Finding
-from jobqueued.ctl.host_health import BOOTED
 from jobqueued.ctl.old_code import code_of, launchers, replaced
-from jobqueued.instance import Instance
+from jobqueued.instance import BOOTED, Instance
 from jobqueued.text import counted
 
 _CAPABILITIES = {
@@ -84,9 +83,9 @@ def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
     status = _status(launcher)
     freed = f"{instance.manager} cat jobqueued-launcher shows who takes it; then: {instance.renew}"
     for follows, names in _lacking(status).items():
-        given = " ".join(f"--cap-add={name}" for name in names)
-        remedy = freed if instance.manager else f"start it with them; a container: {given}"
-        yield Finding("launcher", WARNING, f"it lacks {', '.join(f'CAP_{name}' for name in names)}: {follows}", remedy)
+        given, lacked = " ".join(f"--cap-add={name}" for name in names), ", ".join(f"CAP_{name}" for name in names)
+        remedy = freed if instance.manager else f"start it with {lacked}; a container: {given}"
+        yield Finding("launcher", WARNING, f"it lacks {lacked}: {follows}", remedy)
     if status["NoNewPrivs"] == "1":
         seen = "it has no_new_privs: sudo, mail and other programs with set-user-ID gain nothing in runs"
         remedy = freed if instance.manager else "start it without: systemd has NoNewPrivileges=, setpriv --no-new-privs"

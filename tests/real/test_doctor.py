@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jobqueued.ctl import host_health
+from jobqueued import instance
+from jobqueued.ctl import doctor, host_health
 from jobqueued.ctl.diagnosis import OK, Finding
 from jobqueued.ctl.host_health import host
 from jobqueued.ctl.process_health import processes
@@ -79,10 +81,10 @@ class TestProcesses:
         """Those that do the same are told together."""
         launcher("setpriv", "--bounding-set=-setuid,-setgid,-kill,-net_raw")
         assert [
-            "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with them; a container: "
+            "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with CAP_KILL; a container: "
             "--cap-add=KILL",
-            "launcher: it lacks CAP_SETGID, CAP_SETUID: runs of other users can't be started → start it with them; a "
-            "container: --cap-add=SETGID --cap-add=SETUID",
+            "launcher: it lacks CAP_SETGID, CAP_SETUID: runs of other users can't be started → start it with "
+            "CAP_SETGID, CAP_SETUID; a container: --cap-add=SETGID --cap-add=SETUID",
         ] == told(tmp_path)
 
     @NEEDS_ROOT
@@ -115,6 +117,40 @@ class TestProcesses:
         launcher()
         found = processes(Instance.of(tmp_path / "run"), 1 << 22, None)
         assert [] == [it for it in found if "CAP_" not in it.seen]
+
+
+class TestWithoutSystemd:
+    """Remedies are commands that are there."""
+
+    @pytest.fixture(autouse=True)
+    def no_systemd(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for module in (doctor, host_health, instance):
+            monkeypatch.setattr(module, "BOOTED", tmp_path / "none")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    @pytest.mark.parametrize(
+        ("blkio", "free"), [("0", ""), ("7", "boot with cgroup_no_v1=blkio (kernel command line), then: ")]
+    )
+    def test_no_version_2(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blkio: str, free: str) -> None:
+        """It is mounted; what version 1 has is taken from it by the kernel's command line only."""
+        monkeypatch.setattr(doctor, "_CGROUPS", tmp_path)
+        monkeypatch.setattr(doctor, "_VERSION_1", tmp_path / "version-1")
+        rows = f"#subsys_name\thierarchy\tnum_cgroups\tenabled\nblkio\t{blkio}\t1\t1\nmemory\t0\t1\t1\n"
+        (tmp_path / "version-1").write_text(rows)
+        (found,) = doctor._cgroups(Paths.system())
+        assert f"{free}mount -t cgroup2 none {tmp_path}" == found.remedy
+
+    def test_no_cgroup_of_its_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """The daemon is started in one that is made for it."""
+        (tmp_path / "cgroup.controllers").touch()
+        monkeypatch.setattr(doctor, "_CGROUPS", tmp_path)
+        start = "exec jobqueued --detach --pid-file /run/jobqueued.pid --delegated'"
+        own = f"mkdir {tmp_path}/jobqueued; sh -c 'echo 0 >{tmp_path}/jobqueued/cgroup.procs; {start}"
+        assert f"end it, and start it in a cgroup of its own: {own}" == doctor._cgroup_remedy(Paths.system())
+
+    def test_no_journal(self, tmp_path: Path) -> None:
+        """That is nothing to mend."""
+        assert [] == bad(replace(Paths.system(), logs=tmp_path), "journal")
 
 
 def etc(tmp_path: Path, zone: str = "Etc/UTC") -> Path:

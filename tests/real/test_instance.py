@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from jobqueued import instance
 from jobqueued.ctl.main import main
 from jobqueued.instance import Instance, program
 from jobqueued.paths import NoPlace, Paths
@@ -91,8 +92,9 @@ class TestPaths:
 
 
 class TestRemedies:
-    def test_of_the_system(self) -> None:
+    def test_of_the_system(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """It is a unit."""
+        monkeypatch.setattr(instance, "BOOTED", tmp_path)
         it = Instance.of(Path("/run/jobqueue"))
         assert ("systemctl start jobqueued", "systemctl restart jobqueued") == (it.start, it.restart)
         assert ("see: journalctl -u jobqueued", "see: systemctl status jobqueued-launcher") == (
@@ -103,6 +105,16 @@ class TestRemedies:
             it.see_agent, it.start_agent,
         )  # fmt: skip
         assert "jobqueuectl restart-launcher (live runs go on)" == it.renew
+
+    def test_of_a_system_without_systemd(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """It is a program, started as docs/install.md has it."""
+        monkeypatch.setattr(instance, "BOOTED", tmp_path / "none")
+        it = Instance.of(Path("/run/jobqueue"))
+        start = "jobqueued --detach --pid-file /run/jobqueued.pid"
+        assert (start, f"end it, and start it again with `{start}`") == (it.start, it.restart)
+        assert ("jobqueuectl", "see its log") == (it.ctl, it.see_log)
+        assert f"end both, and start the daemon again with `{start}`; live runs go on" == it.renew
+        assert start in (REPO / "docs/install.md").read_text()
 
     def test_of_a_user(self, runtime: Path) -> None:
         """It is a unit of the user's manager, where there is one; else a program that was started with --user."""
