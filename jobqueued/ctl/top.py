@@ -13,7 +13,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import click
 from rich.console import ConsoleDimensions
@@ -61,7 +61,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
       jobqueuectl top --sort memory
       jobqueuectl top --json | jq '.runs[] | {run, cpu: .now.cpu}'
     """
-    view, look = View(jobs, sort), partial(queue, paths, frozenset(jobs))
+    view, look = View(jobs, sort, cache(partial(_user_of_daemon, paths))), partial(queue, paths, frozenset(jobs))
     _require(paths, jobs)
     if as_json or once or not sys.stdout.isatty() or rich_console().is_dumb_terminal:
         with contextlib.closing(_source(paths)) as source:
@@ -73,6 +73,14 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
     else:
         with contextlib.suppress(KeyboardInterrupt), _keys() as keys:
             _refresh(paths, view, look, keys)
+
+
+def _user_of_daemon(paths: Paths) -> str:
+    """The user of the daemon by its directories, for who filters by users."""
+    from jobqueued.child.trust import name_of
+    from jobqueued.ctl.job_units import user_of_daemon
+
+    return name_of(user_of_daemon(paths))
 
 
 def _require(paths: Paths, jobs: tuple[str, ...]) -> None:

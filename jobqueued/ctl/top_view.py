@@ -44,10 +44,13 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 class View:
-    """The screen, made of the frames so far.  `note`: a remark shown above them."""
+    """The screen, made of the frames so far.  `note`: a remark shown above them.
 
-    def __init__(self, jobs: Iterable[str], order: str) -> None:
-        self._jobs, self.order = set(jobs), order
+    `daemon` tells the user of the daemon, as whom a run is that names none.
+    """
+
+    def __init__(self, jobs: Iterable[str], order: str, daemon: Callable[[], str]) -> None:
+        self._jobs, self.order, self._daemon = set(jobs), order, daemon
         self.note = ""
         self.filter = ""
         self.marked = ""
@@ -78,7 +81,9 @@ class View:
         return list(filter(self._is_chosen, self._queue["waiting"] or ()))
 
     def _is_chosen(self, run: Message) -> bool:
-        return (not self._jobs or run["job"] in self._jobs) and all(_fits(word, run) for word in self.filter.split())
+        return (not self._jobs or run["job"] in self._jobs) and all(
+            self._fits(word, run) for word in self.filter.split()
+        )
 
     # the mark
 
@@ -193,6 +198,18 @@ class View:
     def _waiting_row(self, run: Message, *, width: int) -> list[Cell]:
         return [self._name(run, width), *waiting_cells(run)]
 
+    def _fits(self, word: str, run: Message) -> bool:
+        """Tell whether a run fits a word of a filter: ``tag:db``, ``user:alice``, ``state:late``, part of its name."""
+        key, colon, value = word.partition(":")
+        match key if colon else "":
+            case "tag":
+                return value in run["tags"]
+            case "user":
+                return value == (run["user"] or self._daemon())
+            case "state":
+                return run["state"] == value or (value == "late" and bool(run.get("late")))
+        return word in run["run"]
+
     def _bars(self, name: str, full: float) -> str:
         """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
@@ -217,19 +234,6 @@ def waiting_cells(run: Message) -> list[Cell]:
     """The cells of a run that waits: how, since when, and for whom."""
     whom = "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
     return [styled(run["state"]), distance(run["queued"]), whom]
-
-
-def _fits(word: str, run: Message) -> bool:
-    """Tell whether a run fits a word of a filter: ``tag:db``, ``user:alice``, ``state:late``, or part of its name."""
-    key, colon, value = word.partition(":")
-    match key if colon else "":
-        case "tag":
-            return value in run["tags"]
-        case "user":
-            return value == (run["user"] or "root")
-        case "state":
-            return run["state"] == value or (value == "late" and bool(run.get("late")))
-    return word in run["run"]
 
 
 def _progress(run: Message) -> Text:

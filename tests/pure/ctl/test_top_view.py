@@ -33,9 +33,12 @@ def waits(run: str, *for_: str, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def view(*runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "", incidents: int = 0) -> View:
-    """One with these."""
-    found = View((), "cpu")
+def view(
+    *runs: dict[str, Any], waiting: tuple[dict[str, Any], ...] = (), unwell: str = "", incidents: int = 0,
+    daemon: str = "root",
+) -> View:  # fmt: skip
+    """One with these, of a daemon of that user."""
+    found = View((), "cpu", lambda: daemon)
     pressure = {"cpu": 12.3, "memory": 0.0, "io": None}
     host = {"cpus": 2, "memory": 1 << 34, "pressure": pressure, "now": NOW, "history": []}
     found.take({"host": host, "runs": list(runs)})
@@ -68,6 +71,14 @@ RUNS = (
 def test_a_filter(words: str, found: list[str]) -> None:
     """Each word must fit: part of a name, a whole tag, user or state."""
     shown = view(*RUNS, waiting=(waits("d@4"),))
+    shown.filter = words
+    assert shown.runs() == found
+
+
+@pytest.mark.parametrize(("words", "found"), [("user:alice", ["b@2", "a@1", "d@4"]), ("user:root", [])])
+def test_a_run_that_names_no_user_is_as_the_daemon(words: str, found: list[str]) -> None:
+    """In a user's own instance that is this user."""
+    shown = view(*RUNS[:2], waiting=(waits("d@4"),), daemon="alice")
     shown.filter = words
     assert shown.runs() == found
 
