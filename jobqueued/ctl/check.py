@@ -102,7 +102,7 @@ def _read(paths: Paths, files: tuple[Path, ...], owner: Owner | None) -> Reading
     """The jobs and problems of files, or of all; those of settings have problems only."""
     settings = [file for file in files if _is_settings(file)]
     rest = [file for file in files if file not in settings]
-    found = read_files(paths, rest, owner) if rest or not files else NOTHING
+    found = read_files(paths, rest, owner, looks=True) if rest or not files else NOTHING
     return found._replace(problems=[*found.problems, *(it for file in settings for it in _settings_problems(file))])
 
 

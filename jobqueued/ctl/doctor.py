@@ -99,7 +99,9 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     if not any(paths.has_settings(problem.file) for problem in problems):  # it may be that we are told of none
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
-    of_notices = filter(_is_of_notices, read_files(paths, (paths.jobs,)).problems)  # most of which only we look for
+    of_notices = filter(
+        _is_of_notices, read_files(paths, (paths.jobs,), looks=True).problems
+    )  # most of which only we look for
     problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
     try:
@@ -115,7 +117,7 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
 
 def _files(paths: Paths) -> Iterator[Finding]:
     """Check settings and job files, and cron's tables, without the daemon."""
-    found = read_files(paths)
+    found = read_files(paths, looks=True)
     yield from _problems(paths, found.problems)
     if "job files" not in {_subject(paths, problem) for problem in found.problems}:
         yield Finding("job files", OK, counted(len(found.jobs), "job"))

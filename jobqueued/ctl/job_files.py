@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
 from jobqueued.child.trust import Refused, check_path
-from jobqueued.ctl import receivers
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_units import Unit, units, user_of_daemon
-from jobqueued.ctl.unlikely import unlikely
 from jobqueued.host.capacity import host_has
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
 from jobqueued.jobfile.drop_ins import parts_of
@@ -54,11 +52,13 @@ class Reading(NamedTuple):
 NOTHING = Reading([], {}, [], 0, False)
 
 
-def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None) -> Reading:
+def read_files(
+    paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False
+) -> Reading:  # fmt: skip
     """Read files and directories, in this order; without any all that the daemon reads, cron's tables too.
 
     Files in the daemon's own directories, and tables where cron has them, must be trusted by it.  `owner`: all others
-    are read as files of this user's.
+    are read as files of this user's.  `looks`: at what else jobs need here, which few want to know.
     """
     daemon = user_of_daemon(paths)
     config, problems = settings_of(paths)
@@ -99,8 +99,16 @@ def read_files(paths: Paths, files: Iterable[Path] = (), owner: Owner | None = N
     kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
-    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
+    odd = _unlikely(jobs, config, paths, daemon) if looks else []
     return Reading(list(jobs), invalid, [*problems, *odd, *told], refused, unreadable)
+
+
+def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) -> list[Problem]:
+    """The warnings that take a look at the programs and files that jobs name, and at what notices need."""
+    from jobqueued.ctl import receivers
+    from jobqueued.ctl.unlikely import unlikely
+
+    return [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
 
 
 def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:
@@ -118,8 +126,7 @@ def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None)
     daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
-    odd = [*unlikely(jobs, paths, daemon), *receivers.problems(jobs, config, paths, daemon)]
-    return jobs, [*problems, *odd, *told]
+    return jobs, [*problems, *_unlikely(jobs, config, paths, daemon), *told]
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
