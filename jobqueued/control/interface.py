@@ -324,14 +324,13 @@ method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 # Let new runs start again on this host.
 method Release() -> (unsaved: ?string)
 
-# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host, with
-# their labels, and those of them that are on hold; down tells why it can't be asked, and so who they are, null: it can.
+# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host;
+# about tells their labels, and whether they are on hold; down why it can't be asked, and so who they are, null: it can.
 method Fleet() -> (
   fleet: ?string,
   host: string,
   hosts: []string,
-  labels: [string][]string,
-  held: []string,
+  about: [](host: string, labels: []string, held: bool),
   down: ?string
 )
 

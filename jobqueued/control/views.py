@@ -255,8 +255,7 @@ def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
     hosts = {} if known.down else known.hosts
     return {
         "fleet": known.name or None, "host": scheduler.limits.name, "hosts": sorted(hosts),
-        "labels": {name: list(hosts[name].labels) for name in sorted(hosts)},
-        "held": sorted(name for name, seen in hosts.items() if seen.is_held),
+        "about": [{"host": name, "labels": list(it.labels), "held": it.is_held} for name, it in sorted(hosts.items())],
         "down": (known.down if whole else f"not all may know why; {WHO_MAY}") if known.down else None,
     }  # fmt: skip
 

@@ -45,10 +45,12 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         raise SystemExit(not answer["hosts"])
-    hosts, labels, held = known(answer), answer["labels"], answer["held"]
-    here = (("yes" if host == answer["host"] else "-", "yes" if host in held else "-") for host in hosts)
-    rows = ((host, *marks, ",".join(labels[host]) or "-") for host, marks in zip(hosts, here, strict=True))
-    print_table(("HOST", "HERE", "HELD", "LABELS"), rows)
+    known(answer)
+    rows = ((it["host"], it["host"] == answer["host"], it["held"], ",".join(it["labels"])) for it in answer["about"])
+    print_table(
+        ("HOST", "HERE", "HELD", "LABELS"),
+        ((host, "yes" if here else "-", "yes" if held else "-", labels or "-") for host, here, held, labels in rows),
+    )
 
 
 def known(answer: Message) -> list[str]:
