@@ -14,7 +14,7 @@ from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, occurrences, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
-from jobqueued.core.fleet_state import is_begun_elsewhere, is_of_fleet
+from jobqueued.core.fleet_state import hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
 from jobqueued.fleet import NO_GRANT, Grant
@@ -50,7 +50,7 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
     if not state.fleet.name:
         give_up(turn, run, "this host is in no fleet any more")
         return True
-    if is_of_fleet(run.key) and (lacking := state.fleet.lacks(job)):
+    if is_of_fleet(run.key) and not hosts_before(run.key) and (lacking := state.fleet.lacks(job)):
         give_up(turn, run, f"this host no longer has the label {lacking[0]}")
         return True
     if state.fleet.down:  # its job has left the fleet, and it has not

@@ -11,6 +11,7 @@ from jobqueued.commands import Pause, SavePast
 from jobqueued.core import dependencies, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
+from jobqueued.core.fleet_state import hosts_before
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.retries import most_attempts
@@ -135,6 +136,8 @@ def promote(turn: Turn, name: str) -> None:
         elif found.verdict is not None and found.verdict.standing is Standing.FAILED:
             give_up(turn, run, found.verdict.reason)
         else:
+            if found.bar is Bar.TURN:
+                state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
             _rest(turn, run, found.word)
 
 
@@ -174,8 +177,6 @@ def watch_over(turn: Turn, job: Job, run: Run) -> None:
     state, now = turn.state, turn.now
     lateness.watch(turn, run)
     state.timers.forget(state.runs)
-    if run.not_before > now.wall:
-        state.timers.after(now.mono + run.not_before - now.wall, run.id)
     if run.so_far is None and job.start_deadline is not None:
         state.timers.at(planned(state, run) + job.start_deadline, run.id)
     if run.held:
@@ -195,7 +196,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if run is None or job is None or run.state not in PENDING:
         return
     delay = state[name.job].delayed.get(name)
-    if run.so_far is None and _is_late(turn, job, run):
+    if run.so_far is None and not hosts_before(run.key) and _is_late(turn, job, run):
         give_up(turn, run, DEADLINE)
     elif delay is None:
         state.stir(name.job)

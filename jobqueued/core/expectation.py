@@ -41,6 +41,13 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
     _put(turn, name, recollection.succeeded(turn.state[name].saved.expected, ended), f"{run} has succeeded")
 
 
+def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
+    """Take that another host's run has succeeded, then or later; one that is too long ago changes nothing."""
+    expected = turn.state[name].saved.expected
+    if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
+        succeeded(turn, name, ended, "a run of another host")
+
+
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
     """Expect nothing more, for a person, of a job that is in no file."""
     job = turn.state.catalog.get(event.job)

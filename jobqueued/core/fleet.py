@@ -22,6 +22,7 @@ from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 
 _ANEW = 0
 """The number of questions about what is live."""
+_COUNTED_AS_GONE = "its fleet has counted this host as gone since then, and another host has told that it is lost"
 _ELSEWHERE = "another host of the fleet has its occurrence"
 
 
@@ -159,7 +160,8 @@ def taken(turn: Turn, event: Taken) -> None:
     if job is not None and job.scope is Scope.FLEET:
         state.fleet.note_taken(event.job, event.key, state[event.job].saved.cursor)
         if event.state == RunState.SUCCEEDED:
-            expectation.succeeded(turn, event.job, turn.now.wall, "a run of another host")
+            known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
+            expectation.succeeded_elsewhere(turn, event.job, known)
     run = run_of(state, event.job, event.key)
     if run is None or run.state in LIVE:
         return
@@ -167,7 +169,7 @@ def taken(turn: Turn, event: Taken) -> None:
         state.admission.release(run.id)
         state.queue_stuck = False
     if run.so_far is not None:
-        give_up(turn, run, _ELSEWHERE)
+        give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
         return
     state.forget(run)
     lateness.over(turn, changed(run, reason=_ELSEWHERE))

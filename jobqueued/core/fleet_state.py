@@ -21,7 +21,7 @@ class Asked(NamedTuple):
     claims: Claims
 
 
-_STAGGER, _CANDIDATES, _LATER = SECOND // 4, 3, 5 * SECOND
+_STAGGER, _CANDIDATES, _LATER = SECOND // 4, 3, SECOND
 """How much later each of the first hosts asks for an occurrence than the one before it, and the others."""
 _MOST_TAKEN = 10_000
 """Occurrences of a job that are known to be others' before its clock comes to them."""
@@ -216,7 +216,8 @@ class FleetState:
             return 0
         rank = {host: sha256(f"{occurrence.job} {occurrence.key} {host}".encode()).digest() for host in able}
         before = sum(place < rank[own] for place in rank.values())
-        return before * _STAGGER if before < _CANDIDATES else _LATER
+        wait = before * _STAGGER if before < _CANDIDATES else _LATER
+        return wait if job.start_deadline is None else min(wait, job.start_deadline // 2)
 
     def note_taken(self, job: str, key: str, cursor: int) -> None:
         """Note that another host has an occurrence, if this one is still to come to it."""
@@ -225,10 +226,10 @@ class FleetState:
             if len(self._taken[job]) > _MOST_TAKEN:  # who asks for an older one hears it then
                 self._taken[job] = set(sorted(self._taken[job])[_MOST_TAKEN // 2 :])
 
-    def untaken(self, job: Job, dues: list[int]) -> list[int]:
-        """Leave out of what a job's clock has come to what others have, or alone may run."""
-        taken = self._taken.get(job.id, ())
-        return [] if self.lacks(job) else [due for due in dues if due // SECOND not in taken]
+    def untaken(self, job: str, dues: list[int]) -> list[int]:
+        """Leave out of what a job's clock has come to what others have."""
+        taken = self._taken.get(job, ())
+        return [due for due in dues if due // SECOND not in taken]
 
     def pass_by(self, job: str, cursor: int) -> None:
         """Note that a job's clock has come so far, and does not come there again."""

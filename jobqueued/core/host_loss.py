@@ -9,29 +9,25 @@ from jobqueued.copies import changed
 from jobqueued.core import attempts, record
 from jobqueued.core.completion import attempt_ended
 from jobqueued.core.eligibility import barred
-from jobqueued.core.fleet_state import second_of
+from jobqueued.core.fleet_state import hosts_before, second_of
 from jobqueued.core.host_hold import halt
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.occurrences import run_of
 from jobqueued.core.turn import Turn
 from jobqueued.events import HostLost
-from jobqueued.model import SECOND, Occurrence, Run, RunState, Scope, to_text
+from jobqueued.model import SECOND, Job, Occurrence, OnHostLoss, Run, RunState, Scope, to_text
 
 
 def lost(turn: Turn, event: HostLost) -> None:
     """Ask for an occurrence whose host is gone; where this one may start nothing now, once it may."""
     state = turn.state
     job = state.catalog.get(event.job)
-    if (
-        job is None
-        or job.scope is not Scope.FLEET
-        or state.fleet.lacks(job)
-        or event.key in state.found.get(event.job, {})
-    ):
+    due = second_of(event.key) * SECOND if hosts_before(event.key) else turn.now.wall
+    if job is None or job.scope is not Scope.FLEET or due >= turn.now.wall or not _may_have(turn, job, event.key):
         return
     run = run_of(state, event.job, event.key)
     if run is None:
-        occurrence = Occurrence(event.job, event.key, second_of(event.key) * SECOND)
+        occurrence = Occurrence(event.job, event.key, due)
         reason = f"its host {event.host} is gone, and it may have run there"
         run = state.number(occurrence, turn.now.wall, reason=reason)
         state.put_due(run)
@@ -40,6 +36,13 @@ def lost(turn: Turn, event: HostLost) -> None:
         return
     waiting = state.enqueue(state.step(run, Step.QUEUE, since=turn.now.wall), turn.now)
     attempts.launch(turn, waiting)
+
+
+def _may_have(turn: Turn, job: Job, key: str) -> bool:
+    """Tell whether a run may be this host's: any host can tell of a loss, but not begin anew what it could not run."""
+    state = turn.state
+    is_able = job.enabled and not state.fleet.lacks(job) and not state.invalid(job)
+    return key not in state.found.get(job.id, {}) and (is_able or job.on_host_loss is OnHostLoss.LOST)
 
 
 def take_over(turn: Turn, run: Run) -> None:

@@ -11,7 +11,7 @@ from jobqueued.core import dependencies, expectation, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume, watch_over
-from jobqueued.core.fleet_state import is_of_fleet
+from jobqueued.core.fleet_state import hosts_before, is_of_fleet
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.recollection import REPLACED_BY
 from jobqueued.core.redefinition import STEP_LIMIT, dues
@@ -87,6 +87,8 @@ def _come_due(turn: Turn, job: Job) -> None:
     since = state.due_times.passed_since(job, found[-1])
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
+    if state.fleet.lacks(job):
+        return
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
     if before.paused:
@@ -94,7 +96,7 @@ def _come_due(turn: Turn, job: Job) -> None:
     complete = following is None or following > wall
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
     if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
-        todo = catch_up.Sorted(*(state.fleet.untaken(job, dues) for dues in todo))
+        todo = catch_up.Sorted(*(state.fleet.untaken(job.id, dues) for dues in todo))
         state.fleet.pass_by(job.id, state[job.id].saved.cursor)
     skip_dues(turn, job, todo.missed, "missed")
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
@@ -310,6 +312,11 @@ def _end(ended: Run, record: Record) -> TriggeredBy:
     return end
 
 
+def _counts(turn: Turn, run: Run) -> bool:
+    """Tell whether a run is in the way of another: not one that may be another host's by now, or is to be told of."""
+    return not hosts_before(run.key) and (run.state is not RunState.DUE or run.not_before <= turn.now.wall)
+
+
 def _refusal(turn: Turn, job: Job, limit: int) -> str:
     """The reason why an occurrence of a job becomes no run; "" if nothing is against it."""
     state = turn.state[job.id]
@@ -319,9 +326,11 @@ def _refusal(turn: Turn, job: Job, limit: int) -> str:
         return f"invalid: {state.invalid.text}"
     if turn.state.is_completed(job):
         return "max_runs"
-    if job.overlap is Overlap.SKIP and state.under_way + len(state.due) >= job.concurrency:
+    waiting = [run for run in map(turn.state.runs.__getitem__, (*state.due, *state.waiting)) if _counts(turn, run)]
+    due = sum(run.id in state.due for run in waiting)
+    if job.overlap is Overlap.SKIP and state.under_way + due >= job.concurrency:
         return "overlap"
-    unstarted = sum(turn.state.runs[run].so_far is None for run in (*state.due, *state.waiting))
+    unstarted = sum(run.so_far is None for run in waiting)
     if job.overlap is not Overlap.REPLACE and unstarted >= (limit if job.max_waiting is None else job.max_waiting):
         return "queue_full"
     return ""

@@ -72,7 +72,7 @@ def _delay(job: Job, run: Run) -> int:
     """
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
     growth: float = 2.0 ** min(
-        62.0, log2(job.retry_backoff) * (run.attempt - 1)
+        62.0, log2(job.retry_backoff) * (job.retries + run.attempt - most_attempts(job, run))
     )  # a power of it could be no float any more
     pause = min(most, round(job.retry_delay * growth))
     if run.attempt > AT_ONCE:

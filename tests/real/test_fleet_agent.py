@@ -236,9 +236,9 @@ def test_orders(two: list[Agent]) -> None:
     """A thousand questions at once are answered in their order, those that ask for the same lock one after another."""
     one, _ = two
     for number in range(1000):
-        one.ask("backup", f"f{1772409660 + number}", question=number)
+        one.ask("backup", f"f{1772409660 + number}", question=number + 1)
     answers = [one.hear("granted", "backup")[2:] for _ in range(1000)]
-    assert [[1, number] for number in range(1000)] == [answer[:2] for answer in answers]
+    assert [[1, number + 1] for number in range(1000)] == [answer[:2] for answer in answers]
     for number in range(20):
         one.ask(f"job{number}", "x1", "tape")
         one.say("give_back", f"job{number}", "x1", "")
@@ -314,14 +314,14 @@ def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
     with cluster(tmp_path, loopback(1)) as found, agents(tmp_path, found.members[0].clients, "host") as (host,):
         now = read_clocks().wall // SECOND
         for number in range(4):
-            host.ask("backup", f"f{now + number}", question=number)
-            host.hear("granted", "backup", 1, number)
+            host.ask("backup", f"f{now + number}", question=number + 1)
+            host.hear("granted", "backup", 1, number + 1)
             if number == 0:
                 found.members[0].snapshot(tmp_path / "snapshot")
         found.members[0].kill()
         found.members[0].restore(tmp_path / "snapshot")
         found.members[0].start()
-        host.ask("backup", f"f{now + 4}", question=4)
+        host.ask("backup", f"f{now + 4}", question=5)
         assert "etcd does not know any more that backup ran here" in host.hear()[1]
 
 

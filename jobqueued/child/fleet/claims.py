@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 ROOT = "/jq/"
-_OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([0-9]{{1,12}})/([0-9]{{1,12}})")
+_OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
 
@@ -66,6 +66,12 @@ def attempt_of(key: str) -> Attempt:
     return Attempt(int(second), int(number or 1))
 
 
+def _run(job: str, key: str) -> str:
+    """The key in etcd of an attempt."""
+    second, number = attempt_of(key)
+    return f"{ROOT}runs/{job}/{second}/{number}"
+
+
 def name_of(key: str) -> tuple[str, str] | None:
     """The job, and the key of its occurrence, that a key in etcd is about; None: it is about something else."""
     if (found := _OCCURRENCE.fullmatch(key)) is None:
@@ -96,6 +102,7 @@ class Claim(NamedTuple):
     """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
     `spec`: the definition of its job by which alone it may have that; "": any.  `loss`: that of the attempt before.
+    `is_live`: it goes on, and wants nothing but its locks.
     """
 
     job: str
@@ -103,6 +110,7 @@ class Claim(NamedTuple):
     locks: tuple[str, ...]
     spec: str = ""
     loss: Loss | None = None
+    is_live: bool = False
 
     @property
     def definition(self) -> str:
@@ -117,10 +125,9 @@ class Claim(NamedTuple):
     @property
     def run(self) -> str | None:
         """The key of the occurrence; None: it is not the fleet's."""
-        if not self.key.startswith("f"):
+        if self.is_live or not self.key.startswith("f"):
             return None
-        second, number = attempt_of(self.key)
-        return f"{ROOT}runs/{self.job}/{second}/{number}"
+        return _run(self.job, self.key)
 
     def values(self, store: str) -> dict[str, str]:
         """The keys that are wanted, with the values by which they are this host's."""
@@ -145,7 +152,10 @@ class Granted(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The occurrence is another host's, or is over; or it was not lost."""
+    """The occurrence is another host's, or over, by its `value`; "": that `before` it was not lost, by its value."""
+
+    value: str = ""
+    before: str = ""
 
 
 class Denied(NamedTuple):
@@ -201,15 +211,15 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
         conditions, tells = _lost(claim.job, claim.loss)
         compare += conditions
         success += tells
-    read = (session.key, claim.definition, claim.pause, *claim.values(session.store))
+    before = [] if claim.loss is None else [_run(claim.job, claim.loss.key)]
+    read = (session.key, claim.definition, claim.pause, *claim.values(session.store), *before)
     failure = [{"request_range": {"key": coded(key)}} for key in read]
     return {"compare": compare, "success": success, "failure": failure}
 
 
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
     """The conditions by which an attempt is lost, and what tells so: it is over, and the host that had it is gone."""
-    run = Claim(job, loss.key, ()).run
-    assert run is not None
+    run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
     conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, _created(host, loss.created)]
     put = {"key": coded(run), "value": coded(f"{loss.store} lost"), "ignore_lease": True}
@@ -220,13 +230,17 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     """The meaning of an answer to that; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
-        return Granted(revision if wanted.keys() - found.keys() else max(found[key].modified for key in found))
+        return Granted(
+            revision
+            if wanted.keys() - found.keys()
+            else max((known.modified for known in found.values()), default=revision)
+        )
     now = _read(answer)
     host = now.get(session.key)
     if host is None or host.created != session.created:
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
-        return Taken()
+        return Taken(now[claim.run].value)
     if claim.spec and claim.pause in now:
         return Paused(now[claim.pause].value)
     for key, value in wanted.items():
@@ -236,7 +250,8 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     if claim.spec and (definition is None or definition.value != claim.spec):
         return Stale(definition)
     if claim.loss is not None and claim.run not in now:
-        return Taken()
+        before = now.get(_run(claim.job, claim.loss.key))
+        return Taken(before="" if before is None else before.value)
     return Again({key: now[key] for key in wanted if key in now})
 
 

@@ -102,7 +102,7 @@ class Conversation:
                 return
         self.keep = max(self.keep, keep)
         loss = self._members.loss_before((job, key))
-        self._take(Ask(Claim(job, key, (), spec, loss), parts, number, question, keep, {}))
+        self._take(Ask(Claim(job, key, (), spec, loss, is_live=not question), parts, number, question, keep, {}))
 
     def want(self, request: Plain) -> None:
         """Take what needs no answer; while nothing can be asked it is dropped, and whoever wants it does so anew."""
@@ -272,10 +272,10 @@ class Conversation:
                         known = ask.found.get(key) or Found(value, revision, revision)
                         self._tell_of(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
-            case Taken():
+            case Taken(value, before):
                 self._open.discard(ask.name)
-                self._members.forget_before(ask.name)
-                self.outbox.append(["taken", *ask.name, ""])
+                self._members.note_before(ask.name, before)
+                self.outbox.append(["taken", *ask.name, value.partition(" ")[2]])
             case Denied(key, found):
                 if revision > self.revision:  # else the watch has told of that, and maybe of what came after
                     self._tell_of(*self._locks.note(key, found, found.modified))

@@ -84,10 +84,10 @@ class Others:
         whose, created = self._hosts.get(store.partition(":")[0], ("", 0))
         return Loss(before[1], "" if whose == store else store, created)
 
-    def forget_before(self, name: Name) -> None:
-        """Forget what could not be claimed in this name, as it was not lost."""
+    def note_before(self, name: Name, value: str) -> None:
+        """Take over the value of what could not be claimed in this name, as it was not lost."""
         if (before := _before(name)) is not None:
-            self.note_run(before, "")
+            self.note_run(before, value)
 
     @property
     def deadline(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
+from jobqueued.timing.schedule import Every
 from tests.support.fleet import PATIENCE, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, World, job
@@ -824,3 +826,28 @@ def test_a_label_that_is_gone() -> None:
     fleet.pass_time(5)
     assert [] == [name for name, _ in one.launched if name.startswith("gpu")]
     assert [] != two.launched
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_hosts_without_a_job(every: int) -> None:
+    """Hosts that have not the job, and come first, cost a moment each, and no occurrence; nor does a short deadline."""
+    often = job("often", scope=Scope.FLEET, every=every * SECOND, start_deadline=SECOND, concurrency=9)
+    often = replace(often, triggers=(Every(every * SECOND),))
+    fleet, found = hosts(often, names="abcdefghij")
+    for host in found[3:]:
+        host.write("jobs.yaml")
+    since = fleet.now
+    for _ in range(122):
+        fleet.pass_time(1)
+    assert 120 // every <= len(fleet.started) <= 120 // every + 2, (since, len(fleet.started))
+    assert not [run.reason for host in found[:3] for run, _ in host.rows.values() if run.state == "skipped"]
+
+
+def test_a_turn_that_comes_a_moment_too_soon() -> None:
+    """A run whose timer fires before the wall clock is there is looked at again."""
+    fleet, found = hosts(TICK, names="ab")
+    fleet.pass_time(58.9)
+    for host in found:
+        host.now = host.now._replace(wall=host.now.wall - SECOND // 1000)
+    fleet.pass_time(20 * 60)
+    assert 20 == len(fleet.started)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
 
 from jobqueued import events
 from jobqueued.commands import Ask, GiveBack, Launch, WriteRecord
-from jobqueued.model import LIVE, MINUTE, PENDING, SECOND, Job, OnHostLoss, RunState, Scope
+from jobqueued.fleet import FLEET
+from jobqueued.model import LIVE, MINUTE, PENDING, SECOND, Claim, Job, OnHostLoss, RunState, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import PATIENCE, TTL, Fleet, Host
 from tests.support.world import job
@@ -204,3 +207,99 @@ def test_a_claim_that_comes_late() -> None:
     scene.fleet.pass_time(10)
     assert {"1": f"{scene.first.store} succeeded"} == scene.runs
     assert not any(host.scheduler.runs or host.rows for host in scene.others)
+
+
+def test_a_loss_that_waits() -> None:
+    """What waits to be told of keeps nothing else from its place in the queue, and has no start deadline."""
+    often = job("long", "* * * * *", scope=Scope.FLEET, start_deadline=MINUTE, concurrency=5)
+    scene = Scene(often, names="ab")
+    (other,) = scene.others
+    other.happen(events.HoldAsked(1, "root", Hold("root")))
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 2)
+    (waits,) = (run for run in other.scheduler.runs.values() if "." in run.key)
+    other.happen(events.HoldAsked(2, "root", None), events.FleetUp("etcd is away"))
+    other.boot()
+    scene.pass_time(30)
+    run, _ = other.rows[waits.id]
+    assert (RunState.LOST, 1) == (run.state, run.attempt)
+    assert not [run.reason for run, _ in other.rows.values() if run.reason == "queue_full"]
+
+
+def test_locks_of_what_goes_on() -> None:
+    """A run that was counted as lost, and goes on, has its locks again, as long as nobody else has them."""
+    tape = Claim(f"{FLEET}tape", exclusive=True)
+    scene = Scene(long(locks=(tape,)), names="ab")
+    (other,) = scene.others
+    scene.first.agent.cut()
+    scene.pass_time(GONE + 2)
+    assert [(other.store, "lost")] == [end[:2] for end in scene.ends()]
+    assert {} == scene.fleet.etcd.values("/jq/locks/")
+    scene.first.agent.heal()
+    scene.fleet.pass_time(5)
+    assert {f"/jq/locks/{name}": f"{scene.first.store} long f1772409660" for name in ("job/long", "tape")} == (
+        scene.fleet.etcd.values("/jq/locks/")
+    )
+
+
+@pytest.mark.parametrize("key", ["f999999999999.2", "f9999999999.2", "f4102444800.2", "f1772409660.1", "f1772409660"])
+def test_what_nobody_can_have_lost(key: str) -> None:
+    """What is not due yet was begun by nobody, and a first attempt follows no loss, whatever etcd has."""
+    scene = Scene(AGAIN)
+    for host in scene.others:
+        host.happen(events.HostLost("long", key, "ghost"))
+        assert not host.scheduler.runs
+    second, _, number = key[1:].partition(".")
+    if number:
+        scene.fleet.etcd.put(f"/jq/runs/long/{second}/{int(number) - 1}", "ghost:1")
+    scene.fleet.pass_time(2 * GONE)
+    assert not any(host.scheduler.runs for host in scene.others)
+
+
+def test_who_can_begin_it() -> None:
+    """A host where the job is disabled, or can't run, begins nothing anew; it may tell of a loss."""
+    scene = Scene(AGAIN)
+    disabled, able = scene.others
+    disabled.write("jobs.yaml", replace(AGAIN, enabled=False))
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 2)
+    scene.pass_time(2)
+    assert ([], 1) == (disabled.launched, len(able.launched))
+    alone = Scene(long(), names="ab")
+    (other,) = alone.others
+    other.write("jobs.yaml", long(enabled=False))
+    alone.go_down(alone.first)
+    alone.pass_time(GONE + 2)
+    assert [(other.store, "lost")] == [end[:2] for end in alone.ends()]
+
+
+def test_a_host_that_is_back_before_it_is_claimed() -> None:
+    """Where nobody could claim what is lost before its host was back, it is told once that goes for good."""
+    scene = Scene(long(concurrency=2), names="ab")
+    (other,) = scene.others
+    other.happen(events.HoldAsked(1, "root", Hold("root")))
+    scene.first.agent.cut()
+    scene.pass_time(GONE + 2)
+    scene.first.agent.heal()
+    scene.fleet.pass_time(5)
+    other.happen(events.HoldAsked(2, "root", None))
+    scene.fleet.pass_time(5)
+    assert ([], {"1": scene.first.store}) == (scene.ends(), scene.runs)
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 2)
+    assert [(other.store, "lost")] == [end[:2] for end in scene.ends()]
+
+
+def test_its_own_retries() -> None:
+    """The attempt that was lost is none of those after which the pause before the next one grows."""
+    fields = {"retries": 2, "retry_delay": MINUTE, "retry_backoff": 10.0}
+    scene = Scene(long(on_host_loss=OnHostLoss.RERUN, **fields), names="ab")
+    (other,) = scene.others
+    other.ends["long"] = [*["failed 1"] * 3, "succeeded"]
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 2)
+    scene.pass_time(4 * LONG)
+    ((row, _),) = other.rows.values()
+    begun = [at for _, at in other.launched]
+    assert (RunState.SUCCEEDED, 4) == (row.state, row.attempt)
+    assert [1, 10] == [(later - before - LONG * SECOND) // MINUTE for before, later in pairwise(begun)]
