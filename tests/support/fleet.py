@@ -321,6 +321,10 @@ class Host(World):
         self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
         return super()._commit(commands)
 
+    def may_have(self, job: Job) -> bool:
+        """Whether it is one of those that may run a job: it has its labels, and the definition by which all go."""
+        return set(job.hosts) <= set(self.limits.labels) and job.id not in self.scheduler._state.fleet.outdated
+
     def has_given_up(self, job: str, due: int) -> bool:
         """Whether a skip of this host covers a due time, or it went down with a run of that as it was to start."""
         given_up = (RunState.SKIPPED, RunState.LOST)
@@ -441,7 +445,8 @@ class Fleet:
         while due is not None and due <= until:
             key = f"f{due // SECOND}"
             owner = self._last_owner(job.id, key)
-            asked = self.hosts.values() if owner is None else [self.hosts[owner.store]]
+            able = [host for host in self.hosts.values() if host.may_have(job)]
+            asked = able if owner is None else [self.hosts[owner.store]]
             if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):
                 dues.append(due)
             due = job.next_after(due)
