@@ -1,4 +1,6 @@
-"""Runs of a file: a record in JSON a line, or what `watch --json` or `history --json` has printed."""
+"""Runs of a file: a record in JSON a line, or what `watch --json`, `history --json` or `--fleet history --json` has
+printed.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import IO, Any
 
-from jobqueued.ctl.chart_runs import STATES
+from jobqueued.ctl.chart_runs import OF_HOST, STATES
 from jobqueued.model import INSTANTS, MAX_DIGITS, Record, to_datetime
 
 _TEXT, _LIST, _INTEGER, _NUMBER, _LINE = (str,), (list,), (int,), (int, float), (str, list)
@@ -75,18 +77,25 @@ def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
 
 def _of(document: Any) -> Iterator[Record]:
     if isinstance(document, dict) and isinstance(document.get("runs"), list):
+        is_of_hosts = isinstance(document.get("hosts"), dict)
         for record in document["runs"]:
-            yield _checked(record)
+            yield checked(record, is_of_hosts=is_of_hosts)
     elif isinstance(document, dict) and "event" in document:
         if document["event"] == "run_ended":
-            yield _checked(document.get("record"))
+            yield checked(document.get("record"))
     else:
-        yield _checked(document)
+        yield checked(document)
 
 
-def _checked(record: Any) -> Record:
-    """The record, if all that is looked at is what it should be, with what it lacks; ValueError."""
-    _require(record, _RECORD, needed=_NEEDED)
+def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
+    """The record, if all that is looked at is what it should be, with what it lacks; ValueError.
+
+    Where it is one of several hosts, as `--fleet history --json` has them, its job is that host's.
+    """
+    _require(record, _RECORD, needed=(*_NEEDED, *["host"] * is_of_hosts))
+    record.pop(OF_HOST, None)
+    if is_of_hosts:
+        record[OF_HOST] = record["host"]
     if record["state"] not in STATES:
         raise ValueError(f"there is no state {record['state']!r}")
     if not record["due"]:

@@ -16,6 +16,8 @@ from jobqueued.instants import MILLISECOND, to_text
 from jobqueued.model import LIVE, PENDING, Record, RunState
 
 NONE = -1
+OF_HOST = "of_host"
+"""The field of a record that has the host as whose its job is shown, where there are several."""
 STATES = [state.value for state in RunState]
 _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
@@ -62,6 +64,8 @@ class Run(NamedTuple):
 class Runs:
     """The runs of all jobs; those of a job come by due time once `sort` is called.
 
+    Of several hosts each job of each is one of its own, called ``db1: backup``: `whose` has its host, or "", and its
+    id.
     `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
     number, between an attempt and the next: when each began and ended.
     """
@@ -69,6 +73,7 @@ class Runs:
     def __init__(self) -> None:
         self.pauses: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self.of: dict[str, list[array[int]]] = {}
+        self.whose: dict[str, tuple[str, str]] = {}
         self._texts: dict[Hashable, int] = {"": 0}
         self._lists: dict[Hashable, int] = {(): 0}
         self._claims: dict[Hashable, int] = {(): 0}
@@ -96,17 +101,25 @@ class Runs:
         """True if the record of one does not tell what its run held."""
         return any(NONE in columns[_CLAIMS] for columns in self.of.values())
 
+    @property
+    def are_of_hosts(self) -> bool:
+        """True if they tell whose they are."""
+        return any(self.whose[job][0] for job in self.of)
+
     def add(self, record: Record) -> None:
         """Take one run."""
-        columns = self.of.get(record["job"])
+        host, job = cast("Mapping[str, Any]", record).get(OF_HOST, ""), record["job"]
+        name = f"{host}: {job}" if host else job
+        columns = self.of.get(name)
         if columns is None:
-            columns = self.of[record["job"]] = [array("q") for _ in Run._fields]
+            columns = self.of[name] = [array("q") for _ in Run._fields]
+            self.whose[name] = host, job
         for column, value in zip(columns, self._run(record), strict=True):
             column.append(value)
         attempts = record.get("attempts") or ()
         if len(attempts) > 1:
             pauses = [(_moment(one["ended"]), _moment(other["started"])) for one, other in pairwise(attempts)]
-            self.pauses[record["job"], record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
+            self.pauses[name, record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
         due = _moment(record["due"])
@@ -161,11 +174,12 @@ class Runs:
         return Run._make(column[place] for column in self.of[job])
 
     def chosen(self, jobs: Collection[str], tags: Collection[str]) -> Runs:
-        """Those of these jobs that have each of these tags; none of either: of all."""
+        """Those of these jobs, of any host, that have each of these tags; none of either: of all."""
         found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
         found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
+        found.whose = self.whose
         for job, columns in self.of.items():
-            kept = [wanted[each] for each in columns[_TAGS]] if not jobs or job in jobs else []
+            kept = [wanted[each] for each in columns[_TAGS]] if not jobs or self.whose[job][1] in jobs else []
             if any(kept):
                 found.of[job] = [array("q", compress(column, kept)) for column in columns]
         return found
@@ -193,9 +207,11 @@ def plain(runs: Runs) -> Iterator[dict[str, object]]:
     """Yield each run as JSON has it, by the names of a record where that has the same."""
     texts, lists = runs.texts, runs.lists
     for job in runs.of:
+        host, its_id = runs.whose[job]
         for run in runs.runs(job):
             yield {
-                "run": f"{job}@{run.number}", "job": job, "number": run.number, "state": STATES[run.state],
+                **({"host": host} if host else {}),
+                "run": f"{job}@{run.number}", "job": its_id, "number": run.number, "state": STATES[run.state],
                 **{name: texts[getattr(run, name)] or None for name in ("reason", "trigger", "command", "held_by")},
                 **{name: moment(getattr(run, name)) for name in ("due", "queued", "started", "ended")},
                 "waited": run.waited / 1000 if run.started != NONE else None, "waited_for": lists[run.waited_for],

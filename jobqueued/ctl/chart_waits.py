@@ -2,7 +2,8 @@
 
 A record of the daemon names what its run has waited for and what it held, not who held the former; one of a file may,
 in `held_by`.  Else, of the runs that held it, that is the one that ended last while the run waited.  Where a record
-does not tell what its run held, the job's claims as they are now do.
+does not tell what its run held, the job's claims as they are now do.  Of several hosts each has its own of everything,
+but for what is the fleet's.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jobqueued.ctl.chart_runs import NONE, Run, Runs
+from jobqueued.fleet import FLEET
 from jobqueued.model import Job
 
 HOST, SLOT = "host", "max_running"
 _ALL = (HOST, SLOT)
 """What each run has a part of."""
 KEPT = "what is kept for "
+_OF_FLEET = FLEET.removeprefix(":")
+"""What the name of a lock that hosts share begins with in a record."""
 _NOTICED = 1000
 """Milliseconds: a shorter wait for nothing that is named is no wait for another run of the job."""
 _LOOKED_AT = 64
@@ -89,7 +93,7 @@ class _Finder:
                 found.update({name: True for name in lists[waited] if name not in {*found, HOST}})
         self._told = runs.claims
         self._claimed = {job: {*columns[_CLAIMS]} for job, columns in runs.of.items()}
-        self._held: dict[tuple[str, bool], list[tuple[int, Place]]] = {}
+        self._held: dict[tuple[str, bool, str | None], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
         """The run that ended last of those that kept this one from starting."""
@@ -101,7 +105,8 @@ class _Finder:
     def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
         """The one that ended last of those that held something while the run waited for it, with its end."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
-        held = self._holders(name, shared=name != SLOT and not wants_alone)
+        host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
+        held = self._holders(name, host, shared=name != SLOT and not wants_alone)
         for nth in range(bisect_right(held, (run.started, _LAST)) - 1, -1, -1):
             ended, place = held[nth]
             if ended <= run.queued:
@@ -110,17 +115,20 @@ class _Finder:
                 return ended, place
         return None
 
-    def _holders(self, name: str, *, shared: bool) -> list[tuple[int, Place]]:
-        """The runs that have held it, by their ends; of those that keep who wants a share of it from starting."""
-        if (name, shared) not in self._held:
-            self._held[name, shared] = sorted(
+    def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
+        """The runs of a host, or of all, that have held it, by their ends; of those that keep who wants a share of it
+        from starting.
+        """
+        if (name, shared, host) not in self._held:
+            self._held[name, shared, host] = sorted(
                 (run.ended, (job, place))
                 for job, claimed in self._claimed.items()
+                if host in (None, self._runs.whose[job][0])
                 if (keeping := {it for it in claimed if self._keeps(self._of(job, it), name, shared=shared)})
                 for place, run in enumerate(self._runs.runs(job))
                 if run.claims in keeping and NONE not in (run.started, run.ended)
             )
-        return self._held[name, shared]
+        return self._held[name, shared, host]
 
     def _of(self, job: str, claims: int) -> Mapping[str, bool]:
         """The claims of a run of a job."""

@@ -72,10 +72,10 @@ class Wanted:
             states = tuple(state for state in _STATES if state != RunState.SKIPPED)
         return None if states is None else list(states)
 
-    def takes(self, record: Record, usual: Callable[[str], float | None], daemon: str | None = None) -> bool:
+    def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
         """Tell whether a record has what only a look into it can tell.
 
-        `usual` is what runs of a job take; `daemon` the user of the daemon, as whom a run is that names none.
+        `usual` is what runs of its job take; `daemon` the user of the daemon, as whom a run is that names none.
         """
         user, owner = record["user"], record.get("owner")
         if user is None and owner is None and record["command"] is not None:
@@ -89,13 +89,13 @@ class Wanted:
             and (self.longer_than is None or self._is_longer(record, usual))
         )
 
-    def _is_longer(self, record: Record, usual: Callable[[str], float | None]) -> bool:
+    def _is_longer(self, record: Record, usual: Callable[[Record], float | None]) -> bool:
         took = seconds(record)
         if took is None:
             return False
         if isinstance(self.longer_than, float):
             return took > self.longer_than
-        known = usual(record["job"])
+        known = usual(record)
         return known is not None and took > _UNUSUAL * known
 
 
@@ -148,6 +148,18 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     return chosen
 
 
+def words_of(wanted: Wanted) -> list[str]:
+    """The options by which another command chooses the same; but for states of which there are none."""
+    times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
+    longer = wanted.longer_than
+    given = {
+        "state": wanted.states or (), **{name: (to_text(it),) for name, it in times.items() if it is not None},
+        "tag": wanted.tags, "of-user": (wanted.user,), "reason": (wanted.reason,), "exit-code": wanted.exit_codes,
+        "longer-than": (f"{longer:.0f}s" if isinstance(longer, float) else longer,),
+    }  # fmt: skip
+    return [f"--{name}={value}" for name, values in given.items() for value in values if value is not None]
+
+
 def matching(
     paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int = PAGE, *, bounded: bool = False,
     also: Sequence[str] = (),
@@ -176,7 +188,7 @@ def _looked_through(paths: Paths, found: Iterator[Record], wanted: Wanted) -> It
                 err=True,
             )
             return
-        if wanted.takes(record, usual, daemon):
+        if wanted.takes(record, lambda it: usual(it["job"]), daemon):
             yield record
 
 

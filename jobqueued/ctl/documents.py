@@ -52,6 +52,28 @@ type Missing (
   )
 )
 
+# A run as a chart has it; those of several hosts are called "db1: backup@142", in `held_by`, too.
+type Charted (
+  run: string,
+  job: string,
+  number: int,
+  state: string,
+  reason: ?string,
+  trigger: ?string,
+  command: ?string,
+  held_by: ?string,
+  due: string,
+  queued: string,
+  started: ?string,
+  ended: ?string,
+  waited: ?float,
+  waited_for: []string,
+  pauses: [](since: string, until: string),
+  tags: []string,
+  cpu: ?float,
+  memory_peak: ?int
+)
+
 # What the futures of a host have in common: of numbers the least and the most.
 type Simulated (
   runs: []int,
@@ -88,6 +110,7 @@ DOCUMENTS = {
     "--fleet next": f"""(next: [](host: string, job: string, at: string, expected: ?(late: float, least_late: float,
         most_late: float)), {_OF_HOSTS})""",
     "--fleet status": f"(status: []object, {_OF_HOSTS})",
+    "--fleet timeline": f"(begin: string, end: string, {_OF_HOSTS}, runs: [](host: string, ...Charted))",
     "--fleet top": f"""(runs: [](host: string, ...RunUsage), waiting: [](host: string, run: string, job: string,
         state: string, queued: string, user: ?string, tags: []string, for: ?[]string), {_OF_HOSTS})""",
     "--fleet why": f"(runs: [](host: string, ...Why), {_OF_HOSTS})",
@@ -138,10 +161,7 @@ DOCUMENTS = {
     "status": "Status()",
     "status (down)": "(state: string, reason: string, running: ?int, left: ?[]string, runs: ?[]Record)",
     "submit": "(job: string, is_new: bool, at: ?string)",
-    "timeline": """(begin: string, end: string, runs: [](run: string, job: string, number: int, state: string,
-        reason: ?string, trigger: ?string, command: ?string, held_by: ?string, due: string, queued: string,
-        started: ?string, ended: ?string, waited: ?float, waited_for: []string,
-        pauses: [](since: string, until: string), tags: []string, cpu: ?float, memory_peak: ?int))""",
+    "timeline": "(begin: string, end: string, runs: [](host: ?string, ...Charted))",
     "top": """(host: HostUsage, runs: []RunUsage, waiting: ?[](run: string, job: string, state: string, queued: string,
         user: ?string, tags: []string, for: ?[]string), more_wait: bool)""",
     "watch": """(event: string, at: ?string, level: ?string, message: ?string, job: ?string, run: ?string,

@@ -8,10 +8,10 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -24,6 +24,8 @@ from jobqueued.ctl.over_ssh import Reply, Way
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import JSON_SCHEMA, options_given, print_json_line, print_line, print_table
 from jobqueued.text import printable
+
+T = TypeVar("T")
 
 _ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
 """Commands that each host carries out; what they print is text."""
@@ -74,6 +76,8 @@ class _Call:
             self._show(words)
         elif self.name == "logs":
             words = self._copy_log()
+        elif self.name == "timeline":
+            words = self._draw()
         else:
             words = self._words()
             self._act(words)
@@ -84,7 +88,7 @@ class _Call:
 
     def _check(self) -> None:
         """UsageError: that is nothing for several hosts."""
-        known = sorted([*VIEWS, *_ACTING, *_OF_ONE])
+        known = sorted([*VIEWS, *_ACTING, *_OF_ONE, "timeline"])
         if self.name not in known:
             remedy = f"on one of them: ssh HOST jobqueuectl {self.name} …"
             raise click.UsageError(
@@ -162,21 +166,17 @@ class _Call:
         parts = view.parts(self.options)
         rows = {part.name: list[_Row]() for part in parts}
         rest, notes = dict[str, Message](), list[str]()
-        for reply in self._replies(words):
-            try:
-                document = _document(reply)
-                found = {part.name: list(_rows(part, reply.host, document)) for part in parts}
-                notes += [f"{reply.host}: {note}" for note in view.notes(document)]
-            except _NoDocument as why:
-                self._fail(reply.host, str(why), reply.code or _UNREACHED)
-                continue
-            except _ODD:
-                self._fail(reply.host, "its jobqueuectl is of another version: it prints what this one can't read")
-                continue
+
+        def read(host: str, document: Message) -> tuple[dict[str, list[_Row]], list[str]]:
+            found = {part.name: list(_rows(part, host, document)) for part in parts}
+            return found, [f"{host}: {note}" for note in view.notes(document)]
+
+        for host, document, (found, said) in self._read(words, read):
             for name, more in found.items():
                 rows[name] += more
+            notes += said
             shown = document.keys() if parts[0].whole else {*rows, "schema"}
-            rest[reply.host] = {name: it for name, it in document.items() if name not in shown}
+            rest[host] = {name: it for name, it in document.items() if name not in shown}
         chosen = {part.name: part.chosen(rows[part.name]) for part in parts}
         if self.options.get("as_json"):
             lists = {name: [row.item for row in those] for name, those in chosen.items()}
@@ -184,6 +184,42 @@ class _Call:
             click.echo(json.dumps(merged, indent=2))  # users have the names of their hosts in it
         elif rest:
             _print(parts, rows, chosen, notes)
+
+    def _read(self, words: Sequence[str], read: Callable[[str, Message], T]) -> Iterator[tuple[str, Message, T]]:
+        """Yield the hosts, their documents, and what `read` makes of each; a host that prints none has failed."""
+        for reply in self._replies(words):
+            try:
+                document = _document(reply)
+                found = read(reply.host, document)
+            except _NoDocument as why:
+                self._fail(reply.host, str(why), reply.code or _UNREACHED)
+            except _ODD:
+                self._fail(reply.host, "its jobqueuectl is of another version: it prints what this one can't read")
+            else:
+                yield reply.host, document, found
+
+    def _draw(self) -> list[str]:
+        """Draw the chart of the runs of all hosts; the words that asked for them."""
+        from jobqueued.ctl import timeline
+        from jobqueued.ctl.chart_file import checked
+        from jobqueued.ctl.chosen_runs import Wanted, words_of
+        from jobqueued.model import Record
+
+        words = [*options_given(), "history", "--json", "--runs", str(_ALL)]
+
+        def read(host: str, document: Message) -> list[Record]:
+            return [checked({**record, "host": host}, is_of_hosts=True) for record in document["runs"]]
+
+        def ask(wanted: Wanted) -> tuple[list[Record], dict[str, Message]]:
+            words.extend(words_of(wanted))
+            found, hosts = list[Record](), dict[str, Message]()
+            for host, _, runs in self._read(words, read):
+                hosts[host] = {}
+                found += (run for run in runs if wanted.states is None or run["state"] in wanted.states)
+            return found, {"hosts": hosts, "failed": self.failed}
+
+        timeline.of_hosts(ask, **self.options)
+        return words
 
     # output
 
@@ -242,6 +278,8 @@ class _Call:
 _PATIENCE = 30.0
 _FEW = 20
 """The newest runs of a job among which one is looked for that has started."""
+_ALL = 1_000_000
+"""More runs than fit into what is taken from a host."""
 _LONGEST_LINE = 1 << 20
 _ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """The errors of who takes what a host has printed for what it is not."""

@@ -6,18 +6,18 @@ import heapq
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import IO
+from typing import IO, cast
 
 import click
 
 from jobqueued.ctl import completion, offline
 from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import Runs, collected, moment, plain
-from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
+from jobqueued.ctl.chart_runs import OF_HOST, Runs, collected, moment, plain
+from jobqueued.ctl.chart_waits import Claims, claims_of, find_holders, related, waits
 from jobqueued.ctl.chosen_runs import ENDED, USUAL, Wanted, matching, of_runs, usual_of
 from jobqueued.ctl.terminal import json_option, local, print_json_list, print_line, print_pieces, room
 from jobqueued.instants import DAY, MILLISECOND, to_instant, to_text
@@ -35,8 +35,8 @@ _LONGEST_WAITS = 5
 @click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
               "--chrome-trace` has them.")  # fmt: skip
 @click.option("--from", "source", type=click.File(encoding="utf-8", errors="surrogateescape"), metavar="FILE",
-              help="Runs of a file instead: a record in JSON a line, or what `watch` or `history` print with --json; "
-              "- is the standard input.")  # fmt: skip
+              help="Runs of a file instead: a record in JSON a line, or what `watch`, `history` or `--fleet history` "
+              "print with --json; - is the standard input.")  # fmt: skip
 @of_runs
 @json_option
 @click.pass_obj
@@ -48,77 +48,132 @@ def timeline(
 
     A row is a job: what has run, and for how much of the time, a letter for what ended badly, and the waits.  The
     longest of these are told below, with what was waited for and the run that held it.  Without --since it is the
-    last day; of a file, all that it has.
+    last day; of a file, all that it has.  Of several hosts (--fleet, --host) a row is a job of one of them.
 
     \b
     Examples:
       jobqueuectl timeline --since 7d nightly-backup
       jobqueuectl timeline --since 30d --html >month.html
     """
-    if html + chrome_trace + as_json > 1:
-        raise click.UsageError("one form, please: --html, --chrome-trace or --json")
-    if html and sys.stdout.isatty():
-        raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
-    now = time.time_ns()
-    if chrome_trace:
-        wanted = replace(wanted, states=tuple(ENDED if wanted.states is None else ENDED.intersection(wanted.states)))
-    if source is None and wanted.since is None:
-        wanted = replace(wanted, since=now - DAY)
+    form = form_of(html=html, chrome_trace=chrome_trace, as_json=as_json)
+    chart = Chart(form, jobs, wanted, is_of_file=source is not None)
     claims = cache(lambda: claims_of(job for job, _ in offline.jobs(paths)))
-    own, others = list(dict.fromkeys(jobs)), related(jobs, claims()) if jobs and not chrome_trace else []
-    fetched = replace(wanted, tags=())  # who held what they waited for need not have them
-    found = matching(paths, own, fetched, also=others) if source is None else _of_file(source, [*own, *others], fetched)
-    try:
-        if chrome_trace:
-            from jobqueued.ctl.export import print_trace
-
-            newest_first = found if source is None else sorted(found, key=_due, reverse=True)
-            print_trace(record for record in newest_first if {*wanted.tags} <= {*record["tags"]})
-            return
-        runs = collected(found)
-    except NoRecord as error:
-        raise click.ClickException(f"{source and source.name}, {error}") from None
-    find_holders(runs, claims() if jobs or runs.are_silent else {})
-    runs = runs.chosen(jobs, wanted.tags) if jobs or wanted.tags else runs
-    span = runs.span(now // MILLISECOND)
-    if source is None and wanted.since is not None:  # where nothing has run is seen, too
-        last = min(now, wanted.until or now)
-        span = min(span[0], wanted.since // MILLISECOND), max(span[1], last // MILLISECOND)
-    if as_json:
-        begin, end = map(moment, span)
-        print_json_list({"begin": begin, "end": end}, "runs", plain(runs))
-    elif html:
-        _print_page(runs, span, now // MILLISECOND)
-    elif not runs.of:
-        print_line("no such runs")
+    if source is not None:
+        try:
+            chart.draw(_of_file(source, chart.fetched), claims)
+        except NoRecord as error:
+            raise click.ClickException(f"{source.name}, {error}") from None
     else:
-        _print_chart(runs, span, now // MILLISECOND)
+        others = related(jobs, claims()) if jobs and form != "chrome_trace" else []
+        chart.draw(matching(paths, list(dict.fromkeys(jobs)), chart.fetched, also=others), claims)
 
 
-def _of_file(source: IO[str], jobs: Sequence[str], wanted: Wanted) -> Iterator[Record]:
+def form_of(**wanted: bool) -> str:
+    """The one form that is wanted, or ""; UsageError: there is more than one, or it is nothing for a terminal."""
+    forms = [form for form, is_wanted in wanted.items() if is_wanted]
+    if len(forms) > 1:
+        raise click.UsageError("one form, please: --html, --chrome-trace or --json")
+    if forms == ["html"] and sys.stdout.isatty():
+        raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
+    return forms[0] if forms else ""
+
+
+class Chart:
+    """A chart in a form, of these jobs, or of all; `fetched` are the runs that it is drawn of, among which are others.
+
+    Without a file it is of the last day where nothing else is wanted, and of all of its time.
+    """
+
+    def __init__(self, form: str, jobs: Sequence[str], wanted: Wanted, *, is_of_file: bool = False) -> None:
+        self._form, self._jobs, self._tags, self._now = form, jobs, wanted.tags, time.time_ns()
+        if form == "chrome_trace":
+            ended = ENDED if wanted.states is None else ENDED.intersection(wanted.states)
+            wanted = replace(wanted, states=tuple(sorted(ended)))
+        if not is_of_file and wanted.since is None:
+            wanted = replace(wanted, since=self._now - DAY)
+        self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # a holder need not have the tags
+
+    def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:
+        """Print the chart of these runs, which may be in any order; `head`: what JSON has before them."""
+        if self._form == "chrome_trace":
+            self._print_trace(found)
+            return
+        runs, now = collected(found), self._now // MILLISECOND
+        find_holders(runs, claims() if runs.are_silent else {})
+        if self._jobs or self._tags:
+            runs = runs.chosen(self._jobs, self._tags)
+        span = self._span(runs)
+        if self._form == "as_json":
+            begin, end = map(moment, span)
+            print_json_list({"begin": begin, "end": end, **head}, "runs", plain(runs))
+        elif self._form == "html":
+            _print_page(runs, span, now)
+        elif not runs.of:
+            print_line("no such runs")
+        else:
+            _print_chart(runs, span, now)
+
+    def _span(self, runs: Runs) -> tuple[int, int]:
+        """The time from the first run to the last, and without a file all that was asked for."""
+        begin, end = runs.span(self._now // MILLISECOND)
+        if self._is_of_file or self.fetched.since is None:
+            return begin, end
+        last = min(self._now, self.fetched.until or self._now)
+        return min(begin, self.fetched.since // MILLISECOND), max(end, last // MILLISECOND)
+
+    def _print_trace(self, found: Iterable[Record]) -> None:
+        from jobqueued.ctl.export import print_trace
+
+        newest_first = sorted(found, key=_due, reverse=True) if self._is_of_file else found
+        print_trace(
+            record
+            for record in newest_first
+            if {*self._tags} <= {*record["tags"]} and (not self._jobs or record["job"] in self._jobs)
+        )
+
+
+@of_runs
+def of_hosts(
+    ask: Callable[[Wanted], tuple[list[Record], Mapping[str, object]]], *, jobs: tuple[str, ...], html: bool,
+    chrome_trace: bool, source: IO[str] | None, wanted: Wanted, as_json: bool,
+) -> None:  # fmt: skip
+    """Draw the chart of several hosts: `ask` has their runs, and what JSON tells of `hosts`."""
+    if source is not None:
+        raise click.UsageError("--from is no option for other hosts; a file is drawn without --fleet and --host")
+    chart = Chart(form_of(html=html, chrome_trace=chrome_trace, as_json=as_json), jobs, wanted)
+    found, head = ask(chart.fetched)
+    if head["hosts"] or as_json:
+        chart.draw(found, dict, **head)
+
+
+def _of_file(source: IO[str], wanted: Wanted) -> Iterator[Record]:
     """Those of a file that the options choose, as they choose those of the daemon; what is usual is so in the file."""
     since, until, states = wanted.since, wanted.until, wanted.asked_states
     found: Iterable[Record] = records(source)
-    usual: Mapping[str, float | None] = {}
+    usual: Mapping[tuple[str, str], float | None] = {}
     if wanted.longer_than == USUAL:
         found = list(found)
         usual = _usual(found)
     for record in found:
         queued = _instant(record["queued"])
         in_time = (since is None or queued >= since) and (until is None or queued < until)
-        if not in_time or (jobs and record["job"] not in jobs) or (states and record["state"] not in states):
+        if not in_time or (states is not None and record["state"] not in states):
             continue
-        if not wanted.looks_into_records or wanted.takes(record, usual.get):
+        if not wanted.looks_into_records or wanted.takes(record, lambda it: usual.get(_whose(it))):
             yield record
 
 
-def _usual(found: Sequence[Record]) -> dict[str, float | None]:
-    """The seconds that the runs of each job usually take."""
-    of = defaultdict[str, list[Record]](list)
+def _whose(record: Record) -> tuple[str, str]:
+    return cast("Mapping[str, str]", record).get(OF_HOST, ""), record["job"]
+
+
+def _usual(found: Sequence[Record]) -> dict[tuple[str, str], float | None]:
+    """The seconds that the runs of each job of each host usually take."""
+    of = defaultdict[tuple[str, str], list[Record]](list)
     for record in sorted(found, key=lambda it: _instant(it["queued"]), reverse=True):
         if record["state"] == RunState.SUCCEEDED:
-            of[record["job"]].append(record)
-    return {job: usual_of(each) for job, each in of.items()}
+            of[_whose(record)].append(record)
+    return {whose: usual_of(each) for whose, each in of.items()}
 
 
 def _due(record: Record) -> int:
@@ -142,7 +197,9 @@ def _print_chart(runs: Runs, span: tuple[int, int], now: int) -> None:
     width = room() or _WIDTH
     lines = chart_text.chart(runs, chart_text.Window(*span, width), now, width)
     begin, end = map(_local, span)
-    print_line(f"{counted(len(runs), 'run')} of {counted(len(runs.of), 'job')}, {begin} to {end}")
+    hosts, jobs = (len({runs.whose[job][which] for job in runs.of}) for which in (0, 1))
+    on = f" on {counted(hosts, 'host')}" if runs.are_of_hosts else ""
+    print_line(f"{counted(len(runs), 'run')} of {counted(jobs, 'job')}{on}, {begin} to {end}")
     print_pieces(lines)
     longest = heapq.nlargest(_LONGEST_WAITS, waits(runs), key=lambda wait: wait.run.waited)
     if longest:

@@ -116,6 +116,7 @@ def _ask_of_now(found: Printed, host: Host) -> None:
         ["next"],
         ["history"],
         ["logs", "good@1"],
+        ["timeline"],
     ):
         found.ask(f"--fleet {words[0]}", "--host", os.uname().nodename, *words)
     found.ask("--fleet next", "--host", os.uname().nodename, "next", "--expect")
@@ -142,6 +143,8 @@ def _ask_of_past(found: Printed, host: Host) -> None:
     (host.root / "day").write_text("".join(f"{json.dumps(record)}\n" for record in a_day()))
     found.ask("timeline", "timeline")
     found.ask("timeline", "timeline", "--from", host.root / "day")
+    (host.root / "days").write_text(json.dumps({"runs": a_day(), "hosts": {}}))
+    found.ask("timeline", "timeline", "--from", host.root / "days")
     found.ask("audit", "audit")
     hole = Verdict("good", 0, "", 1, [Finding("hole", 1, 1, 1, (1,), "cause")])
     found["audit"].append({"schema": JSON_SCHEMA, **audit._document([hole], 2, True, [])})

@@ -234,6 +234,59 @@ def test_nothing_harms_a_terminal(fleet: Fleet) -> None:
         for words in (["list"], ["pause", "backup"], ["list", "--json"]):
             done = fleet.ctl("--host", "said,a", *words)
             assert set() == harmful(done.stdout + done.stderr), words
+    (record,) = fleet.document("--host", "a", "history", "backup", "-n", "1")["runs"]
+    waited = {"job": evil, "waited_for": [evil], "queued": record["due"], "held_by": evil, "reason": evil}
+    fleet.ssh.says(json.dumps({"schema": 1, "runs": [{**record, **waited}]}))
+    for form in ("--json", "--html", "--chrome-trace", "--since=1d"):
+        done = fleet.ctl("--host", "said", "timeline", form)
+        assert (0, set(), True) == (done.returncode, harmful(done.stdout + done.stderr), bool(done.stdout)), form
+    assert "The longest waits:" in done.stdout
+
+
+def test_a_chart(fleet: Fleet, tmp_path: Path) -> None:
+    """It has a row for each job of each host, in any form, and so it has of the document that `history` prints."""
+    rows = ["a: backup", "a: nap", "b: backup", "b: nap"]
+    done = fleet.ctl(*BOTH, "timeline")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert " of 2 jobs on 2 hosts, " in done.stdout.splitlines()[0]
+    assert rows == [line[:9].rstrip() for line in done.stdout.splitlines() if line[1:3] == ": "]
+    (tmp_path / "runs").write_text(fleet.ctl(*BOTH, "history", "--json").stdout)
+    kept = run("timeline", "--from", tmp_path / "runs")
+    assert rows == [line[:9].rstrip() for line in kept.stdout.splitlines() if line[1:3] == ": "]
+    document = fleet.document(*BOTH, "timeline", "backup")
+    assert ({"a": {}, "b": {}}, {}) == (document["hosts"], document["failed"])
+    assert {("a", "backup"), ("b", "backup")} == {(it["host"], it["job"]) for it in document["runs"]}
+    assert "a: backup@1" in {it["run"] for it in document["runs"]}
+    assert "<!doctype html>" in fleet.ctl(*BOTH, "timeline", "--html").stdout.lower()
+    events = json.loads(fleet.ctl(*BOTH, "timeline", "--chrome-trace", "backup").stdout)["traceEvents"]
+    named = {it["args"]["name"] for it in events if it["ph"] == "M" and "name" in it["args"]}
+    assert {"jobqueued on a", "jobqueued on b", "backup"} == {name for name in named if "(" not in name}
+    assert "no such runs\n" == fleet.ctl(*BOTH, "timeline", "--state", "lost").stdout
+
+
+def test_a_chart_of_what_is_chosen(fleet: Fleet) -> None:
+    """Each host is asked for what is wanted, with instants in the place of times that each has its own of."""
+    fleet.ssh.asked()
+    fleet.ctl(*BOTH, "timeline", "--since", "2026-01-01", "--failed", "--longer-than", "1m30s", "--tag", "t", TZ="UTC")
+    (asked, other) = fleet.ssh.asked()
+    assert asked[1:] == other[1:]
+    assert "--since=2026-01-01T00:00:00.000000Z" in asked
+    assert ("--state=failed" in asked, "--longer-than=90s" in asked, "--tag" in asked) == (True, True, False)
+    done = fleet.ctl(*BOTH, "timeline", "--from", "-")
+    assert (2, []) == (done.returncode, fleet.ssh.asked())
+    assert "--from is no option for other hosts" in done.stderr
+
+
+def test_a_chart_without_a_host(fleet: Fleet) -> None:
+    """It is told which is missing, or prints what can't be drawn; the others are drawn; of none there is no chart."""
+    record = fleet.document("--host", "a", "history", "backup")["runs"][0]
+    for changed in ({"state": "done"}, {"due": "yesterday"}, {"number": "1"}, {"claims": 7}):
+        fleet.ssh.says(json.dumps({"schema": 1, "runs": [{**record, **changed}]}))
+        done = fleet.ctl("--host", "said,a,gone", "timeline")
+        assert (2, True) == (done.returncode, " on 1 host, " in done.stdout)
+        assert ["said: its", "gone: ssh"] == [" ".join(line.split()[:2])[:9] for line in done.stderr.splitlines()]
+    done = fleet.ctl("--host", "said,gone", "timeline")
+    assert (2, "") == (done.returncode, done.stdout)
 
 
 def test_so_many_at_once() -> None:

@@ -87,6 +87,10 @@ def test_of_a_file(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text(lines(a_day()))
     assert 0 == called(root, "--from", str(file), "--failed", "--until", "2026-11-26 12:00")
     assert "4 runs of 2 jobs" in capsys.readouterr().out
+    (root / "jobqueue.d" / "jobs.yaml").unlink()
+    assert 0 == called(root, "--from", str(file), "report")
+    shown = capsys.readouterr().out
+    assert ("1 run of 1 job" in shown, "held by dump-orders@703" in shown) == (True, True)
     file.write_text("{}\n")
     assert 1 == called(root, "--from", str(file))
     assert f"{file}, line 1: no record of a run" in capsys.readouterr().err
@@ -183,6 +187,19 @@ def test_longer_than_usual_of_a_file(root: Path, tmp_path: Path, capsys: pytest.
     file.write_text("".join(f"{json.dumps(it)}\n" for it in [{**runs[0], **slow}, *runs]))
     assert 0 == called(root, "--from", str(file), "--longer-than", "usual")
     assert "1 run of 1 job, 2026-11-26 01:00:00 CET to 2026-11-26 01:05:00 CET" in capsys.readouterr().out
+
+
+def test_longer_than_usual_of_each_host(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is usual on one host is not on another."""
+    minutes = {"a": [1, 1, 1, 1, 1, 5], "b": [9, 9, 9, 9, 9, 9]}
+    runs = [
+        {**FOUR, "host": host, "number": nth, "started": FOUR["due"], "ended": f"2026-11-26T00:{took:02}:00Z"}
+        for host, each in minutes.items()
+        for nth, took in enumerate(each, 1)
+    ]
+    (tmp_path / "runs").write_text(json.dumps({"runs": runs, "hosts": {}}))
+    assert 0 == called(root, "--from", str(tmp_path / "runs"), "--longer-than", "usual", "--json")
+    assert [("a", 6)] == [(it["host"], it["number"]) for it in json.loads(capsys.readouterr().out)["runs"]]
 
 
 def test_one_form(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
