@@ -30,7 +30,8 @@ export const runLink = name => link(name, "run", name);
 export const jobLink = id => link(id, "job", id);
 
 const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late", "outdated"];
-const LIVE = ["starting", "running", "stopping"];
+export const LIVE = ["starting", "running", "stopping"];
+export const PENDING = ["due", "waiting", "retrying"];
 const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
 
 const NAMES = {
@@ -46,6 +47,8 @@ export const stateName = state => NAMES[state.toLowerCase()] ?? state.replaceAll
 
 // A state in its colour, and in words.
 export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, stateName(state) + more);
+
+export const quiet = (text = "") => h("p", { class: "quiet" }, text);
 
 // A heading, and what it is about.
 export const section = (title, ...children) => h("section", {}, h("h2", {}, title), ...children);
@@ -80,7 +83,7 @@ export class Table {
   constructor(caption, heads, key, cells, told = item => JSON.stringify(item)) {
     Object.assign(this, { heads, key, cells, told, rows: new Map() });
     this.body = h("tbody");
-    this.none = h("p", { class: "quiet" });
+    this.none = quiet();
     this.table = h("table", {}, h("caption", { class: "hidden" }, caption),
       h("thead", {}, h("tr", {}, ...heads.map(head => h("th", { scope: "col" }, head)))), this.body);
     this.element = h("div", { class: "table" }, this.table, this.none);

@@ -1,7 +1,7 @@
 // What is wrong for longer, and the notices that wait to be sent.
 
 import { client, host } from "./host.js";
-import { _, badge, format, h, moment, runLink, section, Table, words } from "./elements.js";
+import { _, badge, format, h, moment, quiet, runLink, section, Table, words } from "./elements.js";
 
 export function incidentsView() {
   const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Told")], it => it.subject, it => [
@@ -10,7 +10,7 @@ export function incidentsView() {
   const waiting = new Table(_("Notices that wait"), [_("Notice"), _("To"), _("Since"), _("Tries"), _("Trouble")], it => it.id, it => [
     it.summary, it.target, moment(it.created), String(it.tries), it.error,
   ]);
-  const more = h("p", { class: "quiet" });
+  const more = quiet();
   let busy = false;
 
   async function update() {

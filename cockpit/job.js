@@ -10,10 +10,11 @@ const NEXT = 5;
 export function jobView(id) {
   const about = new Facts(), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
   const problem = h("p", { class: "bad", role: "alert" });
-  const run = button(_("Run now"), () => client.call("Run", { job: id }).then(({ run: due }) => format(_("$0 is due."), due)));
-  const resume = button(_("Resume"), () => client.call("Resume", { job: id }).then(() => format(_("$0 goes on."), id)));
-  const pause = button(_("Pause"), () => client.call("Pause", { job: id }).then(() => format(_("$0 is paused."), id)));
-  const skip = button(_("Skip next"), () => client.call("SkipNext", { job: id }).then(({ due }) => format(_("The start at $0 is skipped."), local(due))));
+  const does = (text, method, told) => button(text, () => client.call(method, { job: id }).then(told));
+  const run = does(_("Run now"), "Run", ({ run: due }) => format(_("$0 is due."), due));
+  const resume = does(_("Resume"), "Resume", () => format(_("$0 goes on."), id));
+  const pause = does(_("Pause"), "Pause", () => format(_("$0 is paused."), id));
+  const skip = does(_("Skip next"), "SkipNext", ({ due }) => format(_("The start at $0 is skipped."), local(due)));
   const doing = h("p", { class: "actions", hidden: true }, run, resume, pause, skip);
   let busy = false, known = "";
 

@@ -49,13 +49,13 @@ function update() {
 }
 
 function banner() {
-  const { status, error } = host;
+  const { status, error } = host, place = at("banner");
   const wrong = error ? [words(error)] : [...(host.isOld ? [OLD] : []), ...(status?.unwell ?? [])];
   const told = wrong.join("\n");
-  if (at("banner").dataset.told !== told) {
-    at("banner").dataset.told = told;
-    at("banner").className = error ? "bad" : "";
-    at("banner").replaceChildren(...wrong.map(text => h("p", {}, text)));
+  if (place.dataset.told !== told) {
+    place.dataset.told = told;
+    place.className = error ? "bad" : "";
+    place.replaceChildren(...wrong.map(text => h("p", {}, text)));
   }
 }
 
@@ -65,8 +65,7 @@ function tell(status) {
     h("strong", {}, status.host), ` jobqueued ${status.version}: ${facts} `,
     status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "",
   );
-  const action = status.held_by ? release : hold;
-  put(at("action"), action);
+  put(at("action"), status.held_by ? release : hold);
 }
 
 // The shell has a style of its own, which the page takes over.

@@ -1,12 +1,11 @@
 // One run: its record, why it waits, and its output as it comes.
 
 import { client, host } from "./host.js";
-import { _, badge, between, duration, Facts, format, h, jobLink, moment, put, section, size, words } from "./elements.js";
+import { _, badge, between, duration, Facts, format, h, jobLink, LIVE, moment, PENDING, put, quiet, section, size, visible, words } from "./elements.js";
 import { button } from "./actions.js";
 import { stopButton } from "./runs.js";
 
-const LIVE = ["starting", "running", "stopping"];
-const PENDING = ["due", "waiting", "retrying"];
+const ALIVE = [...LIVE, ...PENDING];
 // Bytes of output that are asked for at once, how often a second, and characters of it that are shown.
 const PIECE = 65536;
 const PIECES = 4;
@@ -30,7 +29,7 @@ export function runView(name) {
       const text = JSON.stringify(record);
       if (text !== known) show(record);
       known = text;
-      live = LIVE.includes(record.state) || PENDING.includes(record.state);
+      live = ALIVE.includes(record.state);
       problem.textContent = "";
       if (!PENDING.includes(record.state) || record.attempts.length) await output.go();
     } catch (error) {
@@ -57,8 +56,7 @@ export function runView(name) {
     tried.hidden = record.attempts.length < 2;
     reasons.replaceChildren(...(record.waits_for ?? []).map(reason => h("li", {}, reason)));
     why.hidden = !reasons.children.length;
-    const action = [...LIVE, ...PENDING].includes(record.state) ? stop : again;
-    put(doing, action);
+    put(doing, ALIVE.includes(record.state) ? stop : again);
   }
 
   const timer = setInterval(() => live && update(), TICK);
@@ -77,7 +75,7 @@ class Output {
   #decoder = new TextDecoder();
   #rest = "";
   #text = h("pre", { tabindex: 0, class: "output" });
-  #note = h("p", { class: "quiet" });
+  #note = quiet();
   element = h("div", {}, this.#note, this.#text);
 
   constructor(run) { this.#run = run; }
@@ -142,7 +140,6 @@ function cut(text) {
 
 // Escapes colour nothing here, and what else is no text is made visible.
 function printable(text) {
-  return text.replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][A-Za-z0-9]|[=>78cDEHMNOZ])/g, "").replace(/\r\n?/g, "\n")
-    .replace(/[\x00-\x08\x0b-\x1f]/g, letter => String.fromCharCode(0x2400 + letter.charCodeAt(0)))
-    .replace(/[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  return visible(text.replace(/\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()*+][A-Za-z0-9]|[=>78cDEHMNOZ])/g, "").replace(/\r\n?/g, "\n")
+    .replace(/[\x00-\x08\x0b-\x1f]/g, letter => String.fromCharCode(0x2400 + letter.charCodeAt(0))));
 }

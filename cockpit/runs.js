@@ -2,10 +2,9 @@
 
 import { client, host } from "./host.js";
 import { follow } from "./varlink.js";
-import { _, badge, between, duration, format, h, moment, OWN, runLink, section, size, Table, words } from "./elements.js";
+import { _, badge, between, duration, format, h, moment, OWN, PENDING, quiet, runLink, section, size, Table, words } from "./elements.js";
 import { button } from "./actions.js";
 
-const WAITING = ["due", "waiting", "retrying"];
 const ENDED = ["succeeded", "failed", "timed_out", "killed", "oom_killed", "lost", "skipped"];
 const RETRY = 2000;
 // So many of those that wait for no lock are asked about one by one.
@@ -38,7 +37,7 @@ export function runsView() {
     runLink(run.run), badge(run.state), moment(run.queued), run.why ? run.why.join("; ") || "–" : _("see the run"),
   ]);
   const past = ended(_("Ended lately"));
-  const more = h("p", { class: "quiet" });
+  const more = quiet();
   let over = false, busy = false, stop = () => {};
 
   function measure() {
@@ -55,10 +54,10 @@ export function runsView() {
     busy = true;
     try {
       const [waiting, before] = await Promise.all([
-        client.call("History", { states: WAITING }), client.call("History", { states: ENDED }),
+        client.call("History", { states: PENDING }), client.call("History", { states: ENDED }),
       ]);
       const all = host.status.waiting + host.status.due + host.status.retrying;
-      const wait = waiting.runs.filter(run => WAITING.includes(run.state));
+      const wait = waiting.runs.filter(run => PENDING.includes(run.state));
       const why = wait.length ? await waitsFor(wait) : null;
       queue.show(wait.map(run => ({ ...run, why: why.get(run.run) })), nothing(_("Nothing waits.")));
       more.textContent = host.isStranger ? OWN : all > waiting.runs.length ? format(_("The newest $0 of $1."), waiting.runs.length, all) : "";

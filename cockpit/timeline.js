@@ -1,7 +1,7 @@
 // The runs of the last hours as a chart: a lane for each job, waits before the runs.
 
 import { client, host } from "./host.js";
-import { _, format, h, language, OWN, section, stateName, words } from "./elements.js";
+import { _, format, h, language, OWN, quiet, section, stateName, words } from "./elements.js";
 
 const HOURS = [1, 6, 24];
 const HOUR = 3600000;
@@ -71,7 +71,7 @@ function draw(chart, runs, since, until) {
   const focused = chart.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   chart.replaceChildren(lanes.length
     ? svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT * (lanes.length + 1)}`, role: "group", "aria-label": _("Timeline") }, ...scale(since, until, x, lanes.length), ...names, ...drawn)
-    : h("p", { class: "quiet" }, _("Nothing ran.")));
+    : quiet(_("Nothing ran.")));
   if (focused) [...chart.querySelectorAll("a")].find(it => it.getAttribute("href") === focused)?.focus();
 }
 
