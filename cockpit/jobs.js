@@ -1,7 +1,7 @@
 // All jobs: what needs a person first, then each with where it stands.
 
-import { host } from "./host.js";
-import { _, badge, format, h, jobLink, moment, runLink, section, Table } from "./elements.js";
+import { client, host } from "./host.js";
+import { _, badge, format, h, jobLink, moment, quiet, runLink, section, Table, visible, words } from "./elements.js";
 
 // More rows help nobody, and cost the browser a second.
 const SHOWN = 200;
@@ -17,6 +17,11 @@ const FILTERS = {
   disabled: [_("that are disabled"), job => !job.enabled],
 };
 
+// The status has the number of a fleet's hosts only: after so long they are asked for all the same.
+const KNOWN = 60000;
+// Alone, or in a shell that stays on its host, the page can't leave it.
+const jumps = parent !== window && parent.document.querySelector("[name=allow-multihost]")?.content !== "no";
+
 // What was looked for stays when one comes back from a job.
 const chosen = { text: "", filter: "all" };
 
@@ -24,7 +29,8 @@ export function jobsView() {
   const needy = new Table(_("Needs attention"), [_("What"), _("Job"), _("Run"), _("Since"), _("Why")],
     it => `${it.kind} ${it.job} ${it.run}`,
     it => [badge(it.kind), jobLink(it.job), it.run && runLink(it.run), moment(it.since), it.reason]);
-  const others = h("p", { class: "quiet" }), attention = section(_("Needs attention"), needy.element, others);
+  const others = quiet(), attention = section(_("Needs attention"), needy.element, others);
+  const fleet = fleetSection();
   const table = new Table(_("Jobs"), [_("Job"), _("Status"), _("Next start"), _("Last run"), _("Running"), _("Waiting")], job => job.id, cells, told);
   const text = h("input", { type: "search", id: "text", value: chosen.text, oninput: filter });
   const filters = h("select", { id: "which", onchange: filter },
@@ -38,6 +44,7 @@ export function jobsView() {
 
   function update() {
     const { status, jobs } = host;
+    fleet.update();
     const found = status?.attention.slice(0, NEEDY) ?? [];
     attention.hidden = !found.length;
     needy.show(found, "");
@@ -52,7 +59,7 @@ export function jobsView() {
 
   const form = h("form", { role: "search", onsubmit: event => event.preventDefault() },
     h("label", {}, _("Look for"), text), h("label", {}, _("Jobs"), filters));
-  return { element: h("div", {}, attention, section(_("Jobs"), form, count, table.element)), update };
+  return { element: h("div", {}, attention, fleet.element, section(_("Jobs"), form, count, table.element)), update };
 }
 
 const about = job => `${job.id} ${job.description} ${job.tags.join(" ")} ${job.status}`.toLowerCase();
@@ -67,4 +74,36 @@ function cells(job) {
     h("span", {}, jobLink(job.id), job.description ? h("span", { class: "quiet about" }, job.description) : ""),
     badge(job.status), moment(job.next), last, String(job.running), String(job.waiting + job.due + job.retrying),
   ];
+}
+
+// The hosts of the fleet, if this one is in one; their names may be any text.
+function fleetSection() {
+  let found = {}, told = "", asked = 0;
+  const isThis = it => it.host === found.host;
+  const table = new Table(_("Fleet"), [_("Host"), _("Labels"), _("State")], it => it.host, it => [
+    isThis(it) ? h("strong", {}, format(_("$0 (this host)"), it.host))
+      : jumps && /^\w[\w.-]*$/.test(it.host) ? h("button", { onclick: () => cockpit.jump("/jobqueued", it.host) }, it.host) : it.host,
+    it.labels.join(", ") || null, it.held ? _("on hold") : null,
+  ]);
+  const more = quiet(), element = section("", table.element, more);
+
+  async function update() {
+    const { fleet, fleet_hosts, held_by } = host.status ?? {}, now = performance.now(), tells = `${fleet} ${fleet_hosts} ${held_by}`;
+    element.hidden = !fleet;
+    if (!fleet || host.error || (tells === told && now < asked + KNOWN)) return;
+    told = tells;
+    asked = now;
+    element.firstChild.textContent = `${_("Fleet")} ${fleet}`;
+    try {
+      found = await client.call("Fleet");
+      const hosts = found.about.sort((one, other) => isThis(other) - isThis(one)), left = hosts.length - NEEDY;
+      table.show(hosts.slice(0, NEEDY), visible(format(_("It can't be asked: $0"), found.down)));
+      more.textContent = left > 0 ? format(_("$0 more are left out."), left) : "";
+    } catch (error) {
+      told = "";
+      table.show([], words(error));
+    }
+  }
+
+  return { element, update };
 }

@@ -99,7 +99,7 @@ def test_pictures(chromium: Browser, packages: Path, name: str, view: str, width
     """What docs/cockpit.md shows, in light, dark and narrow; before there are hundreds of runs."""
     with cockpit(packages) as own:
         opened(chromium, own, view, width=width, dark=dark)
-        chromium.until("[...document.querySelectorAll('#view tbody')].every(it => it.children.length)")
+        chromium.until("[...document.querySelectorAll('section:not([hidden]) tbody')].every(it => it.children.length)")
         check_picture(chromium, f"cockpit/{name}")
 
 
