@@ -39,7 +39,7 @@ class Connection:
     def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
         self._name, self._timeout = f"[{host}]:{port}" if ":" in host else f"{host}:{port}", timeout
         self._deadline: float | None = None
-        self._received, self._line_so_far = bytearray(), b""
+        self._received, self._line_so_far = bytearray(), bytearray()
         self._body: Iterator[bytes] = iter(())
         self.is_kept = False
         self.socket = socket.create_connection((host, port), timeout)
@@ -75,14 +75,16 @@ class Connection:
 
     def readline(self, most: int) -> bytes:
         """Read the next line of the body; b"": there is none."""
-        while (end := self._line_so_far.find(b"\n") + 1) == 0:
-            if len(self._line_so_far) > most:
+        looked = 0
+        while (end := self._line_so_far.find(b"\n", looked) + 1) == 0:
+            if (looked := len(self._line_so_far)) > most:
                 raise Garbled(f"a line of it is longer than {most} bytes")
             if not (piece := next(self._body, b"")):
-                end = len(self._line_so_far)
+                end = looked
                 break
             self._line_so_far += piece
-        line, self._line_so_far = self._line_so_far[:end], self._line_so_far[end:]
+        line = bytes(self._line_so_far[:end])
+        del self._line_so_far[:end]
         return line
 
     def _pieces(self, fields: Mapping[str, str], *, is_kept: bool) -> Iterator[bytes]:
