@@ -21,6 +21,7 @@ from jobqueued.text import counted
 
 CREDENTIALS = Path("/run/credentials/jobqueued-fleet.service")
 _SOON = timedelta(days=14)
+_RENEW_CREDENTIAL = "renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service"
 _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 
 Unit = dict[str, str]
@@ -95,10 +96,11 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
         if name == "key" and mode & (stat.S_IROTH | stat.S_IWOTH):
             yield Finding("fleet", WARNING, f"`key`: everybody may read or write {path}", f"chmod o= {path}")
     if name != "key":
-        yield from _validity(name, path)
+        renew = "renew it; the agent reads it anew"
+        yield from _validity(name, path, _RENEW_CREDENTIAL if agent is None else renew)
 
 
-def _validity(name: str, path: str) -> Iterator[Finding]:
+def _validity(name: str, path: str, remedy: str) -> Iterator[Finding]:
     """Check how long a certificate is valid, and of authorities the one that lasts longest; OSError."""
     from jobqueued.ctl.certificates import ends
 
@@ -112,7 +114,7 @@ def _validity(name: str, path: str) -> Iterator[Finding]:
     end = max(found) if name == "authority" else found[0]
     left, date = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
     if left <= timedelta():
-        yield Finding("fleet", ERROR, f"`{name}`: {path} has expired on {date}", "renew it; the agent reads it anew")
+        yield Finding("fleet", ERROR, f"`{name}`: {path} has expired on {date}", remedy)
     elif left < _SOON:
         seen = f"`{name}`: {path} expires on {date}, in {counted(left.days, 'day')}"
-        yield Finding("fleet", WARNING, seen, "renew it; the agent reads it anew")
+        yield Finding("fleet", WARNING, seen, remedy)

@@ -156,6 +156,7 @@ def test_credentials(tmp_path: Path, pem: Path) -> None:
     first, second = in_words(paths, pem)
     assert "error: `authority`: RUN/credentials/a.pem: No such file or directory → " in first
     assert second.startswith("error: `certificate`: RUN/credentials/host.pem has expired on ")
+    assert second.endswith(" → renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service")
 
 
 @pytest.mark.parametrize("until", [datetime(2049, 12, 31, tzinfo=UTC), datetime(2190, 1, 2, 3, 4, 5, tzinfo=UTC)])
