@@ -227,15 +227,19 @@ def _unless_busy(answer: dict[str, Any]) -> dict[str, Any]:
 def test_where_there_is_no_place(open_host: Host, tmp_path: Path) -> None:
     """A call that finds all connections of its user taken says so, and is answered once one has ended."""
     reading, writing = os.pipe()
+    ready, connected = os.pipe()
     held = os.fork()
     if not held:
         as_other(SOMEBODY)
         peers = [socket.socket(socket.AF_UNIX) for _ in range(4)]
         for peer in peers:
             unix_socket.connect(peer, str(open_host.root / "run/control"))
+        os.write(connected, b".")
         os.read(reading, 1)
         os._exit(0)
+    os.close(connected)
     try:
+        os.read(ready, 1)  # else a call of ours could have a place as they come
         wait_for(lambda: "Busy" in str(as_user(SOMEBODY, lambda: open_host.call("Status"))))
         caller = Caller(open_host, tmp_path, "submit", "--", "true")
         wait_for(lambda: caller.said)
@@ -243,8 +247,8 @@ def test_where_there_is_no_place(open_host: Host, tmp_path: Path) -> None:
     finally:
         os.write(writing, b".")
         os.waitpid(held, 0)
-        os.close(reading)
-        os.close(writing)
+        for end in (reading, writing, ready):
+            os.close(end)
     assert (0, f"{USER}/1\n") == caller.end()
 
 
