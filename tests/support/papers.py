@@ -75,10 +75,25 @@ def fields(text: str) -> list[list[str]]:
 @functools.cache
 def texts() -> list[str]:
     """All texts of the program, each in one line, without its docstrings."""
-    nodes = [node for path in REPO.glob("jobqueued/**/*.py") for node in ast.walk(ast.parse(path.read_bytes()))]
-    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
-    found = (_text(node) for node in nodes if node not in docstrings)
+    docstrings = {node.value for node in _nodes() if isinstance(node, ast.Expr)}
+    found = (_text(node) for node in _nodes() if node not in docstrings)
     return sorted({" ".join(text.split()) for text in found})
+
+
+@functools.cache
+def words() -> set[str]:
+    """All words of these texts and of documents, the names in the code, and those of files and tests."""
+    documents = (REPO / "jobqueued/documents.schema.json").read_text()
+    files = [*REPO.glob("bench/*.py"), *REPO.glob("jobqueued/**/*.py"), *REPO.glob("tests/**/*.py")]
+    tests = {name for path in files for name in re.findall(r"^ *def (test_\w+)", path.read_text(), re.M)}
+    named = {name for node in _nodes() for name in vars(node).values() if str(name).isidentifier()}
+    told = {word for text in (documents, *texts()) for word in re.findall(r"\w+", text)}
+    return told | named | tests | {path.stem for path in files}
+
+
+@functools.cache
+def _nodes() -> list[ast.AST]:
+    return [node for path in REPO.glob("jobqueued/**/*.py") for node in ast.walk(ast.parse(path.read_bytes()))]
 
 
 def _text(node: ast.AST) -> str:
