@@ -31,9 +31,20 @@ from jobqueued.jobfile.yamltext import Mapping, read_tree
 from jobqueued.runs.launch_spec import _TOLD
 from jobqueued.settings import Settings, read_settings
 from tests.support import REPO
-from tests.support.papers import FENCED, VALUE, blocks, texts, typed, words
+from tests.support.papers import (
+    FENCED,
+    TYPED,
+    VALUE,
+    blocks,
+    each,
+    job_files,
+    other_yaml,
+    programs,
+    texts,
+    typed,
+    words,
+)
 
-PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 FOREIGN = ("repos:", "scrape_configs:", "- alert:")
 """The begin of what is for pre-commit and for Prometheus."""
 STANDS_FOR = {
@@ -73,35 +84,6 @@ def mentions(path: Path) -> list[tuple[str, ...]]:
     text = path.read_text()
     lines = [line for block in blocks(text) for line in block.splitlines()]
     return sorted({tuple(words) for shown in [*lines, *spans(text)] for words in commands(shown)})
-
-
-def job_files(path: Path) -> list[tuple[str, ...]]:
-    """Every job file in a paper; each drop-in behind the first of them, of which it is one.
-
-    Those of check.md are wrong, or are right beside what is wrong: test_findings.py has them.
-    """
-    if path.name == "check.md":
-        return []
-    found = [
-        block
-        for block in blocks(path.read_text())
-        if re.search(r"^jobs:(?:$| \{)", block, re.M) and "import " not in block
-    ]
-    return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
-
-
-def other_yaml(path: Path) -> list[str]:
-    """Every YAML in a page of ours that is no job file."""
-    begins = re.compile(r"(?:#.*\n|\n)*(?:- )?\w+:(?:\s|$)")
-    found = blocks(path.read_text()) if path.suffix == ".md" else ()
-    return [block for block in found if begins.match(block) and not re.search("^(?:jobs|defaults):", block, re.M)]
-
-
-def programs(path: Path) -> list[str]:
-    """Every program in a paper; that of varlink.md needs a daemon: test_calls.py has it."""
-    if path.name == "varlink.md":
-        return []
-    return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.S | re.M)
 
 
 def values(path: Path) -> list[tuple[str, str]]:
@@ -162,18 +144,13 @@ NO_MESSAGES = {
     "state.db is a link to nothing": "put together from two texts; test_damaged_state.py has it",
 }
 """What is said elsewhere, and where, or cannot be found as one text."""
-OF_OTHERS = (
-    r"apt|bench|chmod|cron(?= -)|env|exec|flock|fuser|git|journalctl|kill|logger|loginctl|make|man|mv|pgrep|podman"
-    "|promtool|psql|python3?|reportbug|rm|sed|sh|ssh|sudo|systemctl|systemd-run|systemd-sysusers|tee|test|truncate|varlinkctl"
-)
-OF_OURS = rf"jobqueuectl|jobqueue\S*(?= -)|(?:{'|'.join(main.commands)})(?= .*-)"
-TYPED = re.compile(rf"(?:{OF_OTHERS}|{OF_OURS}|\S*/\S+|[A-Z_]+=\S*|…? ?-\S+)(?: |$)")
-"""What is typed, and not said: a program, a path, a variable that is set, an option, a command with options."""
 
 
 def messages(path: Path) -> list[str]:
     """Each clause of what the program says, as the papers have it; values, numbers and what is left out part them."""
-    said = (span for span in spans(path.read_text()) if not TYPED.match(span))
+    text = path.read_text()
+    shown = (" ".join(block.split()) for block in blocks(text) if block.startswith("jobqueue-fence: "))
+    said = (span for span in [*spans(text), *shown] if not TYPED.match(span))
     clauses = {part.strip(" .") for span in said for part in re.split(r"[…(),:;|]|(?<= )[A-Z]+\b|\d+ \w+\b", span)}
     return sorted(
         clause for clause in clauses - FOREIGN_WORDS - {*NO_MESSAGES} if re.search("[a-z].* | .*[a-z]", clause)
@@ -192,12 +169,6 @@ def variables(path: Path) -> list[str]:
 def names(path: Path) -> list[str]:
     """Every name with a low line that a sentence has: a key, a state, an event, a field, a metric, a module."""
     return sorted({*re.findall(r"(?<![\w/.])[a-z]+(?:_[a-z]+)+(?!\w)", " ".join(spans(path.read_text())))})
-
-
-def each(what: object) -> pytest.MarkDecorator:
-    """A test for everything of a kind in all papers."""
-    rows = [pytest.param(item, id=f"{path.name}: {item}"[:90]) for path in PAPERS for item in what(path)]  # type: ignore[operator]
-    return pytest.mark.parametrize("shown", rows)
 
 
 @each(job_files)

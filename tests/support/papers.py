@@ -6,7 +6,11 @@ import ast
 import functools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+
+from jobqueued.ctl.main import main
 from tests.support import REPO
 
 _LITERAL = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.S | re.M)
@@ -25,6 +29,17 @@ _VARIES = {
     r"\b\d[\d.]* %": "PERCENT",
 }
 """What one time differs from the other, and the word in its place."""
+
+PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
+
+OF_OTHERS = (
+    "apt|bench|cat|cd|chmod|cron(?= -)|crontab|curl|env|exec|export|flock|fuser|generate-jobs|git|install|journalctl|jq"
+    "|kill|ln|logger|loginctl|make|man|mkdir|mv|pgrep|pipx|podman|promtool|psql|python3?|reportbug|rm|sed|sh|ssh|sudo"
+    "|sudoedit|systemctl|systemd-run|systemd-sysusers|tee|test|truncate|varlinkctl"
+)
+OF_OURS = rf"jobqueuectl|jobqueue\S*(?= -)|(?:{'|'.join(main.commands)})(?= .*-)"
+TYPED = re.compile(rf"(?:{OF_OTHERS}|{OF_OURS}|\S*/\S+|\w+=\S*|…? ?-\S+)(?: |$)")
+"""What is typed, and not said: a program, a path, a variable that is set, an option, a command with options."""
 
 
 VALUE = "\0"
@@ -70,6 +85,41 @@ def fields(text: str) -> list[list[str]]:
     """Of each table of a paper that has fields, their names."""
     tables = re.findall(r"^\| field.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
     return [[name for row in table.splitlines() for name in row.split("|")[1].strip().split(", ")] for table in tables]
+
+
+def job_files(path: Path) -> list[tuple[str, ...]]:
+    """Every job file in a paper; each drop-in behind the first of them, of which it is one.
+
+    Those of check.md are wrong, or are right beside what is wrong: test_findings.py has them.
+    """
+    if path.name == "check.md":
+        return []
+    found = [
+        block
+        for block in blocks(path.read_text())
+        if re.search(r"^jobs:(?:$| \{)", block, re.M) and not re.search("^(?:from|import) ", block, re.M)
+    ]
+    return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
+
+
+def other_yaml(path: Path) -> list[str]:
+    """Every YAML in a page of ours that is no job file."""
+    begins = re.compile(r"(?:#.*\n|\n)*(?:- )?\w+:(?:\s|$)")
+    found = blocks(path.read_text()) if path.suffix == ".md" else ()
+    return [block for block in found if begins.match(block) and not re.search("^(?:jobs|defaults):", block, re.M)]
+
+
+def programs(path: Path) -> list[str]:
+    """Every program in a paper; that of varlink.md needs a daemon: test_calls.py has it."""
+    if path.name == "varlink.md":
+        return []
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(), re.S | re.M)
+
+
+def each(what: object) -> pytest.MarkDecorator:
+    """A test for everything of a kind in all papers."""
+    rows = [pytest.param(item, id=f"{path.name}: {item}"[:90]) for path in PAPERS for item in what(path)]  # type: ignore[operator]
+    return pytest.mark.parametrize("shown", rows)
 
 
 @functools.cache
