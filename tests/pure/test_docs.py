@@ -86,12 +86,16 @@ def mentions(path: Path) -> list[tuple[str, ...]]:
     return sorted({tuple(words) for shown in [*lines, *spans(text)] for words in commands(shown)})
 
 
+ANY_NAMES = ("credentials", "environment", "metadata")
+"""Keys that take a mapping of whatever names."""
+
+
 def values(path: Path) -> list[tuple[str, str]]:
-    """Every ``key: value`` in the sentences of a paper; ``a | b`` are two, and … is left open."""
-    found = [re.fullmatch(r"([a-z_]+): ([^…]+)", span) for span in spans(path.read_text())]
-    known = [m for m in found if m and m[1] in {**JOB_KEYS, **SETTINGS_KEYS}]
+    """Every ``key: value`` in the sentences of a paper, or mapping by itself; ``a | b`` are two, and … is left open."""
+    found = [re.fullmatch(r"([a-z_]+): ([^…]+)|(\{[a-z]+: [^…]+\})", span) for span in spans(path.read_text())]
+    known = [m for m in found if m and (m[3] or m[1] in {**JOB_KEYS, **SETTINGS_KEYS})]
     stands_for = partial(re.sub, r"\b[A-Z]+\b", lambda word: STANDS_FOR.get(word[0], word[0]))
-    return [(m[1], stands_for(value)) for m in known for value in m[2].split(" | ")]
+    return [(m[1] or "", stands_for(value)) for m in known for value in (m[2] or m[3]).split(" | ")]
 
 
 def paths(path: Path) -> list[str]:
@@ -211,16 +215,16 @@ def test_a_method_is_there(shown: str) -> None:
 
 @each(values)
 def test_a_value_is_taken(shown: tuple[str, str]) -> None:
-    """A key of a job, or a setting, takes it."""
+    """A key of a job, or a setting, takes it; a mapping by itself one that does not take any names."""
     name, text = shown
     root, problems = read_tree(f"x: {text}".encode(), "f")
     assert [] == problems
     assert isinstance(root, Mapping)
     refused = []
-    for table in (JOB_KEYS, SETTINGS_KEYS):
-        if name in table:
+    for key in (*JOB_KEYS.values(), *SETTINGS_KEYS.values()):
+        if key.name == name or (not name and key.name not in ANY_NAMES):
             try:
-                table[name].type.read(root.entries["x"].value)
+                key.type.read(root.entries["x"].value)
                 return
             except NotAccepted as wrong:
                 refused.append(str(wrong))
