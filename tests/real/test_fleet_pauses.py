@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ NO_RIGHTS = answer("403 Forbidden", b'{"code":7,"message":"etcdserver: permissio
 )
 def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They grow to 2 s where no member answers, and to 10 s where one refuses."""
-    asked = list[float]()
+    asked, others = list[float](), set(threading.enumerate())
 
     def none(pause: float) -> float:
         asked.append(pause)
@@ -37,6 +38,7 @@ def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, mon
         found.hello(NOTHING_SEEN, {})
         wait_for(lambda: len(asked) >= len(pauses), why="tries")
         found.stop()
+    wait_for(lambda: others.issuperset(threading.enumerate()), why="the end of its threads")
     assert pauses == asked[: len(pauses)]
 
 
