@@ -22,12 +22,11 @@ def lost(turn: Turn, event: HostLost) -> None:
     """Ask for an occurrence whose host is gone; where this one may start nothing now, once it may."""
     state = turn.state
     job = state.catalog.get(event.job)
-    due = second_of(event.key) * SECOND if hosts_before(event.key) else turn.now.wall
-    if job is None or job.scope is not Scope.FLEET or due >= turn.now.wall or not _may_have(turn, job, event.key):
+    if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):
         return
     run = run_of(state, event.job, event.key)
     if run is None:
-        occurrence = Occurrence(event.job, event.key, due)
+        occurrence = Occurrence(event.job, event.key, second_of(event.key) * SECOND)
         reason = f"its host {event.host} is gone, and it may have run there"
         run = state.number(occurrence, turn.now.wall, reason=reason)
         state.put_due(run)
@@ -41,6 +40,8 @@ def lost(turn: Turn, event: HostLost) -> None:
 def _may_have(turn: Turn, job: Job, key: str) -> bool:
     """Tell whether a run may be this host's: any host can tell of a loss, but not begin anew what it could not run."""
     state = turn.state
+    if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # nobody can have begun it, whatever etcd has
+        return False
     is_able = job.enabled and not state.fleet.lacks(job) and not state.invalid(job)
     return key not in state.found.get(job.id, {}) and (is_able or job.on_host_loss is OnHostLoss.LOST)
 

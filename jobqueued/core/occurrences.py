@@ -327,7 +327,7 @@ def _refusal(turn: Turn, job: Job, limit: int) -> str:
     if turn.state.is_completed(job):
         return "max_runs"
     waiting = [run for run in map(turn.state.runs.__getitem__, (*state.due, *state.waiting)) if _counts(turn, run)]
-    due = sum(run.id in state.due for run in waiting)
+    due = sum(run.state is RunState.DUE for run in waiting)
     if job.overlap is Overlap.SKIP and state.under_way + due >= job.concurrency:
         return "overlap"
     unstarted = sum(run.so_far is None for run in waiting)

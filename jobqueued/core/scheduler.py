@@ -286,9 +286,8 @@ class Scheduler:
                 self._pass(turn)
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
-        for move in state.fleet.take_moves(
-            is_held=state.hold is not None
-        ):  # only now, as who has started waits for nothing
+        # only now, as who has started waits for nothing
+        for move in state.fleet.take_moves(is_held=state.hold is not None):
             turn.do(move)
         return turn.finish()
 

@@ -230,11 +230,8 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
     """The meaning of an answer to that; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
-        return Granted(
-            revision
-            if wanted.keys() - found.keys()
-            else max((known.modified for known in found.values()), default=revision)
-        )
+        is_new = wanted.keys() - found.keys()
+        return Granted(revision if is_new else max((it.modified for it in found.values()), default=revision))
     now = _read(answer)
     host = now.get(session.key)
     if host is None or host.created != session.created:
