@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.fleet import uplink
+from jobqueued.child.fleet import session, uplink
+from jobqueued.child.fleet.gateway import Gateway, Unreachable
 from jobqueued.child.fleet.session import NOTHING_SEEN
 from jobqueued.child.fleet.uplink import Uplink
+from tests.support.etcd import etcd
 from tests.support.host import wait_for
 from tests.support.receivers import WebServer, answer
 
@@ -46,3 +48,35 @@ def test_they_differ() -> None:
     """A half to all of a pause is waited."""
     found = {uplink._some(2) for _ in range(2000)}
     assert (True, True, True) == (1 <= min(found) < 1.1, 1.9 < max(found) <= 2, len(found) > 100)
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of an etcd that keeps the session alive and no watch; of one that is away only once that is over."""
+    (tmp_path / "etcd").mkdir()
+    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key"), "")
+    others = set(threading.enumerate())
+
+    def mute(*_: Any) -> None:
+        raise Unreachable("no news")
+
+    def no_beat(*_: Any) -> int:
+        raise Unreachable("it is away")
+
+    monkeypatch.setattr(Gateway, "stream", mute)
+    if not is_alive:
+        monkeypatch.setattr(session, "beat", no_beat)
+    with etcd(tmp_path / "etcd") as address:
+        host = {"etcd": [address], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
+        found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
+        found.hello(NOTHING_SEEN, {})
+        reasons = list[str]()
+
+        def is_down() -> bool:
+            reasons.extend(line[1] for line in found.lines() if line[0] == "up" and line[1])
+            return bool(reasons)
+
+        wait_for(is_down, why="that nothing can be asked", seconds=30)
+        found.stop()
+    wait_for(lambda: others.issuperset(threading.enumerate()), why="the end of its threads", seconds=30)
+    assert reasons[0].startswith("etcd answers, and tells no news") == is_alive, reasons

@@ -275,7 +275,7 @@ class Uplink:
 
     def _follow(self, watch: int, revision: int) -> None:
         """Take what changes after a revision, as long as this watch is the one."""
-        gateway, pause, mute = self._gateway(_NEWS), _FIRST_PAUSE, 0
+        gateway, pause, mute, since = self._gateway(_NEWS), _FIRST_PAUSE, 0, 0
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
             with suppress(Unreachable, Rejected, OSError):  # whether that lasts shows by the session
@@ -295,8 +295,11 @@ class Uplink:
                     self._wake()
             gateway.close()
             mute += 1
+            since = session.now() if mute == 1 else since
             with self._changed:
-                if mute > _MUTE and not is_past() and session.now() < self._alive_until:
+                # it was kept alive since the news have ended, and is so now
+                has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
+                if mute > _MUTE and not is_past() and has_answered:
                     self._rest("etcd answers, and tells no news: is there a proxy in between that holds them back?")
                 if self._changed.wait_for(is_past, _some(pause)):
                     return
