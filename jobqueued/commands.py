@@ -138,6 +138,19 @@ class Ask(NamedTuple):
     spec: str = ""
 
 
+class AskToSkip(NamedTuple):
+    """Ask the fleet for the occurrences of a job from one UTC second to another, to skip them for all hosts.
+
+    `MaySkip` is the answer; or `Taken`, of one of them, or `Published`, of the job, after which it may be asked again.
+    """
+
+    job: str
+    first: int
+    last: int
+    keep: int
+    spec: str = ""
+
+
 class Publish(NamedTuple):
     """Have the fleet go by this definition of a job, which its hash tells from others, if it went by `before` until now
     ("": by none).
@@ -270,7 +283,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | GiveBack | Publish | Accept | Announce | Stand | Pause
+FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause
 """What the fleet is told."""
 
 Command = (

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
-from jobqueued.fleet import Grant
+from jobqueued.fleet import Grant, MaySkip
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -418,6 +418,7 @@ Event = (
     | Granted
     | Denied
     | Taken
+    | MaySkip
     | HostLost
     | Held
     | Ours

@@ -69,3 +69,11 @@ class FleetSettings:
     authority: str = ""
     certificate: str = ""
     key: str = ""
+
+
+class MaySkip(NamedTuple):
+    """The event that the occurrences of a job from one UTC second to another are this host's, to be skipped."""
+
+    job: str
+    first: int
+    last: int

@@ -34,9 +34,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "others", "requests", "turns", "conversation", "tls", "connection",
-        "gateway",
-        "session", "uplink", "agent", "fence",
+        "wire", "lines", "claims", "known_locks", "others", "skips", "requests", "outgoing", "turns", "conversation",
+        "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
@@ -59,12 +58,13 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "fleet_state", "retries", "event_data", "host_limits", "spans", "record", "telemetry", "usual",
-        "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
-        "scheduler_state", "invariants", "turn", "agreement", "lateness", "expectation", "dependencies", "skips",
-        "completion",
-        "host_hold", "validity", "eligibility", "redefinition", "occurrences", "pauses", "jobs", "submissions",
-        "lock_clients", "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",
+        "lifecycle", "elsewhere", "fleet_state", "retries", "event_data", "host_limits", "spans", "record",
+        "telemetry", "usual", "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted",
+        "holders",
+        "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness", "expectation", "dependencies",
+        "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences", "clock",
+        "pauses", "jobs", "submissions", "lock_clients",
+        "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",
         "scheduler", "trace",
     ],
     "foresight": [
@@ -151,7 +151,7 @@ PURE_OF_CHILD = {
     "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
     "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
     "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others", "child/fleet/requests",
-    "child/fleet/turns",
+    "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

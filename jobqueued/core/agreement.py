@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from jobqueued.commands import Publish
+from jobqueued.core import verdicts
 from jobqueued.core.turn import Turn
 from jobqueued.events import Published
 from jobqueued.model import Job, Scope
@@ -47,6 +48,7 @@ def _plain(value: Any) -> Any:
 def defined(turn: Turn, job: Job) -> None:
     """Take a definition of a job of this host, and compare it with the fleet's."""
     fleet = turn.state.fleet
+    fleet.verdicts.pop(job.id, None)
     if job.scope is not Scope.FLEET:
         fleet.specs.pop(job.id, None)
         fleet.outdated.discard(job.id)
@@ -63,6 +65,7 @@ def published(turn: Turn, event: Published) -> None:
     job = turn.state.catalog.get(event.job)
     if job is not None and job.id in fleet.specs and not fleet.down:
         agree(turn, job)
+        verdicts.ask_anew(turn, job)
 
 
 def agree(turn: Turn, job: Job) -> None:

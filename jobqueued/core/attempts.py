@@ -11,7 +11,7 @@ from jobqueued import events
 from jobqueued.child.documents import ENDS
 from jobqueued.commands import Ask, Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
-from jobqueued.core import lateness, lifecycle, occurrences, record
+from jobqueued.core import clock, lateness, lifecycle, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.fleet_state import hosts_before, is_begun_elsewhere, is_of_fleet
@@ -268,4 +268,4 @@ def _use(turn: Turn, event: events.Found) -> None:
         if sent.trigger.startswith("path "):
             state.remember(name, appeared=max(saved.appeared, sent.queued))
         if state.loaded:
-            occurrences.cover(turn, name)
+            clock.cover(turn, name)

@@ -8,10 +8,10 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from jobqueued.commands import Pause, SavePast
-from jobqueued.core import dependencies, lateness
+from jobqueued.core import dependencies, lateness, verdicts
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
-from jobqueued.core.fleet_state import hosts_before
+from jobqueued.core.fleet_state import hosts_before, is_of_fleet
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.retries import most_attempts
@@ -123,8 +123,7 @@ def promote(turn: Turn, name: str) -> None:
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
         if found is None:
-            since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
-            state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
+            _join(turn, job, run)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:
@@ -139,6 +138,15 @@ def promote(turn: Turn, name: str) -> None:
             if found.bar is Bar.TURN:
                 state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
             _rest(turn, run, found.word)
+
+
+def _join(turn: Turn, job: Job, run: Run) -> None:
+    """Let a run join the queue, unless it was to start by now, and that is so in the whole fleet."""
+    if is_of_fleet(run.key) and _is_late(turn, job, run):
+        _leave(turn, job, run)
+        return
+    since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
+    turn.state.enqueue(turn.state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
@@ -196,24 +204,27 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if run is None or job is None or run.state not in PENDING:
         return
     delay = state[name.job].delayed.get(name)
-    if run.so_far is None and not hosts_before(run.key) and _is_late(turn, job, run):
-        give_up(turn, run, DEADLINE)
+    if _is_late(turn, job, run):
+        _leave(turn, job, run)
     elif delay is None:
         state.stir(name.job)
     elif delay.until <= turn.now.mono:
         _go_on(turn, job, run)
 
 
+def _leave(turn: Turn, job: Job, run: Run) -> None:
+    """Skip a run that did not start in time; one of the fleet for all hosts, once that is left to this one."""
+    if turn.state.fleet.name and is_of_fleet(run.key):
+        verdicts.ask_of_run(turn, job, run, DEADLINE)
+    else:
+        give_up(turn, run, DEADLINE)
+
+
 def _is_late(turn: Turn, job: Job, run: Run) -> bool:
     deadline = job.start_deadline
-    return deadline is not None and planned(turn.state, run) + deadline <= turn.now.wall
-
-
-def look_at_job(turn: Turn, name: str) -> None:
-    """Resume a job whose pause is over."""
-    saved = turn.state.standing(name).saved
-    if saved.paused_until is not None and saved.paused_until <= turn.now.wall:
-        resume(turn, name, UNTIL)
+    if deadline is None or run.so_far is not None or hosts_before(run.key):
+        return False
+    return planned(turn.state, run) + deadline <= turn.now.wall
 
 
 def _go_on(turn: Turn, job: Job, run: Run) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses
+from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses, verdicts
+from jobqueued.core.clock import skip_dues
 from jobqueued.core.completion import give_up
+from jobqueued.core.elsewhere import Span, span_of
 from jobqueued.core.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of
 from jobqueued.core.host_hold import halt
 from jobqueued.core.occurrences import run_of
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
-from jobqueued.fleet import FleetMark
-from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, LockClientId, Run, RunId, RunState, Scope
+from jobqueued.fleet import FleetMark, MaySkip
+from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, Job, LockClientId, Run, RunId, RunState, Scope
 from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 
 _ANEW = 0
@@ -31,6 +33,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     fleet.unknown()
+    fleet.verdicts.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
@@ -158,13 +161,53 @@ def taken(turn: Turn, event: Taken) -> None:
     state = turn.state
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
-        state.fleet.note_taken(event.job, event.key, state[event.job].saved.cursor)
+        _note_elsewhere(turn, job, event)
         if event.state == RunState.SUCCEEDED:
             known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
             expectation.succeeded_elsewhere(turn, event.job, known)
-    run = run_of(state, event.job, event.key)
-    if run is None or run.state in LIVE:
+    span = span_of(event.state, second_of(event.key))
+    for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):
+        if run.state not in LIVE and (run.key == event.key or _covers(span, run.key)):
+            _let_go(turn, run, event)
+
+
+def _covers(span: Span, key: str) -> bool:
+    """Tell whether a skip of several occurrences covers this one."""
+    return span.first < span.last and is_of_fleet(key) and not hosts_before(key) and span.covers(second_of(key))
+
+
+def may_skip(turn: Turn, event: MaySkip) -> None:
+    """Skip for all hosts what the fleet leaves to this one; what else the clock has come to follows."""
+    state, fleet = turn.state, turn.state.fleet
+    run = run_of(state, event.job, f"f{event.last}")
+    if run is not None and (asked := fleet.asked.get(run.id)) is not None and asked.skip:
+        fleet.answered(run.id)
+        state.admission.release(run.id)
+        give_up(turn, run, asked.skip)
+    job, verdict = state.catalog.get(event.job), fleet.verdicts.pop(event.job, None)
+    if job is None or verdict is None:
         return
+    dues = [due for due in verdict.dues if event.first <= due // SECOND <= event.last]
+    if dues:
+        skip_dues(turn, job, dues, verdict.reason)
+        state.remember(job.id, cursor=dues[-1], previous=0)
+    state.wind(job)
+    pauses.take_over(turn, job)
+
+
+def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
+    """Note what another host has, of what a job's clock is to come to; what is asked of that is asked anew."""
+    state, span = turn.state, span_of(event.state, second_of(event.key))
+    state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
+    verdict = state.fleet.verdicts.get(job.id)
+    if verdict is not None and span.first <= verdict.dues[-1] // SECOND and verdict.dues[0] // SECOND <= span.last:
+        verdicts.ask_anew(turn, job)
+        pauses.take_over(turn, job)
+
+
+def _let_go(turn: Turn, run: Run, event: Taken) -> None:
+    """Let go of a run whose occurrence is another host's."""
+    state = turn.state
     if state.fleet.answered(run.id) is not None:
         state.admission.release(run.id)
         state.queue_stuck = False

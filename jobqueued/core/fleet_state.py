@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import NamedTuple
 
 from jobqueued.commands import Announce, GiveBack, Stand
+from jobqueued.core.elsewhere import Elsewhere
 from jobqueued.events import HostSeen, PauseAsked
 from jobqueued.model import SECOND, Holder, Job, Occurrence, Run, RunId, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
@@ -19,12 +20,19 @@ class Asked(NamedTuple):
     priority: float
     waited_for: list[str]
     claims: Claims
+    skip: str = ""
+    """The reason for which it is to be skipped, if that is what was asked; "": it is to run."""
+
+
+class Verdict(NamedTuple):
+    """The wish to skip what a job's clock has come to, for all hosts: due times in order, and the reason."""
+
+    dues: list[int]
+    reason: str
 
 
 _STAGGER, _CANDIDATES, _LATER = SECOND // 4, 3, SECOND
 """How much later each of the first hosts asks for an occurrence than the one before it, and the others."""
-_MOST_TAKEN = 10_000
-"""Occurrences of a job that are known to be others' before its clock comes to them."""
 
 
 def is_of_fleet(key: str) -> bool:
@@ -73,8 +81,10 @@ class FleetState:
         self._announced: Announce | None = None
         """What the others know of this host; None: it is not known what that is."""
         self._number = 0
-        self._taken = defaultdict[str, set[int]](set)
-        """By job, the occurrences (UTC seconds) after its cursor that another host has."""
+        self.elsewhere = Elsewhere()
+        """What other hosts have, of what is to come."""
+        self.verdicts: dict[str, Verdict] = {}
+        """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
         self.paused: dict[str, str] = {}
         """The jobs that all hosts have paused (core/pauses.py)."""
         self.pausing: list[tuple[PauseAsked, str]] = []
@@ -118,6 +128,10 @@ class FleetState:
         self.asked[run.id] = Asked(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
         return number
+
+    def ask_to_skip(self, run: Run, reason: str) -> None:
+        """Note that the fleet is asked to leave it to this host to skip a run."""
+        self.asked[run.id] = Asked(self.question(()), 0, [], (), reason)
 
     def question(self, claims: Claims) -> int:
         """Note that there is a question about these claims; its number."""
@@ -218,21 +232,3 @@ class FleetState:
         before = sum(place < rank[own] for place in rank.values())
         wait = before * _STAGGER if before < _CANDIDATES else _LATER
         return wait if job.start_deadline is None else min(wait, job.start_deadline // 2)
-
-    def note_taken(self, job: str, key: str, cursor: int) -> None:
-        """Note that another host has an occurrence, if this one is still to come to it."""
-        if is_of_fleet(key) and (second := second_of(key)) > cursor // SECOND:
-            self._taken[job].add(second)
-            if len(self._taken[job]) > _MOST_TAKEN:  # who asks for an older one hears it then
-                self._taken[job] = set(sorted(self._taken[job])[_MOST_TAKEN // 2 :])
-
-    def untaken(self, job: str, dues: list[int]) -> list[int]:
-        """Leave out of what a job's clock has come to what others have."""
-        taken = self._taken.get(job, ())
-        return [due for due in dues if due // SECOND not in taken]
-
-    def pass_by(self, job: str, cursor: int) -> None:
-        """Note that a job's clock has come so far, and does not come there again."""
-        later = {second for second in self._taken.pop(job, ()) if second > cursor // SECOND}
-        if later:
-            self._taken[job] = later

@@ -10,14 +10,24 @@ from collections.abc import Iterable
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
 from jobqueued.commands import ForgetJob, LookAfter, LookUp, SavePast
-from jobqueued.core import agreement, dependencies, expectation, host_hold, lateness, occurrences, pauses, validity
+from jobqueued.core import (
+    agreement,
+    clock,
+    dependencies,
+    expectation,
+    host_hold,
+    lateness,
+    occurrences,
+    pauses,
+    validity,
+)
+from jobqueued.core.clock import skip_dues
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import give_up_all, look_at_run, watch_over
-from jobqueued.core.occurrences import skip_dues
 from jobqueued.core.redefinition import CHANGED, put_off, redefine
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.model import PENDING, SECOND, Job, Run, RunState, to_text
+from jobqueued.model import PENDING, SECOND, Job, Run, RunState, Scope, to_text
 from jobqueued.saved import Past, Skip
 
 
@@ -28,8 +38,10 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     before |= {job.id: old for job in event.jobs if (old := state.catalog.get(job.id)) is not None}
     if taken := [job.id for job in event.jobs if job.id in state.submitted]:
         event = _without(turn, event, taken)
+    coming = {job.id: job for job in event.jobs}
     for job in before.values():
-        occurrences.catch_clock(turn, job)
+        if not _goes_on(job, coming.get(job.id)):
+            clock.catch_clock(turn, job)
     change = state.catalog.replace_file(event.file, event.jobs)
     for job in change.removed:
         _removed(turn, job)
@@ -42,6 +54,12 @@ def read(turn: Turn, event: events.JobsRead) -> None:
     if counts:
         at_start = {} if state.loaded else {"at_start": True}
         turn.say("jobs_read", file=event.place or event.file, **counts, **at_start)
+
+
+def _goes_on(old: Job, new: Job | None) -> bool:
+    """Tell whether the clock of a job of the fleet goes on by a new definition, with what its fleet is to decide."""
+    is_alike = new is not None and (new.rhythm, new.enabled, new.scope) == (old.rhythm, old.enabled, old.scope)
+    return is_alike and old.scope is Scope.FLEET
 
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
@@ -71,7 +89,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     state.complete = state.complete or event.complete
     state.agenda.judge(None)
     for name in state.found:
-        occurrences.cover(turn, name)
+        clock.cover(turn, name)
     if event.complete:
         for run in list(state.runs.values()):
             if run.state in PENDING and run.id.job not in state.catalog:
@@ -126,7 +144,7 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
-    occurrences.catch_clock(turn, job)
+    clock.catch_clock(turn, job)
     if event.undo:
         _undo_skip(turn, job, event)
         return

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from jobqueued.catalog import written_in
 from jobqueued.commands import Pause, SavePast
-from jobqueued.core import occurrences
+from jobqueued.core import clock
 from jobqueued.core.eligibility import resume
+from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.turn import Turn
 from jobqueued.events import FleetPaused, PauseAsked
 from jobqueued.model import Job, Scope
@@ -33,11 +34,12 @@ def asked(turn: Turn, event: PauseAsked) -> None:
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
-    occurrences.catch_clock(turn, job)
-    saved = turn.state[event.job].saved
     if _is_of_fleet(turn, job, event):
         _ask_fleet(turn, job, event)
         return
+    if event.pause or turn.state[event.job].saved.paused:
+        clock.catch_clock(turn, job)
+    saved = turn.state[event.job].saved
     if event.pause and (not saved.paused or saved.paused_until != event.until):
         _pause(turn, job, event.asked_by, event.until)
     elif saved.paused and not event.pause:
@@ -94,7 +96,10 @@ def paused(turn: Turn, event: FleetPaused) -> None:
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
-    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: who has just asked for that."""
+    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: who has just asked for that.
+
+    What came due before that comes first (`clock.comes_due`): as that is so, this is to be called again.
+    """
     state = turn.state
     if job.scope is not Scope.FLEET:
         return
@@ -105,13 +110,28 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
         text = ""
     if text == saved.shared_pause or (saved.paused and not saved.shared_pause):
         return
-    occurrences.catch_clock(turn, job)
+    if not clock.comes_due(turn, job):
+        return
     if not text:
         resume(turn, job.id, asked_by or "its fleet")
         return
     by = told(text)
     _pause(turn, job, by.asked_by if by.host == state.limits.name else f"{by.asked_by} on {by.host}", by.until)
     state.remember(job.id, shared_pause=text)
+
+
+def look(turn: Turn, name: str) -> None:
+    """Resume a job whose pause is over; one that all hosts have paused, once its fleet can be asked."""
+    job, saved = turn.state.catalog.get(name), turn.state.standing(name).saved
+    if saved.paused_until is None or saved.paused_until > turn.now.wall:
+        return
+    if job is not None and saved.shared_pause and job.scope is Scope.FLEET:
+        if not turn.state.fleet.down:
+            take_over(turn, job)
+        return
+    if job is not None and turn.state.fleet.rests(job):
+        clock.catch_clock(turn, job)  # which rests: what came due during its pause is skipped
+    resume(turn, name, UNTIL)
 
 
 def up(turn: Turn) -> None:

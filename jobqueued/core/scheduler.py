@@ -18,6 +18,7 @@ from jobqueued.core import (
     agreement,
     attempts,
     attention,
+    clock,
     completion,
     eligibility,
     expectation,
@@ -42,6 +43,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
+from jobqueued.fleet import MaySkip
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
@@ -65,7 +67,7 @@ def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
 
 
 def _woke(turn: Turn, _event: events.Woke) -> None:
-    occurrences.woke(turn)
+    clock.woke(turn)
     lateness.look(turn, STEPS_A_TURN)
     expectation.look(turn, STEPS_A_TURN)
     for subject in turn.state.timers.due(turn.now, STEPS_A_TURN):
@@ -77,10 +79,7 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
             case HostTimer.HOLD:
                 host_hold.look(turn)
             case str():
-                job = turn.state.catalog.get(subject)
-                if job is not None and turn.state.fleet.rests(job):
-                    occurrences.catch_clock(turn, job)  # which rests: what came due during its pause is skipped
-                eligibility.look_at_job(turn, subject)
+                pauses.look(turn, subject)
 
 
 def _loaded(turn: Turn, event: events.JobsLoaded) -> None:
@@ -106,8 +105,8 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.HistoryGone: jobs.history_gone,
     events.Emitted: occurrences.emitted,
     events.PathAppeared: occurrences.appeared,
-    events.ClockStepped: occurrences.clock_stepped,
-    events.Slept: occurrences.slept,
+    events.ClockStepped: clock.clock_stepped,
+    events.Slept: clock.slept,
     events.UnderPressure: _under_pressure,
     events.StateUnsaved: host_hold.unsaved,
     events.Woke: _woke,
@@ -122,6 +121,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Granted: fleet.granted,
     events.Denied: fleet.denied,
     events.Taken: fleet.taken,
+    MaySkip: fleet.may_skip,
     events.HostLost: host_loss.lost,
     events.Held: fleet.held,
     events.FleetPaused: pauses.paused,

@@ -15,8 +15,8 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Accept, Announce, Ask, FleetCommand, GiveBack, Pause, Publish, Stand
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant
+from jobqueued.commands import Accept, Announce, Ask, AskToSkip, FleetCommand, GiveBack, Pause, Publish, Stand
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
@@ -34,6 +34,8 @@ def line_of(command: FleetCommand) -> Line:
     """A command as the agent takes it."""
     if isinstance(command, GiveBack):
         return ["give_back", command.job, command.key, command.state]
+    if isinstance(command, AskToSkip):
+        return ["skip", command.job, command.first, command.last, command.keep // SECOND, command.spec]
     if isinstance(command, Accept):
         return ["accept"]
     if isinstance(command, Publish):
@@ -68,6 +70,8 @@ def event_of(line: Line) -> events.Event:
             return events.Denied(_asker(job, number), question)
         case ["taken", str(job), str(key), str(state)]:
             return events.Taken(job, key, state)
+        case ["skipped", str(job), int(first), int(last)]:
+            return MaySkip(job, first, last)
         case ["lost", str(job), str(key), str(host)]:
             return events.HostLost(job, key, host)
         case ["held", str(holder), list(locks)]:
@@ -118,7 +122,7 @@ class FleetLink(Source):
         """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
         if self._connection is None:
             return
-        if isinstance(command, Ask) and self._asked_at is None:
+        if isinstance(command, Ask | AskToSkip) and self._asked_at is None:
             self._asked_at = time.monotonic_ns()
         self._outbox += lines.encode(line_of(command))
 

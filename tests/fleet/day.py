@@ -178,7 +178,7 @@ class Fleet:
         found = [
             (job, due, place)
             for job in JOBS
-            for due in (() if job.changes else jobs.dues(job, morning, evening))
+            for due in (() if job.changes or job.skips else jobs.dues(job, morning, evening))
             for place in ([""] if job.is_of_fleet else NAMES)
             if ((job.name, due) not in of_all if job.is_of_fleet else (job.name, due, place) not in ended)
         ]

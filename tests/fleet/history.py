@@ -5,6 +5,7 @@ Nothing here asks what the program made of it: questions and answers are those o
     hosts/HOST               a register that is made, and lapses with its lease
     jobs/JOB                 a register
     runs/JOB/SECOND/N        made once; the end is added once, by its own host; never anybody else's
+    skipped/JOB              a register
     locks/NAME               made where it is not there; taken away by its own host, or as its lease lapses; what comes
                              later has a greater revision
 """
@@ -12,8 +13,9 @@ Nothing here asks what the program made of it: questions and answers are those o
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -127,6 +129,8 @@ def _holds(key: Key, target: str, value: str) -> bool:
             known = key.created
         case "MOD":
             known = key.modified
+        case "MOD LESS":  # a revision that nobody was told may be any
+            return key.modified < int(value)
         case _:
             raise ValueError(target)
     return known == int(value) or (known == _UNKNOWN and int(value) > key.newest)
@@ -168,10 +172,10 @@ def _read(key: Key, found: Found | None) -> Key | None:
 
 def operations(exchanges: list[Exchange]) -> Iterator[Operation]:
     """Yield what was asked, by keys; and that keys may lapse once their leases can have."""
-    leased = set[tuple[str, int]]()
+    leased, known = set[tuple[str, int]](), _written_keys(exchanges)
     for exchange in exchanges:
         if exchange.path == "kv/txn":
-            for operation in _of_transaction(exchange):
+            for operation in _of_transaction(exchange, known):
                 yield operation
                 if operation.write is not None and operation.write.lease:
                     leased.add((operation.key, operation.write.lease))
@@ -180,17 +184,40 @@ def operations(exchanges: list[Exchange]) -> Iterator[Operation]:
         yield Operation(key, "", until[lease], inf, (("LEASE", str(lease)),), True, Write(None), None)
 
 
-def _of_transaction(exchange: Exchange) -> Iterator[Operation]:
+def _written_keys(exchanges: Iterable[Exchange]) -> list[str]:
+    """All keys that somebody has asked to write, in order."""
+    questions = [json.loads(exchange.question) for exchange in exchanges if exchange.path == "kv/txn"]
+    return sorted({key for question in questions for part in _parts(question) for key, _ in _writes(part)})
+
+
+def _parts(question: Message) -> list[Message]:
+    """A transaction, or those that are in it at once."""
+    if question.get("compare"):
+        return [question]
+    return [each["request_txn"] for each in question["success"] if "request_txn" in each]
+
+
+def _needs(part: Message, known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield what keys have to be, one by one: key, target and value."""
+    for each in part["compare"]:
+        key, target = text(each["key"]), each["target"]
+        if "range_end" not in each:
+            yield key, target, _value(each)
+            continue
+        begin, end = (bisect_left(known, edge) for edge in (key, text(each["range_end"])))
+        yield from ((name, f"{target} {each['result']}", _value(each)) for name in known[begin:end])
+
+
+def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operation]:
     """Yield the operations of a transaction, or of those that are in it at once; none of a snapshot."""
     question, answer = json.loads(exchange.question), json.loads(exchange.answer or "null")
-    parts, answers = [question], [answer]
+    parts, answers = _parts(question), [answer]
     if not question.get("compare"):
-        parts = [each["request_txn"] for each in question["success"] if "request_txn" in each]
         told = [] if answer is None else answer.get("responses", ())
         answers = [each["response_txn"] for each in told if "response_txn" in each] or [None] * len(parts)
     for part, own in zip(parts, answers, strict=True):
         read = _reads(part, own)
-        needs = [(text(each["key"]), each["target"], _value(each)) for each in part["compare"]]
+        needs = list(_needs(part, known))
         writes = dict(_writes(part))
         for key in dict.fromkeys([*(key for key, _, _ in needs), *writes, *read]):
             result: Won | Read | Failed | None = None
@@ -228,9 +255,14 @@ def _reads(part: Message, answer: Message | None) -> dict[str, Found | None]:
     """The keys that were read, as the transaction was not done."""
     if answer is None or answer.get("succeeded"):
         return {}
-    asked = [text(each["request_range"]["key"]) for each in part.get("failure", ())]
+    asked = [each["request_range"] for each in part.get("failure", ())]
     found = [each["response_range"].get("kvs", []) for each in answer.get("responses", ())]
-    return {key: _found(kvs[0]) if kvs else None for key, kvs in zip(asked, found, strict=True)}
+    read = dict[str, Found | None]()
+    for wanted, kvs in zip(asked, found, strict=True):
+        if "range_end" not in wanted:
+            read[text(wanted["key"])] = None
+        read |= {text(kv["key"]): _found(kv) for kv in kvs}
+    return read
 
 
 def _found(kv: Message) -> Found:

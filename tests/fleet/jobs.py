@@ -21,7 +21,7 @@ _JOB = """\
     scope: {scope}
     enabled: {enabled}
     locks: [{locks}]
-    catch_up: all
+    catch_up: {catch_up}
     max_waiting: 1000
     timezone: UTC
     {more}
@@ -45,6 +45,8 @@ class Job(NamedTuple):
     changes: bool = False
     more: str = ""
     """A further line of its definition."""
+    skips: bool = False
+    """What no host has started in time is skipped, so that an occurrence has run, or has the record of one host."""
 
     @property
     def held(self) -> list[str]:
@@ -56,8 +58,10 @@ class Job(NamedTuple):
         lines = _COMMAND.format(book=book, place=book.parent, sleep=self.sleep).splitlines()
         scope = "fleet" if self.is_of_fleet else "host"
         minutes, seconds = (f"*/{self.every // 60}", "0") if self.every >= 60 else ("*", f"*/{self.every}")
+        more, catch_up = ("start_deadline: 6s", "none") if self.skips else (self.more, "all")
         return _JOB.format(
-            name=self.name, more=self.more, minutes=minutes, seconds=seconds, scope=scope, enabled=str(enabled).lower(),
+            name=self.name, more=more, catch_up=catch_up, minutes=minutes, seconds=seconds, scope=scope,
+            enabled=str(enabled).lower(),
             locks=f"{{name: {self.lock}, scope: fleet}}" if self.lock else "",
             command="\n".join(f"      {line}" for line in lines),
         )  # fmt: skip
@@ -75,6 +79,7 @@ JOBS = (
     Job("i", 120, 16, False, "vault"),
     Job("j", 4, 0.1, True, changes=True),
     Job("k", 5, 2, False, changes=True),
+    Job("l", 2, 0.05, True, skips=True),
 )
 OTHERWISE: dict[str, Job | None] = {"c": None, "j": Job("j", 3, 0.1, True), "k": Job("k", 5, 2, True)}
 """What jobs are at times on a host, by their names; None: not there."""

@@ -25,7 +25,7 @@ class Violation(NamedTuple):
     text: str
 
 
-PROMISED = ("doubled", "missed", "overlaps", "fences", "unclaimed", "disordered", "unrecorded", "held")
+PROMISED = ("doubled", "missed", "overlaps", "fences", "unclaimed", "disordered", "unrecorded", "held", "unaccounted")
 
 
 def violations(day: Day) -> Iterator[Violation]:
@@ -39,6 +39,7 @@ def violations(day: Day) -> Iterator[Violation]:
         yield Violation("disordered", f"{key}: none of these can come next: {operations}")
     yield from unrecorded(day)
     yield from (Violation("held", name) for name in unended(day.keys))
+    yield from unaccounted(day)
 
 
 def _occurrence(line: Line) -> tuple[str, datetime, str]:
@@ -109,6 +110,22 @@ def unrecorded(day: Day) -> Iterator[Violation]:
     for run, record in records.items():
         if record["state"] == "succeeded" and run not in last:
             yield Violation("unrecorded", f"{run} has not begun, and its record has {record['state']}")
+
+
+def unaccounted(day: Day) -> Iterator[Violation]:
+    """Another number of occurrences that were due than of those that a host has begun, and that one host has skipped,
+    of jobs that may be skipped; with the skips, as runs may lie between those that share a record.
+    """
+    for job in JOBS:
+        records = [(host, record) for host, record in day.records if record.get("job") == job.name and job.skips]
+        named = [record.get(name) for _, record in records for name in ("due", "last_due")]
+        times = [datetime.fromisoformat(time) for time in named if time]
+        skips = [(host, record) for host, record in records if record["state"] == "skipped"]
+        begun = {record["due"] for _, record in records if record["state"] != "skipped"}
+        due = (max(times) - min(times)).total_seconds() // job.every + 1 if times else 0
+        if due != len(begun) + sum(record["count"] for _, record in skips):
+            told = [(host, *map(record.get, ("due", "last_due", "count", "reason"))) for host, record in skips]
+            yield Violation("unaccounted", f"{job.name}: {due:.0f} were due, {len(begun)} have begun; {told}")
 
 
 def _is_cut_short(day: Day, last: Line) -> bool:

@@ -30,7 +30,7 @@ def run(job: str, name: str, second: int = 0, fence: int = 0) -> list[Line]:
 def day() -> Day:
     """A day on which all went well: an occurrence of the fleet, two of hosts, and one of the fleet with their lock."""
     lines = [*run("a", "alpha:a@1"), *run("f", "alpha:f@1"), *run("f", "beta:f@1"), *run("d", "beta:d@1")]
-    records = [(host, {"run": name, "state": "succeeded"}) for host, _, name in
+    records = [(host, {"job": name.partition("@")[0], "run": name, "state": "succeeded"}) for host, _, name in
                (line.run.removesuffix(".1").partition(":") for line in lines[::2])]  # fmt: skip
     keys = {"/jq/runs/a/1772420400/1": "alpha:id succeeded", "/jq/runs/d/1772420400/1": "beta:id succeeded"}
     return Day(DUE, DUE, lines, records, keys, [], Counter(), [], [])
@@ -63,9 +63,19 @@ def foreign(day: Day) -> None:
     day.keys["/jq/runs/d/1772420400/1"] = "gamma:id succeeded"
 
 
+def forgotten(day: Day) -> None:
+    """An occurrence of a job that may be skipped has neither run nor a record."""
+    for second, count in ((0, 1), (4, 2)):
+        due = DUE + timedelta(seconds=second)
+        last = (due + timedelta(seconds=2)).isoformat() if count > 1 else None
+        record = {"job": "l", "run": f"l@{second}", "state": "skipped", "due": due.isoformat(), "last_due": last,
+                  "count": count, "reason": "missed"}  # fmt: skip
+        day.records.append(("alpha", record))
+
+
 def twisted(day: Day) -> None:
     """Two hosts were told that they have made one key."""
-    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, {"run": 1})
+    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, "", {"run": 1})
     del question["compare"][0]  # the session
     answer = {"succeeded": True, "header": {"revision": "9"}, "responses": [{}]}
     for number, host in enumerate(("alpha", "beta")):
@@ -126,8 +136,8 @@ def test_a_host_that_went_down() -> None:
 @pytest.mark.parametrize(
     ("broken", "verdicts"),
     [(twice, ["doubled", "unclaimed"]), (at_once, ["overlaps"]), (late, ["fences"]), (foreign, ["unclaimed"]),
-     (twisted, ["disordered"]), (lost, ["unrecorded"]), (no_record, ["unrecorded"]), (no_start, ["unrecorded"]),
-     (no_end, ["held"]), (no_release, ["held"])],
+     (twisted, ["disordered"]), (forgotten, ["unaccounted"]), (lost, ["unrecorded"]),
+     (no_record, ["unrecorded"]), (no_start, ["unrecorded"]), (no_end, ["held"]), (no_release, ["held"])],
 )  # fmt: skip
 def test_a_broken_promise(broken: Callable[[Day], None], verdicts: list[str]) -> None:
     """These verdicts are given, and no other."""

@@ -64,6 +64,10 @@ class FakeEtcd:
         return [change for change in self.changes[-1000:] if change[0] > revision]
 
     def _holds(self, compare: Message) -> bool:
+        if "range_end" in compare:
+            revisions = [int(kv["mod_revision"]) for kv in self._range(compare)]
+            assert (compare["target"], compare["result"]) == ("MOD", "LESS")
+            return max(revisions, default=0) < int(compare["mod_revision"])
         kv = self.kvs.get(text(compare["key"]), {})
         match compare["target"]:
             case "CREATE":
@@ -74,6 +78,13 @@ class FakeEtcd:
                 return kv.get("value") == compare["value"]
         raise AssertionError(compare)
 
+    def _range(self, wanted: Message) -> list[Message]:
+        """The keys from one to another, or one."""
+        begin = text(wanted["key"])
+        end = text(wanted["range_end"]) if "range_end" in wanted else f"{begin}\0"
+        limit = int(wanted.get("limit", 0)) or None
+        return [self.kvs[key] for key in sorted(self.kvs) if begin <= key < end][:limit]
+
     def _carried_out(self, decided: list[Any], written: dict[str, Message | None]) -> Message:
         succeeded, ways = decided
         responses = list[Message]()
@@ -81,8 +92,8 @@ class FakeEtcd:
             if isinstance(way, list):
                 responses.append({"response_txn": self._carried_out(way, written)})
             elif "request_range" in way:
-                kv = self.kvs.get(text(way["request_range"]["key"]))
-                responses.append({"response_range": {"kvs": [dict(kv)]} if kv else {}})
+                found = [dict(kv) for kv in self._range(way["request_range"])]
+                responses.append({"response_range": {"kvs": found} if found else {}})
             elif "request_put" in way:
                 key = text(way["request_put"]["key"])
                 assert key not in written, "duplicate key given in txn request"

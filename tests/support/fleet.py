@@ -16,8 +16,11 @@ from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.requests import Announce, Batch, Pause, Place, Publish
+from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, Save, SaveFleetMark
+from jobqueued.core.elsewhere import span_of
+from jobqueued.core.fleet_state import second_of
 from jobqueued.fleet import FleetMark
 from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
@@ -114,6 +117,8 @@ class Agent:
         match line_of(command):
             case ["ask", *asked]:
                 self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
+            case ["skip", *skip]:
+                self.conversation.skip(Skip(*skip))
             case ["give_back", *given]:
                 self.conversation.give_back(self.fleet.now, *given)
             case ["pause", *paused]:
@@ -281,6 +286,8 @@ class Host(World):
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
+        self.left = set[tuple[str, int, int]]()
+        """What came due of jobs, from an instant to another, while this host left them to those that are up to date."""
         fleet.hosts[store] = self
         self.agent = Agent(fleet, store, rules)
         super().__init__(*jobs, fleet=NAME, name=store, **options)
@@ -300,9 +307,15 @@ class Host(World):
             self.doom = None if turns <= 0 else (turns - 1, acts)
             if turns <= 0:
                 die_after = acts
+        outdated = {job: self.cursor(job) for job in self.scheduler._state.fleet.outdated}
         super().happen(*happened, admit=admit, die_after=die_after)
+        self.left |= {(job, since, self.cursor(job)) for job, since in outdated.items()}
         if die_after is not None:
             self.is_alive = False
+
+    def cursor(self, job: str) -> int:
+        """How far a job's clock has come."""
+        return self.scheduler._state[job].saved.cursor
 
     def die(self, when: str, act: type[Command]) -> None:
         """Have its scheduler die in the turn of the next such act: "before its commit", "before" or "after" it."""
@@ -326,10 +339,23 @@ class Host(World):
         return set(job.hosts) <= set(self.limits.labels) and job.id not in self.scheduler._state.fleet.outdated
 
     def has_given_up(self, job: str, due: int) -> bool:
-        """Whether a skip of this host covers a due time, or it went down with a run of that as it was to start."""
+        """Whether a skip of this host covers a due time, or it went down with a run of that as it was to start, or left
+        it to others.
+        """
+        if any(name == job and since < due <= to for name, since, to in self.left):
+            return True
         given_up = (RunState.SKIPPED, RunState.LOST)
         skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state in given_up)
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
+
+    def skipped_for_all(self, job: str, due: int) -> str:
+        """The reason why this host has skipped a due time for all; "": it has not, as far as it has said so."""
+        for said in self.said:
+            it = said.fields
+            is_it = said.event == "run_skipped" and it["job"] == job and it["first"] <= due <= it["due"]
+            if is_it and it["reason"] in ("missed", "paused", "start_deadline"):
+                return str(it["reason"])
+        return ""
 
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
@@ -437,6 +463,28 @@ class Fleet:
             owner = later
         return owner
 
+    def _skipper(self, job: str, due: int) -> Value | None:
+        """Who has skipped an occurrence with others after it, by the key of the last."""
+        spans = [
+            (span_of(it.state, second_of(it.key)), it) for key, it in self.etcd.keys.items() if key[:2] == ("run", job)
+        ]
+        return next((it for span, it in spans if span.covers(due // SECOND)), None)
+
+    def doubled(self, job: Job, since: int, until: int) -> list[tuple[int, list[str]]]:
+        """The due times that have the records of two hosts, or were skipped for all and have run, with those."""
+        found, due = list[tuple[int, list[str]]](), job.next_after(since)
+        while due is not None and due <= until:
+            skips = [
+                f"{host.store}: {reason}"
+                for host in self.hosts.values()
+                if (reason := host.skipped_for_all(job.id, due))
+            ]
+            ran = self.started.get((job.id, f"f{due // SECOND}"))
+            if len(skips) + bool(skips and ran) > 1:
+                found.append((due, [*skips, str(ran)]))
+            due = job.next_after(due)
+        return found
+
     def missing(self, job: Job, since: int, until: int) -> list[int]:
         """The due times of a job that no host has run, and whose host, or every host where it is nobody's, has not
         skipped.
@@ -444,7 +492,7 @@ class Fleet:
         dues, due = list[int](), job.next_after(since)
         while due is not None and due <= until:
             key = f"f{due // SECOND}"
-            owner = self._last_owner(job.id, key)
+            owner = self._last_owner(job.id, key) or self._skipper(job.id, due)
             able = [host for host in self.hosts.values() if host.may_have(job)]
             asked = able if owner is None else [self.hosts[owner.store]]
             if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):

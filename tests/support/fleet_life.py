@@ -197,11 +197,13 @@ class FleetLife:
         self.fleet.pass_time(HOUR // 10**9)
 
     def _judge(self) -> None:
-        """Nothing is missing, and etcd knows of nothing that is not."""
+        """Nothing is missing, or has two records, and etcd knows of nothing that is not."""
         for each in self.jobs:
             if each.scope is Scope.FLEET:
                 missing = self.fleet.missing(each, self.since, self.until)
+                doubled = self.fleet.doubled(each, self.since, self.until)
                 assert not missing, f"{each.id}: {len(missing)} occurrences are missing, the first {missing[0]}"
+                assert not doubled, f"{each.id}: {len(doubled)} occurrences have two records, the first {doubled[0]}"
         by_clock = [host for (name, _), (host, _) in self.fleet.started.items() if name == "chosen"]
         assert "h0" not in by_clock, "a host without a label runs what wants one"
         assert not self.fleet.etcd.values("/jq/wait/"), "somebody stands in line for nothing"

@@ -4,6 +4,7 @@
     /jq/jobs/JOB               SPEC              the definition that counts
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
+    /jq/skipped/JOB            STORE FIRST LAST  the newest skip of a job (skips.py)
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
 
@@ -22,6 +23,7 @@ from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
+SKIPPED = f"{ROOT}skipped/"
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
 
@@ -32,6 +34,9 @@ class Found(NamedTuple):
     value: str
     created: int
     modified: int
+
+
+NOTHING = Found("", 0, 0)
 
 
 class Session(NamedTuple):
@@ -187,24 +192,35 @@ class Again(NamedTuple):
     found: Mapping[str, Found]
 
 
-Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again
+class Newer(NamedTuple):
+    """The job has another skip that is the newest than is known, as it was read."""
+
+    found: Found
 
 
-def transaction(claim: Claim, session: Session, found: Mapping[str, Found], lease: Mapping[str, int]) -> Message:
+Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again | Newer
+
+
+def transaction(
+    claim: Claim, session: Session, found: Mapping[str, Found], skipped: str, lease: Mapping[str, int]
+) -> Message:
     """The transaction that claims what is not this host's yet; `found`: what is, as it was read.
 
-    `lease`: those with which occurrences ("run") and locks ("lock") live on.
+    `skipped`: the newest skip of its job that is known; `lease`: those with which occurrences ("run") and locks
+    ("lock") live on.
     """
-    compare = [_created(session.key, session.created)]
+    compare = [created(session.key, session.created)]
+    if claim.run is not None:
+        compare.append(is_newest(claim.job, skipped))
     if claim.spec:
         compare.append({"key": coded(claim.definition), "target": "VALUE", "value": coded(claim.spec)})
-        compare.append(_created(claim.pause, 0))
+        compare.append(created(claim.pause, 0))
     success = list[Message]()
     for key, value in claim.values(session.store).items():
         if (known := found.get(key)) is not None:
             compare.append({"key": coded(key), "target": "MOD", "mod_revision": str(known.modified)})
             continue
-        compare.append(_created(key, 0))
+        compare.append(created(key, 0))
         kind = "run" if key == claim.run else "lock"
         success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
     if claim.loss is not None and claim.run not in found:
@@ -212,7 +228,7 @@ def transaction(claim: Claim, session: Session, found: Mapping[str, Found], leas
         compare += conditions
         success += tells
     before = [] if claim.loss is None else [_run(claim.job, claim.loss.key)]
-    read = (session.key, claim.definition, claim.pause, *claim.values(session.store), *before)
+    read = (session.key, claim.definition, claim.pause, f"{SKIPPED}{claim.job}", *claim.values(session.store), *before)
     failure = [{"request_range": {"key": coded(key)}} for key in read]
     return {"compare": compare, "success": success, "failure": failure}
 
@@ -221,23 +237,34 @@ def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
     """The conditions by which an attempt is lost, and what tells so: it is over, and the host that had it is gone."""
     run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
-    conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, _created(host, loss.created)]
+    conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, created(host, loss.created)]
     put = {"key": coded(run), "value": coded(f"{loss.store} lost"), "ignore_lease": True}
     return conditions, [{"request_put": put}]
 
 
-def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: Message, revision: int) -> Outcome:
+def is_newest(job: str, known: str) -> Message:
+    """The condition that a job's newest skip is that `known` ("": none)."""
+    key = f"{SKIPPED}{job}"
+    return {"key": coded(key), "target": "VALUE", "value": coded(known)} if known else created(key, 0)
+
+
+def outcome(
+    claim: Claim, session: Session, found: Mapping[str, Found], skipped: str, answer: Message, revision: int
+) -> Outcome:
     """The meaning of an answer to that; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
         is_new = wanted.keys() - found.keys()
         return Granted(revision if is_new else max((it.modified for it in found.values()), default=revision))
-    now = _read(answer)
+    now = read(answer)
     host = now.get(session.key)
     if host is None or host.created != session.created:
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
         return Taken(now[claim.run].value)
+    newest = now.get(f"{SKIPPED}{claim.job}", NOTHING)
+    if claim.run is not None and newest.value != skipped:
+        return Newer(newest)
     if claim.spec and claim.pause in now:
         return Paused(now[claim.pause].value)
     for key, value in wanted.items():
@@ -255,7 +282,7 @@ def outcome(claim: Claim, session: Session, found: Mapping[str, Found], answer: 
 def publication(job: str, spec: str, before: str) -> Message:
     """The transaction by which a definition of a job counts from now on, if that `before` ("": none) did so far."""
     key = Claim(job, "", ()).definition
-    unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else _created(key, 0)
+    unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else created(key, 0)
     return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
 
 
@@ -267,21 +294,21 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
     put = {"request_put": {"key": coded(key), "value": coded(text)}}
     change = put if text else {"request_delete_range": {"key": coded(key)}}
-    return {"compare": [_created(session.key, session.created), *own], "success": [change]}
+    return {"compare": [created(session.key, session.created), *own], "success": [change]}
 
 
 def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
     """The transaction by which a host tells which labels it has, and whether it is on hold."""
     value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'}"
     put = {"request_put": {"key": coded(session.key), "value": coded(value), "lease": str(lease)}}
-    return {"compare": [_created(session.key, session.created)], "success": [put]}
+    return {"compare": [created(session.key, session.created)], "success": [put]}
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:
     """The transaction by which a host gets into the line for a lock; where it is there it stays at its place."""
     key = place(session.host, lock)
     put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
-    return {"compare": [_created(session.key, session.created), _created(key, 0)], "success": [put]}
+    return {"compare": [created(session.key, session.created), created(key, 0)], "success": [put]}
 
 
 def leaving(session: Session, lock: str) -> Message:
@@ -340,15 +367,15 @@ def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
     The order of keys is that of their seconds, all of which have ten digits until the year 2286.
     """
     runs = [(f"{ROOT}runs/{job}/{second:010}", after_all(f"{ROOT}runs/{job}/")) for job, second in since.items()]
-    return [(f"{ROOT}hosts/", f"{ROOT}runs/"), (f"{ROOT}wait/", after_all(f"{ROOT}wait/")), *runs]
+    return [(f"{ROOT}hosts/", f"{ROOT}runs/"), (SKIPPED, after_all(f"{ROOT}wait/")), *runs]
 
 
-def _created(key: str, revision: int) -> Message:
+def created(key: str, revision: int) -> Message:
     """The condition that a key was made by that revision; 0: that it is not there."""
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 
-def _read(answer: Message) -> dict[str, Found]:
+def read(answer: Message) -> dict[str, Found]:
     """The keys that an answer has read."""
     ranges: Iterable[dict[str, Any]] = (each.get("response_range", {}) for each in answer.get("responses", ()))
     return {text(kv["key"]): kept(kv) for each in ranges for kv in each.get("kvs", ())}

@@ -7,33 +7,38 @@ it has read is taken over, too; of each key the newest counts.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from jobqueued.child.fleet import claims
+from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import (
     ROOT,
+    SKIPPED,
     Again,
     Claim,
     Denied,
     Found,
     Granted,
+    Newer,
     Paused,
     Session,
     SessionOver,
     Stale,
     Taken,
+    attempt_of,
 )
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain, Request, transactions
+from jobqueued.child.fleet.outgoing import Outgoing
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain
+from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip, Span
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _MOST_UNITS = 48
 """Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
+_OVER = "etcd was not reached in time, so that the session of this host is over"
 _UNREACHED = "etcd has not answered yet"
 
 
@@ -58,14 +63,12 @@ class Conversation:
         self.until = 0
         """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it."""
         self._session: Session
-        self._requests = deque[Request]()
-        self._names = Counter[Name]()
-        """Those of the requests."""
+        self._requests = Outgoing()
         self._era = 0
         self._granted = set[Name]()
         self._open = set[Name]()
         """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
-        self._locks = KnownLocks("")
+        self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
         """The keys of hosts and pauses that were told of, and those that the snapshot under way has not brought yet."""
@@ -102,18 +105,25 @@ class Conversation:
                 return
         self.keep = max(self.keep, keep)
         loss = self._members.loss_before((job, key))
-        self._take(Ask(Claim(job, key, (), spec, loss, is_live=not question), parts, number, question, keep, {}))
+        claim = Claim(job, key, (), spec, loss, is_live=not question)
+        self._requests.take(Ask(claim, parts, number, question, keep, {}))
+
+    def skip(self, skip: Skip) -> None:
+        """Take the wish to skip something for all hosts; while nothing can be asked it is had anew later."""
+        if not self.reason:
+            self.keep = max(self.keep, skip.keep)
+            self._requests.take(skip)
 
     def want(self, request: Plain) -> None:
         """Take what needs no answer; while nothing can be asked it is dropped, and whoever wants it does so anew."""
         if not self.reason:
-            self._take(request)
+            self._requests.take(request)
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
         """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
         if self.reason:
             return
-        self._take(GiveBack((job, key), state))
+        self._requests.take(GiveBack((job, key), state))
         for lock in self._locks.units((job, key)):
             self._turns.freed(lock, now)
 
@@ -134,8 +144,7 @@ class Conversation:
     @property
     def occurrences(self) -> int:
         """The number of occurrences that the next batch may claim."""
-        first = zip(range(claims.MOST), self._requests, strict=False)
-        return sum(isinstance(request, Ask) and request.claim.run is not None for _, request in first)
+        return self._requests.occurrences
 
     @property
     def holds(self) -> bool:
@@ -147,7 +156,7 @@ class Conversation:
         self._drop()
         self._session, self.is_outdated = session, False
         self._others.update(self._locks.others(), self._turns.clear())
-        self._locks = KnownLocks(session.store)
+        self._locks, self._skips = KnownLocks(session.store), KnownSkips()
         self._untold = set(self._told)
         return self._era
 
@@ -175,7 +184,7 @@ class Conversation:
         self.reason = ""
         self.outbox.append(["up", ""])
         for lock in self._turns.places(self._session.host):
-            self._take(Place(lock, joins=False))
+            self._requests.take(Place(lock, joins=False))
         return True
 
     @property
@@ -215,51 +224,32 @@ class Conversation:
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
-        """The requests that are first, as one transaction; None: there is none that has enough of `keep`.
-
-        The lease of occurrences ("run") lasts for so many seconds; "lock" and "session" name those of the host.
-
-        No key and no name is in it twice: none of them sees what another has written, and etcd refuses two such writes.
-        """
-        parts, sizes, seen = list[Message](), list[int](), set[str | Name]()
-        for number in range(len(self._requests)):
-            request = self._requests[number] = self._chosen(self._requests[number], seen)
-            touched = self._touched(request)
-            made = transactions(request, self._session, self._locks, leases)
-            read = {(request.name[0], "")}  # a definition that is published
-            is_of_run = isinstance(request, Ask) and request.claim.run is not None
-            if isinstance(request, Ask) and (request.keep > keep or (is_of_run and not leases["run"])):
-                break
-            if seen & (touched | read) or (parts and len(parts) + len(made) > claims.MOST):
-                break
-            seen |= touched
-            parts += made
-            sizes.append(len(made))
-        return Batch(claims.batch(parts), sizes, self._era) if sizes else None
+        """The requests that are first, as one transaction (outgoing.py); None: there are none, or none may be sent."""
+        return self._requests.batch(self._session, self._locks, self._skips, leases, keep, self._era)
 
     def answered(self, batch: Batch, answer: Message) -> None:
         """Take the answer to a batch; one to requests that were dropped meanwhile is nobody's."""
         revision, parts = claims.revision(answer), claims.answers(answer)
-        again = list[Ask]()
+        again = list[Ask | Skip]()
         for size in batch.sizes:
             if batch.era != self._era:
                 return
-            request = self._requests.popleft()
+            request = self._requests.take_first()
             own, parts = parts[:size], parts[size:]
             if isinstance(request, GiveBack):
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
             elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
-                continue
-            self._names[request.name] -= 1
-            if not self._names[request.name]:
-                del self._names[request.name]
-        self._requests.extendleft(reversed(again))
+            elif isinstance(request, Skip) and (more := self._hear_skip(request, own[0])) is not None:
+                again.append(more)
+        for each in reversed(again):
+            self._requests.put_first(each)
 
     def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
         """Tell what an answer means; or what to ask again."""
-        outcome = claims.outcome(ask.claim, self._session, ask.found, answer, revision)
+        newest = self._skips.newest(ask.claim.job)
+        outcome = claims.outcome(ask.claim, self._session, ask.found, newest, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
             case Granted(fence):
@@ -277,11 +267,7 @@ class Conversation:
                 self._members.note_before(ask.name, before)
                 self.outbox.append(["taken", *ask.name, value.partition(" ")[2]])
             case Denied(key, found):
-                if revision > self.revision:  # else the watch has told of that, and maybe of what came after
-                    self._tell_of(*self._locks.note(key, found, found.modified))
-                if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
-                    return ask._replace(claim=ask.claim._replace(locks=()), found={})
-                self.outbox.append(["denied", *told])
+                return self._hear_denied(ask, key, found, revision)
             case Stale(definition):
                 self._tell_spec(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
@@ -289,43 +275,62 @@ class Conversation:
                 self._take_over(ask.claim.pause, Found(who, revision, revision))
                 self.outbox.append(["denied", *told])
             case SessionOver():
-                self.rest("etcd was not reached in time, so that the session of this host is over")
+                self.rest(_OVER)
+            case Newer(skip):
+                second = attempt_of(ask.claim.key).second
+                return ask if self._is_free(ask.claim.job, skip, Span(second, second)) else None
             case Again(known):
                 return ask._replace(found=known)
         return None
 
-    # requests
+    def _hear_denied(self, ask: Ask, key: str, found: Found, revision: int) -> Ask | None:
+        """Tell who has a lock; or what to ask again."""
+        if revision > self.revision:  # else the watch has told of that, and maybe of what came after
+            self._tell_of(*self._locks.note(key, found, found.modified))
+        if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
+            return ask._replace(claim=ask.claim._replace(locks=()), found={})
+        self.outbox.append(["denied", ask.claim.job, ask.number, ask.question])
+        return None
 
-    def _take(self, request: Request) -> None:
-        self._requests.append(request)
-        self._names[request.name] += 1
+    def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
+        """Tell what an answer means; or what to ask again."""
+        match skips.outcome(skip, self._session, answer, self._skips.newest(skip.job)):
+            case Mine(first, last):
+                self.outbox.append(["skipped", skip.job, first, last])
+            case Begun(found):
+                for key, known in found.items():
+                    self._take_over(key, known)
+            case Newer(newest):
+                return skip if self._is_free(skip.job, newest, skip.span) else None
+            case Stale(definition):
+                self._tell_spec(skip.job, definition)
+            case SessionOver():
+                self.rest(_OVER)
+            case Skip() as again:
+                return again
+        return None
+
+    def _is_free(self, job: str, newest: Found, span: Span) -> bool:
+        """Tell of another host's skip, and whether it leaves alone what is asked about."""
+        self._skips.note(job, newest)
+        if (line := skips.told(job, newest, self._session.store)) is None:
+            return True
+        self.outbox.append(line)
+        return not skips.span_of(newest).overlaps(span)
+
+    # requests
 
     def _drop(self) -> None:
         self._era += 1
         self._members.clear()
-        for name in (*self._granted, *(each.name for each in self._requests if isinstance(each, Ask))):
+        for name in (*self._granted, *self._requests.drop()):
             self._leave_open(name)
-        self._requests.clear()
-        self._names.clear()
         self._granted.clear()
-
-    def _chosen(self, request: Request, busy: Collection[object]) -> Request:
-        """A request whose claim names units, if it is about some."""
-        if not isinstance(request, Ask) or request.claim.locks:
-            return request
-        locks = self._locks.choose(request.parts, request.name, busy)
-        return request._replace(claim=request.claim._replace(locks=locks))
 
     def _leave_open(self, name: Name) -> None:
         """Note, of an occurrence, that it may be this host's."""
         if Claim(*name, ()).run is not None:
             self._open.add(name)
-
-    def _touched(self, request: Request) -> set[str | Name]:
-        """The name of a request, and the keys that it is about."""
-        if isinstance(request, Ask):
-            return {request.name, *request.claim.values("")}
-        return {request.name, *(key for key, _ in self._locks.keys(request.name))}
 
     # what is known
 
@@ -361,7 +366,8 @@ class Conversation:
         else:
             self._open.discard(name)
             self._members.note_run(name, known.value)
-            self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
+            if not known.value.startswith(f"{self._session.store} skipped "):  # of that the answer tells
+                self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
@@ -370,6 +376,8 @@ class Conversation:
         """Take what is by now of a key that is no lock's."""
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)
+        elif key.startswith(SKIPPED):
+            self._skips.note(key.removeprefix(SKIPPED), known)
         elif key.startswith(_WAIT):
             self._note_place(key, known)
         elif key.startswith((_HOSTS, _PAUSED)):
@@ -384,5 +392,5 @@ class Conversation:
             self._members.note_run(occurrence, "")
 
     def _tell_ours(self, name: Name) -> None:
-        if name not in self._granted and not self._names[name]:
+        if name not in self._granted and not self._requests.has(name):
             self.outbox.append(["ours", *name])

@@ -6,6 +6,7 @@
                                       a run's claims, all or nothing: UNITS of the OF that a lock has; KEEP (s): how
                                       long its occurrence is remembered; SPEC: the definition by which it may be
                                       granted ("": any)
+    → skip JOB FIRST LAST KEEP SPEC   all its occurrences from one second to another, to skip them for all hosts
     → accept                          what etcd knows counts, whatever was SEEN
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
@@ -16,7 +17,9 @@
                                       and all occurrences that they have SINCE
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
-    ← taken JOB KEY STATE             that occurrence is not this host's; STATE: how it has ended, where that is known
+    ← taken JOB KEY STATE             that occurrence is not this host's; STATE: how it has ended, where that is known;
+                                      ``skipped FIRST``: so are all from that second on, which were skipped
+    ← skipped JOB FIRST LAST          these are this host's to skip
     ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
     ← paused JOB TEXT                 its pause for all hosts; "": none
     ← spec JOB SPEC                   the definition that counts
@@ -43,7 +46,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 
 Line = list[Any]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobqueued.child.fleet import claims
+from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
+from jobqueued.child.fleet.skips import KnownSkips, Skip
 from jobqueued.child.fleet.wire import Message
 
 
@@ -90,7 +91,7 @@ class Announce(NamedTuple):
 
 Plain = Publish | Place | Pause | Announce
 """What needs no answer."""
-Request = Ask | GiveBack | Plain
+Request = Ask | Skip | GiveBack | Plain
 
 
 class Batch(NamedTuple):
@@ -101,10 +102,14 @@ class Batch(NamedTuple):
     era: int
 
 
-def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
+def transactions(
+    request: Request, session: Session, locks: KnownLocks, skipped: KnownSkips, leases: Mapping[str, int]
+) -> list[Message]:
     """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
     if isinstance(request, Ask):
-        return [claims.transaction(request.claim, session, request.found, leases)]
+        return [claims.transaction(request.claim, session, request.found, skipped.newest(request.claim.job), leases)]
+    if isinstance(request, Skip):
+        return [skips.transaction(request, session, skipped.newest(request.job), leases["run"])]
     if isinstance(request, Publish):
         return [claims.publication(*request)]
     if isinstance(request, Pause):

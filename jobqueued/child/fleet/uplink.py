@@ -18,6 +18,7 @@ from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.requests import Announce, Pause, Place, Publish
 from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
+from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
 
@@ -74,6 +75,8 @@ class Uplink:
                 case ["ask", str(job), int(number), int(question), str(key), list(parts), int(keep), str(spec)]:
                     wanted = [Part(*part) for part in parts]
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
+                case ["skip", str(job), int(first), int(last), int(keep), str(spec)]:
+                    self._conversation.skip(Skip(job, first, last, keep, spec))
                 case ["join" | "leave" as way, str(lock)]:
                     self._conversation.want(Place(lock, way == "join"))
                 case ["announce", list(labels), bool(is_held)]:

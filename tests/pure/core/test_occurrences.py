@@ -8,7 +8,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import Reply, Say
-from jobqueued.core import occurrences
+from jobqueued.core import clock, occurrences
 from jobqueued.core.turn import Turn
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, On, Overlap, Run, RunId
 from jobqueued.saved import Hold
@@ -34,15 +34,15 @@ def test_the_fuse(told: list[tuple[float, int, bool, bool]]) -> None:
     world = World(job("a"))
     for second, fresh, blown, said in told:
         turn = Turn(world.scheduler._state, world.now._replace(mono=world.now.mono + round(second * SECOND)))
-        assert (second, blown) == (second, occurrences._blows_fuse(turn, job("a"), fresh))
+        assert (second, blown) == (second, clock._blows_fuse(turn, job("a"), fresh))
         assert [Say("fuse", {"job": "a"})] * said == turn.finish()
-    assert (100, 10 * SECOND) == (occurrences.FUSE, occurrences.NEW)
+    assert (100, 10 * SECOND) == (clock.FUSE, clock.NEW)
 
 
 @pytest.mark.parametrize(("late", "covered"), [(10 * SECOND, "00:01 fuse"), (10 * SECOND + 1, "00:01")])
 def test_what_is_old_blows_no_fuse(late: int, covered: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is due for longer than ten seconds is caught up."""
-    monkeypatch.setattr(occurrences, "FUSE", 0)
+    monkeypatch.setattr(clock, "FUSE", 0)
     world = World(job("a", "1 * * * *"))
     world._advance(MIDNIGHT + MINUTE + late)
     world.happen(events.Woke())

@@ -8,8 +8,8 @@ import pytest
 
 from jobqueued import events
 from jobqueued.accounts import Account
+from jobqueued.core.clock import _blows_fuse
 from jobqueued.core.job_state import Delay, JobState
-from jobqueued.core.occurrences import _blows_fuse
 from jobqueued.core.scheduler import LAUNCHES_A_TURN, STEPS_A_TURN, Scheduler, _order_matters
 from jobqueued.core.turn import Turn
 from jobqueued.model import HOUR, MINUTE, SECOND, Claim, Escalation, LockClientId, Run, RunId, RunState

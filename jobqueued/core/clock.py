@@ -1,0 +1,240 @@
+"""The clock: what it makes due of jobs, after gaps and steps of it, too."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jobqueued import events
+from jobqueued.core import dependencies, expectation, verdicts
+from jobqueued.core.completion import give_up
+from jobqueued.core.dependencies import Standing
+from jobqueued.core.eligibility import resume
+from jobqueued.core.fleet_state import Verdict
+from jobqueued.core.host_hold import UNTIL
+from jobqueued.core.occurrences import HELD_FROM_OTHERS, new, refusal
+from jobqueued.core.redefinition import STEP_LIMIT, dues
+from jobqueued.core.skips import CLOCK, skip
+from jobqueued.core.turn import Turn
+from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run, Scope
+from jobqueued.timing import catch_up
+
+JOBS_A_TURN = 64
+HELD_FROM_CLOCK = 1
+"""How many runs of a job that come from its clock may be due or in the queue, where it has no `max_waiting`."""
+FUSE, NEW = 100, 10 * SECOND
+"""So many occurrences a minute, not older than that, a job may get from the clock; more are a defect."""
+
+
+def woke(turn: Turn) -> None:
+    """Take whatever the clock has made due by now."""
+    for name in turn.state.due_times.take(turn.now.wall, JOBS_A_TURN):
+        _come_due(turn, turn.state.catalog[name], at_once=False)
+
+
+def catch_clock(turn: Turn, job: Job) -> None:
+    """Take all that the clock has made due of one job by now: before anything about it changes."""
+    while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
+        _come_due(turn, job, at_once=True)
+
+
+def comes_due(turn: Turn, job: Job) -> bool:
+    """Take all that the clock has made due of one job by now; False: what is to be skipped for all hosts of its fleet
+    is to come before the rest, once the fleet has left it to one of them.
+    """
+    while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
+        if job.id in turn.state.fleet.verdicts:
+            return False
+        _come_due(turn, job, at_once=False)
+    return True
+
+
+def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
+    """Skip due times of a job's clock, if there are any."""
+    if dues:
+        named = partial(job.occurrence, turn.state[job.id].saved.era)
+        skip(turn, job, list(map(named, dues)), reason)
+
+
+def cover(turn: Turn, job: str) -> None:
+    """Move the clock of a job past the occurrences that were found; what was due beside them is due anew.
+
+    What is due between now and one that was found was covered before the clock was set back, and that was not saved.
+    """
+    state = turn.state
+    if job in state.catalog:
+        if state.catalog[job].scope is Scope.FLEET:  # each of its occurrences is known by its key
+            return
+        catch_clock(turn, state.catalog[job])
+    saved = state[job].saved
+    found = [run for key, run in state.found[job].items() if key.startswith((f"c{saved.era}.", "f"))]
+    last = max([saved.cursor, *(run.due for run in found)])
+    if job in state.catalog:
+        _skip_ahead(turn, state.catalog[job], last, [(run.due, run.last_due or run.due) for run in found])
+    state.remember(job, cursor=last)
+    if job in state.catalog:
+        state.wind(state.catalog[job])
+
+
+def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
+    """Skip what is due after now and before `last`, but for what is `covered`, each from its first to its last."""
+    cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
+    while job.enabled and (found := dues(job, cursor, last)[0]):
+        skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
+        cursor = found[-1]
+
+
+def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
+    """Make every instant from the cursor to now a run or a skip, and move the cursor past them.
+
+    What is to be skipped for all hosts of a fleet waits for that, with all that comes after it, unless it is `at_once`.
+    """
+    state = turn.state
+    before = state[job.id].saved
+    wall = turn.now.wall - job.offset
+    found, following = dues(job, before.cursor, wall)
+    complete, since = following is None or following > wall, state.due_times.passed_since(job, found[-1])
+    if not at_once and _awaits_verdict(turn, job, found, complete=complete, since=since):
+        return
+    state.fleet.verdicts.pop(job.id, None)
+    previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
+    skips = tuple(it for it in before.skips if it.due > before.cursor)
+    state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
+    state.wind(job)
+    if state.fleet.lacks(job):
+        return
+    if known := state.found.get(job.id):
+        found = [due for due in found if job.occurrence(before.era, due).key not in known]
+    if before.paused:
+        found = _after_pause(turn, job, found)
+    todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
+    if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
+        todo = catch_up.Sorted(*(state.fleet.elsewhere.leave_out(job.id, dues) for dues in todo))
+        state.fleet.elsewhere.pass_by(job.id, state[job.id].saved.cursor)
+    _skip_here(turn, job, todo.missed, "missed")
+    if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
+        skip_dues(turn, job, todo.run, "fuse")
+        return
+    for instant in todo.run:
+        _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
+
+
+def _awaits_verdict(turn: Turn, job: Job, found: list[int], *, complete: bool, since: int | None) -> bool:
+    """Tell whether the first of these is to be skipped for all hosts of a fleet, which is asked for it, or was."""
+    state, saved = turn.state, turn.state[job.id].saved
+    if job.scope is not Scope.FLEET or not state.fleet.name or state.fleet.lacks(job) or state.fleet.rests(job):
+        return False
+    if job.id in state.fleet.verdicts:
+        return True
+    wall = turn.now.wall - job.offset
+    if saved.paused:
+        dues = [due for due in found if _is_of_pause(turn, job, due)] if saved.shared_pause else []
+    else:
+        dues = catch_up.sort_out(job, found, wall, complete=complete, since=since).missed
+    known = state.found.get(job.id, {})
+    own = {due for due in dues if job.occurrence(saved.era, due).key in known}
+    if first := state.fleet.elsewhere.first_free(job.id, dues, own):
+        verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"))
+    return bool(first)
+
+
+def _skip_here(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
+    """Skip due times, unless the fleet goes by a newer definition of the job: hosts that have that see to them."""
+    if job.id not in turn.state.fleet.outdated:
+        skip_dues(turn, job, dues, reason)
+
+
+def _is_of_pause(turn: Turn, job: Job, due: int) -> bool:
+    """Tell whether an occurrence came due before the end of its job's pause."""
+    until = turn.state[job.id].saved.paused_until
+    return until is None or until >= turn.now.wall or due + job.offset <= until
+
+
+def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
+    """Skip what came due during the pause of a job, and resume it if that is over; what came due afterwards."""
+    until = turn.state[job.id].saved.paused_until
+    is_over = until is not None and until < turn.now.wall
+    during = [due for due in found if _is_of_pause(turn, job, due)]
+    _skip_here(turn, job, turn.state.fleet.elsewhere.leave_out(job.id, during), "paused")
+    if not is_over:
+        return []
+    resume(turn, job.id, UNTIL)
+    return found[len(during) :]
+
+
+def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
+    """Count the occurrences that are not late; tell whether they are too many.  A minute with fewer mends it."""
+    if not fresh:
+        return False
+    state, mono = turn.state[job.id], turn.now.mono
+    count, since = state.recent
+    was_blown = state.fuse_blown
+    if mono - since >= MINUTE:
+        was_blown = was_blown and count > FUSE and mono - since < 2 * MINUTE
+        count, since = 0, mono
+    state.recent = count + fresh, since
+    state.fuse_blown = was_blown or count + fresh > FUSE
+    if state.fuse_blown and not was_blown:
+        turn.say("fuse", job=job.id)
+    return state.fuse_blown
+
+
+def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
+    """Make a run or a skip of what the clock has made due; it takes the place of one that waits for dependencies."""
+    state = turn.state
+    for asked in state[job.id].saved.skips:
+        if asked.due == occurrence.due:
+            skip(turn, job, [occurrence], "skip_next", CLOCK._replace(asked_by=asked.asked_by))
+            return
+    limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
+    waits = [run for run in map(state.runs.__getitem__, state[job.id].due) if _waits(turn, job, run)]
+    if not refusal(turn, job, limit + len(waits)):
+        for run in waits:
+            give_up(turn, run, "superseded")
+    new(turn, job, occurrence, CLOCK, limit, previous)
+
+
+def _waits(turn: Turn, job: Job, run: Run) -> bool:
+    return dependencies.verdict(turn.state, job, run, turn.now).standing is Standing.AWAITED
+
+
+def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
+    """Take steps up to 3 h for gaps like any other (backward: the cursor stays), a larger one for a correction."""
+    state, wall = turn.state, turn.now.wall
+    turn.say("clock_stepped", seconds=event.step / SECOND)
+    _shift(turn, event.step)
+    for job in state.catalog.awaiting_paths():
+        if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
+            state.remember(job.id, appeared=wall)
+    if abs(event.step) <= STEP_LIMIT:
+        _pass_over(turn, event.step)
+        return
+    for job in state.catalog:
+        start, era = state.due_times.next(job.id), state[job.id].saved.era + (event.step < 0)
+        state.remember(job.id, cursor=wall, previous=0, era=era)
+        if start is not None and start <= wall:
+            skip_dues(turn, job, [start - job.offset], "clock")
+        state.wind(job)
+
+
+def slept(turn: Turn, event: events.Slept) -> None:
+    """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
+    _shift(turn, event.duration)
+    _pass_over(turn, event.duration)
+
+
+def _pass_over(turn: Turn, step: int) -> None:
+    if 0 < step <= STEP_LIMIT:
+        turn.state.due_times.pass_over(turn.now.wall - step, turn.now.wall)
+
+
+def _shift(turn: Turn, step: int) -> None:
+    state = turn.state
+    state.patience.set_back.update(state.runs)
+    expectation.shift(turn, step)
+    for run in list(state.runs.values()):
+        if (shifted := run.shifted(step)) != run:
+            state.keep(shifted)
+    for job in state.catalog:
+        outcomes = state[job.id].saved.outcomes
+        if outcomes:  # a dependency's success counts from when a run was held
+            state.remember(job.id, outcomes=tuple(known._replace(ended=known.ended + step) for known in outcomes))

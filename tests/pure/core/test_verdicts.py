@@ -1,0 +1,289 @@
+"""Verdicts for all hosts of a fleet: what none of them runs any more has one record in the whole fleet."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from jobqueued import events
+from jobqueued.commands import Ask, AskToSkip, WriteRecord
+from jobqueued.core.elsewhere import Elsewhere, Span, span_of
+from jobqueued.fleet import FLEET
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Run, RunState, Scope
+from tests.support.fleet import Fleet, Host
+from tests.support.world import MIDNIGHT, job
+
+TICK = job("tick", "*/10 * * * *", scope=Scope.FLEET)
+DISK = Claim("disk", exclusive=True)
+
+
+def hosts(*jobs: Job, names: str = "abc", **options: object) -> tuple[Fleet, list[Host]]:
+    """A fleet whose hosts have these jobs, a moment after all were told that it is up."""
+    fleet = Fleet(Random(1))
+    found = [fleet.add(name, *jobs, **options) for name in names]  # type: ignore[arg-type]
+    fleet.pass_time(1)
+    return fleet, found
+
+
+def skipped(*found: Host) -> list[Run]:
+    """The skips of hosts."""
+    return [run for host in found for run, _ in host.rows.values() if run.state is RunState.SKIPPED]
+
+
+def told(*found: Host) -> list[tuple[str, str, int]]:
+    """The skips of hosts, by their first due time, the reason and how many they are."""
+    return [(f"{(run.due - MIDNIGHT) // MINUTE}'", run.reason or "", run.count) for run in skipped(*found)]
+
+
+def cut(fleet: Fleet, minutes: float) -> None:
+    """Let no host reach etcd for a while."""
+    for host in fleet.hosts.values():
+        host.agent.cut()
+    fleet.pass_time(minutes * 60)
+
+
+@pytest.mark.parametrize("apart", [0, 0.004, 0.02, 20])
+def test_a_gap(apart: float) -> None:
+    """What all hosts have missed has one record, whether they come back at once or one after another."""
+    fleet, found = hosts(TICK)
+    cut(fleet, 35)
+    for host in found:
+        host.agent.heal()
+        fleet.pass_time(apart)
+    fleet.pass_time(60)
+    assert [("tick", f"f{(MIDNIGHT + 30 * MINUTE) // SECOND}")] == list(fleet.started)
+    assert [("10'", "missed", 2)] == told(*found)
+
+
+def test_hosts_that_see_different_gaps() -> None:
+    """A host that comes back later has more to skip: it skips what is left."""
+    tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, catch_up=CatchUp.NONE)
+    fleet, (one, two, three) = hosts(tick)
+    cut(fleet, 15)
+    one.agent.heal()
+    fleet.pass_time(1)
+    assert [("10'", "missed", 1)] == told(one)
+    one.agent.cut()
+    fleet.pass_time(20 * 60)
+    for host in (two, three, one):
+        host.agent.heal()
+    fleet.pass_time(60)
+    assert ({}, 3) == (fleet.started, sum(run.count for run in skipped(one, two, three)))
+    assert [] == fleet.doubled(tick, MIDNIGHT, fleet.now)
+
+
+def test_what_another_has_run_in_between() -> None:
+    """Neither what ran on another host nor what that skipped is skipped again by who was away."""
+    tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, catch_up=CatchUp.NONE)
+    fleet, (one, two) = hosts(tick, names="ab")
+    cut(fleet, 15)
+    one.agent.heal()
+    fleet.pass_time(10 * 60)
+    one.agent.cut()
+    fleet.pass_time(10 * 60)
+    two.agent.heal()
+    fleet.pass_time(60)
+    assert [("tick", f"f{(MIDNIGHT + 20 * MINUTE) // SECOND}")] == list(fleet.started)
+    assert ([("10'", "missed", 1)], [("30'", "missed", 1)]) == (told(one), told(two))
+
+
+def test_a_pause() -> None:
+    """What comes due while all have paused the job is skipped once, and what comes after that runs."""
+    fleet, found = hosts(TICK)
+    since = fleet.now
+    found[0].happen(events.PauseAsked(7, "tick", "root", pause=True, until=MIDNIGHT + 35 * MINUTE))
+    fleet.pass_time(45 * 60)
+    assert [("tick", f"f{(MIDNIGHT + 40 * MINUTE) // SECOND}")] == list(fleet.started)
+    assert (3, []) == (sum(run.count for run in skipped(*found)), fleet.doubled(TICK, since, fleet.now))
+    assert {"paused"} == {run.reason for run in skipped(*found)}
+
+
+def test_a_pause_that_ends_unseen() -> None:
+    """A pause that ends while nobody can ask: what came due in it is skipped once, what came later goes on."""
+    fleet, found = hosts(TICK)
+    found[0].happen(events.PauseAsked(7, "tick", "root", pause=True, until=MIDNIGHT + 25 * MINUTE))
+    fleet.pass_time(1)
+    cut(fleet, 35)
+    for host in found:
+        host.agent.heal()
+    fleet.pass_time(60)
+    assert [("tick", f"f{(MIDNIGHT + 30 * MINUTE) // SECOND}")] == list(fleet.started)
+    assert [("10'", "paused", 2)] == told(*found)
+
+
+def test_a_start_deadline() -> None:
+    """A run that no host could start in time is skipped by one; nothing of it is left on the others."""
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=5 * MINUTE, locks=(DISK,))
+    disk = job("disk", locks=(DISK,))
+    fleet, found = hosts(tick, disk, seconds={"disk": 2 * 3600})
+    for number, host in enumerate(found):
+        host.run("disk", number + 1)
+    fleet.pass_time(3600 + 5 * 60 + 5)
+    assert ({}, [("60'", "start_deadline", 1)]) == (fleet.started, told(*found))
+    assert 1 == sum(run.id.job == "tick" for host in found for run, _ in host.rows.values())
+
+
+def test_a_deadline_while_nobody_can_ask() -> None:
+    """It is skipped once somebody can ask, and does not start then."""
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=5 * MINUTE, locks=(DISK,))
+    disk = job("disk", locks=(DISK,))
+    fleet, found = hosts(tick, disk, seconds={"disk": 3600 + 4 * 60})
+    for number, host in enumerate(found):
+        host.run("disk", number + 1)
+    fleet.pass_time(3600 + 60)
+    cut(fleet, 20)
+    assert ({}, []) == (fleet.started, told(*found))
+    for host in found:
+        host.agent.heal()
+    fleet.pass_time(60)
+    assert ({}, [("60'", "start_deadline", 1)]) == (fleet.started, told(*found))
+
+
+def test_a_deadline_while_it_is_asked_about() -> None:
+    """A run that was asked for, and whose answer does not come in time, is skipped; its claims are given back."""
+    tape = Claim(f"{FLEET}tape", exclusive=True)
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=2 * SECOND, locks=(tape,))
+    fleet, (one,) = hosts(tick, names="a")
+    one.agent.delay = 3 * SECOND
+    fleet.pass_time(3600 + 60)
+    assert ({}, [("60'", "start_deadline", 1)]) == (fleet.started, told(one))
+    assert {} == fleet.etcd.values("/jq/locks/")
+
+
+@pytest.mark.parametrize("act", [AskToSkip, WriteRecord])
+@pytest.mark.parametrize("when", ["before its commit", "before", "after"])
+def test_a_scheduler_that_dies(when: str, act: type) -> None:
+    """Whoever dies as it skips, before or after it has asked, leaves one record in the end, its own or another's."""
+    for names in ("a", "ab"):
+        fleet, found = hosts(TICK, names=names)
+        cut(fleet, 35)
+        found[0].die(when, act)
+        for host in found:
+            host.agent.heal()
+        fleet.pass_time(3)
+        assert not found[0].is_alive or names == "ab"
+        found[0].boot()
+        fleet.pass_time(60)
+        assert 1 == len(fleet.started), names
+        assert [("10'", "missed", 2)] == told(*found), names
+
+
+def test_an_edit_while_it_is_asked() -> None:
+    """A definition that comes in between goes on with what is undecided; one with another rhythm decides it at once."""
+    for schedule, expected in (("*/10 * * * *", [("10'", "missed", 2)]), ("5 * * * *", [("10'", "missed", 2)])):
+        fleet, (one,) = hosts(TICK, names="a")
+        cut(fleet, 35)
+        one.agent.heal()
+        while "tick" not in one.scheduler._state.fleet.verdicts:
+            fleet.pass_time(0.001)
+        one.write("jobs.yaml", job("tick", schedule, scope=Scope.FLEET, priority=3))
+        fleet.pass_time(60)
+        assert expected == told(one)
+
+
+def test_a_host_that_is_behind() -> None:
+    """A host with an older definition leaves it to those that are up to date."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    one.write("jobs.yaml", job("tick", "*/10 * * * *", scope=Scope.FLEET, priority=3))
+    fleet.pass_time(1)
+    cut(fleet, 35)
+    two.agent.heal()
+    fleet.pass_time(30)
+    assert ([], {}) == (told(two), fleet.started)
+    one.agent.heal()
+    fleet.pass_time(30)
+    assert ([("10'", "missed", 2)], []) == (told(one), told(two))
+
+
+def test_nothing_is_asked_while_it_goes_well() -> None:
+    """No verdict is asked for what runs in time."""
+    fleet, found = hosts(TICK)
+    fleet.pass_time(HOUR // SECOND)
+    assert all(isinstance(asked, Ask) for host in found for asked in host.asks)
+    assert {} == fleet.etcd.values("/jq/skipped/")
+
+
+def test_what_a_span_covers() -> None:
+    """The end of an occurrence in words says what else was skipped with it; whatever else stands for itself."""
+    assert Span(3, 9) == span_of("skipped 3", 9)
+    assert [Span(9, 9)] * 4 == [span_of(state, 9) for state in ("skipped", "succeeded", "skipped x", "skipped ³")]
+
+
+def test_the_first_that_is_free() -> None:
+    """What is asked for in one piece has nothing of others, or of this host's own, in between."""
+    known, dues = Elsewhere(), [second * SECOND for second in range(10, 90, 10)]
+    assert dues == known.first_free("a", dues, set())
+    known.note("a", Span(10, 10), 0)
+    known.note("a", Span(45, 45), 0)
+    known.note("a", Span(60, 70), 0)
+    assert dues[1:4] == known.first_free("a", dues, set())
+    assert dues[1:2] == known.first_free("a", dues, {30 * SECOND})
+    assert dues[4:5] == known.first_free("a", dues[4:], set())
+    assert dues[7:] == known.first_free("a", dues[5:], set())
+    assert [] == known.first_free("a", dues[5:7], set())
+    known.pass_by("a", 69 * SECOND)
+    assert (False, True) == (known.has("a", dues[0]), known.has("a", dues[6]))
+
+
+def test_how_much_is_known() -> None:
+    """Of too many the oldest are forgotten."""
+    known = Elsewhere()
+    for second in range(1, 12_000):
+        known.note("a", Span(second, second), 0)
+        known.note("b", Span(2 * second, 2 * second + 1), 0)
+    assert (False, True) == (known.has("a", SECOND), known.has("a", 11_999 * SECOND))
+    assert (False, True) == (known.has("b", 2 * SECOND), known.has("b", 2 * 11_999 * SECOND))
+
+
+def asks(fleet: Fleet, host: Host) -> None:
+    """Wait until a host asks for what it has missed, and was not answered yet."""
+    while "tick" not in host.scheduler._state.fleet.verdicts:
+        fleet.pass_time(0.001)
+
+
+def test_a_run_that_waits_where_another_host_skips_it() -> None:
+    """It is skipped with the rest by a host that saw it as missed; the one where it waits lets go of it."""
+    tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, locks=(DISK,))
+    fleet, (one, two) = hosts(tick, job("disk", locks=(DISK,)), names="ab", seconds={"disk": 3600})
+    one.run("disk")
+    two.agent.cut()
+    fleet.pass_time(12 * 60)
+    assert ["tick@1"] == [str(run.id) for run in one.scheduler.runs.values() if run.id.job == "tick"]
+    one.agent.cut()
+    fleet.pass_time(23 * 60)
+    two.agent.heal()
+    fleet.pass_time(1)
+    one.agent.heal()
+    fleet.pass_time(60)
+    assert ([], [("10'", "missed", 2)]) == (told(one), told(two))
+    assert [("tick", f"f{(MIDNIGHT + 30 * MINUTE) // SECOND}")] == [key for key in fleet.started if key[0] == "tick"]
+    assert not any(run.id.job == "tick" for run in one.scheduler.runs.values())
+
+
+def test_a_session_that_ends_meanwhile() -> None:
+    """What was asked of a fleet that can't be asked any more is asked anew once it can."""
+    fleet, (one,) = hosts(TICK, names="a")
+    cut(fleet, 35)
+    one.agent.heal()
+    asks(fleet, one)
+    cut(fleet, 1)
+    assert [] == told(one)
+    one.agent.heal()
+    fleet.pass_time(60)
+    assert [("10'", "missed", 2)] == told(one)
+
+
+def test_another_definition_meanwhile() -> None:
+    """What was refused as the fleet has another definition is asked anew once it has this host's again."""
+    fleet, (one,) = hosts(TICK, names="a")
+    spec = fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]
+    cut(fleet, 35)
+    one.agent.heal()
+    asks(fleet, one)
+    fleet.etcd.put("/jq/jobs/tick", "other")
+    fleet.pass_time(60)
+    assert ([], {}) == (told(one), fleet.started)
+    fleet.etcd.put("/jq/jobs/tick", spec)
+    fleet.pass_time(60)
+    assert [("10'", "missed", 2)] == told(one)
