@@ -58,7 +58,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "the cursor of a job goes back with the clock": (
         Break(
-            "core/occurrences.py",
+            "core/clock.py",
             "        _pass_over(turn, event.step)\n        return\n",
             "        _pass_over(turn, event.step)\n        for job in state.catalog if event.step < 0 else ():\n"
             "            state.remember(job.id, cursor=wall - job.offset)\n            state.wind(job)\n"
@@ -68,7 +68,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "every second start of a crontab's line is dropped": (
         Break(
-            "core/occurrences.py",
+            "core/clock.py",
             "    for asked in state[job.id].saved.skips:\n",
             '    if ":line" in job.id and occurrence.due // 60_000_000_000 % 2:\n        return\n'
             "    for asked in state[job.id].saved.skips:\n",

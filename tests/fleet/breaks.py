@@ -42,7 +42,7 @@ BREAKS: dict[str, Try] = {
         ("missed", "held"), "answers are lost",
     ),
     "what is wanted is read, and then written": Try(
-        Break("child/fleet/claims.py", "        compare.append(_created(key, 0))\n", ""),
+        Break("child/fleet/claims.py", "        compare.append(created(key, 0))\n", ""),
         ("doubled", "overlaps"), "NONE",
     ),
     "what nobody wants any more is not given back": Try(
