@@ -31,7 +31,7 @@ def main() -> int:
     """Hunt; the exit status."""
     options = _options()
     everything = list(all_mutants())
-    same = _equivalent(everything)
+    same = equivalent(everything)
     chosen = [it for it in everything if it.name not in same and _is_wanted(it, options.only)]
     if options.sample:
         chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
@@ -70,7 +70,7 @@ def _is_wanted(mutant: Mutant, only: list[str]) -> bool:
     return not only or not names.isdisjoint(only)
 
 
-def _equivalent(known: list[Mutant]) -> set[str]:
+def equivalent(known: list[Mutant]) -> set[str]:
     """The names of those that are the same program; each must be there and have a reason."""
     found = set()
     for line in EQUIVALENT.read_text().splitlines():

@@ -8,7 +8,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.commands import Reply, Say
-from jobqueued.core import clock, occurrences
+from jobqueued.core import clock
 from jobqueued.core.turn import Turn
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, On, Overlap, Run, RunId
 from jobqueued.saved import Hold
