@@ -265,6 +265,15 @@ class LookAfter(NamedTuple):
     job: str
 
 
+class EndedElsewhere(NamedTuple):
+    """Take the end of a run on another host of the fleet into account (`core.recollection.end_of`): of one trouble of a
+    job people are told by one host.
+    """
+
+    job: str
+    state: str
+
+
 class Reply(NamedTuple):
     """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply.
 
@@ -288,5 +297,5 @@ FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand 
 
 Command = (
     Save | LookUp | FleetCommand | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder
-    | ForgetLockClient | LookAfter | Reply
+    | ForgetLockClient | LookAfter | EndedElsewhere | Reply
 )  # fmt: skip

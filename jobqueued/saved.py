@@ -181,7 +181,7 @@ class Hold(NamedTuple):
 
 class Incident(NamedTuple):
     """A trouble since an instant (wall): how often it was seen, the first run of it, and when each target of
-    notices was told last.
+    notices was told last; `elsewhere`: by another host of the fleet, which tells of its end, too.
     """
 
     subject: str
@@ -190,6 +190,7 @@ class Incident(NamedTuple):
     times: int = 1
     first_run: str = ""
     told: tuple[tuple[str, int], ...] = ()
+    elsewhere: bool = False
 
 
 class Past(NamedTuple):

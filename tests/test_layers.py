@@ -58,9 +58,8 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "elsewhere", "fleet_state", "retries", "event_data", "host_limits", "spans", "record",
-        "telemetry", "usual", "recollection", "timers", "patience", "job_state", "agenda", "changes", "submitted",
-        "holders",
+        "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
+        "fleet_state", "retries", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
         "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness", "expectation", "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences", "clock",
         "pauses", "jobs", "submissions", "lock_clients",

@@ -6,7 +6,7 @@ granted.  While the fleet can't be asked, its jobs rest: what their clocks come 
 
 from __future__ import annotations
 
-from jobqueued.commands import Accept, Ask, GiveBack, SaveFleetMark
+from jobqueued.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
 from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses, verdicts
 from jobqueued.core.clock import skip_dues
@@ -162,6 +162,8 @@ def taken(turn: Turn, event: Taken) -> None:
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         _note_elsewhere(turn, job, event)
+        if event.state and state.fleet.is_newer_end(event.job, event.key):
+            turn.do(EndedElsewhere(event.job, event.state))
         if event.state == RunState.SUCCEEDED:
             known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
             expectation.succeeded_elsewhere(turn, event.job, known)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core.elsewhere import Elsewhere
+from jobqueued.core.recollection import end_of
 from jobqueued.events import HostSeen, PauseAsked
-from jobqueued.model import SECOND, Holder, Job, Occurrence, Run, RunId, Scope
+from jobqueued.model import SECOND, Holder, Job, Occurrence, Record, Run, RunId, RunState, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 from jobqueued.sha256 import sha256
 
@@ -83,6 +84,8 @@ class FleetState:
         self._number = 0
         self.elsewhere = Elsewhere()
         """What other hosts have, of what is to come."""
+        self._newest: dict[str, tuple[int, int]] = {}
+        """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known."""
         self.verdicts: dict[str, Verdict] = {}
         """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
         self.paused: dict[str, str] = {}
@@ -158,10 +161,20 @@ class FleetState:
         self.answered(run.id)
         self._note(run)
 
-    def give_back(self, run: Run, state: str = "") -> None:
-        """Give back what the fleet may have granted to a run; with a `state` it has ended so."""
+    def give_back(self, run: Run, record: Record | None = None) -> None:
+        """Give back what the fleet may have granted to a run; with a record it has ended."""
         if self.name and (is_of_fleet(run.key) or of_fleet(run.claims)):
-            self._note(run, state)
+            self._note(run, "" if record is None else end_of(record))
+            if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
+                self.is_newer_end(run.id.job, run.key)
+
+    def is_newer_end(self, job: str, key: str) -> bool:
+        """Note the end of an occurrence; tell whether neither this nor one of a later one was known."""
+        attempt = second_of(key), hosts_before(key)
+        is_newer = attempt > self._newest.get(job, (0, 0))
+        if is_newer:
+            self._newest[job] = attempt
+        return is_newer
 
     def _note(self, run: Run, state: str = "") -> None:
         name = run.id.job, run.key

@@ -269,3 +269,16 @@ def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
     if key is None or (int(key[1]), due) <= (saved.era, saved.cursor):
         return {}
     return {"era": int(key[1]), "cursor": due, "previous": 0}
+
+
+def way_of(record: Record) -> str:
+    """The way a failure ended, by which it is another one; not its words."""
+    for words, value in (("exit code", record.get("exit_code")), ("signal", record.get("signal"))):
+        if record["state"] == RunState.FAILED and value is not None:
+            return f"{words} {value}"
+    return str(record["state"])
+
+
+def end_of(record: Record) -> str:
+    """The end of a run as its fleet is told it: ``failed exit code 3``, ``timed_out``."""
+    return " ".join(dict.fromkeys([record["state"], way_of(record)]))

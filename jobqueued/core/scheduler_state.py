@@ -169,7 +169,7 @@ class SchedulerState:
     def close(self, run: Run, record: Record) -> None:
         """End a run: with its record it is in no place any more."""
         if run.id in self._runs:  # else nobody was asked
-            self.fleet.give_back(run, run.state.value)
+            self.fleet.give_back(run, record)
         self._let_go(run)
         self.agenda.note_over(run)
         self.changes.note_run(SaveRun(run, record))
@@ -178,7 +178,7 @@ class SchedulerState:
         """Forget a run that never started, as another record covers it; None: another host has its occurrence."""
         self._let_go(run)
         if record is not None:
-            self.fleet.give_back(run, RunState.SKIPPED.value)
+            self.fleet.give_back(run, record)
         self.changes.note_run(ForgetRun(run.id, record))
 
     def _let_go(self, run: Run) -> None:

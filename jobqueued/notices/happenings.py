@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobqueued.core.holders import ANOTHERS_RUN
-from jobqueued.core.recollection import has_failover
+from jobqueued.core.recollection import has_failover, way_of
 from jobqueued.model import SECOND, Record
 from jobqueued.text import counted, duration, ended
 from jobqueued.users import share_of
@@ -72,20 +72,25 @@ def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
         kind = f"failover, {_before_failover(record)}"
         return Happening("failure", summary, subject, kind, (), job, record["run"], record)
     if succeeded:
-        over = (subject, *(f"{each} {job}" for each in ("skipped", "missed", "held_up", "fuse")))
-        return Happening("success", summary, closes=over, job=job, run=record["run"], record=record)
+        return Happening("success", summary, closes=_over(job), job=job, run=record["run"], record=record)
     if state not in _EVENT_OF:  # a person, or the host's shutdown, wanted it
         return None
-    return Happening(_EVENT_OF[state], summary, subject, _kind(record), (), job, record["run"], record)
+    return Happening(_EVENT_OF[state], summary, subject, way_of(record), (), job, record["run"], record)
 
 
-def _kind(record: Record) -> str:
-    """The way a failure ended, by which it is another one; not its words."""
-    if record["exit_code"] is not None and record["state"] == "failed":
-        return f"exit code {record['exit_code']}"
-    if record["signal"] is not None and record["state"] == "failed":
-        return f"signal {record['signal']}"
-    return record["state"]
+def _over(job: str) -> tuple[str, ...]:
+    """The subjects that are over with a success of a job."""
+    return tuple(f"{subject} {job}" for subject in ("run", "skipped", "missed", "held_up", "fuse"))
+
+
+def elsewhere(job: str, state: str) -> Happening | None:
+    """The end of a run on another host of the fleet, by what the fleet has of it: ``failed exit code 3``."""
+    if state == "succeeded":
+        return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)
+    ended, _, way = state.partition(" ")
+    if ended not in _EVENT_OF:
+        return None
+    return Happening(_EVENT_OF[ended], f"{job} has failed on another host", f"run {job}", way or ended, (), job)
 
 
 def _took(record: Record) -> str:

@@ -28,7 +28,19 @@ def goes_on(
         if _is_due(before.get(str(target)), remind, wall)
     }
     marks = _marks(dict(known.told), told, wall)
-    return known._replace(kind=happening.kind, times=known.times + 1, told=marks), told
+    is_elsewhere = known.elsewhere and not told
+    return known._replace(kind=happening.kind, times=known.times + 1, told=marks, elsewhere=is_elsewhere), told
+
+
+def goes_on_elsewhere(
+    known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
+) -> Incident:  # fmt: skip
+    """The incident with what has happened on another host of the fleet, which tells of it."""
+    if known is not None and known.kind == happening.kind:
+        return known._replace(times=known.times + 1)
+    marks = _marks(dict(known.told) if known else {}, dict.fromkeys(wishes, happening.event), wall)
+    since, times = (known.since, known.times + 1) if known else (wall, 1)
+    return Incident(happening.subject, happening.kind, since, times, known.first_run if known else "", marks, True)
 
 
 def _is_due(told: int | None, remind: int | None, wall: int) -> bool:

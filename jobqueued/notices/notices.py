@@ -11,7 +11,7 @@ from fnmatch import translate
 from itertools import chain
 from typing import Any
 
-from jobqueued.commands import Command, SaveIncident, SaveNotice, Say
+from jobqueued.commands import Command, EndedElsewhere, SaveIncident, SaveNotice, Say
 from jobqueued.model import SECOND, Job, to_text
 from jobqueued.notices import happenings, incidents
 from jobqueued.notices.happenings import Happening
@@ -62,8 +62,27 @@ class Notices:
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
         """The saves of all that these commands are to be told of."""
-        said = (each for each in commands if isinstance(each, Say) and self._matters(each.fields))
-        return [command for each in said for command in self._of_line(each, wall)]
+        saves = list[Command]()
+        for command in commands:
+            if isinstance(command, Say) and self._matters(command.fields):
+                saves += self._of_line(command, wall)
+            elif isinstance(command, EndedElsewhere) and self._matters({"job": command.job}):
+                saves += self._of_another_host(command, wall)
+        return saves
+
+    def _of_another_host(self, ended: EndedElsewhere, wall: int) -> Iterator[Command]:
+        """Yield what is to be kept of the end of a run on another host, which tells of it itself."""
+        happening = happenings.elsewhere(ended.job, ended.state)
+        if happening is None:
+            return
+        if happening.closes:
+            yield from self.note(happening, wall)
+            return
+        known, wishes = self.incidents.get(happening.subject), self._wishes(happening)
+        if known is not None or wishes:
+            incident = incidents.goes_on_elsewhere(known, happening, wishes, wall)
+            self.incidents[incident.subject] = incident
+            yield SaveIncident(incident.subject, incident)
 
     def _of_line(self, said: Say, wall: int) -> list[Command]:
         """The saves of what is said; output goes to whom nothing else is told of its run."""
@@ -196,7 +215,7 @@ class Notices:
         if incident is None:
             return
         yield SaveIncident(subject, None)
-        if subject.partition(" ")[0] not in _RECOVERS:
+        if subject.partition(" ")[0] not in _RECOVERS or incident.elsewhere:
             return
         known = incidents.told_of(incident)
         times = "once" if incident.times == 1 else f"{incident.times} times"

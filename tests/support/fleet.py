@@ -18,7 +18,7 @@ from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.requests import Announce, Batch, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, FleetCommand, Launch, Reply, Save, SaveFleetMark
+from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark
 from jobqueued.core.elsewhere import span_of
 from jobqueued.core.fleet_state import second_of
 from jobqueued.fleet import FleetMark
@@ -286,6 +286,8 @@ class Host(World):
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
+        self.heard: list[str] = []
+        """How runs of other hosts have ended, as people are told of it."""
         self.left = set[tuple[str, int, int]]()
         """What came due of jobs, from an instant to another, while this host left them to those that are up to date."""
         fleet.hosts[store] = self
@@ -366,6 +368,8 @@ class Host(World):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"
                 self.asks.append(command)
             self.agent.request(command)
+        elif isinstance(command, EndedElsewhere):
+            self.heard.append(command.state)
         super()._act(command)
         if isinstance(command, Reply):
             self.fleet.check_holders()

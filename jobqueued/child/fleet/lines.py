@@ -12,7 +12,7 @@
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
     → announce LABELS HELD            the labels of this host, and whether it is on hold
-    → give_back JOB KEY STATE         its locks; with a STATE its occurrence is over
+    → give_back JOB KEY STATE         its locks; with a STATE (``failed exit code 3``) its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
                                       and all occurrences that they have SINCE
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
