@@ -34,8 +34,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "others", "skips", "requests", "outgoing", "turns", "conversation",
-        "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
+        "wire", "lines", "claims", "known_locks", "others", "skips", "announcements", "requests", "outgoing", "turns",
+        "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
         "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
@@ -151,6 +151,7 @@ PURE_OF_CHILD = {
     "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
     "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others", "child/fleet/requests",
     "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
+    "child/fleet/announcements",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

@@ -101,6 +101,7 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
     state.wind(job)
     if state.fleet.lacks(job):
+        state.fleet.elsewhere.pass_by(job.id, found[-1])
         return
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]

@@ -119,11 +119,13 @@ def promote(turn: Turn, name: str) -> None:
         give_up_all(turn, job, f"invalid: {state.invalid(job)}")
     if state.is_completed(job):
         complete(turn, job)
+    _leave_late(turn, job)
     due = [state.runs[run] for run in state[name].due]
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
         if found is None:
-            _join(turn, job, run)
+            since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
+            state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
         elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
             return
         elif found.bar in OF_THE_JOB:
@@ -140,13 +142,11 @@ def promote(turn: Turn, name: str) -> None:
             _rest(turn, run, found.word)
 
 
-def _join(turn: Turn, job: Job, run: Run) -> None:
-    """Let a run join the queue, unless it was to start by now, and that is so in the whole fleet."""
-    if is_of_fleet(run.key) and _is_late(turn, job, run):
-        _leave(turn, job, run)
-        return
-    since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
-    turn.state.enqueue(turn.state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
+def _leave_late(turn: Turn, job: Job) -> None:
+    """Ask anew for what should have started by now, and no host of the fleet has: it has waited for that."""
+    for run in [turn.state.runs[run] for run in turn.state[job.id].due]:
+        if is_of_fleet(run.key) and _is_late(turn, job, run):
+            _leave(turn, job, run)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:

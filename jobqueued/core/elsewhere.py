@@ -26,8 +26,8 @@ class Span(NamedTuple):
 def span_of(state: str, second: int) -> Span:
     """The span up to a `second` that an occurrence stands for, by how it has ended: ``skipped FIRST``, or itself."""
     end, _, first = state.partition(" ")
-    is_span = end == "skipped" and first.isascii() and first.isdecimal()
-    return Span(int(first) if is_span else second, second)
+    is_span = end == "skipped" and first.isascii() and first.isdecimal() and len(first) <= len(str(second))
+    return Span(min(int(first), second) if is_span else second, second)
 
 
 class Elsewhere:
@@ -68,6 +68,11 @@ class Elsewhere:
         free = [due for due in self.leave_out(job, dues) if due not in own]
         before = [bisect(edges, due // SECOND) for due in free]
         return free[: bisect(before, before[0])] if free else []
+
+    def drop(self, job: str) -> None:
+        """Forget a job, whose clock comes to nothing any more."""
+        self._taken.pop(job, None)
+        self._skipped.pop(job, None)
 
     def pass_by(self, job: str, cursor: int) -> None:
         """Note that a job's clock has come so far, and does not come there again."""

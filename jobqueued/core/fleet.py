@@ -11,6 +11,7 @@ from jobqueued.copies import changed
 from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses, verdicts
 from jobqueued.core.clock import skip_dues
 from jobqueued.core.completion import give_up
+from jobqueued.core.eligibility import DEADLINE
 from jobqueued.core.elsewhere import Span, span_of
 from jobqueued.core.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of
 from jobqueued.core.host_hold import halt
@@ -182,10 +183,9 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     """Skip for all hosts what the fleet leaves to this one; what else the clock has come to follows."""
     state, fleet = turn.state, turn.state.fleet
     run = run_of(state, event.job, f"f{event.last}")
-    if run is not None and (asked := fleet.asked.get(run.id)) is not None and asked.skip:
-        fleet.answered(run.id)
+    if run is not None and (asked := fleet.answered(run.id)) is not None:
         state.admission.release(run.id)
-        give_up(turn, run, asked.skip)
+        give_up(turn, run, asked.skip or (DEADLINE if event.first == event.last else "missed"))
     job, verdict = state.catalog.get(event.job), fleet.verdicts.pop(event.job, None)
     if job is None or verdict is None:
         return
@@ -193,6 +193,8 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     if dues:
         skip_dues(turn, job, dues, verdict.reason)
         state.remember(job.id, cursor=dues[-1], previous=0)
+    else:  # of this host by what the fleet has, which knows better
+        fleet.elsewhere.note(job.id, Span(event.first, event.last), state[job.id].saved.cursor)
     state.wind(job)
     pauses.take_over(turn, job)
 
@@ -200,7 +202,8 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
 def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
     """Note what another host has, of what a job's clock is to come to; what is asked of that is asked anew."""
     state, span = turn.state, span_of(event.state, second_of(event.key))
-    state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
+    if job.enabled:
+        state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
     verdict = state.fleet.verdicts.get(job.id)
     if verdict is not None and span.first <= verdict.dues[-1] // SECOND and verdict.dues[0] // SECOND <= span.last:
         verdicts.ask_anew(turn, job)
@@ -213,6 +216,8 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
     if state.fleet.answered(run.id) is not None:
         state.admission.release(run.id)
         state.queue_stuck = False
+        if run.key != event.key:  # it was asked for, and may be granted, as a skip covers it
+            state.fleet.withdraw(run, "over")
     if run.so_far is not None:
         give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
         return

@@ -156,10 +156,10 @@ class FleetState:
                 del self._asking[claim.resource]
         self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
 
-    def withdraw(self, run: Run) -> None:
-        """Give back what the fleet may grant to a run after all."""
+    def withdraw(self, run: Run, state: str = "") -> None:
+        """Give back what the fleet may grant to a run after all; with a `state` its occurrence is over."""
         self.answered(run.id)
-        self._note(run)
+        self._note(run, state)
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
         """Give back what the fleet may have granted to a run; with a record it has ended."""

@@ -241,6 +241,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.due_times.clear(job.id)
     state.fleet.specs.pop(job.id, None)
     state.fleet.outdated.discard(job.id)
+    state.fleet.elsewhere.drop(job.id)
     state.remember(job.id, rhythm="", satisfied=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)

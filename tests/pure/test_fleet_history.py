@@ -60,8 +60,8 @@ class Wire:
         found: dict[str, Found] = {}
         while True:
             session = self.sessions[host]
-            [answer] = self.call(host, claims.transaction(wanted, session, found, "", LEASES))
-            outcome = claims.outcome(wanted, session, found, "", answer, self.etcd.revision)
+            [answer] = self.call(host, claims.transaction(wanted, session, found, 0, LEASES))
+            outcome = claims.outcome(wanted, session, found, 0, answer, self.etcd.revision)
             if not isinstance(outcome, Again):
                 return outcome
             found = dict(outcome.found)
@@ -124,7 +124,7 @@ def earlier(answer: Message) -> None:
 
 def refused(answer: Message) -> None:
     """Have the answer to a claim be that nobody has what it wants, but it is not granted."""
-    answer["responses"] = [{"response_txn": {"responses": [{"response_range": {}}] * 6}}]
+    answer["responses"] = [{"response_txn": {"responses": [{"response_range": {}}] * 7}}]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_skip_beside_a_run() -> None:
     assert isinstance(wire.claim("alpha", tape(1000000030)), Granted)
     wire.keep(LEASE)  # the claim was answered before the skip is asked for
     skip = Skip("a", 1000000010, 1000000040, 60, "")
-    [refused] = wire.call("beta", skips.transaction(skip, wire.sessions["beta"], "", 5))
+    [refused] = wire.call("beta", skips.transaction(skip, wire.sessions["beta"], 0, 5))
     assert "succeeded" not in refused
     assert {} == disordered(wire.exchanges)
     wire.twist(-1, granted)

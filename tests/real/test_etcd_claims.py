@@ -40,10 +40,10 @@ def claim(gateway: Gateway, wanted: Claim, by: Session, *, lost: bool = False) -
     """Claim it, again with what was found; `lost`: carried out, and the answer is not looked at."""
     found: dict[str, Found] = {}
     for _ in range(3):
-        answer = gateway.call("kv/txn", claims.transaction(wanted, by, found, "", {"run": 0, "lock": 0}))
+        answer = gateway.call("kv/txn", claims.transaction(wanted, by, found, 0, {"run": 0, "lock": 0}))
         if lost:
             return Again({})
-        outcome = claims.outcome(wanted, by, found, "", answer, claims.revision(answer))
+        outcome = claims.outcome(wanted, by, found, 0, answer, claims.revision(answer))
         if not isinstance(outcome, Again):
             return outcome
         found = dict(outcome.found)
@@ -115,9 +115,9 @@ def test_many_at_once(gateway: Gateway) -> None:
     one, two = session(gateway, "s1"), session(gateway, "s2")
     wanted = [Claim("tick", f"f{second}", (f"job/tick{second}",)) for second in range(claims.MOST)]
     assert isinstance(claim(gateway, wanted[7], two), Granted)
-    transactions = [claims.transaction(each, one, {}, "", {"run": 0, "lock": 0}) for each in wanted]
+    transactions = [claims.transaction(each, one, {}, 0, {"run": 0, "lock": 0}) for each in wanted]
     answer = gateway.call("kv/txn", claims.batch(transactions))
-    found = [claims.outcome(each, one, {}, "", it, claims.revision(answer)) for each, it in
+    found = [claims.outcome(each, one, {}, 0, it, claims.revision(answer)) for each, it in
              zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
     assert isinstance(found.pop(7), Taken)
     assert [Granted(claims.revision(answer))] * (claims.MOST - 1) == found

@@ -4,7 +4,7 @@
     /jq/jobs/JOB               SPEC              the definition that counts
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
-    /jq/skipped/JOB            STORE FIRST LAST  the newest skip of a job (skips.py)
+    /jq/skipped/JOB            STORE             whose the newest skip of a job is (skips.py)
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
 
@@ -24,6 +24,7 @@ from jobqueued.child.fleet.wire import Message, after_all, coded, text
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
 SKIPPED = f"{ROOT}skipped/"
+_SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
 
@@ -134,6 +135,11 @@ class Claim(NamedTuple):
             return None
         return _run(self.job, self.key)
 
+    @property
+    def is_first(self) -> bool:
+        """Tell whether it is about the first attempt of an occurrence, which may have been skipped."""
+        return self.run is not None and attempt_of(self.key).number == 1
+
     def values(self, store: str) -> dict[str, str]:
         """The keys that are wanted, with the values by which they are this host's."""
         run = {} if self.run is None else {self.run: store}
@@ -143,11 +149,6 @@ class Claim(NamedTuple):
 def unit(lock: str, number: int) -> str:
     """The name of a unit of a lock, from 1 on: the first is called as the lock is, which may have no other."""
     return lock if number == 1 else f"{lock}:{number}"
-
-
-def place(host: str, lock: str) -> str:
-    """The key of the place of a host in the line for a lock."""
-    return f"{ROOT}wait/{host}/{lock}"
 
 
 class Granted(NamedTuple):
@@ -193,24 +194,24 @@ class Again(NamedTuple):
 
 
 class Newer(NamedTuple):
-    """The job has another skip that is the newest than is known, as it was read."""
+    """The newest skip of the job is another one than is known: the revision by which; 0: there is none."""
 
-    found: Found
+    revision: int
 
 
 Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again | Newer
 
 
 def transaction(
-    claim: Claim, session: Session, found: Mapping[str, Found], skipped: str, lease: Mapping[str, int]
+    claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, lease: Mapping[str, int]
 ) -> Message:
     """The transaction that claims what is not this host's yet; `found`: what is, as it was read.
 
-    `skipped`: the newest skip of its job that is known; `lease`: those with which occurrences ("run") and locks
-    ("lock") live on.
+    `skipped`: the revision of the newest skip of its job that is known; `lease`: those with which occurrences ("run")
+    and locks ("lock") live on.
     """
     compare = [created(session.key, session.created)]
-    if claim.run is not None:
+    if claim.is_first:
         compare.append(is_newest(claim.job, skipped))
     if claim.spec:
         compare.append({"key": coded(claim.definition), "target": "VALUE", "value": coded(claim.spec)})
@@ -229,8 +230,37 @@ def transaction(
         success += tells
     before = [] if claim.loss is None else [_run(claim.job, claim.loss.key)]
     read = (session.key, claim.definition, claim.pause, f"{SKIPPED}{claim.job}", *claim.values(session.store), *before)
-    failure = [{"request_range": {"key": coded(key)}} for key in read]
+    ranges = [{"key": coded(key)} for key in read]
+    if claim.is_first:
+        ranges.append(following(claim.job, attempt_of(claim.key).second))
+    failure = [{"request_range": each} for each in ranges]
     return {"compare": compare, "success": success, "failure": failure}
+
+
+def following(job: str, second: int) -> Message:
+    """The place of the first occurrence after a second: as a skip is kept by its last, that is the one that covers it,
+    if one does.
+    """
+    begin = f"{ROOT}runs/{job}/{second + 1:010}"
+    return {"key": coded(begin), "range_end": coded(after_all(f"{ROOT}runs/{job}/")), "limit": "1"}
+
+
+def first_skipped(value: str) -> int | None:
+    """The second from which on an occurrence was skipped with others; None: it is no skip."""
+    found = _SKIP.fullmatch(value)
+    return None if found is None else int(found[1])
+
+
+def _covering(claim: Claim, now: Mapping[str, Found]) -> str | None:
+    """The value of the skip of other occurrences that covers this one; None: none does."""
+    if not claim.is_first:
+        return None
+    second = attempt_of(claim.key).second
+    for key, it in now.items():
+        name, first = name_of(key), first_skipped(it.value)
+        if name is not None and first is not None and first <= second < attempt_of(name[1]).second:
+            return it.value
+    return None
 
 
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
@@ -242,14 +272,13 @@ def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
     return conditions, [{"request_put": put}]
 
 
-def is_newest(job: str, known: str) -> Message:
-    """The condition that a job's newest skip is that `known` ("": none)."""
-    key = f"{SKIPPED}{job}"
-    return {"key": coded(key), "target": "VALUE", "value": coded(known)} if known else created(key, 0)
+def is_newest(job: str, known: int) -> Message:
+    """The condition that a job's newest skip is that by the revision `known` (0: there is none)."""
+    return {"key": coded(f"{SKIPPED}{job}"), "target": "MOD", "mod_revision": str(known)}
 
 
 def outcome(
-    claim: Claim, session: Session, found: Mapping[str, Found], skipped: str, answer: Message, revision: int
+    claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, answer: Message, revision: int
 ) -> Outcome:
     """The meaning of an answer to that; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
@@ -262,8 +291,10 @@ def outcome(
         return SessionOver()
     if claim.run in now and now[claim.run].value != session.store:
         return Taken(now[claim.run].value)
-    newest = now.get(f"{SKIPPED}{claim.job}", NOTHING)
-    if claim.run is not None and newest.value != skipped:
+    if (skip := _covering(claim, now)) is not None:
+        return Taken(skip)
+    newest = now.get(f"{SKIPPED}{claim.job}", NOTHING).modified
+    if claim.is_first and newest != skipped:
         return Newer(newest)
     if claim.spec and claim.pause in now:
         return Paused(now[claim.pause].value)
@@ -277,45 +308,6 @@ def outcome(
         before = now.get(_run(claim.job, claim.loss.key))
         return Taken(before="" if before is None else before.value)
     return Again({key: now[key] for key in wanted if key in now})
-
-
-def publication(job: str, spec: str, before: str) -> Message:
-    """The transaction by which a definition of a job counts from now on, if that `before` ("": none) did so far."""
-    key = Claim(job, "", ()).definition
-    unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else created(key, 0)
-    return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
-
-
-def pausing(session: Session, job: str, text: str, before: str) -> Message:
-    """The transaction by which a job is paused for all hosts, or with no text resumed, if its pause is that `before`
-    ("": whatever it is).
-    """
-    key = Claim(job, "", ()).pause
-    own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
-    put = {"request_put": {"key": coded(key), "value": coded(text)}}
-    change = put if text else {"request_delete_range": {"key": coded(key)}}
-    return {"compare": [created(session.key, session.created), *own], "success": [change]}
-
-
-def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
-    """The transaction by which a host tells which labels it has, and whether it is on hold."""
-    value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'}"
-    put = {"request_put": {"key": coded(session.key), "value": coded(value), "lease": str(lease)}}
-    return {"compare": [created(session.key, session.created)], "success": [put]}
-
-
-def joining(session: Session, lock: str, lease: int) -> Message:
-    """The transaction by which a host gets into the line for a lock; where it is there it stays at its place."""
-    key = place(session.host, lock)
-    put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
-    return {"compare": [created(session.key, session.created), created(key, 0)], "success": [put]}
-
-
-def leaving(session: Session, lock: str) -> Message:
-    """The transaction by which a host leaves that line."""
-    key = place(session.host, lock)
-    own = {"key": coded(key), "target": "VALUE", "value": coded(session.store)}
-    return {"compare": [own], "success": [{"request_delete_range": {"key": coded(key)}}]}
 
 
 def batch(transactions: Iterable[Message]) -> Message:

@@ -31,7 +31,7 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain
-from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip, Span
+from jobqueued.child.fleet.skips import Begun, Mine, Skip
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
@@ -68,7 +68,7 @@ class Conversation:
         self._granted = set[Name]()
         self._open = set[Name]()
         """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
-        self._locks, self._skips = KnownLocks(""), KnownSkips()
+        self._locks, self._skips = KnownLocks(""), dict[str, int]()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
         """The keys of hosts and pauses that were told of, and those that the snapshot under way has not brought yet."""
@@ -156,7 +156,7 @@ class Conversation:
         self._drop()
         self._session, self.is_outdated = session, False
         self._others.update(self._locks.others(), self._turns.clear())
-        self._locks, self._skips = KnownLocks(session.store), KnownSkips()
+        self._locks, self._skips = KnownLocks(session.store), dict[str, int]()
         self._untold = set(self._told)
         return self._era
 
@@ -248,7 +248,7 @@ class Conversation:
 
     def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
         """Tell what an answer means; or what to ask again."""
-        newest = self._skips.newest(ask.claim.job)
+        newest = self._skips.get(ask.claim.job, 0)
         outcome = claims.outcome(ask.claim, self._session, ask.found, newest, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
@@ -265,7 +265,7 @@ class Conversation:
             case Taken(value, before):
                 self._open.discard(ask.name)
                 self._members.note_before(ask.name, before)
-                self.outbox.append(["taken", *ask.name, value.partition(" ")[2]])
+                self._tell_taken(ask, value)
             case Denied(key, found):
                 return self._hear_denied(ask, key, found, revision)
             case Stale(definition):
@@ -276,9 +276,9 @@ class Conversation:
                 self.outbox.append(["denied", *told])
             case SessionOver():
                 self.rest(_OVER)
-            case Newer(skip):
-                second = attempt_of(ask.claim.key).second
-                return ask if self._is_free(ask.claim.job, skip, Span(second, second)) else None
+            case Newer(newest):
+                self._skips[ask.claim.job] = newest
+                return ask
             case Again(known):
                 return ask._replace(found=known)
         return None
@@ -294,14 +294,16 @@ class Conversation:
 
     def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
         """Tell what an answer means; or what to ask again."""
-        match skips.outcome(skip, self._session, answer, self._skips.newest(skip.job)):
+        match skips.outcome(skip, self._session, answer, self._skips.get(skip.job, 0)):
             case Mine(first, last):
                 self.outbox.append(["skipped", skip.job, first, last])
             case Begun(found):
-                for key, known in found.items():
-                    self._take_over(key, known)
+                for key, value in found.items():
+                    self._members.note_run((skip.job, key), value)
+                    self.outbox.append(["taken", skip.job, key, value.partition(" ")[2]])
             case Newer(newest):
-                return skip if self._is_free(skip.job, newest, skip.span) else None
+                self._skips[skip.job] = newest
+                return skip
             case Stale(definition):
                 self._tell_spec(skip.job, definition)
             case SessionOver():
@@ -310,13 +312,14 @@ class Conversation:
                 return again
         return None
 
-    def _is_free(self, job: str, newest: Found, span: Span) -> bool:
-        """Tell of another host's skip, and whether it leaves alone what is asked about."""
-        self._skips.note(job, newest)
-        if (line := skips.told(job, newest, self._session.store)) is None:
-            return True
-        self.outbox.append(line)
-        return not skips.span_of(newest).overlaps(span)
+    def _tell_taken(self, ask: Ask, value: str) -> None:
+        """Tell whose an occurrence is; it may be this host's, to be skipped, as that was granted before."""
+        job, key = ask.name
+        first = claims.first_skipped(value)
+        if first is not None and value.startswith(f"{self._session.store} "):
+            self.outbox.append(["skipped", job, first, attempt_of(key).second])
+        else:
+            self.outbox.append(["taken", job, key, value.partition(" ")[2]])
 
     # requests
 
@@ -377,7 +380,7 @@ class Conversation:
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):
-            self._skips.note(key.removeprefix(SKIPPED), known)
+            self._skips[key.removeprefix(SKIPPED)] = 0 if known is None else known.modified
         elif key.startswith(_WAIT):
             self._note_place(key, known)
         elif key.startswith((_HOSTS, _PAUSED)):

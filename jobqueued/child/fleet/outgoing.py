@@ -9,7 +9,7 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
 from jobqueued.child.fleet.requests import Ask, Batch, Request, transactions
-from jobqueued.child.fleet.skips import KnownSkips, Skip
+from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
 
 
@@ -59,7 +59,13 @@ class Outgoing:
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def batch(
-        self, session: Session, locks: KnownLocks, skipped: KnownSkips, leases: Mapping[str, int], keep: int, era: int
+        self,
+        session: Session,
+        locks: KnownLocks,
+        skipped: Mapping[str, int],
+        leases: Mapping[str, int],
+        keep: int,
+        era: int,
     ) -> Batch | None:
         """The first as one transaction; None: there is none that has enough of `keep`.
 

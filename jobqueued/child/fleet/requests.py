@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobqueued.child.fleet import claims, skips
+from jobqueued.child.fleet import announcements, claims, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
-from jobqueued.child.fleet.skips import KnownSkips, Skip
+from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
 
 
@@ -103,21 +103,24 @@ class Batch(NamedTuple):
 
 
 def transactions(
-    request: Request, session: Session, locks: KnownLocks, skipped: KnownSkips, leases: Mapping[str, int]
+    request: Request, session: Session, locks: KnownLocks, skipped: Mapping[str, int], leases: Mapping[str, int]
 ) -> list[Message]:
-    """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
+    """The transactions of a request; `skipped`: by job, the revision of its newest skip.
+
+    `leases`: those of occurrences ("run"), of locks ("lock") and of the "session".
+    """
     if isinstance(request, Ask):
-        return [claims.transaction(request.claim, session, request.found, skipped.newest(request.claim.job), leases)]
+        return [claims.transaction(request.claim, session, request.found, skipped.get(request.claim.job, 0), leases)]
     if isinstance(request, Skip):
-        return [skips.transaction(request, session, skipped.newest(request.job), leases["run"])]
+        return [skips.transaction(request, session, skipped.get(request.job, 0), leases["run"])]
     if isinstance(request, Publish):
-        return [claims.publication(*request)]
+        return [announcements.publication(*request)]
     if isinstance(request, Pause):
-        return [claims.pausing(session, *request)]
+        return [announcements.pausing(session, *request)]
     if isinstance(request, Announce):
-        return [claims.announcing(session, *request, leases["session"])]
+        return [announcements.announcing(session, *request, leases["session"])]
     if isinstance(request, Place) and request.joins:
-        return [claims.joining(session, request.lock, leases["session"])]
+        return [announcements.joining(session, request.lock, leases["session"])]
     if isinstance(request, Place):
-        return [claims.leaving(session, request.lock)]
+        return [announcements.leaving(session, request.lock)]
     return claims.end(*request.name, session.store, request.state, locks.keys(request.name))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobqueued.child.fleet import claims, skips
-from jobqueued.child.fleet.claims import Claim, Found, Granted, Newer, Session, SessionOver, Stale, Taken
-from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
+from jobqueued.child.fleet.claims import Claim, Granted, Newer, Session, SessionOver, Stale, Taken
+from jobqueued.child.fleet.skips import Begun, Mine, Skip
 from tests.support.fake_etcd import FakeEtcd
 
 FIRST = 1772409600
@@ -20,7 +20,7 @@ class Hosts:
 
     def __init__(self) -> None:
         self.etcd = FakeEtcd()
-        self.known = dict[str, KnownSkips]()
+        self.known = dict[str, int]()
         self.sessions = {
             name: Session(f"{name}:id", name, self.etcd.put(f"/jq/hosts/{name}", f"{name}:id")) for name in "ab"
         }
@@ -37,15 +37,13 @@ class Hosts:
         answer = self.etcd.txn(claims.transaction(claim, self.sessions[host], {}, known, LEASES))
         return claims.outcome(claim, self.sessions[host], {}, known, answer, self.etcd.revision)
 
-    def newest(self, host: str) -> str:
+    def newest(self, host: str) -> int:
         """The newest skip that a host knows of."""
-        return self.known.setdefault(host, KnownSkips()).newest("tick")
+        return self.known.get(host, 0)
 
-    def hear(self, host: str) -> Found:
+    def hear(self, host: str) -> None:
         """Tell a host of the newest skip."""
-        found = claims.kept(self.etcd.kvs["/jq/skipped/tick"])
-        self.known.setdefault(host, KnownSkips()).note("tick", found)
-        return found
+        self.known[host] = claims.kept(self.etcd.kvs["/jq/skipped/tick"]).modified
 
 
 def test_a_skip() -> None:
@@ -53,24 +51,24 @@ def test_a_skip() -> None:
     hosts = Hosts()
     assert Mine(FIRST, FIRST + 60) == hosts.skip("a", 0, 60)
     assert {f"/jq/runs/tick/{FIRST + 60}/1": f"a:id skipped {FIRST}"} == hosts.etcd.values("/jq/runs/")
-    assert {"/jq/skipped/tick": f"a:id {FIRST} {FIRST + 60}"} == hosts.etcd.values("/jq/skipped/")
+    assert {"/jq/skipped/tick": "a:id"} == hosts.etcd.values("/jq/skipped/")
 
 
+@pytest.mark.parametrize("hears", [False, True])
 @pytest.mark.parametrize("other", [(0, 60), (0, 40), (20, 40), (20, 60), (20, 90), (0, 90), (60, 60), (60, 90)])
-def test_two_that_overlap(other: tuple[int, int]) -> None:
-    """One that knows nothing of the other is refused, and hears of it, whichever begins or ends first."""
+def test_two_that_overlap(other: tuple[int, int], hears: bool) -> None:
+    """The second is refused, and hears what the first has skipped, whichever begins or ends first; though that is not
+    the newest, and whether it knows of the newest or not.
+    """
     hosts = Hosts()
     hosts.skip("a", 0, 60)
-    outcome = hosts.skip("b", *other)
-    assert isinstance(outcome, Begun | Newer)
-    line = ["taken", "tick", f"f{FIRST + 60}", f"skipped {FIRST}"]
-    if isinstance(outcome, Newer):
-        assert line == skips.told("tick", outcome.found, "b:id")
-        assert skips.span_of(outcome.found).overlaps(skips.Span(FIRST + other[0], FIRST + other[1]))
-    else:
-        assert {f"/jq/runs/tick/{FIRST + 60}/1": f"a:id skipped {FIRST}"} == {
-            key: it.value for key, it in outcome.found.items()
-        }
+    hosts.hear("a")
+    hosts.skip("a", 120, 150)
+    if hears and other[1] < 60:  # else it is in its range
+        hosts.hear("b")
+        assert Mine(FIRST + other[0], FIRST + other[1]) == hosts.skip("b", *other), "it was told of all before"
+        return
+    assert Begun({f"f{FIRST + 60}": f"a:id skipped {FIRST}"}) == hosts.skip("b", *other)
 
 
 def test_one_after_another() -> None:
@@ -87,11 +85,12 @@ def test_what_is_begun() -> None:
     """Nothing is skipped that another host has, and nothing is begun that was skipped, or may have been."""
     hosts = Hosts()
     assert isinstance(hosts.run("a", 30), Granted)
-    outcome = hosts.skip("b", 0, 60)
-    assert isinstance(outcome, Begun)
-    assert {f"/jq/runs/tick/{FIRST + 30}/1": "a:id"} == {key: it.value for key, it in outcome.found.items()}
+    assert Begun({f"f{FIRST + 30}": "a:id"}) == hosts.skip("b", 0, 60)
     assert Mine(FIRST + 40, FIRST + 60) == hosts.skip("b", 40, 60)
-    assert hosts.run("a", 50) == Newer(hosts.hear("a")), "it does not know of the skip"
+    assert Taken(f"b:id skipped {FIRST + 40}") == hosts.run("a", 50), "it does not know of the skip"
+    assert isinstance(hosts.run("a", 20), Newer)
+    hosts.hear("a")
+    assert isinstance(hosts.run("a", 20), Granted)
     assert isinstance(hosts.run("a", 60), Taken)
     assert isinstance(hosts.run("a", 90), Granted)
 
@@ -125,12 +124,51 @@ def test_what_else_is_in_the_way() -> None:
     assert SessionOver() == hosts.skip("b", 90, 90)
 
 
-def test_what_is_known() -> None:
-    """An older one does not replace a newer one, and one that is forgotten is none."""
-    known = KnownSkips()
-    known.note("tick", Found("a:id 2 3", 5, 9))
-    known.note("tick", Found("a:id 1 1", 5, 7))
-    assert "a:id 2 3" == known.newest("tick")
-    known.note("tick", None)
-    assert ("", None) == (known.newest("tick"), skips.told("tick", claims.NOTHING, "a:id"))
-    assert skips.told("tick", Found("a:id 2 3", 5, 9), "a:id") is None
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("30/1", f"x skipped {'9' * 5000}", {f"f{FIRST + 30}": f"x skipped {'9' * 5000}"}),
+        ("30/1", f"x skipped {FIRST + 999}", {f"f{FIRST + 30}": f"x skipped {FIRST + 999}"}),
+        ("30/1", "", {f"f{FIRST + 30}": ""}),
+        ("30/none", "x", {f"f{FIRST + 30}": "x"}),
+        ("30/1", "a:id skipped x", {f"f{FIRST + 30}": "a:id skipped x"}),
+        ("30/1", f"a:id skipped {FIRST + 20}", {f"f{FIRST + 30}": f"a:id skipped {FIRST + 20}"}),
+        ("90/1", f"a:id skipped {FIRST + 50}", {f"f{FIRST + 90}": f"a:id skipped {FIRST + 50}"}),
+        ("90/1", "x skipped 1 2", {}),
+    ],
+)
+def test_what_no_host_has_written(key: str, value: str, told: dict[str, str]) -> None:
+    """Whatever is in the way is told of; nothing is this host's that it did not ask for."""
+    hosts = Hosts()
+    second, number = key.split("/")
+    hosts.etcd.put(f"/jq/runs/tick/{FIRST + int(second)}/{number}", value)
+    hosts.etcd.put("/jq/skipped/tick", "x")
+    outcome = hosts.skip("a", 0, 60)
+    assert (Begun(told) if told else Newer(hosts.etcd.revision)) == outcome
+
+
+@pytest.mark.parametrize("value", ["", "garbage", "x 1", "9" * 5000])
+def test_a_newest_that_no_host_has_written(value: str) -> None:
+    """Whatever it is counts as one that is not known yet; then it is."""
+    hosts = Hosts()
+    hosts.etcd.put("/jq/skipped/tick", value)
+    assert Newer(hosts.etcd.revision) == hosts.skip("a", 0, 60) == hosts.run("a", 90)
+    hosts.hear("a")
+    assert Mine(FIRST, FIRST + 60) == hosts.skip("a", 0, 60)
+
+
+def test_a_newest_that_is_forgotten() -> None:
+    """A host that knows of one that is not there any more hears that there is none."""
+    hosts = Hosts()
+    hosts.skip("a", 0, 60)
+    hosts.hear("b")
+    for key in ("/jq/skipped/tick", f"/jq/runs/tick/{FIRST + 60}/1"):
+        hosts.etcd.put(key, None)
+    assert Newer(0) == hosts.run("b", 60) == hosts.skip("b", 0, 60)
+
+
+def test_a_run_that_is_to_be_skipped() -> None:
+    """A host that was left an occurrence to skip, and asks for it, hears that."""
+    hosts = Hosts()
+    hosts.skip("a", 0, 60)
+    assert Taken(f"a:id skipped {FIRST}") == hosts.run("a", 60) == hosts.run("a", 30)
