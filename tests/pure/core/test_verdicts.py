@@ -287,3 +287,76 @@ def test_another_definition_meanwhile() -> None:
     fleet.etcd.put("/jq/jobs/tick", spec)
     fleet.pass_time(60)
     assert [("10'", "missed", 2)] == told(one)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_run_that_is_asked_for_as_another_host_skips_it(seed: int) -> None:
+    """Whoever is first, nothing of the run is left in the fleet that nobody has, and no lock is kept."""
+    chance, tape = Random(seed), Claim(f"{FLEET}tape", exclusive=True)
+    tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, locks=(DISK, tape), catch_up=CatchUp.NONE)
+    fleet, (one, two, three) = hosts(tick, job("disk", locks=(DISK,)), seconds={"disk": 35 * 60})
+    since = fleet.now
+    three.run("disk")
+    one.agent.cut()
+    two.agent.cut()
+    fleet.pass_time(35 * 60 - 0.02)
+    for host in (one, two):
+        host.agent.heal()
+        fleet.pass_time(chance.choice([0.002, 0.005, 0.02]))
+    fleet.pass_time(130)
+    assert ([], {}) == (fleet.doubled(tick, since, fleet.now), fleet.etcd.values("/jq/locks/"))
+    assert {} == {key: value for key, value in fleet.etcd.values("/jq/runs/").items() if " " not in value}
+
+
+@pytest.mark.parametrize(
+    "value", ["x skipped " + "9" * 5000, "x skipped 9999999999", "one skipped x", "", "x skipped 0"]
+)
+@pytest.mark.parametrize("place", ["600/1", "900/1", "900/x", "1200/1", "4800/1"])
+def test_what_no_host_has_written(place: str, value: str) -> None:
+    """Whatever somebody puts there, the clock of the job goes on, and no daemon ends."""
+    fleet, (one,) = hosts(TICK, names="a")
+    cut(fleet, 35)
+    second, number = place.split("/")
+    fleet.etcd.put(f"/jq/runs/tick/{MIDNIGHT // SECOND + int(second)}/{number}", value)
+    one.agent.heal()
+    fleet.pass_time(60 * 60)
+    assert {} == one.scheduler._state.fleet.verdicts
+    assert f"f{(MIDNIGHT + 90 * MINUTE) // SECOND}" in {key for _, key in fleet.started}
+
+
+@pytest.mark.parametrize("first", ["", "900"])
+def test_a_skip_of_this_host_that_it_does_not_know(first: str) -> None:
+    """What the fleet has this host have skipped, though its state does not, is left so; the rest is skipped."""
+    fleet, (one,) = hosts(TICK, names="a")
+    cut(fleet, 45)
+    last = MIDNIGHT // SECOND + 1200
+    skipped_from = MIDNIGHT // SECOND + int(first) if first else last
+    fleet.etcd.put(f"/jq/runs/tick/{last}/1", f"a skipped {skipped_from}")
+    one.agent.heal()
+    fleet.pass_time(60)
+    assert [("10'", "missed", 2)] == told(one)
+    assert [("tick", f"f{(MIDNIGHT + 40 * MINUTE) // SECOND}")] == list(fleet.started)
+
+
+@pytest.mark.parametrize("held_back", ["concurrency", "pause"])
+def test_a_deadline_behind_something_else(held_back: str) -> None:
+    """A run that waited behind another one, or a pause, as nobody could ask, is skipped once somebody can."""
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=5 * MINUTE)
+    fleet, (one,) = hosts(tick, names="a", seconds={"tick": 4 * 3600})
+    fleet.pass_time(2 * 3600 + 10)
+    if held_back == "pause":
+        one.happen(events.PauseAsked(7, "tick", "root", pause=True))
+        fleet.pass_time(1)
+    cut(fleet, 10)
+    one.agent.heal()
+    fleet.pass_time(60)
+    assert [("120'", "start_deadline", 1)] == told(one)
+
+
+def test_a_job_that_is_disabled() -> None:
+    """Of what others run of it nothing is kept."""
+    fleet, (_, two) = hosts(TICK, names="ab")
+    two.write("jobs.yaml", job("tick", "*/10 * * * *", scope=Scope.FLEET, enabled=False))
+    fleet.pass_time(3600)
+    assert 6 == len(fleet.started)
+    assert not two.scheduler._state.fleet.elsewhere._taken
