@@ -72,6 +72,11 @@ class Acts:
         for run, record in ended:
             self._ended(run, record)
 
+    def last(self) -> None:
+        """Commit what is left before the end, and do what had to wait for that."""
+        if self._commits.last():
+            self._catch_up()
+
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
         """Tell the fleet; a host that can't save what it is granted leaves that to others."""
         if wishes and not committed:
@@ -99,8 +104,7 @@ class Acts:
             case commands.LookUp(account):
                 self._link.look_up(account)
             case commands.NoteWhole():
-                if not (committed and self._link.marks.note_whole()) and command not in self._held_back:
-                    self._held_back.append(command)
+                self._link.marks.emptying.settle() if committed else self._held_back.append(command)
             case RemoveMarks():
                 self._remove_marks(command) if committed or command.again else self._held_back.append(command)
             case commands.WriteRecord(record):

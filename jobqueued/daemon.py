@@ -275,7 +275,7 @@ class Daemon:
         return [*self._scheduler.everything(), *self._notices.everything(), *self._boot]
 
     def _end(self) -> None:
-        self._commits.last()
+        self._acts.last()
         if forgotten := self._commits.forgotten:
             self._log.say("trouble", text=forgotten)
         said = farewell(self._scheduler)

@@ -83,7 +83,8 @@ WINGS: dict[str, list[str]] = {
         "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [
-        "kin", "marks", "run_directory", "recovery", "lost_attempts", "following", "launch_spec", "account_questions",
+        "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "launch_spec",
+        "account_questions",
         "own_program", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [

@@ -12,7 +12,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
 Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, while processes that it left live, and the
-scheduler's ``whole`` goes with whoever removes all of them.
+scheduler's ``whole``, or ``emptied`` before it, goes with whoever removes all of them.
 
 Between scheduler and launcher go lines over a stream socket:
 

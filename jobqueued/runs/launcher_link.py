@@ -8,6 +8,7 @@ import select
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,11 @@ class LauncherLink:
         self.lost_attempts = LostAttempts(self.marks)
         self.following = Following(self.marks, self._held, self.lost_attempts)
         self._unanswered: set[Name] = set()
+        self._queued = deque[tuple[int, Name]]()
+        """The launches in the outbox, each with the number of its last byte among all that were sent, or will be."""
+        self._sent = 0
+        self._unsent: set[Name] = set()
+        """The launches that no launcher was sent, until a recovery tells that they never started."""
         self._heard_at: int | None = None
         self._told = False
         self.accounts = AccountQuestions()
@@ -160,6 +166,8 @@ class LauncherLink:
                 self.greeted, self._calls, self._early = True, 0, lines[index + 1 :]
                 self.greetings += 1
                 self.controllers = wire.controllers(rest)
+                self._unsent.update(name for _last, name in self._queued)
+                self._queued.clear()
                 self._outbox = self.accounts.again()
                 return
             if verb == "holds":
@@ -169,16 +177,20 @@ class LauncherLink:
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdicts on everything that may be live; see recovery.py."""
-        recovery = Recovery(self.marks, self._held)
+        recovery = Recovery(self.marks, self._held, unsent=self._unsent)
         yield from self.emptied()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
         self.following.take(recovery)
+        self._unanswered -= self._unsent
+        self._unsent.clear()
         early, self._early = self._early, []
         yield from self._hear(early)
 
     def emptied(self) -> list[events.Event]:
         """The news that somebody has emptied the directory of all R's, if so."""
-        return [] if self.marks.is_whole else [events.RunsEmptied()]
+        emptying, now = self.marks.emptying, time.monotonic_ns()
+        is_news = emptying.era is None or (emptying.deadline is not None and emptying.deadline <= now)
+        return [events.RunsEmptied()] if is_news and emptying.begin() else []
 
     def close(self) -> None:
         """Leave launcher and supervisors to themselves."""
@@ -210,10 +222,13 @@ class LauncherLink:
         """Queue the order for the next `flush`."""
         if not self._unanswered:
             self._heard_at = time.monotonic_ns()
-        self._unanswered.add(Name(command.run.id, command.run.attempt))
+        name = Name(command.run.id, command.run.attempt)
+        self._unanswered.add(name)
+        self._unsent.discard(name)
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
             {**order(command, self._logs, self._journal, self.keep_free, self.accounts.users.caps), **self._common}
         )
+        self._queued.append((self._sent + len(self._outbox), name))
 
     @property
     def overdue(self) -> int | None:
@@ -296,7 +311,10 @@ class LauncherLink:
 
     def _send(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):  # a dead launcher shows at the next read
-            self._outbox = self._outbox[connection.send(self._outbox) :]
+            sent = connection.send(self._outbox)
+            self._outbox, self._sent = self._outbox[sent:], self._sent + sent
+        while self._queued and self._queued[0][0] <= self._sent:
+            self._queued.popleft()
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
         """The events behind a readable descriptor; None: the launcher is gone, so call and recover again."""

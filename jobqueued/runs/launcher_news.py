@@ -43,8 +43,9 @@ class LauncherNews(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to call again, or to say that the launcher is silent."""
-        times = (self._call_again_at, self._link.overdue, self._link.following.deadline)
+        """The time to call again, to say that the launcher is silent, or to note what could not be noted."""
+        link = self._link
+        times = (self._call_again_at, link.overdue, link.following.deadline, link.marks.emptying.deadline)
         return min((at for at in times if at is not None), default=None)
 
     def ready(self, descriptor: int, now: Now) -> list[Event]:
@@ -83,7 +84,9 @@ class LauncherNews(Source):
         overdue = self._link.overdue
         if overdue is not None and overdue <= now.mono and (silence := self._link.silence()):
             self._say(silence)
-        events = list(self._link.following.look(now.mono))
+        events = [*self._link.following.look(now.mono)]
+        if self._link.marks.emptying.deadline is not None:
+            events += self._link.emptied()
         for trouble in self._link.following.news():
             self._log.say("trouble", text=trouble)
         return events

@@ -5,7 +5,8 @@ ended                    any                      ingest it
 none                     –                        as the record tells; without one lost, or if nobody has told of a
                                                   start, nor emptied the directory of all R's, never started,
                                                   once neither supervisor nor process lives
-                                                  (lost_attempts.py); of an earlier boot lost
+                                                  (lost_attempts.py); of an earlier boot lost; never started,
+                                                  if no launcher was sent it
 without spawning         held by the launcher     it is about to be started
 without spawning         –                        never started (spawning is taken first, so that it stays so)
 recovery's spawning      –                        never started, as an earlier scheduler saw
@@ -33,7 +34,7 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -53,31 +54,36 @@ KNOWN = "its end was known already"
 class Dead(NamedTuple):
     """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
 
-    Of a leftover the end is known, and the claims are others' already.  Of one that is unheard nobody has told that it
-    started, and nobody has emptied the directory of all R's: if nothing of it lives, and no record tells, it never did.
+    Of a leftover the end is known, and the claims are others' already.  Of one that is `unheard` nobody has told that
+    it started.  If nobody has emptied the directory of all R's since that era began, nothing of it lives, and no record
+    tells of it, it never did.
     """
 
     reason: str
     clues: Clues
     is_leftover: bool = False
-    is_unheard: bool = False
+    unheard: int | None = None
 
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
         """Its end, once nothing of it lives.  OSError as of any mark."""
         end = marks.lost(name, self.reason)
-        never = self.is_unheard and marks.is_whole and isinstance(end, events.RunLost)
+        never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
         return events.NeverStarted(*name) if never else end
 
 
 class Recovery:
-    """One recovery.  `held` are the attempts that the present launcher has; so many supervisors are `followed` already.
+    """One recovery.  `held` are the attempts that the present launcher has, `unsent` those that none was sent; so many
+    supervisors are `followed` already.
 
     `adopted` collects whom to follow, `unsettled` of whom nothing can be told now, and why, and `dead` those whose
     supervisor is gone without a word.
     """
 
-    def __init__(self, marks: RunDirectory, held: set[Name], followed: int = 0) -> None:
-        self._marks, self._held, self._followed = marks, held, followed
+    def __init__(
+        self, marks: RunDirectory, held: set[Name], followed: int = 0, unsent: Container[Name] = frozenset()
+    ) -> None:
+        self._marks, self._held, self._followed, self._unsent = marks, held, followed, unsent
+        self._era = marks.emptying.era
         self.adopted: list[tuple[Name, socket.socket]] = []
         self.unsettled: dict[Name, str] = {}
         self.dead: dict[Name, Dead] = {}
@@ -175,16 +181,20 @@ class Recovery:
         name = Name(run.id, run.attempt)
         if not same_boot:
             yield self._marks.lost(name, "the host went down")
-        elif name not in self._held:
+        elif name in self._held:
+            return
+        elif name in self._unsent:
+            yield events.NeverStarted(*name)
+        else:
             begin = run.queued if run.started is None else run.started
-            is_unheard = (run.pid is None or run.started is None) and self._marks.is_whole and not run.doubted
-            yield from self._without(name, kin.since(begin), is_unheard=is_unheard)
+            is_unheard = (run.pid is None or run.started is None) and not run.doubted
+            yield from self._without(name, kin.since(begin), self._era if is_unheard else None)
 
-    def _without(self, name: Name, since: int = 0, *, is_unheard: bool = False) -> Iterator[events.Event]:
+    def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
         """The end that the record tells; without one it is to be seen whether its supervisor, or what it has, lives."""
         end = self._marks.lost(name, NO_DIRECTORY)
         if isinstance(end, events.RunLost):
-            self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), is_unheard=is_unheard)
+            self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), unheard=unheard)
         else:
             yield end
 

@@ -17,6 +17,7 @@ from jobqueued.filenames import file_name, named_by_file
 from jobqueued.model import Run, RunId
 from jobqueued.run_states import Unstarted
 from jobqueued.runs import kin, marks
+from jobqueued.runs.emptying import Emptying
 from jobqueued.runs.kin import Clues
 from jobqueued.state import record_files
 
@@ -39,16 +40,13 @@ class Name(NamedTuple):
         return cls(RunId.parse(run), int(attempt))
 
 
-WHOLE = "whole"
-"""A file among the R's: whoever empties their directory removes it, too."""
-
-
 class RunDirectory:
     """All R's of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:
         self._runs, self.logs = str(runs), logs
         self._flaws: dict[str, None] = {}
+        self.emptying = Emptying(self._runs)
 
     def names(self) -> list[Name]:
         """The attempts that have an R."""
@@ -58,18 +56,6 @@ class RunDirectory:
                 if entry.is_dir(follow_symlinks=False):
                     names.append(Name.parse(entry.name))
         return sorted(names)
-
-    @property
-    def is_whole(self) -> bool:
-        """True unless somebody has emptied the directory, or nobody has noted yet that it is whole."""
-        return os.path.exists(f"{self._runs}/{WHOLE}")
-
-    def note_whole(self) -> bool:
-        """Note that it is; False: that can't be written, and it counts as emptied."""
-        with contextlib.suppress(OSError):
-            os.close(os.open(f"{self._runs}/{WHOLE}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            return True
-        return False
 
     def __contains__(self, name: Name) -> bool:
         """True of an attempt that has an R."""

@@ -118,11 +118,10 @@ class Commits(Source):
             self._log.say("recovered", text=f"{self._paths.state}: state is saved again", of="state")
         return True
 
-    def last(self) -> None:
+    def last(self) -> bool:
         """Try once more before the end, whenever it was tried; where there is nothing, that it was saved until now."""
         self._tried_at, self._is_proven = 0, False
-        if self:
-            self.make()
+        return self.make()
 
     def keep(self, asked: str) -> str:
         """Keep in memory what a person has asked for, which no commit holds yet; what that means, for whoever asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -30,12 +31,11 @@ class Marks:
     def __init__(self) -> None:
         self.removed: list[Name] = []
         self.read_only = set[int]()
-        self.noted = list[bool]()
-        self.can_be_noted = True
+        self.settled = 0
+        self.emptying = self
 
-    def note_whole(self) -> bool:
-        self.noted.append(self.can_be_noted)
-        return self.can_be_noted
+    def settle(self) -> None:
+        self.settled += 1
 
     def remove(self, name: Name) -> None:
         if name.run.number in self.read_only:
@@ -130,19 +130,23 @@ def test_nobody_can_tell_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, er
     assert [1, 2, 1, 3] == ends.removed
 
 
-def test_a_directory_is_noted_as_whole_after_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where that fails, or the commit, it is noted after a later one: until then whose start is in doubt stays so."""
+@pytest.mark.parametrize("later", ["another end", "the end of the daemon"])
+def test_what_waits_for_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str) -> None:
+    """A directory is noted as whole, a record written and an R removed once one succeeds, be it the last of all."""
     ends = Ends(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(ends.commits, "make", lambda: False)
         ends.acts.carry_out([NoteWhole()])
-        assert [] == ends.link.marks.noted
-    ends.link.marks.can_be_noted = False
-    ends.end(1)
-    ends.link.marks.can_be_noted = True
-    ends.end(2)
-    ends.end(3)
-    assert [False, True] == ends.link.marks.noted
+        ends.end(1)
+        ends.acts.last()
+        assert (0, [], False) == (ends.link.marks.settled, ends.removed, ends.logs.exists())
+    if later == "another end":
+        ends.end(2)
+        ends.end(3)
+    else:
+        ends.acts.last()
+    assert (1, [1, 2, 3] if later == "another end" else [1]) == (ends.link.marks.settled, ends.removed)
+    assert a_record(1)["run"] == json.loads((ends.logs / "job" / "1.json").read_text())["run"]
 
 
 def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -418,7 +418,7 @@ def test_a_start_that_nobody_heard_of(tmp_path: Path, gone: str, ends: str) -> N
     row = Run(**of_run, state=RunState.STARTING)
     marks = RunDirectory(tmp_path, tmp_path / "logs")
     if gone == "its R":
-        marks.note_whole()
+        marks.emptying.begin()
     recovery = Recovery(marks, set())
     assert [] == list(recovery.verdicts({row.id: row}, lambda _run: False, same_boot=True))
     lost = LostAttempts(marks)

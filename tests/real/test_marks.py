@@ -151,7 +151,7 @@ def test_a_record_without_its_run_directory(tmp_path: Path, attempt: int) -> Non
     (tmp_path / "logs" / "job").mkdir(parents=True)
     (tmp_path / "logs" / "job" / "1.json").write_bytes(ended())
     marks = RunDirectory(tmp_path / "runs", tmp_path / "logs")
-    marks.note_whole()
+    marks.emptying.begin()
     end = events.RunEnded(*NAME, json.loads(ended()))
     starting = replace(RUN, state=RunState.STARTING, attempt=attempt)
     assert [end if attempt == 1 else events.NeverStarted(RUN.id, 2)] == verdicts(marks, starting)

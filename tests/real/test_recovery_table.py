@@ -22,9 +22,10 @@ from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import HOUR, LIVE, MINUTE, SECOND, Now, Record, Run, RunId, RunState, to_text
+from jobqueued.runs.emptying import WHOLE
 from jobqueued.runs.launch_spec import order
 from jobqueued.runs.recovery import Recovery
-from jobqueued.runs.run_directory import WHOLE, Name, RunDirectory
+from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.saved import SavedJob
 from tests.support.world import MIDNIGHT, job
 
@@ -90,7 +91,8 @@ class Place:
         self.runs, self.logs = directory / "runs", directory / "logs"
         self.runs.mkdir()
         self.marks = RunDirectory(self.runs, self.logs)
-        self.marks.note_whole()
+        self.marks.emptying.begin()
+        self.marks.emptying.settle()
         self.listeners: list[socket.socket] = []
 
     def make(self, number: int, *marks: str) -> None:

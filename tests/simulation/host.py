@@ -21,8 +21,8 @@ from jobqueued.child.spawn import Started
 from jobqueued.daemon import Daemon
 from jobqueued.paths import Paths
 from jobqueued.runs import kin
+from jobqueued.runs.emptying import WHOLE
 from jobqueued.runs.launcher_link import LauncherError, LauncherLink
-from jobqueued.runs.run_directory import WHOLE
 from jobqueued.settings import Retention, Settings
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store

@@ -15,6 +15,7 @@ from jobqueued.control.submit_calls import SubmitCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import RunState
 from jobqueued.queue.admission import Admission
+from jobqueued.runs.emptying import Emptying
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import RunDirectory
 from jobqueued.state.store import Store
@@ -144,7 +145,7 @@ MUTANTS: dict[str, Mutant] = {
     "what has begun is taken for what has not":
         Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),
     "what was emptied counts as whole":
-        Mutant(RunDirectory, "is_whole", lambda _: property(lambda _: True), _EMPTIED, 200),
+        Mutant(Emptying, "era", lambda _: property(lambda _: 0), _EMPTIED, 200),
     "an R that is gone counts as another's": Mutant(attempt, "declined", _shrugs, _EMPTIED, 200),
 }  # fmt: skip
 """By what is wrong with the program."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueued.child.launcher import IDLE
 from jobqueued.filenames import named_by_file
-from jobqueued.runs.run_directory import WHOLE
+from jobqueued.runs.emptying import EMPTIED, WHOLE
 from tests.simulation.kernel import SECOND, Process
 from tests.simulation.workload import Work
 
@@ -313,7 +313,7 @@ class Oracle:
         host = self._host
         living = {it.name for it in self._of.values()}
         for name in host.system.files.at(host.system.files.root, str(host.paths.run / "runs" / host.boot_id)).entries:
-            if name not in living and not name.endswith(".left") and name != WHOLE:
+            if name not in living and not name.endswith(".left") and name not in (EMPTIED, WHOLE):
                 yield f"the run directory of {name} is left"
 
     def _of_supervisors(self) -> Iterator[str]:

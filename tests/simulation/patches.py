@@ -25,7 +25,7 @@ _MODULES = (
     "child.seat",
     "child.control_socket", "child.unix_socket", "child.callers", "child.lost", "child.questions", "child.record",
     "child.output", "child.lockfile", "child.account", "child.hooks", "child.cgroup", "child.spawn",
-    "runs.launcher_link", "runs.own_program",
+    "runs.launcher_link", "runs.own_program", "runs.emptying",
     "runs.following", "runs.lost_attempts", "runs.recovery", "runs.run_directory", "runs.kin",
     "runs.launcher_news", "state.commits", "state.store", "state.faults", "state.record_files", "state.due_history",
     "host.wall_timer", "loop", "daemon", "decisions", "control.methods", "control.submit_calls",
