@@ -248,7 +248,7 @@ def found(turn: Turn, event: events.Found) -> None:
     run = changed(
         known, state=lifecycle.after(known.state, Step.FIND), attempt=event.attempt, failover=sent.failover,
         claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by, so_far=sent.so_far, owner=sent.owner,
-        pid=None, started=None, reason=None,
+        pid=None, started=None, reason=None, drains_since=0,
     )  # fmt: skip
     state.put_live(run, turn.now)
 

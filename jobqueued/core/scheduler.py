@@ -323,9 +323,11 @@ class Scheduler:
                 attempts.launch(turn, state.runs[holder])
             granted += 1
         state.queue_stuck = granted < LAUNCHES_A_TURN
-        for holder in state.admission.drains.new:
-            if isinstance(holder, RunId):
-                state.change(state.runs[holder], drains_since=turn.now.wall)
+        drains = state.admission.drains
+        began = turn.now.wall - (0 if drains.since is None else mono - drains.since)
+        for holder, since in (*((one, began) for one in drains.new), *((one, 0) for one in drains.over)):
+            if isinstance(holder, RunId) and (run := state.runs.get(holder)) is not None and run.drains_since != since:
+                state.change(run, drains_since=since)
         for waiting, holders in state.admission.lapses:
             turn.say("held_up", run=state.name_of(waiting), holders=list(map(state.name_of, holders)))
 

@@ -330,7 +330,7 @@ class SchedulerState:
         since = now.mono - run.age(now.wall)
         if run.drains_since:
             began = now.mono - max(0, now.wall - run.drains_since)
-            self.admission.drains.found(run.id, job.drain, began, now.mono)
+            self.admission.drains.found(run.id, job.drain, began)
         self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
         self.fleet.note_wait(run.id, self.terms(job).claims)
         self.queue_stuck = False
@@ -358,7 +358,7 @@ class SchedulerState:
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
         started = self.step(
             run, Step.ADMIT, attempt=max(1, run.attempt), claims=claims, placed=placed, reason=None, doubted=False,
-            ends_by=None if bound is None else now.wall + bound,
+            drains_since=0, ends_by=None if bound is None else now.wall + bound,
         )  # fmt: skip
         self.admission.hold(run.id, claims, None if bound is None else now.mono + bound)
         self.placement.take(placed, claims, now.mono)

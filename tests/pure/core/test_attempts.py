@@ -268,7 +268,7 @@ def test_what_is_found_has_what_it_was_sent_with() -> None:
     world.happen(events.Found(A, 2, sent))
     assert world.scheduler.runs[A] == replace(
         row, state=RunState.STARTING, attempt=2, claims=sent.claims, placed=sent.placed, ends_by=sent.ends_by,
-        so_far=before, failover=True, owner=sent.owner, reason=None,
+        so_far=before, failover=True, owner=sent.owner, reason=None, drains_since=0,
     )  # fmt: skip
     world.write("more.yaml", job("alice/x", owner=sent.owner))
     other = RunId("alice/x", 1)
@@ -277,7 +277,9 @@ def test_what_is_found_has_what_it_was_sent_with() -> None:
     assert sent.owner == row.owner
     world.happen(events.Found(other, 1, None))
     claims = (Claim(HOST), Claim(SLOT, 1))
-    assert replace(row, state=RunState.STARTING, attempt=1, claims=claims) == world.scheduler.runs[other]
+    assert world.scheduler.runs[other] == replace(
+        row, state=RunState.STARTING, attempt=1, claims=claims, drains_since=0
+    )
 
 
 def test_marks_go_with_the_end() -> None:

@@ -309,7 +309,7 @@ def test_drains_go_on_over_a_restart() -> None:
     run, other, start = RunId("alone", 1), RunId("other", 1), 10**15
     for minutes, held in ((30, True), (90, False), (150, True)):
         drains = Drains()
-        drains.found(run, HOUR, start, start + minutes * MINUTE)
+        drains.found(run, HOUR, start)
         drains.begin(start + minutes * MINUTE, [run, other])
         assert (held, minutes) == (drains.hold_back(run, HOUR, start + minutes * MINUTE), minutes)
         assert ([], False) == (drains.new, drains.tell(run))
