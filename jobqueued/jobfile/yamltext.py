@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
@@ -106,12 +106,17 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
     for number, (file, data) in enumerate(parts):
         faults: list[Fault] = []
         root: Node | None = None
+        text = ""
         try:
-            tree = _Tree(_decoded(data), faults, number * PART, nodes)
+            tree = _Tree(text := _decoded(data), faults, number * PART, nodes)
             root = yield from tree.root()
             nodes = tree.nodes
         except Fault as fatal:
             faults.append(fatal)
+        except MarkedYAMLError as error:
+            faults.append(syntax_fault(error, text))
+        except (YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
+            faults.append(Fault(0, 0, f"this is not YAML: {error}"))
         problems = [Problem(file, it.line, it.column, "", it.message, it.severity, code=it.code) for it in faults]
         found.append((root, problems))
     return found
@@ -173,6 +178,8 @@ def quoted(text: str) -> str:
 
 
 _SHOWN = 60
+_BLANKS = " \t"
+_SCALAR: Any = events.ScalarEvent
 _OF_YAML = "tag:yaml.org,2002:"
 _INTEGER_LENGTH = len("-9223372036854775808")
 _INTEGER = re.compile("[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -220,7 +227,7 @@ class _Tree:
         """`lines` and `nodes` are those before it."""
         self._text, self._lines = text, lines
         self._faults = faults
-        self._parser = PARSER(text)
+        self._next: Callable[[], Any] = PARSER(text).get_event
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
         """The events of the anchors that no alias has named yet."""
@@ -241,14 +248,6 @@ class _Tree:
             hint = f"such a value in quotes, if it starts with &, or without &{name[:_SHOWN]}"
             self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; accepted: {hint}")
         return root
-
-    def _next(self) -> Any:
-        try:
-            return self._parser.get_event()
-        except MarkedYAMLError as error:
-            raise syntax_fault(error, self._text) from None
-        except (YAMLError, ValueError, OverflowError) as error:  # the last two: escapes, in the pure parser only
-            raise Fault(0, 0, f"this is not YAML: {error}") from None
 
     def _refuse(self, event: Any, message: str, code: str = "JQ105") -> None:
         self._faults.append(_fault(event, message, code))
@@ -275,12 +274,17 @@ class _Tree:
 
     def _leaf(self, event: Any, depth: int) -> Scalar | None:
         """The scalar that an event is, as nearly all are, without a step; None: it takes a closer look."""
-        if not isinstance(event, events.ScalarEvent) or event.anchor or event.tag or event.style == '"':
+        if type(event) is not _SCALAR or event.anchor or event.tag or (style := event.style) == '"':
             return None
-        if self.nodes + 1 >= self._rested + NODES_A_STEP:  # it is time for a rest
+        nodes = self.nodes + 1
+        if nodes >= self._rested + NODES_A_STEP or nodes > MAX_NODES or depth > MAX_DEPTH:  # time for a rest, or an end
             return None
-        self._count(event, depth)
-        return self._scalar(event)
+        self.nodes = nodes
+        start, end = event.start_mark, event.end_mark
+        if start.line != end.line or self._text[end.index : end.index + 1] in _BLANKS:
+            return self._scalar(event)
+        fields = (self._lines + start.line + 1, start.column + 1, sys.intern(event.value), not style, False, "")
+        return tuple.__new__(Scalar, fields)  # past its constructor, as there are so many
 
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
@@ -314,22 +318,29 @@ class _Tree:
 
     def _items(self, depth: int) -> Steps[list[Node]]:
         items: list[Node] = []
-        while not isinstance(event := self._next(), events.SequenceEndEvent):
+        while type(event := self._next()) is not events.SequenceEndEvent:
             items.append(self._leaf(event, depth) or (yield from self._node(event, depth)))
         return items
 
     def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
         entries: dict[str, Entry] = {}
-        while not isinstance(event := self._next(), events.MappingEndEvent):
-            if isinstance(event, events.MappingStartEvent) and self._is_template(event):
-                message = "found {{, a template that was not rendered; accepted: such a value in quotes"
-                raise _fault(event, message, "JQ106")
-            key = self._key(self._leaf(event, depth) or (yield from self._node(event, depth)), event, entries)
-            event = self._next()
-            value = self._leaf(event, depth) or (yield from self._node(event, depth))
+        following, leaf = self._next, self._leaf
+        while type(event := following()) is not events.MappingEndEvent:
+            key: Scalar | None = leaf(event, depth)
+            if key is None or key.text == "<<" or key.text in entries:
+                key = self._key(key or (yield from self._first_node(event, depth)), event, entries)
+            event = following()
+            value = leaf(event, depth) or (yield from self._node(event, depth))
             if key is not None:
                 entries[key.text] = Entry(key, value)
         return entries
+
+    def _first_node(self, event: Any, depth: int) -> Steps[Node]:
+        """A key that takes a closer look."""
+        if isinstance(event, events.MappingStartEvent) and self._is_template(event):
+            message = "found {{, a template that was not rendered; accepted: such a value in quotes"
+            raise _fault(event, message, "JQ106")
+        return (yield from self._node(event, depth))
 
     def _key(self, key: Node, event: Any, entries: dict[str, Entry]) -> Scalar | None:
         if not isinstance(key, Scalar):

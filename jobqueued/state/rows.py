@@ -15,7 +15,7 @@ from dataclasses import asdict
 from enum import Enum
 from functools import cache
 from operator import attrgetter
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued.alike import shared
@@ -324,7 +324,8 @@ def read(db: sqlite3.Connection) -> Kept:
         *read_notices(db),
         *read_submissions(db),
     )
-    for noun in (*jobs, *(job.stats for job in jobs), *kept.runs, *kept.submissions, kept):
+    stats = {id(job.stats): job.stats for job in jobs}.values()  # most jobs share theirs
+    for noun in (*jobs, *stats, *kept.runs, *kept.submissions, kept):
         _look_at(noun)
     for run in unfinished:
         if run.state not in LIVE | PENDING or run.id.number < 1:
@@ -359,12 +360,14 @@ def record_in(job: str, number: int, text: bytes) -> Record | None:
 
 # what a value may be
 
+_NOTHING = object()
+
 
 def _look_at(noun: Any) -> None:
     """TypeError if a field is not what its class says."""
-    for name, kind, plain in _kinds(noun.__class__):
+    for name, kind, plain, empty in _kinds(noun.__class__):
         value = getattr(noun, name)
-        if type(value) not in plain and not _fits(value, kind):
+        if type(value) not in plain and value is not empty and not _fits(value, kind):
             raise TypeError(f"{name} of a {type(noun).__name__} is {str(value)[:40]!r}")
     job = noun.job if isinstance(noun, SavedJob | SaveSubmission) else noun.id.job if isinstance(noun, Run) else "job"
     if "+" in job or "\0" in job or not all(part.strip(".") for part in job.split("/")):
@@ -372,13 +375,18 @@ def _look_at(noun: Any) -> None:
 
 
 @cache
-def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...]]]:
-    """The fields of a class: name, annotation, and the types that need no further look."""
+def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
+    """The fields of a class: name, annotation, the types that need no further look, and `()` where it needs none."""
     hints = get_type_hints(noun)
     return [
-        (name, kind, tuple(each for each in _choices(kind) if each in (int, str, bool, NoneType)))
+        (name, kind, tuple(filter(_is_plain, _choices(kind))), () if _fits((), kind) else _NOTHING)
         for name, kind in hints.items()
     ]
+
+
+def _is_plain(kind: Any) -> bool:
+    """Tell whether it says everything of a value that it is of this class."""
+    return isinstance(kind, type) and get_origin(kind) is None and not issubclass(kind, Enum | tuple | list | dict)
 
 
 def _choices(kind: Any) -> tuple[Any, ...]:
@@ -400,7 +408,7 @@ def _is_of(value: Any, kind: Any) -> bool:
     if issubclass(origin, Enum):
         return value in set(origin)
     if issubclass(origin, tuple):
-        return isinstance(value, origin) and all(_fits(getattr(value, n), k) for n, k, _ in _kinds(origin))
+        return isinstance(value, origin) and all(_fits(getattr(value, n), k) for n, k, *_ in _kinds(origin))
     if origin is list:
         return isinstance(value, list)
     if issubclass(origin, dict):
