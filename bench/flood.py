@@ -49,7 +49,7 @@ def _part(rig: Rig, control: Path) -> dict[str, float]:
     scheduler = rig.process.pid
     before, used, begin = pss_kib([scheduler]), cpu_seconds([scheduler]), time.monotonic()
     stored = _stored(rig)
-    _as(FLOODER, lambda: _submit(control, COUNT // PARTS))
+    _as(FLOODER, lambda: submit(control, COUNT // PARTS, ["sleep", "0.1"]))
     took = time.monotonic() - begin
     asked = time.monotonic()
     ask(control, "List", 120)
@@ -61,9 +61,9 @@ def _part(rig: Rig, control: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _submit(control: Path, count: int) -> None:
+def submit(control: Path, count: int, command: list[str]) -> None:
     """Hand in that many, each by a call of its own, some of them at a time on each connection."""
-    document = {"keys": {"command": ["sleep", "0.1"]}}
+    document = {"keys": {"command": command}}
     call = encode({"method": "io.jobqueue.Submit", "parameters": {"submission": document}})
     peers = {}
     for _ in range(CONNECTIONS):

@@ -1,6 +1,7 @@
-"""Compare with other schedulers: python -m bench.peers [burst] [exec] [flood] [idle] [seconds] [--rounds N]
+"""Compare with other schedulers: python -m bench.peers [burst] [exec] [flood] [queue] [idle] [seconds] [machine] …
 
-Needs root, for namespaces, and Debian's package lists and PyPI, to fetch the peers; a round of all takes half an hour.
+Needs root, for namespaces, and Debian's package lists and PyPI, to fetch the peers; `machine` also what `make system`
+does.  A round of all takes three quarters of an hour.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.peers.burst import TooBusy, burst, c_loop, place
 from bench.peers.daemons import DAEMONS, Daemon
 from bench.peers.idle import idle
 from bench.peers.installs import CannotRun, Installs
+from bench.peers.machine import machine as in_machine
+from bench.peers.queue import QUEUES, Queue, queued
 from bench.peers.report import markdown
 from bench.peers.seconds import seconds
 
@@ -27,39 +31,80 @@ FLOOD = 5000
 MEASURES: dict[str, tuple[bool, Measure]] = {
     "burst": (True, lambda daemon, installs: burst(daemon, installs, shell=True)),
     "exec": (False, lambda daemon, installs: burst(daemon, installs, shell=False)),
-    "flood": (False, lambda daemon, installs: burst(daemon, installs, shell=False, count=FLOOD)),
+    "flood": (False, lambda daemon, installs: burst(daemon, installs, shell=False, count=FLOOD, sees_peak=True)),
     "idle": (True, lambda daemon, installs: idle(daemon, installs, count=1000)),
     "idle 10,000": (True, lambda daemon, installs: idle(daemon, installs, count=10_000)),
     "seconds": (False, seconds),
 }
 """Whether crons can do it, and how it is measured."""
+QUEUE, MACHINE = "queue", "machine"
+NAMES = [*list(MEASURES)[:3], QUEUE, *list(MEASURES)[3:], MACHINE]
 TRIES = 5
+T = TypeVar("T")
+N = TypeVar("N", Daemon, Queue)
+
+
+class Comparison:
+    """All figures of all rounds, each daemon in turn within a round."""
+
+    def __init__(self, installs: Installs, rounds: int, only: list[str]) -> None:
+        self._installs, self._rounds, self._only = installs, rounds, only
+        self.found: dict[str, dict[str, list[dict[str, float]]]] = {}
+        self.versions: dict[str, str] = {}
+
+    def measure(self, name: str) -> None:
+        """All rounds of one measure."""
+        if name == MACHINE:
+            self._in_machine()
+            return
+        _two_at_once(self._installs, shell=name == "burst")  # for warmth
+        for _ in range(self._rounds):
+            self._round(name)
+        if name in ("burst", "exec"):
+            loops = [_two_at_once(self._installs, shell=name == "burst") for _ in range(self._rounds)]
+            self.found[name]["two C loops at once"] = [{"ratio": ratio} for ratio in loops]
+
+    def _round(self, name: str) -> None:
+        if name == QUEUE:
+            for queue in self._chosen(QUEUES):
+                self._note(name, queue.name, _measured(partial(queued, queue, self._installs)))
+            return
+        for_crons, measure = MEASURES[name]
+        for daemon in self._chosen([it for it in DAEMONS if for_crons or not it.is_cron]):
+            self._note(name, daemon.name, _measured(partial(measure, daemon, self._installs)))
+
+    def _chosen(self, all_of_them: Sequence[N]) -> list[N]:
+        return [it for it in all_of_them if not self._only or it.name in self._only]
+
+    def _in_machine(self) -> None:
+        """A machine a round, as what one leaves behind would slow down the next."""
+        for _ in range(self._rounds):
+            guest = _measured(partial(in_machine, self._installs))
+            self.versions["systemd"] = guest["systemd"]
+            for name, rows in guest["found"].items():
+                for starter, figures in rows.items():
+                    self._note(name, starter, figures)
+
+    def _note(self, name: str, who: str, figures: dict[str, float]) -> None:
+        self.found.setdefault(name, {}).setdefault(who, []).append(figures)
+        print(f"{name:12} {who:32}", _shown(figures), flush=True)
 
 
 def compare(names: list[str], rounds: int, only: list[str]) -> dict[str, Any]:
-    """All figures of all rounds, each daemon in turn within a round; the first is for warmth only."""
-    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    """All of it, as --json has it."""
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
         installs = Installs(Path(folder))
+        comparison = Comparison(installs, rounds, only)
         for name in names:
-            for_crons, measure = MEASURES[name]
-            daemons = [it for it in DAEMONS if (for_crons or not it.is_cron) and (not only or it.name in only)]
-            _two_at_once(installs, shell=name == "burst")
-            for _ in range(rounds):
-                for daemon in daemons:
-                    figures = _measured(measure, daemon, installs)
-                    found.setdefault(name, {}).setdefault(daemon.name, []).append(figures)
-                    print(f"{name:12} {daemon.name:22}", _shown(figures), flush=True)
-            if name in ("burst", "exec"):
-                loops = [_two_at_once(installs, shell=name == "burst") for _ in range(rounds)]
-                found[name]["two C loops at once"] = [{"ratio": ratio} for ratio in loops]
-        return {"versions": installs.versions(), "machine": machine(), "found": found}
+            comparison.measure(name)
+        versions = installs.versions() | comparison.versions
+        return {"versions": versions, "machine": machine(), "found": comparison.found}
 
 
-def _measured(measure: Measure, daemon: Daemon, installs: Installs) -> dict[str, float]:
+def _measured(measure: Callable[[], T]) -> T:
     for _ in range(TRIES):
         try:
-            return measure(daemon, installs)
+            return measure()
         except TooBusy as busy:
             print(busy, file=sys.stderr)
     raise CannotRun(f"the machine had no quiet minute in {TRIES} tries")
@@ -93,19 +138,19 @@ def _shown(figures: dict[str, float]) -> str:
 def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=5, help="of each  [5]")
     parser.add_argument("--only", action="append", default=[], metavar="DAEMON", help="only this one (again: these)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
     options = parser.parse_args()
-    if unknown := [name for name in options.names if name not in MEASURES]:
+    if unknown := [name for name in options.names if name not in NAMES]:
         parser.error(f"no such comparison: {', '.join(unknown)}")
     if os.geteuid():
         print("peers: be root: namespaces need it", file=sys.stderr)
         return 2
     try:
-        result = compare(options.names or list(MEASURES), options.rounds, options.only)
+        result = compare(options.names or NAMES, options.rounds, options.only)
     except CannotRun as problem:
         print(f"peers: {problem}", file=sys.stderr)
         return 2

@@ -4,19 +4,19 @@ many, one after the other, just before; the CPU time that a run costs beside its
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.peers.daemons import ENVIRONMENT, Daemon, Jobs
-from bench.peers.hosts import Others, hosted
+from bench.peers.hosts import Host, Others, hosted
 from bench.peers.installs import Installs
-from bench.rig import children_cpu, wait_for
+from bench.rig import children_cpu, pss_kib, wait_for
 
 COUNT = 1000
 BUSY = 1 / 3
@@ -29,8 +29,27 @@ class TooBusy(Exception):
     """This round says nothing: the machine had other things to do."""
 
 
-def burst(daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT) -> dict[str, float]:
-    """One round; TooBusy."""
+class Peak:
+    """The most memory that a host has had, as far as it was seen: a look a second, which takes time from the host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._at, self.mib = host, 0.0, 0.0
+
+    def look(self) -> bool:
+        """Look, if it is time for that; always False."""
+        if time.monotonic() >= self._at:
+            kib = 0
+            for pid in self._host.pids():
+                with contextlib.suppress(OSError):  # it has just ended
+                    kib += pss_kib([pid])
+            self.mib, self._at = max(self.mib, kib / 1024), time.monotonic() + 1
+        return False
+
+
+def burst(
+    daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT, sees_peak: bool = False
+) -> dict[str, float]:
+    """One round, which, if it `sees_peak`, looks at the memory meanwhile; TooBusy."""
     with place() as (home, ledger):
         command = (str(installs.stamp), str(ledger))
         due = (datetime.now(UTC) + _START + timedelta(minutes=1)).replace(second=0, microsecond=0)
@@ -40,8 +59,8 @@ def burst(daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT
             ledger.write_bytes(b"")
             idle_mib, used = host.pss_mib(), host.on_cpu()
             time.sleep(max(0.0, due.timestamp() - time.time() - 1))
-            others = Others()
-            wait_for(lambda: ledger.stat().st_size >= 8 * count, 180)
+            others, peak = Others(), Peak(host)
+            wait_for(lambda: (sees_peak and peak.look()) or ledger.stat().st_size >= 8 * count, 180)
             host.settle(120)
             after_mib, processes = host.pss_mib(), len(host.pids())
             cpu = host.end() - used
@@ -53,7 +72,7 @@ def burst(daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT
     return {
         "first_ms": min(starts) * 1000, "last_s": max(starts), "c_loop_s": loop, "ratio": max(starts) / loop,
         "cpu_ms_a_run": (cpu - job_cpu) / count * 1000, "idle_mib": idle_mib, "after_mib": after_mib,
-        "processes": processes,
+        "processes": processes, **({"peak_mib": peak.mib} if sees_peak else {}),
     }  # fmt: skip
 
 
@@ -80,7 +99,7 @@ def begun(daemon: Daemon, home: Path, installs: Installs, jobs: Jobs) -> tuple[l
     return command, ENVIRONMENT | more
 
 
-@contextmanager
+@contextlib.contextmanager
 def place() -> Iterator[tuple[Path, Path]]:
     """A directory for a daemon, on a disk, with `tmpfs` in it on none; and the file of its jobs."""
     with (

@@ -98,14 +98,15 @@ class Others:
     """The CPU time of all else on this machine, from the begin to `share`."""
 
     def __init__(self) -> None:
-        self._busy, self._at = _busy(), time.monotonic()
+        self._busy, self._at = busy(), time.monotonic()
 
     def share(self, own: float) -> float:
         """How many CPUs were busy with other things on average; `own`: the seconds that were ours."""
-        return max(0.0, _busy() - self._busy - own) / (time.monotonic() - self._at)
+        return max(0.0, busy() - self._busy - own) / (time.monotonic() - self._at)
 
 
-def _busy() -> float:
+def busy() -> float:
+    """Seconds of CPU time of all processors since the boot, but for those at rest."""
     with open("/proc/stat") as file:
         user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGES = ("cron", "cronie")
+PACKAGES = ("cron", "cronie", "task-spooler")
 CRONSTABLE = "cronstable"
 
 

@@ -32,7 +32,10 @@ TARGETS = (
     Target("first of 1,000 starts, ms late", "burst", "first_ms", 5),
     Target("one job a second: median, × a C program", "seconds", "median_ratio", 1.5),
     Target("one job a second: longest, × a C program", "seconds", "longest_ratio", 2.5),
-    Target("5,000 runs: last start, × the C loop", "flood", "ratio", 1 / 1.2),
+    Target("5,000 runs by the clock: last start, × the C loop", "flood", "ratio", 1 / 1.2),
+    Target("memory meanwhile, MiB", "flood", "peak_mib", 60),
+    Target("2,000 runs by hand: last start, × the C loop", "queue", "ratio", 1 / 1.2),
+    Target("memory meanwhile, MiB", "queue", "peak_mib", 60),
     Target("idle, 1,000 jobs: PSS, MiB", "idle", "pss_mib", 34),
     Target("idle, 10,000 jobs: PSS, MiB", "idle 10,000", "pss_mib", 50),
     Target("idle: wake-ups a minute", "idle", "wake_ups_a_minute", 0),
@@ -40,7 +43,10 @@ TARGETS = (
 _COLUMNS = {
     "burst": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
     "exec": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
-    "flood": ("ratio", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
+    "flood": ("ratio", "last_s", "cpu_ms_a_run", "peak_mib", "after_mib", "processes"),
+    "queue": ("ratio", "last_s", "taken_a_second", "cpu_ms_a_run", "full_mib", "peak_mib", "after_mib"),
+    "timers": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "idle_mib", "after_mib"),
+    "limits": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "idle_mib", "after_mib"),
     "idle": ("pss_mib", "processes", "wake_ups_a_minute"),
     "idle 10,000": ("pss_mib", "processes", "wake_ups_a_minute"),
     "seconds": ("median_ratio", "longest_ratio", "median_ms", "longest_ms"),
@@ -48,6 +54,9 @@ _COLUMNS = {
 _PLOTS = {
     "burst": ("last of 1,000 starts, × a C loop that starts one after the other", "ratio"),
     "flood": ("last of 5,000 starts, × a C loop", "ratio"),
+    "queue": ("last of 2,000 starts, × a C loop", "ratio"),
+    "timers": ("last of 300 starts in a machine with systemd, × a C loop", "ratio"),
+    "limits": ("the same with limits of memory and tasks", "ratio"),
     "idle": ("memory with 1,000 jobs, MiB", "pss_mib"),
 }
 """What is drawn: its title, and its figure."""
