@@ -309,7 +309,7 @@ def test_a_run_that_is_asked_for_as_another_host_skips_it(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["x skipped " + "9" * 5000, "x skipped 9999999999", "one skipped x", "", "x skipped 0"]
+    "value", ["x skipped " + "9" * 5000, "x skipped 9999999999", "a skipped x", "", "x skipped 0"], ids=list("abcde")
 )
 @pytest.mark.parametrize("place", ["600/1", "900/1", "900/x", "1200/1", "4800/1"])
 def test_what_no_host_has_written(place: str, value: str) -> None:
