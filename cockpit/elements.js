@@ -1,11 +1,15 @@
-// Elements, and how times and sizes are told.  Texts of others are only ever set as text.
+// Elements, buttons that say what became of it, and how times and sizes are told.  Texts of others are only ever set as text.
+
+import { host } from "./host.js";
 
 export const _ = cockpit.gettext;
 export const format = cockpit.format;
 
 // An element: `properties` are attributes, or listeners where they are functions (`onclick`); null and false are left out.
-export function h(name, properties = {}, ...children) {
-  const made = document.createElement(name);
+export const h = (name, ...rest) => fill(document.createElement(name), ...rest);
+export const svg = (name, ...rest) => fill(document.createElementNS("http://www.w3.org/2000/svg", name), ...rest);
+
+function fill(made, properties = {}, ...children) {
   for (const [key, value] of Object.entries(properties)) {
     if (typeof value === "function") made.addEventListener(key.slice(2), value);
     else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
@@ -14,12 +18,66 @@ export function h(name, properties = {}, ...children) {
   return made;
 }
 
+const PATIENCE = 5000;
+const SAID = 10000;
+let forgets = null;
+const done = () => document.getElementById("done");
+
+function say(text, isBad = false) {
+  done().className = isBad ? "bad" : "";
+  done().textContent = text;
+  clearTimeout(forgets);
+  forgets = setTimeout(() => { done().textContent = ""; }, SAID);
+}
+
+// A button: `act` promises the words for what was done.  With `sure` it asks that first, and a second press does it.
+export function button(text, act, sure = "") {
+  const it = h("button", { type: "button", onclick: press, onblur: reset }, text);
+  let timer = null, busy = false;
+
+  function reset() {
+    clearTimeout(timer);
+    timer = null;
+    it.textContent = text;
+    it.classList.remove("danger");
+  }
+
+  async function press(event) {
+    if (busy || event.detail > 1) return;  // the second click of a double one answers no question
+    if (sure && timer === null) {
+      it.textContent = sure;
+      it.classList.add("danger");
+      timer = setTimeout(reset, PATIENCE);
+      return;
+    }
+    reset();
+    busy = true;
+    it.setAttribute("aria-disabled", "true");
+    try { say(await act()); } catch (error) { say(words(error), true); }
+    busy = false;
+    it.removeAttribute("aria-disabled");
+    host.touch();
+  }
+
+  return it;
+}
+
 // Have one button at a place; if another was there with the focus, it gets that.
 export function put(place, button) {
-  if (place.firstChild === button) return;
   const had = place.contains(document.activeElement);
-  place.replaceChildren(button);
+  arrange(place, [button]);
   if (had) button.focus();
+}
+
+// Have these nodes at a place, in this order; those that are there already stay, with the focus.
+function arrange(place, nodes) {
+  const stay = new Set(nodes);
+  for (const node of [...place.childNodes]) if (!stay.has(node)) node.remove();
+  let next = place.firstChild;
+  for (const node of nodes) {
+    if (node === next) next = next.nextSibling;
+    else place.insertBefore(node, next);
+  }
 }
 
 // A text of others: what would turn its direction, or is no text, can be seen.
@@ -32,18 +90,12 @@ export const jobLink = id => link(id, "job", id);
 const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late", "outdated"];
 export const LIVE = ["starting", "running", "stopping"];
 export const PENDING = ["due", "waiting", "retrying"];
+// How many runs of a job, or of all, have not started.
+export const pending = it => PENDING.reduce((sum, state) => sum + it[state], 0);
 const kind = state => BAD.includes(state) ? "bad" : LIVE.includes(state) ? "live" : state === "succeeded" ? "good" : "quiet";
 
-const NAMES = {
-  due: _("due"), waiting: _("waiting"), starting: _("starting"), running: _("running"),
-  stopping: _("stopping"), retrying: _("retrying"), succeeded: _("succeeded"), failed: _("failed"),
-  timed_out: _("timed out"), killed: _("killed"), oom_killed: _("out of memory"), lost: _("lost"),
-  skipped: _("skipped"), failing: _("failing"), invalid: _("invalid"), missed: _("missed"),
-  overdue: _("overdue"), late: _("late"), outdated: _("outdated"), paused: _("paused"), idle: _("idle"),
-  disabled: _("disabled"), completed: _("completed"),
-};
-
-export const stateName = state => NAMES[state.toLowerCase()] ?? state.replaceAll("_", " ");
+// English states are their own words, but for one.
+export const stateName = state => state === "oom_killed" ? _("out of memory") : _(state.toLowerCase().replaceAll("_", " "));
 
 // A state in its colour, and in words.
 export const badge = (state, more = "") => h("span", { class: "state " + kind(state.toLowerCase()) }, stateName(state) + more);
@@ -60,18 +112,12 @@ export class Facts {
 
   show(pairs) {
     const told = new Map();
-    let place = this.element.firstChild;
     for (const [name, value] of pairs) {
-      if (value === null || value === undefined || value === "") continue;
+      if (value == null || value === "") continue;
       const made = h("dd", {}, value), known = this.#told.get(name);
-      const kept = known?.[1].isEqualNode(made) ? known : [h("dt", {}, name), made];
-      for (const node of kept) {
-        if (node === place) place = place.nextSibling;
-        else this.element.insertBefore(node, place);
-      }
-      told.set(name, kept);
+      told.set(name, known?.[1].isEqualNode(made) ? known : [h("dt", {}, name), made]);
     }
-    for (const [name, nodes] of this.#told) for (const node of nodes) if (!told.get(name)?.includes(node)) node.remove();
+    arrange(this.element, [...told.values()].flat());
     this.#told = told;
   }
 }
@@ -80,28 +126,26 @@ export class Facts {
 // cells that have changed are made anew, so that the focus, what a screen reader reads, and a button that was pressed once
 // stay; such buttons are to be in what `cells` is given to keep for its row.
 export class Table {
-  constructor(caption, heads, key, cells, told = item => JSON.stringify(item)) {
-    Object.assign(this, { heads, key, cells, told, rows: new Map() });
+  constructor(caption, heads, key, cells) {
+    Object.assign(this, { heads, key, cells, rows: new Map() });
     this.body = h("tbody");
     this.none = quiet();
     this.table = h("table", {}, h("caption", { class: "hidden" }, caption),
       h("thead", {}, h("tr", {}, ...heads.map(head => h("th", { scope: "col" }, head)))), this.body);
     this.element = h("div", { class: "table" }, this.table, this.none);
+    this.section = section(caption, this.element);
   }
 
   show(items, none) {
-    const rows = new Map(), stay = new Set(items.map(this.key));
-    for (const [key, row] of this.rows) if (!stay.has(key)) row.element.remove();
-    let place = this.body.firstChild;
+    const rows = new Map();
     for (const item of items) {
-      const key = this.key(item), told = this.told(item);
+      const key = this.key(item), told = JSON.stringify(item);
       const row = this.rows.get(key) ?? this.#row();
       if (row.told !== told) this.#fill(row, this.cells(item, row.kept));
       row.told = told;
       rows.set(key, row);
-      if (row.element === place) place = place.nextSibling;
-      else this.body.insertBefore(row.element, place);
     }
+    arrange(this.body, [...rows.values()].map(row => row.element));
     this.rows = rows;
     this.table.hidden = !rows.size;
     this.none.hidden = Boolean(rows.size);
@@ -143,7 +187,7 @@ export function date() {
 
 // A duration in seconds: 75 is "1 min 15 s".
 export function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "–";
+  if (seconds == null) return "–";
   if (seconds < 1) return `${Math.round(1000 * seconds)} ms`;
   const whole = Math.round(seconds);
   const parts = [[Math.floor(whole / 86400), "d"], [Math.floor(whole / 3600) % 24, "h"], [Math.floor(whole / 60) % 60, "min"], [whole % 60, "s"]];
@@ -152,7 +196,7 @@ export function duration(seconds) {
 }
 
 export const between = (from, to) => from && to ? duration((new Date(to) - new Date(from)) / 1000) : "–";
-export const size = bytes => bytes === null || bytes === undefined ? "–" : cockpit.format_bytes(bytes, { base2: true });
+export const size = bytes => bytes == null ? "–" : cockpit.format_bytes(bytes, { base2: true });
 
 // What is said where there may be more than is shown.
 export const OWN = _("You see your own runs only; for all, turn on administrative access, or see jobqueued(8).");
@@ -173,5 +217,6 @@ export function words(error) {
 function reach(problem) {
   if (problem === "not-found") return _("jobqueued does not run on this host. To start it: systemctl start jobqueued");
   if (problem === "access-denied") return _("You may not talk to jobqueued.");
+  if (problem === "disconnected") return _("The connection to Cockpit is lost: load this page again.");
   return _("jobqueued does not answer; trying again.");
 }

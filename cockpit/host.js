@@ -13,6 +13,17 @@ const POLL = 5000;
 
 export const client = new Client();
 
+// What asks the daemon, not while it does so already or the daemon is away; `wrong` gets the error.
+export function inTurn(ask, wrong) {
+  let busy = false;
+  return async (...those) => {
+    if (busy || host.error) return;
+    busy = true;
+    try { await ask(...those); } catch (error) { wrong(error); }
+    busy = false;
+  };
+}
+
 class Host {
   status = null;
   jobs = [];
@@ -76,7 +87,7 @@ class Host {
         this.#again(POLL);
         return;
       }
-      this.error = error;
+      this.#fail(error);
       this.isStranger = this.#ahead = null; // the next one may have other settings
       this.touch();
       this.#listener();
@@ -93,6 +104,11 @@ class Host {
   #plan() {
     if (this.#timer !== null || this.#busy || !this.#stale || document.hidden) return;
     this.#timer = setTimeout(() => this.#refresh(), this.#pause);
+  }
+
+  // Where Cockpit is gone, what comes after that says less.
+  #fail(error) {
+    if (this.error?.message !== "disconnected") this.error = error;
   }
 
   // Who looks.
@@ -117,7 +133,7 @@ class Host {
       if (list) this.jobs = list.jobs;
       this.error = null;
     } catch (error) {
-      this.error = error;
+      this.#fail(error);
     }
     this.#busy = false;
     this.#pause = this.error ? PAUSE : Math.max(PAUSE, TIMES * (performance.now() - begin));

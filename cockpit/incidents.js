@@ -1,7 +1,7 @@
 // What is wrong for longer, and the notices that wait to be sent.
 
-import { client, host } from "./host.js";
-import { _, badge, format, h, moment, quiet, runLink, section, Table, words } from "./elements.js";
+import { client, inTurn } from "./host.js";
+import { _, badge, format, h, moment, quiet, runLink, Table, words } from "./elements.js";
 
 export function incidentsView() {
   const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Told")], it => it.subject, it => [
@@ -11,22 +11,17 @@ export function incidentsView() {
     it.summary, it.target, moment(it.created), String(it.tries), it.error,
   ]);
   const more = quiet();
-  let busy = false;
+  waiting.section.append(more);
 
-  async function update() {
-    if (busy || host.error) return;
-    busy = true;
-    try {
-      const found = await client.call("Notices");
-      open.show(found.incidents, _("Nothing is wrong for longer."));
-      waiting.show(found.notices, _("Everybody has been told."));
-      more.textContent = found.more ? format(_("$0 more are left out."), found.more) : "";
-    } catch (error) {
-      open.show([], words(error));
-      waiting.show([], "");
-    }
-    busy = false;
-  }
+  const update = inTurn(async () => {
+    const found = await client.call("Notices");
+    open.show(found.incidents, _("Nothing is wrong for longer."));
+    waiting.show(found.notices, _("Everybody has been told."));
+    more.textContent = found.more ? format(_("$0 more are left out."), found.more) : "";
+  }, error => {
+    open.show([], words(error));
+    waiting.show([], "");
+  });
 
-  return { element: h("div", {}, section(_("Open incidents"), open.element), section(_("Notices that wait"), waiting.element, more)), update };
+  return { element: h("div", {}, open.section, waiting.section), update };
 }

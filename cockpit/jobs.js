@@ -1,18 +1,21 @@
-// All jobs: what needs a person first, then each with where it stands.
+// All jobs: what needs a person first, then each with where it stands; and one job.
 
-import { client, host } from "./host.js";
-import { _, badge, format, h, jobLink, moment, quiet, runLink, section, Table, visible, words } from "./elements.js";
+import { client, host, inTurn } from "./host.js";
+import { _, badge, button, duration, Facts, format, h, jobLink, local, moment, pending, quiet, runLink, section, Table, visible, words } from "./elements.js";
+import { ended } from "./runs.js";
 
 // More rows help nobody, and cost the browser a second.
 const SHOWN = 200;
 const NEEDY = 20;
+// Starts of a job.
+const NEXT = 5;
 const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated", "paused"];
 
 const FILTERS = {
   all: [_("all"), () => true],
   needy: [_("that need attention"), job => job.failing_since || job.invalid || job.overdue_since || job.late || job.status === "Outdated"],
   live: [_("that run"), job => job.running],
-  waiting: [_("that wait"), job => job.waiting || job.due || job.retrying],
+  waiting: [_("that wait"), pending],
   paused: [_("that are paused"), job => job.paused],
   disabled: [_("that are disabled"), job => !job.enabled],
 };
@@ -29,9 +32,10 @@ export function jobsView() {
   const needy = new Table(_("Needs attention"), [_("What"), _("Job"), _("Run"), _("Since"), _("Why")],
     it => `${it.kind} ${it.job} ${it.run}`,
     it => [badge(it.kind), jobLink(it.job), it.run && runLink(it.run), moment(it.since), it.reason]);
-  const others = quiet(), attention = section(_("Needs attention"), needy.element, others);
+  const others = quiet();
+  needy.section.append(others);
   const fleet = fleetSection();
-  const table = new Table(_("Jobs"), [_("Job"), _("Status"), _("Next start"), _("Last run"), _("Running"), _("Waiting")], job => job.id, cells, told);
+  const table = new Table(_("Jobs"), [_("Job"), _("Status"), _("Next start"), _("Last run"), _("Running"), _("Waiting")], job => job.id, cells);
   const text = h("input", { type: "search", id: "text", value: chosen.text, oninput: filter });
   const filters = h("select", { id: "which", onchange: filter },
     ...Object.entries(FILTERS).map(([name, [text]]) => h("option", { value: name, selected: name === chosen.filter }, text)));
@@ -46,7 +50,7 @@ export function jobsView() {
     const { status, jobs } = host;
     fleet.update();
     const found = status?.attention.slice(0, NEEDY) ?? [];
-    attention.hidden = !found.length;
+    needy.section.hidden = !found.length;
     needy.show(found, "");
     const all = status ? KINDS.reduce((sum, kind) => sum + status[kind], 0) : 0;
     others.textContent = all > found.length ? format(_("The first $0 of $1; all of them: jobqueuectl list --failed"), found.length, all) : "";
@@ -59,20 +63,17 @@ export function jobsView() {
 
   const form = h("form", { role: "search", onsubmit: event => event.preventDefault() },
     h("label", {}, _("Look for"), text), h("label", {}, _("Jobs"), filters));
-  return { element: h("div", {}, attention, fleet.element, section(_("Jobs"), form, count, table.element)), update };
+  table.element.before(form, count);
+  return { element: h("div", {}, needy.section, fleet.element, table.section), update };
 }
 
 const about = job => `${job.id} ${job.description} ${job.tags.join(" ")} ${job.status}`.toLowerCase();
-
-const told = job => JSON.stringify([
-  job.description, job.status, job.next, job.last_run, job.last_state, job.running, job.waiting, job.due, job.retrying,
-]);
 
 function cells(job) {
   const last = job.last_run && h("span", {}, job.last_state ? badge(job.last_state) : "", " ", moment(job.last_run));
   return [
     h("span", {}, jobLink(job.id), job.description ? h("span", { class: "quiet about" }, job.description) : ""),
-    badge(job.status), moment(job.next), last, String(job.running), String(job.waiting + job.due + job.retrying),
+    badge(job.status), moment(job.next), last, String(job.running), String(pending(job)),
   ];
 }
 
@@ -85,7 +86,8 @@ function fleetSection() {
       : jumps && /^\w[\w.-]*$/.test(it.host) ? h("button", { onclick: () => cockpit.jump("/jobqueued", it.host) }, it.host) : it.host,
     it.labels.join(", ") || null, it.held ? _("on hold") : null,
   ]);
-  const more = quiet(), element = section("", table.element, more);
+  const more = quiet(), element = table.section;
+  element.append(more);
 
   async function update() {
     const { fleet, fleet_hosts, held_by } = host.status ?? {}, now = performance.now(), tells = `${fleet} ${fleet_hosts} ${held_by}`;
@@ -106,4 +108,63 @@ function fleetSection() {
   }
 
   return { element, update };
+}
+
+// One job: how it is defined, when it starts next, its newest runs, and what can be done with it.
+export function jobView(id) {
+  const about = new Facts(), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
+  const problem = h("p", { class: "bad", role: "alert" });
+  const does = (text, method, told) => button(text, () => client.call(method, { job: id }).then(told));
+  const run = does(_("Run now"), "Run", ({ run: due }) => format(_("$0 is due."), due));
+  const resume = does(_("Resume"), "Resume", () => format(_("$0 goes on."), id));
+  const pause = does(_("Pause"), "Pause", () => format(_("$0 is paused."), id));
+  const skip = does(_("Skip next"), "SkipNext", ({ due }) => format(_("The start at $0 is skipped."), local(due)));
+  const doing = h("p", { class: "actions", hidden: true }, run, resume, pause, skip);
+  let known = "";
+
+  const update = inTurn(async () => {
+    const [told, { next: starts }] = await Promise.all([
+      client.call("Describe", { job: id, runs: 20 }), client.call("Next", { job: id, count: NEXT }),
+    ]);
+    const now = JSON.stringify([told, starts]);
+    if (now !== known) show(told, starts);
+    known = now;
+    problem.textContent = "";
+  }, error => {
+    problem.textContent = words(error);
+    if (error.name === "NoSuchJob") clear();
+  });
+
+  function clear() {
+    known = "";
+    about.show([]);
+    next.replaceChildren();
+    definition.textContent = "";
+    doing.hidden = true;
+  }
+
+  function show({ job, definition: keys, stats, runs }, starts) {
+    const place = job.line ? `${job.file}:${job.line}` : job.file;
+    about.show([
+      [_("Status"), badge(job.status)], [_("Wrong"), job.invalid], [_("About"), job.description], [_("File"), place],
+      [_("Tags"), job.tags.join(", ")], [_("Failing since"), job.failing_since && moment(job.failing_since)],
+      [_("Paused until"), job.paused_until && moment(job.paused_until)], [_("Usually takes"), stats.usual ? duration(stats.usual) : null],
+    ]);
+    const none = job.paused ? _("None while it is paused.") : job.enabled ? _("The clock does not start it.") : _("None, as it is disabled.");
+    next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, none)]));
+    definition.textContent = visible(JSON.stringify(keys, null, 2));
+    past.show(runs, _("It has not run yet."));
+    const [now, before] = job.paused ? [resume, pause] : [pause, resume], had = document.activeElement === before;
+    now.hidden = false;
+    before.hidden = true;
+    if (had) now.focus();
+    skip.hidden = !starts.length;
+    doing.hidden = false;
+  }
+
+  return {
+    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about.element), section(_("Next starts"), next), past.section,
+      section(_("Definition"), definition)),
+    update,
+  };
 }

@@ -1,19 +1,18 @@
 // The page: the view that the address names, and what is above each of them.
 
-import { host, client } from "./host.js";
-import { _, date, format, h, link, OLD, put, words } from "./elements.js";
-import { button } from "./actions.js";
-import { jobsView } from "./jobs.js";
-import { jobView } from "./job.js";
-import { runsView } from "./runs.js";
-import { runView } from "./run.js";
+import { client, host } from "./host.js";
+import { _, button, date, format, h, link, OLD, pending, put, words } from "./elements.js";
+import { jobsView, jobView } from "./jobs.js";
+import { runsView, runView } from "./runs.js";
 import { timelineView } from "./timeline.js";
 import { incidentsView } from "./incidents.js";
 
 const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, timeline: timelineView, incidents: incidentsView };
 const NAMED = ["job", "run"];
 const at = id => document.getElementById(id);
-let view = null, hold = null, release = null;
+const release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));
+const hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
+let view = null;
 
 function show() {
   let [name = "jobs", ...rest] = cockpit.location.path;
@@ -60,7 +59,7 @@ function banner() {
 }
 
 function tell(status) {
-  const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, status.waiting + status.due + status.retrying);
+  const facts = format(_("Jobs: $0, running: $1, waiting: $2"), status.jobs, status.running, pending(status));
   at("host").replaceChildren(
     h("strong", {}, status.host), ` jobqueued ${status.version}: ${facts} `,
     status.held_by ? h("span", { class: "state bad" }, format(_("on hold by $0"), status.held_by)) : "",
@@ -92,11 +91,7 @@ addEventListener("cockpit-style", style);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", style);
 document.documentElement.lang = cockpit.language || "en";
 cockpit.addEventListener("locationchanged", show);
-cockpit.transport.wait(() => {
-  release = button(_("Release"), () => client.call("Release").then(() => _("Runs start again.")));
-  hold = button(_("Hold"), () => client.call("Hold").then(() => _("Nothing new starts.")), _("Let nothing new start?"));
-  watchRights();
-  date();
-  show();
-  host.start(update);
-});
+date();
+show(); // it is painted while the bridge is still being reached
+watchRights();
+host.start(update);

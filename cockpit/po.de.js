@@ -116,6 +116,7 @@ const texts = {
 "that run": "die laufen",
 "that wait": "die warten",
 "The clock does not start it.": "Die Uhr startet ihn nicht.",
+"The connection to Cockpit is lost: load this page again.": "Die Verbindung zu Cockpit ist verloren: diese Seite neu laden.",
 "The daemon is older than this page: restart jobqueued.service.": "Der Dienst ist älter als diese Seite: jobqueued.service neu starten.",
 "The first $0 jobs are drawn.": "Die ersten $0 Jobs sind gezeichnet.",
 "The first $0 of $1; all of them: jobqueuectl list --failed": "Die ersten $0 von $1; alle: jobqueuectl list --failed",

@@ -1,7 +1,7 @@
 // The runs of the last hours as a chart: a lane for each job, waits before the runs.
 
-import { client, host } from "./host.js";
-import { _, format, h, language, OWN, quiet, section, stateName, words } from "./elements.js";
+import { client, host, inTurn } from "./host.js";
+import { _, format, h, language, OWN, quiet, section, stateName, svg, words } from "./elements.js";
 
 const HOURS = [1, 6, 24];
 const HOUR = 3600000;
@@ -11,25 +11,18 @@ const LANES = 60;
 const HEIGHT = 20;
 const NAMES = 180;
 const WIDTH = 1000;
-const SVG = "http://www.w3.org/2000/svg";
-
-function svg(name, properties, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(properties)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
 
 export function timelineView() {
   const chart = h("div", { class: "chart" }), note = h("p", { class: "quiet", role: "status" });
   const hours = h("select", { id: "hours", onchange: () => load() }, ...HOURS.map(count => h("option", { value: count }, format(_("$0 h"), count))));
-  let busy = false, drawn = 0;
+  let drawn = 0;
 
-  async function load() {
-    if (busy || !host.status || host.error) return;
-    busy = true;
-    const chosen = hours.value, until = await host.now(), since = until - chosen * HOUR;
-    try {
+  const load = inTurn(async () => {
+    if (!host.status) return;
+    let chosen;
+    do {
+      chosen = hours.value;
+      const until = await host.now(), since = until - chosen * HOUR;
       const { runs, isAll } = await history(since);
       draw(chart, runs, since, until);
       const lanes = new Set(runs.map(run => run.job)).size;
@@ -38,12 +31,8 @@ export function timelineView() {
         host.isStranger ? OWN : "", lanes > LANES ? format(_("The first $0 jobs are drawn."), LANES) : "",
       ].join(" ");
       drawn = Date.now();
-    } catch (error) {
-      note.textContent = words(error);
-    }
-    busy = false;
-    if (hours.value !== chosen) load();
-  }
+    } while (hours.value !== chosen);
+  }, error => { note.textContent = words(error); });
 
   return {
     element: section(_("Timeline"), h("form", {}, h("label", {}, _("Last"), hours)), note, chart),

@@ -36,7 +36,8 @@ function connect(onReply, onClose) {
     }
     if (begin < data.length) pieces.push(decoder.decode(data.subarray(begin), { stream: true }));
   });
-  channel.addEventListener("close", (_event, options) => isOurs || onClose(options.problem || ""));
+  // Of a socket that is missing the bridge tells the number of the error only.
+  channel.addEventListener("close", (_event, { problem, message }) => isOurs || onClose(/^\[Errno 2\]/.test(message) ? "not-found" : problem || ""));
   return {
     send: message => channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0")),
     close: () => { isOurs = true; channel.close(); },

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from jobqueued.model import JobStatus
+from jobqueued.run_states import ATTENTION, RunState
 from tests.support.answers import JOB, STATUS
 from tests.support.axe import violations
 from tests.support.chromium import Browser
@@ -319,7 +321,10 @@ def test_it_is_small() -> None:
 
 
 def test_each_text_has_a_translation() -> None:
-    """And there is none of a text that the page has no more."""
+    """So has each state of a job or a run, and whatever needs attention, but for one that has words of its own; and
+    there is none of a text that the page has no more.
+    """
     own = {text for path in PAGE.glob("*.js") for text in re.findall(r'\b_\("([^"]*)"\)', path.read_text())}
+    states = {state.lower().replace("_", " ") for state in (*JobStatus, *RunState, *ATTENTION)} - {"oom killed"}
     translated = set(re.findall(r'^"([^"]+)": "[^"]+",$', (PAGE / "po.de.js").read_text(), re.MULTILINE))
-    assert own == translated
+    assert own | states == translated

@@ -6,10 +6,11 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from tests.support.chromium import Browser
 from tests.support.client import PROGRAM, environment
-from tests.support.cockpit import body, opened, press, shows
+from tests.support.cockpit import body, cockpit, opened, press, shows
 from tests.support.host import Host, wait_for
 
 FILE = """\
@@ -25,8 +26,11 @@ jobs:
       printf '[31mb\\033]0;title\\007c\\033(Bd\\r'; sleep 1
       printf '\\ne\\n'
   sleeps: {command: 'sleep 600', concurrency: 5}
+  counts: {command: 'for i in $(seq 6000); do echo "line $i"; sleep 0.1; done'}
   alarm: {command: 'sleep 0.1; exit 3', notify: {webhook: 'http://127.0.0.1:9/'}}
 """
+LIES = ("There are no", "Nothing", "idle", "Everybody", "has written")
+"""What only the daemon can know."""
 
 
 def test_a_wait_that_no_event_tells(chromium: Browser, address: str, host: Host) -> None:
@@ -150,3 +154,108 @@ def test_what_it_says_of_a_job(chromium: Browser, address: str, host: Host) -> N
     chromium.until("document.querySelector('.actions').hidden && !document.querySelector('dl').children.length")
     host.write("a.yaml", FILE)
     host.call("Reload")
+
+
+def test_a_daemon_that_is_not_there_yet(chromium: Browser, packages: Path, host: Host) -> None:
+    """It says so, and nothing of jobs or runs, whether its socket is dead or missing; it goes on once there is one."""
+    for is_missing in (False, True):
+        host.stop()
+        if is_missing:
+            (host.root / "run/control").unlink()
+        with cockpit(packages) as own:
+            for view in ("jobs", "runs", "timeline", "incidents", "job/other", "run/other@1"):
+                chromium.open("about:blank")
+                chromium.open(f"{own}#/{view}")
+                shows(chromium, "jobqueued does not run on this host. To start it: systemctl start jobqueued")
+                assert not any(text in body(chromium) for text in LIES)
+                assert chromium.tell("document.body.classList.contains('old')")
+            chromium.tell("location.hash = '#/jobs'")
+            host.start()
+            shows(chromium, "Next start")
+            chromium.until("!document.body.classList.contains('old')")
+
+
+def test_output_over_a_restart(chromium: Browser, address: str, host: Host) -> None:
+    """It is followed on, with nothing twice, by the page that was open before."""
+    run = host.run("counts")
+    opened(chromium, address, f"run/{run}")
+    shows(chromium, "line 3\n")
+    host.kill()
+    shows(chromium, "jobqueued does not run on this host")
+    host.start()
+    seen = chromium.tell("document.querySelector('.output').textContent.length")
+    chromium.until(f"document.querySelector('.output').textContent.length > {seen}")
+    lines = chromium.tell("document.querySelector('.output').textContent").splitlines()
+    assert lines == [f"line {number}" for number in range(1, len(lines) + 1)]
+    host.call("Stop", run=run)
+    shows(chromium, "killed")
+
+
+def test_cockpit_is_gone(chromium: Browser, packages: Path) -> None:
+    """Of its web server, as of the daemon, it is said that it is away, and what to do; what was known is old."""
+    with cockpit(packages) as own:
+        opened(chromium, own, "jobs")
+    shows(chromium, "The connection to Cockpit is lost: load this page again.")
+    asked = "import(new URL('host.js', location)).then(({ client }) => client.call('Status'))"
+    assert "timeout" == chromium.tell(f"{asked}.catch(error => error.message)")  # so has what the page has asked since
+    shows(chromium, "The connection to Cockpit is lost: load this page again.")
+    assert chromium.tell("document.body.classList.contains('old')")
+
+
+def test_by_keys_alone(chromium: Browser, address: str, host: Host) -> None:
+    """A job is found, opened, run, and its run opened; what became of it is told where a screen reader listens, and the
+    focus is where one goes on.
+    """
+    opened(chromium, address, "jobs")
+    place = "document.activeElement"
+
+    def tab_to(what: str) -> None:
+        for _ in range(60):
+            chromium.press("Tab")
+            if chromium.tell(f"{place}.matches({json.dumps(what)})"):
+                assert chromium.tell(f"{place}.matches(':focus-visible')")
+                assert chromium.tell(f"getComputedStyle({place}).outlineStyle") == "solid"
+                return
+        raise AssertionError(f"no way to {what}")
+
+    tab_to("#text")
+    chromium.call("Input.insertText", text="paused")
+    tab_to("tbody th a")
+    assert "paused" == chromium.tell(f"{place}.textContent")
+    chromium.press("Enter")
+    chromium.until("document.querySelector('h1').textContent === 'paused'")
+    assert "view" == chromium.tell(f"{place}.id")
+    chromium.until("document.querySelectorAll('main .actions button:not([hidden])').length")
+    tab_to("main .actions button")
+    assert "Run now" == chromium.tell(f"{place}.textContent")
+    chromium.press("Enter")
+    chromium.until("document.getElementById('done').textContent.endsWith(' is due.')")
+    assert ("Run now", "status") == (
+        chromium.tell(f"{place}.textContent"), chromium.tell("document.getElementById('done').getAttribute('role')"),
+    )  # fmt: skip
+    run = chromium.tell("document.getElementById('done').textContent").split()[0]
+    host.wait(run)
+    chromium.until(f"document.querySelector('tbody th a')?.textContent === {json.dumps(run)}")
+    tab_to("tbody th a")
+    chromium.press("Enter")
+    chromium.until(f"document.querySelector('h1').textContent === {json.dumps(run)}")
+    tab_to("main .actions button")
+    assert "Run again" == chromium.tell(f"{place}.textContent")
+
+
+def test_a_far_host(chromium: Browser, address: str) -> None:
+    """The first paint comes after three ways to it and back: for the page, for what it asks for, for the rest of that.
+
+    A browser asks for six files of a server at once.
+    """
+    way = 1000
+    chromium.open("about:blank")
+    network = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    chromium.call("Network.emulateNetworkConditions", latency=way, **network)
+    try:
+        chromium.open(f"{address}#/jobs")
+        chromium.until("performance.getEntriesByName('first-contentful-paint').length")
+        painted = chromium.tell("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    finally:
+        chromium.call("Network.emulateNetworkConditions", latency=0, **network)
+    assert 3 * way < painted < 4 * way
