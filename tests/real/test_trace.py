@@ -91,6 +91,26 @@ def test_a_real_trace_replays(host: Host) -> None:
     assert live not in text
 
 
+def test_two_traces_are_read_as_one(host: Host) -> None:
+    """By a pipe, as the papers have it: what came before the last start, and what came after it."""
+    host.write("jobs.yaml", JOBS)
+    path = host.root / "trace"
+    host.start("--trace", str(path))
+    run = host.run("b")
+    wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
+    host.stop()
+    host.start("--trace", str(path))
+    host.call("Stop", run=run)
+    host.wait(run)
+    host.stop()
+    (typed,) = re.findall(r"^    (cat FILE\.1 FILE \| .* )backup@142$", (REPO / "docs/trace.md").read_text(), re.M)
+    command = typed.replace("FILE", str(path)).replace("python3", sys.executable) + run
+    done = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=True)
+    words = [line.split()[1] for line in done.stdout.splitlines()]
+    assert "RunAsked" == words[0]
+    assert {"RunStarted", "StopAsked", "RunEnded"} < {*words}
+
+
 def test_what_can_not_be_read(tmp_path: Path) -> None:
     """The reason and exit status 2; a last line that was cut off is none."""
     (tmp_path / "x").write_text("{}\n")

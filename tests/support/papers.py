@@ -63,6 +63,17 @@ def typed(shown: str) -> str:
     return shown
 
 
+def spans(text: str) -> list[str]:
+    """What a paper shows within its sentences: of a man page what is code there, and diagnostics."""
+    if "\n.Dt " in text:
+        found = re.findall(
+            r'^\.(?:It (?=")|(?:It |Pf \( )?(?:Cm|Ic|Ql) )"?(.*?)"?(?: [.,;:)]| (?:Ns|No|Pa) .*)*$', text, re.M
+        )
+        parts = (part for span in found for part in re.split(r"(?: [.,;:])? (?:Cm|Ic) ", span))
+        return [re.sub(r" Ar (\w+)", lambda name: f" {name[1].upper()}", typed(part)) for part in parts]
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+
+
 def dialogue(block: str) -> list[tuple[str, str]]:
     """The commands of a block, each with what the paper says that it prints.
 
