@@ -39,6 +39,14 @@ class Sender(NamedTuple):
         entry = pwd.getpwnam(name)
         return cls(name, entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))
 
+    @classmethod
+    def of_uid(cls, uid: int) -> Sender:
+        """The user of this number, who need not have a name, as in a container."""
+        try:
+            return cls.of(pwd.getpwuid(uid).pw_name)
+        except KeyError:
+            return cls(f"uid {uid}", uid, frozenset(os.getgroups() if uid == os.geteuid() else ()))
+
     def may(self, wanted: int, path: str) -> bool:
         """Tell whether it has these permissions (4 read, 1 execute) of a file, by its mode; OSError."""
         found = os.stat(path)
@@ -63,7 +71,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
     if not (sends or config.heartbeat or any(job.ping for job in jobs)):
         return
     try:
-        sender = Sender.of(config.notifier if daemon == 0 else pwd.getpwuid(daemon).pw_name)
+        sender = Sender.of_uid(daemon) if daemon else Sender.of(config.notifier)
     except KeyError:
         yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning", code="JQ514")
         sender = Sender(config.notifier, 0, frozenset())  # whoever it will be may do what somebody may

@@ -82,6 +82,19 @@ def test_first_steps(host: Host, mails: Path, tmp_path: Path) -> None:
     assert re.search(r"^\d+ % of / are used$", mails.read_text(), re.M)
 
 
+def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
+    """The program that the page has made keeps it in the file that it names."""
+    (made,) = re.findall(r"^    \$ (mkdir .*)$", FIRST_STEPS, re.M)
+    typed(made, tmp_path)
+    (host.root / "jobqueued.yaml").write_text(f"notifier: {ME.pw_name}\n")
+    host.write("a.yaml", f"jobs: {{disk-space: {{command: exit 1, notify: {{command: {tmp_path}/var/alarm}}}}}}")
+    host.start()
+    host.wait(host.run("disk-space"))
+    (name,) = re.findall(r"`(var/alarm\.\w+)` has the alarms", FIRST_STEPS)
+    kept = tmp_path / name
+    wait_for(lambda: kept.exists() and "disk-space@1 failed after" in kept.read_text())
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """The checkout of somebody who has just said `make run`, and whose libraries are there."""

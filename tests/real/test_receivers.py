@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,17 @@ def test_programs(tmp_path: Path) -> None:
         assert f"notify.command: {path} is no program here; accepted: the path of a program" in found(
             tmp_path, Notify(command=(str(path),))
         )
+
+
+def test_a_daemon_whose_user_has_no_name(tmp_path: Path) -> None:
+    """It sends as itself, so nothing is said of a notifier; of a program that it may not run it is."""
+    uid = next(number for number in range(54321, 65536) if number not in {entry.pw_uid for entry in pwd.getpwall()})
+    (program := tmp_path / "program").touch(0o700)
+    tmp_path.chmod(0o755)
+    jobs = [Job(id="a", command="x", notify=Notify(command=(str(path),)), file="f") for path in ("/bin/true", program)]
+    told = [*receivers.problems(jobs, Settings(), Paths.under(tmp_path), uid)]
+    assert [] == [problem for problem in told if "no user" in problem.message]
+    assert [f"uid {uid}" in it.message for it in told if it.key == "notify.command"] == [True]
 
 
 def test_mail(tmp_path: Path) -> None:
