@@ -92,7 +92,8 @@ def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
     host.wait(host.run("disk-space"))
     (name,) = re.findall(r"`(var/alarm\.\w+)` has the alarms", FIRST_STEPS)
     kept = tmp_path / name
-    wait_for(lambda: kept.exists() and "disk-space@1 failed after" in kept.read_text())
+    wait_for(lambda: kept.exists() and kept.read_text())
+    assert re.fullmatch(r"disk-space@1 failed after [\d.]+ m?s: exit code 1\n", kept.read_text())
 
 
 @pytest.fixture
