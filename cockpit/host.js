@@ -3,6 +3,8 @@
 import { Client, follow } from "./varlink.js";
 
 const PAUSE = 1000;
+// A start is told in several events: so long the others are waited for.
+const SETTLE = 100;
 // So much longer than an answer takes is the pause after it: with 10,000 jobs it is some megabytes.
 const TIMES = 4;
 const MOST = 10000;
@@ -39,7 +41,7 @@ class Host {
   #stale = true;
   #busy = false;
   #timer = null;
-  #pause = 0;
+  #next = 0;
   #retry = PAUSE;
   #stop = null;
 
@@ -103,7 +105,7 @@ class Host {
 
   #plan() {
     if (this.#timer !== null || this.#busy || !this.#stale || document.hidden) return;
-    this.#timer = setTimeout(() => this.#refresh(), this.#pause);
+    this.#timer = setTimeout(() => this.#refresh(), this.#next && Math.max(SETTLE, this.#next - performance.now()));
   }
 
   // Where Cockpit is gone, what comes after that says less.
@@ -136,7 +138,8 @@ class Host {
       this.#fail(error);
     }
     this.#busy = false;
-    this.#pause = this.error ? PAUSE : Math.max(PAUSE, TIMES * (performance.now() - begin));
+    const end = performance.now();
+    this.#next = end + (this.error ? PAUSE : Math.max(PAUSE, TIMES * (end - begin)));
     this.#listener();
     this.changed.clear();
     this.#plan();

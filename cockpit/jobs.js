@@ -1,4 +1,4 @@
-// All jobs: what needs a person first, then each with where it stands; and one job.
+// All jobs: what needs a person first, then each with where it stands; one job; and what is wrong for longer.
 
 import { client, host, inTurn } from "./host.js";
 import { _, badge, button, duration, Facts, format, h, jobLink, local, moment, pending, quiet, runLink, section, Table, visible, words } from "./elements.js";
@@ -167,4 +167,28 @@ export function jobView(id) {
       section(_("Definition"), definition)),
     update,
   };
+}
+
+// What is wrong for longer, and the notices that wait to be sent.
+export function incidentsView() {
+  const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Told")], it => it.subject, it => [
+    it.subject, badge(it.kind), moment(it.since), String(it.times), it.first_run && runLink(it.first_run), it.told.join(", "),
+  ]);
+  const waiting = new Table(_("Notices that wait"), [_("Notice"), _("To"), _("Since"), _("Tries"), _("Trouble")], it => it.id, it => [
+    it.summary, it.target, moment(it.created), String(it.tries), it.error,
+  ]);
+  const more = quiet();
+  waiting.section.append(more);
+
+  const update = inTurn(async () => {
+    const found = await client.call("Notices");
+    open.show(found.incidents, _("Nothing is wrong for longer."));
+    waiting.show(found.notices, _("Everybody has been told."));
+    more.textContent = found.more ? format(_("$0 more are left out."), found.more) : "";
+  }, error => {
+    open.show([], words(error));
+    waiting.show([], "");
+  });
+
+  return { element: h("div", {}, open.section, waiting.section), update };
 }

@@ -2,10 +2,9 @@
 
 import { client, host } from "./host.js";
 import { _, button, date, format, h, link, OLD, pending, put, words } from "./elements.js";
-import { jobsView, jobView } from "./jobs.js";
+import { incidentsView, jobsView, jobView } from "./jobs.js";
 import { runsView, runView } from "./runs.js";
 import { timelineView } from "./timeline.js";
-import { incidentsView } from "./incidents.js";
 
 const VIEWS = { jobs: jobsView, job: jobView, runs: runsView, run: runView, timeline: timelineView, incidents: incidentsView };
 const NAMED = ["job", "run"];

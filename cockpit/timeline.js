@@ -55,7 +55,7 @@ function draw(chart, runs, since, until) {
   const lanes = [...new Set(runs.map(run => run.job))].sort().slice(0, LANES);
   const x = instant => NAMES + (WIDTH - NAMES) * Math.min(1, Math.max(0, (instant - since) / (until - since)));
   const place = new Map(lanes.map((job, number) => [job, HEIGHT * (number + 1)]));
-  const drawn = runs.filter(run => place.has(run.job)).flatMap(run => bars(run, place.get(run.job), x, until));
+  const drawn = runs.filter(run => place.has(run.job)).map(run => bars(run, place.get(run.job), x, until));
   const names = lanes.map(job => svg("text", { x: 0, y: place.get(job) + 14 }, job.length > 26 ? `${job.slice(0, 25)}…` : job));
   const focused = chart.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   chart.replaceChildren(lanes.length
@@ -80,11 +80,7 @@ function bars(run, y, x, until) {
   const end = run.ended ? Date.parse(run.ended) : until;
   const title = [run.run, stateName(run.state), run.reason].filter(Boolean).join(": ");
   const bar = (from, to, kind) => svg("rect", { x: x(from), y: y + 3, width: Math.max(2, x(to) - x(from)), height: HEIGHT - 6, class: kind });
-  const parts = [];
-  if (start === null) parts.push(bar(due, run.state === "skipped" ? due : end, run.state === "skipped" ? "skipped" : "waits"));
-  else {
-    if (start - due > 1000) parts.push(bar(due, start, "waits"));
-    parts.push(bar(start, end, run.state));
-  }
-  return [svg("a", { href: `#/run/${encodeURIComponent(run.run)}`, "aria-label": title }, svg("title", {}, title), ...parts)];
+  const before = run.state === "skipped" ? bar(due, due, "skipped") : start === null || start - due > 1000 ? bar(due, start ?? end, "waits") : null;
+  const itself = start === null ? null : bar(start, end, run.state);
+  return svg("a", { href: `#/run/${encodeURIComponent(run.run)}`, "aria-label": title }, svg("title", {}, title), before, itself);
 }

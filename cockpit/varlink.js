@@ -24,17 +24,15 @@ export class CallError extends Error {
 function connect(onReply, onClose) {
   const channel = cockpit.channel({ payload: "stream", unix: SOCKET, superuser: "try", binary: true });
   const decoder = new TextDecoder();
-  let pieces = [], isOurs = false;
+  let begun = "", isOurs = false;
   channel.addEventListener("message", (_event, data) => {
-    if (isOurs) return;
     let begin = 0;
-    for (let end; (end = data.indexOf(0, begin)) >= 0; begin = end + 1) {
-      pieces.push(decoder.decode(data.subarray(begin, end)));
-      const text = pieces.join("");
-      pieces = [];
+    for (let end; !isOurs && (end = data.indexOf(0, begin)) >= 0; begin = end + 1) {
+      const text = begun + decoder.decode(data.subarray(begin, end));
+      begun = "";
       onReply(JSON.parse(text));
     }
-    if (begin < data.length) pieces.push(decoder.decode(data.subarray(begin), { stream: true }));
+    begun += decoder.decode(data.subarray(begin), { stream: true });
   });
   // Of a socket that is missing the bridge tells the number of the error only.
   channel.addEventListener("close", (_event, { problem, message }) => isOurs || onClose(/^\[Errno 2\]/.test(message) ? "not-found" : problem || ""));
@@ -90,17 +88,12 @@ export class Client {
 
 // A call with many replies; `onEnd` gets the error with which they end.  What this returns ends them.
 export function follow(method, parameters, onReply, onEnd) {
-  let over = false;
-  const end = error => {
-    if (over) return;
-    over = true;
-    connection.close();
-    onEnd(error);
-  };
   const connection = connect(reply => {
-    if (over) return;
-    try { onReply(result(reply)); } catch (error) { end(error); }
-  }, problem => end(new CallError("unreachable", { reason: problem })));
+    try { onReply(result(reply)); } catch (error) {
+      connection.close();
+      onEnd(error);
+    }
+  }, problem => onEnd(new CallError("unreachable", { reason: problem })));
   connection.send({ method: INTERFACE + method, parameters, more: true });
-  return () => { over = true; connection.close(); };
+  return connection.close;
 }

@@ -259,3 +259,19 @@ def test_a_far_host(chromium: Browser, address: str) -> None:
     finally:
         chromium.call("Network.emulateNetworkConditions", latency=0, **network)
     assert 3 * way < painted < 4 * way
+
+
+def test_news_come_at_once(chromium: Browser, address: str, host: Host) -> None:
+    """After a while without any, what begins is seen sooner than the pause that the page makes between two answers."""
+    opened(chromium, address, "jobs")
+    chromium.tell("""import(new URL("host.js", location)).then(({ host }) => {
+        const touch = host.touch.bind(host);
+        host.touch = () => { window.told ??= performance.now(); touch(); };
+    })""")
+    row = "[...document.querySelectorAll('tbody tr')].find(it => it.innerText.startsWith('sleeps'))"
+    chromium.until("performance.now() > 3000")
+    chromium.tell("window.told = undefined")
+    run = host.run("sleeps")
+    chromium.until(f"{row}.cells[4].innerText === '1'")
+    assert chromium.tell("performance.now() - told") < 900
+    host.call("Stop", run=run)

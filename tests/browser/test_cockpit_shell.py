@@ -31,7 +31,7 @@ PAGE = 50
 """Runs that a view lists at most: further ones take the place of others."""
 NEWS = f"""(async () => {{
     const real = window.setTimeout;
-    window.setTimeout = (act, after, ...more) => real(act, after >= 1000 ? after / {FASTER} : after, ...more);
+    window.setTimeout = (act, after, ...more) => real(act, after >= 100 ? after / {FASTER} : after, ...more);
     const {{ host }} = await import(new URL("host.js", location));
     let last = host.status;
     window.updates = 0;
