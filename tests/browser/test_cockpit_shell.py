@@ -114,7 +114,9 @@ def _weight(chromium: Browser) -> dict[str, float]:
     ("view", "updates"), [("runs", HOUR), ("jobs", 600), ("run/nightly-backup@1", 600), ("job/rotate-logs", 600)]
 )
 def test_hours(chromium: Browser, packages: Path, host: Host, view: str, updates: int) -> None:
-    """News leave nothing in the page: what it holds after an hour of them it held after a third."""
+    """News leave nothing in the page: what it holds after an hour of them it held after a third, at the least of some
+    looks, as what is under way when one looks is there too.
+    """
     for _ in range(PAGE):
         host.wait(host.run("rotate-logs"))
     with cockpit(packages) as own:
@@ -126,5 +128,5 @@ def test_hours(chromium: Browser, packages: Path, host: Host, view: str, updates
             host.run("rotate-logs")
             chromium.until(f"window.updates >= {number * updates // 12}")
             weights.append(_weight(chromium))
-    before, after = weights[3], weights[-1]
+    before, after = ({name: min(it[name] for it in some) for name in some[0]} for some in (weights[2:6], weights[8:]))
     assert all(after[name] <= 1.1 * before[name] + 50 for name in before), weights
