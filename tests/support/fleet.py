@@ -496,7 +496,9 @@ class Fleet:
         dues, due = list[int](), job.next_after(since)
         while due is not None and due <= until:
             key = f"f{due // SECOND}"
-            owner = self._last_owner(job.id, key) or self._skipper(job.id, due)
+            owner = self._last_owner(job.id, key)
+            if owner is None or owner.state == "over":  # it was asked for as another skipped it
+                owner = self._skipper(job.id, due) or owner
             able = [host for host in self.hosts.values() if host.may_have(job)]
             asked = able if owner is None else [self.hosts[owner.store]]
             if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):
