@@ -8,9 +8,10 @@ from collections.abc import Mapping as Map
 from dataclasses import fields
 from itertools import chain, count
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from jobqueued.accounts import Account, accounts
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.circles import circles, told, way_back
 from jobqueued.model import Job
 from jobqueued.problem import Problem

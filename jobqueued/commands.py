@@ -7,9 +7,10 @@ end is on disk before anybody acts on it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.accounts import Account
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.fleet import NO_GRANT, FleetMark, Grant, Part
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId
 from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.fleet import Grant, MaySkip
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
+
+from jobqueued.child.tuples import NamedTuple
+from jobqueued.nouns import dataclass
 
 FLEET = ":fleet/"
 """The begin of the name of what is held in the whole fleet."""

@@ -7,16 +7,18 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from jobqueued.child.documents import Record, TriggeredBy
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.filenames import file_name
 from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, exactly, to_datetime, to_instant, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
+from jobqueued.nouns import dataclass
 from jobqueued.run_states import FAILURES, LIVE, PENDING, RunState
 from jobqueued.submission import Submission
 from jobqueued.telemetry import TelemetryHook

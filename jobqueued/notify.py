@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+from jobqueued.child.tuples import NamedTuple
+from jobqueued.nouns import dataclass
 
 _HOUR = 3600 * 1_000_000_000
 

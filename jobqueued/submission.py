@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 FILE = "(submitted)"
 """The word that stands for the file of such a job, as there is none."""

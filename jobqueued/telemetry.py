@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child.documents import Record
 from jobqueued.child.telemetry import MOMENTS
+from jobqueued.child.tuples import NamedTuple
 
 _SECOND = 1_000_000_000
 

@@ -20,7 +20,7 @@ from tests.support.papers import blocks
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
+        "tuples", "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
         "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
         "lockfile", "journald", "start_report", "spawn", "watching", "starting",
@@ -38,8 +38,8 @@ WINGS: dict[str, list[str]] = {
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
-        "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify", "telemetry",
-        "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",
+        "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify",
+        "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",
         "catalog",
         "source",
     ],
@@ -148,10 +148,10 @@ IMPORTS = "hollow"
 """The pure file that says what an import statement imports."""
 
 PURE_OF_CHILD = {
-    "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants", "child/documents",
-    "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines", "child/fleet/claims",
-    "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others", "child/fleet/requests",
-    "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
+    "child/tuples", "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants",
+    "child/documents", "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines",
+    "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
+    "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
     "child/fleet/announcements",
 }  # fmt: skip
 """Files of the small world that do no I/O."""

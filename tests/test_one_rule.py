@@ -86,6 +86,12 @@ def frames_fields(name: str) -> bool:
     return [8, "little"] in texts and "MESSAGE" in {text.partition("\n")[0] for text in literals(name)}
 
 
+def takes(name: str, module: str, what: str) -> bool:
+    """True of a file that imports something by its name."""
+    froms = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ImportFrom) and node.module == module]
+    return what in {alias.name for node in froms for alias in node.names}
+
+
 RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "/proc/PID/stat is read": ("child/process", reads_a_stat),
     "a file is replaced by rename": ("child/atomic_file", writes_aside),
@@ -93,6 +99,8 @@ RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "a signal has a name": ("child/signals", names_signals),
     "an instant is RFC 3339": ("child/instants", writes_instants),
     "an entry is framed for journald": ("child/journald", frames_fields),
+    "a named tuple is made quickly": ("child/tuples", lambda name: takes(name, "typing", "NamedTuple")),
+    "a dataclass is made quickly": ("nouns", lambda name: takes(name, "dataclasses", "dataclass")),
 }
 """What is done, the one file that does it for all, and how another that did would be known."""
 

@@ -6,13 +6,15 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.audit.timeline import SLACK, Down, Span
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import RunId, to_instant
+from jobqueued.nouns import dataclass
 
 _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 
@@ -86,7 +88,7 @@ EXPIRED = "its records have expired"
 ASKED = ""
 
 
-@dataclass
+@dataclass()
 class Comparison:
     """One job.  `kept`: so many runs, and so many skips, retention lets a job have."""
 

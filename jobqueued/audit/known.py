@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import LIVE, PENDING, Record, RunState, to_instant
 from jobqueued.saved import Past
 

@@ -8,10 +8,11 @@ what lies between is not due.  The scheduler goes by its cursor instead; that bo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import field
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import HOUR, SECOND, Job, Scope
+from jobqueued.nouns import dataclass
 from jobqueued.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]

@@ -11,7 +11,8 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 _SECOND = 1_000_000_000
 _TRIES, _PAUSE = 200, 0.0001

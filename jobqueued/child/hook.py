@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import sys
-from typing import NamedTuple, NoReturn, cast
+from typing import NoReturn, cast
 
 from jobqueued.child import spawn, telemetry, tree, wire
 from jobqueued.child.caps import Caps
@@ -25,6 +25,7 @@ from jobqueued.child.signals import signal_name
 from jobqueued.child.starting import start
 from jobqueued.child.text import last_line, printable
 from jobqueued.child.title import entitle
+from jobqueued.child.tuples import NamedTuple
 
 NAME, CGROUP = "jq-hook", ".hook"
 """The name of a keeper, and what the name of the cgroup of hooks has behind that of their attempt's."""

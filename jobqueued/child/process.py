@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of the unit in which the kernel tells when a process was started."""

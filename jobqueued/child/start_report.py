@@ -6,9 +6,9 @@ import errno
 import os
 import select
 import time
-from typing import NamedTuple
 
 from jobqueued.child.identity import StartFailed
+from jobqueued.child.tuples import NamedTuple
 
 _FAILED, _AT = "\0", "\1"
 

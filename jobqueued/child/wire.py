@@ -49,10 +49,11 @@ import socket
 import stat
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from jobqueued.child import atomic_file, json_values
 from jobqueued.child.documents import LaunchSpec, Record
+from jobqueued.child.tuples import NamedTuple
 
 VERSION = 11
 NOTICE = 4096

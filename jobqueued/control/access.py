@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum, IntEnum
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 
 class Rank(IntEnum):

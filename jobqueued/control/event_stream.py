@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from time import time_ns
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.ownership import Asker
 from jobqueued.control.varlink import VarlinkError, text_of
 from jobqueued.core.record import owner_of

@@ -12,10 +12,10 @@ import os
 import select
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child import atomic_file, wire
 from jobqueued.child.process import birth
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import MarkLockHolder
 from jobqueued.control.peers import Peer
 from jobqueued.events import LockFound, LockOver

@@ -9,9 +9,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from jobqueued.child import tree
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.interface import HISTORY
 from jobqueued.control.varlink import text_of
 from jobqueued.host import psi

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.access import Rule, Whose
 from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import VarlinkError

@@ -10,8 +10,8 @@ import pwd
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.access import Rank
 from jobqueued.settings import OPERATORS, Settings
 from jobqueued.users import Owner

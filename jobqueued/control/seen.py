@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.problem import Problem
 from jobqueued.text import counted

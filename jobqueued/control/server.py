@@ -12,8 +12,9 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.access import Rank
 from jobqueued.control.interface import NAME
 from jobqueued.control.listener import Listener

@@ -10,11 +10,11 @@ import base64
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from heapq import nsmallest
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child import spool_orders
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.peers import Peer
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.varlink import Method, VarlinkError
@@ -25,6 +25,7 @@ from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, stamp_of
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job, Now, to_text
+from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.source import Source

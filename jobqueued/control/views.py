@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.catalog import written_in
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.seen import WHO_MAY, Seen
 from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import expectation, lateness
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import Job, Now, RunId

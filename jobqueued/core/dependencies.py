@@ -9,8 +9,8 @@ since it was due last.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.model import LIVE, Job, Now, Run, RunState

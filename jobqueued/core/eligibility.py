@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Pause, SavePast
 from jobqueued.core import dependencies, lateness, verdicts
 from jobqueued.core.completion import give_up

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import defaultdict
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import SECOND
 
 _MOST, _MOST_SPANS = 10_000, 100

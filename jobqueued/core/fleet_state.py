@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core.elsewhere import Elsewhere
 from jobqueued.core.recollection import end_of

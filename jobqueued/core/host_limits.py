@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Escalation
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import usual
 from jobqueued.core.recollection import began
 from jobqueued.core.scheduler_state import SchedulerState

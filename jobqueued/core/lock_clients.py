@@ -7,8 +7,8 @@ clients again after a restart.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import ForgetLockClient, GiveBack, MarkLockHolder
 from jobqueued.core.holders import LockClient
 from jobqueued.core.host_hold import halt

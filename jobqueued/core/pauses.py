@@ -7,9 +7,9 @@ asked none of its jobs starts, so nothing is to be paused, nor taken for resumed
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 from jobqueued.catalog import written_in
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Pause, SavePast
 from jobqueued.core import clock
 from jobqueued.core.eligibility import resume

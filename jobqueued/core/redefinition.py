@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.model import HOUR, Job
 from jobqueued.saved import SavedJob

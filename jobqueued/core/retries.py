@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import log2
-from typing import NamedTuple
 
 from jobqueued.child.signals import signal_name
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.fleet_state import hosts_before
 from jobqueued.model import SECOND, Job, OnHostLoss, Record, Run, RunState
 from jobqueued.sha256 import sha256

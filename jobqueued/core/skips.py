@@ -6,8 +6,9 @@ clock: it would be of an earlier era than its last due time, and with a lost sta
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import lateness, lifecycle, record

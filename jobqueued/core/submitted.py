@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import ForgetJob, SaveNumber, SaveSubmission
 from jobqueued.model import Job
 from jobqueued.submission import is_numbered

@@ -12,20 +12,22 @@ from __future__ import annotations
 import marshal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued import commands, events, model, saved
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Command
 from jobqueued.core import scheduler_state
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event
 from jobqueued.model import Now, Record, Run, RunId, to_text
+from jobqueued.nouns import dataclass
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing import schedule
 

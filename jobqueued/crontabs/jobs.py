@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.crontabs import names
 from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
@@ -20,6 +21,7 @@ from jobqueued.crontabs.variables import Unusable, keys_of
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
 from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
+from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.text import size
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset

@@ -7,7 +7,8 @@ only ``run-parts --report DIRECTORY`` becomes a script.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 _CALL = re.compile(
     r"(?<![\w./-])(?:/usr)?(?:/bin/)?run-parts((?:[ \t]+-[\w-]+)*)[ \t]+(/[\w./-]*[\w-])/?(?=[\s;&|)]|$)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.crontabs.words import assignment, split_command
 from jobqueued.jobfile.yamltext import Steps, at_once
 from jobqueued.text import printable

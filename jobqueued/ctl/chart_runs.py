@@ -10,8 +10,9 @@ from array import array
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress, pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.instants import MILLISECOND, to_text
 from jobqueued.model import LIVE, PENDING, Record, RunState
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs
 from jobqueued.ctl.chart_waits import Wait
 from jobqueued.ctl.table import Cell, Text

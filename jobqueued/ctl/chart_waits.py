@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.chart_runs import NONE, Run, Runs
 from jobqueued.fleet import FLEET
 from jobqueued.model import Job

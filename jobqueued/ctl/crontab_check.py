@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import time
 from heapq import nsmallest
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from jobqueued.child.spool import LARGEST
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.crontabs.table import Entry, Flaw, Form, read

@@ -8,10 +8,10 @@ import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child import spool_log
 from jobqueued.child.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
 from jobqueued.ctl.client import Refused as Answer

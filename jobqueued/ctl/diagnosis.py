@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from jobqueued.child.tuples import NamedTuple
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 """The verdicts: all is well; something does not work, works in another way, or not after a bad day; it fails now."""

@@ -7,9 +7,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 from jobqueued.audit.comparison import Cover, cover_of
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask

@@ -6,7 +6,7 @@ is right.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from jobqueued.child.tuples import NamedTuple
 
 GROUPS = {
     "JQ1": "The file and its YAML",

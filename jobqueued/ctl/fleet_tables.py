@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import standing
 from jobqueued.ctl.table import Cell

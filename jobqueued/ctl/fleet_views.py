@@ -9,12 +9,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import fleet, over_ssh
 from jobqueued.ctl.arguments import run_id
@@ -23,6 +24,7 @@ from jobqueued.ctl.fleet_tables import VIEWS, Options, Part
 from jobqueued.ctl.over_ssh import Reply, Way
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import JSON_SCHEMA, options_given, print_json_line, print_line, print_table
+from jobqueued.nouns import dataclass
 from jobqueued.text import printable
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ class _Row(NamedTuple):
     cells: Sequence[Cell]
 
 
-@dataclass
+@dataclass()
 class _Call:
     """A command with its words, and the options that it has read from them."""
 

@@ -7,7 +7,6 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from jobqueued.jobdir import kinds
 from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, takes_mails
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import MAX_BYTES
+from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings, machine_id
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from jobqueued.accounts import Account, accounts
 from jobqueued.catalog import Catalog, awaited, written_in
 from jobqueued.child.trust import Refused, check_path
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.job_units import Unit, units, user_of_daemon

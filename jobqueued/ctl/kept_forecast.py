@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child import atomic_file
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.core.recollection import Damaged, began, run_of
 from jobqueued.ctl.client import Refused

@@ -145,6 +145,8 @@ class _Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the rest of it
             click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
+        finally:
+            gc.freeze()  # else the interpreter looks through all of it once more before it ends
 
 
 _ELSEWHERE = {

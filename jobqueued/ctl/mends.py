@@ -8,9 +8,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child.trust import Refused
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.job_files import settings_of
 from jobqueued.ctl.job_units import STANDARD_INPUT, Unit, units, user_of_daemon
 from jobqueued.ctl.table_files import TableFiles

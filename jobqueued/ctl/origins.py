@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from jobqueued.child.trust import Refused as Distrusted
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_units import Unit, units
 from jobqueued.drop_in_files import file_of_drop_ins, is_job_file

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued import __version__
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.run_spans import Span, Value, of_run
 from jobqueued.model import Record
 

@@ -15,12 +15,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import sleep
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from jobqueued import __version__
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.otlp import Batch
 from jobqueued.text import printable
 

@@ -13,9 +13,9 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from jobqueued.catalog import written_in
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Job
 from jobqueued.notify import Notify
 from jobqueued.paths import Paths

@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.catalog import written_in
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.recollection import Damaged, usual_of
 from jobqueued.ctl.terminal import local
 from jobqueued.instants import DAY, to_datetime, to_text

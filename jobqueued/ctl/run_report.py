@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child.text import last_line
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.run_stats import Stats, hours, stats_of, took_of
 from jobqueued.model import FAILURES, LIVE, Record, RunState
 from jobqueued.text import counted, duration, printable

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child.documents import AttemptRecord
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import spans
 from jobqueued.model import FAILURES, Record, to_instant
 

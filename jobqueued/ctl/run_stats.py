@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import LIVE, Record, RunState
 from jobqueued.text import duration
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.kept_forecast import Kept
 from jobqueued.ctl.snapshot import Snapshot

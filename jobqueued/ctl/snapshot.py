@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from jobqueued.child import atomic_file
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of

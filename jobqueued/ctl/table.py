@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from operator import le
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.text import printable
 
 if TYPE_CHECKING:  # what takes longer to import than all else is for terminals, and for what is too long for them

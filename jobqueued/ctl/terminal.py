@@ -15,11 +15,12 @@ from contextlib import suppress
 from datetime import datetime, tzinfo
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.table import Cell, Table, Text, painted
 from jobqueued.text import duration, printable
 from jobqueued.text import reaching as text_reaching

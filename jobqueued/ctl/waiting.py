@@ -6,10 +6,11 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import Call, Refused, Unreachable, ask
 from jobqueued.ctl.terminal import localised, reaching

@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from typing import NamedTuple
 
 from jobqueued.child.documents import DEFAULT_PATH
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.crontabs.words import assignment
 from jobqueued.exchange.yaml_values import comment

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.usual import SOON
 from jobqueued.model import MINUTE, Job, RunState, to_instant
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Chance

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
 
 

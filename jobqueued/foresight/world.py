@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued import events
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Ask, Command, Launch, Say, Stop
 from jobqueued.copies import changed
 from jobqueued.core.holders import ANOTHERS_RUN

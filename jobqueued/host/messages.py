@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import SECOND
 from jobqueued.text import counted, duration, ended, printable
 

@@ -9,8 +9,8 @@ import select
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child import tree
 from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.tuples import NamedTuple
 
 
 class Usage(NamedTuple):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
 from jobqueued.catalog import Catalog
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.kinds import Kind
 from jobqueued.jobdir.trust import IS_MASKED, MASKED

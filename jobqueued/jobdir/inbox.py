@@ -12,9 +12,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child.trust import Refused, check_path, quoted
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.trust import InWriting

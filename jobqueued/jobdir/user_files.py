@@ -9,9 +9,9 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 from jobqueued.child import atomic_file
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.filenames import OF_A_USER
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_keys import PERMITS

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.yamltext import MAX_BYTES, PART, Entry, Mapping, is_null
 from jobqueued.problem import Problem
 

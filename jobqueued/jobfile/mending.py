@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.drop_ins import Part
 from jobqueued.jobfile.foreign import ELSEWHERE, SAME
 from jobqueued.jobfile.reader import read_parts_in_steps

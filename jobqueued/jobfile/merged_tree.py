@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.drop_ins import Part, merged
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.types import mapping

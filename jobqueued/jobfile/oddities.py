@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from jobqueued.catalog import written_in
 from jobqueued.child.documents import DEFAULT_PATH
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.reader import read_parts_in_steps
 from jobqueued.jobfile.scopes import NOWHERE, Locality

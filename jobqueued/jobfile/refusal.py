@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.yamltext import Node, described
 from jobqueued.problem import Problem
 

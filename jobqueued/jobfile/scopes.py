@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.fleet import FLEET, FleetSettings
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.yamltext import Entry, quoted

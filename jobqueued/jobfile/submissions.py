@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.keys import JOB_KEYS
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scalars import Key

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.yamltext import Entry, Node, quoted

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.words import NOT_VALUE
 from jobqueued.jobfile.yamlparser import PARSER, MarkedYAMLError, YAMLError, events
 from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault

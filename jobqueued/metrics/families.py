@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from jobqueued.child.tuples import NamedTuple
 
 JOB = "job_id"
 """The label of a job; what is called ``job`` is Prometheus' own."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.recollection import has_failover, way_of
 from jobqueued.model import SECOND, Record

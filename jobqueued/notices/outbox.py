@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.copies import changed
 from jobqueued.model import DAY, MINUTE, SECOND

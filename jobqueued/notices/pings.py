@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.copies import changed
 from jobqueued.core.recollection import has_failover

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import DAY, HOUR, SECOND
 
 _LONGEST_PAUSE, _HOPELESS_PAUSE = HOUR, 6 * HOUR

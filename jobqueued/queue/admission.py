@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heapreplace
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Claim, Holder, LockClientId, RunId
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet

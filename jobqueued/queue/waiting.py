@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Claim, Escalation, Holder
 from jobqueued.queue.locks import HOST, SLOT, Claims
 

@@ -21,9 +21,9 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from jobqueued.child import cgroup, process, wire
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.text import printable
 
 INVOCATION = "JOBQUEUE_INVOCATION_ID"

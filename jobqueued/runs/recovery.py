@@ -36,10 +36,10 @@ import resource
 import socket
 from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import groupby
-from typing import NamedTuple
 
 from jobqueued import events
 from jobqueued.child import wire
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import LIVE, Run, RunId
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Clues

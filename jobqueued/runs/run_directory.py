@@ -7,11 +7,12 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.recollection import Damaged
 from jobqueued.filenames import file_name, named_by_file
 from jobqueued.model import Run, RunId

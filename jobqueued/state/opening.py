@@ -19,8 +19,8 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.state import ballast, rows
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_code
 from jobqueued.state.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of

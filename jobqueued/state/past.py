@@ -6,8 +6,8 @@ Each look is bounded, so that a question costs some milliseconds, however much i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Record, to_text
 from jobqueued.saved import DueChange, Past
 from jobqueued.state import rows

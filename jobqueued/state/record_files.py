@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 from jobqueued.child import atomic_file, output, wire
 from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import recollection
 from jobqueued.core.recollection import Damaged
 from jobqueued.filenames import file_name, named_by_file

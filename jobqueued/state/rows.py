@@ -16,10 +16,11 @@ from enum import Enum
 from functools import cache
 from operator import attrgetter
 from types import UnionType
-from typing import Any, NamedTuple, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued.alike import shared
 from jobqueued.child import json_values
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify

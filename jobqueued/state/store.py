@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import SaveSubmission
 from jobqueued.fleet import FleetMark
 from jobqueued.model import Record, Run, RunId

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import UNBOUNDED
 from jobqueued.settings import Retention
 from jobqueued.state.record_files import Files, Listing

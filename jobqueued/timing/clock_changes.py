@@ -6,8 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import cast
 from zoneinfo import ZoneInfo
+
+from jobqueued.child.tuples import NamedTuple
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)

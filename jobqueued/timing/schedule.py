@@ -6,13 +6,15 @@ so it cannot loop.
 
 import re
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import NamedTuple, cast
+from typing import cast
 from zoneinfo import ZoneInfo, available_timezones
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.instants import LEAPING, SECOND
+from jobqueued.nouns import dataclass
 from jobqueued.timing.cronexpr import (
     LASTING,
     SECONDS,

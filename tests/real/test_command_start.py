@@ -16,10 +16,9 @@ from tests.support.host import Host
 LIBRARIES = {"click", "jobqueued"}
 OURS = {
     "", "child", "child.atomic_file", "child.instants", "child.json_values", "child.text", "child.trust",
-    "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data", "host_names",
-    "instance", "instants",
-        "jobfile", "jobfile.spelling", "jobfile.words", "paths", "problem", "run_states", "text", "timing",
-    "timing.timespec",
+    "child.tuples", "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data",
+    "host_names", "instance", "instants", "jobfile", "jobfile.spelling", "jobfile.words", "nouns", "paths", "problem",
+    "run_states", "text", "timing", "timing.timespec",
 }  # fmt: skip
 """What a command may import of ours, beside files of `ctl`: no job files, no records, no scheduler, no state."""
 HEAVY = {"asyncio", "email", "hashlib", "http", "logging", "multiprocessing", "sqlite3", "ssl", "subprocess"}

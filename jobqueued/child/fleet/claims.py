@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
+from jobqueued.child.tuples import NamedTuple
 
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")

@@ -10,7 +10,8 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 _LONGEST_LINE, _MOST_FIELDS = 16 << 10, 100
 _PIECE = 1 << 16

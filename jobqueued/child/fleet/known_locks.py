@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Found
+from jobqueued.child.tuples import NamedTuple
 
 LOCKS = f"{ROOT}locks/"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.tuples import NamedTuple
 
 _MOST_OPEN = 20_000
 """Occurrences that others have begun, as far as they are known; of more the oldest are forgotten."""

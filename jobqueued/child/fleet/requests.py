@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from jobqueued.child.fleet import announcements, claims, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
+from jobqueued.child.tuples import NamedTuple
 
 
 class Ask(NamedTuple):

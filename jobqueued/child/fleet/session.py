@@ -12,13 +12,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from jobqueued.child import atomic_file
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
+from jobqueued.child.tuples import NamedTuple
 
 SECOND = 1_000_000_000
 TTL = 10

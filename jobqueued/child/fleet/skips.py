@@ -10,12 +10,12 @@ first key after it.  Each skip changes the second key, and each skip and claim g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.wire import Message, coded
+from jobqueued.child.tuples import NamedTuple
 
 _MOST_READ, _DIGITS = 64, 10
 """Occurrences in between of which an answer tells, and the digits of their seconds."""

@@ -14,13 +14,13 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import NamedTuple
 
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import Record
 from jobqueued.child.notifier import mail_delivery, notice_text
 from jobqueued.child.notifier.notice import Never, Notice
 from jobqueued.child.text import printable, size
+from jobqueued.child.tuples import NamedTuple
 
 _SHOWN = 16 << 10
 """Bytes of output, the last ones, that the text has."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.tuples import NamedTuple
 
 
 class Address(NamedTuple):

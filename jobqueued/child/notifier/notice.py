@@ -11,12 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict, TypeVar, cast
+from typing import Any, NotRequired, TypedDict, TypeVar, cast
 from urllib.parse import unquote
 
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import Record
 from jobqueued.child.text import size
+from jobqueued.child.tuples import NamedTuple
 
 VERSION = 1
 LARGEST = 8 << 20

@@ -11,11 +11,11 @@ import os
 import select
 import signal
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from jobqueued.child.notifier.notice import VERSION, Later, Never, Notice, OutOfTime
 from jobqueued.child.signals import signal_name
 from jobqueued.child.text import last_line, printable
+from jobqueued.child.tuples import NamedTuple
 
 TEMPORARY = 75
 """EX_TEMPFAIL of sysexits(3)."""

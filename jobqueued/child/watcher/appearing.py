@@ -17,8 +17,8 @@ import select
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
 from jobqueued.child.watcher.listing import MOST, SLICE, Listing, Patterns
 

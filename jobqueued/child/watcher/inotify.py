@@ -7,7 +7,8 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -11,7 +11,8 @@ import signal
 from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from itertools import islice
-from typing import NamedTuple
+
+from jobqueued.child.tuples import NamedTuple
 
 _F_SETSIG = 10
 SLICE = 200
