@@ -205,8 +205,7 @@ AttemptOver = RunEnded | RunLost | NeverStarted
 class Found(NamedTuple):
     """An attempt has an R, and its run's row is older or was never made: the commit before its launch was lost.
 
-    `sent` is the run as it was sent, by its launch spec (R/spec); None: that does not tell.
-    """
+    `sent` is the run as it was sent, by its launch spec (R/spec); None: that does not tell."""
 
     run: RunId
     attempt: int

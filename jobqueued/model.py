@@ -1,8 +1,7 @@
 """The nouns, in the order in which data flows: Job → Occurrence → Run → Record.
 
 Instants are integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are nanoseconds
-too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes.
-"""
+too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseconds, durations seconds, sizes bytes."""
 
 from __future__ import annotations
 
@@ -96,8 +95,7 @@ class OnHostLoss(StrEnum):
 class Claim(NamedTuple):
     """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
 
-    `resource` is the name of a lock or a resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`.
-    """
+    `resource` is the name of a lock or resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`."""
 
     resource: str
     units: int = 0

@@ -39,9 +39,8 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": [
         "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify",
-        "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands", "circles",
-        "catalog",
-        "source",
+        "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands",
+        "circles", "catalog", "source",
     ],
     "timing": [
         "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",

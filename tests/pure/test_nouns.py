@@ -57,10 +57,11 @@ def outcome(call: Any) -> Any:
 VALUES: list[dict[str, Any]] = [{"a": 1}, {"a": 2, "b": "a"}, {"a": 1, "c": [1]}, {"a": 1, "hidden": 4}, {}, {"x": 1}]
 ASKED: list[Any] = [
     repr, dataclasses.asdict, lambda it: it.derived, lambda it: it.hidden, hash, lambda it: setattr(it, "a", 9),
-    lambda it: delattr(it, "a"), lambda it: isinstance(outcome(lambda: setattr(it, "z", 9)), type), lambda it: repr(dataclasses.replace(it, a=7)),
-    lambda it: copy(it) == it, lambda it: repr(deepcopy(it)), lambda it: it == 1,
-    lambda it: [(each.name, each.init) for each in dataclasses.fields(it)], lambda it: it.__match_args__,
-    lambda it: typing.get_type_hints(type(it)), lambda it: hasattr(it, "__dict__"), lambda it: hasattr(it, "b"),
+    lambda it: isinstance(outcome(lambda: setattr(it, "z", 9)), type), lambda it: delattr(it, "a"),
+    lambda it: repr(dataclasses.replace(it, a=7)), lambda it: copy(it) == it, lambda it: repr(deepcopy(it)),
+    lambda it: it == 1, lambda it: [(each.name, each.init) for each in dataclasses.fields(it)],
+    lambda it: it.__match_args__, lambda it: typing.get_type_hints(type(it)), lambda it: hasattr(it, "__dict__"),
+    lambda it: hasattr(it, "b"),
 ]  # fmt: skip
 
 
