@@ -95,7 +95,7 @@ class OnHostLoss(StrEnum):
 class Claim(NamedTuple):
     """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
 
-    `resource` is the name of a lock or resource, the absolute path of a lock file, or one of `locks.HOST` and `SLOT`."""
+    `resource` is the name of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`."""
 
     resource: str
     units: int = 0

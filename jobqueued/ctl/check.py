@@ -92,7 +92,7 @@ def check(
     jobs, invalid, problems, refused, unreadable = _read(paths, files, None if host else owner_of(paths, user))
     now = time.time_ns()
     problems += rhythms(jobs, now, usual_times(paths))
-    rows = [_row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
+    rows = [row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, refused, form)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
@@ -169,7 +169,8 @@ def owner_of(paths: Paths, user: str | None) -> Owner | None:
     return Owner(found.pw_uid, found.pw_name)
 
 
-def _row(job: Job, now: int, *, runs: bool) -> Message:
+def row(job: Job, now: int, *, runs: bool) -> Message:
+    """A job for programs."""
     starts = job.next_starts(now, 1) if runs else []
     return {"id": job.id, "line": job.line, "next": to_text(starts[0]) if starts else None}
 

@@ -14,10 +14,13 @@ import click
 
 from jobqueued import __version__
 from jobqueued.child.spool import LARGEST, NONE
+from jobqueued.control.varlink import Message
 from jobqueued.crontabs.header import with_header, without_header
 from jobqueued.ctl.arguments import of_environment
+from jobqueued.ctl.client import Refused
 from jobqueued.ctl.crontab_edit import TEMPLATE, edit
 from jobqueued.ctl.crontab_spool import Failure, Owner, Table, no_crontab
+from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -126,11 +129,29 @@ def _read(table: Table, owner: Owner) -> tuple[bytes, str]:
 
 
 def _list(table: Table, owner: Owner) -> int:
+    with open(1, "wb", closefd=False) as file:
+        file.write(_listed(table, owner))
+    return 0
+
+
+def _listed(table: Table, owner: Owner) -> bytes:
     found, _ = _read(table, owner)
     bare = os.environ.get("CRONTAB_NOHEADER", "Y")[:1] not in ("N", "n")
-    with open(1, "wb", closefd=False) as file:
-        file.write(without_header(found) if bare else found)
-    return 0
+    return without_header(found) if bare else found
+
+
+def _document(user: str | None, paths: Paths) -> Message:
+    """The table for programs, with the jobs that it has for the daemon; Failure.
+
+    Bytes that are no UTF-8 are lone surrogates in it, as records have them.
+    """
+    from jobqueued.ctl.check import row
+    from jobqueued.ctl.crontab_check import check
+
+    owner = _owner([] if user is None else [user], paths)
+    text, now = _listed(Table(paths, owner), owner), time.time_ns()
+    jobs = [row(job, now, runs=job.enabled) for job in check(text, owner.name, owner.name, paths).jobs]
+    return {"user": owner.name, "text": text.decode(errors="surrogateescape"), "jobs": jobs}
 
 
 def _remove(table: Table, owner: Owner, *, asks: bool) -> int:
@@ -230,21 +251,33 @@ def _tell(text: str) -> None:
 @click.option("-i", "--ask", is_flag=True, help="Ask before it is removed.")
 @click.option("-n", "--check", is_flag=True, help="Check FILE, and install nothing.")
 @click.argument("file", required=False, type=click.Path(readable=False))
+@json_option
 @click.pass_obj
-def crontab(paths: Paths, user: str | None, acts: str | None, ask: bool, check: bool, file: str | None) -> NoReturn:
+def crontab(
+    paths: Paths, user: str | None, acts: str | None, ask: bool, check: bool, file: str | None, as_json: bool
+) -> NoReturn:  # fmt: skip
     """Install FILE as a crontab, or list, edit or remove one.
 
     The program crontab of jobqueued, with its texts and exit statuses: see jobqueue-crontab(1).  A FILE of - is the
-    standard input.
+    standard input.  --json is for -l: the text, and the jobs that the daemon has of it.
 
     \b
     Examples:
       jobqueuectl crontab -e
       jobqueuectl crontab -n my-crontab
+      jobqueuectl crontab -l --json
     """
     if paths.runtime is not None:
         remedy = "crontab -l | jobqueuectl --user import --kind user --write -"
         raise click.UsageError(f"a user's own instance runs no crontabs; yours as a job file: {remedy}")
+    if as_json:
+        if acts != "-l" or file is not None:
+            raise click.UsageError("--json is for `crontab -l` alone.")
+        try:
+            print_json(_document(user, paths))
+        except Failure as failure:
+            raise Refused(str(failure)) from None
+        sys.exit(0)
     named = [] if user is None else ["-u", user]
     words = [*named, *([acts] if acts else []), *["-i"] * ask, *["-n"] * check, *([] if file is None else ["--", file])]
     sys.exit(main(words, paths))

@@ -124,6 +124,7 @@ DOCUMENTS = {
     "check": "(jobs: [](id: string, line: int, next: ?string), problems: []Problem, refused: int)",
     "check --explain": """(findings: [](code: string, severity: string, title: string, text: string, wrong: string,
         right: string, file: string, given: string))""",
+    "crontab -l": "(user: string, text: string, jobs: [](id: string, line: int, next: ?string))",
     "doctor": "(findings: [](what: string, verdict: string, seen: string, remedy: string))",
     "files": "UserFiles()",
     "files FILE": "(name: string, ...UserFileGet())",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from jobqueued.child.spool import PLACE
 from jobqueued.ctl import crontab as program
 from jobqueued.jobdir.kinds import SPOOL
 from tests.support import REPO
+from tests.support.client import run
 from tests.support.crontabs import Calls, Told, crontab, editor, listening, spooled, terminal
 from tests.support.users import ME, NEEDS_ROOT, OTHER
 
@@ -283,3 +285,22 @@ def test_who_may_have_a_crontab(call: Calls, tmp_path: Path, lists: dict[str, st
     expected = Told(1, "", f"no crontab for {OTHER}\n") if may else refused
     assert expected == call("-u", OTHER, "-l")
     assert 0 == call("-", text=TABLE).status
+
+
+def test_a_program_lists_a_table(call: Calls, tmp_path: Path) -> None:
+    """With --json it has the text byte for byte, and the jobs of it by the names that the daemon gives them."""
+
+    def listed(*words: str) -> tuple[int, str, str]:
+        done = run("--root", tmp_path, "crontab", *words)
+        return done.returncode, done.stdout, done.stderr
+
+    assert (1, "", f"Error: no crontab for {ME.pw_name}\n") == listed("-l", "--json")
+    call("-", text=b"# \xff\n" + TABLE.encode() + b"@reboot x\n")
+    status, out, _ = listed("--json", "-l")
+    told = json.loads(out)
+    assert (0, ME.pw_name) == (status, told["user"])
+    assert b"# \xff\n# mine\n* * * * * true\n@reboot x\n" == told["text"].encode(errors="surrogateescape")
+    assert [(3, True), (4, False)] == [(job["line"], job["next"] is not None) for job in told["jobs"]]
+    assert all(job["id"].startswith(SPOOL.prefix) for job in told["jobs"])
+    assert 2 == listed("-r", "--json")[0] == listed("--json", "file")[0]
+    assert 0 == call("-l").status

@@ -34,6 +34,13 @@ jobs:
 """
 OF_ROOT = {"add", "files", "files FILE"}
 """Users have files of their own where the daemon is root's."""
+ACTS = {
+    "drain", "edit", "emit", "forget", "hold", "pause", "release", "reload", "remove", "rerun", "restart-launcher",
+    "resume", "run", "skip-next", "stop", "with-lock", "withdraw",
+}  # fmt: skip
+"""The commands that do something, and tell a program all of it by their exit status, and by an id."""
+OTHER_FORMS = {"export": "OTLP, Trace Events, or a crontab", "language-server": "JSON-RPC"}
+"""Those whose documents have the form that others ask for."""
 RARE = {"watch.missed", "watch.see", "simulate.unread"}
 """Fields that this host's commands have no occasion to fill."""
 
@@ -150,6 +157,9 @@ def _ask_of_past(found: Printed, host: Host) -> None:
     found["audit"].append({"schema": JSON_SCHEMA, **audit._document([hole], 2, True, [])})
     found.ask("logs", "logs", "good@1")
     found.ask("cat", "cat", "jobs.yaml")
+    (host.root / "table").write_text("SHELL=/bin/sh\n0 3 * * * true\n@reboot true\n")
+    assert run("--root", host.root, "crontab", host.root / "table").returncode == 0
+    found.ask("crontab -l", "crontab", "-l")
     found.ask("check", "check", host.root / "jobqueue.d")
     found.ask("check --explain", "check", "--explain", "JQ201")
     (host.root / "table").write_text("0 3 * * * true\n")
@@ -228,9 +238,10 @@ def test_all_that_is_declared_is_printed(printed: Printed, name: str) -> None:
 
 
 def test_each_command_with_json_is_declared() -> None:
-    """Whatever command has the option has its document, and no other has one."""
+    """Whatever command has the option has its document, and no other has one; each that reads has it."""
     having = {name for name in main.commands if any(it.name == "as_json" for it in main.commands[name].params)}
     assert having == {name.removeprefix("--fleet ").split()[0] for name in DOCUMENTS}
+    assert set(main.commands) - having == ACTS | OTHER_FORMS.keys()
 
 
 def test_the_schema_is_one() -> None:
