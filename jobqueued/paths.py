@@ -126,8 +126,13 @@ class Paths:
 
     @property
     def forecast(self) -> Path:
-        """The forecast that `jobqueuectl next` goes by, if somebody has kept one there."""
+        """The newest forecast that was kept, by which `jobqueuectl next` goes."""
         return self.state / "forecast.json"
+
+    @property
+    def forecast_before(self) -> Path:
+        """The forecast of the day before that one."""
+        return self.state / "forecast-before.json"
 
     @property
     def runs(self) -> Path:

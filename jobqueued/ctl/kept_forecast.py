@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -65,6 +66,32 @@ def save(path: Path, kept: Kept) -> None:
         atomic_file.replace(str(path.absolute()), json.dumps(document).encode())
     except OSError as error:
         raise Refused(f"cannot write {printable(str(path))}: {error.strerror}") from None
+
+
+def keep(paths: Paths, kept: Kept) -> None:
+    """Keep a forecast in the state directory; the one there becomes that of the day before, once half of it is over.
+    Refused.
+    """
+    try:
+        before = read(paths.forecast)
+        if kept.since >= (before.since + before.until) // 2:
+            os.replace(paths.forecast, paths.forecast_before)
+    except Refused:
+        pass  # there is none, or a newer one is better
+    except OSError as error:
+        raise Refused(f"cannot write {printable(str(paths.forecast_before))}: {error.strerror}") from None
+    save(paths.forecast, kept)
+
+
+def newest_over(paths: Paths) -> Kept:
+    """The forecast kept of the day before the newest, or the newest where there is no other; Refused."""
+    for path in (paths.forecast_before, paths.forecast):
+        if os.path.lexists(path):
+            return read(path)
+    raise Refused(
+        f"no forecast was kept in {printable(str(paths.state))}; to keep one now: jobqueuectl simulate --keep; "
+        "to ask the same of the past: --backtest yesterday"
+    )
 
 
 def save_runs(path: Path, found: Iterable[dict[str, Any]], jobs: Mapping[str, Job]) -> None:

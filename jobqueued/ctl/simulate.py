@@ -12,7 +12,17 @@ import click
 from click.core import ParameterSource
 
 from jobqueued.ctl.arguments import past_time
-from jobqueued.ctl.kept_forecast import Kept, came, read, save, save_runs, spread_of, verdict_document
+from jobqueued.ctl.kept_forecast import (
+    Kept,
+    came,
+    keep,
+    newest_over,
+    read,
+    save,
+    save_runs,
+    spread_of,
+    verdict_document,
+)
 from jobqueued.ctl.parallel_futures import play_in_parallel
 from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.simulated import Result, document, show, show_verdicts
@@ -61,11 +71,16 @@ def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[st
 
 
 _LONGEST = 366 * DAY
-_ALONE = {"checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"}}
+_ALONE = {
+    "checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"},
+    "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
+}  # fmt: skip
 """The options that ask for something else, and which others mean something with them."""
 _TRIALS = 3
 """So many draws are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_KEPT = Path()
+"""The forecast that --check reads where no file is named: the one that --keep has left."""
 
 
 @click.command()
@@ -73,7 +88,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--for", "span", callback=_span, default="1d", metavar="D", help="Simulate so long from now on, at most 366d.  [1d]"
 )
 @click.option("--draws", type=click.IntRange(1, 1000), metavar="N",
-              help="Draw the run times N times; figures show least…most.  [5; with --save 39]")  # fmt: skip
+              help="Draw the run times N times; figures show least…most.  [5; with --save and --keep 39]")  # fmt: skip
 @click.option(
     "--seed", type=int, default=0, metavar="N", help="Seed of the random draws; the same N gives the same result.  [0]"
 )
@@ -87,7 +102,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--runs", "story", type=_FILE, metavar="FILE",
               help="Write the runs of the first draw to FILE, for `timeline --from FILE`.")  # fmt: skip
 @click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
-@click.option("--check", "checked", type=_FILE, metavar="FILE", help="Compare such a FILE with what has come, instead.")
+@click.option("--keep", "keeps", is_flag=True, help="Keep it in the state directory, for `next` and --check.")
+@click.option("--check", "checked", is_flag=False, flag_value="", type=_FILE, metavar="[FILE]",
+              help="Compare FILE, or the forecast kept yesterday, with what has come, instead.")  # fmt: skip
 @click.option("--backtest", "back", callback=past_time, metavar="WHEN",
               help="Foresee from WHEN on by what was known then, and compare with what has come, instead.")  # fmt: skip
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
@@ -95,8 +112,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.pass_obj
 def simulate(
     paths: Paths, span: int, draws: int | None, seed: int, directory: Path | None, given: dict[str, int],
-    default: int | None, suggest: bool, story: Path | None, kept: Path | None, checked: Path | None,
-    back: int | None, all_jobs: bool, as_json: bool,
+    default: int | None, suggest: bool, story: Path | None, kept: Path | None, keeps: bool,
+    checked: Path | None, back: int | None, all_jobs: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Simulate what is to come: who waits for whom.
 
@@ -111,6 +128,8 @@ def simulate(
     With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
     does not help is not told.
 
+    A job of the package keeps a forecast each day, with --keep, and that of the day before it.
+
     With --check and --backtest, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance
     explains it), or if half of those that have a band of at most 5 s were more than 1 s off.  --backtest knows the job
     files of now only, and no pauses and holds.
@@ -122,12 +141,12 @@ def simulate(
       jobqueuectl simulate --duration nightly-backup=3h --json
       jobqueuectl simulate --runs FILE
       jobqueuectl simulate --save FILE
-      jobqueuectl simulate --check FILE
+      jobqueuectl simulate --check
       jobqueuectl simulate --backtest yesterday
     """
     _refuse_ignored(click.get_current_context())
     if checked is not None:
-        sys.exit(_check(paths, read(checked), as_json=as_json))
+        sys.exit(_check(paths, newest_over(paths) if checked == _KEPT else read(checked), as_json=as_json))
     if back is not None:
         with _progress(1) as progress:
             forecast = _foreseen(paths, back, span, default, seed, progress(0))
@@ -137,14 +156,16 @@ def simulate(
         click.echo(reaching("Job files that are refused are left out; see: jobqueuectl check"), err=True)
     other = None if directory is None else _with(paths, found, directory, given, default)
     _refuse_unknown(given, found, other)
-    chances = [chance(seed, number) for number in range(draws or (5 if kept is None else FUTURES))]
+    saves = kept is not None or keeps
+    chances = [chance(seed, number) for number in range(draws or (FUTURES if saves else 5))]
     until, first = found.host.begin + span, None if story is None else Story()
-    result = _result(found, other, until, chances, first, suggest=suggest, keeps_starts=kept is not None)
+    result = _result(found, other, until, chances, first, suggest=suggest, keeps_starts=saves)
     if story is not None and isinstance(told := result.futures[0], Story):
         save_runs(story, told.records(until), {job.id: job for job in found.host.jobs})
-    if kept is not None:
+    if saves:
         foreseen = calibration.forecast(result.futures)
-        save(kept, Kept(found.host.begin, until, len(result.futures), foreseen, spread_of(found.host.jobs)))
+        forecast = Kept(found.host.begin, until, len(result.futures), foreseen, spread_of(found.host.jobs))
+        keep(paths, forecast) if kept is None else save(kept, forecast)
     if as_json:
         print_json(document(result))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from multiprocessing import active_children
@@ -20,8 +21,9 @@ from jobqueued.ctl.snapshot import chance
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.futures import play
 from jobqueued.foresight.story import Story
-from jobqueued.model import DAY, SECOND, Claim, to_instant
+from jobqueued.model import DAY, HOUR, SECOND, Claim, to_instant, to_text
 from jobqueued.paths import Paths
+from tests.support import REPO
 from tests.support.client import run
 from tests.support.futures import a_host
 from tests.support.host import Host, wait_for
@@ -318,6 +320,57 @@ def test_a_forecast_is_compared_with_what_has_come(host: Host) -> None:
         assert (1, True) == (wrong.returncode, told in wrong.stderr), (text, wrong)
     file.write_text(json.dumps(whole))
     assert "nothing to compare" in run("--root", host.root, "simulate", "--check", str(file)).stdout
+
+
+def aged(path: Path, hours: int) -> None:
+    """Let a forecast be of so many hours earlier."""
+    document = json.loads(path.read_text())
+    for name in ("since", "until"):
+        document[name] = (datetime.fromisoformat(document[name]) - timedelta(hours=hours)).isoformat()
+    path.write_text(json.dumps(document))
+
+
+def test_the_forecast_of_yesterday_is_kept(host: Host) -> None:
+    """The job of the package keeps a forecast each day, and that of the day before, which `--check` alone compares; one
+    that is made anew on the same day leaves yesterday's as it is.
+    """
+    state, program = host.root / "state", host.root / "jobqueuectl"
+    today, yesterday = state / "forecast.json", state / "forecast-before.json"
+    where = f"import os, sys; os.environ['JOBQUEUE_ROOT'] = {str(host.root)!r}; sys.path.insert(0, {str(REPO)!r})"
+    program.write_text(f"#!{sys.executable}\n{where}; from jobqueued.ctl.main import main; main()\n")
+    program.chmod(0o755)
+    packaged = (REPO / "packaging" / "jobqueued-forecast.yaml").read_text()
+    host.write(
+        "a.yaml", packaged.replace("/usr/bin/jobqueuectl", str(program)) + "  tick: {command: 'true', every: 1m}\n"
+    )
+    host.start()
+
+    def kept() -> dict[str, Any]:
+        name = host.run("jobqueued-forecast")
+        assert (name, "succeeded") == (name, host.wait(name)["state"]), host.output(name)
+        return dict(json.loads(today.read_text()))
+
+    def checked() -> str:
+        return str(json.loads(run("--root", host.root, "simulate", "--check", "--json").stdout)["since"])
+
+    none = run("--root", host.root, "simulate", "--check")
+    assert (1, True) == (none.returncode, "no forecast was kept" in none.stderr), none
+    first = kept()
+    assert (39, first["since"], False) == (first["draws"], checked(), yesterday.exists())
+    second = kept()
+    assert (True, second["since"], False) == (first["since"] < second["since"], checked(), yesterday.exists())
+    for name in ("since", "until"):
+        second[name] = to_text(to_instant(datetime.fromisoformat(second[name])) - 13 * HOUR)
+    today.write_text(json.dumps(second))
+    third, fourth = kept(), kept()
+    assert (True, second, second["since"]) == (
+        third["since"] < fourth["since"],
+        json.loads(yesterday.read_text()),
+        checked(),
+    )
+    assert fourth["since"] == json.loads(run("--root", host.root, "next", "--json").stdout)["foreseen"]
+    alone = run("--root", host.root, "simulate", "--keep", "--duration", "tick=3s")
+    assert (2, True) == (alone.returncode, "--keep and --duration exclude each other" in alone.stderr), alone
 
 
 TURNS = """\

@@ -65,7 +65,8 @@ def start(file: str) -> None:
 
 
 def jobs() -> Any:
-    return ctl("list")["jobs"]
+    """All jobs but that of the package."""
+    return [job for job in ctl("list")["jobs"] if job["id"] != "jobqueued-forecast"]
 
 
 def status() -> Any:
