@@ -17,8 +17,10 @@ import pytest
 
 from jobqueued.core.job_state import JobState
 from jobqueued.core.recollection import after, run_of
+from jobqueued.core.usual import RECENT, middle
 from jobqueued.ctl.chosen_runs import usual_of
 from jobqueued.ctl.rhythms import usual_times
+from jobqueued.ctl.snapshot import known_samples
 from jobqueued.model import SECOND, Record, to_instant, to_text
 from jobqueued.paths import Paths
 from jobqueued.saved import SavedJob
@@ -258,6 +260,27 @@ def test_thousandths_of_a_core() -> None:
         if any(isinstance(part, ast.Constant) and part.value == 1000 for part in ast.iter_child_nodes(node))
     }
     assert {place for place in thousand if place.partition(":")[0] in knowing} == set()
+
+
+def test_what_is_simulated_is_as_usual(tmp_path: Path) -> None:
+    """The median of what the simulation draws from is the time by which the daemon tells starts, and draws progress."""
+    luck, told = random.Random(22), set[int]()
+    for number in range(12):
+        saved, ran = SavedJob(job=f"j{number}"), 0
+        slow = luck.randint(1, 140)
+        for nth in range(1, luck.randint(2, 150)):
+            document = a_record(nth, "skipped" if luck.random() < 0.3 else "succeeded", saved.job)
+            if document["attempts"]:
+                ran += 1
+                begun = to_instant(datetime.fromisoformat(document["attempts"][0]["started"]))
+                ended = to_text(begun + (luck.randint(1, 9) if nth < slow else luck.randint(20, 900)) * SECOND)
+                document["attempts"][0]["ended"] = document["ended"] = ended
+            write(tmp_path, document)
+            saved = after(saved, run_of(document), document)
+        drawn = [sample.took for sample in known_samples(tmp_path, saved.job)]
+        assert (min(ran, RECENT), JobState(saved).usual) == (len(drawn), middle(drawn) if drawn else None)
+        told.add(ran)
+    assert max(told) > RECENT > min(told)
 
 
 def test_what_is_usual(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jobqueued.child.documents import ENDS
 from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
-from jobqueued.core.usual import KEPT, middle, noted
+from jobqueued.core.usual import RECENT, middle, noted
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
 
 if TYPE_CHECKING:  # most who read records save nothing
@@ -211,7 +211,7 @@ def took(record: Record) -> int | None:
 
 def usual_of(newest_first: Iterable[Record], enough: int = 1) -> int | None:
     """The time (ns) that runs of a job usually take, by records; None: fewer than `enough` tell."""
-    known = list(islice((time for record in newest_first if (time := took(record)) is not None), KEPT))
+    known = list(islice((time for record in newest_first if (time := took(record)) is not None), RECENT))
     return middle(known) if len(known) >= enough else None
 
 

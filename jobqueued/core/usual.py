@@ -20,6 +20,8 @@ from jobqueued.model import MINUTE, SECOND
 
 KEPT = 99
 """Durations that are kept: as many as the level 0.99 needs."""
+RECENT = 50
+"""So many of the newest tell how long another run is likely to take, here and in what is simulated."""
 ENOUGH = 20
 """Fewer tell nothing of a level."""
 LEAST, UNSURE = MINUTE, 10 * MINUTE
@@ -61,7 +63,9 @@ def likely(times: str, mean: int | None, limit: int | None = None, passed: int =
     not tell them apart, so the `mean` does; that is all that is known where there is no list yet.
     """
     short = min(SECOND, mean or 0)
-    known = [time or short for time in durations(times)] or [time for time in (mean, limit) if time is not None][:1]
+    known = [time or short for time in durations(times)[-RECENT:]] or [
+        time for time in (mean, limit) if time is not None
+    ][:1]
     if not known:
         return None
     within = known if limit is None else [min(time, limit) for time in known]

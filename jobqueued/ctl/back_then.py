@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jobqueued.copies import changed
 from jobqueued.core.recollection import Damaged, began, over, run_of
-from jobqueued.ctl.snapshot import KEPT, host_of_files
+from jobqueued.core.usual import RECENT
+from jobqueued.ctl.snapshot import host_of_files
 from jobqueued.foresight.durations import Durations, Sample, samples
 from jobqueued.foresight.futures import Host
 from jobqueued.model import Job, Record, Run, RunId, RunState
@@ -35,9 +36,10 @@ def back_then(paths: Paths, at: int, default: int | None) -> Host:
             newest = newest or record["number"]
             if (run := _as_it_was(record, job, at, slots=slots)) is not None:
                 runs.append(run)
-            elif ended < KEPT:
-                ended += 1
-                of_job += samples(record)
+            elif ended < RECENT:
+                of_run = samples(record)
+                ended += bool(of_run)
+                of_job += of_run
             else:
                 break
         stats = JobStats(started=newest if job.max_runs is not None else 0)

@@ -137,7 +137,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--exit-code", "exit_codes", type=int, multiple=True, metavar="N",
                   help="Only runs with this exit code; may be repeated.")  # fmt: skip
     @click.option("--longer-than", callback=_longer, metavar="D", help="Only runs that took longer than D: 90s, 2h, or "
-                  "`usual`: twice the median of the newest 99 of their job that succeeded.")  # fmt: skip
+                  "`usual`: twice the median of the newest 50 of their job that succeeded.")  # fmt: skip
     @functools.wraps(command)
     def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
         names = [name for name in Wanted.__slots__ if name in options]

@@ -18,6 +18,7 @@ from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged, is_final, run_of
 from jobqueued.core.retries import Again, another
+from jobqueued.core.usual import RECENT
 from jobqueued.ctl import records
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from jobqueued.ctl.job_files import read_files, settings_of
@@ -38,8 +39,8 @@ from jobqueued.settings import limits_of, machine_id
 from jobqueued.state import record_files
 from jobqueued.text import printable
 
-KEPT = 50
-"""So many of the newest records of a job tell how long its runs take."""
+_LOOKED_AT = 500
+"""So many of the newest records of a job are looked at for runs that tell how long they take; others are skips."""
 
 
 class Snapshot(NamedTuple):
@@ -122,12 +123,14 @@ def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
 
 
 def known_samples(logs: Path, job: str) -> list[Sample]:
-    """The attempts of the newest runs of a job, as their record files have them."""
-    found: list[Sample] = []
-    for number in record_files.numbers(logs, job)[-KEPT:]:
+    """The attempts of the newest runs of a job, as their record files have them, the oldest first."""
+    found: list[list[Sample]] = []
+    for number in reversed(record_files.numbers(logs, job)[-_LOOKED_AT:]):
         with suppress(Damaged):
-            found += samples(record_files.checked(logs, RunId(job, number)))
-    return found
+            found += filter(None, [samples(record_files.checked(logs, RunId(job, number)))])
+        if len(found) == RECENT:
+            break
+    return [sample for each in reversed(found) for sample in each]
 
 
 def _as_it_goes(paths: Paths, host: Host) -> Host:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 
 from jobqueued.child.tuples import NamedTuple
@@ -44,8 +44,14 @@ class OfJob:
     """The number of its occurrences that were skipped, by the reason."""
     blamed: dict[Blame, int] = field(default_factory=dict)
     """For how long its runs have waited, by what for."""
-    starts: list[tuple[int, int]] = field(default_factory=list)
+    dues: array[int] = field(default_factory=lambda: array("q"))
+    begun: array[int] = field(default_factory=lambda: array("q"))
     """Due time and start of each run, where these are kept."""
+
+    @property
+    def starts(self) -> Iterator[tuple[int, int]]:
+        """Both together."""
+        return zip(self.dues, self.begun, strict=True)
 
     @property
     def missed(self) -> int:
@@ -85,7 +91,8 @@ class Tally:
         it = self.of(run.job)
         it.runs += 1
         if self._keeps_starts:
-            it.starts.append((due, start))
+            it.dues.append(due)
+            it.begun.append(start)
         if start > planned:
             _wait(it, start - planned, blame)
 

@@ -426,8 +426,8 @@ def test_draws_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     story, told = Story(), list[float]()
     found = play_in_parallel(host, until, chances, told.append, keeps_starts=True, first=story)
     alone = play(host, until, chances, keeps_starts=True)
-    assert [{name: it.starts for name, it in one.jobs.items()} for one in alone[1:]] == [
-        {name: it.starts for name, it in one.jobs.items()} for one in found[1:]
+    assert [{name: list(it.starts) for name, it in one.jobs.items()} for one in alone[1:]] == [
+        {name: list(it.starts) for name, it in one.jobs.items()} for one in found[1:]
     ]
     assert [(one.runs, one.waited, one.most_live) for one in alone] == [
         (one.runs, one.waited, one.most_live) for one in found

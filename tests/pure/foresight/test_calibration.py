@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import Any
 
 from jobqueued.core import recollection
-from jobqueued.ctl.snapshot import KEPT
+from jobqueued.core.usual import RECENT
 from jobqueued.events import RunStarted
 from jobqueued.foresight import calibration
 from jobqueued.foresight.calibration import FUTURES, Expected, Forecast, Verdict
@@ -44,7 +45,7 @@ def a_month(seed: int, slower: float = 1.0, days: int = 30) -> tuple[Forecast, d
     """
     seconds, foreseen = Lasting(random.Random(seed)), Forecast()
     world = World(*NIGHT, seconds=seconds)
-    world.pass_time(KEPT * 86_400)
+    world.pass_time(RECENT * 86_400)
     seconds.slower = slower
     for day in range(days):
         chances = [chance(1000 * day + number) for number in range(FUTURES)]
@@ -68,7 +69,7 @@ def _as_known(world: World) -> Host:
     for run, record in sorted(world.rows.values(), key=lambda row: row[0].id.number):
         if record is not None:
             known[run.id.job] += samples(record)
-    durations = Durations({name: found[-KEPT:] for name, found in known.items()})
+    durations = Durations({name: found[-RECENT:] for name, found in known.items()})
     saved, runs = tuple(world.memories.values()), tuple(world.scheduler.runs.values())
     return Host(
         begin=world.now.wall, jobs=tuple(NIGHT), limits=world.limits, durations=durations, saved=saved, runs=runs
@@ -106,11 +107,11 @@ def test_bands() -> None:
     host = a_host(job("a", "0 2 * * *"))
     futures = play(host, host.begin + DAY, [chance(n) for n in range(100)], keeps_starts=True)
     for late, future in enumerate(futures):
-        future.of("a").starts = [(0, late)]
+        future.of("a").dues, future.of("a").begun = array("q", [0]), array("q", [late])
     assert {"a": [Expected(0, 0, 19, 38)]} == calibration.forecast(futures[:39])
     assert {"a": [Expected(0, 1, 49, 98)]} == calibration.forecast(futures)
     for future in futures[:50]:
-        future.of("a").starts = []
+        future.of("a").dues, future.of("a").begun = array("q"), array("q")
     assert {} == calibration.forecast(futures)
 
 
