@@ -46,7 +46,7 @@ def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | N
       jobqueuectl audit nightly-backup --json
     """
     check_period(since, until)
-    sources = due_changes.known(due_changes.sources(paths))
+    sources = due_changes.known(due_changes.sources(paths, with_all=not jobs and since is None))
     config = read_settings(paths.config, user_of_daemon(paths), paths.more_config)[0]
     end = sources.until if until is None else min(sources.until, until)
     timeline = Timeline(due_changes.reader(paths))

@@ -34,23 +34,28 @@ class Sources(NamedTuple):
     changes: list[DueChange]
     pending: dict[str, list[Cover]]
     until: int
+    told: dict[str, list[Cover]] | None = None
+    """The records of all jobs by the daemon, where they were asked for at once; None: it is asked about each job."""
 
     def covers(self, job: str, since: int) -> list[Cover]:
         """The records of a job queued since then, and the one before, and its runs that wait; no damaged ones."""
         found = {cover.number: cover for cover in _covers(_from_files(self.paths, job), since)}
-        if self.is_up:
+        if self.told is not None:
+            found |= {cover.number: cover for cover in self.told.get(job, ())}
+        elif self.is_up:
             with contextlib.suppress(Refused):  # no record of it
                 found |= {cover.number: cover for cover in _covers(_from_daemon(self.paths, job), since)}
         waiting = (cover for cover in self.pending.get(job, ()) if cover.number not in found)
         return [*found.values(), *waiting]
 
 
-def sources(paths: Paths) -> Sources:
-    """Ask the daemon, or read state.db while it is down; Unreachable."""
+def sources(paths: Paths, *, with_all: bool = False) -> Sources:
+    """Ask the daemon, or read state.db while it is down; `with_all`: for all records, too.  Unreachable."""
     now = time.time_ns()
     try:
-        pending = list(records.history(paths, {"states": sorted(PENDING)}))
-        return Sources(paths, True, list(_changes(paths)), _by_job(pending), now - SETTLED)
+        pending = _by_job(records.history(paths, {"states": sorted(PENDING)}), is_pending=True)
+        told = _by_job(records.history(paths, {}), is_pending=False) if with_all else None
+        return Sources(paths, True, list(_changes(paths)), pending, now - SETTLED, told)
     except Unreachable as down:
         return _left(paths, now, down)
 
@@ -67,7 +72,9 @@ def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
     except StoreError as error:
         raise Unreachable(f"{down.message}\nWithout it state.db is read, and can't be: {error}") from None
     pending = [record.begin(run, None, HostLimits()) for run in found.runs if run.state in PENDING]
-    return Sources(paths, False, found.due_changes, _by_job(pending), min(now - SETTLED, found.saved_at))
+    return Sources(
+        paths, False, found.due_changes, _by_job(pending, is_pending=True), min(now - SETTLED, found.saved_at)
+    )
 
 
 def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
@@ -127,10 +134,11 @@ def _change(told: Message) -> DueChange:
     return DueChange(told["kind"], told["name"], until, since, told["digest"], told["timezone"], text)
 
 
-def _by_job(runs: list[Record]) -> dict[str, list[Cover]]:
+def _by_job(runs: Iterable[Record], *, is_pending: bool) -> dict[str, list[Cover]]:
     found: dict[str, list[Cover]] = {}
     for run in runs:
-        found.setdefault(run["job"], []).append(cover_of(run, is_pending=True))
+        with contextlib.suppress(*() if is_pending else _NONSENSE):
+            found.setdefault(run["job"], []).append(cover_of(run, is_pending=is_pending))
     return found
 
 
