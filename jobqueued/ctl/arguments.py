@@ -40,7 +40,15 @@ def chosen(context: click.Context) -> Paths:
     try:
         return Paths.chosen(given.pop("root"), user=bool(given.pop("user")), **given)
     except NoPlace as why:
-        raise NoInstance(str(why)) from None
+        raise NoInstance(f"{why}{_meant(context)}") from None
+
+
+def _meant(context: click.Context) -> str:
+    """The option that may have been meant by --user, where a command has it."""
+    group, name = context.command, context.invoked_subcommand
+    command = group.get_command(context, name) if isinstance(group, click.Group) and name else None
+    has_it = command is not None and any("--of-user" in it.opts for it in command.params)
+    return "; for the runs of a user: --of-user NAME" if has_it else ""
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:

@@ -87,8 +87,10 @@ class TestPaths:
 
     @pytest.mark.skipif(not ROOT, reason="needs root")
     def test_of_root(self) -> None:
-        """Root has the system's."""
+        """Root has the system's; where --user was to choose runs, the option that does is named."""
         assert "--user is for ordinary users" in refusal(XDG_RUNTIME_DIR="/")
+        assert "for the runs of a user: --of-user NAME" in run("history", "--user", NAME).stderr
+        assert "--of-user" not in run("list", "--user").stderr
 
 
 class TestRemedies:
