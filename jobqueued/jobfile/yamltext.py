@@ -21,8 +21,7 @@ from jobqueued.jobfile.yamlparser import PARSER, MarkedYAMLError, YAMLError, eve
 from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
 from jobqueued.problem import Problem
 
-MAX_BYTES = 1 << 20
-MAX_NODES = 100_000
+MAX_BYTES, MAX_NODES = 1 << 20, 100_000
 PART = 1 << 21
 """More lines than a file has: the nodes of a drop-in count theirs from a multiple of it (drop_ins.py)."""
 NODES_A_STEP = 100
