@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PREFIX ?= /usr
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 
-.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-demo fleet-chaos fleet-scenes fleet-lives fleet-breaks simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
+.PHONY: run page test lint units generate docs bench bench-quick browser system twin soak mutants faults realcron chaos chaos-breaks fleet fleet-demo fleet-chaos fleet-scenes fleet-lives fleet-breaks slurm simulation longrun power power-breaks deb deb-check rpm install install-files uninstall clean
 
 run: $(VENV)/.installed
 	@mkdir -p var
@@ -119,6 +119,10 @@ fleet-chaos: $(VENV)/.tested
 
 fleet-scenes: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet.scenes
+
+# Runs on Slurm, by Debian's slurm-wlm: a controller and three nodes of our own (docs/slurm.md), some three minutes.
+slurm: $(VENV)/.tested
+	$(BIN)/python -m pytest tests/slurm
 
 # Hosts under faked time, seed after seed, until OCCURRENCES have run.
 OCCURRENCES ?= 1000000

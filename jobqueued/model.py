@@ -172,6 +172,8 @@ class Job:
     escalation: Escalation | None = None
     exclusive: bool = False
     concurrency: int = 1
+    runner: str = "local"
+    slurm: dict[str, Any] = field(default_factory=lambda: _NO_LIMITS)
     scope: Scope = Scope.HOST
     hosts: tuple[str, ...] = ()
     on_host_loss: OnHostLoss = OnHostLoss.LOST
@@ -246,9 +248,7 @@ class Job:
 
     def occurrence(self, era: int, due: int) -> Occurrence:
         """The occurrence of its clock at a nominal due time; one of a fleet's job is the same one on each host."""
-        if self.scope is Scope.FLEET:
-            return Occurrence.fleet(self.id, due)
-        return Occurrence.clock(self.id, era, due)
+        return Occurrence.fleet(self.id, due) if self.scope is Scope.FLEET else Occurrence.clock(self.id, era, due)
 
     @property
     def rhythm(self) -> str:

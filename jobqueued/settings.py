@@ -96,14 +96,15 @@ def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
     return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
 
 
-def limits_of(config: Settings, host: str, cpus: list[int], memory: int) -> HostLimits:
-    """The limits of a host of this name, with CPUs of these numbers and so many bytes of memory."""
+def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
+    """The limits of a host of this name, with CPUs of these numbers, so many bytes of memory, and Slurm or not."""
     return HostLimits(
         host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
         machine_id(), config.users.live, config.users.waiting,
         "" if config.fleet is None else config.fleet.name,
         {} if config.fleet is None else {f"{FLEET}{name}": units for name, units in config.fleet.resources.items()},
         () if config.fleet is None else config.fleet.labels,
+        has_slurm,
     )  # fmt: skip
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from jobqueued.child.text import counted, printable, size
 
-__all__ = ["counted", "duration", "printable", "reaching", "size"]
+__all__ = ["counted", "duration", "printable", "reaching", "size", "slurm_job"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -35,3 +37,12 @@ def ended(state: str, took: str, reason: str | None) -> str:
 def reaching(text: str, ctl: str) -> str:
     """A message whose remedies (``see: jobqueuectl list``) say `ctl`, the jobqueuectl that reaches the daemon."""
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
+
+
+def slurm_job(job: Mapping[str, Any]) -> str:
+    """The job on Slurm that a run is: ``job 42 on n1 (RUNNING)``, ``job 42 (PENDING: Resources)``."""
+    where = f" on {job['node']}" if job["node"] else ""
+    reason = job.get("reason", "")
+    why = f": {reason}" if reason not in ("", "None") else ""
+    unheard = f"; {job['unheard']}" if job.get("unheard") else ""
+    return printable(f"job {job['job']}{where} ({job['state']}{why}){unheard}")

@@ -25,6 +25,7 @@ WINGS: dict[str, list[str]] = {
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
         "lockfile", "journald", "start_report", "spawn", "watching", "starting",
         "output", "ending", "record", "marks", "title", "hook", "hooks",
+        "local_runner", "slurm_runner", "runner",
         "attempt", "sending", "spool", "spool_log", "spool_orders", "supervisor", "callers", "lost",
         "questions", "seat", "watchers", "launcher",
     ],
@@ -32,6 +33,7 @@ WINGS: dict[str, list[str]] = {
         "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
         "apprise_urls", "main",
     ],
+    "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
         "wire", "lines", "claims", "known_locks", "others", "skips", "announcements", "requests", "outgoing", "turns",
@@ -48,7 +50,8 @@ WINGS: dict[str, list[str]] = {
     "jobfile": [
         "words", "yamlslips", "yamlparser", "yamltext", "refusal", "spelling", "scalars", "types", "queue_types",
         "time_types", "process_types", "hook_keys", "notify_keys", "keys", "foreign",
-        "drop_ins", "merged_tree", "user_keys", "scopes", "user_rules", "fleet_keys", "settings_keys", "reader",
+        "drop_ins", "merged_tree", "user_keys", "scopes", "runner_rules", "user_rules", "fleet_keys", "settings_keys",
+        "reader",
         "submissions", "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
@@ -82,7 +85,8 @@ WINGS: dict[str, list[str]] = {
         "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [
-        "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "launch_spec",
+        "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "slurm_order",
+        "launch_spec",
         "account_questions",
         "own_program", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
@@ -151,7 +155,7 @@ PURE_OF_CHILD = {
     "child/documents", "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines",
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
-    "child/fleet/announcements",
+    "child/fleet/announcements", "child/slurm/ends",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 
@@ -172,6 +176,9 @@ NOTIFIER = [f"child/notifier/{name}" for name in WINGS["child/notifier"]]
 
 WATCHER = {"fnmatch", "itertools", "struct"}
 """What the watcher needs beside that, which is a program of its own."""
+
+SLURM = {"subprocess"}
+"""What the helper of a run on Slurm needs beside that, which calls Slurm's own commands."""
 
 AGENT = {"base64", "ssl", "threading"}
 """What the agent of a fleet needs to speak with etcd."""
@@ -241,7 +248,7 @@ def test_the_figure_of_processes_is_complete() -> None:
     assert sorted([*units, scope]) == sorted(f"{name}.{kind}" for name, *kinds in shown for kind in kinds if kind)
     small = [name for name in files() if name.startswith("child/")]
     started = {name.removesuffix("/main") for name in small if "__main__" in (PACKAGE / f"{name}.py").read_text()}
-    programs = {name.rpartition("/")[2] for name in started} - {"fence"} | {"supervisor", "scheduler"}
+    programs = {name.rpartition("/")[2] for name in started} - {"fence", "wrapper"} | {"supervisor", "scheduler"}
     assert programs == set(re.findall(r"  (\w+)(?: …,|:|, of)", figure))
     (cgroups,) = (it for it in blocks((MAP_FILE.parent / "limits.md").read_text()) if "jobqueue.slice" in it)
     assert [f"jobqueue.slice/{scope}", cgroup._SELF, str(Name(RunId("backup", 142), 1))] == re.findall(
@@ -297,7 +304,7 @@ def test_every_library_has_a_room() -> None:
 @pytest.mark.parametrize("name", [name for name in HOUSE if name.startswith("child/")])
 def test_the_small_world_imports_its_own_only(name: str) -> None:
     """launcher and supervisor import a fixed list of standard modules, and each other."""
-    wings = {"child/notifier": MAILS_AND_POSTS, "child/watcher": WATCHER, "child/fleet": AGENT}
+    wings = {"child/notifier": MAILS_AND_POSTS, "child/watcher": WATCHER, "child/fleet": AGENT, "child/slurm": SLURM}
     assert others(name) - SMALL - wings.get(wing_of(name), set()) == set()
 
 

@@ -15,7 +15,6 @@ from jobqueued.child.attempt_life import COMMAND_LIVES, NOTHING_TO_END, IllegalS
 from jobqueued.child.audience import Audience
 from jobqueued.child.budget import Common
 from jobqueued.child.caps import Caps
-from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.control_socket import REST, Loop
 from jobqueued.child.documents import UNSTARTED, Record
 from jobqueued.child.ending import Ending, ended_all
@@ -24,11 +23,10 @@ from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import LockFiles, Withheld
 from jobqueued.child.marks import Marks, declined
 from jobqueued.child.output import Output
+from jobqueued.child.runner import runner_of
 from jobqueued.child.shutdown import Shutdown
-from jobqueued.child.starting import start
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
-_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SIGNAL_OF_INIT = 0.2
 """A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
@@ -51,8 +49,7 @@ class Attempt:
         self._audience = Audience(name, launcher)
         self._loop = Loop(self._contain)
         self._marks = Marks(directory, name)
-        self._cgroup, self._home, self._cgroups = Cgroup(home, name), home, cgroups
-        self._account = Account(self._cgroup)
+        self._home, self._cgroups = home, cgroups
         self._drain_until, self._mishaps = NEVER, 0
 
     @property
@@ -99,8 +96,11 @@ class Attempt:
         """Take all that it needs, its R last, and how to let go; the notice of why that can't be, None: it can."""
         try:
             self._order = self._marks.spec()
-            self._caps = Caps(self._order, self._cgroup)
-            self._ending = Ending(self._order, self._cgroup)
+            self._runner = runner_of(self._order, self._home, self.name, self._marks)
+            self._cgroup = self._runner.cgroup
+            self._account = Account(self._cgroup)
+            self._caps = Caps(self._runner.order, self._cgroup)
+            self._ending = Ending(self._runner.order, self._cgroup)
             self._draft = record.Draft(self._order, self._caps)
             self._hooks = Hooks(self.name, self._order, self._home, self._loop, self._marks, self._so_far)
             self._locks = LockFiles(self._order)
@@ -216,16 +216,17 @@ class Attempt:
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._draft.begin()
         warnings = self._locks.examined()
-        started = start(self._order, self._cgroup, self._caps, self._output.writing)
-        afterwards = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        started = self._runner.start(self._caps, self._output)
         self._step(Step.START)
         self._draft.pid, self._draft.warnings = started.pid, [*self._caps.warnings, *warnings, *started.warnings]
         self._output.started(started.pid)
-        self._account.begin(time.monotonic(), watched=self._caps.sampled is not None)
-        self._ending.begin(time.monotonic())
-        self._write_pid(before, afterwards)
+        self._write_pid(before)
+        self._runner.watch(self._loop, self._draft, self._account, self._ending, self._caps.sampled is not None)
         self._audience.say(f"started {self.name} {started.pid} {self._draft.started}")
         self._hooks.begin(time.monotonic())
+
+    def _write_pid(self, before: int) -> None:
+        self._marks.started(wire.PidMark.of(self._draft.pid, self._draft.started, before))
 
     def _clear(self) -> None:
         """End what there is of it: a start that failed may have begun something, a profile, and what it started."""
@@ -235,9 +236,6 @@ class Attempt:
             self._audience.leaves = True  # what can't end yet has its SIGKILL, and is the launcher's when we have left
             self._step(Step.EMPTY)
         self._cgroup.remove()
-
-    def _write_pid(self, before: int, afterwards: int) -> None:
-        self._marks.started(wire.PidMark(self._draft.pid, self._draft.started, before, afterwards, os.getpid()))
 
     # its life
 
@@ -328,6 +326,8 @@ class Attempt:
             for pid in tree.ended():
                 if pid == self._draft.pid:
                     self._draft.end()
+                    if self._runner.goes_on(self._draft, self._output):
+                        continue
                     self._ending.deadline = NEVER
                     self._step(Step.END)
                 elif not self._hooks.reaped(pid):
@@ -375,7 +375,7 @@ class Attempt:
 
     def _record(self) -> Record:
         draft, ending = self._draft, self._ending
-        if ending.cause is None and draft.code in _TERMINATED and self._shutdown.began(_SIGNAL_OF_INIT):
+        if ending.cause is None and draft.was_terminated and self._shutdown.began(_SIGNAL_OF_INIT):
             ending.cause = "killed", "shutdown"
         state, reason = draft.verdict(ending.cause)
         facts = draft.facts(self._account)

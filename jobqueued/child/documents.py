@@ -18,6 +18,13 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of a job whose launch spec sets none."""
 
 
+SLURM_PATH = f"{DEFAULT_PATH}:/opt/slurm/bin"
+"""Where Slurm's commands are looked for, behind the PATH of a job."""
+
+SLURM_HELPER = "jq-slurm"
+"""The name of a process that stands for a job on Slurm: SIGTERM ends both, and SIGKILL only that process."""
+
+
 class Journal(TypedDict):
     """The lines of an output that journald got, and those that it did not."""
 
@@ -52,6 +59,19 @@ class Figures(TypedDict, total=False):
     io_write: int | None
 
 
+class SlurmJob(TypedDict):
+    """The job on Slurm that an attempt is: its number, its node, and its last state there.
+
+    Of one that is not over, `reason` says why it waits there, and `unheard` why Slurm does not answer; "": nothing.
+    """
+
+    job: int
+    node: str | None
+    state: str
+    reason: NotRequired[str]
+    unheard: NotRequired[str]
+
+
 class End(Figures, total=False):
     """The end of the main process of an attempt, and what was used; `rusage` is of the attempt alone."""
 
@@ -59,6 +79,7 @@ class End(Figures, total=False):
     exit_code: int | None
     signal: int | None
     rusage: dict[str, int] | None
+    slurm: SlurmJob
 
 
 class Facts(End, total=False):
@@ -202,6 +223,24 @@ class JobOwner(TypedDict):
     more_groups: list[str]
 
 
+class SlurmOrder(TypedDict):
+    """An attempt that is to be a job on Slurm: its name and comment there, and the options of its submission.
+
+    `earlier` are the names of earlier attempts, and `run` is what the comments of all attempts of the run begin with.
+    `files` is the name of its directory, in `directory` (None: where its command starts); `limits` has words for those
+    that Slurm looks after.
+    """
+
+    name: str
+    comment: str
+    run: str
+    earlier: list[str]
+    options: list[str]
+    directory: str | None
+    files: str
+    limits: dict[str, str]
+
+
 class LaunchSpec(TypedDict):
     """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
 
@@ -242,6 +281,7 @@ class LaunchSpec(TypedDict):
     leave_children: bool
     success_codes: Sequence[int]
     hooks: NotRequired[list[Hook]]
+    slurm: NotRequired[SlurmOrder | None]
     output: str
     output_limit: int
     keep_free: int | None

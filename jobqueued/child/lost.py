@@ -7,8 +7,9 @@ import os
 import signal
 from collections.abc import Iterator
 
-from jobqueued.child import hook, tree, wire
+from jobqueued.child import hook, process, tree, wire
 from jobqueued.child.cgroup import Cgroup
+from jobqueued.child.documents import SLURM_HELPER
 
 _LEFT = -1
 """In the place of a pid: the attempt has its record already."""
@@ -20,6 +21,8 @@ class Lost:
     def __init__(self, runs: str, home: int) -> None:
         self._runs, self._home = runs, home
         self._mains: dict[str, tuple[int, int | None]] = {}
+        self._on_slurm: set[str] = set()
+        """Those whose process has a job on Slurm to end, and does so by SIGTERM."""
 
     def __iter__(self) -> Iterator[str]:
         """Their names."""
@@ -41,6 +44,9 @@ class Lost:
                     return f"unstarted {name} supervisor died"
                 mark = wire.PidMark.parse(wire.read_mark(directory, wire.PID) or b"")
                 main = 0 if mark is None else mark.pid
+                order = wire.read_spec(directory)
+                if order is not None and order.get("slurm"):
+                    self._on_slurm.add(name)
                 status = wire.parse_status((wire.read_mark(directory, wire.LOST) or b"").decode(errors="replace"))
             finally:
                 os.close(directory)
@@ -55,23 +61,28 @@ class Lost:
         """Note how a process of ours ended, which may be the main one of an attempt."""
         for name, (main, _none) in self._mains.items():
             if main == pid:
-                self._mains[name] = main, status
+                self._mains[name] = main, None if name in self._on_slurm else status
 
     def end(self, supervisors: set[int]) -> list[str]:
-        """Kill every child that is no supervisor; when none is left they are over: the notices."""
+        """Kill every child that is no supervisor, let helpers end; when none is left they are over: the notices."""
         if not self._mains:
             return []
         strays = [pid for pid in tree.children() if pid not in supervisors]
         for pid in strays:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM if self._is_helper(pid) else signal.SIGKILL)
         for name in self._mains:
             for each in (name, name + hook.CGROUP):
                 Cgroup.find(self._home, each).remove(0)
         if strays:
             return []
         over, self._mains = self._mains, {}
+        self._on_slurm.clear()
         return [self._told(name, status) for name, (main, status) in over.items() if main != _LEFT]
+
+    def _is_helper(self, pid: int) -> bool:
+        seen = process.stat(pid) if self._on_slurm else None
+        return seen is not None and seen.name == SLURM_HELPER.encode()
 
     def _told(self, name: str, status: int | None) -> str:
         """R has it too, where there is room, for a scheduler that is not there to be told."""

@@ -101,10 +101,21 @@ class Marks:
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.PID, mark.encode())
 
+    def started_again(self, mark: wire.PidMark) -> None:
+        """Say that another process has taken the place of its own."""
+        with contextlib.suppress(OSError):
+            os.unlink(wire.PID, dir_fd=self._directory)
+        self.started(mark)
+
     def telemetry(self, found: Mapping[str, Any]) -> None:
         """Say what its hooks have said so far, where there is room: for whoever asks, and for its record if we die."""
         with contextlib.suppress(OSError):
-            wire.write_telemetry(self._directory, found)
+            wire.replace_mark(self._directory, wire.TELEMETRY, found)
+
+    def slurm(self, found: Mapping[str, Any]) -> None:
+        """Say what Slurm says of it, where there is room: for whoever asks."""
+        with contextlib.suppress(OSError):
+            wire.replace_mark(self._directory, wire.SLURM, found)
 
     def are_there(self) -> bool:
         """True while R is.  Without it the run is lost, also for a scheduler that did not judge it so."""

@@ -26,7 +26,7 @@ class Output:
 
     __slots__ = (
         "_above", "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_stream",
-        "_tail", "_written", "ended", "reading", "writing",
+        "_tail", "_written", "ended", "reading", "taken", "writing",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +43,8 @@ class Output:
         self._file = -1
         self._offset = self._written = self._dropped = 0
         self._tail = b""
+        self.taken = 0
+        """The bytes that have come through the pipe."""
         self._error: str | None = None
         self.reading = self._pipe if stream is None else stream.watch(self._pipe)
         """Readable when there is something to pump."""
@@ -80,7 +82,15 @@ class Output:
         self._stream.end(self._pipe)
         return self._stream.waiting
 
+    def pump_all(self) -> None:
+        """Move what is in the pipe now, as nobody writes to it."""
+        before = -1
+        while before != self.taken:
+            before = self.taken
+            self.pump()
+
     def _take(self, data: bytes) -> None:
+        self.taken += len(data)
         self._tail = (self._tail + data[-TAIL:])[-TAIL:]
         if self._path is not None:
             before = self._written

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 
 _LIBC = ctypes.CDLL(None)
 _SETSIGDEF, _SETSIGMASK, _SETSID, _SETCGROUP = 0x04, 0x08, 0x80, 0x100
 AVAILABLE = hasattr(_LIBC, "posix_spawnattr_setcgroup_np")
+_MOST_STREAMS = 8
 _ROOM = 1024
 """Bytes for each of glibc's structures, which are smaller on all its platforms (at most 344)."""
 
 
 def spawn(
-    program: str, arguments: list[str], environment: dict[str, str], streams: tuple[int, int, int], cgroup: int
+    program: str, arguments: list[str], environment: dict[str, str], streams: tuple[int, ...], cgroup: int
 ) -> int:
     """The pid of a new process in `cgroup` (a descriptor; -1: in ours), in a session of its own, with these streams.
 
@@ -51,3 +53,13 @@ def _strings(texts: list[str]) -> ctypes.Array[ctypes.c_char_p]:
 def _checked(number: int, program: str) -> None:
     if number:
         raise OSError(number, os.strerror(number), program)
+
+
+def raised(descriptor: int) -> int:
+    """The same with a number that no stream of a new process has."""
+    if descriptor > _MOST_STREAMS:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _MOST_STREAMS + 1)
+    finally:
+        os.close(descriptor)

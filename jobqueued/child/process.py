@@ -67,6 +67,15 @@ def is_stuck(pid: int) -> bool:
     return found is not None and found.state == b"D"
 
 
+def is_over(pid: int, beside: int, seconds: float) -> bool:
+    """Wait so long for a child to end, or a descriptor to become readable; True: it has ended, and is not reaped."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        return descriptor in select.select([descriptor, beside], [], [], seconds)[0]
+    finally:
+        os.close(descriptor)
+
+
 def is_reaped(pid: int, seconds: float) -> bool:
     """Wait so long for a child to end, and reap it; False: it lives, or it is told later."""
     with contextlib.suppress(ChildProcessError):

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from typing import cast
 
 from jobqueued.child import atomic_file, spawn, wire
 from jobqueued.child.account import Account
@@ -26,6 +27,7 @@ from jobqueued.child.output import Output
 from jobqueued.child.signals import signal_name
 
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SPAN = slice(36, 52)
 """The place of the attempt's span in a traceparent."""
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
@@ -34,13 +36,15 @@ _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_s
 class Draft:
     """The facts so far; instants are wall time in ns, `status` is a wait status, `code` as Popen has it."""
 
-    __slots__ = ("_caps", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
+    __slots__ = ("_caps", "_cause", "_elsewhere", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
 
     def __init__(self, order: LaunchSpec, caps: Caps) -> None:
         self._order, self._caps = order, caps
         self.pid = self.started = self._ended = 0
         self.status: int | None = None
         self._usage: resource.struct_rusage | None = None
+        self._cause: tuple[str, str] | None = None
+        self._elsewhere: End | None = None
         self.warnings: list[str] = []
 
     def begin(self) -> None:
@@ -52,15 +56,27 @@ class Draft:
         self._ended = time.time_ns()
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
+    def conclude(self, cause: tuple[str, str] | None, status: int | None, used: End) -> None:
+        """Its command was elsewhere, and ended so: with state and reason, a wait status (None: not known), and figures.
+
+        One of the two is there.
+        """
+        self._cause, self.status, self._elsewhere = cause, status, used
+
     @property
     def code(self) -> int:
         """The exit code of its command, or minus the signal that ended it."""
         assert self.status is not None
         return os.waitstatus_to_exitcode(self.status)
 
+    @property
+    def was_terminated(self) -> bool:
+        """True if SIGTERM was its end."""
+        return self.status is not None and self.code in _TERMINATED
+
     def verdict(self, cause: tuple[str, str] | None) -> tuple[str, str | None]:
         """State and reason of the end of its command; `cause`: those of whoever ended it."""
-        if cause is not None:
+        if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
             return "oom_killed", reason
@@ -82,16 +98,21 @@ class Draft:
     def facts(self, account: Account) -> End:
         """The exit of its main process and what all of it used."""
         assert self._usage is not None
-        return {
-            "pid": self.pid, "exit_code": self.code if self.code >= 0 else None,
-            "signal": -self.code if self.code < 0 else None,
-            "rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS},
-            **account.figures(self._usage),
-        }  # fmt: skip
+        used: End = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
+        if self._elsewhere is None:
+            used.update(cast("End", account.figures(self._usage)))
+        else:
+            used = self._elsewhere
+        code = None if self.status is None else self.code
+        used["pid"] = self.pid
+        used["exit_code"] = code if code is not None and code >= 0 else None
+        used["signal"] = -code if code is not None and code < 0 else None
+        return used
 
     def so_far(self, reason: str, account: Account, output: Output) -> Record:
         """The record while it lives: the run so far, with what is known of this attempt; `reason`: why it is ended."""
-        known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None, **account.so_far()}
+        known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
+        known.update(cast("End", account.so_far()))
         live = self._attempt("stopping" if reason else "running", reason or None, known, output, over=False)
         live["ended"] = None
         return {**with_attempt(self._order["record"], live), "attempts": self._order["record"]["attempts"]}

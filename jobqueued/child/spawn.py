@@ -51,7 +51,7 @@ class _Plan:
 
     __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
 
-    def __init__(self, order: LaunchSpec, outputs: tuple[int, int], cgroup: Cgroup) -> None:
+    def __init__(self, order: LaunchSpec, outputs: tuple[int, ...], cgroup: Cgroup) -> None:
         self.order, self.outputs, self.cgroup = order, outputs, cgroup
         self.attributes: Mapping[str, Any] = order["attributes"]
         self.user = user_of_order(order)
@@ -62,9 +62,11 @@ class _Plan:
         self.stdin = _stdin(order["stdin"])
 
 
-def spawn(order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None) -> Started:
-    """Start the job with these descriptors as stdout and stderr (None: the same), in its own session and cgroup."""
-    plan = _Plan(order, (output, output if errors is None else errors), cgroup)
+def spawn(
+    order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
+) -> Started:
+    """Start the job with these descriptors as stdout, stderr (None: the same) and `more`, in its session and cgroup."""
+    plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
         able = able and plan.groups is None and not plan.attributes and not plan.environment.login
@@ -138,7 +140,7 @@ def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], objec
 
 
 def _fork(plan: _Plan) -> Started:
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+    reading, writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
     seconds = min(_START_SECONDS, plan.order.get("timeout") or _START_SECONDS)
     try:
         try:

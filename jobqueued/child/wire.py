@@ -8,6 +8,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
               "<before on BOOTTIME> <own|shared>", and its cgroups as /proc/PID/cgroup has them
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     telemetry what its hooks have said so far, one JSON object; telemetry.tmp before it is that   supervisor
+    slurm     of an attempt on Slurm: its job, where that is, in which state and why, one JSON object   supervisor
     ended     the record as one line, complete only with its newline              supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
@@ -55,15 +56,16 @@ from jobqueued.child import atomic_file, json_values
 from jobqueued.child.documents import LaunchSpec, Record
 from jobqueued.child.tuples import NamedTuple
 
-VERSION = 11
+VERSION = 12
 NOTICE = 4096
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
-TELEMETRY, _NEW_TELEMETRY = "telemetry", "telemetry.tmp"
+TELEMETRY, SLURM = "telemetry", "slurm"
+_ASIDE = {TELEMETRY: "telemetry.tmp", SLURM: "slurm.tmp"}
 LEFT = ".left"
 SYNC = "sync"
 NAME_OF, NAMED = "uid", "named "
-MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, _NEW_TELEMETRY, ENDED, LOST)
+MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, SLURM, *_ASIDE.values(), ENDED, LOST)
 USUAL = (SPEC, CONTROL, SPAWNING, PID, ENDED)
 """Those of an attempt that has come to its end as most do."""
 
@@ -134,12 +136,13 @@ def write_mark(directory: int | None, name: str, data: bytes = b"", mode: int = 
         os.close(descriptor)
 
 
-def write_telemetry(directory: int, telemetry: Mapping[str, Any]) -> None:
-    """Make or replace R/telemetry; OSError: the one before is still there."""
+def replace_mark(directory: int, name: str, document: Mapping[str, Any]) -> None:
+    """Make or replace R/name; OSError: the one before is still there."""
+    aside = _ASIDE[name]
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(_NEW_TELEMETRY, dir_fd=directory)
-    write_mark(directory, _NEW_TELEMETRY, encode(telemetry))
-    os.rename(_NEW_TELEMETRY, TELEMETRY, src_dir_fd=directory, dst_dir_fd=directory)
+        os.unlink(aside, dir_fd=directory)
+    write_mark(directory, aside, encode(document))
+    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def claim(directory: int, mark: SpawningMark) -> None:
@@ -218,6 +221,11 @@ class PidMark(NamedTuple):
     after: int
     supervisor: int | None = None
     """Which supervisors of older versions did not say."""
+
+    @classmethod
+    def of(cls, pid: int, started: int, before: int) -> PidMark:
+        """That of a process of ours that was started since `before`."""
+        return cls(pid, started, before, time.clock_gettime_ns(time.CLOCK_BOOTTIME), os.getpid())
 
     def encode(self) -> bytes:
         """As R/pid has it."""

@@ -235,7 +235,7 @@ class Methods:
     def _why_of_run(self, text: str, asker: Asker) -> dict[str, Any]:
         run = run_of(text)
         if run in self._scheduler.runs:
-            return self._scheduler.explain(run, self._now(), asker.owner)
+            return self._records.explained(run, self._now(), asker.owner)
         record = self._records.ended(text)
         said = f"{run} has ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
         return {"run": text, "state": record["state"], "reasons": [said]}

@@ -21,7 +21,8 @@ from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
 from jobqueued.state.store import NEWEST, Mark, Store
 from jobqueued.state.write_batch import WriteBatch
-from jobqueued.users import share_of
+from jobqueued.text import slurm_job
+from jobqueued.users import Owner, share_of
 
 MOST_RUNS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
@@ -68,6 +69,8 @@ class RecordCalls:
             return {"record": so_far}
         if (telemetry := self._monitor.marks.telemetry(Name(run.id, run.attempt))) is not None:
             so_far["telemetry"] = telemetry
+        if (there := self._monitor.marks.slurm(Name(run.id, run.attempt))) is not None:
+            so_far["slurm"] = there
         number = asker.ticket()
 
         def then(used: dict[str, Any] | OSError | None) -> None:
@@ -78,6 +81,12 @@ class RecordCalls:
 
         self._monitor.measure(run, then)
         return None
+
+    def explained(self, name: RunId, now: Now, asker: Owner | None) -> dict[str, Any]:
+        """Explain a run: what it waits for, why it is stopping, and what Slurm says of it."""
+        why, run = self._scheduler.explain(name, now, asker), self._scheduler.runs[name]
+        there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
+        return why if there is None else {**why, "reasons": [*why["reasons"], f"Slurm has it: {slurm_job(there)}"]}
 
     def ended(self, text: str) -> Record:
         """The record of a run that has ended."""

@@ -30,3 +30,5 @@ class HostLimits(NamedTuple):
     """The units of each lock of the fleet that has several."""
     labels: tuple[str, ...] = ()
     """What this host has by which jobs of the fleet choose hosts."""
+    has_slurm: bool = False
+    """True if it can submit to Slurm."""

@@ -17,6 +17,10 @@ from jobqueued.model import CORE, CPU, MEMORY, Claim, Job, Scope
 from jobqueued.queue.locks import asks_fleet, of_fleet
 from jobqueued.text import size
 
+NO_SLURM = (
+    "it runs on Slurm, and this host has no sbatch(1) to submit with; to add it: Debian's slurm-client, and a restart "
+    "of the daemon"
+)
 MANY = 200
 """Among more names nobody looks for a similar one: that takes long, and the daemon has other things to do."""
 
@@ -102,6 +106,8 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     if asks_fleet(job) and not state.limits.fleet:
         remedy = "to join one: `fleet: {etcd: …}` in jobqueued.yaml"
         return Invalidity(Fault.IMPOSSIBLE, f"it needs a fleet of hosts, and this host is in none; {remedy}")
+    if job.runner == "slurm" and not state.limits.has_slurm:
+        return Invalidity(Fault.IMPOSSIBLE, NO_SLURM)
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
     if claim is not None:

@@ -152,6 +152,8 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
         return {**record, "state": RunState.STARTING.value}
     if (telemetry := directories.telemetry(name)) is not None:
         record["telemetry"] = telemetry
+    if (there := directories.slurm(name)) is not None:
+        record["slurm"] = there
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,

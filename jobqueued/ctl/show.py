@@ -34,7 +34,7 @@ from jobqueued.model import Job, Record, TriggeredBy
 from jobqueued.notify import CHANNELS
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
-from jobqueued.text import counted, duration, printable, size
+from jobqueued.text import counted, duration, printable, size, slurm_job
 
 if TYPE_CHECKING:
     from jobqueued.ctl.origins import Origin
@@ -303,6 +303,7 @@ def _process(record: Record) -> list[Fact]:
         ("user", record["user"]),
         ("host", record["host"]),
         ("pid", _unless_none("{}", record["pid"])),
+        ("slurm", _unless_none("{}", record.get("slurm"), slurm_job)),
         ("priority", _unless_none("{}", record["priority"])),
         ("waited for", ", ".join(record.get("waited_for", [])) or None),
         ("holds", ", ".join(map(_claim, record.get("holds", []))) or None),
@@ -339,7 +340,7 @@ def _consumption(record: Record) -> list[Fact]:
     ]
 
 
-_HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not"}
+_HOW = {"cgroup": "by its cgroup", "affinity": "by affinity", "no": "not", "slurm": "by Slurm"}
 
 
 def _cpu(record: Mapping[str, Any]) -> str | None:

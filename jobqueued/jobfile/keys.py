@@ -16,6 +16,9 @@ from jobqueued.jobfile.process_types import (
     MODE,
     PATHS_BY_NAME,
     SIGNAL,
+    SLURM_GRES,
+    SLURM_LICENSES,
+    SLURM_NAME,
     WORD,
     unshown,
 )
@@ -82,6 +85,28 @@ RETENTION = table(
     Key("runs", integer(1, 1_000_000), "100", "Records to keep, and as many of skips.", "500"),
     Key("age", duration("1h", "36500d"), "90d", "Age up to which records are kept.", "365d"),
     Key("bytes", size("1M", "999T"), "1G", "Space for records and output.", "10G"),
+)
+
+SLURM = table(
+    Key("partition", SLURM_NAME, "", "Partition of its jobs; by default that of Slurm.", "long"),
+    Key("account", SLURM_NAME, "", "Account that its jobs are charged to; by default that of their user.", "physics"),
+    Key("qos", SLURM_NAME, "", "Quality of service that its jobs ask for; by default that of their account.", "high"),
+    Key("gres", SLURM_GRES, "", "Generic resources of the node, as sbatch(1) has them.", '"gpu:2"'),
+    Key(
+        "licenses",
+        SLURM_LICENSES,
+        "{}",
+        "Licenses that Slurm counts, and how many of each its jobs hold.",
+        "{matlab: 1}",
+    ),
+    Key(
+        "directory",
+        PATH,
+        "",
+        "Directory that this host and the nodes have in common, for what runs need; by default that in which the "
+        "command starts.",
+        "/shared/jobqueue",
+    ),
 )
 
 GROUPS: dict[str, dict[str, Key]] = {
@@ -192,6 +217,12 @@ GROUPS: dict[str, dict[str, Key]] = {
             "/usr/local/bin/backup-to-disk"),
         Key("leave_children", FLAG, "false",
             "Leave processes alone that outlive the command, instead of stopping them.", "true"),
+    ),
+    "Slurm": table(
+        Key("runner", choice("local", "slurm"), "local",
+            "Place of its runs: this host, or a node of Slurm, which this host can submit to.", "slurm"),
+        Key("slurm", section(SLURM), "{}", "Choices that its jobs on Slurm are submitted with.",
+            "{partition: long, licenses: {matlab: 1}}"),
     ),
     "Limits and scheduling": table(
         Key("resource_limits", section(RESOURCE_LIMITS), "{}", "Limits on a run, enforced by the kernel.",

@@ -61,7 +61,7 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
         if message := _of_variable(value):
             yield "JQ210", f"environment.{name}", message
     cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
-    if cpu is not None and cpu > where.cpus:
+    if cpu is not None and cpu > where.cpus and job.runner == "local":
         share = f"; accepted: {cpu:g}%, if per cent are meant" if cpu >= 10 else "; accepted: less, or no such key"
         yield "JQ511", "resource_limits.cpu", f"found {cpu:g} cores, and the daemon has {where.cpus}{share}"
     if memory is not None and memory < _LEAST_MEMORY:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobqueued.jobfile.queue_types import PATH
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import ValueType, scalar, text
+from jobqueued.jobfile.scalars import ValueType, integer, scalar, text
 from jobqueued.jobfile.spelling import Instead
 from jobqueued.jobfile.types import each, mapping, sequence
 from jobqueued.jobfile.words import A_NAME, NAME, VARIABLE
@@ -99,3 +99,10 @@ SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
 ENVIRONMENT = unshown(mapping("a mapping of names to texts", _environment, {"additionalProperties": WORD.schema}))
 PATHS_BY_NAME = mapping("a mapping of names to absolute paths", by_name(PATH, NAME, A_NAME))
+SLURM_NAME = text("a name of letters, digits, and ._- inside", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "name")
+SLURM_GRES = text("generic resources such as gpu:2", r"[A-Za-z0-9][A-Za-z0-9._:,-]{0,255}")
+SLURM_LICENSES = mapping(
+    "a mapping of names of licenses to numbers",
+    by_name(integer(1, 1_000_000), r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits, and ._@- inside"),
+    {"additionalProperties": integer(1, 1_000_000).schema},
+)

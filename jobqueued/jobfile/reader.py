@@ -17,6 +17,7 @@ from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.merged_tree import TOP, merged_tree
 from jobqueued.jobfile.queue_types import ID
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
+from jobqueued.jobfile.runner_rules import of_a_runner
 from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.scopes import NOWHERE, Locality, of_a_fleet
 from jobqueued.jobfile.spelling import plain_name
@@ -212,6 +213,7 @@ class _Reading:
         if "command" not in values:
             return None
         job = Job(id=name, **self._place(key), **{**values, **when})
+        self._refuse(*of_a_runner(job, entries))
         if self.rules is None:
             self._refuse(*of_the_host(job, entries), *of_a_fleet(job, entries))
             return job

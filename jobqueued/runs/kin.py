@@ -74,6 +74,8 @@ class Clues(NamedTuple):
     cgroup: str | None = None
     around: str | None = None
     title: tuple[str, str] | None = None
+    has_helper: bool = False
+    """Its process stands for a job on Slurm, which that is to end."""
 
 
 class Kin(NamedTuple):

@@ -16,6 +16,7 @@ from jobqueued.core.telemetry import name_of
 from jobqueued.model import SECOND, CommandLine, Job, Record, Run, RunId
 from jobqueued.queue.placement import CPUS, environment
 from jobqueued.runs.marks import IDENTITY
+from jobqueued.runs.slurm_order import order_of
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.users import Owner, path_in
@@ -71,6 +72,7 @@ def order(
         "leave_children": job.leave_children,
         "success_codes": job.success_codes,
         "hooks": [_hook(job, hook, hook.command) for hook in job.telemetry_hooks if not callable(hook.command)],
+        "slurm": order_of(launch, identity["JOBQUEUE_INVOCATION_ID"]) if job.runner == "slurm" else None,
         "output": job.output,
         "output_limit": job.output_limit,
         "keep_free": keep_free,

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from jobqueued.child import process
+from jobqueued.child.documents import SLURM_HELPER
 from jobqueued.events import AttemptOver, Event, RunLingers
 from jobqueued.model import SECOND, Now, RunId
 from jobqueued.nouns import dataclass
@@ -165,7 +166,7 @@ class LostAttempts(Source):
                 lost.pause *= 2
                 lost.rest()
             else:
-                yield from self._say(name, _living(found))
+                yield from self._say(name, _living(found, lost.dead))
 
     def _say(self, name: Name, living: str) -> Iterator[Event]:
         """Say what lives, unless that was said, and look again after a pause that grows to a minute."""
@@ -187,7 +188,9 @@ class LostAttempts(Source):
                 continue
             if each.pid in own:
                 with contextlib.suppress(OSError):  # EPERM: it has become another user's
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    signal.pidfd_send_signal(
+                        descriptor, signal.SIGTERM if _is_helper(each, lost.dead) else signal.SIGKILL
+                    )
             if len(lost.watched) < _WATCHED:
                 lost.watched.add(descriptor)
             else:
@@ -205,8 +208,16 @@ def _close(lost: _Lost) -> None:
     lost.watched = set()
 
 
-def _living(found: Kin) -> str:
-    words = [f"{named(found.certain)} can't be killed"] if found.certain else []
+def _is_helper(it: Process, dead: Dead) -> bool:
+    """True of the process that ends its job on Slurm, when it is told to; only then that of nobody is left there."""
+    return dead.clues.has_helper and it.name == SLURM_HELPER
+
+
+def _living(found: Kin, dead: Dead) -> str:
+    helpers = [each for each in found.certain if _is_helper(each, dead)]
+    others = [each for each in found.certain if each not in helpers]
+    words = [f"{named(helpers)} ends its job on Slurm"] if helpers else []
+    words += [f"{named(others)} can't be killed"] if others else []
     words += [f"{named(found.uncertain)} may be its own"] if found.uncertain else []
     return ", and ".join(words)
 

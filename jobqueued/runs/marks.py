@@ -4,6 +4,7 @@ mark    not there, empty or half                      nonsense, or of another ve
 spec    the launcher did not come to write it         as if it was not there, and a warning
 pid     its supervisor did not come to write it       as if it was not there, and a warning
 telemetry  none of its hooks has said anything        likewise
+slurm   Slurm has said nothing of it yet              likewise
 ended   it goes on; its supervisor is asked           it has ended and is lost, with what was found as the reason
 lost    not there: it goes on; else the wait status   the wait status is not known
         is not known
@@ -19,7 +20,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
-from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record
+from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record, SlurmJob
 from jobqueued.child.telemetry import Refused, said
 from jobqueued.core.recollection import Damaged, Kinds, check, short
 from jobqueued.core.record import owner_of, told_of
@@ -67,6 +68,13 @@ def telemetry(data: bytes) -> dict[str, Any]:
         raise Damaged(str(refusal)) from None
 
 
+def slurm(data: bytes) -> SlurmJob:
+    """The job on Slurm that an attempt is, in R/slurm; Damaged."""
+    document = _document(data)
+    check(document, _OF_SLURM)
+    return cast("SlurmJob", document)
+
+
 def sent(data: bytes, run: RunId) -> Run:
     """The run of an attempt as it was sent, by R/spec, which may be an older version's; Damaged."""
     document = spec(data)
@@ -108,6 +116,7 @@ def of_record(document: Record, run: RunId) -> Run:
     )  # fmt: skip
 
 
+_OF_SLURM: Kinds = {"job": (int,), "node": (str,), "state": (str,), "reason": (str,)}
 _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
 _OF_A_RECORD: Kinds = {
     "job": (str,), "run": (str,), "number": (int,), "state": (str,), "reason": _TEXT, "pid": _NUMBER,

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
-from jobqueued.child.documents import UNSTARTED, Record
+from jobqueued.child.documents import UNSTARTED, Record, SlurmJob
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.recollection import Damaged
 from jobqueued.filenames import file_name, named_by_file
@@ -184,16 +184,23 @@ class RunDirectory:
             return marks.telemetry(data) if is_whole(data) else None
         return None
 
+    def slurm(self, name: Name) -> SlurmJob | None:
+        """The job on Slurm that an attempt is; None: none that can be read.  OSError as of any mark."""
+        data = self._read(name, wire.SLURM)
+        with contextlib.suppress(Damaged):
+            return marks.slurm(data) if is_whole(data) else None
+        return None
+
     def clues(self, name: Name) -> Clues:
         """The clues to what may live of it, once its supervisor is dead."""
         main, spawning = self._pid(name), self._spawning(name)
         if spawning is None:  # of an older version, or there was no room
             since = self._made(name) if main is None else kin.ticks(main.before)
-            return Clues(since, self._identity(name), _born(main), title=self._title(name))
+            return Clues(since, self._identity(name), _born(main), None, None, self._title(name), self._on_slurm(name))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
         own = f"{base}/{self._above(name)}{name}" if spawning.own else None
         before, identity = kin.ticks(spawning.before), self._identity(name)
-        return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name))
+        return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name), self._on_slurm(name))
 
     def clues_without(self, name: Name, since: int = 0) -> Clues:
         """The same where there is no R; `since`: nothing of it is older (ticks)."""
@@ -208,6 +215,12 @@ class RunDirectory:
             if is_whole(data):
                 return kin.identity(marks.spec(data).get("environment"))
         return kin.identity_of(str(name.run), name.attempt)
+
+    def _on_slurm(self, name: Name) -> bool:
+        data = self._read(name, wire.SPEC)
+        with contextlib.suppress(Damaged):
+            return is_whole(data) and bool(marks.spec(data).get("slurm"))
+        return False
 
     def _above(self, name: Name) -> str:
         """The cgroup of a user in which it has its own, ``u1000/``; "": in none."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueued.text import duration, printable, size
+from jobqueued.text import duration, printable, size, slurm_job
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,20 @@ def test_printable(text: str) -> None:
 def test_escapes(text: str, shown: str) -> None:
     """What is not printable is an escape that tells what it was."""
     assert shown == printable(text)
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"job": 7, "node": "n1", "state": "COMPLETED"}, "job 7 on n1 (COMPLETED)"),
+        ({"job": 7, "node": "n1", "state": "RUNNING", "reason": "None", "unheard": ""}, "job 7 on n1 (RUNNING)"),
+        ({"job": 7, "node": "", "state": "PENDING", "reason": "Licenses"}, "job 7 (PENDING: Licenses)"),
+        (
+            {"job": 7, "node": None, "state": "PENDING", "unheard": "squeue: no answer"},
+            "job 7 (PENDING); squeue: no answer",
+        ),
+    ],
+)
+def test_a_job_on_slurm(job: dict[str, Any], words: str) -> None:
+    """Its number, where it is, in which state and why, and if Slurm does not answer."""
+    assert words == slurm_job(job)

@@ -464,7 +464,7 @@ def test_no_process_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return real(*asked)
 
     monkeypatch.setattr(hook_module, "told", told)
-    monkeypatch.setattr(wire, "write_telemetry", lambda *_: os.rename(tmp_path / "no", tmp_path / "such"))
+    monkeypatch.setattr(wire, "replace_mark", lambda *_: os.rename(tmp_path / "no", tmp_path / "such"))
     pool = Pool(tmp_path)
     document = run(pool, "exit 3", hook("""echo '{"a": 1}'""", ("start", "end")))[1]
     assert (3, {"a": 1}) == (document["exit_code"], document["telemetry"])

@@ -188,9 +188,9 @@ def rows(host: Host, cases: Iterable[Case]) -> dict[str, str]:
     host.start()
     assert not host.said("problem"), host.log()
     runs = {case.title: _run(host, case) for case in cases[:-1]}
-    found = {title: _row(host, title, run) for title, run in runs.items()}
+    found = {title: row(host, title, run) for title, run in runs.items()}
     last = cases[-1]
-    return {**found, last.title: _row(host, last.title, _run(host, last))}
+    return {**found, last.title: row(host, last.title, _run(host, last))}
 
 
 def _run(host: Host, case: Case) -> str:
@@ -199,7 +199,8 @@ def _run(host: Host, case: Case) -> str:
     return named or f"{job}@1"
 
 
-def _row(host: Host, title: str, run: str) -> str:
+def row(host: Host, title: str, run: str) -> str:
+    """The row of a run, once that has ended."""
     record = wait_for(lambda: _final(host, run), why=run)
     said = [entry for event in ENDED for entry in host.said(event) if _about(entry) == run]
     lines = [entry["message"].removeprefix(f"{run} ") for entry in sorted(said, key=lambda entry: entry["time"])]
@@ -225,7 +226,7 @@ def _recorded(record: dict[str, Any]) -> list[str]:
     return [", ".join([record["state"], *end]), *reason, *warnings, *output]
 
 
-_SHOWN = re.compile(r"^(state|reason|ended with|warnings?|dropped|lost output) +(\S.*)$", re.M)
+_SHOWN = re.compile(r"^(state|reason|ended with|slurm|warnings?|dropped|lost output) +(\S.*)$", re.M)
 
 
 def _facts(shown: str) -> list[str]:
@@ -243,7 +244,9 @@ _VARYING = [
     (r"pid \d+", "pid N"), (r"(after|before) [\d.]+ (ms|s)(?!econds)", r"\1 T"), (r"due [\d-]{10} [\d:]{8}", "due T"),
     (r"\w+ \(pid N\)(, \w+ \(pid N\))+", "sh (pid N), …"), (r"(x{100})x*", "xxx…"), (r"uid \d+", "root"),
     (r"[\d.]+ (MiB|KiB|B)\b", "N B"), (r"output\.dropped: \d+", "output.dropped: N"),
-    (r"\d+ bytes", "N bytes"), (r"last output: \d+", "last output: N"),
+    (r"after \d+ min \d+ s\b", "after T"), (r"-[0-9a-f]{12}:", "-N:"), (r"\d+ bytes", "N bytes"),
+    (r"(Slurm job|slurm: job) \d+", r"\1 N"), (r"\bon n\d\b", "on NODE"),
+    (r"last output: \d+", "last output: N"),
 ]  # fmt: skip
 
 

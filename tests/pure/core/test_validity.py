@@ -7,7 +7,7 @@ import pytest
 from jobqueued import events
 from jobqueued.accounts import Account
 from jobqueued.commands import Say
-from jobqueued.core.validity import amount, impossible
+from jobqueued.core.validity import NO_SLURM, amount, impossible
 from jobqueued.model import Claim, Job, On
 from jobqueued.users import Owner
 from tests.support.world import World, job
@@ -118,3 +118,10 @@ def test_an_account_and_what_it_asks_for() -> None:
     assert {"a": "no user eve"} == invalid(world)
     assert Say("job_invalid", {"job": "a", "reason": "no user eve", "file": "jobs.yaml", "line": 0}) in world.did
     assert Job(id="a", command="x").line == 0
+
+
+def test_a_host_without_slurm() -> None:
+    """A job that is to run there does not run here, and says what is missing; all others do as before."""
+    jobs = job("here"), job("there", runner="slurm")
+    assert {"there": NO_SLURM} == invalid(World(*jobs))
+    assert {} == invalid(World(*jobs, has_slurm=True))

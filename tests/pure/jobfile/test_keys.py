@@ -73,6 +73,7 @@ def test_the_list_of_keys_is_closed() -> None:
         dependency_timeout on_dependency_failure drain
         timeout kill_grace stop_signal success_codes retries retry_delay retry_backoff retry_max_delay retry_on failover
         leave_children
+        runner slurm
         resource_limits enforce nice ionice cpu_scheduling oom_score_adj no_new_privs
         output output_limit journal_rate redact retention notify ping late expect telemetry_hooks tags metadata"""
     assert sorted(names.split()) == sorted(JOB_KEYS)

@@ -1,0 +1,16 @@
+"""The places where an attempt may run, and who sees to it there: the one seam between them and the supervisor."""
+
+from __future__ import annotations
+
+from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.local_runner import Local
+from jobqueued.child.marks import Marks
+from jobqueued.child.slurm_runner import Slurm
+
+Runner = Local | Slurm
+
+
+def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
+    """The one that its launch spec asks for.  `home`: where cgroups are."""
+    there = order.get("slurm")
+    return Slurm(order, there, name, marks) if there else Local(order, home, name)

@@ -1,0 +1,84 @@
+"""Slurm's own commands, each called with a bound in time, and what their answers mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+
+from jobqueued.child.documents import SLURM_PATH
+from jobqueued.child.slurm.ends import Seen
+from jobqueued.child.text import last_line, printable
+from jobqueued.child.tuples import NamedTuple
+
+_SECONDS = 20.0
+"""A command that is not over then, as no controller answers, is ended; Slurm's own `MessageTimeout` is 10 s."""
+_FIELDS = "%A|%T|%B|%k|%r"
+_ID = re.compile(r"(\d{1,10})(;.*)?", re.ASCII)
+_AWAY = ("unable to contact", "timed out", "connection", "communication", "zero bytes", "unable to establish",
+    "temporarily unable", "configuration source", "in standby mode", "message receive", "insane message")  # fmt: skip
+"""Words in the error of a controller that has not answered, or not understood: nobody knows what it has done."""
+_SHOWN = 300
+
+
+class Away(Exception):
+    """No controller has answered: what was asked may have been done, or not."""
+
+
+class Refused(Exception):
+    """The controller has said no."""
+
+
+class Found(NamedTuple):
+    """A job by its name, with its comment."""
+
+    seen: Seen
+    comment: str
+
+
+def submitted(options: Sequence[str], script: str, argument: str) -> int:
+    """Submit a batch script, which gets one argument: the number of the job; Away, Refused."""
+    said = _called(["sbatch", "--parsable", *options, script, argument])
+    found = _ID.fullmatch(said.strip())
+    if found is None:
+        raise Away(f"sbatch: {printable(said.strip())[:_SHOWN]}")
+    return int(found[1])
+
+
+def jobs_named(names: Sequence[str]) -> list[Found]:
+    """Look for our user's jobs of these names, those that are over too, as long as Slurm keeps them; Away, Refused."""
+    said = _called(
+        ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", f"--name={','.join(names)}",
+         f"--format={_FIELDS}"]
+    )  # fmt: skip
+    found = []
+    for line in said.splitlines():
+        number, state, node, comment, reason = line.split("|", 4)
+        seen = Seen(int(number), state, "" if node in ("n/a", "(null)") else node, reason)
+        found.append(Found(seen, comment))
+    return sorted(found)
+
+
+def cancel(job: int, *options: str) -> None:
+    """Signal or cancel a job; one that is over already is no matter.  Away, Refused."""
+    _called(["scancel", *options, str(job)])
+
+
+def _called(command: list[str]) -> str:
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SLURM_PATH}"}
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        raise Away(f"{command[0]}: no answer in {_SECONDS:g} s") from None
+    except OSError as error:
+        raise Away(f"{command[0]}: {error.strerror}") from None
+    if not done.returncode:
+        return done.stdout.decode(errors="replace")
+    said = printable(last_line(done.stderr))[:_SHOWN] or f"{command[0]} ended with {done.returncode}"
+    said = said.removeprefix(f"{command[0]}: error: ").removeprefix("Batch job submission failed: ")
+    if done.returncode < 0 or any(words in said.lower() for words in _AWAY):
+        raise Away(f"{command[0]}: {said}")
+    raise Refused(f"{command[0]}: {said}")

@@ -1,0 +1,110 @@
+"""The end of a run on Slurm: what Slurm says of its job and what its wrapper wrote down, as one of our ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from jobqueued.child.text import last_line, printable
+from jobqueued.child.tuples import NamedTuple
+
+FINAL = frozenset({
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
+})  # fmt: skip
+"""The states of a job that is over (squeue(1)); in all others it waits, runs, or its node tidies up."""
+WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
+GONE = "GONE"
+"""Stands for the state of a job that Slurm knows no more (`MinJobAge` of slurm.conf(5))."""
+_OVER_MEMORY = b"exceeded job memory limit"
+"""Words of slurmstepd for a job that it ends itself, where no cgroup does (`JobAcctGatherParams=OverMemoryKill`)."""
+_SHOWN = 300
+
+
+class Seen(NamedTuple):
+    """A job as squeue(1) shows it.  `reason` is why it waits, or why it has failed."""
+
+    job: int
+    state: str
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def told(self) -> str:
+        """The job in words: ``Slurm job 42 on n1``."""
+        return f"Slurm job {self.job}{' on ' * bool(self.node)}{self.node}"
+
+
+class Verdict(NamedTuple):
+    """`cause`: state and reason; None: those of the wait status `status`, which is None where nobody knows it.
+
+    `failed`: step, errno and detail of a command that could not be started.
+    """
+
+    cause: tuple[str, str] | None
+    status: int | None = None
+    failed: tuple[str, int, str] | None = None
+
+
+def is_over_memory(seen: Seen, said: bytes) -> bool:
+    """Tell whether Slurm has ended it as it used too much memory; `said`: what Slurm itself has written."""
+    return seen.state == "OUT_OF_MEMORY" or _OVER_MEMORY in said.lower()
+
+
+def verdict(
+    seen: Seen, end: Mapping[str, Any] | None, said: bytes, limits: Mapping[str, Any], *, has_begun: bool
+) -> Verdict:
+    """Judge a job that is over.  `end`: what its wrapper wrote down, None: nothing; `limits`: words for its own."""
+    status = None if end is None else int(end["status"])
+    if end is not None and "failed" in end:
+        step, number, detail = end["failed"]
+        return Verdict(None, None, (step, number, detail))
+    if is_over_memory(seen, said) and _was_ended_by(status, signal.SIGKILL):
+        limit = f": its limit is {limits['memory']}" if limits.get("memory") else ""
+        return Verdict(("oom_killed", f"out of memory{limit} ({seen.told}: {seen.state})"), status)
+    if seen.state in _OF_ITS_NODE and _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
+        return _without_end(seen, said, has_begun=has_begun)
+    if seen.state in _TOLD_TO_END and not _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
+        return Verdict(None, status)
+    if (found := _ENDED_BY.get(seen.state)) is not None:
+        state, text = found
+        return Verdict((state, f"{text.format(**limits)} ({seen.told}: {seen.state})"), status)
+    if status is not None:
+        return Verdict(None, status)
+    return _without_end(seen, said, has_begun=has_begun)
+
+
+def _was_ended_by(status: int | None, *numbers: int) -> bool:
+    """Tell whether one of these signals may have been its end, or that of a command of its shell."""
+    return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
+
+
+def _without_end(seen: Seen, said: bytes, *, has_begun: bool) -> Verdict:
+    """Judge one of which no wrapper has told the end."""
+    if (found := _LOST_BY.get(seen.state)) is not None:
+        return Verdict(("lost", f"{found} ({seen.told}: {seen.state})"))
+    words = printable(last_line(said))[:_SHOWN]
+    detail = "; ".join(text for text in (seen.reason if seen.reason != "None" else "", words) if text)
+    if not has_begun:
+        return Verdict(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{': ' * bool(detail)}{detail}"))
+    return Verdict(("lost", f"its wrapper told no end ({seen.told}: {seen.state}{': ' * bool(detail)}{detail})"))
+
+
+_ENDED_BY = {
+    "TIMEOUT": ("timed_out", "timeout after {timeout}"),
+    "DEADLINE": ("timed_out", "its deadline in Slurm was reached"),
+    "CANCELLED": ("killed", "cancelled in Slurm"),
+    "PREEMPTED": ("killed", "preempted in Slurm"),
+}
+"""The ends that are Slurm's doing."""
+_OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
+"""Those of a node, which may live and end what it has, as it was told to."""
+_TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
+"""Those of which a command may make what it likes, as of any signal of a stranger."""
+_LOST_BY = {
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not start",
+    "REVOKED": "another cluster has it",
+    GONE: "Slurm knows it no more",
+}

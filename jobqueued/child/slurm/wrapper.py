@@ -1,0 +1,130 @@
+"""The batch script of a run on Slurm: on its node it starts the command, measures it, and writes down how it ended.
+
+    wrapper DIRECTORY
+
+It is sent as it is, so it needs nothing but a Python 3.8 there.  DIRECTORY is one that the node and the submitting host
+have in common:
+
+    order   what to start, in JSON, and stdin what it reads                           helper
+    claim   made with O_EXCL: who makes it decides alone whether the command starts   this program; the helper: never
+    output  the command's                                                             the command
+    slurm   what Slurm itself says                                                    Slurm
+    end     how the command ended, in JSON, whole as it comes by a rename             this program
+
+So the command starts once at most, however often it was submitted, or requeued.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+KILL = signal.SIGTTOU
+"""The order to kill the command, with its process group; no `stop_signal` is that."""
+OWN = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGSEGV, signal.SIGBUS,
+    signal.SIGFPE, signal.SIGILL}  # fmt: skip
+"""Signals that are no others' to send; all else is passed on."""
+COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
+_NOT_STARTED = 127
+
+
+def main(directory: str) -> int:
+    """Start the command unless another has, and wait for it; the wait status to end with."""
+    with open(f"{directory}/order") as file:
+        order = json.load(file)
+    try:
+        claim = os.open(f"{directory}/claim", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return 0
+    os.write(claim, json.dumps({"job": os.environ.get("SLURM_JOB_ID"), "node": _node()}).encode() + b"\n")
+    os.close(claim)
+    trouble, report = os.pipe()
+    os.set_inheritable(report, False)
+    pid = os.fork()
+    if not pid:
+        _become(directory, order, report)
+    os.close(report)
+    for signum in signal.valid_signals() - OWN:
+        signal.signal(signum, lambda number, _frame: _pass_on(pid, number))
+    failed = b""
+    while more := os.read(trouble, 4096):
+        failed += more
+    _, status, used = os.wait4(pid, 0)
+    all_used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    end: dict[str, Any] = {
+        "status": status, "node": _node(), "ended": time.time(),
+        "cpu_user": round(all_used.ru_utime, 6), "cpu_system": round(all_used.ru_stime, 6),
+        "rusage": {name[3:]: getattr(used, name) for name in COUNTS},
+        **_memory(all_used.ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
+        "io_read": all_used.ru_inblock * 512, "io_write": all_used.ru_oublock * 512,
+    }  # fmt: skip
+    if failed:
+        end["failed"] = json.loads(failed)
+    _write(directory, end)
+    return status
+
+
+def _memory(peak: int, ours: int) -> dict[str, int | None]:
+    """The peak of its largest process (bytes), which starts from ours: no more than that, and nothing else is known."""
+    return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+
+
+def _pass_on(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL if number == KILL else number)
+
+
+def _write(directory: str, end: dict[str, Any]) -> None:
+    with open(f"{directory}/end.tmp", "w") as file:
+        json.dump(end, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{directory}/end.tmp", f"{directory}/end")
+
+
+def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
+    step, detail = "setsid", ""
+    try:
+        os.setsid()
+        step = "stdio"
+        output = os.open(f"{directory}/output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for target, source in enumerate((os.open(f"{directory}/stdin", os.O_RDONLY), output, output)):
+            os.dup2(source, target)
+        os.umask(order["umask"])
+        for name, (key, soft, hard) in order["limits"].items():
+            step, detail = "resource_limits", f"{key}: "
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+        step, detail = "nice", f"{order['nice']}: "
+        os.nice(order["nice"])
+        step, detail = "chdir", f"{order['working_directory']}: "
+        os.chdir(order["working_directory"])
+        os.environ.pop("SLURM_EXPORT_ENV", None)  # else a srun of the command would pass nothing on
+        command, environment = order["command"], {**os.environ, **order["environment"]}
+        step, detail = "exec", f"{command[0]}: "
+        os.execvpe(command[0], command, environment)
+    except OSError as error:
+        os.write(report, json.dumps([step, error.errno, f"{detail}{error.strerror}"]).encode())
+    except ValueError as error:
+        os.write(report, json.dumps([step, 0, f"{detail}{error}"]).encode())
+    os._exit(_NOT_STARTED)
+
+
+if __name__ == "__main__":
+    ended = main(sys.argv[1])
+    if os.WIFSIGNALED(ended):  # so Slurm knows, too
+        number = os.WTERMSIG(ended)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(ended))

@@ -1,0 +1,63 @@
+"""Rules of runners: what a job can't have that runs on Slurm, as that has no such thing, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from jobqueued.child.tuples import NamedTuple
+from jobqueued.jobfile.refusal import Refusal
+from jobqueued.jobfile.yamltext import Entry, quoted
+from jobqueued.model import CPU, MEMORY, Job
+
+ASKED_OF_SLURM = frozenset({"memory", "cpu"})
+"""The limits that Slurm sees to."""
+_WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack", "locked_memory", "address_space",
+    "processes", "data", "msgqueue", "sigpending"})  # fmt: skip
+"""Those that a process has with it wherever it runs (setrlimit(2))."""
+
+
+class _Rule(NamedTuple):
+    """A key that a job on Slurm can't have so: what was found ("": nothing), and what is accepted."""
+
+    key: str
+    found: Callable[[Job], str]
+    accepted: str
+
+
+def _limits(job: Job) -> str:
+    others = [key for key in job.resource_limits if key not in ASKED_OF_SLURM | _WITH_PROCESS]
+    return quoted(", ".join(others)) * bool(others)
+
+
+def _resources(job: Job) -> str:
+    own = [claim.resource for claim in job.resources if claim.resource in (CPU, MEMORY)]
+    return quoted(", ".join(own)) * bool(own)
+
+
+_RULES = (
+    _Rule("resources", _resources, "`resource_limits: {cpu: …, memory: …}`, which Slurm is asked for, as CPUs and "
+        "memory of this host are not used"),
+    _Rule("resource_limits", _limits, "cpu, memory, and those of setrlimit(2), as cgroups on nodes are Slurm's"),
+    _Rule("placement", lambda job: quoted(job.placement) * (job.placement != "none"),
+        "none, as Slurm chooses the CPUs"),
+    _Rule("leave_children", lambda job: "true" * job.leave_children,
+        "false, as Slurm ends what a job leaves on its node"),
+    _Rule("ionice", lambda job: "" if job.ionice is None else quoted(job.ionice), "none, as that is of this host"),
+    _Rule("cpu_scheduling", lambda job: quoted(job.cpu_scheduling) * (job.cpu_scheduling != "other"),
+        "other, as that is of this host"),
+    _Rule("oom_score_adj", lambda job: str(job.oom_score_adj) * bool(job.oom_score_adj),
+        "0, as that is of this host"),
+    _Rule("no_new_privs", lambda job: "true" * job.no_new_privs, "false, as the process on a node is Slurm's"),
+)  # fmt: skip
+
+
+def of_a_runner(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
+    """Refuse in a job with `runner: slurm` what it can't have there, and in others what only those there have."""
+    if job.runner == "slurm":
+        for key, found, accepted in _RULES:
+            if what := found(job):
+                told = f"{what} beside `runner: slurm`"
+                yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)
+    elif job.slurm:
+        told = "`slurm` in a job that runs on this host"
+        yield Refusal.of(entries["slurm"].key, "`runner: slurm` beside it", told, code="JQ205").below("slurm")

@@ -1,0 +1,55 @@
+"""The job on Slurm that an attempt is to be: its name, its comment, and the options of its submission."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from jobqueued.child.documents import SlurmOrder
+from jobqueued.commands import Launch
+from jobqueued.model import SECOND, Job
+from jobqueued.text import size
+
+_MIB = 1 << 20
+_MINUTE = 60
+_SHORT = 12
+"""Digits of the invocation's id in the name of its directory: two attempts of a name are never there together."""
+
+
+def order_of(launch: Launch, invocation: str) -> SlurmOrder:
+    """The order; `invocation`: the id of this launch, by which its job is told from all others."""
+    run, job = launch.run, launch.job
+    base = f"{job.id}@{run.due // SECOND}"
+    of_run = f"{launch.record['host']}:{run.id}."
+    name, comment = f"{base}#{run.attempt}", f"{of_run}{run.attempt}:{invocation}:{launch.grant.fence or ''}"
+    memory = job.resource_limits.get("memory")
+    return {
+        "name": name, "comment": comment, "run": of_run,
+        "earlier": [f"{base}#{attempt}" for attempt in range(1, run.attempt)],
+        "options": [f"--job-name={name}", f"--comment={comment}", *_options(job)],
+        "directory": job.slurm.get("directory"),
+        "files": f".{run.attempt_name}-{invocation[:_SHORT]}",
+        "limits": {
+            "memory": size(memory) if memory else "",
+            "cpu": f"{job.resource_limits['cpu']:g}" if "cpu" in job.resource_limits else "",
+            "timeout": "" if job.timeout is None else f"{job.timeout / SECOND:g} s",
+        },
+    }  # fmt: skip
+
+
+def _options(job: Job) -> Iterator[str]:
+    """Yield what is asked of Slurm; everybody may lower a priority there, and operators raise one: hence a nice."""
+    yield from ("--no-requeue", "--export=NIL", "--open-mode=append")
+    for name in ("partition", "account", "qos", "gres"):
+        if name in job.slurm:
+            yield f"--{name}={job.slurm[name]}"
+    if licenses := job.slurm.get("licenses"):
+        yield f"--licenses={','.join(f'{name}:{count}' for name, count in licenses.items())}"
+    if job.priority:
+        yield f"--nice={-job.priority}"
+    if memory := job.resource_limits.get("memory"):
+        yield f"--mem={math.ceil(memory / _MIB)}M"
+    if cpus := job.resource_limits.get("cpu"):
+        yield f"--cpus-per-task={math.ceil(cpus)}"
+    if job.timeout is not None:
+        yield f"--time={math.ceil(job.timeout / SECOND / _MINUTE)}"
