@@ -1,0 +1,1 @@
+"""Runs on Slurm, beside Debian's slurmctld and three slurmd, which the tests start themselves (docs/slurm.md)."""
