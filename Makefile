@@ -208,9 +208,8 @@ install-files:
 	echo "$$FENCE" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueue-fence
 	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
 	for name in at atq atrm batch; do echo "$$AT" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name; done
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/jobqueue.d packaging/jobqueued-forecast.yaml
-	sed -i 's,/usr/bin/jobqueue,$(PREFIX)/bin/jobqueue,' $(DESTDIR)$(PREFIX)/lib/jobqueue.d/jobqueued-forecast.yaml
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/*.schema.json
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/*.schema.json packaging/jobqueued-forecast.yaml
+	sed -i 's,/usr/bin/jobqueue,$(PREFIX)/bin/jobqueue,' $(DESTDIR)$(PREFIX)/share/jobqueued/jobqueued-forecast.yaml
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system systemd/jobqueue*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/lib/systemd/user systemd/user/*
@@ -260,7 +259,6 @@ uninstall:
 	for page in man/*.[1-9]; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}; done
 	for unit in systemd/jobqueue*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}; done
 	for unit in systemd/user/*; do rm -f $(DESTDIR)$(PREFIX)/lib/systemd/user/$${unit#systemd/user/}; done
-	rm -f $(DESTDIR)$(PREFIX)/lib/jobqueue.d/jobqueued-forecast.yaml
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/jobqueue.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/jobqueue.conf
 	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/jobqueuectl
 	rm -f $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_jobqueuectl

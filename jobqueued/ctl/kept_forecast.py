@@ -90,6 +90,7 @@ def newest_over(paths: Paths) -> Kept:
             return read(path)
     raise Refused(
         f"no forecast was kept in {printable(str(paths.state))}; to keep one now: jobqueuectl simulate --keep; "
+        "to keep one each day: cp /usr/share/jobqueued/jobqueued-forecast.yaml /etc/jobqueue.d; "
         "to ask the same of the past: --backtest yesterday"
     )
 

@@ -52,8 +52,7 @@ def next_times(
 
     With --expect, all that these jobs may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws:
     half of them start by the time that is shown, and 95 % between those in brackets.  Without it, the same is shown by
-    the forecast that `jobqueuectl simulate --keep` has left in the state directory, as a job of the package does each
-    day, if there is one of these times.
+    the forecast that `jobqueuectl simulate --keep` has left in the state directory, if there is one of these times.
 
     \b
     Examples:

@@ -13,21 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.vm import (
-    JOBS,
-    STATE,
-    ask_for_boot,
-    ctl,
-    failed,
-    jobs,
-    record_file,
-    scopes,
-    sh,
-    start,
-    state,
-    story,
-    until,
-)
+from tests.system.vm import JOBS, STATE, ask_for_boot, ctl, failed, record_file, scopes, sh, start, state, story, until
 
 FACTS = Path("/root/facts.json")
 TOLD = Path("/out/told")
@@ -113,7 +99,7 @@ def test_everything_is_under_way_when_the_host_goes_down() -> None:
     due = int(time.time()) + 10  # when the scheduler is stopped, and `tidy` keeps the host from going down
     Path("/root/due").write_text(str(due))
     (JOBS / "missed.yaml").write_text(MISSED.format(at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(due))))
-    until("it is read", lambda: len(jobs()) == 7)
+    until("it is read", lambda: len(ctl("list")["jobs"]) == 7)
     note(live=live, tidy=tidy, first=first, waiting=waiting)
     ask_for_boot("reboot")
     sh("systemctl", "reboot")

@@ -65,8 +65,7 @@ def start(file: str) -> None:
 
 
 def jobs() -> Any:
-    """All jobs but that of the package."""
-    return [job for job in ctl("list")["jobs"] if job["id"] != "jobqueued-forecast"]
+    return ctl("list")["jobs"]
 
 
 def status() -> Any:
