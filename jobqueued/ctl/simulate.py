@@ -128,8 +128,7 @@ def simulate(
     With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
     does not help is not told.
 
-    With --keep, the forecast of the day before is kept, too; a job may do that each day, as that in
-    /usr/share/jobqueued/jobqueued-forecast.yaml.
+    The job in /usr/share/jobqueued/jobqueued-forecast.yaml does so, with --keep, each day.
 
     With --check and --backtest, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance
     explains it), or if half of those that have a band of at most 5 s were more than 1 s off.  --backtest knows the job
