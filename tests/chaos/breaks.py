@@ -39,13 +39,13 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "nobody is told of what happens in every second second": (
         Break(
             "notices/notices.py",
-            "isinstance(each, Say) and self._matters(each.fields))",
-            "isinstance(each, Say) and self._matters(each.fields) and wall // 1_000_000_000 % 2)",
+            "isinstance(command, Say) and self._matters(command.fields):",
+            "isinstance(command, Say) and self._matters(command.fields) and wall // 1_000_000_000 % 2:",
         ),
         "untold",
     ),
     "the record has exit code 1 for 7": (
-        Break("child/record.py", '"exit_code": self.code if self.code', '"exit_code": min(self.code, 1) if self.code'),
+        Break("child/record.py", 'used["exit_code"] = code if code', 'used["exit_code"] = min(code, 1) if code'),
         "wrong",
     ),
     "failures are heard as successes": (
