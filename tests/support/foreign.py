@@ -21,7 +21,7 @@ READERS = (
     "dump", "export-orders", "generate-jobs", "import-scan", "mailq", "make-report", "probe", "reindex", "replicate",
     "tidy-mail", "train", "transcode-queue", "upload-orders", "./load", "./migrate",
     *(f"/usr/local/bin/{name}" for name in ("backup", "cleanup", "fetch", "import", "import-orders", "report", "rotate",
-                                            "take-in", "train", "warm-up")),
+                                            "simulate", "take-in", "train", "warm-up")),
     "/opt/dump", "/opt/report",
 )  # fmt: skip
 """Programs that stand for those of whoever reads; in the machine they do nothing."""
