@@ -7,7 +7,7 @@ that still leaves the job to the others.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -30,12 +30,17 @@ def spec_of(job: Job, fleet: str) -> str:
     return sha256(json.dumps([fleet, said], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def _usual(field: Field[Any]) -> Any:
+    """The value that a field has by default; MISSING: none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON has it, without what is as by default: a later version may know more fields."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        found = [(each.name, getattr(value, each.name), each.default) for each in fields(value)]
+        found = [(each.name, getattr(value, each.name), _usual(each)) for each in fields(value)]
         return {name: _plain(own) for name, own, usual in found if usual is MISSING or own != usual}
     if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
         usual = value._field_defaults  # type: ignore[attr-defined]

@@ -508,5 +508,5 @@ def test_it_imports_little() -> None:
     done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=DEADLINE)
     modules = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.M))
     ours = {name for name in modules if name.startswith("jobqueued")}
-    assert {"jobqueued", "jobqueued.child", "jobqueued.child.process", "jobqueued.child.text"} == ours
+    assert {"jobqueued", *(f"jobqueued.child{each}" for each in ("", ".process", ".text", ".tuples"))} == ours
     assert set() == modules & {"argparse", "json", "logging", "subprocess", "threading", "socket", "shlex", "pathlib"}

@@ -75,7 +75,7 @@ def forgotten(day: Day) -> None:
 
 def twisted(day: Day) -> None:
     """Two hosts were told that they have made one key."""
-    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, "", {"run": 1})
+    question = claims.transaction(Claim("a", "f7", ()), Session("alpha:id", "alpha", 5), {}, 0, {"run": 1})
     del question["compare"][0]  # the session
     answer = {"succeeded": True, "header": {"revision": "9"}, "responses": [{}]}
     for number, host in enumerate(("alpha", "beta")):

@@ -23,7 +23,7 @@ from jobqueued.child import unix_socket, wire
 from jobqueued.child.supervisor import JOB_NOFILE
 from jobqueued.control.varlink import encode
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
-from jobqueued.runs.run_directory import WHOLE
+from jobqueued.runs.emptying import WHOLE
 from tests.support import REPO
 from tests.support.host import DEADLINE, Host, kill, limited, wait_for
 from tests.support.world import World, job

@@ -250,7 +250,7 @@ fleet:
     )  # fmt: skip
     config, problems = read_settings(file)
     assert (Settings(fleet=fleet), []) == (config, problems)
-    assert ["web", ""] == [limits_of(it, "a", [0], 1 << 30).fleet for it in (config, Settings())]
+    assert ["web", ""] == [limits_of(it, "a", [0], 1 << 30, has_slurm=False).fleet for it in (config, Settings())]
 
 
 def test_files_are_read_by_the_fleet(host: Host) -> None:

@@ -25,6 +25,7 @@ _MODULES = (
     "child.seat",
     "child.control_socket", "child.unix_socket", "child.callers", "child.lost", "child.questions", "child.record",
     "child.output", "child.lockfile", "child.account", "child.hooks", "child.cgroup", "child.spawn",
+    "child.local_runner",
     "runs.launcher_link", "runs.own_program", "runs.emptying",
     "runs.following", "runs.lost_attempts", "runs.recovery", "runs.run_directory", "runs.kin",
     "runs.launcher_news", "state.commits", "state.store", "state.faults", "state.record_files", "state.due_history",
@@ -94,7 +95,7 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     tree, linux = Tree(host), _linux(host)
     for name in ("attempt", "supervisor", "launcher", "lost", "hooks", "account", "lockfile", "ending"):
         found.setdefault(f"child.{name}", {})["tree"] = tree
-    found["child.attempt"] |= {"start": host.start_job}
+    found["child.local_runner"] |= {"start": host.start_job}
     found["child.supervisor"] |= {
         "Shutdown": lambda _manager=1: Shutdown(host), "entitle": lambda _name, what: host.entitle(what),
         "process": SimpleNamespace(stat=lambda _: SimpleNamespace(parent=1)),

