@@ -591,11 +591,11 @@ def test_a_run_directory_that_another_daemon_has_taken(host: Host) -> None:
     """Whoever has lost it to another ends, with a word, and does not fight for the socket."""
     host.start()
     lock = host.root / "run" / "scheduler.lock"
-    lock.unlink()
-    with lock.open("w") as taken:
-        lock.chmod(0o600)
+    with (host.root / "run" / "its.lock").open("w") as taken:
+        Path(taken.name).chmod(0o600)
         fcntl.flock(taken, fcntl.LOCK_EX)
         print(os.getpid(), file=taken, flush=True)
+        os.replace(taken.name, lock)  # at once: the daemon makes one that is missing anew, and has it then
         (host.root / "run" / "control").unlink(missing_ok=True)
         wait_for(host.daemon_ended)
     assert [True] == [
