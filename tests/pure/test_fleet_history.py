@@ -198,7 +198,7 @@ def test_a_skip_beside_a_run() -> None:
     assert isinstance(wire.claim("alpha", tape(1000000030)), Granted)
     wire.keep(LEASE)  # the claim was answered before the skip is asked for
     skip = Skip("a", 1000000010, 1000000040, 60, "")
-    [refused] = wire.call("beta", skips.transaction(skip, wire.sessions["beta"], 0, 5))
+    [refused] = wire.call("beta", skips.transaction(skip, wire.sessions["beta"], 5))
     assert "succeeded" not in refused
     assert {} == disordered(wire.exchanges)
     wire.twist(-1, granted)

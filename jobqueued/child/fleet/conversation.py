@@ -31,7 +31,7 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain
-from jobqueued.child.fleet.skips import Begun, Mine, Skip
+from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
@@ -68,7 +68,7 @@ class Conversation:
         self._granted = set[Name]()
         self._open = set[Name]()
         """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
-        self._locks, self._skips = KnownLocks(""), dict[str, int]()
+        self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
         """The keys of hosts and pauses that were told of, and those that the snapshot under way has not brought yet."""
@@ -96,23 +96,25 @@ class Conversation:
         if not question:  # about what is live: that has what it was granted
             own = self._locks.units((job, key))
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
-        if sum(part.units for part in parts) > _MOST_UNITS:
-            self.outbox.append(["denied", job, number, question])
+        claim = Claim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
+        is_too_much = sum(part.units for part in parts) > _MOST_UNITS
+        if line := ["denied", job, number, question] if is_too_much else self._skips.told_of(claim):
+            self.outbox.append(line)
             return
         for part in parts if question else ():
             if turn := self._turn_before(part, (job, key), now):
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
         self.keep = max(self.keep, keep)
-        loss = self._members.loss_before((job, key))
-        claim = Claim(job, key, (), spec, loss, is_live=not question)
-        self._requests.take(Ask(claim, parts, number, question, keep, {}))
+        self._requests.take(Ask(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
     def skip(self, skip: Skip) -> None:
         """Take the wish to skip something for all hosts; while nothing can be asked it is had anew later."""
-        if not self.reason:
+        if line := self._skips.told(skip.job, skip.first, skip.last):
+            self.outbox.append(line)
+        elif not self.reason:
             self.keep = max(self.keep, skip.keep)
-            self._requests.take(skip)
+            self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
 
     def want(self, request: Plain) -> None:
         """Take what needs no answer; while nothing can be asked it is dropped, and whoever wants it does so anew."""
@@ -156,7 +158,7 @@ class Conversation:
         self._drop()
         self._session, self.is_outdated = session, False
         self._others.update(self._locks.others(), self._turns.clear())
-        self._locks, self._skips = KnownLocks(session.store), dict[str, int]()
+        self._locks, self._skips = KnownLocks(session.store), KnownSkips()
         self._untold = set(self._told)
         return self._era
 
@@ -225,7 +227,7 @@ class Conversation:
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
         """The requests that are first, as one transaction (outgoing.py); None: there are none, or none may be sent."""
-        return self._requests.batch(self._session, self._locks, self._skips, leases, keep, self._era)
+        return self._requests.batch(self._session, self._locks, leases, keep, self._era)
 
     def answered(self, batch: Batch, answer: Message) -> None:
         """Take the answer to a batch; one to requests that were dropped meanwhile is nobody's."""
@@ -248,8 +250,7 @@ class Conversation:
 
     def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
         """Tell what an answer means; or what to ask again."""
-        newest = self._skips.get(ask.claim.job, 0)
-        outcome = claims.outcome(ask.claim, self._session, ask.found, newest, answer, revision)
+        outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
             case Granted(fence):
@@ -277,8 +278,7 @@ class Conversation:
             case SessionOver():
                 self.rest(_OVER)
             case Newer(newest):
-                self._skips[ask.claim.job] = newest
-                return ask
+                return ask._replace(skipped=newest)
             case Again(known):
                 return ask._replace(found=known)
         return None
@@ -294,7 +294,7 @@ class Conversation:
 
     def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
         """Tell what an answer means; or what to ask again."""
-        match skips.outcome(skip, self._session, answer, self._skips.get(skip.job, 0)):
+        match skips.outcome(skip, self._session, answer):
             case Mine(first, last):
                 self.outbox.append(["skipped", skip.job, first, last])
             case Begun(found):
@@ -302,8 +302,7 @@ class Conversation:
                     self._members.note_run((skip.job, key), value)
                     self.outbox.append(["taken", skip.job, key, value.partition(" ")[2]])
             case Newer(newest):
-                self._skips[skip.job] = newest
-                return skip
+                return skip._replace(newest=newest)
             case Stale(definition):
                 self._tell_spec(skip.job, definition)
             case SessionOver():
@@ -370,6 +369,7 @@ class Conversation:
             self._open.discard(name)
             self._members.note_run(name, known.value)
             if not known.value.startswith(f"{self._session.store} skipped "):  # of that the answer tells
+                self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
@@ -380,7 +380,7 @@ class Conversation:
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):
-            self._skips[key.removeprefix(SKIPPED)] = 0 if known is None else known.modified
+            self._skips.note_newest(key.removeprefix(SKIPPED), 0 if known is None else known.modified)
         elif key.startswith(_WAIT):
             self._note_place(key, known)
         elif key.startswith((_HOSTS, _PAUSED)):

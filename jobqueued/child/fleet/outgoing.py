@@ -59,13 +59,7 @@ class Outgoing:
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def batch(
-        self,
-        session: Session,
-        locks: KnownLocks,
-        skipped: Mapping[str, int],
-        leases: Mapping[str, int],
-        keep: int,
-        era: int,
+        self, session: Session, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int
     ) -> Batch | None:
         """The first as one transaction; None: there is none that has enough of `keep`.
 
@@ -79,7 +73,7 @@ class Outgoing:
         for number in range(len(self._requests)):
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
             job, is_skip, touched = request.name[0], isinstance(request, Skip), _touched(request, locks)
-            made = transactions(request, session, locks, skipped, leases)
+            made = transactions(request, session, locks, leases)
             read = {(job, "")}  # a definition that is published
             if isinstance(request, Ask | Skip) and request.keep > keep:
                 break

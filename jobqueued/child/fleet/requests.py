@@ -15,7 +15,8 @@ from jobqueued.child.tuples import NamedTuple
 class Ask(NamedTuple):
     """A question about the run `job`@`number`, by its number.
 
-    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already.  The `claim` names
+    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already; `skipped`: the
+    revision of the newest skip of its job by which it goes.  The `claim` names
     units of locks once they were chosen for its `parts`, and goes by those until there is an answer.
     """
 
@@ -25,6 +26,7 @@ class Ask(NamedTuple):
     question: int
     keep: int
     found: Mapping[str, Found]
+    skipped: int = 0
 
     @property
     def name(self) -> Name:
@@ -102,17 +104,12 @@ class Batch(NamedTuple):
     era: int
 
 
-def transactions(
-    request: Request, session: Session, locks: KnownLocks, skipped: Mapping[str, int], leases: Mapping[str, int]
-) -> list[Message]:
-    """The transactions of a request; `skipped`: by job, the revision of its newest skip.
-
-    `leases`: those of occurrences ("run"), of locks ("lock") and of the "session".
-    """
+def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
+    """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
     if isinstance(request, Ask):
-        return [claims.transaction(request.claim, session, request.found, skipped.get(request.claim.job, 0), leases)]
+        return [claims.transaction(request.claim, session, request.found, request.skipped, leases)]
     if isinstance(request, Skip):
-        return [skips.transaction(request, session, skipped.get(request.job, 0), leases["run"])]
+        return [skips.transaction(request, session, leases["run"])]
     if isinstance(request, Publish):
         return [announcements.publication(*request)]
     if isinstance(request, Pause):

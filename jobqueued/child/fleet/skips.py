@@ -9,23 +9,27 @@ first key after it.  Each skip changes the second key, and each skip and claim g
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Mapping
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
 from jobqueued.child.fleet.known_locks import Name
+from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.wire import Message, coded
 from jobqueued.child.tuples import NamedTuple
 
 _MOST_READ, _DIGITS = 64, 10
 """Occurrences in between of which an answer tells, and the digits of their seconds."""
+_MOST_KNOWN = 100
+"""Skips of a job that are known; of more the oldest are forgotten, to which no clock comes any more."""
 
 
 class Skip(NamedTuple):
     """The wish to skip the occurrences of a job from one second to another, to be remembered for `keep` s.
 
-    `spec`: the definition of the job by which alone it may.  `own`: the revision up to which what this host has begun
-    of them was read, and is not live.
+    `spec`: the definition of the job by which alone it may.  `newest`: the revision of the newest skip of the job by
+    which it goes.  `own`: that up to which what this host has begun of them was read, and is not live.
     """
 
     job: str
@@ -33,6 +37,7 @@ class Skip(NamedTuple):
     last: int
     keep: int
     spec: str
+    newest: int = 0
     own: int = 0
 
     @property
@@ -64,10 +69,10 @@ Outcome = Mine | Begun | claims.Newer | claims.SessionOver | claims.Stale | Skip
 """Skip: what is to be asked again."""
 
 
-def transaction(skip: Skip, session: Session, known: int, lease: int) -> Message:
-    """The transaction of a skip, by the revision of the newest of its job that is `known`."""
+def transaction(skip: Skip, session: Session, lease: int) -> Message:
+    """The transaction of a skip."""
     claim = Claim(*skip.name, ())
-    compare = [created(session.key, session.created), is_newest(skip.job, known)]
+    compare = [created(session.key, session.created), is_newest(skip.job, skip.newest)]
     compare.append({**skip.range, "target": "MOD", "result": "LESS", "mod_revision": str(skip.own + 1)})
     if skip.spec:
         compare.append({"key": coded(claim.definition), "target": "VALUE", "value": coded(skip.spec)})
@@ -80,7 +85,7 @@ def transaction(skip: Skip, session: Session, known: int, lease: int) -> Message
     return {"compare": compare, "success": success, "failure": [{"request_range": each} for each in ranges]}
 
 
-def outcome(skip: Skip, session: Session, answer: Message, known: int) -> Outcome:
+def outcome(skip: Skip, session: Session, answer: Message) -> Outcome:
     """The meaning of an answer to that."""
     if answer.get("succeeded"):
         return Mine(skip.first, skip.last)
@@ -100,7 +105,7 @@ def outcome(skip: Skip, session: Session, answer: Message, known: int) -> Outcom
             others[f"f{second}"] = it.value
     if others:
         return Begun(others)
-    if newest != known:
+    if newest != skip.newest:
         return claims.Newer(newest)
     if skip.spec and (definition is None or definition.value != skip.spec):
         return claims.Stale(definition)
@@ -112,3 +117,39 @@ def _second(key: str, otherwise: int) -> int:
     """The second of a key of an occurrence; of what no host has made there, one that stands for it."""
     text = key.split("/")[-2]
     return int(text) if text.isascii() and text.isdecimal() and len(text) == _DIGITS else otherwise
+
+
+class KnownSkips:
+    """The skips of other hosts that were told, and the revisions of jobs' newest, as the watch has them.
+
+    What is asked goes by these: what a skip covers that the scheduler had not heard of yet as it asked is not asked.
+    """
+
+    def __init__(self) -> None:
+        self._newest = dict[str, int]()
+        self._spans = defaultdict[str, deque[tuple[int, int]]](lambda: deque(maxlen=_MOST_KNOWN))
+
+    def newest(self, job: str) -> int:
+        """The revision of a job's newest skip; 0: none is known."""
+        return self._newest.get(job, 0)
+
+    def note_newest(self, job: str, revision: int) -> None:
+        """Take over that there is a newer one; 0: none any more."""
+        self._newest[job] = revision
+
+    def note(self, job: str, second: int, value: str) -> None:
+        """Take over the value of an occurrence, by its second: it may be a skip."""
+        if (first := claims.first_skipped(value)) is not None:
+            self._spans[job].append((min(first, second), second))
+
+    def told_of(self, claim: Claim) -> Line | None:
+        """The line that tells of a skip that covers a claim; None: none is known."""
+        second = claims.attempt_of(claim.key).second if claim.is_first else 0
+        return self.told(claim.job, second, second)
+
+    def told(self, job: str, first: int, last: int) -> Line | None:
+        """The line that tells of a skip that covers some of these occurrences; None: none is known."""
+        for begin, end in self._spans.get(job, ()):
+            if begin <= last and first <= end:
+                return ["taken", job, f"f{min(last, end)}", f"skipped {begin}"]
+        return None

@@ -8,7 +8,9 @@ import pytest
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import Claim, Granted, Newer, Session, SessionOver, Stale, Taken
-from jobqueued.child.fleet.skips import Begun, Mine, Skip
+from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
+from jobqueued.child.fleet.wire import coded
 from tests.support.fake_etcd import FakeEtcd
 
 FIRST = 1772409600
@@ -27,9 +29,9 @@ class Hosts:
 
     def skip(self, host: str, first: int, last: int, spec: str = "", own: int = 0) -> Any:
         """Ask to skip what is due from one second to another; the outcome."""
-        skip, known = Skip("tick", FIRST + first, FIRST + last, 60, spec, own), self.newest(host)
-        answer = self.etcd.txn(skips.transaction(skip, self.sessions[host], known, 1))
-        return skips.outcome(skip, self.sessions[host], answer, known)
+        skip = Skip("tick", FIRST + first, FIRST + last, 60, spec, self.newest(host), own)
+        answer = self.etcd.txn(skips.transaction(skip, self.sessions[host], 1))
+        return skips.outcome(skip, self.sessions[host], answer)
 
     def run(self, host: str, second: int) -> Any:
         """Claim an occurrence; the outcome."""
@@ -172,3 +174,41 @@ def test_a_run_that_is_to_be_skipped() -> None:
     hosts = Hosts()
     hosts.skip("a", 0, 60)
     assert Taken(f"a:id skipped {FIRST}") == hosts.run("a", 60) == hosts.run("a", 30)
+
+
+def test_what_was_told() -> None:
+    """What covers something that is asked about is told again; what does not is no matter."""
+    known = KnownSkips()
+    known.note("tick", 60, "b:id skipped 20")
+    known.note("tick", 80, "b:id succeeded")
+    assert ["taken", "tick", "f30", "skipped 20"] == known.told("tick", 30, 30)
+    assert ["taken", "tick", "f60", "skipped 20"] == known.told("tick", 0, 90)
+    assert (None, None, None) == (known.told("tick", 70, 90), known.told("tick", 0, 10), known.told("other", 30, 30))
+    known.note_newest("tick", 7)
+    assert (7, 0) == (known.newest("tick"), known.newest("other"))
+
+
+def test_a_question_that_crosses_a_skip() -> None:
+    """What the scheduler asks before it has heard of a skip that covers it is not asked; what is beside it is."""
+    conversation = Conversation(0)
+    era = conversation.begin(Session("a:id", "a", 1))
+    conversation.read(era, 5, {})
+    conversation.complete(era)
+    put = {f"/jq/runs/tick/{FIRST + 60}/1": f"b:id skipped {FIRST + 30}", "/jq/skipped/tick": "b:id"}
+    events = [
+        {"kv": {"key": coded(key), "value": coded(value), "create_revision": "7", "mod_revision": "7"}}
+        for key, value in put.items()
+    ]
+    conversation.watched(events, 7, 0)
+    line = ["taken", "tick", f"f{FIRST + 60}", f"skipped {FIRST + 30}"]
+    assert [["up", ""], line] == conversation.outbox
+    conversation.outbox.clear()
+    conversation.ask(0, "tick", 1, 1, f"f{FIRST + 45}", [], 60, "")
+    conversation.skip(Skip("tick", FIRST, FIRST + 40, 60, ""))
+    told = [["taken", "tick", f"f{FIRST + 45}", line[3]], ["taken", "tick", f"f{FIRST + 40}", line[3]]]
+    assert (told, False) == (conversation.outbox, conversation.wants)
+    conversation.ask(0, "tick", 1, 2, f"f{FIRST + 90}", [], 60, "")
+    batch = conversation.next_batch(LEASES | {"session": 3}, 60)
+    assert batch is not None
+    compare = batch.message["success"][0]["request_txn"]["compare"]
+    assert {"key": coded("/jq/skipped/tick"), "target": "MOD", "mod_revision": "7"} in compare
