@@ -5,6 +5,7 @@ can't be.  inotify(7) tells; nobody polls.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -95,8 +96,10 @@ class Listener:
         """Make what is beside the socket, where it is gone: whoever empties the directory goes on after the socket."""
         try:
             self._make_directory()
-        except OSError:
+        except OSError as error:
             self.deadline = mono + AGAIN
+            if error.errno == errno.EADDRINUSE:  # another daemon has it, and this one ends
+                self._unheard(f"{self.path}: {error.strerror}", mono)
 
     def _unheard(self, why: str, mono: int) -> None:
         """Say it once, and try again later."""
