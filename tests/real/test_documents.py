@@ -170,6 +170,8 @@ def _ask_of_past(found: Printed, host: Host) -> None:
     spread = Suggestion(Change(("waiter",), "spread: 5m", lambda host: host), Cost(0.5, 2), Cost(0, 1))
     found["simulate"].append({**found["simulate"][0], "suggestions": [simulated._advice(spread)]})
     run("--root", host.root, "simulate", *played, "--save", host.root / "kept")
+    check = ("--root", host.root, "--json", "simulate", "--check", host.root / "kept")
+    wait_for(lambda: json.loads(run(*check).stdout)["jobs"], why="a start that was foreseen")
     found.ask("simulate --check", "simulate", "--check", host.root / "kept")
 
 
