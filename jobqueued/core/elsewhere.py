@@ -63,11 +63,13 @@ class Elsewhere:
         """The first of these that are nobody's, as far as nothing that others have, or is this host's `own`, is between
         them.
         """
+        free = [due for due in self.leave_out(job, dues) if due not in own]
+        if not free:
+            return []
         begun = [*self._taken.get(job, ()), *(due // SECOND for due in own)]
         edges = sorted([*begun, *(edge for span in self._skipped.get(job, ()) for edge in span)])
-        free = [due for due in self.leave_out(job, dues) if due not in own]
         before = [bisect(edges, due // SECOND) for due in free]
-        return free[: bisect(before, before[0])] if free else []
+        return free[: bisect(before, before[0])]
 
     def drop(self, job: str) -> None:
         """Forget a job, whose clock comes to nothing any more."""

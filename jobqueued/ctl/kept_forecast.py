@@ -83,14 +83,19 @@ def keep(paths: Paths, kept: Kept) -> None:
     save(paths.forecast, kept)
 
 
+_DAILY = [f"{prefix}/share/jobqueued/jobqueued-forecast.yaml" for prefix in ("/usr", "/usr/local")]
+"""The job that keeps one each day, where a package, or `make install`, has put it."""
+
+
 def newest_over(paths: Paths) -> Kept:
     """The forecast kept of the day before the newest, or the newest where there is no other; Refused."""
     for path in (paths.forecast_before, paths.forecast):
         if os.path.lexists(path):
             return read(path)
+    daily = next((path for path in _DAILY if os.path.exists(path)), "")
     raise Refused(
         f"no forecast was kept in {printable(str(paths.state))}; to keep one now: jobqueuectl simulate --keep; "
-        "to keep one each day: cp /usr/share/jobqueued/jobqueued-forecast.yaml /etc/jobqueue.d; "
+        f"{f'to keep one each day: cp {daily} /etc/jobqueue.d; ' if daily else ''}"
         "to ask the same of the past: --backtest yesterday"
     )
 
