@@ -36,13 +36,14 @@ WINGS: dict[str, list[str]] = {
     "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "wire", "lines", "claims", "known_locks", "others", "skips", "announcements", "requests", "outgoing", "turns",
+        "host_order", "wire", "lines", "claims", "known_locks", "others", "skips", "announcements", "requests",
+        "outgoing", "turns",
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
-        "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem", "notify",
-        "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events", "commands",
-        "circles", "catalog", "source",
+        "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem",
+        "notify", "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events",
+        "commands", "circles", "catalog", "source",
     ],
     "timing": [
         "crontab", "expansion", "cronexpr", "timespec", "schedule", "closest", "clock_changes", "catch_up", "due_times",
@@ -155,7 +156,7 @@ PURE_OF_CHILD = {
     "child/documents", "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines",
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
-    "child/fleet/announcements", "child/slurm/ends",
+    "child/fleet/announcements", "child/fleet/host_order", "child/slurm/ends",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 
@@ -180,7 +181,7 @@ WATCHER = {"fnmatch", "itertools", "struct"}
 SLURM = {"subprocess"}
 """What the helper of a run on Slurm needs beside that, which calls Slurm's own commands."""
 
-AGENT = {"base64", "ssl", "threading"}
+AGENT = {"base64", "binascii", "math", "ssl", "threading"}
 """What the agent of a fleet needs to speak with etcd."""
 
 MAILS_AND_POSTS = {

@@ -50,7 +50,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     for left in sorted({run.id.job for run in state.runs.values() if is_of_fleet(run.key)}):
         state.stir(left)
     if fleet.down:
-        fleet.hosts.clear()
+        fleet.forget_hosts()
         for holder in [holder for holder in state.admission.locks if isinstance(holder, str)]:
             state.admission.release(holder)
     else:
@@ -238,10 +238,7 @@ def held(turn: Turn, event: Held) -> None:
 
 def host_seen(turn: Turn, event: HostSeen) -> None:
     """Note which hosts the fleet has by now."""
-    if event.store:
-        turn.state.fleet.hosts[event.name] = event
-    else:
-        turn.state.fleet.hosts.pop(event.name, None)
+    turn.state.fleet.note_host(event)
 
 
 def askable(state: SchedulerState) -> dict[str, int]:

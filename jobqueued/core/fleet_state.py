@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
+from jobqueued.child.fleet.host_order import HostOrder
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core.elsewhere import Elsewhere
 from jobqueued.core.recollection import end_of
 from jobqueued.events import HostSeen, PauseAsked
-from jobqueued.model import SECOND, Holder, Job, Occurrence, Record, Run, RunId, RunState, Scope
+from jobqueued.model import Holder, Job, Occurrence, Record, Run, RunId, RunState, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
-from jobqueued.sha256 import sha256
 
 
 class Asked(NamedTuple):
@@ -30,10 +30,6 @@ class Verdict(NamedTuple):
 
     dues: list[int]
     reason: str
-
-
-_STAGGER, _CANDIDATES, _LATER = SECOND // 4, 3, SECOND
-"""How much later each of the first hosts asks for an occurrence than the one before it, and the others."""
 
 
 def is_of_fleet(key: str) -> bool:
@@ -79,6 +75,8 @@ class FleetState:
         """The revision of the newest occurrence that was granted since the start."""
         self.hosts: dict[str, HostSeen] = {}
         """The hosts that have a session, by name, this one among them; none once it is down."""
+        self._orders: dict[tuple[str, ...], HostOrder] = {}
+        """Their orders, by the labels that a job wants."""
         self._announced: Announce | None = None
         """What the others know of this host; None: it is not known what that is."""
         self._number = 0
@@ -232,16 +230,22 @@ class FleetState:
         """The labels that this host has not, and a job wants of its hosts."""
         return [label for label in job.hosts if label not in self.labels]
 
-    def turn_of(self, own: str, job: Job, occurrence: Occurrence) -> int:
-        """For how long (ns) this host, `own` by its name, leaves an occurrence to those that come before it.
+    def note_host(self, host: HostSeen) -> None:
+        """Take over that a host has a session, or has none any more (`store` is empty)."""
+        self.hosts[host.name] = host
+        if not host.store:
+            del self.hosts[host.name]
+        self._orders.clear()
 
-        Each occurrence has an order of hosts by chance, the same on all of them, so that each has its share.  Whoever
-        is busy or gone is passed; of a large fleet few ask at all.
-        """
-        able = [name for name, it in self.hosts.items() if not it.is_held and set(job.hosts).issubset(it.labels)]
-        if own not in able:
-            return 0
-        rank = {host: sha256(f"{occurrence.job} {occurrence.key} {host}".encode()).digest() for host in able}
-        before = sum(place < rank[own] for place in rank.values())
-        wait = before * _STAGGER if before < _CANDIDATES else _LATER
-        return wait if job.start_deadline is None else min(wait, job.start_deadline // 2)
+    def forget_hosts(self) -> None:
+        """Know no host any more."""
+        self.hosts.clear()
+        self._orders.clear()
+
+    def turn_of(self, own: str, job: Job, occurrence: Occurrence) -> int:
+        """For how long (ns) this host, `own` by its name, leaves an occurrence to those that come before it."""
+        if (order := self._orders.get(job.hosts)) is None:
+            labels = set(job.hosts)
+            able = (name for name, it in self.hosts.items() if not it.is_held and labels.issubset(it.labels))
+            order = self._orders[job.hosts] = HostOrder(able)
+        return order.wait(own, f"{occurrence.job} {occurrence.key}")

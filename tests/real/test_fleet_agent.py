@@ -337,13 +337,15 @@ def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:
 def test_a_member_that_stands_still(tmp_path: Path) -> None:
     """What has changed is heard by way of another, also where nothing is asked."""
     with cluster(tmp_path) as three:
-        one, other = (Agent(tmp_path / name, [each.clients for each in three.members], name) for name in ("one", "two"))
+        members = [each.clients for each in three.members]
+        one, other = (Agent(tmp_path / name, members, name) for name in ("one", "other"))
         for agent in (one, other):
             agent.hear("up", "")
         one.ask("backup", TICK, "tape")
         one.hear("granted", "backup", 1, 1)
         other.hear("held", "backup on one", [["tape", 1]])
-        three.members[0].send(signal.SIGSTOP)
+        first = gateway.nearest_first(members, "other")[0]
+        next(each for each in three.members if each.clients == first).send(signal.SIGSTOP)
         one.say("give_back", "backup", TICK, "succeeded")
         other.hear("held", "backup on one", [])
         one.close()

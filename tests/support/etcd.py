@@ -62,6 +62,11 @@ class Member:
         wait_for(lambda: self._listens() or self._process.poll() is not None, why=f"etcd {self.name}")
         assert self._process.poll() is None, self._log.read_text()[-2000:]
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ class FakeEtcd:
     def __init__(self) -> None:
         self.revision = 0
         self.kvs: dict[str, Message] = {}
+        self._ordered = list[str]()
         self.changes: list[Change] = []
         self.watchers: list[Callable[[], None]] = []
 
@@ -82,8 +84,9 @@ class FakeEtcd:
         """The keys from one to another, or one."""
         begin = text(wanted["key"])
         end = text(wanted["range_end"]) if "range_end" in wanted else f"{begin}\0"
-        limit = int(wanted.get("limit", 0)) or None
-        return [self.kvs[key] for key in sorted(self.kvs) if begin <= key < end][:limit]
+        first, after = bisect_left(self._ordered, begin), bisect_left(self._ordered, end)
+        limit = int(wanted.get("limit", 0)) or len(self._ordered)
+        return [self.kvs[key] for key in self._ordered[first : min(after, first + limit)]]
 
     def _carried_out(self, decided: list[Any], written: dict[str, Message | None]) -> Message:
         succeeded, ways = decided
@@ -115,9 +118,12 @@ class FakeEtcd:
             if put is None:
                 if before is not None:
                     del self.kvs[key]
+                    del self._ordered[bisect_left(self._ordered, key)]
                     events.append({"type": "DELETE", "kv": {"key": coded(key), "mod_revision": number}})
                 continue
             created = before["create_revision"] if before else number
+            if before is None:
+                insort(self._ordered, key)
             kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number}
             self.kvs[key] = kv
             events.append({"kv": kv})

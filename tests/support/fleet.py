@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -118,7 +118,7 @@ class Agent:
             case ["ask", *asked]:
                 self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
             case ["skip", *skip]:
-                self.conversation.skip(Skip(*skip))
+                self.conversation.skip(self.fleet.now, Skip(*skip))
             case ["give_back", *given]:
                 self.conversation.give_back(self.fleet.now, *given)
             case ["pause", *paused]:
@@ -236,6 +236,9 @@ class Agent:
 
     def _carry_out(self, batch: Batch) -> None:
         etcd = self.fleet.etcd
+        puts = (each["request_put"] for part in batch.message["success"] for each in part["request_txn"]["success"]
+                if "request_put" in each)  # fmt: skip
+        self.fleet.wanted.update(text(put["key"]) for put in puts)
         decided = etcd.decided(batch.message)
         if self.rules.at_once:
             answer = self._twisted(etcd.apply(decided))
@@ -394,6 +397,8 @@ class Fleet:
     fences: dict[str, int] = field(default_factory=dict)
     units: dict[str, int] = field(default_factory=dict)
     """The units of each lock that has several."""
+    wanted: Counter[str] = field(default_factory=Counter)
+    """How often hosts have asked to write each key."""
     _messages: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _number: int = 0
 

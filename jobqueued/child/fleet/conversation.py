@@ -108,11 +108,18 @@ class Conversation:
         self.keep = max(self.keep, keep)
         self._requests.take(Ask(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
-    def skip(self, skip: Skip) -> None:
+    def skip(self, now: int, skip: Skip) -> None:
         """Take the wish to skip something for all hosts; while nothing can be asked it is had anew later."""
-        if line := self._skips.told(skip.job, skip.first, skip.last):
-            self.outbox.append(line)
-        elif not self.reason:
+        if not self.reason:
+            self._skips.put_off(now + self._members.wait(self._session.host, skip.name), skip)
+            self._skip_due(now)
+
+    def _skip_due(self, now: int) -> None:
+        """Ask for what is not left to other hosts any more, unless one of them had some of it meanwhile."""
+        for skip in self._skips.due(now):
+            if line := self._skips.told(skip.job, skip.first, skip.last):
+                self.outbox.append(line)
+                continue
             self.keep = max(self.keep, skip.keep)
             self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
 
@@ -192,13 +199,14 @@ class Conversation:
     @property
     def deadline(self) -> int | None:
         """The instant at which `pass_time` has something to tell."""
-        return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
+        return min(filter(None, (self._turns.deadline, self._members.deadline, self._skips.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
         """Let go on who has let others pass; tell what is lost with its host."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
-            self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
+            self._skip_due(now)
+            self.outbox += [["lost", *name, host] for name, host in self._members.lost(now, self._session.host)]
 
     def swept(self, found: Mapping[str, Found]) -> None:
         """Take a part of all occurrences, for what is this host's and not over, or may be lost."""
@@ -351,14 +359,6 @@ class Conversation:
             elif units:
                 self._tell_ours(owner)
 
-    def _note_place(self, key: str, known: Found | None) -> None:
-        """Take over that a host is in the line for a lock, or is not any more."""
-        host, _, lock = key.removeprefix(_WAIT).partition("/")
-        if known is None:
-            self._turns.left(lock, host)
-        else:
-            self._turns.joined(lock, host, known.created)
-
     def _tell_of_occurrence(self, name: Name, known: Found) -> None:
         if known.value == self._session.store:
             if name not in self._granted:
@@ -382,7 +382,7 @@ class Conversation:
         elif key.startswith(SKIPPED):
             self._skips.note_newest(key.removeprefix(SKIPPED), 0 if known is None else known.modified)
         elif key.startswith(_WAIT):
-            self._note_place(key, known)
+            self._turns.note(key.removeprefix(_WAIT), None if known is None else known.created)
         elif key.startswith((_HOSTS, _PAUSED)):
             (self._told.discard if known is None else self._told.add)(key)
             self._untold.discard(key)

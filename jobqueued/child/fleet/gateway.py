@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from jobqueued.child.fleet.connection import Connection, Garbled, Head
+from jobqueued.child.fleet.host_order import drawn_from
 from jobqueued.child.fleet.tls import Tls, Unusable
 from jobqueued.child.fleet.wire import Message
 
@@ -36,6 +37,15 @@ class Rejected(Exception):
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
         self.code = code
+
+
+def nearest_first(members: Sequence[str], host: str) -> list[str]:
+    """The members (`https://HOST:PORT`) in the order in which a host asks them: that of its own name, then from another
+    one on for each host, so that each has its share of them.
+    """
+    first = drawn_from(host) % len(members)
+    turned = [*members[first:], *members[:first]]
+    return sorted(turned, key=lambda member: _place(member)[1].partition(".")[0] != host.partition(".")[0])
 
 
 class Gateway:
@@ -130,10 +140,15 @@ class Gateway:
         return _words(error)
 
     def _connected(self, member: str) -> Connection:
-        scheme, _, where = member.partition("://")
-        host, _, port = where.rpartition(":")
-        context = self._tls.context() if scheme == "https" else None
-        return Connection(host.strip("[]"), int(port), self._timeout, context)
+        scheme, host, port = _place(member)
+        return Connection(host, port, self._timeout, self._tls.context() if scheme == "https" else None)
+
+
+def _place(member: str) -> tuple[str, str, int]:
+    """The scheme, host and port of a URL."""
+    scheme, _, where = member.partition("://")
+    host, _, port = where.rpartition(":")
+    return scheme, host.strip("[]"), int(port)
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:

@@ -32,6 +32,14 @@ class Turns:
             known.clear()
         return told
 
+    def note(self, place: str, revision: int | None) -> None:
+        """Take over that a host is in the line for a lock (``HOST/LOCK``), or is not any more."""
+        host, _, lock = place.partition("/")
+        if revision is None:
+            self.left(lock, host)
+        else:
+            self.joined(lock, host, revision)
+
     def joined(self, lock: str, host: str, revision: int) -> None:
         """A host has got into a line."""
         self._lines[lock][host] = revision

@@ -13,7 +13,7 @@ from typing import Any
 from jobqueued.child.fleet import claims, session
 from jobqueued.child.fleet.claims import ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable, nearest_first
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.requests import Announce, Pause, Place, Publish
@@ -76,7 +76,7 @@ class Uplink:
                     wanted = [Part(*part) for part in parts]
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
                 case ["skip", str(job), int(first), int(last), int(keep), str(spec)]:
-                    self._conversation.skip(Skip(job, first, last, keep, spec))
+                    self._conversation.skip(session.now(), Skip(job, first, last, keep, spec))
                 case ["join" | "leave" as way, str(lock)]:
                     self._conversation.want(Place(lock, way == "join"))
                 case ["announce", list(labels), bool(is_held)]:
@@ -154,7 +154,7 @@ class Uplink:
     def _gateway(self, patience: float) -> Gateway:
         """A connection of its own."""
         tls = Tls(**{name: self.settings[name] for name in FILES})
-        return Gateway(self.settings["etcd"], patience, tls)
+        return Gateway(nearest_first(self.settings["etcd"], self.settings["host"]), patience, tls)
 
     def _begin(self, gateway: Gateway) -> None:
         """Open the session, and read what the scheduler has to know."""
@@ -282,7 +282,7 @@ class Uplink:
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
             with suppress(Unreachable, Rejected, OSError):  # whether that lasts shows by the session
-                for result in gateway.stream("watch", _watching(revision), {"Grpc-Metadata-hasleader": "true"}):
+                for result in gateway.stream("watch", watching(revision), {"Grpc-Metadata-hasleader": "true"}):
                     with self._changed:
                         if is_past():
                             break
@@ -309,7 +309,8 @@ class Uplink:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _watching(revision: int) -> dict[str, Any]:
+def watching(revision: int) -> dict[str, Any]:
+    """The call for all that changes after a revision."""
     return {
         "create_request": {
             "key": coded(f"{ROOT}hosts/"), "range_end": coded(after_all(f"{ROOT}wait/")),

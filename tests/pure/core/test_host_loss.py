@@ -88,6 +88,15 @@ def test_that_is_told() -> None:
     assert not any(host.scheduler.runs for host in scene.others)
 
 
+def test_few_ask() -> None:
+    """Of many hosts the first tells of it, and the others leave it to that."""
+    scene = Scene(long(), names="abcdefghijkl")
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 5)
+    assert 1 == len(scene.ends())
+    assert scene.fleet.wanted["/jq/runs/long/1772409660/2"] <= 2
+
+
 def test_that_is_begun_again() -> None:
     """One host begins such a run again where its job wants that; the record has both attempts."""
     scene = Scene(AGAIN)

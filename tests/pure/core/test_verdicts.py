@@ -56,6 +56,31 @@ def test_a_gap(apart: float) -> None:
     assert [("10'", "missed", 2)] == told(*found)
 
 
+@pytest.mark.parametrize("why", ["missed", "paused", "start_deadline"])
+def test_few_ask(why: str) -> None:
+    """Of many hosts the first asks at once, and the others leave it to that."""
+    deadline = MINUTE if why == "start_deadline" else None
+    tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, start_deadline=deadline, exclusive=False, locks=(DISK,))
+    own = job("own", locks=(DISK,), on=())
+    fleet, found = hosts(tick, own, names="abcdefghijkl", seconds={"own": 10**6})
+    if why == "missed":
+        cut(fleet, 32)
+        for host in found:
+            host.agent.heal()
+    elif why == "paused":
+        found[0].happen(events.PauseAsked(1, "tick", "root", pause=True))
+        fleet.pass_time(31 * 60)
+    else:
+        for host in found:
+            host.run("own")
+        fleet.pass_time(31 * 60)
+    fleet.pass_time(30)
+    skips = [key for key, value in fleet.etcd.values("/jq/runs/").items() if "skipped" in value]
+    assert {why} == {run.reason for run in skipped(*found)}
+    assert skips
+    assert max(fleet.wanted[key] for key in skips) <= 4  # a host that has just come back may know few of the others
+
+
 def test_hosts_that_see_different_gaps() -> None:
     """A host that comes back later has more to skip: it skips what is left."""
     tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, catch_up=CatchUp.NONE)

@@ -1,0 +1,15 @@
+"""The members of an etcd: which of them a host asks first."""
+
+from __future__ import annotations
+
+from jobqueued.child.fleet import gateway
+
+
+def test_each_member_has_its_share() -> None:
+    """Hosts begin with different members; one on a host itself comes first there."""
+    members = [f"https://{name}.example.org:2379" for name in "abc"]
+    firsts = [gateway.nearest_first(members, f"db{number}")[0] for number in range(300)]
+    assert all(70 < firsts.count(member) < 130 for member in members)
+    assert [members[1], members[2]] == [gateway.nearest_first(members, host)[0] for host in ("b", "c.example.org")]
+    assert all(sorted(gateway.nearest_first(members, host)) == members for host in ("b", "db1"))
+    assert ["http://[::1]:2379"] == gateway.nearest_first(["http://[::1]:2379"], "db1")
