@@ -22,7 +22,8 @@ from bench.peers.installs import Installs
 from bench.rig import wait_for
 from jobqueued.ctl.client import ask
 
-COUNT = 2000
+COUNT = 900
+"""Jobs: task-spooler has a process for each that waits, and its select(2) takes no more than 1,024 descriptors."""
 _ENOUGH = 300.0
 _TASK_SPOOLER = """set -e
 tsp=$1 place=$2 count=$3 slots=$4; shift 4

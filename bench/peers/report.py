@@ -34,7 +34,7 @@ TARGETS = (
     Target("one job a second: longest, × a C program", "seconds", "longest_ratio", 2.5),
     Target("5,000 runs by the clock: last start, × the C loop", "flood", "ratio", 1 / 1.2),
     Target("memory meanwhile, MiB", "flood", "peak_mib", 60),
-    Target("2,000 runs by hand: last start, × the C loop", "queue", "ratio", 1 / 1.2),
+    Target("900 runs by hand: last start, × the C loop", "queue", "ratio", 1 / 1.2),
     Target("memory meanwhile, MiB", "queue", "peak_mib", 60),
     Target("idle, 1,000 jobs: PSS, MiB", "idle", "pss_mib", 34),
     Target("idle, 10,000 jobs: PSS, MiB", "idle 10,000", "pss_mib", 50),
@@ -54,7 +54,7 @@ _COLUMNS = {
 _PLOTS = {
     "burst": ("last of 1,000 starts, × a C loop that starts one after the other", "ratio"),
     "flood": ("last of 5,000 starts, × a C loop", "ratio"),
-    "queue": ("last of 2,000 starts, × a C loop", "ratio"),
+    "queue": ("last of 900 starts, × a C loop", "ratio"),
     "timers": ("last of 300 starts in a machine with systemd, × a C loop", "ratio"),
     "limits": ("the same with limits of memory and tasks", "ratio"),
     "idle": ("memory with 1,000 jobs, MiB", "pss_mib"),
