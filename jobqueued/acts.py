@@ -68,7 +68,8 @@ class Acts:
         for command in decided:
             self._act(command, committed)
         self._link.flush()
-        self._ask_fleet([each for each in decided if isinstance(each, commands.FleetCommand)], committed)
+        if wishes := [each for each in decided if isinstance(each, commands.FleetCommand)]:
+            self._ask_fleet(wishes, committed)
         for run, record in ended:
             self._ended(run, record)
 
@@ -79,7 +80,7 @@ class Acts:
 
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
         """Tell the fleet; a host that can't save what it is granted leaves that to others."""
-        if wishes and not committed:
+        if not committed:
             self._fleet.lose("this host can't save what it would be granted")
         for wish in wishes:
             self._fleet.send(wish)

@@ -181,7 +181,8 @@ class Daemon:
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._user_watchers, self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files,
             self._control, self._methods.texts, self._methods.events, self._monitor, self._commits, self._housekeeping,
-            self._fleet_link, self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
+            *([] if self._config.fleet is None else [self._fleet_link]),
+            self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watches.rescan),
         )  # fmt: skip
 

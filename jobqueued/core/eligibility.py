@@ -144,7 +144,7 @@ def promote(turn: Turn, name: str) -> None:
 
 def _leave_late(turn: Turn, job: Job) -> None:
     """Ask anew for what should have started by now, and no host of the fleet has: it has waited for that."""
-    for run in [turn.state.runs[run] for run in turn.state[job.id].due]:
+    for run in [turn.state.runs[run] for run in turn.state[job.id].due if turn.state.fleet.name]:
         if is_of_fleet(run.key) and _is_late(turn, job, run):
             _leave(turn, job, run)
 

@@ -180,9 +180,9 @@ class FleetState:
 
     def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
         """Note for which claims somebody here waits from now on; (): for none any more."""
-        before = self._waiters.pop(holder, ())
-        if not (before or self.name):
+        if not self.name:
             return
+        before = self._waiters.pop(holder, ())
         locks = tuple(claim.resource for claim in of_fleet(claims) if not claim.resource.startswith(PLACES))
         self._wanted.subtract(before)
         self._wanted.update(locks)
@@ -206,7 +206,7 @@ class FleetState:
     def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
         """Hand over what the others have to know since the last time: what this host is, where it is in line."""
         news: list[Stand | Announce] = []
-        if self.name and not self.down and self._announced != (self.labels, is_held):
+        if not self.down and self._announced != (self.labels, is_held):
             self._announced = Announce(self.labels, is_held)
             news.append(self._announced)
         return news if self.down or not self._moved else [*news, *self._moves()]

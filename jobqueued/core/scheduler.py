@@ -287,8 +287,9 @@ class Scheduler:
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
         # only now, as who has started waits for nothing
-        for move in state.fleet.take_moves(is_held=state.hold is not None):
-            turn.do(move)
+        if state.fleet.name:
+            for move in state.fleet.take_moves(is_held=state.hold is not None):
+                turn.do(move)
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:

@@ -331,8 +331,8 @@ class SchedulerState:
         if run.drains_since:
             began = now.mono - max(0, now.wall - run.drains_since)
             self.admission.drains.found(run.id, job.drain, began)
-        self.admission.waiting.add(run.id, self.terms(job), job.priority, since, run.due, run.arrival)
-        self.fleet.note_wait(run.id, self.terms(job).claims)
+        self.admission.waiting.add(run.id, terms := self.terms(job), job.priority, since, run.due, run.arrival)
+        self.fleet.note_wait(run.id, terms.claims)
         self.queue_stuck = False
         return run
 

@@ -61,9 +61,13 @@ class DueTimes:
 
     def first(self) -> tuple[int, str] | None:
         """The next start of any job, and that job."""
-        while self._heap and not self._is_to_come(self._heap[0]):
-            heappop(self._heap)
-        return (self._heap[0][0], self._heap[0][2]) if self._heap else None
+        heap = self._heap
+        while heap:
+            start, _, job = entry = heap[0]
+            if self._next.get(job) == entry and job not in self._resting:
+                return start, job
+            heappop(heap)
+        return None
 
     def _is_to_come(self, entry: _Entry) -> bool:
         return self._next.get(entry[2]) == entry and entry[2] not in self._resting
