@@ -2,7 +2,7 @@
 """Benchmarks, each beside a yardstick of the same run: machines differ and are noisy, ratios are what counts.
 
 python -m bench [burst] [idle] [load] [pump] [admission] [evenness] [storm] [list] [memory] [caps] [notices]
-                [crontabs] [submit] [starts] [flood] [commands] [fleet]
+                [crontabs] [submit] [starts] [flood] [commands] [fleet] [etcd]
                 [past] [page] [simulate] [month] [calibration] [--json FILE]
 """
 
@@ -27,6 +27,7 @@ from bench.calibration import calibration
 from bench.caps import caps
 from bench.commands import commands
 from bench.crontabs import crontabs
+from bench.etcd_costs import etcd_costs
 from bench.evenness import evenness
 from bench.fleet import fleet
 from bench.flood import flood
@@ -175,7 +176,7 @@ def _all_changed(rig: Rig, files: dict[str, str]) -> tuple[float, list[float]]:
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "burst": burst, "idle": idle, "load": load, "pump": pump, "admission": admission, "evenness": evenness,
     "storm": storm, "list": listing, "memory": memory, "caps": caps, "notices": notices, "crontabs": crontabs,
-    "submit": submit, "starts": starts, "flood": flood, "commands": commands, "fleet": fleet,
+    "submit": submit, "starts": starts, "flood": flood, "commands": commands, "fleet": fleet, "etcd": etcd_costs,
     "past": past, "page": page, "simulate": week, "month": month, "calibration": calibration,
 }  # fmt: skip
 

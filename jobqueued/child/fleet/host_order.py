@@ -12,8 +12,10 @@ from math import gcd
 
 _STAGGER, _FIRST = 250_000_000, 3
 """How much later (ns) each of the first hosts acts than the one before it."""
-_LATER, _STEP = 1_000_000_000, 500_000_000
-"""When the next do: as many as there were before, and again as many a step later, and so on."""
+_LATER, _STEP, _FEW = 1_000_000_000, 500_000_000, 200
+"""When the next do: as many as there were before, and again as many a step later, and so on; the step is so long for
+few hosts, and longer the more there are, as what one does takes the longer to be known to all.
+"""
 
 
 def drawn_from(text: str) -> int:
@@ -35,10 +37,11 @@ class HostOrder:
         number = self._numbers.get(host)
         if number is None:
             return 0
-        before = _place(number, len(self._numbers), what)
+        count = len(self._numbers)
+        before = _place(number, count, what)
         if before < _FIRST:
             return before * _STAGGER
-        return _LATER + (before // _FIRST).bit_length() * _STEP - _STEP
+        return _LATER + ((before // _FIRST).bit_length() - 1) * _STEP * max(count, _FEW) // _FEW
 
 
 def _place(number: int, count: int, what: str) -> int:
