@@ -25,7 +25,7 @@ from jobqueued.child.fleet import claims, session, uplink
 from jobqueued.child.fleet.claims import MOST, Claim, Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import Message, coded
-from tests.support.etcd import Cluster, cluster
+from tests.support.etcd import Cluster, Member, cluster
 from tests.support.fleet_agent import agents
 
 _STREAMS = 150
@@ -50,6 +50,8 @@ class Fleet:
     def __init__(self, etcd: Cluster) -> None:
         self._members = etcd.members
         self._ask_member(0)
+        self.count = 0
+        """The runs so far."""
         self._run, self._lock = self._granted(3600), self._granted(60)
         self._seconds = count(_BEGIN)
         put = {"request_put": {"key": coded(f"{claims.ROOT}hosts/bench"), "value": coded("bench:id")}}
@@ -95,6 +97,7 @@ class Fleet:
 
     def runs(self, at_once: int) -> None:
         """Claim so many runs, each with the place of its job, and tell of their ends: three parts each."""
+        self.count += at_once
         wanted = [Claim(f"job{number}", f"f{next(self._seconds)}", (f"job/job{number}",)) for number in range(at_once)]
         leases = {"run": self._run, "lock": self._lock}
         asked = [claims.transaction(claim, self._session, {}, 0, leases) for claim in wanted]
@@ -113,6 +116,7 @@ class Fleet:
         before, began = sum(self._cpu()), time.monotonic()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda host: [host.runs(1) for _ in range(_RUSH // _AT_ONCE)], hosts))
+        self.count += _RUSH
         wait_for(self._is_quiet, 120)
         return (sum(self._cpu()) - before - (time.monotonic() - began) * sum(self._idle_rates)) / _RUSH
 
@@ -159,7 +163,7 @@ def _read(sockets: Sequence[socket.socket]) -> Iterator[None]:
 
 
 def etcd_costs() -> dict[str, Any]:
-    """All of scale.Costs, in µs."""
+    """All of scale.Costs, in µs; and the bytes of a run in etcd's file, until what was is forgotten, and then."""
     with tempfile.TemporaryDirectory(prefix="jobqueued-bench-") as name, cluster(Path(name)) as etcd:
         fleet = Fleet(etcd)
         fleet.spent(30, lambda: fleet.runs(MOST))  # for warmth
@@ -178,7 +182,7 @@ def etcd_costs() -> dict[str, Any]:
         told = (told_alone - 4 * event) / 2
         found = [request, part, request_of_others, part_of_others, sum(beat) + beat[1], told, event]
         found.append(_of_agent(fleet, Path(name), etcd))
-    return Costs(*(each * 1e6 for each in found))._asdict()
+        return {**Costs(*(each * 1e6 for each in found))._asdict(), **_bytes(fleet, etcd.members[0])}
 
 
 def _more(some: tuple[float, float], than: tuple[float, float]) -> float:
@@ -190,6 +194,21 @@ def _solved(a: int, b: int, one: float, c: int, d: int, many: float) -> tuple[fl
     """The x and y of a x + b y = one, c x + d y = many."""
     y = (many * a - one * c) / (a * d - b * c)
     return (one - b * y) / a, y
+
+
+def _bytes(fleet: Fleet, member: Member) -> dict[str, float]:
+    """The bytes that a run takes in the file of a member, with all its revisions, and with its last ones."""
+    runs, before = _BATCHES * MOST, member.ask("maintenance/status", {})
+    for _ in range(_BATCHES):
+        fleet.runs(MOST)
+    written = member.ask("maintenance/status", {})
+    member.ask("kv/compaction", {"revision": written["header"]["revision"], "physical": True}, 30)
+    member.ask("maintenance/defragment", {}, 60)
+    kept = member.ask("maintenance/status", {})
+    return {
+        "written_bytes": (int(written["dbSizeInUse"]) - int(before["dbSizeInUse"])) / runs,
+        "kept_bytes": int(kept["dbSizeInUse"]) / fleet.count,
+    }  # fmt: skip
 
 
 def _of_agent(fleet: Fleet, directory: Path, etcd: Cluster) -> float:
