@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
-from jobqueued.child.fleet.wire import Message, coded, text
+from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 Change = tuple[int, list[Message]]
 """A revision, and the events of a watch by it."""
@@ -59,11 +60,13 @@ class FakeEtcd:
 
     def values(self, prefix: str) -> dict[str, str]:
         """All that is below a prefix."""
-        return {key: text(kv["value"]) for key, kv in self.kvs.items() if key.startswith(prefix)}
+        first, after = bisect_left(self._ordered, prefix), bisect_left(self._ordered, after_all(prefix))
+        return {key: text(self.kvs[key]["value"]) for key in self._ordered[first:after]}
 
     def since(self, revision: int) -> list[Change]:
         """The changes after a revision."""
-        return [change for change in self.changes[-1000:] if change[0] > revision]
+        later = takewhile(lambda change: change[0] > revision, reversed(self.changes[-1000:]))
+        return [*later][::-1]
 
     def _holds(self, compare: Message) -> bool:
         if "range_end" in compare:

@@ -51,9 +51,18 @@ class Value:
 class Etcd(FakeEtcd):
     """An etcd, and what its keys mean."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: tuple[int, dict[Key, Value]] = -1, {}
+
     @property
     def keys(self) -> dict[Key, Value]:
         """All occurrences and locks."""
+        if self._keys[0] != self.revision:
+            self._keys = self.revision, self._read_keys()
+        return self._keys[1]
+
+    def _read_keys(self) -> dict[Key, Value]:
         found = dict[Key, Value]()
         for key, value in self.values(f"{ROOT}runs/").items():
             name = claims.name_of(key)
