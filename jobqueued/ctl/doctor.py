@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,11 +100,11 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     if not any(paths.has_settings(problem.file) for problem in problems):  # it may be that we are told of none
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
-    of_notices = filter(
-        _is_of_notices, read_files(paths, (paths.jobs,), looks=True).problems
-    )  # most of which only we look for
+    found = read_files(paths, (paths.jobs,), looks=True)
+    of_notices = filter(_is_of_notices, found.problems)  # most of which only we look for
     problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
+    yield from fleet_health.load(found.jobs, status["fleet_hosts"] or 0, time.time_ns())
     try:
         rows = ask(paths.control, "List")["jobs"]
     except client.Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,12 +16,18 @@ from jobqueued.ctl.old_code import code_of, replaced
 from jobqueued.ctl.receivers import Sender
 from jobqueued.fleet import FleetSettings
 from jobqueued.instance import BOOTED, Instance
+from jobqueued.model import SECOND, Job, Scope
 from jobqueued.paths import Paths
 from jobqueued.text import counted
 
 CREDENTIALS = Path("/run/credentials/jobqueued-fleet.service")
 _SOON = timedelta(days=14)
 _RENEW_CREDENTIAL = "renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service"
+_STARTS = 5
+_TOLD, _MANY = 60e-6, 2.0
+"""The CPU time (s) that members of etcd take to tell a host of a run (`python -m bench etcd`), and the CPUs from which
+on that is said: a host that hears of others late asks for what they have.
+"""
 _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 
 Unit = dict[str, str]
@@ -37,6 +43,20 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
     found = [*_unit(instance, agent)] if has_units else []
     found += _files(settings, agent.get("User") or pwd.getpwuid(user_of_daemon(paths)).pw_name, credentials)
     yield from found or [Finding("fleet", OK, f"its agent can start, and read what `fleet` in {paths.config} names")]
+
+
+def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[Finding]:
+    """Check whether etcd can tell all hosts of all runs, by how often these jobs come due from now on (wall, ns)."""
+    often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
+    if (cpus := often * hosts * _TOLD) > _MANY:
+        seen = f"{hosts:,} hosts hear of {often:.1f} runs a second, which takes {cpus:.1f} CPUs of etcd's members"
+        remedy = "hosts that do other work can be a fleet of their own, with an etcd of its own"
+        yield Finding("fleet", WARNING, seen, remedy)
+
+
+def _a_second(job: Job, now: int) -> float:
+    starts = job.next_starts(now, _STARTS)
+    return (len(starts) - 1) * SECOND / (starts[-1] - starts[0]) if len(starts) > 1 else 0.0
 
 
 def _shown(instance: Instance, unit: str) -> Unit:
