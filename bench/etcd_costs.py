@@ -88,7 +88,8 @@ class Fleet:
             used = [after - since - took * idle for after, since, idle in now]
             asked += used.pop(number)
             others += sum(used) / len(used)
-        return asked / times, others / times
+        done = times // len(self._members) * len(self._members)
+        return asked / done, others / done
 
     def _is_quiet(self) -> bool:
         before = sum(self._cpu())

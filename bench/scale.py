@@ -74,7 +74,7 @@ class Member:
         """The instant at which a question is answered."""
         self.used += work
         busy = 1 + self.asked + (len(self.hosts) if self.told_until > now else 0)
-        return now + work * max(1, busy // self.cores)
+        return now + work * max(self.cores, busy) // self.cores
 
     def tell(self, now: int, told: int, event: int) -> int:
         """The instant at which its hosts have some news: so much work (ns) to begin with, and for the events."""
@@ -300,7 +300,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--hosts", type=_numbers, default=[10, 100, 1000], help="how many, and how many …  [10,100,1000]"
     )
-    parser.add_argument("--jobs", type=int, default=1000, help="each due once a minute  [1000]")
+    parser.add_argument("--jobs", type=_number, default=1000, help="each due once a minute  [1000]")
     parser.add_argument("--burst", action="store_true", help="all of them in the same second")
     parser.add_argument("--minutes", type=int, default=1, help="how long  [1]")
     parser.add_argument("--cores", type=int, default=2, help="of each of three members of etcd  [2]")
@@ -311,7 +311,13 @@ def _options() -> argparse.Namespace:
 
 
 def _numbers(words: str) -> list[int]:
-    return [int(word) for word in words.split(",")]
+    return [_number(word) for word in words.split(",")]
+
+
+def _number(word: str) -> int:
+    if (number := int(word)) < 1:
+        raise argparse.ArgumentTypeError(f"{word}: at least 1 is needed")
+    return number
 
 
 if __name__ == "__main__":

@@ -93,9 +93,9 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
     wall = turn.now.wall - job.offset
     found, following = dues(job, before.cursor, wall)
     complete, since = following is None or following > wall, state.due_times.passed_since(job, found[-1])
-    if not at_once and _awaits_verdict(turn, job, found, complete=complete, since=since):
+    if not at_once and _awaits_verdict(turn, job, found, following, complete=complete, since=since):
         return
-    state.fleet.verdicts.pop(job.id, None)
+    verdicts.decide_here(turn, job)
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
     skips = tuple(it for it in before.skips if it.due > before.cursor)
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
@@ -119,7 +119,9 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
         _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
 
 
-def _awaits_verdict(turn: Turn, job: Job, found: list[int], *, complete: bool, since: int | None) -> bool:
+def _awaits_verdict(
+    turn: Turn, job: Job, found: list[int], following: int | None, *, complete: bool, since: int | None
+) -> bool:  # fmt: skip
     """Tell whether the first of these is to be skipped for all hosts of a fleet, which is asked for it, or was."""
     state, saved = turn.state, turn.state[job.id].saved
     if job.scope is not Scope.FLEET or not state.fleet.name or state.fleet.lacks(job) or state.fleet.rests(job):
@@ -134,7 +136,8 @@ def _awaits_verdict(turn: Turn, job: Job, found: list[int], *, complete: bool, s
     known = state.found.get(job.id, {})
     own = {due for due in dues if job.occurrence(saved.era, due).key in known}
     if first := state.fleet.elsewhere.first_free(job.id, dues, own):
-        verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"))
+        period = 0 if following is None else following - found[-1]
+        verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"), period)
     return bool(first)
 
 

@@ -35,6 +35,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     was_down, fleet.down = fleet.down, event.reason
     fleet.unknown()
     fleet.verdicts.clear()
+    fleet.losses.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
@@ -160,6 +161,7 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
 def taken(turn: Turn, event: Taken) -> None:
     """Let go of an occurrence that another host has."""
     state = turn.state
+    state.fleet.losses.pop((event.job, event.key), None)
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         _note_elsewhere(turn, job, event)

@@ -9,8 +9,8 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core.elsewhere import Elsewhere
 from jobqueued.core.recollection import end_of
-from jobqueued.events import HostSeen, PauseAsked
-from jobqueued.model import Holder, Job, Occurrence, Record, Run, RunId, RunState, Scope
+from jobqueued.events import HostLost, HostSeen, PauseAsked
+from jobqueued.model import Holder, Job, Record, Run, RunId, RunState, Scope
 from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
@@ -23,13 +23,19 @@ class Asked(NamedTuple):
     claims: Claims
     skip: str = ""
     """The reason for which it is to be skipped, if that is what was asked; "": it is to run."""
+    asks_at: int | None = None
+    """Until when (monotonic, ns) it is left to other hosts to ask that; None: the fleet was asked."""
 
 
 class Verdict(NamedTuple):
-    """The wish to skip what a job's clock has come to, for all hosts: due times in order, and the reason."""
+    """The wish to skip what a job's clock has come to, for all hosts: due times in order, and the reason.
+
+    `asks_at`: until when (monotonic, ns) it is left to other hosts to ask; None: the fleet was asked.
+    """
 
     dues: list[int]
     reason: str
+    asks_at: int | None = None
 
 
 def is_of_fleet(key: str) -> bool:
@@ -86,6 +92,8 @@ class FleetState:
         """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known."""
         self.verdicts: dict[str, Verdict] = {}
         """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
+        self.losses: dict[tuple[str, str], tuple[int, HostLost]] = {}
+        """By job and key, what was lost with its host, and until when (monotonic, ns) it is left to others to tell."""
         self.paused: dict[str, str] = {}
         """The jobs that all hosts have paused (core/pauses.py)."""
         self.pausing: list[tuple[PauseAsked, str]] = []
@@ -130,9 +138,9 @@ class FleetState:
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
-    def ask_to_skip(self, run: Run, reason: str) -> None:
-        """Note that the fleet is asked to leave it to this host to skip a run."""
-        self.asked[run.id] = Asked(self.question(()), 0, [], (), reason)
+    def ask_to_skip(self, run: Run, reason: str, asks_at: int) -> None:
+        """Note that the fleet is asked at an instant (monotonic, ns) to leave it to this host to skip a run."""
+        self.asked[run.id] = Asked(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
         """Note that there is a question about these claims; its number."""
@@ -242,10 +250,12 @@ class FleetState:
         self.hosts.clear()
         self._orders.clear()
 
-    def turn_of(self, own: str, job: Job, occurrence: Occurrence) -> int:
-        """For how long (ns) this host, `own` by its name, leaves an occurrence to those that come before it."""
+    def turn_of(self, own: str, job: Job, key: str) -> int:
+        """For how long (ns) this host, `own` by its name, leaves something about a job to those that come before it: an
+        occurrence, or what is to be said of one.
+        """
         if (order := self._orders.get(job.hosts)) is None:
-            labels = set(job.hosts)
-            able = (name for name, it in self.hosts.items() if not it.is_held and labels.issubset(it.labels))
-            order = self._orders[job.hosts] = HostOrder(able)
-        return order.wait(own, f"{occurrence.job} {occurrence.key}")
+            able = {name: it for name, it in self.hosts.items() if set(job.hosts).issubset(it.labels)}
+            ready = [name for name, it in able.items() if not it.is_held]
+            order = self._orders[job.hosts] = HostOrder(ready or able)
+        return order.wait(own, f"{job.id} {key}")

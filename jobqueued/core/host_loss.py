@@ -17,9 +17,30 @@ from jobqueued.core.turn import Turn
 from jobqueued.events import HostLost
 from jobqueued.model import SECOND, Job, Occurrence, OnHostLoss, Run, RunState, Scope, to_text
 
+_LATEST = SECOND
+"""For so long (ns) it is left to other hosts to ask, at most."""
+
 
 def lost(turn: Turn, event: HostLost) -> None:
-    """Ask for an occurrence whose host is gone; where this one may start nothing now, once it may."""
+    """Ask for an occurrence whose host is gone, after the hosts that come before this one."""
+    state, job = turn.state, turn.state.catalog.get(event.job)
+    if job is not None and job.scope is Scope.FLEET:
+        at = turn.now.mono + min(state.fleet.turn_of(state.limits.name, job, event.key), _LATEST)
+        state.fleet.losses[event.job, event.key] = at, event
+        state.timers.after(at, event.job)
+        look(turn, event.job)
+
+
+def look(turn: Turn, name: str) -> None:
+    """Ask for what was lost of a job, and is not left to other hosts any more."""
+    losses = turn.state.fleet.losses
+    over = [key for key, (at, event) in losses.items() if event.job == name and at <= turn.now.mono]
+    for key in over:
+        _ask(turn, losses.pop(key)[1])
+
+
+def _ask(turn: Turn, event: HostLost) -> None:
+    """Ask for an occurrence; where this host may start nothing now, once it may."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):

@@ -174,7 +174,7 @@ def new(
         return skip(turn, job, [occurrence], reason, cause)
     held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
     run = state.number(occurrence, turn.now.wall, previous=previous, held=held, **cause._asdict())
-    if job.scope is Scope.FLEET and cause == CLOCK and (wait := _wait(state, job, occurrence)):
+    if job.scope is Scope.FLEET and cause == CLOCK and (wait := _wait(state, job, occurrence, turn.now.wall)):
         run = changed(run, not_before=turn.now.wall + wait)
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
@@ -185,13 +185,14 @@ def new(
     return run
 
 
-def _wait(state: SchedulerState, job: Job, occurrence: Occurrence) -> int:
-    """For how long (ns) an occurrence is left to other hosts: half of the time that there is for it, at most."""
-    following = state.due_times.next(job.id)
-    until_next = None if following is None else following - (occurrence.due + job.offset)
-    least = min((each // 2 for each in (job.start_deadline, until_next) if each is not None), default=None)
-    wait = state.fleet.turn_of(state.limits.name, job, occurrence)
-    return wait if least is None else min(wait, max(0, least))
+def _wait(state: SchedulerState, job: Job, occurrence: Occurrence, wall: int) -> int:
+    """For how long (ns) an occurrence is left to other hosts: half of the time that there still is for it, at most."""
+    wait, following = state.fleet.turn_of(state.limits.name, job, occurrence.key), state.due_times.next(job.id)
+    if following is not None:
+        wait = min(wait, max(0, following - wall) // 2)
+    if job.start_deadline is not None:
+        wait = min(wait, max(0, occurrence.due + job.offset + job.start_deadline - wall) // 2)
+    return wait
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:

@@ -34,6 +34,7 @@ from jobqueued.core import (
     pauses,
     submissions,
     validity,
+    verdicts,
     why,
 )
 from jobqueued.core.fleet_state import FleetState
@@ -80,6 +81,8 @@ def _woke(turn: Turn, _event: events.Woke) -> None:
                 host_hold.look(turn)
             case str():
                 pauses.look(turn, subject)
+                verdicts.look(turn, subject)
+                host_loss.look(turn, subject)
 
 
 def _loaded(turn: Turn, event: events.JobsLoaded) -> None:

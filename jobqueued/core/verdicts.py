@@ -13,26 +13,69 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.turn import Turn
 from jobqueued.model import SECOND, Job, Run, RunState
 
+_LEAST = SECOND // 2
+"""For so long (ns) it is left to other hosts to ask, also where the next occurrence is near."""
 
-def ask(turn: Turn, job: Job, verdict: Verdict) -> None:
-    """Ask the fleet for what a job's clock has come to."""
-    turn.state.fleet.verdicts[job.id] = verdict
-    _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
+
+def ask(turn: Turn, job: Job, verdict: Verdict, period: int) -> None:
+    """Ask the fleet for what a job's clock has come to, after the hosts that come before this one.
+
+    `period`: the time between two occurrences (ns), of which that takes no more than a part: until then nothing of the
+    job starts here, and more of it may come to be missed.
+    """
+    wait = min(_turn_of(turn, job, f"f{verdict.dues[-1] // SECOND}"), max(_LEAST, period // 4))
+    turn.state.fleet.verdicts[job.id] = verdict._replace(asks_at=turn.now.mono + wait)
+    turn.state.timers.after(turn.now.mono + wait, job.id)
+    look(turn, job.id)
+
+
+def look(turn: Turn, name: str) -> None:
+    """Ask for what is to be skipped of a job, if it is not left to other hosts any more."""
+    verdicts, job = turn.state.fleet.verdicts, turn.state.catalog.get(name)
+    verdict = verdicts.get(name)
+    if job is not None and verdict is not None and _is_over(turn, verdict.asks_at):
+        verdicts[name] = verdict._replace(asks_at=None)
+        _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
+
+
+def decide_here(turn: Turn, job: Job) -> None:
+    """Await no answer about a job of which something changes now; if others were to ask, they are to hear of it."""
+    verdict = turn.state.fleet.verdicts.pop(job.id, None)
+    if verdict is not None and verdict.asks_at is not None:
+        _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
 
 
 def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
-    """Ask the fleet for the occurrence of a run that did not start; while it can't be asked, the run waits for that."""
+    """Ask the fleet for the occurrence of a run that did not start, after the hosts that come before this one; the run
+    waits for that, and while the fleet can't be asked.
+    """
     state = turn.state
-    asked = state.fleet.asked.get(run.id)
-    if state.fleet.rests(job) or state.fleet.down or (asked is not None and asked.skip):
+    if state.fleet.rests(job) or state.fleet.down:
         return
-    if run.state is RunState.DUE:
-        run = state.step(run, Step.QUEUE, since=turn.now.wall)
-    state.enqueue(run, turn.now)
-    state.leave_queue(run.id)
-    state.admission.hold(run.id, (), None)
-    state.fleet.ask_to_skip(run, reason)
-    _ask(turn, job, second_of(run.key), second_of(run.key))
+    asked = state.fleet.asked.get(run.id)
+    if asked is None or not asked.skip:
+        if run.state is RunState.DUE:
+            run = state.step(run, Step.QUEUE, since=turn.now.wall)
+        state.enqueue(run, turn.now)
+        state.leave_queue(run.id)
+        state.admission.hold(run.id, (), None)
+        following = state.due_times.next(job.id)
+        left = _LEAST if following is None else max(0, following - turn.now.wall) // 4
+        at = turn.now.mono + min(_turn_of(turn, job, run.key), left)
+        state.fleet.ask_to_skip(run, reason, at)
+        state.timers.after(at, run.id)
+    asked = state.fleet.asked[run.id]
+    if _is_over(turn, asked.asks_at):
+        state.fleet.asked[run.id] = asked._replace(asks_at=None)
+        _ask(turn, job, second_of(run.key), second_of(run.key))
+
+
+def _turn_of(turn: Turn, job: Job, key: str) -> int:
+    return turn.state.fleet.turn_of(turn.state.limits.name, job, key)
+
+
+def _is_over(turn: Turn, asks_at: int | None) -> bool:
+    return asks_at is not None and asks_at <= turn.now.mono
 
 
 def _ask(turn: Turn, job: Job, first: int, last: int) -> None:

@@ -127,7 +127,7 @@ class Agent:
             case ["ask", *asked]:
                 self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
             case ["skip", *skip]:
-                self.conversation.skip(self.fleet.now, Skip(*skip))
+                self.conversation.skip(Skip(*skip))
             case ["give_back", *given]:
                 self.conversation.give_back(self.fleet.now, *given)
             case ["pause", *paused]:
@@ -147,7 +147,7 @@ class Agent:
         """Tell the scheduler, after all that it was told before; and again once the turn of others is over."""
         self.conversation.pass_time(self.fleet.now)
         if (deadline := self.conversation.deadline) is not None:
-            self.fleet.at(deadline, self._tell)
+            self.fleet.at(deadline, self._pass)
         lines, self.conversation.outbox = self.conversation.outbox, []
         for line in lines:
             if line[0] == "ours" and not self.rules.sweep:
@@ -155,6 +155,10 @@ class Agent:
             self.told = max(self.told, self.fleet.now) + self.fleet.random.randint(1, 3) * 100_000
 
             self.fleet.at(self.told, partial(self._deliver, self.connection, event_of(line)))
+
+    def _pass(self) -> None:
+        self._tell()
+        self._go_on()
 
     def _deliver(self, connection: int, event: events.Event) -> None:
         host = self.fleet.hosts[self.store]

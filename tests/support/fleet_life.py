@@ -68,6 +68,8 @@ class FleetLife:
             "all": 20,
             "again": self.random.randint(5, 300),
         }
+        for number in range(30 * (seed % 2)):  # of half of all fleets, that have none of these jobs
+            self.fleet.etcd.put(f"/jq/hosts/other{number}", f"other{number}:1")
         for number in range(hosts):
             options = {"seconds": seconds, "of_fleet": {LICENCE: LICENCES}, "labels": ("gpu",) * (number > 0)}
             host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, **options)

@@ -108,18 +108,11 @@ class Conversation:
         self.keep = max(self.keep, keep)
         self._requests.take(Ask(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
-    def skip(self, now: int, skip: Skip) -> None:
+    def skip(self, skip: Skip) -> None:
         """Take the wish to skip something for all hosts; while nothing can be asked it is had anew later."""
-        if not self.reason:
-            self._skips.put_off(now + self._members.wait(self._session.host, skip.name), skip)
-            self._skip_due(now)
-
-    def _skip_due(self, now: int) -> None:
-        """Ask for what is not left to other hosts any more, unless one of them had some of it meanwhile."""
-        for skip in self._skips.due(now):
-            if line := self._skips.told(skip.job, skip.first, skip.last):
-                self.outbox.append(line)
-                continue
+        if line := self._skips.told(skip.job, skip.first, skip.last):
+            self.outbox.append(line)
+        elif not self.reason:
             self.keep = max(self.keep, skip.keep)
             self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
 
@@ -199,14 +192,13 @@ class Conversation:
     @property
     def deadline(self) -> int | None:
         """The instant at which `pass_time` has something to tell."""
-        return min(filter(None, (self._turns.deadline, self._members.deadline, self._skips.deadline)), default=None)
+        return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
         """Let go on who has let others pass; tell what is lost with its host."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
-            self._skip_due(now)
-            self.outbox += [["lost", *name, host] for name, host in self._members.lost(now, self._session.host)]
+            self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, Found]) -> None:
         """Take a part of all occurrences, for what is this host's and not over, or may be lost."""

@@ -40,12 +40,18 @@ class Rejected(Exception):
 
 
 def nearest_first(members: Sequence[str], host: str) -> list[str]:
-    """The members (`https://HOST:PORT`) in the order in which a host asks them: that of its own name, then from another
-    one on for each host, so that each has its share of them.
+    """The members (`https://HOST:PORT`) in the order in which a host asks them: those on itself, as their names tell,
+    then from another one on for each host, so that each has its share of them.
     """
     first = drawn_from(host) % len(members)
     turned = [*members[first:], *members[:first]]
-    return sorted(turned, key=lambda member: _place(member)[1].partition(".")[0] != host.partition(".")[0])
+    return sorted(turned, key=lambda member: _distance(_place(member)[1].lower(), host.lower()))
+
+
+def _distance(member: str, host: str) -> int:
+    if member == "localhost" or member.startswith("127.") or member == "::1":
+        return 0
+    return 1 if member == host else 2 if member.partition(".")[0] == host else 3
 
 
 class Gateway:

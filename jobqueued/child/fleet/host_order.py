@@ -33,12 +33,9 @@ class HostOrder:
         self._numbers = {host: number for number, host in enumerate(sorted(hosts))}
 
     def wait(self, host: str, what: str) -> int:
-        """For how long (ns) a host leaves something to those before it; 0 where it is none of them."""
-        number = self._numbers.get(host)
-        if number is None:
-            return 0
-        count = len(self._numbers)
-        before = _place(number, count, what)
+        """For how long (ns) a host leaves something to those before it; one that is none of them comes last."""
+        number, count = self._numbers.get(host), len(self._numbers)
+        before = count if number is None else _place(number, count, what)
         if before < _FIRST:
             return before * _STAGGER
         return _LATER + ((before // _FIRST).bit_length() - 1) * _STEP * max(count, _FEW) // _FEW

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
-from jobqueued.child.fleet.host_order import HostOrder
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.tuples import NamedTuple
@@ -41,15 +40,10 @@ class Others:
         """The occurrences that are not over, by whose they are: those that were told as lost apart from the others."""
         self._gone = dict[str, int]()
         """Until when (BOOTTIME, ns) hosts without a session still have what they have begun."""
-        self._losses = list[tuple[int, Name, str]]()
-        """What they had, with when it is told of as lost, and whose it was: the first of it last."""
-        self._held = set[str]()
-        self._order: HostOrder | None = None
 
     def clear(self) -> None:
         """Begin anew: whoever can't ask etcd can't tell either who else could not."""
         self._gone.clear()
-        self._losses.clear()
         for store in [*self._told]:
             self._take_back(store)
 
@@ -61,20 +55,12 @@ class Others:
     def note_host(self, name: str, known: Found | None) -> Line:
         """Take over that a host has a session, or has none any more; what the scheduler is told."""
         self._hosts.pop(name, None)
-        self._order = None
         store, _, labels, standing, *_ = [*("" if known is None else known.value).split(" "), "-", "-", "-"]
         if known is not None:
             self._hosts[name] = store, known.created
             self._gone.pop(store, None)
             self._take_back(store)
-        (self._held.add if standing == "held" else self._held.discard)(name)
         return ["host", name, store, [] if labels == "-" else labels.split(","), standing == "held"]
-
-    def wait(self, own: str, name: Name) -> int:
-        """For how long (ns) a host leaves it to others to ask about something."""
-        if self._order is None:
-            self._order = HostOrder(self._hosts.keys() - self._held)
-        return self._order.wait(own, " ".join(name))
 
     def note_run(self, name: Name, value: str) -> None:
         """Take over the value of an occurrence; one with a state, or "", is nobody's any more."""
@@ -106,23 +92,15 @@ class Others:
     @property
     def deadline(self) -> int | None:
         """The instant at which something is lost."""
-        gone = (until for store, until in self._gone.items() if store in self._open)
-        return min((*gone, *(when for when, _, _ in self._losses[-1:])), default=None)
+        return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
-    def lost(self, now: int, own: str) -> Iterator[Lost]:
-        """Yield what is lost by now, once, after the hosts that come before one's `own`; from now on the time counts of
-        those that have just gone.
-        """
+    def lost(self, now: int) -> Iterator[Lost]:
+        """Yield what is lost by now, once; from now on the time counts of those that have just gone."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patience) <= now:
                 self._told[store] |= (over := self._open.pop(store))
-                self._losses += [(now + self.wait(own, name), name, store) for name in over]
-                self._losses.sort(reverse=True)
-        while self._losses and self._losses[-1][0] <= now:
-            _, name, store = self._losses.pop()
-            if name in self._told.get(store, ()):
-                yield Lost((name[0], next_attempt(name[1])), store.partition(":")[0])
+                yield from (Lost((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over))
         for store in self._gone.keys() - self._open.keys() - self._told.keys():
             del self._gone[store]
 

@@ -10,7 +10,7 @@ first key after it.  Each skip changes the second key, and each skip and claim g
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
@@ -127,28 +127,11 @@ class KnownSkips:
 
     def __init__(self) -> None:
         self._newest = dict[str, int]()
-        self._later = list[tuple[int, Skip]]()
-        """What is left to other hosts, with until when: the first of it last."""
         self._spans = defaultdict[str, deque[tuple[int, int]]](lambda: deque(maxlen=_MOST_KNOWN))
 
     def newest(self, job: str) -> int:
         """The revision of a job's newest skip; 0: none is known."""
         return self._newest.get(job, 0)
-
-    def put_off(self, instant: int, skip: Skip) -> None:
-        """Leave a skip to other hosts until an instant (BOOTTIME, ns)."""
-        self._later.append((instant, skip))
-        self._later.sort(reverse=True)
-
-    @property
-    def deadline(self) -> int | None:
-        """The instant at which one is not left to others any more."""
-        return self._later[-1][0] if self._later else None
-
-    def due(self, now: int) -> Iterator[Skip]:
-        """Yield those that are not left to others any more, once."""
-        while self._later and self._later[-1][0] <= now:
-            yield self._later.pop()[1]
 
     def note_newest(self, job: str, revision: int) -> None:
         """Take over that there is a newer one; 0: none any more."""

@@ -76,7 +76,7 @@ class Uplink:
                     wanted = [Part(*part) for part in parts]
                     self._conversation.ask(session.now(), job, number, question, key, wanted, keep, spec)
                 case ["skip", str(job), int(first), int(last), int(keep), str(spec)]:
-                    self._conversation.skip(session.now(), Skip(job, first, last, keep, spec))
+                    self._conversation.skip(Skip(job, first, last, keep, spec))
                 case ["join" | "leave" as way, str(lock)]:
                     self._conversation.want(Place(lock, way == "join"))
                 case ["announce", list(labels), bool(is_held)]:
@@ -144,12 +144,13 @@ class Uplink:
 
     def _wait_for_work(self) -> None:
         """Wait until there is something to be done in etcd, or this ends; who lets others pass goes on in time."""
-        self._conversation.pass_time(session.now())
-        while not (self._over or self._conversation.wants or self._unswept):
-            deadline = self._conversation.deadline
-            self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
+        while True:
             self._conversation.pass_time(session.now())
             self._wake()
+            if self._over or self._conversation.wants or self._unswept:
+                return
+            deadline = self._conversation.deadline
+            self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
 
     def _gateway(self, patience: float) -> Gateway:
         """A connection of its own."""

@@ -204,7 +204,7 @@ def test_a_question_that_crosses_a_skip() -> None:
     assert [["up", ""], line] == conversation.outbox
     conversation.outbox.clear()
     conversation.ask(0, "tick", 1, 1, f"f{FIRST + 45}", [], 60, "")
-    conversation.skip(0, Skip("tick", FIRST, FIRST + 40, 60, ""))
+    conversation.skip(Skip("tick", FIRST, FIRST + 40, 60, ""))
     told = [["taken", "tick", f"f{FIRST + 45}", line[3]], ["taken", "tick", f"f{FIRST + 40}", line[3]]]
     assert (told, False) == (conversation.outbox, conversation.wants)
     conversation.ask(0, "tick", 1, 2, f"f{FIRST + 90}", [], 60, "")

@@ -51,8 +51,8 @@ def test_who_comes_instead() -> None:
 
 
 def test_the_same_on_all_hosts() -> None:
-    """In whatever order hosts were heard of, theirs is the same; who is none of them leaves nothing to others."""
+    """In whatever order hosts were heard of, theirs is the same; who is none of them comes last."""
     one, other = HostOrder(["b", "a", "c", "d"]), HostOrder(["d", "c", "b", "a"])
     assert all(one.wait(host, thing) == other.wait(host, thing) for thing in THINGS for host in "abcd")
-    assert 0 == one.wait("e", THINGS[0])
+    assert SECOND == one.wait("e", THINGS[0])
     assert 0 == HostOrder([]).wait("a", THINGS[0])

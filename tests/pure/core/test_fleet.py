@@ -768,6 +768,23 @@ def test_the_others_come_in_time(why: str) -> None:
     )
 
 
+def test_what_is_left_of_the_time() -> None:
+    """Who comes to an occurrence late leaves it to others for half of the time that there still is, and not longer."""
+    for minute in range(1, 13):
+        tick = job("tick", f"{minute} * * * *", scope=Scope.FLEET, start_deadline=5 * SECOND)
+        fleet = Fleet(Random(1))
+        for number in range(29):
+            fleet.etcd.put(f"/jq/hosts/other{number}", f"other{number}:1")
+        host = fleet.add("one", tick)
+        fleet.pass_time(60 * minute - 1)
+        host.is_alive = False
+        host.agent.connection += 1
+        fleet.pass_time(4)
+        host.boot()
+        fleet.pass_time(10)
+        assert 1 == len(host.launched), minute
+
+
 def test_what_is_expected_of_all() -> None:
     """A job of the fleet is overdue nowhere as long as some host runs it well, and on all once none does."""
     expected = job("tick", "*/10 * * * *", scope=Scope.FLEET, expect=20 * 60 * SECOND)
