@@ -144,7 +144,7 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys", "array", "difflib", "base64",
+    "__future__", "marshal", "sys", "array", "zlib", "difflib", "base64",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 

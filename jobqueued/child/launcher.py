@@ -28,7 +28,7 @@ from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watc
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
-from jobqueued.child.seat import Seat
+from jobqueued.child.seat import Seat, spare
 from jobqueued.child.text import counted
 
 CPUS = len(os.sched_getaffinity(0))
@@ -78,8 +78,7 @@ class Launcher:
 
     def serve(self) -> None:
         """Until nobody needs it any more; for ever under systemd."""
-        while len(self._idle) < IDLE and self._hired():  # the others are hired when they are needed
-            pass
+        self._hired()  # the others are hired when they are needed
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
@@ -110,7 +109,7 @@ class Launcher:
             times = [max(0.0, self._resting_until - now)]
         elif self._backlog:
             times.append(PATIENCE)
-        elif len(self._idle) > IDLE:
+        elif spare(self._idle, IDLE):
             times.append(IDLE_SECONDS)
         return min(times) * 1000 + 1 if times else None
 
@@ -309,10 +308,12 @@ class Launcher:
         return [*self._private, self._listener.fileno(), *others, *self._seats]
 
     def _dismiss(self) -> None:
-        """Over IDLE idle supervisors are sent home after IDLE_SECONDS; a closed socket tells them."""
-        before = time.monotonic() - IDLE_SECONDS
-        while len(self._idle) > IDLE and self._idle[0].idle_since < before:
-            self._part(self._idle.pop(0))
+        """Send home who is spare for IDLE_SECONDS; a closed socket tells that."""
+        for seat in spare(self._idle, IDLE, time.monotonic() - IDLE_SECONDS):
+            self._idle.remove(seat)
+            self._part(seat)
+            if not self._seats:
+                self._hired()
 
     def _part(self, seat: Seat) -> None:
         self._release(seat)

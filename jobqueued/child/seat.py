@@ -10,14 +10,17 @@ from jobqueued.child import wire
 _STARTING = 0.05
 """A start that takes longer (s) waits for something else than a CPU: a mount, a user database."""
 
+_WORN = 50
+"""After so many attempts a supervisor has some 1.2 MiB that a new one has not."""
+
 
 class Seat:
     """Process, socket, and the attempt or question it is busy with, "" while it is idle."""
 
-    __slots__ = ("idle_since", "left", "name", "pid", "socket", "starting_since")
+    __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "starting_since")
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
-        self.pid, self.socket = pid, connection
+        self.pid, self.socket, self._attempts = pid, connection, 0
         self.name = self.left = ""
         self.idle_since = time.monotonic()
         self.starting_since: float | None = None
@@ -27,6 +30,12 @@ class Seat:
         """Hand an attempt over, with its R; OSError."""
         socket.send_fds(self.socket, [name.encode()], [directory])
         self.name, self.starting_since = name, time.monotonic()
+        self._attempts += 1
+
+    @property
+    def is_worn(self) -> bool:
+        """Tell whether a new one would take less memory."""
+        return self._attempts > _WORN
 
     def hear(self) -> bytes | None:
         """Take what it says next; None: nothing now; b"": it is gone."""
@@ -42,3 +51,11 @@ class Seat:
     def is_starting(self, now: float) -> bool:
         """Tell whether it is about to start its attempt, and a CPU is what it waits for."""
         return self.starting_since is not None and now - self.starting_since < _STARTING
+
+
+def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Seat]:
+    """Those of all who are idle (the longest first) over the `least`, and since `before`; where there are no more than
+    that, those in whose place a new one would do.
+    """
+    found = idle[:-least] or [seat for seat in idle if seat.is_worn]
+    return [seat for seat in found if seat.idle_since < before]

@@ -26,7 +26,7 @@ from jobqueued.core.changes import Changes
 from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.job_state import Delay, JobState
+from jobqueued.core.job_state import Delay, JobState, leave
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.patience import Patience
 from jobqueued.core.submitted import Submitted
@@ -368,7 +368,7 @@ class SchedulerState:
 
     def release(self, run: Run, now: Now) -> None:
         """Take the claims of a live run back; it is in no place then."""
-        self[run.id.job].live.pop(run.id, None)
+        leave(self[run.id.job].live, run.id)
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
@@ -388,9 +388,9 @@ class SchedulerState:
         """Take a run out of wherever it waits."""
         state = self[run.job]
         if run in state.waiting:
-            del state.waiting[run]
+            leave(state.waiting, run)
             self.leave_queue(run)
-        state.delayed.pop(run, None)
+        leave(state.delayed, run)
         if run in state.due:
             state.due.remove(run)
 

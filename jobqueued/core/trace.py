@@ -10,6 +10,7 @@ that have their default; dictionaries (records) stay what they are.
 from __future__ import annotations
 
 import marshal
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -62,6 +63,21 @@ class Entry:
     bug: str = ""
 
 
+class Packed:
+    """A record, a hundred objects of some 8 KiB, as what it has beside another one, which is some 400 bytes."""
+
+    __slots__ = ("_data", "_like")
+
+    def __init__(self, record: bytes, like: bytes) -> None:
+        packer = zlib.compressobj(1, zdict=like)
+        self._data, self._like = packer.compress(record) + packer.flush(), like
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return cast("Record", marshal.loads(zlib.decompressobj(zdict=self._like).decompress(self._data)))
+
+
 class Recorder:
     """A scheduler that is written down.
 
@@ -72,6 +88,8 @@ class Recorder:
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
         self._scheduler, self._note = scheduler, note
         self.ring: deque[Entry] = deque(maxlen=RING)
+        self._like = b""
+        """The first record, beside which all are packed."""
         self._number = 0
         self._is_quiet = False
         self._quiet: Entry | None = None
@@ -128,7 +146,16 @@ class Recorder:
             self._end(quiet, ())
         if self._note is not None:
             self._note(told_line(entry))
-        self.ring.append(_packed(entry))
+        self.ring.append(self._packed(entry))
+
+    def _packed(self, entry: Entry) -> Entry:
+        """The entry with its record packed, if it has one."""
+        if isinstance(entry.told, events.RunEnded):
+            told: Any = entry.told.record
+            record = marshal.dumps(told)
+            self._like = self._like or record
+            entry.told = entry.told._replace(record=cast("Record", Packed(record, self._like)))
+        return entry
 
     def _fail(self, entry: Entry, error: Exception) -> None:
         entry.bug = named(error)
@@ -137,14 +164,6 @@ class Recorder:
     def _end(self, entry: Entry, decided: Iterable[Command]) -> None:
         if self._note is not None:
             self._note(decided_line(entry, decided))
-
-
-def _packed(entry: Entry) -> Entry:
-    """The entry with its record, a hundred objects of some 8 KiB, as bytes, which take a fifth of that."""
-    if isinstance(entry.told, events.RunEnded):
-        record: Any = entry.told.record
-        entry.told = entry.told._replace(record=cast("Record", marshal.dumps(record)))
-    return entry
 
 
 def lines_of(entry: Entry) -> list[Line]:
@@ -184,8 +203,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, bytes):
-        return marshal.loads(value)  # of _packed
+    if isinstance(value, Packed):
+        return value.record
     return value.value if isinstance(value, Enum) else value
 
 

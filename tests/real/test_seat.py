@@ -1,53 +1,23 @@
-"""Seats: a supervisor that is about to start its attempt needs a CPU, and nothing that another one could have."""
+"""Seats of supervisors: which of those that are idle are sent home."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 
-import pytest
-
-from jobqueued.child.seat import Seat
-
-Ends = tuple[Seat, socket.socket]
+from jobqueued.child.seat import Seat, spare
 
 
-@pytest.fixture
-def ends() -> Iterator[Ends]:
-    """A seat, and the socket of its supervisor."""
+def test_who_is_spare() -> None:
+    """All over the least; and the last one where a new one would take less memory, once it was idle for long."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    with ours, theirs:
-        yield Seat(1, ours), theirs
-
-
-def _begun(seat: Seat) -> float:
-    seat.take("job@1.1", 0)
-    assert seat.starting_since is not None
-    return seat.starting_since
-
-
-def test_an_idle_one(ends: Ends) -> None:
-    assert not ends[0].is_starting(ends[0].idle_since)
-
-
-def test_from_the_hand_over_until_it_tells_something(ends: Ends) -> None:
-    seat, supervisor = ends
-    begun = _begun(seat)
-    assert (None, True) == (seat.hear(), seat.is_starting(begun))
-    supervisor.send(b"started job@1.1 4711 1")
-    assert (b"started job@1.1 4711 1", False) == (seat.hear(), seat.is_starting(begun))
-    _data, (descriptor,), _flags, _address = socket.recv_fds(supervisor, 100, 1)
-    os.close(descriptor)
-
-
-def test_one_that_hangs_holds_nobody_up(ends: Ends) -> None:
-    """A mount that does not answer, a user database: the next attempt gets a supervisor of its own."""
-    assert not ends[0].is_starting(_begun(ends[0]) + 0.1)
-
-
-def test_one_that_is_gone(ends: Ends) -> None:
-    seat, supervisor = ends
-    supervisor.close()
-    assert b"" == seat.hear()
+    seats = [Seat(number, ours) for number in range(3)]
+    assert (seats[:2], []) == (spare(seats, 1), spare(seats[:1], 1))
+    for _ in range(51):
+        seats[2].take("backup@1.1", ours.fileno())
+        for descriptor in socket.recv_fds(theirs, 64, 1)[1]:
+            os.close(descriptor)
+    assert seats[2:] == spare(seats[2:], 1)
+    assert (seats[:2], []) == (spare(seats, 1), spare(seats, 1, before=seats[0].idle_since))
+    ours.close()
+    theirs.close()
