@@ -24,7 +24,8 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
 
     `accept` goes on in a fleet whose etcd was put back.  A host leaves its fleet alone when etcd does not know any more
     what it has granted to this host: what was run since then, here or elsewhere, may run again.  Look at
-    `jobqueuectl history` of each host first, and pause what must not.
+    `jobqueuectl history` of each host first.  For a job that must not, put all hosts on hold before; pause it
+    afterwards, and release them.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
     if as_json:
         raise click.UsageError("--json goes with `hosts`")
     ask(paths.control, "AcceptFleet")
-    print_line(f"the fleet is gone on with as it is; to see whether it can be asked: {command('status')}")
+    print_line(f"this host goes on by what etcd has; to see whether its fleet can be asked: {command('status')}")
 
 
 def _list_hosts(paths: Paths, *, as_json: bool) -> None:
@@ -58,6 +59,6 @@ def known(answer: Message) -> list[str]:
     if answer["fleet"] is None:
         raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
     if answer["down"] is not None:
-        raise Refused(printable(f"the fleet {answer['fleet']} can't be asked: {answer['down']}"))
+        raise Refused(printable(f"the fleet can't be asked: {answer['down']}"))
     hosts: list[str] = answer["hosts"]
     return hosts

@@ -42,7 +42,7 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
     agent = _shown(instance, "jobqueued-fleet.service") if has_units else {}
     found = [*_unit(instance, agent)] if has_units else []
     found += _files(settings, agent.get("User") or pwd.getpwuid(user_of_daemon(paths)).pw_name, credentials)
-    yield from found or [Finding("fleet", OK, f"its agent can start, and read what `fleet` in {paths.config} names")]
+    yield from found or [Finding("fleet", OK, "its agent can start, and read the files that `fleet` names")]
 
 
 def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[Finding]:

@@ -190,11 +190,11 @@ def test_without_its_etcd(host: Host) -> None:
     assert told in host.call("Status")["troubles"]
     done = run("--root", host.root, "fleet", "hosts")
     assert (1, "") == (done.returncode, done.stdout)
-    assert done.stderr.endswith("can't be asked: http://127.0.0.1:1: Connection refused\n")
+    assert done.stderr == "Error: the fleet can't be asked: http://127.0.0.1:1: Connection refused\n"
     assert [] == json.loads(run("--root", host.root, "fleet", "hosts", "--json").stdout)["hosts"]
     done = run("--root", host.root, "--fleet", "list")
     assert (1, "") == (done.returncode, done.stdout)
-    assert done.stderr.endswith("can't be asked: http://127.0.0.1:1: Connection refused\n")
+    assert done.stderr == "Error: the fleet can't be asked: http://127.0.0.1:1: Connection refused\n"
     assert "which can't be asked" in facts(run("--root", host.root, "status").stdout)["fleet"]
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
