@@ -18,7 +18,7 @@ from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.loop import read_clocks
 from jobqueued.model import SECOND
 from tests.support.etcd import cluster, etcd, loopback
-from tests.support.fleet_agent import Agent, agents
+from tests.support.fleet_agent import Agent, agents, question_of
 from tests.support.host import wait_for
 from tests.support.receivers import WebServer, answer
 
@@ -42,6 +42,7 @@ def two(address: str, tmp_path: Path) -> Iterator[list[Agent]]:
 
 TICK, LATER = "f1772409660", "f1772409720"
 NEVER = 1 << 40
+SETTINGS = {"store": "id", "lock_grace": 60, "fleet": "test", "authority": "", "certificate": "", "key": ""}
 
 
 def keys(address: str) -> list[str]:
@@ -191,6 +192,35 @@ def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
     one.hear("granted", "backup", 1, 2)
 
 
+def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has not missed it, and hears no news yet, sees that by its next question, and is granted nothing."""
+    monkeypatch.setattr(Uplink, "_follow", lambda *_: None)
+    with cluster(tmp_path, loopback(1)) as found:
+        member, heard = found.members[0], list[Line]()
+        settings = {**SETTINGS, "etcd": [member.clients], "host": "one"}
+        uplink = Uplink(settings, f"{tmp_path}/session", lambda: None)
+
+        def hears(*wanted: object) -> bool:
+            heard.extend(uplink.lines())
+            return any(line[: len(wanted)] == [*wanted] for line in heard)
+
+        uplink.hello(NOTHING_SEEN, {})
+        wait_for(lambda: hears("up", ""))
+        uplink.take(question_of("before", just_now()))  # by which the snapshot has all leases
+        wait_for(lambda: hears("granted", "before"))
+        member.snapshot(tmp_path / "snapshot")
+        uplink.take(question_of("backup", just_now()))
+        wait_for(lambda: hears("granted", "backup"))
+        member.kill()
+        member.restore(tmp_path / "snapshot", "--bump-revision", "1000000", "--mark-compacted")
+        member.start()
+        member.wait()
+        uplink.take(question_of("other", just_now(), question=2))
+        wait_for(lambda: hears("granted", "other") or any("jobqueuectl fleet accept" in str(line) for line in heard))
+        uplink.stop()
+        assert not hears("granted", "other"), heard
+
+
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
     """A second host of the same name is in no fleet, and is told why."""
     again = Agent(tmp_path / "again", address, "one", store="another")
@@ -215,8 +245,8 @@ def test_a_clock_that_is_wrong(
     lines, clock = list[Line](), SimpleNamespace(off=seconds)
     clock.time = lambda: read_clocks().wall / SECOND + clock.off
     monkeypatch.setattr(gateway, "time", clock)
-    settings = {"etcd": [address], "host": f"late-{side[:5]}", "store": "id", "lock_grace": 60, "fleet": "test"}
-    uplink = Uplink({**settings, "authority": "", "certificate": "", "key": ""}, f"{tmp_path}/session", lambda: None)
+    settings = {**SETTINGS, "etcd": [address], "host": f"late-{side[:5]}"}
+    uplink = Uplink(settings, f"{tmp_path}/session", lambda: None)
     uplink.hello(NOTHING_SEEN, {})
 
     def told() -> list[Line]:

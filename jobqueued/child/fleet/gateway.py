@@ -62,6 +62,8 @@ class Gateway:
         self._connection: Connection | None = None
         self.ahead = 0.0
         """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
+        self.made = 0
+        """The connections that were made: by another one another etcd may answer."""
 
     def call(self, path: str, message: Message) -> Message:
         """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
@@ -147,7 +149,9 @@ class Gateway:
 
     def _connected(self, member: str) -> Connection:
         scheme, host, port = _place(member)
-        return Connection(host, port, self._timeout, self._tls.context() if scheme == "https" else None)
+        connection = Connection(host, port, self._timeout, self._tls.context() if scheme == "https" else None)
+        self.made += 1
+        return connection
 
 
 def _place(member: str) -> tuple[str, str, int]:

@@ -46,6 +46,9 @@ class Uplink:
         self._conversation = Conversation((settings["lock_grace"] - TTL) * SECOND)
         self._changed = threading.Condition()
         self._leases: Leases | None = None
+        self._session: claims.Session
+        self._checked = 0
+        """The connections after which etcd was last known to have what it has granted to this host."""
         self._seen = NOTHING_SEEN
         self._since: Mapping[str, int] = {}
         """By job, the second from which on an occurrence may be asked for."""
@@ -162,6 +165,7 @@ class Uplink:
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
         session.check(gateway, opened.session, self._seen)
+        self._session, self._checked = opened.session, gateway.made
         self._check_clock(gateway)
         with self._changed:
             era = self._conversation.begin(opened.session)
@@ -195,6 +199,9 @@ class Uplink:
             known = self._conversation.revision
         if batch is not None:
             answer = gateway.call("kv/txn", batch.message)
+            if gateway.made != self._checked:  # etcd was away: by what it has granted now nobody could tell any more
+                session.check(gateway, self._session, self._seen)
+                self._checked = gateway.made
             with self._changed:
                 if claims.revision(answer) < known:  # it was put back, and knows the session from before
                     self._conversation.is_outdated = True
