@@ -103,11 +103,12 @@ chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
 # Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/fleet-chaos.md); `make fleet`
-# takes some six minutes, as root.  FLEET: more options, such as --pause 3, or --only "answers".
+# takes some ten minutes, as root, and types docs/fleet-setup.md.  FLEET: more options, such as --pause 3, or --only "answers".
 fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes 1.8 --pause 4 --seed $(SEED) $(FLEET)
 	$(BIN)/python -m tests.fleet.scenes
 	$(BIN)/python -m tests.fleet.demo
+	$(BIN)/python -m tests.fleet.setup
 
 # The same as docs/fleet-demo.md shows.  DEMO=--write: what was shown goes there.
 DEMO ?=

@@ -43,6 +43,9 @@ WHO = {
     r"#!/bin/bash\n#JOBQUEUE ": "test_handed_in.py",
     r"CREATE TABLE ": "test_fence_recipes.py",
     r"\w+\$ jobqueuectl ": "tests/fleet/demo.py writes them",
+    r"# on (each|[a-d])\n": "tests/fleet/setup.py types them",
+    r"a\.example\.org/|https://a\.\S+ is healthy|ok +fleet |HOST  (HERE|RUN) ": "the same, compares them",
+    r"trouble +the fleet |the host is on hold: ": "the same",
 }
 """By the begin of a block its kind, which is tried here, or who tries it."""
 

@@ -43,6 +43,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/system/test_crontab.py", 'sh("systemctl", "disable", "--now", "cron")',
     ),
     r"sudo sh -c .*atjobs.*": ("tests/system/test_at.py", 'sh("jobqueuectl", "import", "--write", '),
+    r"# on (each|[a-d])\n.*": ("tests/fleet/setup.py", "sections(PAGE.read_text())"),
     r"promtool test rules": (".ci/run", "promtool test rules docs/metrics/alerts.test.yaml"),
 }  # fmt: skip
 """Lines that the machine does not run, by whom they are run, and what is to be there for that."""
@@ -64,7 +65,9 @@ def shown(path: Path) -> list[str]:
     typed = []
     for block in blocks(path.read_text()):
         lines = [line for line, _ in dialogue(block.replace("\\\n", ""))]
-        if all(TYPED.match(line) for line in lines):
+        if block.startswith("# on "):  # a script, and the hosts on which it is typed
+            typed.append(block)
+        elif all(TYPED.match(line) for line in lines):
             typed += [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
     parts = ([Part("f", file.encode()) for file in files] for files in job_files(path))
     jobs = (job for some in parts for job in read_packed(packed(some, "f"), "f")[0])

@@ -33,8 +33,8 @@ _VARIES = {
 PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 
 OF_OTHERS = (
-    "apt|bench|cat|cd|chmod|cron(?= -)|crontab|curl|env|exec|export|flock|fuser|generate-jobs|git|install|journalctl|jq"
-    "|kill|ln|logger|loginctl|make|man|mkdir|mv|pgrep|pipx|podman|promtool|psql|python3?|reportbug|rm|sed|sh|ssh|sudo"
+    "apt|bench|cat|cd|chmod|cron(?= -)|crontab|curl|env|exec|export|flock|fuser|generate-jobs|git|hostname|install"
+    "|journalctl|jq|kill|ln|logger|loginctl|make|man|mkdir|mv|pgrep|pipx|podman|promtool|psql|python3?|reportbug|rm|sed|sh|ssh|sudo"
     "|sudoedit|systemctl|systemd-run|systemd-sysusers|tee|test|truncate|varlinkctl"
 )
 OF_OURS = rf"jobqueuectl|jobqueue\S*(?= -)|(?:{'|'.join(main.commands)})(?= .*-)"
@@ -101,14 +101,15 @@ def fields(text: str) -> list[list[str]]:
 def job_files(path: Path) -> list[tuple[str, ...]]:
     """Every job file in a paper; each drop-in behind the first of them, of which it is one.
 
-    Those of check.md are wrong, or are right beside what is wrong: test_findings.py has them.
+    Those of check.md are wrong, or are right beside what is wrong: test_findings.py has them.  What a script writes
+    (`# on each`) is read by the daemons of those that are typed.
     """
     if path.name == "check.md":
         return []
     found = [
         block
         for block in blocks(path.read_text())
-        if re.search(r"^jobs:(?:$| \{)", block, re.M) and not re.search("^(?:from|import) ", block, re.M)
+        if re.search(r"^jobs:(?:$| \{)", block, re.M) and not re.search("^(?:from|import|# on) ", block, re.M)
     ]
     return [(found[0], block) if re.match(r"# \S+\.d/", block) else (block,) for block in found]
 
