@@ -96,6 +96,7 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
     if not at_once and _awaits_verdict(turn, job, found, following, complete=complete, since=since):
         return
     verdicts.decide_here(turn, job)
+    state.fleet.leading.discard(job.id)
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
     skips = tuple(it for it in before.skips if it.due > before.cursor)
     state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
@@ -136,7 +137,7 @@ def _awaits_verdict(
     known = state.found.get(job.id, {})
     own = {due for due in dues if job.occurrence(saved.era, due).key in known}
     if first := state.fleet.elsewhere.first_free(job.id, dues, own):
-        period = 0 if following is None else following - found[-1]
+        period = None if following is None else following - found[-1]
         verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"), period)
     return bool(first)
 
@@ -212,6 +213,7 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     if abs(event.step) <= STEP_LIMIT:
         _pass_over(turn, event.step)
         return
+    state.fleet.verdicts.clear()  # of times that do not count any more
     for job in state.catalog:
         start, era = state.due_times.next(job.id), state[job.id].saved.era + (event.step < 0)
         state.remember(job.id, cursor=wall, previous=0, era=era)

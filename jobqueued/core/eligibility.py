@@ -206,6 +206,8 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     delay = state[name.job].delayed.get(name)
     if _is_late(turn, job, run):
         _leave(turn, job, run)
+    elif verdicts.is_put_off(turn, run):  # the clock was set back since then
+        watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
         state.stir(name.job)
     elif delay.until <= turn.now.mono:

@@ -36,6 +36,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     fleet.unknown()
     fleet.verdicts.clear()
     fleet.losses.clear()
+    fleet.leading.clear()
     for run in sorted(fleet.asked, reverse=True):
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
@@ -161,7 +162,8 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
 def taken(turn: Turn, event: Taken) -> None:
     """Let go of an occurrence that another host has."""
     state = turn.state
-    state.fleet.losses.pop((event.job, event.key), None)
+    if event.job in state.fleet.losses:
+        state.fleet.losses[event.job].pop(event.key, None)
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         _note_elsewhere(turn, job, event)
@@ -191,6 +193,7 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     job, verdict = state.catalog.get(event.job), fleet.verdicts.pop(event.job, None)
     if job is None or verdict is None:
         return
+    fleet.leading.add(job.id)
     dues = [due for due in verdict.dues if event.first <= due // SECOND <= event.last]
     if dues:
         skip_dues(turn, job, dues, verdict.reason)
@@ -208,6 +211,7 @@ def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
         state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
     verdict = state.fleet.verdicts.get(job.id)
     if verdict is not None and span.first <= verdict.dues[-1] // SECOND and verdict.dues[0] // SECOND <= span.last:
+        state.fleet.leading.discard(job.id)
         verdicts.ask_anew(turn, job)
         pauses.take_over(turn, job)
 

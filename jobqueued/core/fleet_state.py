@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from jobqueued.child.fleet.host_order import HostOrder
 from jobqueued.child.tuples import NamedTuple
@@ -92,7 +92,9 @@ class FleetState:
         """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known."""
         self.verdicts: dict[str, Verdict] = {}
         """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
-        self.losses: dict[tuple[str, str], tuple[int, HostLost]] = {}
+        self.leading: set[str] = set()
+        """The jobs of which this host was left something to skip, so that it is first to ask for what comes next."""
+        self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
         """By job and key, what was lost with its host, and until when (monotonic, ns) it is left to others to tell."""
         self.paused: dict[str, str] = {}
         """The jobs that all hosts have paused (core/pauses.py)."""
@@ -250,12 +252,12 @@ class FleetState:
         self.hosts.clear()
         self._orders.clear()
 
-    def turn_of(self, own: str, job: Job, key: str) -> int:
+    def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
         """For how long (ns) this host, `own` by its name, leaves something about a job to those that come before it: an
-        occurrence, or what is to be said of one.
+        occurrence, or what is to be said of one.  `within`: all have had their turns after so long.
         """
         if (order := self._orders.get(job.hosts)) is None:
             able = {name: it for name, it in self.hosts.items() if set(job.hosts).issubset(it.labels)}
             ready = [name for name, it in able.items() if not it.is_held]
             order = self._orders[job.hosts] = HostOrder(ready or able)
-        return order.wait(own, f"{job.id} {key}")
+        return order.wait(own, f"{job.id} {key}", within)

@@ -17,26 +17,32 @@ from jobqueued.core.turn import Turn
 from jobqueued.events import HostLost
 from jobqueued.model import SECOND, Job, Occurrence, OnHostLoss, Run, RunState, Scope, to_text
 
-_LATEST = SECOND
-"""For so long (ns) it is left to other hosts to ask, at most."""
+_AT_ONCE = 100
+"""Losses that are asked for in one turn."""
 
 
 def lost(turn: Turn, event: HostLost) -> None:
     """Ask for an occurrence whose host is gone, after the hosts that come before this one."""
     state, job = turn.state, turn.state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
-        at = turn.now.mono + min(state.fleet.turn_of(state.limits.name, job, event.key), _LATEST)
-        state.fleet.losses[event.job, event.key] = at, event
+        at = turn.now.mono + state.fleet.turn_of(state.limits.name, job, event.key)
+        state.fleet.losses[event.job][event.key] = at, event
         state.timers.after(at, event.job)
-        look(turn, event.job)
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for what was lost of a job, and is not left to other hosts any more."""
-    losses = turn.state.fleet.losses
-    over = [key for key, (at, event) in losses.items() if event.job == name and at <= turn.now.mono]
-    for key in over:
+    """Ask for what was lost of a job, and is not left to other hosts any more; for no more than some of it at once."""
+    state = turn.state
+    if name not in state.fleet.losses:
+        return
+    losses, now = state.fleet.losses[name], turn.now.mono
+    over = [key for key, (at, _) in losses.items() if at <= now]
+    for key in over[:_AT_ONCE]:
         _ask(turn, losses.pop(key)[1])
+    if len(over) > _AT_ONCE:
+        state.timers.after(now + 1, name)
+    if not losses:
+        del state.fleet.losses[name]
 
 
 def _ask(turn: Turn, event: HostLost) -> None:

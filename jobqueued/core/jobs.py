@@ -242,6 +242,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.fleet.specs.pop(job.id, None)
     state.fleet.outdated.discard(job.id)
     state.fleet.elsewhere.drop(job.id)
+    state.fleet.verdicts.pop(job.id, None)
     state.remember(job.id, rhythm="", satisfied=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)

@@ -187,12 +187,10 @@ def new(
 
 def _wait(state: SchedulerState, job: Job, occurrence: Occurrence, wall: int) -> int:
     """For how long (ns) an occurrence is left to other hosts: half of the time that there still is for it, at most."""
-    wait, following = state.fleet.turn_of(state.limits.name, job, occurrence.key), state.due_times.next(job.id)
-    if following is not None:
-        wait = min(wait, max(0, following - wall) // 2)
-    if job.start_deadline is not None:
-        wait = min(wait, max(0, occurrence.due + job.offset + job.start_deadline - wall) // 2)
-    return wait
+    following = state.due_times.next(job.id)
+    by = None if job.start_deadline is None else occurrence.due + job.offset + job.start_deadline
+    left = min((max(0, end - wall) // 2 for end in (following, by) if end is not None), default=None)
+    return state.fleet.turn_of(state.limits.name, job, occurrence.key, left)
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:

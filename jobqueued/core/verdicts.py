@@ -14,16 +14,18 @@ from jobqueued.core.turn import Turn
 from jobqueued.model import SECOND, Job, Run, RunState
 
 _LEAST = SECOND // 2
-"""For so long (ns) it is left to other hosts to ask, also where the next occurrence is near."""
+"""The time (ns) that hosts have for their turns, also where the next occurrence is near."""
 
 
-def ask(turn: Turn, job: Job, verdict: Verdict, period: int) -> None:
+def ask(turn: Turn, job: Job, verdict: Verdict, period: int | None) -> None:
     """Ask the fleet for what a job's clock has come to, after the hosts that come before this one.
 
-    `period`: the time between two occurrences (ns), of which that takes no more than a part: until then nothing of the
-    job starts here, and more of it may come to be missed.
+    `period`: the time to the next occurrence (ns; None: there is none), of which that takes no more than a part: until
+    then nothing of the job starts here, and more of it may come to be missed.  So one host asks for all parts of a gap.
     """
-    wait = min(_turn_of(turn, job, f"f{verdict.dues[-1] // SECOND}"), max(_LEAST, period // 4))
+    within = None if period is None else max(_LEAST, period // 4)
+    is_first = job.id in turn.state.fleet.leading
+    wait = 0 if is_first else _turn_of(turn, job, f"f{verdict.dues[-1] // SECOND}", within)
     turn.state.fleet.verdicts[job.id] = verdict._replace(asks_at=turn.now.mono + wait)
     turn.state.timers.after(turn.now.mono + wait, job.id)
     look(turn, job.id)
@@ -60,8 +62,8 @@ def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
         state.leave_queue(run.id)
         state.admission.hold(run.id, (), None)
         following = state.due_times.next(job.id)
-        left = _LEAST if following is None else max(0, following - turn.now.wall) // 4
-        at = turn.now.mono + min(_turn_of(turn, job, run.key), left)
+        left = None if following is None else max(0, following - turn.now.wall) // 4
+        at = turn.now.mono + _turn_of(turn, job, run.key, left)
         state.fleet.ask_to_skip(run, reason, at)
         state.timers.after(at, run.id)
     asked = state.fleet.asked[run.id]
@@ -70,8 +72,14 @@ def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
         _ask(turn, job, second_of(run.key), second_of(run.key))
 
 
-def _turn_of(turn: Turn, job: Job, key: str) -> int:
-    return turn.state.fleet.turn_of(turn.state.limits.name, job, key)
+def is_put_off(turn: Turn, run: Run) -> bool:
+    """Tell whether it is left to other hosts to ask for the occurrence of a run."""
+    asked = turn.state.fleet.asked.get(run.id)
+    return asked is not None and asked.asks_at is not None
+
+
+def _turn_of(turn: Turn, job: Job, key: str, within: int | None) -> int:
+    return turn.state.fleet.turn_of(turn.state.limits.name, job, key, within)
 
 
 def _is_over(turn: Turn, asks_at: int | None) -> bool:

@@ -429,7 +429,7 @@ class Fleet:
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass on all hosts, jumping from one thing to the next."""
-        until, left = self.now + round(seconds * SECOND), 2000 + 2 * round(seconds)
+        until, left = self.now + round(seconds * SECOND), 4000 + 4 * round(seconds)
         while True:
             left -= 1
             assert left, "somebody asks over and over again"

@@ -32,13 +32,19 @@ class HostOrder:
     def __init__(self, hosts: Iterable[str]) -> None:
         self._numbers = {host: number for number, host in enumerate(sorted(hosts))}
 
-    def wait(self, host: str, what: str) -> int:
-        """For how long (ns) a host leaves something to those before it; one that is none of them comes last."""
+    def wait(self, host: str, what: str, within: int | None = None) -> int:
+        """For how long (ns) a host leaves something to those before it; one that is none of them comes last.
+
+        `within`: all have their turns in so much time (ns), however many they are.
+        """
         number, count = self._numbers.get(host), len(self._numbers)
-        before = count if number is None else _place(number, count, what)
+        wait, last = self._after(count if number is None else _place(number, count, what)), self._after(count)
+        return wait if within is None or last <= within else wait * within // last
+
+    def _after(self, before: int) -> int:
         if before < _FIRST:
             return before * _STAGGER
-        return _LATER + ((before // _FIRST).bit_length() - 1) * _STEP * max(count, _FEW) // _FEW
+        return _LATER + ((before // _FIRST).bit_length() - 1) * _STEP * max(len(self._numbers), _FEW) // _FEW
 
 
 def _place(number: int, count: int, what: str) -> int:
