@@ -26,10 +26,7 @@ class Installs:
             self._run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], f"package {package}")
         for archive in folder.glob("*.deb"):
             self._run(["dpkg-deb", "-x", str(archive), str(self.root)], archive.name)
-        environment = folder / "cronstable"
-        self._run([sys.executable, "-m", "venv", str(environment)], "venv")
-        self._run([str(environment / "bin/pip"), "install", "-q", CRONSTABLE], CRONSTABLE)
-        self.cronstable = environment / "bin" / CRONSTABLE
+        self.cronstable = cronstable(folder)
         self.stamp = self._compiled(HERE / "stamp.c", "-static")
         self.init = self._compiled(HERE / "init.c", "-static")
         self.tick_loop = self._compiled(HERE / "tick_loop.c")
@@ -38,8 +35,8 @@ class Installs:
     def versions(self) -> dict[str, str]:
         """The upstream version of each."""
         found = {path.name.split("_")[0]: path.name.split("_")[1] for path in self.folder.glob("*.deb")}
-        said = subprocess.check_output([self.cronstable, "--version"], text=True)
-        return {name: found[name].rpartition("-")[0] for name in PACKAGES} | {CRONSTABLE: said.split()[-1]}
+        named = {name: found[name].rpartition("-")[0] for name in PACKAGES}
+        return named | {CRONSTABLE: version(self.cronstable)}
 
     def _compiled(self, source: Path, *flags: str) -> Path:
         compiler = shutil.which("cc") or shutil.which("gcc")
@@ -50,6 +47,23 @@ class Installs:
         return program
 
     def _run(self, command: list[str], what: str) -> None:
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CannotRun(f"{what}: {done.stderr.strip()}")
+        _run(self.folder, command, what)
+
+
+def cronstable(folder: Path) -> Path:
+    """Its program, in an environment of its own below `folder`; CannotRun."""
+    environment = folder / CRONSTABLE
+    _run(folder, [sys.executable, "-m", "venv", str(environment)], "venv")
+    _run(folder, [str(environment / "bin/pip"), "install", "-q", CRONSTABLE], CRONSTABLE)
+    return environment / "bin" / CRONSTABLE
+
+
+def version(program: Path) -> str:
+    """What a program says to ``--version``, last."""
+    return subprocess.check_output([program, "--version"], text=True).split()[-1]
+
+
+def _run(folder: Path, command: list[str], what: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotRun(f"{what}: {done.stderr.strip()}")

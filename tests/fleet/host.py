@@ -50,7 +50,7 @@ class FleetHost(Host):
             self._start_at = time.monotonic() + 1
         if self._start_at is not None and self._start_at <= time.monotonic():
             self._start_at = None
-            command = [sys.executable, *self.program, "--root", str(self.root), "--log", "json"]
+            command = self.command()
             if self.place is not None:
                 command = [*self.place.enter, *_BOOTED, str(self._boot_id), *command]
             with open(self.root / "daemon.log", "ab") as log:
@@ -58,6 +58,10 @@ class FleetHost(Host):
                     command, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
+
+    def command(self) -> list[str]:
+        """What starts the scheduler."""
+        return [sys.executable, *self.program, "--root", str(self.root), "--log", "json"]
 
     def end(self, down: float) -> None:
         """Kill the scheduler; the next is started after `down` seconds."""
