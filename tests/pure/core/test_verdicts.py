@@ -12,6 +12,7 @@ from jobqueued.commands import Ask, AskToSkip, WriteRecord
 from jobqueued.core.elsewhere import Elsewhere, Span, span_of
 from jobqueued.fleet import FLEET
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Run, RunState, Scope
+from jobqueued.saved import Hold
 from jobqueued.timing.schedule import Every
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job
@@ -118,6 +119,60 @@ def test_who_is_left_with_it(why: str) -> None:
             found[0].agent.cut()
         fleet.pass_time(90)
         assert [("10'", "missed", 2)] == [it for it in told(*found) if it[1] == "missed"], seed
+
+
+@pytest.mark.parametrize("back", [0.2, 5, 30, 300])
+def test_a_clock_that_is_set_back_while_others_are_first(back: float) -> None:
+    """A run that is not late any more is not held for that."""
+    tick = job("tick", "*/5 * * * *", scope=Scope.FLEET, start_deadline=5 * SECOND)
+    put_off = 0
+    for seed in range(12):
+        fleet = Fleet(Random(seed))
+        one = fleet.add("a", tick)
+        for name in "bcd":
+            fleet.add(name)
+        fleet.pass_time(300 * (seed + 2) - 1)
+        one.happen(events.HoldAsked(1, "root", Hold("root")))
+        fleet.pass_time(6.02)
+        put_off += any(asked.asks_at is not None for asked in one.scheduler._state.fleet.asked.values())
+        one.step_clock(-back)
+        one.happen(events.HoldAsked(2, "root", None))
+        fleet.pass_time(3590)
+        assert not one.scheduler.runs, seed
+    assert put_off > 3
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_is_corrected_while_others_are_first(days: int) -> None:
+    """What was to be skipped by the wrong time counts no more, and moves no cursor."""
+    fleet = Fleet(Random(1))
+    for number in range(30):
+        fleet.etcd.put(f"/jq/hosts/other{number}", f"other{number}:1")
+    one = fleet.add("one", TICK)
+    fleet.pass_time(1)
+    cut(fleet, 35)
+    one.agent.heal()
+    while not one.scheduler._state.fleet.verdicts:
+        fleet.pass_time(0.02)
+    one.step_clock(days * 86400)
+    fleet.pass_time(30)
+    assert abs(one.now.wall - one.cursor("tick")) <= 10 * MINUTE
+
+
+def test_a_long_gap_is_one_hosts() -> None:
+    """Whoever was left a part of it asks for the next one at once."""
+    often = replace(TICK, triggers=(Every(MINUTE),))
+    fleet = Fleet(Random(1))
+    for number in range(300):
+        fleet.etcd.put(f"/jq/hosts/other{number}", f"other{number}:1")
+    one = fleet.add("one", often)
+    fleet.pass_time(30)
+    one.is_alive = False
+    one.agent.connection += 1
+    fleet.pass_time(7 * 86400)
+    one.boot()
+    fleet.pass_time(20)
+    assert fleet.now - one.cursor("tick") <= MINUTE
 
 
 def test_hosts_that_see_different_gaps() -> None:
