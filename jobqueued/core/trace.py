@@ -34,6 +34,7 @@ from jobqueued.timing import schedule
 
 VERSION = 1
 RING = 10_000
+_SMALL = 8192
 
 Line = dict[str, Any]
 
@@ -89,7 +90,7 @@ class Recorder:
         self._scheduler, self._note = scheduler, note
         self.ring: deque[Entry] = deque(maxlen=RING)
         self._like = b""
-        """The first record, beside which all are packed."""
+        """The first small record, beside which all are packed."""
         self._number = 0
         self._is_quiet = False
         self._quiet: Entry | None = None
@@ -153,7 +154,8 @@ class Recorder:
         if isinstance(entry.told, events.RunEnded):
             told: Any = entry.told.record
             record = marshal.dumps(told)
-            self._like = self._like or record
+            if not self._like and len(record) <= _SMALL:
+                self._like = record
             entry.told = entry.told._replace(record=cast("Record", Packed(record, self._like)))
         return entry
 

@@ -316,3 +316,16 @@ def test_a_story_line_by_line() -> None:
         f"{day}3.000000Z RunStarted run=a@1", f"{day}4.000000Z   → Launch", f"{day}5.000000Z RunEnded run=a@1",
         f"{day}5.000000Z   bug: x", f"{day}7.000000Z Say name=a@1",
     ] == list(found)  # fmt: skip
+
+
+def test_records_in_the_ring_take_little_room() -> None:
+    """Each is kept as what it has beside the first small one, and comes back as it was; a large one is no measure."""
+    fields = {f"field_{number}": f"value {number}" for number in range(60)}
+    tails = ["x" * 20_000, *["done"] * 20]
+    records: list[Any] = [{**fields, "tail": tail, "number": number} for number, tail in enumerate(tails)]
+    recorder = Recorder(Scheduler())
+    for record in records:
+        recorder.handle(events.RunEnded(RunId("backup", 1), 1, record), Now(1, 1))
+    kept: list[Any] = [entry.told for entry in recorder.ring]
+    assert records == [plain(told)["record"] for told in kept]
+    assert max(len(told.record._data) for told in kept[2:]) < 200
