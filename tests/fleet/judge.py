@@ -105,7 +105,8 @@ def unrecorded(day: Day) -> Iterator[Violation]:
     records = {f"{host}:{record['run']}": record for host, record in day.records}
     for run, line in last.items():
         state = records[run]["state"] if run in records else "nothing"
-        if state != "succeeded" and not (state == "lost" and _is_cut_short(day, line)):
+        is_killed = state == "lost" or (state == "failed" and records[run]["signal"] == 9)  # a moment before all others
+        if state != "succeeded" and not (is_killed and _is_cut_short(day, line)):
             yield Violation("unrecorded", f"{run} has begun, and its record has {state}")
     for run, record in records.items():
         if record["state"] == "succeeded" and run not in last:

@@ -210,8 +210,10 @@ class Agent:
 
     def _go_on(self) -> None:
         """Read all that there is, or carry out the next requests, some milliseconds later."""
+        if self.is_busy or self.cut_since is not None:
+            return
         batch = None if self.conversation.reason else self.conversation.next_batch(LEASES, 1 << 30)
-        if self.is_busy or self.cut_since is not None or (batch is None and not self.conversation.reason):
+        if batch is None and not self.conversation.reason:
             return
         self.is_busy = True
 

@@ -40,12 +40,17 @@ class _Search(Generic[Operation, State]):
     """The operations in the order of their questions, and how one changes a state (None: not by that answer)."""
 
     def __init__(
-        self, operations: Iterable[Operation], step: Callable[[State, Operation], State | None]
+        self, operations: Iterable[Operation], step: Callable[[State, Operation], State | None],
+        until: Callable[[Operation], float],
     ) -> None:  # fmt: skip
         ordered = sorted(operations, key=lambda operation: operation.asked)
         self.told = [operation for operation in ordered if operation.answered < inf]
         self.untold = [operation for operation in ordered if operation.answered == inf]
-        self._step = step
+        self._step, self._until = step, [until(operation) for operation in self.untold]
+
+    def _may_come(self, number: int, first: int) -> bool:
+        """Tell whether one without an answer may be carried out when all before an answered one was."""
+        return first == len(self.told) or self.told[first].asked <= self._until[number]
 
     def next_of(self, place: _Place[State]) -> tuple[list[int], float]:
         """The answered operations of which one has to be next, the soonest first; the first of their answers."""
@@ -67,24 +72,27 @@ class _Search(Generic[Operation, State]):
                 first, beyond = place.first, place.beyond | {number}
                 while first in beyond:
                     beyond, first = beyond - {first}, first + 1
-                yield _Place(first, beyond, place.guessed, state)
+                guessed = frozenset(each for each in place.guessed if self._may_come(each, first))
+                yield _Place(first, beyond, guessed, state)
         for number, operation in enumerate(self.untold):
             if operation.asked > until:
                 break
-            if number not in place.guessed:
+            if number not in place.guessed and self._may_come(number, place.first):
                 state = self._step(place.state, operation)
                 if state is not None:
                     yield place._replace(guessed=place.guessed | {number}, state=state)
 
 
 def stuck(
-    operations: Iterable[Operation], begin: State, step: Callable[[State, Operation], State | None]
+    operations: Iterable[Operation], begin: State, step: Callable[[State, Operation], State | None],
+    until: Callable[[Operation], float] = lambda _operation: inf,
 ) -> list[Operation]:  # fmt: skip
     """The operations of which none can be the next on the longest way that there is; []: there is an order of all.
 
-    `step`: the state after an operation, if it was answered so in a state; None: that can't be.
+    `step`: the state after an operation, if it was answered so in a state; None: that can't be.  `until`: the instant
+    after which one without an answer is not carried out any more; the later, the more there is to be tried.
     """
-    search = _Search(operations, step)
+    search = _Search(operations, step, until)
     place = farthest = _Place(0, frozenset(), frozenset(), begin)
     seen, ways = {place}, [search.ways(place)]
     while ways and place.first < len(search.told):

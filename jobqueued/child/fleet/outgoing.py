@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
-from jobqueued.child.fleet.requests import Ask, Batch, Request, transactions
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Request, transactions
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
 
@@ -19,6 +19,8 @@ class Outgoing:
     def __init__(self) -> None:
         self._requests = deque[Request]()
         self._names = Counter[Name]()
+        self._is_withdrawn = False
+        """Whether something may have been taken back of which the question is still to be sent, or sent again."""
 
     def __bool__(self) -> bool:
         """Tell whether there are some."""
@@ -30,12 +32,13 @@ class Outgoing:
 
     def take(self, request: Request) -> None:
         """Put one at the end."""
+        self._is_withdrawn |= isinstance(request, GiveBack) and self.has(request.name)
         self._requests.append(request)
         self._names[request.name] += 1
 
     def drop(self) -> list[Name]:
-        """Drop all; the names of what was asked for runs."""
-        names = [each.name for each in self._requests if isinstance(each, Ask)]
+        """Drop all; the names of what was asked for runs, and of what was taken back."""
+        names = [each.name for each in self._requests if isinstance(each, Ask | GiveBack)]
         self._requests.clear()
         self._names.clear()
         return names
@@ -43,10 +46,13 @@ class Outgoing:
     def take_first(self) -> Request:
         """Take out the first, which was answered."""
         request = self._requests.popleft()
-        self._names[request.name] -= 1
-        if not self._names[request.name]:
-            del self._names[request.name]
+        self._forget(request.name)
         return request
+
+    def _forget(self, name: Name) -> None:
+        self._names[name] -= 1
+        if not self._names[name]:
+            del self._names[name]
 
     def put_first(self, request: Request) -> None:
         """Put one before all others, to be sent again."""
@@ -68,6 +74,7 @@ class Outgoing:
         No key and no name is in it twice, nor a skip with anything else of its job: none of them sees what another has
         written, and etcd refuses two such writes.
         """
+        self._leave_out_withdrawn()
         parts, sizes, seen = list[Message](), list[int](), set[str | Name]()
         jobs, skipping = set[str](), set[str]()
         for number in range(len(self._requests)):
@@ -88,6 +95,21 @@ class Outgoing:
             parts += made
             sizes.append(len(made))
         return Batch(claims.batch(parts), sizes, era) if sizes else None
+
+    def _leave_out_withdrawn(self) -> None:
+        """Drop the questions that were taken back since: granted now, an occurrence would be nobody's."""
+        if not self._is_withdrawn:
+            return
+        requests, later = [*self._requests], set[Name]()
+        self._requests.clear()
+        for request in reversed(requests):
+            if isinstance(request, Ask) and request.name in later:
+                self._forget(request.name)
+                continue
+            if isinstance(request, GiveBack):
+                later.add(request.name)
+            self._requests.appendleft(request)
+        self._is_withdrawn = False
 
 
 def _of_occurrence(request: Request) -> bool:
