@@ -13,6 +13,8 @@ import pytest
 
 from jobqueued.ctl import over_ssh
 from jobqueued.ctl.fleet_tables import VIEWS
+from jobqueued.loop import read_clocks
+from jobqueued.model import HOUR
 from tests.support.client import harmful, run
 from tests.support.fake_ssh import FakeSsh
 from tests.support.host import Host, wait_for
@@ -50,8 +52,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     root = tmp_path_factory.mktemp("fleet")
     found = Fleet(FakeSsh(root), Host(root / "a"), Host(root / "b"))
     try:
-        for host, hour in ((found.a, 5), (found.b, 4)):
-            host.write("jobs.yaml", JOBS.format(hour=hour, name=host.root.name))
+        now = read_clocks().wall // HOUR
+        for host, later in ((found.a, 4), (found.b, 2)):
+            host.write("jobs.yaml", JOBS.format(hour=(now + later) % 24, name=host.root.name))
             host.start()
             host.wait(host.run("backup"))
             host.run("nap")
