@@ -59,8 +59,7 @@ class Uplink:
         """The number of the watch; what an earlier one brings is dropped."""
         self._over = False
         self._run_lease = RunLease()
-        for work in (self._carry_out, self._stay_alive):
-            threading.Thread(target=work, daemon=True).start()
+        self._has_begun = False
 
     # the scheduler
 
@@ -70,6 +69,10 @@ class Uplink:
             self._seen, self._since = seen, since
             self._conversation.hello()
             self._changed.notify_all()
+        if not self._has_begun:  # before that nobody would be told what is found
+            self._has_begun = True
+            for work in (self._carry_out, self._stay_alive):
+                threading.Thread(target=work, daemon=True).start()
 
     def take(self, line: Line) -> None:
         """Take what it wants; ValueError: that is no such line."""
