@@ -271,9 +271,16 @@ def test_orders(two: list[Agent]) -> None:
     assert [[1, number + 1] for number in range(1000)] == [answer[:2] for answer in answers]
     for number in range(20):
         one.ask(f"job{number}", "x1", "tape")
-        one.say("give_back", f"job{number}", "x1", "")
-    for number in range(20):
         one.hear("granted", f"job{number}")
+        one.say("give_back", f"job{number}", "x1", "")
+    one.ask("job20", "x1", "tape")
+    one.hear("granted", "job20")
+    for number in range(21, 40):
+        one.ask(f"job{number}", "x1", "tape")
+        one.say("give_back", f"job{number}", "x1", "")  # it may be asked before that, or not at all
+    one.say("give_back", "job20", "x1", "")
+    one.ask("job40", "x1", "tape")
+    one.hear("granted", "job40")
 
 
 def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
