@@ -11,7 +11,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -124,7 +124,12 @@ def test_dates_as_cronsim(drawn: tuple[Field, ...], start: datetime) -> None:
     except ScheduleError as error:
         assume(error.field != "day of month")
         raise
-    assert as_cronsim(expression, "UTC", start, 5) == list(islice(walk(schedule, start), 5))
+    try:
+        theirs = as_cronsim(expression, "UTC", start, 5)
+    except CronSimError:  # of days that no month has, beside days of the week
+        assume(drawn[2].values and max(drawn[2].values) <= 28)
+        raise
+    assert theirs == list(islice(walk(schedule, start), 5))
 
 
 # ── clock changes ──
