@@ -43,7 +43,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "tests/system/test_crontab.py", 'sh("systemctl", "disable", "--now", "cron")',
     ),
     r"sudo sh -c .*atjobs.*": ("tests/system/test_at.py", 'sh("jobqueuectl", "import", "--write", '),
-    r"# on (each|[a-d])\n.*": ("tests/fleet/setup.py", "sections(PAGE.read_text())"),
+    r"# on (each|[a-d])\n.*|hostname -s": ("tests/fleet/setup.py", "sections(PAGE.read_text())"),
+    r"(https://)?[abc]\.example\.org[/:].*": ("tests/fleet/setup.py", "sections(PAGE.read_text())"),
     r"promtool test rules": (".ci/run", "promtool test rules docs/metrics/alerts.test.yaml"),
 }  # fmt: skip
 """Lines that the machine does not run, by whom they are run, and what is to be there for that."""
@@ -53,6 +54,7 @@ NOWHERE = {
     r"pipx install \.": "it fetches from PyPI; make run installs the same package by pip",
     r"reportbug .*": "it would send mail to Debian",
     r"git switch .*": "it asks the origin of whoever releases",
+    r"journalctl -u etcd": "there is no etcd in the machine, and none that is out of order",
     r"cron -n": "an option of cron that there is not here, as the page says",
     r"(psql|sh) -c|test -x /usr/sbin/anacron \|\||systemctl set-property … .*": "a part of a line",
     r"rm -rf /run/jobqueue/\*|exec 9>>x; flock 9": "what somebody did to the daemon, in the changes",
