@@ -297,13 +297,11 @@ def _costs(found: dict[str, float]) -> Costs:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description="Reckon what a large fleet comes to.")
-    parser.add_argument(
-        "--hosts", type=_numbers, default=[10, 100, 1000], help="how many, and how many …  [10,100,1000]"
-    )
+    parser.add_argument("--hosts", type=_numbers, default=[10, 100, 1000], help="each number in turn  [10,100,1000]")
     parser.add_argument("--jobs", type=_number, default=1000, help="each due once a minute  [1000]")
     parser.add_argument("--burst", action="store_true", help="all of them in the same second")
-    parser.add_argument("--minutes", type=int, default=1, help="how long  [1]")
-    parser.add_argument("--cores", type=int, default=2, help="of each of three members of etcd  [2]")
+    parser.add_argument("--minutes", type=_number, default=1, help="how long  [1]")
+    parser.add_argument("--cores", type=_number, default=2, help="of each of three members of etcd  [2]")
     parser.add_argument("--candidates", type=int, default=0, help="so many hosts see to a job; 0: all  [0]")
     parser.add_argument("--latest", type=float, default=60, help="so long a host leaves a run to others (s)  [60]")
     parser.add_argument("--costs", type=Path, metavar="FILE", help="what `python -m bench etcd --json FILE` has found")

@@ -290,9 +290,8 @@ class Scheduler:
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
         # only now, as who has started waits for nothing
-        if state.fleet.name:
-            for move in state.fleet.take_moves(is_held=state.hold is not None):
-                turn.do(move)
+        for move in state.fleet.take_moves(is_held=state.hold is not None) if state.fleet.name else ():
+            turn.do(move)
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:

@@ -678,6 +678,24 @@ def test_what_is_given_up_while_it_cannot_be_asked() -> None:
     assert "over" == fleet.etcd.keys["run", "tick", f"f{(MIDNIGHT + MINUTE) // SECOND}"].state
 
 
+def test_a_job_that_goes_while_it_asks() -> None:
+    """What was asked for it, and had no answer yet, is left to the others, who have it still."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    two.agent.cut()
+    fleet.pass_time(58)
+    while not one.scheduler._state.fleet.asked:
+        fleet.pass_time(0.001)
+    one.agent.cut()
+    one.write("jobs.yaml")
+    fleet.pass_time(2)
+    assert not any(key[0] == "run" for key in fleet.etcd.keys)
+    one.agent.heal()
+    fleet.pass_time(1)
+    two.agent.heal()
+    fleet.pass_time(5)
+    assert ["b"] == [host for host, _ in fleet.started.values()]
+
+
 def test_what_may_be_asked_for() -> None:
     """By job of the fleet, what comes after its cursor, and what waits from before."""
     fleet, (one,) = hosts(TICK, job("own", "* * * * *"), job("rare", "0 5 * * *", scope=Scope.FLEET), names="a")
