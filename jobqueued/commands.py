@@ -187,6 +187,14 @@ class Pause(NamedTuple):
     before: str = ""
 
 
+class TellOverdue(NamedTuple):
+    """Tell the fleet that a job is overdue ("": no more), if what it was told of that is `before` ("": nothing)."""
+
+    job: str
+    text: str
+    before: str
+
+
 class Stand(NamedTuple):
     """Stand in the fleet's line for a lock, at its end (`joins`), or leave it."""
 
@@ -293,7 +301,7 @@ Save = (
 )  # fmt: skip
 """What has to survive: one durable commit a turn."""
 
-FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause
+FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause | TellOverdue
 """What the fleet is told."""
 
 Command = (

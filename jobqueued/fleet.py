@@ -79,3 +79,12 @@ class MaySkip(NamedTuple):
     job: str
     first: int
     last: int
+
+
+class SaidOverdue(NamedTuple):
+    """The event that a host of the fleet has said that a job is overdue (core/fleet_overdue.py has the text); "": none
+    has, or it is so no more.
+    """
+
+    job: str
+    text: str

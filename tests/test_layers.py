@@ -63,7 +63,8 @@ WINGS: dict[str, list[str]] = {
     "core": [
         "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
         "fleet_state", "retries", "timers", "patience", "job_state", "agenda", "changes", "submitted", "holders",
-        "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness", "expectation", "dependencies",
+        "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness", "fleet_overdue",
+        "expectation", "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences", "clock",
         "pauses", "jobs", "submissions", "lock_clients",
         "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",

@@ -1,13 +1,14 @@
 """Expectations: a job that has not succeeded for longer than its `expect` is told of, once, whatever is in its way.
 
 That holds while it is paused or invalid, and after it was removed from its file, until a person says that this was
-wanted (`forget`); it ends where the file has no `expect` for it any more, or disables it.
+wanted (`forget`); it ends where the file has no `expect` for it any more, or disables it.  Of a job of a fleet one host
+tells.
 """
 
 from __future__ import annotations
 
 from jobqueued.catalog import written_in
-from jobqueued.core import recollection
+from jobqueued.core import fleet_overdue, recollection
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import ForgetAsked
@@ -74,10 +75,11 @@ def look(turn: Turn, limit: int) -> None:
     state, wall = turn.state, turn.now.wall
     for name in state.patience.jobs.take(wall, limit):
         expected = state[name].saved.expected
-        if expected is not None:
+        if expected is not None and (teller := fleet_overdue.teller(turn, name, expected)) is not None:
             state.remember(name, expected=expected._replace(told=wall))
             reason = obstacle(state, name, turn.now)
-            turn.say("overdue", job=name, within=expected.within, since=expected.since, reason=reason)
+            other = {} if teller == state.limits.name else {"teller": teller}
+            turn.say("overdue", job=name, within=expected.within, since=expected.since, reason=reason, **other)
 
 
 def shift(turn: Turn, step: int) -> None:
@@ -101,6 +103,7 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
         saved = state.remember(name, expected=expected)
         if was_overdue and not saved.is_overdue:
             turn.say("overdue_over", job=name, reason=why)
+            fleet_overdue.over(turn, name)
     if expected is None:
         state.patience.jobs.clear(name)
     else:

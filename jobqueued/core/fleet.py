@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from jobqueued.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
-from jobqueued.core import agreement, attempts, expectation, fleet_clients, host_loss, lateness, pauses, verdicts
+from jobqueued.core import (
+    agreement,
+    attempts,
+    expectation,
+    fleet_clients,
+    fleet_overdue,
+    host_loss,
+    lateness,
+    pauses,
+    verdicts,
+)
 from jobqueued.core.clock import skip_dues
 from jobqueued.core.completion import give_up
 from jobqueued.core.eligibility import DEADLINE
@@ -41,6 +51,7 @@ def up(turn: Turn, event: FleetUp) -> None:
         state.put_back(state.runs[run], turn.now)
     fleet_clients.up(turn)
     pauses.up(turn)
+    fleet_overdue.up(turn)
     for job in filter(asks_fleet, state.catalog):
         if job.id in fleet.specs and not fleet.down:
             agreement.agree(turn, job)

@@ -98,6 +98,10 @@ class FleetState:
         """By job and key, what was lost with its host, and until when (monotonic, ns) it is left to others to tell."""
         self.paused: dict[str, str] = {}
         """The jobs that all hosts have paused (core/pauses.py)."""
+        self.overdue: dict[str, str] = {}
+        """The jobs of which one of the hosts has told that they are overdue (core/fleet_overdue.py)."""
+        self.unheard: set[str] = set()
+        """Those that were so while the fleet could not be asked, and so are left for a while."""
         self.pausing: list[tuple[PauseAsked, str]] = []
         """What people have asked for, and what the fleet has once it is so."""
         self.line: set[str] = set()

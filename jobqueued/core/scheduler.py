@@ -24,6 +24,7 @@ from jobqueued.core import (
     expectation,
     fleet,
     fleet_clients,
+    fleet_overdue,
     host_hold,
     host_loss,
     invariants,
@@ -44,7 +45,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
-from jobqueued.fleet import MaySkip
+from jobqueued.fleet import MaySkip, SaidOverdue
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
@@ -128,6 +129,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.HostLost: host_loss.lost,
     events.Held: fleet.held,
     events.FleetPaused: pauses.paused,
+    SaidOverdue: fleet_overdue.seen,
     events.Ours: fleet.ours,
     events.Published: agreement.published,
     events.HostSeen: fleet.host_seen,

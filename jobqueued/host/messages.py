@@ -151,7 +151,8 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "overdue": Entry(
         "error", "9218649c4b7a4f3c83724e5728da496e",
-        lambda f: f"{f['job']} has not succeeded for {duration(f['within'] / SECOND)}: {f['reason']}",
+        lambda f: f"{f['job']} has not succeeded for {duration(f['within'] / SECOND)}: {f['reason']}"
+        + (f"; told by {f['teller']}" if "teller" in f else ""),
     ),
     "overdue_over": Entry(
         "info", "6373e1673c9b4977ac734d0c73d91944", lambda f: f"{f['job']} is not overdue any more: {f['reason']}"

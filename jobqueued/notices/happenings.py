@@ -134,7 +134,9 @@ def _late_over(fields: Mapping[str, Any]) -> Happening:
     return Happening("over", summary, closes=(f"late {job}",), job=job, run=run)
 
 
-def _overdue(fields: Mapping[str, Any]) -> Happening:
+def _overdue(fields: Mapping[str, Any]) -> Happening | None:
+    if "teller" in fields:  # another host of the fleet, which tells of the end, too
+        return None
     job = fields["job"]
     summary = f"{job} has not succeeded for {duration(fields['within'] / SECOND)}: {fields['reason']}"
     return Happening("overdue", summary, f"overdue {job}", "", (), job)

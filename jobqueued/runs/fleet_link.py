@@ -15,8 +15,19 @@ from jobqueued import events
 from jobqueued.child.fleet import lines
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.wire import Lines
-from jobqueued.commands import Accept, Announce, Ask, AskToSkip, FleetCommand, GiveBack, Pause, Publish, Stand
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip
+from jobqueued.commands import (
+    Accept,
+    Announce,
+    Ask,
+    AskToSkip,
+    FleetCommand,
+    GiveBack,
+    Pause,
+    Publish,
+    Stand,
+    TellOverdue,
+)
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, SaidOverdue
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
@@ -42,6 +53,8 @@ def line_of(command: FleetCommand) -> Line:
         return ["publish", *command]
     if isinstance(command, Pause):
         return ["pause", *command]
+    if isinstance(command, TellOverdue):
+        return ["overdue", *command]
     if isinstance(command, Announce):
         return ["announce", *command]
     if isinstance(command, Stand):
@@ -82,6 +95,8 @@ def event_of(line: Line) -> events.Event:
             return events.HostSeen(name, store, tuple(labels), is_held)
         case ["paused", str(job), str(text)]:
             return events.FleetPaused(job, text)
+        case ["overdue", str(job), str(text)]:
+            return SaidOverdue(job, text)
         case ["ours", str(job), str(key)]:
             return events.Ours(job, key)
     raise ValueError(f"the agent of the fleet says {line}")

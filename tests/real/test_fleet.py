@@ -77,6 +77,23 @@ def test_a_pause_of_all(host: Host, other: Agent) -> None:
     assert ["its fleet"] == [line["asked_by"] for line in host.said("job_resumed")]
 
 
+def test_an_overdue_job(host: Host, other: Agent) -> None:
+    """The host that has told the fleet first tells people; the other one says whom that was left to, and its end."""
+    overdue = "{schedule: '0 0 1 1 *', scope: fleet, expect: 2s, command: 'true'}"
+    host.write("overdue.yaml", f"jobs:\n  ours: {overdue}\n  theirs: {overdue}\n")
+    other.say("overdue", "theirs", '["other", 9000000000000000000]', "")
+    other.hear("overdue", "theirs")
+    host.start()
+    text = other.hear("overdue", "ours")[2]
+    assert socket.gethostname() == json.loads(text)[0]
+    wait_for(lambda: len(host.said("overdue")) == 2)
+    assert {"ours": None, "theirs": "other"} == {it["job"]: it.get("teller") for it in host.said("overdue")}
+    for job in ("ours", "theirs"):
+        host.wait(host.run(job))
+    other.hear("overdue", "ours", "")
+    assert {"ours", "theirs"} == {it["job"] for it in host.said("overdue_over")}
+
+
 def test_a_command_with_a_lock(host: Host, other: Agent) -> None:
     """A person's command waits for a lock of the fleet, holds it over a restart, and gives it back as it ends."""
     other.ask("backup", "x1", "tape")

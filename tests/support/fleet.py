@@ -15,7 +15,7 @@ from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
-from jobqueued.child.fleet.requests import Announce, Batch, Pause, Place, Publish
+from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark
@@ -132,6 +132,8 @@ class Agent:
                 self.conversation.give_back(self.fleet.now, *given)
             case ["pause", *paused]:
                 self.conversation.want(Pause(*paused))
+            case ["overdue", *overdue]:
+                self.conversation.want(Overdue(*overdue))
             case ["join" | "leave" as way, lock]:
                 self.conversation.want(Place(lock, way == "join" and self.rules.in_turn))
             case ["announce", labels, is_held]:

@@ -1,4 +1,5 @@
-"""Announcements as transactions of etcd: a definition that counts, a pause, a place in a line, what a host is.  Pure.
+"""Announcements as transactions of etcd: a definition that counts, a pause, who tells that a job is overdue, a place in
+a line, what a host is.  Pure.
 
 Nobody waits for an answer to one: that it was made the watch tells, to all hosts.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobqueued.child.fleet.claims import ROOT, Claim, Session, created
+from jobqueued.child.fleet.claims import OVERDUE, ROOT, Claim, Session, created
 from jobqueued.child.fleet.wire import Message, coded
 
 
@@ -18,9 +19,20 @@ def place(host: str, lock: str) -> str:
 
 def publication(job: str, spec: str, before: str) -> Message:
     """The transaction by which a definition of a job counts from now on, if that `before` ("": none) did so far."""
-    key = Claim(job, "", ()).definition
+    return _exchange(Claim(job, "", ()).definition, spec, before)
+
+
+def overdue(job: str, text: str, before: str) -> Message:
+    """The transaction by which a host tells that a job is overdue, or with no text that it is so no more, if what was
+    told so far is that `before` ("": nothing).
+    """
+    return _exchange(f"{OVERDUE}{job}", text, before)
+
+
+def _exchange(key: str, value: str, before: str) -> Message:
     unchanged = {"key": coded(key), "target": "VALUE", "value": coded(before)} if before else created(key, 0)
-    return {"compare": [unchanged], "success": [{"request_put": {"key": coded(key), "value": coded(spec)}}]}
+    put = {"request_put": {"key": coded(key), "value": coded(value)}}
+    return {"compare": [unchanged], "success": [put if value else {"request_delete_range": {"key": coded(key)}}]}
 
 
 def pausing(session: Session, job: str, text: str, before: str) -> Message:

@@ -2,6 +2,7 @@
 
     /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session does; - - is no label, not held
     /jq/jobs/JOB               SPEC              the definition that counts
+    /jq/overdue/JOB            WHO               which host has told that it is overdue, and when
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
     /jq/skipped/JOB            STORE             whose the newest skip of a job is (skips.py)
@@ -24,7 +25,7 @@ from jobqueued.child.tuples import NamedTuple
 
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
-SKIPPED = f"{ROOT}skipped/"
+SKIPPED, OVERDUE = f"{ROOT}skipped/", f"{ROOT}overdue/"
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""

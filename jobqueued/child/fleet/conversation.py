@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
 from jobqueued.child.fleet.claims import (
+    OVERDUE,
     ROOT,
     SKIPPED,
     Again,
@@ -36,6 +37,7 @@ from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
+_TOLD = (_HOSTS, _PAUSED, OVERDUE)
 _MOST_UNITS = 48
 """Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
 _OVER = "etcd was not reached in time, so that the session of this host is over"
@@ -71,7 +73,7 @@ class Conversation:
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
-        """The keys of hosts and pauses that were told of, and those that the snapshot under way has not brought yet."""
+        """The keys of `_TOLD` that were told of, and those that the snapshot under way has not brought yet."""
         self._others = set[str]()
         """Holders that were told of before the snapshot that is under way."""
         self._members = Others(patience)
@@ -375,12 +377,12 @@ class Conversation:
             self._skips.note_newest(key.removeprefix(SKIPPED), 0 if known is None else known.modified)
         elif key.startswith(_WAIT):
             self._turns.note(key.removeprefix(_WAIT), None if known is None else known.created)
-        elif key.startswith((_HOSTS, _PAUSED)):
+        elif key.startswith(_TOLD):
             (self._told.discard if known is None else self._told.add)(key)
             self._untold.discard(key)
             kind, name = key.removeprefix(ROOT).split("/", 1)
             value = "" if known is None else known.value
-            self.outbox.append(["paused", name, value] if kind == "paused" else self._members.note_host(name, known))
+            self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else [kind, name, value])
         elif (occurrence := claims.name_of(key)) is not None and known is not None:
             self._tell_of_occurrence(occurrence, known)
         elif occurrence is not None:

@@ -11,6 +11,7 @@
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
+    → overdue JOB TEXT BEFORE         that a job is overdue ("": no more), if what was said of it is BEFORE ("": none)
     → announce LABELS HELD            the labels of this host, and whether it is on hold
     → give_back JOB KEY STATE         its locks; with a STATE (``failed exit code 3``) its occurrence is over
     ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
@@ -22,6 +23,7 @@
     ← skipped JOB FIRST LAST          these are this host's to skip
     ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
     ← paused JOB TEXT                 its pause for all hosts; "": none
+    ← overdue JOB TEXT                what was told of it being overdue; "": nothing, or that is over
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
     ← host NAME STORE LABELS HELD     a host that has a session, who that is ("": it has none any more), and what it
@@ -46,7 +48,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 3
+VERSION = 4
 
 Line = list[Any]
 

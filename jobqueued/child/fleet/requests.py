@@ -67,6 +67,19 @@ class Pause(NamedTuple):
         return self.job, "paused"
 
 
+class Overdue(NamedTuple):
+    """The news that a job is overdue ("": no more), if what was told of that is `before` ("": nothing)."""
+
+    job: str
+    text: str
+    before: str
+
+    @property
+    def name(self) -> Name:
+        """The name of what is told."""
+        return self.job, "overdue"
+
+
 class Place(NamedTuple):
     """The place of this host in the line for a lock, to be had (`joins`) or to be given up."""
 
@@ -91,7 +104,7 @@ class Announce(NamedTuple):
         return "", "host"
 
 
-Plain = Publish | Place | Pause | Announce
+Plain = Publish | Place | Pause | Overdue | Announce
 """What needs no answer."""
 Request = Ask | Skip | GiveBack | Plain
 
@@ -114,6 +127,8 @@ def transactions(request: Request, session: Session, locks: KnownLocks, leases: 
         return [announcements.publication(*request)]
     if isinstance(request, Pause):
         return [announcements.pausing(session, *request)]
+    if isinstance(request, Overdue):
+        return [announcements.overdue(*request)]
     if isinstance(request, Announce):
         return [announcements.announcing(session, *request, leases["session"])]
     if isinstance(request, Place) and request.joins:

@@ -16,7 +16,7 @@ from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable, nearest_first
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.requests import Announce, Pause, Place, Publish
+from jobqueued.child.fleet.requests import Announce, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.tls import FILES, Tls
@@ -95,6 +95,8 @@ class Uplink:
                     self._conversation.want(Publish(job, spec, before))
                 case ["pause", str(job), str(text), str(before)]:
                     self._conversation.want(Pause(job, text, before))
+                case ["overdue", str(job), str(text), str(before)]:
+                    self._conversation.want(Overdue(job, text, before))
                 case ["give_back", str(job), str(key), str(state)]:
                     self._conversation.give_back(session.now(), job, key, state)
                 case _:
