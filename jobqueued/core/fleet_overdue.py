@@ -32,7 +32,7 @@ def told(text: str) -> Told | None:
     try:
         host, at = json.loads(text)
         return Told(str(host), int(at))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

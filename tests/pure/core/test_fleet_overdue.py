@@ -173,7 +173,7 @@ def test_what_was_told_of_another_time() -> None:
     assert json.loads(fleet.etcd.values(OVERDUE)[_KEY])[0] != teller
 
 
-@pytest.mark.parametrize("text", ["x", "[]", '["a"]', "7", '["a", "b"]', "{}", "null"])
+@pytest.mark.parametrize("text", ["x", "[]", '["a"]', "7", '["a", "b"]', "{}", "null", 100_000 * "["])
 def test_what_no_host_has_made(text: str) -> None:
     """It is taken for nothing, and replaced."""
     assert fleet_overdue.told(text) is None
