@@ -78,14 +78,18 @@ def _cronstable_with_state(home: Path, installs: Installs, jobs: Jobs) -> tuple[
     return _cronstable(home, installs, jobs, f"state:\n  path: {home / 'state'}\n")
 
 
-def _crontab(home: Path, jobs: Jobs) -> None:
-    """What a cron sees as /etc, /run and /var/spool."""
-    for name in ("etc/pam.d", "etc/cron.d", "run", "spool/cron/crontabs"):
+def system(home: Path, *directories: str) -> None:
+    """Make what a daemon of a package sees as /etc, /run and /var/spool, with more directories."""
+    for name in ("etc/pam.d", "run", *directories):
         (home / name).mkdir(parents=True)
     for name in ("passwd", "group", "ld.so.cache"):
         shutil.copy(Path("/etc") / name, home / "etc")
     (home / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\n")
     (home / "etc/pam.d/other").write_text(_PERMIT)
+
+
+def _crontab(home: Path, jobs: Jobs) -> None:
+    system(home, "etc/cron.d", "spool/cron/crontabs")
     line = f"{jobs.schedule} root {' '.join(jobs.command)}\n"
     (home / "etc/cron.d/bench").write_text('MAILTO=""\n' + line * jobs.count)
 

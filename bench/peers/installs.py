@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGES = ("cron", "cronie", "task-spooler")
+PACKAGES = ("cron", "cronie", "task-spooler", "at")
 CRONSTABLE = "cronstable"
 
 

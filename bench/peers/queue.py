@@ -3,12 +3,14 @@ last of them has started, beside a C loop that starts as many, one after the oth
 
 Each is one exec, with its output and exit code kept.  Ours are submissions, by four connections that have sixteen calls
 on the way each; task-spooler's by its client, a process each, which stays until its job is over, as many at a time as
-there are CPUs.
+there are CPUs.  Those of at, too, by its client, each a script of a shell, while no atd is there, which starts all at
+once and keeps no exit code.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import NamedTuple
 
 from bench.flood import submit
 from bench.peers.burst import BUSY, Peak, TooBusy, begun, c_loop, place, stamps
-from bench.peers.daemons import DAEMONS, ENVIRONMENT, Jobs
+from bench.peers.daemons import DAEMONS, ENVIRONMENT, Jobs, system
 from bench.peers.hosts import Host, Others, hosted
 from bench.peers.installs import Installs
 from bench.rig import wait_for
@@ -34,6 +36,16 @@ for slot in $(seq $slots); do $tsp sh -c "read end <$place/gate" >$place/said-by
 : >$place/held
 for number in $(seq $count); do $tsp "$@" >$place/said-by-tsp; done
 : >$place/full
+"""
+
+
+_AT = """set -e
+root=$1 place=$2 count=$3; shift 3
+mkfifo $place/gate
+for number in $(seq $count); do echo "exec $*" | $root/usr/bin/at now >$place/said-by-at 2>&1; done
+: >$place/full
+read end <$place/gate || :
+exec $root/usr/sbin/atd -f
 """
 
 
@@ -64,6 +76,17 @@ def _task_spooler(home: Path, ledger: Path, installs: Installs) -> tuple[list[st
     return ["sh", "-c", _TASK_SPOOLER, "sh", *words, str(installs.stamp), str(ledger)], ENVIRONMENT
 
 
+def _at(home: Path, ledger: Path, installs: Installs) -> tuple[list[str], dict[str, str]]:
+    spools = [home / "spool/cron" / name for name in ("atjobs", "atspool")]
+    system(home, "at", *(str(spool.relative_to(home)) for spool in spools))
+    (home / "etc/at.deny").touch()
+    (spools[0] / ".SEQ").write_text("0\n")  # as its package does
+    for kept in (*spools, spools[0] / ".SEQ"):
+        shutil.chown(kept, "daemon", "daemon")
+    words = [str(installs.root), str(home / "at"), str(COUNT), str(installs.stamp), str(ledger)]
+    return ["sh", "-c", _AT, "sh", *words], ENVIRONMENT
+
+
 QUEUES = (
     Queue(
         "jobqueued", _ours, _hold, lambda home, command: submit(home / "tmpfs/control", COUNT, command),
@@ -73,6 +96,10 @@ QUEUES = (
         "task-spooler", _task_spooler, lambda home: wait_for((home / "tsp/held").exists, _ENOUGH),
         lambda home, _command: wait_for((home / "tsp/full").exists, _ENOUGH),
         lambda home: (home / "tsp/gate").write_text(""),
+    ),
+    Queue(
+        "at", _at, lambda _home: None, lambda home, _command: wait_for((home / "at/full").exists, _ENOUGH),
+        lambda home: (home / "at/gate").write_text(""),
     ),
 )  # fmt: skip
 
