@@ -77,6 +77,8 @@ class World:
 
     note: Callable[[Line], None] | None = None
     """What gets the lines of the trace."""
+    is_alive = True
+    """Whether its scheduler is there."""
 
     def __init__(
         self,
@@ -339,7 +341,7 @@ class World:
         """Let time pass, jumping from one thing to the next; without `scheduler` it is down, and only processes end."""
         until = self.now.wall + round(seconds * SECOND)
         while True:
-            wake = self.scheduler.next_wakeup(self.now) if scheduler else None
+            wake = self.scheduler.next_wakeup(self.now) if scheduler and self.is_alive else None
             end = min(self.processes.values(), default=None)
             soonest = min((t for t in (wake, end) if t is not None), default=None)
             if soonest is None or soonest > until:
