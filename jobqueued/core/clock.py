@@ -18,7 +18,6 @@ from jobqueued.core.turn import Turn
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run, Scope
 from jobqueued.timing import catch_up
 
-JOBS_A_TURN = 64
 HELD_FROM_CLOCK = 1
 """How many runs of a job that come from its clock may be due or in the queue, where it has no `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
@@ -27,7 +26,7 @@ FUSE, NEW = 100, 10 * SECOND
 
 def woke(turn: Turn) -> None:
     """Take whatever the clock has made due by now."""
-    for name in turn.state.due_times.take(turn.now.wall, JOBS_A_TURN):
+    for name in turn.state.due_times.take(turn.now.wall):
         _come_due(turn, turn.state.catalog[name], at_once=False)
 
 

@@ -7,6 +7,9 @@ from heapq import heapify, heappop, heappush
 
 from jobqueued.model import Job
 
+FIRST, MOST = 2, 64
+"""Jobs that are taken at once: so many first, and ever more as long as there are, but never more than that."""
+
 _Entry = tuple[int, int, str]
 
 
@@ -17,7 +20,7 @@ class DueTimes:
         self._heap: list[_Entry] = []
         self._next: dict[str, _Entry] = {}
         self._resting = set[str]()
-        self._passed_over = 0, 0
+        self._passed_over, self._pace = (0, 0), FIRST
 
     def set(self, job: Job, cursor: int, *, rests: bool = False) -> None:
         """The next start is that of the first occurrence after `cursor`; of a job that `rests` it does not come."""
@@ -91,9 +94,14 @@ class DueTimes:
         first = self.first()
         return None if first is None else first[0]
 
-    def take(self, wall: int, limit: int) -> list[str]:
-        """Take at most `limit` jobs whose start has come, by time and priority; the caller sets each anew."""
+    def take(self, wall: int) -> list[str]:
+        """Take some jobs whose start has come, by time and priority; the caller sets each anew.
+
+        Of many they are few at first, so that these need not wait for others, then ever more at a time, which is
+        cheaper.
+        """
         ready: dict[str, None] = {}
-        while (start := self.soonest()) is not None and start <= wall and len(ready) < limit:
+        while (start := self.soonest()) is not None and start <= wall and len(ready) < self._pace:
             ready[heappop(self._heap)[2]] = None
+        self._pace = FIRST if len(ready) < self._pace else min(4 * self._pace, MOST)
         return list(ready)

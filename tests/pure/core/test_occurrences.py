@@ -49,12 +49,16 @@ def test_what_is_old_blows_no_fuse(late: int, covered: str, monkeypatch: pytest.
     assert [covered] == world.covered("a")
 
 
-def test_a_turn_takes_64_jobs() -> None:
-    """The rest is due in the next."""
-    world = World(*(job(f"a{number}", "1 * * * *") for number in range(66)))
+def test_many_at_once() -> None:
+    """Those of the highest priority start in the first turn, and wait for no others; 64 come due in a turn at most."""
+    jobs = [job(f"a{number}", "1 * * * *", priority=number // 100) for number in range(200)]
+    world, found = World(*jobs), list[int]()
     world._advance(MIDNIGHT + MINUTE)
-    world.scheduler.handle(events.Woke(), world.now)
-    assert 64 == len(world.scheduler.runs)
+    while len(world.scheduler.runs) < 200:
+        world.scheduler.handle(events.Woke(), world.now)
+        found.append(len(world.scheduler.runs) - sum(found))
+        assert len(found) > 1 or {"a100", "a101"} == {run.job for run in world.scheduler.runs}
+    assert [2, 8, 32, 64, 64, 30] == found
 
 
 def test_how_many_wait() -> None:

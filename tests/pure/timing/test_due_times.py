@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from heapq import heappush
 
 import pytest
@@ -39,7 +40,23 @@ def test_in_order(steps: list[tuple[int, int, str]], limit: int) -> None:
     assert sorted(every)[: len(found)] == found
     assert len(found) <= limit
     assert sorted(every) == list(due.in_order(1000))
-    assert (min(every, default=None), [name for _, name in sorted(every)]) == (due.first(), due.take(1 << 62, 99))
+    assert (min(every, default=None), [name for _, name in sorted(every)]) == (due.first(), taken(due))
+
+
+def taken(due: DueTimes) -> list[str]:
+    """All whose start has come; one that is not set anew may be told again."""
+    return list(dict.fromkeys(name for some in iter(partial(due.take, 1 << 62), []) for name in some))
+
+
+def test_few_at_first() -> None:
+    """Of many that come at once the first two are alone, each time; none is left, or comes twice."""
+    times, jobs = DueTimes(), [job(f"j{number:03}", "@daily") for number in range(150)]
+    for _ in range(2):
+        for each in jobs:
+            times.set(each, MIDNIGHT)
+        found = list(iter(partial(times.take, 1 << 62), []))
+        assert [2, 8, 32, 64, 44] == list(map(len, found))
+        assert [each.id for each in jobs] == [name for some in found for name in some]
 
 
 def test_jobs_that_go_leave_no_heap_behind(monkeypatch: pytest.MonkeyPatch) -> None:
