@@ -486,10 +486,8 @@ def test_a_large_step_backward_begins_a_new_era() -> None:
 
 def test_a_burst_is_launched_in_slices_of_a_turn() -> None:
     """A turn launches at most 64, and the next turn follows at once."""
-    world = World(*(job(f"j{i}", "0 1 * * *") for i in range(200)))
-    world.pass_time(3599)
-    world._advance(world.now.wall + 10**9)
-    world.happen(events.Woke())
+    world = World(*(job(f"j{i}") for i in range(200)))
+    world.happen(*(events.RunAsked(i, f"j{i}", "root", f"x{i:016x}") for i in range(200)))
     assert len(world.launched) == LAUNCHES_A_TURN
     assert world.scheduler.next_wakeup(world.now) == world.now.wall
     world.pass_time(0)
