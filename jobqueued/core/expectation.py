@@ -12,7 +12,7 @@ from jobqueued.core import fleet_overdue, recollection
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import ForgetAsked
-from jobqueued.model import LIVE, SECOND, Job, Now
+from jobqueued.model import LIVE, SECOND, Job, Now, Scope
 from jobqueued.notify import Notify
 from jobqueued.saved import Expected, SavedJob
 from jobqueued.text import duration
@@ -24,7 +24,7 @@ def defined(turn: Turn, job: Job) -> None:
     if job.expect is None or not job.enabled:
         end(turn, job.id, "its file expects that no more")
         return
-    wishes = {"notify": job.notify.plain(), "tags": list(job.tags), "user": job.user}
+    wishes = {"notify": job.notify.plain(), "tags": list(job.tags), "user": job.user, "scope": job.scope.value}
     expected = Expected(job.expect, wall, wishes) if known is None else known._replace(within=job.expect, wishes=wishes)
     is_in_time = expected.since + expected.within > wall
     _put(turn, job.id, expected._replace(told=0) if is_in_time else expected, "its file gives it more time")
@@ -44,7 +44,7 @@ def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
 
 def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
     """Take that another host's run has succeeded, then or later; one that is too long ago changes nothing."""
-    expected = turn.state[name].saved.expected
+    expected = turn.state.standing(name).saved.expected
     if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
         succeeded(turn, name, ended, "a run of another host")
 
@@ -75,7 +75,10 @@ def look(turn: Turn, limit: int) -> None:
     state, wall = turn.state, turn.now.wall
     for name in state.patience.jobs.take(wall, limit):
         expected = state[name].saved.expected
-        if expected is not None and (teller := fleet_overdue.teller(turn, name, expected)) is not None:
+        if expected is None:
+            continue
+        job = state.catalog.get(name) or _kept_of(name, expected)
+        if (teller := fleet_overdue.teller(turn, job, expected)) is not None:
             state.remember(name, expected=expected._replace(told=wall))
             reason = obstacle(state, name, turn.now)
             other = {} if teller == state.limits.name else {"teller": teller}
@@ -113,10 +116,24 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
 def wishes_of(state: SchedulerState, name: str) -> Job | None:
     """A job that is in no file any more, as far as it is kept who is told of it; None: it is overdue for nobody."""
     expected = state[name].saved.expected if name in state.noted else None
-    if expected is None:
-        return None
+    return None if expected is None else _kept_of(name, expected)
+
+
+def _kept_of(name: str, expected: Expected) -> Job:
+    """The part of a job that is kept where it is in no file any more."""
     wishes = expected.wishes
-    return Job(id=name, command="", notify=Notify.of(wishes["notify"]), tags=tuple(wishes["tags"]), user=wishes["user"])
+    return Job(
+        id=name, command="", notify=Notify.of(wishes["notify"]), tags=tuple(wishes["tags"]), user=wishes["user"],
+        scope=Scope(wishes.get("scope", Scope.HOST)),
+    )  # fmt: skip
+
+
+def is_of_fleet(state: SchedulerState, name: str) -> bool:
+    """Tell whether a job is one of the fleet, or was it before it left its file."""
+    job, expected = state.catalog.get(name), state.standing(name).saved.expected
+    if job is None and expected is not None:
+        job = _kept_of(name, expected)
+    return job is not None and job.scope is Scope.FLEET
 
 
 def obstacle(state: SchedulerState, name: str, now: Now) -> str:

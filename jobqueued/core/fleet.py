@@ -178,15 +178,21 @@ def taken(turn: Turn, event: Taken) -> None:
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         _note_elsewhere(turn, job, event)
-        if event.state and state.fleet.is_newer_end(event.job, event.key):
+        if event.state and not _is_past(state, event) and state.fleet.is_newer_end(event.job, event.key):
             turn.do(EndedElsewhere(event.job, event.state))
-        if event.state == RunState.SUCCEEDED:
-            known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
-            expectation.succeeded_elsewhere(turn, event.job, known)
+    if event.state == RunState.SUCCEEDED and expectation.is_of_fleet(state, event.job):
+        known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
+        expectation.succeeded_elsewhere(turn, event.job, known)
     span = span_of(event.state, second_of(event.key))
     for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):
         if run.state not in LIVE and (run.key == event.key or _covers(span, run.key)):
             _let_go(turn, run, event)
+
+
+def _is_past(state: SchedulerState, event: Taken) -> bool:
+    """Tell whether an end from before is told for nothing but an expectation (`askable`)."""
+    is_over = second_of(event.key) <= state[event.job].saved.cursor // SECOND
+    return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
 
 
 def _covers(span: Span, key: str) -> bool:
@@ -259,8 +265,14 @@ def host_seen(turn: Turn, event: HostSeen) -> None:
 
 
 def askable(state: SchedulerState) -> dict[str, int]:
-    """By job, the second from which on the fleet may be asked for an occurrence: one that waits, or is to come."""
-    since = {job.id: state[job.id].saved.cursor // SECOND + 1 for job in state.catalog if job.scope is Scope.FLEET}
+    """By job, the second from which on the fleet may be asked for an occurrence: one that waits, or is to come; of a
+    job that is expected to succeed, whether one has since it did last.
+    """
+    since = dict[str, int]()
+    for job in filter(lambda job: job.scope is Scope.FLEET, state.catalog):
+        saved = state[job.id].saved
+        known = saved.cursor if saved.expected is None else min(saved.cursor, saved.expected.since)
+        since[job.id] = known // SECOND + 1
     for run in state.runs.values():
         if run.state not in LIVE and is_of_fleet(run.key):
             second = second_of(run.key)

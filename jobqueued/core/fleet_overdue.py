@@ -1,6 +1,7 @@
 """Jobs of the fleet that are overdue: the host of which the fleet has heard so first tells people, the others do not.
 
-A host that can't ask the fleet waits for a minute, and tells them itself then.
+It is taken at its word a minute later, as it may have died before it could tell, or may not mean it any more.  A host
+that gets no answer in that time tells by itself: better twice than never.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import TellOverdue
 from jobqueued.core.turn import Turn
 from jobqueued.fleet import SaidOverdue
-from jobqueued.model import MINUTE, SECOND, Scope
+from jobqueued.model import MINUTE, SECOND, Job, Scope
 from jobqueued.saved import Expected
+from jobqueued.text import printable
 
 _PATIENCE = MINUTE
-"""The time (ns) in which the fleet answers, or can be asked again."""
+"""The time (ns) in which the fleet answers, or can be asked again, and a host that has died is known to be gone."""
 _SKEW = 5 * SECOND
 """The time (ns) that the clocks of two hosts may differ by, and more."""
 
@@ -31,45 +33,36 @@ def told(text: str) -> Told | None:
     """Read what the fleet has; None: no host has made that."""
     try:
         host, at = json.loads(text)
-        return Told(str(host), int(at))
-    except (ValueError, TypeError, RecursionError):
+        return Told(printable(str(host)), int(at))
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
-def teller(turn: Turn, name: str, expected: Expected) -> str | None:
+def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     """The host that tells people of a job that is overdue by now; None: it is not known yet, and looked at again."""
-    state, job = turn.state, turn.state.catalog.get(name)
-    fleet, own, wall = state.fleet, state.limits.name, turn.now.wall
-    if job is None or job.scope is not Scope.FLEET or not fleet.name:
+    state, fleet = turn.state, turn.state.fleet
+    own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
+    if job.scope is not Scope.FLEET or not fleet.name or job.id in fleet.unheard:
+        fleet.unheard.discard(job.id)
         return own
-    known = fleet.overdue.get(name, "")
-    if fleet.down:
-        if name in fleet.unheard:
-            return own
-        fleet.unheard.add(name)
+    known = fleet.overdue.get(job.id, "")
+    if (said := told(known)) is not None and _is_of(said, expected, wall):
+        if said.host == own or (said.host in fleet.hosts and said.at + _PATIENCE <= wall):
+            return said.host
+        since = said.at + _PATIENCE
+    again = since + fleet.turn_of(own, job, "overdue")
+    if fleet.down or again <= wall:
+        fleet.unheard.add(job.id)
         again = wall + _PATIENCE
-    elif (said := told(known)) is not None and _is_of(said, expected):
-        return said.host
-    else:
-        again = expected.since + expected.within + fleet.turn_of(own, job, "overdue")
-        if again <= wall:
-            turn.do(TellOverdue(name, json.dumps([own, wall]), known))
-            again = wall + _PATIENCE
-    state.patience.jobs.set(name, again)
+        if not fleet.down:
+            turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
+    state.patience.jobs.set(job.id, again)
     return None
 
 
-def _is_of(said: Told, expected: Expected) -> bool:
+def _is_of(said: Told, expected: Expected, wall: int) -> bool:
     """Tell whether it was said of what a job is overdue with now: not before the success since which it is."""
-    return said.at > expected.since + min(_SKEW, expected.within // 2)
-
-
-def over(turn: Turn, name: str) -> None:
-    """Let the fleet know that a job is not overdue any more, if it was this host that has told so."""
-    fleet = turn.state.fleet
-    known = fleet.overdue.get(name, "")
-    if (said := told(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
-        turn.do(TellOverdue(name, "", known))
+    return expected.since + min(_SKEW, expected.within // 2) < said.at <= wall + _SKEW
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
@@ -88,13 +81,27 @@ def up(turn: Turn) -> None:
     if fleet.down:
         fleet.overdue.clear()
         return
-    unheard, fleet.unheard = fleet.unheard, set()
-    for name in sorted(unheard):
+    for name in sorted(fleet.unheard | fleet.overdue.keys()):
         _look_again(turn, name)
 
 
 def _look_again(turn: Turn, name: str) -> None:
-    """Look at a job at once, if it is overdue and nobody was told of that."""
-    expected = turn.state.standing(name).saved.expected
-    if expected is not None and not expected.told:
-        turn.state.patience.jobs.set(name, expected.since + expected.within)
+    """Look at a job that is overdue and of which nobody was told, in the turn of this host; take back what this host
+    has said of one that is not.
+    """
+    state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
+    fleet.unheard.discard(name)
+    expected, job = state.standing(name).saved.expected, state.catalog.get(name)
+    if expected is None or (not expected.told and wall < expected.since + expected.within):
+        over(turn, name)
+    elif not expected.told:
+        wait = 0 if job is None or name in fleet.overdue else fleet.turn_of(state.limits.name, job, "overdue")
+        state.patience.jobs.set(name, wall + wait)
+
+
+def over(turn: Turn, name: str) -> None:
+    """Let the fleet know that a job is not overdue any more, if it was this host that has told so; once it can."""
+    fleet = turn.state.fleet
+    known = fleet.overdue.get(name, "")
+    if (said := told(known)) is not None and said.host == turn.state.limits.name and not fleet.down:
+        turn.do(TellOverdue(name, "", known))

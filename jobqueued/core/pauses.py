@@ -52,7 +52,7 @@ def told(text: str) -> Told:
     try:
         asked_by, host, until = json.loads(text)
         return Told(str(asked_by), str(host), None if until is None else int(until))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return Told("somebody", "another host", None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from jobqueued.model import Job
+from jobqueued.model import SECOND, Job
 
 FIRST, MOST = 2, 64
 """Jobs that are taken at once: so many first, and ever more as long as there are, but never more than that."""
@@ -98,10 +98,16 @@ class DueTimes:
         """Take some jobs whose start has come, by time and priority; the caller sets each anew.
 
         Of many they are few at first, so that these need not wait for others, then ever more at a time, which is
-        cheaper.
+        cheaper; after a gap, in which not only those of one instant came, as many as may be, as others go by their
+        order.
         """
         ready: dict[str, None] = {}
-        while (start := self.soonest()) is not None and start <= wall and len(ready) < self._pace:
+        while (start := self.soonest()) is not None and start <= wall:
+            if wall - start >= SECOND:
+                self._pace = MOST
+            if len(ready) >= self._pace:
+                self._pace = min(4 * self._pace, MOST)
+                return list(ready)
             ready[heappop(self._heap)[2]] = None
-        self._pace = FIRST if len(ready) < self._pace else min(4 * self._pace, MOST)
+        self._pace = FIRST
         return list(ready)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from jobqueued.child.fleet.claims import OVERDUE
 from jobqueued.commands import Say, TellOverdue
+from jobqueued.copies import changed
 from jobqueued.core import fleet_overdue
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, Scope
+from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host
 from tests.support.world import job
@@ -38,10 +39,10 @@ def said(host: Host, event: str = "overdue") -> list[Say]:
     return [each for each in host.said if each.event == event]
 
 
-def tellers(fleet: Fleet, event: str = "overdue") -> list[str]:
-    """The hosts that have told people of that, as often as they have."""
-    told = ((name, each) for name, host in sorted(fleet.hosts.items()) for each in said(host, event))
-    return [name for name, each in told if happenings.of(event, each.fields)]
+def tellers(fleet: Fleet) -> list[str]:
+    """The hosts that have told people that it is so, as often as they have."""
+    told = ((name, each) for name, host in sorted(fleet.hosts.items()) for each in said(host))
+    return [name for name, each in told if happenings.of("overdue", each.fields)]
 
 
 def is_overdue(host: Host) -> bool:
@@ -52,7 +53,7 @@ def is_overdue(host: Host) -> bool:
 def test_one_tells() -> None:
     """All hosts say that it is so, and the others who tells of it; the end, too, and anew the next time."""
     fleet = fleet_of()
-    fleet.pass_time(2 * 3600 + 60)
+    fleet.pass_time(2 * 3600 + 120)
     (teller,) = tellers(fleet)
     others = fleet.hosts.keys() - {teller}
     assert [{teller}] * 2 == [{each.fields["teller"] for each in said(fleet.hosts[other])} for other in others]
@@ -87,7 +88,7 @@ def test_who_was_away() -> None:
     away.agent.die()
     fleet.pass_time(3 * 3600)
     (teller,) = tellers(fleet)
-    away.agent.start()
+    away.agent.heal()
     away.boot()
     fleet.pass_time(10)
     assert (True, [teller]) == (is_overdue(away), tellers(fleet))
@@ -146,7 +147,7 @@ def test_who_dies_as_it_asks(when: str) -> None:
     fleet = fleet_of()
     for host in fleet.hosts.values():
         host.die(when, TellOverdue)
-    fleet.pass_time(2 * 3600 + 60)
+    fleet.pass_time(2 * 3600 + 120)
     for host in fleet.hosts.values():
         if not host.is_alive:
             host.boot()
@@ -158,7 +159,7 @@ def test_who_dies_as_it_asks(when: str) -> None:
 def test_what_was_told_of_another_time() -> None:
     """What a host has told that is gone since, and could not take back, keeps nobody from telling the next time."""
     fleet = fleet_of()
-    fleet.pass_time(2 * 3600 + 60)
+    fleet.pass_time(2 * 3600 + 120)
     (teller,) = tellers(fleet)
     fleet.hosts[teller].is_alive = False
     fleet.hosts[teller].agent.die()
@@ -173,15 +174,26 @@ def test_what_was_told_of_another_time() -> None:
     assert json.loads(fleet.etcd.values(OVERDUE)[_KEY])[0] != teller
 
 
-@pytest.mark.parametrize("text", ["x", "[]", '["a"]', "7", '["a", "b"]', "{}", "null", 100_000 * "["])
+@pytest.mark.parametrize(
+    "text", ["x", "[]", '["a"]', "7", '["a", "b"]', "{}", "null", 100_000 * "[", '["a", 1e999]', '["a", Infinity]']
+)
 def test_what_no_host_has_made(text: str) -> None:
     """It is taken for nothing, and replaced."""
     assert fleet_overdue.told(text) is None
     fleet = fleet_of()
     fleet.etcd.put(_KEY, text)
-    fleet.pass_time(2 * 3600 + 60)
+    fleet.pass_time(2 * 3600 + 120)
     assert 1 == len(tellers(fleet))
     assert fleet_overdue.told(fleet.etcd.values(OVERDUE)[_KEY]) is not None
+
+
+@pytest.mark.parametrize("at", [10**30, -1, 0])
+def test_what_was_said_at_no_time_of_it(at: int) -> None:
+    """What is of another time, also of one to come, keeps nobody from telling."""
+    fleet = fleet_of()
+    fleet.etcd.put(_KEY, json.dumps(["a", at]))
+    fleet.pass_time(2 * 3600 + 120)
+    assert 1 == len(tellers(fleet))
 
 
 def test_a_job_of_the_host() -> None:
@@ -189,7 +201,7 @@ def test_a_job_of_the_host() -> None:
     fleet = Fleet(Random(1))
     for name in "ab":
         fleet.add(name, job("tick", "0 * * * *", expect=2 * HOUR)).ends = {"tick": ["failed 3"]}
-    fleet.pass_time(2 * 3600 + 60)
+    fleet.pass_time(2 * 3600 + 120)
     assert (["a", "b"], {}) == (tellers(fleet), fleet.etcd.values(OVERDUE))
 
 
@@ -228,15 +240,96 @@ def test_any_day(seed: int) -> None:
 
 
 def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the fleet says nothing it is asked again each minute, and the host says nothing."""
+    """Where the fleet says nothing for a minute after it was asked, a host tells by itself."""
     fleet = fleet_of(1)
     host, asked = fleet.hosts["a"], list[TellOverdue]()
     request = host.agent.request
     monkeypatch.setattr(
         host.agent, "request", lambda it: asked.append(it) if isinstance(it, TellOverdue) else request(it)
     )
-    fleet.pass_time(2 * 3600 + 10 * MINUTE // SECOND + 1)
-    assert (11, False) == (len(asked), is_overdue(host))
-    monkeypatch.undo()
-    fleet.pass_time(MINUTE // SECOND)
-    assert (True, ["a"]) == (is_overdue(host), tellers(fleet))
+    fleet.pass_time(2 * 3600 + 59)
+    assert (1, False) == (len(asked), is_overdue(host))
+    fleet.pass_time(2)
+    assert (1, True, ["a"]) == (len(asked), is_overdue(host), tellers(fleet))
+
+
+def test_who_dies_for_good() -> None:
+    """What a host said that is gone before it could tell is taken for nothing a minute later."""
+    fleet = fleet_of()
+    for host in fleet.hosts.values():
+        host.die("after", TellOverdue)
+    fleet.pass_time(2 * 3600 + 30)
+    (gone,) = (host for host in fleet.hosts.values() if not host.is_alive)
+    gone.agent.die()
+    others = [host for host in fleet.hosts.values() if host is not gone]
+    for host in others:
+        host._dies = None
+    fleet.pass_time(180)
+    assert (1, [True, True]) == (len(tellers(fleet)), list(map(is_overdue, others)))
+
+
+@pytest.mark.parametrize("expect", [None, 9 * HOUR])
+def test_who_does_not_expect_it_any_more(expect: int | None) -> None:
+    """It takes back what it has said, also where that was while it could not, so that others tell."""
+    fleet = Fleet(Random(1))
+    for name in "abc":
+        wanted = tick() if name == "a" else changed(tick(), expect=4 * HOUR)
+        fleet.add(name, wanted).ends = {"tick": ["failed 3"]}
+    fleet.pass_time(3 * 3600)
+    assert ["a"] == tellers(fleet)
+    first = fleet.hosts["a"]
+    first.is_alive, first.files = False, {"jobs.yaml": (changed(tick(), expect=expect),)}
+    first.boot()
+    fleet.pass_time(60)
+    assert {} == fleet.etcd.values(OVERDUE)
+    fleet.pass_time(2 * 3600)
+    assert 2 == len(tellers(fleet))
+
+
+@pytest.mark.parametrize("how", ["restart", "agent", "cut"])
+def test_a_success_while_it_was_away(how: str) -> None:
+    """A host that was away for a moment, as the run of another host succeeded, hears of it."""
+    daily = job("tick", "0 1 * * *", scope=Scope.FLEET, expect=25 * HOUR)
+    fleet = Fleet(Random(1))
+    for name in "abc":
+        fleet.add(name, daily, seconds={"tick": 600.0})
+    fleet.pass_time(25 * 3600 + 605 - 10)
+    (runner,) = {host.store for host in fleet.hosts.values() if host.processes}
+    away = next(host for name, host in fleet.hosts.items() if name != runner)
+    if how == "restart":
+        away.is_alive = False
+    away.agent.die() if how == "agent" else away.agent.cut()
+    fleet.pass_time(15)
+    away.agent.heal()
+    away.boot() if how == "restart" else away.agent.connect()
+    fleet.pass_time(4 * 3600)
+    assert ([], False) == (tellers(fleet), is_overdue(away))
+
+
+def test_a_job_in_no_file() -> None:
+    """One host tells of it, as it was one of the fleet; and a success on a host that has it counts for all."""
+    fleet = fleet_of()
+    fleet.pass_time(1800)
+    for host in fleet.hosts.values():
+        host.write("jobs.yaml")
+    fleet.pass_time(2 * 3600)
+    assert 1 == len(tellers(fleet))
+    back = fleet.hosts[next(name for name in "abc" if name not in tellers(fleet))]
+    back.ends = {}
+    back.write("jobs.yaml", tick())
+    fleet.pass_time(3600)
+    assert not any(map(is_overdue, fleet.hosts.values()))
+    assert [1, 1, 1] == [len(said(host, "overdue_over")) for host in fleet.hosts.values()]
+
+
+def test_after_an_outage() -> None:
+    """Hosts that can ask again do so in turn, and hear of each other."""
+    fleet = fleet_of(8)
+    fleet.pass_time(2 * 3600 - 10)
+    for host in fleet.hosts.values():
+        host.agent.cut()
+    fleet.pass_time(40)
+    for host in fleet.hosts.values():
+        host.agent.heal()
+    fleet.pass_time(120)
+    assert (1, True) == (len(tellers(fleet)), fleet.wanted[_KEY] <= 3)

@@ -61,6 +61,15 @@ def test_many_at_once() -> None:
     assert [2, 8, 32, 64, 64, 30] == found
 
 
+def test_after_a_gap() -> None:
+    """What came due at several instants goes by its order, though what came first needs nothing that is scarce."""
+    low = [job(f"low{number}", f"{number + 1} 0 * * *", priority=-5) for number in range(4)]
+    world = World(*low, job("high", "5 0 * * *", priority=9, exclusive=True))
+    world.pass_time(600, scheduler=False)
+    world.boot()
+    assert ["high@1"] == [run for run, _ in world.launched]
+
+
 def test_how_many_wait() -> None:
     """A hundred of what others than the clock have made due; of the clock's one, or with `catch_up: all` a hundred."""
     world = World(job("a"), job("b", "* * * * *"), job("c", "* * * * *", catch_up=CatchUp.ALL))

@@ -105,8 +105,10 @@ def test_what_is_no_trouble(state: str) -> None:
 
 
 def test_what_a_fleet_tells() -> None:
-    """The end of a run is heard by all others, with the way it failed; what is told of again changes nothing."""
-    tick = job("tick", "* * * * *", scope=Scope.FLEET)
+    """The end of a run is heard by all others, with the way it failed; what is told of again changes nothing, also to
+    who has begun anew.
+    """
+    tick = job("tick", "* * * * *", scope=Scope.FLEET, expect=99 * HOUR)
     fleet = Fleet(Random(1))
     found = [fleet.add(name, tick) for name in "abc"]
     for host in found:
@@ -119,5 +121,7 @@ def test_what_a_fleet_tells() -> None:
     agent.cut()
     fleet.pass_time(12)
     agent.heal()
-    fleet.pass_time(10)
+    fleet.pass_time(8)
+    found[1].boot()
+    fleet.pass_time(2)
     assert heard == [state for host in found for state in host.heard]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.model import MINUTE, Job
+from jobqueued.model import DAY, MINUTE, Job
 from jobqueued.timing import due_times
 from jobqueued.timing.due_times import DueTimes
 from jobqueued.timing.schedule import Schedule
@@ -54,9 +54,19 @@ def test_few_at_first() -> None:
     for _ in range(2):
         for each in jobs:
             times.set(each, MIDNIGHT)
-        found = list(iter(partial(times.take, 1 << 62), []))
+        found = list(iter(partial(times.take, MIDNIGHT + DAY), []))
         assert [2, 8, 32, 64, 44] == list(map(len, found))
         assert [each.id for each in jobs] == [name for some in found for name in some]
+
+
+def test_full_takes() -> None:
+    """Whatever came before, of those of one instant the first two are alone."""
+    times, at = DueTimes(), MIDNIGHT
+    for _ in range(6):
+        at += MINUTE
+        for number in range(10):
+            times.set(job(f"j{number}", "* * * * *"), at - 1)
+        assert [2, 8] == list(map(len, iter(partial(times.take, at), [])))
 
 
 def test_jobs_that_go_leave_no_heap_behind(monkeypatch: pytest.MonkeyPatch) -> None:
