@@ -15,7 +15,7 @@ from jobqueued.events import ForgetAsked
 from jobqueued.model import LIVE, SECOND, Job, Now, Scope
 from jobqueued.notify import Notify
 from jobqueued.saved import Expected, SavedJob
-from jobqueued.text import duration
+from jobqueued.text import duration, printable
 
 
 def defined(turn: Turn, job: Job) -> None:
@@ -81,7 +81,7 @@ def look(turn: Turn, limit: int) -> None:
         if (teller := fleet_overdue.teller(turn, job, expected)) is not None:
             state.remember(name, expected=expected._replace(told=wall))
             reason = obstacle(state, name, turn.now)
-            other = {} if teller == state.limits.name else {"teller": teller}
+            other = {} if teller == state.limits.name else {"teller": printable(teller)}
             turn.say("overdue", job=name, within=expected.within, since=expected.since, reason=reason, **other)
 
 
@@ -101,15 +101,16 @@ def await_success(state: SchedulerState, saved: SavedJob) -> None:
 def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
     state = turn.state
     saved = state[name].saved
-    if expected != saved.expected:
+    known = saved.expected
+    if expected != known:
         was_overdue = saved.is_overdue
         saved = state.remember(name, expected=expected)
         if was_overdue and not saved.is_overdue:
             turn.say("overdue_over", job=name, reason=why)
             fleet_overdue.over(turn, name)
-    if expected is None:
+    if expected is None or known is None or expected._replace(wishes={}) != known._replace(wishes={}):
+        state.fleet.unheard.pop(name, None)
         state.patience.jobs.clear(name)
-    else:
         await_success(state, saved)
 
 

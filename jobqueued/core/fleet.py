@@ -43,6 +43,8 @@ def up(turn: Turn, event: FleetUp) -> None:
     """Let the fleet's jobs go on as it can be asked again, or rest as it can't; what it was asked is asked anew."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
+    if fleet.down and not was_down:
+        fleet.down_since = turn.now.wall
     fleet.unknown()
     fleet.verdicts.clear()
     fleet.losses.clear()
@@ -178,11 +180,13 @@ def taken(turn: Turn, event: Taken) -> None:
     job = state.catalog.get(event.job)
     if job is not None and job.scope is Scope.FLEET:
         _note_elsewhere(turn, job, event)
-        if event.state and not _is_past(state, event) and state.fleet.is_newer_end(event.job, event.key):
+        if event.state and state.fleet.is_newer_end(event.job, event.key) and not _is_past(state, event):
             turn.do(EndedElsewhere(event.job, event.state))
     if event.state == RunState.SUCCEEDED and expectation.is_of_fleet(state, event.job):
-        known = min(turn.now.wall, second_of(event.key) * SECOND) if state.fleet.down else turn.now.wall
-        expectation.succeeded_elsewhere(turn, event.job, known)
+        at, wall = second_of(event.key) * SECOND, turn.now.wall
+        if state.fleet.is_newer_success(event.job, event.key):
+            known = min(wall, max(at, state.fleet.down_since)) if state.fleet.down else wall
+            expectation.succeeded_elsewhere(turn, event.job, known)
     span = span_of(event.state, second_of(event.key))
     for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):
         if run.state not in LIVE and (run.key == event.key or _covers(span, run.key)):
@@ -273,6 +277,9 @@ def askable(state: SchedulerState) -> dict[str, int]:
         saved = state[job.id].saved
         known = saved.cursor if saved.expected is None else min(saved.cursor, saved.expected.since)
         since[job.id] = known // SECOND + 1
+    for name, it in state.jobs.items():
+        if name not in state.catalog and it.saved.expected is not None and expectation.is_of_fleet(state, name):
+            since[name] = it.saved.expected.since // SECOND + 1
     for run in state.runs.values():
         if run.state not in LIVE and is_of_fleet(run.key):
             second = second_of(run.key)

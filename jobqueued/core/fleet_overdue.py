@@ -14,7 +14,6 @@ from jobqueued.core.turn import Turn
 from jobqueued.fleet import SaidOverdue
 from jobqueued.model import MINUTE, SECOND, Job, Scope
 from jobqueued.saved import Expected
-from jobqueued.text import printable
 
 _PATIENCE = MINUTE
 """The time (ns) in which the fleet answers, or can be asked again, and a host that has died is known to be gone."""
@@ -33,7 +32,7 @@ def told(text: str) -> Told | None:
     """Read what the fleet has; None: no host has made that."""
     try:
         host, at = json.loads(text)
-        return Told(printable(str(host)), int(at))
+        return Told(str(host), int(at))
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
@@ -42,18 +41,18 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     """The host that tells people of a job that is overdue by now; None: it is not known yet, and looked at again."""
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
-    if job.scope is not Scope.FLEET or not fleet.name or job.id in fleet.unheard:
-        fleet.unheard.discard(job.id)
+    if job.scope is not Scope.FLEET or not fleet.name or fleet.unheard.get(job.id, wall) + _PATIENCE <= wall:
+        fleet.unheard.pop(job.id, None)
         return own
     known = fleet.overdue.get(job.id, "")
     if (said := told(known)) is not None and _is_of(said, expected, wall):
         if said.host == own or (said.host in fleet.hosts and said.at + _PATIENCE <= wall):
+            fleet.unheard.pop(job.id, None)
             return said.host
         since = said.at + _PATIENCE
     again = since + fleet.turn_of(own, job, "overdue")
     if fleet.down or again <= wall:
-        fleet.unheard.add(job.id)
-        again = wall + _PATIENCE
+        again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
         if not fleet.down:
             turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
     state.patience.jobs.set(job.id, again)
@@ -72,6 +71,7 @@ def seen(turn: Turn, event: SaidOverdue) -> None:
     if not event.text:
         del fleet.overdue[event.job]
     if not fleet.down:
+        fleet.unheard.pop(event.job, None)
         _look_again(turn, event.job)
 
 
@@ -81,7 +81,7 @@ def up(turn: Turn) -> None:
     if fleet.down:
         fleet.overdue.clear()
         return
-    for name in sorted(fleet.unheard | fleet.overdue.keys()):
+    for name in sorted(fleet.unheard.keys() | fleet.overdue.keys()):
         _look_again(turn, name)
 
 
@@ -90,7 +90,6 @@ def _look_again(turn: Turn, name: str) -> None:
     has said of one that is not.
     """
     state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
-    fleet.unheard.discard(name)
     expected, job = state.standing(name).saved.expected, state.catalog.get(name)
     if expected is None or (not expected.told and wall < expected.since + expected.within):
         over(turn, name)

@@ -88,8 +88,12 @@ class FleetState:
         self._number = 0
         self.elsewhere = Elsewhere()
         """What other hosts have, of what is to come."""
-        self._newest: dict[str, tuple[int, int]] = {}
-        """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known."""
+        self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
+        """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known; the newest of
+        these (UTC second) that has succeeded on another host.
+        """
+        self.down_since = 0
+        """When (wall) it ceased to be asked last; 0: not since the start."""
         self.verdicts: dict[str, Verdict] = {}
         """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
         self.leading: set[str] = set()
@@ -98,10 +102,10 @@ class FleetState:
         """By job and key, what was lost with its host, and until when (monotonic, ns) it is left to others to tell."""
         self.paused: dict[str, str] = {}
         """The jobs that all hosts have paused (core/pauses.py)."""
-        self.overdue: dict[str, str] = {}
-        """The jobs of which one of the hosts has told that they are overdue (core/fleet_overdue.py)."""
-        self.unheard: set[str] = set()
-        """Those that were so while the fleet could not be asked, and so are left for a while."""
+        self.overdue, self.unheard = dict[str, str](), dict[str, int]()
+        """The jobs of which one of the hosts has told that they are overdue (core/fleet_overdue.py); those that are so
+        by this host, while the fleet says nothing, and since when (wall).
+        """
         self.pausing: list[tuple[PauseAsked, str]] = []
         """What people have asked for, and what the fleet has once it is so."""
         self.line: set[str] = set()
@@ -186,6 +190,16 @@ class FleetState:
         is_newer = attempt > self._newest.get(job, (0, 0))
         if is_newer:
             self._newest[job] = attempt
+        return is_newer
+
+    def is_newer_success(self, job: str, key: str) -> bool:
+        """Note the success of an occurrence on another host; tell whether neither it nor that of a later one was
+        known.
+        """
+        second = second_of(key)
+        is_newer = second > self._succeeded.get(job, 0)
+        if is_newer:
+            self._succeeded[job] = second
         return is_newer
 
     def _note(self, run: Run, state: str = "") -> None:

@@ -13,6 +13,7 @@ from jobqueued.child.fleet.claims import OVERDUE
 from jobqueued.commands import Say, TellOverdue
 from jobqueued.copies import changed
 from jobqueued.core import fleet_overdue
+from jobqueued.events import FleetUp
 from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host
@@ -286,14 +287,14 @@ def test_who_does_not_expect_it_any_more(expect: int | None) -> None:
     assert 2 == len(tellers(fleet))
 
 
-@pytest.mark.parametrize("how", ["restart", "agent", "cut"])
-def test_a_success_while_it_was_away(how: str) -> None:
+@pytest.mark.parametrize(("how", "seconds"), [("restart", 600), ("agent", 600), ("cut", 600), ("cut", 3 * 3600)])
+def test_a_success_while_it_was_away(how: str, seconds: int) -> None:
     """A host that was away for a moment, as the run of another host succeeded, hears of it."""
     daily = job("tick", "0 1 * * *", scope=Scope.FLEET, expect=25 * HOUR)
     fleet = Fleet(Random(1))
     for name in "abc":
-        fleet.add(name, daily, seconds={"tick": 600.0})
-    fleet.pass_time(25 * 3600 + 605 - 10)
+        fleet.add(name, daily, seconds={"tick": float(seconds)})
+    fleet.pass_time(25 * 3600 + seconds - 5)
     (runner,) = {host.store for host in fleet.hosts.values() if host.processes}
     away = next(host for name, host in fleet.hosts.items() if name != runner)
     if how == "restart":
@@ -302,7 +303,7 @@ def test_a_success_while_it_was_away(how: str) -> None:
     fleet.pass_time(15)
     away.agent.heal()
     away.boot() if how == "restart" else away.agent.connect()
-    fleet.pass_time(4 * 3600)
+    fleet.pass_time(25 * 3600)
     assert ([], False) == (tellers(fleet), is_overdue(away))
 
 
@@ -320,6 +321,82 @@ def test_a_job_in_no_file() -> None:
     fleet.pass_time(3600)
     assert not any(map(is_overdue, fleet.hosts.values()))
     assert [1, 1, 1] == [len(said(host, "overdue_over")) for host in fleet.hosts.values()]
+
+
+def test_what_is_read_again() -> None:
+    """Where all is read anew as nothing was away, a success of before ends nothing, and an end is no news."""
+    fleet = fleet_of()
+    for host in fleet.hosts.values():
+        host.ends = {}
+    fleet.pass_time(3600 + 60)
+    for host in fleet.hosts.values():
+        host.ends = {"tick": ["failed 3"]}
+    fleet.pass_time(2 * 3600 + 120)
+    told, heard = tellers(fleet), [len(host.heard) for host in fleet.hosts.values()]
+    assert 1 == len(told)
+    for host in fleet.hosts.values():
+        host.agent.read_all()
+    fleet.pass_time(60)
+    assert all(map(is_overdue, fleet.hosts.values()))
+    assert heard == [len(host.heard) for host in fleet.hosts.values()]
+
+
+def test_an_odd_name() -> None:
+    """A host whose name is not to be printed as it is knows its own word, and others know it."""
+    fleet = Fleet(Random(1))
+    for name in ("a\x1b", "b\u00ad"):
+        fleet.add(name, tick()).ends = {"tick": ["failed 3"]}
+    fleet.pass_time(4 * 3600)
+    assert (1, 1) == (len(tellers(fleet)), fleet.wanted[_KEY])
+    assert [True, True] == [str(each.fields.get("teller", "")).isprintable() for host in fleet.hosts.values()
+                            for each in said(host)]  # fmt: skip
+
+
+def test_a_fleet_that_comes_and_goes() -> None:
+    """A host that gets no answer tells, however often it was told that it may ask."""
+    fleet = fleet_of(1)
+    host = fleet.hosts["a"]
+    fleet.pass_time(2 * 3600 - 5)
+    for _ in range(12):
+        host.agent.die()
+        fleet.pass_time(5)
+        host.happen(FleetUp(""))
+        fleet.pass_time(5)
+    assert ["a"] == tellers(fleet)
+
+
+def test_a_reload_meanwhile() -> None:
+    """A file that is edited as its host waits for the fleet cuts that short for nobody."""
+    fleet = fleet_of()
+    fleet.pass_time(2 * 3600 - 5)
+    for host in fleet.hosts.values():
+        host.agent.cut()
+    fleet.pass_time(10)
+    for host in fleet.hosts.values():
+        host.write("jobs.yaml", changed(tick(), description="the same"))
+    fleet.pass_time(10)
+    assert [] == tellers(fleet)
+    for host in fleet.hosts.values():
+        host.agent.heal()
+    fleet.pass_time(120)
+    assert 1 == len(tellers(fleet))
+
+
+def test_a_job_that_others_have() -> None:
+    """One that is in no file of a host is asked about after a gap, too."""
+    daily = job("tick", "0 1 * * *", scope=Scope.FLEET, expect=25 * HOUR)
+    fleet = Fleet(Random(1))
+    for name in "abc":
+        fleet.add(name, daily, seconds={"tick": 600.0})
+    fleet.pass_time(7200)
+    away = fleet.hosts["a"]
+    away.write("jobs.yaml")
+    fleet.pass_time(23 * 3600 + 595)
+    away.agent.cut()
+    fleet.pass_time(15)
+    away.agent.heal()
+    fleet.pass_time(3 * 3600)
+    assert [] == tellers(fleet)
 
 
 def test_after_an_outage() -> None:
