@@ -523,7 +523,9 @@ class Fleet:
                 owner = self._skipper(job.id, due) or owner
             able = [host for host in self.hosts.values() if host.may_have(job)]
             asked = able if owner is None else [self.hosts[owner.store]]
-            if (job.id, key) not in self.started and not all(host.has_given_up(job.id, due) for host in asked):
+            tried = {key} if owner is None else {key, owner.key}
+            has_run = any((job.id, each) in self.started for each in tried)
+            if not has_run and not all(host.has_given_up(job.id, due) for host in asked):
                 dues.append(due)
             due = job.next_after(due)
         return dues

@@ -208,7 +208,11 @@ class FleetLife:
                 assert not doubled, f"{each.id}: {len(doubled)} occurrences have two records, the first {doubled[0]}"
         by_clock = [host for (name, _), (host, _) in self.fleet.started.items() if name == "chosen"]
         assert "h0" not in by_clock, "a host without a label runs what wants one"
-        assert not self.fleet.etcd.values("/jq/wait/"), "somebody stands in line for nothing"
+        for place in self.fleet.etcd.values("/jq/wait/"):
+            store, lock = place.removeprefix("/jq/wait/").split("/", 1)
+            state = self.fleet.hosts[store].scheduler._state
+            waiting = (who for who, locks in state.fleet._waiters.items() if f"{FLEET}{lock}" in locks)
+            assert any(who in state.runs for who in waiting), f"{store} stands in line for {lock}, and for nothing"
         for key, value in self.fleet.etcd.keys.items():
             host = self.fleet.hosts[value.store]
             runs = {run.key for run in host.scheduler.runs.values() if run.id.job == value.job}

@@ -234,8 +234,8 @@ class Conversation:
     def answered(self, batch: Batch, answer: Message) -> None:
         """Take the answer to a batch; one to requests that were dropped meanwhile is nobody's."""
         revision, parts = claims.revision(answer), claims.answers(answer)
-        again = list[Ask | Skip]()
-        for size in batch.sizes:
+        again = list[Ask | Skip | GiveBack]()
+        for size, touched in batch.parts:
             if batch.era != self._era:
                 return
             request = self._requests.take_first()
@@ -243,6 +243,8 @@ class Conversation:
             if isinstance(request, GiveBack):
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
+                if any(key not in touched for key, _ in self._locks.keys(request.name)):
+                    again.append(request)  # no answer has told of a lock, and the watch did once this was sent
             elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
             elif isinstance(request, Skip) and (more := self._hear_skip(request, own[0])) is not None:

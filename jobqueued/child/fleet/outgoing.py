@@ -75,7 +75,7 @@ class Outgoing:
         written, and etcd refuses two such writes.
         """
         self._leave_out_withdrawn()
-        parts, sizes, seen = list[Message](), list[int](), set[str | Name]()
+        parts, of_each, seen = list[Message](), list[tuple[int, Collection[str | Name]]](), set[str | Name]()
         jobs, skipping = set[str](), set[str]()
         for number in range(len(self._requests)):
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
@@ -93,8 +93,8 @@ class Outgoing:
             seen |= touched
             (skipping if is_skip else jobs).add(job)
             parts += made
-            sizes.append(len(made))
-        return Batch(claims.batch(parts), sizes, era) if sizes else None
+            of_each.append((len(made), touched))
+        return Batch(claims.batch(parts), of_each, era) if of_each else None
 
     def _leave_out_withdrawn(self) -> None:
         """Drop the questions that were taken back since: granted now, an occurrence would be nobody's."""

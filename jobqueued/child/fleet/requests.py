@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from jobqueued.child.fleet import announcements, claims, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
@@ -110,10 +110,12 @@ Request = Ask | Skip | GiveBack | Plain
 
 
 class Batch(NamedTuple):
-    """Requests that go to etcd at once, with the number of parts that each has; `era`: when those were the first."""
+    """Requests that go to etcd at once, with the number of parts that each has, and the names and keys that it is
+    about; `era`: when those were the first.
+    """
 
     message: Message
-    sizes: list[int]
+    parts: list[tuple[int, Collection[str | Name]]]
     era: int
 
 

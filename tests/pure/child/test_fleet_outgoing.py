@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.conversation import Conversation
+from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.wire import text
+from tests.support.fake_etcd import FakeEtcd
 
 LEASES = {"run": 1, "lock": 2, "session": 3}
 KEY = "f1772409660"
@@ -27,9 +31,9 @@ def puts(conversation: Conversation) -> list[tuple[str, str]]:
     return [(text(put["key"]).rpartition("runs/")[2], text(put["value"])) for put in found]
 
 
-def ask(conversation: Conversation, question: int, key: str = KEY) -> None:
-    """Ask for an occurrence."""
-    conversation.ask(0, "tick", 1, question, key, [], 3600, "")
+def ask(conversation: Conversation, question: int, key: str = KEY, *locks: str) -> None:
+    """Ask for an occurrence, and locks."""
+    conversation.ask(0, "tick", 1, question, key, [Part(lock, 1, 1) for lock in locks], 3600, "")
 
 
 def test_what_was_taken_back_before_its_answer() -> None:
@@ -41,6 +45,48 @@ def test_what_was_taken_back_before_its_answer() -> None:
     assert [(f"tick/{KEY[1:]}/1", "a:id skipped")] == puts(conversation), "if it was carried out"
 
 
+@pytest.mark.parametrize("state", ["skipped", ""])
+@pytest.mark.parametrize("heard", ["before", "meanwhile", "after"])
+def test_a_lock_of_what_was_taken_back(state: str, heard: str) -> None:
+    """It is given back, whenever it is heard of that it was granted, as no answer has told of it; once, and no more."""
+    conversation, etcd = begun(), FakeEtcd()
+    etcd.put("/jq/hosts/a", "a:id")
+    etcd.revision = 5
+    etcd.kvs["/jq/hosts/a"]["create_revision"] = "1"
+
+    def hear() -> None:
+        for revision, changes in etcd.since(conversation.revision):
+            conversation.watched(changes, revision, 0)
+
+    def carry_out(*, hears: bool = False) -> int:
+        batch = conversation.next_batch(LEASES, 3600)
+        if batch is None:
+            return 0
+        answer = etcd.apply(etcd.decided(batch.message))
+        if hears:
+            hear()
+        conversation.answered(batch, answer)
+        return 1
+
+    ask(conversation, 1, KEY, "tape")
+    batch = conversation.next_batch(LEASES, 3600)
+    assert batch is not None
+    etcd.apply(etcd.decided(batch.message))  # and the answer is lost
+    assert {"/jq/locks/tape": f"a:id tick {KEY}"} == etcd.values("/jq/locks/")
+    if heard == "before":
+        hear()
+    conversation.give_back(0, "tick", KEY, state)
+    assert 1 == carry_out(hears=heard == "meanwhile")
+    hear()
+    if heard == "after":
+        assert ["ours", "tick", KEY] in conversation.outbox
+        conversation.give_back(0, "tick", KEY, "over")
+    assert sum(carry_out() for _ in range(5)) <= 2
+    hear()
+    assert {} == etcd.values("/jq/locks/")
+    assert 0 == carry_out()
+
+
 def test_what_is_asked_anew() -> None:
     """What comes after that is asked, and so is what is about something else."""
     conversation = begun()
@@ -50,6 +96,8 @@ def test_what_is_asked_anew() -> None:
     ask(conversation, 3)
     batch = conversation.next_batch(LEASES, 3600)
     assert batch is not None
-    assert [1, 0] == batch.sizes, "there is nothing to give back; the next question is about the same, and waits"
+    assert [1, 0] == [count for count, _ in batch.parts], (
+        "there is nothing to give back; the next question is about the same, and waits"
+    )
     conversation.answered(batch, {"header": {"revision": "6"}, "responses": [{"response_txn": {"succeeded": True}}]})
     assert ["tick/1772409660/1"] == [key for key, _ in puts(conversation)]
