@@ -41,15 +41,19 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     """The host that tells people of a job that is overdue by now; None: it is not known yet, and looked at again."""
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
-    if job.scope is not Scope.FLEET or not fleet.name or fleet.unheard.get(job.id, wall) + _PATIENCE <= wall:
-        fleet.unheard.pop(job.id, None)
+    if job.scope is not Scope.FLEET or not fleet.name:
         return own
     known = fleet.overdue.get(job.id, "")
-    if (said := told(known)) is not None and _is_of(said, expected, wall):
-        if said.host == own or (said.host in fleet.hosts and said.at + _PATIENCE <= wall):
-            fleet.unheard.pop(job.id, None)
-            return said.host
+    if (said := told(known)) is not None and _is_of(said, expected, wall) and not fleet.down:
         since = said.at + _PATIENCE
+        is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
+        if is_believed or since > wall:
+            fleet.unheard.pop(job.id, None)
+        if is_believed:
+            return said.host
+    if fleet.unheard.get(job.id, wall) + _PATIENCE <= wall:
+        del fleet.unheard[job.id]
+        return own
     again = since + fleet.turn_of(own, job, "overdue")
     if fleet.down or again <= wall:
         again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE

@@ -365,6 +365,24 @@ def test_a_fleet_that_comes_and_goes() -> None:
     assert ["a"] == tellers(fleet)
 
 
+def test_who_is_heard_after_a_wait() -> None:
+    """A host that could not ask for less than a minute goes by the word of one that could, which is newer than that."""
+    fleet = fleet_of()
+    fleet.pass_time(2 * 3600 - 20)
+    for host in fleet.hosts.values():
+        host.agent.cut()
+    fleet.pass_time(30)
+    for name in ("b", "c"):
+        fleet.hosts[name].agent.heal()
+    fleet.pass_time(20)
+    assert 1 == len(tellers(fleet))
+    fleet.hosts["a"].agent.heal()
+    fleet.pass_time(240)
+    assert 1 == len(tellers(fleet))
+    assert all(map(is_overdue, fleet.hosts.values()))
+    assert [{}, {}, {}] == [host.scheduler._state.fleet.unheard for host in fleet.hosts.values()]
+
+
 def test_a_reload_meanwhile() -> None:
     """A file that is edited as its host waits for the fleet cuts that short for nobody."""
     fleet = fleet_of()
