@@ -55,7 +55,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
         del fleet.unheard[job.id]
         return own
     again = since + fleet.turn_of(own, job, "overdue")
-    if fleet.down or again <= wall:
+    if again <= wall:  # as it is where the fleet is down: there is no turn of others then
         again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
         if not fleet.down:
             turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))

@@ -13,11 +13,12 @@ from jobqueued.child.fleet.claims import OVERDUE
 from jobqueued.commands import Say, TellOverdue
 from jobqueued.copies import changed
 from jobqueued.core import fleet_overdue
-from jobqueued.events import FleetUp
+from jobqueued.events import FleetUp, HostSeen
+from jobqueued.fleet import SaidOverdue
 from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host
-from tests.support.world import job
+from tests.support.world import MIDNIGHT, World, job
 
 _KEY = f"{OVERDUE}tick"
 
@@ -51,6 +52,12 @@ def is_overdue(host: Host) -> bool:
     return host.scheduler.needs("overdue", "tick")
 
 
+def known(host: Host) -> tuple[dict[str, str], dict[str, int]]:
+    """What a host knows of what others say, and of which jobs it has heard nothing."""
+    state = host.scheduler._state.fleet
+    return state.overdue, state.unheard
+
+
 def test_one_tells() -> None:
     """All hosts say that it is so, and the others who tells of it; the end, too, and anew the next time."""
     fleet = fleet_of()
@@ -67,6 +74,7 @@ def test_one_tells() -> None:
     fleet.pass_time(3600)
     assert not any(map(is_overdue, fleet.hosts.values()))
     assert {} == fleet.etcd.values(OVERDUE)
+    assert [({}, {})] * 3 == list(map(known, fleet.hosts.values()))
     assert [1, 1, 1] == [len(said(host, "overdue_over")) for host in fleet.hosts.values()]
     for host in fleet.hosts.values():
         host.ends = {"tick": ["failed 3"]}
@@ -126,6 +134,7 @@ def test_who_can_not_ask(cut: tuple[str, ...]) -> None:
         fleet.hosts[name].agent.heal()
     fleet.pass_time(2 * 3600)
     assert [*cut] == [name for name in tellers(fleet) if name in cut]
+    assert [{}, {}, {}] == [known(host)[1] for host in fleet.hosts.values()]
 
 
 def test_a_short_time_without_the_fleet() -> None:
@@ -238,6 +247,46 @@ def test_any_day(seed: int) -> None:
             host.ends = {}
         fleet.pass_time(2 * 3600)
         assert not any(map(is_overdue, fleet.hosts.values()))
+
+
+@pytest.mark.parametrize(
+    ("expect", "at", "counts"),
+    [
+        (2 * HOUR, 5 * SECOND, False),
+        (2 * HOUR, 5 * SECOND + 1, True),
+        (4 * SECOND, 2 * SECOND, False),
+        (4 * SECOND, 2 * SECOND + 1, True),
+        (4 * SECOND, -3 * SECOND, False),
+    ],
+)
+def test_whose_word_counts(expect: int, at: int, counts: bool) -> None:
+    """That of a host that is there, as far as it was said after the last success, and not right after it."""
+    fleet = fleet_of(1, wanted=changed(tick(), expect=expect))
+    host = fleet.hosts["a"]
+    fleet.pass_time(1)
+    host.happen(HostSeen("b", "b:1", (), is_held=False), SaidOverdue("tick", json.dumps(["b", MIDNIGHT + at])))
+    fleet.pass_time(expect // SECOND + 130)
+    assert ["b" if counts else None] == [each.fields.get("teller") for each in said(host)]
+
+
+def test_a_host_in_no_fleet() -> None:
+    """It tells by itself, though the job is one of a fleet."""
+    world = World(tick())
+    world.pass_time(2 * 3600 + 1)
+    assert [None] == [each.fields.get("teller") for each in world.said if each.event == "overdue"]
+
+
+def test_what_is_gone_meanwhile() -> None:
+    """What was taken back while an agent was gone is not known after it."""
+    fleet = fleet_of()
+    fleet.pass_time(2 * 3600 + 120)
+    host = fleet.hosts["a"]
+    host.agent.die()
+    assert {} == known(host)[0]
+    fleet.etcd.put(_KEY, None)
+    host.agent.start()
+    fleet.pass_time(10)
+    assert {} == known(host)[0]
 
 
 def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +429,7 @@ def test_who_is_heard_after_a_wait() -> None:
     fleet.pass_time(240)
     assert 1 == len(tellers(fleet))
     assert all(map(is_overdue, fleet.hosts.values()))
-    assert [{}, {}, {}] == [host.scheduler._state.fleet.unheard for host in fleet.hosts.values()]
+    assert [{}, {}, {}] == [known(host)[1] for host in fleet.hosts.values()]
 
 
 def test_a_reload_meanwhile() -> None:
