@@ -44,7 +44,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
     if job.scope is not Scope.FLEET or not fleet.name:
         return own
     known = fleet.overdue.get(job.id, "")
-    if (said := told(known)) is not None and _is_of(said, expected, wall) and not fleet.down:
+    if (said := told(known)) is not None and _is_of(said, expected, wall):
         since = said.at + _PATIENCE
         is_believed = said.host == own or (since <= wall and said.host in fleet.hosts)
         if is_believed or since > wall:
