@@ -54,7 +54,7 @@ SchedulerParameters=sched_interval=1,batch_sched_delay=0
 PartitionName=main Nodes={names} Default=YES State=UP MaxTime=INFINITE
 PartitionName=other Nodes={names} State=UP MaxTime=INFINITE
 """
-_START_SECONDS = 30
+_START_SECONDS = 120
 
 
 class Cluster:
