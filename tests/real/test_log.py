@@ -97,6 +97,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "backup has not succeeded for 1 d 2 h: it is paused",
     ),
     (
+        "overdue",
+        {"job": "backup", "within": 26 * HOUR, "since": MIDNIGHT, "reason": "it is paused", "teller": "web2"},
+        "backup has not succeeded for 1 d 2 h: it is paused; told by web2",
+    ),
+    (
         "overdue_over",
         {"job": "backup", "reason": "backup@142 has succeeded"},
         "backup is not overdue any more: backup@142 has succeeded",
@@ -247,8 +252,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]
 
-OPTIONAL = {"added", "edited", "removed", "at_start", "late", "file", "code"}
-"""What jobs_read has only where it is not 0, and run_started has of a first attempt."""
+OPTIONAL = {"added", "edited", "removed", "at_start", "late", "file", "code", "teller"}
+"""What jobs_read has only where it is not 0, run_started of a first attempt, and overdue where another host tells."""
 
 
 def said(capsys: pytest.CaptureFixture[str], dress: str, event: str, **fields: Any) -> str:
