@@ -1,7 +1,7 @@
 """Compare with other schedulers: python -m bench.peers [burst] [exec] [flood] [queue] [idle] [seconds] [machine] …
 
-Needs root, for namespaces, and Debian's package lists and PyPI, to fetch the peers; `machine` also what `make system`
-does.  A round of all takes three quarters of an hour.
+Needs root, for namespaces and for disks in files (e2fsprogs), and Debian's package lists and PyPI, to fetch the peers;
+`machine` also what `make system` does.  A round of all takes three quarters of an hour.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.peers.burst import TooBusy, burst, c_loop, place
+from bench.peers.burst import TooBusy, burst, c_loop
 from bench.peers.daemons import DAEMONS, Daemon
 from bench.peers.idle import idle
 from bench.peers.installs import CannotRun, Installs
 from bench.peers.machine import machine as in_machine
+from bench.peers.places import enter, place
 from bench.peers.queue import QUEUES, Queue, queued
 from bench.peers.report import markdown
 from bench.peers.seconds import seconds
@@ -149,6 +150,7 @@ def main() -> int:
     if os.geteuid():
         print("peers: be root: namespaces need it", file=sys.stderr)
         return 2
+    enter("bench.peers")
     try:
         result = compare(options.names or NAMES, options.rounds, options.only)
     except CannotRun as problem:

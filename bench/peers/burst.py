@@ -7,15 +7,14 @@ from __future__ import annotations
 import contextlib
 import struct
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.peers.daemons import ENVIRONMENT, Daemon, Jobs
 from bench.peers.hosts import Host, Others, hosted
 from bench.peers.installs import Installs
+from bench.peers.places import place
 from bench.rig import children_cpu, pss_kib, wait_for
 
 COUNT = 1000
@@ -97,16 +96,3 @@ def stamps(ledger: Path) -> list[int]:
 def begun(daemon: Daemon, home: Path, installs: Installs, jobs: Jobs) -> tuple[list[str], dict[str, str]]:
     command, more = daemon.begin(home, installs, jobs)
     return command, ENVIRONMENT | more
-
-
-@contextlib.contextmanager
-def place() -> Iterator[tuple[Path, Path]]:
-    """A directory for a daemon, on a disk, with `tmpfs` in it on none; and the file of its jobs."""
-    with (
-        tempfile.TemporaryDirectory(prefix="peers-", dir="/var/tmp", ignore_cleanup_errors=True) as disk,
-        tempfile.TemporaryDirectory(prefix="peers-", dir="/dev/shm") as memory,
-    ):
-        (Path(disk) / "tmpfs").symlink_to(memory)
-        ledger = Path(memory) / "ledger"
-        ledger.write_bytes(b"")
-        yield Path(disk), ledger

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from bench.peers.burst import begun, place
+from bench.peers.burst import begun
 from bench.peers.daemons import Daemon, Jobs
 from bench.peers.hosts import hosted
 from bench.peers.installs import Installs
+from bench.peers.places import place
 from bench.rig import switches
 
 MINUTE = 60

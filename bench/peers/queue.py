@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.flood import submit
-from bench.peers.burst import BUSY, Peak, TooBusy, begun, c_loop, place, stamps
+from bench.peers.burst import BUSY, Peak, TooBusy, begun, c_loop, stamps
 from bench.peers.daemons import DAEMONS, ENVIRONMENT, Jobs, system
 from bench.peers.hosts import Host, Others, hosted
 from bench.peers.installs import Installs
+from bench.peers.places import place
 from bench.rig import wait_for
 from jobqueued.ctl.client import ask
 

@@ -30,8 +30,8 @@ TARGETS = (
     Target("× cronstable with state", "exec", "ratio", 0.55, "cronstable with state"),
     Target("CPU a run beside the job's own, ms", "burst", "cpu_ms_a_run", 0.6),
     Target("first of 1,000 starts, ms late", "burst", "first_ms", 5),
-    Target("one job a second: median, × a C program", "seconds", "median_ratio", 1.5),
-    Target("one job a second: longest, × a C program", "seconds", "longest_ratio", 2.5),
+    Target("one job a second: median less a commit (p99), × a C program", "seconds", "median_less_commit", 1.5),
+    Target("one job a second: longest less a commit (p99), × a C program", "seconds", "longest_less_commit", 2.5),
     Target("5,000 runs by the clock: last start, × the C loop", "flood", "ratio", 1 / 1.2),
     Target("memory meanwhile, MiB", "flood", "peak_mib", 60),
     Target("900 runs by hand: last start, × the C loop", "queue", "ratio", 1 / 1.2),
@@ -49,7 +49,7 @@ _COLUMNS = {
     "limits": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "idle_mib", "after_mib"),
     "idle": ("pss_mib", "processes", "wake_ups_a_minute"),
     "idle 10,000": ("pss_mib", "processes", "wake_ups_a_minute"),
-    "seconds": ("median_ratio", "longest_ratio", "median_ms", "longest_ms"),
+    "seconds": ("median_ratio", "longest_ratio", "median_ms", "longest_ms", "c_median_ms", "commit_ms"),
 }
 _PLOTS = {
     "burst": ("last of 1,000 starts, × a C loop that starts one after the other", "ratio"),
@@ -104,8 +104,14 @@ def _plot(title: str, figure: str, rows: dict[str, list[dict[str, float]]]) -> I
 def _spread(values: list[float]) -> str:
     if not values:
         return ""
-    middle = f"{statistics.median(values):.3g}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):.3g}–{max(values):.3g})"
+    middle = _number(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({_number(min(values))}–{_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    """Three digits of it."""
+    short = f"{value:.3g}"
+    return short if abs(value) < 1000 else f"{float(short):,.0f}"
 
 
 def _targets(found: Found) -> Iterable[str]:
@@ -115,7 +121,7 @@ def _targets(found: Found) -> Iterable[str]:
         value = reached(found, target)
         if value is not None:
             verdict = "met" if value <= target.most else "not met"
-            yield f"| {target.text} | {target.most:.3g} | {value:.3g} | {verdict} |"
+            yield f"| {target.text} | {target.most:.3g} | {_number(value)} | {verdict} |"
 
 
 def reached(found: Found, target: Target) -> float | None:
