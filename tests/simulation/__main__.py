@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from tests.simulation.life import Life, Terms
 from tests.simulation.plan import KINDS
 from tests.simulation.shrink import shortest
+from tests.simulation.workers import workers
 from tests.simulation.year import live_a_year
 
 _TOLD_EACH = 500
@@ -26,7 +26,7 @@ def main() -> int:
     """Live them; the exit status."""
     options = _options()
     if options.year:
-        print(live_a_year(options.days, options.seed or 1))
+        print(live_a_year(options.days or 365, options.seed or 1, options.workers))
         return 0
     hours = options.hours if options.days is None else round(24 * options.days)
     terms = Terms(hours, options.jobs, options.faults, options.people, options.calm, options.only)
@@ -35,7 +35,7 @@ def main() -> int:
     first, _, last = options.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     begin, bad, runs = time.monotonic(), list[int](), 0
-    with ProcessPoolExecutor(options.workers) as pool:
+    with workers(options.workers) as pool:
         for seed, (violations, began) in zip(seeds, pool.map(partial(lived, terms), seeds, chunksize=4), strict=True):
             runs += began
             if seed % _TOLD_EACH == 0:

@@ -93,7 +93,12 @@ class Life:
     """One life; `plan` None: the one that its seed draws."""
 
     def __init__(
-        self, seed: int, terms: Terms, plan: list[Happening] | None = None, works: list[Work] | None = None
+        self,
+        seed: int,
+        terms: Terms,
+        plan: list[Happening] | None = None,
+        works: list[Work] | None = None,
+        begin: int = BEGIN,
     ) -> None:
         self.seed, self.terms = seed, terms
         self.random = Random(f"life {seed}")
@@ -101,7 +106,7 @@ class Life:
         self.plan = plans.drawn(seed, length, terms.faults, terms.people, terms.kinds) if plan is None else plan
         self.works = workload.drawn(seed, terms.jobs) if works is None else works
         self.all_works = list(self.works)
-        self.host = Host(seed, BEGIN, systemd=self.random.random() < 0.5, journals=self.random.random() < 0.5)
+        self.host = Host(seed, begin, systemd=self.random.random() < 0.5, journals=self.random.random() < 0.5)
         self.host.oracle.know(self.works)
         self._down = False
 
