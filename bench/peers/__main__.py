@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -151,6 +152,7 @@ def main() -> int:
         print("peers: be root: namespaces need it", file=sys.stderr)
         return 2
     enter("bench.peers")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has begun and mounted ends with it
     try:
         result = compare(options.names or NAMES, options.rounds, options.only)
     except CannotRun as problem:
