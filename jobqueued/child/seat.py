@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -59,3 +60,12 @@ def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Se
     """
     found = idle[:-least] or [seat for seat in idle if seat.is_worn]
     return [seat for seat in found if seat.idle_since < before]
+
+
+def is_crowded() -> bool:
+    """Tell whether the CPUs of the host have enough to do without whoever asks; False where the kernel does not say."""
+    try:
+        with open("/proc/loadavg", "rb", 0) as file:
+            return int(file.read().split()[3].partition(b"/")[0]) > (os.cpu_count() or 1)
+    except (OSError, LookupError, ValueError):
+        return False
