@@ -14,6 +14,8 @@ from jobqueued.child.fleet.claims import ROOT, Found, Session
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.commands import Accept, GiveBack
 from jobqueued.copies import changed
+from jobqueued.core.elsewhere import Span
+from jobqueued.core.fleet import _covers
 from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
 from jobqueued.queue.locks import places_of
@@ -27,6 +29,7 @@ SEEDS = range(1, 1000 if os.environ.get("JOBQUEUED_SOAK") else 6)
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 TICK = job("tick", "* * * * *", scope=Scope.FLEET)
+FIRST_ASKS = "other hosts of the fleet come first for this occurrence; this one asks for it in"
 
 
 def hosts(*jobs: object, names: str = "abc", **options: object) -> tuple[Fleet, list[Host]]:
@@ -412,6 +415,33 @@ def test_while_it_cannot_be_asked() -> None:
     assert 12 == len(fleet.started)
     assert 7 == sum(host == "a" for host, _ in fleet.started.values())
     assert ["fleet_down", "fleet_up"] == [it.event for it in one.said if it.event.startswith("fleet")][-2:]
+
+
+def test_another_reason_why_it_cannot_be_asked() -> None:
+    """Each is told, once; that it is back, as well."""
+    _, (one,) = hosts(job("tick", "* * * * *", scope=Scope.FLEET), names="a")
+    one.said.clear()
+    for reason in ("no member answers", "no member answers", "this host is another's", "", ""):
+        one.happen(events.FleetUp(reason))
+    told = [(it.event, it.fields.get("reason")) for it in one.said if it.event.startswith("fleet")]
+    assert [("fleet_down", "no member answers"), ("fleet_down", "this host is another's"), ("fleet_up", None)] == told
+
+
+def test_those_who_come_later() -> None:
+    """In a large fleet later hosts leave an occurrence to others, and say for how long; no run by hand waits for it."""
+    tick = job("tick", "1 0 * * *", scope=Scope.FLEET, overlap=Overlap.SKIP)
+    fleet, found = hosts(tick, names="abcdefghij")
+    fleet.pass_time(59)
+    late = [host for host in found if [f"{FIRST_ASKS} 1.5 s"] == host.why("tick@1")]
+    assert late
+    assert late[0].run("tick").error is None
+
+
+def test_what_a_skip_covers() -> None:
+    """The occurrences that it names, but not one that another host had already, whose loss has a record of its own."""
+    keys = ("f1", "f2", "f3", "f4", "f2.2", "c2.0")
+    assert ["f1", "f2", "f3"] == [key for key in keys if _covers(Span(1, 3), key)]
+    assert [] == [key for key in keys if _covers(Span(2, 2), key)]
 
 
 def test_the_hosts_of_a_fleet() -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
 from jobqueued import events
 from jobqueued.commands import Ask, GiveBack, Launch, WriteRecord
+from jobqueued.core import host_loss
 from jobqueued.fleet import FLEET
 from jobqueued.model import LIVE, MINUTE, PENDING, SECOND, Claim, Job, OnHostLoss, RunState, Scope
 from jobqueued.saved import Hold
@@ -312,3 +314,16 @@ def test_its_own_retries() -> None:
     begun = [at for _, at in other.launched]
     assert (RunState.SUCCEEDED, 4) == (row.state, row.attempt)
     assert [1, 10] == [(later - before - LONG * SECOND) // MINUTE for before, later in pairwise(begun)]
+
+
+def test_each_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several losses only those are asked for that are not left to other hosts any more; the rest stays."""
+    asked: list[object] = []
+    monkeypatch.setattr(host_loss, "_ask", lambda _turn, event: asked.append(event))
+    losses = {"long": {"f60": (5, "first"), "f120": (10, "second"), "f180": (11, "third")}}
+    turn = SimpleNamespace(state=SimpleNamespace(fleet=SimpleNamespace(losses=losses)), now=SimpleNamespace(mono=10))
+    host_loss.look(turn, "long")  # type: ignore[arg-type]
+    assert (["first", "second"], {"long": {"f180": (11, "third")}}) == (asked, losses)
+    turn.now.mono = 11
+    host_loss.look(turn, "long")  # type: ignore[arg-type]
+    assert (["first", "second", "third"], {}) == (asked, losses)

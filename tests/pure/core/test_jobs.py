@@ -227,7 +227,8 @@ def test_pausing_twice_changes_nothing(pause: bool) -> None:
     again = world.pause("a", pause=pause, ticket=2)
     resumed = {"was_paused": False, "enabled": True, "invalid": None, "file": "jobs.yaml"}
     assert ({} if pause else resumed, None) == (again.value, again.error)
-    assert ("NoSuchJob", said) == (world.pause("b").error, len(world.said))
+    unknown = world.pause("b", ticket=3)
+    assert ("NoSuchJob", {"job": "b"}, said) == (unknown.error, unknown.value, len(world.said))
 
 
 def test_a_pause_ends_by_itself() -> None:

@@ -291,3 +291,10 @@ def test_whole(state: str) -> None:
         started=None if state == "skipped" else due + SECOND, last_due=due if state == "skipped" else None,
     )  # fmt: skip
     assert (RunId("job", 3), NOW + 3 * SECOND, f"c0.{NOW // SECOND + 3}") == (run.id, run.due, run.key)
+
+
+@pytest.mark.parametrize(("noted", "wanted"), [(["tape", 7], ("tape", "7")), ("tape", ()), (None, ()), (7, ())])
+def test_what_a_run_lacked_that_was_given_up(noted: object, wanted: tuple[str, ...]) -> None:
+    """A list of names comes back, anything else does not."""
+    record = a_record(1, state="skipped", reason="gave up", given_up=to_text(NOW), waited_for=noted)
+    assert wanted == run_of(record).lacked

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobqueued.model import Claim
-from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of, least_claims
+from jobqueued.model import Claim, Scope
+from jobqueued.queue.locks import HOST, SLOT, Claims, Locks, claims_of, least_claims, places_of
 from tests.support.world import job
 
 CAPACITY = {"slot": 3, "license": 5}
@@ -203,3 +203,10 @@ def test_what_is_not_valid(damage: Callable[[Locks], None]) -> None:
     damage(locks)
     with pytest.raises(AssertionError):
         locks.validate()
+
+
+def test_places_in_the_fleet() -> None:
+    """Only runs of a job of the fleet claim units of their own, and only where there are several."""
+    found = [places_of(job("j", scope=scope, concurrency=n)) for scope in (Scope.HOST, Scope.FLEET) for n in (1, 3)]
+    assert [{}, {}, {}] == found[:3]
+    assert [3] == list(found[3].values())
