@@ -222,6 +222,38 @@ def test_a_pause_that_is_asked_anew() -> None:
     assert ({}, "alice") == (one.replies[1].value, paused(one))
 
 
+def test_a_pause_that_was_answered() -> None:
+    """Whoever has his answer asks no more: after another one has resumed the job it stays so."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    fleet.pass_time(1)
+    two.happen(events.PauseAsked(1, "tick", "bob", False))
+    fleet.pass_time(1)
+    one.agent.read_all()
+    fleet.pass_time(1)
+    assert ["", ""] == [paused(host) for host in (one, two)]
+
+
+def test_a_pause_of_a_job_that_comes_and_goes() -> None:
+    """One that is gone by the answer is not known; one that comes as its fleet has it paused is paused at once."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    one.write("jobs.yaml")
+    fleet.pass_time(1)
+    assert ("NoSuchJob", {"job": "tick"}) == (one.replies[1].error, one.replies[1].value)
+    one.write("jobs.yaml", TICK)
+    assert ["alice", "alice on a"] == [paused(host) for host in (one, two)]
+
+
+def test_what_it_has_and_has_not_come_to() -> None:
+    """An occurrence of later is given back as one that may come; one that a host was lost with, as over."""
+    fleet, (one,) = hosts(TICK, names="a")
+    later = fleet.now // SECOND + HOUR // SECOND
+    for key in (f"f{later}", f"f{later}.2"):
+        one.happen(events.Ours("tick", key))
+        assert GiveBack("tick", key, "over" if key.endswith(".2") else "") in one.did
+
+
 def test_a_pause_without_the_fleet() -> None:
     """Nobody is told that a job is paused that others may start; one that was this host's alone ends here alone."""
     tick = job("tick", "* * * * *")
