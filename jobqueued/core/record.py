@@ -51,7 +51,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     }
     if run.waits:
         begun["waits"] = [{"since": to_text(at), "for": what} for at, what in run.waits]
-    if run.claims and (held := list(claims(run.claims, job, limits))):
+    if held := list(claims(run.claims, job, limits)):
         begun["claims"] = held
     if run.owner is not None:
         begun["owner"] = run.owner._asdict()

@@ -59,6 +59,10 @@ def test_one_of_three() -> None:
     assert [] == fleet.missing(TICK, since, fleet.now)
     assert {"run"} == {key[0] for key in fleet.etcd.keys}, "locks that nobody holds"
     assert {"succeeded"} == {value.state for value in fleet.etcd.keys.values()}
+    newest = [
+        (host.scheduler._state.fleet.newest, max(mark.revision for mark in host.marks_of_fleet)) for host in found
+    ]
+    assert all(known == saved for known, saved in newest)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

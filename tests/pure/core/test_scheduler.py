@@ -246,6 +246,7 @@ def test_who_waits_to_see_whether_the_last_of_its_runs_starts_goes_when_it_does_
     world.run("a", 1)
     world.run("a", 2)
     assert ["max_runs 1 may be used up by runs about to start"] == world.why("a@2")
+    assert [(MIDNIGHT, "max_runs")] == [*world.rows[RunId("a", 2)][0].waits]
     world.processes.clear()
     world.happen(unstarted(Name(RunId("a", 1), 1), "fork: Cannot allocate memory"))
     assert "a@2" == world.launched[-1][0]
