@@ -28,7 +28,7 @@ from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watc
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
-from jobqueued.child.seat import Seat, is_crowded, spare
+from jobqueued.child.seat import Seat, are_enough, spare
 from jobqueued.child.text import counted
 
 CPUS = len(os.sched_getaffinity(0))
@@ -39,7 +39,7 @@ IDLE, IDLE_SECONDS = 1, 30.0
 POOL, ASKING = 8, 6
 """Supervisors that may be hired for questions, and those that look up users and send notices at a time."""
 PATIENCE, CROWDED = 0.005, 0.05
-"""While supervisors come back this quickly (the second: where no CPU is free), waiting beats forking (some 2 ms)."""
+"""While supervisors come back this quickly (the second: where there are enough), waiting beats forking (some 2 ms)."""
 REST = 1.0
 """The time (s) for which nobody is hired, and no connection taken, after that has failed."""
 COMPLAINTS = 60.0
@@ -208,9 +208,9 @@ class Launcher:
         """False while none is idle as they share too few CPUs: then one more would only make all of them slower."""
         if len(self._seats) < AT_ONCE:
             return True
-        since = (now := time.monotonic()) - self._freed
-        starting = sum(seat.is_starting(now) for seat in self._seats.values())
-        return since > PATIENCE and starting < CPUS and (since > CROWDED or not is_crowded())
+        since, seats = (now := time.monotonic()) - self._freed, self._seats.values()
+        starting = sum(seat.is_starting(now) for seat in seats)
+        return since > PATIENCE and starting < CPUS and (since > CROWDED or not are_enough(seats, now))
 
     def _ask(self) -> None:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterable
 
 from jobqueued.child import wire
 
 _STARTING = 0.05
 """A start that takes longer (s) waits for something else than a CPU: a mount, a user database."""
+
+_MANY, _BRISK = 4, 0.02
+"""So many attempts in so long (s) are a start each 5 ms."""
 
 _WORN = 50
 """After so many attempts a supervisor has some 1.2 MiB that a new one has not."""
@@ -18,19 +22,22 @@ _WORN = 50
 class Seat:
     """Process, socket, and the attempt or question it is busy with, "" while it is idle."""
 
-    __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "starting_since")
+    __slots__ = ("_attempts", "idle_since", "left", "name", "pid", "socket", "starting_since", "taken")
 
     def __init__(self, pid: int, connection: socket.socket) -> None:
         self.pid, self.socket, self._attempts = pid, connection, 0
         self.name = self.left = ""
         self.idle_since = time.monotonic()
+        self.taken = float("-inf")
+        """The hand-over of its newest attempt."""
         self.starting_since: float | None = None
         """The hand-over of an attempt of which it has told nothing yet."""
 
     def take(self, name: str, directory: int) -> None:
         """Hand an attempt over, with its R; OSError."""
         socket.send_fds(self.socket, [name.encode()], [directory])
-        self.name, self.starting_since = name, time.monotonic()
+        self.name, self.taken = name, time.monotonic()
+        self.starting_since = self.taken
         self._attempts += 1
 
     @property
@@ -62,7 +69,12 @@ def spare(idle: list[Seat], least: int, before: float = float("inf")) -> list[Se
     return [seat for seat in found if seat.idle_since < before]
 
 
-def is_crowded() -> bool:
+def are_enough(seats: Iterable[Seat], now: float) -> bool:
+    """Tell whether attempts are handed over briskly, and no CPU is free: one seat more would only take memory."""
+    return sum(now - seat.taken < _BRISK for seat in seats) >= _MANY and _is_crowded()
+
+
+def _is_crowded() -> bool:
     """Tell whether the CPUs of the host have enough to do without whoever asks; False where the kernel does not say."""
     try:
         with open("/proc/loadavg", "rb", 0) as file:

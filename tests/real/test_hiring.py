@@ -1,4 +1,4 @@
-"""When a launcher forks one more supervisor: while CPUs are free at once, and else only once nobody has come back."""
+"""When a launcher forks one more supervisor: if none has come back for a while, longer where it would not help."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NOW = 1000.0
 def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     """The answer of a launcher that has so many supervisors, of whom some are starting, the last freed so long ago."""
 
-    def asked(seats: int, starting: int, freed: float, *, crowded: bool) -> bool:
+    def asked(seats: int, starting: int, freed: float, *, enough: bool) -> bool:
         monkeypatch.setattr(launcher, "time", SimpleNamespace(monotonic=lambda: NOW))
-        monkeypatch.setattr(launcher, "is_crowded", lambda: crowded)
+        monkeypatch.setattr(launcher, "are_enough", lambda _seats, _now: enough)
         pool = {number: SimpleNamespace(is_starting=lambda _, it=number: it < starting) for number in range(seats)}
         return Launcher._is_short_of_supervisors(SimpleNamespace(_seats=pool, _freed=NOW - freed))  # type: ignore[arg-type]
 
@@ -29,7 +29,7 @@ def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
 
 
 @pytest.mark.parametrize(
-    ("seats", "starting", "freed", "crowded", "wanted"),
+    ("seats", "starting", "freed", "enough", "wanted"),
     [
         (AT_ONCE - 1, AT_ONCE - 1, 0, True, True),
         (AT_ONCE, 0, PATIENCE / 2, False, False),
@@ -41,29 +41,39 @@ def is_short(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
     ],
 )
 def test_one_more(
-    seats: int, starting: int, freed: float, crowded: bool, wanted: bool, is_short: Callable[..., bool]
+    seats: int, starting: int, freed: float, enough: bool, wanted: bool, is_short: Callable[..., bool]
 ) -> None:
     """The first few at once; then one whenever none came back for a while, longer where no CPU is free."""
-    assert is_short(seats, starting, freed, crowded=crowded) is wanted
+    assert is_short(seats, starting, freed, enough=enough) is wanted
+
+
+CROWD = "0.50 0.40 0.30 5/300 4711"
+"""/proc/loadavg of a host with four CPUs of which none is free for one more, as the launcher has one of them."""
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted"),
-    [("5/300", True), ("4/300", False), ("1/300", False), ("many", False), ("", False)],
+    ("ages", "told", "wanted"),
+    [
+        ([0.001] * 4, CROWD, True),
+        ([0.019] * 4, CROWD, True),
+        ([0.021] + [0.001] * 3, CROWD, False),
+        ([0.001] * 3, CROWD, False),
+        ([0.001] * 4, CROWD.replace("5/", "4/"), False),
+        ([0.001] * 4, "0.50 0.40 0.30 many 4711", False),
+        ([0.001] * 4, "", False),
+        ([0.001] * 4, None, False),
+    ],
 )
-def test_a_crowd(told: str, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More want a CPU than there are, the launcher among them, which has one."""
+def test_enough_of_them(ages: list[float], told: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where four attempts came within 20 ms and no CPU is free; a kernel that does not say has free ones."""
+
+    def opened(path: str, *_: object) -> io.BytesIO:
+        assert path == "/proc/loadavg"
+        if told is None:
+            raise FileNotFoundError(2, "no /proc")
+        return io.BytesIO(told.encode())
+
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    text = f"0.50 0.40 0.30 {told} 4711\n".encode() if told else b""
-    monkeypatch.setattr(seat, "open", lambda *_: io.BytesIO(text), raising=False)
-    assert seat.is_crowded() is wanted
-
-
-def test_a_kernel_that_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without /proc nobody is kept waiting."""
-
-    def fails(*_: object) -> None:
-        raise FileNotFoundError(2, "no /proc")
-
-    monkeypatch.setattr(seat, "open", fails, raising=False)
-    assert not seat.is_crowded()
+    monkeypatch.setattr(seat, "open", opened, raising=False)
+    seats = [SimpleNamespace(taken=NOW - age) for age in ages]
+    assert seat.are_enough(seats, NOW) is wanted  # type: ignore[arg-type]
