@@ -1,4 +1,4 @@
-"""Compare with other schedulers: python -m bench.peers [burst] [exec] [flood] [queue] [idle] [seconds] [machine] …
+"""Compare with other schedulers: python -m bench.peers [burst] [user] [exec] [flood] [queue] [idle] [machine] …
 
 Needs root, for namespaces and for disks in files (e2fsprogs), and Debian's package lists and PyPI, to fetch the peers;
 `machine` also what `make system` does.  A round of all takes three quarters of an hour.
@@ -32,6 +32,7 @@ Measure = Callable[[Daemon, Installs], dict[str, float]]
 FLOOD = 5000
 MEASURES: dict[str, tuple[bool, Measure]] = {
     "burst": (True, lambda daemon, installs: burst(daemon, installs, shell=True)),
+    "user": (True, lambda daemon, installs: burst(daemon, installs, shell=True, user="nobody")),
     "exec": (False, lambda daemon, installs: burst(daemon, installs, shell=False)),
     "flood": (False, lambda daemon, installs: burst(daemon, installs, shell=False, count=FLOOD, sees_peak=True)),
     "idle": (True, lambda daemon, installs: idle(daemon, installs, count=1000)),
@@ -40,7 +41,7 @@ MEASURES: dict[str, tuple[bool, Measure]] = {
 }
 """Whether crons can do it, and how it is measured."""
 QUEUE, MACHINE = "queue", "machine"
-NAMES = [*list(MEASURES)[:3], QUEUE, *list(MEASURES)[3:], MACHINE]
+NAMES = [*list(MEASURES)[:4], QUEUE, *list(MEASURES)[4:], MACHINE]
 TRIES = 5
 T = TypeVar("T")
 N = TypeVar("N", Daemon, Queue)
@@ -95,6 +96,7 @@ class Comparison:
 def compare(names: list[str], rounds: int, only: list[str]) -> dict[str, Any]:
     """All of it, as --json has it."""
     with tempfile.TemporaryDirectory(prefix="peers-") as folder:
+        Path(folder).chmod(0o755)
         installs = Installs(Path(folder))
         comparison = Comparison(installs, rounds, only)
         for name in names:

@@ -46,13 +46,14 @@ class Peak:
 
 
 def burst(
-    daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT, sees_peak: bool = False
+    daemon: Daemon, installs: Installs, *, shell: bool, count: int = COUNT, user: str = "", sees_peak: bool = False
 ) -> dict[str, float]:
     """One round, which, if it `sees_peak`, looks at the memory meanwhile; TooBusy."""
     with place() as (home, ledger):
         command = (str(installs.stamp), str(ledger))
         due = (datetime.now(UTC) + _START + timedelta(minutes=1)).replace(second=0, microsecond=0)
-        with hosted(home, installs.init, *begun(daemon, home, installs, Jobs(count, due, command, shell))) as host:
+        jobs = Jobs(count, due, command, shell, user)
+        with hosted(home, installs.init, *begun(daemon, home, installs, jobs)) as host:
             host.settle()
             loop, job_cpu = c_loop(installs, command, shell=shell, count=count)
             ledger.write_bytes(b"")

@@ -27,6 +27,8 @@ class Jobs(NamedTuple):
     command: tuple[str, ...]
     shell: bool
     """True: the command is a line for /bin/sh -c; False: it is executed as it stands."""
+    user: str = ""
+    """Whose jobs they are; "": root's."""
 
     @property
     def schedule(self) -> str:
@@ -49,13 +51,13 @@ class Daemon(NamedTuple):
 
 
 def _ours(home: Path, _installs: Installs, jobs: Jobs) -> tuple[list[str], dict[str, str]]:
-    seconds = ', seconds: "*"' if jobs.due is None else ""
+    more = (', seconds: "*"' if jobs.due is None else "") + (f", user: {jobs.user}" if jobs.user else "")
     files = home / "root" / "jobqueue.d"
     files.mkdir(parents=True)
     (home / "root" / "jobqueued.yaml").write_text("{}\n")
     for first in range(0, jobs.count, _A_FILE):
         lines = (
-            f'  job-{number:05}: {{command: {jobs.words}, schedule: "{jobs.schedule}"{seconds}}}\n'
+            f'  job-{number:05}: {{command: {jobs.words}, schedule: "{jobs.schedule}"{more}}}\n'
             for number in range(first, min(first + _A_FILE, jobs.count))
         )
         (files / f"{first:05}.yaml").write_text("defaults: {timezone: UTC}\njobs:\n" + "".join(lines))
@@ -68,6 +70,7 @@ def _cronstable(home: Path, installs: Installs, jobs: Jobs, state: str = "") -> 
     words = json.dumps(" ".join(jobs.command)) if jobs.shell else "".join(f"\n      - {it}" for it in jobs.command)
     lines = (
         f'  - name: job-{number:05}\n    command: {words}\n    schedule: "{schedule}"\n    utc: true\n'
+        + (f"    user: {jobs.user}\n" if jobs.user else "")
         for number in range(jobs.count)
     )
     (home / "jobs.yaml").write_text(state + "jobs:\n" + "".join(lines))
@@ -90,8 +93,8 @@ def system(home: Path, *directories: str) -> None:
 
 def _crontab(home: Path, jobs: Jobs) -> None:
     system(home, "etc/cron.d", "spool/cron/crontabs")
-    line = f"{jobs.schedule} root {' '.join(jobs.command)}\n"
-    (home / "etc/cron.d/bench").write_text('MAILTO=""\n' + line * jobs.count)
+    line = f"{jobs.schedule} {jobs.user or 'root'} {' '.join(jobs.command)}\n"
+    (home / "etc/cron.d/bench").write_text('MAILTO=""\nHOME=/\n' + line * jobs.count)
 
 
 def _debian_cron(home: Path, installs: Installs, jobs: Jobs) -> tuple[list[str], dict[str, str]]:

@@ -41,6 +41,8 @@ def place() -> Iterator[tuple[Path, Path]]:
         home.mkdir()
         (home / "tmpfs").symlink_to(memory)
         ledger.write_bytes(b"")
+        ledger.chmod(0o666)  # whoever the jobs are run as writes there
+        Path(memory).chmod(0o711)
         yield home, ledger
 
 

@@ -42,6 +42,7 @@ TARGETS = (
 )
 _COLUMNS = {
     "burst": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
+    "user": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
     "exec": ("ratio", "first_ms", "last_s", "cpu_ms_a_run", "after_mib", "processes"),
     "flood": ("ratio", "last_s", "cpu_ms_a_run", "peak_mib", "after_mib", "processes"),
     "queue": ("ratio", "last_s", "taken_a_second", "cpu_ms_a_run", "full_mib", "peak_mib", "after_mib"),
