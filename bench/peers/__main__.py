@@ -1,7 +1,7 @@
 """Compare with other schedulers: python -m bench.peers [burst] [user] [exec] [flood] [queue] [idle] [seconds] …
 
 Needs root, for namespaces and for disks in files (e2fsprogs), and Debian's package lists and PyPI, to fetch the peers;
-`machine` also what `make system` does.  A round of all takes three quarters of an hour.
+`machine` also what `make system` does.  A round of all takes an hour.
 """
 
 from __future__ import annotations

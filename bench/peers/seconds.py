@@ -1,5 +1,5 @@
 """One job in each second: from the full second to its main(), beside a C program that sleeps and starts it, with and
-without what a commit on that disk takes, which ours and no other makes first.
+without what a commit on that disk takes, which ours makes first.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def seconds(daemon: Daemon, installs: Installs) -> dict[str, float]:
 
 
 def _commit_ms(folder: Path) -> float:
-    """The 99th of 100 commits of SQLite's on this disk, each with a row of the size of a run's."""
+    """What 99 % of SQLite's commits on this disk take at most, each of a row of the size of a run's."""
     took = []
     with closing(sqlite3.connect(folder / "commits.db", isolation_level=None)) as database:
         database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE rows (text)")
