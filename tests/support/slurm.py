@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from tests.support.host import wait_for
@@ -81,11 +82,15 @@ class Cluster:
         )
 
     def start(self) -> None:
-        """Start the controller and all nodes, and wait until these are idle."""
+        """Start the controller and all nodes, one after another, and wait until these are idle.
+
+        Each slurmd removes /run/slurm/sack.socket and binds its own there: of two at once, one may
+        find it in use, and end.
+        """
         self.start_controller()
         for name in NODES:
             self.start_node(name)
-        wait_for(lambda: self.says("sinfo", "-h", "-o", "%T %D") == f"idle {len(NODES)}\n", seconds=_START_SECONDS)
+            wait_for(partial(self._is_idle, name), seconds=_START_SECONDS)
 
     def start_controller(self) -> None:
         """Start it, with what it had saved."""
@@ -95,6 +100,11 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Start one."""
         self._start(name, "slurmd", "-D", "-N", name)
+
+    def _is_idle(self, node: str) -> bool:
+        if self._processes[node].poll() is not None:
+            raise AssertionError((self.root / f"{node}.out").read_text(errors="replace"))
+        return set(self.says("sinfo", "-h", "-n", node, "-o", "%T").split()) == {"idle"}
 
     def _start(self, name: str, *command: str) -> None:
         with open(self.root / f"{name}.out", "ab") as out:
@@ -123,7 +133,7 @@ class Cluster:
 
         def is_idle() -> bool:
             self.says("scontrol", "update", f"nodename={node}", "state=resume")
-            return set(self.says("sinfo", "-h", "-n", node, "-o", "%T").split()) == {"idle"}
+            return self._is_idle(node)
 
         wait_for(is_idle, seconds=60, why=self.says("scontrol", "show", "node", node))
 
