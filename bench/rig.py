@@ -112,12 +112,24 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
 
 def cpu_seconds(pids: list[int]) -> float:
     """User and system time of these processes so far, without their children's."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-    return total / TICK
+    return sum(int(fields[11]) + int(fields[12]) for fields in map(_stat, pids) if fields) / TICK
+
+
+def cpu_of_ended(pids: list[int]) -> float:
+    """User and system time of what these processes have started and waited for, with theirs."""
+    return sum(int(fields[13]) + int(fields[14]) for fields in map(_stat, pids) if fields) / TICK
+
+
+def parent(pid: int) -> int:
+    """The process that has started it, or has taken it over; 0: it is gone."""
+    return int((_stat(pid) or "00")[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc_pid_stat(5) from the third; none: it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
 
 
 def on_cpu(pids: list[int]) -> float:

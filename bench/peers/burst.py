@@ -57,13 +57,13 @@ def burst(
             host.settle()
             loop, job_cpu = c_loop(installs, command, shell=shell, count=count)
             ledger.write_bytes(b"")
-            idle_mib, used = host.pss_mib(), host.on_cpu()
+            idle_mib, used = host.pss_mib(), host.cpu()
             time.sleep(max(0.0, due.timestamp() - time.time() - 1))
             others, peak = Others(), Peak(host)
             wait_for(lambda: (sees_peak and peak.look()) or ledger.stat().st_size >= 8 * count, 180)
             host.settle(120)
             after_mib, processes = host.pss_mib(), len(host.pids())
-            cpu = host.end() - used
+            cpu = host.cpu() - used
         if (share := others.share(cpu)) > BUSY:
             raise TooBusy(f"{daemon.name}: other processes took {share:.2f} CPUs")
         starts = [number / 1e9 - due.timestamp() for number in stamps(ledger)]

@@ -1,6 +1,7 @@
 """A host of its own for each daemon: mounts and processes in private namespaces, so that all of it can be measured.
 
-CPU time is that of the whole namespace, the jobs included, as the kernel adds it up for whoever waits for it.
+CPU time is that of the whole namespace, the jobs included, as the kernel adds it up for whoever waits for it.  So it is
+read before the end: what dies while its parent lives, and ignores SIGCHLD, is waited for by nobody.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench.rig import on_cpu, pss_kib, switches, wait_for
+from bench.rig import cpu_of_ended, on_cpu, parent, pss_kib, switches, wait_for
 
 _SETUP = """set -e
 for place in /etc /run /var/spool; do
@@ -48,7 +49,7 @@ class Host:
 
     def pids(self) -> list[int]:
         """All of its processes, but the first, which waits for the others."""
-        return self._inside()[1:]
+        return [pid for pid in self._inside() if parent(pid) != self._process.pid]
 
     def _inside(self) -> list[int]:
         found = []
@@ -78,20 +79,17 @@ class Host:
         """The memory of all of its processes."""
         return pss_kib(self.pids()) / 1024
 
-    def on_cpu(self) -> float:
-        """Seconds of CPU that its living processes have had, without those that have ended."""
-        return on_cpu(self.pids())
+    def cpu(self) -> float:
+        """Seconds of CPU that it has had from the begin, with all jobs that have ended."""
+        pids = self._inside()
+        return on_cpu(pids) + cpu_of_ended(pids)
 
-    def end(self) -> float:
-        """Kill all of it, if it is not yet; the seconds of CPU that it has had from the begin, with all jobs."""
-        if self._process.returncode is not None:
-            return 0.0
-        for pid in self.pids():
+    def end(self) -> None:
+        """Kill all of it, if it is not yet."""
+        for pid in self.pids() if self._process.returncode is None else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _pid, _status, usage = os.wait4(self._process.pid, 0)
-        self._process.returncode = 0
-        return usage.ru_utime + usage.ru_stime
+        self._process.wait()
 
 
 class Others:

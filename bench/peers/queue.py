@@ -133,7 +133,7 @@ def queued(queue: Queue, installs: Installs) -> dict[str, float]:
 def _figures(
     host: Host, loop: float, full_mib: float, peak_mib: float, others: Others, job_cpu: float
 ) -> dict[str, float]:  # fmt: skip
-    after_mib, cpu = host.pss_mib(), host.end()
+    after_mib, cpu = host.pss_mib(), host.cpu()
     if (share := others.share(cpu)) > BUSY:
         raise TooBusy(f"queue: other processes took {share:.2f} CPUs")
     return {
