@@ -17,7 +17,7 @@ from jobqueued.copies import changed
 from jobqueued.core.elsewhere import Span
 from jobqueued.core.fleet import _covers
 from jobqueued.fleet import FLEET, FleetMark
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, Scope
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, RunId, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
 from jobqueued.timing.schedule import Every
@@ -205,6 +205,29 @@ def test_a_pause_of_all() -> None:
     fleet.pass_time(200)
     assert before < len(fleet.started)
     assert not fleet.etcd.values("/jq/paused/")
+
+
+def test_a_pause_whose_time_is_over() -> None:
+    """All resume the job then, not as it next comes due."""
+    fleet, found = hosts(job("late", "0 5 * * *", scope=Scope.FLEET), names="ab")
+    found[0].happen(events.PauseAsked(1, "late", "bob", True, fleet.now + 600 * SECOND))
+    fleet.pass_time(599)
+    assert ["bob", "bob on a"] == [paused(host, "late") for host in found]
+    fleet.pass_time(2)
+    assert (["", ""], {}) == ([paused(host, "late") for host in found], fleet.etcd.values("/jq/paused/"))
+
+
+def test_a_pause_of_a_job_that_joins_the_fleet() -> None:
+    """What came due before its time was over is skipped for that, also where that is as the fleet can't be asked."""
+    mine = job("tick", "*/10 * * * *", catch_up=CatchUp.ALL, max_waiting=99)
+    fleet, (one,) = hosts(mine, names="a")
+    one.pause("tick", until=MIDNIGHT + 25 * MINUTE)
+    one.write("jobs.yaml", replace(mine, scope=Scope.FLEET))
+    one.agent.cut()
+    fleet.pass_time(35 * 60)
+    one.agent.heal()
+    fleet.pass_time(60)
+    assert ["00:10…00:20 paused ×2", "00:30"] == one.covered("tick")
 
 
 def test_pauses_at_once() -> None:
@@ -639,6 +662,7 @@ def test_a_job_that_leaves_the_fleet(is_asked: bool) -> None:
     one.write("jobs.yaml", job("tick", "0 5 * * *", locks=(DISK,)), disk)
     one.agent.cut()
     fleet.pass_time(60)
+    assert ["fleet"] == [word for _, word in one.scheduler.runs[RunId("tick", 1)].waits]
     one.run("disk", 2)
     fleet.pass_time(60)
     assert "succeeded" == one.states()["disk@1"]
@@ -908,6 +932,20 @@ def test_labels() -> None:
     assert {"a": (("gpu",), False), "f": (("gpu", "big"), False)} == {
         name: (seen.labels, seen.is_held) for name, seen in first.scheduler._state.fleet.hosts.items() if name in "af"
     }
+
+
+def test_nobody_with_the_label_is_there() -> None:
+    """What nobody can run leaves nothing on hosts that have no label for it; who has it catches up later."""
+    gpu = job("gpu", "* * * * *", scope=Scope.FLEET, hosts=("gpu",))
+    fleet = Fleet(Random(1))
+    plain, able = fleet.add("a", gpu), fleet.add("b", gpu, labels=("gpu",))
+    fleet.pass_time(1)
+    able.agent.cut()
+    fleet.pass_time(5 * 60)
+    assert ([], {}, {}) == (plain.launched, plain.rows, plain.scheduler.runs)
+    able.agent.heal()
+    fleet.pass_time(5)
+    assert (1, {}) == (len(able.launched), plain.rows)
 
 
 def test_a_label_that_is_gone() -> None:

@@ -252,6 +252,16 @@ def test_who_waits_to_see_whether_the_last_of_its_runs_starts_goes_when_it_does_
     assert "a@2" == world.launched[-1][0]
 
 
+def test_who_was_in_the_queue_as_the_last_of_its_runs_was_about_to_start() -> None:
+    """Each that is taken out of it then says what holds it back, and since when."""
+    world = World(job("a", "* * * * *", max_runs=1, catch_up=CatchUp.ALL, max_waiting=9, concurrency=3))
+    world.pass_time(1)
+    world.pass_time(300, scheduler=False)
+    world.boot()
+    held_back = [[*world.scheduler.runs[RunId("a", number)].waits] for number in (2, 3)]
+    assert 2 * [[(world.now.wall, "max_runs")]] == held_back
+
+
 def test_trouble_of_the_system_backs_off() -> None:
     """A start that fails by the host's fault is tried again after 1, 2, 4 … s, and blocks nobody else meanwhile."""
     world = World(job("a", "0 1 * * *", priority=1), job("b", "1 1 * * *"), max_running=1)

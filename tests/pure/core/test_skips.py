@@ -12,7 +12,7 @@ from jobqueued.copies import changed
 from jobqueued.core.recollection import run_of
 from jobqueued.core.skips import Cause, skip, skip_run
 from jobqueued.core.turn import Turn
-from jobqueued.model import HOUR, MINUTE, Claim, Job, Occurrence, RunId, to_text
+from jobqueued.model import HOUR, MINUTE, CatchUp, Claim, Job, Occurrence, RunId, to_text
 from jobqueued.notify import Late
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
@@ -122,6 +122,22 @@ def test_what_a_skip_tells_of_its_wait(restart: bool) -> None:
         assert (hour, "start_deadline", ended) == (document["count"], document["reason"], document["given_up"])
         assert (["tape"], asked) == (document["waited_for"], document["claims"])
         assert run_of(document) == changed(run_of(document), given_up=MIDNIGHT + hour * HOUR + MINUTE, lacked=("tape",))
+
+
+def test_one_that_did_not_wait_joins_one_that_did() -> None:
+    """A run whose deadline had passed as the scheduler came back leaves the facts of the last that waited."""
+    tape = (Claim("tape", exclusive=True),)
+    waiting = job("a", "0 * * * *", locks=tape, start_deadline=MINUTE, catch_up=CatchUp.ALL)
+    world = World(waiting, job("hog", locks=tape), seconds={"hog": 9e9})
+    world.run("hog")
+    world.pass_time(3600 + 120)
+    world.pass_time(3600, scheduler=False)
+    world.boot()
+    world.pass_time(1)
+    _, document = world.rows[A]
+    assert document is not None
+    assert ["01:00…02:00 start_deadline ×2"] == world.covered("a")
+    assert (["tape"], to_text(MIDNIGHT + HOUR + MINUTE)) == (document["waited_for"], document["given_up"])
 
 
 def test_what_never_was_a_run_has_no_wait() -> None:

@@ -353,6 +353,10 @@ def test_how_much_is_known() -> None:
         known.note("b", Span(2 * second, 2 * second + 1), 0)
     assert (False, True) == (known.has("a", SECOND), known.has("a", 11_999 * SECOND))
     assert (False, True) == (known.has("b", 2 * SECOND), known.has("b", 2 * 11_999 * SECOND))
+    few = Elsewhere()
+    for second in range(1, 102):
+        few.note("a", Span(2 * second, 2 * second + 1), 0)
+    assert [False, True] == [few.has("a", 2 * second * SECOND) for second in (50, 51)]
 
 
 def asks(fleet: Fleet, host: Host) -> None:
