@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench.rig import cpu_of_ended, on_cpu, parent, pss_kib, switches, wait_for
+from bench.rig import cpu_of_ended, cpu_seconds, parent, pss_kib, switches, wait_for
 
 _SETUP = """set -e
 for place in /etc /run /var/spool; do
@@ -82,7 +82,7 @@ class Host:
     def cpu(self) -> float:
         """Seconds of CPU that it has had from the begin, with all jobs that have ended."""
         pids = self._inside()
-        return on_cpu(pids) + cpu_of_ended(pids)
+        return cpu_seconds(pids) + cpu_of_ended(pids)
 
     def end(self) -> None:
         """Kill all of it, if it is not yet."""
