@@ -69,6 +69,16 @@ def test_one_host_is_changed() -> None:
     assert "succeeded" == two.states()["tick@1"]
 
 
+def test_a_job_that_is_gone_is_no_longer_outdated() -> None:
+    """Nothing of that is left on the host that had it."""
+    fleet, (one, two) = hosts("ab")
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(1)
+    assert ["tick"] == outdated(two)
+    two.write("jobs.yaml")
+    assert [] == outdated(two)
+
+
 def test_it_begins_anew() -> None:
     """A restart makes an old definition no newer, and a new one no older, though nothing could be published before."""
     fleet, (one, two) = hosts("ab")

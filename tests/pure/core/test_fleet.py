@@ -148,6 +148,34 @@ def test_a_lock_that_another_host_has() -> None:
     assert ([], ["tape@1"]) == (live(one), live(two))
 
 
+def test_units_that_others_leave() -> None:
+    """Who could not have its units back, though there are enough of them, has not lost them to others."""
+    some = job("some", locks=(Claim(f"{FLEET}licence", 2),))
+    fleet, found = hosts(some, names="ab", seconds={"some": 100}, of_fleet={f"{FLEET}licence": 5})
+    for host in found:
+        host.run("some")
+    fleet.pass_time(2)
+    one = found[0]
+    one.happen(events.Denied(RunId("some", 1), 0))
+    assert ["some@1"] == live(one)
+    assert not [each for each in one.said if each.event == "lock_lost"]
+
+
+def test_what_waits_as_the_fleet_goes_down() -> None:
+    """Its runs are held back in their order."""
+    tick, disk = job("tick", "* * * * *", scope=Scope.FLEET, locks=(DISK,), concurrency=9), job("disk", locks=(DISK,))
+    fleet, (one,) = hosts(tick, disk, names="a", seconds={"disk": 9e9})
+    one.run("disk")
+    for number in range(1, 4):
+        one.run("tick", number + 1)
+    fleet.pass_time(1)
+    state = one.scheduler._state
+    assert 3 == len(state["tick"].waiting)
+    one.agent.cut()
+    fleet.pass_time(30)
+    assert [1, 2, 3] == [run.number for run in state["tick"].due]
+
+
 def test_a_lock_with_units() -> None:
     """Runs of several hosts have it at the same time, never more of it than there is; who wants it alone waits."""
     some = job("some", locks=(Claim(f"{FLEET}licence", 2),))
@@ -281,6 +309,15 @@ def test_what_it_has_and_has_not_come_to() -> None:
         assert GiveBack("tick", key, "over" if key.endswith(".2") else "") in one.did
 
 
+def test_what_is_none_of_the_fleets_business() -> None:
+    """Of a run that asks nothing of the fleet that is told nothing."""
+    fleet, (one,) = hosts(job("own", locks=(DISK,)), names="a")
+    one.run("own")
+    fleet.pass_time(1)
+    assert "succeeded" == one.states()["own@1"]
+    assert not [it for it in one.did if isinstance(it, GiveBack)]
+
+
 def test_a_pause_without_the_fleet() -> None:
     """Nobody is told that a job is paused that others may start; one that was this host's alone ends here alone."""
     tick = job("tick", "* * * * *")
@@ -290,6 +327,10 @@ def test_a_pause_without_the_fleet() -> None:
         host.write("jobs.yaml", TICK)
     fleet.pass_time(61)
     assert ["alice", ""] == [paused(host) for host in (one, two)]
+    one.happen(events.PauseAsked(5, "tick", "bob", True, fleet.now + 999 * SECOND))
+    assert {} == one.replies[5].value, "not known to others, so not asked of them"
+    fleet.pass_time(1)
+    assert ["bob", ""] == [paused(host) for host in (one, two)]
     one.happen(events.PauseAsked(2, "tick", "alice", False))
     assert ["", ""] == [paused(host) for host in (one, two)]
     one.agent.cut()

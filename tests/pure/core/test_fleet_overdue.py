@@ -206,6 +206,21 @@ def test_what_was_said_at_no_time_of_it(at: int) -> None:
     assert 1 == len(tellers(fleet))
 
 
+def test_what_was_told_before_the_clock_was_set_back() -> None:
+    """It stays said, though by this clock the time of the job is not over: it was, and nothing has succeeded since."""
+    fleet = fleet_of()
+    fleet.pass_time(2 * 3600 + 120)
+    host = fleet.hosts[tellers(fleet)[0]]
+    state = host.scheduler._state
+    expected = state.standing("tick").saved.expected
+    assert expected is not None and expected.told
+    state.remember("tick", expected=expected._replace(since=host.now.wall))
+    before = fleet.etcd.values(OVERDUE)
+    host.happen(FleetUp(""))
+    fleet.pass_time(5)
+    assert before == fleet.etcd.values(OVERDUE) != {}
+
+
 def test_a_job_of_the_host() -> None:
     """Each host tells of its own, and the fleet hears nothing."""
     fleet = Fleet(Random(1))

@@ -252,6 +252,16 @@ def test_who_waits_to_see_whether_the_last_of_its_runs_starts_goes_when_it_does_
     assert "a@2" == world.launched[-1][0]
 
 
+def test_who_holds_a_lock() -> None:
+    """All who hold it, for as long as they do."""
+    world = World(job("a", locks=(Claim("tape"),)), job("b", locks=(Claim("tape"),)), seconds={"a": 10, "b": 20})
+    world.run("a")
+    world.run("b", 2)
+    assert {RunId("a", 1), RunId("b", 1)} == set(world.scheduler.holders("tape"))
+    world.pass_time(15)
+    assert [RunId("b", 1)] == world.scheduler.holders("tape")
+
+
 def test_who_was_in_the_queue_as_the_last_of_its_runs_was_about_to_start() -> None:
     """Each that is taken out of it then says what holds it back, and since when."""
     world = World(job("a", "* * * * *", max_runs=1, catch_up=CatchUp.ALL, max_waiting=9, concurrency=3))

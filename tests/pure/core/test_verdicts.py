@@ -356,7 +356,10 @@ def test_how_much_is_known() -> None:
     few = Elsewhere()
     for second in range(1, 102):
         few.note("a", Span(2 * second, 2 * second + 1), 0)
+    for second in range(1, 10_002):
+        few.note("b", Span(second, second), 0)
     assert [False, True] == [few.has("a", 2 * second * SECOND) for second in (50, 51)]
+    assert [False, True] == [few.has("b", second * SECOND) for second in (5000, 5001)]
 
 
 def asks(fleet: Fleet, host: Host) -> None:
