@@ -42,6 +42,7 @@ from bench.simulate import month, week
 from bench.starts import starts
 from bench.storm import storm
 from bench.submit import submit
+from bench.targets import table
 from jobqueued.ctl.client import ask
 
 COUNT = 1000
@@ -182,7 +183,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run those named, by default all that need nothing special; print a line a figure."""
+    """Run those named, by default all that need nothing special; print a line a figure, then which targets are met."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "names",
@@ -203,6 +204,8 @@ def main() -> None:
                 print(
                     f"{name:9} {figure:25} {part:28} {_shown(each)}" if part else f"{name:9} {figure:25} {_shown(each)}"
                 )
+    if lines := list(table(results)):
+        print(f"\n{'target':52} {'most':>6} {'reached':>8}", *lines, sep="\n")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -13,6 +13,8 @@ from jobqueued.queue.locks import HOST, SLOT, Locks
 from jobqueued.queue.waiting import Terms
 
 ROUNDS = 15
+_SIZES = (10_000, 100), (10_000, 1000), (100_000, 100), (100_000, 1000), (100_000, 10_000), (1_000_000, 1000)
+"""Runs, and groups of them."""
 
 
 def admission() -> dict[str, Any]:
@@ -21,7 +23,7 @@ def admission() -> dict[str, Any]:
     so these are looked at in each turn.
     """
     figures: dict[str, Any] = {}
-    for runs, groups in ((10_000, 100), (10_000, 1000), (100_000, 100), (100_000, 1000), (100_000, 10_000)):
+    for runs, groups in _SIZES:
         hall, beside = _filled(runs, groups), _filled(runs, groups, locks=2)
         keys = [(-number % 97, number) for number in range(runs)]
         figures[f"{runs} runs, {groups} groups"] = {

@@ -14,19 +14,18 @@ from bench.rig import Rig, daemon, pss_kib, switches, wait_for
 from jobqueued.ctl.client import ask
 
 BURST, SECONDS = 1000, 75
-LIVE = 300
 HOST = "max_running: 1000\n"
 
 
 def memory() -> dict[str, Any]:
     """MiB idle and after a burst of 1,000 one-line jobs, KiB a job, MiB a live run that sleeps."""
-    idle = {count: _idle(count) for count in (1000, 10_000)}
+    idle = {count: _idle(count) for count in (1000, 10_000, 100_000)}
     few, many = idle[1000], idle[10_000]
     return {
         **{f"idle_{count}_jobs_mib": figures for count, figures in idle.items()},
         "kib_a_job": (many["anonymous"] - few["anonymous"]) * 1024 / 9000,
         "burst": _burst(),
-        "live": _live(),
+        **{f"live_{count}": _live(count) for count in (300, 1000)},
     }
 
 
@@ -88,21 +87,21 @@ def _burst() -> dict[str, Any]:
             "supervisors": after["processes"] - 2}  # fmt: skip
 
 
-def _live() -> dict[str, float]:
-    """The same job 300 times, which sleeps: what each run adds, without the job's own process."""
+def _live(count: int) -> dict[str, float]:
+    """The same job many times, which sleeps: what each run adds, without the job's own process."""
     jobs = {"live.yaml": 'jobs:\n  sleeper: {command: [/bin/sleep, "600"], concurrency: 1000, max_waiting: 1000}\n'}
     with daemon(jobs, HOST) as rig:
         quiet(rig)
         before = mib(rig)
-        for _ in range(LIVE):
+        for _ in range(count):
             ask(rig.run / "control", "Run", job="sleeper")
-        wait_for(lambda: _running(rig) == LIVE, 120)
+        wait_for(lambda: _running(rig) == count, 120)
         time.sleep(5)
         after = mib(rig)
-        for number in range(1, LIVE + 1):
+        for number in range(1, count + 1):
             ask(rig.run / "control", "Stop", run=f"sleeper@{number}")
         wait_for(lambda: _running(rig) == 0, 120)
-    return {"runs": LIVE, "mib_a_run": (after["pss"] - before["pss"]) / LIVE}
+    return {"runs": count, "mib_a_run": (after["pss"] - before["pss"]) / count}
 
 
 def _running(rig: Rig) -> int:
