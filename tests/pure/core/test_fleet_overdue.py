@@ -213,7 +213,8 @@ def test_what_was_told_before_the_clock_was_set_back() -> None:
     host = fleet.hosts[tellers(fleet)[0]]
     state = host.scheduler._state
     expected = state.standing("tick").saved.expected
-    assert expected is not None and expected.told
+    assert expected is not None
+    assert expected.told
     state.remember("tick", expected=expected._replace(since=host.now.wall))
     before = fleet.etcd.values(OVERDUE)
     host.happen(FleetUp(""))
