@@ -12,16 +12,17 @@ import pytest
 from jobqueued import events
 from jobqueued.child.fleet.claims import ROOT, Found, Session
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.commands import Accept, GiveBack
+from jobqueued.commands import Accept, FleetCommand, GiveBack
 from jobqueued.copies import changed
 from jobqueued.core.elsewhere import Span
 from jobqueued.core.fleet import _covers
+from jobqueued.core.holders import PARKED
 from jobqueued.fleet import FLEET, FleetMark
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, RunId, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
 from jobqueued.timing.schedule import Every
-from tests.support.fleet import PATIENCE, Fleet, Host, Rules
+from tests.support.fleet import PATIENCE, Agent, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, World, job
 
@@ -370,6 +371,55 @@ def test_a_command_with_a_lock() -> None:
     two.unlock(second)
     fleet.pass_time(1)
     assert ["tape@1"] == live(two)
+
+
+def test_a_lock_of_a_command_that_was_lost() -> None:
+    """A command gets its lock back as runs do, once its host is there again."""
+    fleet, (one,) = hosts(job("tape", locks=(TAPE,)), names="a")
+    one.happen(events.LockAsked(1, LockClientId(1), (TAPE,), "root", False))
+    fleet.pass_time(1)
+    held = fleet.etcd.values("/jq/locks/")
+    one.agent.cut()
+    fleet.pass_time(20)
+    fleet.etcd.put("/jq/locks/tape", None)
+    one.agent.heal()
+    fleet.pass_time(1)
+    assert held == fleet.etcd.values("/jq/locks/") != {}
+
+
+def test_a_command_as_the_fleet_goes_down() -> None:
+    """It waits outside the queue from then on."""
+    _, (one,) = hosts(job("tape", locks=(TAPE,)), names="a")
+    first = LockClientId(1)
+    one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
+    one.happen(events.FleetUp("no member of etcd answers"), admit=False)
+    state = one.scheduler._state
+    assert (PARKED, False) == (state.lock_clients[first].question, first in state.admission.waiting)
+
+
+def test_a_lock_that_nobody_is_known_to_have() -> None:
+    """Who could not have it asks again a second later, not at once."""
+    _, (one,) = hosts(job("tape", locks=(TAPE,)), names="a")
+    one.run("tape")
+    state, run = one.scheduler._state, RunId("tape", 1)
+    one.happen(events.Denied(run, state.fleet.asked[run].number))
+    assert one.now.wall + SECOND == state.runs[run].not_before
+
+
+def test_who_gives_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has ended is told by the host that has run it; those that let go of their own run of it tell nothing."""
+    given = list[tuple[str, str]]()
+    request = Agent.request
+
+    def noting(agent: Agent, command: FleetCommand) -> None:
+        if isinstance(command, GiveBack):
+            given.append((agent.store, command.key))
+        request(agent, command)
+
+    monkeypatch.setattr(Agent, "request", noting)
+    fleet, _ = hosts(TICK)
+    fleet.pass_time(5 * 60 + 5)
+    assert sorted((store, key) for (_, key), (store, _) in fleet.started.items()) == sorted(given)
 
 
 def test_a_place_in_line() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jobqueued.child.fleet.claims import OVERDUE
 from jobqueued.commands import Say, TellOverdue
 from jobqueued.copies import changed
-from jobqueued.core import fleet_overdue
+from jobqueued.core import expectation, fleet_overdue
+from jobqueued.core.turn import Turn
 from jobqueued.events import FleetUp, HostSeen
 from jobqueued.fleet import SaidOverdue
 from jobqueued.model import HOUR, SECOND, Job, Scope
@@ -220,6 +221,11 @@ def test_what_was_told_before_the_clock_was_set_back() -> None:
     host.happen(FleetUp(""))
     fleet.pass_time(5)
     assert before == fleet.etcd.values(OVERDUE) != {}
+    expectation.succeeded_elsewhere(Turn(state, host.now), "tick", host.now.wall - HOUR)
+    assert is_overdue(host), "by a success of before that"
+    state.remember("tick", expected=expected._replace(since=host.now.wall - 4 * HOUR))
+    expectation.succeeded_elsewhere(Turn(state, host.now), "tick", host.now.wall - 3 * HOUR)
+    assert is_overdue(host), "by one that is too long ago"
 
 
 def test_a_job_of_the_host() -> None:

@@ -38,9 +38,13 @@ AGAIN = long(on_host_loss=OnHostLoss.RERUN)
 class Scene:
     """Hosts of which one runs the job; that goes on until somebody says otherwise."""
 
-    def __init__(self, *jobs: Job, names: str = "abc") -> None:
+    def __init__(self, *jobs: Job, names: str = "abc", able: str = "") -> None:
         self.fleet = Fleet(Random(1))
-        self.hosts = [self.fleet.add(name, *jobs, seconds={"long": LONG}) for name in names]
+        labels = [("gpu",) if name in able else () for name in names]
+        self.hosts = [
+            self.fleet.add(name, *jobs, seconds={"long": LONG}, labels=each)
+            for name, each in zip(names, labels, strict=True)
+        ]
         self.fleet.pass_time(90)
         (self.first,) = (host for host in self.hosts if host.launched)
         self.others = [host for host in self.hosts if host is not self.first]
@@ -282,6 +286,15 @@ def test_who_can_begin_it() -> None:
     alone.go_down(alone.first)
     alone.pass_time(GONE + 2)
     assert [(other.store, "lost")] == [end[:2] for end in alone.ends()]
+
+
+def test_who_has_no_label_for_it() -> None:
+    """Such a host begins nothing anew, also where no other is left."""
+    scene = Scene(long(on_host_loss=OnHostLoss.RERUN, hosts=("gpu",)), names="ab", able="a")
+    (other,) = scene.others
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 300)
+    assert ("b", [], {}) == (other.store, other.launched, other.rows)
 
 
 def test_a_host_that_is_back_before_it_is_claimed() -> None:
