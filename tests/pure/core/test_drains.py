@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.model import HOUR, MINUTE, Claim, Job
+from jobqueued.model import HOUR, MINUTE, Claim, Job, RunId
+from jobqueued.queue.drains import Drains
 from tests.support.world import World, job
 
 
@@ -123,3 +124,13 @@ def test_who_starts_has_drained_enough() -> None:
     world.stop("endless-gpu@1")
     world.pass_time(5)
     assert ("starting", 0) == (world.states()["first@1"], drains_since(world, "first"))
+
+
+@pytest.mark.parametrize("passed", [HOUR - 1, HOUR, HOUR + 1])
+def test_what_an_earlier_scheduler_has_said(passed: int) -> None:
+    """That others go before a run was said as its first turn was over, and is not said again."""
+    drains, run = Drains(), RunId("a", 1)
+    drains.found(run, HOUR, 0)
+    drains.begin(passed, [run])
+    drains.hold_back(run, HOUR, passed)
+    assert not drains.tell(run)

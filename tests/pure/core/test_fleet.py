@@ -175,6 +175,13 @@ def test_what_waits_as_the_fleet_goes_down() -> None:
     one.agent.cut()
     fleet.pass_time(30)
     assert [1, 2, 3] == [run.number for run in state["tick"].due]
+    some = job("some", locks=(Claim(f"{FLEET}licence", 1),), concurrency=9)
+    _, (one,) = hosts(some, names="a", of_fleet={f"{FLEET}licence": 5})
+    for number in range(3):
+        one.run("some", number + 1)
+    assert 3 == len(one.scheduler._state.fleet.asked)
+    one.happen(events.FleetUp("no member of etcd answers"), admit=False)
+    assert [1, 2, 3] == [run.number for run in one.scheduler._state["some"].due]
 
 
 def test_a_lock_with_units() -> None:
@@ -332,6 +339,11 @@ def test_a_pause_without_the_fleet() -> None:
     assert {} == one.replies[5].value, "not known to others, so not asked of them"
     fleet.pass_time(1)
     assert ["bob", ""] == [paused(host) for host in (one, two)]
+    two.happen(events.PauseAsked(6, "tick", "eve", True))
+    fleet.pass_time(1)
+    assert ["bob", "eve"] == [paused(host) for host in (one, two)], "it stays its own"
+    two.happen(events.PauseAsked(7, "tick", "eve", False))
+    fleet.pass_time(1)
     one.happen(events.PauseAsked(2, "tick", "alice", False))
     assert ["", ""] == [paused(host) for host in (one, two)]
     one.agent.cut()

@@ -298,3 +298,4 @@ def test_what_a_run_lacked_that_was_given_up(noted: object, wanted: tuple[str, .
     """A list of names comes back, anything else does not."""
     record = a_record(1, state="skipped", reason="gave up", given_up=to_text(NOW), waited_for=noted)
     assert wanted == run_of(record).lacked
+    assert () == run_of({**record, "state": "failed", "given_up": None}).lacked, "it has started after that"

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from jobqueued import events
-from jobqueued.commands import Ask, AskToSkip, WriteRecord
+from jobqueued.commands import Ask, AskToSkip, GiveBack, WriteRecord
 from jobqueued.core.elsewhere import Elsewhere, Span, span_of
 from jobqueued.fleet import FLEET
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Run, RunState, Scope
@@ -432,6 +432,18 @@ def test_a_run_that_is_asked_for_as_another_host_skips_it(seed: int) -> None:
     fleet.pass_time(130)
     assert ([], {}) == (fleet.doubled(tick, since, fleet.now), fleet.etcd.values("/jq/locks/"))
     assert {} == {key: value for key, value in fleet.etcd.values("/jq/runs/").items() if " " not in value}
+
+
+def test_a_question_about_what_a_skip_covers() -> None:
+    """The fleet may grant it after all, so it is told that it is over."""
+    fleet, (one,) = hosts(TICK, names="a")
+    fleet.pass_time(10 * 60 - 5)
+    while not one.scheduler._state.fleet.asked:
+        fleet.pass_time(0.001)
+    (run,) = one.scheduler._state.fleet.asked
+    first = one.scheduler.runs[run].key
+    one.happen(events.Taken("tick", f"f{int(first[1:]) + 600}", f"skipped {first[1:]}"))
+    assert (GiveBack("tick", first, "over") in one.did, {}) == (True, dict(one.scheduler.runs))
 
 
 @pytest.mark.parametrize(
