@@ -175,6 +175,7 @@ def test_what_waits_as_the_fleet_goes_down() -> None:
     one.agent.cut()
     fleet.pass_time(30)
     assert [1, 2, 3] == [run.number for run in state["tick"].due]
+    assert {0} == {run.drains_since for run in state.runs.values()}, "others are held back for one that does not wait"
     some = job("some", locks=(Claim(f"{FLEET}licence", 1),), concurrency=9)
     _, (one,) = hosts(some, names="a", of_fleet={f"{FLEET}licence": 5})
     for number in range(3):
@@ -455,6 +456,20 @@ def test_a_place_in_line() -> None:
     fleet.pass_time(1)
     assert 1 == len(fleet.started)
     assert not fleet.etcd.values("/jq/wait/"), "the other host, or a command that has ended, stands there still"
+
+
+def test_who_has_had_its_turn_stands_at_the_end() -> None:
+    """A host of which two commands wait gets the lock for one of them; then it is the other host's turn."""
+    fleet, (one, two) = hosts(job("tape", locks=(TAPE,)), names="ab")
+    for number, host in enumerate((one, one, two, one), 1):
+        host.happen(events.LockAsked(number, LockClientId(number), (TAPE,), "root", False))
+        fleet.pass_time(1)
+    one.unlock(LockClientId(1))
+    fleet.pass_time(1)
+    assert [1, 2] == [*one.replies]
+    one.unlock(LockClientId(2))
+    fleet.pass_time(1)
+    assert ([1, 2], [3]) == ([*one.replies], [*two.replies])
 
 
 def test_more_places_than_before() -> None:

@@ -491,6 +491,16 @@ def test_a_deadline_behind_something_else(held_back: str) -> None:
     assert [("120'", "start_deadline", 1)] == told(one)
 
 
+def test_a_deadline_that_is_asked_about() -> None:
+    """A run that was held back until then waits for the answer from then on."""
+    tick = job("tick", "0 * * * *", scope=Scope.FLEET, start_deadline=5 * MINUTE)
+    fleet, (one,) = hosts(tick, names="a", seconds={"tick": 4 * 3600})
+    one.agent.delay = 3 * SECOND
+    fleet.pass_time(2 * 3600 + 5 * 60 + 1)
+    (run,) = (run for run in one.scheduler.runs.values() if run.state is RunState.WAITING)
+    assert MIDNIGHT + 125 * MINUTE == run.since
+
+
 def test_a_job_that_is_disabled() -> None:
     """Of what others run of it nothing is kept."""
     fleet, (_, two) = hosts(TICK, names="ab")
