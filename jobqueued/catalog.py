@@ -197,7 +197,7 @@ class Catalog:
     ) -> dict[str, list[Problem]]:
         """Find the files that close circles: of each circle one, or `all_of_them`."""
         fresh = {job.id: job for jobs in files.values() for job in jobs}
-        edges = {job.id: {*awaited(job)} - {*self._awaited(job.id)} for job in fresh.values() if awaited(job)}
+        edges = {name: {*wanted} - {*self._awaited(name)} for name, job in fresh.items() if (wanted := awaited(job))}
 
         def after(name: str) -> tuple[str, ...]:
             if name in fresh:

@@ -82,9 +82,8 @@ WINGS: dict[str, list[str]] = {
         "signals", "detach", "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
-        "faults", "ballast", "formats", "rows", "opening", "store", "write_batch", "commits", "record_files",
-        "due_history", "past",
-        "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
+        "faults", "ballast", "formats", "due_bounds", "rows", "opening", "store", "write_batch", "commits",
+        "record_files", "due_history", "past", "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [
         "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "slurm_order",

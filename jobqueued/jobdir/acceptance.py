@@ -22,8 +22,8 @@ from jobqueued.problem import Problem
 PATIENCE = 5 * SECOND
 """The time a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
 
-SLICE_JOBS = 100
-"""Jobs told in one call of `told`: some 10 ms."""
+SLICE_JOBS, _AGREED_AS_ONE_TOLD = 60, 10
+"""Jobs told in one call of `told`, some 10 ms; so many that were agreed on just before count as one of them."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
@@ -67,6 +67,8 @@ class Acceptance:
         """Missing files, and from when on (CLOCK_MONOTONIC) each is gone."""
         self._ready: deque[tuple[str, File]] = deque()
         self._leaving: deque[str] = deque()
+        self._agreed = 0
+        """The jobs that were looked at to agree on the last batch, unless some have been told since."""
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
@@ -177,12 +179,14 @@ class Acceptance:
         for path, file in self._batch.items():
             self.say(path, refused.get(path, file.problems), counts=path not in refused)
         accepted = sorted(jobs.keys() - refused.keys())
-        accepted.sort(key=lambda path: not self._takes_over(path, jobs[path]))
-        owner = {job.id: path for path in accepted for job in jobs[path]}
-        for path in filter(lambda path: self._takes_over(path, jobs[path]), accepted):
+        takers = {path for path in accepted if self._takes_over(path, jobs[path])}
+        accepted.sort(key=lambda path: path not in takers)
+        owner = {job.id: path for path in accepted for job in jobs[path]} if takers else {}
+        for path in filter(takers.__contains__, accepted):
             if moving := tuple(job for job in self.last_good(path) if owner.get(job.id, path) != path):
                 self._ready.append((path, self._batch[path]._replace(jobs=(*moving, *jobs[path]))))
         stale = sorted(self._recalled.keys() - set(accepted))
+        self._agreed = sum(map(len, jobs.values()))
         self._ready.extend([(path, self._batch[path]) for path in accepted])
         self._ready.extend([(path, self._recalled[path]) for path in stale])
 
@@ -204,7 +208,7 @@ class Acceptance:
 
     def told(self) -> Iterator[JobsRead | FileGone]:
         """Tell a slice of what was agreed on."""
-        count = 0
+        count, self._agreed = self._agreed // _AGREED_AS_ONE_TOLD, 0
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
             jobs = self.last_good(path)

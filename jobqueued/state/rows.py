@@ -205,35 +205,11 @@ def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
     return incidents, notices
 
 
-CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
-"""As much stays of the history of what was due when the oldest go, all of which takes a tenth of a second."""
-DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
-"""So many changes may come before that; a MiB of texts counts as much."""
-"""So many changes of what was due are kept, of one file and in all, and so many bytes of their texts."""
 _DUE_COLUMNS = "kind, name, until, since, digest, timezone, text"
 PUT_DUE_CHANGE = f"INSERT INTO due_change ({_DUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-DROP_DUE_CHANGES = f"""
-DELETE FROM due_change WHERE id IN (
-    SELECT id FROM (
-        SELECT id, text,
-            row_number() OVER of_a_file AS of_file, total(length(text)) OVER of_a_file AS bytes_of_file,
-            row_number() OVER of_all AS of_all, total(length(text)) OVER of_all AS bytes_of_all
-        FROM due_change
-        WINDOW of_a_file AS (PARTITION BY kind, name ORDER BY id DESC), of_all AS (ORDER BY id DESC)
-    )
-    WHERE (of_file > 1 OR text IS NULL) AND (
-        of_file > {CHANGES_OF_A_FILE} OR bytes_of_file > {BYTES_OF_A_FILE}
-        OR of_all > {CHANGES} OR bytes_of_all > {BYTES}
-    )
-)
-"""
-"""The oldest go first; the text that a file has now stays."""
+DUE_CHANGE_SIZES = "SELECT id, kind, name, length(text) FROM due_change ORDER BY id DESC"
+DROP_DUE_CHANGE = "DELETE FROM due_change WHERE id = ?"
 DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY id LIMIT ?"
-
-
-def weight(change: DueChange) -> float:
-    """The part of what may come before the oldest changes go."""
-    return (1 + _CHANGES_A_BYTE * len(change.text or b"")) / DROPS_EACH
 
 
 def due_change_in(row: tuple[Any, ...]) -> DueChange:

@@ -21,7 +21,7 @@ from jobqueued.commands import SaveSubmission
 from jobqueued.fleet import FleetMark
 from jobqueued.model import Record, Run, RunId
 from jobqueued.saved import DueChange, Hold, Incident, Notice, SavedJob
-from jobqueued.state import opening, rows
+from jobqueued.state import due_bounds, opening, rows
 from jobqueued.state.ballast import Ballast
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
 from jobqueued.state.formats import ENDED
@@ -208,8 +208,8 @@ class Store:
         only their keys stay, for as long as their history does.
         """
         due = list(due_changes)
-        self._undropped += sum(map(rows.weight, due))
-        drops = [()] if self._undropped >= 1 else list[tuple[()]]()
+        self._undropped += sum(map(due_bounds.weight, due))
+        drops = self._undropped >= 1
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
@@ -220,15 +220,17 @@ class Store:
             *_changed("incident", "subject", incidents, rows.incident_text),
             *_changed("notice", "id", notices, rows.notice_text),
             (rows.PUT_DUE_CHANGE, due),
-            (rows.DROP_DUE_CHANGES, drops),
             ("INSERT OR IGNORE INTO meta VALUES ('id', lower(hex(randomblob(8))))", [] if self._is_named else [()]),
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
-        self._write(changes)
+        self._write(changes, drops=drops)
         self._undropped, self._is_named = 0.0 if drops else self._undropped, True
 
-    def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
-        """One transaction: CommitFailed.  What SQLite says after an error may be wrong; so then `mend` comes first."""
+    def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
+        """One transaction, which, if it `drops`, bounds the history of what was due: CommitFailed.
+
+        What SQLite says after an error may be wrong; so then `mend` comes first.
+        """
         if self.failure is None and self._identity != _identity(self._path):
             self.failure = CommitFailed("it was removed or replaced", Fault.BROKEN)
         if self.failure is not None:
@@ -239,13 +241,16 @@ class Store:
                 for statement, values in changes:
                     if values:
                         self._db.executemany(statement, values)
+                if drops:
+                    gone = due_bounds.too_many(self._db.execute(rows.DUE_CHANGE_SIZES))
+                    self._db.executemany(rows.DROP_DUE_CHANGE, gone)
         except sqlite3.Error as error:
             failed = failure(error, self._path.parent)
         else:
             self._has_committed, self._kept = True, None
             return
         if failed.fault is Fault.FULL and self._ballast.give_up():
-            self._write(changes)
+            self._write(changes, drops=drops)
             return
         if failed.fault not in (Fault.FULL, Fault.BUG):
             self.failure = failed

@@ -12,7 +12,7 @@ from jobqueued.commands import SaveBoot
 from jobqueued.events import ClockStepped, Event, FileGone, JobsRead, Woke
 from jobqueued.model import SECOND
 from jobqueued.saved import DueChange
-from jobqueued.state import rows
+from jobqueued.state import due_bounds, rows
 from jobqueued.state.due_history import DueHistory
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
@@ -161,18 +161,13 @@ def test_what_waits_for_a_commit_is_bounded(tmp_path: Path, life: Callable[..., 
 )
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bound: str, kept: str) -> None:
     """The oldest go first, of each file and of all, but never the text that a file has now."""
-    monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded(bound, 2 if "CHANGES" in bound else 5))
-    monkeypatch.setattr(rows, "DROPS_EACH", 1)
+    monkeypatch.setattr(due_bounds, bound, 2 if "CHANGES" in bound else 5)
+    monkeypatch.setattr(due_bounds, "DROPS_EACH", 1)
     store = Store(tmp_path)
     for name, number in (("b", 0), ("a", 1), ("a", 2), ("a", 3), ("a", 4)):
         store.commit({}, {}, due_changes=[DueChange("file", name, number, number * SECOND, "", "UTC", b"text")])
     assert kept == " ".join(c.name + (f"{c.until}" if c.name == "a" else "") for _, c in store.due_changes(0, 99))
     store.close()
-
-
-def _bounded(bound: str, limit: int) -> str:
-    """The statement with one of its bounds set so low."""
-    return rows.DROP_DUE_CHANGES.replace(f"> {getattr(rows, bound)}", f"> {limit}", 1)
 
 
 def test_the_oldest_go_now_and_then(tmp_path: Path) -> None:
@@ -182,19 +177,19 @@ def test_the_oldest_go_now_and_then(tmp_path: Path) -> None:
     drops = list[int]()
     for number in range(260):
         store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"")])
-        drops += [number] * any("DELETE FROM due_change" in statement for statement in said)
+        drops += [number] * any(rows.DUE_CHANGE_SIZES in statement for statement in said)
         said.clear()
     assert [0, 250] == drops
     for size in (1 << 19, 1 << 19, 1 << 20):
         store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"x" * size)])
-    assert 2 == sum("DELETE FROM due_change" in statement for statement in said)
+    assert 2 == sum(rows.DUE_CHANGE_SIZES in statement for statement in said)
     store.close()
 
 
 def test_a_file_that_is_gone_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Names that come and go, each another, do not pile up."""
-    monkeypatch.setattr(rows, "DROP_DUE_CHANGES", _bounded("CHANGES", 4))
-    monkeypatch.setattr(rows, "DROPS_EACH", 1)
+    monkeypatch.setattr(due_bounds, "CHANGES", 4)
+    monkeypatch.setattr(due_bounds, "DROPS_EACH", 1)
     store = Store(tmp_path)
     for number in range(9):
         store.commit({}, {}, due_changes=[DueChange("file", f"{number}", 1, 1, "", "UTC", b"text")])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
 from jobqueued.control.settings_file import SettingsFile
-from jobqueued.events import FileGone, Reloaded
-from jobqueued.jobdir.acceptance import PATIENCE
+from jobqueued.events import FileGone, JobsRead, Reloaded
+from jobqueued.jobdir.acceptance import PATIENCE, SLICE_JOBS, Acceptance
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
@@ -92,6 +94,25 @@ class TestReload:
             self.turn(watch, catalog, 0)
         ((_, answer),) = reload.answers()
         assert (["z"], SLICE * 3) == (answer["removed"], answer["jobs"])
+
+
+def test_a_turn_agrees_on_much_or_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many jobs are told in turns of their own, a slice in each: with the look at all of them one would take long."""
+    for number in range(70):
+        body = "".join(f"  j{number}-{index}: {{command: a}}\n" for index in range(10))
+        (tmp_path / f"{number}.yaml").write_text(f"jobs:\n{body}")
+    watch, agree, agreed = Watch(tmp_path, read_in_steps), Acceptance.agree, list[int]()
+    told = list[int]()
+
+    def noting(acceptance: Acceptance) -> None:
+        agreed.append(len(told))
+        agree(acceptance)
+
+    monkeypatch.setattr(Acceptance, "agree", noting)
+    while watch.has_more:
+        told.append(sum(len(event.jobs) for event in watch.scan(0) if isinstance(event, JobsRead)))
+    assert [0] == [told[turn] for turn in agreed]
+    assert (700, True) == (sum(told), max(told) < SLICE_JOBS + 10)
 
 
 def test_method(host: Host) -> None:
