@@ -40,7 +40,8 @@ def admission() -> dict[str, Any]:
 def _first_turn(runs: int, groups: int) -> float:
     """The least CPU time of some."""
     times = []
-    for hall in [_filled(runs, groups) for _ in range(3)]:
+    for _ in range(3):
+        hall = _filled(runs, groups)
         start = time.process_time()
         list(hall.turn(10**15, 64))
         times.append(time.process_time() - start)

@@ -99,9 +99,13 @@ class Watch:
 
     @property
     def complete(self) -> bool:
-        """True if it is known which jobs there are: each file was seen, and if it is refused has its last good ones."""
+        """True if it is known which jobs there are, and was told: each file was seen, and if it is refused has its last
+        good ones.
+        """
         if self._is_held:
             return not self.has_more
+        if self._is_busy:
+            return False
         refused = self.problems.keys() - {str(self._directory)} if self._kind.vital else ()
         return self.inbox.was_listed and not self._acceptance.awaits and all(map(self.last_good, refused))
 

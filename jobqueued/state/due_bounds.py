@@ -18,12 +18,12 @@ def weight(change: DueChange) -> float:
     return (1 + _CHANGES_A_BYTE * len(change.text or b"")) / DROPS_EACH
 
 
-def too_many(sizes: Iterable[tuple[int, str, str, int | None]]) -> list[tuple[int]]:
+def too_many(sizes: Iterable[tuple[int, bytes, bytes, int | None]]) -> list[tuple[int]]:
     """The numbers of the changes that go, of all (number, kind, name, bytes of the text if there is one), newest first.
 
     The oldest go; the text that a file has now stays.
     """
-    counts, totals = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    counts, totals = Counter[tuple[bytes, bytes]](), Counter[tuple[bytes, bytes]]()
     count = total = 0
     gone = list[tuple[int]]()
     for number, kind, name, size in sizes:

@@ -207,7 +207,10 @@ def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
 
 _DUE_COLUMNS = "kind, name, until, since, digest, timezone, text"
 PUT_DUE_CHANGE = f"INSERT INTO due_change ({_DUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-DUE_CHANGE_SIZES = "SELECT id, kind, name, length(text) FROM due_change ORDER BY id DESC"
+DUE_CHANGE_SIZES = """
+SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
+"""
+"""Blobs, as a text that is damaged could not be read."""
 DROP_DUE_CHANGE = "DELETE FROM due_change WHERE id = ?"
 DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY id LIMIT ?"
 

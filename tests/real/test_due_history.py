@@ -186,6 +186,20 @@ def test_the_oldest_go_now_and_then(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("column", ["kind", "name"])
+def test_a_damaged_name_costs_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, column: str) -> None:
+    """The change is not told; commits go on, and look at what there is too much of."""
+    monkeypatch.setattr(due_bounds, "DROPS_EACH", 1)
+    store = Store(tmp_path)
+    store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"text")])
+    store._db.execute(f"UPDATE due_change SET {column} = CAST(X'61ff' AS TEXT)")
+    store._db.commit()
+    for number in (2, 3):
+        store.commit({}, {}, due_changes=[DueChange("file", "b", number, number, "", "UTC", b"text")])
+    assert store.failure is None
+    store.close()
+
+
 def test_a_file_that_is_gone_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Names that come and go, each another, do not pile up."""
     monkeypatch.setattr(due_bounds, "CHANGES", 4)

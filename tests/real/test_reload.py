@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,13 @@ import pytest
 from jobqueued.catalog import Catalog
 from jobqueued.control.reload import Reload
 from jobqueued.control.settings_file import SettingsFile
+from jobqueued.crontabs.jobs import Host as CronHost
+from jobqueued.crontabs.jobs import read_jobs_in_steps
 from jobqueued.events import FileGone, JobsRead, Reloaded
 from jobqueued.jobdir.acceptance import PATIENCE, SLICE_JOBS, Acceptance
+from jobqueued.jobdir.cron_tables import place_of
 from jobqueued.jobdir.job_files import Watches
+from jobqueued.jobdir.kinds import CRON_D
 from jobqueued.jobdir.watch import SLICE, Watch
 from jobqueued.jobfile.reader import read_in_steps
 from jobqueued.loop import read_clocks
@@ -113,6 +118,37 @@ def test_a_turn_agrees_on_much_or_tells_it(tmp_path: Path, monkeypatch: pytest.M
         told.append(sum(len(event.jobs) for event in watch.scan(0) if isinstance(event, JobsRead)))
     assert [0] == [told[turn] for turn in agreed]
     assert (700, True) == (sum(told), max(told) < SLICE_JOBS + 10)
+
+
+@pytest.mark.parametrize("count", [8, 70])
+def test_what_is_agreed_on_is_told_before_all_is_known(tmp_path: Path, count: int) -> None:
+    """A file that was refused counts as known once its jobs were told: until then nothing that waits is given up."""
+    file = tmp_path / "a.yaml"
+    file.write_text("jobs: [")
+    watch = Watch(tmp_path, read_in_steps)
+    while watch.has_more:
+        watch.scan(0)
+    assert not watch.complete
+    file.write_text("jobs:\n" + "".join(f"  j{number}: {{command: a}}\n" for number in range(count * 10)))
+    watch.inbox.relist()
+    told = 0
+    while not watch.complete:
+        told += sum(len(event.jobs) for event in watch.scan(0) if isinstance(event, JobsRead))
+    assert count * 10 == told
+
+
+@pytest.mark.parametrize("lines", [24, 60, 700])
+def test_tables_are_told_once(tmp_path: Path, lines: int) -> None:
+    """What was agreed on is not agreed on again while it is being told."""
+    for name in ("one", "two", "three"):
+        table = "".join(f"{line % 60} {line // 60} * * * root /bin/{name}{line}\n" for line in range(lines))
+        (tmp_path / name).write_text(table)
+    read = lambda data, path: read_jobs_in_steps(data, path, place_of(CRON_D, path), CronHost())  # noqa: E731
+    kind = replace(CRON_D, read=lambda path, *_: Path(path).read_bytes())
+    watch, told = Watch(tmp_path, read, None, kind), list[str]()
+    while watch.has_more:
+        told += [Path(event.file).name for event in watch.scan(0)]
+    assert ["one", "three", "two"] == sorted(told)
 
 
 def test_method(host: Host) -> None:
