@@ -198,11 +198,11 @@ class Acceptance:
 
     @property
     def is_ready(self) -> bool:
-        """True if the batch can be agreed on before all that has changed was read, and what came before was told.
+        """True if the batch can be agreed on before all that has changed was read.
 
         The ids of a table are of its own, so it waits for no other, and a thousand of them are not told in one turn.
         """
-        return self._kind.lenient and not self._recalled and bool(self._batch) and not self.has_more
+        return self._kind.lenient and not self._recalled and bool(self._batch)
 
     # what follows
 

@@ -55,6 +55,8 @@ class Watch:
         self._reading: Steps[None] | None = None
         """The file that is being read."""
         self._recalls = bool(own)
+        self._is_agreed = True
+        """Whether the last batch was agreed on."""
         self._is_held = self._leaves = False
         """Whether its files are another's, and whether they are to be taken for gone."""
         self._is_asked = self._settles = False
@@ -121,7 +123,7 @@ class Watch:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._todo or self._reading or self._acceptance.has_more)
+        return bool(self._todo or self._reading or self._acceptance.has_more) or not self._is_agreed
 
     def read_again(self, path: str) -> None:
         """Have a file read again, if it is one of this directory: what it depends on has changed."""
@@ -153,16 +155,22 @@ class Watch:
         if not self._is_busy:
             self._begin(mono)
         self._read_slice(mono)
-        if not self._is_busy:
-            acceptance.agree()
-        elif self._reading is None and acceptance.is_ready:
-            acceptance.agree()
-            acceptance.begin()
+        if self._reading is None and not acceptance.has_more:
+            self._agree()
         found = [*acceptance.told()]
         if not self._is_busy:
             acceptance.expire(mono, at_once=self._settles)
             found += acceptance.told()
         return found
+
+    def _agree(self) -> None:
+        """Agree on what was read, if that is all of the batch, or need not wait for the rest."""
+        if not self._todo:
+            self._acceptance.agree()
+            self._is_agreed = True
+        elif self._acceptance.is_ready:
+            self._acceptance.agree()
+            self._acceptance.begin()
 
     def _read_slice(self, mono: int) -> None:
         """Go on with the files of the batch."""
@@ -176,7 +184,7 @@ class Watch:
 
     def _begin(self, mono: int) -> None:
         """Begin a batch with what changed since the last."""
-        self._settles, self._is_asked = self._is_asked, False
+        self._settles, self._is_asked, self._is_agreed = self._is_asked, False, False
         news = self.inbox.take(mono)
         if news.trouble is not None:
             self._acceptance.say(str(self._directory), news.trouble)
@@ -195,7 +203,7 @@ class Watch:
 
     def _leave(self, mono: int) -> None:
         """Begin nothing, and end what has begun."""
-        self._todo, self._reading, self._leaves = [], None, False
+        self._todo, self._reading, self._leaves, self._is_agreed = [], None, False, True
         if self._recalls:
             self._recalls = False
             self._acceptance.recall(mono)
