@@ -154,8 +154,8 @@ class Watch:
             return [*acceptance.told()]
         if not self._is_busy:
             self._begin(mono)
-        self._read_slice(mono)
-        if self._reading is None and not acceptance.has_more:
+        if not acceptance.has_more:
+            self._read_slice(mono)
             self._agree()
         found = [*acceptance.told()]
         if not self._is_busy:
@@ -165,6 +165,8 @@ class Watch:
 
     def _agree(self) -> None:
         """Agree on what was read, if that is all of the batch, or need not wait for the rest."""
+        if self._reading is not None:
+            return
         if not self._todo:
             self._acceptance.agree()
             self._is_agreed = True
