@@ -32,6 +32,7 @@ VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"scheduler (accept|send|\w+ logs/quiet\S*) .*dies", (RAN, NOTHING)),  # before it was told that it was taken
     (r"scheduler (open run \d+|\w+ run/control 1|socket - 1) E", (RAN, NOTHING)),  # nobody can ask, for some seconds
     (r"scheduler sql-\w+ \S+ [1-5] dies", (RAN, NOTHING)),
+    (r"scheduler read-SELECT state/state.db 24 E", (RAN, NOTHING)),  # within its first commit
     (r"scheduler sql-COMMIT \S+ \d+ dies", (RAN, f"{RAN}; 0 lines")),  # committed, and killed before it was said
     # what can't be read at the start is unknown until it changes, or the next start
     (r"scheduler (open|list) (run/|usr/(local/)?lib/)?jobqueue\.d", (RAN, NOTHING, f"{NOTHING}; does not recover")),
@@ -56,6 +57,7 @@ SOME = [
     ("scheduler sql-COMMIT state/state.db 7", "ENOSPC…"),
     ("scheduler sql-COMMIT state/state.db 8", "ENOSPC…"),
     ("scheduler sql-COMMIT state/state.db 7", "dies"),
+    ("scheduler read-SELECT state/state.db 24", "EIO"),
     ("scheduler unlink R1/spawning 1", "dies"),
     ("launcher mkdir R1 1", "ENOSPC"),
     ("launcher write R1/spec 1", "torn"),
