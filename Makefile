@@ -55,7 +55,7 @@ SPHINX ?= $(BIN)/sphinx-build
 docs: $(if $(filter $(BIN)/%,$(SPHINX)),$(VENV)/.documented)
 	PYTHONPATH=. $(SPHINX) --quiet --fail-on-warning --keep-going docs build/html
 
-# Which targets are met; as root also beside other schedulers, which takes an hour a round.  PEERS: their names and options.
+# Which targets are met; as root also beside other schedulers, which are fetched, an hour a round.  PEERS: names and options.
 PEERS ?= --rounds 1
 bench: $(VENV)/.tested
 	$(BIN)/python -m bench
