@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+from tests.support.host import lives
+
 SCHEDULER, LAUNCHER, SUPERVISOR, NOTIFIER = "scheduler", "launcher", "supervisor", "notifier"
 _NAMES = {"jq-launcher": LAUNCHER, "jq-supervisor": SUPERVISOR}
 
@@ -19,17 +21,9 @@ def small_ones() -> dict[int, str]:
             role = _NAMES.get(Path(f"/proc/{name}/comm").read_text().strip())
             if role is None and b"/notifier/main.py\0" in Path(f"/proc/{name}/cmdline").read_bytes():
                 role = NOTIFIER
-            if role is not None and state(int(name)) not in "ZX":
+            if role is not None and lives(name):
                 found[int(name)] = role
     return found
-
-
-def state(pid: int) -> str:
-    """The state of a process as proc(5) has it: R, S, T, Z …; X: there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "X"
 
 
 def busy(pid: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,8 @@ import pytest
 
 from tests.support import REPO
 from tests.support.client import run as client
-from tests.support.host import wait_for
+from tests.support.host import state, wait_for
+from tests.support.users import NEEDS_ROOT
 
 CGROUPS = "/sys/fs/cgroup"
 NAMESPACES = ["unshare", "--pid", "--mount", "--fork", "--kill-child"]
@@ -34,10 +34,12 @@ jobs:
   orphan: {command: "setsid sleep 0.2 & echo told >/proc/1/fd/1", leave_children: true}
 """
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-    pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare"),
-]
+pytestmark = NEEDS_ROOT
+
+
+def children(pid: int) -> list[str]:
+    """The children of a process, also those that wait to be reaped."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 class Container:
@@ -66,12 +68,11 @@ class Container:
     def pid(self) -> int:
         """The process that is PID 1 inside."""
         assert self._process is not None
-        return int(Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()[0])
+        return int(children(self._process.pid)[0])
 
     def zombies(self) -> int:
         """How many of PID 1's children have ended, and it has not asked how."""
-        command = ["ps", "--ppid", str(self.pid), "-o", "stat="]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.count("Z")
+        return [state(child) for child in children(self.pid)].count("Z")
 
     def stop(self) -> int:
         """What `docker stop` does; the exit status."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.host import DEADLINE, Host, lives, wait_for
 
 JOB = """
 jobs:
@@ -196,8 +196,8 @@ def test_supervisor_dies_while_hooks_are_told(armed: Host, point: str, expected:
     wait_for(lambda: armed.call("Describe", job="probe")["definition"]["telemetry_hooks"])
     crash(armed, point)
     check(armed, point, expected)
-    told = [Path("/proc", line.split()[1]) for line in (armed.root / "told").read_text().splitlines()]
-    wait_for(lambda: not any(process.exists() for process in told), why="a hook outlived its run")
+    told = [line.split()[1] for line in (armed.root / "told").read_text().splitlines()]
+    wait_for(lambda: not any(map(lives, told)), why="a hook outlived its run")
 
 
 def long_run(host: Host) -> tuple[str, int, int]:
@@ -216,11 +216,11 @@ def test_all_die(armed: Host) -> None:
     run, pid, _supervisor = long_run(armed)
     armed.kill()
     armed.kill_small_ones()
-    assert Path(f"/proc/{pid}").exists()
+    assert lives(pid)
     armed.start()
     record = armed.wait(run)
     assert (record["state"], record["reason"], record["pid"]) == ("lost", "its supervisor is gone", pid)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the job was left alone")
+    wait_for(lambda: not lives(pid), why="the job was left alone")
     assert armed.record(run) == record
 
 
@@ -254,7 +254,7 @@ def test_a_silent_supervisor_is_ended(armed: Host) -> None:
     os.kill(supervisor, signal.SIGKILL)
     record = armed.wait(run)
     assert (record["state"], record["reason"]) == ("lost", "its supervisor is gone")
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the job was left alone")
+    wait_for(lambda: not lives(pid), why="the job was left alone")
 
 
 def test_state_and_record_file_agree(armed: Host) -> None:

@@ -25,7 +25,7 @@ from jobqueued.control.varlink import encode
 from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.runs.emptying import WHOLE
 from tests.support import REPO
-from tests.support.host import DEADLINE, Host, kill, limited, wait_for
+from tests.support.host import DEADLINE, Host, kill, limited, lives, wait_for
 from tests.support.world import World, job
 
 WAITER = "while [ ! -e {root}/go ]; do sleep 0.05; done"
@@ -139,12 +139,12 @@ def test_what_a_lost_run_left_is_ended(host: Host) -> None:
     run = host.run("work")
     pid = int(wait_for(lambda: left.exists() and left.read_text()))
     main = live(host, run)
-    wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the main process lives on")
+    wait_for(lambda: not lives(main), why="the main process lives on")
     host.kill()
     host.kill_small_ones()
     host.start()
     assert host.wait(run)["state"] == "lost"
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the leftover lives on")
+    wait_for(lambda: not lives(pid), why="the leftover lives on")
 
 
 def test_a_stop_of_what_never_started(host: Host) -> None:
@@ -183,7 +183,7 @@ def test_a_run_directory_that_is_removed(host: Host, after: str) -> None:
     record = host.wait(run)
     state, code = ("lost", None) if after == "the supervisor's death" else ("succeeded", 0)
     assert (record["state"], record["exit_code"], host.call("List")["jobs"][0]["running"]) == (state, code, 0)
-    wait_for(lambda: not Path(f"/proc/{main}").exists(), why="the job lives on")
+    wait_for(lambda: not lives(main), why="the job lives on")
 
 
 def test_an_end_that_only_its_record_tells(host: Host) -> None:

@@ -20,7 +20,7 @@ from jobqueued.ctl.offline import find_record
 from jobqueued.model import SECOND, Claim, Job, RunId
 from jobqueued.paths import Paths
 from jobqueued.telemetry import TelemetryHook
-from tests.support.host import Host, wait_for
+from tests.support.host import Host, lives, wait_for
 from tests.support.pool import Pool
 from tests.support.users import NEEDS_ROOT, OTHER, STRANGER
 
@@ -106,7 +106,7 @@ def test_no_program(pool: Pool) -> None:
 
 def gone(pool: Pool, name: str) -> bool:
     """Whether the process whose number is in a file is."""
-    return not Path("/proc", (pool.root / name).read_text().strip()).exists()
+    return not lives((pool.root / name).read_text().strip())
 
 
 def test_one_that_hangs(pool: Pool) -> None:
@@ -411,8 +411,8 @@ def test_supervisor_and_launcher_die_meanwhile(hosted: Host) -> None:
             os.kill(each, signal.SIGKILL)
     record = hosted.wait(run)
     assert ("failed", 7, {"begun": 1}) == (record["state"], record["exit_code"], record["telemetry"])
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), why="the hook was left alone")
-    wait_for(lambda: not any(Path(f"/proc/{each}").exists() for each, name in names.items() if name == "jq-hook"))
+    wait_for(lambda: not lives(pid), why="the hook was left alone")
+    wait_for(lambda: not any(lives(each) for each, name in names.items() if name == "jq-hook"))
 
 
 def test_it_is_said_why_it_is_not_over(hosted: Host) -> None:

@@ -25,7 +25,7 @@ from jobqueued.model import Job, Run, RunId, RunState
 from jobqueued.runs import launch_spec
 from tests.support import REPO
 from tests.support.failing import limit_descriptors
-from tests.support.host import DEADLINE, Host, kill, wait_for
+from tests.support.host import DEADLINE, Host, kill, lives, wait_for
 
 ME = "tests/support/failing.py"
 
@@ -260,7 +260,7 @@ class TestSupervisors:
         before = small.descriptors()
         kill(_parent(pid))
         assert small.heard(name) == [f"lost {name} -"]
-        assert not Path(f"/proc/{pid}").exists()
+        assert not lives(pid)
         assert small.descriptors() == before - 1  # that of its supervisor
         small.fail()
         small.ran(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -27,7 +26,7 @@ from jobqueued.runs.recovery import GONE, NO_DIRECTORY, Dead, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.alone import alone
 from tests.support.client import run as jobqueuectl
-from tests.support.host import DEADLINE, Host, kill, wait_for
+from tests.support.host import DEADLINE, Host, kill, lives, wait_for
 from tests.support.pool import Pool
 from tests.support.users import ME
 
@@ -45,13 +44,6 @@ WAYS = {
 }
 ORPHAN = "env -i setsid -f {sleeps}; sleep 600"
 """Nothing tells that it is the job's."""
-
-
-def lives(pid: int) -> bool:
-    """Whether a process has not ended."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 def pids(host: Host, count: int = 1) -> list[int]:

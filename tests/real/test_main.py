@@ -24,7 +24,7 @@ from jobqueued import __version__
 from jobqueued.state.formats import VERSION
 from jobqueued.state.store import Store
 from tests.support import REPO
-from tests.support.host import DEADLINE, Host, limited, wait_for
+from tests.support.host import DEADLINE, Host, limited, lives, wait_for
 from tests.support.users import NEEDS_USER
 
 FROM_ANYWHERE = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))}
@@ -305,7 +305,7 @@ class Detached:
         """Stop it in order."""
         pid = self.pid()
         os.kill(pid, signal.SIGTERM)
-        wait_for(lambda: not alive(pid))
+        wait_for(lambda: not lives(pid))
 
 
 @pytest.fixture
@@ -314,20 +314,12 @@ def detached(root: Path) -> Iterator[Detached]:
     detached = Detached(root)
     yield detached
     detached.syslog.close()
-    if detached.file.exists() and alive(pid := int(detached.file.read_text() or 0)):
+    if detached.file.exists() and lives(pid := int(detached.file.read_text() or 0)):
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not alive(pid))
+        wait_for(lambda: not lives(pid))
     ended = Host(root.parent / "other")
     ended.root = root
     ended.close()
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process; one that waits to be reaped is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 class TestDetach:
@@ -366,7 +358,7 @@ class TestDetach:
             arguments = "--root", root.name, "--pid-file", detached.file.name, "--detach"
             assert (0, "") == detached.start(*arguments, cwd=root.parent)
             assert (root / "run" / "control").exists()
-            assert alive(detached.pid())
+            assert lives(detached.pid())
             assert not wrong.exists()
         finally:
             shutil.rmtree(wrong, ignore_errors=True)
@@ -401,7 +393,7 @@ class TestDetach:
         assert f"{detached.pid()}\n" == detached.file.read_text()
         assert 0o644 == stat.S_IMODE(detached.file.stat().st_mode)
         os.kill(killed := detached.pid(), signal.SIGKILL)
-        wait_for(lambda: not alive(killed))
+        wait_for(lambda: not lives(killed))
         assert f"{killed}\n" == detached.file.read_text()
         assert (0, "") == detached.start()
         assert killed != detached.pid()
@@ -433,7 +425,7 @@ class TestDetach:
         before = "from jobqueued.host import detach; detach._attend = lambda _: os.kill(os.getpid(), 9)"
         assert -signal.SIGKILL == detached.start(before=before)[0]
         assert "ready" in detached.syslog.recv(4096).decode()
-        assert alive(detached.pid())
+        assert lives(detached.pid())
 
     def test_nobody_to_tell(self, detached: Detached) -> None:
         """Without journald and syslog it warns that messages are lost, and starts; a later syslog gets them."""
@@ -458,7 +450,7 @@ class TestDetach:
         """Started with 0, 1 and 2 closed, as some init scripts do."""
         command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *detached.command()]
         assert 0 == subprocess.run(command, cwd=REPO, env=FROM_ANYWHERE, timeout=DEADLINE, check=False).returncode
-        assert alive(detached.pid())
+        assert lives(detached.pid())
 
 
 def test_without_dev_null(tmp_path: Path) -> None:

@@ -141,10 +141,9 @@ class Host:
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
                 arguments = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="replace").split("\0")
-                state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if markers.intersection(arguments[1:]) and state != "Z":
+            if markers.intersection(arguments[1:]) and lives(name):
                 found.append(int(name))
         return found
 
@@ -165,6 +164,19 @@ class Host:
 def limited(most: int) -> tuple[str, ...]:
     """The `program` of a daemon that may have so many descriptors at most."""
     return str(REPO / "tests" / "support" / "limited.py"), str(most)
+
+
+def state(pid: int | str) -> str:
+    """The state of a process as in proc(5): R, S, T, Z …; X if no such process exists."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def lives(pid: int | str) -> bool:
+    """Whether a process has not ended; a zombie has: PID 1 of a container may never reap orphans."""
+    return state(pid) not in "ZX"
 
 
 def kill(pid: int) -> None:
