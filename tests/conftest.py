@@ -8,6 +8,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ["tests.support.needed"]
+
 with contextlib.suppress(ImportError):  # the virtual machine has no Hypothesis, and no test that wants it
     from hypothesis import HealthCheck, settings
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import REPO
 from tests.support.foreign import ELSEWHERE, NOWHERE, READERS, foreign, programs, where
+from tests.support.needed import need
 from tests.support.papers import PAPERS, each
 
 HERE = "tests/test_foreign.py"
@@ -38,13 +39,14 @@ def test_it_is_taken(shown: str) -> None:
     """The real program understands it, and knows the packages, but does nothing."""
     program, *words = shown.removeprefix("sudo ").split()
     if program == "ssh":
+        need("ssh")
         host = [] if any(not word.startswith("-") and "=" not in word for word in words) else ["host"]
         done = subprocess.run(["ssh", "-G", *words, *host], capture_output=True, text=True, check=False)
         assert (0, "") == (done.returncode, done.stderr)
         return
     known = subprocess.run(["sh", "-c", "apt-cache madison cron 2>/dev/null"], capture_output=True, check=False)
     if not known.stdout:
-        pytest.skip("no lists of apt's here")
+        pytest.skip("needs apt's lists of packages: apt update")
     command = ["apt-get", "-s", "-qq", "--no-install-recommends", "-o", "Debug::NoLocking=1", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPO)
     assert done.returncode == 0, done.stderr

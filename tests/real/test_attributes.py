@@ -7,7 +7,6 @@ import grp
 import os
 import pwd
 import resource
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +177,6 @@ def test_real_time(policy: str, said: str) -> None:
     assert output.split() == list(reversed(said.split()))
 
 
-@pytest.mark.skipif(not shutil.which("ionice"), reason="needs util-linux")
 @pytest.mark.parametrize(
     ("key", "said"),
     [("idle", "idle"), ("best-effort:6", "best-effort: prio 6"), ("best-effort:0", "best-effort: prio 0")],

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from jobqueued.state.ballast import BALLAST
 from tests.support.disk import Disk
 from tests.support.host import Host, wait_for
+from tests.support.needed import need
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -203,8 +203,9 @@ class TestLife:
     def test_a_disk_that_fails(self, host: Host, tmp_path: Path, fault: str) -> None:
         """ext4 that goes read-only after an error, or answers everything with EIO: the daemon lives, runs go on, and
         the reason is the kernel's."""
-        if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
-            pytest.skip("needs loop devices and mkfs.ext4")
+        need("mkfs.ext4")
+        if not Path("/dev/loop-control").exists():
+            pytest.skip("needs loop devices")
         disk = Disk(host.root / "state", 32, tmp_path / "image")
         host.write("jobs.yaml", FILE.replace("ROOT", str(host.root)))
         daemon: Any = disk.start(host)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +13,7 @@ from jobqueued.timing.schedule import Schedule
 from tests.support.calendar_events import SAYABLE
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not there")
+@pytest.mark.needs("systemd-analyze")
 @pytest.mark.parametrize("event", SAYABLE)
 @pytest.mark.parametrize("start", ["2026-10-24 20:00:00", "2027-03-27 20:00:00"])
 def test_systemd_itself_has_the_same_due_times(event: str, start: str) -> None:

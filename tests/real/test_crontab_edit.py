@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ def kept(root: Path) -> list[str]:
     return [path.read_text() for path in root.glob("tmp/crontab.*/crontab")]
 
 
-@pytest.mark.skipif(shutil.which("ed") is None, reason="needs ed")
+@pytest.mark.needs("ed")
 def test_an_edit_with_ed(root: Path) -> None:
     """From nothing; then a mistake, a second try of the same edit, and what starts next."""
     with terminal(root, "-e", EDITOR="ed") as screen:

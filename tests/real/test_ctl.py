@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +48,7 @@ from tests.support.answers import (
 )
 from tests.support.client import PROGRAM, environment, facts, harmful, on_terminal, run
 from tests.support.host import Host, wait_for
+from tests.support.needed import need
 from tests.support.users import believing
 
 
@@ -1124,9 +1124,7 @@ class TestHelp:
 
 def varlinkctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     """systemd's own client."""
-    if shutil.which("varlinkctl") is None:
-        pytest.skip("varlinkctl (systemd >= 255) is not installed")
-    return subprocess.run(["varlinkctl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([need("varlinkctl"), *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.usefixtures("daemon")

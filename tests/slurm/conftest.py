@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.anybodys import everybodys_python
+from tests.support.needed import need
 from tests.support.pool import Pool
-from tests.support.slurm import MISSING, Cluster
+from tests.support.slurm import Cluster
 from tests.support.stranger import public
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    if MISSING:
-        pytest.skip(f"needs slurm-wlm: there is no {MISSING[0]}")
+    need("slurmctld", "slurmd", "sbatch")
     with public() as path:
         found = Cluster(path)
         try:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.tls import Tls
 from tests.support.host import wait_for
+from tests.support.needed import need
 
 _OF_A_RESTORE = ("--data-dir", "--name", "--initial-advertise-peer-urls", "--initial-cluster")
 _NAMES = ("one", "two", "three")
@@ -38,8 +39,7 @@ class Member:
     def __init__(
         self, directory: Path, name: str, site: Site, cluster: str, options: Sequence[str | Path]
     ) -> None:  # fmt: skip
-        program = shutil.which("etcd")
-        assert program is not None, "apt install etcd-server"
+        program = need("etcd")
         self.name, self.clients, self._tls = name, site.clients, site.tls
         self.data = directory / name
         self._log = directory / f"{name}.log"

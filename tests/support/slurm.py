@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +13,6 @@ from pathlib import Path
 
 from tests.support.host import wait_for
 
-MISSING = [
-    name for name in ("slurmctld", "slurmd", "sbatch") if not shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-]
 NODES = ("n1", "n2", "n3")
 _CONF = """\
 ClusterName=test

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from tests.support.etcd import free_ports
 from tests.support.host import kill, wait_for
+from tests.support.needed import need
 from tests.support.users import ME, ROOT
 
 _SERVER = """\
@@ -46,8 +46,7 @@ def sshd(directory: Path, hosts: Path, names: Sequence[str], programs: Path) -> 
     They reach the daemons below `hosts` as hosts by these names; beside them, ``unreached`` refuses connections,
     ``keyless`` our key, ``unknown`` is not known, and ``another`` has another key than is known.
     """
-    program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    assert program is not None, "apt install openssh-server"
+    program = need("sshd", "ssh")
     if ROOT:
         Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("host", "own", "another"):

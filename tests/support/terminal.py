@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.support import REPO
 from tests.support.client import environment
 from tests.support.host import wait_for
+from tests.support.needed import need
 
 CAPTURES = os.environ.get("JOBQUEUED_CAPTURES")
 """Where `capture` writes what is seen, for the documentation; None: nowhere."""
@@ -20,7 +21,7 @@ class Terminal:
     """`program` on a terminal of this size; tmux needs a `directory` of its own."""
 
     def __init__(self, directory: Path, program: Sequence[str], columns: int = 80, lines: int = 24) -> None:
-        self._tmux = ["tmux", "-S", str(directory / "tmux"), "-f", "/dev/null"]
+        self._tmux = [need("tmux"), "-S", str(directory / "tmux"), "-f", "/dev/null"]
         size = ["-x", str(columns), "-y", str(lines)]
         self._run("new-session", "-d", *size, shlex.join(program))
         self._run("set-option", "-g", "escape-time", "0")
