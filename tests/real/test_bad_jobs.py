@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bad_jobs import CASES, TABLE, Case, rows
+from tests.support.bad_jobs import CASES, TABLE, Case, rows, same_everywhere
 from tests.support.host import Host
 
 
@@ -33,6 +33,15 @@ def test_bad_job(case: Case, told: dict[str, str]) -> None:
     if case.root and os.geteuid():
         pytest.skip("needs root")
     assert told[case.title] in TABLE.read_text().splitlines()
+
+
+@pytest.mark.parametrize("login", ["root", "u", "uid", "ui", "by", "a.b"])
+def test_a_login_is_a_whole_word(login: str) -> None:
+    """Whoever runs the tests is root in the table, also if the login is a part of other words."""
+    said = f"stopped by {login}<br>stopped by uid 1000<br>stopped by {login}-x; {login}"
+    assert f"stopped by root<br>stopped by root<br>stopped by {login}-x; {login}" == same_everywhere(
+        said, Path("/none"), login
+    )
 
 
 def test_the_table_is_whole() -> None:

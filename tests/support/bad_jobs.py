@@ -206,7 +206,7 @@ def row(host: Host, title: str, run: str) -> str:
     lines = [entry["message"].removeprefix(f"{run} ") for entry in sorted(said, key=lambda entry: entry["time"])]
     shown = CliRunner().invoke(jobqueuectl, ["--root", str(host.root), "show", run], catch_exceptions=False).output
     parts = (title, *map(_cell, (_recorded(record), lines, _facts(shown))))
-    return _same_everywhere("| " + " | ".join(parts) + " |", host.root)
+    return same_everywhere("| " + " | ".join(parts) + " |", host.root)
 
 
 def _final(host: Host, run: str) -> dict[str, Any] | None:
@@ -250,8 +250,10 @@ _VARYING = [
 ]  # fmt: skip
 
 
-def _same_everywhere(row: str, root: Path) -> str:
-    row = row.replace(str(root), "ROOT").replace(f"stopped by {ME.pw_name}", "stopped by root")
+def same_everywhere(row: str, root: Path, login: str = ME.pw_name) -> str:
+    """A row without what differs each time; a user with this login is written as root."""
+    row = row.replace(str(root), "ROOT")
+    row = re.sub(rf"(?<=stopped by )(uid \d+|{re.escape(login)}(?![\w.-]))", "root", row)
     for pattern, text in _VARYING:
         row = re.sub(pattern, text, row)
     return row
