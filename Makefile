@@ -229,7 +229,7 @@ install-files:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/timeline docs/timeline/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/cockpit docs/cockpit/*
-	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/* systemd/cron.conf
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/examples etc/jobqueued.yaml etc/jobqueue.d/examples.yaml systemd/cron.conf
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/container docs/container/*
 
 # Debian packages, into build/deb, by Debian's tools: `apt build-dep .` once.  Only what git knows is in them.

@@ -1577,3 +1577,7 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
             names = {path.name for path in found}
             assert {"_jobqueuectl", "jobqueuectl.fish", "README.md", "jobqueuectl.1", "time.md"} <= names
             assert {"jobqueued", "jobqueuectl", "jobqueue-fence", "jobqueue-fence.1"} <= names
+            examples = {path.name for path in found if path.parent.name == "examples"}
+            assert {"jobqueued.yaml", "examples.yaml", "cron.conf"} == examples, "not what users saved beside them"
+            programs = ("jobqueued", "jobqueue-fence", "crontab", "at", "batch")
+            assert [True] * 5 == [os.access(path, os.X_OK) for path in found if path.name in programs]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import REPO
+from tests.support import EXAMPLES, REPO
 from tests.support.client import environment, run
 from tests.support.host import DEADLINE, Host, kill, wait_for
 from tests.support.papers import blocks, dialogue, lasting
@@ -100,7 +100,9 @@ def test_an_alarm_without_mail_and_journal(host: Host, tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """The checkout of somebody who has just said `make run`, and whose libraries are there."""
     place = tmp_path / "checkout"
-    shutil.copytree(REPO / "etc", place / "etc")
+    (place / "etc" / "jobqueue.d").mkdir(parents=True)
+    shutil.copy2(EXAMPLES, place / "etc" / "jobqueue.d")
+    shutil.copy2(REPO / "etc" / "jobqueued.yaml", place / "etc")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy2(REPO / name, place / name)
     installed(place / ".venv" / "bin")

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any
 
-from tests.support import REPO
+from tests.support import EXAMPLES, REPO
 from tests.support.client import run
 from tests.support.host import Host, wait_for
 
@@ -122,7 +122,7 @@ jobs:
 
 def test_the_example_that_tells_of_failures(host: Host) -> None:
     """It tells of any job that fails, and by its own failure makes nothing due."""
-    host.write("examples.yaml", (REPO / "etc" / "jobqueue.d" / "examples.yaml").read_text())
+    host.write("examples.yaml", EXAMPLES.read_text())
     host.write("jobs.yaml", "jobs: {broken: {command: exit 9}, dead: {command: kill -9 $$}}")
     host.start()
     host.call("Pause", job="certificate-check")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from jobqueued.jobfile.yamltext import NODES_A_STEP
 from jobqueued.model import DAY, HOUR, SECOND, CatchUp, Job
 from jobqueued.timing import schedule
 from jobqueued.timing.schedule import Schedule
+from tests.support import EXAMPLES
 from tests.support.job_files import BODIES, SECTIONS, VALUES
 
 NO_COMMAND = "command: found no command; accepted: a command for the shell, or a list of the program and its arguments"
@@ -96,8 +96,7 @@ jobs:
 
 def test_the_shipped_examples_are_read() -> None:
     """The example jobs that are installed are accepted without a word."""
-    for file in (Path(__file__).parents[3] / "etc/jobqueue.d").iterdir():
-        assert jobs(file.read_text())
+    assert jobs(EXAMPLES.read_text())
 
 
 def test_a_job_needs_no_more_than_a_command() -> None:
