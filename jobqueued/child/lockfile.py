@@ -143,19 +143,25 @@ def _holders(found: os.stat_result) -> str:
     """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``; "": this kernel knows of nobody.
 
     /proc/locks tells who took a lock.  Others may have it since, with the descriptor: ``exec 9>x; flock 9`` in a shell.
+    In a container it lacks the locks whose takers have ended.
     """
-    where, takers = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}", list[int]()
-    with contextlib.suppress(OSError), open("/proc/locks") as file:
-        takers = [pid for line in file for pid in _taker(line, where)]
-    if not takers:
-        return ""
+    where = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    takers = _takers(where)
     everybody = (int(name) for name in sorted(os.listdir("/proc")) if name.isdigit())
     holders = list(_having(where, takers, unseen=True))
     if not holders:  # the first to be found will do
         holders = [pid for _, pid in zip(range(1), _having(where, everybody), strict=False)]
     if None in holders:
         return f"a process that is not among those with the first {_LOOKS:,} descriptors of this host"
-    return ", ".join(map(_named, filter(None, holders[:3]))) or "a process that can't be seen from here"
+    unseen = "a process that can't be seen from here" if takers else ""
+    return ", ".join(map(_named, filter(None, holders[:3]))) or unseen
+
+
+def _takers(where: str) -> list[int]:
+    """Return the pids of those who took a lock of a file, as far as /proc/locks shows them."""
+    with contextlib.suppress(OSError), open("/proc/locks") as file:
+        return [pid for line in file for pid in _taker(line, where)]
+    return []
 
 
 def _taker(line: str, where: str) -> Iterator[int]:

@@ -238,6 +238,16 @@ class TestLockFiles:
         holder = f"sh (pid {shell.pid}) of user {ME.pw_name}"
         assert [f"unstarted job@1.1 path busy: {pool.root}/b, held by {holder}"] == said
 
+    def test_a_holder_whose_taker_is_not_shown(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """/proc/locks of a container has no lock whose taker has ended: then the descriptors alone show the holder."""
+        monkeypatch.setattr(lockfile, "_takers", lambda _where: [])
+        with open(pool.root / "b", "w") as other:
+            fcntl.flock(other, fcntl.LOCK_SH)
+            with pytest.raises(lockfile.Withheld) as busy:
+                LockFiles(wants(f"{pool.root}/b")).take()
+        me = f"{tree.names([os.getpid()])[0]} of user {ME.pw_name}"
+        assert f"path busy: {pool.root}/b, held by {me}" == str(busy.value)
+
     def test_a_holder_is_looked_for_in_bounds(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
         """The look for a holder ends at a number of descriptors, and says so."""
         monkeypatch.setattr(lockfile, "_LOOKS", 1)
