@@ -23,10 +23,10 @@ page:
 	@echo "http://127.0.0.1:$(PORT)/cockpit/@localhost/jobqueued/index.html"
 	@XDG_DATA_HOME="$(CURDIR)/build/page" exec $(COCKPIT_WS) --no-tls -a 127.0.0.1 -p $(PORT) --local-session=cockpit-bridge
 
-# Half of the tests wait for something most of the time.
+# Half of the tests wait for something most of the time.  `make test TESTS=tests/pure`: only these.
 WORKERS = $(shell expr $$(nproc) + 2)
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: $(VENV)/.linted units
 	$(BIN)/ruff check .
@@ -207,11 +207,12 @@ install-files: export AT = $(call SCRIPT,jobqueued.ctl.at)
 install-files:
 	install -d $(DESTDIR)/etc/jobqueue.d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/jobqueued
 	test -e $(DESTDIR)/etc/jobqueued.yaml || install -m644 etc/jobqueued.yaml $(DESTDIR)/etc
-	echo "$$JOBQUEUED" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueued
-	echo "$$JOBQUEUECTL" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueuectl
-	echo "$$FENCE" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/bin/jobqueue-fence
-	echo "$$CRONTAB" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab
-	for name in at atq atrm batch; do echo "$$AT" | install -m755 /dev/stdin $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name; done
+	program() { rm -f "$$2" && echo "$$1" >"$$2" && chmod 755 "$$2"; } && \
+	program "$$JOBQUEUED" $(DESTDIR)$(PREFIX)/bin/jobqueued && \
+	program "$$JOBQUEUECTL" $(DESTDIR)$(PREFIX)/bin/jobqueuectl && \
+	program "$$FENCE" $(DESTDIR)$(PREFIX)/bin/jobqueue-fence && \
+	program "$$CRONTAB" $(DESTDIR)$(PREFIX)/lib/jobqueued/crontab && \
+	for name in at atq atrm batch; do program "$$AT" $(DESTDIR)$(PREFIX)/lib/jobqueued/$$name || exit; done
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/jobqueued jobqueued/*.schema.json packaging/jobqueued-forecast.yaml
 	sed -i 's,/usr/bin/jobqueue,$(PREFIX)/bin/jobqueue,' $(DESTDIR)$(PREFIX)/share/jobqueued/jobqueued-forecast.yaml
 	for page in man/*.[1-9]; do install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done

@@ -200,16 +200,16 @@ def test_no_new_privs() -> None:
 
 
 def test_stdin() -> None:
-    """A text of any length, exactly; it ends; and /dev/stdin can be opened again."""
+    """A text of any length, exactly; it ends; and can be opened again by /dev/stdin, which leads to this name."""
     for text in ("hello", "two\nlines\n", "ü€" * 50_000):
         assert (text, 0) == WAY.run(["cat"], stdin=text)
-        assert (text, 0) == Way("posix_spawn").run("cat /dev/stdin", stdin=text)
+        assert (text, 0) == Way("posix_spawn").run("cat /proc/self/fd/0", stdin=text)
 
 
 @NEEDS_ROOT
 def test_stdin_of_another_user() -> None:
-    """The job's user can read it, by /dev/stdin too."""
-    assert ("hello", 0) == Way("other user").run("cat /dev/stdin", stdin="hello")
+    """The job's user can read it, by name too."""
+    assert ("hello", 0) == Way("other user").run("cat /proc/self/fd/0", stdin="hello")
 
 
 @NEEDS_ROOT

@@ -337,7 +337,7 @@ def test_the_environment_is_the_jobs(pool: Pool, tmp_path: Path) -> None:
 def test_the_user_is_the_jobs(tmp_path: Path, pool: Pool) -> None:
     """A hook is nobody else than the command."""
     tmp_path.chmod(0o755)
-    look = hook("""id -u >/dev/stderr; printf '{"uid": %s}' $(id -u)""")
+    look = hook("""id -u >/proc/self/fd/2; printf '{"uid": %s}' $(id -u)""")
     document = run(pool, "true", look, user=OTHER, working_directory="/")[1]
     assert ({"uid": STRANGER}, []) == (document["telemetry"], document["warnings"])
 

@@ -78,8 +78,8 @@ class TestGiven:
         assert ("/dev/null\n", 0) == way.run("readlink /proc/self/fd/0")
 
     def test_output_by_name(self, way: Way) -> None:
-        """What scripts write to /dev/stdout and /dev/stderr is output like any other."""
-        assert ("out\nerror\n", 0) == way.run("echo out >/dev/stdout; echo error >/dev/stderr")
+        """What scripts write to /dev/stdout and /dev/stderr, which lead there, is output like any other."""
+        assert ("out\nerror\n", 0) == way.run("echo out >/proc/self/fd/1; echo error >/proc/self/fd/2")
 
     def test_no_other_descriptor(self, way: Way, tmp_path: Path) -> None:
         """The job has the three descriptors, whatever we have open."""

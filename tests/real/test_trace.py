@@ -105,6 +105,7 @@ def test_two_traces_are_read_as_one(host: Host) -> None:
     host.stop()
     (typed,) = re.findall(r"^    (cat FILE\.1 FILE \| .* )backup@142$", (REPO / "docs/trace.md").read_text(), re.M)
     command = typed.replace("FILE", str(path)).replace("python3", sys.executable) + run
+    command = command.replace("/dev/stdin", "/proc/self/fd/0")  # which it leads to, where there is one
     done = subprocess.run(command, shell=True, cwd=REPO, capture_output=True, text=True, timeout=DEADLINE, check=True)
     words = [line.split()[1] for line in done.stdout.splitlines()]
     assert "RunAsked" == words[0]
