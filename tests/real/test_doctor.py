@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,16 +176,17 @@ def made(root: Path) -> Paths:
 class TestFileSystems:
     """A disk that forgets is told of."""
 
-    def test_in_memory(self) -> None:
+    def test_in_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """State and logs are missed after a reboot; the run directory is not."""
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
-            paths = made(Path(place))
-            assert [
-                f"file system: {paths.state} is in memory (tmpfs): a reboot forgets what waits, pauses, submissions, "
-                "and what was due meanwhile → put it on a disk, by a mount or a bind mount",
-                f"file system: {paths.logs} is in memory (tmpfs): a reboot forgets records and output → put it on a "
-                "disk, by a mount or a bind mount",
-            ] == bad(paths, "file system")
+        paths, table = made(tmp_path), tmp_path / "mounts"
+        table.write_text(f"x / ext4 rw 0 0\nx {tmp_path} tmpfs rw 0 0\n")
+        monkeypatch.setattr(host_health, "_MOUNTS", table)
+        assert [
+            f"file system: {paths.state} is in memory (tmpfs): a reboot forgets what waits, pauses, submissions, "
+            "and what was due meanwhile → put it on a disk, by a mount or a bind mount",
+            f"file system: {paths.logs} is in memory (tmpfs): a reboot forgets records and output → put it on a "
+            "disk, by a mount or a bind mount",
+        ] == bad(paths, "file system")
 
     def test_a_link_to_itself(self, tmp_path: Path) -> None:
         """It is told of as any other directory that is none."""
