@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_what_they_are_told(pool: Pool) -> None:
     tell = f"[ $JOBQUEUE_HOOK != sample ] || touch {pool.root}/go; {SAY}"
     said, document = run(pool, wait, hook(tell, ("start", "sample", "end")))
     told = document["telemetry"]["told"]
-    assert (["started", "ended"], ["start", "sample", "end"]) == (said, list(told))
+    assert ("started", "ended", ["start", "sample", "end"]) == (said[0], said[-1], list(told))
     assert {"running"} == {told[moment][0]["state"] for moment in ("start", "sample")}
     (live,), (over,) = told["sample"], told["end"]
     assert (None, None, [], document["pid"]) == (live["ended"], live["exit_code"], live["attempts"], live["pid"])
@@ -91,7 +92,8 @@ BAD = {
 def test_one_that_fails(pool: Pool, command: str) -> None:
     """It changes nothing, others are told all the same, and the record says it once, with how often."""
     said, document = run(pool, "true", hook(command, ("start", "end")), hook("""echo '{"rows": 7}'"""))
-    assert (["started", "ended"], "succeeded", {"rows": 7}) == (said, document["state"], document["telemetry"])
+    assert ("started", "ended") == (said[0], said[-1])  # on a busy host "stopping" is between them
+    assert ("succeeded", {"rows": 7}) == (document["state"], document["telemetry"])
     (warning,) = document["warnings"]
     assert f", start: {BAD[command]}" in warning
     assert warning.endswith(" (and 1 more failure)")
@@ -147,7 +149,7 @@ def test_samples_that_are_left_out(pool: Pool) -> None:
     document = run(pool, f"until [ -e {pool.root}/told ]; do sleep 0.01; done; {watch}", hook(busy, SAMPLE))[1]
     assert "x\n" == (pool.root / "told").read_text()
     (warning,) = document["warnings"]
-    assert "sample: not told 1 time, as it was still busy" in warning
+    assert re.search(r"sample: not told \d+ times?, as it was still busy", warning)
 
 
 def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
