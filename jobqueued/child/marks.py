@@ -130,10 +130,10 @@ class Marks:
     def end(self, record: bytes) -> None:
         """Make R/ended, whole: before there was none, or half of one that could not be removed."""
         try:
-            wire.write_mark(self._directory, wire.ENDED, record)
+            wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
         except FileExistsError:
             os.unlink(wire.ENDED, dir_fd=self._directory)
-            wire.write_mark(self._directory, wire.ENDED, record)
+            wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
 
     def lose(self, status: int) -> None:
         """Say the wait status of its command, as nobody will write its record."""

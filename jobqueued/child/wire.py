@@ -9,7 +9,7 @@ R is the directory of one live attempt, ``<runs>/<job>@<n>.<a>/``:
     pid       "<pid> <started ns, wall> <before> <after> <supervisor>", before and after on BOOTTIME   supervisor
     telemetry what its hooks have said so far, one JSON object; telemetry.tmp before it is that   supervisor
     slurm     of an attempt on Slurm: its job, where that is, in which state and why, one JSON object   supervisor
-    ended     the record as one line, complete only with its newline              supervisor
+    ended     the record as one line, complete only with its newline; "over" in it: when, on BOOTTIME   supervisor
     lost      the wait status of a job whose supervisor died                      launcher (or that supervisor)
 
 Beside R, ``<job>@<n>.<a>.left`` is R/control of an attempt that has ended, while processes that it left live, and the
@@ -63,6 +63,7 @@ SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid"
 TELEMETRY, SLURM = "telemetry", "slurm"
 _ASIDE = {TELEMETRY: "telemetry.tmp", SLURM: "slurm.tmp"}
 LEFT = ".left"
+OVER = "over"
 SYNC = "sync"
 NAME_OF, NAMED = "uid", "named "
 MARKS = (SPEC, CONTROL, SPAWNING, PID, TELEMETRY, SLURM, *_ASIDE.values(), ENDED, LOST)
@@ -182,6 +183,12 @@ def read_spec(directory: int) -> LaunchSpec | None:
 def encode(document: LaunchSpec | Record | Mapping[str, Any]) -> bytes:
     """One JSON object on one line, with its newline."""
     return json_values.line(document).encode() + b"\n"
+
+
+def ended(record: bytes) -> bytes:
+    """R/ended of this record: with the instant, which tells the order of ends whatever the wall clock does."""
+    instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return record.removesuffix(b"}\n") + f',"{OVER}":{instant}}}\n'.encode()
 
 
 class SpawningMark(NamedTuple):

@@ -14,15 +14,17 @@ Of `spawning` it counts only that it is there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
+from jobqueued.child import wire
 from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record, SlurmJob
 from jobqueued.child.telemetry import Refused, said
-from jobqueued.core.recollection import Damaged, Kinds, check, short
+from jobqueued.core.recollection import INT64, Damaged, Kinds, check, short
 from jobqueued.core.record import owner_of, told_of
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
@@ -32,8 +34,19 @@ IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "fail
 
 
 def record(data: bytes, run: RunId) -> Record:
-    """The record in R/ended, or in the record file of a run, once an attempt of it has ended; Damaged."""
-    return checked(_document(data), run)
+    """The record in R/ended; Damaged."""
+    document = checked(_document(data), run)
+    cast("dict[str, Any]", document).pop(wire.OVER, None)
+    return document
+
+
+def over(data: bytes) -> int | None:
+    """The instant (CLOCK_BOOTTIME, ns) of R/ended; None: it does not tell, as those of older versions."""
+    with contextlib.suppress(Damaged):
+        document = _document(data)
+        instant = document.get(wire.OVER) if isinstance(document, dict) else None
+        return instant if isinstance(instant, int) and instant in INT64 else None
+    return None
 
 
 def checked(document: Any, run: RunId) -> Record:

@@ -34,8 +34,9 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import groupby
+from operator import itemgetter
 
 from jobqueued import events
 from jobqueued.child import wire
@@ -92,16 +93,33 @@ class Recovery:
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
         """The verdict on every attempt that has an R, and of every live run of `runs` that has none."""
+        yield from self._in_order(self._of_each(runs, is_final, same_boot=same_boot))
+
+    def _of_each(
+        self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
+    ) -> Iterator[Iterator[events.Event]]:
+        """Yield the verdicts on each run."""
         names = self._marks.names()
         for run, attempts in groupby(names, key=lambda name: name.run):
             if is_final(run):
-                for name in attempts:
-                    yield from self._leftover(name)
+                yield from map(self._leftover, attempts)
             else:
-                yield from self._of_run(list(attempts), runs.get(run))
+                yield self._of_run(list(attempts), runs.get(run))
         for live in list(runs.values()):
             if live.state in LIVE and Name(live.id, live.attempt) not in names:
-                yield from self._without_directory(live, same_boot=same_boot)
+                yield self._without_directory(live, same_boot=same_boot)
+
+    def _in_order(self, verdicts: Iterable[Iterator[events.Event]]) -> Iterator[events.Event]:
+        """Yield verdicts run by run: what goes on first, then what has ended, as it did: others follow these ends."""
+        over: list[tuple[int, list[events.Event]]] = []
+        for found in map(list, verdicts):
+            ends = [event for event in found if isinstance(event, events.RunEnded | events.RunLost)]
+            if ends:
+                over.append((self._marks.over(ends[-1]), found))
+            else:
+                yield from found
+        for _, found in sorted(over, key=itemgetter(0)):
+            yield from found
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
         """The verdict on one attempt that its row has, or that was found; none if it is to be looked at again."""

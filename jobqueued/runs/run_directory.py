@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,7 +17,7 @@ from jobqueued.child.documents import UNSTARTED, Record, SlurmJob
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.recollection import Damaged
 from jobqueued.filenames import file_name, named_by_file
-from jobqueued.model import Run, RunId
+from jobqueued.model import Run, RunId, to_instant
 from jobqueued.run_states import Unstarted
 from jobqueued.runs import kin, marks
 from jobqueued.runs.emptying import Emptying
@@ -120,6 +122,20 @@ class RunDirectory:
         except Damaged as flaw:
             return self.lost(name, f"its end can't be read: {flaw}")
 
+    def over(self, end: events.RunEnded | events.RunLost) -> int:
+        """The instant (CLOCK_BOOTTIME, ns) of an end by R/ended; else that of its record, or of R/lost, as far as the
+        wall clock was not set since; else now.
+        """
+        name, now = Name(end.run, end.attempt), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        data = self._read(name, wire.ENDED)
+        if data is not None and (instant := marks.over(data)) is not None:
+            return instant
+        if isinstance(end, events.RunEnded) and (told := end.record["ended"]) is not None:
+            return to_instant(datetime.fromisoformat(told)) - time.time_ns() + now
+        with contextlib.suppress(OSError):
+            return os.stat(f"{self._runs}/{name}/{wire.LOST}").st_mtime_ns - time.time_ns() + now
+        return now
+
     def record(self, name: Name) -> Record | None:
         """The record in R/ended; None: there is none that can be read."""
         data = self._read(name, wire.ENDED)
@@ -146,6 +162,12 @@ class RunDirectory:
         with contextlib.suppress(Damaged):
             return None if end is None else marks.of_record(end, name.run)
         return None
+
+    def sent_beside(self, known: Container[RunId]) -> Iterator[Run]:
+        """Yield the runs beside those that are `known` as they were sent last, as far as their R's tell."""
+        for name in self.names():
+            if name.run not in known and (sent := self.sent(name)) is not None:
+                yield sent
 
     def has_begun(self, name: Name) -> bool:
         """Tell whether an attempt may have started, by its marks."""

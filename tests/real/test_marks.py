@@ -17,14 +17,16 @@ from jobqueued import events
 from jobqueued.child import process, wire
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.model import MINUTE, Run, RunId, RunState, to_instant
+from jobqueued.model import MINUTE, SECOND, Run, RunId, RunState, to_instant, to_text
 from jobqueued.run_states import Unstarted
 from jobqueued.runs import kin
+from jobqueued.runs import marks as marks_of
 from jobqueued.runs.kin import Clues
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.recovery import DEAD, GONE, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from tests.support.host import Host, kill, wait_for
+from tests.support.world import MIDNIGHT
 
 RUN = Run(id=RunId("job", 1), key="x1", due=1, queued=1, arrival=1, state=RunState.RUNNING, attempt=1)
 NAME = Name(RUN.id, 1)
@@ -109,6 +111,53 @@ def test_whole_marks(marks: RunDirectory) -> None:
     put(marks, wire.ENDED, ended())
     assert [events.RunEnded(*NAME, json.loads(ended()))] == verdicts(marks)
     assert [] == marks.flaws()
+
+
+def test_when_it_was_over() -> None:
+    """What a supervisor writes into R/ended tells when, by a clock that nobody sets; the record is what it was."""
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    data = wire.ended(ended())
+    over = marks_of.over(data)
+    assert over is not None
+    assert before <= over <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    assert json.loads(ended()) == marks_of.record(data, RUN.id)
+
+
+@pytest.mark.parametrize("told", [b"", b', "over": "7"', b', "over": null', b', "over": 99999999999999999999'])
+def test_an_end_that_does_not_tell_when(marks: RunDirectory, monkeypatch: pytest.MonkeyPatch, told: bytes) -> None:
+    """The instant is that of its record, by the clock as it is now; that of a loss is that of R/lost, or now."""
+    put(marks, wire.ENDED, ended().removesuffix(b"}\n") + told + b"}\n")
+    (end,) = verdicts(marks)
+    assert isinstance(end, events.RunEnded)
+    instant, lost = to_instant(datetime.fromisoformat(INSTANT)), events.RunLost(*NAME, GONE)
+    monkeypatch.setattr(time, "time_ns", lambda: instant + 3 * MINUTE)
+    monkeypatch.setattr(time, "clock_gettime_ns", {time.CLOCK_BOOTTIME: 5 * MINUTE}.get)
+    assert (2 * MINUTE, 5 * MINUTE) == (marks.over(end), marks.over(lost))
+    put(marks, wire.LOST, b"9")
+    with marks.opened(NAME) as directory:
+        os.utime(wire.LOST, ns=(instant, instant + MINUTE), dir_fd=directory)
+    assert 3 * MINUTE == marks.over(lost)
+
+
+@pytest.mark.parametrize("set_by", [-3600, 0, 3600])
+def test_the_order_of_ends(tmp_path: Path, set_by: int) -> None:
+    """What goes on is told first, what has ended as it did, whatever the names, and whatever the wall clock was."""
+    marks, names = RunDirectory(tmp_path / "runs", tmp_path / "logs"), list("cadbe")
+    for place, job in enumerate(names):
+        directory = tmp_path / "runs" / f"{job}@1.1"
+        directory.mkdir(parents=True)
+        wall = to_text(MIDNIGHT + set_by * place * SECOND)
+        text = ended(job=job, run=f"{job}@1", ended=wall)
+        (directory / wire.ENDED).write_bytes(wire.ended(text))
+        (directory / wire.SPAWNING).touch()
+    (tmp_path / "runs" / "e@1.1" / wire.ENDED).unlink()
+    runs = {RunId(job, 1): replace(RUN, id=RunId(job, 1)) for job in "abcde"}
+    told = list(Recovery(marks, {Name(RunId("e", 1), 1)}).verdicts(runs, lambda _: False, same_boot=True))
+    assert list("cadb") == [event.run.job for event in told if isinstance(event, events.RunEnded)]
+    found = list(Recovery(marks, set()).verdicts({}, lambda _: False, same_boot=True))
+    assert list("ecadb") == [event.run.job for event in found if isinstance(event, events.Found)]
+    assert "abcd" == "".join(sorted(run.id.job for run in marks.sent_beside({})))
+    assert "ad" == "".join(sorted(run.id.job for run in marks.sent_beside({RunId("b", 1), RunId("c", 1)})))
 
 
 @pytest.mark.parametrize("data", EMPTY.values(), ids=EMPTY)
