@@ -6,7 +6,7 @@ from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
-from jobqueued.model import FAILURES, Job, Run, RunState
+from jobqueued.model import FAILURES, Job, Run, RunId, RunState
 from jobqueued.nouns import dataclass
 from jobqueued.users import Owner
 
@@ -80,8 +80,8 @@ class SavedJob:
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
     `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
-    it was due last, where they make it due.  `appeared`: files of its `on: {path: …}` that came until then count for
-    nothing any more.
+    it was due last, where they make it due, and `ends`: by which runs.  `appeared`: files of its `on: {path: …}` that
+    came until then count for nothing any more.
     `skips`: what of its clock is to be skipped, in the order in which that was asked for.  `took` and `delays`: how
     long the newest of its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers
     of its unfinished runs of which it was told that they are late.  `owner`: whose it was last.
@@ -101,6 +101,7 @@ class SavedJob:
     appeared: int = 0
     outcomes: tuple[Outcome, ...] = ()
     satisfied: tuple[str, ...] = ()
+    ends: tuple[RunId, ...] = ()
     took: str = ""
     delays: str = ""
     late: tuple[int, ...] = ()

@@ -116,8 +116,9 @@ class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
     `run` is the one that ended (job), with its `state`, `exit_code` and `signal`, and `pattern` the one in `on` that
-    has begun the chain of ends; `path` is the file that appeared; `data` came with the event; `traceparent` is the span
-    that the run continues, which no record tells so.
+    has begun the chain of ends; `ends` are the runs, one of each dependency, that have made it due together; `path` is
+    the file that appeared; `data` came with the event; `traceparent` is the span that the run continues, which no
+    record tells so.
     A rerun has what the run had that it repeats, beside its own kind.
     """
 
@@ -130,6 +131,7 @@ class TriggeredBy(TypedDict, total=False):
     event: str
     data: dict[str, Any]
     pattern: str
+    ends: list[str]
     traceparent: str
 
 

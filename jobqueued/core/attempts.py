@@ -5,6 +5,7 @@ News of an attempt that is not the live one of its run is old news, and changes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from jobqueued import events
@@ -255,7 +256,13 @@ def found(turn: Turn, event: events.Found) -> None:
 
 def recorded(turn: Turn, event: events.Recorded) -> None:
     """Let what has made a run due not do so again."""
-    turn.state.found.setdefault(event.run.id.job, {})[event.run.key] = event.run
+    _keep_from_coming_again(turn, event.run)
+
+
+def _keep_from_coming_again(turn: Turn, run: Run) -> None:
+    """Let nothing that has made a run due, alone or with others, do so again."""
+    ends: Iterable[str] = (run.triggered_by or {}).get("ends", ()) if run.key.startswith("d") else ()
+    turn.state.found.setdefault(run.id.job, {}).update(dict.fromkeys((run.key, *(f"d{end}" for end in ends)), run))
 
 
 def _use(turn: Turn, event: events.Found) -> None:
@@ -264,7 +271,9 @@ def _use(turn: Turn, event: events.Found) -> None:
     saved, sent = state[name].saved, event.sent
     state.remember(name, last_number=max(saved.last_number, event.run.number))
     if sent is not None:
-        state.found.setdefault(name, {})[sent.key] = sent
+        _keep_from_coming_again(turn, sent)
+        if sent.key.startswith("d"):  # what was saved of its dependencies was before it was due
+            state.remember(name, satisfied=(), ends=())
         if sent.trigger.startswith("path "):
             state.remember(name, appeared=max(saved.appeared, sent.queued))
         if state.loaded:

@@ -3,17 +3,19 @@
 With a clock: for the occurrence due at T with P the instant before it in its schedule (none: the load), the newest
 occurrence of each dependency due in (P, T] must have succeeded.  Where it is under way, the run waits for it; where
 there is none, or it was skipped, for the next success.  Without a clock: a job is due when each of them has succeeded
-since it was due last.
+since it was due last; one that is out of step with them, so that it would go by the last round of one of them, waits
+for this round of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.model import LIVE, Job, Now, Run, RunState
+from jobqueued.model import LIVE, Job, Now, Run, RunId, RunState
 from jobqueued.saved import Outcome
 
 
@@ -145,8 +147,40 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
     return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
 
 
-def satisfy(state: SchedulerState, name: str, job: Job) -> bool:
-    """Note that a run of `name`, on which `job` depends, has succeeded; tell whether that makes `job` due."""
-    satisfied = {*state[job.id].saved.satisfied, name} & set(job.dependencies)
-    state.remember(job.id, satisfied=tuple(sorted(satisfied)))
-    return satisfied == set(job.dependencies)
+def satisfy(turn: Turn, ended: Run, job: Job) -> tuple[RunId, ...]:
+    """Note that a run on which `job` depends has succeeded; the ends that make `job` due, one of each dependency, in
+    the order of their names, or none if it is not due.
+
+    An end that has made due what was found does not count again.
+    """
+    state, name = turn.state, ended.id.job
+    if f"d{ended.id}" in state.found.get(job.id, {}):
+        return ()
+    saved = state[job.id].saved
+    satisfied = {*saved.satisfied, name} & set(job.dependencies)
+    ends = {end.job: end for end in (*saved.ends, ended.id) if end.job in satisfied}
+    if satisfied == set(job.dependencies):
+        for end, awaited in _of_last_round(state, ended, job, tuple(ends.values())):
+            turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
+            satisfied.discard(end.job)
+            del ends[end.job]
+    state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=tuple(sorted(ends.values())))
+    return state[job.id].saved.ends if satisfied == set(job.dependencies) else ()
+
+
+def _of_last_round(
+    state: SchedulerState, ended: Run, job: Job, ends: Iterable[RunId]
+) -> Iterator[tuple[RunId, RunId]]:  # fmt: skip
+    """Yield what a job that is out of step would go by: successes that came due before it was due last, although a
+    newer run of that dependency, due no later than `ended`, goes on; and that run.
+    """
+    job_state = state[job.id]
+    dues = [known.due for known in job_state.saved.outcomes] + [state.runs[run].due for run in job_state.unfinished]
+    last = max(dues, default=0)
+    for end in ends:
+        due = next((known.due for known in state[end.job].saved.outcomes if known.run == end.number), None)
+        if end == ended.id or due is None or due > last:
+            continue
+        newer = [run for run in _moving(state, end.job) if due < run.due <= ended.due]
+        if newer:
+            yield end, max(newer, key=lambda run: run.due).id

@@ -243,7 +243,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.fleet.outdated.discard(job.id)
     state.fleet.elsewhere.drop(job.id)
     state.fleet.verdicts.pop(job.id, None)
-    state.remember(job.id, rhythm="", satisfied=())
+    state.remember(job.id, rhythm="", satisfied=(), ends=())
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)
     state.stir(job.id)

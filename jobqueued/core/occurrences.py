@@ -103,8 +103,9 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
         new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), by)
     for job in map(state.catalog.__getitem__, dependents):
         counts = result == "success" or job.on_dependency_failure == "run"
-        if job.enabled and not job.triggers and counts and dependencies.satisfy(state, ended.id.job, job):
-            new(turn, job, Occurrence(job.id, f"d{ended.id}", wall), cause)
+        if job.enabled and not job.triggers and counts and (ends := dependencies.satisfy(turn, ended, job)):
+            by = cause._replace(triggered_by={**end, "ends": list(map(str, ends))})
+            new(turn, job, Occurrence(job.id, f"d{ends[0]}", wall), by)
 
 
 def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, str | None]]:
@@ -167,7 +168,7 @@ def new(
     """Make a run of an occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
     state = turn.state
     if state[job.id].saved.satisfied and job.submission is None:
-        state.remember(job.id, satisfied=())
+        state.remember(job.id, satisfied=(), ends=())
     if (known := state.found.get(job.id, {}).get(occurrence.key) or _again(state, occurrence)) is not None:
         return known
     if reason := refusal(turn, job, limit):

@@ -246,6 +246,8 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
         stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
     if run.state is RunState.SUCCEEDED:
         more["expected"] = succeeded(before.expected, ended)
+    if run.key.startswith("d"):  # it has used up what was known of its dependencies
+        more |= {"satisfied": (), "ends": ()}
     return changed(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
         outcomes=before.outcomes_with(run, ended), **_covered(before, run), **more,

@@ -90,7 +90,7 @@ def told_of(record: Record) -> TriggeredBy | None:
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
     """The part of a run's cause that its rerun is told, too; None: there is none."""
-    return _without(by, "kind", "traceparent", "pattern")
+    return _without(by, "kind", "traceparent", "pattern", "ends")
 
 
 def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:

@@ -14,7 +14,7 @@ STEP_LIMIT = 3 * HOUR
 """A cursor that is further ahead than this is a wrong clock's."""
 
 
-CHANGED = ("rhythm", "cursor", "previous", "era", "skips", "satisfied", "appeared")
+CHANGED = ("rhythm", "cursor", "previous", "era", "skips", "satisfied", "ends", "appeared")
 """The saved fields that a new definition may change; the others go on by themselves meanwhile."""
 
 
@@ -57,9 +57,10 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
         forgone = put_off(old, saved.cursor, wall)
     cursor = forgone[-1] if forgone else saved.cursor
     ahead = cursor - wall if cursor > wall + STEP_LIMIT else 0  # the clock was put right while the daemon was down
+    satisfied = _still_satisfied(saved, old, job)
     after = changed(
-        saved, satisfied=_still_satisfied(saved, old, job), cursor=wall if ahead else cursor,
-        previous=0 if ahead else saved.previous, era=saved.era + bool(ahead),
+        saved, satisfied=satisfied, ends=tuple(end for end in saved.ends if end.job in satisfied),
+        cursor=wall if ahead else cursor, previous=0 if ahead else saved.previous, era=saved.era + bool(ahead),
     )  # fmt: skip
     past = None
     if after.rhythm != rhythm or not after.cursor:

@@ -236,6 +236,11 @@ VOCABULARY: dict[str, Entry] = {
         "warning", "fe382162c7134d7aba14c38754dcc52e",
         lambda f: f"with-lock: {', '.join(f['locks'])} taken from {f['guest']} by {f['asked_by']}",
     ),
+    "out_of_step": Entry(
+        "warning", "ea195765400946ada73c8995ae6d7972",
+        lambda f: f"{f['job']} is out of step with its dependencies: {f['end']} came due before its last run; it waits"
+        f" for {f['awaited']}",
+    ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",

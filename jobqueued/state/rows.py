@@ -48,7 +48,7 @@ _MORE_OF_JOB = {
     "paused_until": "paused_until", "previous": "previous", "skips": "skipped", "appeared": "appeared",
     "outcomes": "outcomes", "satisfied": "satisfied", "took": "took", "delays": "delays", "late": "late",
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
-    "shared_pause": "shared_pause",
+    "shared_pause": "shared_pause", "ends": "ends",
 }  # fmt: skip
 """What few jobs have, by its name in the row, where an older version finds what it knows of it."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
@@ -151,7 +151,8 @@ def _memory(
         paused=bool(paused), paused_until=rare.get("paused_until"), stats=shared(counted),
         skips=_skips(rare), appeared=rare.get("appeared", 0),
         outcomes=tuple(Outcome(*outcome) for outcome in rare.get("outcomes", ())),
-        satisfied=tuple(rare.get("satisfied", ())), previous=rare.get("previous", 0),
+        satisfied=tuple(rare.get("satisfied", ())), ends=tuple(RunId(*end) for end in rare.get("ends", ())),
+        previous=rare.get("previous", 0),
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
         owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),

@@ -202,6 +202,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "with-lock: tape taken from :with-lock@1 by root",
     ),
     (
+        "out_of_step",
+        {"job": "report", "end": "import@5", "awaited": "import@6"},
+        "report is out of step with its dependencies: import@5 came due before its last run; it waits for import@6",
+    ),
+    (
         "emitted",
         {"name": "deployed", "asked_by": "root", "runs": ["backup@142", "test@7"]},
         "event deployed emitted by root: backup@142, test@7",

@@ -133,23 +133,32 @@ class World:
         self.scheduler: Scheduler
         self.boot()
 
-    def boot(self) -> None:
-        """Start a scheduler on what the disk has; live attempts are found again before anything is admitted."""
+    def boot(self, die_after: int | None = None) -> None:
+        """Start a scheduler on what the disk has; live attempts are found again before anything is admitted.
+
+        `die_after`: it dies in the turn that takes in what R's tell, as in `happen`, and is started again.
+        """
         self.restore()
+        beside = self.marks.sent_beside(self.scheduler.runs)
+        self.happen(*map(events.Recorded, beside), admit=False)
         kept = [(replace(self.texts[it.text], id=it.job), it.text, it.key) for it in self.submissions.values()]
         if kept or self.numbers:
             self.happen(events.SubmissionsKept(tuple(kept), dict(self.numbers)), admit=False)
         for file, jobs in self.files.items():
             self.happen(events.JobsRead(file, jobs), admit=False)
-        for verdict in list(
-            self.marks.verdicts(self.scheduler.runs, self._is_final, same_boot=self.boot_id in self.boots)
-        ):
-            self.happen(verdict, admit=False)
+        is_known = self.boot_id in self.boots
+        found: list[events.Event] = [
+            events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by, mark.since)
+            for mark in self.lock_clients.values()
+        ]
+        found += self.marks.verdicts(self.scheduler.runs, self._is_final, same_boot=is_known)
         self.marked = dict(self.lock_clients)  # who was marked and not told is gone with its connection
-        for mark in self.lock_clients.values():
-            self.happen(events.LockFound(mark.client, mark.claims, mark.placed, mark.asked_by, mark.since), admit=False)
-        boot = None if self.boot_id in self.boots else self.boot_id
-        self.happen(events.JobsLoaded(complete=True, boot=boot), events.Woke())
+        loaded = events.JobsLoaded(complete=True, boot=None if is_known else self.boot_id)
+        self.happen(*found, loaded, admit=False, die_after=die_after)
+        if die_after is not None:
+            self.boot()
+            return
+        self.happen(events.Woke())
 
     def restore(self) -> None:
         """A new scheduler that has what the disk has, and has read no file yet."""

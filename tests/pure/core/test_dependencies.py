@@ -178,9 +178,8 @@ def test_what_is_kept() -> None:
 
 def test_satisfied() -> None:
     """A job without a clock is due when all that it depends on have succeeded since; others do not count."""
-    state = World(job("a", dependencies=("b", "c")), job("b"), job("c")).scheduler._state
-    state.remember("a", satisfied=("z",))
-    a = state.catalog["a"]
-    assert [(False, ("b",)), (True, ("b", "c"))] == [
-        (satisfy(state, name, a), state["a"].saved.satisfied) for name in "bc"
-    ]
+    world = World(job("a", dependencies=("b", "c")), job("b"), job("c"))
+    turn, b, c = Turn(world.scheduler._state, world.now), RunId("b", 5), RunId("c", 3)
+    turn.state.remember("a", satisfied=("z",), ends=(RunId("z", 1), RunId("c", 1)))
+    found = [(satisfy(turn, replace(RUN, id=run), turn.state.catalog["a"]), turn.state["a"].saved) for run in (c, b)]
+    assert [((), ("c",), (c,)), ((b, c), ("b", "c"), (b, c))] == [(it, s.satisfied, s.ends) for it, s in found]

@@ -365,13 +365,15 @@ class Machine(RuleBasedStateMachine):
         self.world.free()
 
     @precondition(lambda self: self.world.kept is not None)
-    @rule(minutes=st.floats(0, 60), free=st.booleans())
-    def die_while_degraded(self, minutes: float, free: bool) -> None:
-        """The daemon dies with what it could not commit, and is down for a time, in which room may come."""
+    @rule(minutes=st.floats(0, 60), free=st.booleans(), again=st.sampled_from([None, None, -1, 0, 1, 2, 5]))
+    def die_while_degraded(self, minutes: float, free: bool, again: int | None) -> None:
+        """The daemon dies with what it could not commit, is down for a time, in which room may come, and may die again
+        as it takes in what R's tell.
+        """
         self.world.pass_time(minutes * 60, scheduler=False)
         if free:
             self.world.full.clear()
-        self.world.boot()
+        self.world.boot(again)
 
     @precondition(lambda self: self.world.kept is None)
     @rule(minutes=st.floats(1, 300))
