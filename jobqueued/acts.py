@@ -42,6 +42,8 @@ class Acts:
         self._lock_processes, self._answer, self._fleet = lock_processes, answer, fleet
         self._ended, self._unwritten, self._look_after = ended, unwritten, look_after
         self._log_directory = atomic_file.kept(str(logs))
+        self._taken: list[Command] = []
+        """What is to be done with the next commit."""
         self._held_back: list[RemoveMarks | commands.NoteWhole] = []
         self._unsaved: dict[RunId, Record] = {}
         """Records that are written once they are committed: else the next start would go on behind them."""
@@ -52,12 +54,18 @@ class Acts:
         self._stuck: dict[RunId, dict[Name, None]] = {}
         """R's that could not be removed.  History has to know their runs: the next start would take them for live."""
 
-    def carry_out(self, decided: Sequence[Command]) -> None:
-        """Commit first, then act."""
-        ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
-        ended += [(each.run, each.record) for each in decided if isinstance(each, ForgetRun) and each.record]
+    def take(self, decided: Sequence[Command]) -> None:
+        """Have all of it committed, and done, together with what is carried out next."""
         for command in decided:
             self._batch.take(command)
+        self._taken += decided
+
+    def carry_out(self, decided: Sequence[Command]) -> None:
+        """Commit first, then act."""
+        self.take(decided)
+        decided, self._taken = self._taken, []
+        ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
+        ended += [(each.run, each.record) for each in decided if isinstance(each, ForgetRun) and each.record]
         committed = self._commits.make()
         self._failed.clear()
         if committed:

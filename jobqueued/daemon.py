@@ -216,7 +216,8 @@ class Daemon:
         self._watches.hold_tables(not self._runs_tables)
         limits, mails = self._config.users, takes_mails(self._config)
         kept, troubles = submit_calls.kept(self._store, limits, self._config.timezone, mails=mails)
-        self._happened.append(kept)
+        beside = self._link.marks.sent_beside({run.id for run in takeover.saved[1]})
+        self._happened += [*map(events.Recorded, (*takeover.recorded, *beside)), kept]
         while self._job_files.has_more:
             self._happened += self._job_files.turn(read_clocks())
         known = self._store.knows_boot(boot_id)
@@ -224,11 +225,10 @@ class Daemon:
         self._happened += self._lock_processes.found()
         self._link.keep_free, self._link.accounts.users = self._config.keep_free, self._config.users
         self._link.connect()
-        self._happened += [*map(events.Recorded, takeover.recorded), *self._recover(same_boot=known)]
+        self._happened += self._recover(same_boot=known)
         is_new_boot = not (known or takeover.lost)
-        self._turn(admit=False)
-        jobs = [job for job, *_ in kept.kept]
-        self._happened += submit_calls.unheard(self._scheduler, jobs, self._submit_calls.ended)
+        self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too
+        self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._submit_calls.ended)
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
         self._path_triggers.begin()
         self._turn(admit=False)
@@ -244,8 +244,7 @@ class Daemon:
 
     def _take_over(self, boot_id: str) -> Takeover:
         """Take over what the records know, and state.db does not."""
-        found = {name.run for name in self._link.marks.names()}
-        logs, limits = self._paths.logs, self._scheduler.limits
+        logs, limits, found = self._paths.logs, self._scheduler.limits, {name.run for name in self._link.marks.names()}
         takeover = Takeover(self._store, self._batch, logs, found, self._commit_part, boot_id, limits)
         self._unrestored = takeover
         takeover.carry_out(time.time_ns())
@@ -294,8 +293,13 @@ class Daemon:
     # one turn
 
     def _turn(self, *, admit: bool = True) -> None:
-        happened = [*self._loop.clock_changes(), *self._happened]
-        self._happened.clear()
+        decided = self._decide(admit=admit)
+        if decided or self._commits:
+            self._acts.carry_out(decided)
+            self._submit_calls.answer()
+
+    def _decide(self, *, admit: bool) -> list[Command]:
+        happened, self._happened[:] = [*self._loop.clock_changes(), *self._happened], ()
         if self._job_files.has_more:
             freeze()
         now, catalog = read_clocks(), self._scheduler.catalog
@@ -312,9 +316,7 @@ class Daemon:
         decided += self._notice_sender.decide(decided, now)
         if happened or decided:
             self._methods.texts.version += 1
-        if decided or self._commits:
-            self._acts.carry_out(decided)
-            self._submit_calls.answer()
+        return decided
 
     def _take_files(self, files: Mapping[str, bytes | None]) -> None:
         self._batch.take_files(files)

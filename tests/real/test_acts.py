@@ -59,7 +59,7 @@ class Ends:
     def __init__(self, root: Path) -> None:
         (root / "state").mkdir()
         self.logs, self.link, self.unwritten, self.looked_after = root / "logs", Link(), list[RunId](), list[str]()
-        batch = WriteBatch(Store(root / "state"))
+        self.batch = batch = WriteBatch(Store(root / "state"))
         self.commits = Commits(batch._store, batch, list, Paths.chosen(root), Log("json"))
         self.acts = Acts(
             batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
@@ -147,6 +147,24 @@ def test_what_waits_for_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ends.acts.last()
     assert (1, [1, 2, 3] if later == "another end" else [1]) == (ends.link.marks.settled, ends.removed)
     assert a_record(1)["run"] == json.loads((ends.logs / "job" / "1.json").read_text())["run"]
+
+
+def test_what_is_done_with_what_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is only taken is not acted on, and one commit holds it and what follows."""
+    ends, tried = Ends(tmp_path), list[set[str]]()
+    make = ends.commits.make
+
+    def noted() -> bool:
+        tried.append({str(run) for run in ends.batch.runs})
+        return make()
+
+    monkeypatch.setattr(ends.commits, "make", noted)
+    record = a_record(1)
+    ends.acts.take([SaveRun(run_of(record), record), RemoveMarks(RunId("job", 1), 1)])
+    assert ([], []) == (tried, ends.removed)
+    ends.end(2)
+    ends.end(3)
+    assert ([{"job@1", "job@2"}, {"job@3"}], [1, 2, 3]) == (tried, ends.removed)
 
 
 def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
