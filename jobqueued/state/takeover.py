@@ -19,6 +19,7 @@ in parts, each whole in itself, so that a crash in between goes on where it was.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +73,13 @@ class Takeover:
         """The instant of the last commit before it (wall, ns); 0: all may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
-        self.recorded: list[Run] = []
-        """Those taken over of which the scheduler has to know, lest they are made due again."""
+        before = _recorded(meta)
+        self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
+        """Those taken over of which the scheduler has to know, lest they are made due again: also by a start that was
+        killed before that had used up what makes them due.
+        """
+        if len(self.recorded) != len(before):
+            self._batch.note_recorded([run.id for run in self.recorded])
         self._jobs: set[str] = set()
         self._first_damaged = self._unreadable = ""
 
@@ -221,10 +227,22 @@ class Takeover:
         kind, cause = run.key[:1], run.key[1:]
         if kind == "b":
             return cause == self._boot
+        ends = [cause] if kind in ("j", "d") else []
+        return any(map(self._may_end, [*ends, *(run.triggered_by or {}).get("ends", ())]))
+
+    def _may_end(self, name: str) -> bool:
+        """Tell whether the end of a run may be told to the scheduler."""
         with contextlib.suppress(ValueError):
-            other = RunId.parse(cause) if kind in ("j", "d") else None
-            return other is not None and (other in self._runs or other.number in self._found.get(other.job, ()))
+            run = RunId.parse(name)
+            return run in self._runs or run.number in self._found.get(run.job, ())
         return False
+
+    def _runs_of(self, names: Iterable[str]) -> Iterator[Run]:
+        """Yield the runs of these names that history has."""
+        for name in names:
+            with contextlib.suppress(ValueError, StoreError):
+                if (document := self._store.record(RunId.parse(name))) is not None:
+                    yield recollection.run_of(document)
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
         """Tell whether a record tells more than a row does.  The end of a live attempt is taken by recovery."""
@@ -259,6 +277,8 @@ class Takeover:
         if self.lost:
             self._batch.take(SaveBoot(self._boot))
         self._batch.note_untaken(some=untaken or not self._has_room)
+        if self.recorded:
+            self._batch.note_recorded([run.id for run in self.recorded])
         if self._has_room and not self._commit():
             self._has_room = False
             self._batch.note_untaken(some=True)
@@ -269,6 +289,14 @@ class Takeover:
 def _meta(store: Store) -> dict[str, str]:
     """All that was committed beside jobs and runs; nothing: there was no commit."""
     return dict(store.query("SELECT name, value FROM meta"))
+
+
+def _recorded(meta: dict[str, str]) -> list[str]:
+    """The names of the runs that an earlier start has taken over, and whose causes may be told again."""
+    with contextlib.suppress(ValueError):
+        names = json.loads(meta.get("recorded", "[]"))
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return []
 
 
 def _numbers(store: Store, job: str) -> set[int]:

@@ -134,6 +134,10 @@ class WriteBatch:
         """Keep whether records may be without their rows, so that the next start looks at all of them."""
         self._meta["untaken"] = "1" if some else None
 
+    def note_recorded(self, runs: Iterable[RunId]) -> None:
+        """Keep which runs were taken over from records, and may be made due again by what R's tell."""
+        self._meta["recorded"] = json.dumps(list(map(str, runs))) if runs else None
+
     def drop(self, run: RunId) -> None:
         """Leave a row out."""
         del self.runs[run]

@@ -286,8 +286,22 @@ class TestOlder:
         keys = ["djob@1", "jjob@1", "djob@2", "dother@7", f"b{BOOT}", "banother", "x1", "djob", "jjob@x"]
         write(tmp_path / "logs", *(a_record(n, job="other", key=key) for n, key in enumerate(keys, 10)))
         start = Start(tmp_path, "other@7")
-        assert ["djob@1", "jjob@1", "dother@7", f"b{BOOT}"] == [run.key for run in start.takeover.recorded]
+        expected = ["djob@1", "jjob@1", "dother@7", f"b{BOOT}"]
+        assert expected == [run.key for run in start.takeover.recorded]
         start.close()
+        again = Start(tmp_path, "other@7")  # that one was killed before the scheduler had heard of them
+        assert expected == [run.key for run in again.takeover.recorded]
+        again.close()
+
+    def test_what_others_have_made_due(self, tmp_path: Path) -> None:
+        """A run that several ends have made due is told of while one of them may be told to the scheduler."""
+        known(tmp_path, (a_run(2, state=RunState.SUCCEEDED), a_record(2)))
+        by = {"kind": "job", "run": "job@2", "ends": ["job@2", "zero@1"]}
+        write(tmp_path / "logs", a_record(10, job="other", key="djob@2", triggered_by=by))
+        for found, told in (("zero@1", ["djob@2"]), ("zero@2", []), ("zero@1", [])):
+            start = Start(tmp_path, found)
+            assert told == [run.key for run in start.takeover.recorded]
+            start.close()
 
     def test_only_what_changed_is_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A directory that is older than the last commit costs a stat."""
