@@ -107,6 +107,8 @@ class Host:
             self.note(f"log {event}: {text}")
         if event == "bug":
             self.violation(f"a bug was said: {text}")
+        if event == "out_of_step":
+            self.oracle.out_of_step.add(fields["job"])
 
     def _crashed(self, process: Process, error: BaseException) -> None:
         frames = traceback.extract_tb(error.__traceback__)[-4:]

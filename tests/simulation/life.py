@@ -228,6 +228,7 @@ class Life:
         if it.kind == "edit":
             self._edit(Random(it.first))
         elif it.kind == "run":
+            oracle.excuses |= {"by hand"} if work.needs else set()
             host.ask(Call("Run", {"job": work.id}, oracle.asked_run))
         elif it.kind == "stop-run":
             if live := [each for each in oracle.executions.values() if each.ended is None]:

@@ -12,6 +12,7 @@ from jobqueued import commands, events
 from jobqueued.acts import Acts
 from jobqueued.child import attempt, lost, record, wire
 from jobqueued.control.submit_calls import SubmitCalls
+from jobqueued.core import attempts, dependencies
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import RunState
 from jobqueued.queue.admission import Admission
@@ -34,6 +35,8 @@ class Mutant:
     terms: Terms
     within: int
     """It is seen in one of the first so many seeds."""
+    beside: Mutant | None = None
+    """Another place that is broken, too, as each protects from what the other one lets through."""
 
     @contextlib.contextmanager
     def installed(self) -> Broken:
@@ -41,7 +44,8 @@ class Mutant:
         before = vars(self.owner)[self.name]
         setattr(self.owner, self.name, self.broken(before))
         try:
-            yield
+            with self.beside.installed() if self.beside else contextlib.nullcontext():
+                yield
         finally:
             setattr(self.owner, self.name, before)
 
@@ -56,6 +60,7 @@ class Mutant:
 
 _KILLS = Terms(hours=2, jobs=8, faults=24, people=0, kinds=frozenset({"kill", "kill-all", "give-way"}))
 _POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
+_DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-way", "disk"}))
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
@@ -77,6 +82,37 @@ def _removes_first(carry_out: Any) -> Any:
             if isinstance(each, commands.RemoveMarks):
                 self._remove(each)
         carry_out(self, decided)
+
+    return broken
+
+
+def _does_what_it_takes(take: Any) -> Any:
+    inside: list[Any] = []
+
+    def broken(self: Any, decided: Any) -> None:
+        if inside:
+            take(self, decided)
+            return
+        inside.append(self)
+        try:
+            self.carry_out(decided)
+        finally:
+            inside.clear()
+
+    return broken
+
+
+def _as_they_come(_in_order: Any) -> Any:
+    return lambda _self, verdicts: (event for found in verdicts for event in found)
+
+
+def _knows_the_key_only(keep: Any) -> Any:
+    return lambda turn, run: keep(turn, replace(run, triggered_by=None))
+
+
+def _by_the_last_end(satisfy: Any) -> Any:
+    def broken(turn: Any, ended: Any, job: Any, *, counts: bool) -> Any:
+        return (ended.id,) if satisfy(turn, ended, job, counts=counts) else ()
 
     return broken
 
@@ -133,6 +169,14 @@ MUTANTS: dict[str, Mutant] = {
     "launches before the commit": Mutant(Acts, "carry_out", _launches_first, _KILLS, 5),
     "commits the cursors before the runs": Mutant(Store, "commit", _jobs_first, _KILLS, 60),
     "removes R before the commit of its end": Mutant(Acts, "carry_out", _removes_first, _POWER, 60),
+    "a start uses up R's before it covers them": Mutant(Acts, "take", _does_what_it_takes, _DISKS, 100),
+    "ends are told in the order of names, and go by the last of them": Mutant(
+        Recovery, "_in_order", _as_they_come, _DISKS, 100,
+        Mutant(
+            dependencies, "satisfy", _by_the_last_end, _DISKS, 0,
+            Mutant(attempts, "_keep_from_coming_again", _knows_the_key_only, _DISKS, 0),
+        ),
+    ),
     "the row wins over R": Mutant(Recovery, "_of_run", _row_wins, _POWER, 60),
     "what is in R/ended counts as lost": Mutant(RunDirectory, "end", _loses, _KILLS, 5),
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jobqueued.child.launcher import IDLE
 from jobqueued.filenames import named_by_file
 from jobqueued.runs.emptying import EMPTIED, WHOLE
+from tests.simulation import rounds
 from tests.simulation.kernel import SECOND, Process
 from tests.simulation.workload import Work
 
@@ -35,6 +36,8 @@ class Execution:
     began: int
     unsaved: bool
     ended: int | None = None
+    over: int = 0
+    """When it ended by the clock that nobody sets."""
     status: int | None = None
     living: set[int] = field(default_factory=set)
 
@@ -73,6 +76,8 @@ class Oracle:
         self.excuses: set[str] = set()
         self.stopped: set[tuple[str, int]] = set()
         self.edited: set[str] = set()
+        self.out_of_step: set[str] = set()
+        """The jobs that were said to be, as those that they wait for had not all succeeded in each round."""
         self.told: list[dict[str, Any]] = []
         self._begin = host.kernel.wall
         self._latest = host.kernel.wall
@@ -110,6 +115,7 @@ class Oracle:
         before = self.executions.get((it.job, it.number, it.attempt))
         if before is not None and not before.unsaved:
             yield f"{it.name} was started twice"
+        yield from rounds.too_many(self, it)
         number = self._numbers.get((it.job, it.key), it.number)
         if number != it.number and not self._is_unsaved(it.job, number):
             yield f"occurrence {it.key} of {it.job} was started as {it.job}@{number} and as {it.name}"
@@ -145,7 +151,7 @@ class Oracle:
             return
         it.living.discard(process.pid)
         if it.status is None:
-            it.ended, it.status = self._host.kernel.wall, process.status
+            it.ended, it.over, it.status = self._host.kernel.wall, self._host.kernel.mono, process.status
             self._host.note(f"end {it.name} {process.status}")
 
     def left(self, child: Process, process: Process) -> None:
@@ -275,6 +281,8 @@ class Oracle:
             self._of_directories,
             self._of_supervisors,
             self._of_occurrences,
+            lambda: rounds.unfollowed(self),
+            lambda: rounds.missed(self),
             self._of_promises,
         )
         for check in ends:

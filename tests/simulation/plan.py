@@ -48,6 +48,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found += [_drawn(random, length, PEOPLE) for _ in range(people)]
     found += _close_together(random, found)
     found += _emptied(Random(f"emptied {seed}"), length)
+    found += _in_pairs(Random(f"pairs {seed}"), found, length)
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -90,6 +91,20 @@ def _emptied(random: Random, length: int) -> list[Happening]:
     at = random.randrange(length) // MINUTE * MINUTE + random.randrange(SECOND // 10)
     steps = random.choice((random.randrange(10), random.randrange(60), random.randrange(200)))
     return [Happening(at, "emptied", random.choice(ROLES), steps, random.randrange(2))]
+
+
+def _in_pairs(random: Random, found: list[Happening], length: int) -> list[Happening]:
+    """As often as disks fail, one fails for longer, and the scheduler is killed before it has saved what it knows, and
+    its next starts are killed in the middle.
+    """
+    again = []
+    for _ in [it for it in found if it.kind == "disk"]:
+        begin, lasts = random.randrange(length) // MINUTE * MINUTE, random.choice((120, 600, 1500)) * SECOND
+        kill = begin + lasts + random.randrange(-SECOND, 9 * SECOND)
+        again += [Happening(begin, "disk", "var", random.choice(_DISK), lasts), Happening(kill, "kill", "scheduler")]
+        for _ in range(random.randrange(1, 4)):
+            again.append(Happening(kill + SECOND // 100, "kill", "scheduler", random.randrange(200)))
+    return again
 
 
 def _close_together(random: Random, found: list[Happening]) -> list[Happening]:

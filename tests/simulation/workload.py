@@ -29,6 +29,8 @@ class Work:
     locks: tuple[tuple[str, str], ...] = ()
     exclusive: bool = False
     after: str = ""
+    needs: tuple[str, ...] = ()
+    """The jobs that make it due once each of them has succeeded."""
     told: bool = False
     hour: int | None = None
     """The only hour in which it is due; None: each."""
@@ -40,6 +42,7 @@ class Work:
         hour = "*" if self.hour is None else self.hour
         keys += [f"schedule: '{self.minute}-59/{self.every} {hour} * * *'"] if self.every else []
         keys += [f"on: {{job: {self.after}}}"] if self.after else []
+        keys += [f"dependencies: [{', '.join(self.needs)}]"] if self.needs else []
         keys += [f"retries: {self.retries}", "retry_delay: 30s"] if self.retries else []
         keys += [f"timeout: {self.timeout}s"] if self.timeout else []
         keys += [f"concurrency: {self.concurrency}", f"overlap: {self.overlap}", f"catch_up: {self.catch_up}"]
@@ -77,7 +80,22 @@ def drawn(seed: int, jobs: int) -> list[Work]:
         if found and random.random() < 0.15:
             work = replace(work, every=0, after=random.choice(found).id)
         found.append(work)
-    return found
+    return _in_step(Random(f"needs {seed}"), found)
+
+
+def _in_step(random: Random, found: list[Work]) -> list[Work]:
+    """In half of all lives the last of the jobs is due once two others have succeeded, which are due together."""
+    if len(found) < 3 or random.random() < 0.5:
+        return found
+    *others, first, second, last = found
+    every, seconds = random.choice((5, 10)), random.sample((1, 20, 60), 2)
+    plain = {
+        "every": every, "minute": random.randrange(every), "fails": random.choice((0, 0, 20)), "ignores": 0,
+        "leaves": 0, "retries": 0, "timeout": 0, "concurrency": 1, "overlap": "queue", "locks": (), "exclusive": False,
+        "after": "",
+    }  # fmt: skip
+    first, second = (replace(work, **plain, seconds=took) for work, took in zip((first, second), seconds, strict=True))
+    return [*others, first, second, replace(last, every=0, after="", needs=(first.id, second.id))]
 
 
 def files(works: list[Work]) -> dict[str, bytes]:
