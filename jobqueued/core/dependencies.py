@@ -4,7 +4,7 @@ With a clock: for the occurrence due at T with P the instant before it in its sc
 occurrence of each dependency due in (P, T] must have succeeded.  Where it is under way, the run waits for it; where
 there is none, or it was skipped, for the next success.  Without a clock: a job is due when each of them has succeeded
 since it was due last; one that is out of step with them, so that it would go by the last round of one of them, waits
-for this round of it.
+for the end of this round of it.
 """
 
 from __future__ import annotations
@@ -147,32 +147,35 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
     return Verdict(Standing.AWAITED, name, "it has not run in time; waiting for its next success")
 
 
-def satisfy(turn: Turn, ended: Run, job: Job) -> tuple[RunId, ...]:
-    """Note that a run on which `job` depends has succeeded; the ends that make `job` due, one of each dependency, in
-    the order of their names, or none if it is not due.
+def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:
+    """Note that a run on which `job` depends has ended, and whether that `counts`; the ends that make `job` due, one of
+    each dependency, in the order of their names, or none if it is not due.
 
-    An end that has made due what was found does not count again.
+    An end that has made due what was found does not count again.  One that is out of step waits for an end more.
     """
-    state, name = turn.state, ended.id.job
+    state, saved = turn.state, turn.state[job.id].saved
     if f"d{ended.id}" in state.found.get(job.id, {}):
         return ()
-    saved = state[job.id].saved
-    satisfied = {*saved.satisfied, name} & set(job.dependencies)
-    ends = {end.job: end for end in (*saved.ends, ended.id) if end.job in satisfied}
-    if satisfied == set(job.dependencies):
-        for end, awaited in _of_last_round(state, ended, job, tuple(ends.values())):
-            turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
-            satisfied.discard(end.job)
-            del ends[end.job]
-    state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=tuple(sorted(ends.values())))
-    return state[job.id].saved.ends if satisfied == set(job.dependencies) else ()
+    ends = {end.job: end for end in saved.ends}
+    satisfied = {*saved.satisfied} & set(job.dependencies)
+    if counts:
+        satisfied.add(ended.id.job)
+        ends[ended.id.job] = ended.id
+        known = tuple(sorted(end for name, end in ends.items() if name in satisfied))
+        saved = state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
+    if satisfied != set(job.dependencies):
+        return ()
+    old = [*_of_last_round(state, ended, job, saved.ends)] if counts else []
+    for end, awaited in old:
+        turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
+    return () if old else saved.ends
 
 
 def _of_last_round(
     state: SchedulerState, ended: Run, job: Job, ends: Iterable[RunId]
 ) -> Iterator[tuple[RunId, RunId]]:  # fmt: skip
-    """Yield what a job that is out of step would go by: successes that came due before it was due last, although a
-    newer run of that dependency, due no later than `ended`, goes on; and that run.
+    """Yield the ends by which a job would go although they came due before it was due last, and a newer run of that
+    dependency, due no later than `ended`, goes on; and that run.
     """
     job_state = state[job.id]
     dues = [known.due for known in job_state.saved.outcomes] + [state.runs[run].due for run in job_state.unfinished]

@@ -103,7 +103,8 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
         new(turn, job, Occurrence(job.id, f"j{ended.id}", wall), by)
     for job in map(state.catalog.__getitem__, dependents):
         counts = result == "success" or job.on_dependency_failure == "run"
-        if job.enabled and not job.triggers and counts and (ends := dependencies.satisfy(turn, ended, job)):
+        is_made_due = job.enabled and not job.triggers
+        if is_made_due and (ends := dependencies.satisfy(turn, ended, job, counts=counts)):
             by = cause._replace(triggered_by={**end, "ends": list(map(str, ends))})
             new(turn, job, Occurrence(job.id, f"d{ends[0]}", wall), by)
 

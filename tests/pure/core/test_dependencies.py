@@ -181,5 +181,12 @@ def test_satisfied() -> None:
     world = World(job("a", dependencies=("b", "c")), job("b"), job("c"))
     turn, b, c = Turn(world.scheduler._state, world.now), RunId("b", 5), RunId("c", 3)
     turn.state.remember("a", satisfied=("z",), ends=(RunId("z", 1), RunId("c", 1)))
-    found = [(satisfy(turn, replace(RUN, id=run), turn.state.catalog["a"]), turn.state["a"].saved) for run in (c, b)]
-    assert [((), ("c",), (c,)), ((b, c), ("b", "c"), (b, c))] == [(it, s.satisfied, s.ends) for it, s in found]
+
+    def told(run: RunId, *, counts: bool) -> tuple[tuple[RunId, ...], tuple[str, ...], tuple[RunId, ...]]:
+        found = satisfy(turn, replace(RUN, id=run), turn.state.catalog["a"], counts=counts)
+        return found, turn.state["a"].saved.satisfied, turn.state["a"].saved.ends
+
+    assert ((), ("c",), (c,)) == told(c, counts=True)
+    assert ((), ("c",), (c,)) == told(RunId("b", 4), counts=False)
+    assert ((b, c), ("b", "c"), (b, c)) == told(b, counts=True)
+    assert ((b, c), ("b", "c"), (b, c)) == told(RunId("c", 4), counts=False)

@@ -104,6 +104,18 @@ def test_who_is_out_of_step() -> None:
     ]
 
 
+def test_who_is_out_of_step_with_a_failure() -> None:
+    """Where this round fails, the last one counts after all."""
+    world = pair(a=60, z=120)
+    world.pass_time(3600 + 130)
+    world.memories["both"] = replace(world.memories["both"], satisfied=("z",), ends=(RunId("z", 1),))
+    world.boot()
+    world.ends["z"] = ["failed 1"]
+    world.pass_time(3600)
+    assert [ONE, ("da@2", ("a@2", "z@1"))] == rounds(world)
+    assert ["end of z@2"] == [run.trigger for run, _ in world.rows.values() if run.id == RunId("both", 2)]
+
+
 def test_who_is_not_out_of_step() -> None:
     """What ended after its last run counts, though a newer run of the same goes on."""
     world = World(
