@@ -15,6 +15,7 @@ DAY = ["--minutes", "1", "--seed", "1", "--pace", "20", "--only", "clock,files,k
 _ONLY = {
     "a file with an error takes its jobs away": ["--only", "files", "--pace", "1"],
     "runs start while the host is held": ["--only", "files,kill"],
+    "a start uses up R's before it covers them": ["--only", "pairs", "--pace", "3"],
 }
 """What is another there: an error has to last for longer; and a clock that was set tells times again that are past."""
 
@@ -93,6 +94,22 @@ BREAKS: dict[str, tuple[Break, str]] = {
     ),
     "runs start while the host is held": (
         Break("core/host_hold.py", "    return state.unsaved or held\n", "    return state.unsaved\n"), "held",
+    ),
+    "a start uses up R's before it covers them": (
+        Break(
+            "daemon.py",
+            "self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too",
+            "self._turn(admit=False)",
+        ),
+        "doubled",
+    ),
+    "what waits for two others starts after one of them": (
+        Break(
+            "core/dependencies.py",
+            "    if satisfied != set(job.dependencies):\n        return ()\n    old",
+            "    if not satisfied:\n        return ()\n    old",
+        ),
+        "order",
     ),
     "some output is another, and counted as it was": (
         Break("child/output.py", "kept = os.write(self._file, data)", "kept = os.write(self._file, data.upper())"),

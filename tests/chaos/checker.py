@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tests.chaos import dues, order, submitted, told
+from tests.chaos import dues, order, rounds, submitted, told
 from tests.chaos.day import Day
 from tests.chaos.evidence import Evidence, Record
 from tests.chaos.job import said as output_of
@@ -58,6 +58,7 @@ class Checker:
         yield from self._against_files()
         yield from dues.lost(self)
         yield from order.broken(self)
+        yield from rounds.broken(self)
         yield from told.untold(self)
         yield from submitted.broken(self)
         self.notes["attempts that only state.db told of when it was hurt"] = len(self.losses.unkept)
@@ -99,6 +100,10 @@ class Checker:
     def is_clocked(self, job: str) -> bool:
         """Whether the clock makes a job due."""
         return job in self.day.jobs and self.day.jobs[job].is_clocked
+
+    def is_in_no_file(self, job: str) -> bool:
+        """Whether the file of a job was away for so long that it counted as removed."""
+        return self.day.file_of.get(job, "") in self.timeline.away
 
     def _overlaps(self) -> Iterator[Violation]:
         for attempt, overlap in self.ledger.overlaps:

@@ -34,7 +34,7 @@ def lost(checker: Checker) -> Iterator[Violation]:
     for job in checker.day.jobs.values():
         if job.is_clocked:
             yield from _of_clock(checker, job, by_job[job.id])
-        for upstream in job.keys.get("dependencies", ()):
+        for upstream in job.keys.get("dependencies", ()) if len(job.keys.get("dependencies", ())) == 1 else ():
             yield from _of_ends(checker, job, by_job[job.id], by_job[upstream])
         if "on" in job.keys:
             yield from _of_ends(checker, job, by_job[job.id], by_job[job.keys["on"]["job"]])

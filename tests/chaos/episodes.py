@@ -12,7 +12,7 @@ from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 
 CLASSES = (
     "kill", "restart", "stop", "full", "readonly", "abort", "cut", "damage", "nofile", "files", "second", "refuse",
-    "clock", "calls", "pids", "descriptors", "journald", "removed", "load",
+    "clock", "calls", "pids", "descriptors", "journald", "removed", "load", "pairs",
 )  # fmt: skip
 AWAY = 3.5
 """The longest time (s) that a job file is away or broken; 5 s are promised."""
@@ -91,6 +91,7 @@ _ABOUT: dict[str, list[tuple[str, ...]]] = {
     "journald": [("stopped",), ("gone",)],
     "removed": [("control socket",), ("run directory",)],
     "second": [("same",), ("other state",)],
+    "pairs": [("full",), ("full",), ("abort",)],
 }
 """The kinds of each class, each as likely as any other."""
 
@@ -103,7 +104,9 @@ def _steps(rng: random.Random) -> tuple[str, ...]:
 
 
 def _blows(rng: random.Random, kind: str, seconds: float) -> tuple[Blow, ...]:
-    """Those inside an episode: always for kills and restarts, else as often as not."""
+    """Those inside an episode: always for kills and restarts, else as often as not; pairs have their own."""
+    if kind == "pairs":
+        return ()
     ordered = kind in ("kill", "restart")
     found = []
     for _ in range(rng.randint(1, 3) if ordered else rng.choice([0, 1, 1, 2])):

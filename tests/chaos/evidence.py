@@ -37,6 +37,8 @@ class Evidence:
     """What waited to be told in the end: to whom, of which run."""
     unsaved: set[str] = field(default_factory=set)
     """Submissions of which who asked was told that a restart forgets them."""
+    out_of_step: Counter[str] = field(default_factory=Counter)
+    """How often each job was said to be out of step with those that it waits for."""
     bugs: Counter[str] = field(default_factory=Counter)
     """The ends of tracebacks, and lines of the event bug."""
 
@@ -99,6 +101,8 @@ def _read_log(evidence: Evidence, log: Path) -> None:
             evidence.by_key[record.get("job", ""), record.get("key", "")].add(str(run))
         if run is not None:
             evidence.said[str(run)].append({**entry, "unsaved": unsaved})
+        if event == "out_of_step":
+            evidence.out_of_step.update([str(entry["job"])])
         if event == "unsaved":
             evidence.unsaved.add(str(entry["text"]).partition(",")[0])
         if event == "bug":

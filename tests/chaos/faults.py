@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from jobqueued.filenames import named_by_file
-from tests.chaos import known, processes, shortages
+from tests.chaos import known, pairs, processes, shortages
 from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below
 from tests.chaos.episodes import ALL, Blow, Episode
@@ -45,7 +45,7 @@ def carry_out(host: Host, episode: Episode) -> None:
         for blow in episode.blows:
             host.sleep(begin + blow.after - time.monotonic())
             strike(host, blow, rng)
-        if episode.kind not in ("second", "cut", "damage"):
+        if episode.kind not in ("second", "cut", "damage", "pairs"):
             host.sleep(begin + episode.seconds - time.monotonic())
 
 
@@ -387,5 +387,6 @@ CONDITIONS: dict[str, Condition] = {
     "files": job_file,
     "second": second,
     "refuse": refused,
+    "pairs": pairs.pairs,
     **shortages.CONDITIONS,
 }

@@ -85,6 +85,7 @@ def jobs(rng: random.Random, count: int, rate: int, begin: int, seconds: int) ->
             found.append(dependent(rng, f"dependent-{number}", rng.choice(clocked).id))
     found += [chained(rng, f"chained-{number}", rng.choice(clocked).id) for number in range(max(2, count // 25))]
     found += [told(rng, channel, number) for channel in CHANNELS for number in range(max(2, count // 40))]
+    found += [job for number in range(max(1, count // 50)) for job in a_round(f"round-{number}", 2 + number % 3)]
     found += [Job(f"tick-{number}", {"every": "1s"}, tick="0") for number in range(rate)]
     return [_claiming(job) for job in found]
 
@@ -225,6 +226,13 @@ def file_locked(rng: random.Random, name: str) -> Job:
 def chained(rng: random.Random, name: str, upstream: str) -> Job:
     """A job that is due at each end of another of one kind, or of any."""
     return Job(name, {"on": {"job": upstream, "result": rng.choice([*RESULTS])}, "concurrency": 5}, tick="0")
+
+
+def a_round(name: str, period: int) -> list[Job]:
+    """Two jobs that are due at once, of which the first by name ends last, and one that waits for both."""
+    slow = Job(f"{name}-a", {"every": f"{period}s"}, {"codes": "0", "sleep": "0.3"})
+    both = Job(f"{name}-both", {"dependencies": [f"{name}-a", f"{name}-z"]}, tick="0")
+    return [slow, Job(f"{name}-z", {"every": f"{period}s"}, tick="0"), both]
 
 
 def told(rng: random.Random, channel: str, number: int) -> Job:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tests.chaos.jobs import RESULTS
-from tests.chaos.ledger import GRAIN
+from tests.chaos.ledger import GRAIN, Attempt, End, Start
 from tests.chaos.verdict import Violation
 
 if TYPE_CHECKING:
@@ -24,13 +24,18 @@ def broken(checker: Checker) -> Iterator[Violation]:
         job = checker.day.jobs.get(start.job)
         if job is None or key[:1] not in ("d", "j") or "@" not in key:
             continue
-        upstream = key[1:]
         wanted = RESULTS[job.keys["on"]["result"]] if "on" in job.keys else RESULTS["success"]
-        end = last.get(upstream)
         checker.notes["starts that waited for another's end"] += 1
-        if checker.losses.record(upstream):
-            continue
-        told = checker.records.get(upstream, {}).get("state")
+        for upstream in (record or {}).get("triggered_by", {}).get("ends") or [key[1:]]:
+            yield from _of(checker, attempt, start, upstream, last.get(upstream), wanted)
+
+
+def _of(
+    checker: Checker, attempt: Attempt, start: Start, upstream: str, end: End | None, wanted: tuple[str, ...]
+) -> Iterator[Violation]:  # fmt: skip
+    """Judge a start by one of the ends that have made it due."""
+    told = checker.records.get(upstream, {}).get("state")
+    if not checker.losses.record(upstream):
         if end is not None and end.at > start.at + GRAIN:
             yield Violation(
                 "order", f"{attempt} began before the end of {upstream}", attempt.run, start.at, (upstream,)

@@ -74,6 +74,7 @@ class MadeUp:
         jobs = {
             "tick": Job("tick", {"every": "1s"}), "told-webhook-0": Job("told-webhook-0", {"every": "60s"}),
             "chained": Job("chained", {"on": {"job": "tick", "result": "success"}}),
+            "left": Job("left"), "right": Job("right"), "both": Job("both", {"dependencies": ["left", "right"]}),
             "crontab:line": Job("crontab:line", {"schedule": "* * * * *"}), "alone": Job("alone", {"exclusive": True}),
             **{f"games/{n}": Job(f"games/{n}", {"locks": ["own"]}, tick="0") for n in (1, 2)},
         }  # fmt: skip
@@ -106,6 +107,10 @@ def day(tmp_path: Path) -> MadeUp:
         day.run(f"tick@{second + 1}", second)
         if second < LENGTH - 1:
             day.run(f"chained@{second + 1}", second + 1, key=f"jtick@{second + 1}")
+    for number in (1, 2, 3):
+        day.run(f"left@{number}", number, key=f"m{number}")
+        day.run(f"right@{number}", number + 0.2, key=f"m{number}")
+        joined(day, f"both@{number}", number + 0.5, number)
     day.run("told-webhook-0@1", 0, code=1)
     day.taken.append(Taken("webhook", "n1", frozenset({"told-webhook-0@1"}), 0, at(2)))
     day.run("host/1@1", 1, key="s1", word="w1")
@@ -116,6 +121,12 @@ def day(tmp_path: Path) -> MadeUp:
     }
     day.answers["w1"] = [(at(1), "host/1"), (at(3), "host/1")]
     return day
+
+
+def joined(day: MadeUp, run: str, due: float, number: int, key: str = "") -> None:
+    """Let a run start by the ends of two others of this number."""
+    day.run(run, due, key=key or f"dleft@{number}")
+    day.records[run]["triggered_by"] = {"run": f"right@{number}", "ends": [f"left@{number}", f"right@{number}"]}
 
 
 def test_a_good_day(day: MadeUp) -> None:
@@ -151,6 +162,9 @@ BROKEN: dict[str, tuple[list[str], Callable[[MadeUp], object]]] = {
     "lost, and nobody killed its supervisor": (["wrong"], lambda day: end(day, LAST, state="lost")),
     "output that is missing": (["output"], lambda day: end(day, LAST, output={"bytes": 7, "dropped": 0})),
     "before the end that it waits for": (["order"], lambda day: day.run("chained@99", LENGTH - 2, key=f"j{LAST}")),
+    "before one of two ends that it waits for": (["order"], lambda day: _moved_up(day, "both@1", 0.4, 1)),
+    "one more by the same two ends": (["order"], lambda day: joined(day, "both@9", 3.6, 2, "dright@2")),
+    "rounds after which nothing was due": (["lost"], lambda day: _forgotten(day, "both@1", "both@2")),
     "after a failure": (["order"], lambda day: _failed(day, "tick@2")),
     "a submission before what it is after": (["order"], lambda day: _moved(day, "host/2@1", 0)),
     "an end that nobody was told of": (["untold"], lambda day: day.taken.clear()),
@@ -196,6 +210,11 @@ def _said(day: MadeUp, text: bytes) -> None:
     day.lines = [line for line in day.lines if not line.startswith("tock talks@1")]
     day.lines.append(f"end talks@1 1 0 {len(text)} {at(3.75)}")
     end(day, "talks@1", output={"bytes": len(text), "dropped": 0, "file": str(file)})
+
+
+def _moved_up(day: MadeUp, run: str, due: float, number: int) -> None:
+    without(day, run)
+    joined(day, run, due, number)
 
 
 def _moved(day: MadeUp, run: str, due: float) -> None:
