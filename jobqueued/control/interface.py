@@ -205,7 +205,7 @@ method Describe(job: string, runs: ?int) -> (
 
 # The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
 # io_read, io_write, throttled, stopped, partial}. What made it due is triggered_by: its kind and, by that, {run, state,
-# exit_code, signal, path, event, data}.
+# exit_code, signal, ends, path, event, data}.
 method Show(run: string) -> (record: object)
 
 # What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The

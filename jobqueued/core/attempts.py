@@ -272,7 +272,7 @@ def _use(turn: Turn, event: events.Found) -> None:
     state.remember(name, last_number=max(saved.last_number, event.run.number))
     if sent is not None:
         _keep_from_coming_again(turn, sent)
-        if sent.key.startswith("d"):  # what was saved of its dependencies was before it was due
+        if name not in state.submitted:  # what was saved of its dependencies was before it was due, and is used up
             state.remember(name, satisfied=(), ends=())
         if sent.trigger.startswith("path "):
             state.remember(name, appeared=max(saved.appeared, sent.queued))

@@ -48,7 +48,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found += [_drawn(random, length, PEOPLE) for _ in range(people)]
     found += _close_together(random, found)
     found += _emptied(Random(f"emptied {seed}"), length)
-    found += _in_pairs(Random(f"pairs {seed}"), found, length)
+    found += _in_pairs(Random(f"pairs {seed}"), found, length) if "disk" in kinds else []
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -99,7 +99,8 @@ def _in_pairs(random: Random, found: list[Happening], length: int) -> list[Happe
     """
     again = []
     for _ in [it for it in found if it.kind == "disk"]:
-        begin, lasts = random.randrange(length) // MINUTE * MINUTE, random.choice((120, 600, 1500)) * SECOND
+        lasts = random.choice((120, 600, 1500)) * SECOND
+        begin = (MINUTE + random.randrange(max(MINUTE, length - lasts))) // MINUTE * MINUTE  # after the first start
         kill = begin + lasts + random.randrange(-SECOND, 9 * SECOND)
         again += [Happening(begin, "disk", "var", random.choice(_DISK), lasts), Happening(kill, "kill", "scheduler")]
         for _ in range(random.randrange(1, 4)):

@@ -78,7 +78,7 @@ class Night:
         subprocess.run(["tar", "-C", self._directory, "-xf", self._kept], check=True)
 
     def points(self) -> list[str]:
-        """The calls of the scheduler in a start that change anything, each of which can be its last; of one R for all."""
+        """The calls of the scheduler in a start that change anything, of one R for all: each can be its last."""
         self.again()
         self.host.start()
         names = [(path.name.replace("|", "/"), path.stat().st_size) for path in self._calls.iterdir()]

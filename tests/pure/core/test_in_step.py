@@ -91,6 +91,18 @@ def test_ends_in_any_order() -> None:
     assert () == world.memories["both"].satisfied
 
 
+@pytest.mark.parametrize("key", ["x1", "ja@9", "da@1"])
+def test_what_was_saved_before_it_was_due(key: str) -> None:
+    """A run that R alone tells of has used it up, whatever has made it due."""
+    world = World(job("a"), job("z"), job("both", dependencies=("a", "z")))
+    world.memories["both"] = replace(world.scheduler["both"].saved, satisfied=("a",), ends=(RunId("a", 1),))
+    sent = Run(id=RunId("both", 1), key=key, due=world.now.wall, queued=world.now.wall, arrival=0)
+    world.restore()
+    world.happen(events.JobsRead("jobs.yaml", world.files["jobs.yaml"]), admit=False)
+    world.happen(events.Found(sent.id, 1, sent), events.RunEnded(sent.id, 1, ended(sent.id)), admit=False)
+    assert ((), ()) == (world.memories["both"].satisfied, world.memories["both"].ends)
+
+
 def test_who_is_out_of_step() -> None:
     """A job that would go by the last round of one of those that it waits for waits for this round, and says so."""
     world = pair(a=60, z=120)
