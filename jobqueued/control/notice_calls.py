@@ -58,7 +58,7 @@ class NoticeCalls:
 
     def _notice(self, notice: Notice) -> dict[str, Any]:
         target = Target.parse(notice.target)
-        first = notice if target.channel == "ping" else self._notices.outbox.first(target)
+        first = notice if target.channel == "ping" else self._notices.outbox.first(notice)
         return {
             "id": str(notice.id), "first": str(first.id), "target": target.shown, "event": notice.about["event"],
             "summary": notice.about["summary"], "created": to_text(notice.created), "more": notice.more,

@@ -132,7 +132,8 @@ _RULE = table(
         "22:00-07:00"),
     Key("digest", duration("1m", "30d"), "", "Time for which notices are gathered into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
-        "Most messages to each address in a period; further notices are counted and come in the next message.",
+        "Most messages to each address in a period, and as many with outputs of runs; further notices are counted and "
+        "come in the next message.",
         "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(

@@ -1,12 +1,14 @@
 """The outbox: notices that wait to be sent, gathered for each target, and tried again until they are or get too old.
 
+Each output of a run is a message of its own, as cron sends it, until a target takes no more of them.
+
 At least once: what was sent is forgotten after the answer, so a notice may be sent again, under the same id.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,16 +46,28 @@ class Message(NamedTuple):
     """The job of the first of them."""
 
 
+class Lane(NamedTuple):
+    """The notices of one kind for one target; outputs and all others hold up, and join, only their own kind."""
+
+    target: Target
+    is_output: bool
+
+    @classmethod
+    def of(cls, target: Target, about: Mapping[str, Any]) -> Lane:
+        """The lane of a notice."""
+        return cls(target, about["event"] == "output")
+
+
 class Outbox:
     """`policy` tells when a target takes notices, by the clock of `zone`."""
 
     def __init__(self, host: str, policy: Callable[[Target], Policy], zone: str, numbers: Numbers) -> None:
         self._host, self._policy, self._zone, self._numbers = host, policy, ZoneInfo(zone), numbers
-        self._waiting: dict[Target, dict[int, Notice]] = {}
-        self._sending: dict[int, tuple[Target, list[int]]] = {}
-        self._sent: dict[Target, deque[int]] = {}
+        self._waiting: dict[Lane, dict[int, Notice]] = {}
+        self._sending: dict[int, tuple[Lane, list[int]]] = {}
+        self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
-        """So many targets in `_sent` are looked through for those to which nothing was sent lately."""
+        """So many lanes in `_sent` are looked through for those to which nothing was sent lately."""
         self._troubles = Troubles[Target]("notices to ")
         self._known: tuple[int, int | None] | None = None
         """When `next_at` was last found out, and what it was then; None: something has changed."""
@@ -70,17 +84,19 @@ class Outbox:
     def restore(self, notices: Iterable[Notice]) -> None:
         """Take over what an earlier scheduler kept."""
         for notice in sorted(notices, key=lambda notice: notice.id):
-            self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
+            lane = Lane.of(Target.parse(notice.target), notice.about)
+            self._waiting.setdefault(lane, {})[notice.id] = notice
             self._numbers.saw(notice.id)
         self._known = None
 
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
         """Take in a notice."""
-        waiting = self._waiting.setdefault(target, {})
+        lane = Lane.of(target, about)
+        waiting = self._waiting.setdefault(lane, {})
         if not waiting:
             self._known = None
         newest = waiting[next(reversed(waiting))] if len(waiting) >= MOST else None
-        if newest is not None and newest.id not in self._on_way(target):
+        if newest is not None and newest.id not in self._on_way(lane):
             notice = changed(newest, more=newest.more + 1)
         else:
             notice = Notice(self._numbers.next(wall), str(target), wall, about)
@@ -92,9 +108,9 @@ class Outbox:
         self._troubles.try_again(target)
         self._known = None
 
-    def first(self, target: Target) -> Notice:
-        """The first notice that waits for a target: it has the number of tries, and what the last one came to."""
-        waiting = self._waiting[target]
+    def first(self, notice: Notice) -> Notice:
+        """The notice with which this one goes, or which goes before it: it has the tries, and what the last came to."""
+        waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
         return waiting[_oldest(waiting)]
 
     @property
@@ -105,27 +121,28 @@ class Outbox:
     def of_submissions(self) -> set[Target]:
         """The targets for which something waits about submissions, which are in no file."""
         waiting = self._waiting.items()
-        return {target for target, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
+        return {lane.target for lane, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
         """Let go what waits for others than these, but for what is on its way, and forget their troubles."""
-        busy = {target for target, _ in self._sending.values()}
-        gone = [target for target in self._waiting if target not in targets and target not in busy]
+        busy = self._busy()
+        gone = [lane for lane in self._waiting if lane.target not in targets and lane.target not in busy]
         self._troubles.retain(targets)
         self._known = None
         commands: list[Command] = []
-        for target in gone:
-            notices = list(self._waiting.pop(target).values())
+        for lane in gone:
+            notices = list(self._waiting.pop(lane).values())
             commands += [ForgetNotice(notice.id) for notice in notices]
             commands.append(Say("notice_given_up", {
-                "target": target.shown, "count": len(notices), "reason": together(notices)["summary"],
+                "target": lane.target.shown, "count": len(notices), "reason": together(notices)["summary"],
                 "after": "its receiver left all files",
             }))  # fmt: skip
         return commands
 
     def waits_for(self, target: str) -> bool:
         """Tell whether something waits for a target, by its str."""
-        return Target.parse(target) in self._waiting
+        asked = Target.parse(target)
+        return any(Lane(asked, is_output) in self._waiting for is_output in (False, True))
 
     # when
 
@@ -138,34 +155,45 @@ class Outbox:
             if at is None or seen <= wall < at:
                 return at
         at = None
-        for target in self._ready():
-            opens = self._opens(target, wall)
+        for lane in self._ready():
+            opens = self._opens(lane, wall)
             if opens <= wall:
                 return wall
             at = opens if at is None else min(at, opens)
         self._known = wall, at
         return at
 
-    def _on_way(self, target: Target) -> set[int]:
-        return {number for busy, ids in self._sending.values() if busy == target for number in ids}
+    def _on_way(self, lane: Lane) -> set[int]:
+        return {number for busy, ids in self._sending.values() if busy == lane for number in ids}
 
-    def _ready(self) -> list[Target]:
-        """Those to whom something could go; one place is kept from those who did not take the last message."""
-        busy = {target for target, _ in self._sending.values()}
-        found = [target for target, waiting in self._waiting.items() if waiting and target not in busy]
-        return self._troubles.spared(found, busy)
+    def _busy(self) -> set[Target]:
+        return {lane.target for lane, _ in self._sending.values()}
 
-    def _opens(self, target: Target, wall: int) -> int:
+    def _ready(self) -> list[Lane]:
+        """Those that could go; one place is kept from targets that did not take the last message."""
+        busy = self._busy()
+        found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
+        spared = set(self._troubles.spared([lane.target for lane in found], busy))
+        return [lane for lane in found if lane.target in spared]
+
+    def _opens(self, lane: Lane, wall: int) -> int:
         """The instant from which a message may go; what was noted by a clock that was ahead of now holds up nothing."""
-        policy, waiting = self._policy(target), self._waiting[target]
+        policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
-        marks += self._troubles.rest(target)
+        marks += self._troubles.rest(lane.target)
         most, period = policy.rate
-        sent = self._sent.get(target, ())
+        sent = self._sent.get(lane, ())
         if len(sent) >= most:
             marks.append((sent[-most], period))
         opens = max([wall, *(since + pause for since, pause in marks if since <= wall)])
         return self._after_quiet(policy.quiet, opens)
+
+    def _batch(self, lane: Lane, wall: int) -> list[Notice]:
+        """The notices that go in one message: one output by itself, unless no other message may go after it."""
+        waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
+        most, period = policy.rate
+        sent = sum(wall - period < at <= wall for at in self._sent.get(lane, ()))
+        return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
         """The instant, or the end of the quiet part of the day in which it is."""
@@ -188,50 +216,51 @@ class Outbox:
         if (at := self.next_at(wall)) is None or at > wall:
             return
         ready = self._ready()
-        for target in sorted(ready, key=lambda target: (target in self._troubles, _oldest(self._waiting[target]))):
+        for lane in sorted(ready, key=lambda lane: (lane.target in self._troubles, _oldest(self._waiting[lane]))):
             if len(self._sending) >= SENDING:
                 return
-            busy = {target for target, _ in self._sending.values()}
-            if self._troubles.spared([target], busy) and self._opens(target, wall) <= wall:
+            busy = self._busy()
+            is_free = lane.target not in busy and self._troubles.spared([lane.target], busy)
+            if is_free and self._opens(lane, wall) <= wall:
                 self._known = None
-                notices = list(self._waiting[target].values())
-                number = notices[0].id
-                self._sending[number] = target, [notice.id for notice in notices]
-                yield Message(
-                    number,
-                    f"{self._host}-{number}-{notices[-1].id}",
-                    target,
-                    together(notices),
-                    notices[0].about["job"],
-                )
+                yield self._message(lane, wall)
+
+    def _message(self, lane: Lane, wall: int) -> Message:
+        notices = self._batch(lane, wall)
+        number = notices[0].id
+        self._sending[number] = lane, [notice.id for notice in notices]
+        name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
+        if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
+            about = _gathered(notices)  # it may be too large, or look like spam: the end of it is not
+        return Message(number, name, lane.target, about, notices[0].about["job"])
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
         """Take the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
         if number not in self._sending:
             return []
         self._known = None
-        target, ids = self._sending.pop(number)
+        lane, ids = self._sending.pop(number)
         verdict = Verdict.parse(answer)
         if verdict.sent:
-            return self._sent_all(target, ids, wall)
-        return self._failed(target, ids, verdict, wall)
+            return self._sent_all(lane, ids, wall)
+        return self._failed(lane, ids, verdict, wall)
 
-    def _sent_all(self, target: Target, ids: list[int], wall: int) -> list[Command]:
-        waiting = self._waiting[target]
+    def _sent_all(self, lane: Lane, ids: list[int], wall: int) -> list[Command]:
+        waiting = self._waiting[lane]
         notices = [waiting.pop(each) for each in ids]
         if not waiting:
-            del self._waiting[target]
-        self._sent.setdefault(target, deque(maxlen=1000)).append(wall)
+            del self._waiting[lane]
+        self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
         if len(self._sent) > self._many:  # each submission may name another one
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
             self._many = 2 * len(self._sent) + _MANY
-        self._troubles.end(target)
-        said = Say("notice_sent", {"target": target.shown, "summary": together(notices)["summary"]})
+        self._troubles.end(lane.target)
+        said = Say("notice_sent", {"target": lane.target.shown, "summary": together(notices)["summary"]})
         return [*map(ForgetNotice, ids), said]
 
-    def _failed(self, target: Target, ids: list[int], verdict: Verdict, wall: int) -> list[Command]:
-        waiting, why = self._waiting[target], verdict.why
+    def _failed(self, lane: Lane, ids: list[int], verdict: Verdict, wall: int) -> list[Command]:
+        waiting, target, why = self._waiting[lane], lane.target, verdict.why
         first = changed(waiting[ids[0]], tries=waiting[ids[0]].tries + 1, error=why)
         waiting[first.id] = first
         pause = verdict.pause or grown(_FIRST_PAUSE, first.tries)
@@ -239,11 +268,11 @@ class Outbox:
         if self._troubles.note(target, target.shown, why, pause, wall):
             told = Say("notice_failed", {"target": target.shown, "reason": why, "waiting": len(waiting)})
             commands.append(told)
-        return commands + self._give_up(target, wall)
+        return commands + self._give_up(lane, wall)
 
-    def _give_up(self, target: Target, wall: int) -> list[Command]:
+    def _give_up(self, lane: Lane, wall: int) -> list[Command]:
         """Let go what is too old, and was tried for long: the clock may have jumped since it was made."""
-        waiting = self._waiting[target]
+        waiting = self._waiting[lane]
         if waiting[_oldest(waiting)].tries < _TRIES:
             return []
         old = [notice for notice in waiting.values() if notice.created + _GIVE_UP <= wall]
@@ -252,9 +281,10 @@ class Outbox:
         if not old:
             return []
         if not waiting:
-            del self._waiting[target]
+            del self._waiting[lane]
         why = old[0].error or old[-1].error
-        said = Say("notice_given_up", {"target": target.shown, "reason": why, "count": len(old), "after": "3 days"})
+        shown = lane.target.shown
+        said = Say("notice_given_up", {"target": shown, "reason": why, "count": len(old), "after": "3 days"})
         return [*(ForgetNotice(notice.id) for notice in old), said]
 
 
@@ -265,16 +295,21 @@ def _oldest(waiting: dict[int, Notice]) -> int:
 
 def together(notices: list[Notice]) -> dict[str, Any]:
     """One document about all of them: the only one, or a digest that names them."""
-    first, more = notices[0].about, sum(notice.more for notice in notices)
-    if len(notices) == 1 and not more:
-        return first
-    names = ("event", "at", "job", "run", "summary")
-    held = [{**{name: each.about[name] for name in names}, "count": 1} for each in notices]
-    count = len(notices) + more
+    return notices[0].about if len(notices) == 1 and not notices[0].more else _gathered(notices)
+
+
+def _gathered(notices: list[Notice]) -> dict[str, Any]:
+    held, count = [_held(notice.about) for notice in notices], sum(1 + notice.more for notice in notices)
     named = "; ".join(it["summary"] for it in held[:_NAMED]) + "; …" * (count > _NAMED)
-    summary = f"{counted(count, 'notice')}: {named}"
+    what = f"{counted(count, 'output')} held back" if held[0]["event"] == "output" else counted(count, "notice")
     return {
-        **first, "event": "digest", "summary": summary, "job": None, "run": None, "user": None,
+        **notices[0].about, "event": "digest", "summary": f"{what}: {named}", "job": None, "run": None, "user": None,
         "command": None, "incident": None, "record": None,
         "held_back": held[:SHOWN], "not_shown": count - len(held[:SHOWN]),
     }  # fmt: skip
+
+
+def _held(about: Mapping[str, Any]) -> dict[str, Any]:
+    """One line of a digest; an output has its end, too, as nothing else would bring it."""
+    line = {**{name: about[name] for name in ("event", "at", "job", "run", "summary")}, "count": 1}
+    return {**line, "tail": about["record"]["output"]["tail"]} if about["event"] == "output" else line

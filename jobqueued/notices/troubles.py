@@ -92,6 +92,11 @@ class Troubles(Generic[Receiver]):
         if (known := self._troubles.get(receiver)) is not None:
             self._troubles[receiver] = known._replace(pause=0)
 
+    def is_refused(self, receiver: Receiver) -> bool:
+        """Tell whether it refused the last for good."""
+        known = self._troubles.get(receiver)
+        return known is not None and known.pause == _HOPELESS_PAUSE
+
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
         """The instant and the pause (ns) after it, if there is one."""
         known = self._troubles.get(receiver)

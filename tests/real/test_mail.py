@@ -109,6 +109,19 @@ class TestMessage:
         assert first["References"] == first["In-Reply-To"] != first["Message-ID"]
         assert (other["References"], other["Message-ID"]) == (None, first["Message-ID"])
 
+    def test_held_back_outputs(self, server: tuple[MailServer, int]) -> None:
+        """Each has the end of what its run has written, and the command that prints all of it."""
+        held = [
+            {"event": "output", "run": f"sync@{number}", "summary": f"sync@{number} ended", "count": 1, "tail": tail}
+            for number, tail in ((3, "three\n\x1b[2J\n"), (4, "four"))
+        ]
+        about = {"event": "digest", "summary": "2 outputs held back", "record": None, "incident": None, "run": None}
+        text = text_of(the_mail(server, an_event(**about, held_back=held)))
+        assert text.endswith(
+            "Held back since the last notice:\nsync@3 ended\nsync@4 ended\n\n"
+            "$ jobqueuectl logs sync@3\nthree\n\\x1b[2J\n\n$ jobqueuectl logs sync@4\nfour\n"
+        )
+
     def test_text(self, server: tuple[MailServer, int]) -> None:
         """It has what, where, since when, what tells more, the output, and what was held back."""
         held = [

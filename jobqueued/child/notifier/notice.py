@@ -58,11 +58,13 @@ class Incident(TypedDict):
 
 
 class Held(TypedDict):
-    """A notice that was held back, or several alike."""
+    """A notice that was held back, or several alike; of an output its run, and the end (`tail`) of it."""
 
     event: str
     summary: str
     count: int
+    run: NotRequired[str | None]
+    tail: NotRequired[str]
 
 
 class Ping(TypedDict):

@@ -88,7 +88,15 @@ def body(notice: Notice, output: str) -> str:
     blocks = [printable(event["summary"]), "\n".join(_facts(event)), "\n".join(hints(event)), output]
     if held := "\n".join(held_back(event)):
         blocks.append(f"Held back since the last notice:\n{held}")
+    blocks += _held_outputs(event)
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _held_outputs(event: Event) -> Iterator[str]:
+    """The end of each output that has no mail of its own, and the command that prints all of it."""
+    for held in event.get("held_back") or ():
+        if tail := shown(held.get("tail") or "").strip("\n"):
+            yield f"$ jobqueuectl logs {printable(held.get('run') or '')}\n{tail}"
 
 
 def _facts(event: Event) -> Iterator[str]:

@@ -22,6 +22,7 @@ from tests.support.told import BEGIN, Told
 from tests.support.weight import weight
 
 OPS = Notify(email=("ops@example.org",))
+OUTPUT = Notify(on=("output",), email=("alice",), remind=None)
 
 
 def under(**policy: Any) -> Told:
@@ -58,13 +59,108 @@ def test_a_rate() -> None:
     assert told.summaries[-1].startswith("20 notices: job-10@1 ")
 
 
+def mailing(*rules: Rule) -> Told:
+    """A host that mails the output of each run to alice, by these other rules too."""
+    return Told([Rule(OUTPUT), *rules])
+
+
+def test_outputs_go_one_by_one() -> None:
+    """Runs that end together have a mail each, with the output in it, as cron sends them."""
+    told = mailing()
+    for number in range(5):
+        told.ends(f"job-{number}", output=f"line of job-{number}")
+    told.wait(MINUTE)
+    assert ["output"] * 5 == told.events
+    assert [f"line of job-{number}" for number in range(5)] == [
+        message.about["record"]["output"]["tail"] for message in told.got
+    ]
+    assert [f"job-{number}" for number in range(5)] == [message.job for message in told.got]
+    assert {} == told.saved
+
+
+def test_outputs_of_a_receiver_that_was_away() -> None:
+    """They wait, also over a restart, and go one by one once it takes mails again."""
+    told = mailing()
+    told.answer = "later 0 connection refused"
+    for number in range(3):
+        told.ends(f"job-{number}", output="x")
+        told.wait(MINUTE)
+    told.restart()
+    told.answer = "sent"
+    told.wait(HOUR)
+    assert ["job-0", "job-1", "job-2"] == [message.about["job"] for message in told.got]
+
+
+def test_a_burst_of_outputs() -> None:
+    """The last mail that the rate allows has the runs that got none, with the end of the output of each."""
+    told = mailing()
+    for number in range(100):
+        told.ends(f"job-{number}", output=f"line of job-{number}")
+    told.wait(MINUTE)
+    *single, last = told.got
+    assert [f"job-{number}@1" for number in range(29)] == [message.about["run"] for message in single]
+    assert ("digest", SHOWN, 71 - SHOWN) == (last.about["event"], len(last.about["held_back"]), last.about["not_shown"])
+    assert last.about["summary"].startswith("71 outputs held back: job-29@1 succeeded")
+    assert "line of job-29" == last.about["held_back"][0]["tail"]
+    assert {} == told.saved
+
+
+def test_an_output_each_minute() -> None:
+    """No output waits longer than the period of the rate, and each is in exactly one message."""
+    told = mailing()
+    for minute in range(300):
+        told.ends("chatty", output=f"{minute}")
+        told.wait(MINUTE)
+    told.wait(HOUR)
+    told_of = [each["run"] for it in told.got for each in it.about["held_back"] or [it.about]]
+    assert [f"chatty@{number}" for number in range(1, 301)] == told_of
+    assert len(told.got) <= 6 * 30
+
+
+def test_outputs_hold_up_no_alarm() -> None:
+    """To one address thirty messages of each kind go in an hour: a failure after thirty outputs is told at once."""
+    told = mailing(Rule(Notify(email=("alice",)), jobs=("backup",)))
+    for number in range(40):
+        told.ends(f"job-{number}", output="x")
+    told.wait(MINUTE)
+    told.ends("backup", 1)
+    told.wait(MINUTE)
+    assert ("failure", "backup@1") == (told.got[-1].about["event"], told.got[-1].about["run"])
+
+
+def test_an_output_that_is_refused() -> None:
+    """It goes again as the end of it, after 6 h: it may have been too large.  Those behind it keep their own mails."""
+    told = mailing()
+    told.ends("job-0", output="huge")
+    told.ends("job-1", output="small")
+    told.answer = "never 552 too large"
+    told.send()
+    told.answer = "sent"
+    told.wait(DAY)
+    assert ["digest", "output"] == told.events
+    assert ["huge"] == [each["tail"] for each in told.got[0].about["held_back"]]
+    assert told.got[0].about["summary"].startswith("1 output held back: job-0@1 ")
+
+
+def test_a_digest_of_outputs() -> None:
+    """Who asks for a digest of outputs gets one, with the end of each output."""
+    told = Told([Rule(OUTPUT, policy=Policy(digest=HOUR))])
+    for number in range(3):
+        told.ends(f"job-{number}", output="x")
+    told.wait(2 * HOUR)
+    (message,) = told.got
+    assert ["x"] * 3 == [each["tail"] for each in message.about["held_back"]]
+
+
 def test_receivers_of_once_are_forgotten() -> None:
     """Each of many submissions may name a receiver of its own: no memory is kept of those of before yesterday."""
     outbox = Outbox("db1", lambda _: Policy(), "UTC", Numbers())
     wall, weights = BEGIN, list[int]()
     for number in range(1, 3001):
         wall += 3 * MINUTE
-        outbox.put(Target("email", f"{number}@example.org"), {"summary": "", "job": f"host/{number}"}, wall)
+        outbox.put(
+            Target("email", f"{number}@example.org"), {"event": "success", "summary": "", "job": f"host/{number}"}, wall
+        )
         (message,) = outbox.take(wall)
         outbox.answered(message.number, "sent", wall)
         weights += [] if number % 500 else [weight(outbox)]
@@ -277,11 +373,17 @@ def test_ids_are_never_used_again() -> None:
     assert len(set(ids)) == len(ids)
 
 
-@given(st.lists(st.sampled_from(["fail", "succeed", "send", "lose", "die", "wait", "away", "back"]), max_size=40))
+@given(
+    st.lists(st.sampled_from(["fail", "succeed", "write", "send", "lose", "die", "wait", "away", "back"]), max_size=40)
+)
 def test_at_least_once(steps: list[str]) -> None:
-    """Whatever dies at whatever moment: each first failure and each recovery arrives, and nothing waits for ever."""
-    told = Told([Rule(Notify(email=("ops@example.org",), remind=None))])
-    runs, failing, expected = 0, False, set[tuple[str, str]]()
+    """Whatever dies at whatever moment: each first failure, recovery and output arrives, and nothing waits for ever.
+
+    An output is in a message of its own while the rate allows that.
+    """
+    outputs = Notify(on=("output",), email=("ops@example.org",), remind=None)
+    told = Told([Rule(Notify(email=("ops@example.org",), remind=None)), Rule(outputs)])
+    runs, written, failing, expected = 0, 0, False, set[tuple[str, str]]()
     for step in steps:
         if step in ("fail", "succeed"):
             runs += 1
@@ -289,6 +391,10 @@ def test_at_least_once(steps: list[str]) -> None:
             if failing != (step == "fail"):
                 expected.add(("recovery" if failing else "failure", f"a@{runs}"))
             failing = step == "fail"
+        elif step == "write":
+            written += 1
+            told.ends("b", output="x")
+            expected.add(("output", f"b@{written}"))
         elif step == "send":  # it arrives, and the daemon may die before it knows
             told.got += list(told.notices.outbox.take(told.wall))
         elif step == "lose":
@@ -304,6 +410,12 @@ def test_at_least_once(steps: list[str]) -> None:
     told.wait(2 * DAY)
     seen = {(each["event"], each["run"]) for it in told.got for each in it.about["held_back"] or [it.about]}
     assert (expected, {}) == (seen, told.saved)
+    assert written >= 30 or all(it.about["job"] == "b" or "b" not in named(it) for it in told.got)
+
+
+def named(message: Message) -> set[str]:
+    """The jobs that a digest names."""
+    return {each["job"] for each in message.about["held_back"]}
 
 
 TEAMS = [Notify(email=(f"team-{number}@example.org",)) for number in range(3)]
@@ -353,7 +465,7 @@ def test_a_thousand_targets_cost_nothing() -> None:
 
     outbox = Outbox("db1", policy, "UTC", Numbers())
     for number in range(3000):
-        outbox.put(Target("email", f"team-{number % 1000}@example.org"), {}, BEGIN + number)
+        outbox.put(Target("email", f"team-{number % 1000}@example.org"), {"event": "success"}, BEGIN + number)
     assert [BEGIN + HOUR] * 100 == [outbox.next_at(BEGIN + 5000 + wall) for wall in range(100)]
     assert [] == list(outbox.take(BEGIN + MINUTE))
     assert looks == 1000
