@@ -14,12 +14,13 @@ _HOUR = 3600 * 1_000_000_000
 FAILURES = ("failure", "timeout", "oom", "lost")
 """Ends that are failures: who wants `failure` wants all of them."""
 EVENTS = (
-    *FAILURES, "recovery", "success", "output", "missed", "late", "overdue", "skipped", "held_up", "fuse",
-    "config_error", "degraded",
+    *FAILURES, "recovery", "success", "output", "failed_output", "missed", "late", "overdue", "skipped", "held_up",
+    "fuse", "config_error", "degraded",
 )  # fmt: skip
 """All that a notice may be about."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
 """The events of a rule of the site that names none."""
+_WIDER = {"missed": "skipped", "failed_output": "output"}
 CHANNELS = ("email", "webhook", "command", "apprise")
 
 
@@ -82,7 +83,7 @@ class Notify:
 
     def wants(self, event: str) -> bool:
         """Tell whether it is about an event."""
-        wider = "failure" if event in FAILURES else "skipped" if event == "missed" else event
+        wider = "failure" if event in FAILURES else _WIDER.get(event, event)
         return event in self.on or wider in self.on
 
     def targets(self) -> Iterator[Target]:

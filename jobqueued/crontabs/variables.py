@@ -64,15 +64,13 @@ def _minutes(text: str) -> int:
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
-    """The wish that a line's output is mailed, as MAILTO says, or of failures only; NOBODY where that is empty."""
+    """The wish that a line's output is mailed, as MAILTO says, or that of failures only; NOBODY where that is empty."""
     addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
     if not addresses:
         return NOBODY
     email = tuple(_address("MAILTO", address) for address in addresses)
     sender = _address("MAILFROM", text) if (text := given.get("MAILFROM", "").strip()) else ""
-    if only_on_error:
-        return Notify(("failure",), email, remind=0, sender=sender)
-    return Notify(("output",), email, remind=None, sender=sender)
+    return Notify(("failed_output" if only_on_error else "output",), email, remind=None, sender=sender)
 
 
 def _address(variable: str, text: str) -> str:

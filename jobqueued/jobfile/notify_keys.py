@@ -75,7 +75,8 @@ def _webhook(node: Node) -> Webhook:
 _WEBHOOK = replace(section(_HOOK), read=_webhook)
 _NOTIFY = table(
     Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed, overdue]",
-        "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed.",
+        "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed, `output` "
+        "includes failed_output.",
         "[failure, recovery, success]"),
     Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
     Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",

@@ -46,7 +46,8 @@ def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
         return None
     record: Record = fields["record"]
     summary = f"{record['run']} {ended(record['state'], _took(record), record['reason'])}, with output"
-    return Happening("output", summary, job=record["job"], run=record["run"], record=record)
+    event = "output" if record["state"] == "succeeded" else "failed_output"
+    return Happening(event, summary, job=record["job"], run=record["run"], record=record)
 
 
 _EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "failed": "failure"}

@@ -220,9 +220,9 @@ def test_at_boot_no_clock_makes_it_due() -> None:
 
 
 def test_mail_of_failures_only() -> None:
-    """cronie's -n: each failure is told, and no success."""
+    """cronie's -n: the output of each failure is mailed, and no other."""
     (job,) = jobs_of("@daily -n x\n")
-    assert job.notify == Notify(("failure",), ("alice",), remind=0)
+    assert job.notify == Notify(("failed_output",), ("alice",), remind=None)
     (silent,) = jobs_of("@daily x\n", host=HOST._replace(mails=False))
     assert silent.notify == NOBODY
 

@@ -73,6 +73,16 @@ def test_output_is_told_as_cron_mails_it() -> None:
     )
 
 
+def test_output_of_failures_only() -> None:
+    """As cronie's -n: a mail of its own for each run that failed and wrote something, which is its output."""
+    wish = Notify(on=("failed_output",), email=("alice",), remind=None)
+    told = Told([], [Job(id="a", command="true", notify=wish)])
+    for exit_code, output in ((0, "hi"), (1, "no"), (2, ""), (1, "again")):
+        told.ends("a", exit_code, output=output)
+    told.wait(MINUTE)
+    assert [("output", "a@2"), ("output", "a@4")] == [(it.about["event"], it.about["run"]) for it in told.got]
+
+
 def test_a_wish_may_have_a_sender_of_its_own() -> None:
     """Mails to its own addresses are from whom a wish says; to others as the settings have it."""
     wish = Notify(on=("output",), email=("alice",), sender="cron@example.org")
