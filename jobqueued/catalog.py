@@ -13,7 +13,7 @@ from typing import TypeVar
 from jobqueued.accounts import Account, accounts
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.circles import circles, told, way_back
-from jobqueued.model import Job
+from jobqueued.model import Job, Trigger
 from jobqueued.problem import Problem
 from jobqueued.users import Owner, share_of
 
@@ -329,5 +329,9 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def is_same(old: Job, new: Job) -> bool:
-    """Tell whether nothing changed but the place; compiled triggers follow from the rest."""
-    return bool(_definition(old) == _definition(new))
+    """Tell whether nothing changed but the place; compiled triggers follow from the rest, and from rules of zones."""
+    return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
+
+
+def _has_same_zone(old: Trigger, new: Trigger) -> bool:
+    return getattr(old, "zone", None) is getattr(new, "zone", None)

@@ -51,6 +51,7 @@ from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobdir.job_files import JobFiles, Watches
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobdir.time_zones import TimeZones
 from jobqueued.jobdir.user_files import DIRECTORY, UserFiles
 from jobqueued.jobdir.user_watchers import UserWatchers
 from jobqueued.jobdir.watch import Watch
@@ -84,12 +85,13 @@ from jobqueued.users import share_of
 def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, of_cron: bool) -> Watches:
     """Watch the job files, as this host understands them, those of users, and the tables of cron."""
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
-    read = partial(read_here, where, host=config.locality)
-    kept, scripts = store.files(), Scripts() if of_cron else None
+    kept, scripts, zones = store.files(), Scripts() if of_cron else None, TimeZones(config)
+    read = lambda data, path: read_here(where, data, path, zones.host())  # noqa: E731
     boots = not store.is_new or has_just_booted()
-    tables = () if scripts is None else cron_tables.readers(paths, config, scripts, boots=boots)
-    first = Watch(paths.jobs, read, kept, below=paths.more_jobs), user_file_watch.watch(users, config, where, kept)
-    return Watches([*first, *(Watch(directory, how, kept, kind) for directory, how, kind in tables)], scripts)
+    tables = () if scripts is None else cron_tables.readers(paths, config, scripts, zones.name, boots=boots)
+    own = user_file_watch.watch(users, config.users, zones.host, where, kept)
+    first = Watch(paths.jobs, read, kept, below=paths.more_jobs), own
+    return Watches([*first, *(Watch(directory, how, kept, kind) for directory, how, kind in tables)], scripts, zones)
 
 
 class Daemon:
@@ -112,7 +114,7 @@ class Daemon:
         users = UserFiles(paths.state / DIRECTORY)
         self._watches = _watches(paths, config, store, users, of_cron=self._other_cron is not None)
         noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
-        self._due_history = DueHistory.of(store, config.timezone, noted)
+        self._due_history = DueHistory.of(store, self._watches.zone, noted)
         self._batch = WriteBatch(store, self._due_history.anew)
         self._commits = Commits(store, self._batch, self._everything, paths, log)
         self._job_files = JobFiles(self._watches, self._take_files, log)
@@ -124,7 +126,7 @@ class Daemon:
         access, self._unknown_groups = Access.of(config)
         user = user_name(os.geteuid()) or "root"
         self._user_files = UserFileCalls(link, users, self._watches, self._scheduler, config.users, read_clocks)
-        self._notices = Notices(host, config.notify, config.timezone, self._scheduler.told_of, user)
+        self._notices = Notices(host, config.notify, self._watches.zone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
         is_stuck = lambda: self._decisions.stands_still  # noqa: E731
@@ -215,7 +217,7 @@ class Daemon:
         self._unrestored = None
         self._watches.hold_tables(not self._runs_tables)
         limits, mails = self._config.users, takes_mails(self._config)
-        kept, troubles = submit_calls.kept(self._store, limits, self._config.timezone, mails=mails)
+        kept, troubles = submit_calls.kept(self._store, limits, self._config.zone, mails=mails)
         beside = self._link.marks.sent_beside({run.id for run in takeover.saved[1]})
         self._happened += [*map(events.Recorded, (*takeover.recorded, *beside)), kept]
         while self._job_files.has_more:

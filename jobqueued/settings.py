@@ -60,7 +60,8 @@ class Settings:
     reserve: dict[str, int] = field(default_factory=dict)
     escalation: Escalation = _ONE_A_MINUTE
     pressure: dict[str, int] = field(default_factory=dict)
-    timezone: str = field(default_factory=host_timezone)
+    timezone: str = ""
+    """The zone of jobs that name none, if the settings have one."""
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
@@ -77,9 +78,14 @@ class Settings:
     fleet: FleetSettings | None = None
 
     @property
+    def zone(self) -> str:
+        """The zone of jobs that name none: where the settings have none the host's, as it is now."""
+        return self.timezone or host_timezone()
+
+    @property
     def locality(self) -> Locality:
         """The host as it reads job files."""
-        return Locality(self.timezone, machine_id(), self.fleet)
+        return Locality(self.zone, machine_id(), self.fleet)
 
     @property
     def calm(self) -> int:

@@ -30,6 +30,7 @@ def say_forbidden(host: str, asker: str, pid: int) -> None:
 
 def _send(host: str, text: str, pid: int) -> None:
     """Send a line, as syslog(3) does it: where nobody takes it, it is lost; and nobody is waited for."""
+    time.tzset()  # we may be older than the host's zone
     moment = time.strftime("%b %e %H:%M:%S")
     line = f"<{_CRON_INFO}>{moment} crontab[{pid}]: {text}"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as log:

@@ -63,7 +63,7 @@ class SubmitCalls:
             raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
         try:
             self._count(peer)
-            asked = submissions.read(document, owner, self._config.users, self._config.timezone, mails=self.mails)
+            asked = submissions.read(document, owner, self._config.users, self._config.zone, mails=self.mails)
             asker = peer.name if owner is None else owner.name
             if asked.key and (known := self._known(asked)):
                 is_saved = known not in self._batch.submissions

@@ -47,7 +47,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
     flaws = {item.line: item for item in items if isinstance(item, Flaw)}
     entries = {item.line for item in items if isinstance(item, Entry)}
     settings, _ = read_settings(paths.config, more=paths.more_config)
-    place, host = Place(SPOOL.prefix + of_table(user), user), Host(settings.timezone, machine_id())
+    place, host = Place(SPOOL.prefix + of_table(user), user), Host(settings.zone, machine_id())
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
     wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if flaw.reason != _NO_NEWLINE]
     if len(entries) > MAX_JOBS:

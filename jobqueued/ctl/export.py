@@ -111,7 +111,7 @@ def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
     if unknown := [name for name in ids if name not in known]:
         raise click.UsageError(f"no such job in {paths.jobs}: {', '.join(unknown)}")
     chosen = [known[name] for name in ids] if ids else found.jobs
-    exported = crontab_of(chosen, config.timezone, user_name(user_of_daemon(paths)) or "root")
+    exported = crontab_of(chosen, config.zone, user_name(user_of_daemon(paths)) or "root")
     sys.stdout.write(exported.text)
     sys.stdout.flush()
     for problem in found.problems:

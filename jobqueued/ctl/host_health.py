@@ -152,7 +152,7 @@ def _clock(etc: Path) -> Iterator[Finding]:
 
 def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
     """Check that times without a zone are those that cron and date(1) have here."""
-    name, of_host, restart = settings_of(paths)[0].timezone, host_timezone(etc), Instance.of(paths.run).restart
+    name, of_host = settings_of(paths)[0].zone, host_timezone(etc)
     local = _content(etc / "localtime")
     here = _of_zone("UTC") if local is None else {local}  # as the C library has it
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
@@ -162,7 +162,7 @@ def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
     elif not here & _of_zone(name):
         is_there = "is another zone or an old copy" if local else "is not there, which means UTC"
         seen = f"jobs go by {name}; /etc/localtime, by which all else goes, {is_there}"
-        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or the zone that is meant; then {restart}"
+        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or the zone that is meant"
         yield Finding("time zone", WARNING, seen, link)
     else:
         yield Finding("time zone", OK, name)

@@ -126,7 +126,7 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
     sources = import_sources.sources(found, config, wish, set(others))
     now = datetime.now(UTC).replace(microsecond=0)
     with _compared(sum(len(source.drafts) for source in sources)) as told:
-        plans = [_plan(*each, config.timezone, now, told) for each in zip(found, sources, targets, strict=True)]
+        plans = [_plan(*each, config.zone, now, told) for each in zip(found, sources, targets, strict=True)]
     return plans, [each for each in read if not isinstance(each, Found)]
 
 

@@ -109,7 +109,7 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | F
 def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
     """Read what was found; `taken` are the ids that others have."""
     ids, scripts = Ids(taken), Scripts(watched=False)
-    host = Host(config.timezone, machine_id(), mails=takes_mails(config))
+    host = Host(config.zone, machine_id(), mails=takes_mails(config))
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
 
 

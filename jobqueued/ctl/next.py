@@ -182,7 +182,7 @@ def _own_zone(paths: Paths) -> str:
     config, problems = read_settings(paths.config, more=paths.more_config)
     if problems:
         raise Refused("\n".join(map(str, problems)))
-    return config.timezone
+    return config.zone
 
 
 def _wall(text: str, zone: ZoneInfo) -> str:

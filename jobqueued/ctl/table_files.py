@@ -28,7 +28,7 @@ class TableFiles:
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
         self._kinds, self._scripts = kinds_of_host(paths), Scripts(watched=False)
-        self._host = Host(config.timezone, machine_id(), mails=takes_mails(config))
+        self._host = Host(config.zone, machine_id(), mails=takes_mails(config))
 
     def all_live(self) -> Iterator[Path]:
         """Yield the tables, and directories of tables, that the daemon is to run."""

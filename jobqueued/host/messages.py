@@ -127,6 +127,7 @@ VOCABULARY: dict[str, Entry] = {
     "refused": Entry("error", "5d9f3a7ce1b84f0693c2d8e4a1b7f605", _refused),
     "flawed": Entry("error", "21366bdd23de471dbdd6b76316d4f66e", _flawed),
     "mended": Entry("info", "37e5f2f64ed34b6a8f38f1e6b8b9a1c4", _mended),
+    "time_zone": Entry("info", "288099528cb0489e94bf46f6e5e9b57d", lambda f: f["text"]),
     "run_started": Entry(
         "info", "8d1f0c6a6e7b4d31b0d9a6f1c2e35a97",
         lambda f: f"{f['run']} started: pid {f['pid']}, {_lateness(f)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,16 +28,18 @@ _TOLD = b"\n#!jobqueued "
 """What stands between a text and the scripts that go with it."""
 
 
-def readers(paths: Paths, config: Settings, scripts: Scripts, *, boots: bool = True) -> list[tuple[Path, Read, Kind]]:
-    """The directories of cron's tables, with what reads those of each.
+def readers(
+    paths: Paths, config: Settings, scripts: Scripts, zone: Callable[[], str], *, boots: bool = True
+) -> list[tuple[Path, Read, Kind]]:
+    """The directories of cron's tables, with what reads those of each; `zone` is that of the host when one is read.
 
     `boots`: this start of the daemon may be the first after a boot, as far as it knows.
     """
     boots = boots and not (paths.host / REBOOTED).exists()
-    host = Host(config.timezone, machine_id(), mails=takes_mails(config), boots=boots)
+    host = Host("", machine_id(), mails=takes_mails(config), boots=boots)
     expand = config.cron.get("expand", False)
     places = kinds_by_place(paths).items()
-    return [(directory, partial(_read, kind, host, scripts, expand), kind) for directory, kind in places]
+    return [(directory, partial(_read, kind, host, zone, scripts, expand), kind) for directory, kind in places]
 
 
 def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, Kind]:
@@ -54,8 +57,10 @@ def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
 
-def _read(kind: Kind, host: Host, scripts: Scripts, expand: bool, data: bytes, path: str) -> Steps[Content]:
-    host = host._replace(scripts=scripts.of_table(path))
+def _read(
+    kind: Kind, host: Host, zone: Callable[[], str], scripts: Scripts, expand: bool, data: bytes, path: str
+) -> Steps[Content]:
+    host = host._replace(timezone=zone(), scripts=scripts.of_table(path))
     return read_jobs_in_steps(data, path, place_of(kind, path, expand=expand), host)
 
 

@@ -144,8 +144,8 @@ class Inbox:
         self._in_writing.clear()
 
     def forget_all(self) -> None:
-        """Take all files for new ones."""
-        self._seen.clear()
+        """Take all files for changed ones."""
+        self._seen = dict.fromkeys(self._seen, _UNREAD)
         self.relist()
 
     def rescan(self, mono: int) -> None:

@@ -10,6 +10,7 @@ from operator import attrgetter
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
 from jobqueued.jobdir.scripts import Scripts
+from jobqueued.jobdir.time_zones import TimeZones
 from jobqueued.jobdir.watch import Watch
 from jobqueued.model import Now
 from jobqueued.problem import Problem
@@ -19,10 +20,14 @@ _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
-    """All watched directories, each with files of its own kind, and the `scripts` that cron's tables depend on."""
+    """All watched directories, each with files of its own kind, and what these depend on: `zones`, and of cron's tables
+    `scripts`.
+    """
 
-    def __init__(self, watches: Sequence[Watch], scripts: Scripts | None = None) -> None:
-        self._watches, self.scripts = watches, scripts
+    def __init__(
+        self, watches: Sequence[Watch], scripts: Scripts | None = None, zones: TimeZones | None = None
+    ) -> None:
+        self._watches, self.scripts, self.zones = watches, scripts, zones
 
     def __iter__(self) -> Iterator[Watch]:
         return iter(self._watches)
@@ -47,7 +52,7 @@ class Watches:
     @property
     def has_more(self) -> bool:
         """True if there is something for another scan of one, at once."""
-        return any(map(_has_more, self._watches))
+        return any(map(_has_more, self._watches)) or (self.zones is not None and self.zones.is_asked)
 
     @property
     def complete(self) -> bool:
@@ -64,6 +69,7 @@ class Watches:
         """List all anew, and wait for nothing that is not there."""
         for watch in self._watches:
             watch.settle()
+        self._ask_for_zones()
 
     def rescan(self, mono: int) -> None:
         """List anew what was not for a minute."""
@@ -71,6 +77,23 @@ class Watches:
             watch.inbox.rescan(mono)
         if self.scripts is not None:
             self.read_again(self.scripts.changed())
+        self._ask_for_zones()
+
+    def zone(self) -> str:
+        """The zone of jobs that name none; UTC without `zones`."""
+        return "UTC" if self.zones is None else self.zones.name()
+
+    def _ask_for_zones(self) -> None:
+        if self.zones is not None:
+            self.zones.ask()
+
+    def follow_zones(self, mono: int) -> list[str]:
+        """Have all files read again where zones have changed: what has, for people."""
+        news = [] if self.zones is None else self.zones.news(mono)
+        if news:
+            for watch in self._watches:
+                watch.inbox.forget_all()
+        return news
 
     def read_again(self, paths: Iterable[str]) -> None:
         """Have these files read again."""
@@ -88,16 +111,19 @@ class JobFiles(Source):
 
     def descriptors(self) -> dict[int, int]:
         """Of inotify and of the table of mounts, of each."""
-        scripts = self._watches.scripts
-        wanted = [(None if scripts is None else scripts.fileno(), select.POLLIN)]
+        scripts, zones = self._watches.scripts, self._watches.zones
+        wanted = [(None if it is None else it.fileno(), select.POLLIN) for it in (scripts, zones)]
         for inbox in (watch.inbox for watch in self._watches):
             wanted += [(inbox.fileno(), select.POLLIN), (inbox.mounts, select.POLLPRI)]
         return {descriptor: bits for descriptor, bits in wanted if descriptor is not None}
 
     @property
     def deadline(self) -> int | None:
-        """The time from which a file that vanished counts as gone, or to try again what could not be read."""
-        return soonest(map(_deadline, self._watches))
+        """The time from which a file that vanished counts as gone, to try again what could not be read, or to look at
+        zones that have changed.
+        """
+        zones = self._watches.zones
+        return soonest([*map(_deadline, self._watches), None if zones is None else zones.deadline])
 
     @property
     def has_more(self) -> bool:
@@ -106,7 +132,9 @@ class JobFiles(Source):
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
         """Take in what the kernel tells; `turn` acts on it."""
-        scripts = self._watches.scripts
+        scripts, zones = self._watches.scripts, self._watches.zones
+        if zones is not None and descriptor == zones.fileno():
+            zones.drain(now.mono)
         if scripts is not None and descriptor == scripts.fileno():
             self._watches.read_again(scripts.drain())
         for inbox in (watch.inbox for watch in self._watches):
@@ -118,16 +146,25 @@ class JobFiles(Source):
 
     def turn(self, now: Now) -> Iterator[JobsRead | FileGone | JobsLoaded]:
         """Read a slice of the first that has one."""
+        for text in self._watches.follow_zones(now.mono):
+            self._log.say("time_zone", text=text)
         late = [watch for watch in self._watches if watch.deadline is not None and watch.deadline <= now.mono]
         for watch in late:
             watch.inbox.drain()  # a file may have come back just now
         for watch in [each for each in self._watches if each in late or each.has_more][:1]:
-            yield from watch.scan(now.mono)
+            yield from self._followed(watch.scan(now.mono))
             self._keep(watch.accepted)
             self._say_changes(watch)
         if not self._complete and self._watches.complete:  # what is nowhere never comes
             self._complete = True
             yield JobsLoaded(True)
+
+    def _followed(self, events: list[JobsRead | FileGone]) -> Iterator[JobsRead | FileGone]:
+        """Yield events; the zones of their jobs are watched from now on."""
+        for event in events:
+            if isinstance(event, JobsRead) and self._watches.zones is not None:
+                self._watches.zones.follow(job.timezone for job in event.jobs)
+            yield event
 
     def read_once(self) -> bool:
         """Take note that each file was read once; True if it is known now which jobs there are.

@@ -228,7 +228,7 @@ class Layers:
             part.relist()
 
     def forget_all(self) -> None:
-        """Take all files for new ones."""
+        """Take all files for changed ones."""
         for part in self.parts:
             part.forget_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from jobqueued.jobdir.acceptance import Content
@@ -12,9 +12,10 @@ from jobqueued.jobdir.trust import is_leftover
 from jobqueued.jobdir.user_files import DIRECTORY, UserFile, UserFiles
 from jobqueued.jobdir.watch import Watch
 from jobqueued.jobfile.oddities import Surroundings, read_here
+from jobqueued.jobfile.scopes import Locality
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import Steps
-from jobqueued.settings import Settings
+from jobqueued.users import UserLimits
 
 _never = frozenset[str]().__contains__
 USERS = Kind(
@@ -25,14 +26,18 @@ USERS = Kind(
 )  # fmt: skip
 
 
-def watch(files: UserFiles, config: Settings, where: Surroundings, kept: Mapping[str, bytes]) -> Watch:
-    """Watch the files; `kept` are the texts accepted last, of all kinds of files."""
-    return Watch(files.directory, partial(read, config, where), kept, USERS)
+def watch(
+    files: UserFiles, limits: UserLimits, host: Callable[[], Locality], where: Surroundings, kept: Mapping[str, bytes]
+) -> Watch:
+    """Watch the files; `kept` are the texts accepted last, of all kinds of files, `host` reads one."""
+    return Watch(files.directory, partial(read, limits, host, where), kept, USERS)
 
 
-def read(config: Settings, where: Surroundings, data: bytes, path: str) -> Steps[Content]:
+def read(
+    limits: UserLimits, host: Callable[[], Locality], where: Surroundings, data: bytes, path: str
+) -> Steps[Content]:
     """Read the jobs of a file, which is a user's by the name of it."""
     file = UserFile.parse(os.path.basename(path))
     assert file is not None, path
-    rules = UserRules(file.owner, config.users)
-    return read_here(where, data, path, config.locality, rules=rules)
+    rules = UserRules(file.owner, limits)
+    return read_here(where, data, path, host(), rules=rules)

@@ -26,11 +26,12 @@ from jobqueued.users import share_of
 
 
 class Notices:
-    """`job` finds a job by its id; `rules` are the site's; `user` is whose jobs are that name none."""
+    """`job` finds a job by its id, `zone` the host's zone, `rules` are the site's; `user` has jobs without one."""
 
     def __init__(
-        self, host: str, rules: Sequence[Rule], zone: str, job: Callable[[str], Job | None], user: str = "root"
-    ) -> None:
+        self, host: str, rules: Sequence[Rule], zone: Callable[[], str], job: Callable[[str], Job | None],
+        user: str = "root",
+    ) -> None:  # fmt: skip
         self._host, self._rules, self._job, self._user = host, rules, job, user
         self._patterns = [re.compile("|".join(map(translate, rule.jobs))) if rule.jobs else None for rule in rules]
         policies = {target: rule.policy for rule in reversed(rules) for target in rule.notify.targets()}

@@ -61,8 +61,10 @@ class Lane(NamedTuple):
 class Outbox:
     """`policy` tells when a target takes notices, by the clock of `zone`."""
 
-    def __init__(self, host: str, policy: Callable[[Target], Policy], zone: str, numbers: Numbers) -> None:
-        self._host, self._policy, self._zone, self._numbers = host, policy, ZoneInfo(zone), numbers
+    def __init__(
+        self, host: str, policy: Callable[[Target], Policy], zone: Callable[[], str], numbers: Numbers
+    ) -> None:
+        self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
@@ -199,7 +201,7 @@ class Outbox:
         """The instant, or the end of the quiet part of the day in which it is."""
         if quiet is None:
             return instant
-        local = datetime.fromtimestamp(instant // SECOND, self._zone)
+        local = datetime.fromtimestamp(instant // SECOND, ZoneInfo(self._zone()))
         begin, end = quiet
         minute = local.hour * 60 + local.minute
         if not (begin <= minute < end if begin < end else minute >= begin or minute < end):

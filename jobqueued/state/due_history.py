@@ -24,7 +24,7 @@ Noted = Callable[[str, bytes], bytes]
 
 
 class DueHistory:
-    """Changes since the start.  `timezone` is that of jobs that name none.
+    """Changes since the start.  `zone` finds that of jobs that name none.
 
     Of what an earlier daemon left, `newest` are digest and zone of each file that was noted last, `texts` those that
     were accepted last, by name, and `saved_at` is its last commit (wall; 0: none).  `noted` makes of the text
@@ -32,10 +32,10 @@ class DueHistory:
     """
 
     def __init__(
-        self, timezone: str, newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int,
+        self, zone: Callable[[], str], newest: Mapping[str, tuple[str, str]], texts: Mapping[str, bytes], saved_at: int,
         noted: Noted = lambda _, text: text,
     ) -> None:  # fmt: skip
-        self._timezone, self._newest, self._saved_at, self._noted = timezone, dict(newest), saved_at, noted
+        self._zone, self._newest, self._saved_at, self._noted = zone, dict(newest), saved_at, noted
         self._texts: dict[str, bytes | None] = dict(texts)
         """Those of which no event has told."""
         self._unread = set(texts)
@@ -43,13 +43,13 @@ class DueHistory:
         self._has_begun = False
 
     @classmethod
-    def of(cls, store: Store, timezone: str, noted: Noted = lambda _, text: text) -> DueHistory:
+    def of(cls, store: Store, zone: Callable[[], str], noted: Noted = lambda _, text: text) -> DueHistory:
         """Go on with what there is in state.db; what can't be read there is noted anew."""
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
-            return cls(timezone, newest, store.files(), found[0][0] if found else 0, noted)
-        return cls(timezone, {}, {}, 0, noted)
+            return cls(zone, newest, store.files(), found[0][0] if found else 0, noted)
+        return cls(zone, {}, {}, 0, noted)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
         """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
@@ -80,7 +80,7 @@ class DueHistory:
         return with_directory if with_directory in self._texts else name
 
     def _version(self, text: bytes | None) -> tuple[str, str]:
-        return _GONE if text is None else (sha256(text).hexdigest(), self._timezone)
+        return _GONE if text is None else (sha256(text).hexdigest(), self._zone())
 
     def _started(self, wall: int) -> Iterator[DueChange]:
         if not self._has_begun:

@@ -77,6 +77,11 @@ class Schedule:
         return drawn_texts
 
     @property
+    def zone(self) -> ZoneInfo:
+        """The zone with its rules; another one after `forget_zones`."""
+        return self._zone
+
+    @property
     def is_fixed(self) -> bool:
         """True unless it is a wildcard job, whose minute or hour field starts with ``*``, or due by no clock."""
         return not (self._pattern.wild or self.at_boot)
@@ -185,6 +190,11 @@ class Seconds:
         object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
 
     @property
+    def zone(self) -> ZoneInfo:
+        """That of the schedule."""
+        return self.schedule.zone
+
+    @property
     def of_a_minute(self) -> tuple[int, ...]:
         """The seconds of the minute, in order."""
         return tuple(offset.seconds for offset in self._offsets)
@@ -240,6 +250,12 @@ class At:
     def after(self, instant: datetime) -> datetime | None:
         """The instant, unless it is not later than `instant`."""
         return self.instant if self.instant > instant else None
+
+
+def forget_zones(names: list[str]) -> None:
+    """Load the rules of these zones anew for schedules that are made from now on: the tz database has changed."""
+    ZoneInfo.clear_cache(only_keys=names)
+    _common.cache_clear()
 
 
 def offset(window: int, job_id: str, seed: str) -> int:

@@ -245,7 +245,7 @@ class TestTime:
         (found,) = bad(paths, "time zone", place)
         assert found.startswith(
             "time zone: jobs go by Europe/Berlin; /etc/localtime, by which all else goes, is another zone or an old "
-            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or the zone that is meant; then end it, "
+            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or the zone that is meant"
         )
         paths.config.write_text("timezone: Asia/Tokyo\n")
         assert [] == bad(paths, "time zone", place), "the settings say so"

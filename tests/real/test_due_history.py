@@ -25,7 +25,7 @@ class Life:
 
     def __init__(self, directory: Path, timezone: str = "UTC") -> None:
         self.store = Store(directory)
-        self.history, self.batch = DueHistory.of(self.store, timezone), WriteBatch(self.store)
+        self.history, self.batch = DueHistory.of(self.store, lambda: timezone), WriteBatch(self.store)
 
     def read(self, wall: int, name: str, text: bytes | None) -> None:
         """A turn in which a file is accepted, or gone."""

@@ -64,6 +64,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("flawed", {"file": "/c/x", "lines": [3]}, "/c/x: what is wrong in line 3 is not run; the rest is"),
     ("flawed", {"file": "/c/x", "lines": [3, 7]}, "/c/x: what is wrong in lines 3, 7 is not run; the rest is"),
     ("mended", {"file": "/a.yaml", "gone": False}, "/a.yaml: accepted again"),
+    ("time_zone", {"text": "the zone is another"}, "the zone is another"),
     (
         "run_started",
         {"run": "backup@142", "pid": 4711, "late": 2 * SECOND},

@@ -76,7 +76,7 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
     config = Settings()
     assert (None, host_timezone(), Retention(100, 90 * DAY, 1 << 30)) == (
         config.max_running,
-        config.timezone,
+        config.zone,
         config.retention,
     )
 

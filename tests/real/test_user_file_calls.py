@@ -24,8 +24,8 @@ from jobqueued.jobdir import user_file_watch
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, stamp_of
 from jobqueued.jobfile.oddities import Surroundings
+from jobqueued.jobfile.scopes import NOWHERE
 from jobqueued.model import MINUTE, SECOND
-from jobqueued.settings import Settings
 from jobqueued.users import Owner, UserLimits
 from tests.support.world import World
 
@@ -60,8 +60,7 @@ class Site:
     def __init__(self, directory: Path, limits: UserLimits = LIMITS) -> None:
         self.directory, self.limits = directory, limits
         self.files, self.world, self.launcher = UserFiles(directory / "users"), World(), Launcher()
-        config = Settings(users=limits, timezone="UTC")
-        self.watch = user_file_watch.watch(self.files, config, Surroundings(1), {})
+        self.watch = user_file_watch.watch(self.files, limits, lambda: NOWHERE, Surroundings(1), {})
         watches = Watches([self.watch])
         link = cast(Any, self.launcher)
         self.calls = UserFileCalls(

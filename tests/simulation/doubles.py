@@ -64,6 +64,10 @@ class JobDirectory(Source):
     def rescan(self, _mono: int) -> None:
         """Nothing is missed."""
 
+    def zone(self) -> str:
+        """Of jobs that name none."""
+        return "UTC"
+
     def hold_tables(self, _held: bool) -> None:
         """There are none."""
 

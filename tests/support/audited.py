@@ -29,7 +29,7 @@ class AuditedWorld(World):
         """What no commit holds is gone."""
         self._waiting: dict[tuple[str, str], DueChange] = {}
         newest = {c.name: (c.digest, c.timezone) for c in self.due_changes if c.kind == "file"}
-        self._history = DueHistory("UTC", newest, self._files, self._saved_at)
+        self._history = DueHistory(lambda: "UTC", newest, self._files, self._saved_at)
         self._read: dict[str, bytes] = {}
         super().restore()
 

@@ -34,6 +34,7 @@ from jobqueued.host.log import Log
 from jobqueued.jobdir import user_file_watch, user_files
 from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobfile.oddities import Surroundings
+from jobqueued.jobfile.scopes import NOWHERE
 from jobqueued.loop import read_clocks
 from jobqueued.metrics.counts import Counts
 from jobqueued.metrics.readings import Readings
@@ -216,7 +217,9 @@ class Real(Service):
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
         locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
-        notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], "UTC", self.world.scheduler.catalog.get)
+        notices = Notices(
+            "db1", [Rule(Notify(email=("ops@example.org",)))], lambda: "UTC", self.world.scheduler.catalog.get
+        )
         told = NoticeCalls(notices, lambda job: [
             notices.tell(target, job, 1).notice for target in (notices.targets(job) if job else notices.all_targets([]))
         ])  # fmt: skip
@@ -245,7 +248,7 @@ class Real(Service):
     def user_files(self) -> UserFileCalls:
         """The calls about users' files, of which there are none."""
         files = user_files.UserFiles(self.logs.parent / "state" / "users")
-        watches = Watches([user_file_watch.watch(files, Settings(), Surroundings(1), {})])
+        watches = Watches([user_file_watch.watch(files, Settings().users, lambda: NOWHERE, Surroundings(1), {})])
         link, clocks = cast(Any, self.link), lambda: self.world.now
         return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks)
 

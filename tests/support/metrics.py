@@ -29,7 +29,7 @@ class Measured:
 
     def __init__(self, world: World, most: int = MOST_JOBS, health: Iterable[tuple[str, Figure]] = ()) -> None:
         self.world, self.counts = world, Counts(most)
-        notices = Notices("db1", (), "UTC", world.scheduler.catalog.get)
+        notices = Notices("db1", (), lambda: "UTC", world.scheduler.catalog.get)
         self.readings = Readings(world.scheduler, notices, self.counts, lambda: dict(health))
         self.taken = 0
 

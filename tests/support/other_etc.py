@@ -1,6 +1,7 @@
 """The daemon on a host with another /etc: python tests/support/other_etc.py ETC DAEMON-ARGUMENTS…
 
-Only this process, and what it starts, sees it, in a mount namespace of its own.
+Only this process, and what it starts, sees it, in a mount namespace of its own.  PYTHONTZPATH may name another tz
+database.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ctypes
 import os
 import shutil
 import sys
+import zoneinfo
 from pathlib import Path
 
 from jobqueued.__main__ import main
@@ -51,5 +53,6 @@ def _enter(etc: str) -> None:
 
 if __name__ == "__main__":
     _enter(sys.argv[1])
+    zoneinfo.reset_tzpath()  # as PYTHONTZPATH has it: this process had loaded zoneinfo before
     sys.executable = everybodys_python()
     sys.exit(main(sys.argv[2:]))

@@ -23,7 +23,7 @@ class Tables:
         self.spool.chmod(0o1730)
         settings = Settings(timezone="UTC", mail={"smtp": "smtp://localhost"}, cron={"live": True, **cron})
         self.scripts = Scripts()
-        tables = cron_tables.readers(self.paths, settings, self.scripts)
+        tables = cron_tables.readers(self.paths, settings, self.scripts, lambda: "UTC")
         self.watches = [Watch(directory, read, kept or {}, kind) for directory, read, kind in tables]
         self.kept = dict[str, bytes | None](kept or {})
 

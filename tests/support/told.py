@@ -46,7 +46,7 @@ class Told:
 
     def restart(self) -> None:
         """A new daemon takes over what was saved."""
-        self.notices = Notices("db1", self.rules, "UTC", self.jobs.get)
+        self.notices = Notices("db1", self.rules, lambda: "UTC", self.jobs.get)
         self.notices.restore(self.incidents.values(), self.saved.values())
 
     def commit(self, commands: Sequence[Command]) -> None:

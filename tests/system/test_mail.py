@@ -139,7 +139,7 @@ class VirtualDay:
 def test_a_day_of_failures(ops: str, settings: Settings) -> None:
     """A minutely job that fails for a day: 1 + 4 + 1 mails in the mailbox.  The day is virtual, each mail is real."""
     sync = job("sync", "* * * * *", command="/usr/bin/sync-all", notify=Notify(email=(ops,)))
-    day, notices, verdicts = VirtualDay(sync), Notices("vm", [], "UTC", {"sync": sync}.get), list[str]()
+    day, notices, verdicts = VirtualDay(sync), Notices("vm", [], lambda: "UTC", {"sync": sync}.get), list[str]()
     for minute in range(24 * 60 + 60):
         day.exit_code = int(minute <= 24 * 60)
         wall, said, day.said = day.minute(), day.said, []

@@ -154,7 +154,7 @@ def test_a_digest_of_outputs() -> None:
 
 def test_receivers_of_once_are_forgotten() -> None:
     """Each of many submissions may name a receiver of its own: no memory is kept of those of before yesterday."""
-    outbox = Outbox("db1", lambda _: Policy(), "UTC", Numbers())
+    outbox = Outbox("db1", lambda _: Policy(), lambda: "UTC", Numbers())
     wall, weights = BEGIN, list[int]()
     for number in range(1, 3001):
         wall += 3 * MINUTE
@@ -198,7 +198,7 @@ def test_quiet_hours_over_a_clock_change() -> None:
     """In their own zone: the night of 29 March 2026 in Berlin is an hour shorter."""
     told = under(quiet=(22 * 60, 7 * 60))
     told.wall = at("2026-03-28T22:30:00")
-    told.notices = Notices("db1", told.rules, "Europe/Berlin", told.jobs.get)
+    told.notices = Notices("db1", told.rules, lambda: "Europe/Berlin", told.jobs.get)
     told.ends("a", 1)
     assert at("2026-03-29T05:00:00") == told.notices.outbox.next_at(told.wall)
 
@@ -463,7 +463,7 @@ def test_a_thousand_targets_cost_nothing() -> None:
         looks += 1
         return Policy(digest=HOUR)
 
-    outbox = Outbox("db1", policy, "UTC", Numbers())
+    outbox = Outbox("db1", policy, lambda: "UTC", Numbers())
     for number in range(3000):
         outbox.put(Target("email", f"team-{number % 1000}@example.org"), {"event": "success"}, BEGIN + number)
     assert [BEGIN + HOUR] * 100 == [outbox.next_at(BEGIN + 5000 + wall) for wall in range(100)]

@@ -31,7 +31,7 @@ class Link:
 def test_an_answer_of_this_turn() -> None:
     """What was refused after the clock was read for a turn is not sent again in it, but after its pause."""
     wall = BEGIN
-    link, notices = Link(), Notices("db1", [OPS], "UTC", lambda _job: None)
+    link, notices = Link(), Notices("db1", [OPS], lambda: "UTC", lambda _job: None)
     sender = NoticeSender(notices, cast(LauncherLink, link), None, {}, lambda: Now(wall, wall))
     sender.decide([Say("run_ended", {"record": record("a", 1, 1)})], Now(wall, wall))
     sender.turn(Now(wall, wall))

@@ -1,0 +1,116 @@
+"""The host's time zone, and the rules of those that jobs go by: watched, as both may change while the daemon lives.
+
+Job files and tables are then read anew, as what is due, and the instant of an `at`, follow from them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zoneinfo
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from jobqueued.child.watcher import inotify
+from jobqueued.jobfile.scopes import Locality
+from jobqueued.model import SECOND
+from jobqueued.settings import Settings
+from jobqueued.sha256 import sha256
+from jobqueued.timing.schedule import forget_zones
+
+_FILES = frozenset(("localtime", "timezone"))
+_CHANGES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_DELETE | inotify.IN_ONLYDIR
+_CALM = SECOND
+"""The time without a further change: packages change several files, and a link may be gone before its next is there."""
+
+
+class TimeZones:
+    """Those by which jobs are read now, with these settings.  A look at all costs one file for each."""
+
+    def __init__(self, config: Settings, etc: Path = Path("/etc")) -> None:
+        self._host, self._config = config.locality, config
+        self._rules: dict[str, str] = {}
+        """By zone, a digest of its file as it was when jobs were read; "": there is none."""
+        self._inotify: int | None = None
+        self._etc = self._watch(str(etc))
+        self._changed: int | None = None
+        self.is_asked = False
+        self.follow([self.name()])
+
+    def host(self) -> Locality:
+        """The host as it reads job files."""
+        return self._host
+
+    def name(self) -> str:
+        """The zone of jobs that name none."""
+        return self._host.timezone
+
+    def fileno(self) -> int | None:
+        """The inotify descriptor; None: there is none to be had, and a look once a minute is left."""
+        return self._inotify
+
+    @property
+    def deadline(self) -> int | None:
+        """The time (CLOCK_MONOTONIC) to look, some time after the last change."""
+        return None if self._changed is None else self._changed + _CALM
+
+    def follow(self, names: Iterable[str]) -> None:
+        """Have the rules of these zones watched, too."""
+        for name in set(names) - self._rules.keys():
+            path = _path(name)
+            self._rules[name] = _digest(path)
+            for directory in {os.path.dirname(path), os.path.dirname(os.path.realpath(path))} - {""}:
+                self._watch(directory)
+
+    def drain(self, mono: int) -> None:
+        """Take in what inotify tells."""
+        assert self._inotify is not None
+        for event in inotify.events(self._inotify):
+            if event.watch != self._etc or event.name in _FILES:
+                self._changed = mono
+
+    def ask(self) -> None:
+        """Have the next `news` looked for at once."""
+        self.is_asked = True
+
+    def news(self, mono: int) -> list[str]:
+        """Look, if it is time to: what has changed, for people."""
+        if not self.is_asked and (self.deadline is None or self.deadline > mono):
+            return []
+        self.is_asked, self._changed = False, None
+        time.tzset()  # for the times of the log, which the C library reckons
+        return [*self._of_rules(), *self._of_host()]
+
+    def _of_rules(self) -> Iterator[str]:
+        """Forget the rules that are others now; a zone that is not in the database any more stays as it was."""
+        found = {name: _digest(_path(name)) for name in self._rules}
+        changed = sorted(name for name, known in self._rules.items() if found[name] not in ("", known))
+        if changed:
+            self._rules |= {name: found[name] for name in changed}
+            forget_zones(changed)
+            yield f"new rules in the time zone database for: {', '.join(changed)}"
+
+    def _of_host(self) -> Iterator[str]:
+        before, self._host = self.name(), self._config.locality
+        if (name := self.name()) != before:
+            self.follow([name])
+            yield f"the time zone of the host is {name} now; it was {before}"
+
+    def _watch(self, directory: str) -> int:
+        """Watch a directory, if that can be; twice is once."""
+        with suppress(OSError):
+            self._inotify = inotify.instance() if self._inotify is None else self._inotify
+            return inotify.watch(self._inotify, directory, _CHANGES)
+        return 0
+
+
+def _path(name: str) -> str:
+    """The file of a zone; "": none of the host's."""
+    return next((path for place in zoneinfo.TZPATH if os.path.isfile(path := os.path.join(place, name))), "")
+
+
+def _digest(path: str) -> str:
+    with suppress(OSError):
+        return sha256(Path(path).read_bytes()).hexdigest()
+    return ""
