@@ -56,8 +56,8 @@ WINGS: dict[str, list[str]] = {
         "submissions", "mending", "oddities", "schema",
     ],
     "crontabs": ["header", "words", "table", "names", "options", "run_parts", "variables", "periods", "jobs"],
-    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "disabling", "to_crontab",
-        "calendar_event", "unit_files", "timer", "at_job"],
+    "exchange": ["yaml_values", "draft", "job_file", "crontab", "reckoning", "proof", "real_cron", "disabling",
+        "to_crontab", "calendar_event", "unit_files", "timer", "at_job"],
     "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [

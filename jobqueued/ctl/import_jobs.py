@@ -21,10 +21,11 @@ from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.job_units import STANDARD_INPUT, user_of_daemon
 from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.terminal import json_option, print_json
-from jobqueued.exchange import proof
+from jobqueued.exchange import proof, real_cron
 from jobqueued.exchange.disabling import disabled
 from jobqueued.exchange.draft import SAID, Draft, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
+from jobqueued.exchange.real_cron import Cron
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
@@ -52,6 +53,8 @@ class Plan:
               "user's crontab, one with a column of users, or what its name says.  [by its place]")  # fmt: skip
 @click.option("--user", metavar="NAME", help="User whose crontab each FILE is.  [you]")
 @click.option("--expand", is_flag=True, help="Make one job of each script that run-parts runs.")
+@click.option("--as", "cron", type=click.Choice([each.value for each in Cron]), help="Whose cron runs the tables: "
+              "Debian's, or cronie.  [the one installed, else Debian's]")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  [this is the default]")
 @click.option("--diff", "as_diff", is_flag=True, help="Print what would change in the job directory.")
 @click.option("--write", is_flag=True, help="Write the job files into the job directory.")
@@ -60,8 +63,8 @@ class Plan:
 @json_option
 @click.pass_obj
 def import_jobs(
-    paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, dry_run: bool,
-    as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
+    paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, cron: str | None,
+    dry_run: bool, as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Turn crontabs and timers of systemd into job files.
 
@@ -71,7 +74,9 @@ def import_jobs(
 
     Each job does what cron would do, with its comments above it.  What was written is read back and compared with the
     source, field by field, and by its next 1,000 due times and those around each change of the clock in two years,
-    reckoned anew from the source.  What differs is listed, as is each line that is not imported, with the reason.
+    reckoned anew from the source as Debian's cron or cronie reads it, which differ: Debian's ignores CRON_TZ and
+    RANDOM_DELAY, and a whole table for one error.  The first difference of each line is listed, as is each line that
+    is not imported, with the reason.
 
     Exits 1 if a line is not imported or a job differs, 2 if a file can't be read or written.
 
@@ -80,10 +85,12 @@ def import_jobs(
       jobqueuectl import
       jobqueuectl import --write --disable-source
       crontab -l | jobqueuectl import --kind user - >jobs.yaml
+      jobqueuectl import --as cronie --kind system crontab.of.fedora
       jobqueuectl import /usr/lib/systemd/system/fstrim.timer
     """
     _check_usage(files, kind, user, write=write, disable=disable_source, others=dry_run + as_diff)
-    plans, failures = _plans(paths, files, Wish(Kind(kind) if kind else None, user, expand))
+    whose = Cron(cron) if cron else import_sources.installed_cron(paths.host)
+    plans, failures = _plans(paths, files, Wish(Kind(kind) if kind else None, user, expand, whose))
     if as_json:
         print_json(_document(plans, failures))
     elif as_diff:
@@ -93,7 +100,7 @@ def import_jobs(
     for path, why in failures:
         _tell(f"{path}: {why}")
     if not as_json:
-        _tell_of(plans)
+        _tell_of(plans, whose)
         if not (plans or failures):
             _tell(f"no tables of cron, anacron or at below {paths.host}")
     is_unwritten = write and _write(paths, plans, force=force, disable=disable_source)
@@ -126,7 +133,8 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
     sources = import_sources.sources(found, config, wish, set(others))
     now = datetime.now(UTC).replace(microsecond=0)
     with _compared(sum(len(source.drafts) for source in sources)) as told:
-        plans = [_plan(*each, config.zone, now, told) for each in zip(found, sources, targets, strict=True)]
+        host = real_cron.Host(config.zone, now, import_sources.has_user)
+        plans = [_plan(*each, host, wish, told) for each in zip(found, sources, targets, strict=True)]
     return plans, [each for each in read if not isinstance(each, Found)]
 
 
@@ -165,11 +173,11 @@ def _target(found: Found) -> str:
     return found.name
 
 
-def _plan(found: Found, source: Source, target: Path, timezone: str, now: datetime, told: Told) -> Plan:
+def _plan(found: Found, source: Source, target: Path, host: real_cron.Host, wish: Wish, told: Told) -> Plan:
     """The job file of a source, read back and compared."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
-    jobs, wrong = read_jobs(text.encode(), str(target), timezone=timezone, seed=machine_id())
+    jobs, wrong = read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())
     lines = {draft.id: draft.line for draft in source.drafts}
     own = [
         problem._replace(file=source.file, line=lines.get(problem.job, 0), column=0)
@@ -178,7 +186,11 @@ def _plan(found: Found, source: Source, target: Path, timezone: str, now: dateti
     ]
     is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     if source.drafts and is_good:
-        own += proof.problems(source.file, proof.check(told(source.drafts), jobs, now))
+        own += proof.problems(source.file, proof.check(told(source.drafts), jobs, host.now))
+        if found.kind not in _OFF:
+            form = import_sources.place_of(found, wish).form
+            host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # it may be another host's
+            own += real_cron.problems(source.file, found.data, form, source.drafts, wish.cron, host)
     return Plan(found, source, target, text, _content(target), [*source.problems, *own], is_good)
 
 
@@ -221,7 +233,7 @@ def _tell(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
-def _tell_of(plans: list[Plan]) -> None:
+def _tell_of(plans: list[Plan], cron: Cron) -> None:
     for plan in plans:
         for problem in plan.problems:
             _tell(in_a_line(problem))
@@ -231,6 +243,7 @@ def _tell_of(plans: list[Plan]) -> None:
         if jobs and not any("differs: " in problem.message for problem in plan.problems):
             differs = any(draft.differs for draft in plan.source.drafts)
             told += ", equal to its source but for what is said above" if differs else ", each equal to its source"
+            told += f", as {cron.told} runs it" if plan.found.kind in (Kind.USER, Kind.SYSTEM) else ""
         _tell(told)
 
 

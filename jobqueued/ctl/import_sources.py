@@ -18,6 +18,7 @@ from jobqueued.ctl.job_units import STANDARD_INPUT, read_file, user_of_daemon
 from jobqueued.exchange import at_job
 from jobqueued.exchange.crontab import read_table
 from jobqueued.exchange.draft import Ids, Source
+from jobqueued.exchange.real_cron import Cron
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
 from jobqueued.jobdir import kinds
@@ -65,11 +66,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A wish for an import: `kind` and `user` of files that don't tell, and if run-parts is taken apart."""
+    """A wish for an import: `kind` and `user` of files that don't tell, if run-parts is taken apart, and whose cron it
+    is compared with.
+    """
 
     kind: Kind | None = None
     user: str | None = None
     expand: bool = False
+    cron: Cron = Cron.DEBIAN
 
 
 Failure = tuple[Path, str]
@@ -106,6 +110,26 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | F
             yield _plain(file, wish.kind, wish.user)
 
 
+def installed_cron(host: Path) -> Cron:
+    """The cron of the host below this root, by its program; where there is none of them Debian's."""
+    is_cronie = (host / "usr/sbin/crond").exists() and not (host / "usr/sbin/cron").exists()
+    return Cron.CRONIE if is_cronie else Cron.DEBIAN
+
+
+def has_user(name: str) -> bool:
+    """Tell whether the host has a user of this name."""
+    try:
+        pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def place_of(found: Found, wish: Wish) -> Place:
+    """The place of a table."""
+    return Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
+
+
 def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
     """Read what was found; `taken` are the ids that others have."""
     ids, scripts = Ids(taken), Scripts(watched=False)
@@ -118,8 +142,7 @@ def _source(found: Found, host: Host, wish: Wish, ids: Ids) -> Source:
         return at_job.read_at_job(found.data, str(found.path), found.path.name, found.owner, host, ids)
     if found.units is not None:
         return read_timer(*found.units, str(found.path), found.name, host.timezone, ids)
-    place = Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
-    return read_table(found.data, str(found.path), found.name, place, host, ids)
+    return read_table(found.data, str(found.path), found.name, place_of(found, wish), host, ids)
 
 
 def _names(directory: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -85,34 +85,48 @@ def _lock(claim: Claim) -> str:
 
 def _of_times(means: Job, job: Job, now: datetime) -> str:
     """The first due time that differs from those that are reckoned from the words of the source alone."""
-    for begin, end in ((now, None), *((at - _AROUND, at + _AROUND) for at in changes(means.timezone, now, YEARS))):
-        wanted, got = _wanted(means, begin, end), _times(_clock(job), begin, end)
-        if end is None:
-            got = got[: len(wanted)]  # there is more of it beyond the end of what is reckoned
-        if wanted != got:
-            place = next((n for n, pair in enumerate(zip(wanted, got, strict=False)) if pair[0] != pair[1]), None)
-            place = min(len(wanted), len(got)) if place is None else place
+    for begin, end in windows((means.timezone,), now):
+        wanted, got = _wanted(means, begin, end), times_of(clock_of(job), begin, end)
+        if (place := differs_at(wanted, got, end)) is not None:
             one, other = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
             return f"is due {one}, and its source {other}"
     return ""
 
 
+def windows(zones: Iterable[str], now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
+    """Yield the stretches of time of which the due times are compared: the first ones, those around clock changes."""
+    yield now, None
+    for zone in sorted({*zones}):
+        yield from ((at - _AROUND, at + _AROUND) for at in changes(zone, now, YEARS))
+
+
+def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetime | None) -> int | None:
+    """The place of the first difference; None: there is none."""
+    if end is None:
+        got = got[: len(wanted)]  # there is more of it beyond the end of what is reckoned
+    pairs = enumerate(zip(wanted, got, strict=False))
+    if (place := next((n for n, (one, other) in pairs if one != other), None)) is not None:
+        return place
+    return None if len(wanted) == len(got) else min(len(wanted), len(got))
+
+
 def _wanted(means: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
     clock = [text for text in means.schedule if text != "@reboot"]
     if not clock:
-        return _times(_clock(means), begin, end)
-    parts = [_reckoned(text, means.timezone, means.dst, begin, end) for text in clock]
+        return times_of(clock_of(means), begin, end)
+    parts = [reckoned(text, means.timezone, means.dst, begin, end) for text in clock]
     return tuple(sorted(set().union(*parts)))[: None if end else INSTANTS]
 
 
 @lru_cache(maxsize=4096)
-def _reckoned(text: str, zone: str, dst: str, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+def reckoned(text: str, zone: str, dst: str, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+    """The due times of a line after an instant that are reckoned: up to another, or the first."""
     if end is None:
         return tuple(first(text, zone, begin, INSTANTS, dst))
     return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst)))
 
 
-def _clock(job: Job) -> tuple[Trigger, ...]:
+def clock_of(job: Job) -> tuple[Trigger, ...]:
     """The triggers of a job, the same for all jobs that have the same: without the id where no `H` depends on it."""
     return tuple(
         replace(trigger, job_id="") if isinstance(trigger, Schedule) and not trigger.is_drawn else trigger
@@ -121,7 +135,7 @@ def _clock(job: Job) -> tuple[Trigger, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _times(clock: tuple[Trigger, ...], begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+def times_of(clock: tuple[Trigger, ...], begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
     """The due times after an instant: up to another, or the first."""
     found, due = list[datetime](), begin
     while end is not None or len(found) < INSTANTS:

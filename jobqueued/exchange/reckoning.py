@@ -1,10 +1,13 @@
 """Due times of a crontab's line, reckoned from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
 
+Also of real crons, whose ways with clock changes and odd fields are not ours.
+
 It shares no code with `timing/`, and is slow where that is fast: each wall time of a day is looked at in its zone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -13,19 +16,29 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.child.tuples import NamedTuple
 
+DEBIAN, CRONIE, CRON_TZ = "debian", "cronie", "cronie's CRON_TZ"
+"""The ways of real crons, in the place of a `dst`; those of cronie with clock changes are for the host's zone only."""
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
+NAMES = {"month": (_MONTHS, 1), "day-of-week": (_WEEKDAYS, 0)}
+"""The names in a field, and the number of the first."""
 _NICKNAMES = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
     "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }  # fmt: skip
 _DAY = timedelta(days=1)
 _LAST_YEAR = 2099
-_RULES = {"once": (True, False), "both": (True, True), "skip": (False, False)}
+_RULES = {"once": (True, False), "both": (True, True), "skip": (False, False), CRON_TZ: (False, True)}
+_LONGEST_GAP = timedelta(hours=3)
+"""Debian's cron takes a longer one for a clock that was set, and drops what is in it."""
+_PART = re.compile(r"(\*|([A-Za-z0-9]+)(?:(-)([A-Za-z0-9]*))?)(?:(/)([A-Za-z0-9]*))?")
 
 
 class Line(NamedTuple):
-    """The five fields as sets, and what of them begins with ``*``; ``in_gap``, ``twice``: what a clock change does."""
+    """The five fields as sets, and what of them begins with ``*``; ``in_gap``, ``twice``: what a clock change does.
+
+    `each` match in a gap of at most `longest` is a start of its own, as in a real cron.
+    """
 
     minutes: list[int]
     hours: list[int]
@@ -35,17 +48,20 @@ class Line(NamedTuple):
     stars: tuple[bool, bool]
     in_gap: bool
     twice: bool
+    each: bool = False
+    longest: timedelta = timedelta.max
 
     @classmethod
     def read(cls, schedule: str, dst: str = "cron") -> Line:
         """The line of five fields or a nickname; ValueError where cron's grammar is not enough."""
         minute, hour, day, month, weekday = _NICKNAMES.get(schedule, schedule).split()
-        wild = minute[0] == "*" or hour[0] == "*"
-        in_gap, twice = (not wild, wild) if dst == "cron" else _RULES[dst]
-        weekdays = {number % 7 for number in _numbers(weekday, 0, 7, _WEEKDAYS)}
+        wild, numbers = minute[0] == "*" or hour[0] == "*", lax_numbers if dst == DEBIAN else _numbers
+        in_gap, twice = _RULES.get(dst, (not wild, wild))
+        weekdays = {number % 7 for number in numbers(weekday, 0, 7, _WEEKDAYS)}
         return cls(
-            sorted(_numbers(minute, 0, 59)), sorted(_numbers(hour, 0, 23)), _numbers(day, 1, 31),
-            _numbers(month, 1, 12, _MONTHS, 1), weekdays, (day[0] == "*", weekday[0] == "*"), in_gap, twice,
+            sorted(numbers(minute, 0, 59)), sorted(numbers(hour, 0, 23)), numbers(day, 1, 31),
+            numbers(month, 1, 12, _MONTHS, 1), weekdays, (day[0] == "*", weekday[0] == "*"), in_gap, twice,
+            dst in (DEBIAN, CRONIE), _LONGEST_GAP if dst == DEBIAN else timedelta.max,
         )  # fmt: skip
 
     def has(self, day: date) -> bool:
@@ -55,15 +71,18 @@ class Line(NamedTuple):
 
 
 def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron") -> Iterator[datetime]:
-    """Yield the due times later than an aware `start`, in UTC, until the end of the century; ValueError."""
+    """Yield the due times later than an aware `start`, in UTC, until the end of the century; ValueError.
+
+    Those of real crons come as often as these start something then.
+    """
     line, clock, last = Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC)
     day = last.astimezone(clock).date() - _DAY
     while day.year <= _LAST_YEAR:
         if line.has(day):
-            for instant in sorted(set(_of_day(line, clock, day))):
-                if instant > last:
-                    yield instant
-                    last = instant
+            found = sorted(_of_day(line, clock, day) if line.each else set(_of_day(line, clock, day)))
+            later = [instant for instant in found if instant > last]
+            yield from later
+            last = max([last, *later])
         day += _DAY
 
 
@@ -91,7 +110,7 @@ def _of_day(line: Line, clock: ZoneInfo, day: date) -> Iterator[datetime]:
             yield early
             if line.twice and late != early:
                 yield late
-        elif line.in_gap:
+        elif line.in_gap and early - late <= line.longest:
             yield _change(clock, late - _DAY, early + _DAY)
 
 
@@ -119,6 +138,27 @@ def _numbers(text: str, low: int, high: int, names: list[str] | None = None, bas
             raise ValueError(f"{part!r} is nothing that cron knows")
         found.update(range(bounds[0], bounds[1] + 1, int(step) if slash else 1))
     return found
+
+
+def lax_numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
+    """The numbers of a field as Debian's cron reads it; ValueError where it refuses the whole table.
+
+    It skips garbage behind a part, and a range that runs backwards is empty.
+    """
+    found, place = set[int](), 0
+    while part := _PART.match(text, place):
+        span, begin, dash, end, slash, step = part.groups()
+        first, last = (low, high) if span == "*" else (_number(begin, names, base), _number(end or begin, names, base))
+        is_range = span == "*" or dash is not None
+        width = int(step) if is_range and slash else 1
+        if not (low <= first <= high and low <= last <= high and width > 0) or end == "":
+            raise ValueError(f"{text!r} is nothing that cron knows")
+        found.update(range(first, last + 1, width))
+        place = part.end() if is_range else part.start() + len(span)
+        if text[place : place + 1] != ",":
+            return found
+        place += 1
+    raise ValueError(f"{text!r} is nothing that cron knows")
 
 
 def _number(text: str, names: list[str] | None, base: int) -> int:

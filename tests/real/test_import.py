@@ -70,11 +70,30 @@ def test_without_write_it_prints_and_changes_nothing(root: Path, run_import: Imp
     assert (1, before) == (done.exit_code, content(root))
     assert 'backup:\n    schedule: "30 2 * * *"' in done.stdout
     assert f"{root}/etc/cron.d/backup:4: minute: found `61`: write 0 to 59" in done.stderr
-    assert f"{root}/etc/cron.d/backup: 1 job, 1 line not imported, each equal to its source" in done.stderr
+    refused = "differs: Debian's cron runs nothing of this table, as line 4 has an error: bad minute"
+    assert f"{root}/etc/cron.d/backup:4: {refused}" in done.stderr
+    assert f"{root}/etc/cron.d/backup: 1 job, 1 line not imported\n" in done.stderr
     assert done == run_import("--dry-run")
     diff = run_import("--diff")
     assert (1, before) == (diff.exit_code, content(root))
     assert f"--- /dev/null\n+++ {root}/jobqueue.d/cron.d-backup.yaml\n" in diff.stdout
+
+
+def test_it_asks_whose_cron(root: Path, run_import: Import) -> None:
+    """Which runs the table: that of the option, else the one that is installed, else Debian's."""
+    (root / "etc/cron.d/backup").write_text("CRON_TZ=Asia/Tokyo\n30 2 * * * root x\n0 0 1 1 * nobody-here y\n")
+    cronie = run_import("--as", "cronie")
+    assert 0 == cronie.exit_code
+    assert "etc/cron.d/backup: 2 jobs, each equal to its source, as cronie runs it" in cronie.stderr
+    debian = run_import()
+    assert (1, True) == (debian.exit_code, "as line 3 has an error: bad username nobody-here" in debian.stderr)
+    copy = run_import("--kind", "system", str(root / "etc/cron.d/../cron.d/backup"))
+    assert (1, True) == (copy.exit_code, ", as it ignores CRON_TZ" in copy.stderr)
+    (root / "usr/sbin").mkdir(parents=True)
+    (root / "usr/sbin/crond").touch()
+    assert cronie == run_import()
+    (root / "usr/sbin/cron").touch()
+    assert debian == run_import()
 
 
 def test_write_makes_job_files_that_are_checked(root: Path, run_import: Import) -> None:

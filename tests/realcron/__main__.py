@@ -69,13 +69,16 @@ def table_rows(observed: Observed) -> list[Row]:
 
 
 def surprises(found: list[Row]) -> list[str]:
-    """What differs and is not declared, and what is declared and does not differ."""
+    """What differs and is not declared, what is declared and does not differ, what the proof of imports has wrong."""
     said = []
     for row, daemon in product(found, (daemon.name for daemon in DAEMONS)):
         if row.surprises(daemon):
             what = f"declared ({row.mark(daemon)}), but equal" if row.mark(daemon) else "not declared"
             real, ours = runs(row, row.theirs[daemon]), runs(row, row.ours)
             said.append(f"{row.place}  {row.expression:20}  {daemon}: {real}  jobqueued: {ours}  - {what}")
+        if not row.is_foretold(daemon):
+            real, told = runs(row, row.theirs[daemon]), runs(row, row.foretold[daemon])
+            said.append(f"{row.place}  {row.expression:20}  {daemon}: {real}  proof of an import: {told}")
     return said
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
+from jobqueued.exchange import reckoning
 from jobqueued.timing.schedule import Schedule, ScheduleError
-from tests.realcron.matrix import DECLARED, SETTLING, Window
+from tests.realcron.matrix import CRONIE, DEBIAN, DECLARED, SETTLING, Window
 
 LATE = 40
 """Jobs that are started so many seconds into their minute come from a machine that was too busy."""
@@ -15,13 +17,19 @@ LATE = 40
 MEANT = {(p, t, daemon): d.mark for d in DECLARED for p in d.places for t in d.templates for daemon in d.daemons}
 """The marks of the declared differences, by place, template and daemon."""
 
+UNNOTICED = {(place, daemon) for it in DECLARED if it.mark == "b" for place in it.places for daemon in it.daemons}
+"""The changes that a daemon does not notice."""
+
 Starts = list[list[int]]
 """For each expression of a window the faked seconds at which its jobs were started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One expression in one place: the instants at which it was due here, and at which each daemon started it."""
+    """One expression in one place: the instants at which it was due here, and at which each daemon started it.
+
+    `foretold` are those at which the proof of an import has them start it.
+    """
 
     place: str
     zone: str
@@ -30,6 +38,7 @@ class Row:
     refused: bool
     ours: tuple[int, ...]
     theirs: Mapping[str, tuple[int, ...]]
+    foretold: Mapping[str, tuple[int, ...]]
 
     def differs(self, daemon: str) -> bool:
         """Whether a daemon started it at other times than it was due here."""
@@ -38,6 +47,10 @@ class Row:
     def mark(self, daemon: str) -> str:
         """The mark of the declared difference, or nothing."""
         return MEANT.get((self.place, self.template, daemon), "")
+
+    def is_foretold(self, daemon: str) -> bool:
+        """Whether the proof of an import knows what a daemon did; of a change that cronie misses it says only that."""
+        return (self.place, daemon) in UNNOTICED or self.foretold[daemon] == self.theirs[daemon]
 
     def surprises(self, daemon: str) -> bool:
         """Whether it differs and should not, or should and does not."""
@@ -60,6 +73,16 @@ def due(window: Window, ours: Schedule | None) -> tuple[int, ...]:
         found.append(int(instant.timestamp()))
         instant = ours.after(instant)
     return tuple(found)
+
+
+def foretold(window: Window, expression: str, daemon: str) -> tuple[int, ...]:
+    """The seconds of a window at which a daemon starts a job, by the second opinion of imports."""
+    ways = {DEBIAN: reckoning.DEBIAN, CRONIE: reckoning.CRONIE}[daemon]
+    try:
+        starts = reckoning.due_times(expression, window.zone, window.start, ways)
+        return tuple(int(at.timestamp()) for at in takewhile(window.end.__ge__, starts))
+    except ValueError:
+        return ()
 
 
 def settling(window: Window, second: int) -> bool:
@@ -91,7 +114,10 @@ def rows(window: Window, observed: Mapping[str, Starts]) -> list[Row]:
     for number, (template, expression) in enumerate(zip(window.templates, window.expressions, strict=True)):
         ours = schedule(window, expression)
         theirs = {daemon: started(window, starts[number]) for daemon, starts in observed.items()}
-        found.append(Row(window.place, window.zone, template, expression, ours is None, due(window, ours), theirs))
+        told = {daemon: foretold(window, expression, daemon) for daemon in observed}
+        found.append(
+            Row(window.place, window.zone, template, expression, ours is None, due(window, ours), theirs, told)
+        )
     return found[1:]
 
 
@@ -109,7 +135,8 @@ def strung(parts: Iterable[Row]) -> list[Row]:
         key = part.place, part.template
         if first := found.get(key):
             theirs = {daemon: first.theirs[daemon] + starts for daemon, starts in part.theirs.items()}
-            found[key] = replace(first, ours=first.ours + part.ours, theirs=theirs)
+            told = {daemon: first.foretold[daemon] + starts for daemon, starts in part.foretold.items()}
+            found[key] = replace(first, ours=first.ours + part.ours, theirs=theirs, foretold=told)
         else:
             found[key] = part
     return list(found.values())

@@ -1,0 +1,198 @@
+"""Real crons: the first difference of each line of a table between what they do and what its job does here.
+
+A cron that refuses a whole table for one line differs in all its lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from jobqueued.child.tuples import NamedTuple
+from jobqueued.crontabs.table import Entry, Form, read
+from jobqueued.exchange import reckoning
+from jobqueued.exchange.draft import Draft
+from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
+from jobqueued.problem import Problem
+
+
+class Cron(StrEnum):
+    """The crons that a table may be for."""
+
+    DEBIAN = "debian"
+    CRONIE = "cronie"
+
+    @property
+    def told(self) -> str:
+        """Its name in a sentence."""
+        return "Debian's cron" if self is Cron.DEBIAN else "cronie"
+
+
+class Host(NamedTuple):
+    """The host whose cron it is: its zone, the present, and whether it has a user of a name."""
+
+    zone: str
+    now: datetime
+    has_user: Callable[[str], bool]
+
+
+def problems(file: str, data: bytes, form: Form, drafts: Iterable[Draft], cron: Cron, host: Host) -> Iterator[Problem]:
+    """Yield what a cron would do otherwise than the jobs that a table becomes."""
+    if form is Form.ANACRON:
+        yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts))
+        return
+    if cron is Cron.DEBIAN and (found := refusal(data, form, host.has_user)):
+        line, reason = found
+        yield _problem(file, line, f"{cron.told} runs nothing of this table, as line {line} has an error: {reason}")
+        return
+    entries = _entries(data, form)
+    for draft in drafts:
+        if text := _of_line(draft, entries[draft.line], cron, host):
+            yield _problem(file, draft.line, text, draft.id)
+
+
+def _problem(file: str, line: int, text: str, job: str = "") -> Problem:
+    return Problem(file, line, 0, "", f"differs: {text}", "error", job, "JQ607")
+
+
+def _entries(data: bytes, form: Form) -> dict[int, Entry]:
+    return {item.line: item for item in read(data, form) if isinstance(item, Entry)}
+
+
+# ── one line ──
+
+
+def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
+    """The first difference of a line, "" if there is none."""
+    variables = dict(entry.environment)
+    if cron is Cron.DEBIAN and entry.only_on_error:
+        return f"the command begins with -n for {cron.told}"
+    if cron is Cron.DEBIAN and draft.means.spread:
+        return f"starts later by a share of RANDOM_DELAY, which {cron.told} ignores"
+    if draft.means.at_boot or not draft.means.schedule or draft.means.schedule[0] == "@reboot":
+        return ""
+    zone = variables.get("CRON_TZ", "") if cron is Cron.CRONIE else ""
+    if cron is Cron.CRONIE and (text := _of_lost_change(zone or host.zone, host.now)):
+        return text
+    text = _of_times(draft, entry.schedule, zone or host.zone, _ways(cron, entry.schedule, zone, host), cron, host.now)
+    ignored = cron is Cron.DEBIAN and variables.get("CRON_TZ", host.zone) != host.zone
+    return f"{text}, as it ignores CRON_TZ" if text and ignored else text
+
+
+def _ways(cron: Cron, schedule: str, zone: str, host: Host) -> str:
+    if cron is Cron.DEBIAN:
+        return reckoning.DEBIAN
+    if not zone:
+        return reckoning.CRONIE
+    is_wild = any(field.startswith("*") for field in schedule.split()[:2])
+    return reckoning.CRON_TZ if is_wild or zone != host.zone else "skip"
+
+
+def _of_times(draft: Draft, schedule: str, zone: str, ways: str, cron: Cron, now: datetime) -> str:
+    """The first start of the cron that is none of ours, or the first of ours that is none of its."""
+    clock = clock_of(draft.means)
+    for begin, end in windows({zone, draft.means.timezone}, now):
+        wanted, got = reckoned(schedule, zone, ways, begin, end), times_of(clock, begin, end)
+        if (place := differs_at(wanted, got, end)) is not None:
+            return _difference(wanted, got, place, cron)
+    return ""
+
+
+def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int, cron: Cron) -> str:
+    if 0 < place < len(wanted) and wanted[place] == wanted[place - 1]:
+        return f"is due once at {wanted[place]}, and {cron.told} starts it {wanted.count(wanted[place])} times then"
+    ours, theirs = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
+    return f"is due {ours}, and {cron.told} starts it {theirs}"
+
+
+def _of_lost_change(name: str, now: datetime) -> str:
+    """Tell of a change of the clock that cronie does not notice: it looks at the flag of summer time only."""
+    zone = ZoneInfo(name)
+    for change in reckoning.changes(name, now, 2):
+        before, after = (at.astimezone(zone).dst() for at in (change - timedelta(seconds=1), change))
+        if bool(before) == bool(after):
+            return f"{name} changes its clock at {change} without summer time, which cronie does not notice"
+    return ""
+
+
+# ── anacron ──
+
+_WHEN = {7: "each Sunday", 30: "on the first of each month", 31: "on the first of each month", 365: "on 1 January"}
+
+
+def _of_anacron(data: bytes, drafts: Iterable[Draft]) -> Iterator[tuple[Draft, str]]:
+    entries = _entries(data, Form.ANACRON)
+    for draft in drafts:
+        if (days := entries[draft.line].days) > 1:
+            when = _WHEN.get(days, f"every {days} days of the calendar")
+            yield draft, f"is due {when}, and anacron runs it {days} days after the last time"
+
+
+# ── a table that Debian's cron refuses ──
+
+_MOST_LINES, _LONGEST = 10_000, 998
+_ASSIGNMENT = re.compile(
+    r"""\s*(?:"[^"]*"|'[^']*'|[^\s"'=][^\s=]*|)\s*=\s*(?:"[^"]*"\s*|'[^']*'\s*|(?!["']).*)""", re.DOTALL
+)
+_BLANKS = re.compile(r"[ \t]+")
+_NICKNAMES = frozenset(("reboot", "yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"))
+_Field = tuple[str, int, int]
+_FIELDS: tuple[_Field, ...] = (
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day-of-month", 1, 31),
+    ("month", 1, 12),
+    ("day-of-week", 0, 7),
+)
+
+
+def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
+    """The line for which Debian's cron ignores a whole table, and its word for that; None: there is none."""
+    *lines, rest = data.decode("latin-1").split("\n")
+    if len(lines) > _MOST_LINES:
+        return _MOST_LINES + 1, "too many lines"
+    for number, line in enumerate(lines, 1):
+        if reason := _wrong(line.lstrip(" \t"), form, has_user):
+            return number, reason
+    rest = rest.lstrip(" \t")
+    return (len(lines) + 1, "missing newline before EOF") if rest and not rest.startswith("#") else None
+
+
+def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
+    """Cron's word for what is wrong in a line; "": nothing is."""
+    if not line or line.startswith("#") or _ASSIGNMENT.fullmatch(line):
+        return ""
+    if line.startswith("@"):
+        name, *behind = _BLANKS.split(line[1:], 1)
+        wrong = "" if name in _NICKNAMES else "bad time specifier"
+    else:
+        fields = _BLANKS.split(line, 5)
+        behind = fields[5:]
+        pairs = zip(_FIELDS, [*fields[:5], *[""] * 5], strict=False)
+        wrong = next((f"bad {field[0]}" for field, text in pairs if not _is_good(field, text)), "")
+    return wrong or _wrong_command(behind[0] if behind else "", form, has_user)
+
+
+def _is_good(field: _Field, text: str) -> bool:
+    name, low, high = field
+    try:
+        reckoning.lax_numbers(text, low, high, *reckoning.NAMES.get(name, ()))
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_command(rest: str, form: Form, has_user: Callable[[str], bool]) -> str:
+    if form is Form.SYSTEM:
+        user, *rests = _BLANKS.split(rest, 1)
+        if not user or user.startswith("*") or not rests:
+            return "bad command"
+        if not has_user(user):
+            return f"bad username {user}"
+        rest = rests[0]
+    if rest.startswith("*"):
+        return "bad command"
+    return "command too long" if len(rest) > _LONGEST else ""

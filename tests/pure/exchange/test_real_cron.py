@@ -1,0 +1,136 @@
+"""Tables as real crons run them: cron 3.0pl1-197 of Debian and cronie 1.7.2 did so under a faked clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from jobqueued.crontabs.jobs import Host, Place
+from jobqueued.crontabs.table import Form
+from jobqueued.exchange import real_cron
+from jobqueued.exchange.crontab import read_table
+from jobqueued.exchange.draft import Ids
+from jobqueued.exchange.real_cron import Cron, refusal
+from jobqueued.exchange.reckoning import first
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+NAMES = {"root", "alice"}
+GOOD = "* * * * * root x\n"
+
+
+def differences(text: str, cron: Cron, place: Place | None = None, zone: str = "Europe/Berlin") -> list[str]:
+    """What is said of a table, each with its line."""
+    place = place or Place("cron.d/x")
+    source = read_table(text.encode(), "f", "x", place, Host(zone), Ids())
+    host = real_cron.Host(zone, NOW, NAMES.__contains__)
+    found = real_cron.problems("f", text.encode(), place.form, source.drafts, cron, host)
+    return [f"{problem.line}: {problem.message.removeprefix('differs: ')}" for problem in found]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("61 5 * * * root x", "bad minute"), ("5 24 * * * root x", "bad hour"), ("5- * * * * root x", "bad minute"),
+        ("5,,6 * * * * root x", "bad minute"), ("5, * * * * root x", "bad minute"),
+        ("* * 0 * * root x", "bad day-of-month"), ("* * * foo * root x", "bad month"),
+        ("* * * * 8 root x", "bad day-of-week"), ("* * L * * root x", "bad day-of-month"),
+        ("*/0 * * * * root x", "bad minute"), ("1-3/2x 5 * * * root x", "bad minute"),
+        ("~ 5 * * * root x", "bad minute"),
+        ("-* * * * * root x", "bad minute"), ("H * * * * root x", "bad minute"), ("* * * *", "bad day-of-week"),
+        ("* * * * * nobody-here x", "bad username nobody-here"), ("* * * * * root", "bad command"),
+        ("* * * * * * root x", "bad command"), ("@every root x", "bad time specifier"),
+        ("@Daily root x", "bad time specifier"), ("@daily", "bad command"), ("foo", "bad minute"),
+        ("A B=5", "bad minute"), ('"A=5', "bad minute"), ("B='y'z", "bad minute"), ("A='b", "bad minute"),
+        ("* * * * * root true " + "x" * 994, "command too long"), ("\r", "bad minute"),
+    ],
+)  # fmt: skip
+def test_one_line_refuses_the_whole_table(line: str, reason: str) -> None:
+    """In Debian's cron, wherever it stands; cronie leaves out the line."""
+    for text, number in ((f"{line}\n{GOOD}", 1), (f"{GOOD}{line}\n", 2)):
+        assert (number, reason) == refusal(text.encode(), Form.SYSTEM, NAMES.__contains__)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A=\n", "A= \n", "=b\n", "C = 5 6 \n", "A = 'b c' \n", "# c\n", "   \t \n", "* 20-4 * * * root x\n", "# c",
+        "  ", "1#2 * * * * root x\n", "0~2 5 * * * root x\n", "*5 * * * * root x\n", "*/99 * * * * root x\n",
+        "00000001,2 5 * * * root x\n", "* * * * sun-sat root x\n", "* * * * 5-0 root x\n", "0 0 30 2 * root x\n",
+        "* * * * * root  \n", "* * * * * root x%\n", "* * * * * root -n x\n", "@reboot root x\n",
+        "* * * * * root true " + "x" * 993 + "\n", "A=" + "x" * 1200 + "\n", "* * * * * root x\r\n",
+        ",".join(["0"] * 200) + " * * * * root x\n",
+    ],
+)  # fmt: skip
+def test_a_table_may_have(text: str) -> None:
+    """Odd as it is, Debian's cron runs the other lines."""
+    assert refusal(f"{GOOD}{text}".encode(), Form.SYSTEM, NAMES.__contains__) is None
+
+
+def test_a_users_table() -> None:
+    """It has no column of users; an empty command is one, a star is none."""
+    for text in ("* * * * *\n", "* * * * * \n", "@daily\n", "\t*\t*  * *\t* x\n"):
+        assert refusal(text.encode(), Form.USER, NAMES.__contains__) is None
+    assert (1, "bad command") == refusal(b"* * * * * * x\n", Form.USER, NAMES.__contains__)
+    assert (2, "missing newline before EOF") == refusal(b"@daily x\nA=5", Form.USER, NAMES.__contains__)
+    assert (10_001, "too many lines") == refusal(b"#\n" * 10_001, Form.USER, NAMES.__contains__)
+
+
+def test_a_refused_table_is_told_once() -> None:
+    """None of its lines runs there; in cronie the others do."""
+    text = f"{GOOD}30 2 * * * root y\n61 * * * * root z\n"
+    told = "3: Debian's cron runs nothing of this table, as line 3 has an error: bad minute"
+    assert [told] == differences(text, Cron.DEBIAN, zone="UTC")
+    assert [] == differences(text, Cron.CRONIE, zone="UTC")
+
+
+def test_cron_tz_has_no_effect_in_debian() -> None:
+    """Cronie goes by it, but not over clock changes."""
+    text = "CRON_TZ=Asia/Tokyo\n0 12 * * * root x\n"
+    (found,) = differences(text, Cron.DEBIAN)
+    assert found == (
+        "2: is due 2027-03-01 03:00:00+00:00, and Debian's cron starts it 2027-03-01 11:00:00+00:00, as it ignores "
+        "CRON_TZ"
+    )
+    assert [] == differences(text, Cron.CRONIE)
+    assert [] == differences("CRON_TZ=Europe/Berlin\n0 12 * * * root x\n", Cron.DEBIAN)
+    (found,) = differences("CRON_TZ=Europe/Berlin\n30 2 * * * root x\n", Cron.CRONIE, zone="UTC")
+    assert found.startswith("2: is due 2027-03-28 01:00:00+00:00, and cronie starts it 2027-03-29 00:30:00+00:00")
+
+
+def test_random_delay_and_n_have_no_effect_in_debian() -> None:
+    """It starts what cronie delays at once, and gives -n to the shell."""
+    assert ["2: starts later by a share of RANDOM_DELAY, which Debian's cron ignores"] == differences(
+        "RANDOM_DELAY=45\n0 12 * * * root x\n", Cron.DEBIAN
+    )
+    assert ["1: the command begins with -n for Debian's cron"] == differences("0 1 * * * root -n x\n", Cron.DEBIAN)
+    assert [] == differences("RANDOM_DELAY=45\n0 12 * * * root -n x\n", Cron.CRONIE)
+
+
+@pytest.mark.parametrize("cron", Cron)
+def test_each_match_in_a_gap_is_a_start(cron: Cron) -> None:
+    """Two processes at 3 o'clock, where one run is due here; a single match, and a wildcard, are the same in both."""
+    (found,) = differences("0,30 2 * * * root x\n", cron)
+    told = cron.told
+    assert found == f"1: is due once at 2027-03-28 01:00:00+00:00, and {told} starts it 2 times then"
+    assert [] == differences("30 2 * * * root x\n*/20 * * * * root y\n30 1,2,3 * * * root z\n@reboot root w\n", cron)
+
+
+def test_gaps_of_real_crons() -> None:
+    """Debian's cron drops one of more than three hours, which cronie does not notice where no flag changes."""
+    day = datetime(2011, 12, 29, 10, tzinfo=UTC)  # of Apia, which left out the next one
+    assert [datetime(2011, 12, 29, 10, 30, tzinfo=UTC), datetime(2011, 12, 30, 10, 30, tzinfo=UTC)] == first(
+        "30 0 * * *", "Pacific/Apia", day, 2, "debian"
+    )
+    before = datetime(2025, 3, 29, 23, tzinfo=UTC)  # of Troll, whose gap has two hours
+    assert 2 == first("30 1,2 * * *", "Antarctica/Troll", before, 4, "debian").count(
+        datetime(2025, 3, 30, 1, tzinfo=UTC)
+    )
+
+
+def test_anacron_counts_from_the_last_time() -> None:
+    """Here a period is a part of the calendar; a daily one is the same."""
+    assert ["2: is due each Sunday, and anacron runs it 7 days after the last time",
+            "3: is due every 10 days of the calendar, and anacron runs it 10 days after the last time"] == differences(
+        "1 5 a x\n@weekly 5 b y\n10 5 c z\n", Cron.DEBIAN, Place("anacrontab", periodic=True)
+    )  # fmt: skip
