@@ -24,6 +24,7 @@ from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
 from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.text import size
+from jobqueued.timing.crontab import drawn_once
 from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, offset
 
 MAX_JOBS = 1000
@@ -220,12 +221,13 @@ class _Reading:
 
     def _job(self, job_id: str, entry: Entry, values: dict[str, Any]) -> Job:
         zone, seed = values.pop("timezone", self.host.timezone), self.host.seed
-        schedule = Schedule(entry.schedule, zone, job_id, values.get("dst", "cron"), seed=seed)
+        expression = drawn_once(entry.schedule)
+        schedule = Schedule(expression, zone, job_id, values.get("dst", "cron"), seed=seed)
         for found in schedule.warnings:
             self._tell(entry.line, str(found), "JQ304", "warning")
         shift = offset(values["spread"], job_id, seed) if "spread" in values else 0
         return Job(
-            id=job_id, schedule=(entry.schedule,), timezone=zone, triggers=(schedule,), offset=shift,
+            id=job_id, schedule=(expression,), timezone=zone, triggers=(schedule,), offset=shift,
             at_boot=schedule.at_boot and self.host.boots, outlasts_steps=schedule.is_fixed, file=self.file,
             line=entry.line, **values,
         )  # fmt: skip

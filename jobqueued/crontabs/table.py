@@ -35,6 +35,9 @@ _PERIOD, _DELAY = re.compile(r"[1-9]\d{0,2}", re.ASCII), re.compile(r"\d{1,4}", 
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
+_TILDES = "write a~b with a not above b, both of the field"
+
+
 class Form(StrEnum):
     """The forms of a table: that of the system has a column with the user; an anacrontab has period, delay and name."""
 
@@ -261,7 +264,8 @@ def _refused(index: int, text: str) -> str:
     try:
         check_field(index, text)
     except ScheduleError as error:
-        return f"{error.field}: {_short(error.reason, 400)}"
+        reason = f"found `{text}`: {_TILDES}" if "~" in text else error.reason
+        return f"{error.field}: {_short(reason, 400)}"
     return ""
 
 

@@ -86,7 +86,7 @@ def _lock(claim: Claim) -> str:
 def _of_times(means: Job, job: Job, now: datetime) -> str:
     """The first due time that differs from those that are reckoned from the words of the source alone."""
     for begin, end in windows((means.timezone,), now):
-        wanted, got = _wanted(means, begin, end), times_of(clock_of(job), begin, end)
+        wanted, got = _wanted(means, job, begin, end), times_of(clock_of(job), begin, end)
         if (place := differs_at(wanted, got, end)) is not None:
             one, other = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
             return f"is due {one}, and its source {other}"
@@ -110,11 +110,13 @@ def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetim
     return None if len(wanted) == len(got) else min(len(wanted), len(got))
 
 
-def _wanted(means: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+    """The due times that are reckoned from the source; of what is drawn, from the numbers that the job has drawn."""
     clock = [text for text in means.schedule if text != "@reboot"]
     if not clock:
         return times_of(clock_of(means), begin, end)
-    parts = [reckoned(text, means.timezone, means.dst, begin, end) for text in clock]
+    own = {it.expression: it.in_numbers for it in job.triggers if isinstance(it, Schedule) and it.is_drawn}
+    parts = [reckoned(own.get(text, text), means.timezone, means.dst, begin, end) for text in clock]
     return tuple(sorted(set().union(*parts)))[: None if end else INSTANTS]
 
 

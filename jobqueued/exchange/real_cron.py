@@ -17,6 +17,7 @@ from jobqueued.exchange import reckoning
 from jobqueued.exchange.draft import Draft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
 from jobqueued.problem import Problem
+from jobqueued.timing.schedule import Schedule
 
 
 class Cron(StrEnum):
@@ -77,9 +78,17 @@ def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
     zone = variables.get("CRON_TZ", "") if cron is Cron.CRONIE else ""
     if cron is Cron.CRONIE and (text := _of_lost_change(zone or host.zone, host.now)):
         return text
-    text = _of_times(draft, entry.schedule, zone or host.zone, _ways(cron, entry.schedule, zone, host), cron, host.now)
+    schedule = _drawn(draft) if cron is Cron.CRONIE and "~" in entry.schedule else entry.schedule
+    text = _of_times(draft, schedule, zone or host.zone, _ways(cron, schedule, zone, host), cron, host.now)
     ignored = cron is Cron.DEBIAN and variables.get("CRON_TZ", host.zone) != host.zone
     return f"{text}, as it ignores CRON_TZ" if text and ignored else text
+
+
+def _drawn(draft: Draft) -> str:
+    """The numbers that the job has drawn: cronie might have drawn them as well."""
+    (trigger,) = draft.means.triggers
+    assert isinstance(trigger, Schedule)
+    return trigger.in_numbers
 
 
 def _ways(cron: Cron, schedule: str, zone: str, host: Host) -> str:

@@ -13,7 +13,7 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.nouns import dataclass
 from jobqueued.sha256 import sha256
 from jobqueued.text import counted
-from jobqueued.timing.crontab import ALIASES, behind_the_fields, meant_time
+from jobqueued.timing.crontab import ALIASES, behind_the_fields, field_drawn_once, meant_time
 from jobqueued.timing.expansion import expanded
 
 
@@ -298,7 +298,7 @@ def check_field(index: int, text: str) -> None:
     _check_commas(_FIELDS[index], text)
     if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
         raise ScheduleError(_FIELDS[index].name, f"found `{odd}`, which no cron knows: write that job in a job file")
-    _mask(_FIELDS[index], text)
+    _mask(_FIELDS[index], with_draws(_FIELDS[index], field_drawn_once(index, text), ""))
 
 
 def seconds_of(text: str, job: str) -> tuple[int, ...]:

@@ -16,6 +16,9 @@ ALIASES = {
 }
 """The nicknames of crontab(5); @reboot beside them is no time."""
 
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+"""The first and the last number of each field."""
+
 _TIME = rf"@reboot|{'|'.join(ALIASES)}|[\d*][\d*/,-]*(?:[ \t]+[\d*][\d*/,-]*){{2}}(?:[ \t]+[\w*/,-]+){{2}}"
 _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
@@ -30,6 +33,24 @@ _IN_WORDS = {
 }  # fmt: skip
 _EASY_INTERVAL = r"[1-9]\d?[dhms]"
 _CALENDAR = r"(?a)(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?"
+
+
+def drawn_once(expression: str) -> str:
+    """The fields of a crontab with an `H(a-b)` for each `a~b`, which OpenBSD's cron and cronie draw at each load."""
+    if "~" not in expression:
+        return expression
+    return " ".join(field_drawn_once(index, text) for index, text in enumerate(expression.split(" ")))
+
+
+def field_drawn_once(index: int, text: str) -> str:
+    """One of these fields."""
+    return ",".join(_hashed(index, item) for item in text.split(","))
+
+
+def _hashed(index: int, item: str) -> str:
+    low, tilde, high = item.partition("~")
+    first, last = _RANGES[index]
+    return f"H({low or first}-{high or last})" if tilde else item
 
 
 def in_a_job(text: str) -> str:

@@ -219,6 +219,34 @@ def test_at_boot_no_clock_makes_it_due() -> None:
     assert (job.at_boot, job.next_after(0)) == (True, None)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "ours"),
+    [
+        ("0~59 3 * * *", "H(0-59) 3 * * *"), ("~ ~ * * *", "H(0-59) H(0-23) * * *"),
+        ("5~ ~4 * * *", "H(5-59) H(0-4) * * *"), ("0,30~40 1 ~ ~ mon~fri", "0,H(30-40) 1 H(1-31) H(1-12) H(mon-fri)"),
+        ("7~7 3 * * 5~", "H(7-7) 3 * * H(5-6)"),
+    ],
+)  # fmt: skip
+def test_a_tilde_is_drawn_once(schedule: str, ours: str) -> None:
+    """As cronie and OpenBSD have it; here for good, by the name of the job, which is made of the line."""
+    (job,) = jobs_of(f"{schedule} x\n")
+    (again,) = jobs_of(f"# new\n{schedule} x\n")
+    assert ((ours,), job.id, job.next_after(0)) == (job.schedule, again.id, again.next_after(0))
+
+
+@pytest.mark.parametrize("minute", ["40~20", "0~60", "~5~", "1~x", "0~59/2", "a~b"])
+def test_a_tilde_that_nobody_knows(minute: str) -> None:
+    """It is told with the right spelling."""
+    (found,) = problems_of(f"{minute} 3 * * * x\n")
+    assert found.startswith(f"f:1: minute: found `{minute}`: write a~b with a not above b, both of the field")
+
+
+def test_two_lines_draw_apart() -> None:
+    """Lines with the same times start at several minutes."""
+    jobs = jobs_of("".join(f"0~59 3 * * * job-{number}\n" for number in range(50)))
+    assert len({job.next_after(0) for job in jobs}) > 20
+
+
 def test_mail_of_failures_only() -> None:
     """cronie's -n: the output of each failure is mailed, and no other."""
     (job,) = jobs_of("@daily -n x\n")

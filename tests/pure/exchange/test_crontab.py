@@ -111,6 +111,7 @@ def test_rows_say_each_line_as_cron_reads_it() -> None:
         "# jobqueue: {concurrency: 1, catch_up: all, dst: once, spread: 10m}\n30 2 * * * x\n30 2 * * * y\n",
         "A=1\nB=2\n@daily x\nA=3\n@daily y\nC=4\n@daily z\n",
         "@daily x%\n@daily y%no newline at the end\n@daily z%%%\n@daily cat % leading blank%x\n",
+        "0~59 3 * * * x\n~ ~5 1~ * mon~fri y\n0,30~40 1 * * * z\n",
         "no job at all\n",
         "",
     ],

@@ -59,10 +59,10 @@ HABITS: dict[str, tuple[str, str, list[Row]]] = {
         "user", "*/10 0 5 * * * x\n0 30 * * * x\n",
         [error(1, "bad command", "*/10 0 5 * * * x"), error(2, "bad hour", "0 30 * * * x")],
     ),
-    "H of Jenkins, L and ~ of others": (
-        "user", "H 5 * * * x\n0 5 L * * x\n0~30 5 * * * x\n",
+    "H of Jenkins, L of others, ~ of OpenBSD and cronie": (
+        "user", "H 5 * * * x\n0 5 L * * x\n0~30 5 * * * x\n40~30 5 * * * x\n",
         [error(1, "bad minute", "H 5 * * * x"), error(2, "bad day-of-month", "0 5 L * * x"),
-         error(3, "bad minute", "0~30 5 * * * x")],
+         job(3, "0~30 5 * * *", "x"), error(4, "bad minute", "40~30 5 * * * x")],
     ),
     "a template that nobody filled in": ("user", "{CRON} x\n", [error(1, "bad minute", "{CRON} x")]),
     "no newline at the end": (

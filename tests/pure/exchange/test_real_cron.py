@@ -116,6 +116,17 @@ def test_each_match_in_a_gap_is_a_start(cron: Cron) -> None:
     assert [] == differences("30 2 * * * root x\n*/20 * * * * root y\n30 1,2,3 * * * root z\n@reboot root w\n", cron)
 
 
+def test_a_tilde() -> None:
+    """Debian's cron takes the number before it, and refuses one without; cronie draws, as a job does here."""
+    text = "30~59 3 * * * root x\n"
+    (found,) = differences(text, Cron.DEBIAN, zone="UTC")
+    assert found.endswith("Debian's cron starts it 2027-03-01 03:30:00+00:00")
+    assert ["1: Debian's cron runs nothing of this table, as line 1 has an error: bad minute"] == differences(
+        "~ 3 * * * root x\n", Cron.DEBIAN
+    )
+    assert [] == differences(f"{text}~ ~5 * * mon~ root y\n", Cron.CRONIE, zone="UTC")
+
+
 def test_gaps_of_real_crons() -> None:
     """Debian's cron drops one of more than three hours, which cronie does not notice where no flag changes."""
     day = datetime(2011, 12, 29, 10, tzinfo=UTC)  # of Apia, which left out the next one
