@@ -107,39 +107,43 @@ def _submit(options: Mapping[str, str], rest: list[str], paths: Paths, *, is_bat
 
 def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> int:
     """The instant of the start, of a whole minute as with at; 0: now."""
-    now = time.time_ns()
     if "-t" in options:
-        return _of_stamp(options["-t"], now)
+        return _instant(_of_stamp(options["-t"]))
     if not rest:
         if is_batch:
             return 0
         raise _Failure("Garbled time")
-    from jobqueued.timing.timespec import TimeError, read
+    start = _instant(" ".join(rest))
+    return start - start % (60 * SECOND)
 
+
+def _instant(words: str) -> int:
+    """The instant that words mean; 0: now."""
+    from jobqueued.timing.timespec import PastTime, TimeError, read
+
+    now = time.time_ns()
     try:
-        start = read(" ".join(rest), now, zone())
+        start = read(words, now, zone())
+    except PastTime:
+        raise _Failure("at: refusing to create job destined in the past") from None
     except (TimeError, NotRead) as wrong:
-        if "which is past" in str(wrong):
-            raise _Failure("at: refusing to create job destined in the past") from None
         raise _Failure(f"at: {printable(str(wrong))}\nGarbled time") from None
-    start -= start % (60 * SECOND)
     return start if start > now else 0
 
 
-def _of_stamp(text: str, now: int) -> int:
-    """An instant of the form [[CC]YY]MMDDhhmm[.ss]."""
+def _of_stamp(text: str) -> str:
+    """The words for a time of the form [[CC]YY]MMDDhhmm[.ss]."""
     found = _STAMP.fullmatch(text)
     if found is None:
         raise _Failure(f"invalid date format: {printable(text)}")
     year, *rest = found.groups()
-    local = datetime.now(ZoneInfo(zone()))
-    full = local.year if year is None else int(year) if len(year) == 4 else 1900 + int(year) + 100 * (int(year) < 69)
+    this = datetime.now(ZoneInfo(zone())).year
+    full = this if year is None else int(year) if len(year) == 4 else 1900 + int(year) + 100 * (int(year) < 69)
     try:
         month, day, hour, minute, second = (int(part or 0) for part in rest)
-        start = to_instant(datetime(full, month, day, hour, minute, second, tzinfo=local.tzinfo))
+        return datetime(full, month, day, hour, minute, second).isoformat()
     except ValueError:
         raise _Failure(f"invalid date format: {printable(text)}") from None
-    return start if start > now else 0
 
 
 def _commands(file: str | None) -> str:

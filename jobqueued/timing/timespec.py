@@ -35,6 +35,10 @@ class TimeError(ValueError):
     """Words that are no time, or not one: str() says what was found, and what is accepted."""
 
 
+class PastTime(TimeError):
+    """Words that are a time that is past."""
+
+
 def read(text: str, now: int, timezone: str) -> int:
     """The instant that words mean at `now`, in a zone; TimeError.  A time of day that is past is tomorrow's."""
     words = _Words(text, now, ZoneInfo(timezone))
@@ -43,7 +47,7 @@ def read(text: str, now: int, timezone: str) -> int:
     except (ValueError, OverflowError) as error:
         raise error if isinstance(error, TimeError) else words.wrong() from None
     if instant < now - now % (60 * SECOND):
-        raise TimeError(
+        raise PastTime(
             f"found {text!r}, which is past: {_shown(to_datetime(instant), words.zone)}; accepted: a later time"
         )
     return max(instant, now)
@@ -63,7 +67,7 @@ class _Words:
         self._todo = [(str(it.lastgroup), it[0]) for it in found][::-1]
         self._date: date | None = None
         self._time: time | None = None
-        self._is_weekday = self._is_now = False
+        self._is_now = False
         self._months = self._days = self._seconds = 0
         self._zone: ZoneInfo | None = None
 
@@ -120,7 +124,7 @@ class _Words:
         elif word == "next":
             self._next()
         elif (day := _place(word, _DAYS)) is not None:
-            self._weekday(day, at_least=0)
+            self._weekday(day)
         elif (month := _place(word, _MONTHS)) is not None:
             self._set_date(self._of_month(month + 1, int(self._take_number(2))))
         else:
@@ -183,14 +187,14 @@ class _Words:
     def _next(self) -> None:
         word = self._todo.pop()[1] if self._todo else ""
         if (day := _place(word, _DAYS)) is not None:
-            self._weekday(day, at_least=1)
+            self._weekday(day)
         else:
             self._add(1, word)
 
-    def _weekday(self, day: int, *, at_least: int) -> None:
-        ahead = (day - self.now.weekday() - at_least) % 7 + at_least
+    def _weekday(self, day: int) -> None:
+        """Take the next day of this name; that of today is in a week."""
+        ahead = (day - self.now.weekday() - 1) % 7 + 1
         self._set_date(self.now.date() + timedelta(days=ahead))
-        self._is_weekday = True
 
     def _increment(self, sign: int) -> None:
         """Take ``2 hours``, ``2h``, ``1h30m``."""
@@ -226,9 +230,9 @@ class _Words:
         if self._time is None and self._is_now:
             clock = now.time()
         wall, seconds = _later(datetime.combine(day, clock), self._months, self._days), timedelta(seconds=self._seconds)
-        goes_on = self._time is not None and (self._date is None or self._is_weekday)
-        if goes_on and wall.replace(tzinfo=zone).astimezone(UTC) + seconds <= now:
-            wall += timedelta(days=7 if self._is_weekday else 1)
+        is_of_today = self._time is not None and self._date is None and not (self._months or self._days)
+        if is_of_today and wall.replace(tzinfo=zone).astimezone(UTC) + seconds <= now:
+            wall += timedelta(days=1)
         return self._unique(wall, zone) + seconds
 
     def _unique(self, wall: datetime, zone: ZoneInfo) -> datetime:

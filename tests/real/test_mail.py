@@ -17,6 +17,7 @@ from jobqueued.child.text import size
 from tests.support.host import wait_for
 from tests.support.notices import SUMMARY, an_event, document
 from tests.support.receivers import CERTIFICATE, MailServer, mail_server, tls
+from tests.support.records import a_record
 from tests.support.users import NEEDS_USER
 
 TO = "ops@example.org"
@@ -108,6 +109,17 @@ class TestMessage:
         assert first.as_bytes() == again.as_bytes()
         assert first["References"] == first["In-Reply-To"] != first["Message-ID"]
         assert (other["References"], other["Message-ID"]) == (None, first["Message-ID"])
+
+    def test_a_job_of_at(self, server: tuple[MailServer, int]) -> None:
+        """Its subject is that of at(1), to whose user it was handed in; others are told as of any job."""
+        record = {**a_record(7, "succeeded", "alice/7"), "tags": ["at:a"]}
+        for event in ("output", "success", "failure"):
+            about = an_event(event=event, job="alice/7", run="alice/7@1", user="alice", record=record)
+            for to in ("alice", TO):
+                assert "sent" == send(document("email", to, about, smtp=f"smtp://127.0.0.1:{server[1]}"))
+        *own, other = [mail["Subject"] for mail in server[0].mails]
+        assert ["Output from your job        7"] * 5 == own
+        assert other.startswith("Cron <alice@db1> ")
 
     def test_held_back_outputs(self, server: tuple[MailServer, int]) -> None:
         """Each has the end of what its run has written, and the command that prints all of it."""

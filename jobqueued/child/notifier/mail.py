@@ -18,7 +18,7 @@ from email.utils import format_datetime
 from jobqueued.child import atomic_file
 from jobqueued.child.documents import Record
 from jobqueued.child.notifier import mail_delivery, notice_text
-from jobqueued.child.notifier.notice import Never, Notice
+from jobqueued.child.notifier.notice import Event, Never, Notice
 from jobqueued.child.text import printable, size
 from jobqueued.child.tuples import NamedTuple
 
@@ -31,6 +31,10 @@ _LONGEST_LINE = 900
 _ADDRESS = re.compile(
     r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
 )
+
+
+_OF_AT = "at:"
+"""The beginning of the tag of what at(1) and batch have handed in."""
 
 
 class Output(NamedTuple):
@@ -98,9 +102,7 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
     user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
     yield "To", recipient
-    what = f"{words}: " if (words := notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)) else ""
-    about = what.removesuffix(": ") if _is_output(notice) else f"{what}{printable(event['summary'])}"
-    yield "Subject", notice_text.cut(printable(f"Cron <{user}@{event['host']}> {about}"), _LONGEST_SUBJECT)
+    yield "Subject", notice_text.cut(printable(_subject(event, user, recipient)), _LONGEST_SUBJECT)
     yield "Date", format_datetime(_instant(event["at"]))
     yield "Message-ID", _message_id(notice.id, domain)
     if incident := event.get("incident"):
@@ -115,6 +117,16 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
             yield "X-Cron-Env", printable(f"<{name}={value}>")
     yield "X-Jobqueued-Event", printable(event["event"])
     yield "X-Jobqueued-Id", notice.id
+
+
+def _subject(event: Event, user: str, recipient: str) -> str:
+    """As cron has it, with what happened; to who has handed in a job of at(1) as that has it."""
+    record, words = event.get("record"), notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)
+    is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
+    if is_of_at and (event["event"] in ("output", "success") or recipient == user):
+        return f"Output from your job {(event.get('job') or '').rpartition('/')[2]:>8}"
+    about = words if event["event"] == "output" else f"{words}: " * bool(words) + printable(event["summary"])
+    return f"Cron <{user}@{event['host']}> {about}"
 
 
 def _quoted(output: Output, shown: str, attached: int, run: str) -> str:

@@ -59,8 +59,32 @@ next hour | 2026-11-26 21:29
 12pm | 2026-11-27 12:00
 23:59 today | 2026-11-26 23:59
 10:15 next friday | 2026-11-27 10:15
+thursday | 2026-12-03 20:29
+9pm thu | 2026-12-03 21:00
+20:30 thu | 2026-12-03 20:30
+11:59pm thu + 2 weeks | 2026-12-17 23:59
 """
 """What at 3.2.5 has said, asked at that time in that zone."""
+
+ON_MONDAY = """
+monday | 2026-12-07 10:00
+mon | 2026-12-07 10:00
+11am monday | 2026-12-07 11:00
+9am monday | 2026-12-07 09:00
+5pm mon + 1 week | 2026-12-14 17:00
+noon mon + 2 days | 2026-12-09 12:00
+9am mon + 1 hour | 2026-12-07 10:00
+monday - 1 day | 2026-12-06 10:00
+monday + 1 hour | 2026-12-07 11:00
+tue | 2026-12-01 10:00
+10:00 | 2026-12-01 10:00
+10:01 | 2026-11-30 10:01
+9am + 1 hour | 2026-12-01 10:00
+9am + 90 minutes | 2026-11-30 10:30
+9am + 1 week | 2026-12-07 09:00
+tomorrow - 1 day | 2026-11-30 10:00
+"""
+"""The same, asked on a Monday at 10:00:30."""
 
 MORE = """
 tomorrow 03:00 | 2026-11-27 03:00
@@ -87,6 +111,14 @@ def test_words(line: str) -> None:
     assert expected == f"{to_datetime(read(words, NOW, BERLIN)).astimezone(ZoneInfo(BERLIN)):%Y-%m-%d %H:%M}"
 
 
+@pytest.mark.parametrize("line", ON_MONDAY.strip().splitlines())
+def test_words_on_a_monday(line: str) -> None:
+    """A weekday is one to come: that of today is in a week."""
+    words, expected = line.split(" | ")
+    now = to_instant(datetime(2026, 11, 30, 10, 0, 30, tzinfo=ZoneInfo(BERLIN)))
+    assert expected == f"{to_datetime(read(words, now, BERLIN)).astimezone(ZoneInfo(BERLIN)):%Y-%m-%d %H:%M}"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -102,6 +134,9 @@ def test_words(line: str) -> None:
         ("14:00 feb 29", "accepted"),
         ("noon today", "found 'noon today', which is past: 2026-11-26 12:00; accepted: a later time"),
         ("now - 1 hour", "which is past"),
+        ("noon fri - 1 week", "which is past: 2026-11-20 12:00"),
+        ("9pm - 1 day", "which is past: 2026-11-25 21:00"),
+        ("8pm - 1 week", "which is past: 2026-11-19 20:00"),
         ("2026-11-26 20:28", "which is past"),
         ("now + 5", "a unit behind 5"),
         ("now + 999999 days", "at most 100000 days"),
