@@ -50,7 +50,8 @@ def make_directory(path: str, mode: int) -> None:
         os.mkdir(path, mode)
     except FileNotFoundError:
         make_directory(parent, 0o755)
-        os.mkdir(path, mode)
+        make_directory(path, mode)  # another daemon may have made it by now
+        return
     except OSError:  # of one that is there: EEXIST, EROFS …
         if not os.path.isdir(path):
             raise

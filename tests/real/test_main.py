@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from jobqueued import __version__
+from jobqueued.child import atomic_file
 from jobqueued.state.formats import VERSION
 from jobqueued.state.store import Store
 from tests.support import REPO
@@ -145,6 +146,20 @@ class TestCanNotStart:
         )
         assert first.pid == host.call("Status")["pid"]
         assert "the launcher is gone" not in host.log()
+
+    @pytest.mark.parametrize("quicker", ["a", "a/b", "a/b/c"])
+    def test_two_make_a_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quicker: str) -> None:
+        """Of two daemons on a new root either may make each of its directories: to the other that is no error."""
+        mkdir = os.mkdir
+
+        def late(path: str, mode: int) -> None:
+            if path.endswith(f"/{quicker}") and os.path.isdir(os.path.dirname(path)):
+                mkdir(path)
+            mkdir(path, mode)
+
+        monkeypatch.setattr(atomic_file.os, "mkdir", late)
+        atomic_file.make_directory(str(tmp_path / "a/b/c"), 0o700)
+        assert (tmp_path / "a/b/c").is_dir()
 
     def test_too_few_descriptors(self, host: Host) -> None:
         """Fewer than it needs is one clear message, which names the remedy."""
