@@ -48,6 +48,8 @@ class Submission(NamedTuple):
 
     array: Array | None = None
     after: tuple[After, ...] = ()
+    key: str = ""
+    """The asker's own; "": none."""
 
     @property
     def runs(self) -> int:

@@ -163,6 +163,7 @@ class Record(Facts):
     started: str | None
     ended: str | None
     owner: NotRequired[OwnerRecord]
+    submission_key: NotRequired[str]
     user: str | None
     command: str | Sequence[str] | None
     host: str

@@ -55,6 +55,8 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
         begun["claims"] = held
     if run.owner is not None:
         begun["owner"] = run.owner._asdict()
+    if job is not None and job.submission is not None and job.submission.key:
+        begun["submission_key"] = job.submission.key
     return cast("Record", begun)
 
 

@@ -82,7 +82,7 @@ def read(
     awaited = document.get("after", [])
     if not isinstance(awaited, list):
         raise Wrong(f"after: found {awaited!r}; accepted: a list of submissions and runs")
-    submission = Submission(array, tuple(map(read_after, awaited)))
+    submission = Submission(array, tuple(map(read_after, awaited)), _key(document.get("key", "")))
     share = OF_THE_HOST if owner is None else owner.share
     fields = _fields(values, timezone)
     if document.get("mail") and mails and "notify" not in fields:
@@ -95,7 +95,7 @@ def read(
         job, refusals = UserRules(owner, limits).applied(job, entries)
         if refusals and not again:
             raise Wrong("; ".join(map(_told, refusals)))
-    return Asked(job, text, _key(document.get("key", "")))
+    return Asked(job, text, submission.key)
 
 
 def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:

@@ -26,7 +26,7 @@ from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
 from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob, Skip
-from jobqueued.submission import is_numbered
+from jobqueued.submission import KEY, is_numbered
 from jobqueued.users import Owner
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -239,15 +239,21 @@ def past_in(change: DueChange) -> Past:
     return past
 
 
+def keys_in(ends: Iterable[tuple[Run, Record | None]]) -> dict[str, str]:
+    """The keys by which submissions were asked for, by their jobs, as records of their runs tell them."""
+    told = ((run.id.job, record.get("submission_key")) for run, record in ends if record is not None)
+    return {job: key for job, key in told if isinstance(key, str) and KEY.fullmatch(key)}
+
+
 def of_submissions(
-    new: list[SaveSubmission], over: list[str], last: Mapping[str, int]
+    new: list[SaveSubmission], over: list[str], last: Mapping[str, int], keys: Mapping[str, str]
 ) -> list[tuple[str, list[tuple[object, ...]]]]:
     """The statements that keep new submissions, and forget those that are over, with where their jobs stood.
 
     The numbers of both are kept, and `last`, those of shares: of one that was over when it was found in the records,
-    nothing else tells.
+    nothing else tells.  `keys` are those of jobs that may be known already.
     """
-    if not (new or over or last):
+    if not (new or over or last or keys):
         return []
     shares = [(it, *it.job.partition("/")[::2]) for it in new]
     of_jobs = [job.partition("/")[::2] for job in (*(it.job for it in new), *over) if is_numbered(job)]
@@ -256,6 +262,7 @@ def of_submissions(
     return [
         ("INSERT OR REPLACE INTO submission VALUES (?, ?)", [(it.job, it.text) for it in new]),
         ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(s, it.key, it.job) for it, s, _ in shares if it.key]),
+        ("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", [(job.partition("/")[0], keys[job], job) for job in keys]),
         (
             "INSERT INTO number VALUES (?, ?) ON CONFLICT (share) DO UPDATE SET last = max(last, excluded.last)",
             [*numbers],

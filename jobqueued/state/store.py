@@ -214,7 +214,7 @@ class Store:
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
-            *rows.of_submissions(list(submissions), list(over), numbers or {}),
+            *rows.of_submissions(list(submissions), list(over), numbers or {}, rows.keys_in(runs.values())),
             *_changed("file", "name", files),
             *_changed("meta", "name", meta),
             *_changed("incident", "subject", incidents, rows.incident_text),

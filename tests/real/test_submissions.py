@@ -91,6 +91,38 @@ def test_kept_over_kills(host: Host, tmp_path: Path) -> None:
     assert "withdrawn by root" == record["reason"] or os.geteuid() != 0
 
 
+@pytest.mark.parametrize("how", ["removed", "broken", "older"])
+def test_a_key_outlives_state_db(host: Host, how: str) -> None:
+    """With a state.db that is lost, or older than the records, a key of what is over gives the same id, and nothing
+    runs again; of an array, too, and of one that was withdrawn.
+    """
+    host.stop()
+    shutil.copytree(host.root / "state", host.root / "before")
+    host.start()
+    asked: list[dict[str, Any]] = [{"key": "one"}, {"key": "many", "array": "1-3"}, {"key": "named", "name": "named"}]
+    ids = [submit(host, **it)["job"] for it in asked]
+    for job in ids:
+        host.call("Await", job=job)
+    ids.append(submit(host, keys={"at": "2199-01-01T00:00:00Z"}, key="withdrawn")["job"])
+    host.call("Withdraw", job=ids[-1])
+    wait_for(lambda: not left(host))
+    host.stop()
+    match how:
+        case "removed":
+            (host.root / "state" / "state.db").unlink()
+        case "broken":
+            (host.root / "state" / "state.db").write_bytes(b"noise" * 1000)
+        case "older":
+            shutil.rmtree(host.root / "state")
+            (host.root / "before").rename(host.root / "state")
+    for _ in range(2):
+        host.start()
+        again = [submit(host, **it) for it in (*asked, {"key": "withdrawn"})]
+        assert [(job, False) for job in ids] == [(it["job"], it["is_new"]) for it in again]
+        host.stop()
+    assert 1 == len(host.said("trouble"))
+
+
 def test_what_ended_while_nobody_looked(host: Host, tmp_path: Path) -> None:
     """One that waits for another starts when that has ended, though the scheduler was dead at the time."""
     gate = tmp_path / "gate"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, SECOND, Job, Run, RunId, RunState
+from jobqueued.submission import Submission
 
 JOB = Job(
     id="backup", command=("/bin/backup", "--full"), user="backup", priority=10, tags=("a", "b"),
@@ -29,6 +31,15 @@ RUNS = st.builds(
 def a_run(**fields: Any) -> Run:
     """backup@142, due at 1 s, queued at 2 s."""
     return Run(id=RunId("backup", 142), key="c0.1", due=SECOND, queued=2 * SECOND, arrival=1, **fields)
+
+
+@pytest.mark.parametrize("key", ["", "nightly-7"])
+def test_a_submission_has_its_key(key: str) -> None:
+    """Its record, and that of its skip, tell by which key it was asked for, if there is one."""
+    job = replace(JOB, submission=Submission(key=key))
+    for told in (record.begin(a_run(), job, HostLimits("host")), record.skipped(a_run(), job, HostLimits("host"))):
+        assert key == told.get("submission_key", "")
+        assert bool(key) == ("submission_key" in told)
 
 
 def test_begin() -> None:
