@@ -65,7 +65,7 @@ def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
     from jobqueued.core import record
     from jobqueued.core.host_limits import HostLimits
     from jobqueued.state.faults import StoreError
-    from jobqueued.state.store import left
+    from jobqueued.state.opening import left
 
     try:
         found = left(paths.state)

@@ -13,7 +13,7 @@ from jobqueued.paths import Paths
 from jobqueued.saved import DueChange, Past
 from jobqueued.state import rows
 from jobqueued.state.faults import StoreError
-from jobqueued.state.store import left
+from jobqueued.state.opening import left
 
 _LOOKED_AT = 1000
 """So many records, of the job as of all jobs, are looked at, the newest that were queued until the instant."""

@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued.child.tuples import NamedTuple
+from jobqueued.model import Run
+from jobqueued.saved import DueChange
 from jobqueued.state import ballast, rows
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_code
 from jobqueued.state.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
@@ -100,6 +102,28 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
         if failed.fault is not Fault.BROKEN:
             raise
         return Opened(_blank(), is_new=True, broken=str(failed))
+
+
+class Left(NamedTuple):
+    """The part of a state.db that an audit reads while no daemon is there: `saved_at` is the last commit (wall)."""
+
+    due_changes: list[DueChange]
+    runs: list[Run]
+    saved_at: int
+
+
+def left(directory: Path) -> Left:
+    """Read what a daemon that is down has left, and change nothing; StoreError."""
+    path = directory / "state.db"
+    try:
+        opened = to_read(path, at_start=True)
+        if opened.kept is None:
+            raise StoreError(opened.broken or f"{path} is not there")
+        with contextlib.closing(opened.db) as db:
+            changes = [rows.due_change_in(row[1:]) for row in db.execute(rows.DUE_CHANGES, (0, -1))]
+            return Left(changes, opened.kept.runs, int(rows.read_meta(db).get("saved", "0")))
+    except (CommitFailed, OSError, sqlite3.Error, *rows.NONSENSE) as error:
+        raise StoreError(f"{path}: {error}") from None
 
 
 def _is_no_file(path: Path) -> str:

@@ -347,28 +347,6 @@ class Store:
         self._db.close()
 
 
-class Left(NamedTuple):
-    """The part of a state.db that an audit reads while no daemon is there: `saved_at` is the last commit (wall)."""
-
-    due_changes: list[DueChange]
-    runs: list[Run]
-    saved_at: int
-
-
-def left(directory: Path) -> Left:
-    """Read what a daemon that is down has left, and change nothing; StoreError."""
-    path = directory / "state.db"
-    try:
-        opened = opening.to_read(path, at_start=True)
-        if opened.kept is None:
-            raise StoreError(opened.broken or f"{path} is not there")
-        with contextlib.closing(opened.db) as db:
-            changes = [rows.due_change_in(row[1:]) for row in db.execute(rows.DUE_CHANGES, (0, -1))]
-            return Left(changes, opened.kept.runs, int(rows.read_meta(db).get("saved", "0")))
-    except (CommitFailed, OSError, sqlite3.Error, *rows.NONSENSE) as error:
-        raise StoreError(f"{path}: {error}") from None
-
-
 def _changed(
     table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
 ) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
