@@ -82,7 +82,7 @@ WINGS: dict[str, list[str]] = {
         "signals", "detach", "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
-        "faults", "ballast", "formats", "due_bounds", "rows", "opening", "store", "write_batch", "commits",
+        "faults", "ballast", "formats", "due_bounds", "mirror", "rows", "opening", "store", "write_batch", "commits",
         "record_files", "due_history", "past", "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [
@@ -164,7 +164,7 @@ ROOMS = {
     "croniter": ["timing/expansion"], "yaml": ["jobfile/yamlparser"], "psutil": ["host/usage"],
     "structlog": ["host/log"], "sdnotify": ["host/sd_notify"], "daemon": ["host/detach"], 
     "apprise": ["child/notifier/apprise_urls"], "prometheus_client": ["ctl/metrics_server"],
-    "sqlite3": ["state/faults", "state/formats", "state/opening", "state/rows", "state/store"],
+    "sqlite3": ["state/faults", "state/formats", "state/mirror", "state/opening", "state/rows", "state/store"],
 }  # fmt: skip
 
 SMALL = {

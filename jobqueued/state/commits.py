@@ -154,11 +154,11 @@ class Commits(Source):
     def _mend(self) -> None:
         """Open state.db anew after a failure; where that is a new file, all that memory has goes into it."""
         lost_before = self._store.lost
-        texts = self._store.mend()
-        if texts is not None:
-            self._batch.begin_anew(self._everything(), texts)
+        mirror = self._store.mend()
+        if mirror is not None:
+            self._batch.begin_anew(self._everything(), mirror)
         is_set_aside = self._store.lost != lost_before
-        if is_set_aside or texts is not None:
+        if is_set_aside or mirror is not None:
             lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is gone"
             found = "history is taken over from the records at the next start"
             self._log.say("trouble", text=f"{lost}; a new one is written, with all but the history; {found}")

@@ -12,6 +12,12 @@ CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 <<
 DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
 """So many changes may come before all are looked at, which takes up to 50 ms; a MiB of texts counts as much."""
 
+SIZES = """
+SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
+"""
+"""Blobs, as a text that is damaged could not be read."""
+DROP = "DELETE FROM due_change WHERE id = ?"
+
 
 def weight(change: DueChange) -> float:
     """The part of what may come before the oldest changes go."""

@@ -26,7 +26,8 @@ from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify
 from jobqueued.queue.placement import Placed
 from jobqueued.saved import DueChange, Expected, Hold, Incident, JobStats, Notice, Outcome, Past, SavedJob, Skip
-from jobqueued.submission import KEY, is_numbered
+from jobqueued.state.mirror import Keys
+from jobqueued.submission import is_numbered
 from jobqueued.users import Owner
 
 NONSENSE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -208,11 +209,6 @@ def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
 
 _DUE_COLUMNS = "kind, name, until, since, digest, timezone, text"
 PUT_DUE_CHANGE = f"INSERT INTO due_change ({_DUE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-DUE_CHANGE_SIZES = """
-SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
-"""
-"""Blobs, as a text that is damaged could not be read."""
-DROP_DUE_CHANGE = "DELETE FROM due_change WHERE id = ?"
 DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY id LIMIT ?"
 
 
@@ -239,30 +235,22 @@ def past_in(change: DueChange) -> Past:
     return past
 
 
-def keys_in(ends: Iterable[tuple[Run, Record | None]]) -> dict[str, str]:
-    """The keys by which submissions were asked for, by their jobs, as records of their runs tell them."""
-    told = ((run.id.job, record.get("submission_key")) for run, record in ends if record is not None)
-    return {job: key for job, key in told if isinstance(key, str) and KEY.fullmatch(key)}
-
-
 def of_submissions(
     new: list[SaveSubmission], over: list[str], last: Mapping[str, int], keys: Mapping[str, str]
 ) -> list[tuple[str, list[tuple[object, ...]]]]:
     """The statements that keep new submissions, and forget those that are over, with where their jobs stood.
 
     The numbers of both are kept, and `last`, those of shares: of one that was over when it was found in the records,
-    nothing else tells.  `keys` are those of jobs that may be known already.
+    nothing else tells.  `keys` are theirs, and those of jobs that may be known already.
     """
     if not (new or over or last or keys):
         return []
-    shares = [(it, *it.job.partition("/")[::2]) for it in new]
     of_jobs = [job.partition("/")[::2] for job in (*(it.job for it in new), *over) if is_numbered(job)]
     numbers = [*((share, int(number)) for share, number in of_jobs), *last.items()]
     gone: list[tuple[object, ...]] = [(job,) for job in over]
     return [
         ("INSERT OR REPLACE INTO submission VALUES (?, ?)", [(it.job, it.text) for it in new]),
-        ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(s, it.key, it.job) for it, s, _ in shares if it.key]),
-        ("INSERT OR IGNORE INTO asked VALUES (?, ?, ?)", [(job.partition("/")[0], keys[job], job) for job in keys]),
+        ("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", [(job.partition("/")[0], keys[job], job) for job in keys]),
         (
             "INSERT INTO number VALUES (?, ?) ON CONFLICT (share) DO UPDATE SET last = max(last, excluded.last)",
             [*numbers],
@@ -282,7 +270,8 @@ def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict
 class Kept(NamedTuple):
     """All that a start needs: every job's memory, the runs that go on (those without an end, and each job's newest if
     it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name, what is
-    wrong for longer, the notices that wait to be sent, the submissions that are not over, and each user's last number.
+    wrong for longer, the notices that wait to be sent, the submissions that are not over, each user's last number, the
+    keys of all submissions, and all facts about the host.
     """
 
     jobs: list[SavedJob]
@@ -294,6 +283,8 @@ class Kept(NamedTuple):
     notices: list[Notice]
     submissions: list[SaveSubmission]
     numbers: dict[str, int]
+    keys: Keys
+    meta: dict[str, str]
 
 
 def read(db: sqlite3.Connection) -> Kept:
@@ -302,7 +293,8 @@ def read(db: sqlite3.Connection) -> Kept:
     unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
     newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
     skips = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE state = 'skipped' AND {newest}")]
-    meta = read_meta(db)
+    meta, keys = read_meta(db), Keys()
+    keys.put(db.execute("SELECT job, key FROM asked"))
     kept = Kept(
         jobs,
         [*unfinished, *skips],
@@ -311,6 +303,8 @@ def read(db: sqlite3.Connection) -> Kept:
         read_files(db),
         *read_notices(db),
         *read_submissions(db),
+        keys,
+        meta,
     )
     stats = {id(job.stats): job.stats for job in jobs}.values()  # most jobs share theirs
     for noun in (*jobs, *stats, *kept.runs, *kept.submissions, kept):

@@ -25,6 +25,7 @@ from jobqueued.state import due_bounds, opening, rows
 from jobqueued.state.ballast import Ballast
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
 from jobqueued.state.formats import ENDED
+from jobqueued.state.mirror import Keys, Mirror, keys_in
 
 _ALL_ENDED = f"""
 SELECT queued, job, number, state FROM run WHERE {ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
@@ -67,11 +68,12 @@ class Store:
         self._ballast = Ballast(directory)
         self.lost: str | None = None
         self.failure: CommitFailed | None = None
-        self._texts: dict[str, bytes] = {}
         opened = self._opened()
         self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
         self._identity = _identity(self._path)
         self._has_committed, self._undropped, self._is_named = not self.is_new, 1.0, False
+        kept = opened.kept
+        self._mirror = Mirror({}, {}, Keys()) if kept is None else Mirror(kept.meta, kept.files, kept.keys)
         self._ballast.lay()
 
     def _opened(self) -> opening.Opened:
@@ -112,15 +114,13 @@ class Store:
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
         return meta.get("id", ""), FleetMark(*json.loads(meta.get("fleet", "[]")))
 
-    def mend(self) -> dict[str, bytes] | None:
+    def mend(self) -> Mirror | None:
         """Open it anew after a failure; CommitFailed.  None: it holds what was committed.
 
-        Else it is a new one, which is to hold all that memory has, and these texts of job files, which memory has not.
+        Else it is a new one, which is to hold all that memory has, and this, which nobody else has.
         """
         if self.failure is None:
             return None
-        with contextlib.suppress(StoreError):
-            self._texts = self.files() or self._texts
         try:
             if self.failure.fault is Fault.BROKEN:
                 gone = self._identity != _identity(self._path)
@@ -137,7 +137,7 @@ class Store:
                 self._db = opening.to_read(self._path, at_start=False).db
             raise self.failure.with_traceback(None) from None
         self.failure = None
-        return self._texts if opened.is_new and self._has_committed else None
+        return self._mirror if opened.is_new and self._has_committed else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
         """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
@@ -200,21 +200,23 @@ class Store:
         forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
         notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
         over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
+        keys: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
         A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
         was live is recovered, "hold", or "untaken": records may be without their rows.  Of submissions that are `over`
-        only their keys stay, for as long as their history does.
+        only their keys stay, for as long as their history does; `keys` are those of some that were before.
         """
-        due = list(due_changes)
+        due, new = list(due_changes), list(submissions)
+        keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
         self._undropped += sum(map(due_bounds.weight, due))
         drops = self._undropped >= 1
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
-            *rows.of_submissions(list(submissions), list(over), numbers or {}, rows.keys_in(runs.values())),
+            *rows.of_submissions(new, list(over), numbers or {}, keys),
             *_changed("file", "name", files),
             *_changed("meta", "name", meta),
             *_changed("incident", "subject", incidents, rows.incident_text),
@@ -224,7 +226,11 @@ class Store:
             ("INSERT OR REPLACE INTO meta VALUES ('saved', ?)", [(str(time.time_ns()),)]),
         ]
         self._write(changes, drops=drops)
-        self._undropped, self._is_named = 0.0 if drops else self._undropped, True
+        self._undropped = 0.0 if drops else self._undropped
+        self._mirror.follow(meta or {}, files or {}, keys)
+        if not self._is_named:
+            self._is_named = True
+            self._mirror.follow({"id": self.of_fleet()[0]}, {}, {})
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
         """One transaction, which, if it `drops`, bounds the history of what was due: CommitFailed.
@@ -242,8 +248,8 @@ class Store:
                     if values:
                         self._db.executemany(statement, values)
                 if drops:
-                    gone = due_bounds.too_many(self._db.execute(rows.DUE_CHANGE_SIZES))
-                    self._db.executemany(rows.DROP_DUE_CHANGE, gone)
+                    gone = due_bounds.too_many(self._db.execute(due_bounds.SIZES))
+                    self._db.executemany(due_bounds.DROP, gone)
         except sqlite3.Error as error:
             failed = failure(error, self._path.parent)
         else:
@@ -308,7 +314,13 @@ class Store:
     def forget_keys(self, jobs: Iterable[str]) -> None:
         """Drop the keys by which jobs were submitted that have no run any more, nor one to come: CommitFailed."""
         unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
-        self._write([(f"DELETE FROM asked WHERE job = ? AND {unless}", [(job,) for job in jobs])])
+        asked = f"SELECT 1 FROM asked WHERE job = ? AND {unless}"
+        try:
+            gone = [job for job in jobs if self.query(asked, (job,))]
+        except StoreError as error:
+            raise failure(error, self._path.parent) from None
+        self._write([("DELETE FROM asked WHERE job = ?", [(job,) for job in gone])])
+        self._mirror.forget_keys(gone)
 
     def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
         """The rows that a query finds; StoreError."""

@@ -25,6 +25,7 @@ from jobqueued.model import Record, Run, RunId, RunState
 from jobqueued.saved import DueChange, Incident, Notice, SavedJob
 from jobqueued.state import rows
 from jobqueued.state.faults import CommitFailed, Fault
+from jobqueued.state.mirror import Mirror
 from jobqueued.state.rows import PAST, hold_text
 from jobqueued.state.store import Store
 
@@ -79,6 +80,8 @@ class WriteBatch:
         self.submissions: dict[str, SaveSubmission] = {}
         """Those of which no commit knows that they have come."""
         self._numbers: dict[str, int] = {}
+        self._keys: dict[str, str] = {}
+        """Those of all submissions, for a new state.db."""
         self._over: set[str] = set()
         """The jobs that were submissions, and are over."""
 
@@ -179,11 +182,12 @@ class WriteBatch:
                 return it.job
         return self._store.submission_of(share, key)
 
-    def begin_anew(self, everything: Iterable[Command], texts: Mapping[str, bytes]) -> None:
+    def begin_anew(self, everything: Iterable[Command], mirror: Mirror) -> None:
         """Have all of it in the next commit, which is the first of a new state.db; the records know of its history."""
         for command in everything:
             self.take(command)
-        self._files = {**texts, **self._files}
+        self._files, self._keys = {**mirror.files, **self._files}, mirror.keys
+        self._meta = {**mirror.meta, **self._meta}
         self._due_changes = {}
         self.take_due_changes(self._due_anew(self._files))
         self._meta["untaken"] = "1"
@@ -197,19 +201,22 @@ class WriteBatch:
             return ""
         told = ""
         rest = self._incidents, self._notices, self.submissions.values(), self._over, self._numbers
+        due, keys = self.due_changes, self._keys
+        changes = self.runs, self._jobs, self._files, self._meta, self._forgotten
         try:
-            self._store.commit(self.runs, self._jobs, self._files, self._meta, self._forgotten, *rest, self.due_changes)
+            self._store.commit(*changes, *rest, due, keys)
             self._files, self._due_changes, self.trouble = {}, {}, ""
         except CommitFailed as error:
             if not (self._files or self._due_changes) or error.fault is not Fault.FULL:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest)
+            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest, (), keys)
             was_told = self.trouble
             names = self._files or [kind if kind == PAST else name or kind for kind, name in self._due_changes]
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         self._incidents, self._notices, self.submissions, self._over, self._numbers = {}, {}, {}, set(), {}
+        self._keys = {}
         return told
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from jobqueued.commands import SaveBoot
 from jobqueued.events import ClockStepped, Event, FileGone, JobsRead, Woke
 from jobqueued.model import SECOND
 from jobqueued.saved import DueChange
-from jobqueued.state import due_bounds, rows
+from jobqueued.state import due_bounds
 from jobqueued.state.due_history import DueHistory
+from jobqueued.state.mirror import Keys, Mirror
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import MOST_STEPS, WriteBatch
 from tests.support.states import limit_pages
@@ -177,12 +179,12 @@ def test_the_oldest_go_now_and_then(tmp_path: Path) -> None:
     drops = list[int]()
     for number in range(260):
         store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"")])
-        drops += [number] * any(rows.DUE_CHANGE_SIZES in statement for statement in said)
+        drops += [number] * any(due_bounds.SIZES in statement for statement in said)
         said.clear()
     assert [0, 250] == drops
     for size in (1 << 19, 1 << 19, 1 << 20):
         store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"x" * size)])
-    assert 2 == sum(rows.DUE_CHANGE_SIZES in statement for statement in said)
+    assert 2 == sum(due_bounds.SIZES in statement for statement in said)
     store.close()
 
 
@@ -192,8 +194,11 @@ def test_a_damaged_name_costs_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(due_bounds, "DROPS_EACH", 1)
     store = Store(tmp_path)
     store.commit({}, {}, due_changes=[DueChange("file", "a", 1, 1, "", "UTC", b"text")])
-    store._db.execute(f"UPDATE due_change SET {column} = CAST(X'61ff' AS TEXT)")
-    store._db.commit()
+    store.close()
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(f"UPDATE due_change SET {column} = CAST(X'61ff' AS TEXT)")
+    db.close()
+    store = Store(tmp_path)
     for number in (2, 3):
         store.commit({}, {}, due_changes=[DueChange("file", "b", number, number, "", "UTC", b"text")])
     assert store.failure is None
@@ -216,7 +221,7 @@ def test_a_state_that_is_lost_in_life(life: Callable[..., Life]) -> None:
     """The new one begins with the texts that there are, each since now."""
     one = life()
     batch = WriteBatch(one.store, one.history.anew)
-    batch.begin_anew([], {"a.yaml": b"1", "b.yaml": b"2"})
+    batch.begin_anew([], Mirror({}, {"a.yaml": b"1", "b.yaml": b"2"}, Keys()))
     batch.commit()
     assert [("a.yaml", b"1"), ("b.yaml", b"2")] == [(name, text) for _, name, _, _, text in one.told()]
     assert all(until == since > 0 for _, _, until, since, _ in one.told())

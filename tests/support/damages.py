@@ -321,7 +321,8 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
     becomes = GOES_ON
     if start.store.failure is not None or not _can_be_written(start):
         becomes = IN_PART
-        start.batch.begin_anew(start.takeover.everything(), start.store.mend() or {})
+        if (mirror := start.store.mend()) is not None:
+            start.batch.begin_anew(start.takeover.everything(), mirror)
         assert start.commit()
     elif start.store.lost:
         becomes = ASIDE

@@ -1,0 +1,114 @@
+"""A state.db that others remove or replace under a living daemon: it is written again, with all but history."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.host import Host, wait_for
+
+HISTORY = {"run": "record IS NULL", "meta": "name NOT IN ('saved', 'untaken')", "due_change": "0"}
+"""By table the rows that are no history."""
+JOBS = """
+jobs:
+  fails: {command: exit 1, schedule: '0 3 * * *', notify: {email: nobody@localhost}}
+  rests: {command: 'true', schedule: '0 3 * * *'}
+  waits: {command: 'true', concurrency: 3}
+  other: {command: 'true', on: {event: deployed}}
+"""
+
+
+def tables(host: Host, place: Path) -> dict[str, list[Any]]:
+    """The rows of each table of state.db, as it is on the disk, without history."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(host.root / "state", place)
+    db = sqlite3.connect(place / "state.db")
+    names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {
+        name: sorted(db.execute(f"SELECT * FROM {name} WHERE {HISTORY.get(name, '1')}"), key=repr) for name in names
+    }
+    db.close()
+    return found
+
+
+def fill(host: Host) -> None:
+    """Leave something in each table, in the database as well as in the log."""
+    (host.root / "jobqueued.yaml").write_text("mail: {sendmail: /nonexistent}\n")
+    host.write("jobs.yaml", JOBS)
+    host.write("more.yaml", "jobs: {more: {command: 'true'}}")
+    host.start()
+    host.wait(host.run("fails"))
+    submit(host, "over")
+    host.call("Await", job="host/1")
+    host.call("Pause", job="rests")
+    host.call("SkipNext", job="fails")
+    host.stop()
+    with sqlite3.connect(host.root / "state" / "state.db") as db:
+        db.execute("INSERT INTO meta VALUES ('fleet', ?)", ('[7, "a", "f60", 99]',))
+    db.close()
+    host.start()
+    wait_for(lambda: len(host.said("notice_failed")) == 2, why="its notice is not tried again for a while")
+    host.call("Hold")
+    host.run("waits")
+    submit(host, "waits")
+    host.write("more.yaml", "jobs: [")
+    wait_for(lambda: host.said("refused"))
+    change(host)
+
+
+def submit(host: Host, key: str) -> dict[str, Any]:
+    """Hand in a command by a key."""
+    return host.call("Submit", submission={"keys": {"command": "true"}, "key": key})
+
+
+def change(host: Host) -> None:
+    """Have two commits, after which all is as before."""
+    host.call("Pause", job="other")
+    host.call("Resume", job="other")
+
+
+DB, LOG = "state.db", "state.db-wal"
+NEW = "a new one is written, with all but the history; history is taken over from the records at the next start"
+WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "removed": (NEW, lambda state: (state / DB).unlink()),
+    "replaced": (NEW, lambda state: shutil.move(shutil.copy(state / DB, state / "other"), state / DB)),
+    "both are removed": (NEW, lambda state: [(state / part).unlink() for part in (DB, LOG)]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_forgotten(host: Host, tmp_path: Path, way: str) -> None:
+    """At the next commit all but history is as it was, in each table, and that it was written again is said.  A kill
+    and a start find it, and history; keys of submissions that are over are known meanwhile and then."""
+    fill(host)
+    before = tables(host, tmp_path / "before")
+    assert [] == [name for name, found in before.items() if not found and name not in HISTORY]
+    what, act = WAYS[way]
+    act(host.root / "state")
+    change(host)
+    assert before == tables(host, tmp_path / "after")
+    said = [line["text"] for line in host.said("trouble") if DB in line["text"]]
+    assert [what in text for text in said] == [True] * bool(what)
+    assert what == NEW or not list(host.root.glob("state/*broken*"))
+    assert "host/1" == submit(host, "over")["job"]
+    host.kill()
+    host.start()
+    assert ["host/1", "host/2"] == [submit(host, key)["job"] for key in ("over", "waits")]
+    host.call("Release")
+    assert "succeeded" == host.wait("waits@1")["state"]
+    assert ["fails@1"] == [it["run"] for it in host.call("Describe", job="fails")["runs"]]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stop_in_order(host: Host, tmp_path: Path, way: str) -> None:
+    """What is in memory at a stop is what remains."""
+    fill(host)
+    before = tables(host, tmp_path / "before")
+    WAYS[way][1](host.root / "state")
+    host.stop()
+    assert before == tables(host, tmp_path / "after")
