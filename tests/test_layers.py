@@ -82,7 +82,8 @@ WINGS: dict[str, list[str]] = {
         "signals", "detach", "other_cron", "spare_imports", "instance_lock",
     ],
     "state": [
-        "faults", "ballast", "formats", "due_bounds", "mirror", "rows", "opening", "store", "write_batch", "commits",
+        "faults", "ballast", "formats", "due_bounds", "mirror", "rows", "opening", "own_writes", "store", "write_batch",
+        "commits",
         "record_files", "due_history", "past", "takeover", "tally", "ends", "missing_records", "room", "housekeeping",
     ],
     "runs": [

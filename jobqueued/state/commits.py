@@ -146,22 +146,28 @@ class Commits(Source):
         try:
             return self._batch.commit(proven=self._is_proven)
         except CommitFailed as error:
-            if error.fault is not Fault.BROKEN:
+            if error.fault not in (Fault.BROKEN, Fault.FOREIGN):
                 raise
         self._mend()
         return self._batch.commit()
 
     def _mend(self) -> None:
-        """Open state.db anew after a failure; where that is a new file, all that memory has goes into it."""
+        """Open state.db anew after a failure; all that memory has goes into a new file, and into one of which others
+        have made something else.
+        """
         lost_before = self._store.lost
-        mirror = self._store.mend()
-        if mirror is not None:
-            self._batch.begin_anew(self._everything(), mirror)
+        mended = self._store.mend()
+        if mended is not None:
+            self._batch.begin_anew(self._everything(), mended.mirror)
         is_set_aside = self._store.lost != lost_before
-        if is_set_aside or mirror is not None:
+        if is_set_aside or (mended is not None and mended.is_new):
             lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is gone"
             found = "history is taken over from the records at the next start"
             self._log.say("trouble", text=f"{lost}; a new one is written, with all but the history; {found}")
+        elif mended is not None:
+            lost = f"another program has written to {self._paths.state}/state.db, or to its log"
+            found = "its history is compared with the records at the next start"
+            self._log.say("trouble", text=f"{lost}; all else is written to it again, and {found}")
 
     def degrade(self, error: CommitFailed) -> None:
         """Say it once."""

@@ -24,6 +24,7 @@ class Fault(Enum):
     MEMORY = "free memory"
     BUSY = "end the program that has it open: fuser state.db"
     BROKEN = "it is set aside, and a new one is written"
+    FOREIGN = "it is checked, and written again"
     BUG = "please report it"
 
     @property

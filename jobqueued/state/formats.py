@@ -67,6 +67,22 @@ CREATE TABLE number (share TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWI
 }
 """What each format needs to become the next."""
 
+CLEAR = tuple(
+    f"DELETE FROM {table}"
+    for table in (
+        "meta",
+        "job",
+        "run WHERE record IS NULL",
+        "file",
+        "incident",
+        "notice",
+        "submission",
+        "asked",
+        "number",
+    )
+)
+"""The statements that leave nothing but history."""
+
 _BACK = (
     "install that version again, or go back without it: mkdir {directory}/format-{version} &&"
     " mv {path}* {directory}/format-{version}/ (history, counters and numbers come back from the records; what waits,"

@@ -237,6 +237,12 @@ def _damage(db: sqlite3.Connection) -> str:
         return ""
 
 
+def damage_by_others(db: sqlite3.Connection, path: Path) -> str:
+    """The damage to an open file, or its log, that another program has written to; "": none, or it is too large."""
+    db.execute("PRAGMA shrink_memory")  # pages as they were before
+    return _damage(db) if _size(path) <= CHECKED else ""
+
+
 def _flaw(db: sqlite3.Connection, check: str) -> str:
     """The first thing that a check finds wrong with the file, "" if nothing; an error where it can't be read."""
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import sys
 import time
@@ -24,8 +23,9 @@ from jobqueued.saved import DueChange, Hold, Incident, Notice, SavedJob
 from jobqueued.state import due_bounds, opening, rows
 from jobqueued.state.ballast import Ballast
 from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure
-from jobqueued.state.formats import ENDED
+from jobqueued.state.formats import CLEAR, ENDED
 from jobqueued.state.mirror import Keys, Mirror, keys_in
+from jobqueued.state.own_writes import OwnWrites
 
 _ALL_ENDED = f"""
 SELECT queued, job, number, state FROM run WHERE {ENDED} AND (queued, job, number) < (?, ?, ?) AND queued >= ?
@@ -56,6 +56,15 @@ class Page(NamedTuple):
     end: Mark | None
 
 
+class Mended(NamedTuple):
+    """A state.db that is to hold all that memory has, and `mirror`, which nothing else has; `is_new`: it has no history
+    yet.
+    """
+
+    mirror: Mirror
+    is_new: bool
+
+
 class Store:
     """One open state.db in `directory`.
 
@@ -70,7 +79,7 @@ class Store:
         self.failure: CommitFailed | None = None
         opened = self._opened()
         self._db, self.is_new, self._kept = opened.db, opened.is_new, opened.kept
-        self._identity = _identity(self._path)
+        self._own, self._is_doubted = OwnWrites(self._path), False
         self._has_committed, self._undropped, self._is_named = not self.is_new, 1.0, False
         kept = opened.kept
         self._mirror = Mirror({}, {}, Keys()) if kept is None else Mirror(kept.meta, kept.files, kept.keys)
@@ -114,30 +123,30 @@ class Store:
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
         return meta.get("id", ""), FleetMark(*json.loads(meta.get("fleet", "[]")))
 
-    def mend(self) -> Mirror | None:
-        """Open it anew after a failure; CommitFailed.  None: it holds what was committed.
-
-        Else it is a new one, which is to hold all that memory has, and this, which nobody else has.
-        """
+    def mend(self) -> Mended | None:
+        """Open it anew after a failure; CommitFailed.  None: it holds what was committed."""
         if self.failure is None:
             return None
         try:
+            if self.failure.fault is Fault.FOREIGN and (flaw := opening.damage_by_others(self._db, self._path)):
+                self.failure = CommitFailed(flaw, Fault.BROKEN)
             if self.failure.fault is Fault.BROKEN:
-                gone = self._identity != _identity(self._path)
-                what = "was removed or replaced" if gone else f"is corrupt ({self.failure})"
+                what = "was removed or replaced" if self._own.is_another() else f"is corrupt ({self.failure})"
                 self.lost = opening.set_aside(self._path, what)
             self._db.close()
             opened = self._to_write(at_start=False)
-            self._db, self._identity, self._is_named = opened.db, _identity(self._path), False
+            self._db, self._is_named = opened.db, False
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what an fsync that failed has left unwritten
+            self._own = OwnWrites(self._path)
         except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
             self.failure = failure(error, self._path.parent)
             self._db.close()
             with contextlib.suppress(CommitFailed, StoreError, OSError):  # then what is asked for can't be read
                 self._db = opening.to_read(self._path, at_start=False).db
             raise self.failure.with_traceback(None) from None
-        self.failure = None
-        return self._mirror if opened.is_new and self._has_committed else None
+        is_doubted, self.failure, self._is_doubted = self._is_doubted, None, False
+        is_new = opened.is_new and self._has_committed
+        return Mended(self._mirror, is_new) if is_new or is_doubted else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
         """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
@@ -200,19 +209,21 @@ class Store:
         forgotten: Iterable[RunId] = (), incidents: Mapping[str, Incident | None] | None = None,
         notices: Mapping[int, Notice | None] | None = None, submissions: Iterable[SaveSubmission] = (),
         over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
-        keys: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None, *, anew: bool = False,
     ) -> None:  # fmt: skip
         """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
 
         A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
         was live is recovered, "hold", or "untaken": records may be without their rows.  Of submissions that are `over`
-        only their keys stay, for as long as their history does; `keys` are those of some that were before.
+        only their keys stay, for as long as their history does; `keys` are those of some that were before.  `anew`:
+        nothing stays of what there is but history.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
         self._undropped += sum(map(due_bounds.weight, due))
         drops = self._undropped >= 1
         changes: list[tuple[str, Sequence[tuple[object, ...]]]] = [
+            *((statement, [()]) for statement in CLEAR if anew),
             ("DELETE FROM run WHERE job = ? AND number = ? AND record IS NULL", list(forgotten)),
             (rows.PUT_RUN, [rows.run_row(run, record) for run, record in runs.values()]),
             (rows.PUT_JOB, [rows.job_row(memory) for memory in jobs.values()]),
@@ -237,10 +248,8 @@ class Store:
 
         What SQLite says after an error may be wrong; so then `mend` comes first.
         """
-        if self.failure is None and self._identity != _identity(self._path):
-            self.failure = CommitFailed("it was removed or replaced", Fault.BROKEN)
-        if self.failure is not None:
-            raise self.failure.with_traceback(None)
+        if (failing := self._failing()) is not None:
+            raise failing.with_traceback(None)
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -255,12 +264,21 @@ class Store:
         else:
             self._has_committed, self._kept = True, None
             return
+        finally:
+            self._own.note()
         if failed.fault is Fault.FULL and self._ballast.give_up():
             self._write(changes, drops=drops)
             return
         if failed.fault not in (Fault.FULL, Fault.BUG):
             self.failure = failed
         raise failed
+
+    def _failing(self) -> CommitFailed | None:
+        """The failure to be mended first, as where others have written to it; None: it can be written."""
+        if self.failure is None:
+            self.failure = self._own.trouble()
+            self._is_doubted |= self.failure is not None and self.failure.fault is Fault.FOREIGN
+        return self.failure
 
     def record(self, run: RunId) -> Record | None:
         """The whole record of an ended run; StoreError."""
@@ -337,10 +355,11 @@ class Store:
 
         What fails there is no loss yet: the next commit says it.
         """
-        if self.failure is None:
+        if self._failing() is None:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._db.execute("PRAGMA shrink_memory")  # the pages that it keeps for the next statement
+            self._own.note(tidied=True)
             self._ballast.lay()
 
     @contextlib.contextmanager
@@ -369,12 +388,3 @@ def _changed(
     yield f"DELETE FROM {table} WHERE {key} = ?", [(name,) for name, value in found if value is None]
     put: list[tuple[object, ...]] = [(name, text(value)) for name, value in found if value is not None]
     yield f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """The file that has this name."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -82,6 +82,7 @@ class WriteBatch:
         self._numbers: dict[str, int] = {}
         self._keys: dict[str, str] = {}
         """Those of all submissions, for a new state.db."""
+        self._is_anew = False
         self._over: set[str] = set()
         """The jobs that were submissions, and are over."""
 
@@ -183,11 +184,11 @@ class WriteBatch:
         return self._store.submission_of(share, key)
 
     def begin_anew(self, everything: Iterable[Command], mirror: Mirror) -> None:
-        """Have all of it in the next commit, which is the first of a new state.db; the records know of its history."""
+        """Have all of it, and nothing else but history, in the next commit; the records know more of that."""
         for command in everything:
             self.take(command)
         self._files, self._keys = {**mirror.files, **self._files}, mirror.keys
-        self._meta = {**mirror.meta, **self._meta}
+        self._meta, self._is_anew = {**mirror.meta, **self._meta}, True
         self._due_changes = {}
         self.take_due_changes(self._due_anew(self._files))
         self._meta["untaken"] = "1"
@@ -201,22 +202,22 @@ class WriteBatch:
             return ""
         told = ""
         rest = self._incidents, self._notices, self.submissions.values(), self._over, self._numbers
-        due, keys = self.due_changes, self._keys
+        due, keys, anew = self.due_changes, self._keys, self._is_anew
         changes = self.runs, self._jobs, self._files, self._meta, self._forgotten
         try:
-            self._store.commit(*changes, *rest, due, keys)
+            self._store.commit(*changes, *rest, due, keys, anew=anew)
             self._files, self._due_changes, self.trouble = {}, {}, ""
         except CommitFailed as error:
             if not (self._files or self._due_changes) or error.fault is not Fault.FULL:
                 raise
-            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest, (), keys)
+            self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest, (), keys, anew=anew)
             was_told = self.trouble
             names = self._files or [kind if kind == PAST else name or kind for kind, name in self._due_changes]
             self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         self._incidents, self._notices, self.submissions, self._over, self._numbers = {}, {}, {}, set(), {}
-        self._keys = {}
+        self._keys, self._is_anew = {}, False
         return told
 
 

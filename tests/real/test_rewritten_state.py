@@ -1,7 +1,9 @@
-"""A state.db that others remove or replace under a living daemon: it is written again, with all but history."""
+"""A state.db that others cut, overwrite or remove under a living daemon: it is written again, with all but history."""
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 
 from tests.support.host import Host, wait_for
 
+PAGE = 4096
 HISTORY = {"run": "record IS NULL", "meta": "name NOT IN ('saved', 'untaken')", "due_change": "0"}
 """By table the rows that are no history."""
 JOBS = """
@@ -72,12 +75,59 @@ def change(host: Host) -> None:
     host.call("Resume", job="other")
 
 
+# ── what others do ──
+
+
+def cut(part: str, share: float) -> Callable[[Path], None]:
+    """Cut it to so much of what it is."""
+
+    def act(state: Path) -> None:
+        os.truncate(state / part, int((state / part).stat().st_size * share))
+
+    return act
+
+
+def overwrite(part: str, share: float, size: int, data: Callable[[int], bytes] = bytes) -> Callable[[Path], None]:
+    """Write so many bytes from there on."""
+
+    def act(state: Path) -> None:
+        with (state / part).open("r+b") as file:
+            file.seek(int((state / part).stat().st_size * share) // PAGE * PAGE)
+            file.write(data(size))
+
+    return act
+
+
+def copy_over(state: Path) -> None:
+    """Put what it was at the last stop in its place, as `cp` does: into the same file."""
+    shutil.copyfile(state.parent / "old" / "state.db", state / "state.db")
+
+
+NOISE = random.Random(1).randbytes
 DB, LOG = "state.db", "state.db-wal"
 NEW = "a new one is written, with all but the history; history is taken over from the records at the next start"
+AGAIN = "all else is written to it again, and its history is compared with the records at the next start"
 WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "cut to nothing": (NEW, cut(DB, 0)),
+    "cut to half": (NEW, cut(DB, 0.5)),
+    "cut by a page": (NEW, lambda state: os.truncate(state / DB, (state / DB).stat().st_size - PAGE)),
+    "its header is zeros": (NEW, overwrite(DB, 0, 100)),
+    "its first page is noise": (NEW, overwrite(DB, 0, PAGE, NOISE)),
+    "its middle is zeros": (NEW, overwrite(DB, 0.3, 8 * PAGE)),
+    "all of it is noise": (NEW, overwrite(DB, 0, 1 << 20, NOISE)),
+    "an older one is copied over it": (AGAIN, copy_over),
+    "longer": (AGAIN, lambda state: os.truncate(state / DB, (state / DB).stat().st_size + 7 * PAGE)),
+    "touched": (AGAIN, lambda state: os.utime(state / DB)),
     "removed": (NEW, lambda state: (state / DB).unlink()),
     "replaced": (NEW, lambda state: shutil.move(shutil.copy(state / DB, state / "other"), state / DB)),
+    "the log is cut to nothing": (NEW, cut(LOG, 0)),
+    "the log is cut to half": (NEW, cut(LOG, 0.5)),
+    "the header of the log is zeros": (AGAIN, overwrite(LOG, 0, 32)),
+    "the middle of the log is noise": (NEW, overwrite(LOG, 0.5, PAGE, NOISE)),
+    "the log is removed": (AGAIN, lambda state: (state / LOG).unlink()),
+    "both are cut to nothing": (NEW, lambda state: [cut(part, 0)(state) for part in (DB, LOG)]),
     "both are removed": (NEW, lambda state: [(state / part).unlink() for part in (DB, LOG)]),
+    "an index of the log appears": ("", lambda state: (state / "state.db-shm").write_bytes(NOISE(32768))),
 }
 
 
@@ -86,6 +136,7 @@ def test_nothing_is_forgotten(host: Host, tmp_path: Path, way: str) -> None:
     """At the next commit all but history is as it was, in each table, and that it was written again is said.  A kill
     and a start find it, and history; keys of submissions that are over are known meanwhile and then."""
     fill(host)
+    shutil.copytree(host.root / "state", host.root / "old")
     before = tables(host, tmp_path / "before")
     assert [] == [name for name, found in before.items() if not found and name not in HISTORY]
     what, act = WAYS[way]
@@ -108,6 +159,7 @@ def test_nothing_is_forgotten(host: Host, tmp_path: Path, way: str) -> None:
 def test_a_stop_in_order(host: Host, tmp_path: Path, way: str) -> None:
     """What is in memory at a stop is what remains."""
     fill(host)
+    shutil.copytree(host.root / "state", host.root / "old")
     before = tables(host, tmp_path / "before")
     WAYS[way][1](host.root / "state")
     host.stop()

@@ -241,9 +241,9 @@ class TestBreaking:
             return opened(path, at_start=at_start)._replace(damage="page 7 is none" if at_start else "")
 
         def commit(start: list[Start]) -> bool:
-            mirror = start[0].store.mend()
-            if mirror is not None:
-                start[0].batch.begin_anew(start[0].takeover.everything(), mirror)
+            mended = start[0].store.mend()
+            if mended is not None:
+                start[0].batch.begin_anew(start[0].takeover.everything(), mended.mirror)
             return start[0].commit()
 
         with monkeypatch.context() as patched:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "child.atomic_file", "child.wire", "child.marks", "child.attempt", "child.supervisor", "child.launcher",
-    "child.seat",
+    "child.seat", "state.own_writes",
     "child.control_socket", "child.unix_socket", "child.callers", "child.lost", "child.questions", "child.record",
     "child.output", "child.lockfile", "child.account", "child.hooks", "child.cgroup", "child.spawn",
     "child.local_runner",

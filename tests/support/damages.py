@@ -321,8 +321,8 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
     becomes = GOES_ON
     if start.store.failure is not None or not _can_be_written(start):
         becomes = IN_PART
-        if (mirror := start.store.mend()) is not None:
-            start.batch.begin_anew(start.takeover.everything(), mirror)
+        if (mended := start.store.mend()) is not None:
+            start.batch.begin_anew(start.takeover.everything(), mended.mirror)
         assert start.commit()
     elif start.store.lost:
         becomes = ASIDE
