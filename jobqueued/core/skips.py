@@ -34,7 +34,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
     is_like = run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2])
-    if run is not None and is_like and run.owner == job.owner and _era(run.key) == _era(occurrences[0].key):
+    if run is not None and is_like and run.owner == job.owner and era(run.key) == era(occurrences[0].key):
         run = changed(run, last_due=last, count=run.count + len(occurrences))
     else:
         run = turn.state.number(occurrences[0], turn.now.wall, **cause._asdict())
@@ -73,12 +73,12 @@ def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
     """The skip before a run of the clock that was never sent to the launcher, if it is for this reason, too."""
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
-    known, this = ((it.trigger, _era(it.key), it.owner) for it in (preceding, run))
+    known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
     is_like = preceding.reason == reason and known == this
     return preceding if is_like else None
 
 
-def _era(key: str) -> str:
+def era(key: str) -> str:
     """The part of a clock's key that says after which correction of the clock; "" of any other."""
     return key.partition(".")[0] if key.startswith("c") else ""
 

@@ -11,6 +11,7 @@ with a row that is not final  not ahead of the row          the row goes on
                               ahead of the row              its end
                               damaged, or there is output   lost, if the row knows of no attempt
 of the newest row, a skip     covers more occurrences       the row
+of the row before that        the same                      the row; the newest, never sent, is one of them, and goes
 
 What is live in this boot, or has left its end in R, is recovery's, and only its number counts.  All of it is committed
 in parts, each whole in itself, so that a crash in between goes on where it was.
@@ -25,10 +26,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobqueued.child import wire
-from jobqueued.commands import Command, SaveBoot, SaveHold, SaveIncident, SaveJob, SaveNotice, SaveNumber, SaveRun
+from jobqueued.commands import (
+    Command,
+    ForgetRun,
+    SaveBoot,
+    SaveHold,
+    SaveIncident,
+    SaveJob,
+    SaveNotice,
+    SaveNumber,
+    SaveRun,
+)
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.recollection import Damaged
+from jobqueued.core.skips import CLOCK, era
 from jobqueued.filenames import file_name
 from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
@@ -40,6 +52,7 @@ from jobqueued.text import counted
 
 PART = 500
 """So many rows are one commit."""
+_BEFORE = "SELECT number, state FROM run WHERE job = ? AND number < ? ORDER BY number DESC LIMIT 1"
 SLACK = 2 * SECOND
 """So much earlier (ns) a directory may seem to have changed: the clock for files ticks; some count in seconds."""
 
@@ -58,6 +71,8 @@ class Takeover:
         self._runs = {run.id: run for run in runs}
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
+        self._joined = 0
+        """How many rows of the job that is looked at have joined it."""
         incidents, notices = store.notices()
         self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices)]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
@@ -164,7 +179,8 @@ class Takeover:
         except OSError as error:
             self._unreadable = f"{self._logs / file_name(job)}: {error.strerror}"
             return
-        self._skip = None
+        self._skip, self._joined = None, 0
+        preceding = self._preceding(job)
         for number in self._in_question(saved, used):
             saved = self._take(saved, RunId(job, number))
             if len(self._batch.runs) >= PART:
@@ -174,6 +190,20 @@ class Takeover:
             self._memories[job] = saved
             self._batch.take(SaveJob(saved))
             self._choose_skip(saved)
+        elif preceding is not None:
+            del self._runs[preceding]
+
+    def _preceding(self, job: str) -> RunId | None:
+        """The skip before a job's newest row, which that may have joined since, now among what is in question."""
+        newest = max(self._unsettled.get(job, ()), default=0)
+        if newest and self._runs[RunId(job, newest)].state is not RunState.SKIPPED:
+            for number, state in self._store.query(_BEFORE, (job, newest)):
+                if state == RunState.SKIPPED and (document := self._store.record(RunId(job, number))) is not None:
+                    skip = recollection.run_of(document)
+                    self._runs[skip.id] = skip
+                    self._unsettled[job].add(number)
+                    return skip.id
+        return None
 
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
         """The numbers of which the files may know more than the rows, in order."""
@@ -219,8 +249,21 @@ class Takeover:
         if row is None and run.id.number <= saved.last_number:
             return saved  # it is counted already
         if row is not None and row.state is RunState.SKIPPED:
+            self._let_join(row, run)
             run = replace(run, count=run.count - row.count)
         return recollection.after(saved, run, final)
+
+    def _let_join(self, row: Run, skip: Run) -> None:
+        """Forget the runs that were never sent and have joined a skip since its row was saved."""
+        since, until = (it.due if it.last_due is None else it.last_due for it in (row, skip))
+        for run in [RunId(row.id.job, number) for number in self._unsettled.get(row.id.job, ())]:
+            it = self._runs.get(run)
+            if it is None or not _was_never_sent(it) or it.trigger != CLOCK.trigger or era(it.key) != era(row.key):
+                continue
+            if since < it.due <= until:
+                del self._runs[run]
+                self._batch.take(ForgetRun(run, None))
+                self._joined += 1
 
     def _may_come_again(self, run: Run) -> bool:
         """Tell whether what has made a run due, this boot or the end of another run, may be told to the scheduler."""
@@ -265,11 +308,12 @@ class Takeover:
         return recollection.up_to(saved, run.number)
 
     def _choose_skip(self, saved: SavedJob) -> None:
-        """Only a skip that is its job's newest run is joined by the next."""
+        """Only a skip that is its job's newest run, but for those that have joined it, is joined by the next."""
+        newest = saved.last_number - self._joined
         for run in [RunId(saved.job, number) for number in self._unsettled.get(saved.job, ())]:
-            if run in self._runs and self._runs[run].state is RunState.SKIPPED and run.number != saved.last_number:
+            if run in self._runs and self._runs[run].state is RunState.SKIPPED and run.number != newest:
                 del self._runs[run]
-        if self._skip is not None and self._skip.id.number == saved.last_number:
+        if self._skip is not None and self._skip.id.number == newest:
             self._runs[self._skip.id] = self._skip
 
     def _save(self, *, untaken: bool) -> None:

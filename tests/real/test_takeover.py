@@ -13,6 +13,7 @@ import pytest
 
 from jobqueued.child import wire
 from jobqueued.commands import SaveNumber
+from jobqueued.core.recollection import run_of
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState
 from jobqueued.saved import SavedJob
 from jobqueued.state import opening, record_files, takeover
@@ -442,6 +443,21 @@ class TestOlder:
         start = Start(tmp_path)
         assert (max(3, count), max(0, count - 3)) == (start.runs["job@1"].count, start.jobs["job"].stats.skipped)
         assert (NOW + 9 * SECOND if count == 9 else 0) == start.jobs["job"].cursor
+        start.close()
+
+    @pytest.mark.parametrize(("until", "attempt"), [(3, 0), (2, 0), (3, 1)])
+    def test_a_run_that_has_joined_a_skip(self, tmp_path: Path, until: int, attempt: int) -> None:
+        """A run that waited, and was given up like the one before it, is covered by the skip of that; and only then."""
+        skip = a_record(1, "skipped", count=2, last_due=NOW + 2 * SECOND)
+        known(
+            tmp_path, (run_of(skip), skip),
+            a_run(2, state=RunState.WAITING, key="c0.9", due=NOW + 3 * SECOND, attempt=attempt),
+        )  # fmt: skip
+        write(tmp_path / "logs", a_record(1, "skipped", count=until, last_due=NOW + until * SECOND))
+        start = Start(tmp_path)
+        has_joined = (until, attempt) == (3, 0)
+        assert (until, has_joined) == ((start.store.record(RunId("job", 1)) or {})["count"], "job@2" not in start.runs)
+        assert until - 2 == start.jobs["job"].stats.skipped
         start.close()
 
     def test_a_skip_that_is_the_newest_no_more(self, tmp_path: Path) -> None:
