@@ -85,8 +85,9 @@ class SavedJob:
     `skips`: what of its clock is to be skipped, in the order in which that was asked for.  `took` and `delays`: how
     long the newest of its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers
     of its unfinished runs of which it was told that they are late.  `owner`: whose it was last.
-    `agreed`: the definition that is no news for its fleet (core/agreement.py).  `shared_pause`: the pause of all hosts
-    by which it is paused (core/pauses.py).
+    `agreed`: the definition that is no news for its fleet; `offered`: the one that was published last, if it is not
+    known what came of that (core/agreement.py).  `shared_pause`: the pause of all hosts by which it is paused
+    (core/pauses.py).
     """
 
     job: str
@@ -108,6 +109,7 @@ class SavedJob:
     expected: Expected | None = None
     owner: Owner | None = None
     agreed: str = ""
+    offered: str = ""
     shared_pause: str = ""
     stats: JobStats = JobStats()
 

@@ -2,6 +2,10 @@
 
 Each definition has a hash, its spec.  Whoever gets another one than all hosts agreed on last publishes it; whoever has
 that still leaves the job to the others.
+
+A definition that was published counts from then on, whatever the files say before the fleet has it: they are newer.  So
+the next one is published once it is known what came of that, by a definition that is another one than before, or by all
+that there is as the fleet can be asked again.
 """
 
 from __future__ import annotations
@@ -73,17 +77,32 @@ def published(turn: Turn, event: Published) -> None:
         verdicts.ask_anew(turn, job)
 
 
+def _settle(turn: Turn, job: Job, there: str) -> None:
+    """Take what came of the definition that this host has published last: if the fleet goes by it, what this host has
+    by now is newer, though it may be the one from before.
+    """
+    turn.state.fleet.offers.pop(job.id, None)
+    saved = turn.state[job.id].saved
+    if saved.offered:
+        turn.state.remember(job.id, agreed=there if there == saved.offered else saved.agreed, offered="")
+
+
 def agree(turn: Turn, job: Job) -> None:
     """Go by the fleet's spec of a job, or publish this host's, if that is the newer one."""
     state, fleet = turn.state, turn.state.fleet
-    own, there, agreed = fleet.specs[job.id], fleet.published.get(job.id, ""), state[job.id].saved.agreed
+    own, there = fleet.specs[job.id], fleet.published.get(job.id, "")
+    if is_settled := fleet.offers.get(job.id) != there:
+        _settle(turn, job, there)
+    agreed = state[job.id].saved.agreed
     is_newer = own != agreed and bool(agreed)
     if there == own and agreed != own:
         state.remember(job.id, agreed=own)
-    if there != own and (is_newer or not there):
+    if is_settled and there != own and (is_newer or not there):
+        fleet.offers[job.id] = there
+        state.remember(job.id, offered=own)
         turn.do(Publish(job.id, own, there))
     is_outdated = there != own and bool(there) and not is_newer
-    if is_outdated and not agreed:  # what it is changed to is newer
+    if is_outdated and not agreed and is_settled:  # what it is changed to is newer
         state.remember(job.id, agreed=own)
     if is_outdated == (job.id in fleet.outdated):
         return

@@ -75,6 +75,8 @@ class FleetState:
         """The definitions of its jobs, by their hashes (core/agreement.py), as this host has them."""
         self.published: dict[str, str] = {}
         """The same as the fleet has them."""
+        self.offers: dict[str, str] = {}
+        """Of jobs whose definition this host has published, and no answer tells yet what came of it: what was there."""
         self.outdated: set[str] = set()
         """Those of its jobs of which the fleet has a newer one."""
         self.newest = 0
@@ -137,7 +139,7 @@ class FleetState:
         if lacking := self.lacks(job):
             return f"hosts of its fleet run it that have the label {lacking[0]}, and this one has not"
         if self.is_outdated(job):
-            remedy = "to have it run here: bring them up to date, or change them so that they are the newest"
+            remedy = "to have it run here: bring them up to date, or change the job in them, as the last change counts"
             return f"its fleet goes by a newer definition of it than the files of this host have; {remedy}"
         return ""
 
@@ -226,8 +228,9 @@ class FleetState:
         return [Stand(lock, joins=False) for lock in held]
 
     def unknown(self) -> None:
-        """Stand in no line any more, and have announced nothing, as nobody knows of it."""
+        """Stand in no line any more, and have announced and published nothing, as nobody knows of it."""
         self._announced = None
+        self.offers.clear()
         self._moved.update(self.line)
         self.line.clear()
 

@@ -218,7 +218,7 @@ VOCABULARY: dict[str, Entry] = {
     "job_outdated": Entry(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
         lambda f: f"job {f['job']}: {_fleet(f)} goes by a newer definition of it than the files of this host have; to"
-        " have it run here: bring them up to date, or change them so that they are the newest",
+        " have it run here: bring them up to date, or change the job in them, as the last change counts",
     ),
     "job_agreed": Entry(
         "info", "c1a7e2d95b3f4860a8d4f6b0e9735c24",

@@ -180,7 +180,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "job_outdated",
         {"job": "backup", "fleet": "fleet"},
         "job backup: the fleet goes by a newer definition of it than the files of this host have; to have it run here:"
-        " bring them up to date, or change them so that they are the newest",
+        " bring them up to date, or change the job in them, as the last change counts",
     ),
     (
         "job_agreed",

@@ -91,7 +91,8 @@ MEMORIES = st.builds(
     appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
     ends=st.lists(st.builds(RunId, NAMES, st.integers(1, 10**18)), max_size=2).map(tuple),
-    took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS, shared_pause=WORDS,
+    took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS, offered=WORDS,
+    shared_pause=WORDS,
     expected=st.none() | st.builds(Expected, INSTANTS, INSTANTS, WISHES, INSTANTS), owner=OWNERS,
 )  # fmt: skip
 

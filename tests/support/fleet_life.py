@@ -79,7 +79,7 @@ class FleetLife:
     def live(self, steps: int) -> None:
         """Let so much happen, then let all be well, and judge."""
         acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._hold, self._ask,
-                self._stop, self._edit, self._restart_agent, self._lock, self._unlock]  # fmt: skip
+                self._stop, self._edit, self._edit_and_back, self._restart_agent, self._lock, self._unlock]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
@@ -161,6 +161,18 @@ class FleetLife:
         if host.is_alive:
             host.write("jobs.yaml", *(replace(each, priority=self.random.randint(0, 3)) for each in self.jobs))
 
+    def _edit_and_back(self) -> None:
+        """A host gets another definition of a job, and has the one from before again, soon or not so soon after."""
+        host = self.fleet.hosts[self._host()]
+        if not host.is_alive:
+            return
+        before = [*host.scheduler.catalog]
+        edited = self.random.choice(before)
+        host.write("jobs.yaml", *(replace(it, nice=it.nice + 1) if it is edited else it for it in before))
+        self.fleet.pass_time(self.random.choice([0, 0.001, 0.01, 0.5]))
+        if host.is_alive:
+            host.write("jobs.yaml", *before)
+
     def _restart_agent(self) -> None:
         """An agent begins anew, beside a scheduler that lives."""
         host = self.fleet.hosts[self._host()]
@@ -194,6 +206,8 @@ class FleetLife:
             host.happen(events.HoldAsked(self._ticket(), "root", None))
         self.until = self.fleet.now
         self.fleet.pass_time(HOUR // 10**9)
+        outdated = (host.scheduler._state.fleet.outdated for host in self.fleet.hosts.values())
+        assert not (nowhere := set.intersection(*outdated)), f"no host has the definition that counts of {nowhere}"
         for host in self.fleet.hosts.values():  # nothing more is due: nobody is passed over for ever
             host.write("jobs.yaml", *(replace(each, enabled=False) for each in self.jobs))
         self.fleet.pass_time(HOUR // 10**9)

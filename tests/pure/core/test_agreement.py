@@ -6,9 +6,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import pytest
+
 from jobqueued.control.views import standing, status
 from jobqueued.core.agreement import spec_of
-from jobqueued.model import CatchUp, Claim, Job, Scope
+from jobqueued.model import SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import job
 
@@ -119,7 +121,7 @@ def test_who_looks_sees_it() -> None:
     one.write("jobs.yaml", LATER)
     fleet.pass_time(1)
     because = "its fleet goes by a newer definition of it than the files of this host have; to have it run here: "
-    remedy = "bring them up to date, or change them so that they are the newest"
+    remedy = "bring them up to date, or change the job in them, as the last change counts"
     assert ([], [("outdated tick", because + remedy)], []) == tuple(map(attention, (one, two, three)))
     assert ["Idle", "Outdated", "Disabled"] == [word_of(host) for host in (one, two, three)]
     two.run("tick")
@@ -197,3 +199,83 @@ def test_a_spec_lasts() -> None:
     """It is the same in each version, and for each way to write the same: else a fleet that is being updated stands."""
     plain = Job(id="tick", command="true", schedule=("* * * * *",), scope=Scope.FLEET)
     assert "15671cef562e3ebb" == spec_of(plain, "fleet")
+
+
+@pytest.mark.parametrize("delay", [0.5, 5])
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_edited_and_edited_back(delay: float, others: int) -> None:
+    """A job that is changed and changed back before etcd has answered runs on all hosts, by the last change."""
+    fleet, found = hosts()
+    found[0].agent.delay = round(delay * SECOND)
+    for host in found[: others + 1]:
+        host.write("jobs.yaml", LATER)
+    fleet.pass_time(0.1)
+    for host in found[: others + 1]:
+        host.write("jobs.yaml", TICK)
+    fleet.pass_time(60)
+    assert [[], [], []] == [*map(outdated, found)]
+    since = fleet.now
+    fleet.pass_time(5 * 60)
+    assert [] == fleet.missing(TICK, since, fleet.now - SECOND)
+
+
+def test_edited_back_by_a_restart() -> None:
+    """The same where the scheduler ends in between, before there was an answer."""
+    fleet, found = hosts()
+    found[0].agent.delay = SECOND // 2
+    found[0].write("jobs.yaml", LATER)
+    fleet.pass_time(0.1)
+    found[0].files["jobs.yaml"] = (TICK,)
+    found[0].boot()
+    fleet.pass_time(60)
+    assert [[], [], []] == [*map(outdated, found)]
+    assert {"/jq/jobs/tick": spec_of(TICK, "test")} == fleet.etcd.values("/jq/jobs/")
+
+
+def test_a_new_job_is_edited_at_once() -> None:
+    """A job that the fleet has never had goes by the edit that came before the fleet had it."""
+    fleet = Fleet(Random(1))
+    one, two = (fleet.add(name) for name in "ab")
+    fleet.pass_time(1)
+    one.agent.delay = SECOND // 2
+    one.write("jobs.yaml", TICK)
+    fleet.pass_time(0.1)
+    one.write("jobs.yaml", LATER)
+    fleet.pass_time(5)
+    two.write("jobs.yaml", LATER)
+    fleet.pass_time(5)
+    assert ([], [], spec_of(LATER, "test")) == (
+        outdated(one),
+        outdated(two),
+        fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"],
+    )
+
+
+@pytest.mark.parametrize("pause", [0, 0.001, 1])
+def test_what_helps_where_no_host_has_it(pause: float) -> None:
+    """A job that is outdated on all hosts runs again where it is changed, and changed back, as is said there."""
+    fleet, found = hosts()
+    fleet.etcd.put("/jq/jobs/tick", "0123456789abcdef")
+    fleet.pass_time(5)
+    assert [["tick"]] * 3 == [*map(outdated, found)]
+    assert "change the job in them, as the last change counts" in attention(found[2])[0][1]
+    found[2].write("jobs.yaml", replace(TICK, priority=1))
+    fleet.pass_time(pause)
+    found[2].write("jobs.yaml", TICK)
+    fleet.pass_time(5)
+    assert [[], [], []] == [*map(outdated, found)]
+
+
+def test_others_change_it_meanwhile() -> None:
+    """A change that comes to nothing, as another host's came first, and was taken back, leaves the job to that host."""
+    fleet, (one, two) = hosts("ab")
+    one.agent.delay = SECOND
+    one.write("jobs.yaml", LATER)
+    two.write("jobs.yaml", replace(TICK, priority=1))
+    fleet.pass_time(0.2)
+    one.write("jobs.yaml", TICK)
+    fleet.pass_time(10)
+    assert (["tick"], []) == (outdated(one), outdated(two))
+    two.write("jobs.yaml", LATER)
+    fleet.pass_time(10)
+    assert (["tick"], []) == (outdated(one), outdated(two)), "what it had published once is not its own any more"
