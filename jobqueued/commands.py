@@ -180,7 +180,9 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Have a job paused on all hosts of the fleet ("": resumed), if its pause was `before` ("": whatever it was)."""
+    """Have a job paused on all hosts of the fleet ("": resumed), if its pause was `before`; "": whatever it was, and
+    somebody waits for that.
+    """
 
     job: str
     text: str

@@ -152,6 +152,15 @@ class FleetPaused(NamedTuple):
     text: str
 
 
+class PauseMade(NamedTuple):
+    """A pause of all hosts that somebody has asked for on this one was made ("": an end of one); what the fleet has by
+    now is told by `FleetPaused`.
+    """
+
+    job: str
+    text: str
+
+
 class Taken(NamedTuple):
     """An occurrence is not this host's: another runs it, or it is over, and has ended so; "": nobody knows."""
 
@@ -424,6 +433,7 @@ Event = (
     | Held
     | Ours
     | FleetPaused
+    | PauseMade
     | Published
     | HostSeen
     | Found

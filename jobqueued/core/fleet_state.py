@@ -38,6 +38,20 @@ class Verdict(NamedTuple):
     asks_at: int | None = None
 
 
+class Pausing(NamedTuple):
+    """A pause that somebody has asked for, or the end of one, and what the fleet has once it is so.
+
+    Whoever has asked is answered once this host has made it, so that nothing of it comes after the answer, and has
+    heard of it.  `was_paused`: how the job was on this host as that was asked.
+    """
+
+    ask: PauseAsked
+    text: str
+    was_paused: bool
+    is_made: bool = False
+    is_heard: bool = False
+
+
 def is_of_fleet(key: str) -> bool:
     """Tell whether an occurrence with this key is one of the whole fleet."""
     return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
@@ -108,8 +122,8 @@ class FleetState:
         """The jobs of which one of the hosts has told that they are overdue (core/fleet_overdue.py); those that are so
         by this host, while the fleet says nothing, and since when (wall).
         """
-        self.pausing: list[tuple[PauseAsked, str]] = []
-        """What people have asked for, and what the fleet has once it is so."""
+        self.pausing: list[Pausing] = []
+        """The pauses that people have asked for, and the ends of some."""
         self.line: set[str] = set()
         """The locks for which this host stands in line."""
         self._moved: set[str] = set()

@@ -7,15 +7,17 @@ asked none of its jobs starts, so nothing is to be paused, nor taken for resumed
 from __future__ import annotations
 
 import json
+from itertools import islice
 
 from jobqueued.catalog import written_in
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Pause, SavePast
 from jobqueued.core import clock
 from jobqueued.core.eligibility import resume
+from jobqueued.core.fleet_state import Pausing
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.turn import Turn
-from jobqueued.events import FleetPaused, PauseAsked
+from jobqueued.events import FleetPaused, PauseAsked, PauseMade
 from jobqueued.model import Job, Scope
 from jobqueued.saved import Past
 
@@ -71,28 +73,43 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
     text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
-    fleet.pausing.append((event, text))
+    fleet.pausing.append(Pausing(event, text, turn.state[job.id].saved.paused))
     turn.do(Pause(job.id, text))
 
 
 def paused(turn: Turn, event: FleetPaused) -> None:
-    """Take over that the fleet has paused a job, or resumed it; whoever asked for that has his answer, others theirs
-    once it is what they have asked for.
-    """
+    """Take over that the fleet has paused a job, or resumed it."""
     fleet = turn.state.fleet
     if event.text:
         fleet.paused[event.job] = event.text
     else:
         fleet.paused.pop(event.job, None)
-    heard = event.job, event.text
-    asks = [ask for ask, text in fleet.pausing if (ask.job, text) == heard]
-    fleet.pausing = [(ask, text) for ask, text in fleet.pausing if (ask.job, text) != heard]
-    was_paused = turn.state.standing(event.job).saved.paused
+    heard = [number for number, each in enumerate(fleet.pausing) if (each.ask.job, each.text) == event]
+    asked_by = next((fleet.pausing[number].ask.asked_by for number in heard if not fleet.pausing[number].is_heard), "")
+    for number in heard:
+        fleet.pausing[number] = fleet.pausing[number]._replace(is_heard=True)
     job = turn.state.catalog.get(event.job)
     if job is not None and not fleet.down:
-        take_over(turn, job, asks[0].asked_by if asks else "")
-    for ask in asks:
-        _answer(turn, ask, was_paused=was_paused)
+        take_over(turn, job, asked_by)
+    _answer_over(turn)
+
+
+def made(turn: Turn, event: PauseMade) -> None:
+    """Take over that a pause was made which was asked for here, or its end: the first one that is like that."""
+    pausing = turn.state.fleet.pausing
+    alike = (number for number, each in enumerate(pausing) if (each.ask.job, each.text) == event and not each.is_made)
+    for number in islice(alike, 1):
+        pausing[number] = pausing[number]._replace(is_made=True)
+    _answer_over(turn)
+
+
+def _answer_over(turn: Turn) -> None:
+    """Answer those who have asked for what was made, and heard of."""
+    fleet = turn.state.fleet
+    over = [each for each in fleet.pausing if each.is_made and each.is_heard]
+    fleet.pausing = [each for each in fleet.pausing if not (each.is_made and each.is_heard)]
+    for each in over:
+        _answer(turn, each.ask, was_paused=each.was_paused)
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
@@ -135,17 +152,22 @@ def look(turn: Turn, name: str) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Take over all pauses as the fleet can be asked, and ask anew for those to come; or let nobody wait for them."""
+    """Take over all pauses as the fleet can be asked, and ask anew for those that were not made; or let nobody wait for
+    them.
+    """
     state, fleet = turn.state, turn.state.fleet
     if not fleet.down:
         for job in state.catalog:
             take_over(turn, job)
-        for ask, text in fleet.pausing:
-            turn.do(Pause(ask.job, text))
+        fleet.pausing = [each._replace(is_heard=each.is_made) for each in fleet.pausing]
+        for each in fleet.pausing:
+            if not each.is_made:
+                turn.do(Pause(each.ask.job, each.text))
+        _answer_over(turn)
         return
     fleet.paused.clear()
-    asks, fleet.pausing = fleet.pausing, []
-    for ask, _ in asks:
+    asks, fleet.pausing = [each.ask for each in fleet.pausing], []
+    for ask in asks:
         reason = f"its fleet can't be asked any more, and may have heard it or not: {fleet.down}"
         turn.refuse(ask.ticket, "Refused", reason=reason)
 

@@ -129,6 +129,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.HostLost: host_loss.lost,
     events.Held: fleet.held,
     events.FleetPaused: pauses.paused,
+    events.PauseMade: pauses.made,
     SaidOverdue: fleet_overdue.seen,
     events.Ours: fleet.ours,
     events.Published: agreement.published,

@@ -93,8 +93,8 @@ def event_of(line: Line) -> events.Event:
             return events.Published(job, spec)
         case ["host", str(name), str(store), list(labels), bool(is_held)]:
             return events.HostSeen(name, store, tuple(labels), is_held)
-        case ["paused", str(job), str(text)]:
-            return events.FleetPaused(job, text)
+        case ["paused" | "made" as what, str(job), str(text)]:
+            return events.FleetPaused(job, text) if what == "paused" else events.PauseMade(job, text)
         case ["overdue", str(job), str(text)]:
             return SaidOverdue(job, text)
         case ["ours", str(job), str(key)]:

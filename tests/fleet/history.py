@@ -6,6 +6,7 @@ Nothing here asks what the program made of it: questions and answers are those o
     jobs/JOB                 a register
     runs/JOB/SECOND/N        made once; the end is added once, by its own host; never anybody else's
     skipped/JOB              a register
+    writes/HOST              a register, which goes by its own revisions
     locks/NAME               made where it is not there; taken away by its own host, or as its lease lapses; what comes
                              later has a greater revision
 """
@@ -29,6 +30,8 @@ fault of a day holds back what is on its way for longer than 13 s.
 _LONGEST_STOP = 13
 _UNKNOWN = -1
 """A revision that nobody was told."""
+_NOT_DONE: Message = {}
+"""The answer to what is in a transaction that was not done."""
 
 
 class Exchange(NamedTuple):
@@ -201,10 +204,18 @@ def _written_keys(exchanges: Iterable[Exchange]) -> list[str]:
 
 
 def _parts(question: Message) -> list[Message]:
-    """A transaction, or those that are in it at once."""
-    if question.get("compare"):
-        return [question]
-    return [each["request_txn"] for each in question["success"] if "request_txn" in each]
+    """A transaction without those in it, and these; none of a snapshot."""
+    inner = [each["request_txn"] for each in question["success"] if "request_txn" in each]
+    own = [each for each in question["success"] if "request_put" in each or "request_delete_range" in each]
+    return [{**question, "success": own}, *inner] if question.get("compare") else inner
+
+
+def _answers(question: Message, answer: Message | None) -> list[Message | None]:
+    """The answers to its parts: those in it were not done if it was not."""
+    own, inner = bool(question.get("compare")), sum("request_txn" in each for each in question["success"])
+    if answer is None or (own and not answer.get("succeeded")):
+        return [answer] * own + [None if answer is None else _NOT_DONE] * inner
+    return [answer] * own + [each["response_txn"] for each in answer["responses"] if "response_txn" in each]
 
 
 def _needs(part: Message, known: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -219,13 +230,9 @@ def _needs(part: Message, known: Sequence[str]) -> Iterator[tuple[str, str, str]
 
 
 def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operation]:
-    """Yield the operations of a transaction, or of those that are in it at once; none of a snapshot."""
+    """Yield the operations of a transaction, and of those that are in it at once; none of a snapshot."""
     question, answer = json.loads(exchange.question), json.loads(exchange.answer or "null")
-    parts, answers = _parts(question), [answer]
-    if not question.get("compare"):
-        told = [] if answer is None else answer.get("responses", ())
-        answers = [each["response_txn"] for each in told if "response_txn" in each] or [None] * len(parts)
-    for part, own in zip(parts, answers, strict=True):
+    for part, own in zip(_parts(question), _answers(question, answer), strict=True):
         read = _reads(part, own)
         needs = list(_needs(part, known))
         writes = dict(_writes(part))
@@ -240,7 +247,7 @@ def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operat
             yield Operation(
                 key, exchange.host, exchange.asked, inf if own is None else exchange.answered,
                 tuple((target, value) for name, target, value in needs if name == key),
-                all(name == key for name, _, _ in needs), writes.get(key), result,
+                own is not _NOT_DONE and all(name == key for name, _, _ in needs), writes.get(key), result,
             )  # fmt: skip
 
 
@@ -263,7 +270,7 @@ def _writes(part: Message) -> Iterator[tuple[str, Write]]:
 
 def _reads(part: Message, answer: Message | None) -> dict[str, Found | None]:
     """The keys that were read, as the transaction was not done."""
-    if answer is None or answer.get("succeeded"):
+    if answer is None or answer is _NOT_DONE or answer.get("succeeded"):
         return {}
     asked = [each["request_range"] for each in part.get("failure", ())]
     found = [each["response_range"].get("kvs", []) for each in answer.get("responses", ())]

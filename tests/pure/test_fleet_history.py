@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.fleet import claims, skips
+from jobqueued.child.fleet import announcements, claims, skips
 from jobqueued.child.fleet.claims import Again, Claim, Denied, Found, Granted, Session, Taken
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded
+from jobqueued.child.fleet.writes import Writes
 from tests.fleet.history import Exchange, disordered
 from tests.support.fake_etcd import FakeEtcd
 
@@ -203,3 +204,17 @@ def test_a_skip_beside_a_run() -> None:
     assert {} == disordered(wire.exchanges)
     wire.twist(-1, granted)
     assert ["/jq/runs/a/1000000030/1"] == list(disordered(wire.exchanges))
+
+
+def test_what_comes_twice() -> None:
+    """A copy of what was done is not done: a history in which it is, or was but for a lost answer, is no order."""
+    wire = Wire()
+    pause = announcements.pausing(wire.sessions["alpha"], "a", "paused", "")
+    message = Writes(wire.sessions["alpha"]).batch(claims.batch([pause]), 1, 3)
+    for _ in range(2):
+        wire.note("alpha", "kv/txn", message, wire.etcd.txn(message))
+    wire.exchanges.append(wire.exchanges[-1]._replace(answer=b""))
+    assert {} == disordered(wire.exchanges)
+    again = {**json.loads(wire.exchanges[-3].answer), "header": {"revision": "99"}}
+    wire.twist(-2, lambda answer: (answer.clear(), answer.update(again)))
+    assert {"/jq/writes/alpha"} == set(disordered(wire.exchanges))

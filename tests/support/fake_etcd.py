@@ -13,6 +13,10 @@ Change = tuple[int, list[Message]]
 """A revision, and the events of a watch by it."""
 
 
+class LeaseOver(Exception):
+    """The error that something is to live by a lease that is over; nothing was done."""
+
+
 class FakeEtcd:
     """Keys with values; each transaction that writes makes one revision, and goes to those who watch."""
 
@@ -20,6 +24,8 @@ class FakeEtcd:
         self.revision = 0
         self.kvs: dict[str, Message] = {}
         self._ordered = list[str]()
+        self._lapsed = set[str]()
+        """The leases that are over: nothing is written by one of them."""
         self.changes: list[Change] = []
         self.watchers: list[Callable[[], None]] = []
 
@@ -57,6 +63,13 @@ class FakeEtcd:
         )
         self.txn({"success": [operation]})
         return self.revision
+
+    def lapse(self, *leases: int) -> None:
+        """End leases, with all keys that live by them."""
+        self._lapsed |= (over := {str(lease) for lease in leases})
+        if lapsed := {key: None for key, kv in self.kvs.items() if kv.get("lease") in over}:
+            self.revision += 1
+            self._write({**lapsed})
 
     def values(self, prefix: str) -> dict[str, str]:
         """All that is below a prefix."""
@@ -105,6 +118,8 @@ class FakeEtcd:
                 assert key not in written, "duplicate key given in txn request"
                 put = way["request_put"]
                 assert not (put.get("ignore_lease") and key not in self.kvs), "key not found"
+                if put.get("lease", "0") in self._lapsed:
+                    raise LeaseOver(put["lease"])
                 written[key] = put
                 responses.append({"response_put": {}})
             else:
@@ -128,6 +143,8 @@ class FakeEtcd:
             if before is None:
                 insort(self._ordered, key)
             kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number}
+            if lease := (before or {}).get("lease", "") if put.get("ignore_lease") else put.get("lease", ""):
+                kv["lease"] = lease
             self.kvs[key] = kv
             events.append({"kv": kv})
         self.changes.append((self.revision, events))

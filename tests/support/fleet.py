@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from jobqueued import events
-from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import ROOT, Session, kept
+from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet.claims import NOTHING, ROOT, Found, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
@@ -26,6 +26,7 @@ from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd
+from tests.support.fleet_pauses import Pauses
 from tests.support.world import MIDNIGHT, World
 
 TTL = 10 * SECOND
@@ -33,6 +34,8 @@ PATIENCE = 50 * SECOND
 """How long what a host has begun stays its own without a session: `lock_grace`, as it is by default, but for `TTL`."""
 LEASES = {"run": 1, "lock": 2, "session": 3}
 NAME = "test"
+_PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, 2000)
+"""The chances that something is carried out late, and late once more, and how much later (s)."""
 
 Key = tuple[str, ...]
 """``("run", job, key)`` of an occurrence, ``("lock", resource)``."""
@@ -183,6 +186,7 @@ class Agent:
             if self.cut_since == since and self.session is not None:
                 for key in (self.session.key, *self.fleet.etcd.values(f"{ROOT}wait/{self.store}/")):
                     self.fleet.etcd.put(key, None)
+                self.fleet.etcd.put(self.session.writes, None)
                 self.session = None
                 conversation.rest("no member of etcd answers")
                 self._tell()
@@ -231,14 +235,25 @@ class Agent:
         patience = SECOND // 10 if self.is_late else 0
         return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
 
+    def _opened(self) -> Found:
+        """Open the session, or go on with it; the last write by that (child/fleet/session.py)."""
+        etcd, lease = self.fleet.etcd, LEASES["session"]
+        if self.session is None:
+            revision = claims.revision(etcd.txn(writes.opening(Session(self.store, self.store, 0), self.store, lease)))
+            self.session = Session(self.store, self.store, revision, written=revision)
+            return NOTHING
+        last = kept(etcd.kvs[self.session.writes])
+        revision = claims.revision(etcd.txn(writes.taking_over(self.session, last, lease)))
+        self.session = self.session._replace(written=revision)
+        return last
+
     def read_all(self) -> None:
         """Take a snapshot."""
-        etcd = self.fleet.etcd
-        if self.session is None:
-            host = f"{ROOT}hosts/{self.store}"
-            self.session = Session(self.store, self.store, etcd.put(host, self.store))
+        etcd, last = self.fleet.etcd, self._opened()
+        self.fleet.pauses.begin_anew(self.store)
+        assert self.session is not None
         self.watch += 1
-        era = self.conversation.begin(self.session)
+        era = self.conversation.begin(self.session, last)
         everything = {key: kept(kv) for key, kv in sorted(etcd.kvs.items())}
         ranges = claims.ranges(self.since)
         found = {key: it for key, it in everything.items() if any(begin <= key < end for begin, end in ranges)}
@@ -253,10 +268,13 @@ class Agent:
 
     def _carry_out(self, batch: Batch) -> None:
         etcd = self.fleet.etcd
-        puts = (each["request_put"] for part in batch.message["success"] for each in part["request_txn"]["success"]
-                if "request_put" in each)  # fmt: skip
+        parts = (part["request_txn"] for part in batch.message["success"] if "request_txn" in part)
+        puts = (each["request_put"] for part in parts for each in part["success"] if "request_put" in each)
         self.fleet.wanted.update(text(put["key"]) for put in puts)
         decided = etcd.decided(batch.message)
+        if self.rules.at_once and self.fleet.is_put_off(batch.message):
+            self.is_late = True
+            return
         if self.rules.at_once:
             answer = self._twisted(etcd.apply(decided))
         else:
@@ -317,6 +335,7 @@ class Host(World):
     def boot(self) -> None:
         """Start a scheduler, which is told of the fleet."""
         self.is_alive, self.doom = True, None
+        self.fleet.pauses.forget(self.store)
         super().boot()
         self.agent.connect()
 
@@ -392,6 +411,7 @@ class Host(World):
             self.heard.append(command.state)
         super()._act(command)
         if isinstance(command, Reply):
+            self.fleet.pauses.answer(self.store, command.ticket, command.error)
             self.fleet.check_holders()
 
     def _launch(self, command: Launch) -> None:
@@ -403,15 +423,19 @@ class Host(World):
 
 @dataclass
 class Fleet:
-    """Hosts with the same jobs; `lossy`: how many of etcd's answers are lost."""
+    """Hosts with the same jobs; `lossy`: how many of etcd's answers are lost; `late`: the chances by which etcd carries
+    out late what it was asked, in the place of it or once more.
+    """
 
     random: Random
+    late: Random | None = None
     etcd: Etcd = field(default_factory=Etcd)
     hosts: dict[str, Host] = field(default_factory=dict)
     lossy: float = 0.0
     now: int = MIDNIGHT
     started: dict[tuple[str, str], tuple[str, RunId]] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
+    pauses: Pauses = field(default_factory=Pauses)
     units: dict[str, int] = field(default_factory=dict)
     """The units of each lock that has several."""
     wanted: Counter[str] = field(default_factory=Counter)
@@ -455,6 +479,22 @@ class Fleet:
         end = min(host.processes.values(), default=None)
         times = [time for time in (wake, end) if time is not None]
         return self.now + max(0, min(times) - host.now.wall) if times else None
+
+    def is_put_off(self, message: Message) -> bool:
+        """Tell whether something is carried out later than it was asked for, and its answer lost; or have it carried
+        out later once more, when nothing may change by it.
+        """
+        chance = 1.0 if self.late is None else self.late.random()
+        if self.late is None or chance >= _COPIED:
+            return False
+        later = self.now + round(self.late.choice(_LATER) * SECOND)
+        self.at(later, partial(self.etcd.txn if chance < _PUT_OFF else self._repeat, message))
+        return chance < _PUT_OFF
+
+    def _repeat(self, message: Message) -> None:
+        before = self.etcd.revision
+        self.etcd.txn(message)
+        assert before == self.etcd.revision, f"a late copy has changed {self.etcd.changes[-1]}, in {message}"
 
     def begun(self, host: Host, launch: Launch) -> None:
         """A process has begun: its occurrence is nobody else's, and so are the locks that it holds in the fleet."""

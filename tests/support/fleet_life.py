@@ -51,7 +51,8 @@ class FleetLife:
 
     def __init__(self, seed: int, rules: Rules | None = None, hosts: int = 3) -> None:
         self.random = Random(seed)
-        self.fleet = Fleet(self.random, lossy=self.random.choice([0.0, 0.05, 0.2]))
+        self.fleet = Fleet(self.random, Random(f"{seed}/late"), lossy=self.random.choice([0.0, 0.05, 0.2]))
+        self.fleet.etcd.watchers.append(lambda: self.fleet.pauses.change(self.fleet.etcd.changes[-1]))
         self.jobs = jobs()
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
@@ -116,7 +117,13 @@ class FleetLife:
         if host.is_alive:
             pause = (host.store, name) not in self.paused
             (self.paused.add if pause else self.paused.discard)((host.store, name))
-            host.happen(events.PauseAsked(self._ticket(), name, "root", pause))
+            self._ask_for_pause(host, name, pause=pause)
+
+    def _ask_for_pause(self, host: Host, name: str, *, pause: bool) -> None:
+        ticket = self._ticket()
+        if next(each.scope for each in self.jobs if each.id == name) is Scope.FLEET:
+            self.fleet.pauses.ask(host.store, ticket, name, pauses=pause)
+        host.happen(events.PauseAsked(ticket, name, "root", pause))
 
     def _hold(self) -> None:
         host = self.fleet.hosts[self._host()]
@@ -202,7 +209,7 @@ class FleetLife:
         for host in self.fleet.hosts.values():
             self._end_commands(host)
             for each in self.jobs:
-                host.happen(events.PauseAsked(self._ticket(), each.id, "root", pause=False))
+                self._ask_for_pause(host, each.id, pause=False)
             host.happen(events.HoldAsked(self._ticket(), "root", None))
         self.until = self.fleet.now
         self.fleet.pass_time(HOUR // 10**9)

@@ -37,7 +37,7 @@ def _exchange(key: str, value: str, before: str) -> Message:
 
 def pausing(session: Session, job: str, text: str, before: str) -> Message:
     """The transaction by which a job is paused for all hosts, or with no text resumed, if its pause is that `before`
-    ("": whatever it is).
+    ("": whatever it is, as a person has asked for that).
     """
     key = Claim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []

@@ -8,6 +8,7 @@
     /jq/skipped/JOB            STORE             whose the newest skip of a job is (skips.py)
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
+    /jq/writes/HOST            REVISION NUMBER   the host's last write (writes.py); lives as long as the session does
 
 STORE tells one state.db of one host from all others.  Pure: what is asked, and what an answer means.
 
@@ -43,17 +44,26 @@ NOTHING = Found("", 0, 0)
 
 
 class Session(NamedTuple):
-    """The host in etcd: whose claims they are, and the key, with the revision that made it, which ends with them."""
+    """The host in etcd: whose claims they are, and the key, with the revision that made it, which ends with them.
+
+    `written`: the revision of its last write, as it began.
+    """
 
     store: str
     host: str
     created: int
     boot: str = ""
+    written: int = 0
 
     @property
     def key(self) -> str:
         """The key of the host."""
         return f"{ROOT}hosts/{self.host}"
+
+    @property
+    def writes(self) -> str:
+        """The key of its last write."""
+        return f"{ROOT}writes/{self.host}"
 
 
 class Attempt(NamedTuple):
@@ -319,7 +329,7 @@ def batch(transactions: Iterable[Message]) -> Message:
 
 def answers(batched: Message) -> list[Message]:
     """The answers to them, in their order."""
-    return [each["response_txn"] for each in batched.get("responses", ())]
+    return [each["response_txn"] for each in batched.get("responses", ()) if "response_txn" in each]
 
 
 def revision(answer: Message) -> int:

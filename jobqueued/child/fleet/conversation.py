@@ -10,31 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
-from jobqueued.child.fleet.claims import (
-    OVERDUE,
-    ROOT,
-    SKIPPED,
-    Again,
-    Claim,
-    Denied,
-    Found,
-    Granted,
-    Newer,
-    Paused,
-    Session,
-    SessionOver,
-    Stale,
-    Taken,
-    attempt_of,
-)
+from jobqueued.child.fleet.claims import NOTHING, OVERDUE, ROOT, SKIPPED, Claim, Found, Session, attempt_of
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.outgoing import Outgoing
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Place, Plain
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Plain
 from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
 from jobqueued.child.fleet.turns import Turns
 from jobqueued.child.fleet.wire import Message, text
+from jobqueued.child.fleet.writes import Writes
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _TOLD = (_HOSTS, _PAUSED, OVERDUE)
@@ -64,11 +49,10 @@ class Conversation:
         """The newest occurrence that was granted, and not this host's before, with its fence."""
         self.until = 0
         """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it."""
-        self._session: Session
-        self._requests = Outgoing()
+        self._session = Session("", "", 0)
+        self._requests, self._writes = Outgoing(), Writes(self._session)
         self._era = 0
-        self._granted = set[Name]()
-        self._open = set[Name]()
+        self._granted, self._open = set[Name](), set[Name]()
         """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
@@ -95,16 +79,17 @@ class Conversation:
         """
         if self.reason:
             return
+        own = self._locks.units((job, key))
         if not question:  # about what is live: that has what it was granted
-            own = self._locks.units((job, key))
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
         claim = Claim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
         if line := ["denied", job, number, question] if is_too_much else self._skips.told_of(claim):
             self.outbox.append(line)
             return
-        for part in parts if question else ():
-            if turn := self._turn_before(part, (job, key), now):
+        for part in (part for part in parts if question and part.lock not in own):
+            spare = self._locks.spare(part, (job, key))
+            if turn := self._turns.lets_pass(part.lock, self._session.host, spare, now):
                 self.outbox += [["held", turn, [[part.lock, part.of]]], ["denied", job, number, question]]
                 return
         self.keep = max(self.keep, keep)
@@ -155,10 +140,11 @@ class Conversation:
         """Tell whether this host has locks."""
         return self._locks.has_own
 
-    def begin(self, session: Session) -> int:
-        """Begin with a snapshot, whose parts follow; its era."""
+    def begin(self, session: Session, last: Found = NOTHING) -> int:
+        """Begin with a snapshot, whose parts follow; its era.  `last`: the host's last write before that."""
+        self._note_made(last)
         self._drop()
-        self._session, self.is_outdated = session, False
+        self._session, self._writes, self.is_outdated = session, Writes(session), False
         self._others.update(self._locks.others(), self._turns.clear())
         self._locks, self._skips = KnownLocks(session.store), KnownSkips()
         self._untold = set(self._told)
@@ -205,11 +191,10 @@ class Conversation:
     def swept(self, found: Mapping[str, Found]) -> None:
         """Take a part of all occurrences, for what is this host's and not over, or may be lost."""
         for key, known in found.items():
-            if (name := claims.name_of(key)) is None:
-                continue
-            if known.value == self._session.store:
+            name = claims.name_of(key)
+            if name is not None and known.value == self._session.store:
                 self._tell_of_occurrence(name, known)
-            else:
+            elif name is not None:
                 self._members.note_run(name, known.value)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
@@ -229,11 +214,15 @@ class Conversation:
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
         """The requests that are first, as one transaction (outgoing.py); None: there are none, or none may be sent."""
-        return self._requests.batch(self._session, self._locks, leases, keep, self._era)
+        return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
 
     def answered(self, batch: Batch, answer: Message) -> None:
         """Take the answer to a batch; one to requests that were dropped meanwhile is nobody's."""
+        if not answer.get("succeeded"):
+            self._not_next(batch.era, claims.read(answer))
+            return
         revision, parts = claims.revision(answer), claims.answers(answer)
+        self._writes.carried_out(revision)
         again = list[Ask | Skip | GiveBack]()
         for size, touched in batch.parts:
             if batch.era != self._era:
@@ -249,15 +238,32 @@ class Conversation:
                 again.append(repeated)
             elif isinstance(request, Skip) and (more := self._hear_skip(request, own[0])) is not None:
                 again.append(more)
+            elif isinstance(request, Plain):
+                self._tell_made(request)
         for each in reversed(again):
             self._requests.put_first(each)
+
+    def _not_next(self, era: int, found: Mapping[str, Found]) -> None:
+        """Go on where what was sent in the place of a write was carried out, and its answer was lost."""
+        if found.get(self._session.key, NOTHING).created != self._session.created:
+            self.rest(_OVER)
+        elif era == self._era:
+            self._note_made(found.get(self._session.writes, NOTHING))
+
+    def _note_made(self, last: Found) -> None:
+        """Note what was announced by the last write; whatever else is in that is asked again."""
+        self._tell_made(*self._requests.take_made(self._writes.made(last)))
+
+    def _tell_made(self, *made: Plain) -> None:
+        awaited = (each for each in made if isinstance(each, Pause) and not each.before)
+        self.outbox += [["made", each.job, each.text] for each in awaited]
 
     def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
         """Tell what an answer means; or what to ask again."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
-            case Granted(fence):
+            case claims.Granted(fence):
                 self._granted.add(ask.name)
                 self._open.discard(ask.name)
                 if ask.claim.run is not None and ask.claim.run not in ask.found:
@@ -267,23 +273,23 @@ class Conversation:
                         known = ask.found.get(key) or Found(value, revision, revision)
                         self._tell_of(*self._locks.note(key, known, revision))
                 self.outbox.append(["granted", *told, fence, self.until if ask.claim.locks else 0])
-            case Taken(value, before):
+            case claims.Taken(value, before):
                 self._open.discard(ask.name)
                 self._members.note_before(ask.name, before)
                 self._tell_taken(ask, value)
-            case Denied(key, found):
+            case claims.Denied(key, found):
                 return self._hear_denied(ask, key, found, revision)
-            case Stale(definition):
-                self._tell_spec(ask.claim.job, definition)
+            case claims.Stale(definition):
+                self._tell_none(ask.claim.job, definition)
                 self.outbox.append(["denied", *told])
-            case Paused(who):
+            case claims.Paused(who):
                 self._take_over(ask.claim.pause, Found(who, revision, revision))
                 self.outbox.append(["denied", *told])
-            case SessionOver():
+            case claims.SessionOver():
                 self.rest(_OVER)
-            case Newer(newest):
+            case claims.Newer(newest):
                 return ask._replace(skipped=newest)
-            case Again(known):
+            case claims.Again(known):
                 return ask._replace(found=known)
         return None
 
@@ -305,11 +311,11 @@ class Conversation:
                 for key, value in found.items():
                     self._members.note_run((skip.job, key), value)
                     self.outbox.append(["taken", skip.job, key, value.partition(" ")[2]])
-            case Newer(newest):
+            case claims.Newer(newest):
                 return skip._replace(newest=newest)
-            case Stale(definition):
-                self._tell_spec(skip.job, definition)
-            case SessionOver():
+            case claims.Stale(definition):
+                self._tell_none(skip.job, definition)
+            case claims.SessionOver():
                 self.rest(_OVER)
             case Skip() as again:
                 return again
@@ -340,12 +346,6 @@ class Conversation:
 
     # what is known
 
-    def _turn_before(self, part: Part, name: Name, now: int) -> str:
-        """Word who comes before this host for a lock; "": nobody, or it has some of it already."""
-        if part.lock in self._locks.units(name):
-            return ""
-        return self._turns.lets_pass(part.lock, self._session.host, self._locks.spare(part, name), now)
-
     def _tell_of(self, *owners: Owner) -> None:
         """Tell what others have by now; or of this host, that it has something, unless an answer tells that."""
         for owner in dict.fromkeys(owners):
@@ -368,6 +368,10 @@ class Conversation:
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
 
+    def _tell_none(self, job: str, known: Found | None) -> None:
+        if known is None:  # else the watch tells it, after those before it
+            self._tell_spec(job, None)
+
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
@@ -383,8 +387,8 @@ class Conversation:
             (self._told.discard if known is None else self._told.add)(key)
             self._untold.discard(key)
             kind, name = key.removeprefix(ROOT).split("/", 1)
-            value = "" if known is None else known.value
-            self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else [kind, name, value])
+            line = [kind, name, "" if known is None else known.value]
+            self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)
         elif (occurrence := claims.name_of(key)) is not None and known is not None:
             self._tell_of_occurrence(occurrence, known)
         elif occurrence is not None:

@@ -23,6 +23,7 @@
     ← skipped JOB FIRST LAST          these are this host's to skip
     ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
     ← paused JOB TEXT                 its pause for all hosts; "": none
+    ← made JOB TEXT                   a pause whose BEFORE was "" was, by this host, maybe before what was told last
     ← overdue JOB TEXT                what was told of it being overdue; "": nothing, or that is over
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
@@ -48,7 +49,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 
 Line = list[Any]
 

@@ -6,11 +6,11 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
-from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Request, transactions
+from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Plain, Request, transactions
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
+from jobqueued.child.fleet.writes import Writes
 
 
 class Outgoing:
@@ -64,9 +64,19 @@ class Outgoing:
         """The number of occurrences that the next batch may claim."""
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
-    def batch(
-        self, session: Session, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int
-    ) -> Batch | None:
+    def take_made(self, announcements: int) -> list[Plain]:
+        """Take out the first of what is announced, so many, which were made."""
+        requests, made = [*self._requests], list[Plain]()
+        self._requests.clear()
+        for each in requests:
+            if isinstance(each, Plain) and len(made) < announcements:
+                made.append(each)
+                self._forget(each.name)
+            else:
+                self._requests.append(each)
+        return made
+
+    def batch(self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int) -> Batch | None:
         """The first as one transaction; None: there is none that has enough of `keep`.
 
         The lease of occurrences ("run") lasts for so many seconds; "lock" and "session" name those of the host.
@@ -76,11 +86,11 @@ class Outgoing:
         """
         self._leave_out_withdrawn()
         parts, of_each, seen = list[Message](), list[tuple[int, Collection[str | Name]]](), set[str | Name]()
-        jobs, skipping = set[str](), set[str]()
+        jobs, skipping, announcements = set[str](), set[str](), 0
         for number in range(len(self._requests)):
             request = self._requests[number] = _chosen(self._requests[number], locks, seen)
             job, is_skip, touched = request.name[0], isinstance(request, Skip), _touched(request, locks)
-            made = transactions(request, session, locks, leases)
+            made = transactions(request, writes.session, locks, leases)
             read = {(job, "")}  # a definition that is published
             if isinstance(request, Ask | Skip) and request.keep > keep:
                 break
@@ -92,9 +102,12 @@ class Outgoing:
                 break
             seen |= touched
             (skipping if is_skip else jobs).add(job)
+            announcements += isinstance(request, Plain)
             parts += made
             of_each.append((len(made), touched))
-        return Batch(claims.batch(parts), of_each, era) if of_each else None
+        if not of_each:
+            return None
+        return Batch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
 
     def _leave_out_withdrawn(self) -> None:
         """Drop the questions that were taken back since: granted now, an occurrence would be nobody's."""

@@ -105,7 +105,7 @@ class Announce(NamedTuple):
 
 
 Plain = Publish | Place | Pause | Overdue | Announce
-"""What needs no answer."""
+"""What is announced: once it was carried out nothing of its answer is needed, and it is not to be carried out again."""
 Request = Ask | Skip | GiveBack | Plain
 
 

@@ -1,6 +1,7 @@
 """The session of a host in etcd: a key that lives as long as a lease is kept alive, and leases for what it claims.
 
     /jq/hosts/HOST    STORE BOOT …
+    /jq/writes/HOST   …
 
 Who it is by its leases is in a file, so that a new agent goes on with the session of the one before.
 """
@@ -15,8 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from jobqueued.child import atomic_file
-from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import Found, Session
+from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet.claims import NOTHING, Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 from jobqueued.child.tuples import NamedTuple
@@ -61,6 +62,8 @@ class Opened(NamedTuple):
     leases: Leases
     grace: int
     """The seconds for which locks go on without being kept alive."""
+    last: Found
+    """The last write of whoever had the session before."""
 
 
 def now() -> int:
@@ -80,19 +83,19 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     leases = Leases(session, locks)
     if leases != kept:
         atomic_file.replace(path, json.dumps([store, *leases]).encode())
-    key = f"{claims.ROOT}hosts/{host}"
-    boot = _boot_id()
-    put = {"request_put": {"key": coded(key), "value": coded(f"{store} {boot}"), "lease": str(session)}}
-    absent = {"key": coded(key), "target": "CREATE", "create_revision": "0"}
-    read = {"request_range": {"key": coded(key)}}
-    answer = gateway.call("kv/txn", {"compare": [absent], "success": [put], "failure": [read]})
+    own = Session(store, host, 0, _boot_id())
+    answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot}", session))
     if answer.get("succeeded"):
-        return Opened(Session(store, host, claims.revision(answer), boot), leases, grace)
+        revision = claims.revision(answer)
+        return Opened(own._replace(created=revision, written=revision), leases, grace, NOTHING)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
-        if int(kv.get("lease", 0)) == session:
-            return Opened(Session(store, host, int(kv["create_revision"]), boot), leases, grace)
-        raise Closed(_whose(host, store, text(kv["value"])))
-    return open_session(gateway, settings, path)  # it was over in between
+        if int(kv.get("lease", 0)) != session:
+            raise Closed(_whose(host, store, text(kv["value"])))
+        own, last = own._replace(created=int(kv["create_revision"])), claims.read(answer).get(own.writes, NOTHING)
+        answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
+        if answer.get("succeeded"):
+            return Opened(own._replace(written=claims.revision(answer)), leases, grace, last)
+    return open_session(gateway, settings, path)  # it was over in between, or the last write was another
 
 
 def _whose(host: str, store: str, value: str) -> str:

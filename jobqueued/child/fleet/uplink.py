@@ -173,7 +173,7 @@ class Uplink:
         self._session, self._checked = opened.session, gateway.made
         self._check_clock(gateway)
         with self._changed:
-            era = self._conversation.begin(opened.session)
+            era = self._conversation.begin(opened.session, opened.last)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
             self._conversation.until = began + opened.grace * SECOND

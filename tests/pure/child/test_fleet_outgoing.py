@@ -27,7 +27,8 @@ def puts(conversation: Conversation) -> list[tuple[str, str]]:
     """What the next batch would write."""
     batch = conversation.next_batch(LEASES, 3600)
     parts = [] if batch is None else batch.message["success"]
-    found = [put["request_put"] for part in parts for put in part["request_txn"]["success"] if "request_put" in put]
+    inner = [put for part in parts for put in part.get("request_txn", {}).get("success", ())]
+    found = [put["request_put"] for put in inner if "request_put" in put]
     return [(text(put["key"]).rpartition("runs/")[2], text(put["value"])) for put in found]
 
 
@@ -76,6 +77,7 @@ def test_a_lock_of_what_was_taken_back(state: str, heard: str) -> None:
     if heard == "before":
         hear()
     conversation.give_back(0, "tick", KEY, state)
+    assert 1 == carry_out(), "it is told that a write was carried out before this one"
     assert 1 == carry_out(hears=heard == "meanwhile")
     hear()
     if heard == "after":
@@ -99,5 +101,6 @@ def test_what_is_asked_anew() -> None:
     assert [1, 0] == [count for count, _ in batch.parts], (
         "there is nothing to give back; the next question is about the same, and waits"
     )
-    conversation.answered(batch, {"header": {"revision": "6"}, "responses": [{"response_txn": {"succeeded": True}}]})
+    granted = [{"response_txn": {"succeeded": True}}]
+    conversation.answered(batch, {"succeeded": True, "header": {"revision": "6"}, "responses": granted})
     assert ["tick/1772409660/1"] == [key for key, _ in puts(conversation)]
