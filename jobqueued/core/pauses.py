@@ -36,7 +36,7 @@ def asked(turn: Turn, event: PauseAsked) -> None:
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
-    if _is_of_fleet(turn, job, event):
+    if _is_of_fleet(turn, job):
         _ask_fleet(turn, job, event)
         return
     if event.pause or turn.state[event.job].saved.paused:
@@ -58,12 +58,11 @@ def told(text: str) -> Told:
         return Told("somebody", "another host", None)
 
 
-def _is_of_fleet(turn: Turn, job: Job, event: PauseAsked) -> bool:
+def _is_of_fleet(turn: Turn, job: Job) -> bool:
     """Tell whether a pause, or its end, is for all hosts: one that was this host's alone ends here alone."""
-    fleet, saved = turn.state.fleet, turn.state[job.id].saved
+    saved = turn.state[job.id].saved
     is_own = saved.paused and not saved.shared_pause
-    is_to_end = bool(saved.shared_pause) or job.id in fleet.paused
-    return job.scope is Scope.FLEET and bool(fleet.name) and not is_own and (event.pause or is_to_end)
+    return job.scope is Scope.FLEET and bool(turn.state.fleet.name) and not is_own
 
 
 def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
@@ -73,7 +72,8 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
     text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
-    fleet.pausing.append(Pausing(event, text, turn.state[job.id].saved.paused))
+    is_heard = fleet.paused.get(job.id, "") == text  # a pause of which there is no news yet is to end, too
+    fleet.pausing.append(Pausing(event, text, turn.state[job.id].saved.paused, is_heard=is_heard))
     turn.do(Pause(job.id, text))
 
 

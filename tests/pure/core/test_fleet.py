@@ -277,6 +277,37 @@ def test_pauses_at_once() -> None:
     assert 1 == len({paused(host).split(" ")[0] for host in found})
 
 
+def test_an_end_that_comes_before_the_news() -> None:
+    """A host that has not heard yet of a pause ends it all the same, and says so once it did."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    two.agent.delay = 3 * SECOND
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    fleet.pass_time(0.1)
+    assert ({}, "") == (one.replies[1].value, paused(two))
+    two.happen(events.PauseAsked(2, "tick", "bob", False))
+    assert 2 not in two.replies
+    fleet.pass_time(20)
+    assert ({}, ["", ""]) == (fleet.etcd.values("/jq/paused/"), [paused(host) for host in (one, two)])
+    assert two.replies[2].error is None
+    two.happen(events.PauseAsked(3, "tick", "bob", False))
+    fleet.pass_time(20)
+    assert not two.replies[3].value["was_paused"], "nothing is left to end, and that is answered, too"
+
+
+def test_an_end_that_another_host_was_asked_for_too() -> None:
+    """Of two the second is answered once it was made, too: else it would come later, and end the next pause."""
+    fleet, (one, two) = hosts(TICK, names="ab")
+    one.happen(events.PauseAsked(1, "tick", "alice", True))
+    fleet.pass_time(1)
+    one.agent.delay = 5 * SECOND
+    for host in (one, two):
+        host.happen(events.PauseAsked(2, "tick", "bob", False))
+    fleet.pass_time(1)
+    assert ({}, [True, False]) == (fleet.etcd.values("/jq/paused/"), [2 in host.replies for host in (two, one)])
+    fleet.pass_time(20)
+    assert one.replies[2].error is None
+
+
 def test_a_pause_that_is_asked_anew() -> None:
     """What the agent drops as it reads all again is asked once more, so that who has asked for it has an answer."""
     fleet, (one,) = hosts(TICK, names="a")
