@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from math import inf
 from pathlib import Path
 
 from tests.fleet.day import Day, Plan, live
@@ -72,6 +73,10 @@ def report(day: Day, found: list[Violation]) -> None:
     print(f"  {sum(record['state'] == 'lost' for _, record in day.records):5}  runs that were lost with their hosts")
     untold = sum(not exchange.answer for exchange in day.exchanges)
     print(f"  {len(day.exchanges):5}  calls of etcd, {untold} of them without an answer that tells what came of it")
+    told = Counter(f"{act.what}s confirmed" if act.answered < inf else f"{act.what}s without an answer"
+                   for act in day.acts if act.what in ("pause", "resume"))  # fmt: skip
+    for what, count in sorted(told.items()):
+        print(f"  {count:5}  {what}")
     print("violations:")
     for verdict in PROMISED:
         print(f"  {counts[verdict]:5}  {verdict}")

@@ -21,6 +21,7 @@ from tests.fleet.faults import Fault, of_etcd, of_host
 from tests.fleet.history import Exchange
 from tests.fleet.host import DistantHost
 from tests.fleet.jobs import JOBS, Line
+from tests.fleet.people import Act, People
 from tests.fleet.proxy import Way
 from tests.support.etcd import Cluster, Site, cluster
 from tests.support.places import Place, Switch
@@ -74,6 +75,8 @@ class Day(NamedTuple):
     exchanges: Sequence[Exchange] = ()
     """All that hosts have asked etcd for, with its answers."""
     absences: Sequence[Absence] = ()
+    acts: Sequence[Act] = ()
+    """What people have done."""
 
 
 class Track:
@@ -244,11 +247,14 @@ def live(root: Path, plan: Plan, switch: Switch | None) -> Day:
         morning = datetime.now(UTC) + timedelta(seconds=1)
         tracks = tuple(Track(host.name, of_host(host), plan) for host in found.hosts)
         tracks += (Track("etcd", of_etcd(found.etcd, found.places), plan),)
+        people = People(found.hosts, [member.clients for member in found.etcd.members], plan.seed)
         found.live(plan.seconds, tracks=tracks)
         for track in tracks:
             track.stop()
         evening = datetime.now(UTC)
         found.say("no fault from now on")
+        people.stop()
+        found.live_until(people.resume, "a job that is resumed")
         found.live(plan.patience, lambda: not found.missing(morning, evening))
         found.let(enabled=False)
         found.live(_READ)
@@ -260,4 +266,4 @@ def live(root: Path, plan: Plan, switch: Switch | None) -> Day:
         absences = [absence for track in tracks for absence in track.absences]
         missed = found.missing(morning, evening)
         lines, records = jobs.read(found.book), found.records()
-        return Day(morning, evening, lines, records, keys, missed, faults, found.said, exchanges, absences)
+        return Day(morning, evening, lines, records, keys, missed, faults, found.said, exchanges, absences, people.acts)

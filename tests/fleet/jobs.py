@@ -34,7 +34,7 @@ class Job(NamedTuple):
     """A job of the fleet, or of each host, and the lock that it holds in the fleet.
 
     `every`: the seconds from one due time to the next, which divide a minute, or are minutes that divide an hour.
-    `changes`: hosts have other definitions of it at times, so that nobody can tell what has to run.
+    `changes`: hosts have other definitions of it at times, or people pause it, so that nobody can tell what has to run.
     """
 
     name: str
@@ -80,6 +80,7 @@ JOBS = (
     Job("j", 4, 0.1, True, changes=True),
     Job("k", 5, 2, False, changes=True),
     Job("l", 2, 0.05, True, skips=True),
+    Job("n", 2, 0.05, True, changes=True),
 )
 OTHERWISE: dict[str, Job | None] = {"c": None, "j": Job("j", 3, 0.1, True), "k": Job("k", 5, 2, True)}
 """What jobs are at times on a host, by their names; None: not there."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tests.fleet.day import Day, unended
 from tests.fleet.history import disordered
 from tests.fleet.jobs import JOBS, Line
+from tests.fleet.people import undone
 
 _OF = {job.name: job for job in JOBS}
 BOOTED = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -25,7 +26,9 @@ class Violation(NamedTuple):
     text: str
 
 
-PROMISED = ("doubled", "missed", "overlaps", "fences", "unclaimed", "disordered", "unrecorded", "held", "unaccounted")
+PROMISED = (
+    "doubled", "missed", "overlaps", "fences", "unclaimed", "disordered", "undone", "unrecorded", "held", "unaccounted",
+)  # fmt: skip
 
 
 def violations(day: Day) -> Iterator[Violation]:
@@ -37,6 +40,8 @@ def violations(day: Day) -> Iterator[Violation]:
     yield from unclaimed(day)
     for key, operations in disordered(day.exchanges).items():
         yield Violation("disordered", f"{key}: none of these can come next: {operations}")
+    if acts := undone(day.acts, day.exchanges):
+        yield Violation("undone", f"none of these can come next: {acts}")
     yield from unrecorded(day)
     yield from (Violation("held", name) for name in unended(day.keys))
     yield from unaccounted(day)

@@ -16,6 +16,7 @@ from tests.fleet.day import Day
 from tests.fleet.history import Exchange
 from tests.fleet.jobs import Line
 from tests.fleet.judge import PROMISED, violations
+from tests.fleet.people import Act
 
 FENCES = itertools.count(7)
 DUE = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
@@ -33,7 +34,7 @@ def day() -> Day:
     records = [(host, {"job": name.partition("@")[0], "run": name, "state": "succeeded"}) for host, _, name in
                (line.run.removesuffix(".1").partition(":") for line in lines[::2])]  # fmt: skip
     keys = {"/jq/runs/a/1772420400/1": "alpha:id succeeded", "/jq/runs/d/1772420400/1": "beta:id succeeded"}
-    return Day(DUE, DUE, lines, records, keys, [], Counter(), [], [])
+    return Day(DUE, DUE, lines, records, keys, [], Counter(), [], [], [], [])
 
 
 def twice(day: Day) -> None:
@@ -82,6 +83,14 @@ def twisted(day: Day) -> None:
         day.exchanges.append(
             Exchange(host, "kv/txn", number, number + 0.5, json.dumps(question).encode(), json.dumps(answer).encode())
         )
+
+
+def unpaused(day: Day) -> None:
+    """A host was granted a run of a job whose pause was confirmed, and nobody has resumed it."""
+    question = {"compare": [claims.created("/jq/paused/n", 0)], "success": [], "failure": []}
+    answer = json.dumps({"succeeded": True, "header": {"revision": "9"}, "responses": [{}]}).encode()
+    day.exchanges.append(Exchange("alpha", "kv/txn", 3, 3.5, json.dumps(question).encode(), answer))
+    day.acts.append(Act("pause", "beta", 1, 2))
 
 
 def lost(day: Day) -> None:
@@ -136,7 +145,7 @@ def test_a_host_that_went_down() -> None:
 @pytest.mark.parametrize(
     ("broken", "verdicts"),
     [(twice, ["doubled", "unclaimed"]), (at_once, ["overlaps"]), (late, ["fences"]), (foreign, ["unclaimed"]),
-     (twisted, ["disordered"]), (forgotten, ["unaccounted"]), (lost, ["unrecorded"]),
+     (twisted, ["disordered"]), (unpaused, ["undone"]), (forgotten, ["unaccounted"]), (lost, ["unrecorded"]),
      (no_record, ["unrecorded"]), (no_start, ["unrecorded"]), (no_end, ["held"]), (no_release, ["held"])],
 )  # fmt: skip
 def test_a_broken_promise(broken: Callable[[Day], None], verdicts: list[str]) -> None:
