@@ -3,8 +3,9 @@
 python -m tests.fleet.scenes
 
 A host loses its power while it has a lock, and others take over; a host is held while much comes due; a copy of a host
-is started; etcd is put back to a snapshot, as it was, and with revisions that go on.  The exit status is 1 if something
-else came of it, 2 if it can't be tried here.
+is started; etcd is put back to a snapshot, as it was, and with revisions that go on; the leader of etcd stands still
+while a job is paused and resumed, and goes on.  The exit status is 1 if something else came of it, 2 if it can't be
+tried here.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import permutations
 from pathlib import Path
 from random import Random
 
 from jobqueued.child.fleet.session import TTL
 from tests.fleet import jobs
 from tests.fleet.day import Fleet, fleet, up
-from tests.fleet.history import Exchange
+from tests.fleet.history import Exchange, operations
 from tests.fleet.host import DistantHost, send
 from tests.fleet.jobs import Job, Line
 from tests.fleet.judge import BOOTED
@@ -35,6 +37,7 @@ _OFTEN = Job("a", 1, 0.01, True)
 _LONG = Job("d", 5, 3600, True, "tape")
 _AGAIN = Job("r", 5, 3600, True, more="on_host_loss: rerun\n    concurrency: 1000")
 _JOBS = (_OFTEN, _LONG, _AGAIN, *(Job(f"m{number}", 10, 0.01, True) for number in range(_MANY)))
+_PAUSED = f"/jq/paused/{_OFTEN.name}"
 _SLACK = 9.0
 """Seconds by which a machine that has much to do may be slower than what is promised."""
 
@@ -42,8 +45,8 @@ _SLACK = 9.0
 class Scenes:
     """A fleet that is well, and what is done to it."""
 
-    def __init__(self, root: Path, found: Fleet, switch: Switch) -> None:
-        self._root, self._fleet, self._switch = root, found, switch
+    def __init__(self, root: Path, found: Fleet, switch: Switch, exchanges: Sequence[Exchange]) -> None:
+        self._root, self._fleet, self._switch, self._exchanges = root, found, switch, exchanges
         self._book = found.book
 
     def play(self) -> None:
@@ -65,6 +68,8 @@ class Scenes:
         holder.boot()
         for bump in ([], ["--bump-revision", "1000000", "--mark-compacted"]):
             self.an_etcd_put_back(*bump)
+        for ways in (("Pause", "Resume"), ("Resume", "Pause")):
+            self.a_leader_that_stands_still(*ways)
 
     def a_host_on_hold(self, held: DistantHost, other: DistantHost) -> None:
         """Have much come due while one host of two is held; the other starts all of it."""
@@ -137,6 +142,31 @@ class Scenes:
         words = " ".join(options) or "as it was"
         fleet.say(f"an etcd that was put back ({words}) is asked by none of {len(ran)} hosts until they accept that")
 
+    def a_leader_that_stands_still(self, way: str, back: str) -> None:
+        """Have a pause, or its end, asked of a leader that stands still, made by another member, and undone by another
+        host: as the leader goes on it stays undone.
+        """
+        etcd, before = self._fleet.etcd, len(self._exchanges)
+        self._until(lambda: all(_is_up(host) for host in self._fleet.hosts), "hosts that are well")
+        for host, other in permutations(self._fleet.hosts, 2):
+            assert "error" not in other.call(back, job=_OFTEN.name)
+            leader = etcd.leader()
+            assert leader is not None
+            leader.send(signal.SIGSTOP)
+            self._until(lambda host=host: "error" not in host.call(way, job=_OFTEN.name), f"{way} by {host.name}")
+            self._until(lambda other=other: "error" not in other.call(back, job=_OFTEN.name), f"{back} by {other.name}")
+            leader.send(signal.SIGCONT)
+            etcd.wait()
+            self._fleet.live(_SLACK)
+            assert (back == "Pause") == (_PAUSED in (self._fleet.keys() or {})), f"{back} by {other.name} is undone"
+            late = [
+                it for it in operations(self._exchanges[before:]) if it.key == _PAUSED and it.write and not it.result
+            ]
+            if late:
+                break
+        assert late, "the leader was asked by no host"
+        self._fleet.say(f"{len(late)} late copies of {way} at a leader that stood still have changed nothing")
+
     def _until(self, what: Callable[[], object], why: str, seconds: float = 60) -> None:
         self._fleet.live_until(lambda: bool(what()), why, seconds)
 
@@ -197,7 +227,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="scenes-") as name,
         fleet(Path(name), 1, switch, exchanges, f"{_GRACE}s") as found,
     ):
-        Scenes(Path(name), found, switch).play()
+        Scenes(Path(name), found, switch, exchanges).play()
     return 0
 
 
