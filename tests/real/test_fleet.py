@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
 from subprocess import PIPE
 from typing import Any
 
@@ -19,6 +21,7 @@ from jobqueued.child.fleet.claims import ROOT
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import coded
 from jobqueued.loop import read_clocks
+from tests.fleet.proxy import CALM, Trouble, Way
 from tests.support.client import facts, run
 from tests.support.etcd import etcd
 from tests.support.fake_ssh import FakeSsh
@@ -215,3 +218,26 @@ def test_without_its_etcd(host: Host) -> None:
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
     assert ["its fleet can't be asked: http://127.0.0.1:1: Connection refused"] == why
+
+
+def test_edited_and_edited_back(host: Host, tmp_path: Path) -> None:
+    """A job that is edited and edited back before etcd has answered goes by the last edit, here and on other hosts."""
+    (tmp_path / "etcd").mkdir()
+    with (
+        etcd(tmp_path / "etcd") as address,
+        closing(Way("host", [address], Random(1), lambda _: None)) as way,
+        agents(tmp_path, address, "other") as (other,),
+    ):
+        (host.root / "jobqueued.yaml").write_text(f"fleet: {{etcd: '{way.members[0]}'}}\n")
+        host.write("jobs.yaml", "jobs: {tick: {scope: fleet, command: 'true'}}")
+        host.start()
+        spec = other.hear("spec", "tick")[2]
+        wait_for(lambda: host.said("fleet_up"))
+        way.be(Trouble(delay=1.5))
+        for priority in (5, 0):
+            host.write("jobs.yaml", f"jobs: {{tick: {{scope: fleet, command: 'true', priority: {priority}}}}}")
+            wait_for(lambda wanted=priority: host.call("Describe", job="tick")["job"]["priority"] == wanted)
+        way.be(CALM)
+        assert spec != other.hear("spec", "tick")[2]
+        other.hear("spec", "tick", spec)
+        assert [] == host.said("job_outdated")
