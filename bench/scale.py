@@ -205,7 +205,8 @@ class Fleet:
         self.at(self.now + _LASTS, end)
 
     def _tell(self, revision: int, events: list[Message]) -> None:
-        """Have all hosts told that see to the jobs of events."""
+        """Have all hosts told that see to the jobs of events; of a host's last write nobody is."""
+        events = [event for event in events if not text(event["kv"]["key"]).startswith(f"{ROOT}writes/")]
         hears = dict[int, list[Message]]()
         if self._orders:
             for event in events:

@@ -6,10 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import Again, Claim, Denied, Found, Granted, Outcome, Session, SessionOver, Taken
+from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet.claims import (
+    Again,
+    Claim,
+    Denied,
+    Found,
+    Granted,
+    Loss,
+    Outcome,
+    Session,
+    SessionOver,
+    Stale,
+    Taken,
+    unit,
+)
+from jobqueued.child.fleet.conversation import _MOST_UNITS
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
 from jobqueued.child.fleet.wire import after_all, coded, text
+from jobqueued.child.fleet.writes import Writes
 from tests.support.etcd import etcd
 
 
@@ -121,6 +136,35 @@ def test_many_at_once(gateway: Gateway) -> None:
              zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
     assert isinstance(found.pop(7), Taken)
     assert [Granted(claims.revision(answer))] * (claims.MOST - 1) == found
+
+
+def test_the_largest_write(gateway: Gateway) -> None:
+    """Etcd takes as many questions as a batch has, each about as many units of locks as one may be about."""
+    one = session(gateway, "s1")
+
+    def asked(number: int) -> Claim:
+        units = (unit(f"tape{number}", each) for each in range(1, _MOST_UNITS + 1))
+        key = f"f{1772409660 + number}"
+        return Claim("tick", f"{key}.2", tuple(units), "spec", Loss(key, "s2:id", 0))
+
+    wanted = [asked(number) for number in range(claims.MOST)]
+    batch = claims.batch(claims.transaction(each, one, {}, 0, {"run": 0, "lock": 0}) for each in wanted)
+    answer = gateway.call("kv/txn", Writes(one).batch(batch, 0, 0))
+    outcomes = [claims.outcome(each, one, {}, 0, it, claims.revision(answer)) for each, it in
+                zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
+    assert [Stale(None)] * claims.MOST == outcomes
+
+
+def test_a_session_is_not_opened_late(gateway: Gateway) -> None:
+    """A copy of what opens a session does nothing as long as that lasts, and is refused once it is over."""
+    lease = int(gateway.call("lease/grant", {"TTL": "60"})["ID"])
+    opening = writes.opening(Session("s1:id", "s1", 0), "s1:id", lease)
+    assert gateway.call("kv/txn", opening)["succeeded"]
+    assert "succeeded" not in gateway.call("kv/txn", opening)
+    gateway.call("lease/revoke", {"ID": str(lease)})
+    with pytest.raises(Rejected, match="lease not found"):
+        gateway.call("kv/txn", opening)
+    assert {} == there(gateway)
 
 
 def test_news(gateway: Gateway, address: str) -> None:

@@ -91,6 +91,8 @@ class Rules:
     """Hosts stand in line for locks."""
     at_once: bool = True
     """Keys are read and written in one transaction."""
+    once: bool = True
+    """Each transaction goes by the one before it."""
 
 
 class Agent:
@@ -268,6 +270,8 @@ class Agent:
 
     def _carry_out(self, batch: Batch) -> None:
         etcd = self.fleet.etcd
+        if not self.rules.once:
+            del batch.message["compare"][1]
         parts = (part["request_txn"] for part in batch.message["success"] if "request_txn" in part)
         puts = (each["request_put"] for part in parts for each in part["success"] if "request_put" in each)
         self.fleet.wanted.update(text(put["key"]) for put in puts)

@@ -79,6 +79,7 @@ def test_lives(seed: int) -> None:
         ("own_lock", 5, "over and over again|are missing"),
         ("sweep", 5, "over and over again|are missing"),
         ("at_once", 1, "runs on h. and on|does not rise|is held by"),
+        ("once", 1, "a late copy has changed"),
     ],
 )
 def test_a_rule_that_is_broken(rule: str, seed: int, harm: str) -> None:
