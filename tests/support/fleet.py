@@ -18,7 +18,7 @@ from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
-from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark
+from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
 from jobqueued.core.elsewhere import span_of
 from jobqueued.core.fleet_state import second_of
 from jobqueued.fleet import FleetMark
@@ -328,6 +328,8 @@ class Host(World):
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
+        self.told: list[Say] = []
+        """What people are told: a notice is saved with what it is about, and survives a scheduler that can't log it."""
         self.heard: list[str] = []
         """How runs of other hosts have ended, as people are told of it."""
         self.left = set[tuple[str, int, int]]()
@@ -377,7 +379,9 @@ class Host(World):
 
     def _commit(self, commands: list[Command]) -> bool:
         self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
-        return super()._commit(commands)
+        committed = super()._commit(commands)
+        self.told += [command for command in commands if isinstance(command, Say) and committed]
+        return committed
 
     def may_have(self, job: Job) -> bool:
         """Whether it is one of those that may run a job: it has its labels, and the definition by which all go."""

@@ -6,7 +6,7 @@ import json
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobqueued.child.fleet.claims import OVERDUE
@@ -44,8 +44,8 @@ def said(host: Host, event: str = "overdue") -> list[Say]:
 
 def tellers(fleet: Fleet) -> list[str]:
     """The hosts that have told people that it is so, as often as they have."""
-    told = ((name, each) for name, host in sorted(fleet.hosts.items()) for each in said(host))
-    return [name for name, each in told if happenings.of("overdue", each.fields)]
+    told = ((name, each) for name, host in sorted(fleet.hosts.items()) for each in host.told)
+    return [name for name, each in told if each.event == "overdue" and happenings.of("overdue", each.fields)]
 
 
 def is_overdue(host: Host) -> bool:
@@ -246,6 +246,7 @@ def test_a_short_expectation() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1 << 32))
+@example(15384)
 def test_any_day(seed: int) -> None:
     """However networks lose answers and hosts die: each time it is told at least once, and once where all can ask."""
     random = Random(seed)
@@ -323,6 +324,24 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (1, False) == (len(asked), is_overdue(host))
     fleet.pass_time(2)
     assert (1, True, ["a"]) == (len(asked), is_overdue(host), tellers(fleet))
+
+
+@pytest.mark.parametrize(("when", "first"), [("before its commit", 0), ("before", 1)])
+def test_who_dies_as_it_tells(when: str, first: int) -> None:
+    """A host that has committed that people are told has told them, though it has not logged it; else it tells later."""
+    fleet = fleet_of()
+    fleet.pass_time(2 * 3600 - 1)
+    for host in fleet.hosts.values():
+        host.die(when, Say)
+    fleet.pass_time(30)
+    (gone,) = (host for host in fleet.hosts.values() if not host.is_alive)
+    assert first == len(tellers(fleet))
+    assert [] == said(gone)
+    for host in fleet.hosts.values():
+        host._dies = None
+    gone.boot()
+    fleet.pass_time(3600)
+    assert [gone.store] == tellers(fleet)
 
 
 def test_who_dies_for_good() -> None:
