@@ -109,15 +109,24 @@ def restored(state: SchedulerState) -> None:
 
 
 def words(state: SchedulerState, run: Run, now: Now) -> str:
-    """Word how late a run is, and by what."""
+    """Word how late a run is, and by what: one that has started may be late only as it waited."""
     first, limit = begun(run), _limit(state, run)
     if limit is not None and limit.rule is _Rule.AFTER:
         due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
         return f"{due}; it should end within {_in_words(limit.within)}"
-    going_on = f"it has waited {_passed(run.queued, now)}" if first is None else f"it has run for {_passed(first, now)}"
+    if first is None:
+        return _worded(f"it has waited {_passed(run.queued, now)}", "start", limit)
+    is_over = limit is not None and limit.begun + limit.within <= now.wall
+    wait = None if is_over else _limit(state, run, at_start=True)
+    if wait is not None and wait.begun + wait.within <= first:
+        return _worded(f"it waited {_in_words(first - wait.begun)} before it started", "start", wait)
+    return _worded(f"it has run for {_passed(first, now)}", "end", limit)
+
+
+def _worded(going_on: str, step: str, limit: _Limit | None) -> str:
     if limit is None:
         return going_on
-    step, within = "start" if first is None else "end", _in_words(limit.within)
+    within = _in_words(limit.within)
     if limit.rule is _Rule.FIRST:
         return f"{going_on}; it should {step} within {within}"
     known = "run" if limit.runs == 1 else f"{limit.runs} runs"
@@ -145,21 +154,20 @@ def _is_held_back(state: SchedulerState, run: Run) -> bool:
     return held and run.state in PENDING and begun(run) is None
 
 
-def _limit(state: SchedulerState, run: Run) -> _Limit | None:
-    """The limit that a run reaches first; None: it has none."""
+def _limit(state: SchedulerState, run: Run, *, at_start: bool = False) -> _Limit | None:
+    """The limit that a run reaches first, or `at_start` that of its start; None: it has none."""
     job = state.catalog.get(run.id.job)
-    found = () if job is None else _limits(state[job.id].saved, job, run)
+    found = () if job is None else _limits(state[job.id].saved, job, run, None if at_start else begun(run))
     return min(found, key=lambda limit: limit.begun + limit.within, default=None)
 
 
-def _limits(saved: SavedJob, job: Job, run: Run) -> Iterator[_Limit]:
+def _limits(saved: SavedJob, job: Job, run: Run, first: int | None) -> Iterator[_Limit]:
     if job.late is None:
         return
     if job.late.after is not None:
         yield _Limit(_Rule.AFTER, run.queued, job.late.after)
         if job.late.level is None:
             return
-    first = begun(run)
     if first is not None:
         known = usual.durations(saved.took)
         if (within := usual.bound(job.late.level, known)) is not None:

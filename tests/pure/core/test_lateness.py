@@ -138,6 +138,8 @@ def test_a_start_that_is_late() -> None:
     assert ["it has waited 30 min; usually it starts within 30 min (by its last 20 runs)"] == reasons(world)
     world.pass_time(2 * 3600)
     begin(world)
+    waited = "it waited 2 h 30 min before it started; usually it starts within 30 min (by its last 20 runs)"
+    assert waited == late(world)
     world.pass_time(5 * 3600)
     assert [("run_late", "a@1")] == told(world)
     assert "it has run for 5 h; usually it ends within 3 h (by its last 20 runs)" == late(world)
