@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.fleet import Grant, MaySkip, SaidOverdue
+from jobqueued.fleet import Grant, MaySkip, Returned, SaidOverdue
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -428,6 +428,7 @@ Event = (
     | Denied
     | Taken
     | MaySkip
+    | Returned
     | SaidOverdue
     | HostLost
     | Held

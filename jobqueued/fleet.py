@@ -88,3 +88,13 @@ class SaidOverdue(NamedTuple):
 
     job: str
     text: str
+
+
+class Returned(NamedTuple):
+    """The event that a host (`store`) has given back an occurrence that it had, before it ran: whoever asks first has
+    it; "": it is not to be had any more.
+    """
+
+    job: str
+    key: str
+    store: str

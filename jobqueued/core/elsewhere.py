@@ -50,6 +50,11 @@ class Elsewhere:
         if len(self._skipped[job]) > _MOST_SPANS:
             del self._skipped[job][: _MOST_SPANS // 2]
 
+    def returned(self, job: str, second: int) -> None:
+        """Note that nobody has an occurrence any more."""
+        if job in self._taken:
+            self._taken[job].discard(second)
+
     def has(self, job: str, due: int) -> bool:
         """Tell whether another host has an occurrence."""
         second = due // SECOND

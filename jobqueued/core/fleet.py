@@ -6,6 +6,7 @@ granted.  While the fleet can't be asked, its jobs rest: what their clocks come 
 
 from __future__ import annotations
 
+from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
 from jobqueued.core import (
@@ -21,16 +22,37 @@ from jobqueued.core import (
 )
 from jobqueued.core.clock import skip_dues
 from jobqueued.core.completion import give_up
-from jobqueued.core.eligibility import DEADLINE
+from jobqueued.core.eligibility import DEADLINE, watch_over
 from jobqueued.core.elsewhere import Span, span_of
-from jobqueued.core.fleet_state import Asked, hosts_before, is_begun_elsewhere, is_of_fleet, second_of
+from jobqueued.core.fleet_state import (
+    Asked,
+    hosts_before,
+    is_begun_elsewhere,
+    is_of_fleet,
+    second_of,
+    unstarted,
+)
 from jobqueued.core.host_hold import halt
-from jobqueued.core.occurrences import run_of
+from jobqueued.core.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
-from jobqueued.fleet import FleetMark, MaySkip
-from jobqueued.model import DAY, LIVE, SECOND, WITH_LOCK, Claim, Holder, Job, LockClientId, Run, RunId, RunState, Scope
+from jobqueued.fleet import FleetMark, MaySkip, Returned
+from jobqueued.model import (
+    DAY,
+    LIVE,
+    SECOND,
+    WITH_LOCK,
+    Claim,
+    Holder,
+    Job,
+    LockClientId,
+    Occurrence,
+    Run,
+    RunId,
+    RunState,
+    Scope,
+)
 from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 
 _ANEW = 0
@@ -102,7 +124,7 @@ def granted(turn: Turn, event: Granted) -> None:
     if is_halted := bool(halt(turn.state)):
         turn.state.enqueue(run, turn.now)
     if is_halted or attempts.is_kept_back(turn, run):
-        turn.do(GiveBack(run.id.job, run.key))
+        turn.do(GiveBack(run.id.job, run.key, unstarted(run)))
     else:
         for leave in turn.state.fleet.had_turn(asked.claims):
             turn.do(leave)
@@ -237,6 +259,24 @@ def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
         pauses.take_over(turn, job)
 
 
+def returned(turn: Turn, event: Returned) -> None:
+    """Make due what another host has given back, as if its time had just come, unless it is to come or waits here."""
+    state, job = turn.state, turn.state.catalog.get(event.job)
+    is_one = bool(event.store) and is_of_fleet(event.key) and not hosts_before(event.key)
+    if job is None or job.scope is not Scope.FLEET or not is_one:
+        return
+    due, wall = second_of(event.key) * SECOND, turn.now.wall
+    state.fleet.elsewhere.returned(job.id, due // SECOND)
+    is_old = due <= wall - job.offset - job.catch_up_window
+    if due > state[job.id].saved.cursor or is_old or run_of(state, job.id, event.key) is not None:
+        return
+    if job.enabled and not state.fleet.lacks(job) and refusal(turn, job, HELD_FROM_OTHERS) in ("", "paused"):
+        run = leave_to_others(state, job, state.number(Occurrence.fleet(job.id, due), wall), wall)
+        state.put_due(run)
+        state.stir(job.id)
+        watch_over(turn, job, run)
+
+
 def _let_go(turn: Turn, run: Run, event: Taken) -> None:
     """Let go of a run whose occurrence is another host's."""
     state = turn.state
@@ -300,9 +340,9 @@ def ours(turn: Turn, event: Ours) -> None:
         return
     run = run_of(turn.state, event.job, event.key)
     if run is None:
-        turn.do(GiveBack(event.job, event.key, "" if _is_to_come(turn, event) else "over"))
+        turn.do(GiveBack(event.job, event.key, RETURNED if _is_to_come(turn, event) else "over"))
     elif run.state not in LIVE and run.id not in turn.state.fleet.asked:
-        turn.do(GiveBack(event.job, event.key))
+        turn.do(GiveBack(event.job, event.key, unstarted(run)))
 
 
 def _is_to_come(turn: Turn, event: Ours) -> bool:

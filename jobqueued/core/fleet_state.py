@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from jobqueued.child.fleet.host_order import HostOrder
+from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core.elsewhere import Elsewhere
@@ -71,6 +72,13 @@ def hosts_before(key: str) -> int:
 def is_begun_elsewhere(run: Run) -> bool:
     """Tell whether a run stands for what a host has begun that is gone, and the fleet was not asked about that yet."""
     return not run.attempt and hosts_before(run.key) > 0
+
+
+def unstarted(run: Run) -> str:
+    """The state in which a run gives back what it was granted and has not started with: its occurrence is nobody's
+    again, unless it is a further attempt; "": that stays this host's.
+    """
+    return RETURNED if is_of_fleet(run.key) and not hosts_before(run.key) and run.so_far is None else ""
 
 
 class FleetState:
@@ -191,7 +199,7 @@ class FleetState:
     def withdraw(self, run: Run, state: str = "") -> None:
         """Give back what the fleet may grant to a run after all; with a `state` its occurrence is over."""
         self.answered(run.id)
-        self._note(run, state)
+        self._note(run, state or self.given_back.get((run.id.job, run.key), unstarted(run)))
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
         """Give back what the fleet may have granted to a run; with a record it has ended."""

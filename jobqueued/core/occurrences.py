@@ -176,8 +176,8 @@ def new(
         return skip(turn, job, [occurrence], reason, cause)
     held = turn.now.wall if cause == CLOCK and dependencies.hold_back(job) else 0
     run = state.number(occurrence, turn.now.wall, previous=previous, held=held, **cause._asdict())
-    if job.scope is Scope.FLEET and cause == CLOCK and (wait := _wait(state, job, occurrence, turn.now.wall)):
-        run = changed(run, not_before=turn.now.wall + wait)
+    if job.scope is Scope.FLEET and cause == CLOCK:
+        run = leave_to_others(state, job, run, turn.now.wall)
     if job.overlap is Overlap.REPLACE:
         _replace_older(turn, job, run)
     state.put_due(run)
@@ -187,12 +187,13 @@ def new(
     return run
 
 
-def _wait(state: SchedulerState, job: Job, occurrence: Occurrence, wall: int) -> int:
-    """For how long (ns) an occurrence is left to other hosts: half of the time that there still is for it, at most."""
+def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run:
+    """Leave a run to other hosts until it is this one's turn, for half of the time that it still has at most."""
     following = state.due_times.next(job.id)
-    by = None if job.start_deadline is None else occurrence.due + job.offset + job.start_deadline
+    by = None if job.start_deadline is None else run.due + job.offset + job.start_deadline
     left = min((max(0, end - wall) // 2 for end in (following, by) if end is not None), default=None)
-    return state.fleet.turn_of(state.limits.name, job, occurrence.key, left)
+    wait = state.fleet.turn_of(state.limits.name, job, run.key, left)
+    return changed(run, not_before=wall + wait) if wait else run
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:

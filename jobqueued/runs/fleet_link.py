@@ -27,7 +27,7 @@ from jobqueued.commands import (
     Stand,
     TellOverdue,
 )
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, SaidOverdue
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, Returned, SaidOverdue
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
@@ -72,6 +72,11 @@ def _asker(job: str, number: int) -> RunId | LockClientId:
     return LockClientId(number) if job == WITH_LOCK else RunId(job, number)
 
 
+_OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
+    "paused": events.FleetPaused, "made": events.PauseMade, "overdue": SaidOverdue, "spec": events.Published,
+}  # fmt: skip
+
+
 def event_of(line: Line) -> events.Event:
     """The meaning of what the agent tells; ValueError."""
     match line:
@@ -89,14 +94,13 @@ def event_of(line: Line) -> events.Event:
             return events.HostLost(job, key, host)
         case ["held", str(holder), list(locks)]:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
-        case ["spec", str(job), str(spec)]:
-            return events.Published(job, spec)
         case ["host", str(name), str(store), list(labels), bool(is_held)]:
             return events.HostSeen(name, store, tuple(labels), is_held)
-        case ["paused" | "made" as what, str(job), str(text)]:
-            return events.FleetPaused(job, text) if what == "paused" else events.PauseMade(job, text)
-        case ["overdue", str(job), str(text)]:
-            return SaidOverdue(job, text)
+        case [("paused" | "made" | "overdue" | "spec") as kind, str(job), str(text)]:
+            return _OF_JOBS[kind](job, text)
+        case ["returned", str(name), str(store)]:
+            job, _, key = name.rpartition("/")
+            return Returned(job, key, store)
         case ["ours", str(job), str(key)]:
             return events.Ours(job, key)
     raise ValueError(f"the agent of the fleet says {line}")

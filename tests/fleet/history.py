@@ -4,7 +4,9 @@ Nothing here asks what the program made of it: questions and answers are those o
 
     hosts/HOST               a register that is made, and lapses with its lease
     jobs/JOB                 a register
-    runs/JOB/SECOND/N        made once; the end is added once, by its own host; never anybody else's
+    runs/JOB/SECOND/N        made where it is not there; the end is added once, by its own host, which may take it away
+                             before that, as it was given back; never anybody else's
+    returned/JOB/KEY         a register
     skipped/JOB              a register
     writes/HOST              a register, which goes by its own revisions
     locks/NAME               made where it is not there; taken away by its own host, or as its lease lapses; what comes
@@ -158,7 +160,9 @@ def _written(key: Key, operation: Operation, revision: int) -> Key | None:
     newest = max(key.newest, revision)
     if write.value is None:
         is_own = operation.host in ("", (key.value or "").partition(":")[0])
-        return Key(newest=newest) if is_own or not operation.key.startswith("/jq/locks/") else None
+        is_over = operation.host and operation.key.startswith("/jq/runs/") and " " in (key.value or "")
+        may_go = is_own or not operation.key.startswith(("/jq/locks/", "/jq/runs/"))
+        return Key(newest=newest) if may_go and not is_over else None
     if key.value is not None and not _may_follow(operation.key, key.value, write.value):
         return None
     created = revision if key.value is None else key.created
@@ -235,7 +239,7 @@ def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operat
     for part, own in zip(_parts(question), _answers(question, answer), strict=True):
         read = _reads(part, own)
         needs = list(_needs(part, known))
-        writes = dict(_writes(part))
+        writes = dict(_writes(part, known))
         for key in dict.fromkeys([*(key for key, _, _ in needs), *writes, *read]):
             result: Won | Read | Failed | None = None
             if own is not None and own.get("succeeded"):
@@ -259,12 +263,16 @@ def _value(compare: Message) -> str:
     return text(compare["value"])
 
 
-def _writes(part: Message) -> Iterator[tuple[str, Write]]:
+def _writes(part: Message, known: Sequence[str] = ()) -> Iterator[tuple[str, Write]]:
+    """Yield what a transaction writes, of what it takes away from one key to another those that are `known`."""
     for each in part.get("success", ()):
         if put := each.get("request_put"):
             lease = None if put.get("ignore_lease") else int(put.get("lease", 0))
             yield text(put["key"]), Write(text(put["value"]), lease)
-        elif deletion := each.get("request_delete_range"):
+        elif (deletion := each.get("request_delete_range")) and "range_end" in deletion:
+            begin, end = (bisect_left(known, text(deletion[edge])) for edge in ("key", "range_end"))
+            yield from ((name, Write(None)) for name in known[begin:end])
+        elif deletion:
             yield text(deletion["key"]), Write(None)
 
 

@@ -73,6 +73,29 @@ def test_one_of_two(two: list[Agent]) -> None:
     other.hear("granted", "backup", 1, 2)
 
 
+def test_what_is_given_back_whole(two: list[Agent], address: str) -> None:
+    """It is told to all, and to who begins later; whoever asks first has it then, or skips it, and that is told."""
+    one, other = two
+    for key in (TICK, LATER):
+        one.ask("backup", key)
+        one.hear("granted", "backup")
+        other.hear("taken", "backup", key, "")
+        one.say("give_back", "backup", key, "returned")
+        other.hear("returned", f"backup/{key}", "one:oneid")
+    other.kill()
+    other.start()
+    other.hello()
+    assert other.hear("returned", f"backup/{TICK}", "one:oneid")
+    other.hear("up", "")
+    other.ask("backup", TICK)
+    other.hear("granted", "backup")
+    one.hear("taken", "backup", TICK, "")
+    one.hear("returned", f"backup/{TICK}", "")
+    other.say("skip", "backup", int(TICK[1:]) + 1, int(LATER[1:]), 3600, "")
+    one.hear("returned", f"backup/{LATER}", "")
+    assert [] == [key for key in keys(address) if "returned" in key]
+
+
 def test_units(two: list[Agent]) -> None:
     """A lock with several units is had by as many; one that others take meanwhile is left to them for another."""
     one, other = two

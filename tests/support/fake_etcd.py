@@ -123,9 +123,9 @@ class FakeEtcd:
                 written[key] = put
                 responses.append({"response_put": {}})
             else:
-                key = text(way["request_delete_range"]["key"])
-                assert key not in written, "duplicate key given in txn request"
-                written[key] = None
+                for key in [text(kv["key"]) for kv in self._range(way["request_delete_range"])]:
+                    assert key not in written, "duplicate key given in txn request"
+                    written[key] = None
                 responses.append({"response_delete_range": {}})
         return ({"succeeded": True} if succeeded else {}) | {"responses": responses}
 

@@ -15,6 +15,7 @@ from jobqueued.child.fleet import claims, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Found, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
+from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
@@ -22,7 +23,7 @@ from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launc
 from jobqueued.core.elsewhere import span_of
 from jobqueued.core.fleet_state import second_of
 from jobqueued.fleet import FleetMark
-from jobqueued.model import SECOND, Job, LockClientId, RunId, RunState
+from jobqueued.model import PENDING, SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
 from tests.support.fake_etcd import FakeEtcd
@@ -93,6 +94,8 @@ class Rules:
     """Keys are read and written in one transaction."""
     once: bool = True
     """Each transaction goes by the one before it."""
+    whole: bool = True
+    """What was granted and has not started is nobody's again."""
 
 
 class Agent:
@@ -133,8 +136,9 @@ class Agent:
                 self.conversation.ask(self.fleet.now, *asked[:4], [Part(*part) for part in asked[4]], *asked[5:])
             case ["skip", *skip]:
                 self.conversation.skip(Skip(*skip))
-            case ["give_back", *given]:
-                self.conversation.give_back(self.fleet.now, *given)
+            case ["give_back", job, key, state]:
+                is_kept = state == RETURNED and not self.rules.whole
+                self.conversation.give_back(self.fleet.now, job, key, "" if is_kept else state)
             case ["pause", *paused]:
                 self.conversation.want(Pause(*paused))
             case ["overdue", *overdue]:
@@ -328,6 +332,8 @@ class Host(World):
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
+        self.as_it_asks: events.Event | None = None
+        """What happens a moment after it asks the next time."""
         self.told: list[Say] = []
         """What people are told: a notice is saved with what it is about, and survives a scheduler that can't log it."""
         self.heard: list[str] = []
@@ -397,6 +403,15 @@ class Host(World):
         skips = (run for run, _ in self.rows.values() if run.id.job == job and run.state in given_up)
         return any(run.due <= due <= (run.last_due or run.due) for run in skips)
 
+    def stranded(self) -> set[tuple[str, str]]:
+        """What this host has in the fleet though it is on hold, and has not begun, by job and key."""
+        can_tell = self.is_alive and self.agent.cut_since is None and not self.scheduler.fleet.down
+        if self.scheduler.hold is None or not can_tell:
+            return set()
+        waiting = (run for run in self.scheduler.runs.values() if run.state in PENDING and run.so_far is None)
+        own = ((run, self.fleet.etcd.keys.get(("run", run.id.job, run.key))) for run in waiting)
+        return {(run.id.job, run.key) for run, it in own if it is not None and (it.store, it.state) == (self.store, "")}
+
     def skipped_for_all(self, job: str, due: int) -> str:
         """The reason why this host has skipped a due time for all; "": it has not, as far as it has said so."""
         for said in self.said:
@@ -414,6 +429,9 @@ class Host(World):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"
                 self.asks.append(command)
+                if self.as_it_asks is not None:
+                    self.fleet.at(self.fleet.now + SECOND // 1000, partial(self.happen, self.as_it_asks))
+                    self.as_it_asks = None
             self.agent.request(command)
         elif isinstance(command, EndedElsewhere):
             self.heard.append(command.state)

@@ -8,7 +8,7 @@ from random import Random
 
 from jobqueued import events
 from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, MINUTE, PENDING, CatchUp, Claim, Job, LockClientId, OnHostLoss, RunId, Scope
+from jobqueued.model import HOUR, MINUTE, PENDING, SECOND, CatchUp, Claim, Job, LockClientId, OnHostLoss, RunId, Scope
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support.fleet import Fleet, Host, Rules
@@ -18,6 +18,8 @@ TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 LICENCE = f"{FLEET}licence"
 LICENCES = 3
+_GIVES_BACK = 20 * SECOND
+"""The time (ns) in which a host that can ask its fleet has given back what it does not begin."""
 
 
 def jobs() -> list[Job]:
@@ -57,6 +59,8 @@ class FleetLife:
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
         self.clients = defaultdict[str, list[LockClientId]](list)
+        self.stranded = dict[tuple[str, str, str], int]()
+        """Since when hosts on hold have what they have not begun."""
         seconds = {
             "tick": 3,
             "long": self.random.randint(10, 900),
@@ -85,6 +89,7 @@ class FleetLife:
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
             self._explain()
+            self._look_for_stranded()
             self._boot()
         self._be_well()
         self._judge()
@@ -128,8 +133,11 @@ class FleetLife:
     def _hold(self) -> None:
         host = self.fleet.hosts[self._host()]
         if host.is_alive:
-            hold = None if host.hold is not None else Hold("root")
-            host.happen(events.HoldAsked(self._ticket(), "root", hold))
+            hold = events.HoldAsked(self._ticket(), "root", None if host.hold is not None else Hold("root"))
+            if hold.hold is not None and self.random.random() < 0.7:
+                host.as_it_asks = hold
+            else:
+                host.happen(hold)
 
     def _ask(self) -> None:
         host, name = self.fleet.hosts[self._host()], self.random.choice(self.jobs).id
@@ -194,6 +202,15 @@ class FleetLife:
                 if run.state in PENDING:
                     host.why(run.id)
 
+    def _look_for_stranded(self) -> None:
+        """A host on hold keeps nothing from the others that it has not begun."""
+        for host in self.fleet.hosts.values():
+            for name in host.stranded():
+                since = self.stranded.setdefault((host.store, *name), self.fleet.now)
+                assert self.fleet.now < since + _GIVES_BACK, f"{host.store} is on hold and keeps {name}"
+        now = {(host.store, *name) for host in self.fleet.hosts.values() for name in host.stranded()}
+        self.stranded = {name: since for name, since in self.stranded.items() if name in now}
+
     def _ticket(self) -> int:
         self.ticket += 1
         return self.ticket
@@ -201,7 +218,7 @@ class FleetLife:
     def _be_well(self) -> None:
         """Everything is mended, and there is time enough for all that waits."""
         for host in self.fleet.hosts.values():
-            host.doom = None
+            host.doom = host.as_it_asks = None
             host.agent.heal()
             if not host.is_alive:
                 host.boot()

@@ -5,6 +5,7 @@
     /jq/overdue/JOB            WHO               which host has told that it is overdue, and when
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
+    /jq/returned/JOB/KEY       STORE             that the host which had it has given it back, and nobody has it since
     /jq/skipped/JOB            STORE             whose the newest skip of a job is (skips.py)
     /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
     /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
@@ -21,12 +22,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 from jobqueued.child.tuples import NamedTuple
 
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
-SKIPPED, OVERDUE = f"{ROOT}skipped/", f"{ROOT}overdue/"
+SKIPPED, OVERDUE, FREED = f"{ROOT}skipped/", f"{ROOT}overdue/", f"{ROOT}{RETURNED}/"
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
@@ -236,6 +238,8 @@ def transaction(
         compare.append(created(key, 0))
         kind = "run" if key == claim.run else "lock"
         success.append({"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease[kind])}})
+    if claim.is_first:
+        success.append({"request_delete_range": {"key": coded(f"{FREED}{claim.job}/{claim.key}")}})
     if claim.loss is not None and claim.run not in found:
         conditions, tells = _lost(claim.job, claim.loss)
         compare += conditions
@@ -348,10 +352,13 @@ def told(result: Message, before: int) -> int:
     return before if result.get("created") else int(result["header"]["revision"])
 
 
-def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]]) -> list[Message]:
+def end(
+    job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int = 0
+) -> list[Message]:  # fmt: skip
     """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
 
-    Each does so only if it is this host's still.  The occurrence is remembered for as long as it was to be.
+    Each does so only if it is this host's still.  The occurrence is remembered for as long as it was to be; one that is
+    returned is nobody's again, which is told for as long as the `lease` lives.
     """
     transactions = [
         {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
@@ -360,8 +367,12 @@ def end(job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, F
     ]  # fmt: skip
     if state and (run := Claim(job, key, ()).run) is not None:
         compare = {"key": coded(run), "target": "VALUE", "value": coded(store)}
-        put = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
-        transactions.append({"compare": [compare], "success": [{"request_put": put}]})
+        put: Message = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
+        success: list[Message] = [{"request_put": put}]
+        if state == RETURNED:
+            put = {"key": coded(f"{FREED}{job}/{key}"), "value": coded(store), "lease": str(lease)}
+            success = [{"request_put": put}, {"request_delete_range": {"key": coded(run)}}]
+        transactions.append({"compare": [compare], "success": success})
     return transactions
 
 

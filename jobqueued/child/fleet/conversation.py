@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobqueued.child.fleet import claims, skips
-from jobqueued.child.fleet.claims import NOTHING, OVERDUE, ROOT, SKIPPED, Claim, Found, Session, attempt_of
+from jobqueued.child.fleet.claims import FREED, NOTHING, OVERDUE, ROOT, SKIPPED, Claim, Found, Session, attempt_of
 from jobqueued.child.fleet.known_locks import LOCKS, KnownLocks, Name, Owner, Part, lock_of
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.others import Others
@@ -22,7 +22,7 @@ from jobqueued.child.fleet.wire import Message, text
 from jobqueued.child.fleet.writes import Writes
 
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
-_TOLD = (_HOSTS, _PAUSED, OVERDUE)
+_TOLD = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
 """Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
 _OVER = "etcd was not reached in time, so that the session of this host is over"

@@ -13,7 +13,8 @@
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
     → overdue JOB TEXT BEFORE         that a job is overdue ("": no more), if what was said of it is BEFORE ("": none)
     → announce LABELS HELD            the labels of this host, and whether it is on hold
-    → give_back JOB KEY STATE         its locks; with a STATE (``failed exit code 3``) its occurrence is over
+    → give_back JOB KEY STATE         its locks; with a STATE (``failed exit code 3``) its occurrence is over;
+                                      ``returned``: that is nobody's again, for whichever host asks first
     ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
                                       and all occurrences that they have SINCE
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
@@ -22,6 +23,7 @@
                                       ``skipped FIRST``: so are all from that second on, which were skipped
     ← skipped JOB FIRST LAST          these are this host's to skip
     ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
+    ← returned JOB/KEY STORE          an occurrence that a host had, and gave back before it ran; "": no more
     ← paused JOB TEXT                 its pause for all hosts; "": none
     ← made JOB TEXT                   a pause whose BEFORE was "" was, by this host, maybe before what was told last
     ← overdue JOB TEXT                what was told of it being overdue; "": nothing, or that is over
@@ -50,6 +52,8 @@ import json
 from typing import Any
 
 VERSION = 5
+RETURNED = "returned"
+"""The STATE of an occurrence that its host gives back before it has run."""
 
 Line = list[Any]
 

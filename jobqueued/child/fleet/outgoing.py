@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.known_locks import KnownLocks, Name
+from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Plain, Request, transactions
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message
@@ -61,7 +62,7 @@ class Outgoing:
 
     @property
     def occurrences(self) -> int:
-        """The number of occurrences that the next batch may claim."""
+        """The number of occurrences that the next batch may claim, or return."""
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def take_made(self, announcements: int) -> list[Plain]:
@@ -126,7 +127,9 @@ class Outgoing:
 
 
 def _of_occurrence(request: Request) -> bool:
-    """Tell whether a request makes the key of an occurrence."""
+    """Tell whether a request makes the key of an occurrence, or one that tells that it was returned."""
+    if isinstance(request, GiveBack):
+        return request.state == RETURNED
     return isinstance(request, Skip) or (isinstance(request, Ask) and request.claim.run is not None)
 
 

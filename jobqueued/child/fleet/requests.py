@@ -137,4 +137,4 @@ def transactions(request: Request, session: Session, locks: KnownLocks, leases: 
         return [announcements.joining(session, request.lock, leases["session"])]
     if isinstance(request, Place):
         return [announcements.leaving(session, request.lock)]
-    return claims.end(*request.name, session.store, request.state, locks.keys(request.name))
+    return claims.end(*request.name, session.store, request.state, locks.keys(request.name), leases["run"])

@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 
 from jobqueued.child.fleet import claims
-from jobqueued.child.fleet.claims import NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
+from jobqueued.child.fleet.claims import FREED, NOTHING, ROOT, SKIPPED, Claim, Session, created, is_newest
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.fleet.wire import Message, coded
@@ -48,7 +48,15 @@ class Skip(NamedTuple):
     @property
     def range(self) -> dict[str, str]:
         """The keys of all of them in etcd, from the first attempt to the last."""
-        begin, end = (f"{ROOT}runs/{self.job}/{second:010}" for second in (self.first, self.last + 1))
+        return self._within(f"{ROOT}runs/{self.job}/")
+
+    @property
+    def returned(self) -> dict[str, str]:
+        """The keys that tell of those among them that were given back."""
+        return self._within(f"{FREED}{self.job}/f")
+
+    def _within(self, prefix: str) -> dict[str, str]:
+        begin, end = (f"{prefix}{second:010}" for second in (self.first, self.last + 1))
         return {"key": coded(begin), "range_end": coded(end)}
 
 
@@ -80,6 +88,7 @@ def transaction(skip: Skip, session: Session, lease: int) -> Message:
     success = [
         {"request_put": {"key": coded(key), "value": coded(value), "lease": str(lease)}} for key, value in put.items()
     ]
+    success.append({"request_delete_range": skip.returned})
     read = [{"key": coded(key)} for key in (session.key, claim.definition, f"{SKIPPED}{skip.job}")]
     ranges = [*read, {**skip.range, "limit": str(_MOST_READ)}, claims.following(skip.job, skip.last)]
     return {"compare": compare, "success": success, "failure": [{"request_range": each} for each in ranges]}

@@ -56,6 +56,15 @@ def test_a_skip() -> None:
     assert {"/jq/skipped/tick": "a:id"} == hosts.etcd.values("/jq/skipped/")
 
 
+def test_a_skip_of_what_was_given_back() -> None:
+    """What was given back is nobody's, and with a skip that covers it nobody is told so any more."""
+    hosts, before = Hosts(), [f"/jq/returned/tick/f{FIRST + second}" for second in (-1, 0, 60, 61)]
+    for key in before:
+        hosts.etcd.put(key, "a:id")
+    assert Mine(FIRST, FIRST + 60) == hosts.skip("b", 0, 60)
+    assert [before[0], before[-1]] == [*hosts.etcd.values("/jq/returned/")]
+
+
 @pytest.mark.parametrize("hears", [False, True])
 @pytest.mark.parametrize("other", [(0, 60), (0, 40), (20, 40), (20, 60), (20, 90), (0, 90), (60, 60), (60, 90)])
 def test_two_that_overlap(other: tuple[int, int], hears: bool) -> None:

@@ -285,7 +285,6 @@ def live(name: str, *, other: bool, rules: Rules | None = None) -> Scene:
     row, scene = ROWS[name], Scene(rules)
     row.falls(scene)
     assert row.truth == scene.truth()
-    made = scene.fleet.etcd.kvs.get(RUN, {}).get("create_revision")
     if other:
         scene.two.agent.heal()
         scene.fleet.pass_time(5)
@@ -293,7 +292,6 @@ def live(name: str, *, other: bool, rules: Rules | None = None) -> Scene:
     scene.fleet.pass_time(100)
     scene.two.agent.heal()
     scene.fleet.pass_time(100)
-    assert made in (None, scene.fleet.etcd.kvs[RUN]["create_revision"]), "what was there was written anew"
     return scene
 
 
@@ -326,7 +324,7 @@ def test_a_lock_that_another_has_meanwhile() -> None:
 @pytest.mark.parametrize(
     ("rule", "name"),
     [
-        ("own_value", "S dies after Ask, before the answer"),
+        ("own_value", "answer lost"),
         ("own_lock", "answer lost"),
         ("sweep", "S dies after the end's commit, before GiveBack"),
     ],

@@ -328,7 +328,7 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("when", "first"), [("before its commit", 0), ("before", 1)])
 def test_who_dies_as_it_tells(when: str, first: int) -> None:
-    """A host that has committed that people are told has told them, though it has not logged it; else it tells later."""
+    """A host that has committed that people are told has told them, though it has not logged it; else it does later."""
     fleet = fleet_of()
     fleet.pass_time(2 * 3600 - 1)
     for host in fleet.hosts.values():
