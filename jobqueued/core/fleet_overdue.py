@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from jobqueued.child.fleet.values import parsed
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import TellOverdue
 from jobqueued.core.turn import Turn
@@ -30,11 +31,7 @@ class Told(NamedTuple):
 
 def told(text: str) -> Told | None:
     """Read what the fleet has; None: no host has made that."""
-    try:
-        host, at = json.loads(text)
-        return Told(str(host), int(at))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return None
+    return parsed(Told, text)
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:

@@ -10,6 +10,7 @@ import json
 from itertools import islice
 
 from jobqueued.catalog import written_in
+from jobqueued.child.fleet.values import parsed
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Pause, SavePast
 from jobqueued.core import clock
@@ -51,11 +52,7 @@ def asked(turn: Turn, event: PauseAsked) -> None:
 
 def told(text: str) -> Told:
     """Read what the fleet has; of what no host has made somebody has paused the job for good."""
-    try:
-        asked_by, host, until = json.loads(text)
-        return Told(str(asked_by), str(host), None if until is None else int(until))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return Told("somebody", "another host", None)
+    return parsed(Told, text) or Told("somebody", "another host", None)
 
 
 def _is_of_fleet(turn: Turn, job: Job) -> bool:

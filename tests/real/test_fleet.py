@@ -199,6 +199,24 @@ def test_a_command_on_all_hosts(host: Host, other: Agent, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize("until", [10**30, (1 << 63) - 1])
+def test_numbers_of_others(host: Host, other: Agent, until: int) -> None:
+    """A pause until an instant that no clock can tell, or only just, is one like any other, and can be ended."""
+    host.start()
+    wait_for(lambda: host.said("fleet_up"), why="the fleet")
+    gateway = Gateway(other.settings["etcd"], 5)
+    text = json.dumps(["alice", "other", until])
+    gateway.call("kv/put", {"key": coded(f"{ROOT}paused/tick"), "value": coded(text)})
+    gateway.close()
+    wait_for(lambda: host.said("job_paused"), why="the pause")
+    for words in (["list"], ["show", "tick"], ["status"], ["why", "tick"], ["next"]):
+        done = run("--root", host.root, *words)
+        assert "" == done.stderr, done
+    assert 0 == run("--root", host.root, "resume", "tick").returncode
+    assert [] == host.said("bug")
+    assert [] == [entry for entry in host.said("trouble") if "overflow" in entry["text"].lower()]
+
+
 def test_without_its_etcd(host: Host) -> None:
     """What is wrong is said where one looks; the jobs of the host go on."""
     (host.root / "jobqueued.yaml").write_text("fleet: {etcd: 'http://127.0.0.1:1'}\n")

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.child.fleet.values import LAST_SECOND
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 from jobqueued.child.tuples import NamedTuple
 
@@ -94,7 +95,7 @@ def _run(job: str, key: str) -> str:
 
 def name_of(key: str) -> tuple[str, str] | None:
     """The job, and the key of its occurrence, that a key in etcd is about; None: it is about something else."""
-    if (found := _OCCURRENCE.fullmatch(key)) is None:
+    if (found := _OCCURRENCE.fullmatch(key)) is None or int(found[2]) > LAST_SECOND:
         return None
     job, second, number = found.groups()
     return job, f"f{second}" + f".{number}" * (number != "1")

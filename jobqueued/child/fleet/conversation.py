@@ -18,6 +18,7 @@ from jobqueued.child.fleet.outgoing import Outgoing
 from jobqueued.child.fleet.requests import Ask, Batch, GiveBack, Pause, Place, Plain
 from jobqueued.child.fleet.skips import Begun, KnownSkips, Mine, Skip
 from jobqueued.child.fleet.turns import Turns
+from jobqueued.child.fleet.values import end_of
 from jobqueued.child.fleet.wire import Message, text
 from jobqueued.child.fleet.writes import Writes
 
@@ -310,7 +311,7 @@ class Conversation:
             case Begun(found):
                 for key, value in found.items():
                     self._members.note_run((skip.job, key), value)
-                    self.outbox.append(["taken", skip.job, key, value.partition(" ")[2]])
+                    self.outbox.append(["taken", skip.job, key, end_of(value)])
             case claims.Newer(newest):
                 return skip._replace(newest=newest)
             case claims.Stale(definition):
@@ -328,7 +329,7 @@ class Conversation:
         if first is not None and value.startswith(f"{self._session.store} "):
             self.outbox.append(["skipped", job, first, attempt_of(key).second])
         else:
-            self.outbox.append(["taken", job, key, value.partition(" ")[2]])
+            self.outbox.append(["taken", job, key, end_of(value)])
 
     # requests
 
@@ -366,7 +367,7 @@ class Conversation:
             self._members.note_run(name, known.value)
             if not known.value.startswith(f"{self._session.store} skipped "):  # of that the answer tells
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
-                self.outbox.append(["taken", *name, known.value.partition(" ")[2]])
+                self.outbox.append(["taken", *name, end_of(known.value)])
 
     def _tell_none(self, job: str, known: Found | None) -> None:
         if known is None:  # else the watch tells it, after those before it

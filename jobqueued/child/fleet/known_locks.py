@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from jobqueued.child.fleet import claims
 from jobqueued.child.fleet.claims import ROOT, Found
+from jobqueued.child.fleet.values import Holder, parsed
 from jobqueued.child.tuples import NamedTuple
 
 LOCKS = f"{ROOT}locks/"
@@ -102,6 +103,7 @@ class KnownLocks:
 
     def _owner(self, value: str) -> Owner:
         """The name for which a unit is this host's; or another's holder in words: a job has a lock once on a host."""
-        store, _, name = value.partition(" ")
-        job, _, key = name.partition(" ")
-        return (job, key) if store == self._store else f"{job.removeprefix(':')} on {store.partition(':')[0]}"
+        holder = parsed(Holder, value) or Holder("another host", "somebody", "")
+        if holder.store == self._store:
+            return holder.job, holder.key
+        return f"{holder.job.removeprefix(':')} on {holder.store.partition(':')[0]}"

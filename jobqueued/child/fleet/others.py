@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from jobqueued.child.fleet import values
 from jobqueued.child.fleet.claims import Found, Loss, attempt_of, next_attempt
 from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
@@ -55,16 +56,17 @@ class Others:
     def note_host(self, name: str, known: Found | None) -> Line:
         """Take over that a host has a session, or has none any more; what the scheduler is told."""
         self._hosts.pop(name, None)
-        store, _, labels, standing, *_ = [*("" if known is None else known.value).split(" "), "-", "-", "-"]
-        if known is not None:
-            self._hosts[name] = store, known.created
-            self._gone.pop(store, None)
-            self._take_back(store)
-        return ["host", name, store, [] if labels == "-" else labels.split(","), standing == "held"]
+        if known is None or (host := values.parsed(values.Host, known.value)) is None:
+            return ["host", name, "", [], False]
+        self._hosts[name] = host.store, known.created
+        self._gone.pop(host.store, None)
+        self._take_back(host.store)
+        labels = [] if host.labels == "-" else host.labels.split(",")
+        return ["host", name, host.store, labels, host.standing == "held"]
 
     def note_run(self, name: Name, value: str) -> None:
-        """Take over the value of an occurrence; one with a state, or "", is nobody's any more."""
-        store = "" if " " in value else value
+        """Take over the value of an occurrence; one that is over, or "", is nobody's any more."""
+        store = "" if values.end_of(value) else value
         if (before := self._stores.pop(name, None)) is not None:
             for known in (self._open, self._told):
                 known[before].discard(name)
