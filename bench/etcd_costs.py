@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from bench.rig import cpu_seconds, wait_for
 from bench.scale import Costs
-from jobqueued.child.fleet import claims, session, uplink
+from jobqueued.child.fleet import claims, ends, session, uplink
 from jobqueued.child.fleet.claims import MOST, Claim, Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.wire import Message, coded
@@ -139,7 +139,7 @@ class Fleet:
 
 def _ends(claim: Claim, store: str, lock: Found) -> list[Message]:
     locks = [(f"{claims.ROOT}locks/{name}", lock) for name in claim.locks]
-    return claims.end(claim.job, claim.key, store, "succeeded", locks)
+    return ends.end(claim.job, claim.key, store, "succeeded", locks)
 
 
 def _watching(member: Any) -> socket.socket:

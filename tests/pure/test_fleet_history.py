@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobqueued.child.fleet import announcements, claims, skips
+from jobqueued.child.fleet import announcements, claims, ends, skips
 from jobqueued.child.fleet.claims import Again, Claim, Denied, Found, Granted, Session, Taken
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded
@@ -70,7 +70,7 @@ class Wire:
     def end(self, host: str, wanted: Claim, state: str = "succeeded") -> None:
         """Give all of it back."""
         locks = [(key, self.found(key)) for name in wanted.locks for key in [f"/jq/locks/{name}"]]
-        self.call(host, *claims.end(wanted.job, wanted.key, f"{host}:id", state, locks))
+        self.call(host, *ends.end(wanted.job, wanted.key, f"{host}:id", state, locks))
 
     def found(self, key: str) -> Found:
         """A key that is there."""
@@ -178,7 +178,7 @@ def test_who_gives_back_what_is_anothers() -> None:
     """A lock is taken away by another host than the one that has it."""
     wire = Wire()
     wire.claim("alpha", tape(1))
-    wire.call("beta", *claims.end("a", "f1", "alpha:id", "", [("/jq/locks/tape", wire.found("/jq/locks/tape"))]))
+    wire.call("beta", *ends.end("a", "f1", "alpha:id", "", [("/jq/locks/tape", wire.found("/jq/locks/tape"))]))
     assert {"/jq/locks/tape"} == set(disordered(wire.exchanges))
 
 

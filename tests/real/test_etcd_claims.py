@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet import claims, ends, writes
 from jobqueued.child.fleet.claims import (
     Again,
     Claim,
@@ -76,7 +76,7 @@ def give_back(gateway: Gateway, wanted: Claim, by: Session, state: str) -> None:
     """The end of a run."""
     value = f"{by.store} {wanted.job} {wanted.key}"
     locks = [(key, known) for key, known in there(gateway).items() if known.value == value]
-    for each in claims.end(wanted.job, wanted.key, by.store, state, locks):
+    for each in ends.end(wanted.job, wanted.key, by.store, state, locks):
         gateway.call("kv/txn", each)
 
 

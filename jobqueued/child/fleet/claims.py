@@ -353,30 +353,6 @@ def told(result: Message, before: int) -> int:
     return before if result.get("created") else int(result["header"]["revision"])
 
 
-def end(
-    job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int = 0
-) -> list[Message]:  # fmt: skip
-    """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
-
-    Each does so only if it is this host's still.  The occurrence is remembered for as long as it was to be; one that is
-    returned is nobody's again, which is told for as long as the `lease` lives.
-    """
-    transactions = [
-        {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],
-         "success": [{"request_delete_range": {"key": coded(name)}}]}
-        for name, known in locks
-    ]  # fmt: skip
-    if state and (run := Claim(job, key, ()).run) is not None:
-        compare = {"key": coded(run), "target": "VALUE", "value": coded(store)}
-        put: Message = {"key": coded(run), "value": coded(f"{store} {state}"), "ignore_lease": True}
-        success: list[Message] = [{"request_put": put}]
-        if state == RETURNED:
-            put = {"key": coded(f"{FREED}{job}/{key}"), "value": coded(store), "lease": str(lease)}
-            success = [{"request_put": put}, {"request_delete_range": {"key": coded(run)}}]
-        transactions.append({"compare": [compare], "success": success})
-    return transactions
-
-
 def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
     """From where to where all keys are, of occurrences those of each job since a second.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from jobqueued.child.fleet import announcements, claims, skips
+from jobqueued.child.fleet import announcements, claims, ends, skips
 from jobqueued.child.fleet.claims import Claim, Found, Session
 from jobqueued.child.fleet.known_locks import KnownLocks, Name, Part
 from jobqueued.child.fleet.skips import Skip
@@ -137,4 +137,4 @@ def transactions(request: Request, session: Session, locks: KnownLocks, leases: 
         return [announcements.joining(session, request.lock, leases["session"])]
     if isinstance(request, Place):
         return [announcements.leaving(session, request.lock)]
-    return claims.end(*request.name, session.store, request.state, locks.keys(request.name), leases["run"])
+    return ends.end(*request.name, session.store, request.state, locks.keys(request.name), leases["run"])

@@ -80,5 +80,5 @@ def _read(part: Any, hint: str) -> str | int | None:
 
 
 def end_of(value: str) -> str:
-    """How an occurrence has ended, by its value; "": it has not.  What no host has made is over."""
+    """The way in which an occurrence has ended, by its value; "": it has not.  What no host has made is over."""
     return (parsed(Begun, value) or Begun("", "over")).end
