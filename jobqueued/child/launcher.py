@@ -28,18 +28,13 @@ from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watc
 from jobqueued.child.callers import Callers
 from jobqueued.child.lost import Lost
 from jobqueued.child.questions import Questions, is_question
-from jobqueued.child.seat import Seat, are_enough, spare
+from jobqueued.child.seat import Hiring, Seat, spare
 from jobqueued.child.text import counted
 
-CPUS = len(os.sched_getaffinity(0))
-AT_ONCE = max(2, min(8, CPUS))
-"""So many supervisors are hired for a burst without waiting whether one comes back."""
 IDLE, IDLE_SECONDS = 1, 30.0
 """The supervisors, some 1.5 MiB each, that still wait for work when there was none for so long."""
 POOL, ASKING = 8, 6
 """Supervisors that may be hired for questions, and those that look up users and send notices at a time."""
-PATIENCE, CROWDED = 0.005, 0.05
-"""While supervisors come back this quickly (the second: where there are enough), waiting beats forking (some 2 ms)."""
 REST = 1.0
 """The time (s) for which nobody is hired, and no connection taken, after that has failed."""
 COMPLAINTS = 60.0
@@ -62,7 +57,7 @@ class Launcher:
         self._backlog: deque[str] = deque()
         self._questions = Questions()
         self._lost = Lost(runs, home)
-        self._freed = self._complained = float("-inf")
+        self._hiring, self._complained = Hiring(), float("-inf")
         self._resting_until: float | None = None
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVE
         self._visited = False
@@ -108,7 +103,7 @@ class Launcher:
         if self._resting_until is not None:
             times = [max(0.0, self._resting_until - now)]
         elif self._backlog:
-            times.append(PATIENCE)
+            times.append(self._hiring.rest(now))
         elif spare(self._idle, IDLE):
             times.append(IDLE_SECONDS)
         return min(times) * 1000 + 1 if times else None
@@ -205,12 +200,10 @@ class Launcher:
         self._dismiss()
 
     def _is_short_of_supervisors(self) -> bool:
-        """False while none is idle as they share too few CPUs: then one more would only make all of them slower."""
-        if len(self._seats) < AT_ONCE:
-            return True
-        since, seats = (now := time.monotonic()) - self._freed, self._seats.values()
-        starting = sum(seat.is_starting(now) for seat in seats)
-        return since > PATIENCE and starting < CPUS and (since > CROWDED or not are_enough(seats, now))
+        """Tell whether one more would start an attempt sooner, and none has come back that was not heard yet."""
+        if not self._hiring.may_help(self._seats.values(), time.monotonic()):
+            return False
+        return not any(ready in self._seats for ready, _bits in self._poll.poll(0))
 
     def _ask(self) -> None:
         """Questions come after attempts, and a user database that hangs holds few supervisors."""
@@ -243,6 +236,7 @@ class Launcher:
             return True
         try:
             seat.take(name, directory)
+            self._hiring.handed_over(seat.taken)
         except OSError as error:
             self._backlog.appendleft(name)
             if error.errno not in _GONE:
@@ -274,7 +268,7 @@ class Launcher:
         if verb == b"left":
             seat.left = rest.decode()
         else:
-            seat.idle_since = self._freed = time.monotonic()
+            seat.idle_since = time.monotonic()
             self._idle.append(seat)
 
     # supervisors

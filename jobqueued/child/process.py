@@ -27,8 +27,17 @@ class Stat(NamedTuple):
 
 def stat(pid: int) -> Stat | None:
     """Read it; None: no such process."""
+    return _stat(f"/proc/{pid}/stat")
+
+
+def thread(pid: int, task: int) -> Stat | None:
+    """Read that of one of its threads; None: no such thread."""
+    return _stat(f"/proc/{pid}/task/{task}/stat")
+
+
+def _stat(path: str) -> Stat | None:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(path, "rb") as file:
             return parsed(file.read())
     except OSError:
         return None

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from jobqueued.child.process import TICK, birth, stat
+from jobqueued.child.process import TICK, birth, stat, thread
 from jobqueued.child.text import printable
 
 _LIBC = ctypes.CDLL(None)
@@ -18,6 +18,8 @@ _PTRACE_DETACH = 17
 _LIST = 4096
 _MOST_LOOKS = 1000
 """Some 3 ms."""
+_MOST_STATES = 16
+"""Some 0.3 ms."""
 _held: list[int] = []
 """The descriptor of the list of our children; none in a process that did not ask to hold it."""
 apart: set[int] = set()
@@ -99,6 +101,25 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
                     queue.append(child)
                     yield child, pid
             yield None
+
+
+def wants_cpu(pid: int) -> bool:
+    """Tell whether a thread of this process, or of one below it, runs or waits for a CPU; the first few are looked at.
+
+    A thread that waits for a disk, for a lock or for time to pass does not.
+    """
+    return any(state == b"R" for _, state in zip(range(_MOST_STATES), _states(pid), strict=False))
+
+
+def _states(pid: int) -> Iterator[bytes]:
+    """The state of each thread of this process and of those below it, as proc_pid_stat(5) has it."""
+    queue = [pid]
+    for process in queue:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
+            for task in tasks:
+                if (seen := thread(process, int(task.name))) is not None:
+                    yield seen.state
+                queue += _children(process, int(task.name))
 
 
 def usage() -> tuple[int, int]:
