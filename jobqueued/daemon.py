@@ -228,10 +228,11 @@ class Daemon:
         self._link.keep_free, self._link.accounts.users = self._config.keep_free, self._config.users
         self._link.connect()
         self._happened += self._recover(same_boot=known)
-        is_new_boot = not (known or takeover.lost)
         self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._submit_calls.ended)
-        self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot_id if is_new_boot else None))
+        self._happened.append(
+            events.JobsLoaded(self._job_files.read_once(), None if known or takeover.lost else boot_id)
+        )
         self._path_triggers.begin()
         self._turn(admit=False)
         self._reconcile_notices()
@@ -295,8 +296,7 @@ class Daemon:
     # one turn
 
     def _turn(self, *, admit: bool = True) -> None:
-        decided = self._decide(admit=admit)
-        if decided or self._commits:
+        if (decided := self._decide(admit=admit)) or self._commits:
             self._acts.carry_out(decided)
             self._submit_calls.answer()
 
@@ -383,7 +383,6 @@ class Daemon:
         return self._decisions.unanswered(what, bug, read_clocks())
 
     def _asked_to_reload(self, now: Now) -> None:
-        """Of SIGHUP."""
         self._service_manager.reloading(now.mono)
         self._reload.begin()
 

@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.fleet import Grant, MaySkip, Returned, SaidOverdue
+from jobqueued.fleet import Grant, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -147,15 +147,6 @@ class Denied(NamedTuple):
 
 class FleetPaused(NamedTuple):
     """The fleet has a job paused by now (core/pauses.py has the text); "": it has not."""
-
-    job: str
-    text: str
-
-
-class PauseMade(NamedTuple):
-    """A pause of all hosts that somebody has asked for on this one was made ("": an end of one); what the fleet has by
-    now is told by `FleetPaused`.
-    """
 
     job: str
     text: str

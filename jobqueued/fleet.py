@@ -81,6 +81,13 @@ class MaySkip(NamedTuple):
     last: int
 
 
+class PauseMade(NamedTuple):
+    """The event that this host has made a pause of all hosts, or ended one (""), as a person asked it to."""
+
+    job: str
+    text: str
+
+
 class SaidOverdue(NamedTuple):
     """The event that a host of the fleet has said that a job is overdue (core/fleet_overdue.py has the text); "": none
     has, or it is so no more.

@@ -36,8 +36,8 @@ WINGS: dict[str, list[str]] = {
     "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "host_order", "wire", "values", "lines", "claims", "ends", "known_locks", "others", "skips", "announcements",
-        "requests", "outgoing", "turns",
+        "host_order", "wire", "values", "lines", "claims", "writes", "ends", "known_locks", "others", "skips",
+        "announcements", "requests", "outgoing", "turns",
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
@@ -157,7 +157,7 @@ PURE_OF_CHILD = {
     "child/documents", "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines",
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
-    "child/fleet/announcements", "child/fleet/host_order", "child/fleet/values",
+    "child/fleet/announcements", "child/fleet/host_order", "child/fleet/values", "child/fleet/writes",
     "child/fleet/ends", "child/slurm/ends",
 }  # fmt: skip
 """Files of the small world that do no I/O."""

@@ -18,7 +18,8 @@ from jobqueued.core.eligibility import resume
 from jobqueued.core.fleet_state import Pausing
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.turn import Turn
-from jobqueued.events import FleetPaused, PauseAsked, PauseMade
+from jobqueued.events import FleetPaused, PauseAsked
+from jobqueued.fleet import PauseMade
 from jobqueued.model import Job, Scope
 from jobqueued.saved import Past
 

@@ -45,7 +45,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
-from jobqueued.fleet import MaySkip, Returned, SaidOverdue
+from jobqueued.fleet import MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
@@ -130,7 +130,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.HostLost: host_loss.lost,
     events.Held: fleet.held,
     events.FleetPaused: pauses.paused,
-    events.PauseMade: pauses.made,
+    PauseMade: pauses.made,
     SaidOverdue: fleet_overdue.seen,
     events.Ours: fleet.ours,
     events.Published: agreement.published,

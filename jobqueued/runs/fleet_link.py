@@ -27,7 +27,7 @@ from jobqueued.commands import (
     Stand,
     TellOverdue,
 )
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, Returned, SaidOverdue
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
@@ -73,7 +73,7 @@ def _asker(job: str, number: int) -> RunId | LockClientId:
 
 
 _OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
-    "paused": events.FleetPaused, "made": events.PauseMade, "overdue": SaidOverdue, "spec": events.Published,
+    "paused": events.FleetPaused, "made": PauseMade, "overdue": SaidOverdue, "spec": events.Published,
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from jobqueued.state.faults import CommitFailed, Fault
 from jobqueued.state.mirror import Keys, Mirror
 from jobqueued.state.own_writes import OwnWrites
 from jobqueued.state.store import NEWEST, Store
-from tests.real.test_bad_state import Saving
+from tests.support.saving import Saving
 from tests.support.states import save_ended
 
 DB, LOG = "state.db", "state.db-wal"

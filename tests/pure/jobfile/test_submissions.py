@@ -32,7 +32,7 @@ def test_what_was_kept_is_read_again() -> None:
     assert "alice/" == asked.job.id
     assert ("alice/17", "alice", ALICE, 2) == (again.id, again.user, again.owner, again.concurrency)
     assert (Claim("alice/db", exclusive=True),) == again.locks
-    assert (Array(1, 9, 2), (After("alice/3", "any"),)) == again.submission
+    assert (Array(1, 9, 2), (After("alice/3", "any"),), "k") == again.submission
     assert ("k", ("alice",)) == (asked.key, again.notify.email)
     for field in ("command", "umask", "environment", "at", "timeout", "notify", "submission", "locks"):
         assert getattr(asked.job, field) == getattr(again, field)
