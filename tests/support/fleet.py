@@ -241,14 +241,17 @@ class Agent:
         patience = SECOND // 10 if self.is_late else 0
         return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
 
-    def _opened(self) -> Found:
-        """Open the session, or go on with it; the last write by that (child/fleet/session.py)."""
+    def _opened(self) -> Found | None:
+        """Open the session, or go on with it: its last write (child/fleet/session.py), or None if another has the name."""
         etcd, lease = self.fleet.etcd, LEASES["session"]
         if self.session is None:
-            revision = claims.revision(etcd.txn(writes.opening(Session(self.store, self.store, 0), self.store, lease)))
+            answer = etcd.txn(writes.opening(Session(self.store, self.store, 0), self.store, lease))
+            if not answer.get("succeeded"):
+                return None
+            revision = claims.revision(answer)
             self.session = Session(self.store, self.store, revision, written=revision)
             return NOTHING
-        last = kept(etcd.kvs[self.session.writes])
+        last = kept(etcd.kvs[self.session.writes]) if self.session.writes in etcd.kvs else NOTHING
         revision = claims.revision(etcd.txn(writes.taking_over(self.session, last, lease)))
         self.session = self.session._replace(written=revision)
         return last
@@ -256,6 +259,9 @@ class Agent:
     def read_all(self) -> None:
         """Take a snapshot."""
         etcd, last = self.fleet.etcd, self._opened()
+        self.is_late = last is None
+        if last is None:
+            return  # tried again
         self.fleet.pauses.begin_anew(self.store)
         assert self.session is not None
         self.watch += 1

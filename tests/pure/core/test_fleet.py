@@ -77,7 +77,7 @@ def test_lives(seed: int) -> None:
     [
         ("own_value", 5, "over and over again|are missing"),
         ("own_lock", 1, "over and over again|are missing"),
-        ("sweep", 1, "over and over again|are missing"),
+        ("sweep", 5, "over and over again|are missing"),
         ("at_once", 1, "runs on h. and on|does not rise|is held by"),
         ("once", 1, "a late copy has changed"),
         ("whole", 2, "is on hold and keeps"),
