@@ -230,9 +230,8 @@ class Daemon:
         self._happened += self._recover(same_boot=known)
         self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._submit_calls.ended)
-        self._happened.append(
-            events.JobsLoaded(self._job_files.read_once(), None if known or takeover.lost else boot_id)
-        )
+        boot = None if known or takeover.lost else boot_id
+        self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot))
         self._path_triggers.begin()
         self._turn(admit=False)
         self._reconcile_notices()
