@@ -206,23 +206,37 @@ def _nobody_waits() -> None:
 
 
 def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
-    """Make what is not there; the file system of what lasts may be read-only for a while."""
+    """Make what is not there; what lasts may be read-only, or immutable, for a while."""
     is_new = not paths.logs.exists()
     modes = {paths.state: 0o700, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711}
     for directory, mode in modes.items():
         try:
             atomic_file.make_directory(str(directory), mode)
-            waits = directory in (paths.state, paths.logs) and os.statvfs(directory).f_flag & os.ST_RDONLY
-            if not (waits or os.access(directory, os.W_OK | os.X_OK)):
-                raise PermissionError(13, "not writable by this user")
+            why, remedy = _unwritable(directory)
         except OSError as error:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+        if why and not (remedy and directory in (paths.state, paths.logs)):
+            raise CannotStart(f"{directory}: {why}; jobqueued must be able to write there{remedy}")
     if paths.runtime is not None:  # for others a package, or an administrator, has made it
         with contextlib.suppress(OSError):  # the first look at it says why
             paths.jobs.mkdir(parents=True, exist_ok=True)
     _check_trust(paths)
     if is_new and paths.runtime is None:
         _give_to_operators(paths.logs, operators)
+
+
+def _unwritable(directory: Path) -> tuple[str, str]:
+    """The reason why nothing can be made in a directory, and a remedy if nobody can, whoever it is; "": it can be."""
+    if os.access(directory, os.W_OK | os.X_OK):
+        return "", ""
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return "its file system is read-only", ": remount it read-write"
+    try:
+        os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            return "it is immutable", f": chattr -i {directory}"
+    return "not writable by this user", ""
 
 
 def _check_trust(paths: Paths) -> None:

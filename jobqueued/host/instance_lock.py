@@ -106,11 +106,11 @@ def _holder(descriptor: int) -> str:
 
 
 def _opened(file: Path, mode: int) -> int:
-    """A descriptor of the file, which is made; on a read-only file system as it is: a lock needs no writing."""
+    """A descriptor of the file, which is made; where nobody can write there, as it is: a lock needs no writing."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)
     except OSError as error:
-        if error.errno != errno.EROFS:
+        if error.errno not in (errno.EROFS, errno.EPERM):  # EPERM: it is immutable
             raise
     return os.open(file, flags | os.O_RDONLY)

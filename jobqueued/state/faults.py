@@ -89,7 +89,9 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
         return CommitFailed("it is shorter than it says itself" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
-    fault = Fault.DENIED if code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING
+    path = str(directory / "state.db")
+    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it to read
+    fault = Fault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 
 

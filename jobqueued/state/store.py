@@ -95,7 +95,7 @@ class Store:
         except CommitFailed as failed:
             self.failure = failed
         try:
-            if self.failure.fault not in (Fault.FULL, Fault.READ_ONLY, Fault.FAILING):
+            if self.failure.fault not in (Fault.FULL, Fault.READ_ONLY, Fault.FAILING, Fault.DENIED):
                 raise self.failure
             opened = opening.to_read(self._path, at_start=True)
         except CommitFailed as failed:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,98 @@ class TestStart:
         recovered(host)
         wait_for(lambda: (disk.inside / "ballast").exists() and (disk.inside / "ballast").stat().st_size == BALLAST)
         check_it_goes_on(host)
+
+
+class Immutable:
+    """A part of the host on ext4, where chattr(1) makes files and directories immutable."""
+
+    def __init__(self, host: Host, place: str, image: Path) -> None:
+        if not all(map(shutil.which, ("mkfs.ext4", "chattr"))) or not Path("/dev/loop-control").exists():
+            pytest.skip("needs loop devices, mkfs.ext4 and chattr")
+        self.host, self.disk = host, Disk(host.root / place, 32, image)
+        host.write("jobs.yaml", FILE.replace("ROOT", str(host.root)))
+        self._fixed = list[str]()
+
+    def fix(self, *names: str) -> None:
+        """Make these immutable; "." is the directory itself."""
+        self._fixed += names
+        self._change("+i", names)
+
+    def free(self) -> None:
+        """Let them be changed again."""
+        self._change("-i", self._fixed)
+        self._fixed.clear()
+
+    def _change(self, how: str, names: Iterable[str]) -> None:
+        if names:
+            subprocess.run(["chattr", how, *(self.disk.inside / name for name in names)], check=True)
+
+    def close(self) -> None:
+        self.free()
+        self.host.close()
+        self.disk.close()
+
+
+@pytest.fixture
+def immutable(host: Host, tmp_path: Path) -> Iterator[Callable[[str], Immutable]]:
+    """A maker of one."""
+    made = list[Immutable]()
+
+    def make(place: str) -> Immutable:
+        made.append(Immutable(host, place, tmp_path / "image"))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+class TestImmutable:
+    @pytest.mark.parametrize("what", [(".",), ("state.db",), (".", "state.db", "lock")], ids="-".join)
+    def test_state(self, host: Host, immutable: Callable[[str], Immutable], what: tuple[str, ...]) -> None:
+        """With an immutable state.db, lock or directory of both a start follows what lives, as where the disk is
+        read-only; once they can be changed it goes on."""
+        place = immutable("state")
+        place.disk.start(host)
+        live(host)
+        host.stop()  # so there is no log, which has to be made
+        place.fix(*what)
+        place.disk.start(host)
+        check_waiting_start(host, "make it writable for jobqueued")
+        place.free()
+        check_it_goes_on(host)
+
+    def test_a_log_that_is_there(self, host: Host, immutable: Callable[[str], Immutable]) -> None:
+        """Where nothing has to be made in the immutable directory nothing is wrong."""
+        place = immutable("state")
+        place.disk.start(host)
+        host.wait(host.run("quick"))
+        host.kill()
+        place.fix(".")
+        place.disk.start(host)
+        assert ("ok", "succeeded") == (host.call("Status")["state"], host.wait(host.run("quick"))["state"])
+
+    def test_records(self, host: Host, immutable: Callable[[str], Immutable]) -> None:
+        """With an immutable directory of records runs start and end; once it can be changed their records are there."""
+        place = immutable("logs")
+        place.fix(".")
+        place.disk.start(host)
+        run = host.run("quick")
+        assert "succeeded" == host.wait(run)["state"]
+        wait_for(lambda: any("Operation not permitted" in text for text in host.call("Status")["troubles"]))
+        place.free()
+        record = place.disk.inside / "quick" / "1.json"
+        wait_for(record.exists)
+
+    def test_run_directory(self, host: Host, immutable: Callable[[str], Immutable]) -> None:
+        """Without a socket nobody could ask anything, nor a launcher: such a start is refused, with the remedy."""
+        place = immutable("run")
+        place.disk.start(host)
+        host.stop()
+        place.fix(".")
+        assert 1 == place.disk.start(host, ready=False).wait(30)
+        run = host.root / "run"
+        assert f"{run}: it is immutable; jobqueued must be able to write there: chattr -i {run}" in host.log()
 
 
 def shut_down(place: Path) -> None:
