@@ -9,7 +9,7 @@ const SHOWN = 200;
 const NEEDY = 20;
 // Starts of a job.
 const NEXT = 5;
-const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated", "paused"];
+const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated", "paused", "set_back"];
 
 const FILTERS = {
   all: [_("all"), () => true],

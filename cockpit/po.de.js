@@ -95,6 +95,7 @@ const texts = {
 "Runs start again.": "Läufe starten wieder.",
 "Runs: $0, jobs: $1.": "Läufe: $0, Jobs: $1.",
 "see the run": "siehe Lauf",
+"set back": "Uhr zurückgestellt",
 "Signal": "Signal",
 "Since": "Seit",
 "Skip next": "Nächsten auslassen",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from jobqueued.child.instants import to_text
 
@@ -14,6 +15,17 @@ INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
 """The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
 LEAPING = "right/"
 """The zones whose clock counts leap seconds, as the host's does not: by these all would be due half a minute early."""
+
+
+class Trigger(Protocol):
+    """A rule by which the clock makes a job due."""
+
+    @property
+    def starts_twice(self) -> bool:
+        """True if a time that the clock shows twice makes it due twice."""
+
+    def after(self, instant: datetime) -> datetime | None:
+        """The first due time strictly later than `instant`, both aware; None: never again."""
 
 
 def to_datetime(instant: int) -> datetime:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from jobqueued.child.documents import Record, TriggeredBy
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.filenames import file_name
-from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, exactly, to_datetime, to_instant, to_text
+from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, Trigger, exactly, to_datetime, to_instant, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
 from jobqueued.nouns import dataclass
 from jobqueued.run_states import FAILURES, LIVE, PENDING, RunState
@@ -37,13 +36,6 @@ class Now(NamedTuple):
 
     wall: int
     mono: int
-
-
-class Trigger(Protocol):
-    """A rule by which the clock makes a job due."""
-
-    def after(self, instant: datetime) -> datetime | None:
-        """The first due time strictly later than `instant`, both aware; None: never again."""
 
 
 class JobStatus(StrEnum):
@@ -231,18 +223,22 @@ class Job:
         words = re.compile("|".join(map(re.escape, sorted(self.redact, key=len, reverse=True))))
         return words.sub(HIDDEN, command) if isinstance(command, str) else tuple(words.sub(HIDDEN, c) for c in command)
 
-    def next_after(self, instant: int) -> int | None:
-        """The first clock due time strictly after `instant`; None: there is none before 2200."""
+    def next_after(self, instant: int, settled: int = 0) -> int | None:
+        """The first clock due time strictly after `instant`, and, of triggers that do not start twice what a clock that
+        is set back shows twice, after `settled`; None: there is none before 2200.
+        """
         moment = to_datetime(instant)
-        times = [t for t in (trigger.after(moment) for trigger in self.triggers) if t is not None]
+        later = moment if settled <= instant else to_datetime(settled)
+        found = (trigger.after(moment if trigger.starts_twice else later) for trigger in self.triggers)
+        times = [t for t in found if t is not None]
         due = exactly(min(times)) if times else None
         return due if due is not None and due < INSTANTS.stop else None
 
-    def next_starts(self, instant: int, count: int) -> list[int]:
+    def next_starts(self, instant: int, count: int, settled: int = 0) -> list[int]:
         """The first `count` times after `instant` at which the clock starts this job: due times plus `offset`."""
         starts: list[int] = []
         due: int | None = instant - self.offset
-        while len(starts) < count and due is not None and (due := self.next_after(due)) is not None:
+        while len(starts) < count and due is not None and (due := self.next_after(due, settled)) is not None:
             starts.append(due + self.offset)
         return starts
 

@@ -27,8 +27,10 @@ LIVE = frozenset({RunState.STARTING, RunState.RUNNING, RunState.STOPPING})
 PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not ended, and without a live attempt
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need attention."""
-ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "outdated", "paused")
+ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "outdated", "paused", "set_back")
 """The kinds of what a person should look at, in the order in which it is told."""
+WELL = frozenset({"paused", "set_back"})
+"""Those of them that are as they should be."""
 
 
 class Unstarted(StrEnum):

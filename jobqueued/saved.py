@@ -78,6 +78,8 @@ class SavedJob:
     """The saved part of a job id beside its definition: where its clock stands and which numbers are used.
 
     `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
+    `settled`: up to then times that the clock shows again, as it was set back, are due once more only by a trigger that
+    starts twice; 0: by any.
     `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
     those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
     it was due last, where they make it due, and `ends`: by which runs.  `appeared`: files of its `on: {path: …}` that
@@ -95,6 +97,7 @@ class SavedJob:
     cursor: int = 0
     previous: int = 0
     era: int = 0
+    settled: int = 0
     last_number: int = 0
     paused: bool = False
     paused_until: int | None = None
@@ -145,10 +148,11 @@ class SavedJob:
     @property
     def is_noteworthy(self) -> bool:
         """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped; a
-        run of it is late, or it has not succeeded for too long.
+        run of it is late, it has not succeeded for too long, or the clock was set back.
         """
         was_skipped = bool(self.stats.skipped and not self.stats.started)
-        return self.paused or self.stats.fails_since is not None or was_skipped or bool(self.late) or self.is_overdue
+        lasts = self.paused or self.is_overdue or bool(self.late) or self.settled > 0
+        return lasts or self.stats.fails_since is not None or was_skipped
 
     @property
     def is_overdue(self) -> bool:
@@ -160,11 +164,16 @@ class SavedJob:
         """Since when (wall) it has not succeeded; None: for too long that is not."""
         return self.expected.since if self.expected is not None and self.expected.told else None
 
+    def next_due(self, job: Job, after: int) -> int | None:
+        """The first due time of the job's clock after an instant that is not settled; None: there is none."""
+        return job.next_after(after, self.settled)
+
     def starts(self, job: Job, count: int) -> list[int]:
         """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
-        found = job.next_starts(max(self.cursor + job.offset, self.paused_until or 0), count + len(self.skips))
+        since = max(self.cursor + job.offset, self.paused_until or 0)
+        found = job.next_starts(since, count + len(self.skips), self.settled)
         return [start for start in found if start - job.offset not in self.skipped][:count]
 
 

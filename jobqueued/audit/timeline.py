@@ -1,8 +1,9 @@
 """The timeline: from the changes of what was due, the spans of time in which a job was due by one definition.
 
 An edit that leaves a job's rhythm alone goes on in its span.  Of another rhythm nothing is due before the edit.  A step
-of the clock of up to 3 h is a gap like any other, in which everything is due once; a larger one is a correction, and
-what lies between is not due.  The scheduler goes by its cursor instead; that both come to the same is what is audited.
+of the clock forward of up to 3 h is a gap like any other, in which everything is due once; a larger one is a
+correction, and what lies between is not due.  After a step back what follows elapsed time is due once more, a fixed
+time only if the clock is more than 3 h behind.  The scheduler uses its cursor; that both agree is what is audited.
 """
 
 from __future__ import annotations
@@ -72,22 +73,27 @@ class _Clock:
         self.close(change.until - offset - SLACK if is_gap else change.until)
         self.job, self.after = job, max(self.after, change.since)
 
-    def set_back(self, until: int) -> None:
-        """Go on after a small step back: what was due until then is not due again."""
-        if self.job is not None:
-            self.reached = max(self.reached, until - self.job.offset)
+    def set_back(self, change: DueChange) -> None:
+        """Go on after a small step back: what was due until then at fixed times is not due again."""
+        if self.job is None:
+            return
+        if any(trigger.starts_twice for trigger in self.job.triggers):
+            self.correct(change)
+        else:
+            self.reached = max(self.reached, change.until - self.job.offset)
 
     def correct(self, change: DueChange) -> None:
-        """Go on after a correction: what is due later than it, also if it was due before."""
+        """Go on from the new time: what is due later than it, also if it was due before."""
         self.close(change.until - (self.job.offset if self.job else 0) - SLACK)
         self.after, self.reached = change.since, 0
 
-    def is_ahead_of(self, wall: int, until: int) -> bool:
-        """Tell whether it was due so much later than that, before a daemon's end, that the clock was wrong then."""
+    def is_ahead_of(self, change: DueChange) -> bool:
+        """Tell whether it was due so much later than the new time, by then, that the clock was wrong."""
+        latest = change.since + STEP
         if self.job is None:
-            return self.after > wall + STEP
-        ahead = Span(self.job, self.after, until).dues(wall + STEP, until - self.job.offset)
-        return self.after > wall + STEP or next(ahead, None) is not None
+            return self.after > latest
+        until = max(self.reached, change.until - self.job.offset)
+        return self.after > latest or next(Span(self.job, self.after, until).dues(latest, until), None) is not None
 
 
 class Timeline:
@@ -130,11 +136,11 @@ class Timeline:
 
     def _set(self, change: DueChange, *, corrects: bool) -> None:
         for clock in self._clocks.values():
-            is_back = change.since < change.until - STEP
-            if corrects or (is_back and clock.is_ahead_of(change.since, change.until)):
+            is_back = change.since < change.until
+            if corrects or (is_back and clock.is_ahead_of(change)):
                 clock.correct(change)
-            elif change.since < change.until:
-                clock.set_back(change.until)
+            elif is_back:
+                clock.set_back(change)
 
     def spans(self, until: int) -> dict[str, list[Span]]:
         """The spans of each job that was ever due by the clock, up to an instant."""

@@ -19,7 +19,8 @@ interface io.jobqueue
 # which those that were ended deliberately are none. So many of its runs are late; if it has not succeeded for longer
 # than its expect, it is overdue since that began to count. Next is the first start past a pause, and null while it is
 # paused without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out. Scope is host or
-# fleet, of whose hosts one runs each occurrence.
+# fleet, of whose hosts one runs each occurrence. Settled, as the clock was set back: up to then times that it shows
+# again are due where they follow elapsed time, and no fixed ones.
 type Job (
   id: string,
   description: string,
@@ -35,6 +36,7 @@ type Job (
   schedule: []string,
   timezone: string,
   next: ?string,
+  settled: ?string,
   last_run: ?string,
   last_state: ?string,
   last_failover: bool,
@@ -67,8 +69,8 @@ type Problem (
 # What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no
 # start of it has come to anything, and there is no other), overdue (it has not succeeded for longer than its expect;
 # it may be in no file any more), outdated (its fleet goes by a newer definition of it than the files of this host have)
-# or paused for a job, late for a run that has not started, or not ended, when it usually would have. Until is the end
-# of a pause.
+# or paused for a job, late for a run that has not started, or not ended, when it usually would have; set_back for a job
+# whose fixed times come again and are not due, as the clock was set back. Until is the end of a pause, or of these.
 type Attention (
   kind: string,
   job: string,
@@ -186,6 +188,7 @@ method Status() -> (
   overdue: int,
   outdated: int,
   paused: int,
+  set_back: int,
   next: ?string,
   next_job: ?string,
   stale: []string,
@@ -250,6 +253,7 @@ method Next(job: string, count: int) -> (
   invalid: ?string,
   paused: bool,
   paused_until: ?string,
+  set_back_until: ?string,
   held_by: ?string,
   held_until: ?string,
   draining: bool

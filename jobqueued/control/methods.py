@@ -30,6 +30,7 @@ from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.set_back import waits_until
 from jobqueued.events import (
     Emitted,
     Event,
@@ -194,8 +195,12 @@ class Methods:
         row = views.job_row(job, views.standing(self._scheduler, job))
         barred = {name: row[name] for name in ("enabled", "invalid", "paused", "paused_until")}
         return {
-            "timezone": job.timezone, "next": list(map(to_text, starts)), **barred, **views.hold(self._scheduler),
+            "timezone": job.timezone, "next": list(map(to_text, starts)), **barred,
+            "set_back_until": views.moment(self._waits_until(job)), **views.hold(self._scheduler),
         }  # fmt: skip
+
+    def _waits_until(self, job: Job) -> int | None:
+        return waits_until(self._scheduler[job.id].saved, job, self._now().wall)
 
     def _owned_by(self, peer: Peer) -> Callable[[Job], bool]:
         """Tell of a job whether who asks sees the secrets in its definition: root, our own user, and the job's do."""
@@ -248,7 +253,7 @@ class Methods:
         runs = self._scheduler.explain_pending(name, _EXPLAINED_RUNS, self._now(), asker.owner)
         newest = () if waiting else self._batch.history(name, 1)
         standing = views.standing(self._scheduler, job)
-        idle = None if waiting else views.idleness(job, standing, filter(asker.has, newest))
+        idle = None if waiting else views.idleness(job, standing, filter(asker.has, newest), self._waits_until(job))
         return {"why": None, "runs": runs, "more": waiting - len(runs), "idle": idle, "past": None}
 
     def _ask_for_stop(self, text: str, lost: bool, asker: Asker) -> None:

@@ -15,6 +15,7 @@ from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
+from jobqueued.core.set_back import told
 from jobqueued.core.validity import amount
 from jobqueued.model import (
     CPU,
@@ -69,6 +70,7 @@ class Standing(NamedTuple):
     last_failover: bool = False
     failing_since: str | None = None
     next: str | None = None
+    settled: str | None = None
     late: int = 0
     overdue_since: str | None = None
 
@@ -97,8 +99,9 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
         "priority": job.priority, "concurrency": job.concurrency, "scope": job.scope.value, "schedule": rhythms(job),
-        "timezone": job.timezone, "next": it.next, "last_run": it.last_run, "last_state": it.last_state,
-        "last_failover": it.last_failover, "failing_since": it.failing_since, "due": it.due, "waiting": it.waiting,
+        "timezone": job.timezone, "next": it.next, "settled": it.settled, "last_run": it.last_run,
+        "last_state": it.last_state, "last_failover": it.last_failover, "failing_since": it.failing_since,
+        "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
         "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),
     }  # fmt: skip
@@ -130,12 +133,16 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         has_missed=not stats.started,
         last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
         last_failover=stats.by_failover, failing_since=moment(stats.fails_since), next=moment(_next(scheduler, job)),
-        late=len(saved.late), overdue_since=moment(saved.overdue_since),
+        settled=moment(saved.settled or None), late=len(saved.late), overdue_since=moment(saved.overdue_since),
     )  # fmt: skip
 
 
-def idleness(job: Job, it: Standing, newest: Iterable[Record]) -> str:
-    """The reason why no run of a job waits to start, with the remedy; of a `newest` that was skipped before."""
+def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | None = None) -> str:
+    """The reason why no run of a job waits to start, with the remedy; of a `newest` that was skipped before.
+
+    `set_back`: up to when its fixed times had their turn before the clock was set back.
+    """
+    again = "" if set_back is None else f"; its {told(set_back)}"
     facts = (
         (it.invalid, f"it is invalid: {it.invalid}"),
         (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "
@@ -144,7 +151,7 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record]) -> str:
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
         (it.running, "its runs are live"),
-        (it.next, f"it is next due at {it.next}{', as what comes before is skipped' * bool(it.skips)}"),
+        (it.next, f"it is next due at {it.next}{', as what comes before is skipped' * bool(it.skips)}{again}"),
     )  # fmt: skip
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
     due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""

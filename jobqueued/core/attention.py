@@ -8,6 +8,7 @@ from itertools import chain
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import expectation, lateness
 from jobqueued.core.scheduler_state import SchedulerState
+from jobqueued.core.set_back import told, waits_until
 from jobqueued.model import Job, Now, RunId
 
 
@@ -15,7 +16,8 @@ class Attention(NamedTuple):
     """One job, or a late run of it: `kind` is one of ATTENTION; instants are on the wall.
 
     `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late, has not
-    succeeded or does not start here.  `until`: the end of a pause.
+    succeeded or does not start here.  `until`: the end of a pause, or of fixed times that had their turn before the
+    clock was set back.
     """
 
     kind: str
@@ -49,10 +51,18 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
             yield Attention("overdue", name, since=since, reason=expectation.obstacle(state, name, now))
     for job in _outdated(state):
         yield Attention("outdated", job.id, reason=state.fleet.rest_of(job))
+    yield from _waiting(state, noted, now)
+
+
+def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Attention]:
+    """Yield the jobs that wait as they should."""
     for job in noted:
         saved = state[job.id].saved
         if saved.paused:
             yield Attention("paused", job.id, until=saved.paused_until)
+    for job in noted:
+        if (until := waits_until(state[job.id].saved, job, now.wall)) is not None:
+            yield Attention("set_back", job.id, until=until, reason=told(until))
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:

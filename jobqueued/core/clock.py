@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from jobqueued import events
+from jobqueued.copies import changed
 from jobqueued.core import dependencies, expectation, verdicts
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing
@@ -12,10 +13,13 @@ from jobqueued.core.eligibility import resume
 from jobqueued.core.fleet_state import Verdict
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.occurrences import HELD_FROM_OTHERS, new, refusal
-from jobqueued.core.redefinition import STEP_LIMIT, dues
+from jobqueued.core.recollection import era_of
+from jobqueued.core.redefinition import dues
+from jobqueued.core.set_back import STEP_LIMIT, set_back
 from jobqueued.core.skips import CLOCK, skip
 from jobqueued.core.turn import Turn
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run, Scope
+from jobqueued.saved import SavedJob
 from jobqueued.timing import catch_up
 
 HELD_FROM_CLOCK = 1
@@ -64,6 +68,7 @@ def cover(turn: Turn, job: str) -> None:
         if state.catalog[job].scope is Scope.FLEET:  # each of its occurrences is known by its key
             return
         catch_clock(turn, state.catalog[job])
+        _take_up_era(turn, state.catalog[job])
     saved = state[job].saved
     found = [run for key, run in state.found[job].items() if key.startswith((f"c{saved.era}.", "f"))]
     last = max([saved.cursor, *(run.due for run in found)])
@@ -71,13 +76,33 @@ def cover(turn: Turn, job: str) -> None:
         _skip_ahead(turn, state.catalog[job], last, [(run.due, run.last_due or run.due) for run in found])
     state.remember(job, cursor=last)
     if job in state.catalog:
+        _stand(turn, job, set_back(state[job].saved, state.catalog[job], turn.now.wall))
         state.wind(state.catalog[job])
+
+
+def _take_up_era(turn: Turn, job: Job) -> None:
+    """Go on in the newest era of which something found tells: that the clock was set back before that was not saved.
+
+    What was found of the eras before it, and was not more than a correction of the clock ahead, is settled.
+    """
+    state, saved, wall = turn.state, turn.state[job.id].saved, turn.now.wall
+    found = [(era, run) for key, run in state.found[job.id].items() if (era := era_of(key)) is not None]
+    era = max([saved.era, *(of for of, _ in found)])
+    reached = max([saved.settled, *(run.last_due or run.due for of, run in found if of < era)])
+    cursor = saved.cursor
+    if era > saved.era:
+        reached, cursor = max(reached, cursor), min(run.due for of, run in found if of == era) - 1
+    settled = reached if cursor < reached <= wall + STEP_LIMIT else saved.settled
+    if (era, settled) != (saved.era, saved.settled):
+        state.remember(job.id, era=era, cursor=cursor, settled=settled)
+        state.wind(job)
+        catch_clock(turn, job)
 
 
 def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
     """Skip what is due after now and before `last`, but for what is `covered`, each from its first to its last."""
     cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
-    while job.enabled and (found := dues(job, cursor, last)[0]):
+    while job.enabled and (found := dues(job, cursor, last, turn.state[job.id].saved.settled)[0]):
         skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
         cursor = found[-1]
 
@@ -90,7 +115,7 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
     state = turn.state
     before = state[job.id].saved
     wall = turn.now.wall - job.offset
-    found, following = dues(job, before.cursor, wall)
+    found, following = dues(job, before.cursor, wall, before.settled)
     complete, since = following is None or following > wall, state.due_times.passed_since(job, found[-1])
     if not at_once and _awaits_verdict(turn, job, found, following, complete=complete, since=since):
         return
@@ -98,7 +123,8 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
     state.fleet.leading.discard(job.id)
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
     skips = tuple(it for it in before.skips if it.due > before.cursor)
-    state.remember(job.id, cursor=found[-1], previous=0, skips=skips)
+    settled = before.settled if before.settled > found[-1] else 0
+    state.remember(job.id, cursor=found[-1], previous=0, settled=settled, skips=skips)
     state.wind(job)
     if state.fleet.lacks(job):
         state.fleet.elsewhere.pass_by(job.id, found[-1])
@@ -202,34 +228,49 @@ def _waits(turn: Turn, job: Job, run: Run) -> bool:
 
 
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
-    """Take steps up to 3 h for gaps like any other (backward: the cursor stays), a larger one for a correction."""
+    """Take a step forward of up to 3 h for a gap like any other, a larger one for a correction."""
     state, wall = turn.state, turn.now.wall
     turn.say("clock_stepped", seconds=event.step / SECOND)
     _shift(turn, event.step)
     for job in state.catalog.awaiting_paths():
         if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
             state.remember(job.id, appeared=wall)
-    if abs(event.step) <= STEP_LIMIT:
+    if 0 < event.step <= STEP_LIMIT:
         _pass_over(turn, event.step)
         return
-    state.fleet.verdicts.clear()  # of times that do not count any more
+    if abs(event.step) > STEP_LIMIT:
+        state.fleet.verdicts.clear()  # of times that do not count any more
     for job in state.catalog:
-        start, era = state.due_times.next(job.id), state[job.id].saved.era + (event.step < 0)
-        state.remember(job.id, cursor=wall, previous=0, era=era)
-        if start is not None and start <= wall:
-            skip_dues(turn, job, [start - job.offset], "clock")
-        state.wind(job)
+        _follow_step(turn, job, event.step)
+
+
+def _follow_step(turn: Turn, job: Job, step: int) -> None:
+    """Go on with a job's clock from the new time, after a step back or a correction."""
+    state, wall, saved = turn.state, turn.now.wall, turn.state[job.id].saved
+    after = changed(saved, cursor=wall, previous=0) if step > 0 else set_back(saved, job, wall, -step)
+    if after == saved:
+        return
+    start = state.due_times.next(job.id)
+    _stand(turn, job.id, after)
+    if abs(step) > STEP_LIMIT and start is not None and start <= wall:
+        skip_dues(turn, job, [start - job.offset], "clock")
+    state.wind(job)
+
+
+def _stand(turn: Turn, job: str, after: SavedJob) -> None:
+    """Let the clock of a job stand where it does by this."""
+    turn.state.remember(job, cursor=after.cursor, previous=after.previous, era=after.era, settled=after.settled)
 
 
 def slept(turn: Turn, event: events.Slept) -> None:
     """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
     _shift(turn, event.duration)
-    _pass_over(turn, event.duration)
+    if 0 < event.duration <= STEP_LIMIT:
+        _pass_over(turn, event.duration)
 
 
 def _pass_over(turn: Turn, step: int) -> None:
-    if 0 < step <= STEP_LIMIT:
-        turn.state.due_times.pass_over(turn.now.wall - step, turn.now.wall)
+    turn.state.due_times.pass_over(turn.now.wall - step, turn.now.wall)
 
 
 def _shift(turn: Turn, step: int) -> None:

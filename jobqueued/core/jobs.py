@@ -149,9 +149,9 @@ def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
         _undo_skip(turn, job, event)
         return
     saved = state[job.id].saved
-    due = job.next_after(saved.cursor)
+    due = saved.next_due(job, saved.cursor)
     while due in saved.skipped:
-        due = job.next_after(due)
+        due = saved.next_due(job, due)
     if due is None or state.due_times.next(job.id) is None:
         turn.refuse(event.ticket, "Refused", reason=f"the clock does not start {job.id}")
         return
@@ -234,7 +234,7 @@ def _is_newly_held(job: Job, run: Run) -> bool:
 def _removed(turn: Turn, job: Job) -> None:
     state = turn.state
     turn.do(SavePast(Past(turn.now.wall, job.id, "gone", _standing(job))))
-    forgone = put_off(job, state[job.id].saved.cursor, turn.now.wall)
+    forgone = put_off(job, state[job.id].saved, turn.now.wall)
     if forgone:
         state.remember(job.id, cursor=forgone[-1])
         skip_dues(turn, job, forgone, "job_removed")

@@ -267,10 +267,16 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
 
 def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
     """The change of the cursor by an occurrence of the clock; one of an earlier era does not move it."""
-    key, due = _CLOCK.match(run.key), run.due if run.last_due is None else run.last_due
-    if key is None or (int(key[1]), due) <= (saved.era, saved.cursor):
+    era, due = era_of(run.key), run.due if run.last_due is None else run.last_due
+    if era is None or (era, due) <= (saved.era, saved.cursor):
         return {}
-    return {"era": int(key[1]), "cursor": due, "previous": 0}
+    return {"era": era, "cursor": due, "previous": 0}
+
+
+def era_of(key: str) -> int | None:
+    """The era of an occurrence of a clock by its key; None of any other."""
+    found = _CLOCK.match(key)
+    return None if found is None else int(found[1])
 
 
 def way_of(record: Record) -> str:

@@ -6,15 +6,12 @@ import sys
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
-from jobqueued.model import HOUR, Job
+from jobqueued.core.set_back import set_back
+from jobqueued.model import Job
 from jobqueued.saved import SavedJob
 
 DUES_A_TURN = 1000
-STEP_LIMIT = 3 * HOUR
-"""A cursor that is further ahead than this is a wrong clock's."""
-
-
-CHANGED = ("rhythm", "cursor", "previous", "era", "skips", "satisfied", "ends", "appeared")
+CHANGED = ("rhythm", "cursor", "previous", "era", "settled", "skips", "satisfied", "ends", "appeared")
 """The saved fields that a new definition may change; the others go on by themselves meanwhile."""
 
 
@@ -27,22 +24,24 @@ class Redefinition(NamedTuple):
     past: int | None
     """The `at` that was over when it was first seen."""
     ahead: int
-    """By how much (ns) the cursor was ahead of the clock; 0: it was not."""
+    """By how much (ns) what was due last was ahead of the clock, from which it goes on now; 0: it was not."""
 
 
-def dues(job: Job, cursor: int, wall: int) -> tuple[list[int], int | None]:
-    """The due times after the cursor up to `wall`, as many as one turn takes, and the one that follows them."""
+def dues(job: Job, cursor: int, wall: int, settled: int = 0) -> tuple[list[int], int | None]:
+    """The due times after the cursor up to `wall` that are not `settled`, as many as one turn takes, and the one that
+    follows them.
+    """
     found: list[int] = []
-    due = job.next_after(cursor)
+    due = job.next_after(cursor, settled)
     while due is not None and due <= wall and len(found) < DUES_A_TURN:
         found.append(due)
-        due = job.next_after(due)
+        due = job.next_after(due, settled)
     return found, due
 
 
-def put_off(job: Job, cursor: int, wall: int) -> list[int]:
+def put_off(job: Job, saved: SavedJob, wall: int) -> list[int]:
     """The due times after the cursor that would have come by now, but for `spread`: they die with the definition."""
-    return dues(job, cursor, wall)[0] if job.offset and job.enabled else []
+    return dues(job, saved.cursor, wall, saved.settled)[0] if job.offset and job.enabled else []
 
 
 def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed: bool) -> Redefinition:
@@ -53,15 +52,14 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     """
     rhythm = sys.intern(job.rhythm) if job.enabled and not completed else ""
     forgone: list[int] = []
-    if old is not None and (saved.rhythm != rhythm or _comes_sooner(old, job, saved.cursor, wall)):
-        forgone = put_off(old, saved.cursor, wall)
+    if old is not None and (saved.rhythm != rhythm or _comes_sooner(old, job, saved, wall)):
+        forgone = put_off(old, saved, wall)
     cursor = forgone[-1] if forgone else saved.cursor
-    ahead = cursor - wall if cursor > wall + STEP_LIMIT else 0  # the clock was put right while the daemon was down
     satisfied = _still_satisfied(saved, old, job)
-    after = changed(
-        saved, satisfied=satisfied, ends=tuple(end for end in saved.ends if end.job in satisfied),
-        cursor=wall if ahead else cursor, previous=0 if ahead else saved.previous, era=saved.era + bool(ahead),
-    )  # fmt: skip
+    ends = tuple(end for end in saved.ends if end.job in satisfied)
+    before = changed(saved, satisfied=satisfied, ends=ends, cursor=cursor)
+    after = set_back(before, job, wall)  # where that was done while the daemon was down
+    ahead = cursor - wall if after.era > saved.era else 0
     past = None
     if after.rhythm != rhythm or not after.cursor:
         covered = after.cursor  # what is due by then has a record, of whatever rhythm
@@ -75,9 +73,9 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     return Redefinition(after, forgone, past, ahead)
 
 
-def _comes_sooner(old: Job, job: Job, cursor: int, wall: int) -> bool:
+def _comes_sooner(old: Job, job: Job, saved: SavedJob, wall: int) -> bool:
     """Tell whether an occurrence that `spread` has put off would start by the very edit."""
-    due = old.next_after(cursor) if old.offset > job.offset else None
+    due = saved.next_due(old, saved.cursor) if old.offset > job.offset else None
     return due is not None and due + job.offset <= wall
 
 

@@ -100,8 +100,7 @@ class SchedulerState:
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
         """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
-        for job in saved:
-            self.jobs[job.job] = JobState(job)
+        self.jobs.update((job.job, JobState(job)) for job in saved)
         self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
             self._arrivals = max(self._arrivals, run.arrival)
@@ -249,10 +248,11 @@ class SchedulerState:
 
     def wind(self, job: Job) -> None:
         """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
+        saved = self[job.id].saved
         if self.is_completed(job):
             self.due_times.clear(job.id)
         else:
-            self.due_times.set(job, self[job.id].saved.cursor, rests=self.fleet.rests(job))
+            self.due_times.set(job, saved.cursor, saved.settled, rests=self.fleet.rests(job))
 
     def is_completed(self, job: Job) -> bool:
         """Tell whether `max_runs` have started."""

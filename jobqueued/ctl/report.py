@@ -22,7 +22,7 @@ from jobqueued.ctl.run_report import report as made_of
 from jobqueued.ctl.terminal import json_option, localised, print_json
 from jobqueued.model import DAY, PENDING, Record, RunState, to_instant, to_text
 from jobqueued.paths import Paths
-from jobqueued.run_states import ATTENTION
+from jobqueued.run_states import ATTENTION, WELL
 from jobqueued.text import printable
 
 _SECONDS = 60
@@ -118,7 +118,7 @@ def _standing(paths: Paths) -> Standing:
         state = "down" if getattr(error, "is_down", False) else "unknown"
         return Standing([_row(state, error.message, "jobqueued")])
     of_jobs = list(_of_jobs(answer))
-    count = sum(answer[kind] for kind in ATTENTION if kind != "paused")
+    count = sum(answer[kind] for kind in ATTENTION if kind not in WELL)
     return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))
 
 

@@ -188,6 +188,7 @@ def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: i
     return SavedJob(
         job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
         paused=row["paused"], paused_until=None if until is None else _instant(until),
+        settled=_instant(row["settled"]) if row.get("settled") else 0,
         skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]), stats=JobStats(started=started),
     )  # fmt: skip
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
 from jobqueued.control.varlink import Message
+from jobqueued.core.set_back import told
 from jobqueued.ctl.terminal import command, localised, moment
+from jobqueued.instants import to_instant
 from jobqueued.text import printable
 
 
@@ -37,7 +41,14 @@ def obstacle(job: str, answer: Message) -> str:
         return f"{job} is disabled: {place} `enabled: false`, which keeps the clock and events from starting it"
     if answer.get("paused"):
         return f"{job} is paused{until(answer['paused_until'])}{resumed_by(job)}"
+    if answer.get("set_back_until"):
+        return set_back(job, answer["set_back_until"])
     return ""
+
+
+def set_back(job: str, instant: str) -> str:
+    """The reason why a job is not due at fixed times that come again."""
+    return f"{job}: {localised(told(to_instant(datetime.fromisoformat(instant))))}"
 
 
 def until(instant: str | None) -> str:

@@ -29,8 +29,8 @@ def status(paths: Paths, as_json: bool) -> None:
     leaves it to other hosts), a run that is late (it has not started, or not ended, when it
     usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
     jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
-    degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, and
-    limits that this host does not enforce, are listed too.
+    degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, jobs
+    that wait as the clock was set back, and limits that this host does not enforce, are listed too.
 
     Exits 0 if all is well, 1 if not; 2 if the daemon is down, after showing the runs that go on without it.
 
@@ -107,9 +107,9 @@ def _attention(answer: Message) -> Iterator[tuple[str, str]]:
     """Yield a line for each job or run that a person should look at, by kind."""
     for kind, words in _WORDS.items():
         those = [one for one in answer["attention"] if one["kind"] == kind]
-        yield from ((kind, words(one)) for one in those[:_SHOWN])
-        if (more := answer[kind] - _SHOWN) > 0:
-            yield kind, f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
+        yield from ((_NAMES.get(kind, kind), words(one)) for one in those[:_SHOWN])
+        if (more := answer.get(kind, 0) - _SHOWN) > 0:
+            yield _NAMES.get(kind, kind), f"… and {more:,} more; see: {_SEE_ALL.get(kind, 'jobqueuectl list')}"
 
 
 def _fleet(answer: Message) -> str | None:
@@ -144,4 +144,6 @@ _WORDS: dict[str, Callable[[Message], str]] = {
     ),
     "outdated": lambda one: f"{one['job']}{': ' * bool(one['reason'])}{one['reason'] or ''}",
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}{standing.resumed_by(one['job'])}",
+    "set_back": lambda one: standing.set_back(one["job"], one["until"]),
 }
+_NAMES = {"set_back": "clock set back"}

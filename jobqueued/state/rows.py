@@ -49,7 +49,7 @@ _MORE_OF_JOB = {
     "paused_until": "paused_until", "previous": "previous", "skips": "skipped", "appeared": "appeared",
     "outcomes": "outcomes", "satisfied": "satisfied", "took": "took", "delays": "delays", "late": "late",
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
-    "shared_pause": "shared_pause", "ends": "ends", "offered": "offered",
+    "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
 }  # fmt: skip
 """What few jobs have, by its name in the row, where an older version finds what it knows of it."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
@@ -157,7 +157,7 @@ def _memory(
         took=_times(rare, "took"), delays=_times(rare, "delays"), late=tuple(rare.get("late", ())),
         expected=_expected(rare["expected"]) if "expected" in rare else None,
         owner=Owner(*rare["owner"]) if "owner" in rare else None, agreed=rare.get("agreed", ""),
-        offered=rare.get("offered", ""), shared_pause=rare.get("shared_pause", ""),
+        offered=rare.get("offered", ""), shared_pause=rare.get("shared_pause", ""), settled=rare.get("settled", 0),
     )  # fmt: skip
 
 

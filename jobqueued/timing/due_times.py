@@ -22,9 +22,11 @@ class DueTimes:
         self._resting = set[str]()
         self._passed_over, self._pace = (0, 0), FIRST
 
-    def set(self, job: Job, cursor: int, *, rests: bool = False) -> None:
-        """The next start is that of the first occurrence after `cursor`; of a job that `rests` it does not come."""
-        due = job.next_after(cursor) if job.enabled else None
+    def set(self, job: Job, cursor: int, settled: int = 0, *, rests: bool = False) -> None:
+        """The next start is that of the first occurrence after `cursor` that is not `settled`; of a job that `rests` it
+        does not come.
+        """
+        due = job.next_after(cursor, settled) if job.enabled else None
         if due is None:
             self.clear(job.id)
             return

@@ -195,6 +195,11 @@ class Seconds:
         return self.schedule.zone
 
     @property
+    def starts_twice(self) -> bool:
+        """As its schedule."""
+        return self.schedule.starts_twice
+
+    @property
     def of_a_minute(self) -> tuple[int, ...]:
         """The seconds of the minute, in order."""
         return tuple(offset.seconds for offset in self._offsets)
@@ -226,6 +231,11 @@ class Every:
             raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
         object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # else its zone's wall time would be added to
 
+    @property
+    def starts_twice(self) -> bool:
+        """True: elapsed time goes on, whatever the clock shows."""
+        return True
+
     def after(self, instant: datetime) -> datetime:
         """The first due instant strictly later than an aware `instant`, in UTC."""
         step = timedelta(seconds=self.interval // SECOND)
@@ -246,6 +256,11 @@ class At:
         zone = _zone(timezone)
         early, late = _offsets(zone, moment)
         return cls(_utc(moment, early) if early >= late else _change(zone, moment))
+
+    @property
+    def starts_twice(self) -> bool:
+        """False: it comes once."""
+        return False
 
     def after(self, instant: datetime) -> datetime | None:
         """The instant, unless it is not later than `instant`."""

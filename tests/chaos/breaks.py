@@ -16,6 +16,8 @@ _ONLY = {
     "a file with an error takes its jobs away": ["--only", "files", "--pace", "1"],
     "runs start while the host is held": ["--only", "files,kill"],
     "a start uses up R's before it covers them": ["--only", "pairs", "--pace", "3"],
+    "the cursor of a job goes back with the clock": ["--only", "clock"],
+    "a clock that is set back stands still": ["--only", "clock"],
 }
 """What is another there: an error has to last for longer; and a clock that was set tells times again that are past."""
 
@@ -60,12 +62,13 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "the cursor of a job goes back with the clock": (
         Break(
             "core/clock.py",
-            "        _pass_over(turn, event.step)\n        return\n",
-            "        _pass_over(turn, event.step)\n        for job in state.catalog if event.step < 0 else ():\n"
-            "            state.remember(job.id, cursor=wall - job.offset)\n            state.wind(job)\n"
-            "        return\n",
+            "if step > 0 else set_back(saved, job, wall, -step)\n",
+            "if step > 0 else changed(saved, cursor=wall - job.offset)\n",
         ),
         "doubled",
+    ),
+    "a clock that is set back stands still": (
+        Break("core/set_back.py", "    if _repeats(saved, job, begin, back):\n", "    if False:\n"), "lost",
     ),
     "every second start of a crontab's line is dropped": (
         Break(

@@ -52,6 +52,8 @@ class Host:
         self.log = root / "daemon.log"
         self.files_limit: int | None = None
         """How many files the next daemon may have open."""
+        self.puts_right = 0.0
+        """By how much (s) the clock is to be set forward again, as that was set far back."""
         self._start_at: float | None = 0.0
         self._log_begin = 0
 

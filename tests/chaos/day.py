@@ -19,7 +19,7 @@ from tests.chaos.people import People, Said
 from tests.chaos.receivers import Taken
 from tests.chaos.strain import Strain
 from tests.chaos.tables import Tables, cron_jobs
-from tests.chaos.timeline import Timeline
+from tests.chaos.timeline import Span, Timeline
 
 QUEUE_PATIENCE = 120.0
 NOTICE_PATIENCE = 15.0
@@ -27,6 +27,8 @@ NOTICE_PATIENCE = 15.0
 HISTORY_PATIENCE = 600.0
 """There may be 100,000 records, and the host may be busy."""
 LOOK = 0.2
+QUIET = 5.0
+"""For so long (s) a clock that is far back stays there, once the daemon is well: most jobs come due meanwhile."""
 USERS = 8
 """The jobs in the file of a user."""
 
@@ -124,8 +126,20 @@ def suffer(host: Host, plan: Plan, people: People) -> None:
             host.timeline.say(f"-- {episode.number}: {episode.kind} {'+'.join(episode.about)}")
             faults.carry_out(host, episode)
             get_well(host, episode.kind)
+            if host.puts_right:
+                put_right(host)
     finally:
         people.end()
+
+
+def put_right(host: Host) -> None:
+    """Leave the clock far back for a while in which nothing else happens, and set it forward again."""
+    begin = time.time_ns()
+    host.sleep(QUIET)
+    host.timeline.quiet.append(Span(begin, time.time_ns()))
+    shortages.set_clock(host, host.puts_right)
+    host.puts_right = 0.0
+    get_well(host, "the clock was put right")
 
 
 def get_well(host: Host, after: str) -> None:

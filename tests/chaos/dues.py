@@ -20,9 +20,9 @@ _NOTICED = 5 * SECOND
 
 
 class Covered(NamedTuple):
-    """The due times (s) of a job that runs and skips account for: one each, and ranges with a count."""
+    """The due times (s) of a job that runs and skips account for: the runs of each, and ranges with a count."""
 
-    single: set[int]
+    single: dict[int, set[str]]
     ranges: list[tuple[int, int, int]]
 
 
@@ -41,15 +41,17 @@ def lost(checker: Checker) -> Iterator[Violation]:
 
 
 def _covered(checker: Checker, job: Job, records: list[Record]) -> Covered:
-    covered = Covered(set(), [])
+    covered = Covered(defaultdict(set), [])
     for record in records:
         if (record.get("count") or 1) > 1:
             first, last = (instant(record[name]) // SECOND for name in ("first_due", "last_due"))
             covered.ranges.append((first, last, record["count"]))
         else:
-            covered.single.add(instant(record["due"]) // SECOND)
-    for starts in checker.ledger.starts.values():
-        covered.single.update(instant(start.due) // SECOND for start in starts if start.job == job.id)
+            covered.single[instant(record["due"]) // SECOND].add(record["run"])
+    for attempt, starts in checker.ledger.starts.items():
+        for start in starts:
+            if start.job == job.id:
+                covered.single[instant(start.due) // SECOND].add(attempt.run)
     return covered
 
 
@@ -58,7 +60,7 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
     expected = _expected(checker, job, records, covered)
     in_ranges = 0
     for due in expected:
-        if due in covered.single:
+        if len(covered.single.get(due, ())) >= _times(checker, job, due):
             continue
         if any(first <= due <= last for first, last, _count in covered.ranges):
             in_ranges += not checker.losses.due(job.id, due * SECOND)
@@ -72,7 +74,14 @@ def _of_clock(checker: Checker, job: Job, records: list[Record]) -> Iterator[Vio
     if counted < in_ranges:
         text = f"{job.id}: {in_ranges} due times are in skips that count {counted}"
         yield Violation("lost", text, job.id, covered.ranges[0][0] * SECOND)
-    checker.notes["due times of clocks"] += len(expected)
+    since = checker.day.morning // SECOND
+    checker.notes["due times of clocks"] += sum(due >= since for due in expected)
+    checker.notes["due times before the day, to which a clock was set back"] += sum(due < since for due in expected)
+
+
+def _times(checker: Checker, job: Job, due: int) -> int:
+    """How often a due time must have come: each time that the clock showed it, as far as that is sure."""
+    return checker.passages.shows(job, due) if checker.passages.is_sure(due) and not checker.timeline.hurts else 1
 
 
 def _expected(checker: Checker, job: Job, records: list[Record], covered: Covered) -> list[int]:
@@ -80,16 +89,27 @@ def _expected(checker: Checker, job: Job, records: list[Record], covered: Covere
     evening = checker.day.evening // SECOND
     if job.period is None:
         return [due for due in [instant(job.keys["at"].replace("Z", "+00:00")) // SECOND] if due < evening]
-    ran = {start.due for starts in checker.ledger.starts.values() for start in starts if start.job == job.id}
-    ran |= {record["due"] for record in records if record["state"] != "skipped"}  # lost ones may not have told
+    ran = {run: one[0].due for (run, _), one in checker.ledger.starts.items() if one[0].job == job.id}
+    ran |= {one["run"]: one["due"] for one in records if one["state"] != "skipped"}  # lost ones may not have told
     numbers = {record["number"] for record in records}
     unknown = max(numbers, default=0) - len(numbers) if checker.timeline.hurts else 0  # they count as started
     if len(ran) + unknown >= job.keys.get("max_runs", 1 << 62):
-        evening = max(map(instant, ran)) // SECOND
+        if checker.passages.is_far_back:  # what is due later may have come before
+            return []
+        evening = max(map(instant, ran.values())) // SECOND
     known = [*covered.single, *(first for first, _last, _count in covered.ranges)]
+    morning = _first(job.period, checker.day.morning)
     if not job.id.startswith(f"{USER.pw_name}/"):  # whose file comes later
-        known.append(-(-checker.day.morning // SECOND // job.period) * job.period)
-    return list(range(min(known), evening, job.period)) if known else []
+        known += [morning, *(_first(job.period, span.begin) for span in checker.timeline.quiet)]
+    begin = min(known, default=evening)
+    if checker.passages.is_far_back and checker.timeline.hurts:
+        begin = max(begin, morning)
+    return [due for due in range(begin, evening, job.period) if checker.passages.shows(job, due)]
+
+
+def _first(period: int, begin: int) -> int:
+    """The first due time (s) after an instant (ns)."""
+    return -(-begin // SECOND // period) * period
 
 
 def _unknown(checker: Checker, job: Job, at: int) -> bool:

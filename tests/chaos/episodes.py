@@ -19,7 +19,9 @@ AWAY = 3.5
 GONE = 7.0
 """For so long (s) a job file is removed, so that its jobs are gone."""
 BACK = 6.0
-"""The clock is set back by so many seconds at most."""
+"""The clock is set back by so many seconds at most, and stays there."""
+FAR_BACK = 10_000.0
+"""By so many at most it is set back by mistake, and forward again."""
 CALM = 2.0
 """Seconds at most between two episodes."""
 
@@ -97,9 +99,12 @@ _ABOUT: dict[str, list[tuple[str, ...]]] = {
 
 
 def _steps(rng: random.Random) -> tuple[str, ...]:
-    """One step of the clock or two; back no farther than people wait, as jobs stand still until the clock is there."""
+    """One step of the clock or two; a step far back is a mistake, which is put right."""
     first = rng.choice([rng.uniform(1, 90), rng.uniform(-BACK, -0.6), rng.uniform(0.6, 5)])
     second = rng.choice([rng.uniform(-BACK, -0.6), rng.uniform(0.6, 20)])
+    if rng.random() < 0.3:
+        far = rng.choice([rng.uniform(BACK, 100), rng.uniform(100, FAR_BACK)])
+        return f"{-far:.3f}", f"{far:.3f}"
     return tuple(f"{step:.3f}" for step in (first, second)[: rng.choice([1, 2])])
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos import strain
 from tests.chaos.daemon import Host
-from tests.chaos.episodes import Episode
+from tests.chaos.episodes import BACK, Episode
 from tests.chaos.timeline import Killed, Span
 
 Condition = Callable[[Host, Episode, random.Random], AbstractContextManager[None]]
@@ -42,15 +42,22 @@ def missing(kind: str) -> str:
 
 @contextmanager
 def clock(host: Host, episode: Episode, _rng: random.Random) -> Iterator[None]:
-    """Set the clock, and after the episode again."""
-    steps = [float(word) for word in episode.about]
-    for step in steps[:1]:
-        host.timeline.say(f"the clock is set by {step:+g} s", f"clock {'forward' if step > 0 else 'back'}")
-        host.strain.set_clock(step)
+    """Set the clock, and after the episode again; where it was set far back, only once the daemon is well."""
+    first, *others = [float(word) for word in episode.about]
+    set_clock(host, first)
     yield
-    for step in steps[1:]:
-        host.timeline.say(f"the clock is set by {step:+g} s", f"clock {'forward' if step > 0 else 'back'}")
-        host.strain.set_clock(step)
+    for step in others:
+        if first < -BACK:
+            host.puts_right = step
+        else:
+            set_clock(host, step)
+
+
+def set_clock(host: Host, step: float) -> None:
+    """Set the clock of the daemon by so many seconds."""
+    kind = "forward" if step > 0 else "far back" if step < -BACK else "back"
+    host.timeline.say(f"the clock is set by {step:+g} s", f"clock {kind}")
+    host.strain.set_clock(step)
 
 
 @contextmanager

@@ -34,6 +34,11 @@ class Strain:
                 self._page = mmap.mmap(file.fileno(), 0)
             self.environment = {"LD_PRELOAD": str(library), "JOBQUEUED_STRAIN": str(page)}
 
+    @property
+    def steps(self) -> list[tuple[int, int]]:
+        """Since when (ns, ours) which offset (ns)."""
+        return self._steps
+
     def __getstate__(self) -> dict[str, object]:
         """What is left of it afterwards: what the clock said."""
         return {"environment": {}, "_steps": self._steps}

@@ -83,6 +83,8 @@ class Timeline:
     """Attempts of which a file of R was cut or damaged."""
     run_removed: list[Span] = field(default_factory=list)
     """The run directory was removed; till all was well again."""
+    quiet: list[Span] = field(default_factory=list)
+    """When the clock was far back, the daemon was well, and nothing was done; in the end by the daemon's clock."""
     broken: dict[str, list[Span]] = field(default_factory=dict)
     """Job files, and when they could not be read."""
     away: dict[str, list[Span]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class Timeline:
     def translate(self, told_between: Callable[[int, int], tuple[int, int]]) -> None:
         """Add what the daemon's clock said of each span, so that instants of either clock are found in it."""
         named = [*self.broken.values(), *self.away.values()]
+        self.quiet = [Span(*told_between(span.begin, span.end)) for span in self.quiet]
         for spans in (*(hurt.spans for hurt in self.hurts), self.logs_lost, *named):
             spans += [Span(*told_between(span.begin, min(span.end, time.time_ns()))) for span in list(spans)]
 

@@ -722,6 +722,20 @@ class TestVerbs:
         assert [] == client.ask("Next", job="off", count=2)["parameters"]["next"]
         assert "io.jobqueue.NoSuchJob" == client.ask("Next", job="none", count=1)["error"]
 
+    def test_a_clock_that_was_set_back(self, real: Real) -> None:
+        """Status, Next, Why and List tell until when fixed times that come again are not due."""
+        real.world.write("more.yaml", job("fixed", "0,20 0-23 * * *", file="more.yaml"))
+        real.world.pass_time(50 * 60)
+        real.world.step_clock(-45 * 60)
+        client, until = real.client(), "2026-03-02T00:20:00.000000Z"
+        answer = client.ask("Next", job="fixed", count=1)["parameters"]
+        assert (until, ["2026-03-02T01:00:00.000000Z"]) == (answer["set_back_until"], answer["next"])
+        told = f"its fixed times until {until} had their turn before the clock was set back"
+        assert client.ask("Why", job="fixed")["parameters"]["idle"].endswith(told)
+        status = client.ask("Status")["parameters"]
+        assert (1, "set_back") == (status["set_back"], next(it["kind"] for it in status["attention"] if it["until"]))
+        assert until in [row["settled"] for row in client.ask("List")["parameters"]["jobs"]]
+
     def test_no_next(self, real: Real) -> None:
         """What the clock will not start as things stand has no next: the paused, the disabled, the invalid."""
         daily = {

@@ -82,14 +82,15 @@ class TestAnswers:
         assert (0, "", set()) == (shown.returncode, shown.stderr, {"on hold", "problems"} & facts(shown.stdout).keys())
 
     def test_status_names(self, daemon: Daemon, tmp_path: Path) -> None:
-        """What fails is shown with its last failure, what was missed with a remedy, what is outdated and why, each
-        trouble, and who is alone.
+        """What fails is shown with its last failure, what was missed with a remedy, what is outdated and why, what
+        waits as the clock was set back, each trouble, and who is alone.
         """
         failing = {"kind": "failing", "job": "a", "run": "a@7", "since": JOB["last_run"], "reason": "no"}
         failing["until"] = None
         missed = {**failing, "kind": "missed", "job": "b", "run": None, "reason": None}
         outdated = {**missed, "kind": "outdated", "job": "c", "reason": "its fleet has a newer one"}
-        found = {"attention": [failing, missed, outdated], "failing": 1, "missed": 1, "outdated": 1}
+        again = {**missed, "kind": "set_back", "job": "d", "until": JOB["next"]}
+        found = {"attention": [failing, missed, outdated, again], "failing": 1, "missed": 1, "outdated": 1}
         found |= {"troubles": ["full"], "exclusive": "x@1"}
         daemon.answers("Status", {**STATUS, **found, "unwell": unwell({**STATUS, **found})})
         shown = run("--root", tmp_path, "status")
@@ -100,6 +101,7 @@ class TestAnswers:
         )
         assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
         assert "c: its fleet has a newer one" == told["outdated"]
+        assert told["clock set back"].startswith("d: fixed times until 2100-01-01 ")
         assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
         words = "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed; 1 job is outdated"
         assert words == told["all is well"]
@@ -1029,7 +1031,14 @@ class TestNext:
         """A job's times come from the daemon."""
         daemon.answers("Next", {"timezone": "UTC", "next": ["2100-01-01T01:00:00.000000Z"]})
         shown = run("--root", tmp_path, "next", "nightly-backup")
-        assert "Fri 2100-01-01 01:00:00 UTC" in shown.stdout
+        assert ("Fri 2100-01-01 01:00:00 UTC" in shown.stdout, "") == (True, shown.stderr)
+
+    def test_a_clock_that_was_set_back(self, daemon: Daemon, tmp_path: Path) -> None:
+        """Beside the times it is told that those before them are not due again."""
+        starts = {"timezone": "UTC", "next": ["2100-01-01T01:00:00.000000Z"], "set_back_until": JOB["last_run"]}
+        daemon.answers("Next", starts)
+        told = run("--root", tmp_path, "next", "a").stderr
+        assert re.fullmatch("a: fixed times until 2026-11-2.* had their turn before the clock was set back\n", told)
 
     def test_no_daemon(self, tmp_path: Path) -> None:
         """While the daemon is down its job files are read."""

@@ -55,6 +55,8 @@ class MadeUp:
     told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     by_key: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     directory: Path = Path()
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    """Since when (ns) the daemon's clock has which offset."""
 
     def run(self, run: str, due: float, *, key: str = "", code: int = 0, word: str = "-", pid: int = 100) -> None:
         """Let a run start half a second after it was due, and end a quarter later."""
@@ -87,7 +89,7 @@ class MadeUp:
             morning=at(0),
             evening=at(LENGTH),
             history=history,
-            strain=SimpleNamespace(told=lambda instant: instant),
+            strain=SimpleNamespace(told=lambda instant: instant, steps=self.steps),
             people=people,
         )
         ledger = Ledger()
@@ -132,6 +134,33 @@ def joined(day: MadeUp, run: str, due: float, number: int, key: str = "") -> Non
 def test_a_good_day(day: MadeUp) -> None:
     """Nothing is wrong with it."""
     assert [] == day.violations()
+
+
+def again(day: MadeUp, *seconds: int, era: int = 1) -> None:
+    """Let a clock that is set back by 5 s show some due times again, at each of which the job runs."""
+    day.steps = [(at(6.4), -5 * SECOND)]
+    day.timeline.quiet = [Span(at(2), at(7))]
+    for second in seconds:
+        number = 100 * era + second
+        day.run(f"tick@{number}", second, key=f"c{era}.{BEGIN + second}")
+        day.run(f"chained@{number}", second + 1, key=f"jtick@{number}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "era", "more", "found"),
+    [
+        ((3, 4, 5), 1, (), []), ((2, 3, 4, 5, 6), 1, (), []), ((3, 5), 1, (), ["lost"]), ((), 1, (), ["lost"]),
+        ((3, 4, 5), 0, (), ["doubled"]), ((3, 4, 5), 1, (4,), ["doubled"]), ((1, 3, 4, 5), 1, (), ["doubled"]),
+    ],
+    ids=["all that is sure", "all", "one is missing", "standing still", "no new era", "three times", "not shown again"],
+)  # fmt: skip
+def test_a_clock_that_is_set_back(
+    day: MadeUp, seconds: tuple[int, ...], era: int, more: tuple[int, ...], found: list[str]
+) -> None:
+    """A time that it shows again is another occurrence, which has to run where nothing kept the daemon from it."""
+    again(day, *seconds, era=era)
+    again(day, *more, era=2)
+    assert found == day.violations()
 
 
 def without(day: MadeUp, run: str, *, record: bool = True) -> None:

@@ -1,5 +1,7 @@
 """Compare our due times with the real crons': exit 1 if anything differs that is not declared, or the reverse.
 
+What Debian's does while its clock is set is compared with the rules by which tests/pure/core/test_set_back.py goes.
+
 python -m tests.realcron            compare, and check that docs/time.md has the current table
 python -m tests.realcron --write    compare, and write the table there
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from tests.realcron.compare import Row, Starts, doubt, flaw, rows, strung
 from tests.realcron.daemons import DAEMONS, CannotRun, Daemon, check_machine, fetch, run, versions
 from tests.realcron.matrix import Window, windows
+from tests.realcron.steps import SCENES, differences
 from tests.realcron.table import BEGIN, END, block, runs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "time.md"
@@ -98,9 +101,10 @@ def compare(write: bool) -> int:
     check_machine()
     with tempfile.TemporaryDirectory(prefix="realcron-") as folder:
         root = fetch(Path(folder))
+        by_steps = differences(root, Path(folder))
         found = table_rows(observe(root))
         table = block(found, versions(Path(folder)))
-    if unexpected := surprises(found):
+    if unexpected := [*by_steps, *surprises(found)]:
         print("\n".join(unexpected))
         return 1
     page = update(PAGE.read_text(), table)
@@ -109,7 +113,9 @@ def compare(write: bool) -> int:
     elif page != PAGE.read_text():
         print(f"the table in docs/{PAGE.name} is not current: python -m tests.realcron --write")
         return 1
-    print(f"{len(found)} expressions compared, no difference but the declared ones")
+    print(
+        f"{len(found)} expressions and {len(SCENES)} clocks that are set compared, no difference but the declared ones"
+    )
     return 0
 
 

@@ -88,16 +88,21 @@ def faking(window: Window, root: Path) -> dict[str, str]:
     }
 
 
-def furnish(home: Path, window: Window, root: Path) -> None:
-    """Make the directories that the daemon sees as /etc, /run and /var/spool."""
+def make_home(home: Path, zone: str) -> None:
+    """Make the directories that a daemon sees as /etc, /run and /var/spool."""
     for name in ("etc/pam.d", "etc/cron.d", "run", "spool/cron/crontabs", "out"):
         (home / name).mkdir(parents=True)
     for name in ("passwd", "group", "ld.so.cache"):
         shutil.copy(Path("/etc") / name, home / "etc")
     (home / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\n")
     (home / "etc/pam.d/other").write_text(PERMIT)
-    shutil.copy(ZONES / window.zone, home / "etc/localtime")
-    (home / "etc/timezone").write_text(f"{window.zone}\n")
+    shutil.copy(ZONES / zone, home / "etc/localtime")
+    (home / "etc/timezone").write_text(f"{zone}\n")
+
+
+def furnish(home: Path, window: Window, root: Path) -> None:
+    """Make them with the jobs of a window."""
+    make_home(home, window.zone)
     shared = f"/faketime_sem_{CHILD} /faketime_shm_{CHILD}"
     settings = {**faking(window, root), "FAKETIME_SHARED": shared, "SHELL": "/bin/sh", "MAILTO": '""'}
     head = "".join(f"{name}={value}\n" for name, value in settings.items())

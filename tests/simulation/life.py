@@ -167,6 +167,7 @@ class Life:
         for process in list(kernel.processes.values()):
             kernel.kill(process, signal.SIGCONT)
         host.note("calm")
+        host.oracle.calmed()
 
     def _let_go(self) -> None:
         """Let start what people hold."""
@@ -182,9 +183,10 @@ class Life:
             return
         host.note(f"happens {it}")
         match it.kind:
-            case "clock":
-                host.oracle.clock_set(it.first)
-                kernel.set_clock(it.first)
+            case "set-back" if it.second:
+                self.lose_power(30 * SECOND, it.first)
+            case "clock" | "set-back":
+                self._set_clock(it.first)
             case "suspend":
                 kernel.suspend(it.first)
             case "disk":
@@ -201,13 +203,19 @@ class Life:
 
     # power
 
-    def lose_power(self, away: int) -> None:
-        """Power goes, and comes back; what was armed waits for the next boot."""
+    def lose_power(self, away: int, step: int = 0) -> None:
+        """Power goes, and comes back, with a clock that is set by `step`; what was armed waits for the next boot."""
         if not self._down:
             self._down = True
             self.host.power_off()
+            if step:
+                self._set_clock(step)
             self.host.power_on(away)
             self._down = False
+
+    def _set_clock(self, step: int) -> None:
+        self.host.oracle.clock_set(step)
+        self.host.kernel.set_clock(step)
 
     def _shut_down(self, away: int) -> None:
         """SIGTERM to all, and power goes a while later."""

@@ -12,7 +12,7 @@ from jobqueued import commands, events
 from jobqueued.acts import Acts
 from jobqueued.child import attempt, lost, record, wire
 from jobqueued.control.submit_calls import SubmitCalls
-from jobqueued.core import attempts, dependencies
+from jobqueued.core import attempts, clock, dependencies, redefinition
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.model import RunState
 from jobqueued.queue.admission import Admission
@@ -62,6 +62,7 @@ _KILLS = Terms(hours=2, jobs=8, faults=24, people=0, kinds=frozenset({"kill", "k
 _POWER = replace(_KILLS, kinds=frozenset({"kill", "power", "disk", "error"}))
 _DISKS = replace(_KILLS, faults=30, kinds=frozenset({"kill", "kill-all", "give-way", "disk"}))
 _EMPTIED = replace(_KILLS, jobs=12, faults=0, kinds=frozenset({"emptied"}))
+_SET_BACK = Terms(hours=1, jobs=6, faults=0, people=0, kinds=frozenset({"set-back"}))
 _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"}))
 
 
@@ -165,6 +166,14 @@ def _shrugs(declined: Any) -> Any:
     return lambda name, error: f"idle {name}" if isinstance(error, FileNotFoundError) else declined(name, error)
 
 
+def _stands_still(_set_back: Any) -> Any:
+    return lambda saved, _job, _wall, _back=0: saved
+
+
+def _goes_back(_set_back: Any) -> Any:
+    return lambda saved, _job, wall, _back=0: replace(saved, cursor=min(saved.cursor, wall))
+
+
 MUTANTS: dict[str, Mutant] = {
     "launches before the commit": Mutant(Acts, "carry_out", _launches_first, _KILLS, 5),
     "commits the cursors before the runs": Mutant(Store, "commit", _jobs_first, _KILLS, 60),
@@ -190,6 +199,10 @@ MUTANTS: dict[str, Mutant] = {
         Mutant(wire, "may_have_started", lambda _: lambda _directory: False, _KILLS, 60),
     "what was emptied counts as whole":
         Mutant(Emptying, "era", lambda _: property(lambda _: 0), _EMPTIED, 200),
+    "a clock that is set back stands still": Mutant(clock, "set_back", _stands_still, _SET_BACK, 40),
+    "the cursor goes back with the clock": Mutant(clock, "set_back", _goes_back, _SET_BACK, 40),
+    "a definition waits for a clock that was set back":
+        Mutant(redefinition, "set_back", _stands_still, _SET_BACK, 60),
     "an R that is gone counts as another's": Mutant(attempt, "declined", _shrugs, _EMPTIED, 200),
 }  # fmt: skip
 """By what is wrong with the program."""

@@ -60,6 +60,18 @@ class Row:
     count: int
     ends: tuple[tuple[Any, ...], ...] | None
     """Of each attempt number, state, exit code and signal; None: the run has not ended."""
+    changed: int
+    """When it was committed last (mono)."""
+
+    @property
+    def minutes(self) -> range:
+        """Those (since 1970) from its first due time to its last."""
+        return range(self.due // _MINUTE, (self.due if self.last_due is None else self.last_due) // _MINUTE + 1)
+
+    @property
+    def era(self) -> str:
+        """The era of its clock."""
+        return self.key.partition(".")[0]
 
 
 class Oracle:
@@ -79,8 +91,9 @@ class Oracle:
         self.out_of_step: set[str] = set()
         """The jobs that were said to be, as those that they wait for had not all succeeded in each round."""
         self.told: list[dict[str, Any]] = []
-        self._begin = host.kernel.wall
-        self._latest = host.kernel.wall
+        self._passages = [[host.kernel.wall, host.kernel.wall]]
+        """From when to when (wall) the clock went without being set back by a minute."""
+        self._calm = 0
         self._submissions: dict[str, str] = {}
         self._promised: set[str] = set()
         self._runs_promised: list[str] = []
@@ -178,11 +191,19 @@ class Oracle:
             f"{job}@{number}.{row.attempt}" for (job, number), row in self.rows.items() if row.state in _LIVE
         }
 
+    def calmed(self) -> None:
+        """From now on the clock is not set any more, and whoever is killed comes back."""
+        self._calm = self._host.kernel.mono
+
     def clock_set(self, step: int) -> None:
         """Somebody sets the clock."""
-        self._latest = max(self._latest, self._host.kernel.wall)
+        wall = self._host.kernel.wall
+        self._passages[-1][1] = max(self._passages[-1][1], wall)
+        if step <= -_MINUTE:
+            self._passages.append([wall + step, wall + step])
         self.excuses.add("clock")
-        if abs(step) > 3 * _HOUR:
+        behind = max(end for _, end in self._passages) - (wall + step)
+        if step > 3 * _HOUR or behind > 3 * _HOUR:
             self.excuses.add("era")
 
     def notified(self, notice: dict[str, Any]) -> None:
@@ -214,7 +235,7 @@ class Oracle:
             job, number, state = row[0], row[1], row[9]
             record = None if row[-1] is None else json.loads(row[-1])
             ends = None if record is None else _ends(record)
-            new = Row(row[3], row[4], row[5], state, row[11], row[15], row[16], ends)
+            new = Row(row[3], row[4], row[5], state, row[11], row[15], row[16], ends, self._host.kernel.mono)
             before = self.rows.get((job, number))
             self._host.note(f"commit {job}@{number} {state}.{new.attempt}")
             if before is not None and before.ends is not None:
@@ -333,31 +354,46 @@ class Oracle:
             yield f"{len(idle)} supervisors wait for work"
 
     def _of_occurrences(self) -> Iterator[str]:
-        """Each due time is covered by one record (promise 1)."""
-        end = max(self._latest, self._host.kernel.wall) - 2 * _MINUTE
+        """Each due time is covered by one record (promise 1); one that comes again, and is not fixed, by one more."""
         if "era" in self.excuses or self._host.daemon is None:
             return
+        self._passages[-1][1] = self._host.kernel.wall
         of_jobs: dict[str, list[Row]] = {}
         for (job, _number), row in self.rows.items():
             if row.key.startswith("c"):
                 of_jobs.setdefault(job, []).append(row)
-        first, last = self._begin // _MINUTE + 1, end // _MINUTE
         for work in self.works.values():
-            if work.id in self.edited or not work.every:
-                continue
-            covered: dict[int, int] = {}
-            for row in of_jobs.get(work.id, ()):
-                until = row.due if row.last_due is None else row.last_due
-                minutes = [at for at in range(row.due // _MINUTE, until // _MINUTE + 1) if work.is_due(at)]
-                if len(minutes) != row.count:
-                    yield f"a record of {work.id} says that it covers {row.count}, and there are {len(minutes)}"
-                for at in minutes:
-                    covered[at] = covered.get(at, 0) + 1
-            for at in range(first, last + 1):
-                if work.is_due(at) and covered.get(at, 0) != 1:
-                    minute = (at - first + 1) % (1 << 30)
-                    yield f"{work.id} was due in minute {minute}, and {covered.get(at, 0)} records cover that"
-                    break
+            if work.id not in self.edited and work.every:
+                yield from self._of_clock(work, of_jobs.get(work.id, []))
+
+    def _of_clock(self, work: Work, rows: list[Row]) -> Iterator[str]:
+        covering: dict[int, list[Row]] = {}
+        for row in rows:
+            minutes = [at for at in row.minutes if work.is_due(at)]
+            if len(minutes) != row.count:
+                yield f"a record of {work.id} says that it covers {row.count}, and there are {len(minutes)}"
+            for at in minutes:
+                covering.setdefault(at, []).append(row)
+        first = self._passages[0][0] // _MINUTE + 1
+        last = max(end for _, end in self._passages) // _MINUTE - 2
+        for at in filter(work.is_due, range(first, last + 1)):
+            if wrong := self._of_minute(work, at, covering.get(at, [])):
+                yield f"{work.id} was due in minute {(at - first + 1) % (1 << 30)}, and {wrong}"
+                return
+
+    def _of_minute(self, work: Work, at: int, rows: list[Row]) -> str:
+        """What is wrong with the records that cover a minute."""
+        eras, times = {row.era for row in rows}, 1
+        if not work.fixed:
+            times = sum(begin // _MINUTE <= at <= end // _MINUTE + 1 for begin, end in self._passages)
+        is_to_come = at * _MINUTE > self._host.kernel.wall - 2 * _MINUTE
+        if not (rows or is_to_come) or len(rows) > max(1, times) or len(rows) > len(eras):
+            return f"{len(rows)} records cover that"
+        since = self._host.kernel.mono - (self._host.kernel.wall - at * _MINUTE)
+        is_calm = not work.fixed and self._calm < since < self._host.kernel.mono - 2 * _MINUTE
+        if is_calm and max(row.changed for row in rows) < since:
+            return "again in the calm, and no record covers that"
+        return ""
 
     def _of_notices(self) -> Iterator[str]:
         """Whoever is to be told of failures has been told of one at least."""

@@ -36,7 +36,11 @@ EMPTIED = 0.3
 PEOPLE: dict[str, int] = {
     "edit": 5, "run": 6, "stop-run": 5, "pause": 3, "resume": 4, "hold": 1, "release": 2, "skip": 2, "submit": 6,
 }  # fmt: skip
-KINDS = (*FAULTS, "emptied", *PEOPLE)
+SET_BACK = 0.3
+"""How many lives have a clock that is set back by up to 3 h, in half of them over a boot, and in half forward again a
+while later.
+"""
+KINDS = (*FAULTS, "emptied", "set-back", *PEOPLE)
 _ERRNOS = (errno.EMFILE, errno.ENOSPC, errno.EIO, errno.ENOMEM)
 _DISK = (errno.ENOSPC, errno.EROFS, errno.EIO)
 
@@ -49,6 +53,7 @@ def drawn(seed: int, length: int, faults: int, people: int, kinds: frozenset[str
     found += _close_together(random, found)
     found += _emptied(Random(f"emptied {seed}"), length)
     found += _in_pairs(Random(f"pairs {seed}"), found, length) if "disk" in kinds else []
+    found += _set_back(Random(f"set back {seed}"), length)
     return sorted(it for it in found if it.kind in kinds)
 
 
@@ -75,7 +80,7 @@ def _figures(random: Random, kind: str) -> tuple[str, int, int]:
         case "shutdown":
             return "", 0, random.choice((20, 600, 7200)) * SECOND
         case "clock":
-            step = random.choice((1, 61, 600, 3000, 4 * 3600, 30 * 3600))
+            step = random.choice((1, 61, 600, 7000, 4 * 3600, 30 * 3600))
             return "", random.choice((-1, 1)) * step * SECOND, 0
         case "suspend":
             return "", random.choice((30, 1000, 9 * 3600)) * SECOND, 0
@@ -106,6 +111,17 @@ def _in_pairs(random: Random, found: list[Happening], length: int) -> list[Happe
         for _ in range(random.randrange(1, 4)):
             again.append(Happening(kill + SECOND // 100, "kill", "scheduler", random.randrange(200)))
     return again
+
+
+def _set_back(random: Random, length: int) -> list[Happening]:
+    """At most one, and the end of the mistake."""
+    if random.random() >= SET_BACK:
+        return []
+    at, step = random.randrange(length), random.choice((61, random.randrange(61, 3600), random.randrange(3600, 10_740)))
+    ends = at + random.choice((30, 600, 3600)) * SECOND
+    over_boot = random.randrange(2)
+    found = [Happening(at, "set-back", "", -step * SECOND, over_boot), Happening(ends, "set-back", "", step * SECOND)]
+    return found[: random.choice((1, 2 if ends < length else 1))]
 
 
 def _close_together(random: Random, found: list[Happening]) -> list[Happening]:

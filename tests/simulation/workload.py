@@ -34,12 +34,15 @@ class Work:
     told: bool = False
     hour: int | None = None
     """The only hour in which it is due; None: each."""
+    fixed: bool = False
+    """Whether its times are fixed, which come once however the clock is set."""
 
     @property
     def text(self) -> str:
         """The job in its file."""
         keys = [f"command: work {self.seconds} {self.fails} {self.ignores} {self.leaves}"]
-        hour = "*" if self.hour is None else self.hour
+        each = "0-23" if self.fixed else "*"
+        hour = each if self.hour is None else self.hour
         keys += [f"schedule: '{self.minute}-59/{self.every} {hour} * * *'"] if self.every else []
         keys += [f"on: {{job: {self.after}}}"] if self.after else []
         keys += [f"dependencies: [{', '.join(self.needs)}]"] if self.needs else []
@@ -64,7 +67,7 @@ class Work:
 
 def drawn(seed: int, jobs: int) -> list[Work]:
     """The jobs of a life."""
-    random = Random(f"work {seed}")
+    random, fixed = Random(f"work {seed}"), Random(f"fixed {seed}")
     found: list[Work] = []
     for number in range(jobs):
         every = random.choice(_INTERVALS)
@@ -75,7 +78,7 @@ def drawn(seed: int, jobs: int) -> list[Work]:
             retries=random.choice((0, 0, 2)), timeout=random.choice((0, 0, 0, 30)),
             concurrency=random.choice((1, 1, 1, 2)), overlap=random.choice(("queue", "skip", "skip", "replace")),
             catch_up=random.choice(("latest", "none", "all")), locks=locks, exclusive=random.random() < 0.05,
-            told=random.random() < 0.3,
+            told=random.random() < 0.3, fixed=fixed.random() < 0.4,
         )  # fmt: skip
         if found and random.random() < 0.15:
             work = replace(work, every=0, after=random.choice(found).id)

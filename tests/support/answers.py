@@ -19,7 +19,7 @@ JOB: Message = {
     "timezone": "Europe/Berlin",
     "next": "2100-01-01T01:00:00.000000Z", "last_run": "2026-11-24T01:00:00.000000Z", "last_state": "failed",
     "last_failover": False, "failing_since": "2026-11-24T01:00:00.000000Z", "due": 0,
-    "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
+    "settled": None, "waiting": 1, "retrying": 0, "running": 0, "late": 0, "overdue_since": None,
     "tags": ["nightly"], "file": "/etc/jobqueue.d/backup.yaml", "line": 5, "drop_ins": [],
 }  # fmt: skip
 NONE_YET = dict.fromkeys(("next", "last_run", "last_state", "failing_since"))
@@ -59,7 +59,7 @@ STATUS: Message = {
     "unwatched": [],
     "next": JOB["next"], "next_job": JOB["id"], "left": [], **FREE, "stale": [],
     "problems": [], "unwell": [], "attention": [], "invalid": 0, "failing": 0, "missed": 0, "late": 0,
-    "overdue": 0, "outdated": 0, "paused": 0,
+    "overdue": 0, "outdated": 0, "paused": 0, "set_back": 0,
 }  # fmt: skip
 PROBLEM: Message = {
     "file": "/etc/jobqueue.d/b.yaml", "line": 3, "column": 5, "key": "schedule", "message": "found 'x'",

@@ -242,7 +242,7 @@ class Agent:
         return self.delay + patience + self.fleet.random.randint(1, 9) * SECOND // 1000
 
     def _opened(self) -> Found | None:
-        """Open the session, or go on with it: its last write (child/fleet/session.py), or None if another has the name."""
+        """Open the session, or go on with it: its last write (child/fleet/session.py); None if another has the name."""
         etcd, lease = self.fleet.etcd, LEASES["session"]
         if self.session is None:
             answer = etcd.txn(writes.opening(Session(self.store, self.store, 0), self.store, lease))

@@ -62,9 +62,8 @@ from tests.support.run_directories import RunDirectories
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
 
 
-def job(id: str = "job", schedule: str | None = None, **fields: Any) -> Job:
+def job(id: str = "job", *expressions: str, **fields: Any) -> Job:
     """A job that runs `true`, with the triggers of its schedule."""
-    expressions = () if schedule is None else (schedule,)
     triggers = tuple(Schedule(expression, fields.get("timezone", "UTC"), id) for expression in expressions)
     return Job(id=id, **{"command": "true", "file": "jobs.yaml", **fields}, schedule=expressions, triggers=triggers)
 
@@ -401,12 +400,15 @@ class World:
         self.now = Now(self.now.wall + round(seconds * SECOND), 5 * SECOND)
         self.boot()
 
-    def step_clock(self, seconds: float) -> None:
-        """Somebody sets the wall clock; monotonic time and the processes' remaining time stay."""
+    def step_clock(self, seconds: float, *, scheduler: bool = True) -> None:
+        """Somebody sets the wall clock, without `scheduler` while that is down; monotonic time and the processes'
+        remaining time stay.
+        """
         step = round(seconds * SECOND)
         self.now = Now(self.now.wall + step, self.now.mono)
         self.processes = {name: end + step for name, end in self.processes.items()}
-        self.happen(events.ClockStepped(step))
+        if scheduler:
+            self.happen(events.ClockStepped(step))
 
     def write(self, file: str, *jobs: Job) -> None:
         """Somebody saves a job file."""

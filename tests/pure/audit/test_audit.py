@@ -19,7 +19,8 @@ from tests.support.audited import AuditedWorld
 from tests.support.world import MIDNIGHT, job
 
 DEFINITIONS = st.builds(
-    job, st.just("a"), st.sampled_from(["*/7 * * * *", "*/20 * * * *", "5 * * * *"]),
+    job, st.just("a"),
+    st.sampled_from(["*/7 * * * *", "*/20 * * * *", "5 * * * *", "7-56/7 0-23 * * *", "5 2-20 * * *"]),
     offset=st.sampled_from([0, 7 * MINUTE]), enabled=st.sampled_from([True, True, True, False]),
     overlap=st.sampled_from(Overlap), command=st.sampled_from(["x", "y"]),
 )  # fmt: skip
@@ -100,9 +101,9 @@ def test_one_record_too_few_or_too_many(defined: Job, actions: list[tuple[str, A
 
 # the timeline
 
-HOURLY, OTHER = job("a", "0 * * * *"), job("a", "30 * * * *")
+HOURLY, OTHER, FIXED = job("a", "0 * * * *"), job("a", "30 * * * *"), job("a", "0 0-23 * * *")
 TEXTS = {b"hourly": (HOURLY,), b"other": (OTHER,), b"none": (), b"spread": (replace(HOURLY, offset=10 * MINUTE),),
-    b"fleet": (replace(HOURLY, scope=Scope.FLEET),)}  # fmt: skip
+    b"fleet": (replace(HOURLY, scope=Scope.FLEET),), b"fixed": (FIXED,)}  # fmt: skip
 
 
 def at(hours: float) -> int:
@@ -141,20 +142,24 @@ def due(*changes: DueChange, until: float = 8) -> list[float]:
         ([file(5.5, b"hourly"), clock(5.9, 7.1, "start"), file(7.1, b"other", 5.9)], [7.5]),
         ([file(5.5, b"hourly"), clock(5.9, 7.1, "start"), file(7.1, b"spread", 5.9)], [6, 7]),
         ([file(5.5, b"hourly"), clock(6.1, 7.1)], [6, 7, 8]),
-        ([file(5.5, b"hourly"), clock(7.1, 5.7)], [6, 7, 8]),
-        ([file(5.5, b"hourly"), clock(7.1, 5.7), file(6.2, b"other")], [6, 7, 7.5]),
+        ([file(5.5, b"hourly"), clock(7.1, 5.7)], [6, 7, 6, 7, 8]),
+        ([file(5.5, b"fixed"), clock(7.1, 5.7)], [6, 7, 8]),
+        ([file(5.5, b"fixed"), clock(7.1, 5.7), clock(6.2, 3.9)], [6, 7, 4, 5, 6, 7, 8]),
+        ([file(5.5, b"hourly"), clock(7.1, 5.7), file(6.2, b"other")], [6, 7, 6, 6.5, 7.5]),
         ([file(2.5, b"hourly"), clock(3.1, 6.5)], [3, 7, 8]),
         ([file(5.5, b"hourly"), clock(7.1, 3.5)], [6, 7, 4, 5, 6, 7, 8]),
         ([file(5.5, b"hourly"), clock(7.1, 3.5, "start")], [6, 7, 4, 5, 6, 7, 8]),
-        ([file(4.5, b"hourly"), clock(5.9, 2.1, "start")], [5, 6, 7, 8]),
+        ([file(4.5, b"fixed"), clock(5.9, 2.1, "start")], [5, 6, 7, 8]),
+        ([file(4.5, b"hourly"), clock(5.9, 2.1, "start")], [5, 3, 4, 5, 6, 7, 8]),
         ([file(5.5, b"spread"), file(7.05, b"none")], [6, 7]),
         ([file(5.5, b"hourly"), file(6.2, b"fleet"), file(7.2, b"hourly")], [6, 8]),
     ],
     ids=[
         "since it came", "another rhythm", "gone and back", "its file is gone", "a text nobody can read", "moved",
         "edited while down", "edited while down, in its rhythm", "a small step forward", "a small step back",
-        "and another rhythm then", "a correction forward", "a correction back", "the same while down",
-        "a correction over nothing", "put off by spread", "of a fleet for a while",
+        "of fixed times", "of fixed times, farther than 3 h by two", "and another rhythm then", "a correction forward",
+            "a correction back", "the same while down",
+        "a correction over nothing", "elapsed time over that", "put off by spread", "of a fleet for a while",
     ],
 )  # fmt: skip
 def test_what_was_due(changes: list[DueChange], expected: list[float]) -> None:

@@ -144,6 +144,28 @@ def test_invalid_and_paused() -> None:
     assert [*expected, ("paused", "c", None, MIDNIGHT + HOUR)] == found
 
 
+def test_who_waits_for_a_clock_that_was_set_back() -> None:
+    """Jobs with a fixed time that comes again, until the clock is where it was; of others, and of what is over, nothing
+    is said.
+    """
+    fixed, both = job("fixed", "0,20 0-23 * * *"), job("both", "*/10 * * * *", "30 0-23 * * *")
+    at = replace(job("at", at=MIDNIGHT + 40 * MINUTE), triggers=(At(to_datetime(MIDNIGHT + 40 * MINUTE)),))
+    others = job("wild", "*/10 * * * *"), job("seldom", "0 0 * * *"), job("off", "0,20 0-23 * * *", enabled=False)
+    world = World(fixed, both, at, *others)
+    world.pass_time(50 * 60)
+    assert [] == seen(world)
+    world.step_clock(-50 * 60)
+    found = {one.job: one.until for one in world.scheduler.attention(world.now)}
+    assert {"both": MIDNIGHT + 50 * MINUTE, "fixed": MIDNIGHT + 20 * MINUTE} == found
+    world.boot()
+    words = [one.reason for one in world.scheduler.attention(world.now) if one.job == "fixed"]
+    assert ["fixed times until 2026-03-02T00:20:00.000000Z had their turn before the clock was set back"] == words
+    world.pass_time(20 * 60)
+    assert ["both"] == [one.job for one in world.scheduler.attention(world.now)]
+    world.pass_time(30 * 60)
+    assert [] == seen(world)
+
+
 def test_late_is_nobody_that_is_paused() -> None:
     """A run that waits as its job is paused is not late: somebody wants that."""
     world = World(job("long", "1 0 * * *"), job("next", "5 0 * * *"), seconds={"long": 9e4}, max_running=1)

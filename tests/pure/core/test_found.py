@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
-from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Now, On, Run, RunId
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Now, On, Run, RunId
 from tests.support.world import MIDNIGHT, World, ended, job
 
 
@@ -130,7 +130,7 @@ def test_nobody_knows_whose_it_is() -> None:
 
 def test_what_is_found_beyond_a_clock_that_was_set_back() -> None:
     """What was covered before that is not covered again."""
-    world = World(job("a", "*/7 * * * *"))
+    world = World(job("a", "7-56/7 0-23 * * *"))
     world.pass_time(28 * 60 + 2)
     world.step_clock(-11 * 60)
     due = MIDNIGHT + 35 * MINUTE
@@ -152,7 +152,7 @@ def test_what_is_found_of_a_disabled_job() -> None:
 
 def test_what_was_covered_before_the_clock_was_set_back() -> None:
     """Skips that no commit held lie between now and a run that R knows: they are skips again, and the run is not."""
-    world = World(job("a", "*/7 * * * *"))
+    world = World(job("a", "7-56/7 0-23 * * *"))
     world.pass_time(7 * 60 - 1)
     world.full.add("state")
     world.pass_time(1)
@@ -164,3 +164,35 @@ def test_what_was_covered_before_the_clock_was_set_back() -> None:
     world.boot()
     covered = [(run.due, run.last_due or run.due) for run, _ in world.rows.values()]
     assert 4 == sum((last - first) // (7 * 60 * SECOND) + 1 for first, last in covered), world.states()
+
+
+@pytest.mark.parametrize("minutes", [0, 4, 8, 15])
+def test_an_era_that_was_not_saved(minutes: int) -> None:
+    """A clock was set back, and no commit held that: what has started again is found in its era, which goes on."""
+    world = World(job("a", "*/7 * * * *"), job("b", "7-56/7 0-23 * * *"), _both("c"))
+    world.pass_time(7 * 60 - 1)
+    world.full.add("state")
+    world.pass_time(24 * 60)
+    world.step_clock(-11 * 60)
+    world.pass_time(minutes * 60)
+    world.full.clear()
+    world.boot()
+    world.pass_time(23 * 60 - minutes * 60)
+    assert _keys([7, 14, 21, 28], [21, 28, 35, 42]) == _found(world, "a")
+    assert _keys([7, 14, 21, 28, 35, 42], []) == _found(world, "b")
+    assert _keys([7, 9, 14, 19, 21, 28, 29], [21, 28, 35, 39, 42]) == _found(world, "c")
+
+
+def _both(name: str) -> Job:
+    """A job that is due each seven minutes by elapsed time, and at fixed times, one after another ten minutes."""
+    return job(name, "*/7 * * * *", "9-59/10 0-23 * * *")
+
+
+def _keys(first: list[int], second: list[int]) -> list[str]:
+    """The keys of occurrences of two eras by the minutes at which they are due."""
+    eras = enumerate((first, second))
+    return sorted(f"c{era}.{MIDNIGHT // SECOND + 60 * minute}" for era, minutes in eras for minute in minutes)
+
+
+def _found(world: World, name: str) -> list[str]:
+    return sorted(run.key for run, _ in world.rows.values() if run.id.job == name)

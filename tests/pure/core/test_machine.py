@@ -59,6 +59,12 @@ ENDS = st.lists(
     min_size=1,
     max_size=4,
 )
+SCHEDULES = st.sampled_from(
+    [
+        (), ("*/7 * * * *",), ("*/7 * * * *",), ("*/20 * * * *",), ("5 * * * *",), ("3-59/7 0-23 * * *",),
+        ("*/20 * * * *", "9-59/7 0-23 * * *"),
+    ]
+)  # fmt: skip
 
 
 @st.composite
@@ -97,8 +103,7 @@ def definitions(draw: st.DrawFn, name: str) -> Job:
     }
     for key in draw(st.lists(st.sampled_from(sorted(rare)), max_size=5, unique=True)):
         fields[key] = draw(rare[key])
-    schedule = draw(st.sampled_from([None, "*/7 * * * *", "*/7 * * * *", "*/20 * * * *", "5 * * * *"]))
-    return job(name, schedule, **fields)
+    return job(name, *draw(SCHEDULES), **fields)
 
 
 class Machine(RuleBasedStateMachine):
@@ -118,7 +123,7 @@ class Machine(RuleBasedStateMachine):
             most_of_a_user=of_a_user,
         )
         self.tickets = 0
-        self.seen: dict[str, tuple[str, int, int, int]] = {}
+        self.seen: dict[str, tuple[str, int, int, int, int]] = {}
         self.seen_kept = dict(self.seen)
         self.fell_back, self.is_corrected = 0, False
         for file in FILES:
@@ -400,7 +405,7 @@ class Machine(RuleBasedStateMachine):
         keys = [(run.id.job, run.key) for run in rows]
         assert len(keys) == len(set(keys)), "an occurrence with two records"
         for name, memory in self.world.memories.items():
-            rhythm, era, cursor, before = self.seen.get(name, ("", -1, 0, 0))
+            rhythm, era, cursor, settled, before = self.seen.get(name, ("", -1, 0, 0, 0))
             defined = self.world.scheduler.catalog.get(name)
             of_clock = (run for run in rows if run.id.job == name and run.key.startswith("c"))
             covered = sum(run.count - (not _is_due(defined, run.due)) for run in of_clock)
@@ -411,9 +416,9 @@ class Machine(RuleBasedStateMachine):
                 and cursor != memory.cursor
                 and (defined.enabled or not fell_back)  # that it was enabled until then is forgotten as well
             ):
-                instants = _instants(defined, cursor, memory.cursor)
+                instants = _instants(defined, cursor, memory.cursor, settled)
                 assert covered - before == instants, f"{name}: {covered - before} of {instants} covered"
-            self.seen[name] = memory.rhythm, memory.era, memory.cursor, covered
+            self.seen[name] = memory.rhythm, memory.era, memory.cursor, memory.settled, covered
         if self.world.kept is None:
             self.seen_kept = dict(self.seen)
 
@@ -485,10 +490,10 @@ def _is_due(defined: Job | None, due: int) -> bool:
     return defined is None or defined.next_after(due - 1) == due
 
 
-def _instants(defined: Job, after: int, until: int) -> int:
-    count, due = 0, defined.next_after(after)
+def _instants(defined: Job, after: int, until: int, settled: int) -> int:
+    count, due = 0, defined.next_after(after, settled)
     while due is not None and due <= until:
-        count, due = count + 1, defined.next_after(due)
+        count, due = count + 1, defined.next_after(due, settled)
     return count
 
 

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
     ),
     "another rhythm after a small step back": (
         replace(KNOWN, cursor=AT_TWO), HOURLY, DAILY,
-        expected(KNOWN, rhythm=DAILY.rhythm, cursor=AT_TWO, previous=AT_TWO),
+        expected(KNOWN, rhythm=DAILY.rhythm, cursor=AT_TWO, previous=AT_TWO, settled=AT_TWO),
     ),
     "another rhythm, again before it was due": (
         replace(KNOWN, previous=MIDNIGHT), HOURLY, DAILY,
@@ -96,7 +96,16 @@ CASES: dict[str, tuple[SavedJob, Job | None, Job, Redefinition]] = {
         expected(replace(KNOWN, cursor=MIDNIGHT - 9 * HOUR)),
     ),
     "the clock was ahead by as much as a step": (
-        replace(KNOWN, cursor=NOW + 3 * HOUR), None, HOURLY, expected(replace(KNOWN, cursor=NOW + 3 * HOUR)),
+        replace(KNOWN, cursor=NOW + 3 * HOUR), None, DAILY, expected(
+            KNOWN, rhythm=DAILY.rhythm, cursor=NOW + 3 * HOUR, previous=NOW + 3 * HOUR, settled=NOW + 3 * HOUR
+        ),
+    ),
+    "the clock was ahead by as much as a step, and elapsed time goes on": (
+        replace(KNOWN, cursor=NOW + 3 * HOUR), None, HOURLY,
+        expected(KNOWN, cursor=NOW, era=4, settled=NOW + 3 * HOUR, ahead=3 * HOUR),
+    ),
+    "spread had put off what is due after an edit": (
+        replace(KNOWN, cursor=NOW - 1), None, SPREAD, expected(replace(KNOWN, cursor=NOW - 1)),
     ),
     "a disabled at that is over": (
         SavedJob(job="a"), None, replace(job("a"), at=AT_ONE, enabled=False),
@@ -156,4 +165,4 @@ def test_what_a_turn_takes() -> None:
 def test_what_spread_puts_off() -> None:
     """Of a job without it, or that is disabled, nothing."""
     cases = [SPREAD, HOURLY, replace(SPREAD, enabled=False)]
-    assert [[AT_ONE], [], []] == [put_off(it, MIDNIGHT, NOW) for it in cases]
+    assert [[AT_ONE], [], []] == [put_off(it, replace(KNOWN, cursor=MIDNIGHT), NOW) for it in cases]

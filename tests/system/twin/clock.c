@@ -1,19 +1,22 @@
 /* The clock of the real cron, preloaded: it stands still while anything runs, and goes on by as much as cron sleeps.
 
-   It begins at the second TWIN_FROM; at TWIN_UNTIL cron ends.  Its time is in DIRECTORY/clock for those that it starts.
+   It begins at the second TWIN_FROM; at TWIN_UNTIL cron ends, or after TWIN_FOR seconds of sleep.  After each of those
+   in TWIN_STEPS, "SECONDS:STEP SECONDS:STEP ...", it is set by a step.  Its time is in DIRECTORY/clock for those that it starts.
    The second of each start is written to DIRECTORY/decided; where DIRECTORY/visits lists minutes, those of other minutes
    are only that: cron is told that it has started a process, but there is none.  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static long *clock_now, until, *visits, visits_count = -1;
+static long *clock_now, until, lasts, *visits, visits_count = -1, slept;
+static char *steps = "";
 static int decided;
 static pid_t daemon_pid;
 
@@ -27,8 +30,10 @@ static __attribute__((constructor)) void begin(void)
         abort();
     close(file);
     *clock_now = atol(getenv("TWIN_FROM"));
-    until = atol(getenv("TWIN_UNTIL"));
+    until = getenv("TWIN_UNTIL") ? atol(getenv("TWIN_UNTIL")) : LONG_MAX;
+    lasts = getenv("TWIN_FOR") ? atol(getenv("TWIN_FOR")) : LONG_MAX;
     daemon_pid = getpid();
+    steps = getenv("TWIN_STEPS") ? getenv("TWIN_STEPS") : steps;
     unsetenv("LD_PRELOAD"); /* whatever cron itself executes, such as sendmail, has the machine's clock */
     decided = open(DIRECTORY "/decided", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     file = open(DIRECTORY "/visits", O_RDONLY);
@@ -71,8 +76,13 @@ unsigned sleep(unsigned seconds)
 {
     while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
         ;
-    *clock_now += seconds;
-    if (*clock_now >= until)
-        _exit(0);
+    while (seconds--) {
+        char *rest;
+        ++*clock_now;
+        if (++slept == strtol(steps, &rest, 10) && *rest == ':')
+            *clock_now += strtol(rest + 1, &steps, 10);
+        if (*clock_now >= until || slept >= lasts)
+            _exit(0);
+    }
     return 0;
 }
