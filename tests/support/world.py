@@ -62,8 +62,9 @@ from tests.support.run_directories import RunDirectories
 MIDNIGHT = to_instant(datetime(2026, 3, 2, tzinfo=UTC))
 
 
-def job(id: str = "job", *expressions: str, **fields: Any) -> Job:
-    """A job that runs `true`, with the triggers of its schedule."""
+def job(id: str = "job", *schedules: str | None, **fields: Any) -> Job:
+    """A job that runs `true`, with the triggers of its schedules; None is none."""
+    expressions = tuple(each for each in schedules if each is not None)
     triggers = tuple(Schedule(expression, fields.get("timezone", "UTC"), id) for expression in expressions)
     return Job(id=id, **{"command": "true", "file": "jobs.yaml", **fields}, schedule=expressions, triggers=triggers)
 
