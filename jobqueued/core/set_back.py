@@ -19,7 +19,7 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
     """Return what is saved of a job at an instant (wall), once the clock was set back; `back` (ns; 0: unknown): by how
     much.
 
-    Less than a minute, and less than from one due time to the next, repeats nothing: the clock is soon where it was.
+    A minute, or the time from one due time to the next if that is more, repeats nothing: the clock is soon where it was.
     """
     begin, reached = wall - job.offset, max(saved.cursor, saved.settled)
     if max(back, reached - wall) > STEP_LIMIT:
@@ -31,7 +31,7 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
     back = max(back, reached - begin)
     if _repeats(saved, job, begin, back):
         return changed(saved, cursor=begin, previous=0, era=saved.era + 1, settled=reached)
-    return changed(saved, settled=reached) if back >= MINUTE else saved
+    return changed(saved, settled=reached) if back > MINUTE else saved
 
 
 def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
@@ -64,4 +64,4 @@ def _repeats(saved: SavedJob, job: Job, begin: int, back: int) -> bool:
     if first is None or first > saved.cursor:
         return False
     following = elapsing.next_after(first)
-    return back >= MINUTE or (following is not None and back >= following - first)
+    return back > MINUTE or (following is not None and back > following - first)

@@ -181,14 +181,13 @@ def _retrying(run: Run, job: Job, so_far: Record) -> Run:
 
 
 def _saved(paths: Paths, job: Job, row: Mapping[str, Any], newest: int, begin: int) -> SavedJob:
-    until = row["paused_until"]
-    started = 0
+    until, settled, started = row["paused_until"], _instant(row["settled"]) if row.get("settled") else 0, 0
     if job.max_runs is not None:
         started = ask(paths.control, "Describe", job=job.id, runs=1)["stats"]["started"]
     return SavedJob(
         job=job.id, rhythm=job.rhythm, cursor=begin - job.offset, last_number=newest, owner=job.owner,
         paused=row["paused"], paused_until=None if until is None else _instant(until),
-        settled=_instant(row["settled"]) if row.get("settled") else 0,
+        settled=settled if settled > begin - job.offset else 0,
         skips=tuple(Skip(_instant(start) - job.offset) for start in row["skips"]), stats=JobStats(started=started),
     )  # fmt: skip
 

@@ -71,7 +71,7 @@ def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[
     if limits.most_of_a_user is not None and share_of(job.id):
         return False
     known = saved.get(job.id)
-    if known is not None and (known.paused or known.skips or known.satisfied):
+    if known is not None and (known.paused or known.skips or known.satisfied or known.settled):
         return False
     ends_well = all(sample.state == RunState.SUCCEEDED for sample in durations.of(job))
     return ends_well or not (job.retries or job.failover)

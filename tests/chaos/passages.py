@@ -10,7 +10,7 @@ from tests.chaos.timeline import FOREVER, Span
 
 SECOND = 10**9
 _SMALL = 60
-"""The clock is soon where it was after less than that (s), and less than a job's period: nothing comes twice."""
+"""The clock is soon where it was after no more than that (s), or than a job's period: nothing comes twice."""
 
 
 class Passages:
@@ -39,12 +39,12 @@ class Passages:
 
     @lru_cache(maxsize=100)  # noqa: B019
     def _of(self, least: int) -> list[Span]:
-        """The passages, where a step back of so many seconds begins another."""
+        """The passages, where a step back of more than so many seconds begins another."""
         found, offset = list[Span](), 0
         begin = reached = self._dawn
         for at, after in self._steps:
             reached, now = max(reached, at + offset), at + after
-            if after < offset and max(offset - after, reached - now) >= least * SECOND:
+            if after < offset and max(offset - after, reached - now) > least * SECOND:
                 found.append(Span(begin, reached))
                 begin = reached = now
             offset = after

@@ -199,7 +199,7 @@ class Oracle:
         """Somebody sets the clock."""
         wall = self._host.kernel.wall
         self._passages[-1][1] = max(self._passages[-1][1], wall)
-        if step <= -_MINUTE:
+        if step < -_MINUTE:
             self._passages.append([wall + step, wall + step])
         self.excuses.add("clock")
         behind = max(end for _, end in self._passages) - (wall + step)

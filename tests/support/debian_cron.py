@@ -1,7 +1,6 @@
 """What Debian's cron starts while its clock is set: the rules of its loop (cron 3.0pl1), by the minute of the clock.
 
-It keeps the minute up to which fixed times had their turn.  `tests/realcron` holds these rules against the real one,
-which also sleeps on in the minute in which it was awake last, if the clock is set back into that.
+It keeps the minute up to which fixed times had their turn.  `tests/realcron` holds these rules against the real one.
 """
 
 from __future__ import annotations
@@ -21,11 +20,14 @@ class DebianCron:
 
     def __init__(self, expressions: tuple[str, ...], minute: int) -> None:
         self._jobs = {expression: Schedule(expression) for expression in expressions}
-        self._reached = minute
+        self._reached = self._awake = minute
 
     def wakes(self, minute: int) -> Iterator[str]:
         """Yield the expressions that it starts as it wakes in a minute of its clock."""
         ahead, since = minute - self._reached, self._reached + 1
+        if minute == self._awake:  # it sleeps on
+            return
+        self._awake = minute
         if 0 < ahead <= LATE:
             for each in range(since, minute + 1):
                 yield from self._due(each, wild=True, fixed=True)

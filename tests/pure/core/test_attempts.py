@@ -224,11 +224,12 @@ def test_an_occurrence_that_is_found_in_life_is_covered() -> None:
     world = World(job("a", "0 * * * *"))
     due = MIDNIGHT + HOUR
     sent = Run(id=RunId("a", 3), key=f"c0.{due // SECOND}", due=due, queued=due, arrival=0)
+    world.pass_time(3599.5)
     world.happen(events.Found(sent.id, 1, sent))
     assert 1 == world.scheduler.runs[sent.id].arrival
     world.happen(events.RunEnded(sent.id, 1, ended(sent.id)))
     world.boot()
-    world.pass_time(2.5 * 3600)
+    world.pass_time(1.5 * 3600)
     assert ["a@4"] == [run for run, _ in world.launched]
     assert {"a@3": "succeeded", "a@4": "succeeded"} == world.states()
 

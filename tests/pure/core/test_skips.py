@@ -194,10 +194,13 @@ def test_an_older_run_joins_no_newer_skip() -> None:
     assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
 
 
-def waits_twice(**fields: Any) -> World:
+def waits_twice(*schedules: str, **fields: Any) -> World:
     """A job of which runs wait for another that never ends, and are given up after a minute."""
     world = World(
-        job("a", start_deadline=MINUTE, **fields), job("hog", priority=9), max_running=1, seconds={"hog": 9e9}
+        job("a", *schedules, start_deadline=MINUTE, **fields),
+        job("hog", priority=9),
+        max_running=1,
+        seconds={"hog": 9e9},
     )
     world.run("hog")
     return world
@@ -224,7 +227,7 @@ def test_each_wish_of_a_person_has_a_record() -> None:
 
 def test_no_run_joins_a_skip_of_another_era() -> None:
     """After a correction of the clock."""
-    world = waits_twice(schedule="0 * * * *")
+    world = waits_twice("0 * * * *")
     world.pass_time(3660)
     world.step_clock(-4 * 3600)
     world.pass_time(3600)

@@ -13,6 +13,7 @@ from jobqueued.foresight.apart import groups
 from jobqueued.foresight.durations import Sample
 from jobqueued.foresight.futures import Host, play
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, Escalation, Job, On, Overlap, Run, RunId
+from jobqueued.saved import SavedJob
 from tests.support.futures import a_host, chance, took
 from tests.support.world import MIDNIGHT, job
 
@@ -120,3 +121,14 @@ def test_what_never_starts() -> None:
     (found,) = play(host, host.begin + 3 * HOUR + 1, [chance()])
     assert [0, 0, 0, 3] == [found.of(name).runs for name in "abcd"]
     assert 3 == found.of("c").skipped.total()
+
+
+def test_what_waits_for_a_clock_that_was_set_back() -> None:
+    """Fixed times that have had their turn do not start; elapsed time goes on."""
+    jobs = job("a", "0 0-23 * * *"), job("b", "0 * * * *")
+    host = a_host(*jobs, seconds={"a": 1, "b": 1})
+    saved = [
+        SavedJob(job=it.id, rhythm=it.rhythm, cursor=host.begin, era=1, settled=host.begin + 2 * HOUR) for it in jobs
+    ]
+    (found,) = play(replace(host, saved=tuple(saved)), host.begin + 4 * HOUR + 1, [chance()])
+    assert [2, 4] == [found.of(name).runs for name in "ab"]
