@@ -52,7 +52,7 @@ class SaveHold(NamedTuple):
 
 
 class SaveFleetMark(NamedTuple):
-    """Save the newest that the fleet has granted to this host; one of revision 0: there is none."""
+    """Save the mark of the fleet that this host knows; one without an age: there is none."""
 
     mark: FleetMark
 
@@ -165,7 +165,7 @@ class Publish(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Take what the fleet knows now for what has happened, though it has forgotten what this host was granted."""
+    """Take what the fleet has now for what has happened, though it has forgotten some of that."""
 
 
 class GiveBack(NamedTuple):

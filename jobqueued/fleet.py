@@ -39,15 +39,12 @@ class Part(NamedTuple):
 
 
 class FleetMark(NamedTuple):
-    """The newest that a host has been granted: an etcd that does not know that has been put back to an earlier state.
-
-    It is of this `revision`, the occurrence `key` of `job`, and remembered there until an instant (wall, ns) at least.
+    """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
+    is to remember that.
     """
 
-    revision: int = 0
-    job: str = ""
-    key: str = ""
-    until: int = 0
+    age: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

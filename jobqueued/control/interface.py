@@ -338,7 +338,7 @@ method Fleet() -> (
   down: ?string
 )
 
-# Go on in a fleet whose etcd has forgotten what it has granted to this host, as it was put back to an earlier state.
+# Go on in a fleet whose etcd has forgotten what its hosts have done, as it was put back to an earlier state.
 method AcceptFleet() -> (unsaved: ?string)
 
 # Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is

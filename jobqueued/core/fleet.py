@@ -118,7 +118,6 @@ def granted(turn: Turn, event: Granted) -> None:
         return
     run, asked = found
     if is_begun_elsewhere(run):
-        _mark(turn, run, event.grant.fence)
         host_loss.take_over(turn, run)
         return
     if is_halted := bool(halt(turn.state)):
@@ -128,26 +127,20 @@ def granted(turn: Turn, event: Granted) -> None:
     else:
         for leave in turn.state.fleet.had_turn(asked.claims):
             turn.do(leave)
-        _mark(turn, run, event.grant.fence)
         attempts.begin(turn, run, asked.priority, asked.waited_for, event.grant)
 
 
-def _mark(turn: Turn, run: Run, fence: int) -> None:
-    """Save the newest occurrence that was granted, with the run that is about to start; not with another attempt."""
-    fleet = turn.state.fleet
-    if is_of_fleet(run.key) and fence > fleet.newest and run.so_far is None:
-        fleet.newest = fence
-        until = run.due + turn.state.catalog[run.id.job].catch_up_window
-        turn.do(SaveFleetMark(FleetMark(fence, run.id.job, run.key, until)))
+def marked(turn: Turn, mark: FleetMark) -> None:
+    """Remember how far the fleet has come: what has come after it in this turn starts after that was saved."""
+    turn.do(SaveFleetMark(mark))
 
 
 def accepted(turn: Turn, event: FleetAccepted) -> None:
-    """Go on in a fleet that has forgotten what it has granted."""
+    """Go on in a fleet that has forgotten some of what has happened."""
     fleet = turn.state.fleet
     if not fleet.name:
         turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
         return
-    fleet.newest = 0
     turn.do(SaveFleetMark(FleetMark()))
     turn.do(Accept())
     turn.say("fleet_accepted", fleet=fleet.name, asked_by=event.asked_by)

@@ -101,8 +101,6 @@ class FleetState:
         """Of jobs whose definition this host has published, and no answer tells yet what came of it: what was there."""
         self.outdated: set[str] = set()
         """Those of its jobs of which the fleet has a newer one."""
-        self.newest = 0
-        """The revision of the newest occurrence that was granted since the start."""
         self.hosts: dict[str, HostSeen] = {}
         """The hosts that have a session, by name, this one among them; none once it is down."""
         self._orders: dict[tuple[str, ...], HostOrder] = {}

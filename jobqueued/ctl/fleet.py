@@ -22,10 +22,10 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
     that is down, or cut off from etcd, is not among them ten seconds later.  HELD is a host on hold, which leaves what
     comes due to others.  Exits 1 if nobody knows, as the fleet can't be asked.
 
-    `accept` goes on in a fleet whose etcd was put back.  A host leaves its fleet alone when etcd does not know any more
-    what it has granted to this host: what was run since then, here or elsewhere, may run again.  Look at
-    `jobqueuectl history` of each host first.  For a job that must not, put all hosts on hold before; pause it
-    afterwards, and release them.
+    `accept` goes on in a fleet whose etcd was put back.  All hosts leave their fleet alone when etcd does not know any
+    more what one of them has heard of: what was run since then, here or elsewhere, may run again.  Look at
+    `jobqueuectl history` of each host first.  For a job that must not, put all hosts on hold before; accept on each;
+    pause the job afterwards, and release the hosts.
 
     \b
     Examples:

@@ -64,10 +64,6 @@ def line_of(command: FleetCommand) -> Line:
     return ["ask", *who, command.number, command.key, parts, command.keep // SECOND, command.spec]
 
 
-def _seen(mark: FleetMark) -> Line:
-    return [mark.revision, mark.job, mark.key, mark.until // SECOND]
-
-
 def _asker(job: str, number: int) -> RunId | LockClientId:
     return LockClientId(number) if job == WITH_LOCK else RunId(job, number)
 
@@ -82,6 +78,8 @@ def event_of(line: Line) -> events.Event:
     match line:
         case ["up", str(reason)]:
             return events.FleetUp(reason)
+        case ["mark", str(age), int(number)]:
+            return FleetMark(age, number)
         case ["granted", str(job), int(number), int(question), int(fence), int(until)]:
             return events.Granted(_asker(job, number), question, Grant(fence, until))
         case ["denied", str(job), int(number), int(question)]:
@@ -235,7 +233,7 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
         self._lines = Lines(self._connection, _PART)
-        hello = ["hello", lines.VERSION, self._told(state[0]), _seen(state[1]), self._since()]
+        hello = ["hello", lines.VERSION, self._told(state[0]), [*state[1]], self._since()]
         self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono
         self.flush()
 

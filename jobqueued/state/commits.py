@@ -59,7 +59,7 @@ class Commits(Source):
         return bool(self._batch or not self._is_proven or self._store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
-        """The name of the state, and the newest that was granted by it; None: nothing can be saved now."""
+        """The name of the state, and the mark of the fleet that was saved last; None: nothing can be saved now."""
         with contextlib.suppress(StoreError):
             name, mark = self._store.of_fleet()
             return (name, mark) if name and not self.degraded else None

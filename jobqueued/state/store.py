@@ -7,7 +7,6 @@ taken from them (takeover.py), and what is gone is said.
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobqueued.child.fleet.values import parsed
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import SaveSubmission
 from jobqueued.fleet import FleetMark
@@ -118,10 +118,10 @@ class Store:
 
     def of_fleet(self) -> tuple[str, FleetMark]:
         """The name of this state among all others, which its first commit has given it ("": there was none yet), and
-        the newest that was granted by it.
+        the mark of the fleet that was saved last.
         """
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
-        return meta.get("id", ""), FleetMark(*json.loads(meta.get("fleet", "[]")))
+        return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
     def mend(self) -> Mended | None:
         """Open it anew after a failure; CommitFailed.  None: it holds what was committed."""

@@ -229,4 +229,4 @@ def _fact(command: SaveBoot | SaveHold | SaveFleetMark) -> dict[str, str | None]
         case SaveHold(hold):
             return {"hold": hold_text(hold)}
         case SaveFleetMark(mark):
-            return {"fleet": json.dumps(mark) if mark.revision else None}
+            return {"fleet": json.dumps(mark) if mark.age else None}

@@ -9,6 +9,7 @@ Nothing here asks what the program made of it: questions and answers are those o
     returned/JOB/KEY         a register
     skipped/JOB              a register
     writes/HOST              a register, which goes by its own revisions
+    fleet                    not looked at: all hosts write it, and only how often
     locks/NAME               made where it is not there; taken away by its own host, or as its lease lapses; what comes
                              later has a greater revision
 """
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
+from jobqueued.child.fleet import mark
 from jobqueued.child.fleet.wire import Message, text
 from tests.support.linearizable import stuck
 
@@ -226,6 +228,9 @@ def _needs(part: Message, known: Sequence[str]) -> Iterator[tuple[str, str, str]
     """Yield what keys have to be, one by one: key, target and value."""
     for each in part["compare"]:
         key, target = text(each["key"]), each["target"]
+        if target == "VERSION":  # of the mark
+            yield key, target, each["version"]
+            continue
         if "range_end" not in each:
             yield key, target, _value(each)
             continue
@@ -241,6 +246,8 @@ def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operat
         needs = list(_needs(part, known))
         writes = dict(_writes(part, known))
         for key in dict.fromkeys([*(key for key, _, _ in needs), *writes, *read]):
+            if key == mark.KEY:  # of which no value matters
+                continue
             result: Won | Read | Failed | None = None
             if own is not None and own.get("succeeded"):
                 result = Won(int(answer["header"]["revision"]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobqueued.child.fleet import claims, ends, writes
+from jobqueued.child.fleet import claims, ends, mark, writes
 from jobqueued.child.fleet.claims import (
     Again,
     Claim,
@@ -23,6 +23,7 @@ from jobqueued.child.fleet.claims import (
 )
 from jobqueued.child.fleet.conversation import _MOST_UNITS
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.child.fleet.writes import Writes
 from tests.support.etcd import etcd
@@ -149,7 +150,9 @@ def test_the_largest_write(gateway: Gateway) -> None:
 
     wanted = [asked(number) for number in range(claims.MOST)]
     batch = claims.batch(claims.transaction(each, one, {}, 0, {"run": 0, "lock": 0}) for each in wanted)
-    answer = gateway.call("kv/txn", Writes(one).batch(batch, 0, 0))
+    gateway.call("kv/txn", mark.settling(Mark(), Mark(), "age") or {})
+    answer = gateway.call("kv/txn", mark.guarded(Writes(one).batch(batch, 0, 0), Mark("age", 1)))
+    assert Mark("age", 2) == mark.after(answer, Mark("age", 1))
     outcomes = [claims.outcome(each, one, {}, 0, it, claims.revision(answer)) for each, it in
                 zip(wanted, claims.answers(answer), strict=True)]  # fmt: skip
     assert [Stale(None)] * claims.MOST == outcomes

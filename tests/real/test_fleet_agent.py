@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobqueued.child.fleet import claims, gateway
+from jobqueued.child.fleet import claims, gateway, mark, session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.lines import Line
-from jobqueued.child.fleet.session import NOTHING_SEEN
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.child.fleet.wire import after_all, coded, text
 from jobqueued.loop import read_clocks
@@ -199,20 +199,27 @@ def test_the_hosts_of_a_fleet(two: list[Agent], address: str) -> None:
 
 
 def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
-    """A host whose newest occurrence is not there any more asks nothing, until a person accepts it; else it goes on."""
-    one, _ = two
+    """A host that knows of more than etcd has asks nothing, until that is accepted; so do those that know no more."""
+    one, other = two
+    one.hello()
+    _, age, number = one.hear("mark")
     one.ask("backup", TICK)
-    fence = one.hear("granted", "backup", 1, 1)[4]
-    for seen in ([fence, "backup", TICK, NEVER], [fence, "backup", LATER, 0]):
+    assert number < one.hear("mark", age)[2]
+    one.hear("granted", "backup", 1, 1)
+    for seen in ([age, number], ["", 0]):
         one.hello(*seen)
+        assert one.hear("mark", age)[2] > number
         one.hear("up", "")
-    for seen in ([fence + 1000, "backup", TICK, NEVER], [fence, "backup", LATER, NEVER]):
-        one.hello(*seen)
-        assert one.hear("up")[1].endswith("once that is settled: jobqueuectl fleet accept")
-        one.say("accept")
-        one.hear("up", "")
+    one.hello(age, number + 1000)
+    assert one.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
+    one.say("accept")
+    assert age != one.hear("mark")[1]
+    one.hear("up", "")
     one.ask("backup", LATER, question=2)
     one.hear("granted", "backup", 1, 2)
+    assert other.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
+    other.hello(age, number)
+    assert other.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
 
 
 def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +234,7 @@ def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.M
             heard.extend(uplink.lines())
             return any(line[: len(wanted)] == [*wanted] for line in heard)
 
-        uplink.hello(NOTHING_SEEN, {})
+        uplink.hello(Mark(), {})
         wait_for(lambda: hears("up", ""))
         uplink.take(question_of("before", just_now()))  # by which the snapshot has all leases
         wait_for(lambda: hears("granted", "before"))
@@ -242,6 +249,28 @@ def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.M
         wait_for(lambda: hears("granted", "other") or any("jobqueuectl fleet accept" in str(line) for line in heard))
         uplink.stop()
         assert not hears("granted", "other"), heard
+
+
+def test_an_earlier_session(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has opened another session, as etcd did not know its own for a moment, keeps that alive no longer."""
+    uplink = Uplink({**SETTINGS, "etcd": [address], "host": "once"}, f"{tmp_path}/session", lambda: None)
+    heard = list[Line]()
+
+    def hears(*wanted: object) -> bool:
+        heard.extend(uplink.lines())
+        return any(line[: len(wanted)] == [*wanted] for line in heard)
+
+    uplink.hello(Mark(), {})
+    wait_for(lambda: hears("up", ""))
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "_alive", lambda *_: 0)
+        with uplink._changed:
+            uplink._conversation.is_outdated = True
+            uplink._changed.notify_all()
+        wait_for(lambda: hears("up") and "an earlier session of once is not over yet" in str(heard))
+    heard.clear()
+    wait_for(lambda: hears("up", ""), seconds=60)
+    uplink.stop()
 
 
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
@@ -270,7 +299,7 @@ def test_a_clock_that_is_wrong(
     monkeypatch.setattr(gateway, "time", clock)
     settings = {**SETTINGS, "etcd": [address], "host": f"late-{side[:5]}"}
     uplink = Uplink(settings, f"{tmp_path}/session", lambda: None)
-    uplink.hello(NOTHING_SEEN, {})
+    uplink.hello(Mark(), {})
 
     def told() -> list[Line]:
         lines.extend(uplink.lines())
@@ -361,12 +390,12 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
     one.hear("granted", "backup")
     etcd = Gateway([address], 5)
     etcd.call("kv/put", {"key": coded("/jq/runs/foo"), "value": coded("x")})
-    etcd.call("kv/deleterange", {"key": coded(f"/jq/runs/backup/{tick[1:]}/1")})
+    etcd.call("kv/deleterange", {"key": coded(mark.KEY)})
     for lease in etcd.call("lease/leases", {})["leases"]:
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()
     one.hear("up", "the session of this host was over in etcd")
-    assert "etcd does not know any more that backup ran here" in one.hear("up")[1]
+    assert "etcd does not know any more what hosts of this fleet ran last" in one.hear("up")[1]
 
 
 def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
@@ -382,7 +411,37 @@ def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
         found.members[0].restore(tmp_path / "snapshot")
         found.members[0].start()
         host.ask("backup", f"f{now + 4}", question=5)
-        assert "etcd does not know any more that backup ran here" in host.hear()[1]
+        while "etcd does not know any more what hosts of this fleet ran last" not in (told := host.hear())[1]:
+            assert told[0] in ("up", "mark"), told
+
+
+@pytest.mark.parametrize("bump", [[], ["--bump-revision", "1000000", "--mark-compacted"]])
+def test_a_host_that_was_down_at_the_snapshot(bump: list[str], tmp_path: Path) -> None:
+    """It asks nothing of an etcd that was put back, as another host has found that; and goes on once it is accepted."""
+    with (
+        cluster(tmp_path, loopback(1)) as found,
+        agents(tmp_path, found.members[0].clients, "one", "two") as (one, away),
+    ):
+        member, now = found.members[0], read_clocks().wall // SECOND
+        away.hello()
+        _, *seen = away.hear("mark")
+        away.kill()
+        member.snapshot(tmp_path / "snapshot")
+        one.ask("backup", f"f{now}")
+        one.hear("granted", "backup")
+        member.kill()
+        member.restore(tmp_path / "snapshot", *bump)
+        member.start()
+        while "put back to an earlier state" not in one.hear("up")[1]:
+            pass
+        away.start()
+        away.hello(*seen)
+        while "put back to an earlier state" not in away.hear("up")[1]:
+            pass
+        away.say("accept")
+        away.hear("up", "")
+        away.ask("backup", f"f{now}")
+        away.hear("granted", "backup")
 
 
 def test_an_agent_that_is_half_dead(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueued.child.fleet import session, uplink
 from jobqueued.child.fleet.gateway import Gateway, Unreachable
-from jobqueued.child.fleet.session import NOTHING_SEEN
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.uplink import Uplink
 from tests.support.etcd import etcd
 from tests.support.host import wait_for
@@ -37,7 +37,7 @@ def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, mon
     with WebServer(said) as member:
         host = {"etcd": [member.url], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
-        found.hello(NOTHING_SEEN, {})
+        found.hello(Mark(), {})
         wait_for(lambda: len(asked) >= len(pauses), why="tries")
         found.stop()
     wait_for(lambda: others.issuperset(threading.enumerate()), why="the end of its threads")
@@ -69,7 +69,7 @@ def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypat
     with etcd(tmp_path / "etcd") as address:
         host = {"etcd": [address], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
-        found.hello(NOTHING_SEEN, {})
+        found.hello(Mark(), {})
         reasons = list[str]()
 
         def is_down() -> bool:

@@ -64,6 +64,16 @@ class FakeEtcd:
         self.txn({"success": [operation]})
         return self.revision
 
+    def snapshot(self) -> tuple[int, dict[str, Message]]:
+        """All that there is now."""
+        return self.revision, {key: dict(kv) for key, kv in self.kvs.items()}
+
+    def restore(self, snapshot: tuple[int, dict[str, Message]], bump: int = 0) -> None:
+        """Be as it was then; `bump`: revisions go on so much later.  Nobody hears of that."""
+        self.revision, self.kvs = snapshot[0] + bump, {key: dict(kv) for key, kv in snapshot[1].items()}
+        self._ordered = sorted(self.kvs)
+        self.changes.clear()
+
     def lapse(self, *leases: int) -> None:
         """End leases, with all keys that live by them."""
         self._lapsed |= (over := {str(lease) for lease in leases})
@@ -92,6 +102,9 @@ class FakeEtcd:
                 return kv.get("create_revision", "0") == compare["create_revision"]
             case "MOD":
                 return kv.get("mod_revision", "0") == compare["mod_revision"]
+            case "VERSION":
+                known, wanted = int(kv.get("version", "0")), int(compare["version"])
+                return known > wanted if compare.get("result") == "GREATER" else known == wanted
             case "VALUE":
                 return kv.get("value") == compare["value"]
         raise AssertionError(compare)
@@ -121,7 +134,8 @@ class FakeEtcd:
                 if put.get("lease", "0") in self._lapsed:
                     raise LeaseOver(put["lease"])
                 written[key] = put
-                responses.append({"response_put": {}})
+                before = {"prev_kv": dict(self.kvs[key])} if put.get("prev_kv") and key in self.kvs else {}
+                responses.append({"response_put": before})
             else:
                 for key in [text(kv["key"]) for kv in self._range(way["request_delete_range"])]:
                     assert key not in written, "duplicate key given in txn request"
@@ -142,7 +156,9 @@ class FakeEtcd:
             created = before["create_revision"] if before else number
             if before is None:
                 insort(self._ordered, key)
-            kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number}
+            version = str(int((before or {}).get("version", "0")) + 1)
+            kv = {"key": coded(key), "value": put["value"], "create_revision": created, "mod_revision": number,
+                  "version": version}  # fmt: skip
             if lease := (before or {}).get("lease", "") if put.get("ignore_lease") else put.get("lease", ""):
                 kv["lease"] = lease
             self.kvs[key] = kv

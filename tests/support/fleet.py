@@ -11,11 +11,12 @@ from random import Random
 from typing import Any
 
 from jobqueued import events
-from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, ROOT, Found, Session, kept
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.requests import Announce, Batch, Overdue, Pause, Place, Publish
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.wire import Message, coded, text
@@ -35,7 +36,8 @@ PATIENCE = 50 * SECOND
 """How long what a host has begun stays its own without a session: `lock_grace`, as it is by default, but for `TTL`."""
 LEASES = {"run": 1, "lock": 2, "session": 3}
 NAME = "test"
-_PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, 2000)
+LATEST = 2000
+_PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, LATEST)
 """The chances that something is carried out late, and late once more, and how much later (s)."""
 
 Key = tuple[str, ...]
@@ -96,6 +98,10 @@ class Rules:
     """Each transaction goes by the one before it."""
     whole: bool = True
     """What was granted and has not started is nobody's again."""
+    mark: bool = True
+    """Nothing is asked of an etcd that has not come as far as is known."""
+    age: bool = True
+    """Whoever finds that etcd was put back lets those know it who can't."""
 
 
 class Agent:
@@ -118,6 +124,9 @@ class Agent:
         self.delay = 0
         """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
+        self.mark = Mark()
+        self.looked = self.told_mark = self.closed_until = 0
+        """When it looked for the mark of the fleet last, and told one; until when it pauses as that was put back."""
         fleet.etcd.watchers.append(self._changed)
 
     # the scheduler's side
@@ -125,7 +134,9 @@ class Agent:
     def connect(self) -> None:
         """A scheduler has begun: it is told all that there is, then that the fleet can be asked."""
         self.connection += 1
-        self.since = self.fleet.hosts[self.store].scheduler.askable()
+        host = self.fleet.hosts[self.store]
+        self.since, known = host.scheduler.askable(), Mark(*host.mark)
+        self.mark = self.mark if known.age and known.is_in(self.mark) else known
         self.conversation.hello()
         self._go_on()
 
@@ -148,7 +159,8 @@ class Agent:
             case ["announce", labels, is_held]:
                 self.conversation.want(Announce(tuple(labels), is_held))
             case ["accept"]:
-                return
+                self.mark, self.told_mark, self.closed_until = Mark(), 0, 0
+                self.conversation.is_outdated = True
             case ["publish", *published]:
                 self.conversation.want(Publish(*published))
         self._tell()
@@ -211,6 +223,20 @@ class Agent:
         self.heal()
         self.connect()
 
+    def put_back(self, *, at_once: bool) -> None:
+        """Find etcd put back once it is there again."""
+        self.watch += 1
+        self.looked = 0
+        self.fleet.at(self.fleet.now + self.fleet.random.randint(0, TTL), self._look)
+        if not at_once or self.session is None:  # nobody keeps it alive that there is again
+            for key in (f"{ROOT}hosts/{self.store}", f"{ROOT}writes/{self.store}"):
+                self.fleet.etcd.put(key, None)
+        if not at_once:
+            self.session = None
+            self.conversation.rest("no member of etcd answers")
+            self._tell()
+        self._go_on()
+
     def heal(self) -> None:
         """Let all through again."""
         self.cut_since = None
@@ -224,8 +250,9 @@ class Agent:
         """Read all that there is, or carry out the next requests, some milliseconds later."""
         if self.is_busy or self.cut_since is not None:
             return
-        batch = None if self.conversation.reason else self.conversation.next_batch(LEASES, 1 << 30)
-        if batch is None and not self.conversation.reason:
+        begins = bool(self.conversation.reason or self.conversation.is_outdated)
+        batch = None if begins else self.conversation.next_batch(LEASES, 1 << 30)
+        if (batch is None and not begins) or self.fleet.now < self.closed_until:
             return
         self.is_busy = True
 
@@ -256,8 +283,36 @@ class Agent:
         self.session = self.session._replace(written=revision)
         return last
 
+    def _is_known(self) -> bool:
+        """Tell whether etcd has all that it had (child/fleet/session.py); if not, look again in a while."""
+        etcd = self.fleet.etcd
+        found = self._marked()
+        message = mark.settling(found, self.mark, f"{self.store} {self.fleet.random.getrandbits(64)}")
+        if message is not None and (self.rules.age or not found.age):
+            etcd.txn(message)
+            found = self._marked()
+        if self.rules.mark and not self.mark.is_in(found):
+            self.conversation.rest("etcd was put back")
+            self.closed_until = self.fleet.now + 10 * SECOND
+            self.fleet.at(self.closed_until, self._go_on)
+            self._tell()
+            return False
+        self._note(found)
+        return True
+
+    def _marked(self) -> Mark:
+        return mark.read(self.fleet.etcd.txn({"success": [{"request_range": mark.READING}]}))
+
+    def _note(self, found: Mark, *, is_granted: bool = False) -> None:
+        self.mark = found
+        if is_granted or self.told_mark + 60 * SECOND <= self.fleet.now:
+            self.told_mark = self.fleet.now
+            self.conversation.outbox.append(["mark", *found])
+
     def read_all(self) -> None:
         """Take a snapshot."""
+        if not self._is_known():
+            return
         etcd, last = self.fleet.etcd, self._opened()
         self.is_late = last is None
         if last is None:
@@ -285,8 +340,9 @@ class Agent:
         parts = (part["request_txn"] for part in batch.message["success"] if "request_txn" in part)
         puts = (each["request_put"] for part in parts for each in part["success"] if "request_put" in each)
         self.fleet.wanted.update(text(put["key"]) for put in puts)
-        decided = etcd.decided(batch.message)
-        if self.rules.at_once and self.fleet.is_put_off(batch.message):
+        message = mark.guarded(batch.message, self.mark) if self.rules.mark else batch.message
+        decided = etcd.decided(message)
+        if self.rules.at_once and self.fleet.is_put_off(message):
             self.is_late = True
             return
         if self.rules.at_once:
@@ -297,6 +353,11 @@ class Agent:
         self.is_late = self.fleet.random.random() < self.fleet.lossy
         if self.is_late:
             return  # asked again
+        found = mark.after(answer, self.mark) if self.rules.mark else self.mark
+        if found is None or claims.revision(answer) < self.conversation.revision:
+            self.conversation.is_outdated = True
+            return
+        self._note(found, is_granted=True)
         self.conversation.answered(batch, answer)
         self._tell()
 
@@ -320,10 +381,21 @@ class Agent:
                 return
             for revision, changes in self.fleet.etcd.since(self.conversation.revision):
                 self.conversation.watched(changes, revision, self.fleet.now)
+            self._look()
             self._tell()
 
         self.watched = max(self.watched, self.fleet.now + self._while())
         self.fleet.at(self.watched, deliver)
+
+    def _look(self) -> None:
+        """Look for the mark of the fleet, as an agent does from time to time."""
+        if self.rules.mark and self.cut_since is None and self.looked + TTL <= self.fleet.now:
+            self.looked = self.fleet.now
+            if self.mark.is_in(found := self._marked()):
+                self._note(found)
+            else:
+                self.conversation.is_outdated = True
+                self._go_on()
 
 
 class Host(World):
@@ -334,7 +406,8 @@ class Host(World):
     def __init__(self, fleet: Fleet, store: str, *jobs: Job, rules: Rules, **options: Any) -> None:
         self.fleet, self.store = fleet, store
         self.is_alive = False
-        self.marks_of_fleet: list[FleetMark] = []
+        self.mark = FleetMark()
+        """The mark of the fleet that it has saved."""
         self.doom: tuple[int, int] | None = None
         self._dies: tuple[str, type[Command]] | None = None
         self.asks: list[Ask] = []
@@ -372,6 +445,16 @@ class Host(World):
         if die_after is not None:
             self.is_alive = False
 
+    def leave(self) -> None:
+        """Go down, with scheduler and agent; what runs goes on."""
+        self.is_alive = False
+        self.agent.die()
+
+    def come_back(self) -> None:
+        """Come up again."""
+        self.agent.heal()
+        self.boot()
+
     def cursor(self, job: str) -> int:
         """How far a job's clock has come."""
         return self.scheduler._state[job].saved.cursor
@@ -390,8 +473,9 @@ class Host(World):
         super()._carry_out(commands, die_after)
 
     def _commit(self, commands: list[Command]) -> bool:
-        self.marks_of_fleet += [command.mark for command in commands if isinstance(command, SaveFleetMark)]
         committed = super()._commit(commands)
+        marks = [command.mark for command in commands if isinstance(command, SaveFleetMark) and committed]
+        self.mark = marks[-1] if marks else self.mark
         self.told += [command for command in commands if isinstance(command, Say) and committed]
         return committed
 
@@ -527,6 +611,12 @@ class Fleet:
         before = self.etcd.revision
         self.etcd.txn(message)
         assert before == self.etcd.revision, f"a late copy has changed {self.etcd.changes[-1]}, in {message}"
+
+    def put_back(self, snapshot: tuple[int, dict[str, Message]], bump: int, *, at_once: bool) -> None:
+        """Put etcd back to what it was; `at_once`: in less time than a session lives."""
+        self.etcd.restore(snapshot, bump)
+        for host in self.hosts.values():
+            host.agent.put_back(at_once=at_once)
 
     def begun(self, host: Host, launch: Launch) -> None:
         """A process has begun: its occurrence is nobody else's, and so are the locks that it holds in the fleet."""

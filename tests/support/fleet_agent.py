@@ -56,7 +56,7 @@ class Agent:
         self.connection.connect(str(self.directory / "fleet"))
         self._rest = b""
         self.heard.clear()
-        self.say("hello", lines.VERSION, self.settings, list(seen) or [0, "", "", 0], since or self.jobs)
+        self.say("hello", lines.VERSION, self.settings, list(seen) or ["", 0], since or self.jobs)
 
     def say(self, *line: Any) -> None:
         """Send a line."""
@@ -80,9 +80,9 @@ class Agent:
         return found
 
     def hear_all(self, *wanted: Any) -> list[Line]:
-        """The same, with what it told before that, but for definitions and hosts."""
+        """The same, with what it told before that, but for definitions, hosts and marks."""
         wait_for(lambda: self._read() or list(wanted) in self.heard, why=f"{list(wanted)}; it has told {self.heard}")
-        found, self.heard = [line for line in self.heard if line[0] not in ("spec", "host")], []
+        found, self.heard = [line for line in self.heard if line[0] not in ("spec", "host", "mark")], []
         return found
 
     def _read(self) -> None:

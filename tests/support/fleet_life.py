@@ -11,7 +11,7 @@ from jobqueued.fleet import FLEET
 from jobqueued.model import HOUR, MINUTE, PENDING, SECOND, CatchUp, Claim, Job, LockClientId, OnHostLoss, RunId, Scope
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
-from tests.support.fleet import Fleet, Host, Rules
+from tests.support.fleet import LATEST, Fleet, Host, Rules
 from tests.support.world import job
 
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
@@ -93,6 +93,7 @@ class FleetLife:
             self._boot()
         self._be_well()
         self._judge()
+        self._put_etcd_back()
 
     def _host(self) -> str:
         return self.random.choice(sorted(self.fleet.hosts))
@@ -255,3 +256,43 @@ class FleetLife:
             host = self.fleet.hosts[value.store]
             runs = {run.key for run in host.scheduler.runs.values() if run.id.job == value.job}
             assert value.state or value.key in runs, f"{key} is nobody's any more"
+
+    def _put_etcd_back(self) -> None:
+        """Etcd is put back to a snapshot: nothing starts by that until it was accepted, wherever hosts were."""
+        fleet, hosts, random = self.fleet, list(self.fleet.hosts.values()), self.random
+        fleet.late = None
+        fleet.pass_time(LATEST)  # what is late comes before that: no member lives through it
+        for host in hosts:
+            host.write("jobs.yaml", *self.jobs)
+        fleet.pass_time(random.randint(60, 300))
+        away = random.sample(hosts, random.randint(0, 2))
+        for host in away:
+            host.leave()
+        fleet.pass_time(random.choice([0, 20, 90]))
+        snapshot = fleet.etcd.snapshot()
+        fleet.pass_time(random.randint(130, 600))
+        for host in away:
+            if random.random() < 0.5:
+                host.come_back()
+                fleet.pass_time(random.choice([20, 90]))
+                host.leave()
+        ran = dict(fleet.started)
+        fleet.put_back(snapshot, random.choice([0, 10**6]), at_once=random.random() < 0.5)
+        fleet.pass_time(15)
+        for host in away:
+            host.come_back()
+        fleet.pass_time(1000)
+        assert ran == fleet.started, f"started by an etcd that was put back: {fleet.started.keys() - ran.keys()}"
+        self._accept()
+
+    def _accept(self) -> None:
+        """All hosts go on by what there is: what has run since the snapshot may run again, and fences begin anew."""
+        fleet = self.fleet
+        fleet.started.clear()
+        fleet.fences.clear()
+        for host in fleet.hosts.values():
+            host.happen(events.FleetAccepted(self._ticket(), "root"))
+        fleet.pass_time(300)
+        down = {store: host.scheduler.fleet.down for store, host in fleet.hosts.items()}
+        assert not any(down.values()), down
+        assert fleet.started, "nothing starts though it was accepted"

@@ -46,8 +46,6 @@ class Conversation:
         """Whether what has changed can't be known but by another snapshot."""
         self.keep = 0
         """Seconds for which occurrences have to be remembered."""
-        self.newest: tuple[int, Ask] | None = None
-        """The newest occurrence that was granted, and not this host's before, with its fence."""
         self.until = 0
         """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it."""
         self._session = Session("", "", 0)
@@ -267,8 +265,6 @@ class Conversation:
             case claims.Granted(fence):
                 self._granted.add(ask.name)
                 self._open.discard(ask.name)
-                if ask.claim.run is not None and ask.claim.run not in ask.found:
-                    self.newest = fence, ask
                 for key, value in ask.claim.values(self._session.store).items():
                     if key.startswith(LOCKS):
                         known = ask.found.get(key) or Found(value, revision, revision)

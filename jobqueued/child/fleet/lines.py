@@ -7,7 +7,7 @@
                                       long its occurrence is remembered; SPEC: the definition by which it may be
                                       granted ("": any)
     → skip JOB FIRST LAST KEEP SPEC   all its occurrences from one second to another, to skip them for all hosts
-    → accept                          what etcd knows counts, whatever was SEEN
+    → accept                          what etcd has counts, whatever was SEEN
     → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
     → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
     → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
@@ -17,6 +17,7 @@
                                       ``returned``: that is nobody's again, for whichever host asks first
     ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
                                       and all occurrences that they have SINCE
+    ← mark AGE NUMBER                 the mark to be remembered, before anything starts by what is granted after it
     ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
                                       locks may be another's; 0: never
     ← taken JOB KEY STATE             that occurrence is not this host's; STATE: how it has ended, where that is known;
@@ -36,8 +37,8 @@
 KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once its first host was lost) or another run
 (``x…``); LOCK is a name without prefix.
 
-SEEN is REVISION JOB KEY UNTIL, the newest occurrence that this host was granted, remembered until then (s since 1970)
-at least: an etcd that does not know it was put back.
+SEEN is AGE NUMBER, the mark of the fleet that this host has heard of last ("" 0: of none): an etcd that has not come so
+far was put back.
 
 SINCE is {JOB: SECOND}: by job, from when on an occurrence may be asked for.  Of those before that, and of other jobs,
 only `ours` is told, some of it after `up`.

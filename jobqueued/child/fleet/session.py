@@ -9,6 +9,7 @@ Who it is by its leases is in a file, so that a new agent goes on with the sessi
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,10 @@ from contextlib import suppress
 from typing import Any
 
 from jobqueued.child import atomic_file
-from jobqueued.child.fleet import claims, writes
+from jobqueued.child.fleet import claims, mark, writes
 from jobqueued.child.fleet.claims import NOTHING, Found, Session
 from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 from jobqueued.child.tuples import NamedTuple
 
@@ -36,16 +38,8 @@ class Closed(Exception):
     """The fleet must not be asked, as nobody can be sure what that would lead to; the message says why."""
 
 
-class Seen(NamedTuple):
-    """The newest occurrence that this host was granted, as lines.py has it; of revision 0: none."""
-
-    revision: int
-    job: str
-    key: str
-    until: int
-
-
-NOTHING_SEEN = Seen(0, "", "", 0)
+class NotOver(Closed):
+    """The name of this host is still another session's, which has to end: nobody here may keep that alive."""
 
 
 class Leases(NamedTuple):
@@ -90,7 +84,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         return Opened(own._replace(created=revision, written=revision), leases, grace, NOTHING)
     for kv in answer["responses"][0]["response_range"].get("kvs", ()):
         if int(kv.get("lease", 0)) != session:
-            raise Closed(_whose(host, store, text(kv["value"])))
+            raise NotOver(_whose(host, store, text(kv["value"])))
         own, last = own._replace(created=int(kv["create_revision"])), claims.read(answer).get(own.writes, NOTHING)
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
@@ -108,19 +102,25 @@ def _whose(host: str, store: str, value: str) -> str:
     return f"another host of the fleet is called {host}, too, or was until now; {remedy}"
 
 
-def check(gateway: Gateway, session: Session, seen: Seen) -> None:
-    """Look whether etcd knows what it has granted to this host; Closed: it does not; Unreachable, Rejected."""
-    run = claims.Claim(seen.job, seen.key, ()).run
-    if not seen.revision or run is None:
-        return
-    answer = gateway.call("kv/range", {"key": coded(run)})
-    stores = [text(kv["value"]).partition(" ")[0].rpartition(":")[2] for kv in answer.get("kvs", ())]
-    is_known = stores == [session.store.rpartition(":")[2]] or time.time() >= seen.until
-    if claims.revision(answer) < seen.revision or not is_known:
+def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
+    """Look whether etcd has all that it had by this mark; the mark that it has.  Closed: it has not; Unreachable,
+    Rejected.
+    """
+    found = marked(gateway)
+    if (message := mark.settling(found, seen, f"{store} {os.urandom(8).hex()}")) is not None:
+        gateway.call("kv/txn", message)  # or another host has done that
+        found = marked(gateway)
+    if not seen.is_in(found):
         raise Closed(
-            f"etcd does not know any more that {seen.job} ran here, so it was put back to an earlier state, and what"
-            " hosts have run since may run again; once that is settled: jobqueuectl fleet accept"
+            "etcd does not know any more what hosts of this fleet ran last, so it was put back to an earlier state, and"
+            " that may run again; once it is settled: jobqueuectl fleet accept"
         )
+    return found
+
+
+def marked(gateway: Gateway) -> Mark:
+    """The mark that etcd has; Unreachable, Rejected."""
+    return mark.read(gateway.call("kv/range", mark.READING))
 
 
 def beat(gateway: Gateway, lease: int) -> int:

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobqueued.child.fleet import claims, session
+from jobqueued.child.fleet import claims, mark, session
 from jobqueued.child.fleet.claims import ROOT, told
 from jobqueued.child.fleet.conversation import Conversation
 from jobqueued.child.fleet.gateway import Gateway, Rejected, Unreachable, nearest_first
 from jobqueued.child.fleet.known_locks import Part
 from jobqueued.child.fleet.lines import Line
+from jobqueued.child.fleet.mark import Mark
 from jobqueued.child.fleet.requests import Announce, Overdue, Pause, Place, Publish
-from jobqueued.child.fleet.session import NOTHING_SEEN, SECOND, TTL, Closed, Leases, RunLease, Seen
+from jobqueued.child.fleet.session import SECOND, TTL, Closed, Leases, NotOver, RunLease
 from jobqueued.child.fleet.skips import Skip
 from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
@@ -30,6 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _REFUSED_PAUSE = 0.2, 2.0, 10.0
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
 """Seconds that the clocks of host and etcd may differ."""
+_REMEMBERED = 60 * SECOND
 _MUTE = 3
 """Watches in a row that may bring nothing at all, not even that they have begun."""
 
@@ -46,10 +48,8 @@ class Uplink:
         self._conversation = Conversation((settings["lock_grace"] - TTL) * SECOND)
         self._changed = threading.Condition()
         self._leases: Leases | None = None
-        self._session: claims.Session
-        self._checked = 0
-        """The connections after which etcd was last known to have what it has granted to this host."""
-        self._seen = NOTHING_SEEN
+        self._seen, self._told_at = Mark(), 0
+        """The mark that this host knows, and when (BOOTTIME, ns) the scheduler was told one last."""
         self._since: Mapping[str, int] = {}
         """By job, the second from which on an occurrence may be asked for."""
         self._alive_until = 0
@@ -63,10 +63,11 @@ class Uplink:
 
     # the scheduler
 
-    def hello(self, seen: Seen, since: Mapping[str, int]) -> None:
-        """A scheduler has begun, whose host was granted that, and asks for what came since then."""
+    def hello(self, seen: Mark, since: Mapping[str, int]) -> None:
+        """A scheduler has begun, whose host remembers that mark, and asks for what came since then."""
         with self._changed:
-            self._seen, self._since = seen, since
+            self._seen = self._seen if seen.is_in(self._seen) and seen.age else seen
+            self._since, self._told_at = since, 0
             self._conversation.hello()
             self._changed.notify_all()
         if not self._has_begun:  # before that nobody would be told what is found
@@ -90,7 +91,7 @@ class Uplink:
                 case ["since", dict(since)]:
                     self._since = since
                 case ["accept"]:
-                    self._seen = NOTHING_SEEN
+                    self._seen, self._told_at, self._conversation.is_outdated = Mark(), 0, True
                 case ["publish", str(job), str(spec), str(before)]:
                     self._conversation.want(Publish(job, spec, before))
                 case ["pause", str(job), str(text), str(before)]:
@@ -169,10 +170,10 @@ class Uplink:
         """Open the session, and read what the scheduler has to know."""
         began = session.now()
         opened = session.open_session(gateway, self.settings, self._kept)
-        session.check(gateway, opened.session, self._seen)
-        self._session, self._checked = opened.session, gateway.made
+        there = session.check(gateway, opened.session.store, self._seen)
         self._check_clock(gateway)
         with self._changed:
+            self._note(there)
             era = self._conversation.begin(opened.session, opened.last)
             self._leases, self._alive_until = opened.leases, began + TTL * SECOND
             self._run_lease = RunLease()
@@ -201,18 +202,16 @@ class Uplink:
         with self._changed:
             own = {"run": run, "lock": leases.locks, "session": leases.session}
             batch = self._conversation.next_batch(own, keep)
-            known = self._conversation.revision
+            known, seen = self._conversation.revision, self._seen
         if batch is not None:
-            answer = gateway.call("kv/txn", batch.message)
-            if gateway.made != self._checked:  # etcd was away: by what it has granted now nobody could tell any more
-                session.check(gateway, self._session, self._seen)
-                self._checked = gateway.made
+            answer = gateway.call("kv/txn", mark.guarded(batch.message, seen))
             with self._changed:
-                if claims.revision(answer) < known:  # it was put back, and knows the session from before
+                there = mark.after(answer, seen)
+                if there is None or claims.revision(answer) < known:  # it was put back, and knows this session
                     self._conversation.is_outdated = True
                     return
+                self._note(there, is_granted=number > 0)
                 self._conversation.answered(batch, answer)
-                self._note_seen()
 
     def _sweep(self, gateway: Gateway) -> None:
         """Look through a part of all occurrences, as nothing is asked meanwhile, and no agent before told its own."""
@@ -222,18 +221,22 @@ class Uplink:
             self._conversation.pass_time(session.now())
             self._unswept = following
 
-    def _note_seen(self) -> None:
-        """Keep what etcd has to know from now on, under the lock."""
-        if self._conversation.newest is not None:
-            fence, ask = self._conversation.newest
-            self._seen = Seen(fence, ask.claim.job, ask.claim.key, claims.attempt_of(ask.claim.key).second + ask.keep)
-            self._conversation.newest = None
+    def _note(self, found: Mark, *, is_granted: bool = False) -> None:
+        """Know a mark from now on, under the lock; the scheduler remembers it before anything starts by it, and else
+        one a minute.
+        """
+        self._seen = found
+        if is_granted or self._told_at + _REMEMBERED <= session.now():
+            self._told_at = session.now()
+            self._conversation.outbox.append(["mark", *found])
 
     def _fail(self, error: Exception) -> None:
         """Take a failure in: what may be over before the session is, is tried again."""
         with self._changed:
             if isinstance(error, Unreachable) and session.now() < self._alive_until and not self._conversation.reason:
                 return
+            if isinstance(error, NotOver):
+                self._leases = None
             self._rest(_words(error))
 
     def _rest(self, reason: str) -> None:
@@ -261,6 +264,7 @@ class Uplink:
                 locks = session.beat(gateway, leases.locks)
                 is_over = not (alive and locks)
                 self._check_clock(gateway)
+                self._look_for(session.marked(gateway))
             except Closed as why:
                 with self._changed:
                     self._rest(str(why))
@@ -275,6 +279,15 @@ class Uplink:
                     self._leases = None
                     self._rest("the session of this host was over in etcd" if is_over else trouble)
             self._wake()
+
+    def _look_for(self, found: Mark) -> None:
+        """Take the mark that etcd has now; if it was put back, all is read anew, and nothing asked by that."""
+        with self._changed:
+            if not self._seen.is_in(found):
+                self._conversation.is_outdated = True
+                self._changed.notify_all()
+            elif self._seen.age:
+                self._note(found)
 
     def _check_clock(self, gateway: Gateway) -> None:
         """Closed: the clock of this host is another than all members', so that it would take what is due too soon."""

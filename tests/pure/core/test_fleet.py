@@ -12,12 +12,12 @@ import pytest
 from jobqueued import events
 from jobqueued.child.fleet.claims import ROOT, Found, Session
 from jobqueued.child.fleet.conversation import Conversation
-from jobqueued.commands import Accept, FleetCommand, GiveBack
+from jobqueued.commands import FleetCommand, GiveBack
 from jobqueued.copies import changed
 from jobqueued.core.elsewhere import Span
 from jobqueued.core.fleet import _covers
 from jobqueued.core.holders import PARKED
-from jobqueued.fleet import FLEET, FleetMark
+from jobqueued.fleet import FLEET
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, RunId, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
@@ -60,10 +60,7 @@ def test_one_of_three() -> None:
     assert [] == fleet.missing(TICK, since, fleet.now)
     assert {"run"} == {key[0] for key in fleet.etcd.keys}, "locks that nobody holds"
     assert {"succeeded"} == {value.state for value in fleet.etcd.keys.values()}
-    newest = [
-        (host.scheduler._state.fleet.newest, max(mark.revision for mark in host.marks_of_fleet)) for host in found
-    ]
-    assert all(known == saved for known, saved in newest)
+    assert {found[0].mark.age} == {host.mark.age for host in found}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -107,30 +104,6 @@ def test_a_lock_that_was_lost() -> None:
         told = [{"run": "tape@1", "lock": "fleet/tape", "holder": "other on b"}] * bool(holder)
         assert (told, {"/jq/locks/tape": holder} if holder else held) == (lost, fleet.etcd.values("/jq/locks/"))
     assert ["tape@1"] == live(one)
-
-
-def test_what_was_granted_is_saved() -> None:
-    """The newest occurrence that was granted is saved with its start, until a person accepts the fleet as it is."""
-    fleet, (one,) = hosts(TICK, names="a")
-    fleet.pass_time(2 * 60 + 5)
-    marks = one.marks_of_fleet
-    assert ["f1772409660", "f1772409720"] == [mark.key for mark in marks]
-    assert marks[0].revision < marks[1].revision
-    one.happen(events.FleetAccepted(7, "root"))
-    assert (FleetMark(), [Accept()]) == (marks[-1], [it for it in one.did if isinstance(it, Accept)])
-    alone = World(TICK)
-    alone.happen(events.FleetAccepted(8, "root"))
-    assert "Refused" == alone.replies[8].error
-
-
-def test_another_attempt_is_no_mark() -> None:
-    """Its occurrence is remembered since the first, and may be forgotten before a retry's time is over."""
-    tick = job("tick", "0 1 * * *", scope=Scope.FLEET, retries=1, retry_delay=600 * SECOND)
-    fleet, (one,) = hosts(tick, names="a")
-    one.ends = {"tick": ["failed 1", "succeeded"]}
-    fleet.pass_time(2 * 3600)
-    (mark,) = one.marks_of_fleet
-    assert (2, MIDNIGHT + 25 * HOUR) == (len(one.launched), mark.until)
 
 
 def test_a_lock_that_another_host_has() -> None:

@@ -1,0 +1,155 @@
+"""An etcd that was put back to an earlier state: no host of its fleet asks it anything until a person accepts that."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from jobqueued import events
+from jobqueued.child.fleet import mark
+from jobqueued.child.fleet.claims import ROOT
+from jobqueued.child.fleet.mark import Mark
+from jobqueued.commands import Accept, Launch
+from jobqueued.fleet import FleetMark
+from jobqueued.model import Scope
+from tests.support.fake_etcd import FakeEtcd
+from tests.support.fleet import Fleet, Host
+from tests.support.world import World, job
+
+TICK = job("tick", "* * * * *", scope=Scope.FLEET)
+_KEY = f"{ROOT}fleet"
+
+
+def hosts(names: str = "abc") -> tuple[Fleet, list[Host]]:
+    """A fleet that has run some."""
+    fleet = Fleet(Random(1))
+    found = [fleet.add(name, TICK) for name in names]
+    fleet.pass_time(5 * 60)
+    return fleet, found
+
+
+def is_down(host: Host) -> bool:
+    """Tell whether a host asks nothing."""
+    return "put back" in host.scheduler.fleet.down
+
+
+def accept(fleet: Fleet, *hosts: Host) -> None:
+    """Let hosts go on by what there is; what has run since may run again, and fences begin anew."""
+    fleet.started.clear()
+    fleet.fences.clear()
+    for host in hosts:
+        host.happen(events.FleetAccepted(7, "root"))
+
+
+@pytest.mark.parametrize("bump", [0, 10**9])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_put_back(bump: int, *, at_once: bool) -> None:
+    """Nothing starts by it, also on hosts that have run nothing since, until each host accepts it."""
+    fleet, found = hosts()
+    snapshot = fleet.etcd.snapshot()
+    fleet.pass_time(5 * 60)
+    ran = dict(fleet.started)
+    fleet.put_back(snapshot, bump, at_once=at_once)
+    fleet.pass_time(10 * 60)
+    assert ran == fleet.started
+    assert [True] * 3 == list(map(is_down, found))
+    accept(fleet, *found)
+    fleet.pass_time(5 * 60)
+    assert len(fleet.started) >= 5
+    assert [False] * 3 == list(map(is_down, found))
+
+
+@pytest.mark.parametrize("long", [False, True], ids=["away for a while", "away all the time"])
+def test_a_host_that_was_away(*, long: bool) -> None:
+    """One that was down as the snapshot was made refuses as the others do: it knows of more, or hears it of them."""
+    fleet, (one, two, away) = hosts()
+    away.leave()
+    snapshot = fleet.etcd.snapshot()
+    fleet.pass_time(5 * 60)
+    if not long:
+        away.come_back()
+        fleet.pass_time(3 * 60)
+        away.leave()
+    ran = dict(fleet.started)
+    fleet.put_back(snapshot, 0, at_once=False)
+    fleet.pass_time(5)
+    away.come_back()
+    fleet.pass_time(10 * 60)
+    assert ran == fleet.started
+    accept(fleet, one, two)
+    fleet.pass_time(5 * 60)
+    assert is_down(away)
+    assert "c" not in {host for host, _ in fleet.started.values()}
+    away.happen(events.FleetAccepted(7, "root"))
+    fleet.pass_time(5 * 60)
+    assert not is_down(away)
+
+
+def test_a_host_that_starts_and_dies() -> None:
+    """What it starts is by a mark that was saved before: etcd has all of that, or the host knows it was put back."""
+    fleet, (one,) = hosts("a")
+    snapshot = fleet.etcd.snapshot()
+    one.die("after", Launch)
+    fleet.pass_time(65)
+    assert not one.is_alive
+    fleet.put_back(snapshot, 0, at_once=True)
+    one.boot()
+    fleet.pass_time(60)
+    assert is_down(one)
+
+
+def test_a_new_host() -> None:
+    """One that remembers nothing takes what there is; an etcd that is emptied is one that was put back."""
+    fleet, (one, two) = hosts("ab")
+    new = fleet.add("c", TICK)
+    fleet.pass_time(120)
+    assert (one.mark.age, False) == (new.mark.age, is_down(new))
+    assert new.mark.number > 0
+    fleet.put_back((0, {}), 0, at_once=False)
+    fleet.pass_time(60)
+    assert [True] * 3 == list(map(is_down, (one, two, new)))
+    assert _KEY not in fleet.etcd.values(ROOT)
+
+
+def test_what_is_accepted() -> None:
+    """The mark is forgotten with that; a host in no fleet has none."""
+    fleet, (one,) = hosts("a")
+    assert one.mark.age
+    one.happen(events.FleetAccepted(7, "root"))
+    assert (FleetMark(), [Accept()]) == (one.mark, [it for it in one.did if isinstance(it, Accept)])
+    fleet.pass_time(65)
+    assert one.mark.age
+    alone = World(TICK)
+    alone.happen(events.FleetAccepted(8, "root"))
+    assert "Refused" == alone.replies[8].error
+
+
+def test_settling() -> None:
+    """A fleet gets an age as it has none, and another one if it was put back; nobody who is late changes that."""
+    etcd = FakeEtcd()
+    read = {"request_range": mark.READING}
+
+    def there() -> Mark:
+        return mark.read(etcd.txn({"success": [read]}))
+
+    def settle(seen: Mark, age: str, found: Mark | None = None) -> Mark:
+        message = mark.settling(there() if found is None else found, seen, age)
+        if message is not None:
+            etcd.txn(message)
+        return there()
+
+    assert Mark() == settle(Mark("x", 1), "one")
+    assert Mark("one", 1) == settle(Mark(), "one")
+    assert Mark("one", 1) == settle(Mark(), "two", Mark()), "another host was first"
+    assert Mark("one", 1) == settle(Mark("one", 1), "two")
+    assert Mark("one", 1) == settle(Mark("x", 1), "two")
+    put = mark.guarded({"success": []}, Mark("one", 1))
+    assert Mark("one", 2) == mark.after(etcd.txn(put), Mark("one", 1))
+    assert Mark("one", 3) == mark.after(etcd.txn(put), Mark("one", 1))
+    assert Mark("two", 4) == settle(Mark("one", 9), "two")
+    assert Mark("two", 4) == settle(Mark("one", 9), "three", Mark("one", 3))
+    assert mark.after(etcd.txn(put), Mark("one", 1)) is None
+    assert mark.after(etcd.txn(mark.guarded({"success": []}, Mark("two", 5))), Mark("two", 5)) is None
+    other = {"compare": [mark._value(Mark("x"))], "failure": [read]}
+    assert Mark("two", 4) == mark.after(etcd.txn(other), Mark("two", 4)), "it failed for something else"
