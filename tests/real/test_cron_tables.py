@@ -562,7 +562,7 @@ def test_a_table_lives_and_its_output_is_mailed(host: Host) -> None:
     mail = mails.read_text()
     assert "To: ops@example.org" in mail
     assert f"Subject: Cron <{ME.pw_name}@" in mail
-    assert "> cat; exit 3\n" in mail
+    assert "> cat; exit 3 (failed)\n" in mail
     table.write_text("# new\n\n" + table.read_text())
     host.call("Reload")
     assert {job["id"] for job in host.call("List")["jobs"]} == jobs

@@ -96,11 +96,16 @@ class TestMessage:
         assert ("jobqueue@db1", [TO]) == (envelope.mail_from, envelope.rcpt_tos)
 
     def test_output(self, server: tuple[MailServer, int], tmp_path: Path) -> None:
-        """The mail of an output is cron's: the subject is the command, the text what was written, and no more."""
+        """The mail of an output is cron's: the subject is the command, the text what was written, and no more.
+
+        The subject of a failure ends as that of Debian's cron where it is told to log failures.
+        """
         event = {**with_output(tmp_path / "1.log", b"caf\xc3\xa9\n\n1 file\n"), "event": "output", "incident": None}
         mail = the_mail(server, event)
-        assert mail["Subject"] == "Cron <root@db1> /usr/local/bin/backup --full"
+        assert mail["Subject"] == "Cron <root@db1> /usr/local/bin/backup --full (failed)"
         assert (text_of(mail), attached(mail)) == ("café\n\n1 file\n", [])
+        mailed(server[1], {**event, "record": {**event["record"], "state": "succeeded"}})
+        assert server[0].mails[1]["Subject"] == "Cron <root@db1> /usr/local/bin/backup --full"
 
     def test_thread(self, server: tuple[MailServer, int]) -> None:
         """A second try is the same mail; what is about the same incident refers to the same, and to no mail itself."""
