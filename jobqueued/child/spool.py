@@ -8,6 +8,7 @@ directory; a leftover of one that died is gone with the next.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import grp
 import os
@@ -39,22 +40,37 @@ class Changed(Refused):
     """The table is not any more the one of the stamp."""
 
 
-def allowed(host: str, name: str) -> bool:
+def allowed(host: str, name: str, asker: int) -> bool:
     """Tell whether a user may have a crontab, as for Debian's: by a line of cron.allow, else by none of cron.deny.
 
-    Root always may, and where neither file is there everybody.  Refused: the file can't be read.
+    Root always may, and where neither file is there everybody.  Where Debian's crontab could not read the file, as it
+    runs with its group only, nobody may for whom root does not ask.  Refused: the file can't be read.
     """
     if name == "root":
         return True
     for path, verdict in zip(_LISTS, (True, False), strict=True):
         try:
             with open(os.path.join(host, path), "rb") as file:
+                if asker and _is_kept_from_crontab(os.fstat(file.fileno())):
+                    return False
                 return (os.fsencode(name) in file.read(LARGEST).split(b"\n")) is verdict
         except FileNotFoundError:
             continue
         except OSError as error:
             raise Refused(f"{os.path.join(host, path)}: {error.strerror}") from None
     return True
+
+
+def unreadable(host: str) -> str:
+    """The file of the two that decides and this process can't read, "": none, in the words of Debian's crontab."""
+    path = next((path for each in _LISTS if os.path.lexists(path := os.path.join(host, each))), "")
+    return f"{path}: {os.strerror(errno.EACCES)}" if path and not os.access(path, os.R_OK) else ""
+
+
+def _is_kept_from_crontab(found: os.stat_result) -> bool:
+    """Tell whether the group crontab, where there is one, may not read a file."""
+    group = _group()
+    return group is not None and not found.st_mode & (stat.S_IROTH | stat.S_IRGRP * (found.st_gid == group))
 
 
 def fits(name: str) -> bool:

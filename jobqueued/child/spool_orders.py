@@ -67,7 +67,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
     if not fits(name):
         raise Refused(f"a user of the name {printable(name)!r} can't have a crontab, as that is no name of a file here")
     who, pid = _name(asker), order.get("pid", 0)  # a scheduler before an upgrade knows less
-    if not allowed(host, name):
+    if not allowed(host, name, asker):
         spool_log.say_forbidden(host, who, pid)
         return f"forbidden {name}", []
     if act == INSTALL:

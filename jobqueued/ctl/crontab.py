@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from jobqueued import __version__
-from jobqueued.child.spool import LARGEST, NONE
+from jobqueued.child.spool import LARGEST, NONE, fits
 from jobqueued.control.varlink import Message
 from jobqueued.crontabs.header import with_header, without_header
 from jobqueued.ctl.arguments import of_environment
@@ -116,7 +116,7 @@ def _owner(named: list[str], paths: Paths) -> Owner:
 def _orphan(name: str, paths: Paths) -> str:
     """The remedy for a table whose user is gone."""
     place = paths.crontabs[2] / name
-    if "/" in name or not os.path.lexists(place):
+    if not fits(name) or not os.path.lexists(place):
         return ""
     return f"\ncrontab: its table is still there: rm {printable(str(place))}"
 

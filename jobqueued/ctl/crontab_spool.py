@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobqueued.child import spool_log
-from jobqueued.child.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits
+from jobqueued.child.spool import LARGEST_SENT, NONE, Changed, Refused, Spool, allowed, fits, unreadable
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.client import TIMEOUT, Unreachable, ask
@@ -62,7 +62,7 @@ class Table:
         """Failure, if cron.allow or cron.deny says so; the daemon looks there itself."""
         forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
         try:
-            if not allowed(str(self._paths.host), self._owner.name):
+            if not allowed(str(self._paths.host), self._owner.name, os.getuid()):
                 if os.getuid() != 0:
                     spool_log.say_forbidden(str(self._paths.host), _asker(), os.getpid())
                 raise Failure(forbidden)
@@ -134,7 +134,8 @@ class Table:
                 case "NoCrontab":
                     return None
                 case "NotAllowed":
-                    raise Failure(_FORBIDDEN.format(self._owner.name)) from None
+                    why = [unreadable(str(self._paths.host)), _FORBIDDEN.format(self._owner.name)]
+                    raise Failure("\n".join(filter(None, why))) from None
                 case "PermissionDenied":
                     raise Failure("must be privileged to use -u") from None
                 case "CrontabChanged":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobqueued.child import spool
 from jobqueued.child.spool import PLACE
 from jobqueued.ctl import crontab as program
 from jobqueued.jobdir.kinds import SPOOL
@@ -285,6 +286,28 @@ def test_who_may_have_a_crontab(call: Calls, tmp_path: Path, lists: dict[str, st
     expected = Told(1, "", f"no crontab for {OTHER}\n") if may else refused
     assert expected == call("-u", OTHER, "-l")
     assert 0 == call("-", text=TABLE).status
+
+
+def test_a_list_that_the_group_crontab_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for Debian's crontab, which runs with that group, it lets nobody but root have one; root reads it."""
+    monkeypatch.setattr(spool, "_group", lambda: 4711)
+    (tmp_path / "etc").mkdir()
+    allow = tmp_path / "etc/cron.allow"
+    allow.write_text("alice\n")
+    for mode, group, may in ((0o600, 0, False), (0o640, 0, False), (0o640, 4711, True), (0o644, 0, True)):
+        os.chown(allow, 0, group)
+        allow.chmod(mode)
+        assert (may, True) == (spool.allowed(str(tmp_path), "alice", 1500), spool.allowed(str(tmp_path), "alice", 0))
+        assert not spool.allowed(str(tmp_path), "bob", 1500)
+    monkeypatch.setattr(spool, "_group", lambda: None)  # no such group: the program is root's elsewhere
+    allow.chmod(0o600)
+    assert spool.allowed(str(tmp_path), "alice", 1500)
+
+
+def test_no_user_is_no_directory(call: Calls) -> None:
+    """Of a user without a name no table is told to be removed, least of all the directory of all tables."""
+    for name in ("", ".", "..", "a/b"):
+        assert Told(1, "", f"crontab:  user `{name}' unknown\n") == call("-u", name, "-l")
 
 
 def test_a_program_lists_a_table(call: Calls, tmp_path: Path) -> None:
