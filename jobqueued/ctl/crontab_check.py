@@ -13,6 +13,7 @@ from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.crontabs.table import Entry, Flaw, Form, read
 from jobqueued.ctl.terminal import local
+from jobqueued.ctl.unlikely import misplaced_user
 from jobqueued.jobdir.kinds import SPOOL
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job, to_text
@@ -58,6 +59,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
             wrong.append((problem.line, f"bad option: {problem.message}"))
         elif problem.line not in flaws:
             odd.append((problem.line, problem.message))
+    odd += [(job.line, text) for job in jobs if (text := misplaced_user(job))]
     errors, warnings = (
         [f'"{printable(name)}":{line}: {printable(text)}' for line, text in sorted(found)] for found in (wrong, odd)
     )

@@ -21,6 +21,7 @@ from jobqueued.ctl.job_files import read_files
 from jobqueued.ctl.job_units import STANDARD_INPUT, user_of_daemon
 from jobqueued.ctl.problems import in_a_line
 from jobqueued.ctl.terminal import json_option, print_json
+from jobqueued.ctl.unlikely import misplaced_user
 from jobqueued.exchange import proof, real_cron
 from jobqueued.exchange.disabling import disabled
 from jobqueued.exchange.draft import SAID, Draft, Source, name_of_file
@@ -187,6 +188,9 @@ def _plan(found: Found, source: Source, target: Path, host: real_cron.Host, wish
     is_good = not source.drafts or not any(problem.severity == "error" for problem in wrong)
     if source.drafts and is_good:
         own += proof.problems(source.file, proof.check(told(source.drafts), jobs, host.now))
+        if found.kind is Kind.USER:
+            users = ((draft, misplaced_user(draft.means)) for draft in source.drafts)
+            own += [Problem(source.file, it.line, 0, "", text, "warning", it.id, "JQ608") for it, text in users if text]
         if found.kind not in _OFF:
             form = import_sources.place_of(found, wish).form
             host = host if found.is_of_host else host._replace(has_user=lambda _: True)  # it may be another host's

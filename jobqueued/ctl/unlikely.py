@@ -72,7 +72,7 @@ def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, s
 
 def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
     """Yield the code, the key and the message of each."""
-    directory = job.working_directory
+    directory = None if job.working_directory is None else job.working_directory.removeprefix("-")
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
             seen = "is no directory" if _exists(directory) else "does not exist"
@@ -103,6 +103,19 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
             if not _exists(directory):
                 message = f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
                 yield "JQ510", key, message
+
+
+def misplaced_user(job: Job) -> str:
+    """Tell of a line of a user's table whose command begins with a user, as in /etc/crontab; "" of others."""
+    word, _, rest = job.command.partition(" ") if isinstance(job.command, str) else ("", "", "")
+    if not rest.strip() or shutil.which(word, path=dict(job.environment).get("PATH", DEFAULT_PATH)):
+        return ""
+    try:
+        pwd.getpwnam(word)
+    except (KeyError, ValueError):
+        return ""
+    advice = "the command alone, as only tables of the system have a column of users"
+    return f"found the user {word} where the command begins; accepted: {advice}"
 
 
 def _exists(path: str) -> bool:
@@ -168,14 +181,16 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
         seen = "is no program" if os.path.exists(word) else "does not exist"
         return "", f"{word} {seen} here; accepted: the path of a program"
     if "/" in word:
-        base = job.working_directory
-        if base is None or not os.path.isdir(base):
+        base = (job.working_directory or "").removeprefix("-")
+        if not os.path.isdir(base):
             return "", ""
         if found := shutil.which(os.path.join(base, word)):
             return found, ""
         return "", f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
     if job.environment_file or job.login_environment:
         return "", ""
+    if job.asks_pam and (told := misplaced_user(job)):
+        return "", told
     remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # of a table, and of a job file
     return "", f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
 

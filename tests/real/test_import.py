@@ -96,6 +96,16 @@ def test_it_asks_whose_cron(root: Path, run_import: Import) -> None:
     assert debian == run_import()
 
 
+def test_a_user_in_a_users_table_is_told(root: Path, run_import: Import) -> None:
+    """Only tables of the system have a column of users: cron would run a program `root`."""
+    spool = root / "var/spool/cron/crontabs/daemon"
+    spool.write_text("10 3 * * * root /opt/backup\n10 3 * * * sh -c x\n10 3 * * * root\n")
+    done = run_import(str(spool))
+    assert (0, 1) == (done.exit_code, done.stderr.count("found the user"))
+    told = "found the user root where the command begins; accepted: the command alone, as only tables of the system"
+    assert f"{spool}:1: daemon-root: {told}" in done.stderr
+
+
 def test_write_makes_job_files_that_are_checked(root: Path, run_import: Import) -> None:
     """As private as their source; once more changes nothing; what differs is not written over without --force."""
     done = run_import("--write")
