@@ -110,6 +110,17 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
         keep_from_jobs()
 
 
+def groups_lacking(order: LaunchSpec, user: User) -> tuple[int, list[int]] | None:
+    """Those of a job of cron's that runs as root, like us, where we lack one of them; None: nothing is to be changed.
+
+    A daemon that systemd starts has no supplementary groups, and cron gives root those of the databases.
+    """
+    if _ME or not order.get("asks_pam"):
+        return None
+    gid, groups = groups_of(order, user)
+    return None if {*groups} <= {os.getegid(), *os.getgroups()} else (gid, groups)
+
+
 def _is_in(user: User, gid: int) -> bool:
     return gid in os.getgrouplist(user.name, user.gid)
 

@@ -17,7 +17,7 @@ from jobqueued.child import pam, posixspawn, process, start_report, wire
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.environment import Environment, arguments
-from jobqueued.child.identity import StartFailed, User, groups_of, user_of_order
+from jobqueued.child.identity import StartFailed, User, groups_lacking, groups_of, user_of_order
 
 _ALL_SIGNALS = sorted(signal.valid_signals())
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -56,7 +56,7 @@ class _Plan:
         self.attributes: Mapping[str, Any] = order["attributes"]
         self.user = user_of_order(order)
         other = not self.user.is_us or order["group"] is not None or order["groups"] is not None
-        self.groups = groups_of(order, self.user) if other else None
+        self.groups = groups_of(order, self.user) if other else groups_lacking(order, self.user)
         self.environment = Environment(order, self.user)
         self.argv = arguments(order)
         self.stdin = _stdin(order["stdin"])
@@ -128,15 +128,19 @@ def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
 
 
 def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
-    """To the job's directory; without one to HOME, and to / where HOME can't be entered."""
-    directory = order["working_directory"]
+    """To the job's directory, without one to HOME; to / where HOME, or one behind a dash, can't be entered."""
+    directory, path = order["working_directory"] or "", _directory(order, user)
     try:
-        os.chdir(directory or user.home)
+        os.chdir(path)
     except OSError as error:
-        if directory:
+        if directory.startswith("/"):
             raise StartFailed("chdir", error.errno or 0, f"{directory}: {error.strerror}") from None
-        warn(f"the home {user.home}: {error.strerror}; it ran in /")
+        warn(f"{'' if directory else 'the home '}{path}: {error.strerror}; it ran in /")
         os.chdir("/")
+
+
+def _directory(order: LaunchSpec, user: User) -> str:
+    return (order["working_directory"] or user.home).removeprefix("-")
 
 
 def _fork(plan: _Plan) -> Started:
@@ -218,7 +222,7 @@ class _Steps:
         self.step = "stdio"
         for target, source in enumerate((plan.stdin, *plan.outputs)):
             os.dup2(source, target)
-        self._begin("chdir", plan.order["working_directory"] or plan.user.home)
+        self._begin("chdir", _directory(plan.order, plan.user))
         _change_directory(plan.order, plan.user, self._warn)
         files = ", ".join(plan.order["environment_file"])
         self._begin(*(("login_environment",) if plan.environment.login else ("environment_file", files)))

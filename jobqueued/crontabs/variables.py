@@ -42,7 +42,7 @@ def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_e
         "notify": NOBODY if owner is None else _notify(given, owner, only_on_error),
     }
     if "HOME" in given:
-        found["working_directory"] = _absolute(given, "HOME", "/")
+        found["working_directory"] = "-" + _absolute(given, "HOME", "/")
     if given.get("CRON_TZ"):
         found["timezone"] = given["CRON_TZ"]
     if given.get("RANDOM_DELAY"):

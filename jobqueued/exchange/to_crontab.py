@@ -164,7 +164,8 @@ def _command(job: Job) -> str:
     if job.umask is not None:
         before.append(f"umask {job.umask:04o}")
     if job.working_directory:
-        before.append(f"cd {shlex.quote(job.working_directory)} || exit")
+        directory = job.working_directory.removeprefix("-")
+        before.append(f"cd {shlex.quote(directory)} || {'exit' if directory == job.working_directory else 'cd /'}")
     whole = "; ".join([*before, text.strip(" \t")])
     if "\n" in whole:
         raise _Unsaid("its command has several lines; a script that has them could be called")

@@ -25,6 +25,7 @@ from jobqueued.jobfile.process_types import (
 from jobqueued.jobfile.queue_types import (
     CAUSE,
     CPU_AMOUNT,
+    DIRECTORY,
     ESCALATION,
     EVENT,
     HOSTS,
@@ -116,8 +117,9 @@ GROUPS: dict[str, dict[str, Key]] = {
             "[/usr/local/bin/backup, --full]"),
         Key("shell", PATH, "/bin/sh", "Shell that runs a `command` given as a text.", "/bin/bash"),
         Key("stdin", unshown(WORD), '""', "Text that the command reads from its standard input.", "hello"),
-        Key("working_directory", PATH, "", "Directory in which the command starts; by default the user's home.",
-            "/srv"),
+        Key("working_directory", DIRECTORY, "",
+            "Directory in which the command starts; by default the user's home. With a - before it the command starts "
+            "in / where it can't be entered, and the record has a warning.", "/srv"),
         Key("environment", ENVIRONMENT, "{}",
             "Variables for the command, in addition to those that every run gets; only root and the job's user see "
             "their values.", "{LANG: C.UTF-8}"),
@@ -127,7 +129,7 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("user", ACCOUNT, "", "User that runs the command; by default the daemon's own.", "backup"),
         Key("group", GROUP, "", "Group of the command; by default the user's primary group.", "backup"),
         Key("groups", one_or_more(GROUP, least=0), "",
-            "Supplementary groups of the command; by default those of the user.",
+            "Supplementary groups of the command; by default those of the user; for root, those of the daemon.",
             "[tape, adm]"),
         Key("login_environment", FLAG, "false", "Give the command the environment of a login of the user.", "true"),
         Key("credentials", PATHS_BY_NAME, "{}",

@@ -21,6 +21,7 @@ _PERCENT = "([0-9]{1,6})%"
 
 ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", NAME, "id")
 PATH = text("an absolute path", "/[^\0]*", "path")
+DIRECTORY = text("an absolute path", "-?/[^\0]*", "path")
 EVENT_NAME = text(A_NAME, NAME, "name")
 UNITS = integer(1, 1_000_000)
 

@@ -27,7 +27,10 @@ from jobqueued.jobdir.acceptance import PATIENCE
 from jobqueued.jobdir.cron_tables import jobs_of_text, with_scripts
 from jobqueued.jobdir.inbox import RESCAN
 from jobqueued.model import SECOND, Now
+from tests.support import REPO
 from tests.support.host import Host, wait_for
+from tests.support.other_etc import copied
+from tests.support.stranger import public
 from tests.support.tables import Tables
 from tests.support.users import ME, NEEDS_ROOT, OTHER, STRANGER
 
@@ -594,6 +597,35 @@ def test_jobs_that_end_together_have_a_mail_each(host: Host) -> None:
     assert {(f"output of {it}", f"<{it}@b.org>") for it in "vwxyz"} == {
         (part.rstrip().rpartition("\n")[2], part.split()[3]) for part in found
     }
+
+
+def test_a_home_that_is_missing(host: Host) -> None:
+    """Its jobs run all the same, in /, and their records say so: Debian's cron runs them in its spool."""
+    table = host.root / "etc/cron.d/x"
+    table.write_text(f"HOME=/nonexistent\n@daily {ME.pw_name} pwd; echo $HOME\n")
+    table.chmod(0o644)
+    host.start("--config", str(host.root / "jobqueued.yaml"))
+    (job,) = host.call("List")["jobs"]
+    record = host.wait(host.run(job["id"]))
+    assert ("succeeded", b"/\n/nonexistent\n") == (record["state"], host.output(record["run"]))
+    assert ["/nonexistent: No such file or directory; it ran in /"] == record["warnings"]
+
+
+@NEEDS_ROOT
+def test_root_has_its_groups() -> None:
+    """Those that the host's database gives root: a daemon that systemd starts has none of them."""
+    with public() as place:
+        etc = copied(place / "etc")
+        (etc / "group").write_text("root:x:0:\nadm:x:4:root,daemon\ntape:x:26:root\n")
+        host = Host(place / "host", str(REPO / "tests/support/other_etc.py"), str(etc))
+        (host.root / "etc/cron.d").mkdir(parents=True)
+        (host.root / "etc/cron.d/x").write_text("@daily root grep ^Groups: /proc/self/status\n")
+        (host.root / "jobqueued.yaml").write_text("cron: {live: true}\n")
+        host.start()
+        (job,) = host.call("List")["jobs"]
+        record = host.wait(host.run(job["id"]))
+        assert b"Groups:\t0 4 26 \n" == host.output(record["run"])
+        host.stop()
 
 
 def test_a_boot_is_due_at_a_boot_and_not_at_an_installation(host: Host) -> None:

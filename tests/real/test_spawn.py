@@ -121,6 +121,16 @@ class TestGiven:
         """The job starts in its directory."""
         assert f"{public}\n" == way.run("pwd", working_directory=str(public))[0]
 
+    def test_directory_that_may_be_missing(self, way: Way, public: Path) -> None:
+        """With a dash before it the job starts in / where it can't be entered, and a warning says so."""
+        assert f"{public}\n" == way.run("pwd", working_directory=f"-{public}")[0]
+        assert "/\n" == way.run("pwd", working_directory=f"-{public}/gone")[0]
+        document = order("true", working_directory=f"-{public}/gone")
+        with open(os.devnull, "w") as null:
+            started = spawn.spawn({**document, "user": way.user}, null.fileno(), Cgroup(-1, ""))
+        os.waitpid(started.pid, 0)
+        assert [f"{public}/gone: No such file or directory; it ran in /"] == started.warnings
+
     def test_home(self, way: Way) -> None:
         """Without a directory it is HOME, or / where HOME can't be entered."""
         home = way.account.pw_dir

@@ -57,7 +57,7 @@ def test_variables_of_cron_decide_about_the_job() -> None:
         "CRON_TZ=\n@hourly bob b\n",
         SYSTEM,
     )
-    assert (first.user, first.shell, first.working_directory) == ("root", "/bin/bash", "/srv")
+    assert (first.user, first.shell, first.working_directory) == ("root", "/bin/bash", "-/srv")
     assert dict(first.environment)["PATH"] == "/opt/bin"
     assert dict(first.environment)["TZ"] == "UTC"
     assert "LOGNAME" not in dict(first.environment)

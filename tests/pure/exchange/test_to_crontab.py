@@ -40,6 +40,7 @@ def back(text: str) -> tuple[Job, ...]:
         ("command: x, every: 5m", "*/5 * * * * alice x"),
         ("command: x, schedule: '@daily', environment: {A: b c}, working_directory: /srv, umask: 0027",
          "0 0 * * * alice export A='b c'; umask 0027; cd /srv || exit; x"),
+        ("command: x, schedule: '@daily', working_directory: -/srv", "0 0 * * * alice cd /srv || cd /; x"),
         ("command: x, schedule: '@daily', enabled: false", "# not enabled: 0 0 * * * alice x"),
     ],
 )  # fmt: skip
