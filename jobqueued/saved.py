@@ -97,7 +97,6 @@ class SavedJob:
     cursor: int = 0
     previous: int = 0
     era: int = 0
-    settled: int = 0
     last_number: int = 0
     paused: bool = False
     paused_until: int | None = None
@@ -114,6 +113,7 @@ class SavedJob:
     agreed: str = ""
     offered: str = ""
     shared_pause: str = ""
+    settled: int = 0
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:

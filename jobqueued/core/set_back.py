@@ -19,7 +19,7 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
     """Return what is saved of a job at an instant (wall), once the clock was set back; `back` (ns; 0: unknown): by how
     much.
 
-    A minute, or the time from one due time to the next if that is more, repeats nothing: the clock soon catches up.
+    A minute at most, if that is no more than the time between two starts, repeats nothing: the clock soon catches up.
     """
     begin, reached = wall - job.offset, max(saved.cursor, saved.settled)
     if max(back, reached - wall) > STEP_LIMIT:

@@ -88,7 +88,7 @@ MEMORIES = st.builds(
     SavedJob,
     job=NAMES, rhythm=WORDS, cursor=INSTANTS, era=COUNTS, last_number=st.integers(0, 10**18),
     paused=st.booleans(), paused_until=st.none() | INSTANTS, skips=SKIPS,
-    appeared=COUNTS, previous=INSTANTS, outcomes=OUTCOMES.map(tuple),
+    appeared=COUNTS, previous=INSTANTS, settled=INSTANTS, outcomes=OUTCOMES.map(tuple),
     satisfied=st.lists(WORDS, max_size=2).map(tuple), stats=STATS,
     ends=st.lists(st.builds(RunId, NAMES, st.integers(1, 10**18)), max_size=2).map(tuple),
     took=TIMES, delays=TIMES, late=st.lists(COUNTS, max_size=2).map(tuple), agreed=WORDS, offered=WORDS,

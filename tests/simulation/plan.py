@@ -104,7 +104,7 @@ def _in_pairs(random: Random, found: list[Happening], length: int) -> list[Happe
     """
     again = []
     for _ in [it for it in found if it.kind == "disk"]:
-        lasts = random.choice((120, 600, 1500)) * SECOND
+        lasts = random.choice((150, 630, 1530)) * SECOND  # till nothing is due, and a commit is tried only in a while
         begin = (MINUTE + random.randrange(max(MINUTE, length - lasts))) // MINUTE * MINUTE  # after the first start
         kill = begin + lasts + random.randrange(-SECOND, 9 * SECOND)
         again += [Happening(begin, "disk", "var", random.choice(_DISK), lasts), Happening(kill, "kill", "scheduler")]
