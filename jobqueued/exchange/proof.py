@@ -116,16 +116,19 @@ def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tupl
     if not clock:
         return times_of(clock_of(means), begin, end)
     own = {it.expression: it.in_numbers for it in job.triggers if isinstance(it, Schedule) and it.is_drawn}
-    parts = [reckoned(own.get(text, text), means.timezone, means.dst, begin, end) for text in clock]
+    seconds = means.seconds or "0"
+    parts = [reckoned(own.get(text, text), means.timezone, means.dst, begin, end, seconds) for text in clock]
     return tuple(sorted(set().union(*parts)))[: None if end else INSTANTS]
 
 
 @lru_cache(maxsize=4096)
-def reckoned(text: str, zone: str, dst: str, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
+def reckoned(
+    text: str, zone: str, dst: str, begin: datetime, end: datetime | None, seconds: str = "0"
+) -> tuple[datetime, ...]:
     """The due times of a line after an instant that are reckoned: up to another, or the first."""
     if end is None:
-        return tuple(first(text, zone, begin, INSTANTS, dst))
-    return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst)))
+        return tuple(first(text, zone, begin, INSTANTS, dst, seconds))
+    return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst, seconds)))
 
 
 def clock_of(job: Job) -> tuple[Trigger, ...]:

@@ -70,12 +70,17 @@ class Line(NamedTuple):
         return day.month in self.months and ((by_day and by_weekday) if any(self.stars) else (by_day or by_weekday))
 
 
-def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron") -> Iterator[datetime]:
+def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron", seconds: str = "0") -> Iterator[datetime]:
     """Yield the due times later than an aware `start`, in UTC, until the end of the century; ValueError.
 
-    Those of real crons come as often as these start something then.
+    Those of real crons come as often as these start something then; `seconds` are those of each minute.
     """
-    line, clock, last = Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC)
+    offsets = [timedelta(seconds=number) for number in sorted(_numbers(seconds, 0, 59))]
+    for minute in _minutes(Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC) - offsets[-1]):
+        yield from (minute + offset for offset in offsets if minute + offset > start)
+
+
+def _minutes(line: Line, clock: ZoneInfo, last: datetime) -> Iterator[datetime]:
     day = last.astimezone(clock).date() - _DAY
     while day.year <= _LAST_YEAR:
         if line.has(day):
@@ -86,9 +91,11 @@ def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron") -> I
         day += _DAY
 
 
-def first(schedule: str, zone: str, start: datetime, count: int, dst: str = "cron") -> list[datetime]:
+def first(
+    schedule: str, zone: str, start: datetime, count: int, dst: str = "cron", seconds: str = "0"
+) -> list[datetime]:
     """The first of them."""
-    return list(islice(due_times(schedule, zone, start, dst), count))
+    return list(islice(due_times(schedule, zone, start, dst, seconds), count))
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ from typing import Any
 from jobqueued.exchange.calendar_event import Unsayable, cron_time
 from jobqueued.exchange.draft import Draft, Ids, Source
 from jobqueued.exchange.job_file import text_of
-from jobqueued.exchange.unit_files import Unit, is_plain, span_of, words_of
+from jobqueued.exchange.unit_files import Unit, commands_of, has_specifier, has_variable, span_of, words_of
 from jobqueued.exchange.yaml_values import Written
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.spelling import spelled_duration
@@ -22,12 +22,15 @@ _IGNORED = frozenset((
 ))  # fmt: skip
 """Settings without which a job does the same, or which order the boot."""
 _SIMPLE = {
-    "User": "user", "Group": "group", "WorkingDirectory": "working_directory", "UMask": "umask", "Nice": "nice",
-    "OOMScoreAdjust": "oom_score_adj", "RuntimeMaxSec": "timeout", "TimeoutStopSec": "kill_grace",
+    "User": "user", "Group": "group", "UMask": "umask", "Nice": "nice", "OOMScoreAdjust": "oom_score_adj",
     "KillSignal": "stop_signal",
 }  # fmt: skip
 """Settings of a service that are a key."""
-_SPANS = frozenset(("RuntimeMaxSec", "TimeoutStopSec"))
+_MOST_GRACE = "1h"
+"""The longest `kill_grace`."""
+_NEVER = "infinity"
+_OF_USERS = "/systemd/user/"
+"""A part of the path of units of a user's manager."""
 _IONICE = {"idle": "idle", "3": "idle", "best-effort": "best-effort:4", "2": "best-effort:4"}
 _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
@@ -39,7 +42,7 @@ class _Failed(Exception):
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:
     """The job of a timer called `name`; `service` None: there is none.  Never raises."""
     source = Source(file, name)
-    reading = _Reading(timer, service or {})
+    reading = _Reading(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
         if service is None:
             raise _Failed("has no service: neither `Unit=` nor its name leads to one")
@@ -67,7 +70,8 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
 class _Reading:
     """Two units that become the keys of a job: each setting is asked for once, and the rest is lost."""
 
-    def __init__(self, timer: Unit, service: Unit) -> None:
+    def __init__(self, timer: Unit, service: Unit, directory: str) -> None:
+        self._directory = directory
         self._settings: dict[str, list[str]] = {}
         for unit in (timer, service):
             for section in unit.values():
@@ -94,8 +98,11 @@ class _Reading:
         keys |= self._when() | self._command()
         for setting, key in _SIMPLE.items():
             if value := self.last(setting):
-                keys[key] = _span(value) if setting in _SPANS else Written(self._plain(setting, value))
+                keys[key] = Written(self._plain(setting, value))
         keys.setdefault("user", "root")
+        keys |= self._limits()
+        directory = self._plain("WorkingDirectory", self.last("WorkingDirectory", self._directory))
+        keys["working_directory"] = "" if directory.removeprefix("-") == "~" else directory
         keys["overlap"] = "skip"
         keys["ionice"] = _IONICE.get(self.last("IOSchedulingClass"), "")
         keys["leave_children"] = self.last("KillMode") in ("process", "none")
@@ -108,17 +115,30 @@ class _Reading:
             keys["environment_file"] = [self._plain("EnvironmentFile", text.lstrip("-")) for text in files]
             if any(text.startswith("-") for text in files):
                 self.lost.append("`EnvironmentFile=-…`: a file that is not there is a failure here")
-        variables = [word for text in self.all("Environment") for word in words_of(self._plain("Environment", text))]
+        words = (word for text in self.all("Environment") for word in words_of(text))
+        variables = [self._plain("Environment", word) for word in words]
         keys["environment"] = dict(word.split("=", 1) for word in variables if "=" in word)
         rest = sorted(name for name, values in self._settings.items() if values and name not in self._asked | _IGNORED)
         if rest:
             self.lost.append(f"no key of a job says {', '.join(f'`{name}=`' for name in rest)}")
         return {name: value for name, value in keys.items() if value not in ("", {}, [], False)}
 
-    def _plain(self, setting: str, value: str) -> str:
-        if not is_plain(value):
+    def _limits(self) -> dict[str, str]:
+        grace = self.last("TimeoutStopSec")
+        if grace in (_NEVER, "0"):
+            self.lost.append(f"`kill_grace` is {_MOST_GRACE} at most, and systemd waits for ever")
+        grace = _MOST_GRACE if grace in (_NEVER, "0") else _span(grace)
+        return {"timeout": _span(self._finite("RuntimeMaxSec")), "kill_grace": grace}
+
+    def _finite(self, name: str) -> str:
+        """The time span of a setting, "" where that is no bound, or never comes."""
+        return "" if (value := self.last(name)) == _NEVER else value
+
+    def _plain(self, setting: str, value: str, *, is_command: bool = False) -> str:
+        if has_specifier(value) or (is_command and has_variable(value)):
             raise _Failed(f"`{setting}={value}` has something that systemd replaces")
-        return value.replace("%%", "%")
+        value = value.replace("%%", "%")
+        return value.replace("$$", "$") if is_command else value
 
     def _when(self) -> dict[str, Any]:
         keys: dict[str, Any] = {}
@@ -129,12 +149,12 @@ class _Reading:
             schedules = [time.schedule for time in times]
             keys |= {"schedule": schedules if len(schedules) > 1 else schedules[0], "dst": "skip"}
             keys |= {"timezone": times[0].timezone, "seconds": times[0].seconds if times[0].seconds != "0" else ""}
-        boot = self.last("OnBootSec") or self.last("OnStartupSec") or self.last("OnActiveSec")
+        boot = self._finite("OnBootSec") or self._finite("OnStartupSec") or self._finite("OnActiveSec")
         if boot:
             keys["on"] = "boot"
             if span_of(boot) >= SECOND:
                 self.lost.append(f"starts at boot, and not {spelled_duration(span_of(boot))} later")
-        if again := self.last("OnUnitActiveSec") or self.last("OnUnitInactiveSec"):
+        if again := self._finite("OnUnitActiveSec") or self._finite("OnUnitInactiveSec"):
             keys["every"] = _span(again)
             self.lost.append(f"`every: {keys['every']}` counts from midnight of 1970, and not from the last run")
         if not {"schedule", "on", "every"} & keys.keys():
@@ -154,12 +174,8 @@ class _Reading:
         lines = list[tuple[str, list[str]]]()
         for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
             for text in self.all(setting):
-                found = re.fullmatch(_PREFIXED, text)
-                prefix, line = (found[1], found[2]) if found else ("", text)
-                if set(prefix) & set("@+!|"):
-                    raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")
-                lines.append((prefix, words_of(self._plain(setting, line).replace("$$", "$"))))
-        if not lines or not all(words for _, words in lines):
+                lines += (self._line(setting, text, *words) for words in commands_of(text))
+        if not lines:
             raise _Failed("has no command")
         if len(lines) == 1 and "-" not in lines[0][0]:
             return {"command": lines[0][1]}
@@ -168,9 +184,20 @@ class _Reading:
             return {"command": joined[0]}
         return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
 
+    def _line(self, setting: str, text: str, first: str, *words: str) -> tuple[str, list[str]]:
+        """What is before a command, and its words."""
+        found = re.fullmatch(_PREFIXED, first)
+        prefix, program = (found[1], found[2]) if found else ("", first)
+        if set(prefix) & set("@+!|"):
+            raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")
+        if not program:
+            raise _Failed("has no command")
+        is_command = ":" not in prefix
+        return prefix, [self._plain(setting, word, is_command=is_command) for word in (program, *words)]
+
 
 def _span(text: str) -> str:
-    if text == "infinity":
+    if not text:
         return ""
     span = span_of(text)
     if span < SECOND:

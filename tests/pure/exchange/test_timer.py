@@ -114,6 +114,74 @@ def test_several_commands_are_one_line_for_the_shell() -> None:
     assert job.command == "{ /bin/a || true; } && /bin/b 'c d' && /bin/e"
 
 
+@pytest.mark.parametrize(
+    ("line", "commands"),
+    [
+        ("/bin/a ; /bin/b", "/bin/a && /bin/b"),
+        ("/bin/a ; -/bin/b c", "/bin/a && { /bin/b c || true; }"),
+        (r"/bin/a \; b ';' c; d;e", ("/bin/a", ";", "b", ";", "c;", "d;e")),
+        (r"/bin/a \x41b 'c\x20d' \101 \u00e9\s|", ("/bin/a", "Ab", "c d", "A", "é |")),
+        (r"""/bin/a "q\tr" '\'' "" x\q \\ a"b c"d""", ("/bin/a", "q\tr", "'", "", r"x\q", "\\", "ab cd")),
+        ("/bin/a $$X %%y", ("/bin/a", "$X", "%y")),
+        (":/bin/a $X $$Y %%z", ("/bin/a", "$X", "$$Y", "%z")),
+        ("/bin/a \"b\\\n  c\" d", ("/bin/a", "b   c", "d")),
+    ],
+)  # fmt: skip
+def test_commands_are_those_of_systemd(line: str, commands: str | tuple[str, ...]) -> None:
+    """Separated, quoted and escaped as in systemd.syntax(7) and systemd.service(5)."""
+    _, (job,) = imported("[Timer]\nOnCalendar=daily\n", f"[Service]\nExecStart={line}\n")
+    assert commands == job.command
+
+
+def test_variables_are_those_of_systemd() -> None:
+    """A dollar in one is a dollar; a specifier is refused."""
+    _, (job,) = imported(
+        "[Timer]\nOnCalendar=daily\n",
+        '[Service]\nExecStart=/bin/x\nEnvironment="A=$HOME x" B=\\x41 "C=a\\"b" D=\'e f\'g E=x"y z"w 100=%%\n',
+    )
+    assert {"A": "$HOME x", "B": "A", "C": 'a"b', "D": "e fg", "E": "xy zw"}.items() <= dict(job.environment).items()
+
+
+def test_seconds_count() -> None:
+    """Of a calendar event, and in the proof."""
+    for event, schedule, seconds in (
+        ("*-*-* 02:30:15", ("30 2 * * *",), "15"), ("*:0/10:30", ("*/10 * * * *",), "30"),
+        ("hourly", ("0 * * * *",), None), ("*-*-* *:*:0/20", ("* * * * *",), "*/20"),
+    ):  # fmt: skip
+        source, (job,) = imported(f"[Timer]\nOnCalendar={event}\n", "[Service]\nExecStart=/bin/x\n")
+        assert (schedule, seconds) == (job.schedule, job.seconds)
+    text = text_of(source.drafts, "x").replace("*/20", "*/30")
+    later, problems = read_jobs(text.encode(), "g", timezone="Europe/Berlin")
+    assert ([], 2) == (problems, len(list(proof.check(source.drafts, later, NOW))))
+
+
+@pytest.mark.parametrize(
+    ("timer", "service", "keys"),
+    [
+        ("OnCalendar=daily\nOnBootSec=infinity", "RuntimeMaxSec=infinity", {"schedule": "0 0 * * *"}),
+        ("OnUnitActiveSec=1h\nOnBootSec=infinity", "", {"every": "1h"}),
+        ("OnCalendar=daily\nOnUnitActiveSec=infinity", "TimeoutStopSec=infinity", {"kill_grace": "1h"}),
+        ("OnCalendar=daily", "TimeoutStopSec=0", {"kill_grace": "1h"}),
+    ],
+)
+def test_infinity(timer: str, service: str, keys: dict[str, str]) -> None:
+    """A time that never comes makes nothing due, and a limit that is none is none."""
+    source, (job,) = imported(f"[Timer]\n{timer}\n", f"[Service]\nExecStart=/bin/x\n{service}\n")
+    (draft,) = source.drafts
+    assert keys.items() <= draft.keys.items()
+    assert (None, False) == (job.timeout, job.at_boot)
+    told = [problem.message for problem in source.problems if "kill_grace" in problem.message]
+    assert told == ["`kill_grace` is 1h at most, and systemd waits for ever"] * ("kill_grace" in keys)
+
+
+def test_the_directory_is_that_of_systemd() -> None:
+    """/ for services of the system; one that may be missing, and the home of the user, are so."""
+    for text, directory in (("", "/"), ("=-/srv", "-/srv"), ("=~", None), ("=/srv", "/srv")):
+        setting = f"WorkingDirectory{text}\n" if text else ""
+        _, (job,) = imported("[Timer]\nOnCalendar=daily\n", f"[Service]\nExecStart=/bin/x\n{setting}")
+        assert directory == job.working_directory
+
+
 def test_spans_and_words() -> None:
     """As systemd.time(7) and systemd.syntax(7) have them."""
     assert (90 * MINUTE, 5 * MINUTE) == (span_of("1h 30min"), span_of("300"))
