@@ -8,7 +8,7 @@ from typing import Any
 
 from jobqueued.child.text import counted, printable, size
 
-__all__ = ["counted", "duration", "printable", "reaching", "size", "slurm_job"]
+__all__ = ["counted", "duration", "printable", "reaching", "settled_times", "size", "slurm_job"]
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
@@ -37,6 +37,11 @@ def ended(state: str, took: str, reason: str | None) -> str:
 def reaching(text: str, ctl: str) -> str:
     """A message whose remedies (``see: jobqueuectl list``) say `ctl`, the jobqueuectl that reaches the daemon."""
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
+
+
+def settled_times(until: str) -> str:
+    """The reason why fixed times up to an instant (as text) are not due, though the clock shows them again."""
+    return f"fixed times until {until} had their turn before the clock was set back"
 
 
 def slurm_job(job: Mapping[str, Any]) -> str:

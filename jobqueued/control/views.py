@@ -15,7 +15,6 @@ from jobqueued.core.attention import Attention, is_over
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.core.set_back import told
 from jobqueued.core.validity import amount
 from jobqueued.model import (
     CPU,
@@ -33,7 +32,7 @@ from jobqueued.model import (
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.queue.placement import CPUS
 from jobqueued.run_states import ATTENTION
-from jobqueued.text import duration
+from jobqueued.text import duration, settled_times
 from jobqueued.users import awaited_path
 
 
@@ -142,7 +141,7 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | N
 
     `set_back`: up to when its fixed times had their turn before the clock was set back.
     """
-    again = "" if set_back is None else f"; its {told(set_back)}"
+    again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
         (it.invalid, f"it is invalid: {it.invalid}"),
         (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "

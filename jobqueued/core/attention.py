@@ -8,8 +8,9 @@ from itertools import chain
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import expectation, lateness
 from jobqueued.core.scheduler_state import SchedulerState
-from jobqueued.core.set_back import told, waits_until
-from jobqueued.model import Job, Now, RunId
+from jobqueued.core.set_back import waits_until
+from jobqueued.model import Job, Now, RunId, to_text
+from jobqueued.text import settled_times
 
 
 class Attention(NamedTuple):
@@ -62,7 +63,7 @@ def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Atte
             yield Attention("paused", job.id, until=saved.paused_until)
     for job in noted:
         if (until := waits_until(state[job.id].saved, job, now.wall)) is not None:
-            yield Attention("set_back", job.id, until=until, reason=told(until))
+            yield Attention("set_back", job.id, until=until, reason=settled_times(to_text(until)))
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:

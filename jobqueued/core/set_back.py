@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobqueued.copies import changed
 from jobqueued.instants import Trigger
-from jobqueued.model import HOUR, MINUTE, Job, Scope, to_text
+from jobqueued.model import HOUR, MINUTE, Job, Scope
 from jobqueued.saved import SavedJob
 
 STEP_LIMIT = 3 * HOUR
@@ -45,11 +45,6 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
     first = fixed.next_after(wall - job.offset)
     is_over = fixed.next_after(saved.settled) is None
     return None if first is None or first > saved.settled or is_over else saved.settled + job.offset
-
-
-def told(until: int) -> str:
-    """Word what is so until an instant (wall)."""
-    return f"fixed times until {to_text(until)} had their turn before the clock was set back"
 
 
 def _is_twice(trigger: Trigger, job: Job) -> bool:

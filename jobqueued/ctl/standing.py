@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.core.set_back import told
 from jobqueued.ctl.terminal import command, localised, moment
-from jobqueued.instants import to_instant
-from jobqueued.text import printable
+from jobqueued.text import printable, settled_times
 
 
 def resumed_by(job: str) -> str:
@@ -48,7 +44,7 @@ def obstacle(job: str, answer: Message) -> str:
 
 def set_back(job: str, instant: str) -> str:
     """The reason why a job is not due at fixed times that come again."""
-    return f"{job}: {localised(told(to_instant(datetime.fromisoformat(instant))))}"
+    return f"{job}: {localised(settled_times(instant))}"
 
 
 def until(instant: str | None) -> str:

@@ -185,7 +185,7 @@ class _Reading:
         return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
 
     def _line(self, setting: str, text: str, first: str, *words: str) -> tuple[str, list[str]]:
-        """What is before a command, and its words."""
+        """The prefixes of a command, and its words."""
         found = re.fullmatch(_PREFIXED, first)
         prefix, program = (found[1], found[2]) if found else ("", first)
         if set(prefix) & set("@+!|"):

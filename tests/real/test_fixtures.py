@@ -167,7 +167,7 @@ class TestState:
             blank = {field.name: field.default for field in fields(kind)}
             unknown = [name for name in blank if all(getattr(one, name) == blank[name] for one in known)]
             newer = ["failing_since", "failing_run", "failing_reason", "by_failover"]
-            late = ["took", "delays", "late", "expected", "owner", "agreed", "offered", "shared_pause", "settled"]
+            late = ["ends", "took", "delays", "late", "expected", "owner", "agreed", "offered", "shared_pause", "settled"]
             of_runs = ["triggered_by", "owner", "waits", "given_up", "lacked", "doubted"]
             unknown_then = {Run: of_runs, JobStats: newer, SavedJob: late}
             assert unknown == unknown_then[kind]
@@ -307,14 +307,15 @@ def directories(tmp_path: Path) -> RunDirectory:
 
 
 class TestRunDirectories:
-    def test_verdicts(self, directories: RunDirectory) -> None:
+    def test_verdicts(self, directories: RunDirectory, tmp_path: Path) -> None:
         """Without a word of state.db each R tells whose it is, and how far it came; no supervisor is there any more."""
         end = json.loads((WRITTEN / "runs" / str(QUICK) / wire.ENDED).read_text())
+        os.utime(tmp_path / "runs" / str(DYING) / wire.LOST)  # the last to end
         recovery = Recovery(directories, set())
         assert [
             FOUND[DUMP], STARTED[DUMP],
-            FOUND[DYING], STARTED[DYING], events.RunLost(*DYING, DEAD, 9),
             FOUND[QUICK], events.RunEnded(*QUICK, end),
+            FOUND[DYING], STARTED[DYING], events.RunLost(*DYING, DEAD, 9),
         ] == list(recovery.verdicts({}, lambda _: False, same_boot=True))  # fmt: skip
         assert {DUMP: GONE} == {name: dead.reason for name, dead in recovery.dead.items()}
         assert [] == directories.flaws()

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +22,7 @@ from jobqueued.model import HOUR, Job
 from tests.support import REPO
 from tests.support.failing import Standing, limit_descriptors
 from tests.support.host import DEADLINE, wait_for
-from tests.support.pool import Pool
+from tests.support.pool import Pool, ended
 from tests.support.users import NEEDS_ROOT, NICE
 
 NO_ROOM = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EMFILE")
@@ -73,10 +72,6 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
     pool.fail()
     pool.unlimit()
     pool.close()
-
-
-def ended(path: Path) -> dict[str, Any]:
-    return dict(json.loads((path / wire.ENDED).read_bytes()))
 
 
 def record(pool: Pool) -> Path:

@@ -19,6 +19,13 @@ from jobqueued.runs import launch_spec
 from tests.support.host import kill, wait_for
 
 
+def ended(path: Path) -> dict[str, Any]:
+    """The record in R/ended, which has the instant of the end as well."""
+    document: dict[str, Any] = json.loads((path / wire.ENDED).read_bytes())
+    assert document.pop(wire.OVER) > 0
+    return document
+
+
 class Pool:
     """A pool of one supervisor, which is a child of ours."""
 
@@ -39,7 +46,7 @@ class Pool:
     def run(self, **keys: Any) -> tuple[list[str], dict[str, Any]]:
         """Carry out one attempt: the verbs that were said, and the record."""
         said, path = self.order(Job(id="job", **keys))
-        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
+        return [line.split(" ")[0] for line in said], ended(path)
 
     def order(self, job: Job, grant: Grant = NO_GRANT, **fields: Any) -> tuple[list[str], Path]:
         """Carry out one attempt of a run: what was said, and its R."""
@@ -63,7 +70,7 @@ class Pool:
             control.sendall(b"stop asked to\n")
             said = self.heard()
         os.close(directory)
-        return [line.split(" ")[0] for line in said], json.loads((path / wire.ENDED).read_bytes())
+        return [line.split(" ")[0] for line in said], ended(path)
 
     def send(self, job: Job, grant: Grant = NO_GRANT, **fields: Any) -> Path:
         """Let one attempt of a run begin: its R."""
