@@ -134,11 +134,10 @@ class _Reading:
         """The time span of a setting, "" where that is no bound, or never comes."""
         return "" if (value := self.last(name)) == _NEVER else value
 
-    def _plain(self, setting: str, value: str, *, is_command: bool = False) -> str:
-        if has_specifier(value) or (is_command and has_variable(value)):
-            raise _Failed(f"`{setting}={value}` has something that systemd replaces")
-        value = value.replace("%%", "%")
-        return value.replace("$$", "$") if is_command else value
+    def _plain(self, setting: str, value: str) -> str:
+        if has_specifier(value):
+            raise _replaced(setting, value)
+        return value.replace("%%", "%")
 
     def _when(self) -> dict[str, Any]:
         keys: dict[str, Any] = {}
@@ -192,8 +191,15 @@ class _Reading:
             raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")
         if not program:
             raise _Failed("has no command")
-        is_command = ":" not in prefix
-        return prefix, [self._plain(setting, word, is_command=is_command) for word in (program, *words)]
+        has_variables = ":" not in prefix
+        if any(has_specifier(word) or (has_variables and has_variable(word)) for word in (program, *words)):
+            raise _replaced(setting, text)
+        plain = [word.replace("%%", "%") for word in (program, *words)]
+        return prefix, [word.replace("$$", "$") for word in plain] if has_variables else plain
+
+
+def _replaced(setting: str, text: str) -> _Failed:
+    return _Failed(f"`{setting}={text}` has something that systemd replaces")
 
 
 def _span(text: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobqueued.exchange.calendar_event import cron_time
-from jobqueued.timing.schedule import Schedule
+from jobqueued.timing.schedule import Schedule, Seconds
 from tests.support.calendar_events import SAYABLE
 
 
@@ -23,7 +23,8 @@ def test_systemd_itself_has_the_same_due_times(event: str, start: str) -> None:
         command, env={"TZ": "Europe/Berlin", "LC_ALL": "C"}, capture_output=True, text=True, check=True
     )
     told = re.findall(r"\(in UTC\): \w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", done.stdout)
-    schedule = Schedule(cron_time(event).schedule, "Europe/Berlin", dst="skip")
+    time = cron_time(event)
+    schedule = Seconds(Schedule(time.schedule, "Europe/Berlin", dst="skip"), time.seconds)
     instant, ours = datetime.fromisoformat(start).replace(tzinfo=UTC) - timedelta(hours=2 if "-10-" in start else 1), []
     for _ in told:
         instant = schedule.after(instant) or instant

@@ -137,16 +137,18 @@ def test_variables_are_those_of_systemd() -> None:
     """A dollar in one is a dollar; a specifier is refused."""
     _, (job,) = imported(
         "[Timer]\nOnCalendar=daily\n",
-        '[Service]\nExecStart=/bin/x\nEnvironment="A=$HOME x" B=\\x41 "C=a\\"b" D=\'e f\'g E=x"y z"w 100=%%\n',
+        '[Service]\nExecStart=/bin/x\nEnvironment="A=$HOME x" B=\\x41 "C=a\\"b" D=\'e f\'g E=x"y z"w P=%%\n',
     )
-    assert {"A": "$HOME x", "B": "A", "C": 'a"b', "D": "e fg", "E": "xy zw"}.items() <= dict(job.environment).items()
+    assert {"P": "%", "A": "$HOME x", "B": "A", "C": 'a"b', "D": "e fg", "E": "xy zw"}.items() <= dict(
+        job.environment
+    ).items()
 
 
 def test_seconds_count() -> None:
     """Of a calendar event, and in the proof."""
     for event, schedule, seconds in (
         ("*-*-* 02:30:15", ("30 2 * * *",), "15"), ("*:0/10:30", ("*/10 * * * *",), "30"),
-        ("hourly", ("0 * * * *",), None), ("*-*-* *:*:0/20", ("* * * * *",), "*/20"),
+        ("hourly", ("0 * * * *",), None), ("*-*-* 3:0:0/20", ("0 3 * * *",), "*/20"),
     ):  # fmt: skip
         source, (job,) = imported(f"[Timer]\nOnCalendar={event}\n", "[Service]\nExecStart=/bin/x\n")
         assert (schedule, seconds) == (job.schedule, job.seconds)
