@@ -40,4 +40,4 @@ def test_survivors_are_whole(left: Left, tmp_path: Path) -> None:
         assert ("all", "") == outcome(left, "nothing", tmp_path / "host")[1:]
     finally:
         del WAYS["nothing"]
-    assert len(ALL) == 6
+    assert len(ALL) == 7

@@ -48,7 +48,7 @@ class Left(NamedTuple):
 
 def build(directory: Path) -> Left:
     """Make it; by a process that ends at once, as a kill leaves the log."""
-    for name in ("now", "other"):
+    for name in ("other", "now"):  # what is later than its last commit tells that it is not this host's
         (directory / name / "state").mkdir(parents=True)
         command = [sys.executable, "-m", "tests.support.damages", str(directory / name), name]
         subprocess.run(command, cwd=REPO, check=True)
@@ -78,6 +78,10 @@ def _live(root: Path, kind: str) -> None:
     waiting = a_run(1, other, state=RunState.WAITING, queued=NOW, due=NOW)
     jobs = {other: SavedJob(job=other, last_number=1), paused: SavedJob(job=paused, paused=True)}
     store.commit({waiting.id: (waiting, None)}, jobs, {}, {"hold": None if is_other else hold_text(Hold("root"))})
+    if not is_other:
+        over = a_record(1, job="host/2", key="s1", submission_key="done")
+        store.commit({run_of(over).id: (run_of(over), over)}, {}, over=["host/2"])
+        record_files.write(root / "logs", over)
     store.commit({}, {}, submissions=[SaveSubmission("host/1", "{}", "twice" if is_other else "once")])
     (root / "state" / "ballast").unlink()
     os._exit(0)
@@ -304,7 +308,10 @@ class Outcome(NamedTuple):
 GOES_ON, OLDER, NEW = "it goes on", "it goes on behind the records", "a new one, from the records"
 ASIDE = f"set aside; {NEW}"
 IN_PART, REFUSED = "set aside; all but the history goes into a new one", "the start is refused, not a byte is changed"
-ALL = ("history", "numbers", "waiting runs", "pauses", "the hold", "keys of submissions")
+ALL = (
+    "history", "numbers", "waiting runs", "pauses", "the hold", "keys of submissions that are over",
+    "keys of submissions that wait",
+)  # fmt: skip
 
 
 def outcome(left: Left, way: str, root: Path) -> Outcome:
@@ -363,7 +370,7 @@ def survivors(start: Start) -> list[str]:
         start.history("nightly") == [*range(1, LAST + 1)],
         nightly is not None and (nightly.last_number, nightly.stats.started) == (LAST, LAST) and nightly.cursor >= NOW,
         "queue@1" in start.runs, idle is not None and idle.paused, start.store.hold() is not None,
-        start.store.submission_of("host", "once") is not None,
+        start.store.submission_of("host", "done") == "host/2", start.store.submission_of("host", "once") == "host/1",
     )  # fmt: skip
     return [word for word, fact in zip(ALL, facts, strict=True) if fact]
 
