@@ -1,6 +1,7 @@
 // The daemon's interface: varlink over a channel of the bridge, so with the rights of whoever looks at the page.
 
-const SOCKET = "/run/jobqueue/control";
+// The socket of root and operators, which nobody else can keep busy, then that of all users.
+const SOCKETS = ["/run/jobqueue/operators", "/run/jobqueue/control"];
 const INTERFACE = "io.jobqueue.";
 const PATIENCE = 10000;
 const IDLE = 500;
@@ -21,10 +22,10 @@ export class CallError extends Error {
 }
 
 // A connection: `onReply` gets each message, `onClose` the problem ("" where there is none).
-function connect(onReply, onClose) {
-  const channel = cockpit.channel({ payload: "stream", unix: SOCKET, superuser: "try", binary: true });
-  const decoder = new TextDecoder();
-  let begun = "", isOurs = false;
+function connect(onReply, onClose, [unix, ...others] = SOCKETS) {
+  const channel = cockpit.channel({ payload: "stream", unix, superuser: "try", binary: true });
+  const decoder = new TextDecoder(), sent = [];
+  let begun = "", isOurs = false, next = null;
   channel.addEventListener("message", (_event, data) => {
     let begin = 0;
     for (let end; !isOurs && (end = data.indexOf(0, begin)) >= 0; begin = end + 1) {
@@ -34,12 +35,35 @@ function connect(onReply, onClose) {
     }
     begun += decoder.decode(data.subarray(begin), { stream: true });
   });
-  // Of a socket that is missing the bridge tells the number of the error only.
-  channel.addEventListener("close", (_event, { problem, message }) => isOurs || onClose(/^\[Errno 2\]/.test(message) ? "not-found" : problem || ""));
+  channel.addEventListener("close", (_event, { problem, message }) => {
+    if (isOurs) return;
+    const refusal = refusalOf(problem, message);
+    if (refusal && others.length) {
+      next = connect(onReply, onClose, others);
+      sent.forEach(next.send);
+    } else {
+      onClose(refusal || problem || "");
+    }
+  });
   return {
-    send: message => channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0")),
-    close: () => { isOurs = true; channel.close(); },
+    send: message => {
+      if (next) return next.send(message);
+      sent.push(message);
+      channel.send(new TextEncoder().encode(JSON.stringify(message) + "\0"));
+    },
+    close: () => {
+      isOurs = true;
+      channel.close();
+      next?.close();
+    },
   };
+}
+
+// Why nobody was connected, "" where somebody was: the bridge tells the number of the error, older ones its name.
+function refusalOf(problem, message) {
+  const [, number] = /^\[Errno (\d+)\]/.exec(message) ?? [];
+  const name = { 2: "not-found", 13: "access-denied", 111: "not-found" }[number] ?? problem;
+  return ["not-found", "access-denied"].includes(name) ? name : "";
 }
 
 function result(reply) {

@@ -19,6 +19,7 @@ _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 <<
 _LAYERED = ("config", "jobs")
 _BELOW = ("run", "usr/local/lib", "usr/lib")
 """The directories in which packages and others have what /etc overrides, as systemd.unit(5) and others have it."""
+OPERATORS = "operators"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -118,6 +119,11 @@ class Paths:
     def control(self) -> Path:
         """The control socket."""
         return self.run / "control"
+
+    @property
+    def operators(self) -> Path:
+        """The control socket of root and operators alone, to which nobody else can connect."""
+        return self.run / OPERATORS
 
     @property
     def launcher(self) -> Path:

@@ -99,8 +99,8 @@ WINGS: dict[str, list[str]] = {
         "job_files", "path_triggers", "user_watchers", "account_files",
     ],
     "control": [
-        "interface", "varlink", "access", "peers", "identities", "parameters", "ownership", "seen", "unwell", "views",
-        "definitions", "summary", "texts",
+        "interface", "varlink", "access", "peers", "entrance", "identities", "parameters", "ownership", "seen",
+        "unwell", "views", "definitions", "summary", "texts",
         "lock_processes", "lock_calls", "crontab_calls", "notice_calls", "due_calls", "monitor", "record_calls",
         "past_calls",
         "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",

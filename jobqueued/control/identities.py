@@ -10,6 +10,8 @@ from jobqueued.users import Owner
 
 _MOST_WAITING = 64
 """Callers of one user that wait for the name; who came before those has no connection any more."""
+_MOST_NAMED = 1000
+"""Users of other databases whose numbers are remembered as those of users, the newest ones."""
 
 Then = Callable[[Owner | None], None]
 
@@ -22,6 +24,11 @@ class Identities:
         self._seen: tuple[int, ...] = ()
         self._names: dict[int, str] = {}
         self._waiting: dict[int, list[Then]] = {}
+        self._named: dict[int, None] = {}
+
+    def has_name(self, uid: int) -> bool:
+        """Tell whether a user of this number is known, without asking: by the file, or by an answer."""
+        return uid in self._known() or uid in self._named
 
     def tell(self, uid: int, then: Then) -> None:
         """Tell who that is, at once or later; None: the host has no such user."""
@@ -35,6 +42,11 @@ class Identities:
             self._ask(uid, lambda name: self._heard(uid, name))
 
     def _heard(self, uid: int, name: str) -> None:
+        self._named.pop(uid, None)
+        if name:
+            self._named[uid] = None
+        if len(self._named) > _MOST_NAMED:
+            del self._named[next(iter(self._named))]
         for then in self._waiting.pop(uid, []):
             then(Owner(uid, name) if name else None)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.watcher import inotify
+from jobqueued.control.entrance import admit_everybody
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND
@@ -31,11 +32,14 @@ _MASK = (
 class Listener:
     """A socket that listens at `path`; `make_directory` makes what that is in, and what is beside it, if it is gone.
 
+    `admit` decides who may connect, and returns what it could not do for that, "" for nothing.
     `deadline`: when `look` is to be called next (CLOCK_MONOTONIC); None: not before something happens.
     """
 
-    def __init__(self, path: Path, make_directory: Callable[[], None], log: Log) -> None:
-        self.path, self._make_directory, self._log = path, make_directory, log
+    def __init__(
+        self, path: Path, make_directory: Callable[[], None], log: Log, admit: Callable[[Path], str] = admit_everybody
+    ) -> None:
+        self.path, self._make_directory, self._log, self._admit = path, make_directory, log, admit
         self._socket: socket.socket | None = None
         self._place: tuple[int, int] | None = None
         self._inotify: int | None = None
@@ -115,7 +119,7 @@ class Listener:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
             unix_socket.bind(fresh, str(self.path))
-            self.path.chmod(0o666)  # who may do what is decided by the peer's credentials
+            unmet = self._admit(self.path)
             fresh.listen(_BACKLOG)
         except OSError:
             fresh.close()
@@ -123,6 +127,8 @@ class Listener:
         if self._socket is not None:
             self._socket.close()
         self._socket, self._place = fresh, _place(self.path)
+        if unmet:
+            self._log.say("trouble", text=f"{self.path}: {unmet}")
         self._watch(mono)
 
     def _watch(self, mono: int) -> None:

@@ -1,7 +1,8 @@
 """The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``.  Nobody can make the loop wait.
 
 Operators, readers and strangers have places of their own, the rest is root's; and while strangers are served one after
-the other, one piece of work a turn, the others are all served in each turn.
+the other, one piece of work a turn, the others are all served in each turn.  Strangers without a name on this host
+count as one user, and come last: whoever owns many numbers (subuid(5)) keeps nobody out.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.access import Rank
+from jobqueued.control.identities import Identities
 from jobqueued.control.interface import NAME
 from jobqueued.control.listener import Listener
 from jobqueued.control.peers import Peer
@@ -40,6 +42,8 @@ WAITING = Places(64, 32)
 _WAITS = frozenset((f"{NAME}.Await", f"{NAME}.Wait"))
 CLIENTS = 320
 """All connections.  What the others may not have is there for root and our own user."""
+_NAMELESS = -1
+"""The budget of all strangers without a name."""
 IDLE = 10 * SECOND
 """A stranger who has asked nothing for so long has lost its place."""
 _ACCEPTED = 16
@@ -54,9 +58,6 @@ _SENT = 1 << 18
 Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
 """The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
 
-Identify = Callable[[int, Callable[[Owner | None], None]], None]
-"""Tells, at once or later, who the user of a number is; None: the host has no such user."""
-
 TellBug = Callable[[str, Exception], str]
 """Tells that something could not be answered, and of which exception; where in the program, for who has asked."""
 
@@ -65,12 +66,14 @@ class _Client:
     """One connection.  `since`: when it came, or its last call was answered (CLOCK_MONOTONIC)."""
 
     __slots__ = (
-        "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service", "since",
-        "unread", "waits",
+        "budget", "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service",
+        "since", "unread", "waits",
     )  # fmt: skip
 
-    def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int) -> None:
+    def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int, *, has_name: bool) -> None:
         self.connection, self.peer, self.rank, self.since = connection, peer, rank, since
+        self.budget = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
+        """The user whose connections this one counts among."""
         self.decoder = Decoder()
         self.service: Service | None = None
         """None: it has to be found out first who this is."""
@@ -86,6 +89,11 @@ class _Client:
     def is_stranger(self) -> bool:
         """True if it has to wait for the others."""
         return self.rank is Rank.STRANGER
+
+    @property
+    def comes_last(self) -> bool:
+        """True if it has to wait for the other strangers, too."""
+        return self.budget == _NAMELESS
 
     @property
     def is_idle(self) -> bool:
@@ -123,17 +131,17 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The clients of the listening socket.  A call that raises what is no answer costs that call: it is a bug.
+    """The clients of the listening sockets.  A call that raises what is no answer costs that call: it is a bug.
 
     `left` is told of each ticket whose caller has left before the answer was sent.
     """
 
     def __init__(
-        self, listener: Listener, methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
-        left: Callable[[int], None], identify: Identify,
+        self, listeners: Sequence[Listener], methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
+        left: Callable[[int], None], identities: Identities,
     ) -> None:  # fmt: skip
-        self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
-        self._left, self._identify = left, identify
+        self._listeners, self._methods, self._rank, self._tell_bug = listeners, methods, rank, tell_bug
+        self._left, self._identities = left, identities
         self._clients: dict[int, _Client] = {}
         """By descriptor; of the strangers the one who was served last is the last."""
         self._tickets: dict[int, _Client] = {}
@@ -143,24 +151,26 @@ class ControlServer(Source):
 
     def descriptors(self) -> dict[int, int]:
         """The clients that are to be read or written to, and the listener while there is room for more of them."""
-        clients = self._clients.items()
+        clients = sorted(self._clients.items(), key=lambda it: it[1].comes_last)
         found = {
             number: (select.POLLIN if client.is_to_be_read else 0) | (select.POLLOUT if client.outbox else 0)
             for number, client in clients
             if client.outbox or client.is_to_be_read
         }
-        return found | self._listener.descriptors(accepts=len(self._clients) < CLIENTS)
+        for listener in self._listeners:
+            found |= listener.descriptors(accepts=len(self._clients) < CLIENTS)
+        return found
 
     @property
     def deadline(self) -> int | None:
-        """The time to look after the listener, or for a stranger to leave."""
+        """The time to look after a listener, or for a stranger to leave."""
         times = [client.since + IDLE for client in self._strangers() if client.is_idle]
-        return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
+        return min([*times, *(it.deadline for it in self._listeners if it.deadline is not None)], default=None)
 
     @property
     def troubles(self) -> list[str]:
         """Tell why nobody new can connect."""
-        return [self._listener.trouble] if self._listener.trouble else []
+        return [listener.trouble for listener in self._listeners if listener.trouble]
 
     @property
     def has_more(self) -> bool:
@@ -169,13 +179,14 @@ class ControlServer(Source):
 
     def turn(self, now: Now) -> tuple[()]:
         """Give one answer to each client whose calls are queued, of strangers to one: a turn stays short."""
-        if self._listener.deadline is not None and self._listener.deadline <= now.mono:
-            self._listener.look(now.mono)
+        for listener in self._listeners:
+            if listener.deadline is not None and listener.deadline <= now.mono:
+                listener.look(now.mono)
         for client in self._strangers():
             if client.is_idle and client.since + IDLE <= now.mono:
                 self._drop(client)
         asking = [client for client in self._clients.values() if client.is_to_be_answered]
-        strangers = [client for client in asking if client.is_stranger]
+        strangers = sorted((it for it in asking if it.is_stranger), key=lambda it: it.comes_last)
         for client in [*(client for client in asking if not client.is_stranger), *strangers[:1]]:
             self._answer(client, now)
         return ()
@@ -188,12 +199,17 @@ class ControlServer(Source):
         if descriptor in self._clients:
             self._exchange(self._clients[descriptor], now)
             return ()
+        for listener in self._listeners:
+            self._accept(listener, descriptor, now)
+        return ()
+
+    def _accept(self, listener: Listener, descriptor: int, now: Now) -> None:
+        """Take those who wait, if the descriptor is the listener's."""
         for _ in range(min(_ACCEPTED, CLIENTS - len(self._clients))):
-            connection = self._listener.accept(descriptor, now.mono)
+            connection = listener.accept(descriptor, now.mono)
             if connection is None:
                 break
             self._welcome(connection, now)
-        return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
         """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.
@@ -240,7 +256,8 @@ class ControlServer(Source):
         """Hang up."""
         for client in list(self._clients.values()):
             self._drop(client)
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def _welcome(self, connection: socket.socket, now: Now) -> None:
         try:
@@ -248,12 +265,13 @@ class ControlServer(Source):
         except OSError:
             connection.close()
             return
-        client = _Client(connection, peer, self._rank(peer), now.mono)
+        has_name = self._identities.has_name(peer.uid)
+        client = _Client(connection, peer, self._rank(peer), now.mono, has_name=has_name)
         if (reason := self._full(client)) is None:
             if client.rank >= Rank.OPERATOR:
                 client.peer = peer.followed(connection, is_spare)
             self._clients[connection.fileno()] = client
-            self._identify(peer.uid, lambda owner: self._serve(client, owner))
+            self._identities.tell(peer.uid, lambda owner: self._serve(client, owner))
             if client.service is None and client.rank >= Rank.OPERATOR:  # no database that hangs keeps them waiting
                 self._serve(client, None)
             return
@@ -274,16 +292,18 @@ class ControlServer(Source):
         if client.rank is Rank.ROOT:
             return None
         places = PLACES[client.rank]
-        peers = [it.peer.uid for it in self._clients.values() if it.rank is client.rank and not it.waits]
-        if peers.count(client.peer.uid) >= places.of_a_user:
+        budgets = [it.budget for it in self._clients.values() if it.rank is client.rank and not it.waits]
+        if budgets.count(client.budget) >= places.of_a_user:
+            if client.comes_last:
+                return f"users without a name on this host have {places.of_a_user} connections already; try again later"
             return f"{client.peer.name} has {places.of_a_user} connections already; close some"
         few = client.is_stranger and client.connection.fileno() >= most() // 2
-        return "too many connections; try again later" if few or len(peers) >= places.in_all else None
+        return "too many connections; try again later" if few or len(budgets) >= places.in_all else None
 
     def _may_wait(self, client: _Client) -> bool:
         """Tell whether there is a place for one more of those that wait."""
-        peers = [it.peer.uid for it in self._clients.values() if it.waits and it is not client]
-        return len(peers) < WAITING.in_all and peers.count(client.peer.uid) < WAITING.of_a_user
+        budgets = [it.budget for it in self._clients.values() if it.waits and it is not client]
+        return len(budgets) < WAITING.in_all and budgets.count(client.budget) < WAITING.of_a_user
 
     def _ticket(self, client: _Client) -> int:
         self._last_ticket += 1
@@ -331,7 +351,7 @@ class ControlServer(Source):
             self._send(client, message)
 
     def _instead(self, what: str, bug: Exception) -> bytes:
-        see = Instance.of(self._listener.path.parent).see_log
+        see = Instance.of(self._listeners[0].path.parent).see_log
         reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {see}"
         return encode(VarlinkError("Refused", {"reason": reason}).reply())
 

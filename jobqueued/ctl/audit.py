@@ -95,7 +95,7 @@ def _print(verdicts: Sequence[Verdict], end: int, is_up: bool, unreadable: Seque
     for name in unreadable:
         print_line(f"{name}: a former text can't be read by this version; what its jobs were due then is not known")
     if not is_up:
-        print_line("The daemon is down: what comes due meanwhile has its record once it is up again.")
+        print_line("The daemon does not answer: the audit ends at the instant at which it saved its state last.")
     due = counted(sum(verdict.due for verdict in verdicts), "due time")
     if wrong:
         print_table(

@@ -17,12 +17,15 @@ from jobqueued.child import unix_socket
 from jobqueued.control.interface import NAME
 from jobqueued.control.varlink import Decoder, Message, MessageError, encode
 from jobqueued.ctl.terminal import localised, moment, reaching
+from jobqueued.paths import OPERATORS
 from jobqueued.text import printable
 
 TIMEOUT = 10.0
 _BUSY = f"{NAME}.Busy"
 _SHORTEST, _LONGEST = 0.1, 2.0
 """Seconds between two tries to get a connection where there is no place for one more: they grow."""
+_CROWDED = 0.01
+"""Seconds between two tries to connect while as many wait to be accepted as can."""
 _LIMIT = 1 << 28
 """The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
 
@@ -53,6 +56,11 @@ class Unreachable(click.ClickException):
         """`is_down`: it is sure that no daemon runs."""
         super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
+
+    @property
+    def state(self) -> str:
+        """The state of the daemon, as far as that is seen from here."""
+        return "down" if self.is_down else "unknown"
 
     def with_more(self, text: str) -> Unreachable:
         """The same, with a line about what is so while the daemon is down, if it is."""
@@ -101,7 +109,7 @@ class Call:
 
     def _begin(self) -> None:
         self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
-        self._peer = _connected(self._control, self._timeout)
+        self._peer = connected(self._control, self._timeout)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has been turned away, and can read why
             self._peer.sendall(self._call)
 
@@ -205,15 +213,35 @@ def meanwhile(text: str) -> Iterator[None]:
 _NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
-def _connected(control: Path, timeout: float | None) -> socket.socket:
-    peer = socket.socket(socket.AF_UNIX)
-    peer.settimeout(timeout)
+def connected(control: Path, timeout: float | None) -> socket.socket:
+    """Return a connection to the daemon: by the socket of root and operators where that is open to us; OSError.
+
+    No other user can keep these from connecting.
+    """
     try:
-        unix_socket.connect(peer, str(control))
-    except OSError:
-        peer.close()
-        raise
-    return peer
+        return _by(control.with_name(OPERATORS), timeout)
+    except (*_NOT_THERE, PermissionError):
+        return _by(control, timeout)
+
+
+def _by(path: Path, timeout: float | None) -> socket.socket:
+    """Return a connection by a socket; while too many wait to be accepted there, try again (TimeoutError)."""
+    ends = None if timeout is None else time.monotonic() + timeout
+    while True:
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(timeout)
+        try:
+            unix_socket.connect(peer, str(path))
+        except BlockingIOError:
+            peer.close()
+            if ends is not None and time.monotonic() > ends:
+                raise TimeoutError from None
+            time.sleep(_CROWDED)
+        except OSError:
+            peer.close()
+            raise
+        else:
+            return peer
 
 
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:

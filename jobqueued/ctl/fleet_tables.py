@@ -145,7 +145,8 @@ def _status(_options: Options) -> list[Part]:
 
 
 def _standing(it: Message) -> list[Cell]:
-    wrong = f"no: {it['reason']}" if it["state"] == "down" else f"no: {'; '.join(it['unwell'])}" * bool(it["unwell"])
+    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # the second: there was no answer
+    wrong = f"no: {'; '.join(causes)}" if causes else ""
     numbers = ("-" if it.get(name) is None else str(it[name]) for name in ("jobs", "running", "waiting"))
     soonest = f"{it['next_job']}, {distance(it['next'])}" if it.get("next_job") else "-"
     well = styled(wrong, "failed") if wrong else styled("yes", "ok")

@@ -115,8 +115,7 @@ def _standing(paths: Paths) -> Standing:
     try:
         answer = ask(paths.control, "Status")
     except (Refused, Unreachable) as error:
-        state = "down" if getattr(error, "is_down", False) else "unknown"
-        return Standing([_row(state, error.message, "jobqueued")])
+        return Standing([_row(getattr(error, "state", "unknown"), error.message, "jobqueued")])
     of_jobs = list(_of_jobs(answer))
     count = sum(answer[kind] for kind in ATTENTION if kind not in WELL)
     return Standing([*_of_host(answer), *of_jobs], count - len(of_jobs))

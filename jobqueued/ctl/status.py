@@ -32,7 +32,7 @@ def status(paths: Paths, as_json: bool) -> None:
     degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, jobs
     that wait as the clock was set back, and limits that this host does not enforce, are listed too.
 
-    Exits 0 if all is well, 1 if not; 2 if the daemon is down, after showing the runs that go on without it.
+    Exits 0 if all is well, 1 if not; 2 if the daemon is down or does not answer, after showing the live runs.
 
     \b
     Examples:
@@ -60,10 +60,10 @@ def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
     offline.explain(paths, down)
     if as_json:
         running = None if live is None else len(live)
-        print_json({"state": "down", "reason": down.message, "running": running, "left": left, "runs": live})
+        print_json({"state": down.state, "reason": down.message, "running": running, "left": left, "runs": live})
         return
-    runs = None if live is None else f"{len(live)} running, without the daemon"
-    print_facts([("state", styled("down")), ("runs", runs), ("left behind", ", ".join(left or ()) or None)])
+    runs = None if live is None else f"{len(live)} running" + ", without the daemon" * down.is_down
+    print_facts([("state", styled(down.state)), ("runs", runs), ("left behind", ", ".join(left or ()) or None)])
     if live:
         print_line("")
         print_runs("RUN", "run", live)

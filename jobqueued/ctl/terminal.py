@@ -33,7 +33,7 @@ _PIPE_WIDTH = 1000
 _STYLES = {
     "Running": "cyan", "Waiting": "yellow", "Retrying": "yellow", "Failed": "red", "Disabled": "dim",
     "Paused": "yellow", "Invalid": "red", "Completed": "green", "Missed": "red", "Outdated": "red", "ok": "green",
-    "degraded": "red", "down": "red",
+    "degraded": "red", "down": "red", "unknown": "red",
     "running": "cyan", "starting": "cyan", "stopping": "yellow", "waiting": "yellow", "due": "yellow",
     "retrying": "yellow", "succeeded": "green", "failed": "red",
     "timed_out": "red", "killed": "red", "oom_killed": "red", "lost": "red", "skipped": "yellow", "error": "red",

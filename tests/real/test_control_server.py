@@ -47,7 +47,7 @@ from jobqueued.problem import Problem
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support import users
-from tests.support.calls import SECRET, Client, Real, Service, call
+from tests.support.calls import NAMELESS, SECRET, Client, Real, Service, call
 from tests.support.users import GROUP, NEEDS_ROOT, STRANGER
 from tests.support.world import MIDNIGHT, job
 
@@ -333,7 +333,7 @@ class TestPlaces:
         """However many users come, those with a rank have places of their own, and root and we have the rest."""
         share = PLACES[Rank.STRANGER]
         strangers = [come(1000 + number // share.of_a_user) for number in range(share.in_all)]
-        assert "too many connections; try again later" == refused(come(99_999))
+        assert "too many connections; try again later" == refused(come(9999))
         operators = [come(1000 + number // 64, GROUP) for number in range(PLACES[Rank.OPERATOR].in_all)]
         assert "too many connections; try again later" == refused(come(99_999, GROUP))
         readers = [come(1000 + number // 16, GROUP + 1) for number in range(PLACES[Rank.READER].in_all)]
@@ -350,6 +350,34 @@ class TestPlaces:
             assert reason == refused(come(uid, *gids))
             for client in (held[0], come(uid + 100, *gids)):
                 assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+
+    def test_the_nameless_are_one_user(self, service: Service, come: Callable[..., Client]) -> None:
+        """However many numbers come without a name, they have the places of one user until a database names them."""
+        asked, share = service.identities.asked, PLACES[Rank.STRANGER]
+        first, *others = [come(NAMELESS + number) for number in range(share.of_a_user)]
+        reason = f"users without a name on this host have {share.of_a_user} connections already; try again later"
+        assert [reason] * 2 == [refused(come(NAMELESS + number)) for number in (0, 99)]
+        asked.pop(NAMELESS)("net")
+        assert {"parameters": {"got": "x"}} == first.ask("Describe", job="x")
+        late = come(NAMELESS + 99)
+        assert reason == refused(come(NAMELESS + 100))
+        assert [come(NAMELESS) for _ in range(share.of_a_user - 1)]
+        assert f"uid {NAMELESS} has {share.of_a_user} connections already; close some" == refused(come(NAMELESS))
+        for uid, client in ((NAMELESS + 1, others[0]), (NAMELESS + 99, late)):
+            asked[uid]("")
+            assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
+        assert {"parameters": {"got": "x"}} == come(7).ask("Describe", job="x")
+
+    def test_the_nameless_come_last(self, service: Service, methods: FakeMethods, come: Callable[..., Client]) -> None:
+        """They are read and answered when no other stranger asks."""
+        nameless, named = [come(NAMELESS + number) for number in range(3)], come(7)
+        for uid in list(service.identities.asked):
+            service.identities.asked[uid]("")
+        for client in nameless:
+            client.socket.sendall(call("Describe", job="last"))
+        named.socket.sendall(call("Describe", job="first") * 3)
+        service.until(lambda: len(methods.calls) == 6)
+        assert ["Describe first"] * 3 == methods.calls[:3]
 
     def test_who_waits_takes_none_of_them(
         self, service: Service, methods: FakeMethods, come: Callable[..., Client]

@@ -62,6 +62,19 @@ def test_users_of_a_network(asked: Asked) -> None:
     assert [*[Owner(2000, "net")] * 3, None] == asked.told
 
 
+def test_who_has_a_name(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users in the file, and those whom a database has named; the newest of these, until it names them no more."""
+    monkeypatch.setattr(identities, "_MOST_NAMED", 2)
+    assert [True, False] == [asked.identities.has_name(uid) for uid in (1000, 2000)]
+    for uid in (2000, 2001, 2000, 2002):
+        asked.tell(uid)
+        asked.asked[-1][1]("net")
+    assert [True, False, True] == [asked.identities.has_name(uid) for uid in (2000, 2001, 2002)]
+    asked.tell(2000)
+    asked.asked[-1][1]("")
+    assert not asked.identities.has_name(2000)
+
+
 def test_many_wait(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of those that wait for a database that hangs only the newest are kept."""
     monkeypatch.setattr(identities, "_MOST_WAITING", 4)

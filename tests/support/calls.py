@@ -130,19 +130,41 @@ class Client:
         self.service.until(lambda: self.read() or self.closed)
 
 
+NAMELESS = 70_000
+"""From this number on no user has a name."""
+
+
+class Names(Identities):
+    """Every smaller number has one, whatever the host has; `asked` are those of whom nothing is known yet."""
+
+    def __init__(self) -> None:
+        super().__init__(self._ask)
+        self.asked: dict[int, Callable[[str], None]] = {}
+
+    def has_name(self, uid: int) -> bool:
+        return uid < NAMELESS or super().has_name(uid)
+
+    def _ask(self, uid: int, then: Callable[[str], None]) -> None:
+        """Answer at once that there is no such user; of the nameless ones the test tells."""
+        if uid < NAMELESS:
+            then("")
+        else:
+            self.asked[uid] = then
+
+
 class Service:
     """A ControlServer and a loop like the daemon's."""
 
     access = Access(frozenset({GROUP}), frozenset({GROUP + 1}))
-    identify = staticmethod(Identities(lambda _uid, then: then("")).tell)
 
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
         self.bugs: list[str] = []
         self.left: list[int] = []
+        self.identities = Names()
         self.control = ControlServer(
-            Listener(self.path, directory.mkdir, Log("json")), of, self.access.rank, self._bug, self._left,
-            self.identify,
+            [Listener(self.path, directory.mkdir, Log("json"))], of, self.access.rank, self._bug, self._left,
+            self.identities,
         )  # fmt: skip
         self.clients: list[Client] = []
 

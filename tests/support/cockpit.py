@@ -24,7 +24,7 @@ def install(directory: Path, root: Path) -> None:
     """Put our page where a server looks for packages, for the daemon of that root."""
     page = directory / "cockpit" / "jobqueued"
     shutil.copytree(PAGE, page)
-    for name, here in (("varlink.js", '"/run/jobqueue/control"'), ("manifest.json", '"/run/jobqueue"')):
+    for name, here in (("varlink.js", '"/run/jobqueue/'), ("manifest.json", '"/run/jobqueue"')):
         text = (page / name).read_text()
         assert here in text
         (page / name).write_text(text.replace(here, here.replace("/run/jobqueue", str(root / "run"))))
