@@ -21,9 +21,10 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jobqueued.child.fleet import mark
+from jobqueued.child.fleet.namespace import nameless
 from jobqueued.child.fleet.wire import Message, text
 from tests.support.linearizable import stuck
 
@@ -205,8 +206,13 @@ def operations(exchanges: list[Exchange]) -> Iterator[Operation]:
 
 def _written_keys(exchanges: Iterable[Exchange]) -> list[str]:
     """All keys that somebody has asked to write, in order."""
-    questions = [json.loads(exchange.question) for exchange in exchanges if exchange.path == "kv/txn"]
+    questions = [_read_call(exchange.question) for exchange in exchanges if exchange.path == "kv/txn"]
     return sorted({key for question in questions for part in _parts(question) for key, _ in _writes(part)})
+
+
+def _read_call(data: bytes) -> Any:
+    """A call, or an answer, with keys that have no name of a fleet."""
+    return json.loads(nameless(data, "fleet"))
 
 
 def _parts(question: Message) -> list[Message]:
@@ -240,7 +246,7 @@ def _needs(part: Message, known: Sequence[str]) -> Iterator[tuple[str, str, str]
 
 def _of_transaction(exchange: Exchange, known: Sequence[str]) -> Iterator[Operation]:
     """Yield the operations of a transaction, and of those that are in it at once; none of a snapshot."""
-    question, answer = json.loads(exchange.question), json.loads(exchange.answer or "null")
+    question, answer = _read_call(exchange.question), _read_call(exchange.answer or b"null")
     for part, own in zip(_parts(question), _answers(question, answer), strict=True):
         read = _reads(part, own)
         needs = list(_needs(part, known))

@@ -35,7 +35,7 @@ def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, mon
     monkeypatch.setattr(uplink, "_some", none)
     files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key"), "")
     with WebServer(said) as member:
-        host = {"etcd": [member.url], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
+        host = {"etcd": [member.url], "fleet": "fleet", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
         found.hello(Mark(), {})
         wait_for(lambda: len(asked) >= len(pauses), why="tries")
@@ -67,7 +67,7 @@ def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypat
     if not is_alive:
         monkeypatch.setattr(session, "beat", no_beat)
     with etcd(tmp_path / "etcd") as address:
-        host = {"etcd": [address], "fleet": "test", "host": "a", "store": "id", "lock_grace": 60}
+        host = {"etcd": [address], "fleet": "fleet", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
         found.hello(Mark(), {})
         reasons = list[str]()

@@ -32,7 +32,7 @@ class Agent:
         self.directory = directory
         members = [etcd] if isinstance(etcd, str) else etcd
         self.settings = {
-            "etcd": members, "fleet": "test", "host": host, "store": f"{host}id", "lock_grace": 60,
+            "etcd": members, "fleet": "fleet", "host": host, "store": f"{host}id", "lock_grace": 60,
             "authority": "", "certificate": "", "key": "", **settings,
         }  # fmt: skip
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from jobqueued.child.fleet.connection import Connection, Garbled, Head
 from jobqueued.child.fleet.host_order import drawn_from
+from jobqueued.child.fleet.namespace import named, nameless
 from jobqueued.child.fleet.tls import Tls, Unusable
 from jobqueued.child.fleet.wire import Message
 
@@ -55,10 +56,12 @@ def _distance(member: str, host: str) -> int:
 
 
 class Gateway:
-    """The members of one etcd (`https://HOST:PORT`); one is asked as long as it answers.  `timeout`: of a step (s)."""
+    """The members of one etcd (`https://HOST:PORT`); one is asked as long as it answers.  `timeout`: of a step (s).
+    Keys are those of a `fleet`.
+    """
 
-    def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None) -> None:
-        self._members, self._timeout, self._tls = list(members), timeout, tls or Tls()
+    def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None, fleet: str = "fleet") -> None:
+        self._members, self._timeout, self._tls, self._fleet = list(members), timeout, tls or Tls(), fleet
         self._connection: Connection | None = None
         self.ahead = 0.0
         """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
@@ -69,7 +72,7 @@ class Gateway:
         """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
         connection, _ = self._asked(path, message)
         try:
-            return _document(connection.read(_MOST))
+            return _document(nameless(connection.read(_MOST), self._fleet))
         except (OSError, Garbled, ValueError) as error:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
@@ -78,7 +81,7 @@ class Gateway:
         connection, _ = self._asked(path, message, headers)
         while True:
             try:
-                line = connection.readline(_MOST)
+                line = nameless(connection.readline(_MOST), self._fleet)
                 document = _document(line) if line else {}
             except (OSError, Garbled, ValueError) as error:
                 raise self._left(f"it has gone silent: {_words(error)}") from None
@@ -130,7 +133,7 @@ class Gateway:
         self._connection = connection
         try:
             asked = time.time()
-            head = connection.post(f"/v3/{path}", json.dumps(message).encode(), headers)
+            head = connection.post(f"/v3/{path}", named(json.dumps(message).encode(), self._fleet), headers)
             self.ahead = _ahead(asked, head.date, time.time())
             return connection, head
         except (OSError, Garbled) as error:

@@ -164,7 +164,8 @@ class Uplink:
     def _gateway(self, patience: float) -> Gateway:
         """A connection of its own."""
         tls = Tls(**{name: self.settings[name] for name in FILES})
-        return Gateway(nearest_first(self.settings["etcd"], self.settings["host"]), patience, tls)
+        members = nearest_first(self.settings["etcd"], self.settings["host"])
+        return Gateway(members, patience, tls, self.settings["fleet"])
 
     def _begin(self, gateway: Gateway) -> None:
         """Open the session, and read what the scheduler has to know."""
