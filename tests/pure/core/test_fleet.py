@@ -270,17 +270,22 @@ def test_an_end_that_comes_before_the_news() -> None:
 
 
 def test_an_end_that_another_host_was_asked_for_too() -> None:
-    """Of two the second is answered once it was made, too: else it would come later, and end the next pause."""
+    """Of two the second is answered once it was made, too: else it would end the next pause, after its answer."""
     fleet, (one, two) = hosts(TICK, names="ab")
     one.happen(events.PauseAsked(1, "tick", "alice", True))
     fleet.pass_time(1)
-    one.agent.delay = 5 * SECOND
+    one.agent.is_busy = True  # its way to etcd
     for host in (one, two):
         host.happen(events.PauseAsked(2, "tick", "bob", False))
     fleet.pass_time(1)
-    assert ({}, [True, False]) == (fleet.etcd.values("/jq/paused/"), [2 in host.replies for host in (two, one)])
-    fleet.pass_time(20)
-    assert one.replies[2].error is None
+    assert ({}, ["", ""]) == (fleet.etcd.values("/jq/paused/"), [paused(host) for host in (one, two)])
+    two.happen(events.PauseAsked(3, "tick", "eve", True))
+    fleet.pass_time(1)
+    assert ([True, False], "eve on b") == ([2 in host.replies for host in (two, one)], paused(one))
+    one.agent.is_busy = False
+    one.agent._go_on()
+    fleet.pass_time(1)
+    assert ({}, None) == (fleet.etcd.values("/jq/paused/"), one.replies[2].error)
 
 
 def test_a_pause_that_is_asked_anew() -> None:
