@@ -18,6 +18,7 @@ from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
 from jobqueued.crontabs.variables import Unusable, keys_of
+from jobqueued.jobfile.spelling import odd_space_in
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
 from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
@@ -149,6 +150,8 @@ class _Reading:
             self.loose.pop(comment.line, None)
         if entry.dos and not self.dos:
             self.dos = entry.line
+        if message := odd_space_in(entry.command):
+            self._tell(entry.line, message, "JQ216", "warning")
         own, problems = options(entry.above, None if self.place.owner == _ROOT else self.place.owner)
         for problem in problems:
             self.problems.append(problem._replace(file=self.file, message=f"{problem.message}; its job is not run"))

@@ -240,6 +240,11 @@ FINDINGS = {finding.code: finding for finding in (
         "The name is taken for what a later version will do; nothing carries it out yet.",
         ENTRY + "    retention: {runs: 10}\n",
         ENTRY),
+    Finding("JQ216", "warning", "a space that is none",
+        "A no-break space, as web pages and word processors have it, looks like a space and is a part of the word to "
+        "a shell and in a path.",
+        ENTRY + "    tags: [night\u00a0run]\n",
+        ENTRY + "    tags: [night run]\n"),
     # ── schedules ──
     Finding("JQ301", "error", "a schedule that is not understood",
         "The grammar is that of crontab(5), with H, L and #. The message names the field, and what to write in "

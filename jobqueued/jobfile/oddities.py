@@ -11,6 +11,7 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.drop_ins import parts_of
 from jobqueued.jobfile.reader import read_parts_in_steps
 from jobqueued.jobfile.scopes import NOWHERE, Locality
+from jobqueued.jobfile.spelling import odd_space_in
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.jobfile.yamltext import Steps, quoted
@@ -24,6 +25,8 @@ _BACKGROUND = r"(^|[^&|>\\])&\s*$"
 _PERCENT = r"(?<!\\)\\%"
 _SHELLS = r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)"
 _LEAST_MEMORY = 1 << 20
+_OF_WORDS = ("command", "failover", "shell", "working_directory", "environment_file", "tags")
+"""Keys whose values are words of a shell, paths, or names."""
 _TEMPORARY = "/(var/)?tmp/"
 
 
@@ -57,6 +60,7 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
             yield "JQ204", key, message
         if isinstance(command, str):
             yield from ((code, key, message) for code, message in _of_line(command, job))
+    yield from (("JQ216", key, message) for key in _OF_WORDS if (message := odd_space_in(_text_of(job, key))))
     for name, value in job.environment:
         if message := _of_variable(value):
             yield "JQ210", f"environment.{name}", message
@@ -76,6 +80,12 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
         if where.own_tmp and on.kind == "path" and re.match(_TEMPORARY, on.name):
             message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
             yield "JQ513", "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
+
+
+def _text_of(job: Job, key: str) -> str:
+    """The value of a key that is a text, or several, as one."""
+    value = getattr(job, key)
+    return " ".join(value) if isinstance(value, tuple) else value or ""
 
 
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:

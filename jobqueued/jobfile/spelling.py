@@ -71,7 +71,8 @@ def meant_duration(text: str) -> str:
     count, unit = parts[0]
     if len(parts) == 1 and count.isdigit() and not unit.startswith("w"):
         return count + (unit[:1] or "s")
-    return _in_units(round(sum(float(count) * _UNITS[unit[:1]] for count, unit in parts)))
+    seconds = sum((float(count) * _UNITS[unit[:1]] for count, unit in parts), 0.0)
+    return _in_units(int(seconds)) if unit and seconds.is_integer() else ""
 
 
 def spelled_duration(span: int) -> str:
@@ -102,6 +103,13 @@ def meant_size(text: str) -> str:
 
 ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
 """Characters that look like a space, or like nothing, and are none to a shell, to cron and to YAML."""
+
+
+def odd_space_in(text: str) -> str:
+    """Tell of the first such character, with what to write; "" where there is none."""
+    found = re.search(ODD_SPACE, text)
+    advice = "which is no space to a shell or a file system; accepted: a plain space, or none"
+    return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 
 def name_of_space(character: str) -> str:

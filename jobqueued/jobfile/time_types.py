@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from jobqueued.instants import LEAPING
@@ -13,7 +13,8 @@ from jobqueued.jobfile.yamltext import Scalar, is_null
 from jobqueued.timing.schedule import similar_zones, zones
 
 _TYPO = 2
-_DATE = r"(?a)\d{4}-\d\d-\d\d"
+_MOST_DAYS = 31
+_LIKE_AN_INSTANT = r"(?a)(\d{4})-(\d\d?)-(\d\d?)(?:(T| )(\d\d?)(?::(\d\d)(:\d\d)?)?(Z|[-+]\d\d:\d\d)?)?"
 _INSTANT = r"(?a)\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?"
 
 
@@ -43,17 +44,16 @@ def _expression(node: Scalar) -> Scalar:
 
 def _instant(node: Scalar) -> datetime:
     """Aware if a zone is written with it, else naive."""
-    if re.fullmatch(_DATE, node.text):
-        raise Instead(f"{node.text}T00:00")
     if not re.fullmatch(_INSTANT, node.text):
         raise Instead(_meant_instant(node.text))
     try:
         moment = datetime.fromisoformat(node.text)
     except ValueError:
-        raise Instead("a date and a time that exist") from None
+        raise Instead(_meant_instant(node.text)) from None
+    moment = moment if moment.tzinfo is None else moment.astimezone(UTC)
     if not 1970 <= moment.year < 2200:  # nanoseconds since 1970 in 64 bits end in 2262
         raise ValueError
-    return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment
 
 
 def _meant_instant(text: str) -> str:
@@ -63,14 +63,29 @@ def _meant_instant(text: str) -> str:
         return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
     if re.fullmatch("[1-9][0-9]{8,9}", text):
         return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
-    text = re.sub(r"(\d\d)\.(\d\d)\.(\d{4})", r"\3-\2-\1", text.strip())
-    text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", re.sub(r"([T ])(\d:\d\d)", r"\g<1>0\2", text))
-    text = text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-")
+    text = re.sub(r"(?a)(\d\d?)\.(\d\d?)\.(\d{4})", r"\3-\2-\1", " ".join(text.split()))
+    text = re.sub(r"([-+]\d\d)(\d\d)$", r"\1:\2", text.replace(" UTC", "Z").replace(" Z", "Z").replace("/", "-"))
+    like = re.fullmatch(_LIKE_AN_INSTANT, text)
+    if like is None:
+        return ""
+    year, month, day, mark, hour, minute, second, offset = like.groups("")
     try:
-        datetime.fromisoformat(text.replace("Z", "+00:00"))
+        days, is_midnight = _days(int(year), int(month), int(day)), (hour, minute, second) == ("24", "00", "")
+        daytime = f"{time(0 if is_midnight else int(hour or 0), int(minute or 0)):%H:%M}{second}{offset}"
     except ValueError:
         return ""
-    return text if re.fullmatch(_INSTANT, text) else ""
+    spelled = " or ".join(f"{each + timedelta(days=is_midnight)}{mark or 'T'}{daytime}" for each in days)
+    is_plain = mark or text == spelled[: len(text)] or len(days) > 1
+    return spelled if is_plain else f"{spelled}, or another time of that day"
+
+
+def _days(year: int, month: int, day: int) -> list[date]:
+    """The day, or if its month has no such one the last of that and the one as many days later."""
+    first = date(year, month, 1)
+    found = first + timedelta(days=day - 1)
+    if not 1 <= day <= _MOST_DAYS:
+        raise ValueError
+    return [found] if found.month == month else [found - timedelta(days=found.day), found]
 
 
 ZONE = scalar("time zone", "a time zone of the tz database, such as UTC or Europe/Berlin", _zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import isfinite
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
 from jobqueued.jobfile.scalars import Key, Schema, ValueType, reworded
 from jobqueued.jobfile.spelling import is_alone, nearest, plain_name
+from jobqueued.jobfile.yamlslips import GLUED_KEY, NO_SPACE
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_null, meaning, quoted
 
 MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
@@ -107,6 +109,9 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
             return read(node.entries)
         if is_null(node):
             return read({})
+        if isinstance(node, Scalar) and node.plain and (glued := re.fullmatch(GLUED_KEY, node.text)):
+            told = Refusal.of(node, f"{glued[1]}: {glued[2].strip()}", f"{glued[1]}: {NO_SPACE}")
+            raise NotAccepted(told)
         raise NotAccepted(Refusal.of(node, accepted))
 
     return ValueType("mapping", accepted, read_entries, {"type": ["object", "null"], **(schema or {})})

@@ -27,9 +27,31 @@ def position(before: str) -> tuple[int, int]:
     return len(lines), len(lines[-1]) + 1
 
 
+def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
+    """The value of a key that this event is; Fault of a plain one that has none and is hardly meant so."""
+    if getattr(value, "text", None) != "" or not (key.plain and value.plain):
+        return value
+    begin, end = event.start_mark, event.end_mark.index
+    behind, before = text[end : end + _NEAR].lstrip(), text[max(0, begin.index - _NEAR) : begin.index].rstrip(" \t")
+    if behind.startswith(":"):
+        return value
+    if before.endswith("?"):
+        message = f"found ? before a key that has no value; accepted: {key.text}: and its value"
+    elif glued := re.fullmatch(GLUED_KEY, key.text):
+        message = f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2].strip()}"
+    else:
+        return value
+    raise Fault(begin.line + 1, begin.column + 1, message)
+
+
 _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
 _BRACKET = r"[\[{]"
 _GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
+GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
+"""A key, or a value in the place of a mapping, whose colon has no space behind it."""
+_NEAR = 60
+"""Characters beside a key."""
+NO_SPACE = "without a space behind the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
 
@@ -85,7 +107,7 @@ def _opened(context: str, problem: str, rest: str, lines: int) -> str:
     """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
     if context.startswith("while scanning a simple key"):
         if glued := re.match(_GLUED, rest):
-            return f"found {glued[1]}: without a space behind the colon; accepted: {glued[1]}: {glued[2]}"
+            return f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2]}"
         return "found a line without a colon; accepted: a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
         return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"

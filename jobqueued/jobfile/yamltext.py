@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.words import NOT_VALUE
 from jobqueued.jobfile.yamlparser import PARSER, MarkedYAMLError, YAMLError, events
-from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault
+from jobqueued.jobfile.yamlslips import MAX_DEPTH, TOO_DEEP, Fault, position, syntax_fault, value_of_key
 from jobqueued.problem import Problem
 
 MAX_BYTES, MAX_NODES = 1 << 20, 100_000
@@ -325,14 +325,14 @@ class _Tree:
     def _entries(self, depth: int) -> Steps[dict[str, Entry]]:
         entries: dict[str, Entry] = {}
         following, leaf = self._next, self._leaf
-        while type(event := following()) is not events.MappingEndEvent:
-            key: Scalar | None = leaf(event, depth)
+        while type(first := following()) is not events.MappingEndEvent:
+            key: Scalar | None = leaf(first, depth)
             if key is None or key.text == "<<" or key.text in entries:
-                key = self._key(key or (yield from self._first_node(event, depth)), event, entries)
+                key = self._key(key or (yield from self._first_node(first, depth)), first, entries)
             event = following()
             value = leaf(event, depth) or (yield from self._node(event, depth))
             if key is not None:
-                entries[key.text] = Entry(key, value)
+                entries[key.text] = Entry(key, value_of_key(self._text, key, value, first))
         return entries
 
     def _first_node(self, event: Any, depth: int) -> Steps[Node]:

@@ -247,6 +247,12 @@ def test_two_lines_draw_apart() -> None:
     assert len({job.next_after(0) for job in jobs}) > 20
 
 
+def test_a_space_that_is_none() -> None:
+    """What only looks like a space is a part of the word to the shell, which is told."""
+    (found,) = problems_of("0 1 * * * a\u00a0b\n")
+    assert found.startswith("f:1: found a no-break space (U+00A0), which is no space to a shell")
+
+
 def test_mail_of_failures_only() -> None:
     """cronie's -n: the output of each failure is mailed, and no other."""
     (job,) = jobs_of("@daily -n x\n")

@@ -45,6 +45,7 @@ def test_what_has_one_remedy(line: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("line", [
+    "timeout: 1.5", "timeout: 1.5s", "every: 1.0", "at: 2027-02-30", "at: 2027-2-3",
     "timeout: 3600", "timeout: 02:00", "timeoutMinutes: 30", "maxAttempts: 3", "filemode: 0644", "umask: 22",
     "priority: 010", "timezone: CST", "timezone: Berlin", "on: deployed", "xyzzy: 1", "minute: 0", "at: 2027-01-31",
     "notify: {email: a@b.c, template: {subject: '$sumary of $host'}}", "timeout: >\n      90min", "grous: [a]",

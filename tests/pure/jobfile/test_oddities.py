@@ -34,6 +34,24 @@ def test_a_list_is_no_shell(command: str, odd: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ("command: a\u00a0b", "command"), ("command: [a, \u00a0b]", "command"),
+        ("command: a, failover: b\u200b", "failover"),
+        ("command: a, shell: /bin/sh\u00a0", "shell"),
+        ("command: a, working_directory: /a\u3000b", "working_directory"),
+        ("command: a, environment_file: [/a, /b\u00a0]", "environment_file"), ("command: a, tags: [b\u00a0]", "tags"),
+    ],
+)  # fmt: skip
+def test_a_space_that_is_none(body: str, key: str) -> None:
+    """What only looks like a space is a part of the word to shells and file systems."""
+    (warning,) = told(body)
+    assert warning.startswith(f"{key}: found a")
+    assert warning.endswith(", which is no space to a shell or a file system; accepted: a plain space, or none")
+    assert [] == told("command: a, description: 'b\u00a0!', stdin: 'c\u00a0d'")
+
+
+@pytest.mark.parametrize(
     "command",
     ["[sh, -c, 'a | b']", "[find, /x, -name, '*.tmp']", "[awk, '{print $1}']", "[grep, '$']", "[a, '--x=|']", "a | b"],
 )

@@ -93,6 +93,14 @@ def test_escapes_in_commands(value: str, escape: str) -> None:
     assert ([f"3:14:command:warning:{message}"] if escape else []) == told
 
 
+def test_keys_that_only_look_odd() -> None:
+    """A key without a value, one with a colon in it, and one behind ? that has a value are what they are."""
+    text = "jobs:\n  ? a\n  : command: x\n    metadata: {b: , 'c:d': 1, c, http://e: 2, \"f:g\"}\n"
+    (job,), told = read(text)
+    assert ({"b": None, "c:d": 1, "c": None, "http://e": 2, "f:g": None}, []) == (job.metadata, told)
+    assert [] == read("jobs:\n  a:\n    command: what?\n  5: {command: x}\n")[1]
+
+
 def test_metadata_keeps_what_was_written() -> None:
     """A number that JSON would write otherwise is a text; others are numbers."""
     written = {"1.10": "1.10", "0x1F": "0x1F", "+5": "+5", "1e3": "1e3", "1.5": 1.5, "-3": -3, "true": True, "1.0": 1.0}
