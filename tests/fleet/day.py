@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -167,12 +167,14 @@ class Fleet:
         return [(host.name, _record(path)) for host in self.hosts for path in host.root.glob("logs/*/*.json")]
 
     def is_quiet(self) -> bool:
-        """Tell whether no lock is held, each occurrence has its end, and each run that has begun its record."""
+        """Tell whether no lock is held, nor waited for, each occurrence has its end, and each run that has begun its
+        record.
+        """
         begun = {line.run.rpartition(".")[0] for line in jobs.read(self.book) if line.what != "down"}
         recorded = {f"{host.name}:{path.parent.name}@{path.stem}"
                     for host in self.hosts for path in host.root.glob("logs/*/*.json")}  # fmt: skip
         keys = self.keys()
-        return begun <= recorded and keys is not None and not unended(keys)
+        return begun <= recorded and keys is not None and not unended(keys) and not any(map(_waits, self.hosts))
 
     def missing(self, morning: datetime, evening: datetime) -> list[str]:
         """What was due between both and has not ended, nor was lost with its host: JOB DUE, with whose it is."""
@@ -194,6 +196,14 @@ class Fleet:
 def up() -> float:
     """The time by the clock of this machine, as lines of the book have it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _waits(host: DistantHost) -> bool:
+    """Tell whether something is to start on a host, as far as it can be asked."""
+    with suppress(OSError):
+        status = host.call("Status")
+        return any(status[name] for name in ("due", "waiting", "retrying"))
+    return True
 
 
 def _record(path: Path) -> dict[str, Any]:

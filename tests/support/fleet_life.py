@@ -83,8 +83,9 @@ class FleetLife:
 
     def live(self, steps: int) -> None:
         """Let so much happen, then let all be well, and judge."""
-        acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._hold, self._ask,
-                self._stop, self._edit, self._edit_and_back, self._restart_agent, self._lock, self._unlock]  # fmt: skip
+        acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._pauses, self._hold,
+                self._ask, self._stop, self._edit, self._edit_and_back, self._restart_agent, self._lock,
+                self._unlock]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
@@ -124,6 +125,15 @@ class FleetLife:
             pause = (host.store, name) not in self.paused
             (self.paused.add if pause else self.paused.discard)((host.store, name))
             self._ask_for_pause(host, name, pause=pause)
+
+    def _pauses(self) -> None:
+        """People pause a job and resume it, by several hosts, at the same time or soon after one another."""
+        name = self.random.choice(self.jobs).id
+        for _ in range(5):
+            host = self.fleet.hosts[self._host()]
+            if host.is_alive:
+                self._ask_for_pause(host, name, pause=self.random.random() < 0.4)
+            self.fleet.pass_time(self.random.choice([0, 0.002, 0.005, 0.02]))
 
     def _ask_for_pause(self, host: Host, name: str, *, pause: bool) -> None:
         ticket = self._ticket()
