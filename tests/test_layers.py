@@ -36,8 +36,8 @@ WINGS: dict[str, list[str]] = {
     "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "host_order", "wire", "namespace", "values", "lines", "claims", "writes", "ends", "known_locks", "others",
-        "skips", "announcements", "requests", "outgoing", "turns", "mark",
+        "host_order", "wire", "namespace", "values", "lines", "claims", "writes", "ends", "known_locks", "others", "skips",
+        "announcements", "requests", "outgoing", "turns", "mark",
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [

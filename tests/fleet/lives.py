@@ -40,7 +40,7 @@ def lived(seed: int, steps: int) -> Lived:
     except AssertionError as error:
         broken = str(error) or "an assertion"
     started = sum(len(host.launched) for host in life.fleet.hosts.values())
-    return Lived(seed, len(life.fleet.started), started, broken)
+    return Lived(seed, life.occurrences, started, broken)
 
 
 def lives(first: int, steps: int) -> Iterator[list[Lived]]:

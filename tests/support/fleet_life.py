@@ -80,6 +80,13 @@ class FleetLife:
             host = self.fleet.add(f"h{number}", *self.jobs, rules=rules, **options)
             host.ends = {"tape": self.random.choice([["succeeded"], ["failed 1", "succeeded"]])}
         self.since = self.fleet.now
+        self.forgotten = 0
+        """Occurrences that have run before all was accepted: from then on they may run again."""
+
+    @property
+    def occurrences(self) -> int:
+        """The number of those that have run."""
+        return self.forgotten + len(self.fleet.started)
 
     def live(self, steps: int) -> None:
         """Let so much happen, then let all be well, and judge."""
@@ -298,6 +305,7 @@ class FleetLife:
     def _accept(self) -> None:
         """All hosts go on by what there is: what has run since the snapshot may run again, and fences begin anew."""
         fleet = self.fleet
+        self.forgotten += len(fleet.started)
         fleet.started.clear()
         fleet.fences.clear()
         for host in fleet.hosts.values():
