@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.fleet import FleetMark, Grant, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.fleet import FleetMark, FleetTrouble, Grant, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -420,6 +420,7 @@ Event = (
     | Taken
     | MaySkip
     | FleetMark
+    | FleetTrouble
     | Returned
     | SaidOverdue
     | HostLost

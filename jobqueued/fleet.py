@@ -70,6 +70,15 @@ class FleetSettings:
     key: str = ""
 
 
+class FleetTrouble(NamedTuple):
+    """The event that hosts differ in what all are to have the same, or that another fleet has the same jobs; or that this
+    is over.
+    """
+
+    text: str
+    is_over: bool = False
+
+
 class MaySkip(NamedTuple):
     """The event that the occurrences of a job from one UTC second to another are this host's, to be skipped."""
 

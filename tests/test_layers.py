@@ -36,8 +36,8 @@ WINGS: dict[str, list[str]] = {
     "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
     "child/watcher": ["inotify", "listing", "appearing", "main"],
     "child/fleet": [
-        "host_order", "wire", "namespace", "values", "lines", "claims", "writes", "ends", "known_locks", "others", "skips",
-        "announcements", "requests", "outgoing", "turns", "mark",
+        "host_order", "wire", "namespace", "neighbours", "values", "lines", "claims", "writes", "ends", "known_locks",
+        "others", "skips", "announcements", "requests", "outgoing", "turns", "mark",
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
@@ -91,7 +91,7 @@ WINGS: dict[str, list[str]] = {
         "kin", "marks", "emptying", "run_directory", "recovery", "lost_attempts", "following", "slurm_order",
         "launch_spec",
         "account_questions",
-        "own_program", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
+        "own_program", "fleet_neighbours", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
         "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "time_zones", "cron_tables",
@@ -159,7 +159,7 @@ PURE_OF_CHILD = {
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
     "child/fleet/announcements", "child/fleet/host_order", "child/fleet/values", "child/fleet/writes",
-    "child/fleet/ends", "child/fleet/mark", "child/fleet/namespace", "child/slurm/ends",
+    "child/fleet/ends", "child/fleet/mark", "child/fleet/namespace", "child/fleet/neighbours", "child/slurm/ends",
 }  # fmt: skip
 """Files of the small world that do no I/O."""
 

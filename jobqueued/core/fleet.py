@@ -37,7 +37,7 @@ from jobqueued.core.occurrences import HELD_FROM_OTHERS, leave_to_others, refusa
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
-from jobqueued.fleet import FleetMark, MaySkip, Returned
+from jobqueued.fleet import FleetMark, FleetTrouble, MaySkip, Returned
 from jobqueued.model import (
     DAY,
     LIVE,
@@ -133,6 +133,11 @@ def granted(turn: Turn, event: Granted) -> None:
 def marked(turn: Turn, mark: FleetMark) -> None:
     """Remember how far the fleet has come: what has come after it in this turn starts after that was saved."""
     turn.do(SaveFleetMark(mark))
+
+
+def troubled(turn: Turn, trouble: FleetTrouble) -> None:
+    """Say what is wrong with other hosts or fleets, or is so no more."""
+    turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
 
 
 def accepted(turn: Turn, event: FleetAccepted) -> None:

@@ -45,7 +45,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
-from jobqueued.fleet import FleetMark, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.fleet import FleetMark, FleetTrouble, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
@@ -126,6 +126,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Denied: fleet.denied,
     events.Taken: fleet.taken,
     FleetMark: fleet.marked,
+    FleetTrouble: fleet.troubled,
     MaySkip: fleet.may_skip,
     Returned: fleet.returned,
     events.HostLost: host_loss.lost,

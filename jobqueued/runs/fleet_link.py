@@ -31,6 +31,7 @@ from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, Pau
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
+from jobqueued.runs.fleet_neighbours import Neighbours, common_of, told
 from jobqueued.source import Source
 
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
@@ -92,7 +93,7 @@ def event_of(line: Line) -> events.Event:
             return events.HostLost(job, key, host)
         case ["held", str(holder), list(locks)]:
             return events.Held(holder, tuple(Claim(f"{FLEET}{name}", units) for name, units in locks))
-        case ["host", str(name), str(store), list(labels), bool(is_held)]:
+        case ["host", str(name), str(store), list(labels), bool(is_held), str(_)]:
             return events.HostSeen(name, store, tuple(labels), is_held)
         case [("paused" | "made" | "overdue" | "spec") as kind, str(job), str(text)]:
             return _OF_JOBS[kind](job, text)
@@ -123,6 +124,7 @@ class FleetLink(Source):
     ) -> None:
         self._address, self._fleet, self._host, self._own = address, fleet, host, own
         self._state, self._since = state, since
+        self._neighbours = Neighbours(fleet)
         self._connection: socket.socket | None = None
         self._lines: Lines
         self._outbox = bytearray()
@@ -177,8 +179,9 @@ class FleetLink(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell that the fleet can't be asked."""
-        return [f"the fleet can't be asked, and its jobs do not start here: {self._down}"] if self._down else []
+        """Tell that the fleet can't be asked, and what is wrong with other hosts and fleets."""
+        down = [f"the fleet can't be asked, and its jobs do not start here: {self._down}"] if self._down else []
+        return [*down, *self._neighbours.troubles]
 
     @property
     def deadline(self) -> int | None:
@@ -200,16 +203,23 @@ class FleetLink(Source):
             return
         for data in heard:
             try:
-                event = event_of(lines.decode(data))
+                line = lines.decode(data)
+                happened = [] if line[0] == "fleets" else [event_of(line)]
             except ValueError:
                 self.lose("its agent is of another version")
                 return
             self._asked_at, self._pause = None, _FIRST_PAUSE
-            if isinstance(event, events.FleetUp):
-                self._down = event.reason
-                if event.reason:  # it is told all anew
-                    self._outbox += lines.encode(["since", self._since()])
-            yield event
+            match line:
+                case ["up", str(reason)]:
+                    self._down = reason
+                    if reason:  # it is told all anew
+                        self._outbox += lines.encode(["since", self._since()])
+                        self._neighbours.forget()
+                case ["host", str(name), *_, str(common)]:
+                    happened += self._neighbours.note_host(name, common)
+                case ["fleets", dict(fleets), dict(jobs)]:
+                    happened += self._neighbours.note_fleets(fleets, jobs, self._since())
+            yield from happened
 
     def turn(self, now: Now) -> Iterator[events.Event]:
         """Call an agent; tell that there is none."""
@@ -240,9 +250,9 @@ class FleetLink(Source):
     def _told(self, state: str) -> dict[str, Any]:
         """Settings and names as the agent takes them."""
         assert self._fleet is not None
-        told = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
-        return {**told, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
-                "host": self._host, "store": state}  # fmt: skip
+        files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
+        return {**files, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
+                "host": self._host, "store": state, "common": told(common_of(self._fleet))}  # fmt: skip
 
     def _reached(self) -> socket.socket:
         """A connection to who listens there, or to one of our own where nobody does; OSError."""

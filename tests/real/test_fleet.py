@@ -259,3 +259,33 @@ def test_edited_and_edited_back(host: Host, tmp_path: Path) -> None:
         assert spec != other.hear("spec", "tick")[2]
         other.hear("spec", "tick", spec)
         assert [] == host.said("job_outdated")
+
+
+def test_hosts_that_differ(host: Host, other: Agent, tmp_path: Path) -> None:
+    """One with another zone and `lock_grace` is named, and so is a fleet with another name and the same jobs."""
+    wrong = json.dumps(["Europe/Berlin", 30, ""])
+    (etcd,) = other.settings["etcd"]
+    alone = Agent(tmp_path / "third", etcd, "third", fleet="flet", common=wrong)
+    again = Agent(tmp_path / "fourth", etcd, "fourth", common=wrong)
+    alone.hear("up", "")
+    alone.say("publish", "tick", "a spec", "")
+    alone.hear("spec", "tick", "a spec")
+    host.start()
+
+    def troubles() -> str:
+        return "\n".join(host.call("Status")["troubles"])
+
+    both = "fourth is in the fleet with timezone Europe/Berlin, not UTC and lock_grace 30 s, not 1 min: all hosts need"
+    wait_for(lambda: both in troubles(), why="a host that differs")
+    twice = "the fleet flet, of third, is in the same etcd as fleet and has tick, too"
+    wait_for(lambda: twice in troubles(), why="another fleet", seconds=90)
+    wait_for(lambda: any(line[0] == "fleets" and "fleet" in line[1] for line in _heard(alone)), why="the other side")
+    assert {both[:20], twice[:20]} <= {entry["text"][:20] for entry in host.said("trouble")}
+    again.close()
+    alone.close()
+    wait_for(lambda: "fourth" not in troubles() and "flet," not in troubles(), why="the end of both", seconds=60)
+
+
+def _heard(agent: Agent) -> list[Any]:
+    agent._read()
+    return agent.heard

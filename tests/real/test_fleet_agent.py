@@ -42,7 +42,15 @@ def two(address: str, tmp_path: Path) -> Iterator[list[Agent]]:
 
 TICK, LATER = "f1772409660", "f1772409720"
 NEVER = 1 << 40
-SETTINGS = {"store": "id", "lock_grace": 60, "fleet": "fleet", "authority": "", "certificate": "", "key": ""}
+SETTINGS = {
+    "store": "id",
+    "lock_grace": 60,
+    "fleet": "fleet",
+    "authority": "",
+    "certificate": "",
+    "key": "",
+    "common": "",
+}
 
 
 def keys(address: str) -> list[str]:

@@ -33,7 +33,7 @@ def test_how_long_they_are(said: bytes, pauses: list[float], tmp_path: Path, mon
         return 0
 
     monkeypatch.setattr(uplink, "_some", none)
-    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key"), "")
+    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key", "common"), "")
     with WebServer(said) as member:
         host = {"etcd": [member.url], "fleet": "fleet", "host": "a", "store": "id", "lock_grace": 60}
         found = Uplink({**host, **files}, str(tmp_path / "session"), lambda: None)
@@ -54,7 +54,7 @@ def test_they_differ() -> None:
 def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told of an etcd that keeps the session alive and no watch; of one that is away only once that is over."""
     (tmp_path / "etcd").mkdir()
-    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key"), "")
+    files: dict[str, Any] = dict.fromkeys(("authority", "certificate", "key", "common"), "")
     others = set(threading.enumerate())
 
     def mute(*_: Any) -> None:

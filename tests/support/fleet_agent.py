@@ -33,7 +33,7 @@ class Agent:
         members = [etcd] if isinstance(etcd, str) else etcd
         self.settings = {
             "etcd": members, "fleet": "fleet", "host": host, "store": f"{host}id", "lock_grace": 60,
-            "authority": "", "certificate": "", "key": "", **settings,
+            "authority": "", "certificate": "", "key": "", "common": "", **settings,
         }  # fmt: skip
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(directory / "fleet"))

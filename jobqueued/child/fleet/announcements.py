@@ -48,8 +48,8 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
 
 def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
     """The transaction by which a host tells which labels it has, and whether it is on hold."""
-    value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'}"
-    put = {"request_put": {"key": coded(session.key), "value": coded(value), "lease": str(lease)}}
+    value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'} {session.common}"
+    put = {"request_put": {"key": coded(session.key), "value": coded(value.rstrip()), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created)], "success": [put]}
 
 

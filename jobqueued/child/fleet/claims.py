@@ -49,7 +49,8 @@ NOTHING = Found("", 0, 0)
 class Session(NamedTuple):
     """The host in etcd: whose claims they are, and the key, with the revision that made it, which ends with them.
 
-    `written`: the revision of its last write, as it began.
+    `written`: the revision of its last write, as it began.  `fleet`: its name; "": it is not to be seen by others.
+    `common`: what is to be the same on all hosts (values.Common), as it is on this one.
     """
 
     store: str
@@ -57,6 +58,8 @@ class Session(NamedTuple):
     created: int
     boot: str = ""
     written: int = 0
+    fleet: str = ""
+    common: str = ""
 
     @property
     def key(self) -> str:

@@ -30,8 +30,9 @@
     ← overdue JOB TEXT                what was told of it being overdue; "": nothing, or that is over
     ← spec JOB SPEC                   the definition that counts
     ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
-    ← host NAME STORE LABELS HELD     a host that has a session, who that is ("": it has none any more), and what it
-                                      has announced
+    ← host NAME STORE LABELS HELD COMMON    a host that has a session, who that is ("": it has none any more), and what
+                                      it has announced
+    ← fleets {NAME: [HOST…]} {NAME: [JOB…]}    the other fleets in this etcd, with their hosts, and some of their jobs
     ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
 
 KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once its first host was lost) or another run
@@ -44,7 +45,8 @@ SINCE is {JOB: SECOND}: by job, from when on an occurrence may be asked for.  Of
 only `ours` is told, some of it after `up`.
 
 SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),
-`authority`, `certificate`, `key` (files of TLS; "": none).
+`authority`, `certificate`, `key` (files of TLS; "": none), `common`: COMMON of this host, what is to be the same on all
+hosts (values.Common as JSON).
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from jobqueued.child.fleet.known_locks import Name
 from jobqueued.child.fleet.lines import Line
 from jobqueued.child.tuples import NamedTuple
 
+_TTL, _MOST_GRACE = 10, 86_400
+"""Seconds after which a host that is not heard of has no session, and for which it has its locks at most."""
 _MOST_OPEN = 20_000
 """Occurrences that others have begun, as far as they are known; of more the oldest are forgotten."""
 
@@ -29,7 +31,8 @@ class Lost(NamedTuple):
 class Others:
     """The hosts that have a session, and the occurrences of others that are not over.
 
-    `patience`: for how long (ns) a host without a session still has what it has begun.
+    `patience`: for how long (ns) a host without a session still has what it has begun; longer, if it has announced that
+    of itself.
     """
 
     def __init__(self, patience: int) -> None:
@@ -39,6 +42,8 @@ class Others:
         self._stores = dict[Name, str]()
         self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
         """The occurrences that are not over, by whose they are: those that were told as lost apart from the others."""
+        self._patiences = dict[str, int]()
+        """The patience (ns) with those that have a greater `lock_grace`."""
         self._gone = dict[str, int]()
         """Until when (BOOTTIME, ns) hosts without a session still have what they have begun."""
 
@@ -57,12 +62,16 @@ class Others:
         """Take over that a host has a session, or has none any more; what the scheduler is told."""
         self._hosts.pop(name, None)
         if known is None or (host := values.parsed(values.Host, known.value)) is None:
-            return ["host", name, "", [], False]
+            return ["host", name, "", [], False, ""]
         self._hosts[name] = host.store, known.created
+        self._patiences.pop(host.store, None)
+        common = values.parsed(values.Common, host.common)
+        if common is not None and (own := _patience_of(common)) > self._patience:
+            self._patiences[host.store] = own
         self._gone.pop(host.store, None)
         self._take_back(host.store)
         labels = [] if host.labels == "-" else host.labels.split(",")
-        return ["host", name, host.store, labels, host.standing == "held"]
+        return ["host", name, host.store, labels, host.standing == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
         """Take over the value of an occurrence; one that is over, or "", is nobody's any more."""
@@ -100,11 +109,16 @@ class Others:
         """Yield what is lost by now, once; from now on the time counts of those that have just gone."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
-            if self._gone.setdefault(store, now + self._patience) <= now:
+            if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
                 self._told[store] |= (over := self._open.pop(store))
                 yield from (Lost((job, next_attempt(key)), store.partition(":")[0]) for job, key in sorted(over))
         for store in self._gone.keys() - self._open.keys() - self._told.keys():
             del self._gone[store]
+
+
+def _patience_of(common: values.Common) -> int:
+    """For how long (ns) a host that has this `lock_grace` has what it has begun without a session."""
+    return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 
 
 def _before(name: Name) -> Name | None:

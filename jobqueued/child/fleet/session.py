@@ -12,12 +12,12 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from jobqueued.child import atomic_file
-from jobqueued.child.fleet import claims, mark, writes
+from jobqueued.child.fleet import claims, mark, neighbours, writes
 from jobqueued.child.fleet.claims import NOTHING, Found, Session
 from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.mark import Mark
@@ -77,8 +77,8 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     leases = Leases(session, locks)
     if leases != kept:
         atomic_file.replace(path, json.dumps([store, *leases]).encode())
-    own = Session(store, host, 0, _boot_id())
-    answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot}", session))
+    own = Session(store, host, 0, _boot_id(), fleet=settings["fleet"], common=settings["common"])
+    answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot} - - {own.common}", session))
     if answer.get("succeeded"):
         revision = claims.revision(answer)
         return Opened(own._replace(created=revision, written=revision), leases, grace, NOTHING)
@@ -116,6 +116,17 @@ def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
             " that may run again; once it is settled: jobqueuectl fleet accept"
         )
     return found
+
+
+def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]]]:
+    """The mark that etcd has, and the hosts of other fleets; Unreachable, Rejected."""
+    answer = gateway.call("kv/txn", {"success": [{"request_range": mark.READING}, *neighbours.reading(fleet)]})
+    return mark.read(answer), neighbours.hosts_in(answer["responses"][1:])
+
+
+def jobs_of(gateway: Gateway, fleets: Iterable[str]) -> dict[str, list[str]]:
+    """The jobs of other fleets; Unreachable, Rejected."""
+    return {name: neighbours.jobs_in(gateway.call("kv/range", neighbours.reading_jobs(name)), name) for name in fleets}
 
 
 def marked(gateway: Gateway) -> Mark:

@@ -52,6 +52,8 @@ class Uplink:
         """The mark that this host knows, and when (BOOTTIME, ns) the scheduler was told one last."""
         self._since: Mapping[str, int] = {}
         """By job, the second from which on an occurrence may be asked for."""
+        self._fleets, self._looked_at = dict[str, list[str]](), 0
+        """The other fleets in this etcd, and when (BOOTTIME, ns) the scheduler was told of them last."""
         self._alive_until = 0
         self._unswept = session.RUNS
         """The key from which on occurrences were not looked through yet for this host's; "": all were."""
@@ -67,7 +69,7 @@ class Uplink:
         """A scheduler has begun, whose host remembers that mark, and asks for what came since then."""
         with self._changed:
             self._seen = self._seen if seen.is_in(self._seen) and seen.age else seen
-            self._since, self._told_at = since, 0
+            self._since, self._told_at, self._looked_at = since, 0, 0
             self._conversation.hello()
             self._changed.notify_all()
         if not self._has_begun:  # before that nobody would be told what is found
@@ -265,7 +267,7 @@ class Uplink:
                 locks = session.beat(gateway, leases.locks)
                 is_over = not (alive and locks)
                 self._check_clock(gateway)
-                self._look_for(session.marked(gateway))
+                self._look_around(gateway)
             except Closed as why:
                 with self._changed:
                     self._rest(str(why))
@@ -281,14 +283,20 @@ class Uplink:
                     self._rest("the session of this host was over in etcd" if is_over else trouble)
             self._wake()
 
-    def _look_for(self, found: Mark) -> None:
-        """Take the mark that etcd has now; if it was put back, all is read anew, and nothing asked by that."""
+    def _look_around(self, gateway: Gateway) -> None:
+        """Look whether etcd was put back: then all is read anew, and nothing asked by that; and for other fleets."""
+        found, fleets = session.look_around(gateway, self.settings["fleet"])
+        is_new = fleets != self._fleets or self._looked_at + _REMEMBERED <= session.now()
+        jobs = session.jobs_of(gateway, fleets) if fleets and is_new else {}
         with self._changed:
             if not self._seen.is_in(found):
                 self._conversation.is_outdated = True
                 self._changed.notify_all()
             elif self._seen.age:
                 self._note(found)
+            if is_new:
+                self._fleets, self._looked_at = fleets, session.now()
+                self._conversation.outbox.append(["fleets", fleets, jobs])
 
     def _check_clock(self, gateway: Gateway) -> None:
         """Closed: the clock of this host is another than all members', so that it would take what is due too soon."""

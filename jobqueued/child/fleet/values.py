@@ -23,6 +23,17 @@ class Host(NamedTuple):
     boot: str = "-"
     labels: str = "-"
     standing: str = "-"
+    common: str = ""
+
+
+class Common(NamedTuple):
+    """What is to be the same on all hosts of a fleet: its zone, how long (s) a host that is away has its locks, the
+    units of its locks (``license=5,tape=2``).
+    """
+
+    timezone: str
+    lock_grace: int
+    resources: str
 
 
 class Begun(NamedTuple):

@@ -10,13 +10,15 @@ the place of one write a single one is carried out, and none once the host went 
 
 from __future__ import annotations
 
+from jobqueued.child.fleet import neighbours
 from jobqueued.child.fleet.claims import Found, Session, created
 from jobqueued.child.fleet.wire import Message, coded
 
 
 def opening(session: Session, value: str, lease: int) -> Message:
     """The transaction that makes the key of a host, if there is none; else it reads that, and the host's last write."""
-    success = [_put(session.key, value, lease), _put(session.writes, "0 0", lease)]
+    seen = [_put(neighbours.place(session.fleet, session.host), "", lease)] if session.fleet else []
+    success = [_put(session.key, value, lease), _put(session.writes, "0 0", lease), *seen]
     return {"compare": [created(session.key, 0)], "success": success, "failure": _read(session)}
 
 

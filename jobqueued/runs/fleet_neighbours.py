@@ -1,0 +1,95 @@
+"""The troubles of a fleet with its neighbours: hosts that differ in what is to be the same on all, and other fleets in
+the same etcd that have jobs of the same names.
+
+Each host finds them by itself, so both sides name each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from jobqueued.child.fleet.values import Common, parsed
+from jobqueued.fleet import FleetSettings, FleetTrouble
+from jobqueued.model import SECOND
+from jobqueued.text import duration, printable
+
+_SHOWN = 5
+
+
+def common_of(settings: FleetSettings) -> Common:
+    """What is to be the same on all hosts of a fleet, as it is on this one."""
+    resources = ",".join(f"{name}={units}" for name, units in sorted(settings.resources.items()))
+    return Common(settings.timezone, settings.lock_grace // SECOND, resources)
+
+
+def told(common: Common) -> str:
+    """The same as other hosts read it."""
+    return json.dumps(common, separators=(",", ":"))
+
+
+def difference(own: Common, other: Common) -> str:
+    """Word in what another host differs, which has the second; "": in nothing."""
+    found = list[str]()
+    for name, theirs, ours in zip(Common._fields, other, own, strict=True):
+        found += [f"{name} {_shown(theirs)}, not {_shown(ours)}"] if theirs != ours else []
+    return " and ".join(found)
+
+
+def _shown(value: object) -> str:
+    return duration(value) if isinstance(value, int) else printable(str(value)) or "none"
+
+
+class Neighbours:
+    """What this host, which has these settings, hears of other hosts and fleets."""
+
+    def __init__(self, settings: FleetSettings | None) -> None:
+        self._own = None if settings is None else common_of(settings)
+        self._name = "" if settings is None else settings.name
+        self._hosts, self._fleets = dict[str, str](), dict[str, str]()
+        """In words, by host in what it differs, and by fleet what is wrong with it."""
+
+    @property
+    def troubles(self) -> list[str]:
+        """All that is wrong now."""
+        return [*self._hosts.values(), *self._fleets.values()]
+
+    def forget(self) -> None:
+        """Know of nobody, as the fleet can't be asked."""
+        self._hosts.clear()
+        self._fleets.clear()
+
+    def note_host(self, name: str, common: str) -> Iterator[FleetTrouble]:
+        """Take over what a host has announced; "": it has no session, or has announced nothing."""
+        other = parsed(Common, common)
+        differs = difference(self._own, other) if self._own is not None and other is not None else ""
+        text = f"{printable(name)} is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"
+        yield from _exchanged(self._hosts, name, text if differs else "")
+
+    def note_fleets(
+        self, fleets: Mapping[str, Sequence[str]], jobs: Mapping[str, Sequence[str]], own: Collection[str]
+    ) -> Iterator[FleetTrouble]:
+        """Take over which other fleets there are, with their hosts and jobs; `own`: the jobs of this one."""
+        for name in {*self._fleets, *fleets}:
+            same = sorted(set(jobs.get(name, ())) & set(own))
+            where = (
+                f"the fleet {printable(name)}, of {_some(fleets.get(name, ()))}, is in the same etcd as {self._name}"
+            )
+            twice = f"{where} and has {_some(same)}, too: each of the two fleets runs that"
+            text = f"{twice}; for one fleet give its hosts one `name`, for two give the jobs different names"
+            yield from _exchanged(self._fleets, name, text if same else "")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(printable, names[:_SHOWN])) + more
+
+
+def _exchanged(known: dict[str, str], name: str, text: str) -> Iterator[FleetTrouble]:
+    before = known.pop(name, "")
+    if text:
+        known[name] = text
+    if before and before != text:
+        yield FleetTrouble(before, is_over=True)
+    if text and before != text:
+        yield FleetTrouble(text)

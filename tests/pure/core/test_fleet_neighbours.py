@@ -1,0 +1,101 @@
+"""Hosts of a fleet that differ in what is to be the same on all, and other fleets in their etcd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobqueued.child.fleet import neighbours
+from jobqueued.child.fleet.claims import Found
+from jobqueued.child.fleet.others import Others
+from jobqueued.child.fleet.wire import coded
+from jobqueued.fleet import FleetSettings, FleetTrouble
+from jobqueued.model import SECOND
+from jobqueued.runs.fleet_neighbours import Neighbours, common_of, told
+
+OWN = FleetSettings(etcd=(), timezone="Europe/Berlin", resources={"tape": 2, "license": 5})
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({}, ""),
+        ({"labels": ("gpu",), "authority": "/x"}, ""),
+        ({"timezone": "UTC"}, "timezone UTC, not Europe/Berlin"),
+        ({"lock_grace": 30 * SECOND}, "lock_grace 30 s, not 1 min"),
+        ({"resources": {}}, "resources none, not license=5,tape=2"),
+        (
+            {"timezone": "UTC", "resources": {"license": 5, "tape": 3}},
+            "timezone UTC, not Europe/Berlin and resources license=5,tape=3, not license=5,tape=2",
+        ),
+    ],
+)
+def test_hosts_that_differ(changes: dict[str, Any], differs: str) -> None:
+    """Each of two hosts names the other, and in what; until that is over."""
+    other = replace(OWN, **changes)
+    one, two = Neighbours(OWN), Neighbours(other)
+    found = [*one.note_host("b", told(common_of(other)))]
+    mirrored = [*two.note_host("a", told(common_of(OWN)))]
+    assert bool(differs) == bool(mirrored)
+    expected = (
+        [f"b is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"] if differs else []
+    )
+    assert (expected, expected) == (one.troubles, [each.text for each in found])
+    assert [] == [*one.note_host("b", told(common_of(other)))], "it is said twice"
+    assert [FleetTrouble(text, is_over=True) for text in expected] == [*one.note_host("b", told(common_of(OWN)))]
+    assert [] == one.troubles
+
+
+@pytest.mark.parametrize("common", ["", "x", "[]", '["UTC"]', '["UTC", -1, ""]', '["UTC", 1e9, ""]', "[" * 9999])
+def test_what_no_host_has_announced(common: str) -> None:
+    """It is no difference."""
+    known = Neighbours(OWN)
+    assert ([], []) == ([*known.note_host("b", common)], known.troubles)
+
+
+def test_another_fleet() -> None:
+    """One with jobs of the same names is a trouble: it may be a name that is wrong; one with others is none."""
+    known = Neighbours(replace(OWN, name="web"))
+    assert [] == [*known.note_fleets({"db": ["c"]}, {"db": ["dump"]}, {"report": 1, "sync": 1})]
+    (found,) = known.note_fleets({"wbe": ["c", "d"]}, {"wbe": ["report", "sync", "x"]}, {"report": 1, "sync": 1})
+    assert found.text.startswith("the fleet wbe, of c, d, is in the same etcd as web and has report, sync, too")
+    assert [found.text] == known.troubles
+    (over,) = known.note_fleets({}, {}, {"report": 1})
+    assert FleetTrouble(found.text, is_over=True) == over
+    known.forget()
+    assert [] == known.troubles
+
+
+def test_many() -> None:
+    """Few are named, and how many more there are; nothing of a name is printed as it is."""
+    known = Neighbours(OWN)
+    names = [f"job{number:02}" for number in range(9)]
+    (found,) = known.note_fleets({"\x1b": ["h\x1b"]}, {"\x1b": names}, names)
+    assert "job00, job01, job02, job03, job04 and 4 more" in found.text
+    assert found.text.isprintable()
+
+
+@pytest.mark.parametrize(("grace", "patience"), [(30, 50), (60, 50), (600, 590), (10**9, 86390)])
+def test_a_host_with_a_longer_grace(grace: int, patience: int) -> None:
+    """What it has begun is its own for as long as it has announced, and no shorter than this host has it."""
+    others = Others(50 * SECOND)
+    others.note_host("b", Found(f'b:1 boot - - ["UTC",{grace},""]', 1, 1))
+    others.note_run(("tick", "f1772409660"), "b:1")
+    others.note_host("b", None)
+    assert [] == [*others.lost(1000 * SECOND)]
+    assert (1000 + patience) * SECOND == others.deadline
+    assert [] == [*others.lost((1000 + patience) * SECOND - 1)]
+    assert 1 == len([*others.lost((1000 + patience) * SECOND)])
+
+
+def test_what_is_read() -> None:
+    """Hosts by their fleets, and jobs."""
+    kvs = [{"key": coded(f"/jq/@/{name}")} for name in ("db/c", "db/d", "wbe/e")]
+    assert {"db": ["c", "d"], "wbe": ["e"]} == neighbours.hosts_in(
+        [{"response_range": {"kvs": kvs[:2]}}, {"response_range": {}}, {"response_range": {"kvs": kvs[2:]}}]
+    )
+    assert ["a", "x/y"] == neighbours.jobs_in(
+        {"kvs": [{"key": coded(f"/jq/db/jobs/{name}")} for name in ("a", "x/y")]}, "db"
+    )
