@@ -131,6 +131,8 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
         return
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
+    if before.settled:  # what had its turn, and is not shown again after all
+        found = [due for due in found if due > before.settled or not state.due_times.jumped(job, due)]
     if before.paused:
         found = _after_pause(turn, job, found)
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
@@ -235,10 +237,11 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     for job in state.catalog.awaiting_paths():
         if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
             state.remember(job.id, appeared=wall)
-    if 0 < event.step <= STEP_LIMIT:
-        _pass_over(turn, event.step)
-        return
-    if abs(event.step) > STEP_LIMIT:
+    if abs(event.step) <= STEP_LIMIT:
+        state.due_times.jump(wall - event.step, wall)
+        if event.step > 0:
+            return
+    else:
         state.fleet.verdicts.clear()  # of times that do not count any more
     for job in state.catalog:
         _follow_step(turn, job, event.step)
@@ -248,7 +251,7 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
     """Go on with a job's clock from the new time, after a step back or a correction."""
     state, wall, saved = turn.state, turn.now.wall, turn.state[job.id].saved
     after = changed(saved, cursor=wall, previous=0) if step > 0 else set_back(saved, job, wall, -step)
-    if after == saved:
+    if after is saved:
         return
     start = state.due_times.next(job.id)
     _stand(turn, job.id, after)
@@ -266,11 +269,7 @@ def slept(turn: Turn, event: events.Slept) -> None:
     """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
     _shift(turn, event.duration)
     if 0 < event.duration <= STEP_LIMIT:
-        _pass_over(turn, event.duration)
-
-
-def _pass_over(turn: Turn, step: int) -> None:
-    turn.state.due_times.pass_over(turn.now.wall - step, turn.now.wall)
+        turn.state.due_times.pass_over(turn.now.wall - event.duration, turn.now.wall)
 
 
 def _shift(turn: Turn, step: int) -> None:

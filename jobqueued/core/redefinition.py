@@ -59,7 +59,7 @@ def redefine(saved: SavedJob, old: Job | None, job: Job, wall: int, *, completed
     ends = tuple(end for end in saved.ends if end.job in satisfied)
     before = changed(saved, satisfied=satisfied, ends=ends, cursor=cursor)
     after = set_back(before, job, wall)  # where that was done while the daemon was down
-    ahead = cursor - wall if after.era > saved.era else 0
+    ahead = max(cursor, saved.settled) - wall if after.era > saved.era else 0
     past = None
     if after.rhythm != rhythm or not after.cursor:
         covered = after.cursor  # what is due by then has a record, of whatever rhythm

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jobqueued.copies import changed
 from jobqueued.instants import Trigger
-from jobqueued.model import HOUR, MINUTE, Job, Scope
+from jobqueued.model import HOUR, MINUTE, Job, Scope, to_text
 from jobqueued.saved import SavedJob
 
 STEP_LIMIT = 3 * HOUR
@@ -16,7 +16,7 @@ STEP_LIMIT = 3 * HOUR
 
 
 def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
-    """Return what is saved of a job at an instant (wall), once the clock was set back; `back` (ns; 0: unknown): by how
+    """Return what is saved of a job at an instant (wall), once the clock was set back, `back` (ns; 0: unknown) by how
     much.
 
     A minute at most, if that is no more than the time between two starts, repeats nothing: the clock soon catches up.
@@ -45,6 +45,11 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
     first = fixed.next_after(wall - job.offset)
     is_over = fixed.next_after(saved.settled) is None
     return None if first is None or first > saved.settled or is_over else saved.settled + job.offset
+
+
+def told(until: int) -> str:
+    """Word what is so until an instant (wall)."""
+    return f"fixed times until {to_text(until)} had their turn before the clock was set back"
 
 
 def _is_twice(trigger: Trigger, job: Job) -> bool:

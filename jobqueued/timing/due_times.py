@@ -20,7 +20,7 @@ class DueTimes:
         self._heap: list[_Entry] = []
         self._next: dict[str, _Entry] = {}
         self._resting = set[str]()
-        self._passed_over, self._pace = (0, 0), FIRST
+        self._passed_over, self._jumped, self._pace = (0, 0), (0, 0), FIRST
 
     def set(self, job: Job, cursor: int, settled: int = 0, *, rests: bool = False) -> None:
         """The next start is that of the first occurrence after `cursor` that is not `settled`; of a job that `rests` it
@@ -42,6 +42,17 @@ class DueTimes:
         """Note that the clock went from one instant to another at once; a passage right before is a part of it."""
         before, end = self._passed_over
         self._passed_over = before if since <= end < to else since, to
+
+    def jump(self, since: int, to: int) -> None:
+        """Note that the clock was set: over what lies between, if that was forward; no time passed meanwhile."""
+        self._jumped = since, to
+        if since < to:
+            self.pass_over(since, to)
+
+    def jumped(self, job: Job, due: int) -> bool:
+        """Tell whether the clock was set over the start for `due` of a job just now."""
+        since, to = self._jumped
+        return since < due + job.offset <= to
 
     def passed_since(self, job: Job, due: int) -> int | None:
         """Since when the clock went over the start for `due` of a job that outlasts that; None: it did not."""

@@ -43,9 +43,14 @@ class Passages:
         found, offset = list[Span](), 0
         begin = reached = self._dawn
         for at, after in self._steps:
-            reached, now = max(reached, at + offset), at + after
+            before, now = at + offset, at + after
+            reached = max(reached, before)
+            farthest = max((span.end for span in found), default=0)
             if after < offset and max(offset - after, reached - now) > least * SECOND:
                 found.append(Span(begin, reached))
                 begin = reached = now
+            elif after > offset and farthest > before:  # what it is set over has had its turn
+                found.append(Span(begin, before))
+                begin = reached = min(now, farthest)
             offset = after
         return [*found, Span(begin, FOREVER)]

@@ -15,7 +15,7 @@ from jobqueued.core.set_back import set_back
 from jobqueued.crontabs.jobs import Host, Place, read_jobs_in_steps
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.yamltext import at_once
-from jobqueued.model import HOUR, MINUTE, SECOND, Job, Scope
+from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Job, Now, Scope
 from jobqueued.saved import SavedJob
 from tests.support.debian_cron import DebianCron
 from tests.support.world import MIDNIGHT, World, job
@@ -118,6 +118,29 @@ def test_a_small_step_repeats_nothing(every: int, back: float) -> None:
     assert len(world.launched) > before
 
 
+@pytest.mark.parametrize("offset", [0, 7])
+@pytest.mark.parametrize(("sleeps", "caught_up"), [(False, 3), (True, 6)])
+def test_a_mistake_that_is_put_right(offset: int, sleeps: bool, caught_up: int) -> None:
+    """What the clock is set over, and has run before, is not caught up; what is later is, and what comes in a sleep."""
+    world = World(job("a", "*/10 * * * *", catch_up=CatchUp.ALL, offset=offset * MINUTE))
+    world.pass_time(2 * 3600 + 5 * 60)
+    world.step_clock(-3600)
+    world.pass_time(25 * 60)
+    before = keys(world)
+    assert 3 == len([key for key in before if key.startswith("c1.")])
+    if sleeps:
+        world.now = Now(world.now.wall + HOUR, world.now.mono)
+        world.happen(events.Slept(HOUR))
+    else:
+        world.step_clock(3600)
+    world.happen(events.Woke())
+    assert caught_up == len(keys(world)) - len(before)
+    before = keys(world)
+    world.step_clock(-3600)  # and what it was set over comes after all
+    world.pass_time(1800)
+    assert ["c2"] * 3 == [key[:2] for key in keys(world)[len(before) :]]
+
+
 def test_what_a_fleet_has() -> None:
     """Each time that its clocks show is one occurrence: the host waits until its own is there again."""
     world = World(job("a", "*/10 * * * *", scope=Scope.FLEET))
@@ -212,7 +235,7 @@ RHYTHMS = {
     "schedule: '3 * * * *'": 3600,
 }  # fmt: skip
 """Triggers by elapsed time, and the seconds at most from one due time to the next."""
-STEP = st.one_of(st.integers(-10_000, -1), st.integers(-90, -1), st.integers(1, 600))
+STEP = st.one_of(st.integers(-10_000, -1), st.integers(-90, -1), st.integers(1, 600), st.integers(600, 10_000))
 
 
 @settings(max_examples=40, derandomize=True, deadline=None)
