@@ -158,6 +158,9 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
         return ()
     ends = {end.job: end for end in saved.ends}
     satisfied = {*saved.satisfied} & set(job.dependencies)
+    for old in sorted(_used_up(state, job, satisfied - ends.keys())):
+        turn.say("out_of_step", job=job.id, end=str(old), awaited=old.job)
+        satisfied.discard(old.job)
     if counts:
         satisfied.add(ended.id.job)
         ends[ended.id.job] = ended.id
@@ -165,10 +168,27 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
         saved = state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
     if satisfied != set(job.dependencies):
         return ()
-    old = [*_of_last_round(state, ended, job, saved.ends)] if counts else []
-    for end, awaited in old:
+    of_last_round = [*_of_last_round(state, ended, job, saved.ends)] if counts else []
+    for end, awaited in of_last_round:
         turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
-    return () if old else saved.ends
+    return () if of_last_round else saved.ends
+
+
+def _used_up(state: SchedulerState, job: Job, names: Iterable[str]) -> Iterator[RunId]:
+    """Yield the newest success of each of these dependencies that came due before a job was due last: older versions,
+    which did not keep by which ends a job is due, counted it again after a degraded time.
+    """
+    for name in names:
+        succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
+        newest = max(succeeded, key=_ended, default=None)
+        if newest is not None and newest.due <= _last_due(state, job.id):
+            yield RunId(name, newest.run)
+
+
+def _last_due(state: SchedulerState, name: str) -> int:
+    """The instant at which a job was due last; 0: it never was, or nobody knows."""
+    dues = [known.due for known in state[name].saved.outcomes] + [state.runs[run].due for run in state[name].unfinished]
+    return max(dues, default=0)
 
 
 def _of_last_round(
@@ -177,9 +197,7 @@ def _of_last_round(
     """Yield the ends by which a job would go although they came due before it was due last, and a newer run of that
     dependency, due no later than `ended`, goes on; and that run.
     """
-    job_state = state[job.id]
-    dues = [known.due for known in job_state.saved.outcomes] + [state.runs[run].due for run in job_state.unfinished]
-    last = max(dues, default=0)
+    last = _last_due(state, job.id)
     for end in ends:
         due = next((known.due for known in state[end.job].saved.outcomes if known.run == end.number), None)
         if end == ended.id or due is None or due > last:

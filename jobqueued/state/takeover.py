@@ -143,7 +143,7 @@ class Takeover:
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
-                " numbers go on; lost are runs and submissions that waited, keys of submissions, notices, pauses,"
+                " numbers go on; lost are runs and submissions that waited, with their keys, notices, pauses,"
                 " skip-next and the hold of the host; what came due meanwhile is not caught up"
             )
         elif self._records and self._is_untaken:

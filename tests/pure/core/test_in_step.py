@@ -147,6 +147,22 @@ def test_one_that_a_person_has_run_meanwhile() -> None:
     assert [("da@2", ("a@2", "z@2")), ("da@3", ("a@3", "z@3"))] == rounds(world)[1:3]
 
 
+def test_an_older_version_that_is_out_of_step() -> None:
+    """What it counted again after a degraded time, though the job has had it, does not count, and that is said."""
+    world = World(
+        job("a", HOURLY), job("z", "30 * * * *"), job("both", dependencies=("a", "z")), seconds={"a": 60, "z": 60}
+    )
+    world.pass_time(2 * 3600 + 120)
+    assert [ONE, TWO] == rounds(world)
+    world.memories["both"] = replace(world.memories["both"], satisfied=("a",), ends=())
+    world.boot()
+    world.pass_time(2 * 3600)
+    assert [ONE, TWO, ("da@3", ("a@3", "z@3")), ("da@4", ("a@4", "z@4"))] == rounds(world)
+    assert [{"job": "both", "end": "a@2", "awaited": "a"}] == [
+        it.fields for it in world.said if it.event == "out_of_step"
+    ]
+
+
 def test_a_state_of_an_older_version() -> None:
     """What it kept of the names alone counts, and the key is that of what is known."""
     world = pair(a=60, z=120)
