@@ -135,7 +135,7 @@ class Daemon:
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
         self._submit_calls = SubmitCalls(
-            self._scheduler, self._batch, self._happened.append, access, config, paths.host / "etc", read_clocks,
+            self._scheduler, self._batch, self._happened.append, access, config, paths, read_clocks,
             self._user_files.budget, self._commits.keep,
         )  # fmt: skip
         self._serve(access)

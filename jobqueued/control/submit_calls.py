@@ -21,7 +21,9 @@ from jobqueued.jobdir.cron_tables import takes_mails
 from jobqueued.jobfile import submissions
 from jobqueued.jobfile.submissions import Asked, Wrong
 from jobqueued.model import LIVE, Job, Now, RunId, RunState, to_text
+from jobqueued.paths import Paths
 from jobqueued.settings import Settings
+from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
@@ -38,11 +40,12 @@ class SubmitCalls:
 
     def __init__(
         self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
-        config: Settings, etc: Path, now: Callable[[], Now], budget: UserBudget, keep: Callable[[str], str],
+        config: Settings, paths: Paths, now: Callable[[], Now], budget: UserBudget, keep: Callable[[str], str],
     ) -> None:  # fmt: skip
         """`keep` tells what it means that something asked for is in no commit."""
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
-        self._etc, self._budget, self._keep, self._ownership = etc, budget, keep, Ownership(scheduler, batch)
+        self._etc, self._logs = paths.host / "etc", paths.logs
+        self._budget, self._keep, self._ownership = budget, keep, Ownership(scheduler, batch)
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
         self._waiters: dict[str, list[int]] = {}
         """The tickets that wait for the end of submissions."""
@@ -107,7 +110,7 @@ class SubmitCalls:
     def _awaiting(self, job: Job) -> tuple[Job, tuple[str, ...]]:
         """The job with what it has to wait for, and what of it has ended without the success that it is to follow."""
         assert job.submission is not None
-        if not job.id.endswith("/") and self._batch.history(job.id, 1):
+        if not job.id.endswith("/") and self._has_history(job.id):
             raise Wrong(f"there is history of an earlier {job.id}; give it another name, or none")
         if len(job.submission.after) > _MOST_AWAITED:
             raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
@@ -122,6 +125,10 @@ class SubmitCalls:
                 left.append(after)
                 failed.append(after.name)
         return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
+
+    def _has_history(self, name: str) -> bool:
+        """Tell whether anything is kept of a job, in state.db or, where that was written anew, in files alone."""
+        return bool(self._batch.history(name, 1) or record_files.numbers(self._logs, name))
 
     def _check_owner(self, job: Job, after: After) -> None:
         """Of what others have nobody learns even that it is there."""

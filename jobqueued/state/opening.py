@@ -33,6 +33,8 @@ CHECKED = 1 << 30
 """A file of more bytes is not checked as a whole: a start has 90 s, also from a slow disk."""
 LEAST = 512
 """The bytes of the smallest database."""
+LONG = 4096
+"""The frames of the log from which on SQLite moves them into the database."""
 PATIENCE = 5.0
 """The seconds for which another program may have the file open while we start."""
 
@@ -76,7 +78,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
         _keep_to_ourselves(path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA wal_autocheckpoint = 4096")
+        db.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
         bring_up(db, version)
         kept = _read(db)
         db.execute("PRAGMA busy_timeout = 0")  # patience is for the start: the loop never waits

@@ -1,6 +1,7 @@
 """Our own writes to state.db and its log, by what both are like after the last of them: what differs others have done.
 
-SQLite keeps others from opening them, and nobody from cutting or overwriting them.  A commit has two looks at each.
+SQLite keeps others from opening them, and nobody from cutting or overwriting them.  A commit looks at both, and after
+it at the log again.  It writes to state.db itself only where the log is so long that SQLite moves it there.
 """
 
 from __future__ import annotations
@@ -8,11 +9,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.state.faults import CommitFailed, Fault, failure
+from jobqueued.state.opening import LONG
 
-Look = tuple[int, int, int, int]
-"""A file as stat(2) has it: device, inode, size, time of its last change."""
-_SIZE = 2
+_LONG = LONG * (4096 + 24)
+"""The bytes of the log from which on a commit may move it into state.db."""
+_LEAST_HOLE = 128
+"""Blocks of 512 bytes: file systems that compress may need a few less for the same data."""
+
+
+class Look(NamedTuple):
+    """A file as stat(2) has it; `blocks` of 512 bytes, which a hole does not have."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    blocks: int
 
 
 class OwnWrites:
@@ -22,19 +36,33 @@ class OwnWrites:
         self._directory, self._file, self._log = path.parent, str(path), f"{path}-wal"
         self._seen, self._seen_log = _look(self._file), _look(self._log)
 
-    def note(self, *, tidied: bool = False) -> None:
-        """Remember what both are like now, as we wrote to them; `tidied`: the log was emptied.
+    def note(self) -> None:
+        """Remember what both are like now, as we have committed something.
 
-        What has come in the place of one since is none of ours, nor is a cut.
+        A file that has come in the place of one since is none of ours, nor is a cut, or the hole that it becomes.
         """
         try:
-            file, log = _look(self._file), _look(self._log)
+            log = _look(self._log)
+            if self._seen_log is None or _has_grown(self._seen_log, log):
+                self._seen_log = log
+                if log is not None and log.size >= _LONG:
+                    self._note_file()
         except OSError:  # the next look is at what is not as it was
             return
-        if _goes_on(self._seen, file):
+
+    def note_tidied(self) -> None:
+        """Remember what both are like now, as we have moved the log into state.db."""
+        try:
+            log = _look(self._log)
+            if _is_same(self._seen_log, log):
+                self._seen_log = log
+            self._note_file()
+        except OSError:
+            return
+
+    def _note_file(self) -> None:
+        if _has_grown(self._seen, file := _look(self._file)):
             self._seen = file
-        if self._seen_log is None or (tidied and _is_same(self._seen_log, log)) or _goes_on(self._seen_log, log):
-            self._seen_log = log
 
     def is_another(self) -> bool:
         """Tell whether another file, or none, has come in the place of state.db."""
@@ -54,8 +82,8 @@ class OwnWrites:
             return None
         if was is None or file is None or not _is_same(was, file):
             return CommitFailed("it was removed or replaced", Fault.BROKEN)
-        if file[_SIZE] < was[_SIZE]:
-            return CommitFailed(f"it is cut to {file[_SIZE]} bytes", Fault.BROKEN)
+        if file.size < was.size:
+            return CommitFailed(f"it is cut to {file.size} bytes", Fault.BROKEN)
         return CommitFailed("another program has written to it, or to its log", Fault.FOREIGN)
 
 
@@ -65,13 +93,15 @@ def _look(path: str) -> Look | None:
         found = os.stat(path)
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return Look(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_blocks)
 
 
 def _is_same(was: Look | None, now: Look | None) -> bool:
-    return was is not None and now is not None and was[:_SIZE] == now[:_SIZE]
+    return was is not None and now is not None and was[:2] == now[:2]
 
 
-def _goes_on(was: Look | None, now: Look | None) -> bool:
-    """Tell whether a file is the one that it was, and has not become smaller."""
-    return was is not None and now is not None and _is_same(was, now) and was[_SIZE] <= now[_SIZE]
+def _has_grown(was: Look | None, now: Look | None) -> bool:
+    """Tell whether a file is the one that it was, and has not become smaller, nor got a hole."""
+    if was is None or now is None or not _is_same(was, now) or now.size < was.size:
+        return False
+    return now.blocks * 512 >= now.size or now.blocks + _LEAST_HOLE >= was.blocks

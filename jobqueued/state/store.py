@@ -359,7 +359,7 @@ class Store:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._db.execute("PRAGMA shrink_memory")  # the pages that it keeps for the next statement
-            self._own.note(tidied=True)
+            self._own.note_tidied()
             self._ballast.lay()
 
     @contextlib.contextmanager

@@ -171,7 +171,7 @@ def _wait_until_well(host: Host, after: str, patience: float) -> None:
 
 def _patience(host: Host) -> float:
     """The seconds that a start may take: where state.db was lost it is rebuilt, at times by a later one."""
-    if not host.timeline.hurts:
+    if not (host.timeline.hurts or host.timeline.rewritten):
         return PATIENCE
     return PATIENCE + len(files_below(host.root, "logs/*/*.json")) / 1000
 
@@ -197,7 +197,7 @@ def rest(host: Host, drawn: list[Job]) -> list[dict[str, Any]]:
         host.timeline.fail("starts", f"no run can be started in the evening: {answer}")
     host.ask("Wait", run=answer.strip())
     _wait_for_notices(host)
-    if host.timeline.hurts:  # what was written anew has no history before the next start
+    if host.timeline.hurts or host.timeline.rewritten:  # what was written anew has no history before the next start
         host.end(signal.SIGTERM, 0)
         _wait_until_well(host, "the last start", _patience(host))
     code, text = host.ctl("history", "--json", "-n", "1000000", seconds=HISTORY_PATIENCE)

@@ -12,7 +12,7 @@ from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 
 CLASSES = (
     "kill", "restart", "stop", "full", "readonly", "abort", "cut", "damage", "nofile", "files", "second", "refuse",
-    "clock", "calls", "pids", "descriptors", "journald", "removed", "load", "pairs",
+    "clock", "calls", "pids", "descriptors", "journald", "removed", "load", "pairs", "overwritten",
 )  # fmt: skip
 AWAY = 3.5
 """The longest time (s) that a job file is away or broken; 5 s are promised."""
@@ -85,6 +85,11 @@ _ABOUT: dict[str, list[tuple[str, ...]]] = {
     "abort": [("state", "abort"), ("state", "shutdown"), ("logs", "abort"), ("logs", "shutdown")],
     "cut": _HURT,
     "damage": _HURT,
+    "overwritten": [
+        *(("state.db", how) for how in ("cut", "damage", "removed")),
+        ("state.db-wal", "halve"),
+        ("state.db-wal", "removed"),
+    ],
     "nofile": [("32",), ("48",), ("64",)],
     "files": [("away",), ("broken",), ("replaced",), ("moved",), ("removed",)],
     "refuse": [(channel,) for channel in CHANNELS],

@@ -20,11 +20,11 @@ from tests.chaos.daemon import Host
 from tests.chaos.disks import Busy, files_below
 from tests.chaos.episodes import ALL, Blow, Episode
 from tests.chaos.known import Told
+from tests.chaos.overwritten import HARM, overwritten
 from tests.chaos.processes import LAUNCHER, NOTIFIER, SCHEDULER, SUPERVISOR
 from tests.chaos.shortages import Condition
 from tests.chaos.timeline import FOREVER, WRITTEN_BACK, Hurt, Killed, Span
 
-PAGE = 4096
 _AWAY = 4_700_000_000
 """A job file that was away for longer (ns) may have been taken for removed: 5 s are promised."""
 _ALSO_BROKEN, _SETTLED = 0.3, 2.0
@@ -188,7 +188,7 @@ def hurt(host: Host, episode: Episode, rng: random.Random) -> Iterator[None]:
     for about in episode.about:
         found = _files(host, about)
         for file in rng.sample(found, min(len(found), 1 if about.startswith("state") else 3)):
-            harm = (_cut if episode.kind == "cut" else _damage)(file, rng)
+            harm = HARM[episode.kind](file, rng)
             host.timeline.say(f"{file.relative_to(host.root)}: {harm}", f"{episode.kind} {about}")
             if about == "records":
                 host.timeline.records_hurt[_run_of(file)] = time.time_ns()
@@ -257,27 +257,6 @@ def _told(host: Host) -> dict[str, int]:
 def _told_by(file: Path, _modified: int, _size: int) -> Told:
     record = json.loads(file.read_bytes())
     return Told(max((one.get("attempt", 0) for one in record["attempts"]), default=0), record.get("count") or 1)
-
-
-def _cut(file: Path, rng: random.Random) -> str:
-    size = file.stat().st_size
-    length = rng.choice([0, rng.randint(0, size), rng.randint(0, size) // PAGE * PAGE, max(0, size - 1)])
-    with file.open("r+b") as opened:
-        opened.truncate(length)
-        os.fsync(opened.fileno())
-    return f"cut from {size} to {length} bytes"
-
-
-def _damage(file: Path, rng: random.Random) -> str:
-    size = file.stat().st_size
-    offset = rng.randrange(max(1, size)) // PAGE * PAGE
-    length = min(PAGE, size - offset)
-    with file.open("r+b") as opened:
-        opened.seek(offset)
-        opened.write(rng.randbytes(length))
-        opened.flush()
-        os.fsync(opened.fileno())  # or a disk that fails later may bring back what was there
-    return f"{length} random bytes at {offset} of {size}"
 
 
 @contextmanager
@@ -383,6 +362,7 @@ CONDITIONS: dict[str, Condition] = {
     "abort": aborted,
     "cut": hurt,
     "damage": hurt,
+    "overwritten": overwritten,
     "nofile": few_files,
     "files": job_file,
     "second": second,

@@ -51,7 +51,8 @@ class Losses:
             return True
         lost = [span.begin for span in self.timeline.logs_lost if any(map(span.has, times))]
         since = min([*lost, *([] if harmed is None else [harmed])], default=None)
-        return since is not None and any(hurt.end >= since for hurt in self.timeline.hurts)
+        ends = [*(hurt.end for hurt in self.timeline.hurts), *self.timeline.rewritten]
+        return since is not None and any(end >= since for end in ends)
 
     def run(self, run: str, since: int) -> bool:
         """Whether only state.db knew that a run waits, from `since` on, or how it ended."""

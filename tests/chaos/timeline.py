@@ -73,6 +73,8 @@ class Timeline:
     launchers: set[int] = field(default_factory=set)
     """Every pid that was one, and inherited jobs whose supervisor was dead."""
     hurts: list[Hurt] = field(default_factory=list)
+    rewritten: list[int] = field(default_factory=list)
+    """When a living daemon had to write state.db again: its history is that of the records, after another start."""
     wal_hurt: list[int] = field(default_factory=list)
     """When state.db-wal was cut or damaged: what is left may be a mixture of pages of different ages."""
     records_hurt: dict[str, int] = field(default_factory=dict)

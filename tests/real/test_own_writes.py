@@ -70,9 +70,9 @@ def test_of_others(own: OwnWrites, tmp_path: Path, what: str) -> None:
     assert (fault, what in ("removed", "replaced")) == (found.fault, own.is_another())
 
 
-@pytest.mark.parametrize("what", [what for what in OTHERS if "overwritten" not in what and what != "longer"])
+@pytest.mark.parametrize("what", [what for what in OTHERS if what != "the log overwritten"])
 def test_in_the_midst_of_our_own(own: OwnWrites, tmp_path: Path, what: str) -> None:
-    """What is done while we write is not taken for our own; but for what is overwritten then, which nobody can tell."""
+    """What is done while we commit is not taken for our own; but for a log that is overwritten, of which none tells."""
     fault, act = OTHERS[what]
     act(tmp_path)
     own.note()
@@ -81,17 +81,32 @@ def test_in_the_midst_of_our_own(own: OwnWrites, tmp_path: Path, what: str) -> N
     assert fault is found.fault
 
 
+def test_a_hole(own: OwnWrites, tmp_path: Path) -> None:
+    """A log that was cut in the midst of our writing to it has a hole, and its size tells nothing."""
+    write(tmp_path / LOG, bytes(1 << 20))
+    own.note()
+    os.truncate(tmp_path / LOG, 1 << 16)
+    write(tmp_path / LOG, bytes(9000), at=1 << 20)
+    own.note()
+    assert own.trouble() is not None
+
+
 def test_our_own(own: OwnWrites, tmp_path: Path) -> None:
-    """Both grow and change by us; a log that we have emptied begins anew, and so does one that was not there."""
+    """The log grows by us, and, where it is long, state.db; one that we have emptied begins anew, and so does one that
+    was not there."""
+    write(tmp_path / LOG, bytes(20_000))
+    own.note()
+    assert own.trouble() is None
     for part in (DB, LOG):
-        write(tmp_path / part, bytes(20_000))
+        write(tmp_path / part, bytes(4096 * 4120))
     own.note()
     assert own.trouble() is None
     os.truncate(tmp_path / LOG, 0)
-    own.note(tidied=True)
+    write(tmp_path / DB, bytes(9000))
+    own.note_tidied()
     assert own.trouble() is None
     os.truncate(tmp_path / DB, 0)
-    own.note(tidied=True)
+    own.note_tidied()
     assert own.trouble() is not None
     (tmp_path / LOG).unlink()
     (tmp_path / DB).write_bytes(b"x")

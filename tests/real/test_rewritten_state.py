@@ -48,6 +48,8 @@ def fill(host: Host) -> None:
     host.wait(host.run("fails"))
     submit(host, "over")
     host.call("Await", job="host/1")
+    submit(host, "named", name="named")
+    host.call("Await", job="host/named")
     host.call("Pause", job="rests")
     host.call("SkipNext", job="fails")
     host.stop()
@@ -64,9 +66,9 @@ def fill(host: Host) -> None:
     change(host)
 
 
-def submit(host: Host, key: str) -> dict[str, Any]:
+def submit(host: Host, key: str, **rest: str) -> dict[str, Any]:
     """Hand in a command by a key."""
-    return host.call("Submit", submission={"keys": {"command": "true"}, "key": key})
+    return host.call("Submit", submission={"keys": {"command": "true"}, "key": key, **rest})
 
 
 def change(host: Host) -> None:
@@ -147,6 +149,7 @@ def test_nothing_is_forgotten(host: Host, tmp_path: Path, way: str) -> None:
     assert [what in text for text in said] == [True] * bool(what)
     assert what == NEW or not list(host.root.glob("state/*broken*"))
     assert "host/1" == submit(host, "over")["job"]
+    assert "there is history of an earlier host/named" in submit(host, "another", name="named")["reason"]
     host.kill()
     host.start()
     assert ["host/1", "host/2"] == [submit(host, key)["job"] for key in ("over", "waits")]

@@ -41,7 +41,7 @@ class Inode:
             (
                 _KINDS[self.kind] | self.mode, self.number, 1, self.nlink, 0, 0, len(self.data),
                 seconds, seconds, seconds, float(seconds), self.mtime / SECOND, self.mtime / SECOND,
-                self.mtime, self.mtime, self.mtime,
+                self.mtime, self.mtime, self.mtime, 4096, -(-len(self.data) // 512),
             )
         )  # fmt: skip
 

@@ -41,6 +41,7 @@ from jobqueued.metrics.readings import Readings
 from jobqueued.model import Now, Run, RunId, RunState
 from jobqueued.notices.notices import Notices
 from jobqueued.notify import Notify, Rule
+from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.run_directory import RunDirectory
@@ -252,7 +253,7 @@ class Real(Service):
             self.happened.append,
             self.access,
             Settings(),
-            self.logs,
+            Paths.under(self.logs.parent),
             now,
             UserBudget(9),
             str,
