@@ -20,7 +20,7 @@ from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
 from jobqueued.control import submit_calls
 from jobqueued.control.crontab_calls import CrontabCalls
-from jobqueued.control.entrance import admit_operators
+from jobqueued.control.entrance import admit_everybody, admit_operators
 from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
@@ -171,9 +171,9 @@ class Daemon:
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
             self._unanswered,
         )  # fmt: skip
-        known, serve, admit = Identities(link.name_of), self._methods, partial(admit_operators, access=access)
-        doors = Listener(paths.operators, self._remake_run, log, admit), Listener(paths.control, self._remake_run, log)
-        self._control = ControlServer(doors, serve.of, access.rank, self._unanswered, serve.left, known)
+        doors = {paths.operators: lambda path: admit_operators(path, access), paths.control: admit_everybody}
+        listener, known, serve = Listener(doors, self._remake_run, log), Identities(link.name_of), self._methods
+        self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known)
         serve.answer_by(self._control)
         log.listeners += self._notice_sender.hear, self._methods.events.hear
 

@@ -1,4 +1,4 @@
-"""Who may connect to a socket, as the kernel decides by its mode and its access control list (acl(5))."""
+"""The mode and the access control list (acl(5)) by which the kernel decides who may connect to a socket."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The listening socket at its path, whatever becomes of that: it is made anew once it is gone, and tried again while it
-can't be.  inotify(7) tells; nobody polls.
+"""The listening sockets at their paths, whatever becomes of these: each is made anew once it is gone, and tried again
+while it can't be.  inotify(7) tells; nobody polls.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.child.watcher import inotify
-from jobqueued.control.entrance import admit_everybody
 from jobqueued.host.descriptors import is_spare
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND
@@ -30,18 +29,19 @@ _MASK = (
 
 
 class Listener:
-    """A socket that listens at `path`; `make_directory` makes what that is in, and what is beside it, if it is gone.
+    """Sockets that listen in a directory; `make_directory` makes that, and what is beside them, if it is gone.
 
-    `admit` decides who may connect, and returns what it could not do for that, "" for nothing.
+    `doors`: their paths, each with what decides who may connect, and returns what it could not do, "" for nothing.
     `deadline`: when `look` is to be called next (CLOCK_MONOTONIC); None: not before something happens.
     """
 
     def __init__(
-        self, path: Path, make_directory: Callable[[], None], log: Log, admit: Callable[[Path], str] = admit_everybody
+        self, doors: Mapping[Path, Callable[[Path], str]], make_directory: Callable[[], None], log: Log
     ) -> None:
-        self.path, self._make_directory, self._log, self._admit = path, make_directory, log, admit
-        self._socket: socket.socket | None = None
-        self._place: tuple[int, int] | None = None
+        self._doors, self._make_directory, self._log = doors, make_directory, log
+        self.directory = next(iter(doors)).parent
+        self._sockets: dict[Path, socket.socket] = {}
+        self._places: dict[Path, tuple[int, int] | None] = {}
         self._inotify: int | None = None
         self.trouble = ""
         """The reason why nobody can connect; "": everybody can."""
@@ -50,23 +50,24 @@ class Listener:
         try:
             self._listen(0)
         except OSError as error:
-            self._unheard(f"{self.path}: {error.strerror}", 0)
+            self._unheard(error, 0)
 
     def descriptors(self, *, accepts: bool) -> dict[int, int]:
-        """That of inotify, and the socket's own where more are accepted."""
+        """That of inotify, and the sockets' own where more are accepted."""
         found = {} if self._inotify is None else {self._inotify: select.POLLIN}
-        if self._socket is not None and accepts and not self._rests:
-            found[self._socket.fileno()] = select.POLLIN
+        if accepts and not self._rests:
+            found |= {it.fileno(): select.POLLIN for it in self._sockets.values()}
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Accept whom the socket tells of; None: nobody, or there is no room, or it was told of the path."""
+        """Accept whom a socket tells of; None: nobody, or there is no room, or it was told of the directory."""
         if descriptor == self._inotify:
             self.look(mono)
-        if self._socket is None or descriptor != self._socket.fileno():
+        listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
+        if listener is None:
             return None
         try:
-            connection, _address = self._socket.accept()
+            connection, _address = listener.accept()
         except OSError as error:
             if error.errno in wire.SHORTAGE:
                 self._rests, self.deadline = True, mono + _REST
@@ -78,12 +79,12 @@ class Listener:
         return None
 
     def look(self, mono: int) -> None:
-        """Listen anew if what is at the path is not our socket any more."""
+        """Listen anew where what is at the path is not our socket any more."""
         self._rests, self.deadline = False, None
         if self._inotify is not None:
             with contextlib.suppress(OSError):
                 list(inotify.events(self._inotify))
-        if self._socket is not None and self._place == _place(self.path):
+        if not (gone := self._gone()):
             self._watch(mono)
             self._keep_directory(mono)
             return
@@ -91,10 +92,15 @@ class Listener:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
-            self._unheard(f"{self.path}: {error.strerror}", mono)
+            self._unheard(error, mono)
         else:
             self.trouble = ""
-            self._log.say("recovered", text=f"{self.path} was gone; it is there again")
+            what = "was gone; it is there again" if len(gone) == 1 else "were gone; they are there again"
+            self._log.say("recovered", text=f"{' and '.join(map(str, gone))} {what}")
+
+    def _gone(self) -> list[Path]:
+        """The paths at which our sockets are not, or not any more."""
+        return [path for path in self._doors if path not in self._sockets or self._places[path] != _place(path)]
 
     def _keep_directory(self, mono: int) -> None:
         """Make what is beside the socket, where it is gone: whoever empties the directory goes on after the socket."""
@@ -103,50 +109,58 @@ class Listener:
         except OSError as error:
             self.deadline = mono + AGAIN
             if error.errno == errno.EADDRINUSE:  # another daemon has it, and this one ends
-                self._unheard(f"{self.path}: {error.strerror}", mono)
+                self._unheard(error, mono)
 
-    def _unheard(self, why: str, mono: int) -> None:
+    def _unheard(self, why: OSError, mono: int) -> None:
         """Say it once, and try again later."""
         self.deadline = mono + AGAIN
-        text = f"{why}; jobqueuectl can't reach the daemon; it is tried again every 10 s, and after a restart"
+        so = "jobqueuectl can't reach the daemon; it is tried again every 10 s, and after a restart"
+        text = f"{self.directory}: {why.strerror}; {so}"
         if text != self.trouble:
             self.trouble = text
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:
+        """Listen where it is to be done anew; OSError."""
+        for path in self._gone():
+            fresh, unmet = self._bound(path)
+            if path in self._sockets:
+                self._sockets[path].close()
+            self._sockets[path], self._places[path] = fresh, _place(path)
+            if unmet:
+                self._log.say("trouble", text=f"{path}: {unmet}")
+        self._watch(mono)
+
+    def _bound(self, path: Path) -> tuple[socket.socket, str]:
+        """A socket that listens at a path, and what could not be done for who may connect; OSError."""
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            unix_socket.bind(fresh, str(self.path))
-            unmet = self._admit(self.path)
+                path.unlink()
+            unix_socket.bind(fresh, str(path))
+            unmet = self._doors[path](path)
             fresh.listen(_BACKLOG)
         except OSError:
             fresh.close()
             raise
-        if self._socket is not None:
-            self._socket.close()
-        self._socket, self._place = fresh, _place(self.path)
-        if unmet:
-            self._log.say("trouble", text=f"{self.path}: {unmet}")
-        self._watch(mono)
+        return fresh, unmet
 
     def _watch(self, mono: int) -> None:
-        """Be told when it is gone; where the kernel has no watch, look once a minute."""
+        """Be told when one is gone; where the kernel has no watch, look once a minute."""
         try:
             if self._inotify is None:
                 self._inotify = inotify.instance()
-            inotify.watch(self._inotify, str(self.path.parent), _MASK)
+            inotify.watch(self._inotify, str(self.directory), _MASK)
         except OSError:
             self.deadline = mono + MINUTE
 
     def close(self) -> None:
         """Listen no more."""
-        if self._socket is not None:
-            self._socket.close()
+        for listener in self._sockets.values():
+            listener.close()
         if self._inotify is not None:
             os.close(self._inotify)
-        self._socket = self._inotify = None
+        self._sockets, self._inotify = {}, None
 
 
 def _place(path: Path) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
@@ -137,10 +137,10 @@ class ControlServer(Source):
     """
 
     def __init__(
-        self, listeners: Sequence[Listener], methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
+        self, listener: Listener, methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
         left: Callable[[int], None], identities: Identities,
     ) -> None:  # fmt: skip
-        self._listeners, self._methods, self._rank, self._tell_bug = listeners, methods, rank, tell_bug
+        self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
         self._left, self._identities = left, identities
         self._clients: dict[int, _Client] = {}
         """By descriptor; of the strangers the one who was served last is the last."""
@@ -157,20 +157,18 @@ class ControlServer(Source):
             for number, client in clients
             if client.outbox or client.is_to_be_read
         }
-        for listener in self._listeners:
-            found |= listener.descriptors(accepts=len(self._clients) < CLIENTS)
-        return found
+        return found | self._listener.descriptors(accepts=len(self._clients) < CLIENTS)
 
     @property
     def deadline(self) -> int | None:
-        """The time to look after a listener, or for a stranger to leave."""
+        """The time to look after the listener, or for a stranger to leave."""
         times = [client.since + IDLE for client in self._strangers() if client.is_idle]
-        return min([*times, *(it.deadline for it in self._listeners if it.deadline is not None)], default=None)
+        return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
     def troubles(self) -> list[str]:
         """Tell why nobody new can connect."""
-        return [listener.trouble for listener in self._listeners if listener.trouble]
+        return [self._listener.trouble] if self._listener.trouble else []
 
     @property
     def has_more(self) -> bool:
@@ -179,9 +177,8 @@ class ControlServer(Source):
 
     def turn(self, now: Now) -> tuple[()]:
         """Give one answer to each client whose calls are queued, of strangers to one: a turn stays short."""
-        for listener in self._listeners:
-            if listener.deadline is not None and listener.deadline <= now.mono:
-                listener.look(now.mono)
+        if self._listener.deadline is not None and self._listener.deadline <= now.mono:
+            self._listener.look(now.mono)
         for client in self._strangers():
             if client.is_idle and client.since + IDLE <= now.mono:
                 self._drop(client)
@@ -199,17 +196,12 @@ class ControlServer(Source):
         if descriptor in self._clients:
             self._exchange(self._clients[descriptor], now)
             return ()
-        for listener in self._listeners:
-            self._accept(listener, descriptor, now)
-        return ()
-
-    def _accept(self, listener: Listener, descriptor: int, now: Now) -> None:
-        """Take those who wait, if the descriptor is the listener's."""
         for _ in range(min(_ACCEPTED, CLIENTS - len(self._clients))):
-            connection = listener.accept(descriptor, now.mono)
+            connection = self._listener.accept(descriptor, now.mono)
             if connection is None:
                 break
             self._welcome(connection, now)
+        return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
         """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.
@@ -256,8 +248,7 @@ class ControlServer(Source):
         """Hang up."""
         for client in list(self._clients.values()):
             self._drop(client)
-        for listener in self._listeners:
-            listener.close()
+        self._listener.close()
 
     def _welcome(self, connection: socket.socket, now: Now) -> None:
         try:
@@ -285,6 +276,7 @@ class ControlServer(Source):
         if client.connection.fileno() < 0:
             return
         client.peer = client.peer._replace(owner=owner)
+        client.budget = client.budget if owner is None else client.peer.uid
         client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
@@ -351,7 +343,7 @@ class ControlServer(Source):
             self._send(client, message)
 
     def _instead(self, what: str, bug: Exception) -> bytes:
-        see = Instance.of(self._listeners[0].path.parent).see_log
+        see = Instance.of(self._listener.directory).see_log
         reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {see}"
         return encode(VarlinkError("Refused", {"reason": reason}).reply())
 

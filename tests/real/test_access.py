@@ -40,10 +40,6 @@ class Shared(Real):
     access = Access(frozenset({GROUP}), frozenset({GROUP + 1}), NOTIFIER)
     names: Mapping[int, str] = {ALICE.uid: "alice", BOB.uid: "bob", CAROL.uid: "carol"}
 
-    def identify(self, uid: int, then: Any) -> None:
-        """The users of this host."""
-        then(Owner(uid, self.names[uid]) if uid in self.names else None)
-
     def begin(self) -> None:
         """The jobs and their runs."""
         lock = (Claim("tape", exclusive=True),)
@@ -261,8 +257,7 @@ def test_an_event_that_nobody_awaits(host: Shared) -> None:
 def test_a_name_that_comes_late(host: Shared) -> None:
     """A stranger waits until it is known who that is; an operator does not."""
     waiting: list[Any] = []
-    host.identify = lambda _uid, then: waiting.append(then)  # type: ignore[method-assign]
-    host.control._identify = host.identify
+    host.identities.tell = lambda _uid, then: waiting.append(then)  # type: ignore[method-assign]
     alice, operator = host.as_peer(ALICE.uid), host.as_peer(CAROL.uid, GROUP)
     alice.send(call("Describe", job="alice/x"))
     assert "error" not in operator.ask("Describe", job="alice/x")

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from jobqueued.control.server import PLACES
 from jobqueued.control.varlink import encode
 from jobqueued.ctl.client import Refused, Unreachable, ask
 from tests.support.client import run
-from tests.support.host import DEADLINE, Host, wait_for
+from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, become, public
 from tests.support.users import NEEDS_ROOT
 
@@ -121,12 +120,9 @@ def test_a_storm(uids: list[int], host: Host) -> None:
     control = host.root / "run/control"
     with storm(control, connects, *uids):
         wait_for(lambda: is_full(control))
-        begin = time.monotonic()
         assert ["ok"] * CALLS == answers(control, CALLS)
         assert ["ok"] * CALLS == as_user(NAMED + 1, lambda: answers(control, CALLS), OPERATORS)
-        took = time.monotonic() - begin
         assert ["ok"] * 3 == as_user(NAMED, lambda: answers(control, 3))
-    assert took < DEADLINE / 3
 
 
 @NEEDS_ROOT
@@ -181,17 +177,23 @@ def is_turned_away(uid: int, control: Path) -> bool:
     return "without a name on this host have" in as_user(uid, told)
 
 
-def test_a_crowded_daemon_is_not_down(tmp_path: Path) -> None:
+def test_a_crowded_daemon_is_not_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody is accepted, as a daemon stands still, a command waits in vain, and does not say that it is down."""
+    monkeypatch.setattr(ask, "__defaults__", (0.5,))
     (tmp_path / "run").mkdir()
-    with socket.socket(socket.AF_UNIX) as stuck:
+    with socket.socket(socket.AF_UNIX) as stuck, socket.socket(socket.AF_UNIX) as first:
         stuck.bind(str(tmp_path / "run/control"))
         stuck.listen(0)
-        with socket.socket(socket.AF_UNIX) as first:
-            first.connect(str(tmp_path / "run/control"))
-            with pytest.raises(Unreachable) as found:
-                ask(tmp_path / "run/control", "Status", 0.5)
-            assert ("no answer in time" in found.value.message, found.value.is_down) == (True, False)
-            told = run("--root", str(tmp_path), "status", "--json")
-            document = json.loads(told.stdout)
-    assert (2, "unknown", True) == (told.returncode, document["state"], "no answer in time" in document["reason"])
+        first.connect(str(tmp_path / "run/control"))
+        with pytest.raises(Unreachable) as found:
+            ask(tmp_path / "run/control", "Status")
+        assert ("no answer in time" in found.value.message, found.value.is_down) == (True, False)
+        json_told, told = (run("--root", str(tmp_path), "status", *words) for words in (["--json"], []))
+    document = json.loads(json_told.stdout)
+    assert ("unknown", True) == (document["state"], "no answer in time" in document["reason"])
+    assert (2, 2, True, False) == (
+        json_told.returncode,
+        told.returncode,
+        "unknown" in told.stdout,
+        "down" in told.stdout,
+    )

@@ -16,6 +16,7 @@ import pytest
 from jobqueued.child import unix_socket
 from jobqueued.child.watcher import inotify
 from jobqueued.control import listener as module
+from jobqueued.control.entrance import admit_everybody
 from jobqueued.control.listener import AGAIN, Listener
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, SECOND
@@ -40,7 +41,9 @@ def said() -> Said:
 @pytest.fixture
 def listener(tmp_path: Path, said: Said) -> Iterator[Listener]:
     """One at run/control."""
-    made = Listener(tmp_path / "run" / "control", lambda: (tmp_path / "run").mkdir(exist_ok=True), said)
+    made = Listener(
+        {tmp_path / "run" / "control": admit_everybody}, lambda: (tmp_path / "run").mkdir(exist_ok=True), said
+    )
     made.look(0)
     said.events.clear()
     yield made
@@ -114,7 +117,7 @@ def test_it_is_tried_again_while_it_can_not_be_made(
     path = tmp_path / "control"
     with monkeypatch.context() as patch:
         patch.setattr(unix_socket, "bind", fails)
-        listener = Listener(path, lambda: None, said)
+        listener = Listener({path: admit_everybody}, lambda: None, said)
         listener.look(SECOND)
         assert (["trouble"], SECOND + AGAIN, []) == (said.events, listener.deadline, told(listener))
     listener.look(SECOND + AGAIN)
@@ -133,7 +136,7 @@ def test_without_inotify_it_is_looked_at_every_minute(
 
     monkeypatch.setattr(inotify, "watch", none_left)
     path = tmp_path / "control"
-    listener = Listener(path, lambda: None, said)
+    listener = Listener({path: admit_everybody}, lambda: None, said)
     path.unlink()
     listener.look(MINUTE)
     assert (["recovered"], 2 * MINUTE) == (said.events, listener.deadline)

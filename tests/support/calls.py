@@ -7,13 +7,14 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from jobqueued.child import unix_socket, wire
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.entrance import admit_everybody
 from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
@@ -136,11 +137,18 @@ NAMELESS = 70_000
 
 
 class Names(Identities):
-    """Every smaller number has one, whatever the host has; `asked` are those of whom nothing is known yet."""
+    """Every smaller number has one, of `names` or whatever the host has; of `asked` nothing is known yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Callable[[], Mapping[int, str] | None]) -> None:
         super().__init__(self._ask)
+        self._told = names
         self.asked: dict[int, Callable[[str], None]] = {}
+
+    def tell(self, uid: int, then: Callable[[Owner | None], None]) -> None:
+        if (names := self._told()) is None:
+            super().tell(uid, then)
+        else:
+            then(Owner(uid, names[uid]) if uid in names else None)
 
     def has_name(self, uid: int) -> bool:
         return uid < NAMELESS or super().has_name(uid)
@@ -157,15 +165,17 @@ class Service:
     """A ControlServer and a loop like the daemon's."""
 
     access = Access(frozenset({GROUP}), frozenset({GROUP + 1}))
+    names: Mapping[int, str] | None = None
+    """The users of the host, None: its own."""
 
     def __init__(self, directory: Path, of: Any) -> None:
         self.path = directory / "control"
         self.bugs: list[str] = []
         self.left: list[int] = []
-        self.identities = Names()
+        self.identities = Names(lambda: self.names)
         self.control = ControlServer(
-            [Listener(self.path, directory.mkdir, Log("json"))], of, self.access.rank, self._bug, self._left,
-            self.identities,
+            Listener({self.path: admit_everybody}, directory.mkdir, Log("json")), of, self.access.rank, self._bug,
+            self._left, self.identities,
         )  # fmt: skip
         self.clients: list[Client] = []
 
