@@ -71,9 +71,7 @@ class FleetSettings:
 
 
 class FleetTrouble(NamedTuple):
-    """The event that hosts differ in what all are to have the same, or that another fleet has the same jobs; or that this
-    is over.
-    """
+    """The event that hosts differ where all have to agree, or another fleet has the same jobs; or that this is over."""
 
     text: str
     is_over: bool = False
