@@ -18,13 +18,13 @@ _SHOWN = 5
 
 
 def common_of(settings: FleetSettings) -> Common:
-    """What is to be the same on all hosts of a fleet, as it is on this one."""
+    """Return the settings of this host that all hosts of its fleet share."""
     resources = ",".join(f"{name}={units}" for name, units in sorted(settings.resources.items()))
     return Common(settings.timezone, settings.lock_grace // SECOND, resources)
 
 
 def told(common: Common) -> str:
-    """The same as other hosts read it."""
+    """Return these settings as this host announces them to the others."""
     return json.dumps(common, separators=(",", ":"))
 
 
@@ -41,7 +41,7 @@ def _shown(value: object) -> str:
 
 
 class Neighbours:
-    """What this host, which has these settings, hears of other hosts and fleets."""
+    """Other hosts and fleets that do not fit to this host, which has these settings."""
 
     def __init__(self, settings: FleetSettings | None) -> None:
         self._own = None if settings is None else common_of(settings)

@@ -27,8 +27,8 @@ class Host(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What is to be the same on all hosts of a fleet: its zone, how long (s) a host that is away has its locks, the
-    units of its locks (``license=5,tape=2``).
+    """The settings that all hosts of a fleet share: its zone, the time (s) for which an unreachable host keeps its locks,
+    and the units of its locks (``license=5,tape=2``).
     """
 
     timezone: str

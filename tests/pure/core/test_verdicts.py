@@ -61,7 +61,7 @@ def test_a_gap(apart: float) -> None:
 
 @pytest.mark.parametrize("why", ["missed", "paused", "start_deadline"])
 def test_few_ask(why: str) -> None:
-    """Of many hosts the first asks at once, and the others leave it to that."""
+    """Of many hosts few ask: the others leave it to them."""
     deadline = MINUTE if why == "start_deadline" else None
     tick = job("tick", "*/10 * * * *", scope=Scope.FLEET, start_deadline=deadline, exclusive=False, locks=(DISK,))
     own = job("own", locks=(DISK,), on=())
@@ -81,7 +81,7 @@ def test_few_ask(why: str) -> None:
     skips = [key for key, value in fleet.etcd.values("/jq/runs/").items() if "skipped" in value]
     assert {why} == {run.reason for run in skipped(*found)}
     assert skips
-    assert max(fleet.wanted[key] for key in skips) <= (3 if why == "missed" else 2), "who has just come back knows few"
+    assert max(fleet.wanted[key] for key in skips) <= (5 if why == "missed" else 2), "a host that has just come back knows few others"
 
 
 @pytest.mark.parametrize(("count", "period"), [(30, 1), (100, 1), (1000, 5)])
