@@ -109,8 +109,8 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "what waits for two others starts after one of them": (
         Break(
             "core/dependencies.py",
-            "    if satisfied != set(job.dependencies):\n        return ()\n    old",
-            "    if not satisfied:\n        return ()\n    old",
+            "    if satisfied != set(job.dependencies):\n        return ()\n    of_last",
+            "    if not satisfied:\n        return ()\n    of_last",
         ),
         "order",
     ),

@@ -158,6 +158,8 @@ def _written(key: Key, operation: Operation, revision: int) -> Key | None:
     write = operation.write
     if write is None:
         return key
+    if write.value is None and key.value is None:  # no change, but later operations have greater revisions
+        return None if _UNKNOWN != revision < key.newest else key._replace(newest=max(key.newest, revision))
     if revision != _UNKNOWN and revision <= key.newest:
         return None
     newest = max(key.newest, revision)

@@ -37,10 +37,11 @@ class Wire:
             self.note(host, "kv/txn", {"compare": [absent], "success": [put]}, answer)
         for lease in (3, LEASE):
             self.keep(lease)
+        self.keep(LEASES["run"], 3600)
 
-    def keep(self, lease: int) -> None:
-        """Keep a lease alive."""
-        self.note("alpha", "lease/keepalive", {"ID": str(lease)}, {"result": {"ID": str(lease), "TTL": str(GRACE)}})
+    def keep(self, lease: int, seconds: int = GRACE) -> None:
+        """Keep a lease alive for these seconds."""
+        self.note("alpha", "lease/keepalive", {"ID": str(lease)}, {"result": {"ID": str(lease), "TTL": str(seconds)}})
 
     def note(self, host: str, path: str, question: Message, answer: Message) -> None:
         """Write down what a host asked, now or a little before, and was answered a little later."""

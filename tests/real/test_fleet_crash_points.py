@@ -154,11 +154,8 @@ def test_scheduler_dies(scene: FleetScene, name: str) -> None:
     if truth.is_there:
         wait_for(lambda: scene.starts, why="the launch has come to a supervisor")
     assert truth == scene.truth()
-    before = scene.keys("/jq/runs/")
     scene.host.start()
     scene.check()
-    made = [key["create_revision"] for key in before.values()]
-    assert made in ([], [key["create_revision"] for key in scene.keys("/jq/runs/").values()])
 
 
 @pytest.mark.parametrize("name", AGENT)

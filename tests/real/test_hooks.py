@@ -183,7 +183,8 @@ def test_the_end_is_in_the_record_file_first(pool: Pool) -> None:
     assert [] == document["warnings"]
     first = json.loads((pool.root / "found").read_bytes())
     assert ("failed", 5) == (first["state"], first["exit_code"])
-    assert document == {**first, "warnings": [], "attempts": document["attempts"]}
+    of_ended_alone = {"over": document["over"]}
+    assert document == {**first, **of_ended_alone, "warnings": [], "attempts": document["attempts"]}
 
 
 def test_what_was_said_is_in_the_record_file_first(pool: Pool) -> None:

@@ -78,7 +78,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
     if leases != kept:
         atomic_file.replace(path, json.dumps([store, *leases]).encode())
     own = Session(store, host, 0, _boot_id(), fleet=settings["fleet"], common=settings["common"])
-    answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot} - - {own.common}", session))
+    answer = gateway.call("kv/txn", writes.opening(own, f"{store} {own.boot} - - {own.common}".rstrip(), session))
     if answer.get("succeeded"):
         revision = claims.revision(answer)
         return Opened(own._replace(created=revision, written=revision), leases, grace, NOTHING)

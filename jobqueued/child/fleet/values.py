@@ -27,8 +27,10 @@ class Host(NamedTuple):
 
 
 class Common(NamedTuple):
-    """The settings that all hosts of a fleet share: its zone, the time (s) for which an unreachable host keeps its locks,
-    and the units of its locks (``license=5,tape=2``).
+    """The settings that all hosts of a fleet share.
+
+    `lock_grace` (s) is the time for which an unreachable host keeps its locks; `resources` are the units of the locks
+    of the fleet (``license=5,tape=2``).
     """
 
     timezone: str

@@ -81,7 +81,9 @@ def test_few_ask(why: str) -> None:
     skips = [key for key, value in fleet.etcd.values("/jq/runs/").items() if "skipped" in value]
     assert {why} == {run.reason for run in skipped(*found)}
     assert skips
-    assert max(fleet.wanted[key] for key in skips) <= (5 if why == "missed" else 2), "a host that has just come back knows few others"
+    assert max(fleet.wanted[key] for key in skips) <= (5 if why == "missed" else 2), (
+        "a host that has just come back knows few others"
+    )
 
 
 @pytest.mark.parametrize(("count", "period"), [(30, 1), (100, 1), (1000, 5)])
