@@ -46,17 +46,14 @@ from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
-from jobqueued.jobdir import cron_tables, user_file_watch
+from jobqueued.jobdir import cron_tables
 from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.cron_tables import takes_mails
-from jobqueued.jobdir.job_files import JobFiles, Watches
+from jobqueued.jobdir.job_files import JobFiles, watches_of
 from jobqueued.jobdir.path_triggers import PathTriggers
-from jobqueued.jobdir.scripts import Scripts
-from jobqueued.jobdir.time_zones import TimeZones
 from jobqueued.jobdir.user_files import DIRECTORY, UserFiles
 from jobqueued.jobdir.user_watchers import UserWatchers
-from jobqueued.jobdir.watch import Watch
-from jobqueued.jobfile.oddities import Surroundings, read_here
+from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.metrics.counts import SHORT_TIMES, Counts, Histogram
 from jobqueued.metrics.families import Sample
@@ -83,18 +80,6 @@ from jobqueued.trace import TraceFile
 from jobqueued.users import share_of
 
 
-def _watches(paths: Paths, config: Settings, store: Store, users: UserFiles, *, of_cron: bool) -> Watches:
-    """Watch the job files, as this host understands them, those of users, and the tables of cron."""
-    where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
-    kept, scripts, zones = store.files(), Scripts() if of_cron else None, TimeZones(config)
-    read = lambda data, path: read_here(where, data, path, zones.host())  # noqa: E731
-    boots = not store.is_new or has_just_booted()
-    tables = () if scripts is None else cron_tables.readers(paths, config, scripts, zones.name, boots=boots)
-    own = user_file_watch.watch(users, config.users, zones.host, where, kept)
-    first = Watch(paths.jobs, read, kept, below=paths.more_jobs), own
-    return Watches([*first, *(Watch(directory, how, kept, kind) for directory, how, kind in tables)], scripts, zones)
-
-
 class Daemon:
     """One scheduler with everything that serves it."""
 
@@ -113,7 +98,9 @@ class Daemon:
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None
         users = UserFiles(paths.state / DIRECTORY)
-        self._watches = _watches(paths, config, store, users, of_cron=self._other_cron is not None)
+        where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
+        boots, of_cron = not store.is_new or has_just_booted(), self._other_cron is not None
+        self._watches = watches_of(paths, config, store.files(), users, where, of_cron=of_cron, boots=boots)
         noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
         self._due_history = DueHistory.of(store, self._watches.zone, noted)
         self._batch = WriteBatch(store, self._due_history.anew)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from jobqueued.control.peers import Access
+from jobqueued.paths import Paths
 
 ACL = "system.posix_acl_access"
 _VERSION, _NOBODY = 2, 0xFFFFFFFF
 _OWNER, _USER, _GROUP_OF_OWNER, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 _READ_AND_WRITE = 6
 _NONE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+def doors(paths: Paths, access: Access) -> dict[Path, Callable[[Path], str]]:
+    """Return the sockets of a daemon, each with the function that lets its callers connect."""
+    return {paths.operators: partial(admit_operators, access=access), paths.control: admit_everybody}
 
 
 def admit_everybody(path: Path) -> str:

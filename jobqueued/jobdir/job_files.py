@@ -9,11 +9,18 @@ from operator import attrgetter
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
 from jobqueued.host.log import Log
+from jobqueued.jobdir import cron_tables, user_file_watch
+from jobqueued.jobdir.acceptance import Content
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobdir.time_zones import TimeZones
+from jobqueued.jobdir.user_files import UserFiles
 from jobqueued.jobdir.watch import Watch
+from jobqueued.jobfile.oddities import Surroundings, read_here
+from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Now
+from jobqueued.paths import Paths
 from jobqueued.problem import Problem
+from jobqueued.settings import Settings
 from jobqueued.source import Source, soonest
 
 _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
@@ -100,6 +107,25 @@ class Watches:
         for path in paths:
             for watch in self._watches:
                 watch.read_again(path)
+
+
+def watches_of(
+    paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, where: Surroundings, *,
+    of_cron: bool, boots: bool,
+) -> Watches:  # fmt: skip
+    """Return the watches of a daemon: its job files, those of users, and with `of_cron` the tables of cron.
+
+    `kept` are the texts of the files that were accepted last; `boots`: this may be the first start after a boot.
+    """
+    scripts, zones = Scripts() if of_cron else None, TimeZones(config)
+    tables = () if scripts is None else cron_tables.readers(paths, config, scripts, zones.name, boots=boots)
+
+    def read(data: bytes, path: str) -> Steps[Content]:
+        return read_here(where, data, path, zones.host())
+
+    own = user_file_watch.watch(users, config.users, zones.host, where, kept)
+    first = Watch(paths.jobs, read, kept, below=paths.more_jobs), own
+    return Watches([*first, *(Watch(directory, how, kept, kind) for directory, how, kind in tables)], scripts, zones)
 
 
 class JobFiles(Source):
