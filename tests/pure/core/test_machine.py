@@ -20,6 +20,7 @@ from jobqueued import events
 from jobqueued.model import (
     HOUR,
     MINUTE,
+    SECOND,
     CatchUp,
     Claim,
     Escalation,
@@ -125,6 +126,8 @@ class Machine(RuleBasedStateMachine):
         self.tickets = 0
         self.seen: dict[str, tuple[str, int, int, int, int]] = {}
         self.seen_kept = dict(self.seen)
+        self.jump = 0, 0
+        """From where to where (wall) the clock was set just now."""
         self.fell_back, self.is_corrected = 0, False
         for file in FILES:
             self.world.write(file, *(known for known in jobs if known.file == file))
@@ -353,6 +356,7 @@ class Machine(RuleBasedStateMachine):
     @rule(minutes=st.one_of(st.floats(-170, 170), st.sampled_from([-30 * 60, -240, 240, 30 * 60])))
     def clock_is_set(self, minutes: float) -> None:
         """The clock is set; by more than 3 h it is a correction, and what lies between is not counted by instants."""
+        self.jump = self.world.now.wall, self.world.now.wall + round(minutes * 60 * SECOND)
         self.world.step_clock(minutes * 60)
         self._happen(events.Woke(), None)
         if abs(minutes) > 180:
@@ -416,9 +420,10 @@ class Machine(RuleBasedStateMachine):
                 and cursor != memory.cursor
                 and (defined.enabled or not fell_back)  # that it was enabled until then is forgotten as well
             ):
-                instants = _instants(defined, cursor, memory.cursor, settled)
+                instants = _instants(defined, cursor, memory.cursor, settled, self.jump)
                 assert covered - before == instants, f"{name}: {covered - before} of {instants} covered"
             self.seen[name] = memory.rhythm, memory.era, memory.cursor, memory.settled, covered
+        self.jump = 0, 0
         if self.world.kept is None:
             self.seen_kept = dict(self.seen)
 
@@ -490,10 +495,12 @@ def _is_due(defined: Job | None, due: int) -> bool:
     return defined is None or defined.next_after(due - 1) == due
 
 
-def _instants(defined: Job, after: int, until: int, settled: int) -> int:
+def _instants(defined: Job, after: int, until: int, settled: int, jump: tuple[int, int]) -> int:
+    """Count the due times that need a record: not those that were settled before and that the clock jumped over."""
     count, due = 0, defined.next_after(after, settled)
     while due is not None and due <= until:
-        count, due = count + 1, defined.next_after(due, settled)
+        count += not (due <= settled and jump[0] < due + defined.offset <= jump[1])
+        due = defined.next_after(due, settled)
     return count
 
 
