@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from heapq import merge
+from operator import itemgetter
 from typing import Any
 
 import click
@@ -19,11 +21,12 @@ from jobqueued.ctl.output import CHUNK, Copy, Lines, Sink, Source, beginning_of_
 from jobqueued.ctl.records import history, result
 from jobqueued.ctl.terminal import distance, json_option, local, reaching
 from jobqueued.ctl.waiting import Interrupted
-from jobqueued.model import LIVE, PENDING, Record, RunId
+from jobqueued.model import LIVE, PENDING, Record, RunId, RunState
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import counted, printable, size
 
+_OPEN = LIVE | PENDING
 _UNBOUNDED = 1 << 62
 _LOOK = 2.0
 """Seconds between looks for the next run of a job."""
@@ -42,8 +45,8 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
     """Print the output of a run, or of a job's newest run.
 
-    For a JOB, picks the newest run that has output, and names it on stderr.  With -f, a JOB that has no live run is
-    waited for: its next run is followed.
+    For a JOB, picks the newest run that has output, and names it on stderr.  With -f, follows the newest run that has
+    not ended, also one that waits for its next attempt; if there is none, waits for the next run.
 
     A pipe gets the output byte for byte; on a terminal control characters are escaped, so that no output can harm it.
     Everything that is not output, such as the run's result with -f, goes to stderr.
@@ -85,14 +88,14 @@ def copied(
     run = RunId.parse(record["run"])
     source = source_of(paths, run)
     excerpt = Excerpt(source, record, attempt, Lines(run) if as_json else Copy(colour=colour))
-    is_live = record["state"] in LIVE | PENDING
+    is_open = record["state"] in _OPEN
     try:
         excerpt.skip_to_last(lines)
         excerpt.copy()
     except FileNotFoundError:
-        if not (follow and is_live):
+        if not (follow and is_open):
             raise _no_output(paths, record) from None
-    if follow and is_live:
+    if follow and is_open:
         _announce(record, source)
         record = follow_run(paths, run, source, excerpt.copy_if_any)
     excerpt.close()
@@ -104,7 +107,10 @@ def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
     """The newest run of a job that has output, or will have some."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
-        if record_files.whole_output(record)["file"] or (is_live and (follow or _has_output(paths, record))):
+        has_output = record_files.whole_output(record)["file"] or (
+            record["state"] in _OPEN and _has_output(paths, record)
+        )
+        if has_output or (is_live and follow):
             return _named(record)
         if record["output"]["dropped"] or record["output"].get("error") or (is_live and _is_full(paths)):
             click.echo(_no_output(paths, record).message, err=True)
@@ -117,14 +123,14 @@ def _named(record: Record) -> Record:
 
 
 def _live(paths: Paths, job: str) -> Record:
-    """The newest live run of a job; where there is none, the next one, once it has come."""
+    """Return the newest run of a job that started and has not ended, or else the next one as soon as it starts."""
     try:
         known = _started(paths, job)
-        if known is None or known["state"] not in LIVE:
+        if known is None or known["state"] not in _OPEN:
             last = f"; for the last: jobqueuectl logs {known['run']}" if known else ""
             click.echo(printable(reaching(f"{job} has no live run; its next one is waited for{last}")), err=True)
         found = known
-        while found is None or (found["state"] not in LIVE and found == known):
+        while found is None or (found["state"] not in _OPEN and found == known):
             time.sleep(_LOOK)
             found = _started(paths, job)
     except Unreachable:
@@ -134,12 +140,18 @@ def _live(paths: Paths, job: str) -> Record:
 
 def _started(paths: Paths, job: str) -> Record | None:
     """The newest run of a job that has started, live or not."""
-    return next((record for record in history(paths, {"job": job}) if record["started"]), None)
+    return next((record for record in _begun(paths, job) if record["started"]), None)
+
+
+def _begun(paths: Paths, job: str) -> Iterator[Record]:
+    """Yield the runs of a job that started, or have ended, the newest first."""
+    retrying = history(paths, {"job": job, "states": ["retrying"]})
+    return merge(retrying, history(paths, {"job": job}), key=itemgetter("number"), reverse=True)
 
 
 def _history(paths: Paths, job: str) -> Iterator[Record]:
     try:
-        yield from history(paths, {"job": job})
+        yield from _begun(paths, job)
     except Unreachable as down:
         offline.require_record(paths, down, job)
         offline.explain(paths, down)
@@ -215,7 +227,9 @@ def _is_full(paths: Paths) -> bool:
 
 def _announce(record: Record, source: Source) -> None:
     """Say why a follower may see nothing for a while."""
-    if record["state"] in PENDING:
+    if record["state"] == RunState.RETRYING:
+        click.echo(f"{record['run']} waits for its next attempt", err=True)
+    elif record["state"] in PENDING:
         click.echo(f"{record['run']} has not started yet", err=True)
     if source.watched is None:
         click.echo("no permission to read its output file: the rest follows when the run ends", err=True)

@@ -253,11 +253,11 @@ _AS: dict[str, Callable[[Any], str]] = {
 
 
 def _counters(stats: Message) -> list[Fact]:
-    names = ("started", "succeeded", "failed", "skipped")
+    ended = f"{stats['started']} ended ({stats['succeeded']} succeeded, {stats['failed']} failed)"
     return [
         ("last run", moment(stats["last_run"])),
         ("failing since", moment(stats["failing_since"]) if stats.get("failing_since") else None),
-        ("runs so far", ", ".join(f"{stats[name]} {name}" for name in names)),
+        ("runs so far", f"{ended}, {stats['skipped']} skipped"),
     ]
 
 

@@ -178,7 +178,7 @@ class TestAnswers:
         expected = {
             "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
             "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
-            "runs so far": "3 started, 1 succeeded, 2 failed, 4 skipped", "on": "boot, {event: e}",
+            "runs so far": "3 ended (1 succeeded, 2 failed), 4 skipped", "on": "boot, {event: e}",
             "locks": "db, {name: tape, mode: shared}",
         }  # fmt: skip
         assert expected == {name: facts(shown.stdout)[name] for name in expected}

@@ -128,6 +128,25 @@ class TestWhole:
         sink.close()
         assert "ä\x1b[1;31mx\x1b[0m" + r"\x1b[3" + "\x1b[0m\n" == "".join(written)
 
+    def test_a_run_that_waits_for_a_retry(self, host: Host) -> None:
+        """It is the newest run with output, and a follower waits for its next attempt."""
+        host.write("a.yaml", "jobs: {flaky: {command: 'echo $JOBQUEUE_RUN; exit 1', retries: 1, retry_delay: 1h}}")
+        host.start()
+        for count in (1, 2):
+            run = host.run("flaky")
+            wait_for(lambda count=count: count == len(host.said("run_retrying")))  # type: ignore[misc]
+            if count == 1:
+                host.call("Stop", run=run)
+        shown = logs(host.root, "flaky")
+        assert (0, b"flaky@2\n") == (shown.returncode, shown.stdout), shown.stderr
+        assert shown.stderr.startswith(b"flaky@2, retrying")
+        follower = Follower(host.root, "-f", "flaky")
+        assert b"flaky@2\n" == follower.line()
+        host.call("Stop", run="flaky@2")
+        code, rest, said = follower.end()
+        assert (1, b"") == (code, rest)
+        assert "flaky@2 waits for its next attempt" in said
+
     def test_newest_with_output(self, host: Host, fifo: int) -> None:
         """The newest run of a job that has output is printed, and named on stderr; without any the answer is no."""
         host.start()
