@@ -85,3 +85,8 @@ class UserLimits:
     permit: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     caps: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def output_of_a_run(self) -> int:
+        """Maximum output of one run (bytes): all live runs of a user together stay below `logs`."""
+        return self.logs // max(1, self.live)

@@ -14,6 +14,8 @@ from jobqueued.child.text import size
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
 """By default a twentieth of a disk is kept free, and no more than these bytes."""
+_OF_USERS = 2
+"""Runs of users leave twice that much free, so that there is always some for the host's own jobs."""
 TAIL = 2048
 """Bytes of output that the record has itself."""
 
@@ -25,21 +27,21 @@ class Output:
     """
 
     __slots__ = (
-        "_above", "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_stream",
-        "_tail", "_written", "ended", "reading", "taken", "writing",
+        "_above", "_dropped", "_error", "_file", "_keep_free", "_limit", "_offset", "_path", "_pipe", "_reserves",
+        "_stream", "_tail", "_written", "ended", "reading", "taken", "writing",
     )  # fmt: skip
 
     def __init__(
         self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None,
-        above: atomic_file.Kept | None = None,
+        above: atomic_file.Kept | None = None, reserves: int = 1,
     ) -> None:  # fmt: skip
         """`limit`: bytes for the file; `keep_free`: those to be left on its disk, None: a part of it; `above`: where
-        all logs are.
+        all logs are; `reserves`: how many times `keep_free` is left.
         """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
         self._path, self._limit, self._stream, self._keep_free = path, limit, stream, keep_free
-        self._above = above
+        self._above, self._reserves = above, reserves
         self._file = -1
         self._offset = self._written = self._dropped = 0
         self._tail = b""
@@ -63,7 +65,8 @@ class Output:
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common)
         path = f"{order['logs']}.log" if where in ("both", "file") else None
-        return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"))
+        reserves = _OF_USERS if order.get("owner") else 1
+        return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
 
     def pump(self) -> bool:
         """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: the end."""
@@ -121,6 +124,7 @@ class Output:
         disk = os.fstatvfs(self._file)
         if kept is None:
             kept = kept_by_default(disk)
+        kept *= self._reserves
         free = disk.f_bavail * disk.f_frsize - kept
         if max(0, free) < wanted:
             self._error = f"{path}: its disk has no more than {size(kept)} left (keep_free in jobqueued.yaml)"
@@ -156,10 +160,19 @@ class Output:
             "offset": self._offset, "bytes": self._written, "dropped": self._dropped,
             "tail": shown(self._tail), "journal": journal,
         }  # fmt: skip
-        error = self._error
-        if self._file >= 0 and not os.fstat(self._file).st_nlink:
-            error = f"{self._path}: removed while it was written"
+        error = self._trouble()
         return said if error is None else {**said, "error": error}
+
+    def losses(self) -> list[str]:
+        """Return a warning for the record if any output so far was lost."""
+        if self._dropped:
+            return [f"{self._dropped} bytes of output dropped: {self._trouble() or 'output_limit reached'}"]
+        return [f"output lost: {error}"] if (error := self._trouble()) else []
+
+    def _trouble(self) -> str | None:
+        if self._file >= 0 and not os.fstat(self._file).st_nlink:
+            return f"{self._path}: removed while it was written"
+        return self._error
 
     def _where(self) -> str:
         """The place of all of the output, in words."""

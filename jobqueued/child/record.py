@@ -134,8 +134,8 @@ class Draft:
             **UNKNOWN_OF_ATTEMPT,
             "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
             "started": to_text(self.started), "ended": to_text(self._ended),
-            "state": state, "reason": reason, "warnings": self.warnings, **facts, "enforced": self._caps.enforced,
-            "failover": self._order["failover"], "output": output.report(over=over),
+            "state": state, "reason": reason, "warnings": [*self.warnings, *output.losses()], **facts,
+            "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip
 
 

@@ -36,14 +36,7 @@ def _ended(fields: Fields) -> str:
     text = f"{record['run']} {ended(record['state'], took, record['reason'])}"
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
         text += f"; last output: {printable(tail.splitlines()[-1])[:200]}"
-    return text + "".join(f" ({warning})" for warning in [*record.get("warnings", ()), *_lost_output(record["output"])])
-
-
-def _lost_output(output: Fields) -> list[str]:
-    error, dropped = output.get("error"), output.get("dropped")
-    if not dropped:
-        return [f"output lost: {error}"] if error else []
-    return [f"{dropped} bytes of output dropped: {error or 'output_limit reached'}"]
+    return text + "".join(f" ({warning})" for warning in record.get("warnings", ()))
 
 
 def _lateness(fields: Fields) -> str:

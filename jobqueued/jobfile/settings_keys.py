@@ -93,7 +93,8 @@ SETTINGS_KEYS = table(
         "most first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
         "Space that output leaves free on the disk of the log directory: output that would take it is dropped, and the "
-        "record counts it; by default a twentieth of the disk, but at most 4G.", "1G"),
+        "record counts it; by default a twentieth of the disk, but at most 4G.  Runs of users leave twice as much.",
+        "1G"),
     Key("resources", _RESOURCES, "{}", "Units of each resource and lock that jobs can hold in all; of cpu and memory "
         "by default what the host has.", "{gpu: 2, license: 5, memory: 16G}"),
     Key("reserve", _RESERVE, "{}", "CPU and memory of the host that jobs do not get.",

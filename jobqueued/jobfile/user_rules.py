@@ -156,6 +156,14 @@ def _of_interval(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refus
         yield Refusal.of(entries[key].value, accepted, found, code=_CODE).below(key)
 
 
+def _of_output(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
+    most = rules.limits.output_of_a_run
+    if "output_limit" in entries and job.output_limit > most:
+        accepted = f"at most {size(most)}: `logs` of `users` {_SETTINGS}, divided by its `live`"
+        refusal = Refusal.of(entries["output_limit"].value, accepted, size(job.output_limit), code=_CODE)
+        yield refusal.below("output_limit")
+
+
 def _time(nanoseconds: int) -> str:
     return duration(nanoseconds / 1_000_000_000)
 
@@ -165,4 +173,4 @@ def _within(node: Node, key: str) -> Node:
     return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
 
 
-_RULES = (_of_user, _of_permits, _of_notices, _of_locks, _of_scope, _of_caps, _of_interval)
+_RULES = (_of_user, _of_permits, _of_notices, _of_locks, _of_scope, _of_caps, _of_interval, _of_output)

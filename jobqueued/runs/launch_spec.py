@@ -19,18 +19,18 @@ from jobqueued.runs.marks import IDENTITY
 from jobqueued.runs.slurm_order import order_of
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import Owner, path_in
+from jobqueued.users import Owner, UserLimits, path_in
 
 
 def order(
-    launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, of_users: Mapping[str, Any] | None = None
+    launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, users: UserLimits | None = None
 ) -> LaunchSpec:  # fmt: skip
     """The order for the supervisor: the job as it is now, the run it belongs to, and the record so far.
 
-    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.  `of_users`: the
-    limits of all runs of a user together.
+    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.  `users`: the
+    limits of each user, None: the defaults.
     """
-    run, job = launch.run, launch.job
+    run, job, users = launch.run, launch.job, users or UserLimits()
     command = job.failover if run.failover and job.failover is not None else job.command
     identity = {
         "JOBQUEUE_JOB": job.id,
@@ -62,7 +62,7 @@ def order(
         "locks": [(path, claim.exclusive) for claim in run.claims if (path := path_in(claim.resource))],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
-        "above": None if job.owner is None else _above(job.owner, of_users or {}),
+        "above": None if job.owner is None else _above(job.owner, users.caps),
         "cpus": dict(run.placed).get(CPUS),
         "attributes": _attributes(job),
         "umask": 0o022 if job.umask is None else job.umask,
@@ -74,7 +74,7 @@ def order(
         "hooks": [_hook(job, hook, hook.command) for hook in job.telemetry_hooks if not callable(hook.command)],
         "slurm": order_of(launch, identity["JOBQUEUE_INVOCATION_ID"]) if job.runner == "slurm" else None,
         "output": job.output,
-        "output_limit": job.output_limit,
+        "output_limit": job.output_limit if job.owner is None else min(job.output_limit, users.output_of_a_run),
         "keep_free": keep_free,
         "journal_rate": job.journal_rate,
         "journal": str(journal),

@@ -226,7 +226,7 @@ class LauncherLink:
         self._unanswered.add(name)
         self._unsent.discard(name)
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            {**order(command, self._logs, self._journal, self.keep_free, self.accounts.users.caps), **self._common}
+            {**order(command, self._logs, self._journal, self.keep_free, self.accounts.users), **self._common}
         )
         self._queued.append((self._sent + len(self._outbox), name))
 

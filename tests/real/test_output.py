@@ -70,22 +70,27 @@ class TestKept:
         assert b"first\nsecond\n" == log.read_bytes()
 
     @pytest.mark.parametrize(
-        ("keep_free", "kept"), [(None, 5), (0, 26), (15, 5), (20, 0), (1 << 60, 0)]
-    )  # a disk of 300 bytes, 20 of them free
+        ("keep_free", "reserves", "kept"),
+        [(None, 1, 25), (0, 1, 26), (15, 1, 25), (40, 1, 0), (1 << 60, 1, 0), (None, 2, 10), (15, 2, 10), (0, 2, 26)],
+    )  # a disk of 300 bytes, 40 of them free
     def test_what_is_to_be_kept_free(
-        self, log: Path, monkeypatch: pytest.MonkeyPatch, keep_free: int | None, kept: int
+        self, log: Path, monkeypatch: pytest.MonkeyPatch, keep_free: int | None, reserves: int, kept: int
     ) -> None:
-        """Output takes no more of its disk than keep_free leaves; what is dropped is counted, and why is told."""
+        """Output takes no more of its disk than keep_free leaves, that of users leaves twice as much for the host's
+        jobs; what is dropped is counted, and the cause is in the record.
+        """
 
         def disk(descriptor: int) -> SimpleNamespace:
-            return SimpleNamespace(f_blocks=300, f_frsize=1, f_bavail=20 - os.fstat(descriptor).st_size)
+            return SimpleNamespace(f_blocks=300, f_frsize=1, f_bavail=40 - os.fstat(descriptor).st_size)
 
         monkeypatch.setattr(os, "fstatvfs", disk)
-        output = Output(str(log), MEBI, keep_free=keep_free)
+        output = Output(str(log), MEBI, keep_free=keep_free, reserves=reserves)
         for chunk in (b"abc", b"defghijklmnopqrstuvwxyz"):
             os.write(output.writing, chunk)
             assert output.pump()
+        losses = output.losses()
         told = shut(output)
+        assert [f"{26 - kept} bytes of output dropped: {told.get('error')}"] * (kept < 26) == losses
         assert (kept, 26 - kept) == (told["bytes"], told["dropped"])
         assert (kept < 26) == ("keep_free in jobqueued.yaml" in told.get("error", ""))
         assert b"abcdefghijklmnopqrstuvwxyz"[:kept] == log.read_bytes()

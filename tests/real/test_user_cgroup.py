@@ -22,7 +22,7 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.model import Run, RunId
 from jobqueued.runs.launch_spec import caps, order
-from jobqueued.users import Owner
+from jobqueued.users import Owner, UserLimits
 from tests.support.world import job
 
 ALICE: Above = {"name": "u1000", "caps": [("memory", "memory.max", "1000")]}
@@ -107,7 +107,7 @@ def spec(owner: Owner | None, **limits: Any) -> Any:
     one = job("alice/x", owner=owner)
     run = Run(id=RunId("alice/x", 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
     launch = Launch(run, one, begin(run, one, HostLimits("host")))
-    return order(launch, Path("/logs"), Path("/journal"), None, limits)
+    return order(launch, Path("/logs"), Path("/journal"), None, UserLimits(caps=limits))
 
 
 def test_the_order() -> None:
@@ -116,6 +116,16 @@ def test_the_order() -> None:
     caps = [("memory", "memory.max", "5"), ("tasks", "pids.max", "7"), ("cpu", "cpu.max", "150000 100000")]
     assert {"name": "u1000", "caps": caps} == told["above"]
     assert None is spec(None, memory=5)["above"]
+
+
+@pytest.mark.parametrize(("owner", "limit"), [(None, 64 << 20), (Owner(1000, "alice"), 1000 // 3)])
+def test_the_output_of_a_users_run(owner: Owner | None, limit: int) -> None:
+    """All live runs of a user together stay below `logs`, whatever their output_limit."""
+    run = Run(id=RunId("alice/x", 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
+    one = job("alice/x", owner=owner)
+    launch = Launch(run, one, begin(run, one, HostLimits("host")))
+    told = order(launch, Path("/logs"), Path("/journal"), None, UserLimits(logs=1000, live=3))
+    assert limit == told["output_limit"]
 
 
 class Kernel:

@@ -162,6 +162,15 @@ def test_the_clock_starts_no_job_more_often_than_the_site_lets_it(line: str, int
     assert not told or "`users: {interval: …}` in jobqueued.yaml" in problems[0]
 
 
+def test_the_output_of_a_run() -> None:
+    """At most an equal part of what all live runs of a user may have; by default nobody needs to name a limit."""
+    assert (1, []) == (len(read("output_limit: 64M")[0]), read("output_limit: 64M")[1])
+    jobs, problems = read("output_limit: 100G")
+    assert ([], 1) == (jobs, len(problems))
+    assert "output_limit: found 100 GiB; accepted: at most 64 MiB: `logs` of `users`" in problems[0]
+    assert ["alice/x"] == [job.id for job in read("", replace(LIMITS, logs=16))[0]]
+
+
 def test_the_shortest_time_between_times_of_day() -> None:
     """As a search through a day by due times finds it."""
     for minutes, hours in (("5,50", "*"), ("0", "0,12"), ("*/7", "3-5"), ("1,2,4", "23"), ("0,59", "0,23")):
