@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from jobqueued.commands import Publish
-from jobqueued.core import verdicts
+from jobqueued.core import memory, verdicts
 from jobqueued.core.turn import Turn
 from jobqueued.events import Published
 from jobqueued.model import Job, Scope
@@ -90,17 +90,20 @@ def _settle(turn: Turn, job: Job, there: str) -> None:
 def agree(turn: Turn, job: Job) -> None:
     """Go by the fleet's spec of a job, or publish this host's, if that is the newer one."""
     state, fleet = turn.state, turn.state.fleet
-    own, there = fleet.specs[job.id], fleet.published.get(job.id, "")
-    if is_settled := fleet.offers.get(job.id) != there:
+    own, text = fleet.specs[job.id], fleet.published.get(job.id, "")
+    there = memory.told(text).spec
+    if is_settled := fleet.offers.get(job.id) != text:
         _settle(turn, job, there)
+        fleet.definitions[job.id] = text
     agreed = state[job.id].saved.agreed
     is_newer = own != agreed and bool(agreed)
     if there == own and agreed != own:
         state.remember(job.id, agreed=own)
     if is_settled and there != own and (is_newer or not there):
-        fleet.offers[job.id] = there
+        fleet.offers[job.id] = text
+        fleet.definitions[job.id] = memory.following(text, own, job, turn.now.wall).text
         state.remember(job.id, offered=own)
-        turn.do(Publish(job.id, own, there))
+        turn.do(Publish(job.id, fleet.definitions[job.id], text))
     is_outdated = there != own and bool(there) and not is_newer
     if is_outdated and not agreed and is_settled:  # what it is changed to is newer
         state.remember(job.id, agreed=own)

@@ -17,6 +17,7 @@ from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
 from jobqueued.core.fleet_state import hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.memory import looks_back
 from jobqueued.core.turn import Turn
 from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import LIVE, SECOND, Run, RunId, RunState, to_text
@@ -60,8 +61,8 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
         return True
     state.leave_queue(run.id)
     state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
-    number, spec = state.fleet.ask(run, wanted, priority, waited_for), state.fleet.specs.get(job.id, "")
-    turn.do(Ask(run.id, run.key, state.admission.locks.parts(wanted), number, job.catch_up_window, spec))
+    number, spec = state.fleet.ask(run, wanted, priority, waited_for), state.fleet.definition(job.id)
+    turn.do(Ask(run.id, run.key, state.admission.locks.parts(wanted), number, looks_back(job), spec))
     return True
 
 

@@ -135,7 +135,8 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
         found = [due for due in found if due > before.settled or not state.due_times.jumped(job, due)]
     if before.paused:
         found = _after_pause(turn, job, found)
-    todo = catch_up.sort_out(job, found, wall, complete=complete, since=since)
+    memory = state.fleet.memory(job, wall)
+    todo = catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
     if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
         todo = catch_up.Sorted(*(state.fleet.elsewhere.leave_out(job.id, dues) for dues in todo))
         state.fleet.elsewhere.pass_by(job.id, state[job.id].saved.cursor)
@@ -160,7 +161,8 @@ def _awaits_verdict(
     if saved.paused:
         dues = [due for due in found if _is_of_pause(turn, job, due)] if saved.shared_pause else []
     else:
-        dues = catch_up.sort_out(job, found, wall, complete=complete, since=since).missed
+        memory = state.fleet.memory(job, wall)
+        dues = catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory).missed
     known = state.found.get(job.id, {})
     own = {due for due in dues if job.occurrence(saved.era, due).key in known}
     if first := state.fleet.elsewhere.first_free(job.id, dues, own):

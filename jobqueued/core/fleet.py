@@ -33,6 +33,7 @@ from jobqueued.core.fleet_state import (
     unstarted,
 )
 from jobqueued.core.host_hold import halt
+from jobqueued.core.memory import looks_back
 from jobqueued.core.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
@@ -54,6 +55,7 @@ from jobqueued.model import (
     Scope,
 )
 from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
+from jobqueued.timing import catch_up
 
 _ANEW = 0
 """The number of questions about what is live."""
@@ -104,7 +106,7 @@ def _lock_anew(turn: Turn) -> None:
         if run.state in LIVE and (wanted := of_fleet(run.claims)):
             job = turn.state.catalog.get(run.id.job)
             parts = turn.state.admission.locks.parts(wanted)
-            turn.do(Ask(run.id, run.key, parts, _ANEW, DAY if job is None else job.catch_up_window))
+            turn.do(Ask(run.id, run.key, parts, _ANEW, DAY if job is None else looks_back(job)))
     fleet_clients.lock_anew(turn, _ANEW)
 
 
@@ -265,7 +267,8 @@ def returned(turn: Turn, event: Returned) -> None:
         return
     due, wall = second_of(event.key) * SECOND, turn.now.wall
     state.fleet.elsewhere.returned(job.id, due // SECOND)
-    is_old = due <= wall - job.offset - job.catch_up_window
+    begin = wall - job.offset
+    is_old = due <= begin - catch_up.window_of(job, state.fleet.memory(job, begin))
     if due > state[job.id].saved.cursor or is_old or run_of(state, job.id, event.key) is not None:
         return
     if job.enabled and not state.fleet.lacks(job) and refusal(turn, job, HELD_FROM_OTHERS) in ("", "paused"):

@@ -8,6 +8,7 @@ from jobqueued.child.fleet.host_order import HostOrder
 from jobqueued.child.fleet.lines import RETURNED
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
+from jobqueued.core import memory
 from jobqueued.core.elsewhere import Elsewhere
 from jobqueued.core.recollection import end_of
 from jobqueued.events import HostLost, HostSeen, PauseAsked
@@ -96,7 +97,9 @@ class FleetState:
         self.specs: dict[str, str] = {}
         """The definitions of its jobs, by their hashes (core/agreement.py), as this host has them."""
         self.published: dict[str, str] = {}
-        """The same as the fleet has them."""
+        """The same as the fleet has them (core/memory.py)."""
+        self.definitions: dict[str, str] = {}
+        """The same once what this host has published is there, if it is."""
         self.offers: dict[str, str] = {}
         """Of jobs whose definition this host has published, and no answer tells yet what came of it: what was there."""
         self.outdated: set[str] = set()
@@ -151,6 +154,18 @@ class FleetState:
         and runs it on hosts like this one.
         """
         return job.id in self.outdated and not self.down and not self.lacks(job)
+
+    def memory(self, job: Job, wall: int) -> int | None:
+        """Return for how long (ns) before an instant the fleet remembers which occurrences of a job were run; None: as
+        long as the job looks back.
+        """
+        known = memory.told(self.definitions.get(job.id, ""))
+        return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
+
+    def definition(self, job: str) -> str:
+        """The definition that the fleet has to have for what this host asks about a job; "": any, as it has none."""
+        own, text = self.specs.get(job, ""), self.definitions.get(job, "")
+        return text if memory.told(text).spec == own else own
 
     def rest_of(self, job: Job) -> str:
         """Word why none of a job's runs starts here now; "": its fleet lets them."""

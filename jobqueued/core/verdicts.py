@@ -10,6 +10,7 @@ from __future__ import annotations
 from jobqueued.commands import AskToSkip
 from jobqueued.core.fleet_state import Verdict, second_of
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.memory import looks_back
 from jobqueued.core.turn import Turn
 from jobqueued.model import SECOND, Job, Run, RunState
 
@@ -87,7 +88,7 @@ def _is_over(turn: Turn, asks_at: int | None) -> bool:
 
 
 def _ask(turn: Turn, job: Job, first: int, last: int) -> None:
-    turn.do(AskToSkip(job.id, first, last, job.catch_up_window, turn.state.fleet.specs.get(job.id, "")))
+    turn.do(AskToSkip(job.id, first, last, looks_back(job), turn.state.fleet.definition(job.id)))
 
 
 def ask_anew(turn: Turn, job: Job) -> None:

@@ -13,19 +13,29 @@ class Sorted(NamedTuple):
     missed: list[int]
 
 
-def sort_out(job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None) -> Sorted:
+def window_of(job: Job, memory: int | None) -> int:
+    """Return how far back (ns) a job catches up: no farther than the `memory` of its fleet, if that is less."""
+    return job.catch_up_window if memory is None else min(job.catch_up_window, memory)
+
+
+def sort_out(
+    job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
+) -> Sorted:
     """Let run what is at most `grace` late, and of older ones what `catch_up` says, inside `catch_up_window`.
 
     `latest` means one run for the whole gap, so it catches nothing up where a fresh one runs anyway.  `complete` False:
     later due times follow in another call, so the latest is not among these.  `since`: what is due later than that was
-    passed over by a step of the clock, and of that the latest runs even where `catch_up` is `none`.
+    passed over by a step of the clock, and of that the latest runs even where `catch_up` is `none`.  `memory`: nothing
+    older than that runs, as it may have run on another host of the fleet; None: all is remembered.
     """
-    fresh = [due for due in dues if wall - due <= job.grace]
-    late = [due for due in dues if wall - due > job.grace]
-    inside = [due for due in late if wall - due <= job.catch_up_window]
+    grace = job.grace if memory is None else min(job.grace, memory)
+    fresh = [due for due in dues if wall - due <= grace]
+    late = [due for due in dues if wall - due > grace]
+    inside = [due for due in late if wall - due <= window_of(job, memory)]
     match job.catch_up:
         case CatchUp.NONE:
             passed = [due for due in late if since is not None and due > since]
+            passed = [due for due in passed if memory is None or wall - due <= memory]
             caught = passed[-1:] if complete and not fresh else []
         case CatchUp.LATEST:
             caught = inside[-1:] if complete and not fresh else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobqueued import events
 from jobqueued.child.fleet import claims, mark, writes
@@ -34,7 +34,9 @@ from tests.support.world import MIDNIGHT, World
 TTL = 10 * SECOND
 PATIENCE = 50 * SECOND
 """How long what a host has begun stays its own without a session: `lock_grace`, as it is by default, but for `TTL`."""
-LEASES = {"run": 1, "lock": 2, "session": 3}
+LEASES = {"lock": 2, "session": 3}
+LEAST_KEEP, LEAST_MORE = 3600, 3600
+"""Seconds for which an occurrence is remembered at least, whatever its job says, and beside what that says."""
 NAME = "test"
 LATEST = 2000
 _PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, LATEST)
@@ -78,6 +80,14 @@ class Etcd(FakeEtcd):
         for key, value in self.values(f"{ROOT}locks/").items():
             found["lock", f"{FLEET}{key.removeprefix(f'{ROOT}locks/')}"] = Value(*value.split(" "))
         return found
+
+
+class Lease(NamedTuple):
+    """A lease of occurrences, each of which is to be remembered for `keep` s; none is given it after `until`."""
+
+    number: int
+    keep: int
+    until: int
 
 
 @dataclass
@@ -127,6 +137,7 @@ class Agent:
         self.mark = Mark()
         self.looked = self.told_mark = self.closed_until = 0
         """When it looked for the mark of the fleet last, and told one; until when it pauses as that was put back."""
+        self.lease = Lease(0, 0, 0)
         fleet.etcd.watchers.append(self._changed)
 
     # the scheduler's side
@@ -251,7 +262,7 @@ class Agent:
         if self.is_busy or self.cut_since is not None:
             return
         begins = bool(self.conversation.reason or self.conversation.is_outdated)
-        batch = None if begins else self.conversation.next_batch(LEASES, 1 << 30)
+        batch = None if begins else self._next_batch()
         if (batch is None and not begins) or self.fleet.now < self.closed_until:
             return
         self.is_busy = True
@@ -263,6 +274,13 @@ class Agent:
             self._go_on()
 
         self.fleet.at(self.fleet.now + self._while(), arrive)
+
+    def _next_batch(self) -> Batch | None:
+        """The next requests; occurrences live by a lease as that of child/fleet/session.RunLease."""
+        keep = max(self.conversation.keep, LEAST_KEEP)
+        if self.conversation.occurrences and (keep > self.lease.keep or self.fleet.now >= self.lease.until):
+            self.lease = self.fleet.lease(keep)
+        return self.conversation.next_batch({**LEASES, "run": self.lease.number}, keep)
 
     def _while(self) -> int:
         patience = SECOND // 10 if self.is_late else 0
@@ -558,6 +576,7 @@ class Fleet:
     """How often hosts have asked to write each key."""
     _messages: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _number: int = 0
+    _leases: int = max(LEASES.values())
 
     def add(self, store: str, *jobs: Job, rules: Rules | None = None, **options: Any) -> Host:
         """One more host."""
@@ -595,6 +614,12 @@ class Fleet:
         end = min(host.processes.values(), default=None)
         times = [time for time in (wake, end) if time is not None]
         return self.now + max(0, min(times) - host.now.wall) if times else None
+
+    def lease(self, keep: int) -> Lease:
+        """A lease by which occurrences are remembered for so long (s), as short as it may be."""
+        self._leases += 1
+        self.at(self.now + (keep + keep // 8 + LEAST_MORE) * SECOND, partial(self.etcd.lapse, self._leases))
+        return Lease(self._leases, keep, self.now + keep // 8 * SECOND)
 
     def is_put_off(self, message: Message) -> bool:
         """Tell whether something is carried out later than it was asked for, and its answer lost; or have it carried

@@ -1,7 +1,8 @@
 """Claims as transactions of etcd: an occurrence and locks, all or nothing, as long as the session of the host lasts.
 
     /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session does; - - is no label, not held
-    /jq/jobs/JOB               SPEC              the definition that counts
+    /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition that counts, and for how long (s) occurrences
+                                                 are remembered that are due from a second on, and before (core/memory)
     /jq/overdue/JOB            WHO               which host has told that it is overdue, and when
     /jq/paused/JOB             WHO               that it is paused for all hosts
     /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost

@@ -41,6 +41,8 @@ KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once it
 SEEN is AGE NUMBER, the mark of the fleet that this host has heard of last ("" 0: of none): an etcd that has not come so
 far was put back.
 
+SPEC of `publish` and `spec` is the whole value (core/memory.py), by which a job's runs and skips are asked for, too.
+
 SINCE is {JOB: SECOND}: by job, from when on an occurrence may be asked for.  Of those before that, and of other jobs,
 only `ours` is told, some of it after `up`.
 

@@ -1,0 +1,207 @@
+"""What a fleet remembers of its occurrences, and for how long: nothing runs twice as a `catch_up_window` is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+
+from jobqueued.copies import changed
+from jobqueued.core.agreement import spec_of
+from jobqueued.core.memory import Definition, following, told
+from jobqueued.fleet import FleetMark, Returned
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Job, Scope
+from tests.support.fleet import Fleet, Host
+from tests.support.world import MIDNIGHT, job
+
+H = HOUR // SECOND
+SHORT = job("tick", "*/10 * * * *", scope=Scope.FLEET, catch_up=CatchUp.ALL, max_waiting=1000, catch_up_window=3 * HOUR)
+LONG = replace(SHORT, catch_up_window=DAY)
+
+
+def hosts(*jobs: Job, names: str = "ab") -> tuple[Fleet, list[Host]]:
+    """A fleet that has agreed about the jobs."""
+    fleet = Fleet(Random(1))
+    found = [fleet.add(name, *jobs, seconds={"tick": 1}) for name in names]
+    fleet.pass_time(90)
+    return fleet, found
+
+
+def leave(host: Host, way: str) -> None:
+    """Go away, in this way."""
+    host.agent.cut() if way == "cut off" else host.leave()
+
+
+def come_back(host: Host, way: str) -> None:
+    """Be there again."""
+    if way == "cut off":
+        host.agent.heal()
+        return
+    if way == "lost its state":
+        host.memories = {name: changed(it, agreed="", offered="") for name, it in host.memories.items()}
+        host.mark = FleetMark()
+    host.come_back()
+
+
+def write(host: Host, *jobs: Job) -> None:
+    """Have the host's file say this, whether a scheduler is there or not."""
+    if host.is_alive:
+        host.write("jobs.yaml", *jobs)
+    else:
+        host.files["jobs.yaml"] = jobs
+
+
+def published(fleet: Fleet) -> str:
+    """The definition by which the fleet goes."""
+    return fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]
+
+
+@pytest.mark.parametrize("way", ["down", "cut off", "lost its state"])
+@pytest.mark.parametrize(
+    "order", ["both", "it alone, at once", "it alone, later", "the other first", "and back", "twice"]
+)
+def test_a_window_that_is_lengthened_while_a_host_is_away(way: str, order: str) -> None:
+    """What the other host has run, and etcd has forgotten, does not run again; what it does not know is missed."""
+    fleet, (one, two) = hosts(SHORT)
+    fleet.pass_time(H)
+    leave(one, way)
+    fleet.pass_time(3 * H)
+    if order == "and back":
+        write(two, LONG)
+        fleet.pass_time(H)
+        write(two, replace(SHORT, catch_up_window=HOUR))
+    fleet.pass_time(7 * H)
+    if order != "it alone, later":
+        write(one, LONG)
+    if order in ("both", "the other first", "and back"):
+        write(two, LONG)
+    if order == "twice":
+        write(two, replace(LONG, catch_up_window=5 * HOUR))
+        fleet.pass_time(H)
+        write(two, LONG)
+    fleet.pass_time(H)
+    come_back(one, way)
+    if order == "it alone, later":
+        write(one, LONG)
+    fleet.pass_time(H)
+    write(one, LONG)
+    write(two, LONG)
+    fleet.pass_time(H)
+    dues = (fleet.now - MIDNIGHT) // (10 * MINUTE)
+    assert dues == len(fleet.started), "one host was there all the time"
+
+
+@pytest.mark.parametrize("hours", [9, 30])
+def test_what_a_longer_window_brings(hours: int) -> None:
+    """An hour after it was lengthened all that comes due is caught up by it; what came before by the shorter one."""
+    fleet, found = hosts(SHORT)
+    fleet.pass_time(H)
+    for host in found:
+        write(host, LONG)
+    fleet.pass_time(H / 2)
+    since = fleet.now + HOUR // 2
+    for host in found:
+        leave(host, "cut off")
+    before = len(fleet.started)
+    fleet.pass_time(hours * H)
+    for host in found:
+        come_back(host, "cut off")
+    fleet.pass_time(H / 2)
+    dues = sorted(int(key[1:]) * SECOND for _, key in list(fleet.started)[before:])
+    assert dues[0] == max(since, fleet.now - HOUR // 2 - DAY) // (10 * MINUTE) * (10 * MINUTE) + 10 * MINUTE
+    assert not fleet.missing(LONG, MIDNIGHT, fleet.now - MINUTE)
+    assert not fleet.doubled(LONG, MIDNIGHT, fleet.now - MINUTE)
+
+
+def test_a_definition_of_an_earlier_version() -> None:
+    """It says nothing of what is remembered: what follows it counts on an hour, as was always the case."""
+    fleet, (one, two) = hosts(SHORT)
+    fleet.etcd.put("/jq/jobs/tick", spec_of(SHORT, "test"))
+    leave(one, "down")
+    fleet.pass_time(9 * H)
+    assert 9 * 6 == len(fleet.started), "the other goes by it"
+    write(one, LONG)
+    write(two, LONG)
+    since = fleet.now // SECOND + H
+    fleet.pass_time(1)
+    assert Definition(spec_of(LONG, "test"), since, H, 24 * H) == told(published(fleet))
+    come_back(one, "down")
+    fleet.pass_time(H)
+    assert 10 * 6 == len(fleet.started)
+
+
+@pytest.mark.parametrize("value", ["", "a b c d", "a 1 2 -3", "a 1 2 3 4", f"a 1 2 {10**30}", "[1,2,3,4]", "x" * 10**6])
+def test_what_no_host_has_made(value: str) -> None:
+    """It is another definition than any host's, whatever it says of what is remembered."""
+    assert Definition(value) == told(value)
+    assert 0 == told(value).window
+
+
+def test_who_publishes_meanwhile() -> None:
+    """Of two hosts that get the same definition at the same time one says from when on it counts; both go by that."""
+    fleet, found = hosts(SHORT)
+    for host in found:
+        write(host, LONG)
+    fleet.pass_time(H)
+    assert 6 == len(fleet.started)
+    assert {published(fleet)} == {host.scheduler._state.fleet.definition("tick") for host in found}
+
+
+@pytest.mark.parametrize("fields", [{"grace": DAY}, {"catch_up_window": MINUTE}, {"catch_up_window": 9 * HOUR}])
+def test_how_long_it_is_remembered(fields: dict[str, int]) -> None:
+    """An occurrence is remembered for as long as a host may start it: by its window, its grace, after a step of 3 h."""
+    fleet, found = hosts(replace(SHORT, **fields))
+    fleet.pass_time(10 * 60)
+    asked = {ask.keep for host in found for ask in host.asks}
+    assert {max(3 * HOUR, *fields.values())} == asked == {told(published(fleet)).window * SECOND}
+
+
+def test_what_is_given_back_and_no_longer_remembered() -> None:
+    """An occurrence that was given back is not begun if others may have run it, and that is forgotten."""
+    fleet, (one, _) = hosts(SHORT)
+    write(one, LONG)
+    fleet.pass_time(1)
+    for hours, runs in ((5, 0), (2, 1)):
+        key = f"f{(fleet.now - hours * HOUR) // (10 * MINUTE) * 600}"
+        one.happen(Returned("tick", key, "b:id"))
+        assert runs == len(one.scheduler.runs)
+        fleet.pass_time(H / 60)
+
+
+@dataclass
+class Told:
+    """A fleet's definitions of a job by their texts, from when (s) each is asked for, and from when it is there."""
+
+    random: Random
+    texts: list[tuple[int, int, str]]
+
+    def publish(self, now: int) -> None:
+        """Replace the definition, by one that comes to etcd later."""
+        window = self.random.choice([3, 4, 6, 12, 24, 100]) * HOUR
+        new = following(self.texts[-1][2], f"s{len(self.texts)}", replace(SHORT, catch_up_window=window), now * SECOND)
+        self.texts.append((now, now + self.random.choice([0, 1, 10, H - 1]), new.text))
+
+    def at(self, second: int) -> Definition:
+        """The definition that counts at a second."""
+        return told(next(text for _, there, text in reversed(self.texts) if there <= second))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_all_is_remembered_that_may_be_asked_for(seed: int) -> None:
+    """Whatever definitions follow one another: what was run by one is remembered as long as another may come to it."""
+    random, now = Random(seed), MIDNIGHT // SECOND
+    known = Told(random, [(0, 0, following("", "first", SHORT, 0).text)])
+    claims = list[tuple[int, int]]()
+    for _ in range(12):
+        known.publish(now)
+        for _ in range(20):
+            claimed = now + random.randrange(2 * H)
+            due = claimed - random.choice([0, 0, 1, H, 3 * H, 9 * H, 30 * H])
+            counts = known.at(claimed)
+            if (claimed - due) * SECOND <= counts.reach(claimed * SECOND):
+                claims.append((due, claimed + counts.window + H))
+        now += 2 * H + random.choice([1, H, 4 * H, 20 * H])
+        for due, until in claims:
+            forgotten = max(now, until + 1)
+            assert (forgotten - due) * SECOND > known.at(now).reach(forgotten * SECOND), (due, until, known.texts)
