@@ -42,6 +42,7 @@ from jobqueued.fleet import FleetMark, FleetTrouble, MaySkip, Returned
 from jobqueued.model import (
     DAY,
     LIVE,
+    PENDING,
     SECOND,
     WITH_LOCK,
     Claim,
@@ -60,6 +61,7 @@ from jobqueued.timing import catch_up
 _ANEW = 0
 """The number of questions about what is live."""
 _COUNTED_AS_GONE = "its fleet has counted this host as gone since then, and another host has told that it is lost"
+_FORGOTTEN = "another host may have run it while this one was away, as its fleet does not remember that for so long"
 _ELSEWHERE = "another host of the fleet has its occurrence"
 
 
@@ -96,8 +98,24 @@ def up(turn: Turn, event: FleetUp) -> None:
         _lock_anew(turn)
     if was_down and not fleet.down:
         turn.say("fleet_up", fleet=fleet.name)
+        _give_up_forgotten(turn)
     elif fleet.down != was_down:
         turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
+
+
+def _give_up_forgotten(turn: Turn) -> None:
+    """Give up runs that others may have had while this host was away, which the fleet may not know any more.
+
+    As the clock of their job was due last it was not away, and may have been there for longer.
+    """
+    state = turn.state
+    for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
+        job = state.catalog.get(run.id.job)
+        if job is None or hosts_before(run.key) or run.so_far is not None:
+            continue
+        there = max(state[job.id].saved.cursor + job.offset, state.fleet.down_since)
+        if there + state.fleet.remembers(job, run.due) < turn.now.wall:
+            give_up(turn, run, _FORGOTTEN)
 
 
 def _lock_anew(turn: Turn) -> None:

@@ -162,6 +162,11 @@ class FleetState:
         known = memory.told(self.definitions.get(job.id, ""))
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
 
+    def remembers(self, job: Job, due: int) -> int:
+        """Return for how long (ns) the fleet remembers an occurrence after a host had it, by when (wall) it was due."""
+        known = memory.told(self.definitions.get(job.id, ""))
+        return known.kept(due) if known.window else memory.looks_back(job)
+
     def definition(self, job: str) -> str:
         """The definition that the fleet has to have for what this host asks about a job; "": any, as it has none."""
         own, text = self.specs.get(job, ""), self.definitions.get(job, "")

@@ -40,6 +40,10 @@ class Definition(NamedTuple):
         """Return for how long (ns) before an instant (wall) all occurrences are remembered."""
         return min(self.window * SECOND, max(self.before * SECOND, wall - self.since * SECOND))
 
+    def kept(self, due: int) -> int:
+        """Return for how long (ns) an occurrence is remembered after a host had it, by when (wall) it was due."""
+        return SECOND * (self.window if due >= self.since * SECOND else self.before)
+
 
 def told(text: str) -> Definition:
     """Read what the fleet has; what no host has made is nobody's definition."""

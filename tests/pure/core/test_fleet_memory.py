@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from jobqueued.copies import changed
 from jobqueued.core.agreement import spec_of
+from jobqueued.core.fleet import _FORGOTTEN
 from jobqueued.core.memory import Definition, following, told
 from jobqueued.fleet import FleetMark, Returned
-from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Job, Scope
+from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job
 
@@ -20,10 +22,10 @@ SHORT = job("tick", "*/10 * * * *", scope=Scope.FLEET, catch_up=CatchUp.ALL, max
 LONG = replace(SHORT, catch_up_window=DAY)
 
 
-def hosts(*jobs: Job, names: str = "ab") -> tuple[Fleet, list[Host]]:
+def hosts(*jobs: Job, names: str = "ab", **options: Any) -> tuple[Fleet, list[Host]]:
     """A fleet that has agreed about the jobs."""
     fleet = Fleet(Random(1))
-    found = [fleet.add(name, *jobs, seconds={"tick": 1}) for name in names]
+    found = [fleet.add(name, *jobs, **{"seconds": {"tick": 1}, **options}) for name in names]
     fleet.pass_time(90)
     return fleet, found
 
@@ -205,3 +207,45 @@ def test_all_is_remembered_that_may_be_asked_for(seed: int) -> None:
         for due, until in claims:
             forgotten = max(now, until + 1)
             assert (forgotten - due) * SECOND > known.at(now).reach(forgotten * SECOND), (due, until, known.texts)
+
+
+@pytest.mark.parametrize("way", ["down", "cut off", "outdated"])
+@pytest.mark.parametrize("hours", [2, 9])
+def test_what_waits_while_a_host_is_away(way: str, hours: int) -> None:
+    """A run that waits on a host for its turn is given up once others may have run it, and that is forgotten."""
+    disk = Claim("disk", exclusive=True)
+    fleet, (one, two) = hosts(replace(SHORT, locks=(disk,)), job("own", locks=(disk,)), seconds={"own": H, "tick": 1})
+    one.run("own")
+    two.run("own")
+    fleet.pass_time(15 * 60)
+    assert [2, 2] == [len(host.scheduler.runs) for host in (one, two)]
+    leave(one, way)
+    fleet.pass_time(hours * H)
+    if way == "outdated":
+        write(two, replace(SHORT, priority=1))
+    come_back(one, way)
+    fleet.pass_time(1)
+    skips = [
+        reason for each in one.said if each.event == "run_skipped" and (reason := each.fields["reason"]) != "missed"
+    ]
+    assert ([_FORGOTTEN] if hours > 3 else []) == skips
+    assert [] == [key for key in one.scheduler.runs if key.job == "tick"]
+    write(one, replace(SHORT, priority=1))
+    fleet.pass_time(3 * H)
+    assert not fleet.missing(SHORT, MIDNIGHT, fleet.now - MINUTE)
+
+
+def test_what_waits_on_a_host_that_is_there() -> None:
+    """A run that has waited longer than etcd remembers goes on waiting, if its host was away for a moment."""
+    disk = Claim("disk", exclusive=True)
+    daily = replace(SHORT, locks=(disk,))
+    fleet, (one,) = hosts(daily, job("own", locks=(disk,)), names="a", seconds={"own": 9 * H, "tick": 1})
+    one.run("own")
+    fleet.pass_time(8 * H)
+    for way in ("cut off", "down"):
+        leave(one, way)
+        fleet.pass_time(60)
+        come_back(one, way)
+    fleet.pass_time(2 * H)
+    assert 60 <= len(fleet.started)
+    assert not [each for each in one.said if each.event == "run_skipped"]
