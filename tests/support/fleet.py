@@ -708,9 +708,12 @@ class Fleet:
             owner = self._last_owner(job.id, key)
             if owner is None or owner.state == "over":  # it was asked for as another skipped it
                 owner = self._skipper(job.id, due) or owner
+            if owner is None and any(host.skipped_for_all(job.id, due) for host in self.hosts.values()):
+                due = job.next_after(due)
+                continue  # and that was forgotten
             able = [host for host in self.hosts.values() if host.may_have(job)]
             asked = able if owner is None else [self.hosts[owner.store]]
-            tried = {key} if owner is None else {key, owner.key}
+            tried = {key, claims.next_attempt(key) if owner is None else owner.key}
             has_run = any((job.id, each) in self.started for each in tried)
             if not has_run and not all(host.has_given_up(job.id, due) for host in asked):
                 dues.append(due)

@@ -8,7 +8,20 @@ from random import Random
 
 from jobqueued import events
 from jobqueued.fleet import FLEET
-from jobqueued.model import HOUR, MINUTE, PENDING, SECOND, CatchUp, Claim, Job, LockClientId, OnHostLoss, RunId, Scope
+from jobqueued.model import (
+    DAY,
+    HOUR,
+    MINUTE,
+    PENDING,
+    SECOND,
+    CatchUp,
+    Claim,
+    Job,
+    LockClientId,
+    OnHostLoss,
+    RunId,
+    Scope,
+)
 from jobqueued.saved import Hold
 from jobqueued.users import Owner
 from tests.support.fleet import LATEST, Fleet, Host, Rules
@@ -18,6 +31,8 @@ TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 LICENCE = f"{FLEET}licence"
 LICENCES = 3
+FORGETS = 7
+"""Which seeds, of eight each, are those of fleets that forget while hosts are away."""
 _GIVES_BACK = 20 * SECOND
 """The time (ns) in which a host that can ask its fleet has given back what it does not begin."""
 
@@ -56,6 +71,11 @@ class FleetLife:
         self.fleet = Fleet(self.random, Random(f"{seed}/late"), lossy=self.random.choice([0.0, 0.05, 0.2]))
         self.fleet.etcd.watchers.append(lambda: self.fleet.pauses.change(self.fleet.etcd.changes[-1]))
         self.jobs = jobs()
+        self.forgets = seed % 8 == FORGETS
+        """Whether etcd forgets what has run while a host is away, as the jobs look back no farther."""
+        self.absences = 0
+        if self.forgets:
+            self.jobs = [replace(each, catch_up_window=HOUR) for each in self.jobs]
         self.ticket = 0
         self.paused: set[tuple[str, str]] = set()
         self.clients = defaultdict[str, list[LockClientId]](list)
@@ -92,7 +112,7 @@ class FleetLife:
         """Let so much happen, then let all be well, and judge."""
         acts = [self._crash, self._crash, self._cut, self._heal, self._reboot, self._pause, self._pauses, self._hold,
                 self._ask, self._stop, self._edit, self._edit_and_back, self._restart_agent, self._lock,
-                self._unlock]  # fmt: skip
+                self._unlock, *[self._be_away] * self.forgets]  # fmt: skip
         for _ in range(steps):
             self.random.choice(acts)()
             self.fleet.pass_time(self.random.choice([0.003, 0.02, 1, 30, 200, 600]))
@@ -206,6 +226,25 @@ class FleetLife:
         if host.is_alive:
             host.write("jobs.yaml", *before)
 
+    def _be_away(self) -> None:
+        """A host is away for so long that etcd forgets what the others run; some have jobs look back farther then.
+
+        Twice in a life: each takes hours.
+        """
+        self.absences += 1
+        if self.absences > 2:
+            return
+        host, is_cut = self.fleet.hosts[self._host()], self.random.random() < 0.5
+        host.agent.cut() if is_cut else host.leave()
+        hosts = [*self.fleet.hosts.values()]
+        self.fleet.pass_time(self.random.choice([0, 6 * HOUR]) / SECOND)
+        for each in self.random.sample(hosts, self.random.randint(0, len(hosts))):
+            self.fleet.pass_time(self.random.choice([0, 0, HOUR]) / SECOND)
+            window = self.random.choice([HOUR, 5 * HOUR, DAY])
+            each.files["jobs.yaml"] = tuple(replace(it, catch_up_window=window) for it in each.files["jobs.yaml"])
+            each.happen(events.JobsRead("jobs.yaml", each.files["jobs.yaml"]))
+        host.agent.heal() if is_cut else host.come_back()
+
     def _restart_agent(self) -> None:
         """An agent begins anew, beside a scheduler that lives."""
         host = self.fleet.hosts[self._host()]
@@ -253,13 +292,17 @@ class FleetLife:
         for host in self.fleet.hosts.values():  # nothing more is due: nobody is passed over for ever
             host.write("jobs.yaml", *(replace(each, enabled=False) for each in self.jobs))
         self.fleet.pass_time(HOUR // 10**9)
+        for _ in range(48 * self.forgets):  # there may be hours of them
+            if any(host.scheduler.runs for host in self.fleet.hosts.values()):
+                self.fleet.pass_time(HOUR // 10**9)
 
     def _judge(self) -> None:
         """Nothing is missing, or has two records, and etcd knows of nothing that is not."""
         for each in self.jobs:
             if each.scope is Scope.FLEET:
                 missing = self.fleet.missing(each, self.since, self.until)
-                doubled = self.fleet.doubled(each, self.since, self.until)
+                # what is forgotten may be taken for missed
+                doubled = [] if self.forgets else self.fleet.doubled(each, self.since, self.until)
                 assert not missing, f"{each.id}: {len(missing)} occurrences are missing, the first {missing[0]}"
                 assert not doubled, f"{each.id}: {len(doubled)} occurrences have two records, the first {doubled[0]}"
         by_clock = [host for (name, _), (host, _) in self.fleet.started.items() if name == "chosen"]

@@ -11,10 +11,12 @@ import pytest
 from jobqueued.copies import changed
 from jobqueued.core.agreement import spec_of
 from jobqueued.core.fleet import _FORGOTTEN
+from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.memory import Definition, following, told
 from jobqueued.fleet import FleetMark, Returned
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
+from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, job
 
 H = HOUR // SECOND
@@ -249,3 +251,14 @@ def test_what_waits_on_a_host_that_is_there() -> None:
     fleet.pass_time(2 * H)
     assert 60 <= len(fleet.started)
     assert not [each for each in one.said if each.event == "run_skipped"]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_life_in_which_windows_are_lengthened(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the fleet tells of its memory this life goes wrong, which is well with that."""
+    if is_told:
+        FleetLife(47).live(30)
+        return
+    monkeypatch.setattr(FleetState, "memory", lambda *_: None)
+    with pytest.raises(AssertionError, match=r"runs on h. and on"):
+        FleetLife(47).live(30)
