@@ -125,9 +125,13 @@ class NeverStarted(NamedTuple):
 
 
 class FleetUp(NamedTuple):
-    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can."""
+    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can.
+
+    `known`: the instant (wall) at which this host had saved what it knew of the fleet, before it asked for that.
+    """
 
     reason: str
+    known: int = 0
 
 
 class Granted(NamedTuple):

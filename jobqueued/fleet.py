@@ -40,11 +40,12 @@ class Part(NamedTuple):
 
 class FleetMark(NamedTuple):
     """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
-    is to remember that.
+    is to remember that.  `at`: the instant (wall) at which it was saved.
     """
 
     age: str = ""
     number: int = 0
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,22 +98,22 @@ def up(turn: Turn, event: FleetUp) -> None:
         _lock_anew(turn)
     if was_down and not fleet.down:
         turn.say("fleet_up", fleet=fleet.name)
-        _give_up_forgotten(turn)
+        _give_up_forgotten(turn, max(event.known, fleet.down_since))
     elif fleet.down != was_down:
         turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
 
 
-def _give_up_forgotten(turn: Turn) -> None:
-    """Give up runs that others may have had while this host was away, which the fleet may not know any more.
+def _give_up_forgotten(turn: Turn, was_there: int) -> None:
+    """Give up runs that another host may have had while this one was away, if the fleet may have forgotten that.
 
-    As the clock of their job was due last it was not away, and may have been there for longer.
+    The host was in the fleet at the instant `was_there` (wall), and when the clock of the job was last due.
     """
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
         job = state.catalog.get(run.id.job)
         if job is None or hosts_before(run.key) or run.so_far is not None:
             continue
-        there = max(state[job.id].saved.cursor + job.offset, state.fleet.down_since)
+        there = max(state[job.id].saved.cursor + job.offset, was_there)
         if there + state.fleet.remembers(job, run.due) < turn.now.wall:
             give_up(turn, run, _FORGOTTEN)
 
@@ -152,7 +152,7 @@ def granted(turn: Turn, event: Granted) -> None:
 
 def marked(turn: Turn, mark: FleetMark) -> None:
     """Remember how far the fleet has come: what has come after it in this turn starts after that was saved."""
-    turn.do(SaveFleetMark(mark))
+    turn.do(SaveFleetMark(mark._replace(at=turn.now.wall)))
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:

@@ -133,6 +133,8 @@ class FleetLink(Source):
         self._call_at, self._pause = 0, _FIRST_PAUSE
         self._down = ""
         """The reason why the fleet can't be asked, as it was told; "": it can, or nobody knows yet."""
+        self._known = 0
+        """When (wall) the mark was saved that the agent was told."""
         self._has_news = False
         """Whether the next turn tells that."""
         self._instance = Instance.of(address.parent)
@@ -211,7 +213,7 @@ class FleetLink(Source):
             self._asked_at, self._pause = None, _FIRST_PAUSE
             match line:
                 case ["up", str(reason)]:
-                    self._down = reason
+                    self._down, happened = reason, [events.FleetUp(reason, self._known)]
                     if reason:  # it is told all anew
                         self._outbox += lines.encode(["since", self._since()])
                         self._neighbours.forget()
@@ -243,7 +245,9 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
         self._lines = Lines(self._connection, _PART)
-        hello = ["hello", lines.VERSION, self._told(state[0]), [*state[1]], self._since()]
+        name, mark = state
+        self._known = mark.at
+        hello = ["hello", lines.VERSION, self._told(name), [mark.age, mark.number], self._since()]
         self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono
         self.flush()
 

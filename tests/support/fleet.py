@@ -134,7 +134,8 @@ class Agent:
         self.delay = 0
         """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
-        self.mark = Mark()
+        self.mark, self.known, self.there = Mark(), 0, 0
+        """The mark, when the host saved the one that it remembered as it began, and when it reached etcd last."""
         self.looked = self.told_mark = self.closed_until = 0
         """When it looked for the mark of the fleet last, and told one; until when it pauses as that was put back."""
         self.lease = Lease(0, 0, 0)
@@ -146,7 +147,9 @@ class Agent:
         """A scheduler has begun: it is told all that there is, then that the fleet can be asked."""
         self.connection += 1
         host = self.fleet.hosts[self.store]
-        self.since, known = host.scheduler.askable(), Mark(*host.mark)
+        self.since, known = host.scheduler.askable(), Mark(host.mark.age, host.mark.number)
+        self.there = self.there if self.session is None else self.fleet.now
+        self.known = max(host.mark.at, self.there - 60 * SECOND) if known.age else 0  # it is told a mark each minute
         self.mark = self.mark if known.age and known.is_in(self.mark) else known
         self.conversation.hello()
         self._go_on()
@@ -197,8 +200,9 @@ class Agent:
     def _deliver(self, connection: int, event: events.Event) -> None:
         host = self.fleet.hosts[self.store]
         if connection == self.connection and host.is_alive:
-            if isinstance(event, events.FleetUp) and event.reason:
-                self.since = host.scheduler.askable()
+            if isinstance(event, events.FleetUp):
+                event = event._replace(known=self.known)
+                self.since = host.scheduler.askable() if event.reason else self.since
             host.happen(event)
 
     # the network
@@ -207,7 +211,7 @@ class Agent:
         """Let nothing through from now on; after `TTL` the session is over."""
         if self.cut_since is not None:
             return
-        self.cut_since = since = self.fleet.now
+        self.cut_since = since = self.there = self.fleet.now
         self.watch += 1
         conversation = self.conversation
 
