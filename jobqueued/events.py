@@ -7,7 +7,7 @@ from typing import Any
 from jobqueued.accounts import Account
 from jobqueued.child.documents import Output
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.fleet import FleetMark, FleetTrouble, Grant, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, Grant, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
@@ -122,16 +122,6 @@ class NeverStarted(NamedTuple):
     attempt: int
     reason: str = ""
     cause: Unstarted = Unstarted.NO_FAULT
-
-
-class FleetUp(NamedTuple):
-    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can.
-
-    `known`: the instant (wall) at which this host had saved what it knew of the fleet, before it asked for that.
-    """
-
-    reason: str
-    known: int = 0
 
 
 class Granted(NamedTuple):

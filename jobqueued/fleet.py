@@ -38,6 +38,16 @@ class Part(NamedTuple):
     of: int
 
 
+class FleetUp(NamedTuple):
+    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can.
+
+    `known`: the instant (wall) at which this host had saved what it knew of the fleet, before it asked for that.
+    """
+
+    reason: str
+    known: int = 0
+
+
 class FleetMark(NamedTuple):
     """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
     is to remember that.  `at`: the instant (wall) at which it was saved.

@@ -37,8 +37,8 @@ from jobqueued.core.memory import looks_back
 from jobqueued.core.occurrences import HELD_FROM_OTHERS, leave_to_others, refusal, run_of
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.events import Denied, FleetAccepted, FleetUp, Granted, Held, HostSeen, Ours, Taken
-from jobqueued.fleet import FleetMark, FleetTrouble, MaySkip, Returned
+from jobqueued.events import Denied, FleetAccepted, Granted, Held, HostSeen, Ours, Taken
+from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, Returned
 from jobqueued.model import (
     DAY,
     LIVE,

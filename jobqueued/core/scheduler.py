@@ -45,7 +45,7 @@ from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
-from jobqueued.fleet import FleetMark, FleetTrouble, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
@@ -121,7 +121,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.RunLingers: attempts.lingers,
     events.RunsEmptied: attempts.runs_emptied,
     events.NeverStarted: attempts.never_started,
-    events.FleetUp: fleet.up,
+    FleetUp: fleet.up,
     events.Granted: fleet.granted,
     events.Denied: fleet.denied,
     events.Taken: fleet.taken,

@@ -18,7 +18,7 @@ from jobqueued.copies import changed
 from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.fleet import NO_GRANT
+from jobqueued.fleet import NO_GRANT, FleetUp
 from jobqueued.foresight.durations import Draws, Sample
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant
@@ -96,7 +96,7 @@ class World:
             if it.shared_pause:
                 self._happen(events.FleetPaused(it.job, it.shared_pause))
         if limits.fleet:  # as if this host were the only one that is up
-            self._happen(events.FleetUp(""))
+            self._happen(FleetUp(""))
         self._settle()
 
     @property

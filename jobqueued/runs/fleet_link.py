@@ -27,7 +27,7 @@ from jobqueued.commands import (
     Stand,
     TellOverdue,
 )
-from jobqueued.fleet import FLEET, FleetMark, FleetSettings, Grant, MaySkip, PauseMade, Returned, SaidOverdue
+from jobqueued.fleet import FLEET, FleetMark, FleetSettings, FleetUp, Grant, MaySkip, PauseMade, Returned, SaidOverdue
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
@@ -78,7 +78,7 @@ def event_of(line: Line) -> events.Event:
     """The meaning of what the agent tells; ValueError."""
     match line:
         case ["up", str(reason)]:
-            return events.FleetUp(reason)
+            return FleetUp(reason)
         case ["mark", str(age), int(number)]:
             return FleetMark(age, number)
         case ["granted", str(job), int(number), int(question), int(fence), int(until)]:
@@ -213,7 +213,7 @@ class FleetLink(Source):
             self._asked_at, self._pause = None, _FIRST_PAUSE
             match line:
                 case ["up", str(reason)]:
-                    self._down, happened = reason, [events.FleetUp(reason, self._known)]
+                    self._down, happened = reason, [FleetUp(reason, self._known)]
                     if reason:  # it is told all anew
                         self._outbox += lines.encode(["since", self._since()])
                         self._neighbours.forget()
@@ -231,7 +231,7 @@ class FleetLink(Source):
             self.lose(f"its agent does not answer; {self._instance.see_agent}")
         if self._has_news:
             self._has_news = False
-            yield events.FleetUp(self._down)
+            yield FleetUp(self._down)
 
     def _call(self, now: Now) -> None:
         state = self._state()

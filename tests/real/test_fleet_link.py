@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobqueued.child.fleet import lines
-from jobqueued.events import Event, FleetUp
-from jobqueued.fleet import FleetMark, FleetSettings
+from jobqueued.events import Event
+from jobqueued.fleet import FleetMark, FleetSettings, FleetUp
 from jobqueued.model import SECOND, Now
 from jobqueued.runs.fleet_link import FleetLink
 from tests.support.host import DEADLINE

@@ -23,7 +23,7 @@ from jobqueued.child.fleet.wire import Message, coded, text
 from jobqueued.commands import Ask, Command, EndedElsewhere, FleetCommand, Launch, Reply, Save, SaveFleetMark, Say
 from jobqueued.core.elsewhere import span_of
 from jobqueued.core.fleet_state import second_of
-from jobqueued.fleet import FleetMark
+from jobqueued.fleet import FleetMark, FleetUp
 from jobqueued.model import PENDING, SECOND, Job, LockClientId, RunId, RunState
 from jobqueued.queue.locks import FLEET, Locks, of_fleet, places_of
 from jobqueued.runs.fleet_link import event_of, line_of
@@ -200,7 +200,7 @@ class Agent:
     def _deliver(self, connection: int, event: events.Event) -> None:
         host = self.fleet.hosts[self.store]
         if connection == self.connection and host.is_alive:
-            if isinstance(event, events.FleetUp):
+            if isinstance(event, FleetUp):
                 event = event._replace(known=self.known)
                 self.since = host.scheduler.askable() if event.reason else self.since
             host.happen(event)
@@ -231,7 +231,7 @@ class Agent:
         self.cut()
         self.conversation = Conversation(PATIENCE)
         self.connection += 1
-        self.fleet.hosts[self.store].happen(events.FleetUp("its agent is gone"))
+        self.fleet.hosts[self.store].happen(FleetUp("its agent is gone"))
 
     def start(self) -> None:
         """Begin anew, and be called."""
@@ -536,7 +536,7 @@ class Host(World):
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
             self.agent.connection += 1
-            self.answers.append(events.FleetUp("this host can't save what it would be granted"))
+            self.answers.append(FleetUp("this host can't save what it would be granted"))
         elif isinstance(command, FleetCommand):
             if isinstance(command, Ask):
                 assert command.run in self.rows or isinstance(command.run, LockClientId), "asked before the commit"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from jobqueued import events
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, FleetUp
 from jobqueued.model import (
     DAY,
     HOUR,
@@ -249,7 +249,7 @@ class FleetLife:
         """An agent begins anew, beside a scheduler that lives."""
         host = self.fleet.hosts[self._host()]
         if host.is_alive and host.agent.cut_since is None:
-            host.happen(events.FleetUp("the agent has ended"))
+            host.happen(FleetUp("the agent has ended"))
             host.agent.connect()
 
     def _explain(self) -> None:

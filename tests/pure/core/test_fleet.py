@@ -17,7 +17,7 @@ from jobqueued.copies import changed
 from jobqueued.core.elsewhere import Span
 from jobqueued.core.fleet import _covers
 from jobqueued.core.holders import PARKED
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, FleetUp
 from jobqueued.model import HOUR, MINUTE, SECOND, CatchUp, Claim, LockClientId, On, Overlap, RunId, Scope
 from jobqueued.queue.locks import places_of
 from jobqueued.saved import Hold
@@ -156,7 +156,7 @@ def test_what_waits_as_the_fleet_goes_down() -> None:
     for number in range(3):
         one.run("some", number + 1)
     assert 3 == len(one.scheduler._state.fleet.asked)
-    one.happen(events.FleetUp("no member of etcd answers"), admit=False)
+    one.happen(FleetUp("no member of etcd answers"), admit=False)
     assert [1, 2, 3] == [run.number for run in one.scheduler._state["some"].due]
 
 
@@ -417,7 +417,7 @@ def test_a_command_as_the_fleet_goes_down() -> None:
     _, (one,) = hosts(job("tape", locks=(TAPE,)), names="a")
     first = LockClientId(1)
     one.happen(events.LockAsked(1, first, (TAPE,), "root", False))
-    one.happen(events.FleetUp("no member of etcd answers"), admit=False)
+    one.happen(FleetUp("no member of etcd answers"), admit=False)
     state = one.scheduler._state
     assert (PARKED, False) == (state.lock_clients[first].question, first in state.admission.waiting)
 
@@ -457,7 +457,7 @@ def test_a_place_in_line() -> None:
     one.happen(events.LockAsked(2, second, (TAPE,), "root", False))
     fleet.pass_time(1)
     assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
-    one.happen(events.FleetUp("the agent has ended"))
+    one.happen(FleetUp("the agent has ended"))
     one.agent.connect()
     fleet.pass_time(1)
     assert ["/jq/wait/a/tape"] == [*fleet.etcd.values("/jq/wait/")]
@@ -493,7 +493,7 @@ def test_more_places_than_before() -> None:
     for host in found:
         host.write("jobs.yaml", wide)
     for host in found:
-        host.happen(events.FleetUp("the agent has ended"))
+        host.happen(FleetUp("the agent has ended"))
         host.agent.connect()
     fleet.pass_time(125)
     assert 3 == sum(len(live(host)) for host in found)
@@ -611,7 +611,7 @@ def test_another_reason_why_it_cannot_be_asked() -> None:
     _, (one,) = hosts(job("tick", "* * * * *", scope=Scope.FLEET), names="a")
     one.said.clear()
     for reason in ("no member answers", "no member answers", "this host is another's", "", ""):
-        one.happen(events.FleetUp(reason))
+        one.happen(FleetUp(reason))
     told = [(it.event, it.fields.get("reason")) for it in one.said if it.event.startswith("fleet")]
     assert [("fleet_down", "no member answers"), ("fleet_down", "this host is another's"), ("fleet_up", None)] == told
 

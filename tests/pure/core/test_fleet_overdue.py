@@ -14,8 +14,8 @@ from jobqueued.commands import Say, TellOverdue
 from jobqueued.copies import changed
 from jobqueued.core import expectation, fleet_overdue
 from jobqueued.core.turn import Turn
-from jobqueued.events import FleetUp, HostSeen
-from jobqueued.fleet import SaidOverdue
+from jobqueued.events import HostSeen
+from jobqueued.fleet import FleetUp, SaidOverdue
 from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.notices import happenings
 from tests.support.fleet import Fleet, Host

@@ -14,7 +14,7 @@ import pytest
 from jobqueued import events
 from jobqueued.commands import Ask, GiveBack, Launch, WriteRecord
 from jobqueued.core import host_loss
-from jobqueued.fleet import FLEET
+from jobqueued.fleet import FLEET, FleetUp
 from jobqueued.model import LIVE, MINUTE, PENDING, SECOND, Claim, Job, OnHostLoss, RunState, Scope
 from jobqueued.saved import Hold
 from tests.support.fleet import PATIENCE, TTL, Fleet, Host
@@ -233,7 +233,7 @@ def test_a_loss_that_waits() -> None:
     scene.go_down(scene.first)
     scene.pass_time(GONE + 2)
     (waits,) = (run for run in other.scheduler.runs.values() if "." in run.key)
-    other.happen(events.HoldAsked(2, "root", None), events.FleetUp("etcd is away"))
+    other.happen(events.HoldAsked(2, "root", None), FleetUp("etcd is away"))
     other.boot()
     scene.pass_time(30)
     run, _ = other.rows[waits.id]
