@@ -30,7 +30,7 @@ def _few(node: Node) -> tuple[str, ...]:
 _WHO = replace(one_or_more(_ONE, least=0), read=_few)
 _GROUPS = one_or_more(text("the name of a group", r"[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"), least=0)
 PERMITS = (
-    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify",
+    "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify", "drain",
 )  # fmt: skip
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
 CAPS = {name: key for name, key in RESOURCE_LIMITS.items() if name in ("cpu", "memory", "memory_high", "swap", "tasks")}

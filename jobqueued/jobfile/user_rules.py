@@ -14,7 +14,7 @@ from jobqueued.jobfile.refusal import Refusal
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.yamltext import Entry, Node, quoted
 from jobqueued.jobfile.yamltext import Mapping as Tree
-from jobqueued.model import Job, Scope
+from jobqueued.model import HOUR, Job, Scope
 from jobqueued.text import duration, size
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
@@ -44,6 +44,7 @@ _PERMITS = (
             lambda job: quoted(job.cpu_scheduling), "other, batch or idle"),
     _Permit("ionice", lambda job: (job.ionice or "").startswith("realtime"), lambda job: quoted(job.ionice or ""),
             "best-effort or idle"),
+    _Permit("drain", lambda job: job.drain > HOUR, lambda job: _time(job.drain), "1h or less"),
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ BY_KEY = {
     "escalation": ("escalation: {points: 2}", "found the key `escalation`"), "nice": ("nice: -1", "found -1"),
     "oom_score_adj": ("oom_score_adj: -1", "found -1"), "cpu_scheduling": ("cpu_scheduling: fifo:1", "found 'fifo:1'"),
     "ionice": ("ionice: realtime:0", "found 'realtime:0'"), "notify": ("notify: {email: bob}", "found email bob"),
+    "drain": ("drain: 2h", "found 2 h"),
 }  # fmt: skip
 
 
@@ -45,7 +46,8 @@ def test_what_burdens_others_is_refused_unless_the_site_permits_it(key: str) -> 
 
 
 MODEST = ("exclusive: false", "priority: -5", "nice: 19", "nice: 0", "oom_score_adj: 1000", "cpu_scheduling: idle",
-    "ionice: idle", "ionice: best-effort:0", "notify: {email: alice, on: output}", "user: alice")  # fmt: skip
+    "ionice: idle", "ionice: best-effort:0", "drain: 1h",
+    "notify: {email: alice, on: output}", "user: alice")  # fmt: skip
 
 
 @pytest.mark.parametrize("line", MODEST)
