@@ -1,11 +1,12 @@
 """The directories of job files as one inbox: of a file that is in several the first counts, with all its drop-ins.
 
 What is known of one directory alone is not acted on: while one of them can't be read, nothing changes, as what is there
-may take the place of what others have.
+may take the place of what others have.  A directory that other users can change is left out, but for the first one.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -13,9 +14,11 @@ from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
+from jobqueued.child.trust import Refused
 from jobqueued.child.watcher import inotify
 from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
 from jobqueued.jobdir.inbox import (
+    AGAIN,
     CHANGES_IN_DIRECTORY,
     UNWATCHED,
     Ears,
@@ -144,11 +147,45 @@ class Layer(Inbox):
 
 
 class OptionalLayer(Layer):
-    """A directory that is often not there, which is as if it was empty: packages come and go with it."""
+    """A directory that counts as empty while it is missing, as packages come and go with it, or is not trusted."""
 
     def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
         super().__init__(directory, kind, ears)
-        self._is_optional = True
+        self._is_optional, self._is_left_out = True, False
+
+    def read(self, name: str) -> bytes:
+        """Read a file as Inbox does; FileNotFoundError while the directory is left out."""
+        if self._is_left_out:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._directory}/{name}")
+        return super().read(name)
+
+    def drop_ins(self, name: str) -> list[str]:
+        """Return the names of the drop-ins of a file; Refused, OSError."""
+        return [] if self._is_left_out else super().drop_ins(name)
+
+    def has_drop_ins(self, name: str) -> bool:
+        """Tell whether there is a directory of drop-ins of a file."""
+        return not self._is_left_out and super().has_drop_ins(name)
+
+    def signature(self, name: str) -> Signature:
+        """Return the signature of a file with its drop-ins, as far as they count."""
+        return () if self._is_left_out else super().signature(name)
+
+    def is_missing_in(self, name: str) -> bool:
+        """Tell whether no such file of this directory counts."""
+        return self._is_left_out or super().is_missing_in(name)
+
+    def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
+        """List the directory, or leave it out while other users can change it: then no other directory waits for it."""
+        self._is_left_out = distrust is not None
+        if distrust is None:
+            return super()._listed(mono, None)
+        self._arm()
+        unwatched = self._listed_well(self._watch, mono)
+        self._lost_track = True
+        self._take_again(mono + AGAIN)
+        why = Problem(str(self._directory), 0, 0, "", f"{distrust}; until then no file in it counts", code="JQ502")
+        return self._missing(), [why, *unwatched]
 
     def _missing(self) -> set[str]:
         return {*self._seen, *self._others([])}

@@ -103,21 +103,43 @@ def test_a_new_version_of_a_broken_override_counts(jobs: Layered) -> None:
     assert (["a.yaml: j"], {"j": "b"}) == (jobs.scan(), jobs.jobs("a.yaml"))
 
 
+OPEN_TO_ALL = "found a directory that everybody may write; accepted: one that only root can write: chmod go-w"
+
+
 @NEEDS_ROOT
-def test_nothing_changes_while_one_directory_can_not_be_believed(jobs: Layered) -> None:
-    """What may be overridden, or masked, by what nobody can read is not known, and all goes on; it is said why."""
+def test_a_directory_that_others_can_change_is_left_out(jobs: Layered) -> None:
+    """Nothing in it counts, neither its files nor its masks and drop-ins; the others do, and it is said why."""
     jobs.put("usr/lib/a.yaml", A)
     jobs.put("run/c.yaml", "jobs: {c: {command: x}}")
+    jobs.put("run/b.yaml.d/x.yaml", "jobs: {d: {command: x}}")
+    jobs.put("etc/b.yaml", "jobs: {b: {command: x}}")
     jobs.scan(0)
     directory = jobs.file("run/c.yaml").parent
     directory.chmod(0o777)
     jobs.put("usr/lib/a.yaml", B)
-    assert ([], {"j": "a"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
+    jobs.put("run/a.yaml", C)
+    assert (["a.yaml: j", "b.yaml: b"], {"j": "b"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
     assert ["jobqueue.d"] == list(jobs.problems())
-    reason = "found a directory that everybody may write; accepted: one that only root can write: chmod go-w"
-    assert [f"run:0: : {reason} /run/jobqueue.d; the jobs that it had last go on"] == jobs.told()
+    assert [f"run:0: : {OPEN_TO_ALL} /run/jobqueue.d; until then no file in it counts"] == jobs.told()
+    assert ["c.yaml gone"] == jobs.scan(PATIENCE)
     directory.chmod(0o755)
-    assert (["a.yaml: j"], {"j": "b"}, []) == (jobs.scan(0), jobs.jobs("a.yaml"), jobs.told())
+    assert (["a.yaml: j", "b.yaml: b d", "c.yaml: c"], {"j": "c"}, []) == (
+        jobs.scan(PATIENCE + AGAIN), jobs.jobs("a.yaml"), jobs.told()
+    )  # fmt: skip
+
+
+@NEEDS_ROOT
+def test_a_directory_that_is_left_out_from_the_start(tmp_path: Path) -> None:
+    """What it is in may be open to others, as /usr/local/lib is to staff on Debian: the jobs of the others begin."""
+    jobs = Layered(tmp_path)
+    jobs.put("etc/a.yaml", A)
+    jobs.file("usr/local/lib/b.yaml").parent.parent.chmod(0o777)
+    assert (["a.yaml: j"], True) == (jobs.scan(0), jobs.watch.complete)
+    assert [f"usr/local/lib:0: : {OPEN_TO_ALL} /usr/local/lib; until then no file in it counts"] == jobs.told()
+    (tmp_path / "usr/local/lib").chmod(0o755)
+    jobs.put("usr/local/lib/b.yaml", "jobs: {b: {command: x}}")
+    assert (["b.yaml: b"], []) == (jobs.scan(AGAIN), jobs.told())
+    jobs.watch.inbox.close()
 
 
 def test_without_the_first_directory_nothing_changes(jobs: Layered, tmp_path: Path) -> None:
