@@ -113,7 +113,9 @@ class Daemon:
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
         user = user_name(os.geteuid()) or "root"
-        self._user_files = UserFileCalls(link, users, self._watches, self._scheduler, config.users, read_clocks)
+        self._user_files = UserFileCalls(
+            link, users, self._watches, self._scheduler, config.users, read_clocks, paths.host
+        )  # fmt: skip
         self._notices = Notices(host, config.notify, self._watches.zone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
         self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)

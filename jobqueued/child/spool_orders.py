@@ -23,6 +23,7 @@ _SECONDS = 60
 _PART = 450
 """Bytes of a table in a message to the launcher."""
 _SHOWN = 800
+_UNLESS = "root can allow that by name: `users: {allow: [NAME]}` in jobqueued.yaml"
 
 
 def carry_out(document: int) -> tuple[str, list[str]]:
@@ -33,7 +34,8 @@ def carry_out(document: int) -> tuple[str, list[str]]:
     The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
     (another user's), ``changed``, ``refused WHY``.
 
-    To ask who somebody is, it has "allow" and "deny" as `identity.barred` takes them; the answer: ``done UID NAME``.
+    To ask who somebody is, it has "allow" and "deny" as `identity.barred` takes them, and "lists" if cron.allow and
+    cron.deny count, too; the answer: ``done UID NAME``.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -61,6 +63,10 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         return "denied", []
     if act == WHO:
         trouble = identity.trouble_with("owner", [name, uid, order["allow"], order["deny"]])
+        if not trouble and order.get("lists") and asker and not allowed(host, name, asker):
+            trouble = (
+                f"{name} may not use cron here (/etc/cron.allow, /etc/cron.deny), and so may not add jobs; {_UNLESS}"
+            )
         return f"refused {trouble}" if trouble else f"done {uid} {name}", []
     if os.geteuid() not in (0, uid):
         raise Refused("this daemon is not root's, and keeps the table of its own user only")

@@ -62,11 +62,14 @@ class SubmitCalls:
 
     def _submit(self, document: dict[str, Any], peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
         owner = self._owner(peer)
-        if document.get("tool") == "at" and owner is not None and not _at_allows(self._etc, owner.name):
+        may_use_at = None if owner is None else _at_allows(self._etc, owner.name)
+        if document.get("tool") == "at" and owner is not None and not may_use_at:
             raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
         try:
             self._count(peer)
             asked = submissions.read(document, owner, self._config.users, self._config.zone, mails=self.mails)
+            if owner is not None and may_use_at is False and self._is_for_later(asked.job):
+                raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
             asker = peer.name if owner is None else owner.name
             if asked.key and (known := self._known(asked)):
                 is_saved = known not in self._batch.submissions
@@ -77,6 +80,10 @@ class SubmitCalls:
             raise VarlinkError("Refused", {"reason": str(wrong)}) from None
         self._happen(Submitted(ticket(), job, asked.text, asker, asked.key, failed))
         return None
+
+    def _is_for_later(self, job: Job) -> bool:
+        """Tell whether a user hands in what only at(1) could start, and jobqueued.yaml does not name who may."""
+        return self._config.users.allow is None and job.at is not None and job.at > self._now().wall
 
     def _owner(self, peer: Peer) -> Owner | None:
         """The user as whom it runs, if that one may submit; None: it is the host's."""
@@ -249,15 +256,15 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bo
         yield AwaitedOver(name, bool(ended(name)))
 
 
-def _at_allows(etc: Path, name: str) -> bool:
-    """Tell whether a user may use at(1), by at.allow or, without that, by at.deny; without both nobody may."""
+def _at_allows(etc: Path, name: str) -> bool | None:
+    """Tell whether a user may use at(1), by at.allow or, without that, by at.deny; None: there is neither."""
     for file, listed in (("at.allow", True), ("at.deny", False)):
         try:
             lines = (etc / file).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             continue
         return (name in map(str.strip, lines)) is listed
-    return False
+    return None
 
 
 def _owns(job: Job, peer: Peer) -> bool:

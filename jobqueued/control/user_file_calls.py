@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
+from pathlib import Path
 from typing import Any
 
 from jobqueued.child import spool_orders
@@ -73,8 +74,10 @@ class UserFileCalls(Source):
 
     def __init__(
         self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
-        clocks: Callable[[], Now],
+        clocks: Callable[[], Now], host: Path,
     ) -> None:  # fmt: skip
+        """`host`: the root of the host, below which etc/cron.allow and etc/cron.deny are."""
+        self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._clocks = limits, clocks
         self.budget = UserBudget(limits.calls)
@@ -131,10 +134,11 @@ class UserFileCalls(Source):
 
     def _who(self, call: _Call) -> dict[str, Any]:
         """The question who asks, and whether that user may have jobs; what is there may be seen and removed anyway."""
-        rules = (self._limits.allow, self._limits.deny) if call.act == _SET else (None, ())
+        adds = call.act == _SET
+        allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
-            "host": "/", "act": spool_orders.WHO, "asker": call.asker, "user": call.user, "allow": rules[0],
-            "deny": rules[1],
+            "host": self._host, "act": spool_orders.WHO, "asker": call.asker, "user": call.user, "allow": allow,
+            "deny": deny, "lists": adds and allow is None,
         }  # fmt: skip
 
     def _finish(self, call: _Call, answer: Answer) -> None:

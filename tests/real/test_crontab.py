@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobqueued.child import spool
+from jobqueued.child import spool, spool_orders
 from jobqueued.child.spool import PLACE
 from jobqueued.ctl import crontab as program
 from jobqueued.jobdir.kinds import SPOOL
@@ -286,6 +286,22 @@ def test_who_may_have_a_crontab(call: Calls, tmp_path: Path, lists: dict[str, st
     expected = Told(1, "", f"no crontab for {OTHER}\n") if may else refused
     assert expected == call("-u", OTHER, "-l")
     assert 0 == call("-", text=TABLE).status
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    ("asker", "lists", "refused"), [(1, True, True), (1, False, False), (0, True, False)]
+)  # fmt: skip
+def test_who_may_add_jobs(tmp_path: Path, asker: int, lists: bool, refused: bool) -> None:
+    """A user who may not have a crontab may not add job files, unless root does it or jobqueued.yaml names users."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/cron.deny").write_text("daemon\n")
+    order = {
+        "act": spool_orders.WHO, "host": str(tmp_path), "asker": asker, "user": "daemon", "allow": None, "deny": (),
+        "lists": lists,
+    }  # fmt: skip
+    answer, _ = spool_orders._carried_out(order)
+    assert answer.startswith("refused daemon may not use cron here" if refused else "done 1 daemon")
 
 
 def test_a_list_that_the_group_crontab_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

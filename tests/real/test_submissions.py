@@ -197,6 +197,10 @@ def test_users() -> None:
             assert "Permission denied" in host.call("Await", job=secret)["record"]["reason"]
             assert "is not in group" in host.call("Await", job=asks(group="root")["job"])["record"]["reason"]
             assert "NotAllowed" in asks(tool="at")["error"]
+            (root / "host" / "etc").mkdir()
+            (root / "host" / "etc" / "at.deny").write_text(f"{USER}\n")
+            assert {"user": USER, "program": "at"}.items() <= asks(at=later).items()
+            assert "job" in asks(at="2001-01-01T00:00:00Z")
             assert 0 == told("Withdraw", job=f"{USER}/2")["running"]
         finally:
             host.call("Stop", run="host/1@1")

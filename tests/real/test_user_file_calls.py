@@ -64,7 +64,7 @@ class Site:
         watches = Watches([self.watch])
         link = cast(Any, self.launcher)
         self.calls = UserFileCalls(
-            link, self.files, watches, self.world.scheduler, limits, lambda: self.world.now
+            link, self.files, watches, self.world.scheduler, limits, lambda: self.world.now, directory
         )  # fmt: skip
         self.replies = dict[int, tuple[dict[str, Any], str | None]]()
         self.calls.reply = lambda ticket, value, error: self.replies.__setitem__(ticket, (value, error))

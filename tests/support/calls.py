@@ -283,7 +283,7 @@ class Real(Service):
         files = user_files.UserFiles(self.logs.parent / "state" / "users")
         watches = Watches([user_file_watch.watch(files, Settings().users, lambda: NOWHERE, Surroundings(1), {})])
         link, clocks = cast(Any, self.link), lambda: self.world.now
-        return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks)
+        return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks, self.logs.parent)
 
     def serve(self) -> None:
         """Let the server give the answers that many get."""
