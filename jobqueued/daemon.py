@@ -40,7 +40,7 @@ from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.capacity import host_has
 from jobqueued.host.garbage import freeze
-from jobqueued.host.linux import has_just_booted, has_own_tmp
+from jobqueued.host.linux import has_just_booted
 from jobqueued.host.log import Log
 from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
@@ -53,7 +53,6 @@ from jobqueued.jobdir.job_files import JobFiles, watches_of
 from jobqueued.jobdir.path_triggers import PathTriggers
 from jobqueued.jobdir.user_files import DIRECTORY, UserFiles
 from jobqueued.jobdir.user_watchers import UserWatchers
-from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.loop import Loop, read_clocks
 from jobqueued.metrics.counts import SHORT_TIMES, Counts, Histogram
 from jobqueued.metrics.families import Sample
@@ -98,9 +97,8 @@ class Daemon:
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None
         users = UserFiles(paths.state / DIRECTORY)
-        where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
         boots, of_cron = not store.is_new or has_just_booted(), self._other_cron is not None
-        self._watches = watches_of(paths, config, store.files(), users, where, of_cron=of_cron, boots=boots)
+        self._watches = watches_of(paths, config, store.files(), users, of_cron=of_cron, boots=boots)
         noted = partial(cron_tables.with_scripts, self._watches.scripts, config.cron.get("expand", False))
         self._due_history = DueHistory.of(store, self._watches.zone, noted)
         self._batch = WriteBatch(store, self._due_history.anew)

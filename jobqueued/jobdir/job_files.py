@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from jobqueued.events import FileGone, JobsLoaded, JobsRead
+from jobqueued.host.capacity import host_has
+from jobqueued.host.linux import has_own_tmp
 from jobqueued.host.log import Log
 from jobqueued.jobdir import cron_tables, user_file_watch
 from jobqueued.jobdir.acceptance import Content
@@ -20,7 +22,7 @@ from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Now
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.settings import Settings
+from jobqueued.settings import Settings, user_name
 from jobqueued.source import Source, soonest
 
 _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
@@ -110,13 +112,13 @@ class Watches:
 
 
 def watches_of(
-    paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, where: Surroundings, *,
-    of_cron: bool, boots: bool,
+    paths: Paths, config: Settings, kept: Mapping[str, bytes], users: UserFiles, *, of_cron: bool, boots: bool
 ) -> Watches:  # fmt: skip
     """Return the watches of a daemon: its job files, those of users, and with `of_cron` the tables of cron.
 
     `kept` are the texts of the files that were accepted last; `boots`: this may be the first start after a boot.
     """
+    where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     scripts, zones = Scripts() if of_cron else None, TimeZones(config)
     tables = () if scripts is None else cron_tables.readers(paths, config, scripts, zones.name, boots=boots)
 
