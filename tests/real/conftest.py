@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from jobqueued.child.watcher import inotify
 from tests.support.host import Host
 from tests.support.pool import Pool
 
@@ -46,23 +44,6 @@ def where_we_are() -> Iterator[None]:
     before = os.getcwd()
     yield
     os.chdir(before)
-
-
-@pytest.fixture(autouse=True)
-def closed_watches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the inotify instances that a test made in this process: a user has 128 of them, in all processes."""
-    made, instance = list[int](), inotify.instance
-
-    def noted() -> int:
-        made.append(instance())
-        return made[-1]
-
-    monkeypatch.setattr(inotify, "instance", noted)
-    yield
-    for descriptor in made:
-        with suppress(FileNotFoundError):
-            if os.readlink(f"/proc/self/fd/{descriptor}") == "anon_inode:inotify":
-                os.close(descriptor)
 
 
 @pytest.fixture(scope="session", autouse=True)
