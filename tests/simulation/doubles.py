@@ -216,8 +216,8 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
     """The names of daemon.py that are ours."""
     board: list[JobDirectory] = []
 
-    def watches(_paths: Any, _config: Any, store: Any, _users: Any, **_: Any) -> JobDirectory:
-        board[:] = [JobDirectory(host, lambda _: None, store.files())]
+    def watches(_paths: Any, _config: Any, kept: Any, _users: Any, **_: Any) -> JobDirectory:
+        board[:] = [JobDirectory(host, lambda _: None, kept)]
         return board[0]
 
     def job_files(watches: JobDirectory, keep: Any, _log: Any) -> JobDirectory:
@@ -225,7 +225,7 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
         return watches
 
     return {
-        "_watches": watches, "JobFiles": job_files, "_freeze": _nothing,
+        "watches_of": watches, "JobFiles": job_files, "_freeze": _nothing,
         "ControlServer": lambda again, methods, *_: Control(host, methods, again),
         "Listener": lambda _path, again, _log: again,
         "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
