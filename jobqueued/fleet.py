@@ -41,7 +41,7 @@ class Part(NamedTuple):
 class FleetUp(NamedTuple):
     """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can.
 
-    `known`: the instant (wall) at which this host had saved what it knew of the fleet, before it asked for that.
+    `known`: the last instant (wall) of which this host had saved that it was in the fleet, before it asked for that.
     """
 
     reason: str
@@ -50,7 +50,7 @@ class FleetUp(NamedTuple):
 
 class FleetMark(NamedTuple):
     """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
-    is to remember that.  `at`: the instant (wall) at which it was saved.
+    is to remember that.  `at`: the last instant (wall) of which is saved that the host was in the fleet; 0: none.
     """
 
     age: str = ""

@@ -62,8 +62,8 @@ WINGS: dict[str, list[str]] = {
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
         "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "set_back", "memory", "fleet_state", "retries", "timers", "patience", "job_state", "agenda", "changes",
-        "submitted", "holders", "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness",
+        "set_back", "memory", "presence", "fleet_state", "retries", "timers", "patience", "job_state", "agenda",
+        "changes", "submitted", "holders", "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness",
         "fleet_overdue", "expectation", "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
         "clock",

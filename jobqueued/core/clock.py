@@ -276,6 +276,7 @@ def slept(turn: Turn, event: events.Slept) -> None:
 
 def _shift(turn: Turn, step: int) -> None:
     state = turn.state
+    state.fleet.presence.stepped(step, turn.now.mono)
     state.patience.set_back.update(state.runs)
     expectation.shift(turn, step)
     for run in list(state.runs.values()):

@@ -70,7 +70,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
-        fleet.down_since = turn.now.wall
+        fleet.presence.end(turn.now)
     fleet.unknown()
     fleet.verdicts.clear()
     fleet.losses.clear()
@@ -98,7 +98,8 @@ def up(turn: Turn, event: FleetUp) -> None:
         _lock_anew(turn)
     if was_down and not fleet.down:
         turn.say("fleet_up", fleet=fleet.name)
-        _give_up_forgotten(turn, max(event.known, fleet.down_since))
+        _give_up_forgotten(turn, fleet.presence.until(event.known, turn.now.wall))
+        _save_mark(turn)
     elif fleet.down != was_down:
         turn.say("fleet_down", fleet=fleet.name, reason=fleet.down)
 
@@ -106,15 +107,15 @@ def up(turn: Turn, event: FleetUp) -> None:
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
     """Give up runs that another host may have had while this one was away, if the fleet may have forgotten that.
 
-    The host was in the fleet at the instant `was_there` (wall), and when the clock of the job was last due.
+    The host was in the fleet at the instant `was_there` (wall; 0: nobody knows).
     """
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
         job = state.catalog.get(run.id.job)
         if job is None or hosts_before(run.key) or run.so_far is not None:
             continue
-        there = max(state[job.id].saved.cursor + job.offset, was_there)
-        if there + state.fleet.remembers(job, run.due) < turn.now.wall:
+        begun = max(state.fleet.presence.may_have_begun(run.due + job.offset), was_there)
+        if begun + state.fleet.remembers(job, run.due) < turn.now.wall:
             give_up(turn, run, _FORGOTTEN)
 
 
@@ -152,7 +153,14 @@ def granted(turn: Turn, event: Granted) -> None:
 
 def marked(turn: Turn, mark: FleetMark) -> None:
     """Remember how far the fleet has come: what has come after it in this turn starts after that was saved."""
-    turn.do(SaveFleetMark(mark._replace(at=turn.now.wall)))
+    turn.state.fleet.presence.mark = mark
+    _save_mark(turn)
+
+
+def _save_mark(turn: Turn) -> None:
+    presence, is_there = turn.state.fleet.presence, not turn.state.fleet.down
+    if presence.mark.age:
+        turn.do(SaveFleetMark(presence.saved(turn.now.wall, is_there=is_there)))
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:
@@ -166,6 +174,7 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
     if not fleet.name:
         turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
         return
+    fleet.presence.mark = FleetMark()
     turn.do(SaveFleetMark(FleetMark()))
     turn.do(Accept())
     turn.say("fleet_accepted", fleet=fleet.name, asked_by=event.asked_by)
@@ -225,7 +234,7 @@ def taken(turn: Turn, event: Taken) -> None:
     if event.state == RunState.SUCCEEDED and expectation.is_of_fleet(state, event.job):
         at, wall = second_of(event.key) * SECOND, turn.now.wall
         if state.fleet.is_newer_success(event.job, event.key):
-            known = min(wall, max(at, state.fleet.down_since)) if state.fleet.down else wall
+            known = min(wall, max(at, state.fleet.presence.ended)) if state.fleet.down else wall
             expectation.succeeded_elsewhere(turn, event.job, known)
     span = span_of(event.state, second_of(event.key))
     for run in map(state.runs.__getitem__, state.standing(event.job).unfinished):

@@ -10,6 +10,7 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core import memory
 from jobqueued.core.elsewhere import Elsewhere
+from jobqueued.core.presence import Presence
 from jobqueued.core.recollection import end_of
 from jobqueued.events import HostLost, HostSeen, PauseAsked
 from jobqueued.model import Holder, Job, Record, Run, RunId, RunState, Scope
@@ -117,8 +118,7 @@ class FleetState:
         """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known; the newest of
         these (UTC second) that has succeeded on another host.
         """
-        self.down_since = 0
-        """When (wall) it ceased to be asked last; 0: not since the start."""
+        self.presence = Presence()
         self.verdicts: dict[str, Verdict] = {}
         """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
         self.leading: set[str] = set()

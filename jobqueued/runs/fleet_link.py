@@ -212,6 +212,8 @@ class FleetLink(Source):
                 return
             self._asked_at, self._pause = None, _FIRST_PAUSE
             match line:
+                case ["mark", str(age), int(number)]:
+                    happened = [FleetMark(age, number, self._known)]
                 case ["up", str(reason)]:
                     self._down, happened = reason, [FleetUp(reason, self._known)]
                     if reason:  # it is told all anew

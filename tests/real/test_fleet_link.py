@@ -91,3 +91,19 @@ def test_what_an_agent_says(tmp_path: Path, listener: socket.socket) -> None:
         assert (trouble(reason) if reason else [], None) == (told.troubles, told.deadline)
     agent.close()
     told.close()
+
+
+def test_when_the_host_was_there(tmp_path: Path, listener: socket.socket) -> None:
+    """What was saved of that before the agent was called is told with its mark, and as the fleet can be asked."""
+    told = FleetLink(
+        tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host",
+        lambda: ("store", FleetMark("age", 7, 123)), lambda: NOTHING, None,
+    )  # fmt: skip
+    turned(told, SINCE)
+    agent, _ = listener.accept()
+    with agent:
+        agent.sendall(lines.encode(["mark", "age", 9]) + lines.encode(["up", ""]))
+        (descriptor,) = told.descriptors()
+        happened = list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
+        assert [FleetMark("age", 9, 123), FleetUp("", 123)] == happened
+    told.close()

@@ -135,7 +135,7 @@ class Agent:
         """How much longer (ns) its way to etcd is than that of others."""
         self.told = self.watched = 0
         self.mark, self.known, self.there = Mark(), 0, 0
-        """The mark, when the host saved the one that it remembered as it began, and when it reached etcd last."""
+        """The mark, when the host saved the one that it remembered as it began, and when that was in the fleet last."""
         self.looked = self.told_mark = self.closed_until = 0
         """When it looked for the mark of the fleet last, and told one; until when it pauses as that was put back."""
         self.lease = Lease(0, 0, 0)
@@ -148,7 +148,7 @@ class Agent:
         self.connection += 1
         host = self.fleet.hosts[self.store]
         self.since, known = host.scheduler.askable(), Mark(host.mark.age, host.mark.number)
-        self.there = self.there if self.session is None else self.fleet.now
+        self._note_there()
         self.known = max(host.mark.at, self.there - 60 * SECOND) if known.age else 0  # it is told a mark each minute
         self.mark = self.mark if known.age and known.is_in(self.mark) else known
         self.conversation.hello()
@@ -200,6 +200,8 @@ class Agent:
     def _deliver(self, connection: int, event: events.Event) -> None:
         host = self.fleet.hosts[self.store]
         if connection == self.connection and host.is_alive:
+            if isinstance(event, FleetMark):
+                event = event._replace(at=self.known)
             if isinstance(event, FleetUp):
                 event = event._replace(known=self.known)
                 self.since = host.scheduler.askable() if event.reason else self.since
@@ -207,11 +209,17 @@ class Agent:
 
     # the network
 
+    def _note_there(self) -> None:
+        """Note that its host is in the fleet now, if it has been told all that there is."""
+        if self.session is not None and not self.conversation.reason:
+            self.there = self.fleet.now
+
     def cut(self) -> None:
         """Let nothing through from now on; after `TTL` the session is over."""
         if self.cut_since is not None:
             return
-        self.cut_since = since = self.there = self.fleet.now
+        self.cut_since = since = self.fleet.now
+        self._note_there()
         self.watch += 1
         conversation = self.conversation
 
