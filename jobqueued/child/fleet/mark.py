@@ -20,7 +20,7 @@ READING: Message = {"key": coded(KEY)}
 
 
 class Mark(NamedTuple):
-    """An age of a fleet, and how often something was written in it; "": none."""
+    """An age of a fleet, and how often something was written in it; "": none, or what no host has made."""
 
     age: str = ""
     number: int = 0
@@ -35,7 +35,8 @@ def read(answer: Message) -> Mark:
     ranges = [answer, *(each.get("response_range", {}) for each in answer.get("responses", ()))]
     for kv in (kv for each in ranges for kv in each.get("kvs", ())):
         if text(kv["key"]) == KEY:
-            return Mark(text(kv.get("value", ""))[:MOST], int(kv["version"]))
+            age = text(kv.get("value", ""))
+            return Mark(age if len(age) <= MOST else "", int(kv["version"]))
     return Mark()
 
 
@@ -45,8 +46,7 @@ def settling(found: Mark, seen: Mark, age: str) -> Message | None:
         return None
     if not found.age and seen.age:  # all of it is gone: it begins anew once that was accepted
         return None
-    compare = _is_it(found) if found.age else [created(KEY, 0)]
-    return {"compare": compare, "success": [_put(age)]}
+    return {"compare": _is_it(found) if found.number else [created(KEY, 0)], "success": [_put(age)]}
 
 
 def guarded(batch: Message, seen: Mark) -> Message:
@@ -76,7 +76,8 @@ def _at_least(number: int) -> Message:
 
 
 def _is_it(mark: Mark) -> list[Message]:
-    return [_value(mark), {"key": coded(KEY), "target": "VERSION", "version": str(mark.number)}]
+    version = {"key": coded(KEY), "target": "VERSION", "version": str(mark.number)}
+    return [_value(mark), version] if mark.age else [version]
 
 
 def _put(age: str, *, before: bool = False) -> Message:

@@ -10,6 +10,7 @@ from jobqueued import events
 from jobqueued.child.fleet import mark
 from jobqueued.child.fleet.claims import ROOT
 from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.values import MOST
 from jobqueued.commands import Accept, Launch
 from jobqueued.fleet import FleetMark
 from jobqueued.model import Scope
@@ -153,3 +154,22 @@ def test_settling() -> None:
     assert mark.after(etcd.txn(mark.guarded({"success": []}, Mark("two", 5))), Mark("two", 5)) is None
     other = {"compare": [mark._value(Mark("x"))], "failure": [read]}
     assert Mark("two", 4) == mark.after(etcd.txn(other), Mark("two", 4)), "it failed for something else"
+
+
+@pytest.mark.parametrize("value", ["", "x" * (MOST + 1), "ü\udcff"])
+def test_what_no_host_has_made(value: str) -> None:
+    """Whatever is in the place of the age, a host that remembers none, or accepts that, makes its writes by an age."""
+    etcd = FakeEtcd()
+    for _ in range(3):
+        etcd.put(_KEY, value)
+
+    def there() -> Mark:
+        return mark.read(etcd.txn({"success": [{"request_range": mark.READING}]}))
+
+    assert mark.settling(Mark("", 3), Mark("before", 1), "new") is None, "not before that is accepted"
+    if (message := mark.settling(there(), Mark(), "new")) is not None:
+        assert etcd.txn(message)["succeeded"]
+        assert not etcd.txn(message).get("succeeded"), "a late copy"
+    found = there()
+    assert found.age
+    assert Mark(found.age, found.number + 1) == mark.after(etcd.txn(mark.guarded({"success": []}, found)), found)
