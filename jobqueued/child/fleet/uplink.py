@@ -285,18 +285,21 @@ class Uplink:
 
     def _look_around(self, gateway: Gateway) -> None:
         """Look whether etcd was put back: then all is read anew, and nothing asked by that; and for other fleets."""
-        found, fleets = session.look_around(gateway, self.settings["fleet"])
-        is_new = fleets != self._fleets or self._looked_at + _REMEMBERED <= session.now()
-        jobs = session.jobs_of(gateway, fleets) if fleets and is_new else {}
         with self._changed:
-            if not self._seen.is_in(found):
+            seen = self._seen
+        found, fleets = session.look_around(gateway, self.settings["fleet"])
+        with self._changed:
+            if not seen.is_in(found):
                 self._conversation.is_outdated = True
                 self._changed.notify_all()
-            elif self._seen.age:
+            elif self._seen.age and self._seen.is_in(found):  # else an answer of the other thread is newer
                 self._note(found)
-            if is_new:
-                self._fleets, self._looked_at = fleets, session.now()
-                self._conversation.outbox.append(["fleets", fleets, jobs])
+        if fleets == self._fleets and session.now() < self._looked_at + _REMEMBERED:
+            return
+        jobs = session.jobs_of(gateway, fleets) if fleets else {}
+        with self._changed:
+            self._fleets, self._looked_at = fleets, session.now()
+            self._conversation.outbox.append(["fleets", fleets, jobs])
 
     def _check_clock(self, gateway: Gateway) -> None:
         """Closed: the clock of this host is another than all members', so that it would take what is due too soon."""

@@ -7,9 +7,11 @@ from random import Random
 import pytest
 
 from jobqueued import events
-from jobqueued.child.fleet import mark
+from jobqueued.child.fleet import mark, session
 from jobqueued.child.fleet.claims import ROOT
+from jobqueued.child.fleet.gateway import Gateway
 from jobqueued.child.fleet.mark import Mark
+from jobqueued.child.fleet.uplink import Uplink
 from jobqueued.child.fleet.values import MOST
 from jobqueued.commands import Accept, Launch
 from jobqueued.fleet import FleetMark
@@ -173,3 +175,23 @@ def test_what_no_host_has_made(value: str) -> None:
     found = there()
     assert found.age
     assert Mark(found.age, found.number + 1) == mark.after(etcd.txn(mark.guarded({"success": []}, found)), found)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_outdated", "known"), [(7, False, 9), (9, False, 9), (12, False, 12), (4, True, 9)]
+)
+def test_a_look_while_an_answer_comes(
+    found: int, known: int, monkeypatch: pytest.MonkeyPatch, *, is_outdated: bool
+) -> None:
+    """What was read before this host's own writes is no older state of etcd, but what is older than it knew then."""
+    settings = {"lock_grace": 60, "fleet": "test"}
+    uplink = Uplink(settings, "", lambda: None)
+    uplink._seen = Mark("a", 5)
+
+    def look(*_: object) -> tuple[Mark, dict[str, list[str]]]:
+        uplink._seen = Mark("a", 9)
+        return Mark("a", found), {}
+
+    monkeypatch.setattr(session, "look_around", look)
+    uplink._look_around(Gateway(["http://x:1"], 1))
+    assert (is_outdated, Mark("a", known)) == (uplink._conversation.is_outdated, uplink._seen)
