@@ -11,9 +11,15 @@ from collections.abc import Iterable
 from jobqueued.child.fleet.namespace import HOSTS, UP
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
-_MOST = 64
-_MOST_JOBS = 256
-"""Hosts, and jobs of one of these fleets, that are told of."""
+_MOST, MOST_PARTS = 64, 8
+"""Hosts that are told of in a part, which ends with a fleet, and parts."""
+_MOST_FLEETS, _MOST_JOBS = 32, 256
+"""Fleets whose jobs are told of, and jobs of one."""
+_MOST_NAME = 256
+"""Characters of a name that a host has made."""
+
+Edges = list[tuple[str, str]]
+"""From where to where keys are."""
 
 
 def place(fleet: str, host: str) -> str:
@@ -21,32 +27,59 @@ def place(fleet: str, host: str) -> str:
     return f"{HOSTS}{fleet}/{host}"
 
 
-def reading(fleet: str) -> list[Message]:
-    """The ranges in which hosts of other fleets are than this one."""
+def others(fleet: str) -> Edges:
+    """The places of the hosts of other fleets than this one."""
     own = f"{HOSTS}{fleet}/"
-    edges = ((HOSTS, own), (after_all(own), after_all(HOSTS)))
+    return [(HOSTS, own), (after_all(own), after_all(HOSTS))]
+
+
+def reading(edges: Edges) -> list[Message]:
+    """The ranges of a part of these."""
     return [_range(begin, end, _MOST) for begin, end in edges]
 
 
-def reading_jobs(fleet: str) -> Message:
-    """The range of the jobs of a fleet."""
-    begin = f"{UP}{fleet}/jobs/"
-    return {**_range(begin, after_all(begin), _MOST_JOBS)["request_range"], "keys_only": True}
+def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
+    """The rest that is to be read after these parts: those that are full go on with the next fleet."""
+    found = list[tuple[str, str]]()
+    for (_, end), kvs in zip(edges, map(_kvs, ranges), strict=True):
+        if len(kvs) >= _MOST:
+            fleet, _ = _place_of(kvs[-1])
+            found.append((after_all(f"{HOSTS}{fleet}/"), end))
+    return found
+
+
+def reading_jobs(fleets: Iterable[str]) -> dict[str, Message]:
+    """By fleet, the range of its jobs."""
+    begins = {fleet: f"{UP}{fleet}/jobs/" for fleet in sorted(fleets)[:_MOST_FLEETS]}
+    return {fleet: _range(begin, after_all(begin), _MOST_JOBS) for fleet, begin in begins.items()}
 
 
 def _range(begin: str, end: str, limit: int) -> Message:
-    return {"request_range": {"key": coded(begin), "range_end": coded(end), "limit": str(limit)}}
+    wanted = {"key": coded(begin), "range_end": coded(end), "limit": str(limit), "keys_only": True}
+    return {"request_range": wanted}
+
+
+def _kvs(response: Message) -> list[Message]:
+    found: list[Message] = response.get("response_range", {}).get("kvs", [])
+    return found
+
+
+def _place_of(kv: Message) -> tuple[str, str]:
+    """The fleet and the host of a key."""
+    fleet, _, host = text(kv["key"]).removeprefix("/jq/@/").partition("/")
+    return fleet, host
 
 
 def hosts_in(ranges: Iterable[Message]) -> dict[str, list[str]]:
     """By fleet, the hosts that were read."""
     found = dict[str, list[str]]()
-    for key in (text(kv["key"]) for each in ranges for kv in each.get("response_range", {}).get("kvs", ())):
-        fleet, _, host = key.removeprefix("/jq/@/").partition("/")
-        found.setdefault(fleet, []).append(host)
+    for fleet, host in (_place_of(kv) for each in ranges for kv in _kvs(each)):
+        if len(fleet) <= _MOST_NAME and len(host) <= _MOST_NAME:
+            found.setdefault(fleet, []).append(host)
     return found
 
 
-def jobs_in(answer: Message, fleet: str) -> list[str]:
+def jobs_in(response: Message, fleet: str) -> list[str]:
     """The jobs of a fleet that were read."""
-    return [text(kv["key"]).removeprefix(f"/jq/{fleet}/jobs/") for kv in answer.get("kvs", ())]
+    names = (text(kv["key"]).removeprefix(f"/jq/{fleet}/jobs/") for kv in _kvs(response))
+    return [name for name in names if len(name) <= _MOST_NAME]

@@ -120,13 +120,21 @@ def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
 
 def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]]]:
     """The mark that etcd has, and the hosts of other fleets; Unreachable, Rejected."""
-    answer = gateway.call("kv/txn", {"success": [{"request_range": mark.READING}, *neighbours.reading(fleet)]})
-    return mark.read(answer), neighbours.hosts_in(answer["responses"][1:])
+    edges = neighbours.others(fleet)
+    answer = gateway.call("kv/txn", {"success": [*neighbours.reading(edges), {"request_range": mark.READING}]})
+    ranges, parts = answer["responses"][: len(edges)], 1
+    fleets = neighbours.hosts_in(ranges)
+    while (edges := neighbours.left(edges, ranges)) and parts < neighbours.MOST_PARTS:
+        ranges, parts = gateway.call("kv/txn", {"success": neighbours.reading(edges)})["responses"], parts + 1
+        fleets |= neighbours.hosts_in(ranges)
+    return mark.read(answer), fleets
 
 
 def jobs_of(gateway: Gateway, fleets: Iterable[str]) -> dict[str, list[str]]:
     """The jobs of other fleets; Unreachable, Rejected."""
-    return {name: neighbours.jobs_in(gateway.call("kv/range", neighbours.reading_jobs(name)), name) for name in fleets}
+    wanted = neighbours.reading_jobs(fleets)
+    responses = gateway.call("kv/txn", {"success": [*wanted.values()]})["responses"]
+    return {name: neighbours.jobs_in(each, name) for name, each in zip(wanted, responses, strict=True)}
 
 
 def marked(gateway: Gateway) -> Mark:

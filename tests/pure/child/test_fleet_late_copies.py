@@ -287,7 +287,7 @@ CALLS = {
 READS = {
     ("session", "marked", "kv/range"),
     ("session", "look_around", "kv/txn"),
-    ("session", "jobs_of", "kv/range"),
+    ("session", "jobs_of", "kv/txn"),
     ("session", "snapshot", "kv/txn"),
     ("session", "occurrences", "kv/range"),
     ("uplink", "_check_clock", "kv/range"),

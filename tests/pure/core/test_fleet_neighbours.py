@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from jobqueued.child.fleet import neighbours
+from jobqueued.child.fleet import neighbours, session
 from jobqueued.child.fleet.claims import Found
+from jobqueued.child.fleet.gateway import Gateway
+from jobqueued.child.fleet.namespace import named, nameless
 from jobqueued.child.fleet.others import Others
-from jobqueued.child.fleet.wire import coded
+from jobqueued.child.fleet.wire import Message, coded
 from jobqueued.fleet import FleetSettings, FleetTrouble
 from jobqueued.model import SECOND
 from jobqueued.runs.fleet_neighbours import Neighbours, common_of, told
+from tests.support.fake_etcd import FakeEtcd
 
 OWN = FleetSettings(etcd=(), timezone="Europe/Berlin", resources={"tape": 2, "license": 5})
 
@@ -96,6 +100,43 @@ def test_what_is_read() -> None:
     assert {"db": ["c", "d"], "wbe": ["e"]} == neighbours.hosts_in(
         [{"response_range": {"kvs": kvs[:2]}}, {"response_range": {}}, {"response_range": {"kvs": kvs[2:]}}]
     )
-    assert ["a", "x/y"] == neighbours.jobs_in(
-        {"kvs": [{"key": coded(f"/jq/db/jobs/{name}")} for name in ("a", "x/y")]}, "db"
-    )
+    jobs = [{"key": coded(f"/jq/db/jobs/{name}")} for name in ("a", "x/y", "x" * 1000)]
+    assert ["a", "x/y"] == neighbours.jobs_in({"response_range": {"kvs": jobs}}, "db"), "the last is no job's"
+
+
+class Etcd:
+    """One with these keys, as a gateway of a fleet: the number of calls is counted."""
+
+    def __init__(self, fleet: str, *keys: str) -> None:
+        self._fleet, self._etcd, self.calls = fleet, FakeEtcd(), 0
+        for key in keys:
+            self._etcd.put(key, "")
+
+    def call(self, path: str, message: Message) -> Message:
+        """Carry out a transaction."""
+        assert path == "kv/txn"
+        self.calls += 1
+        answer = self._etcd.txn(json.loads(named(json.dumps(message).encode(), self._fleet)))
+        return cast("Message", json.loads(nameless(json.dumps(answer).encode(), self._fleet)))
+
+
+@pytest.mark.parametrize("own", ["aaa", "bbb", "m", "zzz"])
+def test_large_fleets(own: str) -> None:
+    """A fleet that has more hosts than are told of keeps no other one from being seen, before or after ours."""
+    many = [f"/jq/@/{fleet}/h{number:03}" for fleet in ("bbb", "bbb.x", "www") for number in range(200)]
+    names = ["aaa", "bbb-x", "m", "zzz"]
+    etcd = Etcd(own, *many, *(f"/jq/@/{name}/h" for name in names), f"/jq/{own}/fleet", "/jq/@/", "/jq/@//", "/jq/@/x")
+    found, fleets = session.look_around(cast("Gateway", etcd), own)
+    assert {*names, "bbb", "bbb.x", "www", "", "x"} - {own} == fleets.keys()
+    assert 1 == found.number
+    assert etcd.calls <= 4
+
+
+def test_many_fleets() -> None:
+    """However many keys others have made there, few calls tell of them."""
+    etcd = Etcd("m", *(f"/jq/@/{number}/{number}" for number in range(3000)), *(f"/jq/1/jobs/{n}" for n in range(999)))
+    _, fleets = session.look_around(cast("Gateway", etcd), "m")
+    jobs = session.jobs_of(cast("Gateway", etcd), fleets)
+    assert etcd.calls <= 9
+    assert 256 == len(jobs["1"])
+    assert 512 == len(fleets)
