@@ -112,7 +112,7 @@ def _give_up_forgotten(turn: Turn, was_there: int) -> None:
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
         job = state.catalog.get(run.id.job)
-        if job is None or hosts_before(run.key) or run.so_far is not None:
+        if job is None or hosts_before(run.key):
             continue
         begun = max(state.fleet.presence.may_have_begun(run.due + job.offset), was_there)
         if begun + state.fleet.remembers(job, run.due) < turn.now.wall:

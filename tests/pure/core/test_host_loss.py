@@ -127,6 +127,23 @@ def test_that_comes_back() -> None:
     assert ([scene.first.store], {"1": f"{scene.first.store} succeeded"}) == (scene.starts(), scene.runs)
 
 
+@pytest.mark.parametrize("hours", [1, 9])
+@pytest.mark.parametrize("wants", OnHostLoss)
+def test_that_is_lost_there_too(wants: OnHostLoss, hours: int) -> None:
+    """A host that is back later tries nothing again, even if etcd has forgotten that another host told of the loss."""
+    scene = Scene(long(on_host_loss=wants, retries=1, retry_on=("lost",), catch_up_window=3 * HOUR * SECOND))
+    scene.go_down(scene.first)
+    scene.pass_time(GONE + 2)
+    scene.pass_time((hours - 0.5) * HOUR)
+    before = scene.starts()
+    assert (1 if wants is OnHostLoss.LOST else 2) == len(before)
+    assert (hours > 4) == (not scene.runs)
+    scene.first.come_back()
+    scene.pass_time(HOUR)
+    assert before == scene.starts()
+    assert RunState.LOST in {run.state for run, _ in scene.first.rows.values()}
+
+
 def test_that_all_are_away() -> None:
     """Where etcd is away no host is lost that is there a moment after it is."""
     scene = Scene(AGAIN)
