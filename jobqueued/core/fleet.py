@@ -295,7 +295,8 @@ def returned(turn: Turn, event: Returned) -> None:
     due, wall = second_of(event.key) * SECOND, turn.now.wall
     state.fleet.elsewhere.returned(job.id, due // SECOND)
     begin = wall - job.offset
-    is_old = due <= begin - catch_up.window_of(job, state.fleet.memory(job, begin))
+    memory = state.fleet.memory(job, begin)
+    is_old = due <= begin - max(catch_up.window_of(job, memory), catch_up.grace_of(job, memory))
     if due > state[job.id].saved.cursor or is_old or run_of(state, job.id, event.key) is not None:
         return
     if job.enabled and not state.fleet.lacks(job) and refusal(turn, job, HELD_FROM_OTHERS) in ("", "paused"):

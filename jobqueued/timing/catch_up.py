@@ -18,6 +18,11 @@ def window_of(job: Job, memory: int | None) -> int:
     return job.catch_up_window if memory is None else min(job.catch_up_window, memory)
 
 
+def grace_of(job: Job, memory: int | None) -> int:
+    """Return how late (ns) an occurrence may be that is not missed: no later than that `memory`, either."""
+    return job.grace if memory is None else min(job.grace, memory)
+
+
 def sort_out(
     job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
 ) -> Sorted:
@@ -28,7 +33,7 @@ def sort_out(
     passed over by a step of the clock, and of that the latest runs even where `catch_up` is `none`.  `memory`: nothing
     older than that runs, as it may have run on another host of the fleet; None: all is remembered.
     """
-    grace = job.grace if memory is None else min(job.grace, memory)
+    grace = grace_of(job, memory)
     fresh = [due for due in dues if wall - due <= grace]
     late = [due for due in dues if wall - due > grace]
     inside = [due for due in late if wall - due <= window_of(job, memory)]

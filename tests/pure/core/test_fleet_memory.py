@@ -173,6 +173,16 @@ def test_what_is_given_back_and_no_longer_remembered() -> None:
         fleet.pass_time(H / 60)
 
 
+@pytest.mark.parametrize(("minutes", "runs"), [(5, 1), (50, 1), (70, 0)])
+def test_what_is_given_back_within_its_grace(minutes: int, runs: int) -> None:
+    """An occurrence that was given back is begun for as long as it is no missed one, however short the window is."""
+    fleet, (one, _) = hosts(replace(SHORT, catch_up_window=MINUTE, grace=HOUR))
+    fleet.pass_time(2 * H)
+    due = (fleet.now - minutes * MINUTE) // SECOND
+    one.happen(Returned("tick", f"f{due}", "b:id"))
+    assert runs == len(one.scheduler.runs)
+
+
 @dataclass
 class Told:
     """A fleet's definitions of a job by their texts, from when (s) each is asked for, and from when it is there."""
