@@ -47,7 +47,10 @@ class Definition(NamedTuple):
 
 def told(text: str) -> Definition:
     """Read what the fleet has; what no host has made is nobody's definition."""
-    return parsed(Definition, text) or Definition(text)
+    found = parsed(Definition, text)
+    if found is None or not (found == Definition(found.spec) or _LEAST <= found.before <= found.window):
+        return Definition(text)
+    return found
 
 
 def looks_back(job: Job) -> int:

@@ -135,11 +135,41 @@ def test_a_definition_of_an_earlier_version() -> None:
     assert 10 * 6 == len(fleet.started)
 
 
-@pytest.mark.parametrize("value", ["", "a b c d", "a 1 2 -3", "a 1 2 3 4", f"a 1 2 {10**30}", "[1,2,3,4]", "x" * 10**6])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "a b c d",
+        "a 1 2 -3",
+        "a 1 2 3 4",
+        f"a 1 2 {10**30}",
+        "[1,2,3,4]",
+        "x" * 10**6,
+        "a 1 2 3",
+        f"a {H} {H} 0",
+        f"a {2**62} 0 {2**62}",
+        f"a 0 {9 * H} {3 * H}",
+        f"a ١ {H} {H}",
+        "\udcff 1 2",
+    ],
+)
 def test_what_no_host_has_made(value: str) -> None:
     """It is another definition than any host's, whatever it says of what is remembered."""
     assert Definition(value) == told(value)
     assert 0 == told(value).window
+
+
+def test_a_definition_that_is_damaged() -> None:
+    """By one that has nothing remembered at all the job is outdated, and says so; it came due and was always missed."""
+    fleet, found = hosts(SHORT)
+    fleet.etcd.put("/jq/jobs/tick", f"{spec_of(SHORT, 'test')} {2**62} 0 {2**62}")
+    fleet.pass_time(H)
+    assert [{"tick"}] * 2 == [host.scheduler._state.fleet.outdated for host in found]
+    for host in found:
+        write(host, replace(SHORT, priority=1))
+    fleet.pass_time(H)
+    assert not fleet.missing(SHORT, fleet.now - HOUR, fleet.now - MINUTE)
+    assert not [each for host in found for each in host.said if each.event == "run_skipped"]
 
 
 def test_who_publishes_meanwhile() -> None:
