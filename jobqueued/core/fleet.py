@@ -71,6 +71,7 @@ def up(turn: Turn, event: FleetUp) -> None:
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
         fleet.presence.end(turn.now)
+        _save_mark(turn)
     fleet.unknown()
     fleet.verdicts.clear()
     fleet.losses.clear()

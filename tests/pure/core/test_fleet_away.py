@@ -10,7 +10,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.core.fleet import _FORGOTTEN
-from jobqueued.fleet import FleetUp
+from jobqueued.fleet import FleetMark, FleetUp
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import MIDNIGHT, job
@@ -55,8 +55,17 @@ def test_the_schedule_is_edited_meanwhile() -> None:
     assert 1 == given_up(one)
 
 
-def stand_still(host: Host, hours: float, event: Callable[[int], events.Event], *, is_told_first: bool) -> None:
-    """Stand still, as a virtual machine that is paused, or asleep; then hear that the session is over."""
+def stand_still(
+    host: Host,
+    hours: float,
+    event: Callable[[int], events.Event],
+    *,
+    is_told_first: bool,
+    mark: FleetMark | None = None,
+) -> None:
+    """Stand still, as a virtual machine that is paused, or asleep; then hear that the session is over, maybe after a
+    mark.
+    """
     step = round(hours * HOUR)
     host.agent.cut()
     host.is_alive = False
@@ -68,6 +77,8 @@ def stand_still(host: Host, hours: float, event: Callable[[int], events.Event], 
         host.happen(FleetUp("the session is over"))
     host.now = host.now._replace(wall=host.now.wall + step)
     host.happen(event(step))
+    if mark is not None:
+        host.happen(mark)
     if not is_told_first:
         host.happen(FleetUp("the session is over"))
 
@@ -85,6 +96,19 @@ def test_a_host_that_stood_still(event: Callable[[int], events.Event], hours: fl
     assert 1 == given_up(one)
     since = fleet.now - HOUR
     assert not fleet.missing(TICK, since, fleet.now - MINUTE)
+
+
+def test_a_host_that_stood_still_and_begins_anew() -> None:
+    """Its agent may look at the mark before it knows that the session is over: that is no sign that it was there."""
+    fleet, one, _ = hosts()
+    known = one.mark
+    stand_still(one, 9, events.ClockStepped, is_told_first=False, mark=known)
+    assert one.mark.at < fleet.now - 8 * HOUR
+    one.leave()
+    fleet.pass_time(60)
+    one.come_back()
+    fleet.pass_time(2 * H)
+    assert 1 == given_up(one)
 
 
 def test_a_clock_that_is_set_back_meanwhile() -> None:
