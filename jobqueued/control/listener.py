@@ -81,9 +81,7 @@ class Listener:
     def look(self, mono: int) -> None:
         """Listen anew where what is at the path is not our socket any more."""
         self._rests, self.deadline = False, None
-        if self._inotify is not None:
-            with contextlib.suppress(OSError):
-                list(inotify.events(self._inotify))
+        self._forget_news()
         if not (gone := self._gone()):
             self._watch(mono)
             self._keep_directory(mono)
@@ -92,11 +90,17 @@ class Listener:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
+            self._forget_news()  # of what we have removed ourselves, else it would be tried again at once, for ever
             self._unheard(error, mono)
         else:
             self.trouble = ""
             what = "was gone; it is there again" if len(gone) == 1 else "were gone; they are there again"
             self._log.say("recovered", text=f"{' and '.join(map(str, gone))} {what}")
+
+    def _forget_news(self) -> None:
+        if self._inotify is not None:
+            with contextlib.suppress(OSError):
+                list(inotify.events(self._inotify))
 
     def _gone(self) -> list[Path]:
         """The paths at which our sockets are not, or not any more."""
@@ -121,15 +125,24 @@ class Listener:
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:
-        """Listen where it is to be done anew; OSError."""
+        """Listen where it is to be done anew; OSError, once all that can be made is there."""
+        failed: OSError | None = None
         for path in self._gone():
-            fresh, unmet = self._bound(path)
-            if path in self._sockets:
-                self._sockets[path].close()
-            self._sockets[path], self._places[path] = fresh, _place(path)
-            if unmet:
-                self._log.say("trouble", text=f"{path}: {unmet}")
+            try:
+                self._listen_at(path)
+            except OSError as error:
+                failed = failed or error
         self._watch(mono)
+        if failed is not None:
+            raise failed
+
+    def _listen_at(self, path: Path) -> None:
+        fresh, unmet = self._bound(path)
+        if path in self._sockets:
+            self._sockets[path].close()
+        self._sockets[path], self._places[path] = fresh, _place(path)
+        if unmet:
+            self._log.say("trouble", text=f"{path}: {unmet}")
 
     def _bound(self, path: Path) -> tuple[socket.socket, str]:
         """A socket that listens at a path, and what could not be done for who may connect; OSError."""

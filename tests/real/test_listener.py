@@ -126,6 +126,25 @@ def test_it_is_tried_again_while_it_can_not_be_made(
     listener.close()
 
 
+def test_one_that_can_not_be_made_leaves_the_others(tmp_path: Path, said: Said) -> None:
+    """Whatever is wrong with one socket, callers of the others get in; it is tried again, and said once more."""
+    path, errors = tmp_path / "operators", [errno.EPERM] * 3
+
+    def refuses(_: Path) -> str:
+        if errors:
+            raise OSError(errors[-1], os.strerror(errors.pop()))
+        return ""
+
+    listener = Listener({path: refuses, tmp_path / "control": admit_everybody}, lambda: None, said)
+    for mono in (0, AGAIN, 2 * AGAIN):
+        assert [False, True] == [is_heard(listener, it, mono) for it in (path, tmp_path / "control")]
+        listener.look(mono)
+        assert not (errors and told(listener)), "our own work on the socket is news"
+    assert (["trouble", "recovered"], None) == (said.events, listener.deadline)
+    assert is_heard(listener, path)
+    listener.close()
+
+
 def test_without_inotify_it_is_looked_at_every_minute(
     tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
