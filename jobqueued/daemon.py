@@ -20,7 +20,7 @@ from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
 from jobqueued.control import submit_calls
 from jobqueued.control.crontab_calls import CrontabCalls
-from jobqueued.control.entrance import admit_everybody, admit_operators
+from jobqueued.control.entrance import doors
 from jobqueued.control.identities import Identities
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
@@ -158,8 +158,8 @@ class Daemon:
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
             self._unanswered,
         )  # fmt: skip
-        doors = {paths.operators: lambda path: admit_operators(path, access), paths.control: admit_everybody}
-        listener, known, serve = Listener(doors, self._remake_run, log), Identities(link.name_of), self._methods
+        listener, serve = Listener(doors(paths, access), self._remake_run, log), self._methods
+        known = Identities(link.name_of)
         self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known)
         serve.answer_by(self._control)
         log.listeners += self._notice_sender.hear, self._methods.events.hear
