@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,28 @@ def test_a_hole(own: OwnWrites, tmp_path: Path) -> None:
     write(tmp_path / LOG, bytes(9000), at=1 << 20)
     own.note()
     assert own.trouble() is not None
+
+
+def test_blocks_that_come_and_go(own: OwnWrites, tmp_path: Path) -> None:
+    """A file system allocates ahead, and takes that back, or counts later, without a write: that is nobody's."""
+
+    def allocate(size: str) -> None:
+        for part in (DB, LOG):
+            at = (tmp_path / part).stat().st_mtime_ns
+            subprocess.run(["fallocate", "--keep-size", "--length", size, tmp_path / part], check=True)
+            os.utime(tmp_path / part, ns=(1, at))
+
+    before = (tmp_path / LOG).stat().st_blocks
+    allocate("1M")
+    assert (tmp_path / LOG).stat().st_blocks > before
+    assert own.trouble() is None
+    os.truncate(tmp_path / LOG, 0)
+    allocate("1M")
+    own.note_tidied()
+    os.truncate(tmp_path / LOG, 0)
+    os.truncate(tmp_path / LOG, 9000)  # written, and not counted yet
+    own.note()
+    assert own.trouble() is None
 
 
 def test_our_own(own: OwnWrites, tmp_path: Path) -> None:
