@@ -13,6 +13,8 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
 """The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
+STEP_LIMIT = 3 * HOUR
+"""A due time that has had its turn, and is further ahead of the clock than this, is a wrong clock's."""
 LEAPING = "right/"
 """The zones whose clock counts leap seconds, as the host's does not: by these all would be due half a minute early."""
 

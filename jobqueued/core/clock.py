@@ -15,9 +15,10 @@ from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.occurrences import HELD_FROM_OTHERS, new, refusal
 from jobqueued.core.recollection import era_of
 from jobqueued.core.redefinition import dues
-from jobqueued.core.set_back import STEP_LIMIT, set_back
+from jobqueued.core.set_back import set_back
 from jobqueued.core.skips import CLOCK, skip
 from jobqueued.core.turn import Turn
+from jobqueued.instants import STEP_LIMIT
 from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run, Scope
 from jobqueued.saved import SavedJob
 from jobqueued.timing import catch_up

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from jobqueued.child.fleet.values import parsed
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.set_back import STEP_LIMIT
+from jobqueued.instants import STEP_LIMIT
 from jobqueued.model import HOUR, SECOND, Job
 
 _LEAST = HOUR // SECOND

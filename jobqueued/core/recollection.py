@@ -17,6 +17,7 @@ from jobqueued.child.documents import ENDS
 from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
 from jobqueued.core.usual import RECENT, middle, noted
+from jobqueued.instants import STEP_LIMIT
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
 
 if TYPE_CHECKING:  # most who read records save nothing
@@ -270,7 +271,11 @@ def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
     era, due = era_of(run.key), run.due if run.last_due is None else run.last_due
     if era is None or (era, due) <= (saved.era, saved.cursor):
         return {}
-    return {"era": era, "cursor": due, "previous": 0}
+    changes: dict[str, Any] = {"era": era, "cursor": due, "previous": 0}
+    if era > saved.era:  # the clock was set back: fixed times have had their turn up to where it was
+        reached = max(saved.cursor, saved.settled)
+        changes["settled"] = reached if due < reached <= due + STEP_LIMIT else 0
+    return changes
 
 
 def era_of(key: str) -> int | None:

@@ -7,12 +7,9 @@ clock is where it was, and elapsed time goes on at once: what it makes due again
 from __future__ import annotations
 
 from jobqueued.copies import changed
-from jobqueued.instants import Trigger
-from jobqueued.model import HOUR, MINUTE, Job, Scope, to_text
+from jobqueued.instants import STEP_LIMIT, Trigger
+from jobqueued.model import MINUTE, Job, Scope, to_text
 from jobqueued.saved import SavedJob
-
-STEP_LIMIT = 3 * HOUR
-"""A cursor that is further ahead than this is a wrong clock's."""
 
 
 def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:

@@ -113,7 +113,16 @@ def test_eras() -> None:
     """A due time of an earlier era moves nothing; that of a newer one does, even if it is earlier."""
     newer = a_record(2, key="c1.5", due="2000-01-01T00:00:00.000000Z")
     saved = told(a_record(1), newer, a_record(3))
-    assert (1, 946684800 * SECOND) == (saved.era, saved.cursor)
+    assert (1, 946684800 * SECOND, 0) == (saved.era, saved.cursor, saved.settled)
+
+
+@pytest.mark.parametrize(("back", "settled"), [(HOUR, True), (3 * HOUR, True), (4 * HOUR, False), (-HOUR, False)])
+def test_a_clock_that_was_set_back(back: int, settled: bool) -> None:
+    """Fixed times up to where it was have had their turn, unless it was wrong by more; so it stays."""
+    again = a_record(2, key="c1.5", due=to_text(NOW + SECOND - back))
+    later = a_record(3, key="c1.6", due=to_text(NOW + 2 * SECOND - back))
+    for records in ((a_record(1), again), (a_record(1), again, later)):
+        assert (NOW + SECOND if settled else 0) == told(*records).settled
 
 
 def test_a_cursor_ahead_stays() -> None:
