@@ -25,10 +25,9 @@ def set_back(saved: SavedJob, job: Job, wall: int, back: int = 0) -> SavedJob:
         begin = wall
     if reached <= begin:
         return saved
-    back = max(back, reached - begin)
-    if _repeats(saved, job, begin, back):
+    if _repeats(saved, job, begin, max(back, saved.cursor - begin)):  # not by how much it was set back before
         return changed(saved, cursor=begin, previous=0, era=saved.era + 1, settled=reached)
-    return changed(saved, settled=reached) if back > MINUTE else saved
+    return changed(saved, settled=reached) if max(back, reached - begin) > MINUTE else saved
 
 
 def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:

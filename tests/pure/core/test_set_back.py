@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobqueued import events
@@ -162,6 +162,8 @@ TABLE: dict[str, tuple[Job, int, int, int, tuple[int, int, int]]] = {
     "by two steps": (TIMES, 181, 0, 10, (0, 1, 0)),
     "settled too far ahead": (TIMES, 0, 181, 10, (0, 1, 0)),
     "settled before": (TIMES, 0, 50, 10, (0, 0, 50)),
+    "a minute after a longer step": (job("a", "* * * * *"), 1, 50, 1, (1, 0, 50)),
+    "less than a minute after a longer step, unknown": (job("a", "* * * * *"), 1, 50, 0, (1, 0, 50)),
     "again": (TIMES, 20, 50, 30, (0, 1, 50)),
     "spread": (job("a", "*/10 * * * *", offset=15 * MINUTE), -10, 0, 20, (-15, 1, -10)),
     "spread after an edit": (job("a", "*/10 * * * *", offset=15 * MINUTE), -3, 0, 10, (-3, 0, 0)),
@@ -198,6 +200,7 @@ STEPS = st.lists(st.tuples(st.integers(1, 200), st.integers(1, 170)), min_size=1
 
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(STEPS)
+@example([(1, 108), (1, 1)])
 def test_as_by_debians_cron(steps: list[tuple[int, int]]) -> None:
     """Whenever the clock is set back, by whole minutes and up to 3 h, each start is in the minute of cron's."""
     world = World(*lines(*EXPRESSIONS), start=MIDNIGHT + 20 * SECOND, users={})
