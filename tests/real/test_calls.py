@@ -19,6 +19,7 @@ from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import _METHODS as METHODS
 from jobqueued.control.varlink import Message, Service, encode
 from jobqueued.saved import Hold
+from jobqueued.state.store import Store
 from tests.support import REPO
 from tests.support.calls import Real
 from tests.support.calls import peer as as_user
@@ -152,6 +153,14 @@ def test_any_call(real: Real, calls: list[tuple[str, Message]]) -> None:
     for who, call in calls:
         asked.ask(who, call)
     asked.is_well()
+
+
+def test_a_history_of_what_goes_on(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for runs before their end alone has no history read, however long it is."""
+    monkeypatch.delattr(Store, "ended")
+    asked = {"job": "old", "states": ["retrying", "running"]}
+    reply = Asked(real).ask("root", {"method": "io.jobqueue.History", "parameters": asked})
+    assert {"parameters": {"runs": [], "next": None}} == reply
 
 
 @pytest.mark.parametrize("method", ["Pause", "Hold"])
