@@ -127,6 +127,7 @@ class Draft:
 
     def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
         """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
+        self.warnings += [loss for loss in output.losses() if loss not in self.warnings]
         return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
 
     def _attempt(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> AttemptRecord:
@@ -134,7 +135,7 @@ class Draft:
             **UNKNOWN_OF_ATTEMPT,
             "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
             "started": to_text(self.started), "ended": to_text(self._ended),
-            "state": state, "reason": reason, "warnings": [*self.warnings, *output.losses()], **facts,
+            "state": state, "reason": reason, "warnings": self.warnings, **facts,
             "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip
 

@@ -357,14 +357,16 @@ class TestPlaces:
         first, *others = [come(NAMELESS + number) for number in range(share.of_a_user)]
         reason = f"users without a name on this host have {share.of_a_user} connections already; try again later"
         assert [reason] * 2 == [refused(come(NAMELESS + number)) for number in (0, 99)]
-        asked.pop(NAMELESS)("net")
+        asked.pop(uid_of(NAMELESS))("net")
         assert {"parameters": {"got": "x"}} == first.ask("Describe", job="x")
         late = come(NAMELESS + 99)
         assert reason == refused(come(NAMELESS + 100))
         assert [come(NAMELESS) for _ in range(share.of_a_user - 1)]
-        assert f"uid {NAMELESS} has {share.of_a_user} connections already; close some" == refused(come(NAMELESS))
+        assert f"uid {uid_of(NAMELESS)} has {share.of_a_user} connections already; close some" == refused(
+            come(NAMELESS)
+        )
         for uid, client in ((NAMELESS + 1, others[0]), (NAMELESS + 99, late)):
-            asked[uid]("")
+            asked[uid_of(uid)]("")
             assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
         assert {"parameters": {"got": "x"}} == come(7).ask("Describe", job="x")
 

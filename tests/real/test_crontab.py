@@ -304,6 +304,7 @@ def test_who_may_add_jobs(tmp_path: Path, asker: int, lists: bool, refused: bool
     assert answer.startswith("refused daemon may not use cron here" if refused else "done 1 daemon")
 
 
+@NEEDS_ROOT
 def test_a_list_that_the_group_crontab_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for Debian's crontab, which runs with that group, it lets nobody but root have one; root reads it."""
     monkeypatch.setattr(spool, "_group", lambda: 4711)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,8 @@ def test_the_end_of_a_run(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "test_x.py").write_text(FILE.replace('"a-package"}', '"a-package", "sh": "dash"}'))
     words = ["-q", "-rs", "-p", "tests.support.needed", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", *options]
     command = [sys.executable, "-m", "pytest", *words, str(tmp_path / "test_x.py")]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, env=environment)
     assert 0 == done.returncode, done.stdout
     *_, line, last = done.stdout.splitlines()
     assert (LINE, "1 passed, 4 skipped") == (line, last.partition(" in ")[0]), done.stdout

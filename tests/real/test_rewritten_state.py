@@ -56,8 +56,9 @@ def fill(host: Host) -> None:
     with sqlite3.connect(host.root / "state" / "state.db") as db:
         db.execute("INSERT INTO meta VALUES ('fleet', ?)", ('[7, "a", "f60", 99]',))
     db.close()
+    before = len(host.said("notice_failed"))
     host.start()
-    wait_for(lambda: len(host.said("notice_failed")) == 2, why="its notice is not tried again for a while")
+    wait_for(lambda: len(host.said("notice_failed")) > before, why="its notice is not tried again for a while")
     host.call("Hold")
     host.run("waits")
     submit(host, "waits")

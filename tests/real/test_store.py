@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from jobqueued.model import Claim, Record, Run, RunId, RunState
 from jobqueued.notify import Notify, Webhook
 from jobqueued.saved import Expected, Hold, JobStats, Outcome, SavedJob, Skip
+from jobqueued.state import rows
 from jobqueued.state.ballast import BALLAST
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.formats import ENDED as CONDITION
@@ -55,6 +56,8 @@ DOCUMENTS = st.dictionaries(
 CLAIMS = st.lists(st.builds(Claim, WORDS, COUNTS, st.booleans()), max_size=3).map(tuple)
 PLACED = st.lists(st.tuples(WORDS, st.lists(COUNTS, max_size=3).map(tuple)), max_size=2).map(tuple)
 OWNERS = st.none() | st.builds(Owner, COUNTS, WORDS)
+CAUSES = WORDS.filter(lambda name: name not in rows._WITH_TRIGGER)
+"""Keys of `triggered_by`, none of which a caller can choose."""
 RUNS = st.builds(
     Run,
     id=st.builds(RunId, NAMES, st.integers(1, 10**18)), key=WORDS, due=INSTANTS, queued=INSTANTS, arrival=COUNTS,
@@ -63,7 +66,7 @@ RUNS = st.builds(
     last_due=st.none() | INSTANTS, count=COUNTS, not_before=INSTANTS, failover=st.booleans(), stop_asked=st.booleans(),
     since=INSTANTS, waited=INSTANTS, held=INSTANTS, drains_since=INSTANTS, previous=INSTANTS,
     claims=CLAIMS, placed=PLACED, ends_by=st.none() | INSTANTS, so_far=st.none() | DOCUMENTS,
-    triggered_by=st.none() | st.dictionaries(WORDS, WORDS | NO_UTF_8, min_size=1), owner=OWNERS,
+    triggered_by=st.none() | st.dictionaries(CAUSES, WORDS | NO_UTF_8, min_size=1), owner=OWNERS,
     waits=st.lists(st.tuples(INSTANTS, WORDS), max_size=3).map(tuple),
     given_up=st.none() | INSTANTS, doubted=st.booleans(), lacked=st.lists(WORDS, max_size=3).map(tuple),
 )  # fmt: skip
