@@ -68,7 +68,8 @@ BREAKS: dict[str, tuple[Break, str]] = {
         "doubled",
     ),
     "a clock that is set back stands still": (
-        Break("core/set_back.py", "    if _repeats(saved, job, begin, back):\n", "    if False:\n"), "lost",
+        Break("core/set_back.py", "if _repeats(saved, job, begin, ", "if False and _repeats(saved, job, begin, "),
+        "lost",
     ),
     "every second start of a crontab's line is dropped": (
         Break(
