@@ -93,6 +93,8 @@ class Oracle:
         self.told: list[dict[str, Any]] = []
         self._passages = [[host.kernel.wall, host.kernel.wall]]
         """From when to when (wall) the clock went without being set back by a minute."""
+        self._passed_over: list[tuple[int, int]] = []
+        """From where to where (wall) the clock was set over minutes that it had reached before."""
         self._calm = 0
         self._submissions: dict[str, str] = {}
         self._promised: set[str] = set()
@@ -201,6 +203,8 @@ class Oracle:
         self._passages[-1][1] = max(self._passages[-1][1], wall)
         if step < -_MINUTE:
             self._passages.append([wall + step, wall + step])
+        reached = max((end for _, end in self._passages[:-1]), default=0)
+        self._passed_over.append((wall, min(wall + step, reached)))
         self.excuses.add("clock")
         behind = max(end for _, end in self._passages) - (wall + step)
         if step > 3 * _HOUR or behind > 3 * _HOUR:
@@ -370,7 +374,7 @@ class Oracle:
         covering: dict[int, list[Row]] = {}
         for row in rows:
             minutes = [at for at in row.minutes if work.is_due(at)]
-            if len(minutes) != row.count:
+            if not len(minutes) - sum(map(self._may_be_passed_over, minutes)) <= row.count <= len(minutes):
                 yield f"a record of {work.id} says that it covers {row.count}, and there are {len(minutes)}"
             for at in minutes:
                 covering.setdefault(at, []).append(row)
@@ -380,6 +384,10 @@ class Oracle:
             if wrong := self._of_minute(work, at, covering.get(at, [])):
                 yield f"{work.id} was due in minute {(at - first + 1) % (1 << 30)}, and {wrong}"
                 return
+
+    def _may_be_passed_over(self, at: int) -> bool:
+        """Whether the clock was set over a minute that it had reached before: that needs no record then."""
+        return any(begin < at * _MINUTE <= end for begin, end in self._passed_over)
 
     def _of_minute(self, work: Work, at: int, rows: list[Row]) -> str:
         """What is wrong with the records that cover a minute."""
