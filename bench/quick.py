@@ -42,7 +42,7 @@ class Figure(NamedTuple):
 
 
 FIGURES = {
-    "runs": Figure("1,000 runs at once: CPU of our processes, × that of a C loop with all that it starts", 4.2),
+    "runs": Figure("1,000 runs at once: CPU of our processes, × that of a C loop with all that it starts", 5.0),
     "calls": Figure("a run that comes alone, in a simulated life: 1,000 calls of functions", 6.1),
     "load": Figure("start with 1,000 jobs in 100 files: CPU, × PyYAML's C loader over the same texts", 16.5),
     "status": Figure("jobqueuectl status: CPU, × a bare interpreter", 2.35),
