@@ -51,7 +51,7 @@ def host(place: Path, member: Member) -> Iterator[Host]:
     found = Host(place / "host")
     found.root.chmod(0o755)
     found.write("a.yaml", FILE)
-    (found.root / "jobqueued.yaml").write_text(f"fleet: {{name: prod, etcd: '{member.clients}', labels: [gpu, big]}}\n")
+    (found.root / "jobqueued.yaml").write_text(f"fleet: {{etcd: '{member.clients}', labels: [gpu, big]}}\n")
     join(member, HOSTILE, f"x:y z {LABEL} held")
     with agents(place, member.clients, "other"):
         found.start()
@@ -78,7 +78,7 @@ def test_its_hosts(chromium: Browser, address: str, host: Host, dark: bool, widt
     """This one is marked, and first; who is on hold is said; what others wrote is text; nothing is in anybody's way."""
     own = host.call("Fleet")["host"]
     opened(chromium, address, "jobs", dark=dark, width=width)
-    shows(chromium, "Fleet prod")
+    shows(chromium, "Fleet fleet")
     others = [[HOSTILE[:-1] + "\ufffd", LABEL, "on hold"], ["other", "–", "–"]]
     shows_hosts(chromium, [f"{own} (this host)", "gpu, big", "–"], *others)
     host.call("Hold")
