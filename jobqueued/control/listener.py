@@ -118,8 +118,8 @@ class Listener:
     def _unheard(self, why: OSError, mono: int) -> None:
         """Say it once, and try again later."""
         self.deadline = mono + AGAIN
-        so = "jobqueuectl can't reach the daemon; it is tried again every 10 s, and after a restart"
-        text = f"{self.directory}: {why.strerror}; {so}"
+        missing = " and ".join(str(path) for path in self._gone()) or str(self.directory)
+        text = f"{missing}: {why.strerror}; nobody can connect there; the daemon retries every 10 s"
         if text != self.trouble:
             self.trouble = text
             self._log.say("trouble", text=text)

@@ -62,13 +62,12 @@ class SubmitCalls:
 
     def _submit(self, document: dict[str, Any], peer: Peer, ticket: Ticket) -> dict[str, Any] | None:
         owner = self._owner(peer)
-        may_use_at = None if owner is None else _at_allows(self._etc, owner.name)
-        if document.get("tool") == "at" and owner is not None and not may_use_at:
+        if document.get("tool") == "at" and owner is not None and not _at_allows(self._etc, owner.name):
             raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
         try:
             self._count(peer)
             asked = submissions.read(document, owner, self._config.users, self._config.zone, mails=self.mails)
-            if owner is not None and may_use_at is False and self._is_for_later(asked.job):
+            if owner is not None and self._is_for_at(asked.job) and _at_allows(self._etc, owner.name) is False:
                 raise VarlinkError("NotAllowed", {"user": owner.name, "program": "at"})
             asker = peer.name if owner is None else owner.name
             if asked.key and (known := self._known(asked)):
@@ -81,8 +80,8 @@ class SubmitCalls:
         self._happen(Submitted(ticket(), job, asked.text, asker, asked.key, failed))
         return None
 
-    def _is_for_later(self, job: Job) -> bool:
-        """Tell whether a user hands in what only at(1) could start, and jobqueued.yaml does not name who may."""
+    def _is_for_at(self, job: Job) -> bool:
+        """Tell whether a user's job starts later, as a job of at(1) does, and jobqueued.yaml names no users."""
         return self._config.users.allow is None and job.at is not None and job.at > self._now().wall
 
     def _owner(self, peer: Peer) -> Owner | None:
@@ -257,12 +256,17 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bo
 
 
 def _at_allows(etc: Path, name: str) -> bool | None:
-    """Tell whether a user may use at(1), by at.allow or, without that, by at.deny; None: there is neither."""
+    """Tell whether at.allow or, if there is none, at.deny lets a user use at(1); None if neither exists.
+
+    A list that can't be read lets nobody.
+    """
     for file, listed in (("at.allow", True), ("at.deny", False)):
         try:
             lines = (etc / file).read_text(errors="replace").splitlines()
         except FileNotFoundError:
             continue
+        except OSError:
+            return False
         return (name in map(str.strip, lines)) is listed
     return None
 

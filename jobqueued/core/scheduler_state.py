@@ -231,10 +231,10 @@ class SchedulerState:
     def forget_job(self, name: str) -> None:
         """Keep nothing of a job that is nowhere any more, and has no run."""
         self.admission.locks.take_places(name)
-        self._terms.pop(name, None)
-        self.invalid_jobs.discard(name)
-        self.noted.discard(name)
-        self.jobs.pop(name, None)
+        for names in (self.invalid_jobs, self.noted):
+            names.discard(name)
+        for by_job in (self._terms, self.found, self.jobs):
+            by_job.pop(name, None)
 
     def terms(self, job: Job) -> Terms:
         """The terms on which a job's runs wait."""

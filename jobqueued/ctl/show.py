@@ -335,7 +335,6 @@ def _consumption(record: Record) -> list[Fact]:
         ("now", _now(record.get("usage"))),
         ("output", f"{size(output['bytes'])} in {output['file']}" if output["file"] else None),
         ("dropped", size(output["dropped"]) if output["dropped"] else None),
-        ("lost output", output.get("error")),
         ("not in journal", counted(unsent, "line") if unsent else None),
     ]
 

@@ -201,6 +201,9 @@ def test_users() -> None:
             (root / "host" / "etc" / "at.deny").write_text(f"{USER}\n")
             assert {"user": USER, "program": "at"}.items() <= asks(at=later).items()
             assert "job" in asks(at="2001-01-01T00:00:00Z")
+            (root / "host" / "etc" / "at.allow").mkdir()
+            assert "NotAllowed" in asks(at=later)["error"], "a list that can't be read"
+            assert "job" in asks()
             assert 0 == told("Withdraw", job=f"{USER}/2")["running"]
         finally:
             host.call("Stop", run="host/1@1")

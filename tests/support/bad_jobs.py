@@ -226,7 +226,7 @@ def _recorded(record: dict[str, Any]) -> list[str]:
     return [", ".join([record["state"], *end]), *reason, *warnings, *output]
 
 
-_SHOWN = re.compile(r"^(state|reason|ended with|slurm|warnings?|dropped|lost output) +(\S.*)$", re.M)
+_SHOWN = re.compile(r"^(state|reason|ended with|slurm|warnings?|dropped) +(\S.*)$", re.M)
 
 
 def _facts(shown: str) -> list[str]:

@@ -588,6 +588,8 @@ class Fleet:
     """How often hosts have asked to write each key."""
     _messages: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _number: int = 0
+    more: int = LEAST_MORE
+    """Seconds for which occurrences are remembered longer than their jobs say."""
     _leases: int = max(LEASES.values())
 
     def add(self, store: str, *jobs: Job, rules: Rules | None = None, **options: Any) -> Host:
@@ -630,7 +632,7 @@ class Fleet:
     def lease(self, keep: int) -> Lease:
         """A lease by which occurrences are remembered for so long (s), as short as it may be."""
         self._leases += 1
-        self.at(self.now + (keep + keep // 8 + LEAST_MORE) * SECOND, partial(self.etcd.lapse, self._leases))
+        self.at(self.now + (keep + keep // 8 + self.more) * SECOND, partial(self.etcd.lapse, self._leases))
         return Lease(self._leases, keep, self.now + keep // 8 * SECOND)
 
     def is_put_off(self, message: Message) -> bool:

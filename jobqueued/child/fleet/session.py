@@ -31,7 +31,10 @@ RUNS = f"{claims.ROOT}runs/"
 _PAGE = 2000
 """Keys that are read at once."""
 _LEASE_USES = 1000
-_HOUR = 3600
+_MARGIN = 4 * 3600
+"""Seconds for which an occurrence is remembered longer than its job says: an hour for a change of the definition on its
+way to etcd, and 3 h, as all clocks may be set back by that much, and a host then comes to an occurrence later.
+"""
 
 
 class Closed(Exception):
@@ -193,7 +196,7 @@ class RunLease:
     def take(self, gateway: Gateway, keep: int, most: int) -> int:
         """The lease for `most` occurrences at most, each to be remembered for `keep` s; Unreachable, Rejected."""
         if self._left < most or keep > self._keep or now() >= self._until:
-            self._lease = _granted(gateway, keep + keep // 8 + _HOUR)
+            self._lease = _granted(gateway, keep + keep // 8 + _MARGIN)
             self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * SECOND
         self._left -= most
         return self._lease

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import pytest
 
+from jobqueued.child.fleet.session import _MARGIN
 from jobqueued.copies import changed
 from jobqueued.core.agreement import spec_of
 from jobqueued.core.fleet import _FORGOTTEN
@@ -94,6 +96,21 @@ def test_a_window_that_is_lengthened_while_a_host_is_away(way: str, order: str) 
     fleet.pass_time(H)
     dues = (fleet.now - MIDNIGHT) // (10 * MINUTE)
     assert dues == len(fleet.started), "one host was there all the time"
+
+
+@pytest.mark.parametrize(("more", "doubled"), [(H, True), (_MARGIN, False)])
+def test_all_clocks_are_set_back_while_a_host_is_away(more: int, doubled: bool) -> None:
+    """The host comes to occurrences that are older by that much, and etcd still remembers them."""
+    fleet, (one, two) = hosts(SHORT)
+    fleet.more = more
+    fleet.pass_time(H)
+    leave(one, "down")
+    fleet.pass_time(5.5 * H)
+    one.step_clock(-2.9 * H, scheduler=False)
+    two.step_clock(-2.9 * H)
+    with pytest.raises(AssertionError, match="runs on") if doubled else nullcontext():
+        come_back(one, "down")
+        fleet.pass_time(H / 2)
 
 
 @pytest.mark.parametrize("hours", [9, 30])

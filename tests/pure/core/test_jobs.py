@@ -484,11 +484,14 @@ def test_whose_history_is_gone(complete: bool) -> None:
     world.write("jobs.yaml", job("kept"))
     if not complete:
         world.restore()
+    found = world.scheduler._state.found
+    found |= {"gone": {}, "kept": {}}
     for name in ("expected", "live", "gone", "kept", "unknown"):
         world.happen(events.HistoryGone(name))
     assert {"expected", "live", "kept", *["gone"] * (not complete)} == set(world.memories)
     known = world.scheduler._state.jobs
     assert ("gone" in known, "unknown" in known) == (not complete, False)
+    assert ("gone" in found, "kept" in found) == (not complete, True)
 
 
 def test_no_news_of_an_account() -> None:
