@@ -39,9 +39,9 @@ class Part(NamedTuple):
 
 
 class FleetUp(NamedTuple):
-    """The fleet can be asked from now on: who has what in it was told before.  `reason`: why it can't; "": it can.
+    """The fleet can be asked from now on, after all its claims were received; or it can't, for this `reason`.
 
-    `known`: the last instant (wall) of which this host had saved that it was in the fleet, before it asked for that.
+    `known`: the last instant (wall) at which this host was in the fleet, as saved before its agent connected.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""The mode and the access control list (acl(5)) by which the kernel decides who may connect to a socket."""
+"""Mode and access control list (acl(5)) of a socket: the kernel lets only these users connect."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def admit_operators(path: Path, access: Access) -> str:
 
 
 def _list(refused: Iterable[int], groups: Iterable[int]) -> bytes:
-    """An access control list by which the owner and the groups may connect, and these users may not."""
+    """Return an access control list that lets the owner and the groups connect, but not these users."""
     entries = [
         (_OWNER, _READ_AND_WRITE, _NOBODY),
         *((_USER, 0, uid) for uid in refused),

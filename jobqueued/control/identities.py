@@ -27,7 +27,7 @@ class Identities:
         self._named: dict[int, None] = {}
 
     def has_name(self, uid: int) -> bool:
-        """Tell whether a user of this number is known, without asking: by the file, or by an answer."""
+        """Tell whether a user with this number exists, by /etc/passwd or an earlier answer of the databases."""
         return uid in self._known() or uid in self._named
 
     def tell(self, uid: int, then: Then) -> None:

@@ -1,5 +1,6 @@
-"""The listening sockets at their paths, whatever becomes of these: each is made anew once it is gone, and tried again
-while it can't be.  inotify(7) tells; nobody polls.
+"""The listening sockets at their paths.
+
+If one is removed, the daemon makes it again; if that fails, it retries.  inotify(7) reports changes; nothing polls.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _MASK = (
 
 
 class Listener:
-    """Sockets that listen in a directory; `make_directory` makes that, and what is beside them, if it is gone.
+    """Sockets that listen in one directory; `make_directory` makes the directory and its other files.
 
-    `doors`: their paths, each with what decides who may connect, and returns what it could not do, "" for nothing.
-    `deadline`: when `look` is to be called next (CLOCK_MONOTONIC); None: not before something happens.
+    `doors`: path → function that sets who may connect, and returns what it could not set ("" if it set everything).
+    `deadline`: the instant of the next `look` (CLOCK_MONOTONIC), or None if only an event leads to one.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Listener:
         self._places: dict[Path, tuple[int, int] | None] = {}
         self._inotify: int | None = None
         self.trouble = ""
-        """The reason why nobody can connect; "": everybody can."""
+        """The reason why a socket is missing; "" if both listen."""
         self._rests = False
         self.deadline: int | None = None
         try:
@@ -53,14 +54,14 @@ class Listener:
             self._unheard(error, 0)
 
     def descriptors(self, *, accepts: bool) -> dict[int, int]:
-        """That of inotify, and the sockets' own where more are accepted."""
+        """Return the descriptor of inotify, and those of the sockets if more callers are accepted."""
         found = {} if self._inotify is None else {self._inotify: select.POLLIN}
         if accepts and not self._rests:
             found |= {it.fileno(): select.POLLIN for it in self._sockets.values()}
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Accept whom a socket tells of; None: nobody, or there is no room, or it was told of the directory."""
+        """Return the next caller at a socket, or None if there is none, no room, or only news of the directory."""
         if descriptor == self._inotify:
             self.look(mono)
         listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
@@ -79,7 +80,7 @@ class Listener:
         return None
 
     def look(self, mono: int) -> None:
-        """Listen anew where what is at the path is not our socket any more."""
+        """Listen again at each path that no longer has our socket."""
         self._rests, self.deadline = False, None
         self._forget_news()
         if not (gone := self._gone()):
@@ -103,11 +104,11 @@ class Listener:
                 list(inotify.events(self._inotify))
 
     def _gone(self) -> list[Path]:
-        """The paths at which our sockets are not, or not any more."""
+        """Return the paths that do not have our sockets."""
         return [path for path in self._doors if path not in self._sockets or self._places[path] != _place(path)]
 
     def _keep_directory(self, mono: int) -> None:
-        """Make what is beside the socket, where it is gone: whoever empties the directory goes on after the socket."""
+        """Make the other files of the directory if they are missing: a program that empties it may remove them last."""
         try:
             self._make_directory()
         except OSError as error:
@@ -116,7 +117,7 @@ class Listener:
                 self._unheard(error, mono)
 
     def _unheard(self, why: OSError, mono: int) -> None:
-        """Say it once, and try again later."""
+        """Log an error once, and retry later."""
         self.deadline = mono + AGAIN
         missing = " and ".join(str(path) for path in self._gone()) or str(self.directory)
         text = f"{missing}: {why.strerror}; nobody can connect there; the daemon retries every 10 s"
@@ -125,7 +126,7 @@ class Listener:
             self._log.say("trouble", text=text)
 
     def _listen(self, mono: int) -> None:
-        """Listen where it is to be done anew; OSError, once all that can be made is there."""
+        """Listen at each path without our socket.  Raise the first OSError after trying all paths."""
         failed: OSError | None = None
         for path in self._gone():
             try:
@@ -145,7 +146,7 @@ class Listener:
             self._log.say("trouble", text=f"{path}: {unmet}")
 
     def _bound(self, path: Path) -> tuple[socket.socket, str]:
-        """A socket that listens at a path, and what could not be done for who may connect; OSError."""
+        """Return a socket that listens at a path, and what could not be set about who may connect; OSError."""
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -159,7 +160,7 @@ class Listener:
         return fresh, unmet
 
     def _watch(self, mono: int) -> None:
-        """Be told when one is gone; where the kernel has no watch, look once a minute."""
+        """Watch the directory; if the kernel has no watch left, look once a minute."""
         try:
             if self._inotify is None:
                 self._inotify = inotify.instance()
@@ -168,7 +169,7 @@ class Listener:
             self.deadline = mono + MINUTE
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for listener in self._sockets.values():
             listener.close()
         if self._inotify is not None:

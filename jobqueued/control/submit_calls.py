@@ -133,7 +133,7 @@ class SubmitCalls:
         return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
 
     def _has_history(self, name: str) -> bool:
-        """Tell whether anything is kept of a job, in state.db or, where that was written anew, in files alone."""
+        """Tell whether a job has runs, in state.db or, if state.db was rewritten, in record files alone."""
         return bool(self._batch.history(name, 1) or record_files.numbers(self._logs, name))
 
     def _check_owner(self, job: Job, after: After) -> None:

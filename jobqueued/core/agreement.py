@@ -91,7 +91,7 @@ def agree(turn: Turn, job: Job) -> None:
     """Go by the fleet's spec of a job, or publish this host's, if that is the newer one."""
     state, fleet = turn.state, turn.state.fleet
     own, text = fleet.specs[job.id], fleet.published.get(job.id, "")
-    there = memory.told(text).spec
+    there = memory.parse_definition(text).spec
     if is_settled := fleet.offers.get(job.id) != text:
         _settle(turn, job, there)
         fleet.definitions[job.id] = text
@@ -101,7 +101,7 @@ def agree(turn: Turn, job: Job) -> None:
         state.remember(job.id, agreed=own)
     if is_settled and there != own and (is_newer or not there):
         fleet.offers[job.id] = text
-        fleet.definitions[job.id] = memory.following(text, own, job, turn.now.wall).text
+        fleet.definitions[job.id] = memory.next_definition(text, own, job, turn.now.wall).text
         state.remember(job.id, offered=own)
         turn.do(Publish(job.id, fleet.definitions[job.id], text))
     is_outdated = there != own and bool(there) and not is_newer

@@ -186,7 +186,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str]) -> Iterator[
 
 
 def _last_due(state: SchedulerState, name: str) -> int:
-    """The instant at which a job was due last; 0: it never was, or nobody knows."""
+    """Return the last instant at which a job was due; 0 if never or unknown."""
     dues = [known.due for known in state[name].saved.outcomes] + [state.runs[run].due for run in state[name].unfinished]
     return max(dues, default=0)
 

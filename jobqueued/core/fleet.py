@@ -61,7 +61,7 @@ from jobqueued.timing import catch_up
 _ANEW = 0
 """The number of questions about what is live."""
 _COUNTED_AS_GONE = "its fleet has counted this host as gone since then, and another host has told that it is lost"
-_FORGOTTEN = "another host may have run it while this one was away, as its fleet does not remember that for so long"
+_FORGOTTEN = "another host may have run it while this host was cut off for longer than the fleet remembers runs"
 _ELSEWHERE = "another host of the fleet has its occurrence"
 
 
@@ -108,7 +108,7 @@ def up(turn: Turn, event: FleetUp) -> None:
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
     """Give up runs that another host may have had while this one was away, if the fleet may have forgotten that.
 
-    The host was in the fleet at the instant `was_there` (wall; 0: nobody knows).
+    The host was in the fleet at the instant `was_there` (wall; 0 if unknown).
     """
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
@@ -153,7 +153,7 @@ def granted(turn: Turn, event: Granted) -> None:
 
 
 def marked(turn: Turn, mark: FleetMark) -> None:
-    """Remember how far the fleet has come: what has come after it in this turn starts after that was saved."""
+    """Save the mark of the fleet before the runs that were granted after it start."""
     turn.state.fleet.presence.mark = mark
     _save_mark(turn)
 
@@ -165,7 +165,7 @@ def _save_mark(turn: Turn) -> None:
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:
-    """Say what is wrong with other hosts or fleets, or is so no more."""
+    """Log a difference to another host or fleet, or its end."""
     turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
 
 

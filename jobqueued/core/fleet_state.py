@@ -159,18 +159,18 @@ class FleetState:
         """Return for how long (ns) before an instant the fleet remembers which occurrences of a job were run; None: as
         long as the job looks back.
         """
-        known = memory.told(self.definitions.get(job.id, ""))
+        known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
 
     def remembers(self, job: Job, due: int) -> int:
         """Return for how long (ns) the fleet remembers an occurrence after a host had it, by when (wall) it was due."""
-        known = memory.told(self.definitions.get(job.id, ""))
+        known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.kept(due) if known.window else memory.looks_back(job)
 
     def definition(self, job: str) -> str:
         """The definition that the fleet has to have for what this host asks about a job; "": any, as it has none."""
         own, text = self.specs.get(job, ""), self.definitions.get(job, "")
-        return text if memory.told(text).spec == own else own
+        return text if memory.parse_definition(text).spec == own else own
 
     def rest_of(self, job: Job) -> str:
         """Word why none of a job's runs starts here now; "": its fleet lets them."""

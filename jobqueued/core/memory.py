@@ -1,9 +1,8 @@
-"""The memory of a fleet: for how long it knows which occurrences of a job were run.
+"""The time for which a fleet remembers which occurrences of a job ran.
 
-An occurrence is remembered for as long as a host may come to it by the definition by which it was run: hosts that go by
-that ask for it no later.  A later definition may look back farther, into a time of which all is forgotten.  So the
-definition that counts says, too, from when on occurrences are remembered for how long (child/fleet/claims.py), and no
-host starts what is older.
+etcd keeps an occurrence for as long as hosts with the same definition may ask for it.  A later definition may look
+back farther, to occurrences that etcd has forgotten.  So the definition in etcd also says for how long occurrences are
+remembered (child/fleet/claims.py), and no host starts an older one.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from jobqueued.instants import STEP_LIMIT
 from jobqueued.model import HOUR, SECOND, Job
 
 _LEAST = HOUR // SECOND
-"""Seconds for which an occurrence is remembered at least, whatever its job says (child/fleet/uplink.py)."""
+"""Shortest time (s) for which etcd remembers an occurrence (child/fleet/uplink.py)."""
 _ON_ITS_WAY = HOUR // SECOND
-"""Seconds in which a definition that is published has come to etcd: until then hosts may go by the one before."""
+"""Time (s) within which a published definition reaches etcd; until then, hosts may use the previous one."""
 
 
 class Definition(NamedTuple):
@@ -45,8 +44,8 @@ class Definition(NamedTuple):
         return SECOND * (self.window if due >= self.since * SECOND else self.before)
 
 
-def told(text: str) -> Definition:
-    """Read what the fleet has; what no host has made is nobody's definition."""
+def parse_definition(text: str) -> Definition:
+    """Parse the value of a definition in etcd; a value that no host wrote matches no definition."""
     found = parsed(Definition, text)
     if found is None or not (found == Definition(found.spec) or _LEAST <= found.before <= found.window):
         return Definition(text)
@@ -58,9 +57,9 @@ def looks_back(job: Job) -> int:
     return max(job.catch_up_window, job.grace, STEP_LIMIT)
 
 
-def following(there: str, spec: str, job: Job, wall: int) -> Definition:
+def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
     """The definition of a job with which the fleet replaces the text that is `there` ("": none) from now on."""
-    known, window, now = told(there), looks_back(job) // SECOND, wall // SECOND
+    known, window, now = parse_definition(there), looks_back(job) // SECOND, wall // SECOND
     if not there:
         return Definition(spec, 0, window, window)
     if not known.window:

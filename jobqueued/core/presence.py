@@ -1,4 +1,4 @@
-"""The presence of a host in its fleet: when it was there last, whatever its clock and its power did since."""
+"""The last instant at which a host was in its fleet, even if its clock was set or the host slept since."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from jobqueued.model import MINUTE, Now
 
 
 class Presence:
-    """That of this host."""
+    """The last instant at which this host was in its fleet."""
 
     def __init__(self) -> None:
         self.mark = FleetMark()
-        """The mark of the fleet that was told last; `at`: when the host was there last before it began."""
+        """The newest mark of the fleet; `at`: when the host was last in the fleet before it started."""
         self.ended = 0
-        """When (wall) it ceased to be there last; 0: not since it began."""
+        """When (wall) the host last left the fleet; 0 if it did not since it started."""
         self._back = 0
-        """By how much (ns) the clock was set back since."""
+        """Total time (ns) by which the clock was set back since then."""
         self._forward = 0, 0
-        """When (monotonic) the clock was set forward last, or the host slept, and by how much (ns)."""
+        """Instant (monotonic) and length (ns) of the last forward step of the clock or sleep of the host."""
 
     def stepped(self, step: int, mono: int) -> None:
-        """Follow a step of the clock, or a sleep of the host, which may also have stood still as the clock went on."""
+        """Note a step of the clock, or a sleep of the host."""
         if step > 0:
             self._forward = mono, step
         else:
             self._back -= step
 
     def end(self, now: Now) -> None:
-        """Note that the host is not in the fleet any more, which it may hear only after it has stood still."""
+        """Note that the host left the fleet; a host that slept learns that only after it woke up."""
         mono, step = self._forward
         is_recent = step > 0 and now.mono - mono <= MINUTE
         self.ended, self._back = now.wall - step if is_recent else now.wall, 0
 
     def until(self, known: int, wall: int) -> int:
-        """Return until when (by the clock as it is now) the host was there; 0: nobody knows.  `known`: as it began."""
+        """Return when the host was last in the fleet, by its clock of now; 0 if unknown.  `known`: as of its start."""
         was_there = (self.ended or known) - self._back
         return was_there if was_there <= wall else 0
 
     def may_have_begun(self, start: int) -> int:
-        """Return when an occurrence may have begun elsewhere at the earliest, by the time of its start here."""
+        """Return the earliest instant at which another host may have started an occurrence that is to `start` here."""
         return start - self._back
 
     def saved(self, wall: int, *, is_there: bool) -> FleetMark:
-        """Return the mark as it is to be saved.  A host that is not there yet has reached etcd, and heard nothing."""
+        """Return the mark to save.  A host that only reached etcd, and received nothing yet, is not in the fleet."""
         return self.mark._replace(at=wall if is_there else self.ended or self.mark.at)

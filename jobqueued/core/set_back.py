@@ -44,7 +44,7 @@ def waits_until(saved: SavedJob, job: Job, wall: int) -> int | None:
 
 
 def told(until: int) -> str:
-    """Word what is so until an instant (wall)."""
+    """Describe that fixed times wait until an instant (wall)."""
     return f"fixed times until {to_text(until)} had their turn before the clock was set back"
 
 

@@ -18,14 +18,14 @@ from jobqueued.text import printable
 def fleet(paths: Paths, action: str, as_json: bool) -> None:
     """List the hosts of the fleet, or accept what its etcd has.
 
-    `hosts` lists those that have a session now, by the names that they have in the fleet, with their labels: a host
-    that is down, or cut off from etcd, is not among them ten seconds later.  HELD is a host on hold, which leaves what
-    comes due to others.  Exits 1 if nobody knows, as the fleet can't be asked.
+    `hosts` lists the hosts that have a session now, by their names in the fleet, with their labels.  A host that is
+    down or cut off from etcd leaves the list ten seconds later.  HELD marks a host on hold, which leaves new
+    occurrences to the others.  Exits 1 if the fleet can't be asked.
 
-    `accept` goes on in a fleet whose etcd was put back.  All hosts leave their fleet alone when etcd does not know any
-    more what one of them has heard of: what was run since then, here or elsewhere, may run again.  Look at
-    `jobqueuectl history` of each host first.  For a job that must not, put all hosts on hold before; accept on each;
-    pause the job afterwards, and release the hosts.
+    `accept` continues in a fleet whose etcd was put back.  Each host that knows of later writes claims nothing until
+    you accept the state of etcd on that host.  Occurrences that ran since the backup may run again: look at
+    `jobqueuectl history` of each host first.  If a job must not run again, put all hosts on hold, accept on each,
+    pause the job, and release the hosts.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
     if as_json:
         raise click.UsageError("--json goes with `hosts`")
     ask(paths.control, "AcceptFleet")
-    print_line(f"this host goes on by what etcd has; to see whether its fleet can be asked: {command('status')}")
+    print_line(f"this host accepted the state of etcd; to see whether the fleet can be asked: {command('status')}")
 
 
 def _list_hosts(paths: Paths, *, as_json: bool) -> None:

@@ -48,10 +48,10 @@ _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
 _BRACKET = r"[\[{]"
 _GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
 GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
-"""A key, or a value in the place of a mapping, whose colon has no space behind it."""
+"""A key, or a value in the place of a mapping, without a space after its colon."""
 _NEAR = 60
 """Characters beside a key."""
-NO_SPACE = "without a space behind the colon"
+NO_SPACE = "without a space after the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
 

@@ -31,7 +31,7 @@ from jobqueued.fleet import FLEET, FleetMark, FleetSettings, FleetUp, Grant, May
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, WITH_LOCK, Claim, LockClientId, Now, RunId
 from jobqueued.runs import own_program
-from jobqueued.runs.fleet_neighbours import Neighbours, common_of, told
+from jobqueued.runs.fleet_neighbours import Neighbours, common_of, to_json
 from jobqueued.source import Source
 
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
@@ -258,7 +258,7 @@ class FleetLink(Source):
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
         return {**files, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
-                "host": self._host, "store": state, "common": told(common_of(self._fleet))}  # fmt: skip
+                "host": self._host, "store": state, "common": to_json(common_of(self._fleet))}  # fmt: skip
 
     def _reached(self) -> socket.socket:
         """A connection to who listens there, or to one of our own where nobody does; OSError."""

@@ -23,7 +23,7 @@ def common_of(settings: FleetSettings) -> Common:
     return Common(settings.timezone, settings.lock_grace // SECOND, resources)
 
 
-def told(common: Common) -> str:
+def to_json(common: Common) -> str:
     """Return these settings as this host announces them to the others."""
     return json.dumps(common, separators=(",", ":"))
 

@@ -1,7 +1,7 @@
-"""Our own writes to state.db and its log, by what both are like after the last of them: what differs others have done.
+"""Detect writes of other programs to state.db and its log: any change since our last write is theirs.
 
-SQLite keeps others from opening them, and nobody from cutting or overwriting them.  A commit looks at both, and after
-it at the log again.  It writes to state.db itself only where the log is so long that SQLite moves it there.
+SQLite's lock keeps other programs from opening the files, but not from cutting or overwriting them.  Each commit checks
+both files, and the log again afterwards.  A commit changes state.db itself only if the log is long enough to be moved.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class Look(NamedTuple):
 
 
 class OwnWrites:
-    """The writes to a state.db that was just opened, or made."""
+    """The state of both files after our last write."""
 
     def __init__(self, path: Path) -> None:
         self._directory, self._file, self._log = path.parent, str(path), f"{path}-wal"
         self._seen, self._seen_log = _look(self._file), _look(self._log)
 
     def note(self) -> None:
-        """Remember what both are like now, as we have committed something.
+        """Remember both files after a commit of ours.
 
-        A file that has come in the place of one since is none of ours, nor is a cut, or the hole that it becomes.
+        A file that was replaced, cut or has a new hole is not remembered, because a commit does none of these.
         """
         try:
             log = _look(self._log)
@@ -54,7 +54,7 @@ class OwnWrites:
             return
 
     def note_tidied(self) -> None:
-        """Remember what both are like now, as we have moved the log into state.db."""
+        """Remember both files after we moved the log into state.db."""
         try:
             log = _look(self._log)
             if _is_same(self._seen_log, log):

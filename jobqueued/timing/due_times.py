@@ -44,13 +44,13 @@ class DueTimes:
         self._passed_over = before if since <= end < to else since, to
 
     def jump(self, since: int, to: int) -> None:
-        """Note that the clock was set: over what lies between, if that was forward; no time passed meanwhile."""
+        """Note that the clock was set from one instant to another, without time passing."""
         self._jumped = since, to
         if since < to:
             self.pass_over(since, to)
 
     def jumped(self, job: Job, due: int) -> bool:
-        """Tell whether the clock was set over the start for `due` of a job just now."""
+        """Tell whether the last step of the clock went over the start for `due` of a job."""
         since, to = self._jumped
         return since < due + job.offset <= to
 

@@ -219,15 +219,15 @@ def test_an_etcd_that_was_put_back(two: list[Agent]) -> None:
         assert one.hear("mark", age)[2] > number
         one.hear("up", "")
     one.hello(age, number + 1000)
-    assert one.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
+    assert one.hear("up")[1].endswith("to accept this state: jobqueuectl fleet accept")
     one.say("accept")
     assert age != one.hear("mark")[1]
     one.hear("up", "")
     one.ask("backup", LATER, question=2)
     one.hear("granted", "backup", 1, 2)
-    assert other.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
+    assert other.hear("up")[1].endswith("to accept this state: jobqueuectl fleet accept")
     other.hello(age, number)
-    assert other.hear("up")[1].endswith("once it is settled: jobqueuectl fleet accept")
+    assert other.hear("up")[1].endswith("to accept this state: jobqueuectl fleet accept")
 
 
 def test_an_etcd_that_was_put_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +398,7 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()
     one.hear("up", "the session of this host was over in etcd")
-    assert "etcd does not know any more what hosts of this fleet ran last" in one.hear("up")[1]
+    assert "etcd was put back to an earlier state" in one.hear("up")[1]
 
 
 def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_an_etcd_that_is_put_back_at_once(tmp_path: Path) -> None:
         found.members[0].restore(tmp_path / "snapshot")
         found.members[0].start()
         host.ask("backup", f"f{now + 4}", question=5)
-        while "etcd does not know any more what hosts of this fleet ran last" not in (told := host.hear())[1]:
+        while "etcd was put back to an earlier state" not in (told := host.hear())[1]:
             assert told[0] in ("up", "mark"), told
 
 

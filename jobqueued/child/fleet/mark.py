@@ -1,10 +1,10 @@
-"""The mark of a fleet: by that a host knows whether etcd has all that it had when the host heard of it last.  Pure.
+"""The mark of a fleet shows a host that etcd was put back to an earlier state.  Pure.
 
-    /jq/fleet                  AGE               changed with each write of any host; its version is the mark
+    /jq/fleet                  AGE               every write of any host changes this key; its version is the mark
 
-An etcd that was put back to an earlier state has a smaller version, whatever its revisions say (`--bump-revision`).
-The host that finds that gives the fleet another age, so that hosts know it that were not there meanwhile: all that
-remember another one claim nothing until a person accepts it.
+In an etcd that was put back the version is smaller, whatever the revisions are (`--bump-revision`).  The host that
+notices this writes a new age.  Every host that remembers another age claims nothing until a person accepts the new one,
+so a host that was down meanwhile notices, too.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ READING: Message = {"key": coded(KEY)}
 
 
 class Mark(NamedTuple):
-    """An age of a fleet, and how often something was written in it; "": none, or what no host has made."""
+    """An age of a fleet, and the number of writes in it; "" if there is no valid age."""
 
     age: str = ""
     number: int = 0
 
     def is_in(self, found: Mark) -> bool:
-        """Tell whether an etcd that has `found` has all that it had by this mark."""
+        """Tell whether an etcd with the mark `found` has everything up to this mark."""
         return not self.age or (found.age == self.age and found.number >= self.number)
 
 
 def read(answer: Message) -> Mark:
-    """The mark that an answer has read."""
+    """Return the mark in an answer."""
     ranges = [answer, *(each.get("response_range", {}) for each in answer.get("responses", ()))]
     for kv in (kv for each in ranges for kv in each.get("kvs", ())):
         if text(kv["key"]) == KEY:
@@ -41,17 +41,18 @@ def read(answer: Message) -> Mark:
 
 
 def settling(found: Mark, seen: Mark, age: str) -> Message | None:
-    """The transaction by which a fleet gets this `age`, as it has none yet, or etcd was put back; None: it is well."""
+    """Return the transaction that sets the `age` of a fleet, or None if the fleet keeps the age that it has."""
     if found.age and (seen.is_in(found) or found.age != seen.age):
         return None
-    if not found.age and seen.age:  # all of it is gone: it begins anew once that was accepted
+    if not found.age and seen.age:  # the fleet lost all keys, and starts again once a person accepted that
         return None
     return {"compare": _is_it(found) if found.number else [created(KEY, 0)], "success": [_put(age)]}
 
 
 def guarded(batch: Message, seen: Mark) -> Message:
-    """A batch that is carried out only by an etcd that has all by this mark, and counts as a write; else it reads what
-    mark there is.
+    """Return a batch that etcd carries out only if it has everything up to this mark, and that raises the mark.
+
+    Otherwise the answer has the mark of etcd.
     """
     more = {"compare": [_value(seen), _at_least(seen.number)], "success": [_put(seen.age, before=True)],
             "failure": [{"request_range": READING}]}  # fmt: skip
@@ -59,7 +60,7 @@ def guarded(batch: Message, seen: Mark) -> Message:
 
 
 def after(answer: Message, seen: Mark) -> Mark | None:
-    """The mark by the answer to a batch that went by one; None: etcd does not have all by that."""
+    """Return the mark after a guarded batch, or None if etcd lacks something up to `seen`."""
     if not answer.get("succeeded"):
         found = read(answer)
         return found if seen.is_in(found) else None

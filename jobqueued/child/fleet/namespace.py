@@ -1,7 +1,7 @@
 """The keys of a fleet in an etcd that it may share with others: each key has its name, /jq/hosts/… is /jq/NAME/hosts/….
 
-All else goes by the keys without it; they get it where a call leaves, and lose it where an answer comes.  Both are JSON
-as it is sent: no string in it can have what tells a key, as its quotes are escaped there.  Pure.
+The rest of the program uses keys without the name: the gateway adds it to a call and removes it from an answer.  Both
+are JSON as it is sent, in which a quote inside a string is escaped, so only real keys match.  Pure.
 
     /jq/@/NAME/HOST            which hosts each fleet has; lives as long as the session of the host
 

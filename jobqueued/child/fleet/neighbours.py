@@ -1,7 +1,7 @@
-"""Other fleets in the same etcd: which hosts they have, and which of their jobs have the names of ours.  Pure.
+"""Other fleets in the same etcd: their hosts, and their jobs that have the names of ours.  Pure.
 
-Each host has a key with the name of its fleet (namespace.py), so that those see each other that were to be of one
-fleet, and have two names for it.
+Each host has a key with the name of its fleet (namespace.py).  So two hosts that were meant to be one fleet, and have
+different names for it, see each other.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from jobqueued.child.fleet.namespace import HOSTS, UP
 from jobqueued.child.fleet.wire import Message, after_all, coded, text
 
 _MOST, MOST_PARTS = 64, 8
-"""Hosts that are told of in a part, which ends with a fleet, and parts."""
+"""Maximum number of hosts in a page, and of pages; a page that is full ends with its last fleet."""
 _MOST_FLEETS, _MOST_JOBS = 32, 256
-"""Fleets whose jobs are told of, and jobs of one."""
+"""Maximum number of fleets whose jobs are compared, and of jobs of one fleet."""
 _MOST_NAME = 256
-"""Characters of a name that a host has made."""
+"""Maximum length of a name (characters)."""
 
 Edges = list[tuple[str, str]]
-"""From where to where keys are."""
+"""Ranges of keys: begin and end."""
 
 
 def place(fleet: str, host: str) -> str:
-    """The key of a host in its fleet."""
+    """Return the key of a host in its fleet."""
     return f"{HOSTS}{fleet}/{host}"
 
 
 def others(fleet: str) -> Edges:
-    """The places of the hosts of other fleets than this one."""
+    """Return the ranges of the hosts of all fleets except this one."""
     own = f"{HOSTS}{fleet}/"
     return [(HOSTS, own), (after_all(own), after_all(HOSTS))]
 
 
 def reading(edges: Edges) -> list[Message]:
-    """The ranges of a part of these."""
+    """Return the requests for a page of each range."""
     return [_range(begin, end, _MOST) for begin, end in edges]
 
 
 def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
-    """The rest that is to be read after these parts: those that are full go on with the next fleet."""
+    """Return the ranges after these pages: a page that was full continues with the next fleet."""
     found = list[tuple[str, str]]()
     for (_, end), kvs in zip(edges, map(_kvs, ranges), strict=True):
         if len(kvs) >= _MOST:
@@ -49,7 +49,7 @@ def left(edges: Edges, ranges: Iterable[Message]) -> Edges:
 
 
 def reading_jobs(fleets: Iterable[str]) -> dict[str, Message]:
-    """By fleet, the range of its jobs."""
+    """Return fleet → request for its jobs."""
     begins = {fleet: f"{UP}{fleet}/jobs/" for fleet in sorted(fleets)[:_MOST_FLEETS]}
     return {fleet: _range(begin, after_all(begin), _MOST_JOBS) for fleet, begin in begins.items()}
 
@@ -65,13 +65,13 @@ def _kvs(response: Message) -> list[Message]:
 
 
 def _place_of(kv: Message) -> tuple[str, str]:
-    """The fleet and the host of a key."""
+    """Return the fleet and the host of a key."""
     fleet, _, host = text(kv["key"]).removeprefix("/jq/@/").partition("/")
     return fleet, host
 
 
 def hosts_in(ranges: Iterable[Message]) -> dict[str, list[str]]:
-    """By fleet, the hosts that were read."""
+    """Return fleet → its hosts in these pages."""
     found = dict[str, list[str]]()
     for fleet, host in (_place_of(kv) for each in ranges for kv in _kvs(each)):
         if len(fleet) <= _MOST_NAME and len(host) <= _MOST_NAME:
@@ -80,6 +80,6 @@ def hosts_in(ranges: Iterable[Message]) -> dict[str, list[str]]:
 
 
 def jobs_in(response: Message, fleet: str) -> list[str]:
-    """The jobs of a fleet that were read."""
+    """Return the jobs of a fleet in an answer."""
     names = (text(kv["key"]).removeprefix(f"/jq/{fleet}/jobs/") for kv in _kvs(response))
     return [name for name in names if len(name) <= _MOST_NAME]

@@ -32,8 +32,8 @@ _PAGE = 2000
 """Keys that are read at once."""
 _LEASE_USES = 1000
 _MARGIN = 4 * 3600
-"""Seconds for which an occurrence is remembered longer than its job says: an hour for a change of the definition on its
-way to etcd, and 3 h, as all clocks may be set back by that much, and a host then comes to an occurrence later.
+"""Extra time (s) for which etcd remembers an occurrence: one hour until a new definition reaches etcd, and 3 h because
+the clocks of all hosts may be set back by that much.
 """
 
 
@@ -115,8 +115,8 @@ def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
         found = marked(gateway)
     if not seen.is_in(found):
         raise Closed(
-            "etcd does not know any more what hosts of this fleet ran last, so it was put back to an earlier state, and"
-            " that may run again; once it is settled: jobqueuectl fleet accept"
+            "etcd was put back to an earlier state: it lost what hosts of this fleet ran last, and that may run again;"
+            " to accept this state: jobqueuectl fleet accept"
         )
     return found
 

@@ -49,11 +49,11 @@ class Uplink:
         self._changed = threading.Condition()
         self._leases: Leases | None = None
         self._seen, self._told_at = Mark(), 0
-        """The mark that this host knows, and when (BOOTTIME, ns) the scheduler was told one last."""
+        """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received one."""
         self._since: Mapping[str, int] = {}
         """By job, the second from which on an occurrence may be asked for."""
         self._fleets, self._looked_at = dict[str, list[str]](), 0
-        """The other fleets in this etcd, and when (BOOTTIME, ns) the scheduler was told of them last."""
+        """The other fleets in this etcd, and the instant (BOOTTIME, ns) at which the scheduler last received them."""
         self._alive_until = 0
         self._unswept = session.RUNS
         """The key from which on occurrences were not looked through yet for this host's; "": all were."""
@@ -284,7 +284,7 @@ class Uplink:
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
-        """Look whether etcd was put back: then all is read anew, and nothing asked by that; and for other fleets."""
+        """Check whether etcd was put back, and look for other fleets.  If it was, the agent reads everything again."""
         with self._changed:
             seen = self._seen
         found, fleets = session.look_around(gateway, self.settings["fleet"])

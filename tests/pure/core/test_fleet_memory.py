@@ -14,7 +14,7 @@ from jobqueued.copies import changed
 from jobqueued.core.agreement import spec_of
 from jobqueued.core.fleet import _FORGOTTEN
 from jobqueued.core.fleet_state import FleetState
-from jobqueued.core.memory import Definition, following, told
+from jobqueued.core.memory import Definition, next_definition, parse_definition
 from jobqueued.fleet import FleetMark, Returned
 from jobqueued.model import DAY, HOUR, MINUTE, SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
@@ -146,7 +146,7 @@ def test_a_definition_of_an_earlier_version() -> None:
     write(two, LONG)
     since = fleet.now // SECOND + H
     fleet.pass_time(1)
-    assert Definition(spec_of(LONG, "test"), since, H, 24 * H) == told(published(fleet))
+    assert Definition(spec_of(LONG, "test"), since, H, 24 * H) == parse_definition(published(fleet))
     come_back(one, "down")
     fleet.pass_time(H)
     assert 10 * 6 == len(fleet.started)
@@ -172,8 +172,8 @@ def test_a_definition_of_an_earlier_version() -> None:
 )
 def test_what_no_host_has_made(value: str) -> None:
     """It is another definition than any host's, whatever it says of what is remembered."""
-    assert Definition(value) == told(value)
-    assert 0 == told(value).window
+    assert Definition(value) == parse_definition(value)
+    assert 0 == parse_definition(value).window
 
 
 def test_a_definition_that_is_damaged() -> None:
@@ -205,7 +205,7 @@ def test_how_long_it_is_remembered(fields: dict[str, int]) -> None:
     fleet, found = hosts(replace(SHORT, **fields))
     fleet.pass_time(10 * 60)
     asked = {ask.keep for host in found for ask in host.asks}
-    assert {max(3 * HOUR, *fields.values())} == asked == {told(published(fleet)).window * SECOND}
+    assert {max(3 * HOUR, *fields.values())} == asked == {parse_definition(published(fleet)).window * SECOND}
 
 
 def test_what_is_given_back_and_no_longer_remembered() -> None:
@@ -240,19 +240,21 @@ class Told:
     def publish(self, now: int) -> None:
         """Replace the definition, by one that comes to etcd later."""
         window = self.random.choice([3, 4, 6, 12, 24, 100]) * HOUR
-        new = following(self.texts[-1][2], f"s{len(self.texts)}", replace(SHORT, catch_up_window=window), now * SECOND)
+        new = next_definition(
+            self.texts[-1][2], f"s{len(self.texts)}", replace(SHORT, catch_up_window=window), now * SECOND
+        )
         self.texts.append((now, now + self.random.choice([0, 1, 10, H - 1]), new.text))
 
     def at(self, second: int) -> Definition:
         """The definition that counts at a second."""
-        return told(next(text for _, there, text in reversed(self.texts) if there <= second))
+        return parse_definition(next(text for _, there, text in reversed(self.texts) if there <= second))
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_all_is_remembered_that_may_be_asked_for(seed: int) -> None:
     """Whatever definitions follow one another: what was run by one is remembered as long as another may come to it."""
     random, now = Random(seed), MIDNIGHT // SECOND
-    known = Told(random, [(0, 0, following("", "first", SHORT, 0).text)])
+    known = Told(random, [(0, 0, next_definition("", "first", SHORT, 0).text)])
     claims = list[tuple[int, int]]()
     for _ in range(12):
         known.publish(now)

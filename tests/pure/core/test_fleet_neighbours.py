@@ -16,7 +16,7 @@ from jobqueued.child.fleet.others import Others
 from jobqueued.child.fleet.wire import Message, coded
 from jobqueued.fleet import FleetSettings, FleetTrouble
 from jobqueued.model import SECOND
-from jobqueued.runs.fleet_neighbours import Neighbours, common_of, told
+from jobqueued.runs.fleet_neighbours import Neighbours, common_of, to_json
 from tests.support.fake_etcd import FakeEtcd
 
 OWN = FleetSettings(etcd=(), timezone="Europe/Berlin", resources={"tape": 2, "license": 5})
@@ -40,15 +40,15 @@ def test_hosts_that_differ(changes: dict[str, Any], differs: str) -> None:
     """Each of two hosts names the other, and in what; until that is over."""
     other = replace(OWN, **changes)
     one, two = Neighbours(OWN), Neighbours(other)
-    found = [*one.note_host("b", told(common_of(other)))]
-    mirrored = [*two.note_host("a", told(common_of(OWN)))]
+    found = [*one.note_host("b", to_json(common_of(other)))]
+    mirrored = [*two.note_host("a", to_json(common_of(OWN)))]
     assert bool(differs) == bool(mirrored)
     expected = (
         [f"b is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"] if differs else []
     )
     assert (expected, expected) == (one.troubles, [each.text for each in found])
-    assert [] == [*one.note_host("b", told(common_of(other)))], "it is said twice"
-    assert [FleetTrouble(text, is_over=True) for text in expected] == [*one.note_host("b", told(common_of(OWN)))]
+    assert [] == [*one.note_host("b", to_json(common_of(other)))], "it is said twice"
+    assert [FleetTrouble(text, is_over=True) for text in expected] == [*one.note_host("b", to_json(common_of(OWN)))]
     assert [] == one.troubles
 
 
