@@ -10,7 +10,7 @@ import pytest
 
 from jobqueued.control.views import standing, status
 from jobqueued.core.agreement import spec_of
-from jobqueued.core.memory import told
+from jobqueued.core.memory import parse_definition
 from jobqueued.model import SECOND, CatchUp, Claim, Job, Scope
 from tests.support.fleet import Fleet, Host
 from tests.support.world import job
@@ -34,7 +34,7 @@ def outdated(host: Host) -> list[str]:
 
 def spec_that_counts(fleet: Fleet) -> str:
     """The spec of the definition by which the fleet goes."""
-    return told(fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]).spec
+    return parse_definition(fleet.etcd.values("/jq/jobs/")["/jq/jobs/tick"]).spec
 
 
 def attention(host: Host) -> list[tuple[str, str]]:
