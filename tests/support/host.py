@@ -53,6 +53,9 @@ class Host:
         seen = len(self.said("ready"))
         command = [*self.program, "--root", str(self.root), "--log", "json", *arguments]
         with open(self.root / "daemon.log", "ab") as log:
+            if self.log()[-1:] not in ("", "\n"):
+                log.write(b"\n")  # the daemon before was killed within a line
+                log.flush()
             self.daemon = Forked(command, log.fileno())
         if ready:
             wait_for(lambda: len(self.said("ready")) > seen or self.daemon_ended(), why="ready")
