@@ -148,11 +148,14 @@ def drop(*paths: Path) -> None:
 
 
 def test_a_file_that_is_dropped(site: Host, place: Path) -> None:
-    """The job runs as its user, and is told the file; the record has the path as the user wrote it."""
+    """The job runs as its user, and is told the file; the record has the path as the user wrote it.
+
+    The first look of the watcher may find the file before it is closed; then the job starts once more.
+    """
     (place / "inbox").mkdir()
     put(site, place / "inbox" / "*.csv")
     drop(place / "inbox" / "a.csv")
-    assert [USER, f"{place}/inbox/a.csv"] == ran(site, 1)
+    assert [USER, f"{place}/inbox/a.csv"] == ran(site, 1, most=2)
     assert f"path {place}/inbox/*.csv" == runs(site)[0]["trigger"]
 
 
