@@ -51,11 +51,13 @@ class FleetUp(NamedTuple):
 class FleetMark(NamedTuple):
     """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
     is to remember that.  `at`: the last instant (wall) of which is saved that the host was in the fleet; 0: none.
+    `fleet`: its name.
     """
 
     age: str = ""
     number: int = 0
     at: int = 0
+    fleet: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

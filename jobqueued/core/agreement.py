@@ -26,12 +26,10 @@ _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "off
 """What a definition does not say, or says in other words, or of this host alone."""
 
 
-def spec_of(job: Job, fleet: str) -> str:
-    """The spec of a job: 16 hex digits by its fleet, whose name decides when it is due, and by all that its files say
-    otherwise than by default, in whatever way.
-    """
+def spec_of(job: Job) -> str:
+    """Return the spec of a job: 16 hex digits made of all that its files say otherwise than by default."""
     said = {name: value for name, value in _plain(job).items() if name not in _OF_THE_HOST}
-    return sha256(json.dumps([fleet, said], sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _usual(field: Field[Any]) -> Any:
@@ -62,7 +60,7 @@ def defined(turn: Turn, job: Job) -> None:
         fleet.specs.pop(job.id, None)
         fleet.outdated.discard(job.id)
         return
-    fleet.specs[job.id] = spec_of(job, fleet.name)
+    fleet.specs[job.id] = spec_of(job)
     if not fleet.down:
         agree(turn, job)
 

@@ -198,6 +198,7 @@ class FleetLink(Source):
         """Hear what the agent tells."""
         if self._connection is None or descriptor != self._connection.fileno():
             return
+        assert self._fleet is not None
         self.flush()
         heard = self._lines.read()
         if heard is None:
@@ -213,7 +214,7 @@ class FleetLink(Source):
             self._asked_at, self._pause = None, _FIRST_PAUSE
             match line:
                 case ["mark", str(age), int(number)]:
-                    happened = [FleetMark(age, number, self._known)]
+                    happened = [FleetMark(age, number, self._known, self._fleet.name)]
                 case ["up", str(reason)]:
                     self._down, happened = reason, [FleetUp(reason, self._known)]
                     if reason:  # it is told all anew
@@ -247,7 +248,10 @@ class FleetLink(Source):
             self.lose(f"no agent at {self._address} ({error.strerror}){remedy}")
             return
         self._lines = Lines(self._connection, _PART)
+        assert self._fleet is not None
         name, mark = state
+        if mark.fleet != self._fleet.name:  # the host was in another one
+            mark = FleetMark()
         self._known = mark.at
         hello = ["hello", lines.VERSION, self._told(name), [mark.age, mark.number], self._since()]
         self._outbox, self._asked_at = bytearray(lines.encode(hello)), now.mono

@@ -97,13 +97,31 @@ def test_when_the_host_was_there(tmp_path: Path, listener: socket.socket) -> Non
     """What was saved of that before the agent was called is told with its mark, and as the fleet can be asked."""
     told = FleetLink(
         tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",)), "host",
-        lambda: ("store", FleetMark("age", 7, 123)), lambda: NOTHING, None,
+        lambda: ("store", FleetMark("age", 7, 123, "fleet")), lambda: NOTHING, None,
     )  # fmt: skip
     turned(told, SINCE)
     agent, _ = listener.accept()
     with agent:
+        assert ["age", 7] == lines.decode(agent.recv(1 << 16).strip())[3]
         agent.sendall(lines.encode(["mark", "age", 9]) + lines.encode(["up", ""]))
         (descriptor,) = told.descriptors()
         happened = list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
-        assert [FleetMark("age", 9, 123), FleetUp("", 123)] == happened
+        assert [FleetMark("age", 9, 123, "fleet"), FleetUp("", 123)] == happened
+    told.close()
+
+
+def test_a_host_that_comes_from_another_fleet(tmp_path: Path, listener: socket.socket) -> None:
+    """The mark of that fleet says nothing of this one, so the host can go on at once."""
+    told = FleetLink(
+        tmp_path / "fleet", FleetSettings(etcd=("http://127.0.0.1:2379",), name="east"), "host",
+        lambda: ("store", FleetMark("age", 7, 123, "west")), lambda: NOTHING, None,
+    )  # fmt: skip
+    turned(told, SINCE)
+    agent, _ = listener.accept()
+    with agent:
+        assert ["", 0] == lines.decode(agent.recv(1 << 16).strip())[3]
+        agent.sendall(lines.encode(["mark", "other", 2]) + lines.encode(["up", ""]))
+        (descriptor,) = told.descriptors()
+        happened = list(told.ready(descriptor, Now(mono=SINCE, wall=0)))
+        assert [FleetMark("other", 2, 0, "east"), FleetUp("")] == happened
     told.close()

@@ -106,7 +106,7 @@ def test_it_begins_anew() -> None:
         host.agent.heal()
     fleet.pass_time(1)
     assert ([], []) == (outdated(one), outdated(two))
-    assert spec_of(TICK, "test") == spec_that_counts(fleet)
+    assert spec_of(TICK) == spec_that_counts(fleet)
 
 
 def test_a_host_that_joins() -> None:
@@ -192,19 +192,18 @@ def test_by_which_it_runs() -> None:
 
 def test_specs() -> None:
     """A spec is that of what is said, not of where; each thing that is said makes it another."""
-    assert spec_of(TICK, "a") == spec_of(replace(TICK, file="/elsewhere", line=9, offset=5, enabled=False), "a")
-    assert spec_of(TICK, "a") != spec_of(TICK, "b")
+    assert spec_of(TICK) == spec_of(replace(TICK, file="/elsewhere", line=9, offset=5, enabled=False))
     others = [
         LATER, replace(TICK, priority=1), replace(TICK, locks=(Claim("tape", exclusive=True),)),
         replace(TICK, locks=(Claim("tape"),)), replace(TICK, metadata={"a": 1}), replace(TICK, command=("true",)),
     ]  # fmt: skip
-    assert len({spec_of(each, "a") for each in [TICK, *others]}) == 7
+    assert len({spec_of(each) for each in [TICK, *others]}) == 7
 
 
 def test_a_spec_lasts() -> None:
     """It is the same in each version, and for each way to write the same: else a fleet that is being updated stands."""
     plain = Job(id="tick", command="true", schedule=("* * * * *",), scope=Scope.FLEET)
-    assert "15671cef562e3ebb" == spec_of(plain, "fleet")
+    assert "58d8eca2a4cc1bd3" == spec_of(plain)
 
 
 @pytest.mark.parametrize("delay", [0.5, 5])
@@ -235,7 +234,7 @@ def test_edited_back_by_a_restart() -> None:
     found[0].boot()
     fleet.pass_time(60)
     assert [[], [], []] == [*map(outdated, found)]
-    assert spec_of(TICK, "test") == spec_that_counts(fleet)
+    assert spec_of(TICK) == spec_that_counts(fleet)
 
 
 def test_a_new_job_is_edited_at_once() -> None:
@@ -250,7 +249,7 @@ def test_a_new_job_is_edited_at_once() -> None:
     fleet.pass_time(5)
     two.write("jobs.yaml", LATER)
     fleet.pass_time(5)
-    assert ([], [], spec_of(LATER, "test")) == (
+    assert ([], [], spec_of(LATER)) == (
         outdated(one),
         outdated(two),
         spec_that_counts(fleet),

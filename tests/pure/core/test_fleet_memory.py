@@ -138,7 +138,7 @@ def test_what_a_longer_window_brings(hours: int) -> None:
 def test_a_definition_of_an_earlier_version() -> None:
     """It says nothing of what is remembered: what follows it counts on an hour, as was always the case."""
     fleet, (one, two) = hosts(SHORT)
-    fleet.etcd.put("/jq/jobs/tick", spec_of(SHORT, "test"))
+    fleet.etcd.put("/jq/jobs/tick", spec_of(SHORT))
     leave(one, "down")
     fleet.pass_time(9 * H)
     assert 9 * 6 == len(fleet.started), "the other goes by it"
@@ -146,7 +146,7 @@ def test_a_definition_of_an_earlier_version() -> None:
     write(two, LONG)
     since = fleet.now // SECOND + H
     fleet.pass_time(1)
-    assert Definition(spec_of(LONG, "test"), since, H, 24 * H) == parse_definition(published(fleet))
+    assert Definition(spec_of(LONG), since, H, 24 * H) == parse_definition(published(fleet))
     come_back(one, "down")
     fleet.pass_time(H)
     assert 10 * 6 == len(fleet.started)
@@ -179,7 +179,7 @@ def test_what_no_host_has_made(value: str) -> None:
 def test_a_definition_that_is_damaged() -> None:
     """By one that has nothing remembered at all the job is outdated, and says so; it came due and was always missed."""
     fleet, found = hosts(SHORT)
-    fleet.etcd.put("/jq/jobs/tick", f"{spec_of(SHORT, 'test')} {2**62} 0 {2**62}")
+    fleet.etcd.put("/jq/jobs/tick", f"{spec_of(SHORT)} {2**62} 0 {2**62}")
     fleet.pass_time(H)
     assert [{"tick"}] * 2 == [host.scheduler._state.fleet.outdated for host in found]
     for host in found:
