@@ -158,7 +158,7 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
         return ()
     ends = {end.job: end for end in saved.ends}
     satisfied = {*saved.satisfied} & set(job.dependencies)
-    for old in sorted(_used_up(state, job, satisfied - ends.keys())):
+    for old in sorted(_used_up(state, job, satisfied - ends.keys(), turn.now.wall)):
         turn.say("out_of_step", job=job.id, end=str(old), awaited=old.job)
         satisfied.discard(old.job)
     if counts:
@@ -168,36 +168,36 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
         saved = state.remember(job.id, satisfied=tuple(sorted(satisfied)), ends=known)
     if satisfied != set(job.dependencies):
         return ()
-    of_last_round = [*_of_last_round(state, ended, job, saved.ends)] if counts else []
+    of_last_round = [*_of_last_round(turn, ended, job, saved.ends)] if counts else []
     for end, awaited in of_last_round:
         turn.say("out_of_step", job=job.id, end=str(end), awaited=str(awaited))
     return () if of_last_round else saved.ends
 
 
-def _used_up(state: SchedulerState, job: Job, names: Iterable[str]) -> Iterator[RunId]:
+def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:
     """Yield the newest success of each of these dependencies that came due before a job was due last: older versions,
     which did not keep by which ends a job is due, counted it again after a degraded time.
     """
     for name in names:
         succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
         newest = max(succeeded, key=_ended, default=None)
-        if newest is not None and newest.due <= _last_due(state, job.id):
+        if newest is not None and newest.due <= _last_due(state, job.id, wall):
             yield RunId(name, newest.run)
 
 
-def _last_due(state: SchedulerState, name: str) -> int:
-    """Return the last instant at which a job was due; 0 if never or unknown."""
-    dues = [known.due for known in state[name].saved.outcomes] + [state.runs[run].due for run in state[name].unfinished]
-    return max(dues, default=0)
+def _last_due(state: SchedulerState, name: str, wall: int) -> int:
+    """Return the instant at which the newest run of a job was due; 0 if there is none, or the clock was set back since."""
+    dues = {known.run: known.due for known in state[name].saved.outcomes}
+    dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
+    last = dues[max(dues)] if dues else 0
+    return last if last <= wall else 0
 
 
-def _of_last_round(
-    state: SchedulerState, ended: Run, job: Job, ends: Iterable[RunId]
-) -> Iterator[tuple[RunId, RunId]]:  # fmt: skip
+def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
     """Yield the ends by which a job would go although they came due before it was due last, and a newer run of that
     dependency, due no later than `ended`, goes on; and that run.
     """
-    last = _last_due(state, job.id)
+    state, last = turn.state, _last_due(turn.state, job.id, turn.now.wall)
     for end in ends:
         due = next((known.due for known in state[end.job].saved.outcomes if known.run == end.number), None)
         if end == ended.id or due is None or due > last:

@@ -138,6 +138,21 @@ def test_who_is_not_out_of_step() -> None:
     assert [] == [it for it in world.said if it.event == "out_of_step"]
 
 
+def test_who_is_in_step_after_the_clock_was_set_back() -> None:
+    """The due times of runs before that say nothing about the ends after it."""
+    world = World(
+        job("a", HOURLY), job("z", "*/20 * * * *"), job("both", dependencies=("a", "z")), seconds={"a": 1, "z": 120}
+    )
+    world.pass_time(5 * 3600 + 10)
+    world.step_clock(-2 * 3600)
+    before = len(rounds(world))
+    world.pass_time(3600)
+    assert ["end of a@6"] == [
+        run.trigger for run, _ in world.rows.values() if run.id.job == "both" and run.id.number > before
+    ]
+    assert [] == [it for it in world.said if it.event == "out_of_step"]
+
+
 def test_one_that_a_person_has_run_meanwhile() -> None:
     """A run by hand uses up what there was; the job is in step again by the next round but one."""
     world = pair(a=60, z=120)
