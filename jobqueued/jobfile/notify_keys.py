@@ -41,7 +41,8 @@ _HEADERS = mapping(
     lambda entries: tuple(by_name(unshown(_HEADER), _HEADER_NAME, _HEADER_RULE)(entries).items()),
     {"additionalProperties": _HEADER.schema},
 )
-_PART = r"[^\s@<>,;:\\\"()\[\]-][^\s@<>,;:\\\"()\[\]]*"  # a leading - would be an option of sendmail(8)
+_PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
+"""Part of an address; to sendmail(8) a leading - is an option, | a program, and / a file."""
 ADDRESS = text("a mail address", f"(?!.{{255}}){_PART}(@{_PART})?")  # a path of RFC 5321 has 254 at most
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(

@@ -198,7 +198,21 @@ and 12 more
 
     @pytest.mark.parametrize(
         "address",
-        ["a@b\nBcc: c@d", "a@b\r\n", "a b@c", "-oQ/tmp", "", "a@b,c@d", "<a@b>", "Ops <a@b>", "ä@b", "a@-b", 'a"@b'],
+        [
+            "a@b\nBcc: c@d",
+            "a@b\r\n",
+            "a b@c",
+            "-oQ/tmp",
+            "|/bin/sh",
+            "/srv/mails",
+            "",
+            "a@b,c@d",
+            "<a@b>",
+            "Ops <a@b>",
+            "ä@b",
+            "a@-b",
+            'a"@b',
+        ],
     )
     def test_bad_addresses(self, server: tuple[MailServer, int], address: str) -> None:
         """What is not one plain address is refused, as receiver and as sender, and nothing is sent."""

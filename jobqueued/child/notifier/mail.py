@@ -29,7 +29,7 @@ _LONGEST_SUBJECT = 200
 _LONGEST_LINE = 900
 """Of 998 that RFC 5322 allows; lines beyond go as quoted-printable."""
 _ADDRESS = re.compile(
-    r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
+    r"[\w.!#$%&'*+=?^`{}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
 )
 
 

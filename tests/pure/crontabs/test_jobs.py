@@ -76,6 +76,8 @@ def test_variables_of_cron_decide_about_the_job() -> None:
         ("HOME=x", "found HOME='x' above it; accepted: an absolute path"),
         ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above it; accepted: minutes, 0 to 1440"),
         ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above it; accepted: a mail address"),
+        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above it; accepted: a mail address"),
+        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above it; accepted: a mail address"),
         ("MAILTO=a b", "found 'a b' in MAILTO above it; accepted: a mail address"),
         ("MAILFROM=x;y", "found 'x;y' in MAILFROM above it; accepted: a mail address"),
         ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
