@@ -28,7 +28,8 @@ from tests.support.alone import alone
 from tests.support.client import run as jobqueuectl
 from tests.support.host import DEADLINE, Host, kill, lives, wait_for
 from tests.support.pool import Pool
-from tests.support.users import ME
+from tests.support.stranger import public
+from tests.support.users import ME, NEEDS_ROOT, OTHER
 
 SLEEPS = "{root}/sleeps"
 """A program that notes its pid, and sleeps."""
@@ -443,6 +444,28 @@ def until_news(lost: LostAttempts) -> list[Event]:
         return list(lost.turn(now)) if lost.has_more or (lost.deadline or 0) <= now.mono else []
 
     return wait_for(told)
+
+
+CALLS_ITSELF = "import ctypes, time; ctypes.CDLL(None).prctl(15, b'jq-supervisor'); print(flush=True); time.sleep(600)"
+
+
+@pytest.mark.parametrize("user", [None, pytest.param(OTHER, marks=NEEDS_ROOT)])
+def test_who_calls_himself_its_supervisor(user: str | None) -> None:
+    """A process with that title is one only if it is of the daemon's user: else any user could keep a run's locks."""
+    with public() as directory:
+        (directory / "a@1.1").write_text(CALLS_ITSELF)
+        words = ["jq-supervisor", "a@1.1", "/runs"]
+        titled = subprocess.Popen(
+            words, executable="/usr/bin/python3", stdout=subprocess.PIPE, user=user, cwd=directory, env={}
+        )
+        with titled:
+            assert titled.stdout is not None
+            assert titled.stdout.readline() == b"\n"
+            processes = Processes(os.getpid())
+            list(kin.look(processes, 0))
+            _, found = processes.kin(Clues(0, cgroup="/none", title=("a@1.1", "/runs")))
+            titled.kill()
+    assert (user is None) == (titled.pid in [each.pid for each in found])
 
 
 def test_a_record_that_tells_already_stays(tmp_path: Path) -> None:
