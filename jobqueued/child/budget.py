@@ -18,12 +18,14 @@ _SECOND = 1_000_000_000
 _TRIES, _PAUSE = 200, 0.0001
 _RESERVE, _FEW = 500, 10
 _MFD_NOEXEC_SEAL = 8
+_USERS, _NUMBER = 64, 8
 
 
 class Bucket:
-    """Holds `burst` tokens at most and gets `rate` a second, for all processes that have inherited it.
+    """Holds `burst` tokens at most and gets `rate` a second, for all processes that have inherited it; or several
+    buckets, one for each `user` modulo `_USERS`.
 
-    All of it is one number, the instant (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock.  Nobody
+    All of one is a number, the instant (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock.  Nobody
     waits long for the lock: a process that stands still while it holds it is passed by after 20 ms, and then may, when
     it goes on, give back what was taken meanwhile, one full bucket at most.
     """
@@ -32,21 +34,21 @@ class Bucket:
         self._burst, self._rate, self._clock = burst, rate, clock
         self._memory = _shared_memory()
 
-    def take(self, wanted: int, lately: float) -> int:
+    def take(self, wanted: int, lately: float, user: int = 0) -> int:
         """Take up to so many tokens, and say how many there were for one that has taken `lately` before.
 
         It gets no more than half of what is left beyond as much as it had already, and the last of it is for those who
         have said little: whoever comes new finds something.
         """
-        locked = self._lock()
+        place, locked = user % _USERS * _NUMBER, self._lock()
         try:
             now = self._clock()
-            full_at = max(now, int.from_bytes(os.pread(self._memory, 8, 0), "little"))
+            full_at = max(now, int.from_bytes(os.pread(self._memory, _NUMBER, place), "little"))
             left = self._burst - (full_at - now) * self._rate / _SECOND
             share = max((left - _RESERVE - lately + 1) / 2, min(left, _FEW - lately))
             granted = max(0, min(wanted, int(share)))
             if granted:
-                os.pwrite(self._memory, (full_at + granted * _SECOND // self._rate).to_bytes(8, "little"), 0)
+                os.pwrite(self._memory, (full_at + granted * _SECOND // self._rate).to_bytes(_NUMBER, "little"), place)
         finally:
             if locked:
                 os.lockf(self._memory, os.F_ULOCK, 0)
@@ -68,16 +70,18 @@ class Bucket:
 class Common(NamedTuple):
     """The common budget: of the lines of jobs, and of the notes on lines that were not sent.
 
-    journald counts the two apart, as their priorities differ.
+    journald counts the two apart, as their priorities differ.  `of_users`: what all runs of each user may send of the
+    lines.
     """
 
     lines: Bucket
     notes: Bucket
+    of_users: Bucket
 
 
 def common() -> Common:
-    """At most 8,000 lines in any 30 s, 5,000 of them at once; of notes half as many."""
-    return Common(Bucket(5_000, 100), Bucket(2_500, 50))
+    """At most 8,000 lines in any 30 s, 5,000 of them at once; of notes, and of the lines of a user, half as many."""
+    return Common(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
 
 
 def _shared_memory() -> int:

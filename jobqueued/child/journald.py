@@ -64,8 +64,10 @@ class Stream:
 
     def __init__(
         self, address: str, identity: dict[str, object], rate: int, common: Common,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, user: int | None = None,
     ) -> None:  # fmt: skip
+        """`user`: the number of the user whose own job it is."""
+        self._user = user
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
         self._fields = b""
@@ -185,10 +187,15 @@ class Stream:
         self._tokens = min(self._rate * BURST_SECONDS, self._tokens + passed * self._rate)
         self._lately *= 0.5 ** (passed / _HALF_LIFE)
         affordable = max(0, min(wanted, int(self._tokens)))
-        granted = self._common.lines.take(affordable, self._lately) if affordable else 0
+        granted = self._taken(affordable) if affordable else 0
         self._count(_OVER_RATE, wanted - affordable)
         self._count(_OVER_COMMON, affordable - granted)
         return granted
+
+    def _taken(self, wanted: int) -> int:
+        if self._user is not None:
+            wanted = self._common.of_users.take(wanted, self._lately, self._user)
+        return self._common.lines.take(wanted, self._lately)
 
     def _count(self, reason: str, lines: int) -> None:
         if lines:

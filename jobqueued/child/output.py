@@ -63,7 +63,7 @@ class Output:
                 "SYSLOG_IDENTIFIER": job, "JOBQUEUE_JOB": job, "JOBQUEUE_RUN": run,
                 "JOBQUEUE_ATTEMPT": order["attempt"], **_owner(order),
             }  # fmt: skip
-            stream = Stream(order["journal"], identity, order["journal_rate"], common)
+            stream = Stream(order["journal"], identity, order["journal_rate"], common, user=_user(order))
         path = f"{order['logs']}.log" if where in ("both", "file") else None
         reserves = _OF_USERS if order.get("owner") else 1
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
@@ -189,6 +189,11 @@ def kept_by_default(disk: os.statvfs_result) -> int:
 def shown(tail: bytes) -> str:
     """The end of an output as the record has it."""
     return showable(tail.decode(errors="replace"))
+
+
+def _user(order: LaunchSpec) -> int | None:
+    owner = order["record"].get("owner")
+    return None if owner is None else owner["uid"]
 
 
 def _owner(order: LaunchSpec) -> dict[str, object]:

@@ -62,13 +62,14 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "journal"
         self.clock = DueTimes()
-        self.common = Common(Bucket(5_000, 100, self.clock.nanoseconds), Bucket(2_500, 50, self.clock.nanoseconds))
+        half = [Bucket(2_500, 50, self.clock.nanoseconds) for _ in range(2)]
+        self.common = Common(Bucket(5_000, 100, self.clock.nanoseconds), *half)
         self.sink: Sink | None = None
         self.open: list[Stream] = []
 
-    def stream(self, rate: int = NO_LIMIT, **identity: object) -> Stream:
+    def stream(self, rate: int = NO_LIMIT, user: int | None = None, **identity: object) -> Stream:
         """The output of a run."""
-        stream = Stream(str(self.path), {**IDENTITY, **identity}, rate, self.common, self.clock)
+        stream = Stream(str(self.path), {**IDENTITY, **identity}, rate, self.common, self.clock, user)
         stream.started(4711)
         self.open.append(stream)
         return stream
@@ -116,8 +117,8 @@ class World:
             stream.close("")
         if self.sink is not None:
             self.sink.close()
-        self.common.lines.close()
-        self.common.notes.close()
+        for bucket in self.common:
+            bucket.close()
 
 
 def settle(stream: Stream, sink: Sink) -> None:
@@ -351,6 +352,24 @@ class TestBudget:
         shares = [world.close(stream) for stream in chatty]
         assert all(share and share["why"].keys() == {"all_runs"} for share in shares)
         assert b"over the limit of all runs together" in sink.notes[0]["MESSAGE"]
+
+    def test_the_runs_of_a_user_leave_half(self, world: World) -> None:
+        """However many runs one user has, those of the host and of another user have the other half."""
+        sink, sent = world.listen(), 0
+        for number in range(60):
+            stream = world.stream(user=1000, JOBQUEUE_RUN=f"theirs@{number}")
+            stream.feed(b"chatter\n" * 5000)
+            settle(stream, sink)
+            sent += len(sink.messages)
+            world.close(stream)
+            sink.entries.clear()
+        assert 2_000 < sent <= 2_500
+        for user in (None, 1001):
+            stream = world.stream(user=user)
+            stream.feed(b"hello\n" * 300)
+            settle(stream, sink)
+            assert 300 == len(sink.messages)
+            sink.entries.clear()
 
     def test_a_run_alone_uses_what_there_is(self, world: World) -> None:
         """Nearly half at once, and then all that comes back: nothing is kept back for nobody."""
