@@ -29,6 +29,8 @@ _ELIGIBLE = {
 
 _AGAIN = 10
 """Minutes of calm after which people let go once more what they hold."""
+_START = 1000
+"""Milliseconds in which a run that is starting has started."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,10 @@ class Life:
         self._go_on(kernel.mono + _AGAIN * MINUTE)
         self._let_go()  # a scheduler that has died with the last fault did not hear it
         self._go_on(kernel.mono + (self.terms.calm - _AGAIN) * MINUTE)
+        for _ in range(_START):  # a run that is due at this very instant is not starting for ever
+            if not host.oracle.starting:
+                break
+            self._go_on(kernel.mono + SECOND // 1000)
         host.oracle.judge(self.terms.calm * MINUTE)
         if host.daemon is not None:
             try:

@@ -326,6 +326,11 @@ class Oracle:
             elif row.ends is not None and it.attempt not in (known := [attempt for attempt, *_ in row.ends]):
                 yield f"{it.name} has run, and the record has only the attempts {known}"
 
+    @property
+    def starting(self) -> bool:
+        """Whether a run is starting."""
+        return any(row.state == "starting" for row in self.rows.values())
+
     def _of_rows(self) -> Iterator[str]:
         now = self._host.kernel.wall
         living = {(it.job, it.number) for it in self._of.values()}
