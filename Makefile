@@ -155,8 +155,9 @@ power-breaks: $(VENV)/.tested
 
 # Pages, in Chromium without a screen.  PICTURES=docs writes those of the docs.
 PICTURES ?=
+PAGES ?= tests/browser
 browser: $(VENV)/.tested build/axe/.fetched
-	JOBQUEUED_PICTURES=$(PICTURES) $(BIN)/python -m pytest tests/browser
+	JOBQUEUED_PICTURES=$(PICTURES) $(BIN)/python -m pytest $(PAGES)
 
 # axe-core, which looks for what is in the way of people, in the package of somebody who needs it too.
 build/axe/.fetched: $(VENV)/.installed
