@@ -186,7 +186,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return the instant at which the newest run of a job was due; 0 if there is none, or the clock was set back since."""
+    """Return when the newest run of a job was due; 0 if there is none, or the clock was set back since."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0

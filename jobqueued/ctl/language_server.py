@@ -36,7 +36,7 @@ _WHOLE_TEXTS = 1
 @click.option("--host", is_flag=True, help="Check them as files of the host, whoever asks.")
 @click.pass_obj
 def language_server(paths: Paths, host: bool) -> None:
-    """Tell an editor what check would tell of a job file.
+    """Check job files for an editor, while they are written.
 
     Speaks the Language Server Protocol on standard input and output: what is wrong or odd is shown where it is,
     while it is written, with its code.  Each text is checked alone, without drop-ins and other files.

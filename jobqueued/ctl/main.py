@@ -20,56 +20,75 @@ from jobqueued.ctl.arguments import chosen, duration
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_COMMANDS = {
-    "status": ("status", "status", "Show whether all is well, and what is not."),
-    "list": ("list", "list_jobs", "List the jobs, one a line."),
-    "show": ("show", "show", "Show a job, or one of its runs."),
-    "top": ("top", "top", "Show what live runs use, what waits, and for whom."),
-    "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
-    "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
-    "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
-    "report": ("report", "report", "Report what went wrong, became worse, and what it cost."),
-    "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
-    "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
-    "next": ("next", "next_times", "Show when JOB, or each job, starts next."),
-    "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
-    "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
-    "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),
-    "withdraw": ("submit", "withdraw", "Let nothing more of a submission start."),
-    "emit": ("emit", "emit", "Emit EVENT: queue a run of each job that waits for it."),
-    "stop": ("stop", "stop", "Stop runs; for a JOB, all its live runs."),
-    "pause": ("pause", "pause", "Pause JOB: start no run of it until it is resumed."),
-    "resume": ("pause", "resume", "Resume a paused JOB."),
-    "skip-next": ("pause", "skip_next", "Skip the next run of JOB that its schedule makes due."),
-    "forget": ("pause", "forget", "Expect nothing more of JOB, which is in no job file."),
-    "hold": ("hold", "hold", "Put the host on hold: start nothing new until `release`."),
-    "drain": ("hold", "drain", "Put the host on hold and wait until no run is live."),
-    "release": ("hold", "release", "End a hold or a drain: let runs start again."),
-    "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept what its etcd has."),
-    "with-lock": ("with_lock", "with_lock", "Run COMMAND while it holds LOCK, or a resource."),
-    "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
-    "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
-    "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
-    "timeline": ("timeline", "timeline", "Show runs of the JOBs, or of all, as a chart."),
-    "export": ("export", "export", "Export runs that have ended, or the jobs."),
-    "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
-    "reload": ("reload", "reload", "Read changed job files now and report what changed."),
-    "check": ("check", "check", "Check job files and cron's tables, without the daemon."),
-    "language-server": ("language_server", "language_server", "Tell an editor what check would tell of a job file."),
-    "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
-    "audit": ("audit", "audit", "Compare what was due with the records."),
-    "doctor": ("doctor", "doctor", "Diagnose what keeps the daemon or limits from working."),
-    "restart-launcher": ("restart_launcher", "restart_launcher", "Restart launcher and daemon; live runs go on."),
-    "crontab": ("crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
-    "edit": ("user_files", "edit", "Edit a job file of yours, in $VISUAL or $EDITOR."),
-    "add": ("user_files", "add", "Hand a job file of yours to the daemon."),
-    "remove": ("user_files", "remove", "Remove a job file of yours, and so its jobs."),
-    "files": ("user_files", "files", "List your job files that the daemon keeps."),
+_TASKS = {
+    "See what runs": {
+        "status": ("status", "status", "Show whether all is well, and what is not."),
+        "list": ("list", "list_jobs", "List the jobs, one a line."),
+        "show": ("show", "show", "Show a job, or one of its runs."),
+        "top": ("top", "top", "Show what live runs use, what waits, and for whom."),
+        "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
+        "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
+        "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
+        "timeline": ("timeline", "timeline", "Show runs of the JOBs, or of all, as a chart."),
+        "next": ("next", "next_times", "Show when JOB, or each job, starts next."),
+        "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
+        "report": ("report", "report", "Report what went wrong, became worse, and what it cost."),
+        "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
+    },
+    "Act": {
+        "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
+        "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
+        "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),
+        "withdraw": ("submit", "withdraw", "Let nothing more of a submission start."),
+        "stop": ("stop", "stop", "Stop runs; for a JOB, all its live runs."),
+        "emit": ("emit", "emit", "Emit EVENT: queue a run of each job that waits for it."),
+        "pause": ("pause", "pause", "Pause JOB: start no run of it until it is resumed."),
+        "resume": ("pause", "resume", "Resume a paused JOB."),
+        "skip-next": ("pause", "skip_next", "Skip the next run of JOB that its schedule makes due."),
+        "forget": ("pause", "forget", "Expect nothing more of JOB, which is in no job file."),
+        "hold": ("hold", "hold", "Put the host on hold: start nothing new until `release`."),
+        "drain": ("hold", "drain", "Put the host on hold and wait until no run is live."),
+        "release": ("hold", "release", "End a hold or a drain: let runs start again."),
+        "with-lock": ("with_lock", "with_lock", "Run COMMAND while it holds LOCK, or a resource."),
+    },
+    "Write jobs": {
+        "check": ("check", "check", "Check job files and cron's tables, without the daemon."),
+        "add": ("user_files", "add", "Hand a job file of yours to the daemon."),
+        "edit": ("user_files", "edit", "Edit a job file of yours, in $VISUAL or $EDITOR."),
+        "remove": ("user_files", "remove", "Remove a job file of yours, and so its jobs."),
+        "files": ("user_files", "files", "List your job files that the daemon keeps."),
+        "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
+        "reload": ("reload", "reload", "Read changed job files now and report what changed."),
+        "language-server": (
+            "language_server",
+            "language_server",
+            "Check job files for an editor, while they are written.",
+        ),
+    },
+    "Find out why": {
+        "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
+        "doctor": ("doctor", "doctor", "Diagnose what keeps the daemon or limits from working."),
+        "audit": ("audit", "audit", "Compare what was due with the records."),
+        "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
+    },
+    "Export": {
+        "export": ("export", "export", "Export runs that have ended, or the jobs."),
+        "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
+    },
+    "Cron": {
+        "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
+        "crontab": ("crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
+    },
+    "Fleet and service": {
+        "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept what its etcd has."),
+        "restart-launcher": ("restart_launcher", "restart_launcher", "Restart launcher and daemon; live runs go on."),
+    },
 }
-"""The commands by name: the file of each, its name there, and the first sentence of its help.
+"""The commands by task and name: the file of each, its name there, and the first sentence of its help.
 
 One is imported when it is called; a list of all is made of this table.
 """
+_COMMANDS = {name: entry for commands in _TASKS.values() for name, entry in commands.items()}
 
 
 class _Commands(dict[str, click.Command]):
@@ -107,6 +126,8 @@ class _Group(click.Group):
         """Find a command, or with --fleet that on other hosts; the name of it elsewhere is answered with ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
+        if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):
+            context.fail(f"status is about the daemon. For one job: jobqueuectl show {words[1]}")
         name, command, rest = super().resolve_command(context, words)
         if command is not None and (context.params["fleet"] or context.params["host"]):
             from jobqueued.ctl.fleet_views import of_hosts
@@ -116,8 +137,10 @@ class _Group(click.Group):
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name][-1]) for name in sorted(_COMMANDS)])
+        width = max(map(len, _COMMANDS))
+        for task, commands in _TASKS.items():
+            with formatter.section(task):
+                formatter.write_dl([(name.ljust(width), text) for name, (*_, text) in commands.items()])
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands that begin so, or the options."""
@@ -157,7 +180,8 @@ _ELSEWHERE = {
     "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
     "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
-    "forecast": "simulate", "predict": "simulate",
+    "forecast": "simulate", "predict": "simulate", "at": "submit --at TIME -- COMMAND", "atq": "list",
+    "atrm": "withdraw", "queue": "list", "squeue": "list", "scancel": "stop", "help": "--help", "version": "--version",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _INTERRUPTED = 130

@@ -280,7 +280,7 @@ def _read(pid: int) -> Process | None:
 
 
 def _title(pid: int) -> list[str]:
-    """The words that it shows as its arguments; of another user's process none, as anybody may call one a supervisor."""
+    """The words that it shows as its arguments; none if another user runs it: anybody may call a process so."""
     if _uid(pid) != os.geteuid():
         return []
     return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")

@@ -1120,9 +1120,19 @@ class TestHelp:
 
     def test_summaries(self) -> None:
         """The list of commands, which is made without importing any, has the first sentence of each one's help."""
-        listed = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        listed = run("--help").stdout.partition("See what runs:\n")[2].partition("\n  Exit status:")[0].splitlines()
+        listed = sorted(line for line in listed if line.startswith("  "))
         helps = {name: command.get_short_help_str(200) for name, command in main.commands.items()}
         assert sorted(helps.items()) == [tuple(line.strip().split(maxsplit=1)) for line in listed]
+
+    @pytest.mark.parametrize(
+        ("words", "meant"),
+        [("cancel", "stop"), ("help", "--help"), ("status backup", "show backup"), ("queue", "list")],
+    )
+    def test_what_was_meant(self, words: str, meant: str) -> None:
+        """A word that other programs have for it is answered with ours, and so is a status of one job."""
+        shown = run(*words.split())
+        assert (2, True) == (shown.returncode, shown.stderr.endswith(f": jobqueuectl {meant}\n"))
 
     @pytest.mark.parametrize("arguments", [["frob"], ["show"], ["show", "a@b"], ["list", "--frob"], ["run"]], ids=str)
     def test_usage(self, arguments: list[str]) -> None:
