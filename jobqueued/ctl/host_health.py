@@ -19,7 +19,7 @@ from jobqueued.host_names import host_timezone
 from jobqueued.instance import BOOTED, Instance
 from jobqueued.paths import Paths
 from jobqueued.settings import user_name
-from jobqueued.text import size
+from jobqueued.text import counted, size
 
 _SCARCE = 100 << 20
 _VOLATILE = frozenset({"tmpfs", "ramfs"})
@@ -47,6 +47,8 @@ def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
     yield from _linger(paths)
     yield from _clock(etc)
     yield from _zone(paths, etc)
+    if paths.runtime is None:
+        yield from _lists(etc)
 
 
 def metrics(paths: Paths) -> Iterator[Finding]:
@@ -166,6 +168,18 @@ def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
         yield Finding("time zone", WARNING, seen, link)
     else:
         yield Finding("time zone", OK, name)
+
+
+def _lists(etc: Path) -> Iterator[Finding]:
+    """Show which users cron's and at's lists keep from jobs."""
+    for program, act in (("cron", "have crontabs and add job files"), ("at", "submit work that starts later")):
+        path = next((it for it in (etc / f"{program}.allow", etc / f"{program}.deny") if os.path.lexists(it)), None)
+        if path is None or (content := _content(path)) is None:
+            continue
+        names = counted(len(content.split()), "user")
+        who = f"only root and {names} may" if path.suffix == ".allow" else f"{names} may not"
+        seen = f"by {path} {who} {act}; `users: {{allow: …}}` in jobqueued.yaml overrides that"
+        yield Finding("users", OK, seen)
 
 
 def _of_zone(name: str) -> set[bytes]:

@@ -229,6 +229,19 @@ class TestFileSystems:
         assert ([] == found) if said is None else (said in found[0])
 
 
+def test_cron_s_lists(tmp_path: Path) -> None:
+    """It shows what follows of cron.allow and at.deny for users' jobs."""
+    paths, place = made(tmp_path), etc(tmp_path)
+    (place / "cron.allow").write_text("alice\nbob\n")
+    (place / "cron.deny").write_text("carol\n")
+    (place / "at.deny").write_text("daemon\n")
+    overrides = "; `users: {allow: …}` in jobqueued.yaml overrides that"
+    assert [
+        f"by {place}/cron.allow only root and 2 users may have crontabs and add job files{overrides}",
+        f"by {place}/at.deny 1 user may not submit work that starts later{overrides}",
+    ] == [found.seen for found in host_health.host(paths, place) if found.what == "users"]
+
+
 class TestTime:
     """A clock or a zone that is not what people take it for."""
 
