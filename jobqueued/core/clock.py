@@ -68,7 +68,7 @@ def cover(turn: Turn, job: str) -> None:
     if job in state.catalog:
         if state.catalog[job].scope is Scope.FLEET:  # each of its occurrences is known by its key
             return
-        catch_clock(turn, state.catalog[job])
+        _catch_era(turn, state.catalog[job])
         _take_up_era(turn, state.catalog[job])
     saved = state[job].saved
     found = [run for key, run in state.found[job].items() if key.startswith((f"c{saved.era}.", "f"))]
@@ -79,6 +79,18 @@ def cover(turn: Turn, job: str) -> None:
     if job in state.catalog:
         _stand(turn, job, set_back(state[job].saved, state.catalog[job], turn.now.wall))
         state.wind(state.catalog[job])
+
+
+def _catch_era(turn: Turn, job: Job) -> None:
+    """Take what the clock has made due by now, or in the saved era, if something found tells of a newer one."""
+    known, era = turn.state.found[job.id], turn.state[job.id].saved.era
+    newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
+    if not newer:
+        catch_clock(turn, job)
+        return
+    until = min(newer) - 1
+    while (start := turn.state.due_times.next(job.id)) is not None and start - job.offset <= until:
+        _come_due(turn, job, at_once=True, until=until)
 
 
 def _take_up_era(turn: Turn, job: Job) -> None:
@@ -108,15 +120,15 @@ def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]])
         cursor = found[-1]
 
 
-def _come_due(turn: Turn, job: Job, *, at_once: bool) -> None:
-    """Make every instant from the cursor to now a run or a skip, and move the cursor past them.
+def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) -> None:
+    """Make every instant from the cursor to now, or `until` an earlier one, a run or a skip, and move the cursor past.
 
     What is to be skipped for all hosts of a fleet waits for that, with all that comes after it, unless it is `at_once`.
     """
     state = turn.state
     before = state[job.id].saved
     wall = turn.now.wall - job.offset
-    found, following = dues(job, before.cursor, wall, before.settled)
+    found, following = dues(job, before.cursor, wall if until is None else until, before.settled)
     complete, since = following is None or following > wall, state.due_times.passed_since(job, found[-1])
     if not at_once and _awaits_verdict(turn, job, found, following, complete=complete, since=since):
         return

@@ -83,6 +83,7 @@ class Armed:
             kernel.interrupt = lambda: self._life.lose_power(it.second)
         elif it.kind == "stop":
             process.stopped = True
+            host.oracle.heard_late.add(process.attempt.partition("@")[0])
             kernel.at(kernel.mono + it.second, lambda: kernel.kill(process, signal.SIGCONT))
         elif it.kind == "give-way":
             kernel.give_way()

@@ -90,6 +90,8 @@ class Oracle:
         self.edited: set[str] = set()
         self.out_of_step: set[str] = set()
         """The jobs that were said to be, as those that they wait for had not all succeeded in each round."""
+        self.heard_late = set[str]()
+        """The jobs with a run whose supervisor stood still: others may succeed again before its end is known."""
         self.told: list[dict[str, Any]] = []
         self._passages = [[host.kernel.wall, host.kernel.wall]]
         """From when to when (wall) the clock went without being set back by a minute."""

@@ -41,12 +41,13 @@ def unfollowed(oracle: Oracle) -> Iterator[str]:
 def missed(oracle: Oracle) -> Iterator[str]:
     """Tell of each job that was not due as often as all that it waits for had succeeded since it was due last.
 
-    Whoever is out of step goes by another count; what people start by hand uses up what there was.
+    Whoever is out of step, or hears late of an end, goes by another count; what people start by hand uses up what there
+    was.
     """
     if oracle.excuses & (_FORGETS | {"by hand"}):
         return
     for work in oracle.works.values():
-        if not work.needs or {work.id, *work.needs} & (oracle.edited | oracle.out_of_step):
+        if not work.needs or {work.id, *work.needs} & (oracle.edited | oracle.out_of_step | oracle.heard_late):
             continue
         ends = [
             (oracle.executions[job, number, row.ends[-1][0]].over, job)

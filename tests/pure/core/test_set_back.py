@@ -102,6 +102,24 @@ def test_a_fixed_time_of_a_job_that_goes_on() -> None:
     assert 0 == world.scheduler["a"].saved.settled
 
 
+@pytest.mark.parametrize("catch_up", list(CatchUp))
+def test_set_back_in_a_degraded_time(catch_up: CatchUp) -> None:
+    """After a death nothing is due by the clock from before that the clock has shown only since it was set back."""
+    world = World(job("a", "2-59/5 * * * *", catch_up=catch_up))
+    world.pass_time(41 * 60)
+    world.full.add("state")
+    world.pass_time(13 * 60)
+    world.step_clock(-600)
+    world.pass_time(14 * 60)
+    world.full.clear()
+    world.boot()
+    world.pass_time(600)
+    due = {f"c{era}.{(MIDNIGHT // SECOND) + minute * 60}" for era, first, last in ((0, 2, 52), (1, 47, 67))
+           for minute in range(first, last + 1, 5)}  # fmt: skip
+    assert due == {*keys(world)}
+    assert len(due) == len(keys(world))
+
+
 @pytest.mark.parametrize("every", [1, 7, 60, 600])
 @pytest.mark.parametrize("back", [0.6, 1, 1.1, 7, 7.1, 60, 60.1])
 def test_a_small_step_repeats_nothing(every: int, back: float) -> None:
