@@ -16,8 +16,10 @@ from jobqueued.submission import OF_THE_HOST
 
 _NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"
 """A name that is a share: not ``u1000``, which is that of another user who has this number."""
-_TABLES = frozenset(("cron.d", "crontabs", OF_THE_HOST))
+_CRONTABS = "crontabs"
+_TABLES = frozenset(("cron.d", _CRONTABS, OF_THE_HOST))
 """The first parts of ids that are of cron's tables, or of what root has submitted."""
+_ROOT = "root"
 _MINUTE = 60_000_000_000
 LARGEST_FILE = 1 << 16
 """Bytes of a file of a user's, which is read in a turn or two."""
@@ -35,13 +37,30 @@ class Owner(NamedTuple):
 
         The latter where the name could not stand in an id, or means something else there, as that of a number would.
         """
-        return self.name if re.fullmatch(_NAME, self.name) and self.name not in _TABLES else f"u{self.uid}"
+        return self.name if _is_share(self.name) else f"u{self.uid}"
+
+
+def _is_share(name: str) -> bool:
+    return re.fullmatch(_NAME, name) is not None and name not in _TABLES
 
 
 def share_of(job: str) -> str:
     """The share of the user whose job has this id; "" where it is a job of the host's."""
     share, slash, _ = job.partition("/")
     return share if slash and share not in _TABLES else ""
+
+
+def budget_of(job: str) -> str:
+    """The share of the user whose budget the runs of this job id count against; "" if they are the host's work.
+
+    That is the user whose own job it is, or in whose crontab it is.  Tables of the system are root's, whatever user a
+    line names.  A table of a user whose name is no share has a budget of its own, ``crontabs/Alice``.
+    """
+    first, _, rest = job.partition("/")
+    if first != _CRONTABS:
+        return share_of(job)
+    table = rest.partition(":")[0]
+    return "" if table in ("", _ROOT) else table if _is_share(table) else f"{first}/{table}"
 
 
 def path_in(resource: str) -> str:
@@ -78,9 +97,9 @@ class UserLimits:
     deny: tuple[str, ...] = ()
     jobs: int = 100
     interval: int = _MINUTE
-    live: int = 16
+    live: int = 32
     waiting: int = 10_000
-    logs: int = 1 << 30
+    logs: int = 2 << 30
     calls: int = 20_000
     permit: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()

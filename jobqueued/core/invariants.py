@@ -7,7 +7,7 @@ from collections import Counter
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import CPU, LIVE, RunState
 from jobqueued.queue.placement import CPUS
-from jobqueued.users import share_of
+from jobqueued.users import budget_of
 
 
 def validate(state: SchedulerState) -> None:
@@ -24,7 +24,7 @@ def validate(state: SchedulerState) -> None:
         assert all(state.runs[run].state in LIVE for run in job.live), f"{name}: {job.live} not live"
         numbers = [run.number for run in places]
         assert job.saved.last_number >= max(numbers, default=0), f"{name}: {numbers} beyond the last number"
-    assert state.unfinished == Counter(share_of(run.job) for run in state.runs), "runs of users are miscounted"
+    assert state.unfinished == Counter(budget_of(run.job) for run in state.runs), "runs of users are miscounted"
     clients = {name for name, client in state.lock_clients.items() if client.ticket and not client.question}
     waiting = {run for job in state.jobs.values() for run in job.waiting}
     assert all(state.runs[run].state in LIVE for run in state.lingering), f"{state.lingering} not live"
@@ -47,7 +47,7 @@ def _validate_claims(state: SchedulerState) -> None:
     assert set(locks) == {run.id for run in live} | set(clients) | elsewhere | asked, "claims outlive their runs"
     assert all(locks.held(run.id) == run.claims for run in live), "a live run without its claims"
     holding = (*(run.id for run in live), *asked)
-    of_users: Counter[str] = Counter(share for run in holding if (share := share_of(run.job)))
+    of_users: Counter[str] = Counter(share for run in holding if (share := budget_of(run.job)))
     assert state.admission.waiting.live == of_users, "live runs of users are miscounted"
     locks.validate()
 

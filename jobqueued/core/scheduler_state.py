@@ -39,7 +39,7 @@ from jobqueued.queue.waiting import Terms
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing.due_times import DueTimes
-from jobqueued.users import Owner, share_of
+from jobqueued.users import Owner, budget_of, share_of
 
 
 class SchedulerState:
@@ -87,7 +87,7 @@ class SchedulerState:
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
         self.unfinished = Counter[str]()
-        """How many there are of each user, by the user's share; "": of the host's jobs."""
+        """How many there are of each user, by the user's share (`users.budget_of`); "": of the host's jobs."""
         self.found: dict[str, dict[str, Run]] = {}
         """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
         self.lingering: dict[RunId, str] = {}
@@ -152,7 +152,7 @@ class SchedulerState:
     def keep(self, run: Run) -> Run:
         """Change a run before its end, or add one."""
         if run.id not in self._runs:
-            self.unfinished[share_of(run.id.job)] += 1
+            self.unfinished[budget_of(run.id.job)] += 1
         self._runs[run.id] = run
         self.changes.note_run(SaveRun(run))
         return run
@@ -185,7 +185,7 @@ class SchedulerState:
             self._take_out(run.id)
             self.patience.end(run.id)
             del self._runs[run.id]
-            self.unfinished[share_of(run.id.job)] -= 1
+            self.unfinished[budget_of(run.id.job)] -= 1
 
     def hold_host(self, hold: Hold | None) -> None:
         """Let nothing new start on this host; None: let it start again."""
@@ -243,7 +243,7 @@ class SchedulerState:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
             claims = claims_of(job, slots=self.limits.max_running is not None)
             escalation = job.escalation or self.limits.escalation
-            found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, share_of(job.id)))
+            found = self._terms[job.id] = shared(Terms(claims, escalation, bound, job.drain, budget_of(job.id)))
         return found
 
     def wind(self, job: Job) -> None:

@@ -17,7 +17,7 @@ from jobqueued.foresight.durations import Durations
 from jobqueued.model import Job, RunState
 from jobqueued.queue.locks import HOST, SLOT
 from jobqueued.saved import SavedJob
-from jobqueued.users import share_of
+from jobqueued.users import budget_of
 
 
 def groups(jobs: Sequence[Job], limits: HostLimits) -> list[tuple[Job, ...]]:
@@ -48,8 +48,8 @@ def _things(job: Job, limits: HostLimits, *, has_exclusive: bool) -> Iterator[st
     if limits.max_running is not None:
         yield SLOT
     yield from (claim.resource for claim in (*job.locks, *job.resources))
-    if limits.most_of_a_user is not None and share_of(job.id):
-        yield f":user {share_of(job.id)}"
+    if limits.most_of_a_user is not None and budget_of(job.id):
+        yield f":user {budget_of(job.id)}"
 
 
 def _heard(job: Job, known: Collection[str]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def is_plain(job: Job, limits: HostLimits, durations: Durations, saved: Mapping[
     """
     if job.dependencies or job.on or job.max_runs is not None or job.submission is not None:
         return False
-    if limits.most_of_a_user is not None and share_of(job.id):
+    if limits.most_of_a_user is not None and budget_of(job.id):
         return False
     known = saved.get(job.id)
     if known is not None and (known.paused or known.skips or known.satisfied or known.settled):

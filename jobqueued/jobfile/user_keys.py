@@ -39,9 +39,10 @@ USERS = table(
     Key("deny", _WHO, "[]", "Users that may not, even if `allow` has them.", "['@guests']"),
     Key("jobs", integer(0, 10_000), "100", "Jobs that a user may have in files.", "20"),
     Key("interval", duration("1s", "1d"), "1m", "Shortest time between two starts of a job by the clock.", "10m"),
-    Key("live", integer(1, 100_000), "16", "Runs of a user that may be live at a time; others wait.", "4"),
+    Key("live", integer(1, 100_000), "32",
+        "Runs of a user that may be live at a time, those of the user's crontab included; others wait.", "4"),
     Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that may wait.", "500"),
-    Key("logs", size("1M", "999T"), "1G", "Space for records and output of a user: beyond it the oldest go.  "
+    Key("logs", size("1M", "999T"), "2G", "Space for records and output of a user: beyond it the oldest go.  "
         "Divided by `live` it is the limit of the output of each run.", "200M"),
     Key("calls", integer(1, 1_000_000), "20000",
         "Jobs that a user may add, change and submit in a minute; a file is one, and one for each 128 bytes.",

@@ -28,7 +28,7 @@ from jobqueued.model import Claim, Holder, LockClientId, RunId
 from jobqueued.queue.drains import Drains
 from jobqueued.queue.locks import SLOT, Claims, Locks, of_fleet
 from jobqueued.queue.waiting import Group, Head, Waiting
-from jobqueued.users import share_of
+from jobqueued.users import budget_of
 
 OUTPUT_DRAIN = 2_000_000_000
 """How long a run may take from its last process's end to its record (ns)."""
@@ -122,7 +122,7 @@ class Admission:
     def _count(self, run: Holder, change: int) -> None:
         if isinstance(run, str):
             self._elsewhere += change
-        elif share := share_of(run.job) if isinstance(run, RunId) else "":
+        elif share := budget_of(run.job) if isinstance(run, RunId) else "":
             self.waiting.live[share] += change
 
     def is_full(self, share: str) -> bool:

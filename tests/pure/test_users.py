@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueued.users import Owner, share_of
+from jobqueued.users import Owner, budget_of, share_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,19 @@ def test_the_share_of_a_user(name: str, share: str) -> None:
 def test_ids_of_the_host(job: str) -> None:
     """They have no user's name before a slash."""
     assert "" == share_of(job)
+
+
+@pytest.mark.parametrize(
+    ("job", "budget"),
+    [
+        ("alice/x", "alice"), ("u1000/x", "u1000"), ("crontabs/alice:x-5c1e90", "alice"),
+        ("crontabs/alice:cron.daily/man-db", "alice"), ("crontabs/www-data:x", "www-data"),
+        ("crontabs/Alice:x", "crontabs/Alice"), ("crontabs/u1000:x", "crontabs/u1000"),
+        ("crontabs/crontabs:x", "crontabs/crontabs"), ("crontabs/host:x", "crontabs/host"),
+        ("crontabs/root:x", ""), ("crontabs/", ""), ("crontab:x", ""), ("cron.d/x:run-53f534", ""), ("host/17", ""),
+        ("backup", ""), ("anacrontab:x", ""),
+    ],
+)  # fmt: skip
+def test_the_budget_that_a_run_counts_against(job: str, budget: str) -> None:
+    """A crontab counts with its user's files, unless it is root's; a name that is no share is taken for nobody else."""
+    assert budget == budget_of(job)

@@ -182,7 +182,7 @@ def test_a_documented_default_is_the_real_one(tmp_path: Path, line: str) -> None
 
 def test_there_are_defaults() -> None:
     """Those of keys, and of keys below them."""
-    assert {"max_running: none", "retention: {runs: 100}", "users: {live: 16}"} <= {*documented()}
+    assert {"max_running: none", "retention: {runs: 100}", "users: {live: 32}"} <= {*documented()}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from jobqueued.submission import After, Array
 from tests.support.audited import AuditedWorld
 from tests.support.world import job, submission
 
-NAMES = ["a", "b", "alice/c", "alice/d", "bob/e"]
+NAMES = ["a", "b", "alice/c", "alice/d", "bob/e", "crontabs/alice:f"]
 FILES = ["one.yaml", "two.yaml"]
 SOAK = bool(os.environ.get("JOBQUEUED_SOAK"))
 

@@ -1,0 +1,60 @@
+"""The crontab of an ordinary user, run by a daemon of root's: the rules of `users` reach it."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.crontabs import crontab
+from tests.support.host import Host, wait_for
+from tests.support.stranger import public
+from tests.support.users import NEEDS_ROOT, USER
+
+pytestmark = NEEDS_ROOT
+UID = pwd.getpwnam(USER).pw_uid
+LIVE = 3
+SETTINGS = f"cron: {{live: true}}\ntimezone: UTC\nusers: {{live: {LIVE}}}\n"
+LINES = 12
+
+
+@pytest.fixture
+def site() -> Iterator[Host]:
+    """A daemon that runs crontabs, and whose place everybody may enter."""
+    with public() as directory:
+        host = Host(directory / "host")
+        host.root.chmod(0o755)
+        (host.root / "jobqueued.yaml").write_text(SETTINGS)
+        try:
+            host.start()
+            yield host
+        finally:
+            host.close()
+
+
+def rows(site: Host) -> list[dict[str, Any]]:
+    """The jobs of the lines."""
+    return list(site.call("List")["jobs"])
+
+
+def install(site: Host, table: str, count: int) -> list[str]:
+    """Give the user this table, and wait until its lines are jobs."""
+    assert 0 == crontab(site.root, "-", uid=UID, text=table).status
+    wait_for(lambda: len(rows(site)) == count, why="the jobs of the crontab")
+    return [row["id"] for row in rows(site)]
+
+
+def test_many_lines_have_few_live_runs(site: Host) -> None:
+    """However many lines are due at once, `live` of them have a supervisor; the others start as those end."""
+    gate = site.root / "gate"
+    line = f"@daily until [ -e {gate} ]; do sleep 0.1; done; :"
+    lines = install(site, "".join(f"{line} {number}\n" for number in range(LINES)), LINES)
+    runs = [site.run(name) for name in lines]
+    wait_for(lambda: sum(row["waiting"] for row in rows(site)) == LINES - LIVE, why="all that wait")
+    assert LIVE == len(site.marks()) == sum(row["running"] for row in rows(site))
+    waits = next(row["id"] for row in rows(site) if row["waiting"])
+    assert f"{LIVE} runs of {USER} are live, and no user may have more" in str(site.call("Why", job=waits))
+    gate.touch()
+    assert {"succeeded"} == {site.wait(run)["state"] for run in runs}
