@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Job
+from jobqueued.users import budget_of
 
 
 class Account(NamedTuple):
-    """A user, a group, or the owner of jobs, as whom only the user of this `uid` counts; `kind` says which.
+    """A user, a group, the owner of jobs, as whom only the user of this `uid` counts, or of a crontab; `kind` is which.
 
     A group with a `uid` is one in which that user has to be, by the name `member`.
     """
@@ -27,7 +28,7 @@ def accounts(job: Job) -> tuple[Account, ...]:
         return ()
     groups = [group for group in (job.group, *(job.groups or ())) if group is not None]
     if job.owner is None:
-        named = [("user", job.user), *(("group", group) for group in groups)]
+        named = [("crontab" if budget_of(job.id) else "user", job.user), *(("group", group) for group in groups)]
         return tuple(dict.fromkeys(Account(kind, name) for kind, name in named if name is not None))
     uid, name = job.owner
     of_site = (Account("group", group) for group in groups if group in job.more_groups)

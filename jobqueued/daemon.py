@@ -151,8 +151,9 @@ class Daemon:
             self._scheduler, self._store, self._batch, self._status, self._happened.append, paths.logs,
             self._reload.begin, read_clocks, paths.runs.name, locks,
             NoticeCalls(self._notices, self._notice_sender.test), self._monitor, link.lost_attempts, access,
-            self._readings, CrontabCalls(link, paths.host, live=lambda: self._runs_tables), self._user_files,
-            self._submit_calls,
+            self._readings,
+            CrontabCalls(link, paths.host, live=lambda: self._runs_tables, users=self._config.users),
+            self._user_files, self._submit_calls,
         )  # fmt: skip
         self._metrics_file = MetricsFile(
             self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,

@@ -166,12 +166,14 @@ def trouble_with(kind: str, name: str | list[Any]) -> str:
     """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it.
 
     A user and a group are their names; a group in which a user has to be is ``[GROUP, USER]``; the owner of jobs is
-    ``[NAME, UID, ALLOW, DENY]``, these as `barred` takes them.
+    ``[NAME, UID, ALLOW, DENY]``, these as `barred` takes them; the user of a crontab is the same without the UID.
     """
     try:
         match kind, name:
             case "owner", [user, uid, allow, deny]:
                 return _trouble_with_owner(user_of(user).uid, user, uid) or barred(user_of(user), allow, deny)
+            case "crontab", [user, allow, deny]:
+                return barred(user_of(user), allow, deny)
             case "group", [group, user]:
                 is_in = _is_in(user_of(user), _gid(group))
                 return "" if is_in else f"user {user!r} is not in group {group!r}"

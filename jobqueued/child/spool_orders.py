@@ -30,12 +30,11 @@ def carry_out(document: int) -> tuple[str, list[str]]:
     """Carry out the order in a file; the answer, and before it the parts of a table, ``NUMBER HEX``.
 
     The order: ``{"host", "act", "asker": uid, "pid": who asks, "user": name or null, "table": hex or null,
-    "stamp": text or null, "edits": it is read for an edit}``.
+    "stamp": text or null, "edits": it is read for an edit, "allow", "deny": as `identity.barred` takes them}``.
     The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
     (another user's), ``changed``, ``refused WHY``.
 
-    To ask who somebody is, it has "allow" and "deny" as `identity.barred` takes them, and "lists" if cron.allow and
-    cron.deny count, too; the answer: ``done UID NAME``.
+    To ask who somebody is, it has "lists" if cron.allow and cron.deny count, too; the answer: ``done UID NAME``.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -77,6 +76,8 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         spool_log.say_forbidden(host, who, pid)
         return f"forbidden {name}", []
     if act == INSTALL:
+        if asker and (trouble := identity.trouble_with("crontab", [name, order.get("allow"), order.get("deny", ())])):
+            raise Refused(trouble)
         spool.install(name, uid, bytes.fromhex(order["table"]), order["stamp"])
         spool_log.say(host, who, spool_log.REPLACE, name, pid)
         return "done", []

@@ -13,6 +13,7 @@ from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import Method, VarlinkError
 from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.text import size
+from jobqueued.users import UserLimits
 
 _ERRORS = {"none": "NoCrontab", "forbidden": "NotAllowed"}
 
@@ -22,11 +23,15 @@ Reply = Callable[[int, dict[str, Any], str | None], None]
 class CrontabCalls:
     """Reads and writes the crontabs below the `host`'s root; `live` tells whether what is in them runs here.
 
+    `users`: who may have jobs, and so install a table; None: everybody.
+
     One call is carried out at a time, so that however many ask, news of runs are never behind more than one table.
     """
 
-    def __init__(self, link: LauncherLink, host: Path, *, live: Callable[[], bool]) -> None:
-        self._link, self._host, self._live = link, host, live
+    def __init__(
+        self, link: LauncherLink, host: Path, *, live: Callable[[], bool], users: UserLimits | None = None
+    ) -> None:  # fmt: skip
+        self._link, self._host, self._live, self._users = link, host, live, users or UserLimits()
         self._waiting: dict[int, dict[str, Any]] = {}
         """The orders that wait for their turn, by the tickets of who asks."""
         self._is_busy = False
@@ -39,7 +44,7 @@ class CrontabCalls:
             self._waiting[ticket()] = {
                 "host": str(self._host), "act": act, "asker": peer.uid, "pid": peer.pid, "user": asked.get("user"),
                 "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
-                "edits": bool(asked.get("edit")),
+                "edits": bool(asked.get("edit")), "allow": self._users.allow, "deny": self._users.deny,
             }  # fmt: skip
             self._go_on()
 

@@ -35,7 +35,8 @@ PERMITS = (
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
 CAPS = {name: key for name, key in RESOURCE_LIMITS.items() if name in ("cpu", "memory", "memory_high", "swap", "tasks")}
 USERS = table(
-    Key("allow", optional(_WHO, "all"), "all", "Users that may have jobs of their own.", "[alice, '@developers']"),
+    Key("allow", optional(_WHO, "all"), "all",
+        "Users that may have jobs of their own, those of a crontab included.", "[alice, '@developers']"),
     Key("deny", _WHO, "[]", "Users that may not, even if `allow` has them.", "['@guests']"),
     Key("jobs", integer(0, 10_000), "100", "Jobs that a user may have in files.", "20"),
     Key("interval", duration("1s", "1d"), "1m", "Shortest time between two starts of a job by the clock.", "10m"),

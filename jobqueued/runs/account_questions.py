@@ -53,6 +53,8 @@ class AccountQuestions:
         asked: Any = account.name
         if account.kind == "owner":
             asked = [account.name, account.uid, self.users.allow, self.users.deny]
+        elif account.kind == "crontab":
+            asked = [account.name, self.users.allow, self.users.deny]
         elif account.member:
             asked = [account.name, account.member]
         return f"account {number} {account.kind} {json.dumps(asked)}\n".encode()

@@ -16,8 +16,12 @@ from tests.support.users import NEEDS_ROOT, USER
 pytestmark = NEEDS_ROOT
 UID = pwd.getpwnam(USER).pw_uid
 LIVE = 3
-SETTINGS = f"cron: {{live: true}}\ntimezone: UTC\nusers: {{live: {LIVE}}}\n"
+SETTINGS = f"cron: {{live: true}}\ntimezone: UTC\nusers: {{live: {LIVE}, deny: [news]}}\n"
 LINES = 12
+
+
+DENIED = "news"
+DENIAL = f"user '{DENIED}' may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
 
 
 @pytest.fixture
@@ -58,3 +62,16 @@ def test_many_lines_have_few_live_runs(site: Host) -> None:
     assert f"{LIVE} runs of {USER} are live, and no user may have more" in str(site.call("Why", job=waits))
     gate.touch()
     assert {"succeeded"} == {site.wait(run)["state"] for run in runs}
+
+
+def test_a_user_who_may_have_no_jobs(site: Host) -> None:
+    """A table that root has put there does not run, and the job says why; the user can't install one, but remove it."""
+    table, theirs = "@daily true\n", pwd.getpwnam(DENIED).pw_uid
+    assert 0 == crontab(site.root, "-u", DENIED, "-", text=table).status
+    wait_for(lambda: [row["invalid"] for row in rows(site)] == [DENIAL], why="the verdict")
+    told = crontab(site.root, "-", uid=theirs, text=f"# new\n{table}")
+    assert 1 == told.status
+    assert DENIAL in told.err
+    assert table == crontab(site.root, "-l", uid=theirs).out
+    assert 0 == crontab(site.root, "-r", uid=theirs).status
+    wait_for(lambda: not rows(site), why="no job")

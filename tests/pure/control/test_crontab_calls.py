@@ -65,6 +65,7 @@ def test_a_table_comes_in_parts(calls: Calls) -> None:
     calls.methods["CrontabGet"]({})
     assert {
         "host": "/", "act": "read", "asker": 1000, "pid": 0, "user": None, "table": None, "stamp": None, "edits": False,
+        "allow": None, "deny": (),
     } == calls.link.orders[0]  # fmt: skip
     calls.answer(b"# a".hex(), b"\xff\n".hex(), "done 1.2.3")
     assert {1: ({"table": "IyBh/wo=", "stamp": "1.2.3"}, None)} == calls.replies

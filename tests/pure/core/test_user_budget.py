@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from jobqueued.accounts import Account, accounts
 from jobqueued.model import LIVE, Job, RunId, RunState
 from jobqueued.queue.admission import USER
-from jobqueued.users import Owner
+from jobqueued.runs.account_questions import AccountQuestions
+from jobqueued.users import Owner, UserLimits
 from tests.support.world import World, job
 
 ALICE = Owner(1000, "alice")
@@ -97,3 +101,28 @@ def test_after_a_restart_they_count() -> None:
     world.boot()
     assert ["crontabs/alice:0", "crontabs/alice:1"] == live(world)
     assert RunState.WAITING == world.scheduler.runs[RunId("crontabs/alice:2", 1)].state
+
+
+def test_the_user_of_a_crontab_is_asked_about_by_the_rules() -> None:
+    """Whether that user may have jobs; for lines of root's tables, only whether the user exists."""
+    crontab = Account("crontab", "alice")
+    assert (crontab,) == accounts(line("x"))
+    assert (Account("user", "alice"),) == accounts(line("x", table="cron.d/alice"))
+    assert (Account("user", "root"),) == accounts(line("x", table="crontabs/root"))
+    questions = AccountQuestions()
+    questions.users = UserLimits(allow=("alice",), deny=("@guests",))
+    *_, asked = questions.ask(crontab).decode().split(" ", 3)
+    assert ["alice", ["alice"], ["@guests"]] == json.loads(asked)
+
+
+def test_a_user_who_may_have_no_jobs() -> None:
+    """No line runs, and its skips have the reason; the next start after that user may have jobs is a run."""
+    it, denial = line("x", "* * * * *"), "user 'alice' may not have jobs here"
+    users = {"alice": denial}
+    world = World(it, users=users)
+    world.pass_time(200)
+    assert ([], denial) == (live(world), world.scheduler.invalid(it))
+    assert {f"invalid: {denial}"} == {record["reason"] for _, record in world.rows.values() if record}
+    users.clear()
+    world.pass_time(120)
+    assert world.scheduler[it.id].saved.stats.started
