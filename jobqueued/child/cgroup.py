@@ -2,7 +2,7 @@
 
 They are made below the launcher's own cgroup, where that was delegated to it (``Delegate=`` of its scope).  Launcher
 and supervisors live beside them in ``self``, as a cgroup that passes controllers on may have no processes.  Those of a
-user's own jobs are in one of that user, ``u1000``, which is there as long as one of them is.
+user's jobs and crontab are in one of that user, ``u1000``, which exists as long as one of them does.
 """
 
 from __future__ import annotations

@@ -212,7 +212,10 @@ class Hook(TypedDict):
 
 
 class Above(TypedDict):
-    """The cgroup in which that of a run is, and its limits, as `caps` of the launch spec has those of the run."""
+    """The cgroup in which that of a run is, and its limits, as `caps` of the launch spec has those of the run.
+
+    "" stands for the name of the one of the user as whom the run runs, whose number the scheduler does not know.
+    """
 
     name: str
     caps: list[tuple[str, str, str]]

@@ -65,7 +65,7 @@ class Output:
             }  # fmt: skip
             stream = Stream(order["journal"], identity, order["journal_rate"], common, user=_user(order))
         path = f"{order['logs']}.log" if where in ("both", "file") else None
-        reserves = _OF_USERS if order.get("owner") else 1
+        reserves = _OF_USERS if order.get("above") else 1
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
 
     def pump(self) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from jobqueued.child import spawn
+from jobqueued.child import spawn, wire
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
-from jobqueued.child.identity import StartFailed
+from jobqueued.child.identity import StartFailed, user_of_order
 from jobqueued.child.spawn import Started
 
 
@@ -14,6 +14,8 @@ def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: in
     """Start what is ordered, with these descriptors as stdout and stderr (None: the same); StartFailed."""
     step = "cgroup"
     try:
+        if cgroup.is_own and cgroup.above is not None and not cgroup.above["name"]:
+            cgroup.above["name"] = wire.cgroup_of_user(user_of_order(order).uid)
         cgroup.make()
         caps.apply()
         step = "start"

@@ -56,7 +56,7 @@ from jobqueued.child import atomic_file, json_values
 from jobqueued.child.documents import LaunchSpec, Record
 from jobqueued.child.tuples import NamedTuple
 
-VERSION = 12
+VERSION = 13
 NOTICE = 4096
 """No message between launcher and supervisor is longer (bytes)."""
 SPEC, CONTROL, SPAWNING, PID, ENDED, LOST = "spec", "control", "spawning", "pid", "ended", "lost"
@@ -101,6 +101,11 @@ def may_have_started(directory: int) -> bool:
 def cgroups(controllers: list[str] | None) -> str:
     """The word for the cgroups of attempts in the launcher's hello; None: they have none."""
     return "-" if controllers is None else ",".join([_CGROUPS, *controllers])
+
+
+def cgroup_of_user(uid: int) -> str:
+    """The name of the cgroup in which all runs of a user are."""
+    return f"u{uid}"
 
 
 def controllers(hello: str) -> list[str] | None:

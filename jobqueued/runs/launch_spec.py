@@ -19,7 +19,7 @@ from jobqueued.runs.marks import IDENTITY
 from jobqueued.runs.slurm_order import order_of
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import Owner, UserLimits, path_in
+from jobqueued.users import UserLimits, budget_of, path_in
 
 
 def order(
@@ -62,7 +62,7 @@ def order(
         "locks": [(path, claim.exclusive) for claim in run.claims if (path := path_in(claim.resource))],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
-        "above": None if job.owner is None else _above(job.owner, users.caps),
+        "above": _above(job, users.caps) if budget_of(job.id) else None,
         "cpus": dict(run.placed).get(CPUS),
         "attributes": _attributes(job),
         "umask": 0o022 if job.umask is None else job.umask,
@@ -74,7 +74,7 @@ def order(
         "hooks": [_hook(job, hook, hook.command) for hook in job.telemetry_hooks if not callable(hook.command)],
         "slurm": order_of(launch, identity["JOBQUEUE_INVOCATION_ID"]) if job.runner == "slurm" else None,
         "output": job.output,
-        "output_limit": job.output_limit if job.owner is None else min(job.output_limit, users.output_of_a_run),
+        "output_limit": min(job.output_limit, users.output_of_a_run) if budget_of(job.id) else job.output_limit,
         "keep_free": keep_free,
         "journal_rate": job.journal_rate,
         "journal": str(journal),
@@ -167,10 +167,11 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
     return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
 
 
-def _above(owner: Owner, limits: Mapping[str, Any]) -> Above:
+def _above(job: Job, limits: Mapping[str, Any]) -> Above:
     """The cgroup of a user.  One that is short of memory loses the run, or the process, that is largest: not all."""
+    name = "" if job.owner is None else wire.cgroup_of_user(job.owner.uid)
     found = [cap for key, value in limits.items() for cap in caps(key, value)]
-    return {"name": f"u{owner.uid}", "caps": [cap for cap in found if cap[1] != "memory.oom.group"]}
+    return {"name": name, "caps": [cap for cap in found if cap[1] != "memory.oom.group"]}
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:

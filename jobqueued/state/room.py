@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobqueued.model import UNBOUNDED
-from jobqueued.users import share_of
+from jobqueued.users import budget_of, share_of
 
 
 class Room:
@@ -40,7 +40,7 @@ class Room:
 
     def _add(self, job: str, size: int) -> None:
         self.total += size
-        if share := share_of(job):
+        if share := budget_of(job):
             self._of_users[share] += size
             if not self._of_users[share]:
                 del self._of_users[share]
@@ -66,7 +66,7 @@ class Room:
             if excess > 0 and rest:
                 break
             excess = self._of_users[share] - self._of_a_user
-            rest = [(size, job) for size, job in sizes if share_of(job) == share]
+            rest = [(size, job) for size, job in sizes if budget_of(job) == share]
         if excess <= 0 or not rest:
             self._bounds.clear()
             return None

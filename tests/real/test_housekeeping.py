@@ -204,6 +204,16 @@ class TestWhatIsOver:
         house.go_on(housekeeping, MINUTE)
         assert 100 == housekeeping.kept
 
+    def test_a_crontab_has_a_part_of_its_users_bytes(self, house: House) -> None:
+        """What is saved of a user's crontab counts with the rest of that user; root's crontab is the host's."""
+        for number in (1, 2, 3, 4):
+            house.keep(number, size=100, job="crontabs/alice:x")
+            house.keep(number, size=900, job="crontabs/root:x")
+        house.keep(1, size=100, job="alice/y")
+        house.sweep(of_a_user=300)
+        kept = {job: record_files.numbers(house.logs, job) for job in house.left}
+        assert {"crontabs/alice:x": [3, 4], "alice/y": [1], "crontabs/root:x": [1, 2, 3, 4]} == kept
+
     def test_jobs_of_a_user_share_the_bytes(self, house: House) -> None:
         """What a user's jobs in files keep counts, too: the largest gives way; the host's are not asked."""
         for number in (1, 2, 3, 4):

@@ -17,12 +17,15 @@ from jobqueued.child import cgroup
 from jobqueued.child.caps import Caps
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import Above, LaunchSpec
+from jobqueued.child.identity import StartFailed
+from jobqueued.child.starting import start
 from jobqueued.commands import Launch
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.model import Run, RunId
 from jobqueued.runs.launch_spec import caps, order
 from jobqueued.users import Owner, UserLimits
+from tests.support.users import ME
 from tests.support.world import job
 
 ALICE: Above = {"name": "u1000", "caps": [("memory", "memory.max", "1000")]}
@@ -102,12 +105,16 @@ def test_it_is_found_again(home: int, tmp_path: Path) -> None:
     assert Cgroup.find(home, "alice+x@1.1").directory == -1
 
 
-def spec(owner: Owner | None, **limits: Any) -> Any:
+def sent(name: str, owner: Owner | None, users: UserLimits, **fields: Any) -> Any:
     """The launch spec of a run."""
-    one = job("alice/x", owner=owner)
-    run = Run(id=RunId("alice/x", 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
-    launch = Launch(run, one, begin(run, one, HostLimits("host")))
-    return order(launch, Path("/logs"), Path("/journal"), None, UserLimits(caps=limits))
+    one = job(name, owner=owner, **fields)
+    run = Run(id=RunId(name, 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
+    return order(Launch(run, one, begin(run, one, HostLimits("host"))), Path("/logs"), Path("/journal"), None, users)
+
+
+def spec(owner: Owner | None, name: str = "alice/x", **limits: Any) -> Any:
+    """The same, with limits of all runs of a user."""
+    return sent(name, owner, UserLimits(caps=limits))
 
 
 def test_the_order() -> None:
@@ -115,17 +122,50 @@ def test_the_order() -> None:
     told = spec(Owner(1000, "alice"), memory=5, tasks=7, cpu=1.5)
     caps = [("memory", "memory.max", "5"), ("tasks", "pids.max", "7"), ("cpu", "cpu.max", "150000 100000")]
     assert {"name": "u1000", "caps": caps} == told["above"]
-    assert None is spec(None, memory=5)["above"]
+    assert None is spec(None, "x", memory=5)["above"]
 
 
-@pytest.mark.parametrize(("owner", "limit"), [(None, 64 << 20), (Owner(1000, "alice"), 1000 // 3)])
-def test_the_output_of_a_users_run(owner: Owner | None, limit: int) -> None:
+def test_the_order_of_a_crontab() -> None:
+    """A run of a user's crontab has these limits, too, in the cgroup of the user at its start; root's has not."""
+    told = spec(None, "crontabs/alice:x", tasks=7)
+    assert {"name": "", "caps": [("tasks", "pids.max", "7")]} == told["above"]
+    assert None is spec(None, "crontabs/root:x", tasks=7)["above"]
+    assert None is spec(None, "cron.d/alice:x", tasks=7)["above"]
+
+
+@pytest.mark.parametrize("name", [ME.pw_name, None])
+def test_the_start_of_a_run_of_a_crontab(home: int, tmp_path: Path, name: str | None) -> None:
+    """Its cgroup is in that of its user, by number, beside those of the user's files."""
+    told = sent("crontabs/alice:x", None, UserLimits(), user=name, working_directory="/")
+    its = Cgroup(home, "crontabs+alice:x@1.1")
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    its.join = lambda: None  # type: ignore[method-assign]
+    try:
+        os.waitpid(start(told, its, Caps(told, its), quiet).pid, 0)
+    finally:
+        os.close(quiet)
+    assert {f"u{ME.pw_uid}", f"u{ME.pw_uid}/crontabs+alice:x@1.1"} <= {*places(tmp_path)}
+
+
+def test_a_run_of_a_crontab_whose_user_is_gone(home: int, tmp_path: Path) -> None:
+    """It does not start, and leaves nothing."""
+    told = sent("crontabs/alice:x", None, UserLimits(), user="no-such-user")
+    its = Cgroup(home, "crontabs+alice:x@1.1")
+    with pytest.raises(StartFailed, match="no user 'no-such-user'"):
+        start(told, its, Caps(told, its), 1)
+    assert [] == places(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "limit"),
+    [
+        ("x", None, 64 << 20), ("alice/x", Owner(1000, "alice"), 1000 // 3), ("crontabs/alice:x", None, 1000 // 3),
+        ("crontabs/root:x", None, 64 << 20), ("cron.d/alice:x", None, 64 << 20),
+    ],
+)  # fmt: skip
+def test_the_output_of_a_users_run(name: str, owner: Owner | None, limit: int) -> None:
     """All live runs of a user together stay below `logs`, whatever their output_limit."""
-    run = Run(id=RunId("alice/x", 1), key="x", due=0, queued=0, arrival=1, attempt=1, owner=owner)
-    one = job("alice/x", owner=owner)
-    launch = Launch(run, one, begin(run, one, HostLimits("host")))
-    told = order(launch, Path("/logs"), Path("/journal"), None, UserLimits(logs=1000, live=3))
-    assert limit == told["output_limit"]
+    assert limit == sent(name, owner, UserLimits(logs=1000, live=3))["output_limit"]
 
 
 class Kernel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_a_users_day() -> None:
     assert (0, "", "crontab: installing new crontab\n") == of_alice("-e", EDITOR=editor, VISUAL="")
     until("the other job", lambda: names() not in ([name], []))
     assert (1, "", "must be privileged to use -u\n") == of_alice("-u", "root", "-l")
+    assert (0, "", "") == of_alice("-r")
+    until("no job", lambda: not names())
+
+
+def test_where_it_runs() -> None:
+    """A run of alice's crontab is in the cgroup that has all of alice's runs."""
+    assert (0, "", "") == of_alice("-", text="@daily cat /proc/self/cgroup\n")
+    (name,) = until("alice's job", names)
+    sh("jobqueuectl", "run", name)
+    place = f"/u{pwd.getpwnam('alice').pw_uid}/crontabs+alice:"
+    until("its run", lambda: [line for line in journal(f"JOBQUEUE_JOB={name}") if place in line["MESSAGE"]])
     assert (0, "", "") == of_alice("-r")
     until("no job", lambda: not names())
 
