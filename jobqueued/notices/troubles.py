@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Hashable
 from typing import Generic, TypeVar
 
@@ -10,6 +11,8 @@ from jobqueued.model import DAY, HOUR, SECOND
 
 _LONGEST_PAUSE, _HOPELESS_PAUSE = HOUR, 6 * HOUR
 _SAID_EVERY = DAY
+_LONGEST_ASKED = DAY // SECOND
+_SECONDS = re.compile("[0-9]{1,20}", re.ASCII)
 
 Receiver = TypeVar("Receiver", bound=Hashable)
 
@@ -23,14 +26,18 @@ class Verdict(NamedTuple):
 
     @classmethod
     def parse(cls, answer: str) -> Verdict:
-        """Read ``sent``, ``later SECONDS WHY`` or ``never WHY``; what is none of them counts as never."""
+        """Read ``sent``, ``later SECONDS WHY`` or ``never WHY``; what is none of them counts as never.
+
+        A pause is a day at most: a process of a user may have written the answer.
+        """
         word, _, why = answer.partition(" ")
         if word == "sent":
             return cls(True)
         if word != "later":
             return cls(False, why or answer, _HOPELESS_PAUSE)
         seconds, _, why = why.partition(" ")
-        return cls(False, why or answer, int(seconds) * SECOND if seconds.isdigit() else 0)
+        asked = int(seconds) if _SECONDS.fullmatch(seconds) else 0
+        return cls(False, why or answer, min(asked, _LONGEST_ASKED) * SECOND)
 
 
 def grown(first: int, tries: int) -> int:
