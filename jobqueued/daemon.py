@@ -116,7 +116,7 @@ class Daemon:
         )  # fmt: skip
         self._notices = Notices(host, config.notify, self._watches.zone, self._scheduler.told_of, user)
         notifier = config.notifier if os.geteuid() == 0 else None
-        self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks)
+        self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks, config.users)
         is_stuck = lambda: self._decisions.stands_still  # noqa: E731
         self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)

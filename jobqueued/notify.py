@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.nouns import dataclass
+from jobqueued.users import Owner
 
 _HOUR = 3600 * 1_000_000_000
 
@@ -25,20 +27,28 @@ CHANNELS = ("email", "webhook", "command", "apprise")
 
 
 class Target(NamedTuple):
-    """The way a notice goes: ``email ops@example.org``."""
+    """The way a notice goes: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
+
+    `owner`: the user who named it for own jobs, and as whom the notice is sent; None: it is the host's, as mail is.
+    """
 
     channel: str
     address: str
+    owner: Owner | None = None
 
     def __str__(self) -> str:
-        return f"{self.channel} {self.address}"
+        return f"{self.channel}{_mark(self.owner)} {self.address}"
 
     @property
     def shown(self) -> str:
         """The target for people and logs: what is behind the host of a URL is a secret."""
+        return f"{self._shown} as {self.owner.name}" if self.owner is not None else self._shown
+
+    @property
+    def _shown(self) -> str:
         scheme, colon, rest = self.address.partition("://")
         if not colon:
-            return str(self)
+            return f"{self.channel} {self.address}"
         if self.channel == "apprise":  # there the host is often a token, too
             return f"{self.channel} {scheme}://…"
         return f"{self.channel} {scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}/…"
@@ -46,8 +56,15 @@ class Target(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Target:
         """The inverse of str()."""
-        channel, _, address = text.partition(" ")
-        return cls(channel, address)
+        way, _, address = text.partition(" ")
+        channel, _, owner = way.partition("@")
+        uid, _, name = owner.partition(":")
+        found = Owner(int(uid), unquote(name, errors="surrogateescape")) if uid.isdecimal() else None
+        return cls(channel, address, found)
+
+
+def _mark(owner: Owner | None) -> str:
+    return "" if owner is None else f"@{owner.uid}:{quote(owner.name, safe='', errors='surrogateescape')}"
 
 
 class Webhook(NamedTuple):
@@ -70,7 +87,7 @@ class Webhook(NamedTuple):
 class Notify:
     """One wish: notices `on` these events to all these addresses; `remind` (ns): how often of what goes on.
 
-    `sender`: from whom its mails are; "": as the settings have it.
+    `sender`: from whom its mails are; "": as the settings have it.  `owner`: whose job has it; None: one of the host's.
     """
 
     on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
@@ -80,6 +97,7 @@ class Notify:
     apprise: tuple[str, ...] = ()
     remind: int | None = 6 * _HOUR
     sender: str = ""
+    owner: Owner | None = None
 
     def wants(self, event: str) -> bool:
         """Tell whether it is about an event."""
@@ -89,20 +107,24 @@ class Notify:
     def targets(self) -> Iterator[Target]:
         """Yield all addresses."""
         for channel in CHANNELS:
+            owner = None if channel == "email" else self.owner
             for each in getattr(self, channel):
-                yield Target(channel, each.url if isinstance(each, Webhook) else each)
+                yield Target(channel, each.url if isinstance(each, Webhook) else each, owner)
 
     def settings(self, target: Target) -> dict[str, Any]:
         """The settings that it has for a target of its own; nothing for others."""
         if target.channel == "email":
             return {"from": self.sender} if self.sender and target.address in self.email else {}
-        return next((hook.settings for hook in self.webhook if target == ("webhook", hook.url)), {})
+        if target.channel != "webhook" or target.owner != self.owner:
+            return {}
+        return next((hook.settings for hook in self.webhook if target.address == hook.url), {})
 
     def plain(self) -> dict[str, Any]:
         """The wish in JSON's terms."""
         lists = {name: list(getattr(self, name)) for name in _LISTS}
         hooks = [{"url": hook.url, **hook.settings} for hook in self.webhook]
-        return {**lists, "webhook": hooks, "remind": self.remind, "sender": self.sender}
+        wish = {**lists, "webhook": hooks, "remind": self.remind, "sender": self.sender}
+        return wish if self.owner is None else {**wish, "owner": list(self.owner)}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Notify:
@@ -110,7 +132,8 @@ class Notify:
         hooks = [{**hook, "headers": tuple(hook.get("headers", {}).items())} for hook in plain["webhook"]]
         lists = {name: tuple(plain[name]) for name in _LISTS}
         webhook = tuple(Webhook(**hook) for hook in hooks)
-        return cls(**lists, webhook=webhook, remind=plain["remind"], sender=plain["sender"])
+        owner = Owner(*plain["owner"]) if "owner" in plain else None
+        return cls(**lists, webhook=webhook, remind=plain["remind"], sender=plain["sender"], owner=owner)
 
 
 _LISTS = ("on", "email", "command", "apprise")
@@ -165,11 +188,13 @@ class Ping(NamedTuple):
     success: str = ""
     failure: str = ""
     output: bool = True
+    owner: Owner | None = None
+    """The user whose job has it, and as whom it is sent; None: it is of one of the host's."""
 
     @property
     def target(self) -> Target:
         """The check, as one receiver: what waits for it is replaced by what is newer."""
-        return Target("ping", self.url or self.success or self.failure or self.start)
+        return Target("ping", self.url or self.success or self.failure or self.start, self.owner)
 
     def at(self, event: str, how: str, run: str) -> str:
         """The URL for ``start``, ``success`` or ``failure``, "" if there is none.
@@ -185,7 +210,7 @@ class Ping(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """The wish as `ping` has it."""
-        return {name: value for name, value in self._asdict().items() if value != ""}
+        return {name: value for name, value in self._asdict().items() if value != "" and name != "owner"}
 
 
 class Heartbeat(NamedTuple):

@@ -42,7 +42,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "vocabulary": [
         "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem",
-        "notify", "telemetry", "filenames", "submission", "users", "fleet", "model", "accounts", "saved", "events",
+        "telemetry", "filenames", "submission", "users", "notify", "fleet", "model", "accounts", "saved", "events",
         "commands", "circles", "catalog", "source",
     ],
     "timing": [
@@ -75,7 +75,7 @@ WINGS: dict[str, list[str]] = {
         "durations", "tally", "story", "world", "apart", "calm", "futures", "summary", "suggestions",
         "calibration",
     ],
-    "notices": ["happenings", "incidents", "troubles", "outbox", "pings", "notices"],
+    "notices": ["happenings", "incidents", "troubles", "places", "outbox", "pings", "notices"],
     "metrics": ["families", "counts", "exposition", "readings"],
     "settings": ["paths", "host_names", "instance", "drop_in_files", "settings"],
     "host": [

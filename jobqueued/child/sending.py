@@ -7,11 +7,12 @@ import errno
 import json
 import os
 import re
+import resource
 import sys
 import time
 from typing import Any
 
-from jobqueued.child import spawn, tree
+from jobqueued.child import identity, spawn, tree
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed
@@ -21,7 +22,9 @@ NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier", 
 SECONDS = 60.0
 AFTERWARDS = 30.0
 """For so long (s) processes may go on that a mail program has left to deliver what it took."""
-_MEMORY, _CPU_SECONDS = 512 << 20, 30
+_LIMITS = {"RLIMIT_AS": ("memory", 512 << 20), "RLIMIT_CPU": ("cpu_time", 30), "RLIMIT_CORE": ("core", 0)}
+_STUCK = 5.0
+"""Seconds after which a killed process of a user is left to the launcher: a file system of the user's may hold it."""
 _ANSWER = 1 << 16
 """Bytes of all answers, which a pipe holds."""
 _SHOWN = 240
@@ -33,38 +36,82 @@ _OTHER_USER = "; name a user who can: notifier in jobqueued.yaml"
 _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
-def send(document: int) -> tuple[str, list[str]]:
-    """Send the notice in a file, ``{"user": …, "notice": {…}}``; the answer, and those about parts of it by number."""
+def send(document: int, home: int = -1) -> tuple[str, list[str]]:
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``; the answer, and those about parts of it by number.
+
+    What a user named for own jobs is sent as that user: ``"owner"`` as a launch spec has it, with what
+    `identity.barred` takes as ``"barred"``, and with the cgroup ``"above"`` that of the process, in `home`.
+    SystemExit: a process of that user does not end, though it was killed.
+    """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
         order = json.loads(file.read())
+    is_own, cgroup = "owner" in order, _cgroup(order, home)
     try:
-        answer = _run(order["user"], json.dumps(order["notice"]))
+        answer = _refusal(order) or _run(order, cgroup)
     except StartFailed as error:
-        remedy = _NO_USER if error.step == "user" else _OTHER_USER if error.number == errno.EACCES else ""
+        remedy = "" if is_own else _NO_USER if error.step == "user" else _OTHER_USER * (error.number == errno.EACCES)
         return f"later 0 {printable(str(error))[:_SHOWN]}{remedy}", []
     except OSError as error:
         return f"later 0 {printable(str(error))[:_SHOWN]}", []
     finally:
-        tree.end_all(time.monotonic() + AFTERWARDS)
+        _end(cgroup, is_own=is_own)
     lines = [printable(line)[:_SHOWN] for line in answer.decode(errors="replace").splitlines()]
-    parts = [line for line in lines if _PART.match(line)]
+    asked = {str(ping["number"]) for ping in order["notice"].get("event", {}).get("pings", ())}
+    parts = {number: line for line in lines if _PART.match(line) and (number := line.partition(" ")[0]) in asked}
     if lines and lines[-1].partition(" ")[0] in ("sent", "later", "never"):
-        return lines[-1], parts
+        return lines[-1], [*parts.values()]
     said = lines[-1][:200] if lines else ""
-    remedy = _OTHER_USER if os.strerror(errno.EACCES) in said else ""
-    return f"later 0 its sender gave no answer{f': {said}' if said else ''}{remedy}", parts
+    remedy = _OTHER_USER if os.strerror(errno.EACCES) in said and not is_own else ""
+    return f"later 0 its sender gave no answer{f': {said}' if said else ''}{remedy}", [*parts.values()]
 
 
-def _run(user: str | None, notice: str) -> bytes:
+def _refusal(order: dict[str, Any]) -> bytes:
+    """The answer where the site bars the user whose channel it is."""
+    if "owner" not in order:
+        return b""
+    owner = order["owner"]
+    trouble = identity.trouble_with("owner", [owner["name"], owner["uid"], *order["barred"]])
+    return f"never {trouble}".encode(errors="replace") if trouble else b""
+
+
+def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
+    """That of a user's process: at most one for notices and one for pings, in the one of all runs of that user."""
+    if "owner" not in order:
+        return Cgroup(-1, "")
+    above = order["above"]
+    name = f"{above['name']}.{'ping' if order['notice']['channel'] == 'ping' else 'notice'}"
+    Cgroup.find(home, name).remove()  # what a supervisor left that was killed
+    cgroup = Cgroup(home, name)
+    cgroup.above = above
+    return cgroup
+
+
+def _end(cgroup: Cgroup, *, is_own: bool) -> None:
+    """End what is left; only a program of the host's that takes mails may go on for a while."""
+    if not is_own:
+        tree.end_all(time.monotonic() + AFTERWARDS)
+        return
+    cgroup.kill()
+    if not tree.end_all(time.monotonic(), _STUCK) or not cgroup.remove():
+        raise SystemExit("jq-supervisor: a process that sends a notice as its user does not end")
+
+
+def _run(order: dict[str, Any], cgroup: Cgroup) -> bytes:
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         try:
-            pid = spawn.spawn(_spec(user, notice), writing, Cgroup(-1, "")).pid
+            cgroup.make()
+            pid = spawn.spawn(_spec(order), writing, cgroup).pid
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise OSError(errno.EBUSY, "the process that sent the last one does not end") from None
+            raise
         finally:
             os.close(writing)
         if not tree.one_ends([pid], SECONDS):
-            tree.end_all(0)
+            if "owner" not in order:
+                tree.end_all(0)
             return b"later 0 it took more than %d s" % SECONDS
         with contextlib.suppress(BlockingIOError):
             return os.read(reading, _ANSWER)
@@ -73,14 +120,22 @@ def _run(user: str | None, notice: str) -> bytes:
         os.close(reading)
 
 
-def _spec(user: str | None, notice: str) -> LaunchSpec:
+def _spec(order: dict[str, Any]) -> LaunchSpec:
     limits = {
-        "RLIMIT_AS": ["memory", _MEMORY, _MEMORY], "RLIMIT_CPU": ["cpu_time", _CPU_SECONDS, _CPU_SECONDS],
-        "RLIMIT_CORE": ["core", 0, 0],
+        name: [key, *[_at_most(getattr(resource, name), limit)] * 2]
+        for name, (key, limit) in _LIMITS.items()
     }  # fmt: skip
     spec: Any = {
-        "command": [sys.executable, "-I", NOTIFIER], "user": user, "group": None, "groups": None,
+        "command": [sys.executable, "-I", NOTIFIER], "user": order["user"], "group": None, "groups": None,
+        "owner": order.get("owner"), "asks_pam": "owner" in order,
         "shell": "/bin/sh", "environment": {}, "environment_file": [], "login_environment": False,
-        "umask": 0o077, "working_directory": "/", "stdin": notice, "attributes": {"limits": limits},
+        "umask": 0o077, "working_directory": "/", "stdin": json.dumps(order["notice"]),
+        "attributes": {"limits": limits},
     }  # fmt: skip
     return spec  # type: ignore[no-any-return]
+
+
+def _at_most(number: int, limit: int) -> int:
+    """The limit, or the one that this host gives everybody."""
+    most = resource.getrlimit(number)[1]
+    return limit if most == resource.RLIM_INFINITY else min(limit, most)

@@ -88,7 +88,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
         if name == watching.WATCH:
             watching.become(launcher, directory)
         if name.startswith((NOTIFY, CRONTAB)):
-            if not _carried_out(launcher, name, directory):
+            if not _carried_out(launcher, name, directory, home):
                 return
             continue
         if shutdown.began():
@@ -109,10 +109,10 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
             return
 
 
-def _carried_out(launcher: socket.socket, name: str, order: int) -> bool:
+def _carried_out(launcher: socket.socket, name: str, order: int, home: int) -> bool:
     """Send a notice or see to a crontab, and tell what became of it; False: there is nobody to be told."""
     verb, _, number = name.partition(" ")
-    answer, parts = sending.send(order) if verb + " " == NOTIFY else spool_orders.carry_out(order)
+    answer, parts = sending.send(order, home) if verb + " " == NOTIFY else spool_orders.carry_out(order)
     os.close(order)
     lines = [*(f"part {number} {part}" for part in parts), f"notified {number} {answer}"]
     return all(_told(launcher, line.encode(errors="replace")) for line in lines)

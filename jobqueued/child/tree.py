@@ -196,15 +196,21 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
         os.close(process)
 
 
-def end_all(until: float) -> None:
-    """Let none of our children, nor what comes to us from them, live beyond an instant (CLOCK_MONOTONIC)."""
+def end_all(until: float, patience: float = float("inf")) -> bool:
+    """Let none of our children, nor what comes to us from them, live beyond an instant (CLOCK_MONOTONIC).
+
+    False: what was to end then could not be killed for so long (s).
+    """
     while ours := children():
         if (left := until - time.monotonic()) <= 0:
+            if left < -patience:
+                return False
             signal_all(signal.SIGKILL)
         one_ends(ours, max(left, 1.0))
         with contextlib.suppress(ChildProcessError):
             for pid in ended():
                 os.waitpid(pid, 0)
+    return True
 
 
 def one_ends(pids: list[int], seconds: float) -> bool:

@@ -70,7 +70,8 @@ def _notify(wish: Notify) -> dict[str, Any]:
     """The wish as `notify` has it; nothing where nobody is told."""
     if wish == NOBODY:
         return {}
-    return {**wish.plain(), "remind": None if wish.remind is None else wish.remind / SECOND}
+    plain = {name: value for name, value in wish.plain().items() if name != "owner"}
+    return {**plain, "remind": None if wish.remind is None else wish.remind / SECOND}
 
 
 def _without_urls(wish: Notify) -> dict[str, Any]:

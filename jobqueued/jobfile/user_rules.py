@@ -15,6 +15,7 @@ from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.yamltext import Entry, Node, quoted
 from jobqueued.jobfile.yamltext import Mapping as Tree
 from jobqueued.model import HOUR, Job, Scope
+from jobqueued.notify import Notify, Target
 from jobqueued.text import duration, size
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every
@@ -70,8 +71,15 @@ class UserRules(NamedTuple):
             job, owner=self.owner, user=self.owner.name, asks_pam=True, more_groups=self.limits.groups,
             locks=tuple(claim._replace(resource=own + claim.resource) for claim in job.locks),
             dependencies=tuple(own + name for name in job.dependencies),
-            on=tuple(on._replace(name=own + on.name) for on in job.on),
+            on=tuple(on._replace(name=own + on.name) for on in job.on), notify=_sent_as(self.owner, job.notify),
+            ping=None if job.ping is None else job.ping._replace(owner=self.owner),
         )  # fmt: skip
+
+
+def _sent_as(owner: Owner, wish: Notify) -> Notify:
+    """The wish with whom its notices are sent as; mail is the host's."""
+    is_own = any(target.channel != "email" for target in wish.targets())
+    return replace(wish, owner=owner) if is_own else wish
 
 
 def _permit(key: str, accepted: str) -> str:
@@ -95,7 +103,7 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
     """Mail to oneself needs no permission: it is what cron sends."""
     if "notify" in rules.limits.permit:
         return
-    oneself = ("email", rules.owner.name)
+    oneself = Target("email", rules.owner.name)
     other = next((target for target in job.notify.targets() if target != oneself), None)
     if other is not None or job.notify.sender:
         accepted = _permit("notify", f"`email: {rules.owner.name}` alone")

@@ -17,6 +17,7 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Command, ForgetNotice, SaveNotice, Say
 from jobqueued.copies import changed
 from jobqueued.model import DAY, MINUTE, SECOND
+from jobqueued.notices.places import Places
 from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
@@ -70,7 +71,7 @@ class Outbox:
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
         """So many lanes in `_sent` are looked through for those to which nothing was sent lately."""
-        self._troubles = Troubles[Target]("notices to ")
+        self._troubles, self._places = Troubles[Target]("notices to "), Places()
         self._known: tuple[int, int | None] | None = None
         """When `next_at` was last found out, and what it was then; None: something has changed."""
 
@@ -175,7 +176,8 @@ class Outbox:
         """Those that could go; one place is kept from targets that did not take the last message."""
         busy = self._busy()
         found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
-        spared = set(self._troubles.spared([lane.target for lane in found], busy))
+        free = self._places.left((lane.target for lane in found), busy)
+        spared = set(self._troubles.spared(free, busy))
         return [lane for lane in found if lane.target in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
@@ -217,15 +219,19 @@ class Outbox:
         """Yield the messages that are due; each is on its way until `answered`."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
-        ready = self._ready()
-        for lane in sorted(ready, key=lambda lane: (lane.target in self._troubles, _oldest(self._waiting[lane]))):
+        for lane in sorted(self._ready(), key=self._rank):
             if len(self._sending) >= SENDING:
                 return
             busy = self._busy()
-            is_free = lane.target not in busy and self._troubles.spared([lane.target], busy)
+            is_free = lane.target not in busy and self._troubles.spared(self._places.left([lane.target], busy), busy)
             if is_free and self._opens(lane, wall) <= wall:
                 self._known = None
+                self._places.give(lane.target)
                 yield self._message(lane, wall)
+
+    def _rank(self, lane: Lane) -> tuple[int, bool, int]:
+        target = lane.target
+        return self._places.rank(target), target in self._troubles, _oldest(self._waiting[lane])
 
     def _message(self, lane: Lane, wall: int) -> Message:
         notices = self._batch(lane, wall)

@@ -16,6 +16,7 @@ from jobqueued.copies import changed
 from jobqueued.core.recollection import has_failover
 from jobqueued.model import DAY, SECOND, Job, Record, to_text
 from jobqueued.notices import happenings
+from jobqueued.notices.places import Places
 from jobqueued.notices.troubles import Numbers, Troubles, Verdict, grown
 from jobqueued.notify import Ping, Target
 from jobqueued.saved import Notice
@@ -32,10 +33,10 @@ _TOO_OLD = DAY
 
 
 class Batch(NamedTuple):
-    """Pings of several checks of one receiver (scheme, host and port), in order; `number` names it in the answer."""
+    """Pings of several checks of one receiver (`receiver_of`), in order; `number` names it in the answer."""
 
     number: int
-    receiver: str
+    receiver: Target
     pings: list[tuple[int, dict[str, Any]]]
 
 
@@ -45,9 +46,10 @@ class Pings:
     def __init__(self, host: str, job: Callable[[str], Job | None], numbers: Numbers) -> None:
         self._host, self._job, self._numbers = host, job, numbers
         self._waiting: dict[Target, dict[int, Notice]] = {}
-        self._sending: dict[int, tuple[str, dict[Target, list[int]]]] = {}
+        self._sending: dict[int, tuple[Target, dict[Target, list[int]]]] = {}
         self._taken = 0
-        self.troubles = Troubles[str | Target]("")
+        self._places = Places()
+        self.troubles = Troubles[Target]("")
 
     def __iter__(self) -> Iterator[Notice]:
         """All that wait, and are on their way."""
@@ -146,8 +148,8 @@ class Pings:
 
     def _ready(self) -> list[Target]:
         busy = {receiver for receiver, _ in self._sending.values()}
-        receivers = {receiver_of(target) for target in self._waiting} - busy
-        spared = set(self.troubles.spared(list(receivers), busy))
+        receivers = self._places.left({receiver_of(target) for target in self._waiting} - busy, busy)
+        spared = set(self.troubles.spared(receivers, busy))
         return [target for target in self._waiting if receiver_of(target) in spared]
 
     def _opens(self, target: Target, wall: int) -> int:
@@ -163,8 +165,9 @@ class Pings:
         due = [target for target in self._ready() if self._opens(target, wall) <= wall]
         if not due:
             return None
-        first = min(due, key=lambda target: (receiver_of(target) in self.troubles, min(self._waiting[target])))
+        first = min(due, key=self._rank)
         receiver = receiver_of(first)
+        self._places.give(receiver)
         checks = {target: list(self._waiting[target]) for target in due if receiver_of(target) == receiver}
         checks = dict(list(checks.items())[:MOST])
         number = self._waiting[first][checks[first][0]].id
@@ -172,6 +175,9 @@ class Pings:
         return Batch(
             number, receiver, [(it, self._waiting[target][it].about) for target, ids in checks.items() for it in ids]
         )
+
+    def _rank(self, target: Target) -> tuple[int, bool, int]:
+        return self._places.rank(target), receiver_of(target) in self.troubles, min(self._waiting[target])
 
     def expire(self, wall: int) -> list[Command]:
         """Give up what is too old to be true."""
@@ -205,7 +211,7 @@ class Pings:
         return commands + [command for target in checks if target in self._waiting for command in self._prune(target)]
 
     def _failed(
-        self, receiver: str | Target, target: Target, number: int, verdict: Verdict, wall: int
+        self, receiver: Target, target: Target, number: int, verdict: Verdict, wall: int
     ) -> list[Command]:  # fmt: skip
         notice = self._waiting[target][number]
         tried = self._waiting[target][number] = changed(notice, tries=notice.tries + 1, error=verdict.why)
@@ -222,10 +228,10 @@ _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] =
 }  # fmt: skip
 
 
-def receiver_of(target: Target) -> str:
-    """The scheme, host and port of a check: what is away, is away for all checks there."""
+def receiver_of(target: Target) -> Target:
+    """The scheme, host and port of a check: what is away, is away for all checks there that one user asks for."""
     scheme, _, rest = target.address.partition("://")
-    return f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}"
+    return Target("receiver", f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}", target.owner)
 
 
 def run_id(host: str, run: str) -> str:

@@ -61,7 +61,8 @@ class Heartbeat(Source):
         target = Target("heartbeat", self._wish.url)
         until = (now.mono + _PATIENCE * SECOND) / SECOND
         ping = {"number": 0, "url": self._wish.url, "body": None, "until": until}
-        self._link.notify(self._user, ping_order(receiver_of(target), [ping], _PATIENCE), self._answered)
+        order = ping_order(receiver_of(target).address, [ping], _PATIENCE)
+        self._link.notify({"user": self._user}, order, self._answered)
         self._link.flush()
         return ()
 

@@ -278,13 +278,13 @@ class LauncherLink:
         self._outbox += self.accounts.name_of(uid, then)
         self.flush()
 
-    def notify(self, user: str | None, notice: dict[str, Any], answered: Answered) -> None:
-        """Queue a notice to be sent, by a process of this user (None: of ours).
+    def notify(self, sender: Mapping[str, Any], notice: dict[str, Any], answered: Answered) -> None:
+        """Queue a notice to be sent, by a process of the `user` of its sender (None: of ours).
 
         `answered` is told what became of its parts, if it has some, by their numbers, and at the end, which comes also
         if the launcher goes, of the rest (None).
         """
-        self._order("notify", {"user": user, "notice": notice}, answered)
+        self._order("notify", {**sender, "notice": notice}, answered)
 
     def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
         """Queue an order of `child/spool_orders.py`; `answered` is told the parts of a table, and the answer."""

@@ -11,15 +11,19 @@ from jobqueued.model import Job, Now
 from jobqueued.notices import happenings
 from jobqueued.notices.happenings import Happening
 from jobqueued.notices.notices import Notices
+from jobqueued.notices.outbox import Message
 from jobqueued.notices.pings import Batch
+from jobqueued.runs.launch_spec import above
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.saved import Notice
 from jobqueued.source import Source
+from jobqueued.users import Owner, UserLimits
 
 _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """The lines that no command of the scheduler says."""
 
 
+_OF_EARLIER = "never it is of an earlier version, which did not note whose channel it is"
 MOST_TESTED = 100
 """So many receivers get a test at a time."""
 
@@ -29,17 +33,17 @@ class TooMany(Exception):
 
 
 class NoticeSender(Source):
-    """Sends what the outbox has, as this `user` (None: ours), with these `settings` of the channels.
+    """Sends what the outbox has, as this `user` (None: ours), with these `settings` of mail.
 
-    `clocks` reads both clocks.
+    What users named for own jobs is sent as these users, within their `limits`.  `clocks` reads both clocks.
     """
 
     def __init__(
         self, notices: Notices, link: LauncherLink, user: str | None, settings: Mapping[str, Any],
-        clocks: Callable[[], Now],
+        clocks: Callable[[], Now], limits: UserLimits | None = None,
     ) -> None:  # fmt: skip
         self._notices, self._link, self._user, self._settings = notices, link, user, settings
-        self._clocks = clocks
+        self._clocks, self._limits = clocks, limits or UserLimits()
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
         self._jobs: Callable[[], Iterable[Job]] | None = None
@@ -73,22 +77,43 @@ class NoticeSender(Source):
         """Send what is due, by the clock that answers are noted by: `now` was read before those of this turn."""
         wall = self._clocks().wall
         if self._link.greeted:
-            for number, name, target, about, job in self._notices.outbox.take(wall):
-                settings = {**self._settings, **self._notices.settings(target, job)}
-                notice = {"version": 1, "id": name, "channel": target.channel, "target": target.address,
-                          "settings": settings, "event": about}  # fmt: skip
-                self._link.notify(self._user, notice, partial(self._answered, number))
+            for message in self._notices.outbox.take(wall):
+                self._send(message, wall)
             self._decided += self._notices.pings.expire(wall)
             while (batch := self._notices.pings.take(wall)) is not None:
                 self._ping(batch)
             self._link.flush()
         return ()
 
+    def _send(self, message: Message, wall: int) -> None:
+        number, name, target, about, job = message
+        if not self._notices.may_go(target, job):
+            self._decided += self._notices.outbox.answered(number, _OF_EARLIER, wall)
+            return
+        common = self._settings if target.channel == "email" else {}
+        settings = {**common, **self._notices.settings(target, job)}
+        notice = {"version": 1, "id": name, "channel": target.channel, "target": target.address,
+                  "settings": settings, "event": about}  # fmt: skip
+        self._hand_over(target.owner, notice, partial(self._answered, number))
+
+    def _hand_over(
+        self, owner: Owner | None, notice: dict[str, Any], answered: Callable[[int | None, str], None]
+    ) -> None:
+        """Order a notice to be sent by a process of the host's notifier, or of a user, with what that user may have."""
+        if owner is None:
+            self._link.notify({"user": self._user}, notice, answered)
+            return
+        sender = {
+            "user": owner.name, "owner": {"uid": owner.uid, "name": owner.name, "more_groups": []},
+            "barred": [self._limits.allow, self._limits.deny], "above": above(owner, self._limits.caps),
+        }  # fmt: skip
+        self._link.notify(sender, {**notice, "user": owner.name}, answered)
+
     def _ping(self, batch: Batch) -> None:
         self._parts[batch.number] = {}
         pings = [{"number": number, "url": about["url"], "body": _body(about)} for number, about in batch.pings]
-        notice = ping_order(batch.receiver, pings)
-        self._link.notify(self._user, notice, partial(self._pinged, batch.number))
+        notice = ping_order(batch.receiver.address, pings)
+        self._hand_over(batch.receiver.owner, notice, partial(self._pinged, batch.number))
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
         """Hear a line that is said."""

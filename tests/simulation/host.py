@@ -238,7 +238,7 @@ class Host:
         Script(self, job, order).begin()
         return Started(job.pid, [])
 
-    def receive(self, document: int) -> tuple[str, list[str]]:
+    def receive(self, document: int, _home: int) -> tuple[str, list[str]]:
         """Receive a notice: what sending.send does."""
         order = json.loads(self.system.file(document).inode.data)
         self.kernel.enter("send notice")

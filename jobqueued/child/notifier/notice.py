@@ -102,7 +102,7 @@ class Notice(NamedTuple):
     """One event for one receiver; `id` is the same in each try.
 
     `secrets` is all that no verdict may show, even if a receiver says it; `parts` are the verdicts on what has its
-    own, None: it is sent.
+    own, None: it is sent.  `user`: whose channel it is, and as whom it is sent; "": it is the host's.
     """
 
     id: str
@@ -112,6 +112,7 @@ class Notice(NamedTuple):
     event: Event
     secrets: list[str]
     parts: list[tuple[int, Later | Never | None]]
+    user: str = ""
 
     @property
     def seconds(self) -> float:
@@ -160,7 +161,7 @@ class Notice(NamedTuple):
             return None
         if not path.startswith("/"):
             raise Never(f"{name} is {path!r}; accepted: an absolute path")
-        secret = _credential(path)
+        secret = _credential(path, self.user)
         self.secrets.append(secret)
         return secret
 
@@ -195,7 +196,8 @@ def read(data: bytes) -> Notice:
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")
-    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [], [])
+    user = given.get("user", "")
+    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [], [], user)
 
 
 def _as_word(text: str) -> str:
@@ -204,14 +206,15 @@ def _as_word(text: str) -> str:
     return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 
 
-def _credential(path: str) -> str:
-    """The first line of a file that is not everybody's."""
+def _credential(path: str, user: str) -> str:
+    """The first line of a file that is not everybody's; `user`: who reads it, "": the host's notifier."""
     try:
         with open(atomic_file.to_read(path, follow=True), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_LARGEST_CREDENTIAL + 1)
     except OSError as error:
-        allow = f": chgrp jobqueue {path} && chmod 640 {path}" if error.errno == errno.EACCES else ""
+        allow = f"; accepted: a file that {user} may read" if user else f": chgrp jobqueue {path} && chmod 640 {path}"
+        allow = allow if error.errno == errno.EACCES else ""
         raise Never(f"{path}: {error.strerror}{allow}") from None
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise Never(f"{path}: everybody may read or write it: chmod o= {path}")

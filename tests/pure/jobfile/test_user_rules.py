@@ -11,6 +11,7 @@ from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.user_keys import PERMITS
 from jobqueued.jobfile.user_rules import UserRules
 from jobqueued.model import MINUTE, SECOND, Claim, Job, On
+from jobqueued.notify import NOBODY
 from jobqueued.timing.closest import closest
 from jobqueued.timing.schedule import Every, Schedule, Seconds
 from jobqueued.users import Owner, UserLimits, awaited_path
@@ -120,6 +121,19 @@ def test_what_a_process_of_the_user_would_have_to_do_is_roots(line: str, told: s
     jobs, problems = read(line)
     assert ([], 1) == (jobs, len(problems))
     assert f"x: {told}" in problems[0]
+
+
+def test_what_a_user_is_told_by_is_the_users() -> None:
+    """Channels that the site permits are noted as this user's, and so is a ping; mail is the host's to send."""
+    permitted = replace(LIMITS, permit=("notify",))
+    for wish in ("command: /bin/x", "webhook: https://x.example/y", "apprise: ntfy://x"):
+        jobs, _ = read(f"notify: {{{wish}, email: alice}}\n    ping: https://hc.example/x", permitted)
+        owners = {target.channel: target.owner for target in jobs[0].notify.targets()}
+        assert {"email": None, wish.partition(":")[0]: ALICE} == owners
+        assert jobs[0].ping is not None
+        assert ALICE == jobs[0].ping.target.owner
+    assert None is read("notify: {email: alice}")[0][0].notify.owner
+    assert read("")[0][0].notify is NOBODY
 
 
 CAPS: dict[str, Any] = {"cpu": 2.0, "memory": 1 << 30, "swap": 0, "tasks": 10}

@@ -250,7 +250,7 @@ def test_who_hangs_does_not_starve_others() -> None:
     told.over("j4@1")
     batch = told.notices.pings.take(told.wall)
     assert batch is not None
-    assert ("https://4.example.org", 2) == (batch.receiver, SENDING)
+    assert ("https://4.example.org", 2) == (batch.receiver.address, SENDING)
 
 
 def test_nothing_waits_so_nobody_is_looked_for() -> None:
@@ -293,7 +293,7 @@ def test_what_is_shown_of_a_receiver() -> None:
     for url in ("https://u:p@h:8/secret", "https://u:p@h:8?secret", "https://u:p@h:8#secret", "https://u:p@h:8"):
         assert "ping https://h:8/…" == Target("ping", url).shown
         assert "webhook https://h:8/…" == Target("webhook", url).shown
-    assert "https://u:p@h:8" == receiver_of(Target("ping", "https://u:p@h:8/x"))
+    assert "https://u:p@h:8" == receiver_of(Target("ping", "https://u:p@h:8/x")).address
 
 
 @given(st.lists(st.sampled_from(["start", "ok", "fail", "send", "lose", "die", "wait", "away", "back"]), max_size=40))

@@ -1,0 +1,187 @@
+"""Channels that users named for own jobs: never mixed up with the host's or another user's, and sent as these users."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueued.commands import Say
+from jobqueued.model import MINUTE, Job, Now
+from jobqueued.notices.outbox import SENDING
+from jobqueued.notices.places import Places
+from jobqueued.notify import Notify, Ping, Rule, Target, Webhook
+from jobqueued.runs.notice_sender import NoticeSender
+from jobqueued.saved import Notice
+from jobqueued.users import Owner, UserLimits
+from tests.support.told import Told, record
+
+ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")
+PAGE, URL = "/usr/local/bin/page", "https://example.org/hook"
+
+
+def job(owner: Owner, name: str = "x", **wish: Any) -> Job:
+    """A job of a user who wants to be told of failures."""
+    wish = wish or {"command": (PAGE,)}
+    return Job(id=f"{owner.name}/{name}", command="x", owner=owner, notify=Notify(remind=0, owner=owner, **wish))
+
+
+def sent_as(told: Told) -> list[tuple[Owner | None, str]]:
+    return [(message.target.owner, message.about["summary"]) for message in told.got]
+
+
+@given(st.sampled_from(("command", "webhook", "apprise", "ping")), st.text(min_size=1), st.integers(0, 1 << 32),
+    st.text(st.characters(blacklist_characters=":/\0"), min_size=1))  # fmt: skip
+def test_a_target_is_read_as_it_was_written(channel: str, address: str, uid: int, name: str) -> None:
+    """Whatever its address and the name of its user, and the host's as ever."""
+    for target in (Target(channel, address, Owner(uid, name)), Target(channel, address)):
+        assert target == Target.parse(str(target))
+    assert f"{channel} {address}" == str(Target(channel, address))
+
+
+def test_a_wish_is_read_as_it_was_written() -> None:
+    """With its user; what an earlier version wrote has none."""
+    wish = replace(job(ALICE).notify, webhook=(Webhook(URL, headers=(("X", "y"),)),), email=("alice",))
+    assert wish == Notify.of(json.loads(json.dumps(wish.plain())))
+    assert "owner" not in Notify(command=(PAGE,)).plain()
+    assert {None, ALICE} == {target.owner for target in wish.targets()}
+    assert [None] == [target.owner for target in wish.targets() if target.channel == "email"]
+
+
+def test_one_program_of_the_host_and_of_users() -> None:
+    """Each is told by itself, of what is its own: nothing of one goes with another's."""
+    told = Told([Rule(Notify(command=(PAGE,)))], [job(ALICE), job(BOB), Job(id="h", command="x")])
+    for name in ("alice/x", "h", "bob/x"):
+        told.ends(name, 1)
+    told.wait(MINUTE)
+    assert {(ALICE, "alice/x@1 failed after 1 s: exit code 1"), (BOB, "bob/x@1 failed after 1 s: exit code 1"),
+        (None, "h@1 failed after 1 s: exit code 1")} == set(sent_as(told))  # fmt: skip
+    assert ["command /usr/local/bin/page as alice"] == [it.target.shown for it in told.got if it.target.owner == ALICE]
+
+
+def test_a_user_gets_no_settings_of_the_hosts() -> None:
+    """Neither the headers nor the secret with which the site posts to the same URL."""
+    site = Notify(webhook=(Webhook(URL, headers=(("Authorization", "Bearer operators"),), secret_file="/etc/secret"),))
+    told = Told([Rule(site)], [job(ALICE, webhook=(Webhook(URL),)), job(BOB, webhook=(Webhook(URL, "$title"),))])
+    (target,) = told.jobs["alice/x"].notify.targets()
+    assert {} == told.notices.settings(target, "alice/x")
+    assert {} == told.notices.settings(target, "bob/x")
+    assert {"template": "$title"} == told.notices.settings(target._replace(owner=BOB), "bob/x")
+    assert "Bearer operators" in str(told.notices.settings(Target("webhook", URL), "h"))
+
+
+def test_users_have_one_place_in_turns() -> None:
+    """While a channel of a user hangs, the host's go; then it is another user's turn, whoever has waited for longer."""
+    many = [job(ALICE, f"x{n}", command=(f"{PAGE}{n}",)) for n in range(5)]
+    told = Told([Rule(Notify(command=("/host",)))], [*many, job(BOB), Job(id="h", command="x")])
+    for each in (*many, told.jobs["bob/x"]):
+        told.ends(each.id, 1)
+    outbox = told.notices.outbox
+    (first,) = outbox.take(told.wall)
+    assert (ALICE, 2) == (first.target.owner, SENDING)
+    told.ends("h", 1)
+    (second,) = outbox.take(told.wall)
+    assert None is second.target.owner
+    turns = []
+    for _ in range(5):
+        told.commit(outbox.answered(first.number, "sent", told.wall))
+        (first,) = outbox.take(told.wall)
+        turns.append(first.target.owner)
+    assert [BOB, ALICE, ALICE, ALICE, ALICE] == turns
+
+
+def test_turns_are_forgotten() -> None:
+    """Of the first of more than a thousand users, so that no memory grows."""
+    places = Places()
+    for uid in range(1002):
+        places.give(Target("command", PAGE, Owner(uid, "x")))
+    ranks = [places.rank(Target("command", PAGE, Owner(uid, "x"))) for uid in range(1002)]
+    assert ([0, 0], 3, 1002) == (ranks[:2], ranks[2], ranks[-1])
+
+
+def test_what_an_earlier_version_left_is_not_sent_as_the_host() -> None:
+    """It did not note whose a channel is: only mail goes, and what rules of the site name."""
+    told = Told([Rule(Notify(command=("/site",)))], [job(ALICE), Job(id="h", command="x")])
+    may_go = told.notices.may_go
+    assert not may_go(Target("command", PAGE), "alice/x")
+    assert not may_go(Target("webhook", URL), "u1000/17")
+    own, site = Target("command", PAGE, ALICE), Target("command", "/site")
+    for target in (own, site, Target("email", "alice")):
+        assert may_go(target, "alice/x")
+    for name in ("h", None):
+        assert may_go(Target("command", PAGE), name)
+
+
+class Link:
+    """A launcher that keeps orders."""
+
+    greeted = True
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def notify(self, sender: dict[str, Any], notice: dict[str, Any], _answered: object) -> None:
+        self.orders.append((sender, notice))
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+MAIL = {"smtp": "smtp://me:operators@example.org"}
+
+
+def sender(told: Told, limits: UserLimits = UserLimits()) -> tuple[NoticeSender, Link]:  # noqa: B008
+    now, link = Now(told.wall, 1), Link()
+    return NoticeSender(told.notices, link, "jobqueue", MAIL, lambda: now, limits), link  # type: ignore[arg-type]
+
+
+def test_the_orders() -> None:
+    """The host's go as the notifier; a user's as that user, without the settings of mail, if the site lets it."""
+    told = Told([Rule(Notify(email=("ops",)))], [job(ALICE), Job(id="h", command="x")])
+    told.ends("alice/x", 1)
+    told.ends("h", 1)
+    it, link = sender(told, UserLimits(allow=("alice",), deny=("bob",), caps={"memory": 1 << 30}))
+    it.turn(Now(told.wall, 1))
+    (first, notice), (second, mail) = link.orders
+    assert {"user": "alice", "owner": {"uid": 1000, "name": "alice", "more_groups": []},
+        "barred": [("alice",), ("bob",)],
+        "above": {"name": "u1000", "caps": [("memory", "memory.max", "1073741824")]}} == first  # fmt: skip
+    assert ("alice", {}, {"user": "jobqueue"}) == (notice["user"], notice["settings"], second)
+    assert (MAIL, False) == (mail["settings"], "user" in mail)
+
+
+def test_an_order_of_an_earlier_version() -> None:
+    """A notice that it left is refused here, and waits until its file is read, or it is given up."""
+    told = Told([], [job(ALICE)])
+    told.ends("alice/x", 1)
+    (notice,) = told.saved.values()
+    old = Notice(notice.id, f"command {PAGE}", notice.created, notice.about)
+    told.saved = {old.id: old}
+    told.restart()
+    it, link = sender(told)
+    it.turn(Now(told.wall, 1))
+    assert ([], 1) == (link.orders, len(list(told.notices.waiting())))
+    told.commit(told.notices.retain(told.jobs.values))
+    assert ({}, ["notice_given_up"]) == (told.saved, [said.event for said in told.said])
+
+
+@pytest.mark.parametrize("owner", [ALICE, None])
+def test_pings_of_one_receiver_go_apart(owner: Owner | None) -> None:
+    """Those of another user, and of the host, are in no process of a user."""
+    jobs = [Job(id=name, command="x", ping=Ping(f"{URL}/{n}", owner=of)) for n, (name, of) in enumerate(
+        (("alice/x", ALICE), ("alice/y", ALICE), ("bob/x", BOB), ("h", None)))]  # fmt: skip
+    told = Told([], jobs)
+    for it in jobs:
+        told.commit(told.notices.pings.about([Say("run_ended", {"record": record(it.id, 1, 1)})], told.wall))
+    pings, by_owner = told.notices.pings, dict[Owner | None, list[str]]()
+    for _ in range(3):
+        told.wall += MINUTE
+        batch = pings.take(told.wall)
+        assert batch is not None
+        by_owner[batch.receiver.owner] = [about["job"] for _, about in batch.pings]
+        told.commit(pings.answered(batch.number, {}, "sent", told.wall))
+    assert {ALICE: ["alice/x", "alice/y"], BOB: ["bob/x"], None: ["h"]}[owner] == by_owner[owner]
