@@ -89,8 +89,9 @@ class UserLimits:
     `allow` and `deny` name users, and groups with an ``@``; None: all are allowed.  `interval` is the shortest between
     two starts by the clock of one job (ns); `live` and `waiting` count runs, `logs` bytes of records and output,
     `calls` those in a minute that add, change or submit.  `permit` names the keys that only root has otherwise,
-    `groups` those that jobs may have, though their user is not in them; `caps` bound what all runs of a user together
-    have, as `resource_limits` bound one.
+    `groups` those that jobs may have, though their user is not in them; `reach` the addresses of the host that their
+    notices may go to, ``127.0.0.1:80``; `caps` bound what all runs of a user together have, as `resource_limits` bound
+    one.
     """
 
     allow: tuple[str, ...] | None = None
@@ -103,6 +104,7 @@ class UserLimits:
     calls: int = 20_000
     permit: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    reach: tuple[str, ...] = ()
     caps: dict[str, Any] = field(default_factory=dict)
 
     @property

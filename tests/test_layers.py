@@ -30,7 +30,8 @@ WINGS: dict[str, list[str]] = {
         "questions", "seat", "watchers", "launcher",
     ],
     "child/notifier": [
-        "template", "notice", "notice_text", "network", "program", "mail_delivery", "mail", "webhook", "ping",
+        "template", "addresses", "notice", "notice_text", "reach", "network", "program", "mail_delivery",
+        "mail", "webhook", "ping",
         "apprise_urls", "main",
     ],
     "child/slurm": ["wrapper", "ends", "calls", "directory", "main"],
@@ -146,7 +147,7 @@ PURE_FILES = {
 STANDARD = {
     "dataclasses", "enum", "heapq", "bisect", "re", "datetime", "zoneinfo", "math", "hashlib", "collections", "typing",
     "contextlib", "itertools", "functools", "operator", "json", "signal", "types", "fnmatch", "urllib", "shlex",
-    "__future__", "marshal", "sys", "array", "zlib", "difflib", "base64",
+    "__future__", "marshal", "sys", "array", "zlib", "difflib", "base64", "ipaddress",
 }  # fmt: skip
 """What a pure file may use of the standard library; nothing in it reads a clock or touches a file by being imported."""
 
@@ -155,7 +156,8 @@ IMPORTS = "hollow"
 
 PURE_OF_CHILD = {
     "child/tuples", "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants",
-    "child/documents", "child/attempt_life", "child/notifier/template", "child/fleet/wire", "child/fleet/lines",
+    "child/documents", "child/attempt_life", "child/notifier/template", "child/notifier/addresses",
+    "child/fleet/wire", "child/fleet/lines",
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",
     "child/fleet/announcements", "child/fleet/host_order", "child/fleet/values", "child/fleet/writes",
@@ -189,7 +191,7 @@ AGENT = {"base64", "binascii", "math", "ssl", "threading"}
 
 MAILS_AND_POSTS = {
     "apprise", "base64", "binascii", "datetime", "email", "hashlib", "hmac", "http", "logging", "shlex", "smtplib",
-    "ssl", "string", "urllib",
+    "ipaddress", "ssl", "string", "urllib",
 }  # fmt: skip
 
 MODULES_OF_THE_SMALL_WORLD = 79

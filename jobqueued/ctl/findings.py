@@ -430,6 +430,9 @@ FINDINGS = {finding.code: finding for finding in (
     Finding("JQ519", "warning", "settings that are not in force",
         "jobqueued.yaml is read when the daemon starts, and was changed since. Restart that (systemctl restart "
         "jobqueued): runs go on meanwhile."),
+    Finding("JQ520", "warning", "a channel of a user's that leads to this host",
+        "Webhooks, proxies and pings of users reach no address of this host, of its link, or of a cloud's metadata, "
+        "unless `users: {reach: …}` in jobqueued.yaml has it. See docs/users.md."),
     # ── cron's tables ──
     Finding("JQ601", "error", "a line that is not understood",
         "The line is not run; cron refuses the whole table for it, or skips it without a word.",

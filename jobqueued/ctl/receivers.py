@@ -11,10 +11,12 @@ import os
 import pwd
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from jobqueued.catalog import written_in
+from jobqueued.child.notifier.addresses import meant, spelled, what_is
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import Job
 from jobqueued.notify import Notify
@@ -85,7 +87,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         for code, key, message in _of_wish(wish, sender):
             yield Problem(file, 0, 0, key, message, "warning", code=code)
     for job in jobs:
-        for code, key, message in _of_wish(job.notify, sender):
+        for code, key, message in [*_of_wish(job.notify, _sender_of(job, sender)), *_of_reach(job, config.users.reach)]:
             yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id, code)
 
 
@@ -93,6 +95,35 @@ _NOBODY = (
     "no user {!r} on this host, so no notice is sent; "
     "accepted: a user of this host (systemd-sysusers jobqueue.conf makes jobqueue)"
 )
+
+
+def _sender_of(job: Job, sender: Sender) -> Sender:
+    """The user as whom a job's own channels are used, of whom the host may know nothing any more."""
+    with suppress(KeyError):
+        return sender if job.notify.owner is None else Sender.of(job.notify.owner.name)
+    return sender
+
+
+def _of_reach(job: Job, permitted: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the URLs of a user's channels that no notice will reach, as far as they name an address."""
+    hooks = job.notify.webhook if job.notify.owner is not None else ()
+    urls = [("notify.webhook", url) for hook in hooks for url in (hook.url, hook.proxy)]
+    if job.ping is not None and job.ping.owner is not None:
+        urls += [("ping", url) for url in (job.ping.url, job.ping.start, job.ping.success, job.ping.failure)]
+    for key, url in urls:
+        if message := _closed(url, permitted):
+            yield "JQ520", key, message
+
+
+def _closed(url: str, permitted: Sequence[str]) -> str:
+    with suppress(ValueError):  # a name, which is looked up when it is needed, or no URL
+        parts = urlsplit(url)
+        ip = meant("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
+        shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))
+        if (what := what_is(ip)) and shown not in permitted:
+            permit = f"what root permits by `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
+            return f"{shown} is {what}, where no notice of a user goes; accepted: another, or {permit}"
+    return ""
 
 
 def _sends(wish: Notify) -> bool:
@@ -104,7 +135,7 @@ def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str, str]]:
         if message := _of_program(path, sender):
             yield "JQ515", "notify.command", message
     for hook in wish.webhook:
-        if hook.secret_file and (message := _of_credential(hook.secret_file, sender)):
+        if hook.secret_file and (message := _of_credential(hook.secret_file, sender, is_own=wish.owner is not None)):
             yield "JQ516", "notify.webhook.secret_file", message
     if wish.apprise and importlib.util.find_spec("apprise") is None:
         message = "found no package apprise here; accepted: apt install apprise, or another channel"
@@ -137,17 +168,22 @@ def _of_program(path: str, sender: Sender) -> str:
     return ""
 
 
-def _of_credential(path: str, sender: Sender) -> str:
+def _mend(path: str, sender: Sender, *, is_own: bool) -> str:
+    return (
+        "a file that it may" if is_own else f"chgrp {_group(sender)} {printable(path)} && chmod 640 {printable(path)}"
+    )
+
+
+def _of_credential(path: str, sender: Sender, *, is_own: bool = False) -> str:
     with suppress(PermissionError):
         try:
             if os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH):
                 return f"everybody may read or write {printable(path)}; accepted: a secret: chmod o= {printable(path)}"
             if barred := sender.barred(path):
-                return f"{sender.name} may not enter {barred}; accepted: a place where it may, such as /etc/jobqueued"
+                place = "a place where it may" if is_own else "a place where it may, such as /etc/jobqueued"
+                return f"{sender.name} may not enter {barred}; accepted: {place}"
             if not sender.may(4, path):
-                group = _group(sender)
-                mend = f"chgrp {group} {printable(path)} && chmod 640 {printable(path)}"
-                return f"{sender.name} may not read {printable(path)}; accepted: {mend}"
+                return f"{sender.name} may not read {printable(path)}; accepted: {_mend(path, sender, is_own=is_own)}"
         except (FileNotFoundError, NotADirectoryError):
             return f"{printable(path)} does not exist here; accepted: a file with one line, the secret"
     return ""

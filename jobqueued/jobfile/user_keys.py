@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+from jobqueued.child.notifier.addresses import meant, spelled
 from jobqueued.jobfile.keys import RESOURCE_LIMITS
 from jobqueued.jobfile.refusal import NotAccepted, Refusal
-from jobqueued.jobfile.scalars import Key, choice, duration, integer, optional, size, table, text
+from jobqueued.jobfile.scalars import Key, choice, duration, integer, optional, scalar, size, table, text
 from jobqueued.jobfile.types import one_or_more, section
-from jobqueued.jobfile.yamltext import Node
+from jobqueued.jobfile.yamltext import Node, Scalar
 
 _ONE = text(
     "the name of a user, or of a group with an @ before it", r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"
@@ -29,6 +31,17 @@ def _few(node: Node) -> tuple[str, ...]:
 
 _WHO = replace(one_or_more(_ONE, least=0), read=_few)
 _GROUPS = one_or_more(text("the name of a group", r"[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"), least=0)
+
+
+def _reach(node: Scalar) -> str:
+    """An address and a port, as the notifier spells them."""
+    found = re.fullmatch(r"(?a)(?:([\d.]+)|\[([^\]]+)\]):([1-9]\d{0,4})", node.text)
+    if found is None or int(found[3]) > 65535:
+        raise ValueError
+    return spelled(meant(found[1] or found[2]), int(found[3]))
+
+
+_REACH = scalar("address", "an address with a port such as 127.0.0.1:8080 or '[::1]:8080'", _reach)
 PERMITS = (
     "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify", "drain",
 )  # fmt: skip
@@ -51,5 +64,7 @@ USERS = table(
     Key("permit", one_or_more(choice(*PERMITS), least=0), "[]", "Keys of job files that only root has otherwise.",
         "[nice, notify]"),
     Key("groups", _GROUPS, "[]", "Groups that jobs of users may have, beside those that their user is in.", "[video]"),
+    Key("reach", one_or_more(_REACH, least=0), "[]",
+        "Addresses of this host or its link to which notices of users may go nonetheless.", "['127.0.0.1:2586']"),
     Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.", "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip

@@ -107,7 +107,7 @@ class NoticeSender(Source):
             "user": owner.name, "owner": {"uid": owner.uid, "name": owner.name, "more_groups": []},
             "barred": [self._limits.allow, self._limits.deny], "above": above(owner, self._limits.caps),
         }  # fmt: skip
-        self._link.notify(sender, {**notice, "user": owner.name}, answered)
+        self._link.notify(sender, {**notice, "user": owner.name, "reach": self._limits.reach}, answered)
 
     def _ping(self, batch: Batch) -> None:
         self._parts[batch.number] = {}

@@ -14,13 +14,14 @@ import pytest
 from jobqueued.ctl import receivers
 from jobqueued.ctl.receivers import Sender
 from jobqueued.model import Job
-from jobqueued.notify import Heartbeat, Notify, Rule, Webhook
+from jobqueued.notify import Heartbeat, Notify, Ping, Rule, Webhook
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings
+from jobqueued.users import Owner, UserLimits
 from tests.support import REPO
 from tests.support.host import Host
 from tests.support.stranger import public
-from tests.support.users import ME, NEEDS_ROOT, OTHER, ROOT
+from tests.support.users import ME, NEEDS_ROOT, OTHER, ROOT, USER
 
 HOOK = "https://hooks.example.org/T0/B0/secret"
 
@@ -120,6 +121,55 @@ def test_what_the_sender_may_not() -> None:
             "accepted: a place where it may, such as /etc/jobqueued",
         ]
         assert Sender.of("root").barred(f"{hidden}/program") == ""
+
+
+def of_a_user(root: Path, reach: tuple[str, ...] = (), ping: str = "", **wish: object) -> list[str]:
+    """The messages about a job of the user's with these channels, whose notifier is another user."""
+    own = Owner(pwd.getpwnam(USER).pw_uid, USER)
+    notify = Notify(**wish, owner=own)  # type: ignore[arg-type]
+    job = Job(
+        id=f"{USER}/a", command="x", owner=own, notify=notify, file="f", ping=Ping(ping, owner=own) if ping else None
+    )
+    settings = Settings(notifier=OTHER, users=UserLimits(reach=reach))
+    found = receivers.problems([job], settings, Paths.under(root), os.geteuid())
+    return [f"{it.code} {it.key}: {it.message}" for it in found if it.key != "notifier"]
+
+
+@NEEDS_ROOT
+def test_the_channels_of_a_user() -> None:
+    """They are looked at as that user, and what is said is for users: no secret of theirs is the notifier's to read."""
+    with public() as directory:
+        for name in ("secret", "program"):
+            (directory / name).touch()
+            os.chown(directory / name, pwd.getpwnam(USER).pw_uid, 0)
+            (directory / name).chmod(0o700)
+        hook = Webhook(HOOK, secret_file=f"{directory}/secret")
+        assert [] == of_a_user(directory, webhook=(hook,), command=(f"{directory}/program",))
+        os.chown(directory / "secret", 0, pwd.getpwnam(OTHER).pw_gid)
+        (directory / "secret").chmod(0o640)
+        said = f"{USER} may not read {directory}/secret; accepted: a file that it may"
+        assert [f"JQ516 notify.webhook.secret_file: {said}"] == of_a_user(directory, webhook=(hook,))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://127.0.0.1:2586/x", "127.0.0.1:2586"), ("https://localhost/x", "127.0.0.1:443"),
+        ("http://[::1]/", "[::1]:80"), ("http://[::ffff:169.254.169.254]/", "169.254.169.254:80"),
+        ("https://example.org", ""), ("http://10.0.0.1/", ""), ("http://[::1", ""),
+    ],
+)  # fmt: skip
+def test_what_of_a_users_channels_leads_here(url: str, shown: str, tmp_path: Path) -> None:
+    """It is told of an address in the URL of a webhook, its proxy and a ping, unless the site permits it."""
+    hooks = (Webhook(url), Webhook(HOOK, proxy=url))
+    for wish, key in (({"webhook": hooks[:1]}, "notify.webhook"), ({"webhook": hooks[1:]}, "notify.webhook"),
+        ({"ping": url}, "ping")):  # fmt: skip
+        told = of_a_user(tmp_path, **wish)  # type: ignore[arg-type]
+        assert bool(shown) == bool(told)
+        assert not shown or told[0].startswith(f"JQ520 {key}: {shown} is an address of this host")
+        assert not shown or f"`users: {{reach: ['{shown}']}}` in jobqueued.yaml" in told[0]
+        assert [] == of_a_user(tmp_path, (shown,), **wish)  # type: ignore[arg-type]
+    assert [] == found(tmp_path, Notify(webhook=(Webhook(url),)))
 
 
 def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

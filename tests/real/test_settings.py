@@ -30,6 +30,24 @@ from tests.support.host import Host
 ROOT = Path("/r")
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080"), ("'[::1]:80'", "[::1]:80"), ("'[0:0::1]:80'", "[::1]:80"),
+        ("'[::ffff:127.0.0.1]:80'", "127.0.0.1:80"), ("'[fe80::1%eth0]:80'", "[fe80::1]:80"),
+        ("127.0.0.1", None), ("127.1:80", None), ("localhost:80", None), ("'::1:80'", None), ("127.0.0.1:0", None),
+        ("127.0.0.1:65536", None), ("'[127.0.0.1]:80'", "127.0.0.1:80"), ("'[::1]'", None), ("1.2.3.٤:80", None),
+    ],
+)  # fmt: skip
+def test_addresses_that_users_notices_may_reach(text: str, found: str | None, tmp_path: Path) -> None:
+    """They are read as connections spell them, an address and its port; what is neither is refused with an example."""
+    (path := tmp_path / "jobqueued.yaml").write_text(f"users: {{reach: [{text}]}}\n")
+    config, problems = read_settings(path)
+    assert (found is None) == bool(problems)
+    assert found is None or (found,) == config.users.reach
+    assert found is not None or "accepted: an address with a port such as 127.0.0.1:8080" in str(problems[0])
+
+
 def test_the_systems_paths() -> None:
     """The system's daemon lives where the design says."""
     expected = ["/etc/jobqueued.yaml", "/etc/jobqueue.d", "/var/lib/jobqueue", "/run/jobqueue", "/var/log/jobqueue"]

@@ -19,6 +19,7 @@ from jobqueued.child import sending, tree
 from jobqueued.child.spawn import Started
 from tests.support import REPO
 from tests.support.host import Host, wait_for
+from tests.support.receivers import WebServer, answer
 from tests.support.stranger import as_user, public
 from tests.support.users import NEEDS_ROOT, OTHER, USER
 
@@ -27,7 +28,7 @@ UID = pwd.getpwnam(USER).pw_uid
 NOTIFIER = pwd.getpwnam(OTHER)
 SETTINGS = f"""\
 notifier: {OTHER}
-users: {{permit: [notify], interval: 1s}}
+users: {{permit: [notify], interval: 1s, reach: [127.0.0.1:PORT]}}
 mail: {{smtp: "smtp://127.0.0.1:9", from: secret-of-operators@example.org}}
 """
 PROGRAM = """\
@@ -43,17 +44,24 @@ MORE
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Host]:
+def site(open_to_users: WebServer) -> Iterator[Host]:
     """A daemon whose place everybody may enter."""
     with public() as directory:
         host = Host(directory / "host", str(REPO / "tests/support/anybodys.py"))
         host.root.chmod(0o755)
-        (host.root / "jobqueued.yaml").write_text(SETTINGS)
+        (host.root / "jobqueued.yaml").write_text(SETTINGS.replace("PORT", str(open_to_users.port)))
         try:
             host.start()
             yield host
         finally:
             host.close()
+
+
+@pytest.fixture(scope="module")
+def open_to_users() -> Iterator[WebServer]:
+    """A receiver on this host that the site lets users reach."""
+    with WebServer(answer("200 OK")) as web:
+        yield web
 
 
 @pytest.fixture
@@ -117,6 +125,22 @@ def test_a_secret_is_one_that_the_user_may_read(site: Host, place: Path, how: st
     ended(site, f"secret-{how}", f"webhook: {{url: 'http://{how}.invalid/x', secret_file: {named}}}")
     told = wait_for(lambda: error(site, f"{how}.invalid"), why="the refusal")
     assert told == f"{named}: Permission denied; accepted: a file that {USER} may read"
+
+
+def test_an_address_of_the_host(site: Host, open_to_users: WebServer) -> None:
+    """One that the site permits is reached; others are not, by a webhook and by a ping, though they listen."""
+    with WebServer(answer("200 OK")) as closed:
+        ended(
+            site, "reach", f"webhook: ['{closed.url}/no', '{open_to_users.url}/yes']}}, ping: {{url: '{closed.url}/p'"
+        )
+        wait_for(lambda: open_to_users.requests, why="what is permitted")
+        for channel in ("webhook", "ping"):
+            told = wait_for(lambda it=channel: error(site, f"{it} {closed.url}"), why=f"the refusal of a {channel}")
+            assert (
+                f"127.0.0.1:{closed.port} is an address of this host; accepted: another, or what root permits" in told
+            )
+        assert ["/yes"] == [request.path for request in open_to_users.requests]
+    assert [] == closed.requests
 
 
 def test_what_a_command_leaves_ends_with_it(site: Host, place: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 
 from jobqueued.child.notifier import notice_text
 from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.notifier.reach import refusal
 
 _TYPES = {"info": "INFO", "warning": "WARNING", "error": "FAILURE", "critical": "FAILURE"}
 _LONGEST_OUTPUT = 1024
@@ -41,4 +42,6 @@ def send(notice: Notice) -> None:
     kind = _TYPES[str(known["severity"])] if known["event"] != "recovery" else "SUCCESS"
     title = str(known["summary"])
     if not service.notify(body=text, title=title, notify_type=getattr(apprise.NotifyType, kind), body_format="text"):
+        if refused := refusal():
+            raise Never(f"apprise: {url.partition('://')[0]}://: {refused.strerror}")
         raise Later(f"apprise: {url.partition('://')[0]}:// did not take it{notice.quoted(log.said)}")

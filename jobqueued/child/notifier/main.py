@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 if __name__ == "__main__":  # started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
@@ -42,7 +42,7 @@ def send(data: bytes) -> str:
 def _sent(given: Notice) -> str:
     try:
         channel = _channel(given.channel)
-        with _alarm(given.seconds):
+        with _alarm(given.seconds), _bounded(given):
             channel(given)
     except (Later, Never) as error:
         return _worded(error)
@@ -78,6 +78,15 @@ def _channel(name: str) -> Callable[[Notice], None]:
         case _:
             raise Never(f"there is no channel {name}; accepted: email, webhook, command, apprise")
     return send
+
+
+def _bounded(given: Notice) -> AbstractContextManager[None]:
+    """Bound what a user's channel reaches; the host's may reach all."""
+    if not given.user:
+        return nullcontext()
+    from jobqueued.child.notifier.reach import bounded
+
+    return bounded(given.reach)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from jobqueued.child.notifier.notice import Later, Never, Notice
+from jobqueued.child.notifier.notice import Later, Never, Notice, Refused
 from jobqueued.child.tuples import NamedTuple
 
 
@@ -53,6 +53,8 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
 
 def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
     """The verdict on what went wrong on the way; `seconds`: those for which an answer was waited for."""
+    if isinstance(error, Refused):
+        return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):
         trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
         return Never(f"{where}: its certificate is refused: {error.verify_message}; {trust}")

@@ -44,6 +44,10 @@ class Never(Exception):
     """It won't work as it is: str() has the cause, and what mends it."""
 
 
+class Refused(OSError):
+    """A user's channel may not connect there; strerror has what is accepted."""
+
+
 class OutOfTime(BaseException):
     """The time of this try is over; no library may take it for a failure of its own."""
 
@@ -102,7 +106,8 @@ class Notice(NamedTuple):
     """One event for one receiver; `id` is the same in each try.
 
     `secrets` is all that no verdict may show, even if a receiver says it; `parts` are the verdicts on what has its
-    own, None: it is sent.  `user`: whose channel it is, and as whom it is sent; "": it is the host's.
+    own, None: it is sent.  `user`: whose channel it is, and as whom it is sent; "": it is the host's.  `reach`: the
+    addresses of this host that the site lets it reach.
     """
 
     id: str
@@ -113,6 +118,7 @@ class Notice(NamedTuple):
     secrets: list[str]
     parts: list[tuple[int, Later | Never | None]]
     user: str = ""
+    reach: Sequence[str] = ()
 
     @property
     def seconds(self) -> float:
@@ -196,8 +202,8 @@ def read(data: bytes) -> Notice:
     target = given["target"]
     if isinstance(target, list) and not (target and all(isinstance(word, str) for word in target)):
         raise Never("the notice's target is a list, but not of words")
-    user = given.get("user", "")
-    return Notice(given["id"], given["channel"], target, given["settings"], cast("Event", event), [], [], user)
+    whole = (given["id"], given["channel"], target, given["settings"], cast("Event", event))
+    return Notice(*whole, [], [], given.get("user", ""), given.get("reach", ()))
 
 
 def _as_word(text: str) -> str:

