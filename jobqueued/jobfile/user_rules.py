@@ -24,6 +24,8 @@ from jobqueued.users import Owner, UserLimits
 Entries = Mapping[str, Entry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"
+_MOST_TARGETS = 20
+"""Addresses that one job of a user may name: each is a message of its own."""
 
 
 class _Permit(NamedTuple):
@@ -101,6 +103,9 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     """Mail to oneself needs no permission: it is what cron sends."""
+    if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
+        accepted = f"at most {_MOST_TARGETS} addresses of a user's job; one `command` can tell several"
+        yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
     if "notify" in rules.limits.permit:
         return
     oneself = Target("email", rules.owner.name)

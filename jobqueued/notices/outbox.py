@@ -7,7 +7,7 @@ At least once: what was sent is forgotten after the answer, so a notice may be s
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,11 +23,14 @@ from jobqueued.notify import Policy, Target
 from jobqueued.saved import Notice
 from jobqueued.submission import is_numbered
 from jobqueued.text import counted
+from jobqueued.users import Owner
 
 SENDING = 2
 """Messages that are on their way at a time."""
 MOST = 500
 """Notices that wait for one target; of further ones only their number is kept."""
+MOST_OF_USER = 1000
+"""Notices that wait for all targets that one user named."""
 SHOWN = 50
 """Notices that one message names."""
 _NAMED = 3
@@ -67,6 +70,8 @@ class Outbox:
     ) -> None:
         self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
+        self._of_users = Counter[Owner]()
+        """Notices that wait for all targets of a user."""
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
@@ -89,22 +94,39 @@ class Outbox:
         for notice in sorted(notices, key=lambda notice: notice.id):
             lane = Lane.of(Target.parse(notice.target), notice.about)
             self._waiting.setdefault(lane, {})[notice.id] = notice
+            self._count(lane, 1)
             self._numbers.saw(notice.id)
         self._known = None
 
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
         """Take in a notice."""
         lane = Lane.of(target, about)
-        waiting = self._waiting.setdefault(lane, {})
-        if not waiting:
+        if (full := self._full(lane)) is not None:
+            notice = changed(newest := _newest(self._waiting[full]), more=newest.more + 1)
+            self._waiting[full][notice.id] = notice
+            return SaveNotice(notice)
+        if lane not in self._waiting:
             self._known = None
-        newest = waiting[next(reversed(waiting))] if len(waiting) >= MOST else None
-        if newest is not None and newest.id not in self._on_way(lane):
-            notice = changed(newest, more=newest.more + 1)
-        else:
-            notice = Notice(self._numbers.next(wall), str(target), wall, about)
-        waiting[notice.id] = notice
+        notice = Notice(self._numbers.next(wall), str(target), wall, about)
+        self._waiting.setdefault(lane, {})[notice.id] = notice
+        self._count(lane, 1)
         return SaveNotice(notice)
+
+    def _full(self, lane: Lane) -> Lane | None:
+        """The lane whose newest notice counts one more, as no further one may wait for this target, or for its user."""
+        waiting, owner = self._waiting.get(lane, {}), lane.target.owner
+        if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
+            return None
+        own = [lane] if waiting else [other for other in self._waiting if other.target.owner == owner]
+        found = max(own, key=lambda each: _newest(self._waiting[each]).id, default=lane)
+        return found if own and _newest(self._waiting[found]).id not in self._on_way(found) else None
+
+    def _count(self, lane: Lane, notices: int) -> None:
+        """Note that so many more wait for the user of a lane, if it is one's."""
+        if (owner := lane.target.owner) is not None:
+            self._of_users[owner] += notices
+            if not self._of_users[owner]:
+                del self._of_users[owner]
 
     def try_again(self, target: Target) -> None:
         """Let the next message to a target go at once, though the last one did not: what was wrong may be mended."""
@@ -135,6 +157,7 @@ class Outbox:
         commands: list[Command] = []
         for lane in gone:
             notices = list(self._waiting.pop(lane).values())
+            self._count(lane, -len(notices))
             commands += [ForgetNotice(notice.id) for notice in notices]
             commands.append(Say("notice_given_up", {
                 "target": lane.target.shown, "count": len(notices), "reason": together(notices)["summary"],
@@ -256,6 +279,7 @@ class Outbox:
     def _sent_all(self, lane: Lane, ids: list[int], wall: int) -> list[Command]:
         waiting = self._waiting[lane]
         notices = [waiting.pop(each) for each in ids]
+        self._count(lane, -len(notices))
         if not waiting:
             del self._waiting[lane]
         self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
@@ -286,6 +310,7 @@ class Outbox:
         old = [notice for notice in waiting.values() if notice.created + _GIVE_UP <= wall]
         for notice in old:
             del waiting[notice.id]
+        self._count(lane, -len(old))
         if not old:
             return []
         if not waiting:
@@ -299,6 +324,11 @@ class Outbox:
 def _oldest(waiting: dict[int, Notice]) -> int:
     """The id of the first notice that waits for a target: they are put in their order."""
     return next(iter(waiting))
+
+
+def _newest(waiting: dict[int, Notice]) -> Notice:
+    """The last notice that waits for a target."""
+    return waiting[next(reversed(waiting))]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:

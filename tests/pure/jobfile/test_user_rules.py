@@ -136,6 +136,15 @@ def test_what_a_user_is_told_by_is_the_users() -> None:
     assert read("")[0][0].notify is NOBODY
 
 
+def test_the_addresses_of_a_job() -> None:
+    """Twenty, whatever the site permits: each is a message, and may be a process."""
+    permitted = replace(LIMITS, permit=("notify",))
+    for number in (20, 21):
+        jobs, problems = read(f"notify: {{command: [{', '.join(f'/bin/x{n}' for n in range(number))}]}}", permitted)
+        assert (number == 20, number == 21) == (bool(jobs), len(problems) == 1)
+    assert "x: notify: found 21; accepted: at most 20 addresses of a user's job" in problems[0]
+
+
 CAPS: dict[str, Any] = {"cpu": 2.0, "memory": 1 << 30, "swap": 0, "tasks": 10}
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueued.commands import Say
-from jobqueued.model import MINUTE, Job, Now
-from jobqueued.notices.outbox import SENDING
+from jobqueued.model import DAY, HOUR, MINUTE, Job, Now
+from jobqueued.notices.outbox import MOST_OF_USER, SENDING
 from jobqueued.notices.places import Places
 from jobqueued.notify import Notify, Ping, Rule, Target, Webhook
 from jobqueued.runs.notice_sender import NoticeSender
@@ -114,6 +114,33 @@ def test_what_an_earlier_version_left_is_not_sent_as_the_host() -> None:
         assert may_go(target, "alice/x")
     for name in ("h", None):
         assert may_go(Target("command", PAGE), name)
+
+
+def test_as_much_as_waits_for_a_user() -> None:
+    """A thousand notices in all channels; of others the number is kept, over a restart too, and it ends with them."""
+    many = [job(ALICE, f"x{n}", command=(f"{PAGE}{n}",)) for n in range(MOST_OF_USER + 50)]
+    told = Told([], [*many, job(BOB)])
+    for each in (*many, *many[:50]):
+        told.ends(each.id, 1)
+    told.ends("bob/x", 1)
+    told.restart()
+    for each in many[-50:]:
+        told.ends(each.id, 1)
+    waiting = list(told.notices.waiting())
+    assert {notice.id for notice in waiting} == told.saved.keys()
+    own = [notice for notice in waiting if Target.parse(notice.target).owner == ALICE]
+    assert (MOST_OF_USER, MOST_OF_USER + 150, 1) == (
+        len(own), sum(1 + notice.more for notice in own), len(waiting) - len(own)
+    )  # fmt: skip
+    told.wait(HOUR)
+    assert ({}, {}) == (told.saved, told.notices.outbox._of_users)
+    told.answer = "never no"
+    told.ends(many[0].id, 1)
+    told.wait(5 * DAY)
+    assert ({}, {}) == (told.saved, told.notices.outbox._of_users)
+    told.ends(many[0].id, 1)
+    told.commit(told.notices.retain(lambda: ()))
+    assert ({}, {}) == (told.saved, told.notices.outbox._of_users)
 
 
 class Link:
