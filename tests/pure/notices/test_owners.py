@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueued.commands import Say
@@ -17,7 +17,7 @@ from jobqueued.notices.places import Places
 from jobqueued.notify import Notify, Ping, Rule, Target, Webhook
 from jobqueued.runs.notice_sender import NoticeSender
 from jobqueued.saved import Notice
-from jobqueued.users import Owner, UserLimits
+from jobqueued.users import Owner, UserLimits, share_of
 from tests.support.told import Told, record
 
 ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")
@@ -61,6 +61,32 @@ def test_one_program_of_the_host_and_of_users() -> None:
     assert {(ALICE, "alice/x@1 failed after 1 s: exit code 1"), (BOB, "bob/x@1 failed after 1 s: exit code 1"),
         (None, "h@1 failed after 1 s: exit code 1")} == set(sent_as(told))  # fmt: skip
     assert ["command /usr/local/bin/page as alice"] == [it.target.shown for it in told.got if it.target.owner == ALICE]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("alice/x", "alice/y", "bob/x", "h", "i")), st.sampled_from("fsrwn"))))
+def test_no_message_mixes_owners(happens: list[tuple[str, str]]) -> None:
+    """Whatever fails, is sent, refused or lost in a restart, a message is about jobs of the one as whom it is sent."""
+    named = {"command": (PAGE,), "webhook": (Webhook(URL),)}
+    hosts = [Job(id=name, command="x", notify=Notify(remind=0, **named)) for name in ("h", "i")]  # type: ignore[arg-type]
+    told = Told([], [job(ALICE, "x", **named), job(ALICE, "y", **named), job(BOB, "x", **named), *hosts])
+    for name, what in happens:
+        told.answer = "later 0 no" if what == "r" else "sent"
+        if what == "f":
+            told.ends(name, 1)
+        elif what == "n":
+            told.restart()
+        elif what == "w":
+            told.wait(HOUR)
+        else:
+            told.send()
+    told.answer = "sent"
+    told.wait(DAY)
+    assert {} == told.saved
+    for message in told.got:
+        about = message.about["held_back"] or [message.about]
+        share = "" if message.target.owner is None else message.target.owner.share
+        assert {share} == {share_of(each["job"]) for each in about}
 
 
 def test_a_user_gets_no_settings_of_the_hosts() -> None:
