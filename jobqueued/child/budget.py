@@ -18,12 +18,12 @@ _SECOND = 1_000_000_000
 _TRIES, _PAUSE = 200, 0.0001
 _RESERVE, _FEW = 500, 10
 _MFD_NOEXEC_SEAL = 8
-_USERS, _NUMBER = 64, 8
+_BUCKETS, _NUMBER = 64, 8
 
 
 class Bucket:
     """Holds `burst` tokens at most and gets `rate` a second, for all processes that have inherited it; or several
-    buckets, one for each `user` modulo `_USERS`.
+    buckets, one for each `user`, of whom some may share one.
 
     All of one is a number, the instant (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock.  Nobody
     waits long for the lock: a process that stands still while it holds it is passed by after 20 ms, and then may, when
@@ -34,13 +34,13 @@ class Bucket:
         self._burst, self._rate, self._clock = burst, rate, clock
         self._memory = _shared_memory()
 
-    def take(self, wanted: int, lately: float, user: int = 0) -> int:
+    def take(self, wanted: int, lately: float, user: str = "") -> int:
         """Take up to so many tokens, and say how many there were for one that has taken `lately` before.
 
         It gets no more than half of what is left beyond as much as it had already, and the last of it is for those who
         have said little: whoever comes new finds something.
         """
-        place, locked = user % _USERS * _NUMBER, self._lock()
+        place, locked = sum(user.encode()) % _BUCKETS * _NUMBER, self._lock()
         try:
             now = self._clock()
             full_at = max(now, int.from_bytes(os.pread(self._memory, _NUMBER, place), "little"))

@@ -64,9 +64,9 @@ class Stream:
 
     def __init__(
         self, address: str, identity: dict[str, object], rate: int, common: Common,
-        clock: Callable[[], float] = time.monotonic, user: int | None = None,
+        clock: Callable[[], float] = time.monotonic, user: str | None = None,
     ) -> None:  # fmt: skip
-        """`user`: the number of the user whose own job it is."""
+        """`user`: the name of the user whose own job it is."""
         self._user = user
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity

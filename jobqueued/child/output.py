@@ -191,9 +191,9 @@ def shown(tail: bytes) -> str:
     return showable(tail.decode(errors="replace"))
 
 
-def _user(order: LaunchSpec) -> int | None:
-    owner = order["record"].get("owner")
-    return None if owner is None else owner["uid"]
+def _user(order: LaunchSpec) -> str | None:
+    """The user who shares the lines of a run with the user's other runs; None if it is a run of the host."""
+    return order["user"] if order.get("above") else None
 
 
 def _owner(order: LaunchSpec) -> dict[str, object]:

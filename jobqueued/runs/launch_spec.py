@@ -19,7 +19,7 @@ from jobqueued.runs.marks import IDENTITY
 from jobqueued.runs.slurm_order import order_of
 from jobqueued.state import record_files
 from jobqueued.telemetry import TelemetryHook
-from jobqueued.users import UserLimits, budget_of, path_in
+from jobqueued.users import Owner, UserLimits, budget_of, path_in
 
 
 def order(

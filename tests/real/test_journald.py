@@ -67,7 +67,7 @@ class World:
         self.sink: Sink | None = None
         self.open: list[Stream] = []
 
-    def stream(self, rate: int = NO_LIMIT, user: int | None = None, **identity: object) -> Stream:
+    def stream(self, rate: int = NO_LIMIT, user: str | None = None, **identity: object) -> Stream:
         """The output of a run."""
         stream = Stream(str(self.path), {**IDENTITY, **identity}, rate, self.common, self.clock, user)
         stream.started(4711)
@@ -357,14 +357,14 @@ class TestBudget:
         """However many runs one user has, those of the host and of another user have the other half."""
         sink, sent = world.listen(), 0
         for number in range(60):
-            stream = world.stream(user=1000, JOBQUEUE_RUN=f"theirs@{number}")
+            stream = world.stream(user="alice", JOBQUEUE_RUN=f"theirs@{number}")
             stream.feed(b"chatter\n" * 5000)
             settle(stream, sink)
             sent += len(sink.messages)
             world.close(stream)
             sink.entries.clear()
         assert 2_000 < sent <= 2_500
-        for user in (None, 1001):
+        for user in (None, "bob"):
             stream = world.stream(user=user)
             stream.feed(b"hello\n" * 300)
             settle(stream, sink)
