@@ -1,5 +1,6 @@
 // All jobs: what needs a person first, then each with where it stands; one job; and what is wrong for longer.
 
+import { place } from "./banners.js";
 import { client, host, inTurn } from "./host.js";
 import { _, badge, button, duration, Facts, format, h, jobLink, local, moment, pending, quiet, runLink, section, Table, visible, words } from "./elements.js";
 import { ended } from "./runs.js";
@@ -169,8 +170,15 @@ export function jobView(id) {
   };
 }
 
-// What is wrong for longer, and the notices that wait to be sent.
+const SEVERITIES = { error: _("error"), warning: _("warning") };
+
+// What is wrong in files, what is wrong for longer, and the notices that wait to be sent.
 export function incidentsView() {
+  const files = new Table(_("Problems in files"), [_("Place"), _("Severity"), _("Job"), _("Key"), _("Trouble")], it => JSON.stringify(it), it => [
+    place(it), h("span", { class: it.severity === "error" ? "state bad" : "quiet" }, SEVERITIES[it.severity]), it.job || null, it.key || null, it.message,
+  ]);
+  const unnamed = quiet();
+  files.section.append(unnamed);
   const open = new Table(_("Open incidents"), [_("What"), _("Kind"), _("Since"), _("Times"), _("First run"), _("Told")], it => it.subject, it => [
     it.subject, badge(it.kind), moment(it.since), String(it.times), it.first_run && runLink(it.first_run), it.told.join(", "),
   ]);
@@ -180,7 +188,7 @@ export function incidentsView() {
   const more = quiet();
   waiting.section.append(more);
 
-  const update = inTurn(async () => {
+  const ask = inTurn(async () => {
     const found = await client.call("Notices");
     open.show(found.incidents, _("Nothing is wrong for longer."));
     waiting.show(found.notices, _("Everybody has been told."));
@@ -190,5 +198,14 @@ export function incidentsView() {
     waiting.show([], "");
   });
 
-  return { element: h("div", {}, open.section, waiting.section), update };
+  function update() {
+    const { problems = [] } = host.status ?? {}, isWarning = it => it.severity !== "error";
+    const all = [...problems].sort((one, other) => isWarning(one) - isWarning(other)), more = all.length - SHOWN;
+    files.section.hidden = !all.length;
+    files.show(all.slice(0, SHOWN), "");
+    unnamed.textContent = more > 0 ? format(_("$0 more are left out."), more) : "";
+    return ask();
+  }
+
+  return { element: h("div", {}, files.section, open.section, waiting.section), update };
 }

@@ -1,5 +1,6 @@
 // The page: the view that the address names, and what is above each of them.
 
+import { banners } from "./banners.js";
 import { client, host } from "./host.js";
 import { _, button, date, format, h, link, OLD, pending, put, words } from "./elements.js";
 import { incidentsView, jobsView, jobView } from "./jobs.js";
@@ -34,27 +35,28 @@ function show() {
 }
 
 function update() {
-  banner();
+  let wrong = [];
   try {
-    if (host.status) tell(host.status);
+    if (host.status) {
+      tell(host.status);
+      wrong = banners(host.status);
+    }
     view?.update(host.changed);
   } catch (error) { // an answer lacks what this page reads
     console.warn(error);
     host.isOld = true;
-    banner();
   }
+  banner(wrong);
   document.body.classList.toggle("old", Boolean(host.error));
 }
 
-function banner() {
-  const { status, error } = host, place = at("banner");
-  const wrong = error ? [words(error)] : [...(host.isOld ? [OLD] : []), ...(status?.unwell ?? [])];
-  const told = wrong.join("\n");
-  if (place.dataset.told !== told) {
-    place.dataset.told = told;
-    place.className = error ? "bad" : "";
-    place.replaceChildren(...wrong.map(text => h("p", {}, text)));
-  }
+function banner(wrong) {
+  const { error, isOld } = host, place = at("banner");
+  const told = error ? [[words(error)]] : isOld ? [[OLD], ...wrong] : wrong;
+  const made = told.map(parts => h("p", {}, ...parts));
+  place.className = error ? "bad" : "";
+  if (made.length === place.children.length && made.every((it, number) => it.isEqualNode(place.children[number]))) return;
+  place.replaceChildren(...made);
 }
 
 function tell(status) {

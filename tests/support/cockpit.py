@@ -8,9 +8,12 @@ import os
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.support import REPO
 from tests.support.chromium import Browser
@@ -72,6 +75,31 @@ def cockpit(directory: Path, uid: int = 0, **more: str) -> Iterator[str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@contextlib.contextmanager
+def old_daemon(path: Path, answers: dict[str, Any]) -> Iterator[None]:
+    """A daemon at this socket that has these methods only, with these answers."""
+
+    class Calls(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            data = b""
+            while byte := self.rfile.read(1):
+                if byte != b"\0":
+                    data += byte
+                    continue
+                method, data = json.loads(data)["method"].removeprefix("io.jobqueue."), b""
+                error = {"error": "org.varlink.service.MethodNotFound", "parameters": {"method": method}}
+                reply = {"parameters": answers[method]} if method in answers else error
+                self.wfile.write(json.dumps(reply).encode() + b"\0")
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Calls) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 def listens(port: int) -> bool:
