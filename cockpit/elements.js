@@ -87,7 +87,8 @@ export const link = (text, ...path) => h("a", { href: "#/" + path.map(encodeURIC
 export const runLink = name => link(name, "run", name);
 export const jobLink = id => link(id, "job", id);
 
-const BAD = ["failed", "timed_out", "killed", "oom_killed", "lost", "failing", "invalid", "missed", "overdue", "late", "outdated"];
+export const FAILURES = ["failed", "timed_out", "killed", "oom_killed", "lost"];
+const BAD = [...FAILURES, "failing", "invalid", "missed", "overdue", "late", "outdated"];
 export const LIVE = ["starting", "running", "stopping"];
 export const PENDING = ["due", "waiting", "retrying"];
 // How many runs of a job, or of all, have not started.

@@ -174,8 +174,8 @@ const SEVERITIES = { error: _("error"), warning: _("warning") };
 
 // What is wrong in files, what is wrong for longer, and the notices that wait to be sent.
 export function incidentsView() {
-  const files = new Table(_("Problems in files"), [_("Place"), _("Severity"), _("Job"), _("Key"), _("Trouble")], it => JSON.stringify(it), it => [
-    place(it), h("span", { class: it.severity === "error" ? "state bad" : "quiet" }, SEVERITIES[it.severity]), it.job || null, it.key || null, it.message,
+  const files = new Table(_("Problems in files"), [_("Place"), _("Severity"), _("Job"), _("Trouble")], it => JSON.stringify(it), it => [
+    place(it), h("span", { class: it.severity === "error" ? "state bad" : "quiet" }, SEVERITIES[it.severity]), it.job || null, it.key ? `${it.key}: ${it.message}` : it.message,
   ]);
   const unnamed = quiet();
   files.section.append(unnamed);

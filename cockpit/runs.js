@@ -2,9 +2,9 @@
 
 import { client, host, inTurn } from "./host.js";
 import { follow } from "./varlink.js";
-import { _, badge, between, button, duration, Facts, format, h, jobLink, LIVE, moment, OWN, PENDING, pending, put, quiet, runLink, section, size, Table, visible, words } from "./elements.js";
+import { _, badge, between, button, duration, Facts, FAILURES, format, h, jobLink, LIVE, moment, OWN, PENDING, pending, put, quiet, runLink, section, size, Table, visible, words } from "./elements.js";
 
-const ENDED = ["succeeded", "failed", "timed_out", "killed", "oom_killed", "lost", "skipped"];
+export const ENDED = ["succeeded", ...FAILURES, "skipped"];
 const RETRY = 2000;
 // So many of those that wait for no lock are asked about one by one.
 const ASKED = 10;

@@ -170,7 +170,8 @@ class RecordCalls:
     def begun(self, run: Run) -> Record:
         """The record of a run that goes on, as far as the scheduler knows it."""
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
-        return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None}
+        ended = None if run.state in LIVE else begun["ended"]  # that of the attempt before
+        return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
     def _fresh(self, job: str | None, before: Mark, wanted: Container[str]) -> list[tuple[Mark, Run]]:
         """The live runs, those of `wanted` states, and those whose end is not saved yet, from a place on."""

@@ -117,9 +117,11 @@ class Runs:
             self.whose[name] = host, job
         for column, value in zip(columns, self._run(record), strict=True):
             column.append(value)
-        attempts = record.get("attempts") or ()
-        if len(attempts) > 1:
-            pauses = [(_moment(one["ended"]), _moment(other["started"])) for one, other in pairwise(attempts)]
+        times = [(it["started"], it["ended"]) for it in record.get("attempts") or ()]
+        if record["state"] in LIVE:
+            times.append((record.get("started"), None))  # the attempt that goes on
+        if len(times) > 1:
+            pauses = [(_moment(one[1]), _moment(other[0])) for one, other in pairwise(times)]
             self.pauses[name, record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
 
     def _run(self, record: Record) -> Run:
@@ -128,7 +130,7 @@ class Runs:
         peak, told = record.get("memory_peak"), cast("Mapping[str, Any]", record)
         return Run(
             number=record["number"], due=due, queued=max(due, _moment(record.get("queued"))),
-            started=_moment(record.get("started")), ended=_ended(record),
+            started=_started(record), ended=_ended(record),
             state=STATES.index(record["state"]), reason=self._text(_reason(record)),
             waited_for=self._list(record.get("waited_for") or ()), held_by=self._text(told.get("held_by") or ""),
             claims=self._held(told), tags=self._list(record.get("tags") or ()), trigger=self._text(_trigger(record)),
@@ -237,8 +239,16 @@ def _moment(text: str | None) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND if text else NONE
 
 
+def _started(record: Record) -> int:
+    """The start of its first attempt; the record of a live run has that of the attempt which goes on."""
+    parts: list[Mapping[str, Any]] = [record, *(record.get("attempts") or () if record["state"] in LIVE else ())]
+    return min((_moment(part["started"]) for part in parts if part.get("started")), default=NONE)
+
+
 def _ended(record: Record) -> int:
     """The end of what is over, as early as it may have been where nobody knows it; NONE: it goes on."""
+    if record["state"] in LIVE:
+        return NONE  # what a record has is the end of the attempt before
     ended = record.get("ended") or record.get("last_due")
     if ended or record["state"] in _GOES_ON:
         return _moment(ended)

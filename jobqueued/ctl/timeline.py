@@ -27,6 +27,8 @@ from jobqueued.text import counted
 
 _WIDTH = 80
 _LONGEST_WAITS = 5
+_DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunState.WAITING))
+"""The states of runs that have a place in a chart: those that wait for their first start have none."""
 
 
 @click.command()
@@ -91,6 +93,8 @@ class Chart:
             wanted = replace(wanted, states=tuple(sorted(ended)))
         if not is_of_file and wanted.since is None:
             wanted = replace(wanted, since=self._now - DAY)
+        if not is_of_file and wanted.asked_states is None:
+            wanted = replace(wanted, states=_DRAWN)
         self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # a holder need not have the tags
 
     def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:

@@ -259,6 +259,41 @@ def test_lanes_and_pauses(chromium: Browser, tmp_path: Path) -> None:
     ]
 
 
+def test_attempts_of_milliseconds(chromium: Browser, tmp_path: Path) -> None:
+    """Each attempt of a run is seen at any zoom, and the wait between two is none: it has the strokes of waits, and
+    the letter beside it; the legend has what both look like.
+    """
+    one = next(record for record in a_day() if record["run"] == "dump-orders@714")
+    times = [
+        {"started": f"2026-11-26T{hour}:00:00.000Z", "ended": f"2026-11-26T{hour}:00:00.003Z"}
+        for hour in ("03", "04", "07")
+    ]
+    tries: Any = {**one, "due": times[0]["started"], "queued": times[0]["started"], "attempts": times, **times[0]}
+    others: Any = [{**it, "number": it["number"] + 9000} for it in a_day() if it["job"] == "rotate-logs"]
+    opened(chromium, tmp_path / "tries.html", collected([{**tries, "ended": times[-1]["ended"]}, *others]))
+    seen = """(name => {
+        const colour = getComputedStyle(document.documentElement).getPropertyValue(name).match(/[0-9a-f]{2}/g);
+        const pen = document.getElementById("chart").getContext("2d"), found = [];
+        for (let x = 225; x < pen.canvas.width; x++) {
+            const { data } = pen.getImageData(x, 34, 1, 24);
+            const isIt = y => colour.every((it, nth) => data[4 * y + nth] === parseInt(it, 16));
+            found.push([x, [...Array(24).keys()].filter(isIt).length]);
+        }
+        return found;
+    })"""
+    chromium.tell("document.getElementById('chart').focus()")
+    for key in ("Escape", "ArrowDown", "+", "+"):
+        chromium.press(key)
+        chromium.tell("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        bars = [x for x, tall in chromium.tell(f"{seen}('--bad')") if tall >= 16]
+        assert 3 == sum(x - 1 not in bars for x in bars), (key, bars)
+        assert len(bars) <= 3 * 3
+        assert len([x for x, tall in chromium.tell(f"{seen}('--wait')") if tall == 6]) > 20
+    assert ["strokes", "ticks"] == chromium.tell(
+        "[...document.querySelectorAll('#legend .mark')].map(it => it.classList[1])"
+    )
+
+
 def test_what_spread_puts_off_is_no_wait(chromium: Browser, tmp_path: Path) -> None:
     """A wait begins when the run was queued: its strokes do, and its length is told from there."""
     one = next(record for record in a_day() if record["run"] == "backup@61")

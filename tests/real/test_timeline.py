@@ -273,3 +273,27 @@ def test_of_the_daemon(host: Host, tmp_path: Path, capsys: pytest.CaptureFixture
     assert ("1 run of 1 job" in shown, f"for tape, held by {holder}" in shown) == (True, True)
     assert 1 == called(host.root, "unknown")
     assert "unknown" in capsys.readouterr().err
+
+
+def test_a_run_to_be_retried(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its attempt is seen at once, with the letter of what follows, and not only when the last one is over."""
+    host.write("jobs.yaml", "jobs: {again: {command: 'exit 3', retries: 1, retry_delay: 1h}}")
+    host.start()
+    run = host.run("again")
+    wait_for(lambda: host.call("Show", run=run)["record"]["state"] == "retrying")
+    assert 0 == called(host.root)
+    assert re.search(r"^again +r *$", shown := capsys.readouterr().out, re.MULTILINE), shown
+
+
+def test_a_second_attempt_goes_on(host: Host) -> None:
+    """While it is live its run has not ended, neither in its record nor among others."""
+    flag = host.root / "flag"
+    command = f"test -e {flag} && exec sleep 600; touch {flag}; exit 3"
+    host.write("jobs.yaml", f"jobs: {{again: {{command: '{command}', retries: 1, retry_delay: 0s}}}}")
+    host.start()
+    run = host.run("again")
+    wait_for(lambda: (it := host.call("Show", run=run)["record"])["state"] == "running" and bool(it["attempts"]))
+    (listed,) = host.call("History")["runs"]
+    assert (None, None) == (listed["ended"], host.call("Show", run=run)["record"]["ended"])
+    host.call("Stop", run=run)
+    assert host.wait(run)["ended"] > listed["started"]

@@ -79,7 +79,7 @@ def cockpit(directory: Path, uid: int = 0, **more: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def old_daemon(path: Path, answers: dict[str, Any]) -> Iterator[None]:
-    """A daemon at this socket that has these methods only, with these answers."""
+    """A daemon at this socket that has these methods only, with these answers, or functions of the parameters."""
 
     class Calls(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -88,10 +88,15 @@ def old_daemon(path: Path, answers: dict[str, Any]) -> Iterator[None]:
                 if byte != b"\0":
                     data += byte
                     continue
-                method, data = json.loads(data)["method"].removeprefix("io.jobqueue."), b""
-                error = {"error": "org.varlink.service.MethodNotFound", "parameters": {"method": method}}
-                reply = {"parameters": answers[method]} if method in answers else error
-                self.wfile.write(json.dumps(reply).encode() + b"\0")
+                self.wfile.write(json.dumps(reply(json.loads(data))).encode() + b"\0")
+                data = b""
+
+    def reply(call: dict[str, Any]) -> dict[str, Any]:
+        method = call["method"].removeprefix("io.jobqueue.")
+        if method not in answers:
+            return {"error": "org.varlink.service.MethodNotFound", "parameters": {"method": method}}
+        answer = answers[method]
+        return {"parameters": answer(call["parameters"]) if callable(answer) else answer}
 
     with socketserver.ThreadingUnixStreamServer(str(path), Calls) as server:
         server.daemon_threads = True

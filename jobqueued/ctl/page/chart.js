@@ -127,25 +127,31 @@ class Chart {
     pen.font = "13px system-ui, sans-serif";
   }
 
-  // A run that is wide enough to be seen: its letter tells its state without a colour.  Between attempts it waits.
+  // A run that is wide enough to be seen: its letter tells its state without a colour.  Between attempts it waits; of an
+  // attempt something is seen, however short it was.
   drawRun(pen, run, start, end, y) {
     const { runs } = this, [kind, letter] = runs.signOf(run), lanes = runs.lanes[runs.jobOf(run)];
     const high = lanes > 1 ? 20 / lanes : kind === "bad" ? 18 : 14, top = lanes > 1 ? y + 2 + runs.lane[run] * high : y + 19 - high;
-    const from = Math.max(start, this.left - 2), to = Math.min(end, this.width + 2), pauses = runs.pauses.get(run) ?? [];
-    let begin = from;
+    const bounds = [start, ...(runs.pauses.get(run) ?? []).map(time => this.x(time)), end];
+    for (let nth = 1; nth + 1 < bounds.length; nth += 2) this.stroke(pen, bounds[nth], bounds[nth + 1], y);
     pen.fillStyle = this.colour[kind];
-    for (let nth = 0; nth <= pauses.length; nth += 2) {
-      const until = nth < pauses.length ? Math.min(to, this.x(pauses[nth])) : to - 0.5;
-      if (until > begin) pen.fillRect(begin, top, until - begin, lanes > 1 ? high - 1 : high);
-      if (nth < pauses.length) begin = Math.max(from, this.x(pauses[nth + 1]));
+    for (let nth = 0; nth < bounds.length; nth += 2) {
+      const from = Math.max(bounds[nth], this.left - SMALL), to = Math.min(Math.max(bounds[nth + 1] - 0.5, bounds[nth] + SMALL), this.width + SMALL);
+      if (to > from) pen.fillRect(from, top, to - from, lanes > 1 ? high - 1 : high);
     }
-    for (let nth = 0; nth < pauses.length; nth += 2) this.stroke(pen, this.x(pauses[nth]), this.x(pauses[nth + 1]), y);
-    if (to - from >= 14 && high >= 10) {
-      pen.fillStyle = this.colour.on;
-      pen.font = "bold 11px system-ui, sans-serif";
-      pen.fillText(letter, runs.goesOn(run) ? to - 12 : from + 3, lanes > 1 ? top + high / 2 : y + 12);
-      pen.font = "13px system-ui, sans-serif";
-    }
+    if (high >= 10) this.drawLetter(pen, letter, kind, bounds, runs.goesOn(run), lanes > 1 ? top + high / 2 : y + 12);
+  }
+
+  // The letter is in the first attempt that has room for it, in the last of a run that goes on, or else before the last.
+  drawLetter(pen, letter, kind, bounds, isAtEnd, y) {
+    const parts = [], last = bounds.at(-2), first = Math.max(bounds[0], this.left);
+    for (let nth = 0; nth < bounds.length; nth += 2) parts.push([Math.max(bounds[nth], this.left), Math.min(bounds[nth + 1], this.width)]);
+    const wide = (isAtEnd ? parts.reverse() : parts).find(([from, to]) => to - from >= 14);
+    if (!wide && (last - 11 < first + SMALL || last > this.width)) return;
+    pen.fillStyle = wide ? this.colour.on : this.colour[kind];
+    pen.font = "bold 11px system-ui, sans-serif";
+    pen.fillText(letter, !wide ? last - 11 : isAtEnd ? wide[1] - 12 : wide[0] + 3, y);
+    pen.font = "13px system-ui, sans-serif";
   }
 
   // Strokes that stand for waiting.
@@ -199,7 +205,7 @@ class Chart {
   outline(pen, run, colour) {
     const row = run < 0 ? -1 : this.rows.indexOf(this.runs.jobOf(run));
     if (row < 0) return;
-    const from = Math.max(this.x(this.runs.due[run]) - 2, this.left), to = Math.min(this.x(this.runs.endOf(run)) + 2, this.width + 4);
+    const from = Math.max(this.x(this.runs.due[run]) - 2, this.left), to = Math.min(this.x(this.runs.endOf(run)) + 2 + SMALL, this.width + 4);
     if (to < this.left || from > this.width) return;
     pen.strokeStyle = colour;
     pen.lineWidth = 2;

@@ -252,6 +252,17 @@ def test_pauses_between_attempts() -> None:
     assert "a ████░░░░████░░░░████" == lines(runs, width=22)[2]
 
 
+@pytest.mark.parametrize("ended", [12, None])
+def test_a_live_run_after_its_first_attempt(ended: float | None) -> None:
+    """It began with that attempt, waited, and goes on, whether its record tells when the attempt ended or not."""
+    first = a_run("a", 1, 0, 0, 12, state="failed")
+    runs = collected([a_run("a", 1, 0, 24, ended, state="running", attempts=[first])])
+    (run,) = runs.runs("a")
+    assert (MIDNIGHT, NONE) == (run.started, run.ended)
+    assert [(MIDNIGHT + 12 * MINUTE, MIDNIGHT + 24 * MINUTE)] == runs.pauses["a", 1]
+    assert "a ████░░░░▶▶▶▶▶▶▶▶▶▶▶▶" == lines(runs, width=22)[2]
+
+
 def test_pauses_on_a_page() -> None:
     """They are told by the place of their run among those of all jobs, which is not looked for run by run."""
     times = [(0, 12), (24, 36)]
