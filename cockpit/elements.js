@@ -167,23 +167,36 @@ export class Table {
 }
 
 export const language = () => (cockpit.language || "en").replace("_", "-");
-const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const day = new Intl.DateTimeFormat(language(), { month: "short", day: "numeric", year: "numeric" });
+const apart = new Intl.RelativeTimeFormat(language(), { numeric: "auto", style: "short" });
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+// Seconds for which a time is that of now, and milliseconds after which times are told again.
+const NOW = 5;
+const AGAIN = 10000;
 
-// An instant in the zone of the browser; its title has it in UTC.
-export const moment = text => text ? h("time", { datetime: text, title: text }, local(text)) : "–";
+// An instant in the zone of the browser, and how far it is from now; its title has it in UTC.
+export const moment = text => text ? h("time", { datetime: text, title: text }, told(text)) : "–";
+const told = text => `${local(text)}, ${relative(text)}`;
 
+// An instant in the zone of the browser, with its date if it is not of today.
 export function local(text) {
   const instant = new Date(text), isToday = instant.toDateString() === new Date().toDateString();
   return isToday ? clock.format(instant) : `${day.format(instant)} ${clock.format(instant)}`;
 }
 
-// The times of a day get their date when it is over.
-export function date() {
-  for (const it of document.querySelectorAll("time")) it.textContent = local(it.dateTime);
-  const midnight = new Date();
-  midnight.setHours(24, 0, 0, 0);
-  setTimeout(date, midnight - Date.now());
+// In 5 min., or 3 hr. ago.
+function relative(text) {
+  const seconds = (new Date(text) - Date.now()) / 1000, [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
+  return apart.format(Math.abs(seconds) < NOW ? 0 : Math.trunc(seconds / length), unit);
+}
+
+// While somebody looks, times are told again, as they become older, and get their date when the day is over.
+export function age() {
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const it of document.querySelectorAll("time")) if (it.textContent !== told(it.dateTime)) it.textContent = told(it.dateTime);
+  }, AGAIN);
 }
 
 // A duration in seconds: 75 is "1 min 15 s".

@@ -1,15 +1,17 @@
 // All jobs: what needs a person first, then each with where it stands; one job; and what is wrong for longer.
 
-import { place } from "./banners.js";
+import { place as nameOf } from "./banners.js";
 import { client, host, inTurn } from "./host.js";
 import { _, badge, button, duration, Facts, format, h, jobLink, local, moment, pending, quiet, runLink, section, Table, visible, words } from "./elements.js";
-import { ended } from "./runs.js";
+import { ended, LastOutput } from "./runs.js";
 
 // More rows help nobody, and cost the browser a second.
 const SHOWN = 200;
 const NEEDY = 20;
 // Starts of a job.
 const NEXT = 5;
+// Bytes of a job file, at most.
+const READ = 4 << 20;
 const KINDS = ["invalid", "failing", "missed", "late", "overdue", "outdated", "paused", "set_back"];
 
 const FILTERS = {
@@ -111,9 +113,10 @@ function fleetSection() {
   return { element, update };
 }
 
-// One job: how it is defined, when it starts next, its newest runs, and what can be done with it.
+// One job: what it runs and when, its last output, its newest runs and next starts, its definition, and what can be done with it.
 export function jobView(id) {
-  const about = new Facts(), past = ended(_("Newest runs")), next = h("ul"), definition = h("pre", { tabindex: 0 });
+  const about = new Facts(), last = new LastOutput(), past = ended(_("Newest runs")), next = h("ul");
+  const definition = h("pre", { tabindex: 0 }), place = quiet();
   const problem = h("p", { class: "bad", role: "alert" });
   const does = (text, method, told) => button(text, () => client.call(method, { job: id }).then(told));
   const run = does(_("Run now"), "Run", ({ run: due }) => format(_("$0 is due."), due));
@@ -127,10 +130,14 @@ export function jobView(id) {
     const [told, { next: starts }] = await Promise.all([
       client.call("Describe", { job: id, runs: 20 }), client.call("Next", { job: id, count: NEXT }),
     ]);
-    const now = JSON.stringify([told, starts]);
-    if (now !== known) show(told, starts);
+    const now = JSON.stringify([told, starts, host.status?.stale]);
+    if (now !== known) {
+      show(told, starts);
+      await define(told);
+    }
     known = now;
     problem.textContent = "";
+    await last.show(told.runs.find(it => it.started));
   }, error => {
     problem.textContent = words(error);
     if (error.name === "NoSuchJob") clear();
@@ -140,20 +147,31 @@ export function jobView(id) {
     known = "";
     about.show([]);
     next.replaceChildren();
-    definition.textContent = "";
+    place.textContent = definition.textContent = "";
+    last.show();
     doing.hidden = true;
   }
 
+  async function define({ job, definition: keys }) {
+    const source = await sourceOf(job), isStale = host.status?.stale.includes(job.file);
+    place.textContent = source === null ? _("You can't read the file of this job: this is what the daemon has of it.")
+      : isStale ? format(_("$0 has errors: an earlier version of it is in force."), nameOf(job)) : nameOf(job);
+    definition.textContent = visible(source ?? JSON.stringify(keys, null, 2));
+  }
+
   function show({ job, definition: keys, stats, runs }, starts) {
-    const place = job.line ? `${job.file}:${job.line}` : job.file;
+    const newest = runs.find(it => it.ended);
     about.show([
-      [_("Status"), badge(job.status)], [_("Wrong"), job.invalid], [_("About"), job.description], [_("File"), place],
-      [_("Tags"), job.tags.join(", ")], [_("Failing since"), job.failing_since && moment(job.failing_since)],
-      [_("Paused until"), job.paused_until && moment(job.paused_until)], [_("Usually takes"), stats.usual ? duration(stats.usual) : null],
+      [_("Status"), badge(job.status)], [_("Wrong"), job.invalid], [_("About"), job.description],
+      [_("Command"), h("code", {}, commandLine(keys.command))], [_("Schedule"), rhythm(job, keys)],
+      [_("Next start"), starts.length ? moment(starts[0]) : null],
+      [_("Last run"), newest && h("span", {}, runLink(newest.run), " ", badge(newest.state), " ", moment(newest.ended))],
+      [_("Usually takes"), stats.usual ? duration(stats.usual) : null],
+      [_("Failing since"), job.failing_since && moment(job.failing_since)], [_("Paused until"), job.paused_until && moment(job.paused_until)],
+      [_("Tags"), job.tags.join(", ")], [_("File"), nameOf(job)], [_("Drop-ins"), job.drop_ins?.join(", ")],
     ]);
     const none = job.paused ? _("None while it is paused.") : job.enabled ? _("The clock does not start it.") : _("None, as it is disabled.");
     next.replaceChildren(...(starts.length ? starts.map(start => h("li", {}, moment(start))) : [h("li", { class: "quiet" }, none)]));
-    definition.textContent = visible(JSON.stringify(keys, null, 2));
     past.show(runs, _("It has not run yet."));
     const [now, before] = job.paused ? [resume, pause] : [pause, resume], had = document.activeElement === before;
     now.hidden = false;
@@ -164,10 +182,37 @@ export function jobView(id) {
   }
 
   return {
-    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about.element), section(_("Next starts"), next), past.section,
-      section(_("Definition"), definition)),
+    element: h("div", {}, h("h1", {}, id), problem, doing, h("section", {}, about.element), last.section, past.section,
+      section(_("Next starts"), next), section(_("Definition"), place, definition)),
     update,
+    close: () => last.close(),
   };
+}
+
+// Words of a command without a shell; those that a shell would read otherwise are in quotes.
+const commandLine = command => typeof command === "string" ? command.trimEnd()
+  : command.map(word => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`).join(" ");
+const rhythm = (job, keys) => job.schedule.length ? `${job.schedule.join("; ")}${keys.schedule?.length ? ` (${job.timezone})` : ""}` : null;
+
+// The lines of its file that define a job, with the comment above them; null: who looks can't read them.
+async function sourceOf({ id, file, line }) {
+  if (!line) return null;
+  const handle = cockpit.file(file, { superuser: "try", max_read_size: READ });
+  const text = await handle.read().catch(() => null);
+  handle.close();
+  return text === null ? null : excerpt(text, line - 1, /\.ya?ml$/.test(file) ? id.replace(/^.*\//, "") : "");
+}
+
+// From a line on what is indented further; null: the line has no such name, as the file has changed.
+export function excerpt(text, first, name) {
+  const lines = text.split("\n"), depth = line => line.search(/\S|$/), isComment = line => /^\s*#/.test(line);
+  if (!lines[first]?.includes(name)) return null;
+  const indent = depth(lines[first]);
+  const isPart = line => !line.trim() || depth(line) > indent || /^\s*[\]}]/.test(line);
+  let begin = first, end = first + 1;
+  while (begin && isComment(lines[begin - 1]) && depth(lines[begin - 1]) === indent) begin--;
+  while (end < lines.length && isPart(lines[end])) end++;
+  return lines.slice(begin, end).map(line => line.slice(indent)).join("\n").trimEnd();
 }
 
 const SEVERITIES = { error: _("error"), warning: _("warning") };
@@ -175,7 +220,7 @@ const SEVERITIES = { error: _("error"), warning: _("warning") };
 // What is wrong in files, what is wrong for longer, and the notices that wait to be sent.
 export function incidentsView() {
   const files = new Table(_("Problems in files"), [_("Place"), _("Severity"), _("Job"), _("Trouble")], it => JSON.stringify(it), it => [
-    place(it), h("span", { class: it.severity === "error" ? "state bad" : "quiet" }, SEVERITIES[it.severity]), it.job || null, it.key ? `${it.key}: ${it.message}` : it.message,
+    nameOf(it), h("span", { class: it.severity === "error" ? "state bad" : "quiet" }, SEVERITIES[it.severity]), it.job || null, it.key ? `${it.key}: ${it.message}` : it.message,
   ]);
   const unnamed = quiet();
   files.section.append(unnamed);

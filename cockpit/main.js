@@ -2,7 +2,7 @@
 
 import { banners } from "./banners.js";
 import { client, host } from "./host.js";
-import { _, button, date, format, h, link, OLD, pending, put, words } from "./elements.js";
+import { _, age, button, format, h, link, OLD, pending, put, words } from "./elements.js";
 import { incidentsView, jobsView, jobView } from "./jobs.js";
 import { runsView, runView } from "./runs.js";
 import { timelineView } from "./timeline.js";
@@ -92,7 +92,7 @@ addEventListener("cockpit-style", style);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", style);
 document.documentElement.lang = cockpit.language || "en";
 cockpit.addEventListener("locationchanged", show);
-date();
+age();
 show(); // it is painted while the bridge is still being reached
 watchRights();
 host.start(update);

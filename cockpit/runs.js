@@ -145,6 +145,42 @@ export function runView(name) {
   };
 }
 
+// The output of the newest run of a job, followed while it is live.
+export class LastOutput {
+  #run = null;
+  #output = null;
+  #head = h("p");
+  #place = h("div", { class: "last" });
+  #timer = setInterval(() => LIVE.includes(this.#run?.state) && !document.hidden && !host.error && this.#read(), TICK);
+  #isBusy = false;
+  section = section(_("Last output"), this.#head, this.#place);
+
+  constructor() { this.section.hidden = true; }
+
+  // Show that of this run; without one there is none.
+  async show(run = null) {
+    const before = this.#run;
+    this.section.hidden = run === null;
+    this.#run = run;
+    if (run === null || (before?.run === run.run && before.state === run.state)) return;
+    this.#head.replaceChildren(runLink(run.run), " ", badge(run.state), " ", moment(run.ended ?? run.started));
+    if (before?.run !== run.run) {
+      this.#output = new Output(run.run);
+      this.#place.replaceChildren(this.#output.element);
+    }
+    await this.#read();
+  }
+
+  async #read() {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    try { await this.#output.go(); } catch (error) { this.#head.replaceChildren(words(error)); }
+    this.#isBusy = false;
+  }
+
+  close() { clearInterval(this.#timer); }
+}
+
 // The output of a run, followed: of one that writes faster than it can be read here, pieces are left out.
 class Output {
   #run;

@@ -147,7 +147,7 @@ def test_what_it_says_of_a_job(chromium: Browser, address: str, host: Host) -> N
     assert not chromium.tell("/[\\u202a-\\u202e]/.test(document.body.textContent)")
     host.call("Resume", job="paused")
     press(chromium, "Skip next")
-    chromium.until(r"/The start at (.* )?0?2:00:00 AM is skipped\./.test(document.body.innerText)")
+    chromium.until(r"/The start at (.* )?0?2:00:00 AM UTC is skipped\./.test(document.body.innerText)")
     host.write("a.yaml", FILE.replace("  paused:", "  renamed:"))
     host.call("Reload")
     shows(chromium, "There is no job paused any more.")

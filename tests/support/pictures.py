@@ -17,7 +17,9 @@ PICTURES = os.environ.get("JOBQUEUED_PICTURES")
 _HEAD = 33
 """Bytes of a PNG before the first chunk that may have text."""
 _KEY = b"iTXtDescription\0\0\0\0\0"
-_TIME = r"(?:\w{3} \d+, \d{4} )?\d\d:\d\d:\d\d [AP]M"
+_TIME = (
+    r"(?:\w{3} \d+, \d{4} )?\d\d:\d\d:\d\d [AP]M [A-Z]+(?:, (?:now|\d+ \w+\.? ago|in \d+ \w+\.?|tomorrow|yesterday))?"
+)
 _AMOUNT = r"\d[\d.]*(?: (?:%|[KMG]?i?B|ms|s|min|h)\b)?(?: \d+ (?:ms|s|min|h)\b)*"
 
 
