@@ -92,6 +92,8 @@ class _Row:
             self._wait(begin, until := end)
         self._run(until, ended, _WORST.index(state if _is_going_on(state) else "succeeded"))
         self._mark(self._window.place(max(until, ended - 1)), _WORST.index(state))
+        if state == "retrying":
+            self._wait(ended, self._now)
 
     def _wait(self, begin: int, end: int) -> None:
         for cell in range(self._window.place(begin), self._window.place(end)):

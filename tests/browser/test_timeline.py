@@ -294,6 +294,28 @@ def test_attempts_of_milliseconds(chromium: Browser, tmp_path: Path) -> None:
     )
 
 
+def test_a_run_that_waits_for_a_retry(chromium: Browser, tmp_path: Path) -> None:
+    """It has strokes from the end of its attempt to now, also where that end is out of view."""
+    one = next(record for record in a_day() if record["run"] == "dump-orders@714")
+    times = {"started": "2026-11-26T12:00:00.000Z", "ended": "2026-11-26T12:00:00.003Z"}
+    waits: Any = {**one, "state": "retrying", "due": times["started"], "queued": times["started"], **times}
+    opened(chromium, tmp_path / "retry.html", collected([{**waits, "attempts": [times]}]))
+    at_bottom = """(() => {
+        const colour = getComputedStyle(document.documentElement).getPropertyValue("--wait").match(/[0-9a-f]{2}/g);
+        const { data } = document.getElementById("chart").getContext("2d").getImageData(225, 53, 860, 1), found = [];
+        const isIt = x => colour.every((it, nth) => data[4 * x + nth] === parseInt(it, 16));
+        for (let x = 0; x < 860; x++) if (isIt(x)) found.push(x);
+        return found;
+    })()"""
+    strokes = chromium.tell(at_bottom)
+    assert strokes[-1] - strokes[0] > 780
+    for _ in range(3):
+        chromium.tell("document.querySelector('[data-do=later]').click()")
+        chromium.tell("document.querySelector('[data-do=in]').click()")
+    chromium.tell("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert chromium.tell(at_bottom)[0] < 5  # from the left of the view on
+
+
 def test_what_spread_puts_off_is_no_wait(chromium: Browser, tmp_path: Path) -> None:
     """A wait begins when the run was queued: its strokes do, and its length is told from there."""
     one = next(record for record in a_day() if record["run"] == "backup@61")

@@ -282,7 +282,7 @@ def test_a_run_to_be_retried(host: Host, capsys: pytest.CaptureFixture[str]) -> 
     run = host.run("again")
     wait_for(lambda: host.call("Show", run=run)["record"]["state"] == "retrying")
     assert 0 == called(host.root)
-    assert re.search(r"^again +r *$", shown := capsys.readouterr().out, re.MULTILINE), shown
+    assert re.search(r"^again +r░* *$", shown := capsys.readouterr().out, re.MULTILINE), shown
 
 
 def test_a_second_attempt_goes_on(host: Host) -> None:

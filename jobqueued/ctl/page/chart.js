@@ -99,6 +99,7 @@ class Chart {
     runs.between(job, this.begin, this.end, run => {
       if (!this.shown[run]) return;
       const queued = this.x(runs.queuedOf(run)), start = this.x(runs.startOf(run)), end = this.x(runs.endOf(run));
+      this.stroke(pen, end, this.x(runs.untilOf(run)), y);
       if (start - queued >= SMALL) this.drawWait(pen, run, queued, start, y);
       else if (start - queued > 0.3) waits[Math.min(width - 1, Math.max(0, Math.floor(queued - this.left)))] = 1;
       if (end - start >= SMALL && runs.hasStarted(run)) {

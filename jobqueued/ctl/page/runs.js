@@ -22,6 +22,7 @@ class Runs {
     Object.assign(this, { begin: head.begin, end: head.end, now: head.now, texts: head.texts, lists: head.lists });
     this.states = head.states;
     this.pauses = new Map(head.pauses);
+    this.retrying = head.states.indexOf("retrying");
     this.signs = head.states.map(state => SIGNS[state]);
     this.jobs = head.jobs.map(job => job[0]);
     this.first = new Uint32Array(head.jobs.length + 1); // of each job its first run; the last is where all end
@@ -34,9 +35,9 @@ class Runs {
     }
     this.number = this.summed(this.number);
     this.due = this.summed(this.due);
-    this.longest = this.jobs.map((_, job) => { // of each job the longest time from due to end: what may reach into a view
+    this.longest = this.jobs.map((_, job) => { // of each job the longest time from a due time on: what may reach into a view
       let most = 0;
-      for (let run = this.first[job]; run < this.first[job + 1]; run++) most = Math.max(most, this.endOf(run) - this.due[run]);
+      for (let run = this.first[job]; run < this.first[job + 1]; run++) most = Math.max(most, this.untilOf(run) - this.due[run]);
       return most;
     });
     this.layOut();
@@ -75,6 +76,7 @@ class Runs {
   startOf(run) { return this.due[run] + Math.max(0, this.started[run] - 1); }
   goesOn(run) { return this.ended[run] === 0; }
   endOf(run) { return this.goesOn(run) ? Math.max(this.startOf(run), this.now - this.begin) : this.startOf(run) + this.ended[run] - 1; }
+  untilOf(run) { return this.state[run] === this.retrying ? Math.max(this.endOf(run), this.now - this.begin) : this.endOf(run); } // with its wait for a retry
   stateOf(run) { return this.states[this.state[run]]; }
   signOf(run) { return this.signs[this.state[run]]; }
   isBad(run) { return this.signs[this.state[run]][0] === "bad"; }
@@ -111,7 +113,7 @@ class Runs {
   between(job, begin, end, call) {
     const last = this.first[job + 1];
     for (let run = this.from(job, begin - this.longest[job]); run < last && this.due[run] <= end; run++) {
-      if (this.endOf(run) >= begin) call(run);
+      if (this.untilOf(run) >= begin) call(run);
     }
   }
 

@@ -263,6 +263,13 @@ def test_a_live_run_after_its_first_attempt(ended: float | None) -> None:
     assert "a ████░░░░▶▶▶▶▶▶▶▶▶▶▶▶" == lines(runs, width=22)[2]
 
 
+def test_a_run_that_waits_for_a_retry() -> None:
+    """What follows its last attempt is a wait up to now, and no run."""
+    first = a_run("a", 1, 0, 0, 12, state="failed")
+    runs = collected([a_run("a", 1, 0, 0, 12, state="retrying", attempts=[first])])
+    assert "a ███r░░░░░░░░░░░░░░░" == lines(runs, width=22)[2]
+
+
 def test_pauses_on_a_page() -> None:
     """They are told by the place of their run among those of all jobs, which is not looked for run by run."""
     times = [(0, 12), (24, 36)]
