@@ -149,7 +149,7 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
     if greeting is None and spawning:
         return {**record, "state": RunState.LOST.value, "reason": "its supervisor is gone"}
     if started is None:
-        return {**record, "state": RunState.STARTING.value}
+        return {**record, "state": RunState.STARTING.value, "ended": None}
     if (telemetry := directories.telemetry(name)) is not None:
         record["telemetry"] = telemetry
     if (there := directories.slurm(name)) is not None:
@@ -157,7 +157,7 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
-        "pid": started.pid, "started": to_text(started.started),
+        "pid": started.pid, "started": to_text(started.started), "ended": None,  # not that of the attempt before
         "usage": usage(str(name), started.pid, directories.supervisor(name)),
         "output": record_files.found_output(directories.logs, name.run) or record["output"],
     }  # fmt: skip

@@ -285,8 +285,8 @@ def test_a_run_to_be_retried(host: Host, capsys: pytest.CaptureFixture[str]) -> 
     assert re.search(r"^again +r░* *$", shown := capsys.readouterr().out, re.MULTILINE), shown
 
 
-def test_a_second_attempt_goes_on(host: Host) -> None:
-    """While it is live its run has not ended, neither in its record nor among others."""
+def test_a_second_attempt_goes_on(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """While it is live its run has not ended, neither in its record nor among others, nor while the daemon is down."""
     flag = host.root / "flag"
     command = f"test -e {flag} && exec sleep 600; touch {flag}; exit 3"
     host.write("jobs.yaml", f"jobs: {{again: {{command: '{command}', retries: 1, retry_delay: 0s}}}}")
@@ -295,5 +295,12 @@ def test_a_second_attempt_goes_on(host: Host) -> None:
     wait_for(lambda: (it := host.call("Show", run=run)["record"])["state"] == "running" and bool(it["attempts"]))
     (listed,) = host.call("History")["runs"]
     assert (None, None) == (listed["ended"], host.call("Show", run=run)["record"]["ended"])
+    host.kill()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--root", str(host.root), "show", run, "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert ("running", 1, None) == (shown["state"], len(shown["attempts"]), shown["ended"])
+    host.start()
     host.call("Stop", run=run)
     assert host.wait(run)["ended"] > listed["started"]
