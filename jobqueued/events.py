@@ -14,10 +14,8 @@ from jobqueued.saved import Hold
 
 
 class JobsRead(NamedTuple):
-    """A job file was read and accepted as a whole; its jobs replace those it had before.
-
-    `place` is the path of the file, where that is not the name that it has in the first of the directories.
-    """
+    """A job file was accepted as a whole; its jobs replace its earlier ones.  `place`: its path, if not in the first
+    directory."""
 
     file: str
     jobs: tuple[Job, ...]
@@ -287,6 +285,14 @@ class StopAsked(NamedTuple):
     asked_by: str
 
 
+class RetryAsked(NamedTuple):
+    """A person wants the next attempt of a run now, not after its delay; the answer goes to `ticket`."""
+
+    ticket: int
+    run: RunId
+    asked_by: str
+
+
 class LostAsked(NamedTuple):
     """A person says that nothing lives of a run that lingers; `over`: what it comes to; the answer goes to `ticket`."""
 
@@ -433,6 +439,7 @@ Event = (
     | WithdrawAsked
     | HistoryGone
     | StopAsked
+    | RetryAsked
     | LostAsked
     | PauseAsked
     | SkipAsked

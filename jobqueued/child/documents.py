@@ -102,6 +102,12 @@ class AttemptRecord(Facts):
     output: NotRequired[Output]
 
 
+class FollowedAttempt(AttemptRecord):
+    """An attempt that others may follow: `retried_by` asked for the next before its time."""
+
+    retried_by: NotRequired[str]
+
+
 UNKNOWN: Facts = {
     "pid": None, "exit_code": None, "signal": None, "cpu_user": None, "cpu_system": None, "memory_peak": None,
     "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
@@ -177,7 +183,7 @@ class Record(Facts):
     tags: list[str]
     metadata: dict[str, Any]
     telemetry: NotRequired[dict[str, Any]]
-    attempts: list[AttemptRecord]
+    attempts: list[FollowedAttempt]
     first_due: NotRequired[str]
     last_due: NotRequired[str]
     count: NotRequired[int]

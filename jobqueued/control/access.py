@@ -70,6 +70,7 @@ RULES: dict[str, Rule] = {
     "Notices": Rule(_SEES),
     "Run": Rule(_ACTS, own=True, names="job"),
     "Rerun": Rule(_ACTS, own=True, names="run"),
+    "Retry": Rule(_ACTS, own=True, names="run"),
     "Stop": Rule(_ACTS, own=True, names="run"),
     "Emit": Rule(_ACTS, own=True, names="event"),
     "Pause": Rule(_ACTS, own=True, names="job"),

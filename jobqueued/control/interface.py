@@ -281,6 +281,10 @@ method Run(job: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 # again).
 method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 
+# Start the next attempt of a run now, which waits for its retry_delay, or for another try after it could not be
+# started. It passes the queue like any other: the state is waiting, or due if its job is held back.
+method Retry(run: string) -> (state: string, unsaved: ?string)
+
 # Make the job of a run due once more, whether that run has ended or not.
 method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 

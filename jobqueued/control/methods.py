@@ -39,6 +39,7 @@ from jobqueued.events import (
     HoldAsked,
     LostAsked,
     PauseAsked,
+    RetryAsked,
     RunAsked,
     SkipAsked,
     StopAsked,
@@ -142,6 +143,7 @@ class Methods:
             "Run": lambda p: happen(RunAsked(ticket(), p["job"], by, _key(), None, cause_of(p))),
             "Rerun": lambda p: self._ask_for_rerun(p, asker),
             "Emit": lambda p: happen(Emitted(ticket(), event_of(p["event"]), by, _key(), cause_of(p))),
+            "Retry": lambda p: self._ask_for_retry(p["run"], asker),
             "Stop": lambda p: self._ask_for_stop(p["run"], bool(p.get("lost")), asker),
             "Pause": lambda p: happen(PauseAsked(ticket(), p["job"], by, pause=True, until=instant_of(p, "until"))),
             "Resume": lambda p: happen(PauseAsked(ticket(), p["job"], by, pause=False)),
@@ -220,6 +222,11 @@ class Methods:
         by = self._records.ended(asked["run"]).get("triggered_by") if known is None else known.triggered_by
         told = cause_of(asked, record.repeated(by))
         self._happen(RunAsked(asker.ticket(), run.job, asker.peer.name, _key(), run, told))
+
+    def _ask_for_retry(self, text: str, asker: Asker) -> None:
+        if (run := run_of(text)) not in self._scheduler.runs:
+            self._records.ended(text)  # NoSuchRun, where it never was
+        self._happen(RetryAsked(asker.ticket(), run, asker.peer.name))
 
     def _ask_for_hold(self, asked: dict[str, Any], asker: Asker) -> None:
         boot, by = self._boot if asked.get("boot") else None, asker.peer.name

@@ -17,7 +17,8 @@ from jobqueued.core.lifecycle import Step
 from jobqueued.core.retries import most_attempts
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
-from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState
+from jobqueued.events import RetryAsked
+from jobqueued.model import LIVE, PENDING, SECOND, Job, Now, Record, Run, RunId, RunState
 from jobqueued.queue.locks import asks_fleet
 from jobqueued.saved import Past
 
@@ -244,6 +245,42 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
     else:
         queued = state.step(run, Step.QUEUE) if run.state is RunState.RETRYING else run
         state.enqueue(queued, turn.now)
+
+
+def retry_asked(turn: Turn, event: RetryAsked) -> None:
+    """End the delay of a run before its next attempt, for a person: the attempt queues now."""
+    state, now = turn.state, turn.now
+    run, job = state.runs.get(event.run), state.catalog.get(event.run.job)
+    delay = state[event.run.job].delayed.get(event.run) if run is not None else None
+    if run is None or job is None or delay is None:
+        turn.refuse(event.ticket, "Refused", reason=_no_delay(event.run, run))
+        return
+    asked = {} if run.so_far is None else {"so_far": _retried(run.so_far, event.asked_by)}
+    early = max(0, delay.until - now.mono)
+    turn.say("retry_asked", run=str(run.id), attempt=run.attempt, early=early / SECOND, asked_by=event.asked_by)
+    _go_on(turn, job, state.change(run, not_before=now.wall, **asked))
+    left = state.runs.get(run.id)
+    end = run.so_far["state"] if left is None and run.so_far is not None else RunState.SKIPPED.value
+    turn.reply(
+        event.ticket, f"the retry of {run.id} by {event.asked_by}", state=end if left is None else left.state.value
+    )
+
+
+def _no_delay(name: RunId, run: Run | None) -> str:
+    """Word why there is no delay of a run to be ended, and what helps."""
+    if run is None:
+        return f"{name} has ended; to run its job again: jobqueuectl rerun {name}"
+    if run.state in LIVE:
+        return f"{name} is {run.state.value}; a retry follows only if this attempt fails"
+    if run.state is RunState.RETRYING:
+        return f"job {name.job} is in no readable job file"
+    return f"{name} waits for no delay, but for its turn; to see for what: jobqueuectl why {name}"
+
+
+def _retried(so_far: Record, asked_by: str) -> Record:
+    """The record of a run whose last attempt is followed by the next as soon as this user asked for it."""
+    *before, last = so_far["attempts"]
+    return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
 
 
 def _gone(job: Job, run: Run) -> str:

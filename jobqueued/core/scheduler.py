@@ -141,6 +141,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.Found: attempts.found,
     events.Recorded: attempts.recorded,
     events.StopAsked: completion.stop_asked,
+    events.RetryAsked: eligibility.retry_asked,
     events.LostAsked: attempts.lost_asked,
     events.LockAsked: lock_clients.asked,
     events.LockFound: lock_clients.found,

@@ -153,7 +153,8 @@ def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> st
 
 
 def _delayed(run: Run, cause: Unstarted | None, now: Now) -> str:
-    pause = duration(max(0, run.not_before - now.wall) // SECOND)
+    left = duration(max(0, run.not_before - now.wall) // SECOND)
+    pause = f"{left}; to start it now: jobqueuectl retry {run.id}"
     if run.state is RunState.RETRYING:
         kind = "failover" if run.failover else f"attempt {run.attempt}"
         return f"its last attempt failed ({run.reason}); {kind} in {pause}"

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 _ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
 """Commands that each host carries out; what they print is text."""
-_OF_ONE = ("emit", "logs", "rerun", "run")
+_OF_ONE = ("emit", "logs", "rerun", "retry", "run")
 """Commands that one host carries out."""
 _MOST_ERRORS = 20
 _UNREACHED = 2

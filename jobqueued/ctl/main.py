@@ -38,6 +38,7 @@ _TASKS = {
     "Act": {
         "run": ("run", "run_job", "Queue a run of JOB now and print its id."),
         "rerun": ("run", "rerun", "Queue the job of RUN once more; print the new run's id."),
+        "retry": ("run", "retry", "Start the next attempt of RUN now, not after its delay."),
         "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),
         "withdraw": ("submit", "withdraw", "Let nothing more of a submission start."),
         "stop": ("stop", "stop", "Stop runs; for a JOB, all its live runs."),
@@ -177,7 +178,7 @@ _ELSEWHERE = {
     "cancel": "stop", "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
     "log": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
-    "restart": "rerun", "retry": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
+    "restart": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
     "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
     "forecast": "simulate", "predict": "simulate", "at": "submit --at TIME -- COMMAND", "atq": "list",

@@ -1,4 +1,4 @@
-"""jobqueuectl run, rerun: make a job due now."""
+"""jobqueuectl run, rerun, retry: make a job, or the next attempt of a run, due now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import click
 from jobqueued.ctl import completion
 from jobqueued.ctl.client import TIMEOUT, ask
 from jobqueued.ctl.records import own_run, own_span, wait_for_end
+from jobqueued.ctl.terminal import reaching
 from jobqueued.paths import Paths
+from jobqueued.text import printable
 
 _wait = click.option(
     "-w",
@@ -53,10 +55,40 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
     _queue(paths, wait, "Rerun", run=run)
 
 
+@click.command("retry")
+@click.argument("run", shell_complete=completion.runs)
+@_wait
+@click.pass_obj
+def retry(paths: Paths, run: str, wait: bool) -> None:
+    """Start the next attempt of RUN now, not after its delay.
+
+    RUN is one whose attempt failed, and that waits for its `retry_delay`; or one that could not be started, and waits
+    for another try.  The attempt counts as one of its `retries`, and waits for its turn in the queue like any other.
+    To run a job again whose run has ended: `rerun`.
+
+    Exits 1 if RUN does not wait for an attempt.
+
+    \b
+    Example:
+      jobqueuectl retry nightly-backup@142
+    """
+    _refuse_in_a_run(wait)
+    state = ask(paths.control, "Retry", TIMEOUT, run=run)["state"]
+    click.echo(printable(f"{run} {state}"))
+    if state == "due":
+        click.echo(reaching(f"it is held back; to see by what: jobqueuectl why {run}"), err=True)
+    if wait:
+        sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")
+
+
 def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
-    if wait and own_run() is not None:
-        raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
+    _refuse_in_a_run(wait)
     run = ask(paths.control, method, TIMEOUT, traceparent=own_span(), **parameters)["run"]
     click.echo(run)
     if wait:
         sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")
+
+
+def _refuse_in_a_run(wait: bool) -> None:
+    if wait and own_run() is not None:
+        raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")

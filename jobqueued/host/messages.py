@@ -129,6 +129,10 @@ VOCABULARY: dict[str, Entry] = {
         "warning", "d0c5b86f2f5c4b0a9c6e8b1f7a3d4e52",
         lambda f: f"{_ended(f)}; {'failover' if f['failover'] else 'next attempt'} {_in(f['again_in'])}",
     ),
+    "retry_asked": Entry(
+        "info", "6781061588b1493f81799258dff68178",
+        lambda f: f"{f['run']}: attempt {f['attempt']} is due {duration(f['early'])} early: asked by {f['asked_by']}",
+    ),
     "run_stopping": Entry(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
     ),

@@ -161,7 +161,36 @@ class TestWhy:
         (reason,) = reasons(shown)
         assert (0, name, "retrying") == (code, facts(shown)["run"], facts(shown)["state"])
         pause = r"(1 h( \d+ (min|s))?|59 min \d+ s)"
-        assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 in {pause}", reason)
+        now = f"to start it now: jobqueuectl retry {name}"
+        assert re.fullmatch(rf"its last attempt failed \(exit code 3\); attempt 2 in {pause}; {now}", reason)
+
+    def test_retry_now(self, busy: Host) -> None:
+        """A retry that a person asks for starts at once; the record, the log, and after it the refusal tell of it."""
+        name = busy.run("failing")
+        wait_for(lambda: busy.said("run_retrying"))
+        code, shown, told = ctl(busy, "retry", "--wait", name)
+        assert (1, f"{name} waiting\n", True) == (code, shown, f"{name} failed after " in told)
+        first, second = busy.call("Show", run=name)["record"]["attempts"]
+        assert (ME, None) == (first["retried_by"], second.get("retried_by"))
+        (line,) = busy.said("retry_asked")
+        assert re.fullmatch(rf"{name}: attempt 2 is due (1 h|59 min).* early: asked by {ME}", line["message"])
+        ended = f"Error: refused: {name} has ended; to run its job again: jobqueuectl rerun {name}\n"
+        assert (1, "", ended) == ctl(busy, "retry", name)
+        code, shown, told = ctl(busy, "retry", "failing@9")
+        assert (1, "", True) == (code, shown, "no such run: failing@9" in told)
+
+    def test_retry_over_a_restart(self, busy: Host) -> None:
+        """A retry that was asked for, and that something holds back, is not put off again by a restart."""
+        name = busy.run("failing")
+        wait_for(lambda: busy.said("run_retrying"))
+        assert 0 == ctl(busy, "pause", "failing")[0]
+        held = f"it is held back; to see by what: jobqueuectl why {name}\n"
+        assert (0, f"{name} due\n", held) == ctl(busy, "retry", name)
+        busy.kill()
+        busy.start()
+        assert 0 == ctl(busy, "resume", "failing")[0]
+        attempts = busy.wait(name)["attempts"]
+        assert [ME, None] == [each.get("retried_by") for each in attempts]
 
     def test_concurrency(self, busy: Host) -> None:
         """A run kept back by its own job's concurrency is shown with the runs that use it up."""

@@ -75,6 +75,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"record": FAILED, "again_in": 300.0, "failover": False},
         "backup@142 failed after 310 ms: exit code 1; next attempt in 5 min",
     ),
+    (
+        "retry_asked",
+        {"run": "backup@142", "attempt": 2, "early": 250.0, "asked_by": "root"},
+        "backup@142: attempt 2 is due 4 min 10 s early: asked by root",
+    ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     (
         "run_lingers",

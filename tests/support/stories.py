@@ -40,7 +40,17 @@ from tests.support.world import MIDNIGHT, World
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 TOLD = ("run_ended", "run_retrying", "run_skipped", "run_returned", "run_stopping", "job_invalid", "job_valid")
 TOLD += ("held", "released", "held_up", "lock_granted", "lock_released", "fuse", "clock_stepped")
-TOLD += ("run_lingers", "job_paused", "job_resumed", "emitted", "skips_next", "run_late", "late_over", "overdue")
+TOLD += (
+    "retry_asked",
+    "run_lingers",
+    "job_paused",
+    "job_resumed",
+    "emitted",
+    "skips_next",
+    "run_late",
+    "late_over",
+    "overdue",
+)
 TOLD += ("overdue_over", "still_expected")
 
 
@@ -190,6 +200,10 @@ class Teller:
     def do_stop(self, run: str) -> None:
         """Somebody asks for a run to stop."""
         self._ask(lambda ticket: events.StopAsked(ticket, RunId.parse(run), "root"))
+
+    def do_retry(self, run: str) -> None:
+        """Somebody asks for the next attempt of a run now."""
+        self._ask(lambda ticket: events.RetryAsked(ticket, RunId.parse(run), "root"))
 
     def do_pause(self, job: str, time: str = "") -> None:
         """Somebody pauses a job, maybe for a time."""

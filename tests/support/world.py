@@ -434,6 +434,11 @@ class World:
         self.happen(events.StopAsked(ticket, RunId.parse(run), "root"))
         return self.replies[ticket]
 
+    def retry(self, run: str, ticket: int = 1) -> Reply:
+        """Somebody asks for the next attempt of a run now."""
+        self.happen(events.RetryAsked(ticket, RunId.parse(run), "root"))
+        return self.replies[ticket]
+
     def unlock(self, client: LockClientId, die_after: int | None = None) -> None:
         """A person's command ends."""
         self.lock_clients.pop(client, None)

@@ -30,6 +30,7 @@ from jobqueued.model import (
     Overlap,
     Run,
     RunId,
+    RunState,
 )
 from jobqueued.notify import Late
 from jobqueued.runs.launcher_link import unstarted
@@ -214,6 +215,14 @@ class Machine(RuleBasedStateMachine):
         """Somebody stops a run."""
         runs = sorted(self.world.scheduler.runs)
         self._happen(events.StopAsked(self.ticket(), runs[pick % len(runs)], "root"), die)
+
+    @precondition(lambda self: self.world.scheduler.runs)
+    @rule(pick=st.integers(0, 30), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def retry(self, pick: int, die: int | None) -> None:
+        """Somebody wants the next attempt of a run now, of one that waits for it if there is one."""
+        runs = self.world.scheduler.runs
+        names = [name for name, run in sorted(runs.items()) if run.state is RunState.RETRYING] or sorted(runs)
+        self._happen(events.RetryAsked(self.ticket(), names[pick % len(names)], "root"), die)
 
     @rule(
         what=st.sampled_from(["pause", "resume", "resume", "skip", "hold", "release", "release"]),
