@@ -48,6 +48,9 @@ def check(
     An ordinary user's files are checked by the rules for users, as jobqueuectl add does, but for those in the daemon's
     own directory, which are the host's.
 
+    Of two files with the same id, refuses the one that the daemon refuses: the one that did not have the id before, or
+    the later one by name.
+
     Lists their problems, each with a code in brackets that --explain explains, and the jobs that the daemon would
     accept with the next start of each.  A job that can't run on this host (it asks for more than there is, or for a
     user, group or job that does not exist) is a warning, as its file is accepted; so is what can hardly be meant:

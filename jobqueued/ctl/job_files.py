@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued.accounts import Account, accounts
-from jobqueued.catalog import Catalog, awaited, written_in
+from jobqueued.catalog import awaited, written_in
 from jobqueued.child.trust import Refused, check_path
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.client import Refused as NoAnswer
 from jobqueued.ctl.client import Unreachable, ask
+from jobqueued.ctl.had_first import conflicts
 from jobqueued.ctl.job_units import Unit, units, user_of_daemon
 from jobqueued.host.capacity import host_has
 from jobqueued.jobdir.trust import IS_MASKED, MASKED
@@ -69,38 +70,32 @@ def read_files(
     if paths.jobs in {path.absolute() for path in files}:
         problems += _distrust(paths)
     problems += [problem for path in files if tables for problem in tables.distrust(path)]
-    catalog, closing = Catalog(), list[Job]()
-    refused, unreadable = 0, False
+    parts, good, bad, unreadable = list[tuple[str, list[Problem]]](), dict[str, tuple[Job, ...]](), list[str](), False
     for found in units(paths, files, tables):
         if isinstance(found, Problem):
-            problems.append(found)
+            parts.append(("", [found]))
             continue
         try:
-            if tables and tables.is_table(Path(found.file)):
-                jobs, odd = tables.read(Path(found.file))
-            else:
-                jobs, odd = _read(found, paths, config, owner)
+            jobs, odd = _content(found, paths, config, owner, tables)
         except OSError as error:
             is_missing = found.at == str(paths.jobs) and isinstance(error, FileNotFoundError)
             remedy = f"; to have none: mkdir {found.at}" if is_missing else ""
-            problems.append(Problem(found.at, 0, 0, "", f"cannot be read: {error.strerror}{remedy}", code="JQ501"))
-            unreadable = True
-        except Refused as error:
-            problems.append(Problem(found.at, 0, 0, "", str(error), code="JQ502"))
-            refused += 1
+            jobs, message = (), f"cannot be read: {error.strerror}{remedy}"
+            odd, unreadable = [Problem(found.at, 0, 0, "", message, code="JQ501")], True
+        parts.append((found.file, odd))
+        if not jobs and any(problem.severity == "error" for problem in odd):
+            bad.append(found.file)
         else:
-            clashes = catalog.conflicts(found.file, jobs)
-            problems += odd + clashes
-            refused += (not jobs and any(problem.severity == "error" for problem in odd)) or bool(clashes)
-            if clashes:
-                closing += jobs
-            else:
-                catalog.replace_file(found.file, jobs)
-    jobs = tuple(catalog)
+            good[found.file] = jobs
+    clashes = conflicts(paths, good, bad)
+    problems += (each for file, odd in parts for each in (*odd, *clashes.get(file, ())))
+    closing = [job for file in clashes for job in good[file]]
+    jobs = tuple(job for file, those in good.items() if file not in clashes for job in those)
     kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
     warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
     invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
     odd = _unlikely(jobs, config, paths, daemon) if looks else []
+    refused = len(clashes) + len(bad) - sum(problem.code == "JQ501" for _, each in parts for problem in each)
     return Reading(list(jobs), invalid, [*problems, *odd, *told], refused, unreadable)
 
 
@@ -128,6 +123,16 @@ def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
     return jobs, [*problems, *_unlikely(jobs, config, paths, daemon), *told]
+
+
+def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, tables: TableFiles | None) -> Content:
+    """The jobs of a job file or a table, and what is wrong with it; OSError."""
+    try:
+        if tables and tables.is_table(Path(found.file)):
+            return tables.read(Path(found.file))
+        return _read(found, paths, config, owner)
+    except Refused as error:
+        return (), [Problem(found.at, 0, 0, "", str(error), code="JQ502")]
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:

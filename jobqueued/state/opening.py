@@ -107,11 +107,15 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
 
 
 class Left(NamedTuple):
-    """The part of a state.db that an audit reads while no daemon is there: `saved_at` is the last commit (wall)."""
+    """The part of a state.db that is read while no daemon is there: `saved_at` is the last commit (wall).
+
+    `files` are the texts of the job files that were accepted last, by name.
+    """
 
     due_changes: list[DueChange]
     runs: list[Run]
     saved_at: int
+    files: dict[str, bytes]
 
 
 def left(directory: Path) -> Left:
@@ -123,7 +127,8 @@ def left(directory: Path) -> Left:
             raise StoreError(opened.broken or f"{path} is not there")
         with contextlib.closing(opened.db) as db:
             changes = [rows.due_change_in(row[1:]) for row in db.execute(rows.DUE_CHANGES, (0, -1))]
-            return Left(changes, opened.kept.runs, int(rows.read_meta(db).get("saved", "0")))
+            saved_at = int(rows.read_meta(db).get("saved", "0"))
+            return Left(changes, opened.kept.runs, saved_at, rows.read_files(db))
     except (CommitFailed, OSError, sqlite3.Error, *rows.NONSENSE) as error:
         raise StoreError(f"{path}: {error}") from None
 

@@ -1,0 +1,67 @@
+"""The files that had an id first: where two have one, the daemon refuses the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from jobqueued.catalog import Catalog
+from jobqueued.ctl.client import Refused, Unreachable, ask
+from jobqueued.drop_in_files import file_of_drop_ins
+from jobqueued.jobfile.reader import read_packed
+from jobqueued.model import Job
+from jobqueued.paths import Paths
+from jobqueued.problem import Problem
+
+Files = Mapping[str, tuple[Job, ...]]
+
+
+def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[Problem]]:
+    """Find what keeps each of these `good` files from being accepted, while the `bad` ones keep their last good jobs.
+
+    The daemon is asked, or while it is down its state.db, only if that can make a difference.
+    """
+    found, names = Catalog().conflicts_among(good), [*good, *bad]
+    own = {name: path for path in names if (name := _own_name(paths, path))}
+    if len(names) < 2 or not own or (not found and len(names) == len(good)):
+        return found
+    before = Catalog()
+    for job in _in_force(paths, own):
+        if job.id not in before:
+            before.add(job)
+    return before.conflicts_among(good)
+
+
+def _own_name(paths: Paths, path: str) -> str:
+    """The name of a file in the daemon's own directory; "" of any other."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return name if directory == str(paths.jobs) else ""
+
+
+def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
+    """Yield the jobs of these files, by name, that the daemon has by now, as far as it tells."""
+    try:
+        rows = ask(paths.control, "List")["jobs"]
+    except Refused:
+        return
+    except Unreachable:
+        yield from _left(paths, own)
+        return
+    for row in rows:
+        directory, name = os.path.split(row["file"])
+        name = file_of_drop_ins(os.path.basename(directory)) or name
+        if name in own and "/" not in row["id"]:
+            yield Job(id=row["id"], command="", file=own[name], origin=row["file"], line=row["line"])
+
+
+def _left(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
+    """Yield those that a daemon that is down will begin with; none where state.db can't be read."""
+    from jobqueued.state.faults import StoreError
+    from jobqueued.state.opening import left
+
+    try:
+        files = left(paths.state).files
+    except StoreError:
+        return
+    for name, path in own.items():
+        yield from read_packed(files[name], path)[0] if name in files else ()
