@@ -245,6 +245,11 @@ FINDINGS = {finding.code: finding for finding in (
         "a shell and in a path.",
         ENTRY + "    tags: [night\u00a0run]\n",
         ENTRY + "    tags: [night run]\n"),
+    Finding("JQ217", "warning", "an event that is named like the end of a run",
+        "Somebody has to emit an event, and the end of a run emits none. A job that is to start at the end of another "
+        "job's run names that job. `notify` names the people who are to be told of failures.",
+        ENTRY + "    on: {event: failure}\n",
+        ENTRY + "    on: {job: dump, result: failure}\n  dump: {command: /usr/local/bin/backup}\n"),
     # ── schedules ──
     Finding("JQ301", "error", "a schedule that is not understood",
         "The grammar is that of crontab(5), with H, L and #. The message names the field, and what to write in "

@@ -9,6 +9,7 @@ from jobqueued.catalog import written_in
 from jobqueued.child.documents import DEFAULT_PATH
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.jobfile.drop_ins import parts_of
+from jobqueued.jobfile.queue_types import ENDS
 from jobqueued.jobfile.reader import read_parts_in_steps
 from jobqueued.jobfile.scopes import NOWHERE, Locality
 from jobqueued.jobfile.spelling import odd_space_in
@@ -77,6 +78,13 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
         )
         yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
     for on in job.on:
+        if on.kind == "event" and (result := ENDS.get(on.name)):
+            found = f"found {quoted(on.name)}, which comes only by `jobqueuectl emit {on.name}`"
+            yield (
+                "JQ217",
+                "on.event",
+                f"{found}; accepted: {{job: backup, result: {result}}} for each such end of backup",
+            )
         if where.own_tmp and on.kind == "path" and re.match(_TEMPORARY, on.name):
             message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
             yield "JQ513", "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"

@@ -234,12 +234,21 @@ def _event(node: Node, values: dict[str, Any]) -> On:
     return On(kind, name, values.get("result", "success"))
 
 
+ENDS = {
+    "failure": "failure", "failed": "failure", "fail": "failure", "error": "failure", "onfailure": "failure",
+    "success": "success", "succeeded": "success", "ok": "success", "end": "any", "finish": "any", "done": "any",
+}  # fmt: skip
+"""Words for the end of a run, and the `result` that is meant: as an event they would wait for somebody to emit it."""
+
+
 def _boot(node: Scalar) -> str:
     if node.text == "boot":
         return node.text
+    if result := ENDS.get(node.text.lower()):
+        raise Instead(f"{{job: backup, result: {result}}}, which starts it at each such end of backup")
     if is_null(node) or not is_name(node.text) or nearest(node.text, ["boot"]):
         raise ValueError
-    raise Instead(f"{{event: {node.text}}}")
+    raise Instead(f"{{event: {node.text}}} or {{job: {node.text}}}")
 
 
 EVENT = either(scalar("boot", "boot", _boot, {"enum": ["boot"]}), made(section(_EVENTS), _event))

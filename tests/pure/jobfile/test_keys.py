@@ -209,7 +209,7 @@ BAD = [
         "a-z 0-9 . _ -, first one of a-z 0-9; or a pattern of ids with * and ?"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
     ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} ({EVENTS})"),
-    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} (boot, or a mapping with the keys "
+    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} or {job: deployed} (boot, or a mapping with the keys "
         "path, event, job, result)"),
     ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
     ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true (true or false)"),

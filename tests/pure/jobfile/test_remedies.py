@@ -76,6 +76,9 @@ def test_what_is_quoted_is_accepted(name: str, text: str) -> None:
         ("enabled", "yes", "true"), ("enabled", "Off", "false"), ("catch_up", "Latest", "latest"),
         ("timeout", "2\u00a0h", "2h"), ("priority", "5\u200b", "5"), ("user", "ops\u00a0", "ops"),
         ("resource_limits.memory", "536870912", "512M"), ("resource_limits.memory", "1.5K", ""),
+        ("on", "failure", "{job: backup, result: failure}, which starts it at each such end of backup"),
+        ("on", "Succeeded", "{job: backup, result: success}, which starts it at each such end of backup"),
+        ("on", "deployed", "{event: deployed} or {job: deployed}"), ("on", "boots", ""),
         ("resource_limits.memory", "0.5G", "512M"), ("resource_limits.memory", "512 megabytes", ""),
     ],
 )  # fmt: skip
