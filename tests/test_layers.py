@@ -111,8 +111,8 @@ WINGS: dict[str, list[str]] = {
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
-        "job_units", "had_first", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report", "report_page",
-        "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
+        "job_units", "had_first", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report",
+        "report_page", "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
         "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",
         "diagnosis", "certificates", "host_health", "process_health", "fleet_health", "doctor", "documents",
         "emit", "history", "run_spans", "otlp", "trace_events", "otlp_receiver", "export", "chart_runs", "chart_file",

@@ -53,7 +53,9 @@ def _meant(context: click.Context) -> str:
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """Read a time in the past, as an instant: a duration means that long ago."""
-    instant = None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, today, yesterday")
+    instant = (
+        None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, 2am, 'monday 9am', today, yesterday")
+    )
     if instant is not None and instant > time.time_ns():
         raise click.BadParameter(f"{text!r} is in the future")
     return instant
@@ -76,7 +78,7 @@ def check_period(since: int | None, until: int | None) -> None:
 
 def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
     """Read a time in the future, as an instant: a duration means that long from now."""
-    instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, tomorrow")
+    instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow")
     if instant is not None and instant <= time.time_ns():
         raise click.BadParameter(f"{text!r} is in the past")
     return instant
@@ -151,8 +153,41 @@ def _instant(text: str, direction: int, accepted: str) -> int:
         moment = _day_or_hour(text, direction)
         return to_instant(max(_moment(text) if moment is None else moment.astimezone(), _FIRST))
     except (ValueError, OverflowError, StopIteration):
+        if (found := _in_words(text, direction)) is not None:
+            return found
         forms = f"{accepted}, 2026-11-24, '2026-11-24 02:00', or RFC 3339"
         raise click.BadParameter(f"{text!r}; accepted: {forms}") from None
+
+
+def _in_words(text: str, direction: int) -> int | None:
+    """Read a time as `submit --at` does, or as such a time that is past; None: it is none.  BadParameter."""
+    from jobqueued.timing.timespec import NoTime, TimeError, read, read_past
+
+    try:
+        return (read if direction > 0 else read_past)(text, time.time_ns(), zone_here())
+    except (NoTime, NoZone):
+        return None
+    except TimeError as wrong:
+        raise click.BadParameter(str(wrong)) from None
+
+
+class NoZone(ValueError):
+    """TZ is no name of a zone."""
+
+
+def zone_here() -> str:
+    """The zone of times in words: $TZ where it is a name of one, else the host's; NoZone."""
+    name = os.environ.get("TZ", "").removeprefix(":")
+    if name:
+        from zoneinfo import ZoneInfo
+
+        try:
+            return ZoneInfo(name).key
+        except (KeyError, ValueError, OSError):
+            raise NoZone(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
+    from jobqueued.host_names import host_timezone
+
+    return host_timezone()
 
 
 _WITH_ZONE = "(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})"

@@ -12,6 +12,7 @@ import click
 
 from jobqueued.control.varlink import Message, encode
 from jobqueued.ctl import handed_in
+from jobqueued.ctl.arguments import NoZone, zone_here
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
 from jobqueued.ctl.terminal import json_option, local, print_json, reaching
@@ -139,18 +140,11 @@ def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def zone() -> str:
-    """The zone of times in words: $TZ where it is a name of one, else the host's; NotRead."""
-    name = os.environ.get("TZ", "").removeprefix(":")
-    if name:
-        from zoneinfo import ZoneInfo
-
-        try:
-            return ZoneInfo(name).key
-        except (KeyError, ValueError, OSError):
-            raise NotRead(f"TZ is {name!r}; accepted: the name of a zone, such as Europe/Berlin") from None
-    from jobqueued.host_names import host_timezone
-
-    return host_timezone()
+    """The zone of times in words; NotRead."""
+    try:
+        return zone_here()
+    except NoZone as wrong:
+        raise NotRead(str(wrong)) from None
 
 
 def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tuple[Message, int | None]:

@@ -21,8 +21,8 @@ _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueue
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
 @click.option("--expect", is_flag=True, help="Simulate when it starts, with all that comes due meanwhile.")
-@click.option("--at", callback=kept_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, yesterday, "
-              "'2026-11-24 02:00'.")  # fmt: skip
+@click.option("--at", callback=kept_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, 2am, "
+              "yesterday, 'monday 9am', '2026-11-24 02:00'.")  # fmt: skip
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from jobqueued.instants import SECOND, to_datetime, to_instant
 
 ACCEPTED = "18:00, 5pm, noon, tomorrow 03:00, monday 9am, 2027-01-31 18:00, +2h, now + 3 days"
+ACCEPTED_PAST = "18:00, 2am, noon, yesterday 03:00, monday 9am, 2027-01-31 18:00, now - 3 days"
 _TOKEN = re.compile(
     r"(?P<iso>\d{4}-\d\d?-\d\d?t\d\d?:\d\d(?::\d\d)?(?:z|[+-]\d\d:?\d\d)?)"
     r"|(?P<date>\d{1,4}-\d\d?-\d\d?|\d\d?\.\d\d?\.\d{2,4}|\d\d?/\d\d?/\d{2,4})"
@@ -35,6 +36,10 @@ class TimeError(ValueError):
     """Words that are no time, or not one: str() says what was found, and what is accepted."""
 
 
+class NoTime(TimeError):
+    """Words that are no time at all."""
+
+
 class PastTime(TimeError):
     """Words that are a time that is past."""
 
@@ -53,6 +58,22 @@ def read(text: str, now: int, timezone: str) -> int:
     return max(instant, now)
 
 
+def read_past(text: str, now: int, timezone: str) -> int:
+    """The instant that the same words, and ``yesterday``, mean as a time that is past; TimeError.
+
+    A time of day, a weekday or a day of a month is the last of these.
+    """
+    words = _Words(text, now, ZoneInfo(timezone), is_past=True)
+    try:
+        instant = to_instant(words.moment())
+    except (ValueError, OverflowError) as error:
+        raise error if isinstance(error, TimeError) else words.wrong(ACCEPTED_PAST) from None
+    if instant > now:
+        shown = _shown(to_datetime(instant), words.zone)
+        raise TimeError(f"found {text!r}, which is to come: {shown}; accepted: an earlier time")
+    return instant
+
+
 def _shown(moment: datetime, zone: ZoneInfo) -> str:
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
 
@@ -60,19 +81,19 @@ def _shown(moment: datetime, zone: ZoneInfo) -> str:
 class _Words:
     """Words that are read from left to right."""
 
-    def __init__(self, text: str, now: int, zone: ZoneInfo) -> None:
-        self.text, self.zone = text, zone
+    def __init__(self, text: str, now: int, zone: ZoneInfo, *, is_past: bool = False) -> None:
+        self.text, self.zone, self._is_past = text, zone, is_past
         self.now = to_datetime(now).astimezone(zone)
         found = (it for it in _TOKEN.finditer(text.lower().replace(",", " ")))
         self._todo = [(str(it.lastgroup), it[0]) for it in found][::-1]
         self._date: date | None = None
         self._time: time | None = None
-        self._is_now = False
+        self._is_now = self._weekly = False
         self._months = self._days = self._seconds = 0
         self._zone: ZoneInfo | None = None
 
     def wrong(self, accepted: str = ACCEPTED) -> TimeError:
-        return TimeError(f"found {self.text!r}; accepted: {accepted}")
+        return NoTime(f"found {self.text!r}; accepted: {accepted}")
 
     def moment(self) -> datetime:
         if len(self.text) > 100 or not self._todo:
@@ -121,6 +142,8 @@ class _Words:
             self._zone = ZoneInfo("UTC")
         elif word in ("today", "tomorrow"):
             self._set_date(self.now.date() + timedelta(days=word == "tomorrow"))
+        elif word == "yesterday" and self._is_past:
+            self._set_date(self.now.date() - timedelta(days=1))
         elif word == "next":
             self._next()
         elif (day := _place(word, _DAYS)) is not None:
@@ -166,11 +189,13 @@ class _Words:
         self._date = it
 
     def _of_month(self, month: int, day: int) -> date:
-        """A day of a month, of the year behind it, else of this year, or the next if it is past."""
+        """A day of a month, of the year behind it, else of this year, or of the next, or the last, to be in time."""
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
-        found = date(self.now.year, month, day)
-        return found if found >= self.now.date() else date(self.now.year + 1, month, day)
+        found, today = date(self.now.year, month, day), self.now.date()
+        if self._is_past:
+            return found if found <= today else date(self.now.year - 1, month, day)
+        return found if found >= today else date(self.now.year + 1, month, day)
 
     def _is_year(self) -> bool:
         """Tell a year from a time of day: ``jul 31 2027``, ``jul 31 1730``."""
@@ -192,7 +217,11 @@ class _Words:
             self._add(1, word)
 
     def _weekday(self, day: int) -> None:
-        """Take the next day of this name; that of today is in a week."""
+        """Take the next day of this name; that of today is in a week.  As a past time: the last such day, or today."""
+        if self._is_past:
+            self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
+            self._weekly = True
+            return
         ahead = (day - self.now.weekday() - 1) % 7 + 1
         self._set_date(self.now.date() + timedelta(days=ahead))
 
@@ -231,7 +260,10 @@ class _Words:
             clock = now.time()
         wall, seconds = _later(datetime.combine(day, clock), self._months, self._days), timedelta(seconds=self._seconds)
         is_of_today = self._time is not None and self._date is None and not (self._months or self._days)
-        if is_of_today and wall.replace(tzinfo=zone).astimezone(UTC) + seconds <= now:
+        is_early = wall.replace(tzinfo=zone).astimezone(UTC) + seconds <= now
+        if self._is_past and not is_early:
+            wall -= timedelta(days=7 if self._weekly else is_of_today)
+        elif is_of_today and is_early and not self._is_past:
             wall += timedelta(days=1)
         return self._unique(wall, zone) + seconds
 

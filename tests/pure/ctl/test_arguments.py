@@ -74,7 +74,9 @@ def instant(text: str) -> int:
         ("8:30", "2026-11-25 08:30"), ("0:00", "2026-11-25 00:00"), ("00:00", "2026-11-25 00:00"),
         ("tomorrow", "2026-11-25"), ("2026-11-25", "2026-11-25"), ("2026-11-24 12:01", "2026-11-24 12:01"),
         ("2026-11-24T18:00:30", "2026-11-24 18:00:30"), ("2026-11-24T18:00:00Z", "2026-11-24 19:00"),
-        ("2026-11-24T12:00+00:00", "2026-11-24 13:00"),
+        ("2026-11-24T12:00+00:00", "2026-11-24 13:00"), ("2am", "2026-11-25 02:00"), ("6pm", "2026-11-24 18:00"),
+        ("tomorrow 03:00", "2026-11-25 03:00"), ("tuesday 9am", "2026-12-01 09:00"), 
+        ("now + 2 hours", "2026-11-24 14:00:00.000001"),
     ],
 )  # fmt: skip
 def test_future_time(text: str, expected: str) -> None:
@@ -90,7 +92,11 @@ def test_future_time(text: str, expected: str) -> None:
         ("today", "2026-11-24"), ("yesterday", "2026-11-23"), ("2026-11-24", "2026-11-24"),
         ("2026-11-24 09:52:12 CET", "2026-11-24 09:52:12"), ("2026-11-24 09:52:12 UTC", "2026-11-24 10:52:12"),
         ("2026-07-01 09:52 CEST", "2026-07-01 09:52"), ("11:52:12", "2026-11-24 11:52:12"),
-        ("12:00:30", "2026-11-23 12:00:30"),
+        ("12:00:30", "2026-11-23 12:00:30"), ("2am", "2026-11-24 02:00"), ("6pm", "2026-11-23 18:00"),
+        ("yesterday 03:00", "2026-11-23 03:00"), ("3am today", "2026-11-24 03:00"), ("noon", "2026-11-24 12:00"),
+        ("tuesday 9am", "2026-11-24 09:00"), ("tuesday 1pm", "2026-11-17 13:00"), ("fri 5pm", "2026-11-20 17:00"),
+        ("now - 3 days", "2026-11-21 12:00:00.000001"), ("24 dec 6pm", "2025-12-24 18:00"),
+        ("0200", "2026-11-24 02:00"), ("2am utc", "2026-11-24 03:00"),
         ("2026-11-24 12:00", "2026-11-24 12:00"), ("2026-11-24T10:59:00Z", "2026-11-24 11:59"),
     ],
 )  # fmt: skip
@@ -154,6 +160,14 @@ def test_future(text: str) -> None:
     assert f"{text!r} is in the future" == refusal(past_time, text)
 
 
+def test_words_of_another_direction() -> None:
+    """They are refused with the instant that they mean."""
+    told = "found 'now + 2 hours', which is to come: 2026-11-24 14:00; accepted: an earlier time"
+    assert told == refusal(past_time, "now + 2 hours")
+    told = "found 'now - 2 hours', which is past: 2026-11-24 10:00; accepted: a later time"
+    assert told == refusal(future_time, "now - 2 hours")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -164,7 +178,7 @@ def test_future(text: str) -> None:
         "99999999d",
         "24:00",
         "12:60",
-        "noon",
+        "soon",
         "2026-13-01",
         "1:2:3",
         "2026-11-24 09:00 EST",
@@ -174,8 +188,8 @@ def test_future(text: str) -> None:
 @pytest.mark.parametrize(
     ("option", "accepted"),
     [
-        (past_time, "2h or 1d12h (ago), 18:00, today, yesterday"),
-        (future_time, "2h or 1d12h (from now), 18:00, tomorrow"),
+        (past_time, "2h or 1d12h (ago), 18:00, 2am, 'monday 9am', today, yesterday"),
+        (future_time, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow"),
     ],
 )
 def test_no_time(option: Option, accepted: str, text: str) -> None:

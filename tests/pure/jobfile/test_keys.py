@@ -208,9 +208,9 @@ BAD = [
     ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: at most 64 of "
         "a-z 0-9 . _ -, first one of a-z 0-9; or a pattern of ids with * and ?"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
-    ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} ({EVENTS})"),
-    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} or {job: deployed} (boot, or a mapping with the keys "
-        "path, event, job, result)"),
+    ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} or {{job: rebooted}} ({EVENTS})"),
+    ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} or {job: deployed} (boot, or a "
+        "mapping with the keys path, event, job, result)"),
     ("exclusiv: true", "f:1:1: exclusiv: found an unknown key; accepted: 'exclusive'"),
     ("exclusive: 1", "f:1:12: exclusive: found 1; accepted: true (true or false)"),
     ("retry_backoff: .nan", "f:1:16: retry_backoff: found .nan; accepted: a number from 1 to 10"),
