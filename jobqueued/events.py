@@ -260,11 +260,12 @@ class HistoryGone(NamedTuple):
 
 
 class WithdrawAsked(NamedTuple):
-    """Somebody wants nothing more of a submission to start; the answer goes to `ticket`."""
+    """Somebody wants nothing more of a submission to start, or it to `stop`; the answer goes to `ticket`."""
 
     ticket: int
     job: str
     asked_by: str
+    stop: bool = False
 
 
 class Emitted(NamedTuple):

@@ -479,8 +479,9 @@ method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?strin
 # did not, or of the last.
 method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 
-# Let nothing of a submission start that has not; so many runs of it go on.
-method Withdraw(job: string) -> (running: int, unsaved: ?string)
+# Let nothing of a submission start that has not: so many runs waited, and so many are live, which go on, or with stop
+# are stopped, too.
+method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsaved: ?string)
 
 # The submissions that are not over, of who asks, of all for readers and operators; at most 10,000, and how many more
 # there are. Left are runs of an array that are not made yet; the standard input is told to its user and root.

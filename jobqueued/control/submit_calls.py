@@ -55,7 +55,7 @@ class SubmitCalls:
         """The methods, for whom the table of access.py lets have them."""
         return {
             "Submit": lambda p: self._submit(p["submission"], peer, ticket),
-            "Withdraw": lambda p: self._withdraw(p["job"], peer, ticket),
+            "Withdraw": lambda p: self._withdraw(p["job"], bool(p.get("stop")), peer, ticket),
             "Submissions": lambda _: self._told(peer),
             "Await": lambda p: self._await(p["job"], ticket),
         }
@@ -161,11 +161,11 @@ class SubmitCalls:
             states = self._batch.states(name)
         return all(state == RunState.SUCCEEDED for state in states) if states else None
 
-    def _withdraw(self, name: str, peer: Peer, ticket: Ticket) -> None:
+    def _withdraw(self, name: str, stop: bool, peer: Peer, ticket: Ticket) -> None:
         job = self._scheduler.catalog.get(name)
         if job is None or job.submission is None:
             raise VarlinkError("NoSuchJob", {"job": name})
-        self._happen(WithdrawAsked(ticket(), name, _name(peer)))
+        self._happen(WithdrawAsked(ticket(), name, _name(peer), stop))
 
     def _await(self, name: str, ticket: Ticket) -> dict[str, Any] | None:
         """The end of a submission, once it is over."""

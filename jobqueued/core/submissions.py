@@ -11,7 +11,9 @@ from jobqueued import events
 from jobqueued.accounts import accounts
 from jobqueued.commands import ForgetJob, LookUp, SaveSubmission
 from jobqueued.core import jobs, occurrences, validity
+from jobqueued.core.completion import stop
 from jobqueued.core.eligibility import give_up_all
+from jobqueued.core.recollection import STOPPED_BY
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import Cause, skip
 from jobqueued.core.submitted import End, share_in
@@ -136,14 +138,18 @@ def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
 
 
 def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
-    """Let nothing of a submission start any more, for a person."""
+    """Let nothing of a submission start any more, for a person, and stop what is live of it if that is asked for."""
     job = turn.state.catalog.get(event.job)
-    if job is None or event.job not in turn.state.submitted:
+    if job is None or job.submission is None or event.job not in turn.state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
         return
-    live = len(turn.state[job.id].live)
+    state, standing = turn.state, turn.state[job.id]
+    live, waiting = list(standing.live), len(standing.pending) + job.submission.runs - standing.saved.last_number
     _abandon(turn, job, f"withdrawn by {event.asked_by}")
-    turn.reply(event.ticket, f"that {job.id} is withdrawn by {event.asked_by}", running=live)
+    for run in [state.runs[name] for name in live if event.stop and name not in state.lingering]:
+        stop(turn, run, f"{STOPPED_BY}{event.asked_by}")
+    asked = f"that {job.id} is withdrawn by {event.asked_by}"
+    turn.reply(event.ticket, asked, running=len(live), waiting=waiting)
 
 
 def follow(turn: Turn, run: Run) -> None:

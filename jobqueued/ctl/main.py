@@ -173,9 +173,10 @@ class _Group(click.Group):
             gc.freeze()  # else the interpreter looks through all of it once more before it ends
 
 
+_CANCEL = "stop RUN, or withdraw --stop JOB for all of a submission"
 _ELSEWHERE = {
     "start": "run", "trigger": "run", "launch": "run", "sbatch": "submit", "batch": "submit", "kill": "stop",
-    "cancel": "stop", "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
+    "cancel": _CANCEL, "abort": "stop", "ls": "list", "jobs": "list", "ps": "top", "info": "show", "describe": "show",
     "log": "logs", "tail": "logs", "explain": "why", "unpause": "resume", "continue": "resume", "suspend": "pause",
     "disable": "pause", "enable": "resume", "validate": "check", "test": "check", "lint": "check", "verify": "check",
     "restart": "rerun", "unhold": "release", "undrain": "release", "skip": "skip-next",

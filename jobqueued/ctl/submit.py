@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobqueued.control.varlink import Message, encode
-from jobqueued.ctl import handed_in
+from jobqueued.ctl import completion, handed_in
 from jobqueued.ctl.arguments import NoZone, zone_here
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
@@ -281,17 +281,25 @@ def exit_code(record: Record) -> int:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", shell_complete=completion.jobs)
+@click.option("--stop", is_flag=True, help="Stop its live runs, too.")
 @click.pass_obj
-def withdraw(paths: Paths, job: str) -> None:
+def withdraw(paths: Paths, job: str, stop: bool) -> None:
     """Let nothing more of a submission start.
 
-    Live runs go on; stop one with `jobqueuectl stop alice/17@1`.
+    Says how many runs waited, which are skipped, and how many are live.  Live runs go on; with --stop they get their
+    stop signal and, after their kill_grace, SIGKILL, so that all of the submission ends.
 
     \b
-    Example:
+    Examples:
       jobqueuectl withdraw alice/17
+      jobqueuectl withdraw --stop alice/17
     """
-    running = ask(paths.control, "Withdraw", job=job)["running"]
-    if running:
-        click.echo(reaching(f"{counted(running, 'run')} of {printable(job)} go on; see: jobqueuectl stop"), err=True)
+    answer = ask(paths.control, "Withdraw", job=job, stop=stop or None)
+    running, waiting = counted(answer["running"], "run"), counted(answer["waiting"], "run")
+    told = f"{printable(job)}: {waiting} waited and will not start"
+    if answer["running"]:
+        is_one = answer["running"] == 1
+        rest = f"{'is' if is_one else 'are'} being stopped" if stop else f"{'goes' if is_one else 'go'} on"
+        told += f"; {running} {rest}" + ("" if stop else f"; to stop: jobqueuectl stop {printable(job)}")
+    click.echo(reaching(told), err=True)

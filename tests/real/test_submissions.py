@@ -91,6 +91,21 @@ def test_kept_over_kills(host: Host, tmp_path: Path) -> None:
     assert "withdrawn by root" == record["reason"] or os.geteuid() != 0
 
 
+def test_withdrawn_with_all_that_is_live(host: Host) -> None:
+    """One command ends a batch, says how many waited, and without --stop how to stop the rest."""
+    words = ("--root", host.root, "submit", "--name", "batch", "--array", "1-9%2", "--", "sleep", "99")
+    assert "host/batch\n" == run(*words).stdout
+    wait_for(lambda: 2 == len(host.said("run_started")))
+    told = run("--root", host.root, "withdraw", "host/batch").stderr
+    first = "host/batch: 7 runs waited and will not start; 2 runs go on; to stop: "
+    assert f"{first}jobqueuectl --root {host.root} stop host/batch\n" == told
+    told = run("--root", host.root, "withdraw", "--stop", "host/batch").stderr
+    assert "host/batch: 0 runs waited and will not start; 2 runs are being stopped\n" == told
+    wait_for(lambda: not left(host))
+    records = [host.record(f"host/batch@{number}") for number in (1, 2)]
+    assert ["killed"] * 2 == [record and record["state"] for record in records]
+
+
 @pytest.mark.parametrize("how", ["removed", "broken", "older"])
 def test_a_key_outlives_state_db(host: Host, how: str) -> None:
     """With a state.db that is lost, or older than the records, a key of what is over gives the same id, and nothing

@@ -197,11 +197,11 @@ class Machine(RuleBasedStateMachine):
             world.boot()
 
     @precondition(lambda self: self.world.submissions)
-    @rule(pick=st.integers(0, 9), die=st.sampled_from([None, None, -1, 0, 1, 2]))
-    def withdraw(self, pick: int, die: int | None) -> None:
-        """Somebody takes a submission back."""
+    @rule(pick=st.integers(0, 9), stop=st.booleans(), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def withdraw(self, pick: int, stop: bool, die: int | None) -> None:
+        """Somebody takes a submission back, or ends it."""
         names = sorted(self.world.submissions)
-        self._happen(events.WithdrawAsked(self.ticket(), names[pick % len(names)], "root"), die)
+        self._happen(events.WithdrawAsked(self.ticket(), names[pick % len(names)], "root", stop), die)
 
     @rule(die=st.sampled_from([None, None, -1, 0, 1, 2]))
     def emit(self, die: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -171,7 +172,7 @@ def test_the_end_of_an_array_awaited() -> None:
     world.submit(submission(after=[After("alice/1")], array=Array(1, 900)))
     world.pass_time(3)
     world.happen(events.WithdrawAsked(7, "alice/1", "alice"))
-    assert world.replies[7].value == {"running": 20}
+    assert world.replies[7].value == {"running": 20, "waiting": 130}
     world.pass_time(30)
     assert not world.submissions
     counts = [run.count for run, _ in world.rows.values() if run.id.job == "alice/2" and run.state == "skipped"]
@@ -179,6 +180,24 @@ def test_the_end_of_an_array_awaited() -> None:
     assert {run.reason for run, _ in world.rows.values() if run.id.job == "alice/1" and run.state == "skipped"} == {
         "withdrawn by alice"
     }
+
+
+@pytest.mark.parametrize("die_after", [-1, 0, 1, 2, None])
+def test_the_whole_of_an_array_stopped(die_after: int | None) -> None:
+    """With --stop one call ends all of it, those that are live and those that are never made, over a crash, too."""
+    world = World(seconds={"alice/1": 50})
+    world.submit(submission(array=Array(1, 150), concurrency=3))
+    world.happen(events.WithdrawAsked(7, "alice/1", "alice", stop=True), die_after=die_after)
+    if die_after is not None:
+        world.boot()
+        world.happen(events.WithdrawAsked(7, "alice/1", "alice", stop=True))
+    world.pass_time(5)
+    assert not world.submissions
+    states = Counter(run.state for run, _ in world.rows.values())
+    assert {RunState.KILLED: 3} == {state: number for state, number in states.items() if state != RunState.SKIPPED}
+    assert 147 == sum(run.count for run, _ in world.rows.values() if run.state is RunState.SKIPPED)
+    if die_after is None:
+        assert {"running": 3, "waiting": 147} == world.replies[7].value
 
 
 def test_withdrawn_before_its_time() -> None:
@@ -403,7 +422,7 @@ def test_who_can_be_withdrawn() -> None:
         world.happen(events.WithdrawAsked(1, name, "root"))
         assert [Reply(1, {"job": name}, "NoSuchJob")] == world.did
     world.happen(events.WithdrawAsked(2, "alice/1", "root"))
-    assert Reply(2, {"running": 1}, asked="that alice/1 is withdrawn by root") in world.did
+    assert Reply(2, {"running": 1, "waiting": 2}, asked="that alice/1 is withdrawn by root") in world.did
     world.pass_time(61)
     assert ({}, False) == (world.submissions, "alice/1" in world.scheduler._state.jobs)
 
