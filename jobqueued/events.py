@@ -14,8 +14,7 @@ from jobqueued.saved import Hold
 
 
 class JobsRead(NamedTuple):
-    """A job file was accepted as a whole; its jobs replace its earlier ones.  `place`: its path, if not in the first
-    directory."""
+    """A job file was accepted: its jobs replace its earlier ones.  `place`: its path, if not in the first directory."""
 
     file: str
     jobs: tuple[Job, ...]

@@ -14,6 +14,17 @@ INTERFACE = """\
 # restart forgets it.
 interface io.jobqueue
 
+# The progress of a submission with several runs: of all of them so many are done, among these those that failed;
+# running and waiting are the others. The rest is likely to take so many seconds, null if that is unknown.
+type Batch (
+  runs: int,
+  done: int,
+  failed: int,
+  running: int,
+  waiting: int,
+  left: ?float
+)
+
 # A job, where it stands, and where it was defined. Last are start and state of the last run that has ended, and whether
 # it has succeeded by its failover only; the job is failing since the first of the runs in a row that have failed, of
 # which those that were ended deliberately are none. So many of its runs are late; if it has not succeeded for longer
@@ -50,7 +61,8 @@ type Job (
   tags: []string,
   file: string,
   line: int,
-  drop_ins: []string
+  drop_ins: []string,
+  batch: ?Batch
 )
 
 # One thing wrong with a file, and the id of its job, "" if it is in none. Lines and columns count from 1; 0 means

@@ -41,6 +41,17 @@ def moment(instant: int | None) -> str | None:
     return None if instant is None else to_text(instant)
 
 
+class Batch(NamedTuple):
+    """The progress of a submission with several runs, as the interface has it."""
+
+    runs: int
+    done: int
+    failed: int
+    running: int
+    waiting: int
+    left: float | None
+
+
 class Standing(NamedTuple):
     """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
 
@@ -72,6 +83,7 @@ class Standing(NamedTuple):
     settled: str | None = None
     late: int = 0
     overdue_since: str | None = None
+    batch: Batch | None = None
 
 
 def status(job: Job, it: Standing) -> JobStatus:
@@ -103,6 +115,7 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
         "due": it.due, "waiting": it.waiting,
         "retrying": it.later, "running": it.running, "late": it.late, "overdue_since": it.overdue_since,
         "tags": list(job.tags), "file": written_in(job), "line": job.line, "drop_ins": list(job.drop_ins),
+        "batch": None if it.batch is None else it.batch._asdict(),
     }  # fmt: skip
 
 
@@ -133,7 +146,19 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
         last_run=moment(stats.last_run), last_state=None if stats.last_state is None else str(stats.last_state),
         last_failover=stats.by_failover, failing_since=moment(stats.fails_since), next=moment(_next(scheduler, job)),
         settled=moment(saved.settled or None), late=len(saved.late), overdue_since=moment(saved.overdue_since),
+        batch=_batch(job, state),
     )  # fmt: skip
+
+
+def _batch(job: Job, state: JobState) -> Batch | None:
+    """The progress of a submission; None: it has one run, or it is none."""
+    if job.submission is None or job.submission.runs == 1:
+        return None
+    runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)
+    done = stats.started + stats.skipped
+    turns = -(-(runs - done) // min(job.concurrency, runs))
+    left = None if state.usual is None else turns * state.usual / SECOND
+    return Batch(runs, done, stats.failed, running, max(0, runs - done - running), left)
 
 
 def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | None = None) -> str:

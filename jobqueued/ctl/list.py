@@ -37,7 +37,10 @@ def list_jobs(
 ) -> None:  # fmt: skip
     """List the jobs, one a line.
 
-    Lists all, or those whose id is a JOB or matches a GLOB.
+    Lists all, or those whose id is a JOB or matches a GLOB.  A name that no job has, such as batch, finds host/batch
+    and alice/batch, and the standard error says so.
+
+    STATUS of a submission with several runs has its progress: how many of them are done, and how many failed.
 
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
     ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
@@ -67,6 +70,7 @@ def list_jobs(
         answer = ask(paths.control, "List")
     except Unreachable as down:
         answer = _from_files(paths, down)
+    names = _whole_names(answer["jobs"], names)
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
     gone = _removed(paths, names) if not tags and (failed or not answer["jobs"]) else ""
@@ -115,9 +119,11 @@ _TROUBLES = ("failing_since", "late", "overdue_since")
 
 
 def _status(job: Message) -> Text:
-    """The status of a job, and whether a run of it is late, or it has not succeeded for too long."""
-    more = [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
-    return styled(", ".join([job["status"], *more]), "retrying" if more else job["status"])
+    """The status of a job, the progress of a batch, and if a run is late, or it has not succeeded for too long."""
+    more = [standing.progress(job["batch"])] if job.get("batch") else []
+    more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
+    is_wrong = job["late"] or job["overdue_since"]
+    return styled(", ".join([job["status"], *more]), "retrying" if is_wrong else job["status"])
 
 
 ORDERS: dict[str, Callable[[Message], Any]] = {
@@ -125,6 +131,20 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
     "next": lambda job: (job["next"] is None, job["next"], job["id"]),
     "last": lambda job: (job["last_run"] or "", job["id"]),
 }
+
+
+def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, and for one that no job has those of users' jobs and submissions that end with it, which it says."""
+    ids, found = [job["id"] for job in jobs] if names else [], list[str]()
+    for name in names:
+        if "/" in name or any(fnmatchcase(one, name) for one in ids):
+            found.append(name)
+            continue
+        owned = [one for one in ids if fnmatchcase(one.partition("/")[2], name)]
+        if owned:
+            click.echo(printable(f"{name}: {', '.join(owned)}"), err=True)
+        found += owned or [name]
+    return tuple(found)
 
 
 def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:

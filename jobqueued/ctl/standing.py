@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
 from jobqueued.control.varlink import Message
 from jobqueued.ctl.terminal import command, localised, moment
+from jobqueued.instants import SECOND, to_text
 from jobqueued.text import printable, settled_times
 
 
@@ -50,3 +53,16 @@ def set_back(job: str, instant: str) -> str:
 def until(instant: str | None) -> str:
     """The end of a pause or a hold, behind it: `` until 2026-11-24 02:00:00 (in 5 h)``; "": nobody has set one."""
     return f" until {moment(instant)}" if instant else ""
+
+
+def progress(batch: Message) -> str:
+    """The progress of a submission with several runs: ``12 of 100 done, 1 failed``."""
+    failed = f", {batch['failed']:,} failed" if batch["failed"] else ""
+    return f"{batch['done']:,} of {batch['runs']:,} done{failed}"
+
+
+def whole_progress(batch: Message) -> str:
+    """The same with the runs that are left, and when the last of them is likely to end."""
+    left = batch["left"]
+    end = "" if left is None else f"; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"
+    return f"{progress(batch)}, {batch['running']:,} running, {batch['waiting']:,} waiting{end}"

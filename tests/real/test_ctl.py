@@ -404,9 +404,7 @@ class TestHistory:
     def test_no_time(self, text: str) -> None:
         """A malformed time is refused, with the forms that are accepted."""
         shown = run("history", "--since", text)
-        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, 2am" in shown.stderr), (
-            shown.stderr
-        )
+        assert (2, True) == (shown.returncode, "accepted: 2h or 1d12h (ago), 18:00, 2am" in shown.stderr), shown.stderr
 
     @pytest.mark.parametrize("option", ["--since", "--until"])
     def test_time_to_come(self, option: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from jobqueued.child import unix_socket
 from jobqueued.control.varlink import Decoder, encode
-from tests.support.client import become, environment, run
+from tests.support.client import become, environment, facts, run
 from tests.support.host import Host, wait_for
 from tests.support.stranger import as_user, public
 from tests.support.stranger import become as as_other
@@ -104,6 +104,27 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
     wait_for(lambda: not left(host))
     records = [host.record(f"host/batch@{number}") for number in (1, 2)]
     assert ["killed"] * 2 == [record and record["state"] for record in records]
+
+
+def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
+    """`list`, also by the name without whose it is, and `show` say how much is done, failed, live and to come."""
+    (tmp_path / "gate").mkdir()
+    wait = f"until [ -e {tmp_path}/gate/$JOBQUEUE_ARRAY_INDEX ]; do sleep 0.05; done"
+    script = f"[ $JOBQUEUE_ARRAY_INDEX != 2 ] || exit 3; {wait}"
+    assert 0 == run("--root", host.root, "submit", "--name", "batch", "--array", "1-9%3", "--", script).returncode
+    (tmp_path / "gate" / "1").touch()
+    wait_for(lambda: 2 == len(host.said("run_ended")) and 5 == len(host.said("run_started")))
+    (row,) = host.call("List")["jobs"]
+    batch = row["batch"]
+    assert (9, 2, 1, 3, 4, True) == (
+        *(batch[it] for it in ("runs", "done", "failed", "running", "waiting")),
+        "left" in batch,
+    )
+    listed = run("--root", host.root, "list", "batch")
+    assert ("batch: host/batch\n", True) == (listed.stderr, "Running, 2 of 9 done, 1 failed" in listed.stdout)
+    assert "" == run("--root", host.root, "list", "host/batch").stderr
+    shown = facts(run("--root", host.root, "show", "host/batch").stdout)["progress"]
+    assert shown.startswith("2 of 9 done, 1 failed, 3 running, 4 waiting; expected end 2"), shown
 
 
 @pytest.mark.parametrize("how", ["removed", "broken", "older"])
