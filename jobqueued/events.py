@@ -11,6 +11,7 @@ from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, Grant, MaySkip, Pa
 from jobqueued.model import Claim, Job, LockClientId, Record, Run, RunId, TriggeredBy
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import Hold
+from jobqueued.submission import Resized
 
 
 class JobsRead(NamedTuple):
@@ -29,7 +30,6 @@ class FileGone(NamedTuple):
 
 class JobsLoaded(NamedTuple):
     """Every job file has been read once since the start, and every live attempt was found again.
-
     `complete` False: some were refused, or are away, their jobs unknown.  `boot`: the id of this boot, if it is new.
     """
 
@@ -437,6 +437,7 @@ Event = (
     | SubmissionsKept
     | AwaitedOver
     | WithdrawAsked
+    | Resized
     | HistoryGone
     | StopAsked
     | RetryAsked

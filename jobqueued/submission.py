@@ -57,6 +57,16 @@ class Submission(NamedTuple):
         return 1 if self.array is None else self.array.runs
 
 
+class Resized(NamedTuple):
+    """Somebody wants so many runs of a submission at a time; `text`: its own by then; the answer goes to `ticket`."""
+
+    ticket: int
+    job: str
+    runs: int
+    text: str
+    asked_by: str
+
+
 def pool_of(job: str) -> str:
     """The name of all submissions of the user whose submission has this id: ``alice/``."""
     return f"{job.partition('/')[0]}/"

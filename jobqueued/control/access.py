@@ -96,6 +96,7 @@ RULES: dict[str, Rule] = {
     "Submit": Rule(Rank.ROOT, own=True),
     "Await": Rule(_SEES, own=True, names="job"),
     "Withdraw": Rule(_ACTS, own=True, names="job"),
+    "Resize": Rule(_ACTS, own=True, names="job"),
     "Submissions": Rule(_SEES, own=True),
 }
 """By the method's name.  Whose a crontab is, the launcher's side decides (`child/spool_orders.py`)."""

@@ -495,6 +495,9 @@ method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 # are stopped, too.
 method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsaved: ?string)
 
+# Let so many runs of a submission be live at a time, instead of as many as before; what is live goes on.
+method Resize(job: string, runs: int) -> (before: int, unsaved: ?string)
+
 # The submissions that are not over, of who asks, of all for readers and operators; at most 10,000, and how many more
 # there are. Left are runs of an array that are not made yet; the standard input is told to its user and root.
 method Submissions() -> (

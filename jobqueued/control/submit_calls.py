@@ -27,7 +27,7 @@ from jobqueued.state import record_files
 from jobqueued.state.faults import StoreError
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
-from jobqueued.submission import After
+from jobqueued.submission import MOST_RUNS, After, Resized
 from jobqueued.users import Owner, UserLimits
 
 Ticket = Callable[[], int]
@@ -56,6 +56,7 @@ class SubmitCalls:
         return {
             "Submit": lambda p: self._submit(p["submission"], peer, ticket),
             "Withdraw": lambda p: self._withdraw(p["job"], bool(p.get("stop")), peer, ticket),
+            "Resize": lambda p: self._resize(p["job"], p["runs"], peer, ticket),
             "Submissions": lambda _: self._told(peer),
             "Await": lambda p: self._await(p["job"], ticket),
         }
@@ -166,6 +167,17 @@ class SubmitCalls:
         if job is None or job.submission is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         self._happen(WithdrawAsked(ticket(), name, _name(peer), stop))
+
+    def _resize(self, name: str, runs: int, peer: Peer, ticket: Ticket) -> None:
+        job = self._scheduler.catalog.get(name)
+        if job is None or job.submission is None:
+            raise VarlinkError("NoSuchJob", {"job": name})
+        if job.submission.runs == 1:
+            raise VarlinkError("Refused", {"reason": f"{name} has one run; accepted: a submission with --array"})
+        if not 1 <= runs <= MOST_RUNS:
+            raise VarlinkError("Refused", {"reason": f"found {runs}; accepted: a number from 1 to {MOST_RUNS}"})
+        text = submissions.resized(self._scheduler.text_of(name), runs)
+        self._happen(Resized(ticket(), name, runs, text, _name(peer)))
 
     def _await(self, name: str, ticket: Ticket) -> dict[str, Any] | None:
         """The end of a submission, once it is over."""

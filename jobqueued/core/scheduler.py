@@ -49,6 +49,7 @@ from jobqueued.fleet import FleetMark, FleetTrouble, FleetUp, MaySkip, PauseMade
 from jobqueued.model import Holder, Job, LockClientId, Now, Run, RunId
 from jobqueued.queue.locks import least_claims
 from jobqueued.saved import Hold, SavedJob
+from jobqueued.submission import Resized
 from jobqueued.users import Owner
 
 LAUNCHES_A_TURN = 64
@@ -106,6 +107,7 @@ _DECIDERS: dict[type, Callable[[Turn, Any], None]] = {
     events.SubmissionsKept: submissions.kept,
     events.AwaitedOver: submissions.awaited_over,
     events.WithdrawAsked: submissions.withdraw_asked,
+    Resized: submissions.resized,
     events.HistoryGone: jobs.history_gone,
     events.Emitted: occurrences.emitted,
     events.PathAppeared: occurrences.appeared,
@@ -251,6 +253,10 @@ class Scheduler:
     def is_submitted(self, job: str) -> bool:
         """Tell whether this is a submission that is not over."""
         return job in self._state.submitted
+
+    def text_of(self, job: str) -> str:
+        """The text of a submission that is not over."""
+        return self._state.submitted.text(job)
 
     def is_nowhere(self, job: str) -> bool:
         """Tell whether it is certain that there is no job of this id, and no run of one before its end."""

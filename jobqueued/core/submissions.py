@@ -19,7 +19,7 @@ from jobqueued.core.skips import Cause, skip
 from jobqueued.core.submitted import End, share_in
 from jobqueued.core.turn import Turn
 from jobqueued.model import Job, Occurrence, Run, RunState
-from jobqueued.submission import MOST_BYTES, MOST_RUNS, is_numbered
+from jobqueued.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
 from jobqueued.text import counted, size
 
 MADE_A_TURN, AHEAD = 500, 100
@@ -150,6 +150,22 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
         stop(turn, run, f"{STOPPED_BY}{event.asked_by}")
     asked = f"that {job.id} is withdrawn by {event.asked_by}"
     turn.reply(event.ticket, asked, running=len(live), waiting=waiting)
+
+
+def resized(turn: Turn, event: Resized) -> None:
+    """Let more, or fewer, runs of a submission be live at a time, for a person; what is live goes on."""
+    state, old = turn.state, turn.state.catalog.get(event.job)
+    if old is None or event.job not in state.submitted:
+        turn.refuse(event.ticket, "NoSuchJob", job=event.job)
+        return
+    job = replace(old, concurrency=event.runs)
+    state.catalog.remove(job.id)
+    state.catalog.add(job)
+    state.changes.note_submission(state.submitted.reword(job.id, event.text))
+    jobs.defined(turn, job, old)
+    turn.say("resized", job=job.id, runs=event.runs, before=old.concurrency, asked_by=event.asked_by)
+    asked = f"that {job.id} has {counted(event.runs, 'run')} at a time, by {event.asked_by}"
+    turn.reply(event.ticket, asked, before=old.concurrency)
 
 
 def follow(turn: Turn, run: Run) -> None:

@@ -45,6 +45,16 @@ class Submitted:
         if is_numbered(job):
             self.used(job)
 
+    def text(self, job: str) -> str:
+        """The text of one."""
+        return self._saves[job].text
+
+    def reword(self, job: str, text: str) -> SaveSubmission:
+        """Give one another text."""
+        self.bytes[share_in(job)] += len(text) - len(self._saves[job].text)
+        self._saves[job] = self._saves[job]._replace(text=text)
+        return self._saves[job]
+
     def take(self, job: str) -> ForgetJob:
         """Take one out that is over."""
         submission, share = self._saves.pop(job), share_in(job)

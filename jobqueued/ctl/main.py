@@ -41,6 +41,7 @@ _TASKS = {
         "retry": ("run", "retry", "Start the next attempt of RUN now, not after its delay."),
         "submit": ("submit", "submit", "Hand in COMMAND to run once, and print its id."),
         "withdraw": ("submit", "withdraw", "Let nothing more of a submission start."),
+        "resize": ("submit", "resize", "Change how many runs of a submission are live at a time."),
         "stop": ("stop", "stop", "Stop runs; for a JOB, all its live runs."),
         "emit": ("emit", "emit", "Emit EVENT: queue a run of each job that waits for it."),
         "pause": ("pause", "pause", "Pause JOB: start no run of it until it is resumed."),

@@ -1,4 +1,4 @@
-"""jobqueuectl submit, withdraw: hand in a command or a script to run once, or take one back."""
+"""jobqueuectl submit, withdraw, resize: hand in a command or a script to run once, or take one back."""
 
 from __future__ import annotations
 
@@ -303,3 +303,21 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
         rest = f"{'is' if is_one else 'are'} being stopped" if stop else f"{'goes' if is_one else 'go'} on"
         told += f"; {running} {rest}" + ("" if stop else f"; to stop: jobqueuectl stop {printable(job)}")
     click.echo(reaching(told), err=True)
+
+
+@click.command()
+@click.argument("job", shell_complete=completion.jobs)
+@click.argument("runs", type=click.IntRange(1), metavar="N")
+@click.pass_obj
+def resize(paths: Paths, job: str, runs: int) -> None:
+    """Change how many runs of a submission are live at a time.
+
+    JOB has several runs (submit --array); N is the number behind the % of its array.  Live runs go on, also where
+    there are more than N.
+
+    \b
+    Example:
+      jobqueuectl resize alice/17 20
+    """
+    before = ask(paths.control, "Resize", job=job, runs=runs)["before"]
+    click.echo(printable(f"{job}: {counted(runs, 'run')} at a time, before {before:,}"), err=True)

@@ -250,6 +250,10 @@ VOCABULARY: dict[str, Entry] = {
         lambda f: f"{f['job']}: due more than 100 times in a minute; occurrences are skipped until this stops;"
         f" see: jobqueuectl next {f['job']}",
     ),
+    "resized": Entry(
+        "info", "bbfab9e295ee4300a59e4987568cc12a",
+        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time, before {f['before']}: asked by {f['asked_by']}",
+    ),
     "job_resumed": Entry(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"
     ),

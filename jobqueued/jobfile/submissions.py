@@ -108,6 +108,13 @@ def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails:
         raise Wrong(f"its text makes no sense: {error}") from None
 
 
+def resized(text: str, at_a_time: int) -> str:
+    """The text of a submission of several runs that was kept, with so many of them at a time."""
+    document = json.loads(text)
+    array = f"{document['array'].partition('%')[0]}%{at_a_time}"
+    return json.dumps({**document, "array": array}, ensure_ascii=False, separators=(",", ":"))
+
+
 def read_array(text: object) -> tuple[Array, int | None]:
     """The runs of ``1-100%10``, and how many of them may be live at a time; Wrong."""
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None

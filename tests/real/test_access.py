@@ -106,7 +106,7 @@ TABLE = {
     "CrontabGet": "++++++++++", "CrontabSet": "++++++++++", "CrontabRemove": "++++++++++",
     "UserFiles": "++++++++++", "UserFileGet": "++++++++++", "UserFileSet": "++++++++++",
     "UserFileRemove": "++++++++++", "Submit": "++++++++++", "Submissions": "++++++++++",
-    "Await": "---+-+++++", "Withdraw": "----------",
+    "Await": "---+-+++++", "Withdraw": "----------", "Resize": "----------",
 }  # fmt: skip
 """By the method, who of CALLERS is answered (+), and who is refused (-).  Everybody has an own
 crontab, files and submissions; of what is none nothing can be withdrawn."""
@@ -114,7 +114,7 @@ crontab, files and submissions; of what is none nothing can be withdrawn."""
 PARAMETERS: dict[str, dict[str, Any]] = {
     "Next": {"count": 1}, "Lock": {"lock": "spare"}, "Evict": {"holder": ":with-lock@1"},
     "CrontabSet": {"table": ""}, "UserFileGet": {"name": "x"}, "UserFileSet": {"name": "x", "text": ""},
-    "UserFileRemove": {"name": "x"}, "Submit": {"submission": {}},
+    "UserFileRemove": {"name": "x"}, "Resize": {"runs": 2}, "Submit": {"submission": {}},
 }  # fmt: skip
 DENIALS = {"io.jobqueue.PermissionDenied", "io.jobqueue.NoSuchJob", "io.jobqueue.NoSuchRun"}
 

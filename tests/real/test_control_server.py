@@ -942,7 +942,7 @@ def test_every_verb_is_asked_by_a_stranger() -> None:
     asked = {json.loads(message[:-1])["method"].rpartition(".")[2] for message in ASKS}
     assert set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE)) == asked | {
         "Status", "List", "Fleet", "CrontabGet", "CrontabSet", "CrontabRemove", "UserFiles", "UserFileGet",
-        "UserFileSet", "UserFileRemove", "Submit", "Submissions", "Withdraw", "Await",
+        "UserFileSet", "UserFileRemove", "Submit", "Submissions", "Withdraw", "Resize", "Await",
     }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ OF_ROOT = {"add", "files", "files FILE"}
 """Users have files of their own where the daemon is root's."""
 ACTS = {
     "drain", "edit", "emit", "forget", "hold", "pause", "release", "reload", "remove", "rerun", "restart-launcher",
-    "resume", "retry", "run", "skip-next", "stop", "with-lock", "withdraw",
+    "resize", "resume", "retry", "run", "skip-next", "stop", "with-lock", "withdraw",
 }  # fmt: skip
 """The commands that do something, and tell a program all of it by their exit status, and by an id."""
 OTHER_FORMS = {"export": "OTLP, Trace Events, or a crontab", "language-server": "JSON-RPC"}

@@ -228,6 +228,11 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "backup: due more than 100 times in a minute; occurrences are skipped until this stops;"
         " see: jobqueuectl next backup",
     ),
+    (
+        "resized",
+        {"job": "host/batch", "runs": 4, "before": 2, "asked_by": "root"},
+        "host/batch: 4 runs at a time, before 2: asked by root",
+    ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (
         "job_invalid",

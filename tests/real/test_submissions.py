@@ -127,6 +127,23 @@ def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
     assert shown.startswith("2 of 9 done, 1 failed, 3 running, 4 waiting; expected end 2"), shown
 
 
+def test_more_at_a_time(host: Host) -> None:
+    """The number of runs at a time is another at once and after a restart; a single run has none."""
+    for words in (["--array", "1-9%2"], []):
+        assert 0 == run("--root", host.root, "submit", *words, "--", "sleep", "99").returncode
+    wait_for(lambda: 3 == len(host.said("run_started")))
+    told = run("--root", host.root, "resize", "host/1", "4").stderr
+    assert "host/1: 4 runs at a time, before 2\n" == told
+    wait_for(lambda: 5 == len(host.said("run_started")))
+    host.kill()
+    host.start()
+    assert 4 == next(row["concurrency"] for row in host.call("List")["jobs"] if row["id"] == "host/1")
+    shown = run("--root", host.root, "resize", "host/2", "4")
+    refused = "Error: refused: host/2 has one run; accepted: a submission with --array\n"
+    assert (1, refused) == (shown.returncode, shown.stderr)
+    assert "no such job: host/7" in run("--root", host.root, "resize", "host/7", "4").stderr
+
+
 @pytest.mark.parametrize("how", ["removed", "broken", "older"])
 def test_a_key_outlives_state_db(host: Host, how: str) -> None:
     """With a state.db that is lost, or older than the records, a key of what is over gives the same id, and nothing

@@ -10,6 +10,7 @@ JOBQUEUED_SOAK=1 runs it far longer (make soak).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -36,7 +37,7 @@ from jobqueued.notify import Late
 from jobqueued.runs.launcher_link import unstarted
 from jobqueued.runs.run_directory import Name
 from jobqueued.saved import Hold
-from jobqueued.submission import After, Array
+from jobqueued.submission import After, Array, Resized
 from tests.support.audited import AuditedWorld
 from tests.support.world import job, submission
 
@@ -202,6 +203,16 @@ class Machine(RuleBasedStateMachine):
         """Somebody takes a submission back, or ends it."""
         names = sorted(self.world.submissions)
         self._happen(events.WithdrawAsked(self.ticket(), names[pick % len(names)], "root", stop), die)
+
+    @precondition(lambda self: self.world.submissions)
+    @rule(pick=st.integers(0, 9), runs=st.integers(1, 9), die=st.sampled_from([None, None, -1, 0, 1, 2]))
+    def resize(self, pick: int, runs: int, die: int | None) -> None:
+        """Somebody wants another number of runs of a submission at a time."""
+        world, names = self.world, sorted(self.world.submissions)
+        if (job := world.scheduler.catalog.get(names[pick % len(names)])) is not None:
+            text = f"text {len(world.texts)}"
+            world.texts[text] = replace(job, concurrency=runs)
+            self._happen(Resized(self.ticket(), job.id, runs, text, "root"), die)
 
     @rule(die=st.sampled_from([None, None, -1, 0, 1, 2]))
     def emit(self, die: int | None) -> None:

@@ -11,7 +11,7 @@ from jobqueued import events
 from jobqueued.commands import Reply
 from jobqueued.model import HOUR, Claim, RunId, RunState
 from jobqueued.saved import Hold, SavedJob
-from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array
+from jobqueued.submission import MOST_BYTES, MOST_RUNS, After, Array, Resized
 from tests.support.world import World, ended, job, submission
 
 
@@ -198,6 +198,35 @@ def test_the_whole_of_an_array_stopped(die_after: int | None) -> None:
     assert 147 == sum(run.count for run, _ in world.rows.values() if run.state is RunState.SKIPPED)
     if die_after is None:
         assert {"running": 3, "waiting": 147} == world.replies[7].value
+
+
+@pytest.mark.parametrize("die_after", [-1, 0, 1, 2, None])
+def test_more_or_fewer_at_a_time(die_after: int | None) -> None:
+    """More start at once, of fewer what is live goes on; a crash forgets it whole, or not at all."""
+    world = World(seconds={"alice/1": 50})
+    world.submit(submission(array=Array(1, 150), concurrency=3))
+
+    def resize(runs: int, ticket: int, die: int | None = None) -> None:
+        world.texts["more"] = replace(world.scheduler.catalog["alice/1"], concurrency=runs)
+        world.happen(Resized(ticket, "alice/1", runs, "more", "alice"), die_after=die)
+
+    resize(5, 7, die_after)
+    if die_after is not None:
+        world.boot()
+        assert len(world.scheduler.live) == (3 if die_after == -1 else 5)
+        resize(5, 7)
+    else:
+        assert {"before": 3} == world.replies[7].value
+    assert len(world.scheduler.live) == 5
+    resize(2, 8)
+    assert ({"before": 5}, 5) == (world.replies[8].value, len(world.scheduler.live))
+    world.boot()
+    world.pass_time(60)
+    assert len(world.scheduler.live) == 2
+    resize(150, 9)
+    world.pass_time(120)
+    assert not world.submissions
+    assert len([run for run, _ in world.rows.values() if run.state is RunState.SUCCEEDED]) == 150
 
 
 def test_withdrawn_before_its_time() -> None:
