@@ -110,7 +110,8 @@ WINGS: dict[str, list[str]] = {
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
-        "completion", "problems", "waiting", "records", "receivers", "unlikely", "rhythms", "output", "table_files",
+        "completion", "problems", "waiting", "records", "failed_submissions", "receivers", "unlikely", "rhythms",
+        "output", "table_files",
         "job_units", "had_first", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report",
         "report_page", "chosen_runs", "follow", "due_changes", "past_files", "history_diff", "audit", "cat", "check",
         "language_server", "editor", "crontab_spool", "crontab_check", "crontab_edit", "crontab", "old_code",

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import completion, standing
+from jobqueued.ctl import completion, failed_submissions, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask, removed
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import Columns, distance, json_option, local, print_json, print_values, styled
@@ -45,7 +45,8 @@ def list_jobs(
     NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
     ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
     than its `expect`.  A job is Outdated where its fleet goes by a newer definition than the files of this host have.
-    The first line says if the host is on hold and, with --failed, names the jobs that are overdue but in no file.
+    The first line says if the host is on hold and, with --failed, names the jobs that are overdue but in no file, and
+    the submissions that are over and had a run that failed in the last 24 hours.
 
     While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
     waiting runs.
@@ -70,10 +71,10 @@ def list_jobs(
         answer = ask(paths.control, "List")
     except Unreachable as down:
         answer = _from_files(paths, down)
-    names = _whole_names(answer["jobs"], names)
+    names, known = _whole_names(answer["jobs"], names), {job["id"] for job in answer["jobs"]}
     answer["jobs"] = _chosen(answer["jobs"], names, set(tags), failed=failed)
     answer["jobs"].sort(key=ORDERS[sort])
-    gone = _removed(paths, names) if not tags and (failed or not answer["jobs"]) else ""
+    gone = _removed(paths, names, known) if not tags and (failed or not answer["jobs"]) else ""
     if names and not answer["jobs"]:
         raise Refused(gone or f"no such job: {printable(' '.join(names))}; see: jobqueuectl list")
     click.echo(gone, err=True, nl=bool(gone))
@@ -158,10 +159,13 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
     ]
 
 
-def _removed(paths: Paths, names: tuple[str, ...]) -> str:
-    """A line of each job with one of the names, if there are any, that is overdue though it is in no file."""
+def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
+    """A line of each job with one of the names, if there are any, that is overdue though it is in no file, and of each
+    submission that is over, and has failed in the last day.
+    """
     found = removed(paths.control).items()
-    return "\n".join(it for job, it in found if not names or any(fnmatchcase(job, name) for name in names))
+    overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
+    return "\n".join([*overdue, *failed_submissions.lines(paths, known, names)])
 
 
 def rhythm(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from jobqueued.control.varlink import Message
-from jobqueued.ctl import standing
+from jobqueued.ctl import failed_submissions, standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
@@ -30,7 +30,8 @@ def status(paths: Paths, as_json: bool) -> None:
     usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
     jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
     degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, jobs
-    that wait as the clock was set back, and limits that this host does not enforce, are listed too.
+    that wait as the clock was set back, and limits that this host does not enforce, are listed, too.  So are
+    submissions of which a run failed in the last 24 hours; these alone make nothing not well.
 
     Exits 0 if all is well, 1 if not; 2 if the daemon is down or does not answer, after showing the live runs.
 
@@ -48,7 +49,8 @@ def status(paths: Paths, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        _print(answer, problems)
+        known = {one["job"] for one in answer["attention"]}
+        _print(answer, problems, list(failed_submissions.lines(paths, known)))
     sys.exit(bool(answer["unwell"]))
 
 
@@ -69,7 +71,7 @@ def _print_down(paths: Paths, down: Unreachable, as_json: bool) -> None:
         print_runs("RUN", "run", live)
 
 
-def _print(answer: Message, problems: list[Problem]) -> None:
+def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> None:
     limit, unwell = answer["max_running"], "; ".join(answer["unwell"])
     running = f"{answer['running']} running" + (f" of at most {limit}" if limit is not None else "")
     soonest = answer["next_job"] and f"{answer['next_job']}, {moment(answer['next'])}"
@@ -92,6 +94,7 @@ def _print(answer: Message, problems: list[Problem]) -> None:
             ("next", soonest or "nothing"),
             ("problems", str(len(problems)) if problems else None),
             *_attention(answer),
+            *_some("failed", submissions, "list --failed"),
         ]
     )
     print_stale(answer["stale"])
@@ -121,11 +124,11 @@ def _fleet(answer: Message) -> str | None:
     return f"{answer['fleet']}, {known}"
 
 
-def _some(name: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[str, str]]:
     """Yield a line for each text."""
     yield from ((name, text) for text in texts[:_SHOWN])
     if (more := len(texts) - _SHOWN) > 0:
-        yield name, f"… and {more:,} more; see: {command('doctor')}"
+        yield name, f"… and {more:,} more; see: {command(where)}"
 
 
 def _failure(one: Message) -> str:

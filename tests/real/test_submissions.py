@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import tempfile
@@ -125,6 +126,25 @@ def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
     assert "" == run("--root", host.root, "list", "host/batch").stderr
     shown = facts(run("--root", host.root, "show", "host/batch").stdout)["progress"]
     assert shown.startswith("2 of 9 done, 1 failed, 3 running, 4 waiting; expected end 2"), shown
+
+
+def test_one_that_has_failed(host: Host) -> None:
+    """It is over, so in no list of jobs; `status` and `list --failed` name its last run that failed, for a day."""
+    words = ("submit", "--wait", "--name", "batch", "--array", "1-4", "--", "[ $JOBQUEUE_ARRAY_INDEX -lt 3 ]")
+    assert 1 == run("--root", host.root, *words).returncode
+    assert 0 == run("--root", host.root, "submit", "--wait", "--", "true").returncode
+    wait_for(lambda: not left(host))
+    see = rf"jobqueuectl --root {host.root} show host/batch@[34]"
+    line = (
+        rf"host/batch: 2 runs of it failed, the last .* ago: host/batch@[34] failed after .*: exit code 1; see: {see}"
+    )
+    for _ in range(2):
+        listed = run("--root", host.root, "list", "--failed")
+        assert re.fullmatch(line + "\n", listed.stderr), listed.stderr
+        assert re.fullmatch(line, facts(run("--root", host.root, "status").stdout)["failed"])
+        assert "" == run("--root", host.root, "list", "--failed", "other*").stderr.partition("host/")[1]
+        host.kill()
+        host.start()
 
 
 def test_more_at_a_time(host: Host) -> None:
