@@ -59,7 +59,7 @@ def _members(node: Node) -> tuple[str, ...]:
     return members
 
 
-_PEM = text("an absolute path, or the name of a credential of jobqueued-fleet.service",
+_PEM = text("an absolute path such as /etc/jobqueued/host.pem, or the name of a credential of jobqueued-fleet.service",
     "/[^\0]+|[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "path or name")  # fmt: skip
 _MOST_UNITS = 1000
 
@@ -73,7 +73,7 @@ def _resources(entries: dict[str, Entry]) -> dict[str, int]:
     return amounts
 
 
-_RESOURCES = mapping("a mapping of locks to their units", _resources, AMOUNTS.schema)
+_RESOURCES = mapping("a mapping of locks to their units such as {license: 5}", _resources, AMOUNTS.schema)
 _FLEET = section(table(
     Key("etcd", replace(_MEMBERS, read=_members), "", "URLs of the members of etcd; without a port it is 2379.",
         "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),

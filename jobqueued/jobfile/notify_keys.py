@@ -37,13 +37,15 @@ _SET_BY_US = ("connection", "content-length", "host", "transfer-encoding")
 _HEADER_NAME = f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)"
 _HEADER_RULE = f"the name of a header, but for {', '.join(_SET_BY_US)}"
 _HEADERS = mapping(
-    "a mapping of names to texts",
+    "a mapping of names to texts such as {Priority: high}",
     lambda entries: tuple(by_name(unshown(_HEADER), _HEADER_NAME, _HEADER_RULE)(entries).items()),
     {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
 """Part of an address; to sendmail(8) a leading - is an option, | a program, and / a file."""
-ADDRESS = text("a mail address", f"(?!.{{255}}){_PART}(@{_PART})?")  # a path of RFC 5321 has 254 at most
+ADDRESS = text(
+    "a mail address such as ops@example.org", f"(?!.{{255}}){_PART}(@{_PART})?"
+)  # a path of RFC 5321 has 254 at most
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "The URL.", "https://example.org/hook"),

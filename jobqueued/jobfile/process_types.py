@@ -87,8 +87,8 @@ def unshown(kind: ValueType) -> ValueType:
 _UNSHOWN = "a value that is not shown, as it may be a secret"
 MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
 WORD = text('a text ("" for none)', "(?s).*")
-ACCOUNT = text("the name of an account", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
-GROUP = text("the name of a group", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
+ACCOUNT = text("the name of an account such as backup", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
+GROUP = text("the name of a group such as backup", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
 COMMAND = ValueType(
     "command", _COMMAND_LINE.accepted, _command, {"anyOf": [_COMMAND_LINE.schema, sequence(WORD).schema]}
@@ -97,12 +97,16 @@ IO = scalar("text", "idle, or best-effort:N or realtime:N, N from 0 to 7", _io_c
 _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCPU XFSZ VTALRM PROF TRAP"
 SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
-ENVIRONMENT = unshown(mapping("a mapping of names to texts", _environment, {"additionalProperties": WORD.schema}))
-PATHS_BY_NAME = mapping("a mapping of names to absolute paths", by_name(PATH, NAME, A_NAME))
-SLURM_NAME = text("a name of letters, digits, and ._- inside", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "name")
+ENVIRONMENT = unshown(
+    mapping("a mapping of names to texts such as {LANG: C.UTF-8}", _environment, {"additionalProperties": WORD.schema})
+)
+PATHS_BY_NAME = mapping(
+    "a mapping of names to absolute paths such as {token: /etc/backup/token}", by_name(PATH, NAME, A_NAME)
+)
+SLURM_NAME = text("a name such as physics: letters, digits, and ._- inside", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "name")
 SLURM_GRES = text("generic resources such as gpu:2", r"[A-Za-z0-9][A-Za-z0-9._:,-]{0,255}")
 SLURM_LICENSES = mapping(
-    "a mapping of names of licenses to numbers",
+    "a mapping of licenses to numbers such as {matlab: 1}",
     by_name(integer(1, 1_000_000), r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", "a name of letters, digits, and ._@- inside"),
     {"additionalProperties": integer(1, 1_000_000).schema},
 )

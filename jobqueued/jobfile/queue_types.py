@@ -20,8 +20,8 @@ from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On, Scope
 _PERCENT = "([0-9]{1,6})%"
 
 ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", NAME, "id")
-PATH = text("an absolute path", "/[^\0]*", "path")
-DIRECTORY = text("an absolute path", "-?/[^\0]*", "path")
+PATH = text("an absolute path such as /srv/backup", "/[^\0]*", "path")
+DIRECTORY = text("an absolute path such as /srv/backup", "-?/[^\0]*", "path")
 EVENT_NAME = text(A_NAME, NAME, "name")
 UNITS = integer(1, 1_000_000)
 
@@ -165,7 +165,7 @@ def _amount_of(name: str) -> Callable[[Node], int]:
 
 _RESOURCES = {"additionalProperties": _AMOUNT.schema}
 
-AMOUNTS = mapping("a mapping of resources to amounts", _amounts, _RESOURCES)
+AMOUNTS = mapping("a mapping of resources to amounts such as {cpu: 1, memory: 400M}", _amounts, _RESOURCES)
 RESOURCES = mapping(
     AMOUNTS.accepted,
     lambda entries: tuple(Claim(name, units) for name, units in _amounts(entries).items()),
@@ -174,7 +174,7 @@ RESOURCES = mapping(
 
 # ── the rest ──
 
-LABELS = one_or_more(_LOCK, least=0)
+LABELS = one_or_more(EVENT_NAME, least=0)
 HOSTS = made(
     section(table(Key("labels", LABELS, "", "Labels that a host must have.", "[gpu]"))),
     lambda _node, values: values.get("labels", ()),
@@ -196,7 +196,7 @@ def _glob(node: Scalar) -> str:
     return node.text
 
 
-_GLOB = scalar("path", "an absolute path, with * ? and [] in its last part only", _glob)
+_GLOB = scalar("path", "an absolute path such as /srv/in/*.csv, with * ? and [] in its last part only", _glob)
 
 _IDS = text(f"{ID.accepted}; or a pattern of ids with * and ?", "[a-z0-9*?][a-z0-9._*?-]{0,63}", "id")
 
@@ -275,5 +275,5 @@ def _cause(node: Scalar) -> str:
 
 
 CAUSE = scalar("cause",
-    "an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)", _cause,
+    "an exit code such as 75, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)", _cause,
 )  # fmt: skip

@@ -38,7 +38,7 @@ class ValueType:
     """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or NotAccepted.
 
     `schema` is the part of JSON Schema for it: it accepts whatever `read` does, and maybe a little more.  `keys` are
-    those of a mapping whose keys are fixed.
+    those of a mapping whose keys are fixed, which it `is_mapping` if nothing else is accepted.
     """
 
     name: str
@@ -46,6 +46,7 @@ class ValueType:
     read: Callable[[Node], Any]
     schema: Schema = field(repr=False)
     keys: dict[str, Key] = field(default_factory=dict, repr=False)
+    is_mapping: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ def number(low: float, high: float) -> ValueType:
 
 def duration(low: str, high: str) -> ValueType:
     """Nanoseconds from `low` to `high`."""
-    accepted = f"a duration such as 90s, 5m, 2h or 1d12h, from {low} to {high}"
+    examples = _within(parse_duration, low, high, "90s", "5m", "2h", "1d12h")
+    accepted = f"a duration such as {examples}, from {low} to {high}"
     schema = {"type": "string", "pattern": _anchored(DURATION), "minLength": 1}
     return scalar("duration", accepted, _measure(parse_duration, meant_duration, low, high), schema)
 
@@ -174,8 +176,14 @@ def duration(low: str, high: str) -> ValueType:
 def size(low: str, high: str) -> ValueType:
     """Bytes from `low` to `high`."""
     schema = {"anyOf": [{"type": "string", "pattern": _anchored(SIZE)}, {"const": 0}]}
-    accepted = f"a size such as 512K, 512M or 2G, from {low} to {high}"
+    accepted = f"a size such as {_within(parse_size, low, high, '512K', '512M', '2G')}, from {low} to {high}"
     return scalar("size", accepted, _measure(parse_size, meant_size, low, high), schema)
+
+
+def _within(parse: Callable[[str], int], low: str, high: str, *examples: str) -> str:
+    """The examples that are accepted between two bounds, for people."""
+    *others, last = [one for one in examples if parse(low) <= parse(one) <= parse(high)]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:

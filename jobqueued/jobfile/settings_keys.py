@@ -40,7 +40,7 @@ _VARIABLES = ("cpus", "job", "run", "attempt", "due", "invocation_id", "invocati
 """Names whose variables (JOBQUEUE_JOB …) tell a command other things."""
 _TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
-_RESERVE = mapping("a mapping with the keys cpu and memory", _reserved)
+_RESERVE = mapping("a mapping with the keys cpu and memory such as {cpu: 0.5, memory: 1G}", _reserved)
 
 _PERCENT = "([1-9][0-9]?)%"
 
@@ -68,7 +68,7 @@ _PRESSURE = section(
     )
 )
 
-_PROM = text("an absolute path that ends in .prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
+_PROM = text("an absolute path that ends in .prom such as /var/lib/jobqueued.prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
 _METRICS = table(
     Key("textfile", _PROM, "", "File for the textfile collector of node_exporter, written at most every 15 s.",
         "/var/lib/prometheus/node-exporter/jobqueued.prom"),

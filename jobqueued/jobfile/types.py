@@ -40,8 +40,15 @@ def read_keys(
             try:
                 values[name] = keys[name].type.read(node)
             except NotAccepted as wrong:
-                refusals += [refusal.below(name) for refusal in wrong.refusals]
+                refusals += [_shown(refusal, keys[name]).below(name) for refusal in wrong.refusals]
     return values, refusals
+
+
+def _shown(refusal: Refusal, key: Key) -> Refusal:
+    """The refusal of a whole value, of which a mapping is wanted, with an example of that."""
+    is_whole = not (refusal.key or refusal.meant) and refusal.accepted == key.type.accepted
+    example = f"{refusal.accepted}, such as {key.example}" if is_whole and key.type.is_mapping else ""
+    return refusal._replace(accepted=example) if example else refusal
 
 
 # ── several values ──
@@ -128,7 +135,7 @@ def section(keys: dict[str, Key]) -> ValueType:
 
     names = [name for name, key in keys.items() if not key.planned] or keys
     whole = mapping(f"a mapping with the keys {', '.join(names)}", read, schema_of(keys))
-    return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys)
+    return ValueType(whole.name, whole.accepted, whole.read, whole.schema, keys, is_mapping=True)
 
 
 def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:
@@ -191,7 +198,7 @@ def _as_written(node: Scalar) -> Any:
     return node.text if is_number and json.dumps(value) != node.text else value
 
 
-ANYTHING = mapping("a mapping", lambda entries: plain(Mapping(0, 0, entries), _as_written))
+ANYTHING = mapping("a mapping such as {owner: ops}", lambda entries: plain(Mapping(0, 0, entries), _as_written))
 
 _PLANNED = "a key of a later version"
 PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later version"

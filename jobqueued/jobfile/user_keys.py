@@ -13,7 +13,8 @@ from jobqueued.jobfile.types import one_or_more, section
 from jobqueued.jobfile.yamltext import Node, Scalar
 
 _ONE = text(
-    "the name of a user, or of a group with an @ before it", r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"
+    "the name of a user such as alice, or of a group with an @ before it",
+    r"@?[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}",
 )
 _MOST = 25
 """Users and groups, which are sent to whoever looks them up; who means more makes a group of them."""
@@ -30,7 +31,9 @@ def _few(node: Node) -> tuple[str, ...]:
 
 
 _WHO = replace(one_or_more(_ONE, least=0), read=_few)
-_GROUPS = one_or_more(text("the name of a group", r"[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"), least=0)
+_GROUPS = one_or_more(
+    text("the name of a group such as video", r"[^\s:,/@\x00-\x1f\x7f][^\s:,/\x00-\x1f\x7f]{0,63}"), least=0
+)
 
 
 def _reach(node: Scalar) -> str:

@@ -320,7 +320,7 @@ BAD = {
     f"fleet: {{etcd: [{', '.join(f'https://{n}' for n in range(10))}]}}": "1:15: fleet.etcd: found 10 members; "
     "accepted: at most 9",
     "fleet: {etcd: https://a, lock_grace: 29s}": "1:38: fleet.lock_grace: found '29s'; accepted: a duration such as "
-    "90s, 5m, 2h or 1d12h, from 30s to 1d",
+    "90s, 5m or 2h, from 30s to 1d",
     "fleet: {etcd: https://a, resources: {cpu: 2}}": "1:43: fleet.resources: found cpu: 2000; accepted: a lock by its "
     "name",
     "fleet: {etcd: https://a, resources: {license: 1001}}": "1:47: fleet.resources: found license: 1001; accepted: at "
@@ -329,7 +329,7 @@ BAD = {
     "well",
     "fleet: {etcd: https://a, key: a.key}": "1:8: fleet: found `key` alone; accepted: its `certificate` as well",
     "fleet: {etcd: https://a, authority: ca/a.pem}": "1:37: fleet.authority: found 'ca/a.pem'; accepted: an absolute "
-    "path, or the name of a credential of jobqueued-fleet.service",
+    "path such as /etc/jobqueued/host.pem, or the name of a credential of jobqueued-fleet.service",
     "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; accepted: its "
     "`password_file` as well",
     "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
@@ -338,21 +338,22 @@ BAD = {
     "secret; accepted: a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
     "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; accepted: its `url` as well",
     "heartbeat: {url: 'https://h/x', every: 5s}": "1:40: heartbeat.every: found '5s'; accepted: a duration such as "
-    "90s, 5m, 2h or 1d12h, from 10s to 1d",
+    "90s, 5m or 2h, from 10s to 1d",
     "max_running: 0": "1:14: max_running: found 0; accepted: a whole number from 1 to 100000, or none",
     "timezone: Mars": "1:11: timezone: found 'Mars'; accepted: a time zone of the tz database, such as UTC or "
     "Europe/Berlin",
     "metrics: {textfile: x.prom}": "1:21: metrics.textfile: found 'x.prom'; accepted: an absolute path that ends in "
-    ".prom",
-    "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes",
-    "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 90s, 5m, 2h or 1d12h, from 1h "
-    "to 36500d",
+    ".prom such as /var/lib/jobqueued.prom",
+    "retention: 5": "1:12: retention: found 5; accepted: a mapping with the keys runs, age, bytes, "
+    "such as {runs: 500, age: 365d, bytes: 10G}",
+    "retention: {age: 5}": "1:18: retention.age: found 5; accepted: a duration such as 2h or 1d12h, from 1h to 36500d",
     "retention: {byte: 5}": "1:13: retention.byte: found an unknown key; accepted: 'bytes'",
     "max_runing: 5": "1:1: max_runing: found an unknown key; accepted: 'max_running'",
     "[]": "1:1: found an empty list; accepted: a mapping with the keys max_running, timezone, retention, max_use, "
     "keep_free, resources, reserve, escalation, pressure, operators, readers, notify, notifier, mail, "
     "heartbeat, metrics, cron, users, fleet",
-    "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts",
+    "resources: [gpu]": "1:12: resources: found a list; accepted: a mapping of resources to amounts "
+    "such as {cpu: 1, memory: 400M}",
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
     "to 1000000T",
@@ -361,9 +362,10 @@ BAD = {
     "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
     "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
     "one core such as 50%, from 0.01 to 4096 cores",
-    "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every",
-    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m, 2h or "
-    "1d12h, from 1s to 1d",
+    "escalation: 5": "1:13: escalation: found 5; accepted: a mapping with the keys points, every, "
+    "such as {points: 2, every: 5m}",
+    "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m or 2h, "
+    "from 1s to 1d",
     "a: !x 1\n": "1:4: found a tag; accepted: values without a tag, or one that starts with ! in quotes",
 }
 

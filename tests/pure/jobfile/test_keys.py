@@ -148,6 +148,7 @@ FINITE = "accepted: a finite number of at most 64 bits, or a text in quotes"
 OCTAL = "accepted: an octal mode with a leading zero, such as 0022"
 PRIORITY = "accepted: a whole number from -1000 to 1000"
 ZONE = "accepted: a time zone of the tz database, such as UTC or Europe/Berlin"
+SHORT = "accepted: a duration such as 90s, 5m or 2h, from "
 SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
 LINE = "accepted: a command for the shell, or a list of the program and its arguments"
 VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
@@ -157,7 +158,10 @@ CORES = "accepted: a number of cores such as 0.5, or a percentage of one core su
 NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
 LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units, scope"
 IDENTIFIER = "accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
-CAUSES = "accepted: an exit code, a signal such as SIGSEGV, timeout, oom, lost, or start (it could not be started)"
+CAUSES = (
+    "accepted: an exit code such as 75, a signal such as SIGSEGV, "
+    "timeout, oom, lost, or start (it could not be started)"
+)
 ANY = "accepted: a key of jobqueue.d(5), such as command, schedule or user"
 BAD = [
     ("timeout: 90", f"f:1:10: timeout: found 90; {SPAN.replace('a dur', '90s (a dur')}1s to 365d, or none)"),
@@ -165,9 +169,9 @@ BAD = [
     ("timeout: 5m1h", f"f:1:10: timeout: found '5m1h'; {SPAN.replace('a dur', '1h5m (a dur')}1s to 365d, or none)"),
     ("timeout: 0s", f"f:1:10: timeout: found '0s'; {SPAN}1s to 365d, or none"),
     ("timeout:", f"f:1:9: timeout: found nothing; {SPAN}1s to 365d, or none"),
-    ("grace: none", f"f:1:8: grace: found 'none'; {SPAN}0s to 1d"),
-    ("grace: 25h", f"f:1:8: grace: found '25h'; {SPAN}0s to 1d"),
-    ("grace: \u0661s", f"f:1:8: grace: found '\u0661s'; {SPAN}0s to 1d"),
+    ("grace: none", f"f:1:8: grace: found 'none'; {SHORT}0s to 1d"),
+    ("grace: 25h", f"f:1:8: grace: found '25h'; {SHORT}0s to 1d"),
+    ("grace: \u0661s", f"f:1:8: grace: found '\u0661s'; {SHORT}0s to 1d"),
     ("output_limit: 64", "f:1:15: output_limit: found 64; accepted: a size such as 512K, 512M or 2G, from 1K to 1T"),
     ("output_limit: 5MB", "f:1:15: output_limit: found '5MB'; accepted: 5M (a size such as 512K, 512M or 2G, from 1K "
         "to 1T)"),
@@ -191,11 +195,12 @@ BAD = [
     ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the program"),
     ("command: [a, ~]", f"f:1:14: command[1]: found ~, which means nothing; {WORD}"),
     ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
-    ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path"),
-    ("user: ''", "f:1:7: user: found ''; accepted: the name of an account"),
+    ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path such as /srv/backup"),
+    ("user: ''", "f:1:7: user: found ''; accepted: the name of an account such as backup"),
     ("environment: {1A: x}", f"f:1:15: environment: found '1A'; {VARIABLE}"),
     ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
-    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts"),
+    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts "
+        "such as {LANG: C.UTF-8}"),
     ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
     ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
@@ -203,8 +208,8 @@ BAD = [
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
     ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: the file without it; `credentials`, "
         "which does that, is a key of a later version"),
-    ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path, with * ? and [] in its "
-        "last part only"),
+    ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path such as "
+        "/srv/in/*.csv, with * ? and [] in its last part only"),
     ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: at most 64 of "
         "a-z 0-9 . _ -, first one of a-z 0-9; or a pattern of ids with * and ?"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),

@@ -201,7 +201,7 @@ BAD = {
         "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: b: {NO_COMMAND}",
         "f:1:64: b: notify: found 'required'; accepted: a mapping with the keys on, email, webhook, command, apprise, "
-        "remind, from",
+        "remind, from, such as {on: failure, email: ops@example.org}",
     ],
 }
 

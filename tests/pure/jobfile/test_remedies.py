@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -262,3 +262,42 @@ def test_the_job_is_named() -> None:
     problems = read_jobs(text.encode(), "f")[1]
     assert [("", "timeout"), ("a", "umask"), ("b", "priority")] == [(it.job, it.key) for it in problems]
     assert str(problems[1]).startswith("f:3:26: a: umask: found 22; accepted: 0022 (")
+
+
+BOUNDED = {name: key for name, key in KEYS.items() if key.type.name in ("duration", "size")}
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDED))
+def test_each_example_of_a_measure_is_accepted(name: str) -> None:
+    """It is within the bounds of its key."""
+    examples = BOUNDED[name].type.accepted.partition(" such as ")[2].partition(", from ")[0]
+    assert examples
+    for example in re.split(", | or ", examples):
+        BOUNDED[name].type.read(Scalar(1, 1, example, True))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, key in KEYS.items() if "." not in name and not key.planned))
+def test_each_refusal_has_an_example_that_works(name: str) -> None:
+    """A value that no key accepts is answered with one that this key does: a word, a number, or all of a mapping."""
+    _, problems = read_jobs(f"jobs: {{a: {{command: x, {name}: [[{{}}]]}}}}".encode(), "f")
+    if name == "command":
+        return
+    told = problems[0].message.partition("accepted: ")[2]
+    found = [*re.findall(r"\{.*\}|\"[^\"]+\"", told), *re.findall(r"\S*[^\s,;:]", told)]
+    assert any(map(key_accepts(name), found)), told
+
+
+def key_accepts(name: str) -> Callable[[str], bool]:
+    """Whether a text is accepted as the value of a key of a job."""
+
+    def accepts(value: str) -> bool:
+        tree, problems = read_tree(value.encode(), "")
+        if tree is None or problems:
+            return False
+        try:
+            KEYS[name].type.read(tree)
+        except NotAccepted:
+            return False
+        return True
+
+    return accepts
