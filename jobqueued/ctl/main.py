@@ -184,7 +184,7 @@ _ELSEWHERE = {
     "wait": "run --wait JOB", "daemon-reload": "reload", "rm": "remove", "delete": "remove", "lock": "with-lock",
     "flock": "with-lock", "plot": "timeline", "gantt": "timeline", "events": "watch", "monitor": "watch",
     "forecast": "simulate", "predict": "simulate", "at": "submit --at TIME -- COMMAND", "atq": "list",
-    "atrm": "withdraw", "queue": "list", "squeue": "list", "scancel": "stop", "help": "--help", "version": "--version",
+    "atrm": "withdraw", "queue": "list", "squeue": "list", "scancel": _CANCEL, "help": "--help", "version": "--version",
 }  # fmt: skip
 """The names of our commands in other programs."""
 _INTERRUPTED = 130

@@ -1125,7 +1125,7 @@ class TestHelp:
 
     @pytest.mark.parametrize(
         ("words", "meant"),
-        [("cancel", "stop"), ("help", "--help"), ("status backup", "show backup"), ("queue", "list")],
+        [("kill", "stop"), ("help", "--help"), ("status backup", "show backup"), ("queue", "list")],
     )
     def test_what_was_meant(self, words: str, meant: str) -> None:
         """A word that other programs have for it is answered with ours, and so is a status of one job."""
