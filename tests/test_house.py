@@ -32,6 +32,8 @@ WATCHES = {
     ("simulation/__main__.py", "time.monotonic"): "what many lives took is told, and judged by nobody",
     ("simulation/year.py", "time.monotonic"): "the same, of a year",
     ("simulation/year.py", "time.process_time"): "the same",
+    ("real/test_user_notices.py", "time.monotonic"): "a wait is bounded by a deadline that it is given",
+    ("browser/test_cockpit_timeline.py", "time.time_ns"): "the page shows the hours before now",
     ("system/test_usage.py", "time.monotonic"): "a rate is what was counted by the time it took, and both are read",
 }
 """Who reads a clock, or sleeps, and why no verdict hangs on how fast the machine is."""
