@@ -28,8 +28,8 @@ from jobqueued.model import FAILURES, LIVE, PENDING, SECOND, Record, RunState, t
 from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
 
-_STATES = [state.value for state in RunState if state not in PENDING]
-ENDED = frozenset(_STATES) - LIVE
+_STATES = [state.value for state in RunState if state not in PENDING or state is RunState.RETRYING]
+ENDED = frozenset(_STATES) - LIVE - PENDING
 PAGE = 50
 MOST_LOOKED_AT = 100_000
 """So many records at most are looked through for what only they tell."""
@@ -70,7 +70,7 @@ class Wanted:
         """The states to ask for: a skip has no exit code, and takes no time."""
         states = self.states
         if states is None and (self.exit_codes or self.longer_than is not None):
-            states = tuple(state for state in _STATES if state != RunState.SKIPPED)
+            states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
         return None if states is None else list(states)
 
     def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
