@@ -126,6 +126,8 @@ def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
     assert "" == run("--root", host.root, "list", "host/batch").stderr
     shown = facts(run("--root", host.root, "show", "host/batch").stdout)["progress"]
     assert shown.startswith("2 of 9 done, 1 failed, 3 running, 4 waiting; expected end 2"), shown
+    assert 0 == run("--root", host.root, "withdraw", "--stop", "host/batch").returncode
+    wait_for(lambda: not left(host))
 
 
 def test_one_that_has_failed(host: Host) -> None:
