@@ -30,7 +30,7 @@ KNOWN = ("lost 7; starts 1+0", "lost 7; starts 1+1")
 
 VERDICTS: list[tuple[str, tuple[str, ...]]] = [
     (r"scheduler (accept|send|\w+ logs/quiet\S*) .*dies", (RAN, NOTHING)),  # before it was told that it was taken
-    (r"scheduler (open run \d+|\w+ run/control 1|socket - 1) E", (RAN, NOTHING)),  # nobody can ask, for some seconds
+    (r"scheduler (open run \d+|\w+ run/control 1|socket - [12]) E", (RAN, NOTHING)),  # nobody can ask, for some seconds
     (r"scheduler sql-\w+ \S+ [1-5] dies", (RAN, NOTHING)),
     (r"scheduler read-SELECT state/state.db 24 E", (RAN, NOTHING)),  # within its first commit
     (r"scheduler sql-COMMIT \S+ \d+ dies", (RAN, f"{RAN}; 0 lines")),  # committed, and killed before it was said
