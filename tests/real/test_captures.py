@@ -79,7 +79,6 @@ def test_simulate(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulate, "machine_id", lambda: "0" * 32)
     host.write("nights.yaml", NIGHTS)
     (host.root / "jobqueued.yaml").write_text("timezone: UTC\n")
-    host.start()
     for job, (least, most) in TOOK.items():
         chance = random.Random(job)
         for number in range(1, 51):
@@ -87,8 +86,9 @@ def test_simulate(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
             (attempt,) = record["attempts"]
             began, took = datetime.fromisoformat(str(attempt["started"])), round(chance.uniform(least, most) * SECOND)
             attempt["ended"] = to_text(to_instant(began) + took)
-            (host.root / "logs" / job).mkdir(exist_ok=True)
+            (host.root / "logs" / job).mkdir(parents=True, exist_ok=True)
             write(host.root / "logs", record)
+    host.start()
     done = run("--root", host.root, *words)
     assert (printed, "") == (done.stdout, done.stderr), done.stdout
 
