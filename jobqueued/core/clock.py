@@ -82,7 +82,7 @@ def cover(turn: Turn, job: str) -> None:
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
-    """Take what the clock has made due by now, or in the saved era, if something found tells of a newer one."""
+    """Take what the clock has made due by now; if a run of a newer era was found, only what is due before that run."""
     known, era = turn.state.found[job.id], turn.state[job.id].saved.era
     newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
     if not newer:

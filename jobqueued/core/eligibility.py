@@ -274,7 +274,7 @@ def _no_delay(name: RunId, run: Run | None) -> str:
         return f"{name} is {run.state.value}; a retry follows only if this attempt fails"
     if run.state is RunState.RETRYING:
         return f"job {name.job} is in no readable job file"
-    return f"{name} waits for no delay, but for its turn; to see for what: jobqueuectl why {name}"
+    return f"{name} is waiting for its turn, not for a delay; to see why: jobqueuectl why {name}"
 
 
 def _retried(so_far: Record, asked_by: str) -> Record:

@@ -247,7 +247,7 @@ FINDINGS = {finding.code: finding for finding in (
         ENTRY + "    tags: [night run]\n"),
     Finding("JQ217", "warning", "an event that is named like the end of a run",
         "Somebody has to emit an event, and the end of a run emits none. A job that is to start at the end of another "
-        "job's run names that job. `notify` names the people who are to be told of failures.",
+        "job's run names that job. `notify` names the people to notify of failures.",
         ENTRY + "    on: {event: failure}\n",
         ENTRY + "    on: {job: dump, result: failure}\n  dump: {command: /usr/local/bin/backup}\n"),
     # ── schedules ──

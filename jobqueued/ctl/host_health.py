@@ -178,7 +178,7 @@ def _lists(etc: Path) -> Iterator[Finding]:
             continue
         names = counted(len(content.split()), "user")
         who = f"only root and {names} may" if path.suffix == ".allow" else f"{names} may not"
-        seen = f"by {path} {who} {act}; `users: {{allow: …}}` in jobqueued.yaml overrides that"
+        seen = f"{path}: {who} {act}; to override: `users: {{allow: …}}` in jobqueued.yaml"
         yield Finding("users", OK, seen)
 
 

@@ -30,8 +30,8 @@ def status(paths: Paths, as_json: bool) -> None:
     usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
     jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
     degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, jobs
-    that wait as the clock was set back, and limits that this host does not enforce, are listed, too.  So are
-    submissions of which a run failed in the last 24 hours; these alone make nothing not well.
+    that wait as the clock was set back, and limits that this host does not enforce, are listed, too.  So is
+    each submission that had a failed run in the last 24 hours; it does not change the exit status.
 
     Exits 0 if all is well, 1 if not; 2 if the daemon is down or does not answer, after showing the live runs.
 

@@ -104,7 +104,7 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     """Mail to oneself needs no permission: it is what cron sends."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
-        accepted = f"at most {_MOST_TARGETS} addresses of a user's job; one `command` can tell several"
+        accepted = f"at most {_MOST_TARGETS} addresses of a user's job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
     if "notify" in rules.limits.permit:
         return

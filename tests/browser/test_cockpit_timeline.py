@@ -17,7 +17,7 @@ from tests.support.cockpit import cockpit, install, old_daemon, opened, shows
 
 FILE = "jobs: {}\n"
 ENDED = [*FAILURES, "succeeded", "skipped", "running"]
-"""The states that are told where none is asked for."""
+"""The states that a reply has if none is requested."""
 BARS = """[...document.querySelectorAll(".chart a")].flatMap(run => [...run.querySelectorAll("rect")].map(bar => {
     const { left, right, width, height } = bar.getBoundingClientRect();
     const isInView = left >= 0 && right <= innerWidth;

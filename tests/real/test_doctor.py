@@ -235,10 +235,10 @@ def test_cron_s_lists(tmp_path: Path) -> None:
     (place / "cron.allow").write_text("alice\nbob\n")
     (place / "cron.deny").write_text("carol\n")
     (place / "at.deny").write_text("daemon\n")
-    overrides = "; `users: {allow: …}` in jobqueued.yaml overrides that"
+    overrides = "; to override: `users: {allow: …}` in jobqueued.yaml"
     assert [
-        f"by {place}/cron.allow only root and 2 users may have crontabs and add job files{overrides}",
-        f"by {place}/at.deny 1 user may not submit work that starts later{overrides}",
+        f"{place}/cron.allow: only root and 2 users may have crontabs and add job files{overrides}",
+        f"{place}/at.deny: 1 user may not submit work that starts later{overrides}",
     ] == [found.seen for found in host_health.host(paths, place) if found.what == "users"]
 
 

@@ -91,7 +91,7 @@ def test_refused() -> None:
     world.start("job@1")
     assert "job@1 is running; a retry follows only if this attempt fails" == world.retry("job@1").value["reason"]
     assert (
-        "job@2 waits for no delay, but for its turn; to see for what: jobqueuectl why job@2"
+        "job@2 is waiting for its turn, not for a delay; to see why: jobqueuectl why job@2"
         == (world.retry("job@2").value["reason"])
     )
     assert "job@9 has ended; to run its job again: jobqueuectl rerun job@9" == world.retry("job@9").value["reason"]

@@ -25,7 +25,7 @@ PAGE, URL = "/usr/local/bin/page", "https://example.org/hook"
 
 
 def job(owner: Owner, name: str = "x", **wish: Any) -> Job:
-    """A job of a user who wants to be told of failures."""
+    """A job of a user who wants to be notified of failures."""
     wish = wish or {"command": (PAGE,)}
     return Job(id=f"{owner.name}/{name}", command="x", owner=owner, notify=Notify(remind=0, owner=owner, **wish))
 
