@@ -41,6 +41,8 @@ NAME = "test"
 LATEST = 2000
 _PUT_OFF, _COPIED, _LATER = 0.03, 0.3, (0, 0.003, 0.05, 0.5, 5, 15, 100, LATEST)
 """The chances that something is carried out late, and late once more, and how much later (s)."""
+_LAGS = (*[0] * 20, 0.1, 1, 8)
+"""How much later (s) than an answer a watch may tell of a change."""
 
 Key = tuple[str, ...]
 """``("run", job, key)`` of an occurrence, ``("lock", resource)``."""
@@ -414,7 +416,7 @@ class Agent:
             self._look()
             self._tell()
 
-        self.watched = max(self.watched, self.fleet.now + self._while())
+        self.watched = max(self.watched, self.fleet.now + self._while() + self.fleet.watch_lag())
         self.fleet.at(self.watched, deliver)
 
     def _look(self) -> None:
@@ -532,14 +534,15 @@ class Host(World):
         own = ((run, self.fleet.etcd.keys.get(("run", run.id.job, run.key))) for run in waiting)
         return {(run.id.job, run.key) for run, it in own if it is not None and (it.store, it.state) == (self.store, "")}
 
-    def skipped_for_all(self, job: str, due: int) -> str:
-        """The reason why this host has skipped a due time for all; "": it has not, as far as it has said so."""
+    def skipped_for_all(self, job: str, due: int) -> dict[str, str]:
+        """The records by which this host has skipped a due time for all, as far as it has said so, with the reasons."""
+        found = dict[str, str]()
         for said in self.said:
             it = said.fields
             is_it = said.event == "run_skipped" and it["job"] == job and it["first"] <= due <= it["due"]
             if is_it and it["reason"] in ("missed", "paused", "start_deadline"):
-                return str(it["reason"])
-        return ""
+                found[str(it["run"])] = str(it["reason"])
+        return found
 
     def _act(self, command: Command) -> None:
         if isinstance(command, FleetCommand) and "state" in self.full:  # as Acts does
@@ -635,6 +638,10 @@ class Fleet:
         self.at(self.now + (keep + keep // 8 + self.more) * SECOND, partial(self.etcd.lapse, self._leases))
         return Lease(self._leases, keep, self.now + keep // 8 * SECOND)
 
+    def watch_lag(self) -> int:
+        """The time (ns) by which a watch tells of a change later than it usually does."""
+        return 0 if self.late is None else round(self.late.choice(_LAGS) * SECOND)
+
     def is_put_off(self, message: Message) -> bool:
         """Tell whether something is carried out later than it was asked for, and its answer lost; or have it carried
         out later once more, when nothing may change by it.
@@ -698,13 +705,13 @@ class Fleet:
         return next((it for span, it in spans if span.covers(due // SECOND)), None)
 
     def doubled(self, job: Job, since: int, until: int) -> list[tuple[int, list[str]]]:
-        """The due times that have the records of two hosts, or were skipped for all and have run, with those."""
+        """The due times that have two records of one host or of two, or were skipped for all and have run, with those."""
         found, due = list[tuple[int, list[str]]](), job.next_after(since)
         while due is not None and due <= until:
             skips = [
-                f"{host.store}: {reason}"
+                f"{host.store}: {run} {reason}"
                 for host in self.hosts.values()
-                if (reason := host.skipped_for_all(job.id, due))
+                for run, reason in host.skipped_for_all(job.id, due).items()
             ]
             ran = self.started.get((job.id, f"f{due // SECOND}"))
             if len(skips) + bool(skips and ran) > 1:

@@ -45,6 +45,7 @@ def jobs() -> list[Job]:
         job("long", "*/7 * * * *", scope=fleet, locks=(DISK,), timeout=20 * MINUTE),
         job("tape", "*/5 * * * *", scope=fleet, locks=(TAPE,), retries=1, retry_delay=MINUTE),
         job("late", "*/3 * * * *", scope=fleet, locks=(DISK, TAPE), start_deadline=10 * MINUTE),
+        job("brief", "*/2 * * * *", scope=fleet, locks=(DISK,), start_deadline=2 * SECOND),
         job("alice/mine", "*/15 * * * *", scope=fleet, owner=Owner(1000, "alice"), locks=(DISK,)),
         job(
             "pair",
@@ -86,6 +87,7 @@ class FleetLife:
             "long": self.random.randint(10, 900),
             "tape": 40,
             "late": 70,
+            "brief": 10,
             "own": 100,
             "alice/mine": 30,
             "pair": self.random.randint(20, 90),

@@ -31,6 +31,7 @@ from jobqueued.child.tuples import NamedTuple
 ROOT = "/jq/"
 _OCCURRENCE = re.compile(rf"{ROOT}runs/(.+)/([1-9][0-9]{{9}})/([1-9][0-9]{{0,2}})")
 SKIPPED, OVERDUE, FREED = f"{ROOT}skipped/", f"{ROOT}overdue/", f"{ROOT}{RETURNED}/"
+_RETURNED = re.compile(rf"{FREED}(.+)/f([1-9][0-9]{{9}})")
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
 """Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
@@ -103,6 +104,12 @@ def name_of(key: str) -> tuple[str, str] | None:
         return None
     job, second, number = found.groups()
     return job, f"f{second}" + f".{number}" * (number != "1")
+
+
+def returned_of(key: str) -> tuple[str, int] | None:
+    """The job, and the second of the occurrence, that a key tells was given back; None: it is about something else."""
+    found = _RETURNED.fullmatch(key)
+    return None if found is None else (found[1], int(found[2]))
 
 
 def next_attempt(key: str) -> str:

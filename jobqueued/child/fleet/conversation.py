@@ -302,7 +302,8 @@ class Conversation:
     def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
         """Tell what an answer means; or what to ask again."""
         match skips.outcome(skip, self._session, answer):
-            case Mine(first, last):
+            case Mine(first, last) as mine:
+                self._skips.note_own(skip.job, mine)
                 self.outbox.append(["skipped", skip.job, first, last])
             case Begun(found):
                 for key, value in found.items():
@@ -383,6 +384,9 @@ class Conversation:
         elif key.startswith(_TOLD):
             (self._told.discard if known is None else self._told.add)(key)
             self._untold.discard(key)
+            returned = claims.returned_of(key)
+            if returned is not None and known is not None and self._skips.is_own(*returned):
+                return  # told late: it was given back before this host skipped it
             kind, name = key.removeprefix(ROOT).split("/", 1)
             line = [kind, name, "" if known is None else known.value]
             self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)

@@ -128,15 +128,21 @@ def _second(key: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) == _DIGITS else otherwise
 
 
+def _spans() -> defaultdict[str, deque[tuple[int, int]]]:
+    return defaultdict(lambda: deque(maxlen=_MOST_KNOWN))
+
+
 class KnownSkips:
-    """The skips of other hosts that were told, and the revisions of jobs' newest, as the watch has them.
+    """The skips of other hosts that were told, those of this host, and the revisions of jobs' newest, as the watch has
+    them.
 
     What is asked goes by these: what a skip covers that the scheduler had not heard of yet as it asked is not asked.
+    What this host has skipped is over, though the watch may tell only afterwards that it had been given back.
     """
 
     def __init__(self) -> None:
         self._newest = dict[str, int]()
-        self._spans = defaultdict[str, deque[tuple[int, int]]](lambda: deque(maxlen=_MOST_KNOWN))
+        self._spans, self._own = _spans(), _spans()
 
     def newest(self, job: str) -> int:
         """The revision of a job's newest skip; 0: none is known."""
@@ -150,6 +156,14 @@ class KnownSkips:
         """Take over the value of an occurrence, by its second: it may be a skip."""
         if (first := claims.first_skipped(value)) is not None:
             self._spans[job].append((min(first, second), second))
+
+    def note_own(self, job: str, skip: Mine) -> None:
+        """Note that this host skips these."""
+        self._own[job].append(skip)
+
+    def is_own(self, job: str, second: int) -> bool:
+        """Tell whether this host has skipped an occurrence."""
+        return any(first <= second <= last for first, last in self._own.get(job, ()))
 
     def told_of(self, claim: Claim) -> Line | None:
         """The line that tells of a skip that covers a claim; None: none is known."""

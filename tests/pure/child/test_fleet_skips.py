@@ -221,3 +221,26 @@ def test_a_question_that_crosses_a_skip() -> None:
     assert batch is not None
     compare = batch.message["success"][0]["request_txn"]["compare"]
     assert {"key": coded("/jq/skipped/tick"), "target": "MOD", "mod_revision": "7"} in compare
+
+
+@pytest.mark.parametrize("second", [0, 20, 60, 61, -1])
+def test_a_return_that_is_told_after_the_skip(second: int) -> None:
+    """What this host has skipped stays over, though the watch tells only afterwards that it had been given back."""
+    etcd = FakeEtcd()
+    session = Session("a:id", "a", etcd.put("/jq/hosts/a", "a:id"))
+    conversation = Conversation(0)
+    conversation.read(conversation.begin(session), etcd.revision, {})
+    conversation.complete(1)
+    returned = f"/jq/returned/tick/f{FIRST + second}"
+    revision = etcd.put(returned, "b:id")
+    conversation.skip(Skip("tick", FIRST, FIRST + 60, 60, ""))
+    batch = conversation.next_batch(LEASES | {"session": 3}, 60)
+    assert batch is not None
+    conversation.outbox.clear()
+    conversation.answered(batch, etcd.txn(batch.message))
+    assert [["skipped", "tick", FIRST, FIRST + 60]] == conversation.outbox
+    conversation.outbox.clear()
+    put = {"key": coded(returned), "value": coded("b:id"), "create_revision": str(revision)}
+    conversation.watched([{"kv": {**put, "mod_revision": str(revision)}}], revision, 0)
+    is_over = 0 <= second <= 60
+    assert ([] if is_over else [["returned", f"tick/f{FIRST + second}", "b:id"]]) == conversation.outbox
