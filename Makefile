@@ -82,9 +82,10 @@ SAMPLE ?= 600
 mutants: $(VENV)/.tested
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED)
 
-# I/O that fails, at each call in each way: some minutes.
+# I/O that fails, at each call in each way: some minutes.  NTH=6: at each sixth.
+NTH ?= 1
 faults: $(VENV)/.tested
-	JOBQUEUED_FAULTS=1 $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/test_faults.py tests/real/test_notice_crash_points.py tests/real/test_killed_starts.py
+	JOBQUEUED_FAULTS=$(NTH) $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/test_faults.py tests/real/test_notice_crash_points.py tests/real/test_killed_starts.py
 
 # Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: the table in docs/time.md.
 realcron: $(VENV)/.installed
