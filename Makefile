@@ -71,7 +71,7 @@ bench-quick: $(VENV)/.tested
 soak: $(VENV)/.tested
 	@failed=; \
 	JOBQUEUED_SOAK=1 $(BIN)/python -m pytest tests/pure/timing/test_zones.py tests/pure/core/test_machine.py \
-		tests/real/test_supervisor.py tests/real/test_submissions.py || failed="$$failed tests"; \
+		tests/pure/core/test_fleet.py tests/pure/core/test_fleet_memory.py tests/real/test_supervisor.py tests/real/test_submissions.py || failed="$$failed tests"; \
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) || failed="$$failed simulation"; \
 	$(BIN)/python -m tests.simulation.mutants || failed="$$failed simulation.mutants"; \
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE) --seed $(SEED) || failed="$$failed mutants"; \

@@ -1,8 +1,8 @@
 """SIGKILL at each step of the start after a daemon went on from memory and was killed, and at one of the next start:
 nothing runs again, nothing is left out, and what waits for two others is in step with them.
 
-JOBQUEUED_FAULTS=1 tries all steps (make faults), JOBQUEUED_FAULTS=4 each fourth, else those between which R and state.db
-change hands.
+JOBQUEUED_FAULTS=1 tries all steps (make faults), JOBQUEUED_FAULTS=4 each fourth, else those between which R and
+state.db change hands.
 """
 
 from __future__ import annotations

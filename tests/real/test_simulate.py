@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from jobqueued.ctl import parallel_futures
 from jobqueued.ctl.back_then import back_then
 from jobqueued.ctl.client import Refused
 from jobqueued.ctl.parallel_futures import play_in_parallel
@@ -420,10 +421,11 @@ def test_what_was_live_holds_what_it_held(host: Host) -> None:
 def test_draws_on_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same comes of it as of one process, in the same order; the first keeps its story, and progress ends at 1."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(parallel_futures, "_WORTH_IT", 0)
     locks = (Claim("tape", exclusive=True),)
-    jobs = [job(f"j{n}", f"{n} * * * *", locks=locks if n % 3 else ()) for n in range(40)]
+    jobs = [job(f"j{n}", f"{n} * * * *", locks=locks if n % 3 else ()) for n in range(20)]
     host = a_host(*jobs, seconds={each.id: [Sample(n * SECOND) for n in range(1, 300)] for each in jobs})
-    until, chances = host.begin + 3 * DAY, [chance(7, number) for number in range(5)]
+    until, chances = host.begin + DAY, [chance(7, number) for number in range(5)]
     story, told = Story(), list[float]()
     found = play_in_parallel(host, until, chances, told.append, keeps_starts=True, first=story)
     alone = play(host, until, chances, keeps_starts=True)

@@ -23,8 +23,8 @@ from tests.simulation.shrink import kind_of, shortest
 from tests.support.papers import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = int(os.environ.get("JOBQUEUED_LIVES", "40"))
-"""CI lives 200."""
+SEEDS = int(os.environ.get("JOBQUEUED_LIVES", "10"))
+"""The night lives 10,000."""
 TOLD = """
 from tests.simulation.short import digests
 print(*digests())

@@ -573,11 +573,12 @@ class Host(World):
 @dataclass
 class Fleet:
     """Hosts with the same jobs; `lossy`: how many of etcd's answers are lost; `late`: the chances by which etcd carries
-    out late what it was asked, in the place of it or once more.
+    out late what it was asked, in the place of it or once more; `lags`: those by which watches tell of it late.
     """
 
     random: Random
     late: Random | None = None
+    lags: Random | None = None
     etcd: Etcd = field(default_factory=Etcd)
     hosts: dict[str, Host] = field(default_factory=dict)
     lossy: float = 0.0
@@ -640,7 +641,7 @@ class Fleet:
 
     def watch_lag(self) -> int:
         """The time (ns) by which a watch tells of a change later than it usually does."""
-        return 0 if self.late is None else round(self.late.choice(_LAGS) * SECOND)
+        return 0 if self.lags is None else round(self.lags.choice(_LAGS) * SECOND)
 
     def is_put_off(self, message: Message) -> bool:
         """Tell whether something is carried out later than it was asked for, and its answer lost; or have it carried
@@ -705,7 +706,7 @@ class Fleet:
         return next((it for span, it in spans if span.covers(due // SECOND)), None)
 
     def doubled(self, job: Job, since: int, until: int) -> list[tuple[int, list[str]]]:
-        """The due times that have two records of one host or of two, or were skipped for all and have run, with those."""
+        """The due times that have two records, of one host or of two, or were skipped for all and have run; with those."""
         found, due = list[tuple[int, list[str]]](), job.next_after(since)
         while due is not None and due <= until:
             skips = [

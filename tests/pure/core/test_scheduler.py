@@ -707,7 +707,7 @@ class _Story:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(_Story.acts, max_size=25), st.sampled_from(CatchUp), st.integers(1, 3))
 def test_every_occurrence_is_covered_exactly_once(acts: list[tuple[str, float]], policy: CatchUp, slots: int) -> None:
     """Downtime, crashes between any two commands, lost launches, stops: each due instant has one record or live run."""
