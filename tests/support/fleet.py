@@ -706,7 +706,7 @@ class Fleet:
         return next((it for span, it in spans if span.covers(due // SECOND)), None)
 
     def doubled(self, job: Job, since: int, until: int) -> list[tuple[int, list[str]]]:
-        """The due times that have two records, of one host or of two, or were skipped for all and have run; with those."""
+        """The due times that have two records, or were skipped for all hosts and have run, with those records."""
         found, due = list[tuple[int, list[str]]](), job.next_after(since)
         while due is not None and due <= until:
             skips = [
