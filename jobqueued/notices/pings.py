@@ -103,13 +103,22 @@ class Pings:
         return [SaveNotice(notice), *self._prune(wish.target)]
 
     def _prune(self, target: Target) -> list[Command]:
-        """Let go what newer ones have made stale: all ends but the newest, and starts of runs that have ended."""
+        """Let go what newer ones have made stale: all ends but the newest, and starts of runs that have ended.
+
+        The error of a ping that is let go stays, with the newest end: people look for it there.
+        """
         waiting, busy = self._waiting[target], self._on_way(target)
         ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
         over = {notice.about["run"] for notice in ends}
         stale = [notice.id for notice in ends[:-1]]
         stale += [it.id for it in waiting.values() if it.about["event"] == "start" and it.about["run"] in over]
-        return self._drop(target, [number for number in stale if number not in busy])
+        dropped = [number for number in stale if number not in busy]
+        errors = [error for number in sorted(dropped) if (error := waiting[number].error)]
+        saves = list[Command]()
+        if errors and not ends[-1].error:
+            newest = waiting[ends[-1].id] = changed(ends[-1], error=errors[-1])
+            saves.append(SaveNotice(newest))
+        return [*saves, *self._drop(target, dropped)]
 
     def _outdate(self, target: Target) -> list[Command]:
         """Let go the ends that wait, as there is a newer one that nobody asks to be told of."""

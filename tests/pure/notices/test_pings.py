@@ -129,6 +129,23 @@ def test_urls_of_ones_own() -> None:
     assert ["https://kuma/T?status=up", "https://kuma/T"] == told.urls
 
 
+def test_the_error_of_a_ping_that_is_replaced() -> None:
+    """Whoever looks for the reason finds it with the end, though the start that has met it waits no more."""
+    told = Pinged(A)
+    told.away = {URL: "all later 0 away"}
+    told.starts("a@1")
+    told.ping()
+    told.over("a@1")
+    assert [("success", "away")] == [(it.about["event"], it.error) for it in told.saved.values()]
+    told.over("a@2", 1)
+    assert [("failure", "away")] == [(it.about["event"], it.error) for it in told.saved.values()]
+    told.starts("a@3")
+    assert ["away", ""] == [it.error for it in told.saved.values()]
+    told.away = {}
+    told.pass_time(HOUR)
+    assert {} == told.saved
+
+
 def test_a_success_that_a_failure_has_followed() -> None:
     """It is not told late, even if nobody is to be told of the failure."""
     told = Pinged(Job(id="a", command="x", ping=Ping(success="https://snitch/T")))
