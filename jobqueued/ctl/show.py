@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobqueued import submission
 from jobqueued.child.telemetry import SAMPLE
 from jobqueued.control.definitions import definition
 from jobqueued.control.varlink import Message
@@ -142,7 +143,7 @@ def _status(job: Message) -> list[Fact]:
         ("overdue", f"no success since {moment(job['overdue_since'])}" if job["overdue_since"] else None),
         ("next", moment(job["next"]) if job["next"] else _no_next(job)),
         ("skip-next", ", ".join(map(local, job["skips"] or [])) or None),
-        ("defined in", f"{job['file']}:{job['line']}"),
+        ("defined in", f"{job['file']}:{job['line']}" if job["file"] != submission.FILE else "a submission"),
         ("drop-ins", ", ".join(job.get("drop_ins", ())) or None),
     ]
 
@@ -155,11 +156,12 @@ def _definition(definition: Message) -> list[Fact]:
     """The settings that differ from their defaults."""
     left_out = _SHOWN_APART | (set() if definition.get("every") else {"anchor"})
     left_out |= set() if definition.get("schedule") or definition.get("at") else {"timezone"}
+    left_out |= _OF_SUBMISSIONS if definition.get("submission") else set()
     found = {key: value for key, value in definition.items() if key not in left_out and value != _DEFAULTS.get(key)}
     return [(key.replace("_", " "), _setting(key, value)) for key, value in found.items()]
 
 
-def _setting(key: str, value: Any) -> str:
+def _setting(key: str, value: Any) -> str | None:
     match value:
         case _ if key in _AS:
             return _AS[key](value)
@@ -233,13 +235,45 @@ def _notify(wish: Mapping[str, Any]) -> str:
     return "; ".join((", ".join(told) or "nobody", f"on {', '.join(wish['on'])}", *again, *sender))
 
 
+def _environment(variables: Mapping[str, str]) -> str:
+    """``A=1 'B=two words'``; of many their number."""
+    if len(variables) > _MOST_VARIABLES:
+        return f"{len(variables)} variables; to see them: --json"
+    return shlex.join(f"{name}={value}" for name, value in variables.items())
+
+
+def _ping(ping: Mapping[str, Any]) -> str:
+    """``https://hc-ping.com/UUID, success https://example.org/ok; without output``"""
+    urls = [f"{event} {ping[event]}".removeprefix("url ") for event in _PINGED if ping.get(event)]
+    return f"{', '.join(urls)}{'' if ping.get('output', True) else '; without output'}"
+
+
+def _submission(it: tuple[Sequence[int] | None, Sequence[Sequence[str]], str]) -> str | None:
+    """``indices 1 to 9 in steps of 3; after the success of alice/17; key nightly``"""
+    array, after, key = it
+    told = [f"indices {array[0]} to {array[1]}{_step(array[2])}"] if array else []
+    told += [f"after the {'success' if result == 'success' else 'end'} of {name}" for name, result in after]
+    return "; ".join([*told, *([f"key {key}"] if key else [])]) or None
+
+
+def _step(step: int) -> str:
+    return "" if step == 1 else f" in steps of {step}"
+
+
 def _address(each: str | Mapping[str, Any]) -> str:
     return each if isinstance(each, str) else str(each["url"])
 
 
-_AS: dict[str, Callable[[Any], str]] = {
+_PINGED = ("url", "start", "success", "failure")
+_MOST_VARIABLES = 10
+_OF_SUBMISSIONS = frozenset({"max_waiting", "catch_up_window"})
+"""Keys that each submission has by itself."""
+_AS: dict[str, Callable[[Any], str | None]] = {
     "command": _command,
     "failover": _command,
+    "environment": _environment,
+    "ping": _ping,
+    "submission": _submission,
     "resource_limits": _amounts,
     "resources": _amounts,
     "escalation": _escalation,

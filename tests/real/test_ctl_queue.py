@@ -722,6 +722,18 @@ def test_an_interrupted_wait(busy: Host) -> None:
     assert "succeeded" == busy.wait(name)["state"]
 
 
+def test_a_submission_in_words(busy: Host) -> None:
+    """It has no file; its array and what it awaits are shown in words, many variables by their number."""
+    variables = [word for number in range(11) for word in ("-e", f"V{number}={number}")]
+    words = ["submit", "--in", "1h", "--array", "1-7:3", "--name", "words", "--key", "k", *variables]
+    assert 0 == ctl(busy, *words, "--", "true")[0]
+    told = facts(ctl(busy, "show", "host/words")[1])
+    assert ("a submission", "indices 1 to 7 in steps of 3; key k") == (told["defined in"], told["submission"])
+    assert "11 variables; to see them: --json" == told["environment"]
+    assert not {"max waiting", "catch up window"} & told.keys()
+    ctl(busy, "withdraw", "host/words")
+
+
 def test_a_definition_in_the_units_of_job_files(busy: Host) -> None:
     """Limits, resources, escalation and locks are shown as a person would write them, not as the program has them."""
     busy.write(
@@ -736,6 +748,8 @@ jobs:
     locks: [{path: /run/lock/x}, {name: tape, mode: shared}, disk]
     failover: [echo, a b]
     max_waiting: none
+    environment: {A: '1', B: two words}
+    ping: {url: "https://a.example/x", failure: "https://b.example/y", output: false}
     notify: {email: a@example.org, webhook: "http://localhost/x", on: [failure, late], remind: none, from: b@c.de}
 """,
     )
@@ -745,6 +759,7 @@ jobs:
         "resource limits": "memory 512 MiB, cpu 0.5, cpu_time 1 h, tasks 2000, core 0, stack 8 MiB",
         "resources": "cpu 0.01, memory 1 MiB", "escalation": "2 points every 10 min",
         "locks": "{path: /run/lock/x, mode: exclusive}, {name: tape, mode: shared}, disk",
-        "failover": "echo 'a b'", "max waiting": "none",
+        "failover": "echo 'a b'", "max waiting": "none", "environment": "A=1 'B=two words'",
+        "ping": "https://a.example/x, failure https://b.example/y; without output",
         "notify": "email a@example.org, webhook http://localhost/x; on failure, late; from b@c.de",
     }.items() <= told.items()  # fmt: skip
