@@ -167,11 +167,20 @@ def _command(name: str) -> Iterator[str]:
         yield ".Pp"
     for number, paragraph in enumerate(text):
         yield from [".Pp"] * (number > 0)
-        yield from mdoc.prose(paragraph)
+        yield from _bullets(paragraph) if paragraph.startswith("\b\n") else mdoc.prose(paragraph)
     yield from options
     yield from (".Pp", "Examples:", ".Bd -literal -offset 2n -compact")
     yield from (mdoc.literal(line.removeprefix("  ")) for line in examples.split("\n")[2:])
     yield ".Ed"
+
+
+def _bullets(paragraph: str) -> Iterator[str]:
+    """Yield a list whose items begin with a dash."""
+    yield ".Bl -bullet -width Ds -compact"
+    for item in re.split("^- ", paragraph, flags=re.M)[1:]:
+        yield ".It"
+        yield from mdoc.prose(" ".join(item.split()))
+    yield ".El"
 
 
 def _arguments(command: click.Command) -> Iterator[str]:

@@ -30,10 +30,10 @@ from jobqueued.text import duration
 @click.option(
     "-n", "--runs", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Show at most N runs."
 )
-@click.option("--stats", is_flag=True, help="Show figures of each job instead: count, success rate, durations, trend, "
-              "CPU hours; of at most 100,000 runs.")  # fmt: skip
-@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show in what two "
-              "runs differ: definition, environment, durations, memory, output.")  # fmt: skip
+@click.option("--stats", is_flag=True, help="Show figures of each job instead of runs: count, success rate, durations, "
+              "trend and CPU hours, from at most 100,000 runs.")  # fmt: skip
+@click.option("--diff", nargs=2, metavar="RUN RUN", shell_complete=completion.jobs_or_runs, help="Show the differences "
+              "between two runs: definition, environment, durations, memory, output.")  # fmt: skip
 @of_runs
 @json_option
 @click.pass_obj
@@ -42,17 +42,19 @@ def history(
 ) -> None:
     """List the runs of JOB, or of all jobs, newest first.
 
-    Live runs come first, then those that have ended and those skipped, by the time they were queued.  For a run that
-    never started, the time it was due is shown in brackets.  While the daemon is down, the records are read instead.
-    For tag, user, reason, exit code and duration the newest 100,000 runs are looked through, and it is said if that
-    was not all.
+    Live runs come first.  Ended and skipped runs follow, sorted by the time they were queued.  If a run never started,
+    its due time is shown in brackets.  While the daemon is down, the records are read.
 
-    With --stats, half of the runs that succeeded took no longer than P50, 95 of 100 no longer than P95.  The trend has
-    the median of the oldest third of them and that of the newest; fewer than 9 have none.
+    --tag, --of-user, --reason, --exit-code and --longer-than search the newest 100,000 runs.  A message on standard
+    error shows if older runs were not searched.
 
-    With --diff, figures that differ by less than a tenth are left out, and of the outputs the last 2,000 lines and
-    256 KiB are compared.  What the job files had then, variables of the environment among it, is for root and the
-    daemon's own user; it is told as far as it is kept.
+    With --stats, P50 and P95 are durations of the runs that succeeded: 50 % and 95 % of these runs took no longer.
+    TREND compares the median of the oldest third of these runs with the median of the newest third.  A job with fewer
+    than 9 such runs has no trend.
+
+    With --diff, figures that differ by less than a tenth are omitted.  Of each output, the last 2,000 lines, at most
+    256 KiB, are compared.  Only root and the daemon's own user see former job files, with the variables of the
+    environment; parts that are no longer saved are named.
 
     \b
     Examples:

@@ -23,40 +23,43 @@ from jobqueued.text import printable
 @click.command("list")
 @click.argument("names", nargs=-1, metavar="[JOB|GLOB]...", shell_complete=completion.jobs)
 @click.option("--sort", type=click.Choice(("name", "next", "last")), default="name", show_default=True, metavar="BY",
-              help="Sort by name, by next start or by last start.")  # fmt: skip
-@click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag; may be repeated.")
-@click.option("--failed", is_flag=True,
-              help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, late, overdue.")  # fmt: skip
-@click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of its file.")
-@click.option("--tsv", is_flag=True, help="Print values for scripts: no headings, a tab between columns.")
+              help="Sort by name, next start or last start.")  # fmt: skip
+@click.option("-t", "--tag", "tags", multiple=True, metavar="T", help="List only jobs with this tag.  Repeat to "
+              "require several tags.")  # fmt: skip
+@click.option("--failed", is_flag=True, help="List only jobs that need attention: Failed, Invalid, Missed, Outdated, "
+              "late, overdue.")  # fmt: skip
+@click.option("--files", is_flag=True, help="Show the file and line of each job, and the drop-ins of the file.")
+@click.option("--tsv", is_flag=True, help="Print tab-separated values for scripts, without headings.")
 @json_option
 @click.pass_obj
 def list_jobs(
     paths: Paths, names: tuple[str, ...], sort: str, tags: tuple[str, ...], failed: bool, files: bool, tsv: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """List the jobs, one a line.
+    """List the jobs, one per line.
 
-    Lists all, or those whose id is a JOB or matches a GLOB.  A name that no job has, such as batch, finds host/batch
-    and alice/batch, and the standard error says so.
+    Without arguments, all jobs are listed; else the jobs whose id is a JOB or matches a GLOB.  If no job is named
+    batch, `jobqueuectl list batch` shows host/batch and alice/batch, and names them on standard error.
 
-    STATUS of a submission with several runs has its progress: how many of them are done, and how many failed.
+    STATUS shows the state of the job, and whether one of its runs is late or the job is overdue: it has not succeeded
+    for longer than its `expect`.  A job is Outdated if its fleet uses a newer definition of the job than the files of
+    this host.  For a submission with several runs, STATUS also counts the runs that are done and those that failed.
 
-    NEXT is the next start by the clock, past a pause that has an end; LAST the start of the last run that has ended,
-    ENDED its result.  STATUS also tells if a run of it is late, or if it is overdue: it has not succeeded for longer
-    than its `expect`.  A job is Outdated where its fleet goes by a newer definition than the files of this host have.
-    The first line says if the host is on hold and, with --failed, names the jobs that are overdue but in no file, and
-    the submissions that are over and had a run that failed in the last 24 hours.
+    NEXT is the next start by the clock.  If a pause has an end, NEXT is the first start after the pause.  LAST is the
+    start of the last run that ended, and ENDED is the result of that run.
 
-    While the daemon is down, job files, records and live runs are read instead, which do not show pauses and
-    waiting runs.
+    Standard error shows whether the host is on hold.  With --failed, it also names overdue jobs that are in no file,
+    and finished submissions with a run that failed in the last 24 hours.
 
-    With --files, shows where each job is defined; `show --origin JOB` does so for each key of a job.
+    With --files, the table shows the file and line of each job.  For each key of one job: `show --origin JOB`.
 
-    With --tsv each line has the same columns, NEXT and LAST in RFC 3339 and UTC; a missing value is an empty field.
-    Later versions may append columns.
+    With --tsv, every line has the same columns.  NEXT and LAST are in RFC 3339 and UTC, and a missing value is an empty
+    field.  Later versions may append columns.
 
-    Exits 1 if there is none of these names.
+    While the daemon is down, the list is made from job files, records and live runs.  It then lacks pauses and waiting
+    runs.
+
+    Exits 1 if you name jobs and none of them is found.
 
     \b
     Examples:

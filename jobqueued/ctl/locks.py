@@ -17,18 +17,20 @@ _KEPT = "Live runs and with-lock commands keep what they hold; nobody else gets 
 
 @click.command()
 @json_option
-@click.option("--evict", metavar="HOLDER", callback=arguments.holder,
-              help="Take away what a with-lock command holds or waits for: :with-lock@3.")  # fmt: skip
+@click.option("--evict", metavar="HOLDER", callback=arguments.holder, help="Take from a with-lock command all locks "
+              "that it holds or waits for, such as :with-lock@3.")  # fmt: skip
 @click.argument("lock", required=False, callback=arguments.any_lock)
 @click.pass_obj
 def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> None:
-    """List who holds which lock, and who waits for it.
+    """List each lock's holders and waiters.
 
-    With LOCK, a name or the path of a lock file, only of that one.  A holder is a run, or a command that
-    `jobqueuectl with-lock` has started (:with-lock@3).  Where a lock is waited for that none of them has, STATE says
-    why: a program of somebody else has the file, it is reserved for who goes first, or something else is lacking.
+    With LOCK, a name or the path of a lock file, only that lock is listed.  A holder is a run, or a command that
+    `jobqueuectl with-lock` started (:with-lock@3).  If a run waits for a lock that no listed holder has, STATE shows
+    why: another program has locked the file, the lock is reserved for a run that goes first, or the run also waits for
+    something else.
 
-    A command that is evicted goes on without its lock, which others get at once; to end it too, kill its process.
+    --evict takes the lock from a command, and other runs get the lock at once.  The command continues without the lock;
+    to end it too, kill its process.
 
     \b
     Examples:

@@ -36,26 +36,27 @@ _ALL = {"offset": 0, "bytes": _UNBOUNDED}
 
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
-@click.option("-f", "--follow", is_flag=True, help="Follow until the run ends; exit 0 if it succeeded, else 1.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the run ends; exit 0 if the run succeeded, "
+              "else 1.")  # fmt: skip
 @click.option("-n", "--lines", type=click.IntRange(0), metavar="N", help="Start at the last N lines.")
 @click.option("-a", "--attempt", type=click.IntRange(1), metavar="N", help="Print only the output of attempt N.")
 @click.option("-c", "--colour", "--color", is_flag=True, help="Keep the job's colours on a terminal.")
 @json_option
 @click.pass_obj
 def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
-    """Print the output of a run, or of a job's newest run.
+    """Print the output of a run or of a job's newest run.
 
-    For a JOB, picks the newest run that has output, and names it on stderr.  With -f, follows the newest run that has
-    not ended, also one that waits for its next attempt; if there is none, waits for the next run.
+    For a JOB, the newest run that has output is chosen and named on standard error.  With -f, the newest run that
+    started and has not ended is followed, even while it waits for its next attempt.  If there is no such run, `logs -f`
+    waits for the next run of the job.
 
-    A pipe gets the output byte for byte; on a terminal control characters are escaped, so that no output can harm it.
-    Everything that is not output, such as the run's result with -f, goes to stderr.
+    A pipe gets the output byte for byte.  On a terminal, control characters are escaped, so that no output can harm the
+    terminal.  All messages of `logs`, such as the run's result with -f, go to standard error.
 
-    With --json each line is an object of its own, as it comes: the `run`, its `text`, the `offset` at which it begins,
-    in bytes from the begin of all output of the run, and whether a `newline` ends it; a line of more than 48 KiB is
-    cut.
+    With --json, each line of output is a JSON object: the `run`, its `text`, the `offset` of the line in all output of
+    the run, in bytes, and whether a `newline` ends the line.  A line of more than 48 KiB is cut.
 
-    This works while the daemon is down, too.
+    `logs` also works while the daemon is down.
 
     Exits 1 if there is no output.
 

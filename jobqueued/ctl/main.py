@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _TASKS = {
     "See what runs": {
-        "status": ("status", "status", "Show whether all is well, and what is not."),
-        "list": ("list", "list_jobs", "List the jobs, one a line."),
-        "show": ("show", "show", "Show a job, or one of its runs."),
-        "top": ("top", "top", "Show what live runs use, what waits, and for whom."),
-        "watch": ("watch", "watch", "Print what the daemon says, as it says it."),
+        "status": ("status", "status", "Show whether everything is healthy, and list what is not."),
+        "list": ("list", "list_jobs", "List the jobs, one per line."),
+        "show": ("show", "show", "Show a job or one of its runs."),
+        "top": ("top", "top", "Show what live runs use and which runs wait."),
+        "watch": ("watch", "watch", "Print the lines of the daemon's log as they are written."),
         "history": ("history", "history", "List the runs of JOB, or of all jobs, newest first."),
-        "logs": ("logs", "logs", "Print the output of a run, or of a job's newest run."),
-        "timeline": ("timeline", "timeline", "Show runs of the JOBs, or of all, as a chart."),
+        "logs": ("logs", "logs", "Print the output of a run or of a job's newest run."),
+        "timeline": ("timeline", "timeline", "Show the runs of the JOBs, or of all jobs, as a chart."),
         "next": ("next", "next_times", "Show when JOB, or each job, starts next."),
-        "locks": ("locks", "locks", "List who holds which lock, and who waits for it."),
-        "report": ("report", "report", "Report what went wrong, became worse, and what it cost."),
+        "locks": ("locks", "locks", "List each lock's holders and waiters."),
+        "report": ("report", "report", "Report failures, skips, slowdowns, waits and CPU hours."),
         "notify": ("notify", "notify", "List open incidents and waiting notices, or send a test."),
     },
     "Act": {

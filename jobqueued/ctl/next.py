@@ -29,12 +29,12 @@ EXPECTED = "EXPECTED TO START"
 
 @click.command("next")
 @click.argument("job", required=False, shell_complete=completion.jobs)
-@click.option("-e", "--expression", metavar="E", help="Use this cron expression, not a job's schedule.")
+@click.option("-e", "--expression", metavar="E", help="Use this cron expression instead of a job's schedule.")
 @click.option("-z", "--timezone", metavar="Z", help="Time zone of E.  [that of jobqueued.yaml, else the host's]")
 @click.option("--dst", default="cron", metavar="RULE", help="Rule for clock changes: cron, once, both, skip.  [cron]")
-@click.option("--seconds", metavar="F", help="Field of seconds to go with E.")
+@click.option("--seconds", metavar="F", help="Seconds field of the schedule E, as in the key `seconds`.")
 @click.option("-n", "--count", type=click.IntRange(1, _MOST), default=10, metavar="N", help="Show N times.  [10]")
-@click.option("--expect", is_flag=True, help="Simulate when each of the next day is expected to start.")
+@click.option("--expect", is_flag=True, help="Simulate the coming day, and show when each start is expected.")
 @json_option
 @click.pass_obj
 def next_times(
@@ -43,16 +43,18 @@ def next_times(
 ) -> None:  # fmt: skip
     """Show when JOB, or each job, starts next.
 
-    These are times of the clock, those of JOB in its time zone; what a run may have to wait for comes on top.  Without
-    JOB, shows the next start of each job, the soonest first.
+    With JOB, its next starts are shown, in the job's time zone.  Without JOB, the next start of each job is shown, the
+    soonest first.  These are times of the clock: a run may start later because it waits for locks or limits.
 
-    Tells if JOB is paused, invalid or disabled, or the host on hold.  Where a pause has an end, the starts after it are
-    shown.  With --expression, shows when a job with that schedule would start; any `H` in it is drawn for the id JOB.
-    While the daemon is down, the job files are read instead.  Exits 1 if there is no next time.
+    If JOB is paused, invalid or disabled, or the host is on hold, a line shows it.  If a pause has an end, the starts
+    after the pause are shown.  With --expression, the starts of a job with that schedule are shown; JOB is then the id
+    for which `H` is drawn.  While the daemon is down, the job files are read.
 
-    With --expect, all that these jobs may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws:
-    half of them start by the time that is shown, and 95 % between those in brackets.  Without it, the same is shown by
-    the forecast that `jobqueuectl simulate --keep` has left in the state directory, if there is one of these times.
+    With --expect, the waits of the next day are simulated 39 times, as by `jobqueuectl simulate`.  The first figure is
+    the median; 95 % of the simulated starts are between the figures in brackets.  Without --expect, the same figures
+    are shown if `jobqueuectl simulate --keep` saved a forecast for these times.
+
+    Exits 1 if there is no next start.
 
     \b
     Examples:

@@ -23,20 +23,20 @@ def _job(context: click.Context, parameter: click.Parameter, text: str | None) -
 
 @click.command()
 @json_option
-@click.option("--list", "wants_list", is_flag=True, help="List what goes on and what waits to be sent (the default).")
-@click.option(
-    "--test",
-    is_flag=True,
-    help="Send a test, with all that waits, to all who may be told, and wait for what becomes of it.",
-)
-@click.option("--job", metavar="JOB", callback=_job, help="With --test: those who may be told of this job.")
+@click.option("--list", "wants_list", is_flag=True, help="List open incidents and waiting notices.  This is the "
+              "default.")  # fmt: skip
+@click.option("--test", is_flag=True, help="Send a test, together with all waiting notices, to all recipients.  Wait "
+              "for the results.")  # fmt: skip
+@click.option("--job", metavar="JOB", callback=_job, help="With --test: send only to the recipients of this job.")
 @click.pass_obj
 def notify(paths: Paths, as_json: bool, wants_list: bool, test: bool, job: str | None) -> None:
     """List open incidents and waiting notices, or send a test.
 
-    An incident is a lasting problem: a job that fails or can't run, a refused file, a state that can't be
-    saved.  A notice is sent when it begins, when its cause changes, and every `remind` while it lasts; those who
-    were notified are also told of its end.
+    An incident is a lasting problem: a job that fails or can't run, a refused file, or a state that can't be saved.  A
+    notice is sent when an incident opens, when its cause changes, and at every `remind` interval until it ends.
+    Recipients who were notified of an incident are also notified of its end.
+
+    With --test, exits 1 if a recipient did not get the test within a minute.
 
     \b
     Examples:

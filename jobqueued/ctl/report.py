@@ -30,23 +30,33 @@ _SECONDS = 60
 
 
 @click.command()
-@click.option("--since", callback=past_time, metavar="T", help="Report of the runs queued since T: 2h, yesterday, "
+@click.option("--since", callback=past_time, metavar="T", help="Include the runs queued since T: 2h, yesterday, "
               "2026-11-24.  [1d]")  # fmt: skip
-@click.option("--until", callback=past_time, metavar="T", help="Report of the runs queued before T.  [now]")
-@click.option("--html", "as_html", is_flag=True, help="Print a page of HTML; with --mail, the mail has it, too.")
-@click.option("--mail", metavar="ADDRESS", help="Mail it, by `mail` of jobqueued.yaml, and print nothing.")
+@click.option("--until", callback=past_time, metavar="T", help="Include the runs queued before T.  [now]")
+@click.option("--html", "as_html", is_flag=True, help="Print an HTML page.  With --mail, add the page to the mail.")
+@click.option("--mail", metavar="ADDRESS", help="Mail the report to ADDRESS by `mail` of jobqueued.yaml, and print "
+              "nothing.")  # fmt: skip
 @json_option
 @click.pass_obj
 def report(
     paths: Paths, since: int | None, until: int | None, as_html: bool, mail: str | None, as_json: bool
 ) -> None:  # fmt: skip
-    """Report what went wrong, became worse, and what it cost.
+    """Report failures, skips, slowdowns, waits and CPU hours.
 
-    What failed, with the reason and the last line of output; what did not run, and why; what is worse than in as long
-    a time before (jobs with at least 3 runs in both: a tenth fewer of them succeed, or they take half as long again);
-    the longest waits, and CPU hours; and how things stand now, unless --until ends it before.  Where nothing is wrong,
-    the first line says so.  Text has 80 columns.  Of the newest 100,000 runs, and while the daemon is down, by the
-    records.
+    The report lists:
+
+    \b
+    - runs that failed, with the reason and the last line of output
+    - runs that did not start, and why
+    - jobs that became worse than in the period of the same length before: the
+      success rate fell by more than 10 percentage points, or P50 grew by more
+      than half and by at least 1 s; jobs with fewer than 3 runs in either
+      period are not compared
+    - the longest waits, and CPU hours
+    - present problems, unless --until is given
+
+    If there is no problem, the first line shows that.  The text is 80 columns wide.  At most the newest 100,000 runs
+    are read.  While the daemon is down, the records are read.
 
     \b
     Examples:

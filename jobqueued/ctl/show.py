@@ -52,15 +52,17 @@ Fact = tuple[str, str | Text | None]
 @json_option
 @click.pass_obj
 def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> None:
-    """Show a job, or one of its runs.
+    """Show a job or one of its runs.
 
     For a JOB: its status, its definition and its newest runs.  For a run, JOB@N: its command, times, result, CPU time
-    and memory, and the end of its output; for a live run, its present usage.
+    and memory, and the end of its output.  For a live run: also its present usage.
 
-    While the daemon is down, job files, records and live runs are read instead.
+    With --origin, the table shows where each key of the JOB is set: in its job file, in the `defaults` of that file, or
+    in a drop-in.  The files are read as they are now, which may differ from the definition in force.
 
-    With --origin: the place that each key of the JOB comes from, in its file, the `defaults` of that, or a drop-in; by
-    the files as they are now.
+    While the daemon is down, the answer is made from job files, records and live runs.
+
+    Exits 1 if the job or the run does not exist.
 
     \b
     Examples:

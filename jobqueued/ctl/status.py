@@ -22,18 +22,29 @@ from jobqueued.text import counted
 @json_option
 @click.pass_obj
 def status(paths: Paths, as_json: bool) -> None:
-    """Show whether all is well, and what is not.
+    """Show whether everything is healthy, and list what is not.
 
-    Not well are: a job that is invalid, whose last run failed, that has missed its only start, that is overdue (it
-    has not succeeded for longer than its `expect`), or that is outdated (its fleet goes by a newer definition, and
-    leaves it to other hosts), a run that is late (it has not started, or not ended, when it
-    usually would have; `late` in jobqueue.d(5)), a job file that is refused (its last good jobs stay in force) or a
-    jobqueued.yaml that is (the daemon would not start again), a host that is on hold or draining, a daemon that is
-    degraded, whose launcher does not answer, or that has other trouble, such as a full log disk.  Paused jobs, jobs
-    that wait as the clock was set back, and limits that this host does not enforce, are listed, too.  So is
-    each submission that had a failed run in the last 24 hours; it does not change the exit status.
+    `status` reports these problems:
 
-    Exits 0 if all is well, 1 if not; 2 if the daemon is down or does not answer, after showing the live runs.
+    \b
+    - a job is invalid, or its last run failed
+    - a job missed its only start
+    - a job is overdue: it has not succeeded for longer than its `expect`
+    - a job is outdated: its fleet uses a newer definition of the job, so that
+      only other hosts run it
+    - a run is late: it has not started, or not ended, at the time when runs of
+      its job usually have (`late` in jobqueue.d(5))
+    - a job file is refused: its last good jobs stay in force
+    - jobqueued.yaml is refused: the daemon would not start again
+    - the host is on hold or draining
+    - the daemon can't save its state, its launcher does not answer, or it has
+      another problem, such as a full log disk
+
+    These do not change the exit status, but are listed: paused jobs, jobs that wait because the clock was set back,
+    limits that this host does not enforce, and submissions with a run that failed in the last 24 hours.
+
+    Exits 0 if everything is healthy, 1 if not; 2 if the daemon is down or does not answer.  In the last case, `status`
+    prints the live runs before it exits.
 
     \b
     Examples:

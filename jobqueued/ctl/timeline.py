@@ -33,12 +33,13 @@ _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunSta
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--html", is_flag=True, help="One HTML page, which needs no network: zoom, filter and read each run.")
-@click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON of the runs that have ended, as `export "
-              "--chrome-trace` has them.")  # fmt: skip
+@click.option("--html", is_flag=True, help="Print one HTML page to zoom, filter and read each run.  The page needs no "
+              "network.")  # fmt: skip
+@click.option("--chrome-trace", is_flag=True, help="Print the ended runs as Trace Events in JSON, like `export "
+              "--chrome-trace`.")  # fmt: skip
 @click.option("--from", "source", type=click.File(encoding="utf-8", errors="surrogateescape"), metavar="FILE",
-              help="Runs of a file instead: a record in JSON a line, or what `watch`, `history` or `--fleet history` "
-              "print with --json; - is the standard input.")  # fmt: skip
+              help="Read the runs from FILE: one JSON record per line, or the --json output of `watch`, `history` or "
+              "`--fleet history`.  - is the standard input.")  # fmt: skip
 @of_runs
 @json_option
 @click.pass_obj
@@ -46,11 +47,13 @@ def timeline(
     paths: Paths, jobs: tuple[str, ...], html: bool, chrome_trace: bool, source: IO[str] | None, wanted: Wanted,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Show runs of the JOBs, or of all, as a chart.
+    """Show the runs of the JOBs, or of all jobs, as a chart.
 
-    A row is a job: what has run, and for how much of the time, a letter for what ended badly, and the waits.  The
-    longest of these are told below, with what was waited for and the run that held it.  Without --since it is the
-    last day; of a file, all that it has.  Of several hosts (--fleet, --host) a row is a job of one of them.
+    Each row is a job.  A row shows when the job ran and for how much of the time, when its runs waited, and a letter
+    for each run that ended badly.  The longest waits are listed below the chart, with the lock or limit that the run
+    waited for and the run that held it.  With --fleet or --host, each row is a job of one host.
+
+    Without --since, the chart shows the last day.  With --from, it shows all runs of the file.
 
     \b
     Examples:

@@ -40,21 +40,24 @@ _KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|.", re.DOTALL)
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--sort", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="Sort runs by this.")
-@click.option("--once", is_flag=True, help="Print once and exit, as when stdout is not a terminal.")
+@click.option("--sort", type=click.Choice(list(ORDERS)), default="cpu", show_default=True, help="Sort runs by this "
+              "figure.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Print the figures once and exit.  This is the default if stdout is not a "
+              "terminal.")  # fmt: skip
 @json_option
 @click.pass_obj
 def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: bool) -> None:
-    """Show what live runs use, what waits, and for whom.
+    """Show what live runs use and which runs wait.
 
-    Of the JOBs or of all it shows CPU (100 % is one core), memory, tasks and disk I/O, beside the limits of each run,
-    and its progress, if it takes as long as its job usually does.  Usage is that of the run's cgroup or, without one,
-    of at most 2,000 of its processes; > means that there are more.  Below are the runs that wait, and for whom.  While
-    the daemon is down, jobqueuectl measures by itself.
+    For each live run of the JOBs, or of all jobs, it shows CPU (100 % is one core), memory, tasks and disk I/O,
+    together with the run's limits.  The progress of a run assumes that it takes as long as its job usually does.  Usage
+    is measured in the run's cgroup.  For a run without a cgroup, at most 2,000 of its processes are measured; > marks a
+    run that has more.  Below are the waiting runs, with the runs that they wait for.  While the daemon is down,
+    jobqueuectl measures the live runs itself.
 
-    On a terminal the arrows mark a run: Enter follows its output, w tells why it waits, x stops it, r runs its job once
-    more, p pauses it.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by CPU, memory,
-    I/O, tasks and start; n lists incidents, ? all keys, q quits.
+    On a terminal, the arrow keys mark a run.  Enter follows its output, w explains why it waits, x stops it, r runs its
+    job again and p pauses its job.  / filters by name, tag:db, user:alice or state:running.  c, m, i, t and s sort by
+    CPU, memory, I/O, tasks and start.  n lists incidents, ? lists all keys and q quits.
 
     \b
     Examples:

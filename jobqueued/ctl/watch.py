@@ -23,21 +23,21 @@ _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
 @click.option("-e", "--event", "events", type=click.Choice(list(VOCABULARY)), multiple=True, metavar="EVENT",
-              help="Only this kind of line, as run_ended; may be repeated.")  # fmt: skip
+              help="Print only lines of this event, such as run_ended.  May be repeated.")  # fmt: skip
 @click.option("-n", "--lines", type=click.IntRange(1), metavar="N", help="Exit after N lines.")
 @json_option
 @click.pass_obj
 def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: int | None, as_json: bool) -> None:
-    """Print what the daemon says, as it says it.
+    """Print the lines of the daemon's log as they are written.
 
-    These are the lines of its log from now on, of the JOBs or of all; jobqueued(8) lists their events.  What was before
-    is in the log.  A line comes after what it tells is saved.
+    Lines about the JOBs, or all lines, are printed from now on.  Use the daemon's log for older lines.  jobqueued(8)
+    lists the events.  The daemon saves each change before it writes the line about the change.
 
-    With --json each line is an object of its own, with the whole record where an attempt or a run has ended.  The
-    first is {"event": "watching"}: whatever happens after it is told.  If more was said than could be taken in time,
-    {"event": "missed"} has the number of lines that are left out.
+    With --json, each line is a JSON object; the end of an attempt or a run comes with its whole record.  The first
+    object is {"event": "watching"}: every later event is printed.  If events arrive faster than `watch` reads them,
+    {"event": "missed"} has the number of lines that were left out.
 
-    Exits 2 once the daemon has ended, 130 at ^C.
+    Exits 2 when the daemon ends, 130 at ^C.
 
     \b
     Examples:
