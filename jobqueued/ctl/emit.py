@@ -63,16 +63,17 @@ def _constant(word: str) -> None:
 
 @click.command()
 @click.argument("event", callback=name)
-@click.option("-d", "--data", metavar="JSON",
-    help="Give the runs this object of JSON, of at most 16 KiB; @FILE: that of a file, -: that of the standard input.",
-)  # fmt: skip
+@click.option("-d", "--data", metavar="JSON", help="Pass this JSON object of at most 16 KiB to the runs.  @FILE reads "
+              "it from a file, - from the standard input.")  # fmt: skip
 @click.pass_obj
 def emit(paths: Paths, event: str, data: str | None) -> None:
-    """Emit EVENT: queue a run of each job that waits for it.
+    """Emit EVENT and queue a run of each job that waits for it.
 
-    These are the jobs with `on: {event: EVENT}`.  Prints their runs.  If no job waits for EVENT, says so on the
-    standard error and exits 0.  The runs find the data in the variable JOBQUEUE_TRIGGER_DATA, on one line.  Whoever may
-    read their records can read it there.
+    The runs of all jobs with `on: {event: EVENT}` are queued and printed.  If no job waits for EVENT, a message on
+    standard error shows that, and the exit status is 0.
+
+    With --data, each run finds the data in the variable JOBQUEUE_TRIGGER_DATA, on one line.  Do not pass secrets: any
+    user who can read the record of a run can read its data.
 
     \b
     Examples:

@@ -26,8 +26,8 @@ _until = click.option(
 def hold(paths: Paths, until: int | None) -> None:
     """Put the host on hold: start nothing new until `release`.
 
-    Live runs go on.  Runs that come due wait, age, and start in their order afterwards; nothing is lost.  A hold
-    survives restarts of the daemon and of the host.
+    Live runs continue.  Runs that become due wait and age, and start in order after the hold.  A hold stays in force
+    over restarts of the daemon and of the host.
 
     \b
     Examples:
@@ -45,8 +45,10 @@ def hold(paths: Paths, until: int | None) -> None:
 def drain(paths: Paths, until: int | None) -> None:
     """Put the host on hold and wait until no run is live.
 
-    Use it before a reboot, which ends this hold.  The hold stays in force if this command is interrupted;
-    `jobqueuectl release` ends it.  Exits 1 if the hold ends before the last live run does.
+    Use `drain` before a reboot; the reboot ends this hold.  If `drain` is interrupted, the hold stays in force.  To end
+    it: `jobqueuectl release`.  A run can't call `drain`, because it would wait for itself.
+
+    Exits 1 if the hold ends while runs are live.
 
     \b
     Example:

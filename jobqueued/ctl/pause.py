@@ -17,15 +17,14 @@ from jobqueued.text import printable
 
 @click.command()
 @click.argument("job", shell_complete=completion.jobs)
-@click.option(
-    "--until", callback=future_time, metavar="T", help="Resume it at this time: 2h, 18:00, tomorrow, 2026-11-24."
-)
+@click.option("--until", callback=future_time, metavar="T", help="Resume JOB at this time: 2h, 18:00, tomorrow, "
+              "2026-11-24.")  # fmt: skip
 @click.pass_obj
 def pause(paths: Paths, job: str, until: int | None) -> None:
-    """Pause JOB: start no run of it until it is resumed.
+    """Pause JOB: start none of its runs until JOB is resumed.
 
-    Occurrences during the pause are skipped and recorded as such.  Runs that wait stay queued; live runs go on.  A
-    pause survives restarts, edits and even the removal of the job.
+    Occurrences that become due during the pause are skipped, with a record.  Waiting runs stay queued, and live runs
+    continue.  A pause stays in force over restarts, edits of the job file and even the removal of the job.
 
     \b
     Examples:
@@ -43,7 +42,7 @@ def pause(paths: Paths, job: str, until: int | None) -> None:
 def resume(paths: Paths, job: str) -> None:
     """Resume a paused JOB.
 
-    Its queued runs wait for their turn again.  What was skipped during the pause is not run.
+    Its waiting runs may start again.  Occurrences that were skipped during the pause do not run.
 
     \b
     Example:
@@ -60,10 +59,10 @@ def resume(paths: Paths, job: str) -> None:
 @click.argument("job")
 @click.pass_obj
 def forget(paths: Paths, job: str) -> None:
-    """Expect nothing more of JOB, which is in no job file.
+    """Stop expecting JOB to succeed.
 
-    A job that is expected to succeed (`expect`) is overdue if it does not, even where it was removed from its file, as
-    that may be an accident.  This says that it was none.
+    A job with `expect` stays overdue after it is removed from its file, in case that was an accident.  Use `forget` if
+    it was not.  JOB must be in no job file.
 
     \b
     Example:
@@ -75,13 +74,13 @@ def forget(paths: Paths, job: str) -> None:
 
 @click.command("skip-next")
 @click.argument("job", shell_complete=completion.jobs)
-@click.option("--undo", is_flag=True, help="Cancel the latest of these skips.")
+@click.option("--undo", is_flag=True, help="Cancel the latest skip.")
 @click.pass_obj
 def skip_next(paths: Paths, job: str, undo: bool) -> None:
-    """Skip the next run of JOB that its schedule makes due.
+    """Skip the next scheduled run of JOB.
 
-    Tells which start that is, and which comes after it, in the time zone of JOB.  Called again, it skips one more.
-    Each skip leaves a record with the reason `skip_next`; `show` lists those to come.
+    The start that is skipped and the start after it are printed, in the time zone of JOB.  Each further call skips one
+    more start.  Each skip leaves a record with the reason `skip_next`.  `show` lists the coming skips.
 
     \b
     Examples:

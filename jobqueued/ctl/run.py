@@ -26,10 +26,12 @@ _wait = click.option(
 @_wait
 @click.pass_obj
 def run_job(paths: Paths, job: str, wait: bool) -> None:
-    """Queue a run of JOB now and print its id.
+    """Queue a run of JOB now and print the run's id.
 
-    The run waits for its turn in the queue like any other, but not for its `dependencies`.  Disabled jobs can be run,
-    too; an invalid one is refused, with what keeps it from running.
+    The run waits in the queue like any other run, but does not wait for its `dependencies`.  A disabled job can be run,
+    too.  An invalid job is refused, with the cause.
+
+    With --wait, exits 0 if the run succeeded, else 1.
 
     \b
     Examples:
@@ -44,9 +46,11 @@ def run_job(paths: Paths, job: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def rerun(paths: Paths, run: str, wait: bool) -> None:
-    """Queue the job of RUN once more; print the new run's id.
+    """Queue the job of RUN again and print the new run's id.
 
-    The new run follows the job's present definition.  Its record names RUN as its trigger.
+    The new run uses the present definition of the job.  Its record names RUN as its trigger.
+
+    With --wait, exits 0 if the run succeeded, else 1.
 
     \b
     Example:
@@ -60,11 +64,11 @@ def rerun(paths: Paths, run: str, wait: bool) -> None:
 @_wait
 @click.pass_obj
 def retry(paths: Paths, run: str, wait: bool) -> None:
-    """Start the next attempt of RUN now, not after its delay.
+    """Start the next attempt of RUN now, without its delay.
 
-    RUN is one whose attempt failed, and that waits for its `retry_delay`; or one that could not be started, and waits
-    for another try.  The attempt counts as one of its `retries`, and waits for its turn in the queue like any other.
-    To run a job again whose run has ended: `rerun`.
+    Use `retry` if an attempt of RUN failed and RUN waits for its `retry_delay`, or if RUN could not be started and
+    waits for another try.  The attempt counts as one of its `retries`, and waits in the queue like any other run.  If
+    RUN ended, use `rerun` instead.
 
     Exits 1 if RUN does not wait for an attempt.
 

@@ -17,19 +17,21 @@ from jobqueued.text import printable
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="RUN|JOB...", shell_complete=completion.jobs_or_runs)
-@click.option("-w", "--wait", is_flag=True, help="Wait until they have ended, and report their results.")
-@click.option("--lost", is_flag=True, help="Declare runs lost whose supervisor is gone: nothing of them lives.")
+@click.option("-w", "--wait", is_flag=True, help="Wait until the runs ended, and print their results.")
+@click.option("--lost", is_flag=True, help="Declare runs without a supervisor lost.  Use this only if no process of "
+              "the run is left.")  # fmt: skip
 @click.pass_obj
 def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
-    """Stop runs; for a JOB, all its live runs.
+    """Stop runs, or all live runs of a JOB.
 
-    A live run, with all its processes, gets its stop signal and, after its kill_grace, SIGKILL.  A run that waits is
-    stopped only by its own name, JOB@N, and then never starts.  Prints each run and its state.
+    All processes of a live run get the run's stop signal and, after its kill_grace, SIGKILL.  To stop a waiting run,
+    name it as JOB@N; it then never starts.  Each run is printed with its state.
 
-    A run whose supervisor is gone keeps its locks and other claims while a process may be its own; `status`, `why` and
-    `doctor` name the process.  If it is none of the run's, --lost ends the run, and signals nothing.
+    If the supervisor of a run exited, the run keeps its locks and other claims while a process may belong to it.
+    `status`, `why` and `doctor` name that process.  If the process does not belong to the run, use --lost: the run
+    ends, and no process is signalled.
 
-    Exits 1 if a run has already ended, or JOB has no live run.
+    Exits 1 if a run already ended, or if JOB has no live run.
 
     \b
     Examples:

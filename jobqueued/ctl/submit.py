@@ -39,46 +39,47 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option("--at", "at", metavar="TIME", help="Start at TIME: 18:00, 5pm, noon, 'tomorrow 03:00', 'monday 9am', "
               "'2027-01-31 18:00', 'now + 2 days'.")  # fmt: skip
-@click.option("--in", "after_time", metavar="D", help="Start in 30m, 2h or 1d12h.")
-@click.option("-a", "--after", multiple=True, metavar="RUN", help="Start after the success of a submission or a run "
-              "of one; any:RUN: after its end, whatever that is.  May be repeated.")  # fmt: skip
-@click.option("-l", "--lock", "locks", multiple=True, metavar="NAME", help="Hold a lock while it runs.")
-@click.option("-r", "--resources", multiple=True, callback=_pairs, metavar="NAME=N", help="Hold cpu=2, memory=4G or "
-              "gpu=1 while it runs.")  # fmt: skip
-@click.option("-p", "--priority", type=int, metavar="N", help="Rank in the queue; users have 0 and less.")
-@click.option("-t", "--timeout", metavar="D", help="Stop it after this time.")
-@click.option("--retries", type=int, metavar="N", help="Retry it up to N times if it fails.")
-@click.option("-n", "--name", metavar="NAME", help="Call it alice/NAME, not alice/17.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Give it this variable alone, or these; "
-              "`all`, `none`.  [default: all but those of the terminal and the login]")  # fmt: skip
-@click.option(
-    "-k", "--key", metavar="K", help="Submit only once: a second call with the same key finds the first submission."
-)
-@click.option("--array", metavar="A-B[:S][%K]", help="Run it once for each number, at most K at a time; each finds its "
-              "own in $JOBQUEUE_ARRAY_INDEX.")  # fmt: skip
-@click.option("--mail", is_flag=True, help="Mail its output to you, if it has written something.")
-@click.option("-f", "--file", "file", metavar="SCRIPT", help="Run the script, as it is now; -: the standard input.  "
-              "Its lines `#JOBQUEUE key: value` count as keys of a job file, and as these options.")  # fmt: skip
-@click.option("-w", "--wait", is_flag=True, help="Wait for its end; exit with its exit code.")
-@click.option("--follow", is_flag=True, help="Print its output as it comes, and wait.")
+@click.option("--in", "after_time", metavar="D", help="Start after this time: 30m, 2h or 1d12h.")
+@click.option("-a", "--after", multiple=True, metavar="RUN", help="Start after RUN, a submission or one of its runs, "
+              "succeeded.  With any:RUN, start after RUN ended in any way.  May be repeated.")  # fmt: skip
+@click.option("-l", "--lock", "locks", multiple=True, metavar="NAME", help="Hold this lock during the run.  May be "
+              "repeated.")  # fmt: skip
+@click.option("-r", "--resources", multiple=True, callback=_pairs, metavar="NAME=N", help="Hold these resources during "
+              "the run: cpu=2, memory=4G or gpu=1.  May be repeated.")  # fmt: skip
+@click.option("-p", "--priority", type=int, metavar="N", help="Priority in the queue.  Ordinary users may use 0 or "
+              "less.")  # fmt: skip
+@click.option("-t", "--timeout", metavar="D", help="Stop the run after this time.")
+@click.option("--retries", type=int, metavar="N", help="Retry the run up to N times if it fails.")
+@click.option("-n", "--name", metavar="NAME", help="Name the submission alice/NAME instead of alice/17.")
+@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Pass only the named variables, or `all` or "
+              "`none`.  May be repeated.  [default: all except variables of the terminal and the login]")  # fmt: skip
+@click.option("-k", "--key", metavar="K", help="Submit only once: a second call with the same key returns the first "
+              "submission.")  # fmt: skip
+@click.option("--array", metavar="A-B[:S][%K]", help="Start one run for each number, at most K at once.  Each run "
+              "finds its number in $JOBQUEUE_ARRAY_INDEX.")  # fmt: skip
+@click.option("--mail", is_flag=True, help="Mail the output to you, if there is any.")
+@click.option("-f", "--file", "file", metavar="SCRIPT", help="Run this script as it is now; - is the standard input.  "
+              "Its lines `#JOBQUEUE key: value` set keys of a job file, or these options.")  # fmt: skip
+@click.option("-w", "--wait", is_flag=True, help="Wait for the end, and exit with the exit code of COMMAND.")
+@click.option("--follow", is_flag=True, help="Print the output as it is written, and wait.")
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] [COMMAND...]")
 @click.pass_obj
 def submit(
     paths: Paths, /, command: tuple[str, ...], file: str | None, wait: bool, follow: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
-    """Hand in COMMAND to run once, and print its id.
+    """Submit COMMAND to run once, and print the submission's id.
 
-    It runs as you, in this directory, with this umask and environment, as soon as it is its turn, also when you have
-    logged out or the host was booted meanwhile.  Its runs are alice/17@1 and so on, for `show`, `logs`, `why` and
-    `stop`; it leaves the list of jobs when they have ended.  One word with a blank in it, alone, is a command line for
-    /bin/sh.
+    COMMAND runs as you, in this directory, with this umask and environment.  It waits in the queue like any other run,
+    and runs even if you log out or the host reboots before its start.  Its runs are alice/17@1 and so on; use these ids
+    with `show`, `logs`, `why` and `stop`.  A submission leaves the list of jobs when all its runs ended.  If COMMAND is
+    one word that contains a blank, /bin/sh runs it as a command line.
 
-    With -f the words are arguments of the script.  With --at, a time that is past, that the clock skips or shows twice,
-    or that could mean two, is refused.
+    With -f, the words are arguments of the script.  With --at, a time is refused if it is past, if the clock skips or
+    repeats it, or if it could mean two times.
 
-    With --wait and --follow it exits with the exit code of the command, with 128 and the number of a signal that ended
-    it, with 1 if it did not run; of an array, with that of the first run that did not succeed.
+    With --wait or --follow, exits with the exit code of COMMAND, with 128 plus the number of the signal that ended it,
+    or with 1 if it did not run.  For an array, the first run that did not succeed sets the exit status.
 
     \b
     Examples:
@@ -282,13 +283,13 @@ def exit_code(record: Record) -> int:
 
 @click.command()
 @click.argument("job", shell_complete=completion.jobs)
-@click.option("--stop", is_flag=True, help="Stop its live runs, too.")
+@click.option("--stop", is_flag=True, help="Also stop the live runs.")
 @click.pass_obj
 def withdraw(paths: Paths, job: str, stop: bool) -> None:
-    """Let nothing more of a submission start.
+    """Start no more runs of a submission.
 
-    Says how many runs waited, which are skipped, and how many are live.  Live runs go on; with --stop they get their
-    stop signal and, after their kill_grace, SIGKILL, so that all of the submission ends.
+    The waiting runs are skipped, and live runs continue; `withdraw` prints the number of each.  With --stop, live runs
+    get their stop signal and, after their kill_grace, SIGKILL.
 
     \b
     Examples:
@@ -310,10 +311,10 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
 @click.argument("runs", type=click.IntRange(1), metavar="N")
 @click.pass_obj
 def resize(paths: Paths, job: str, runs: int) -> None:
-    """Change how many runs of a submission are live at a time.
+    """Change how many runs of a submission may be live at once.
 
-    JOB has several runs (submit --array); N is the number behind the % of its array.  Live runs go on, also where
-    there are more than N.
+    JOB is a submission with several runs (submit --array).  N replaces the number after the % of its array.  If more
+    than N runs are live, they continue.
 
     \b
     Example:

@@ -23,12 +23,11 @@ _LONGEST = 1e9
 
 
 @click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-s", "--shared", is_flag=True, help="Share the lock with others who share it.")
+@click.option("-s", "--shared", is_flag=True, help="Share the lock with other holders that share it.")
 @click.option("-u", "--units", type=click.IntRange(1), metavar="N", help="Hold N units of a lock that has several.")
-@click.option("-n", "--no-wait", is_flag=True, help="Exit 1 unless the lock is granted at once.")
-@click.option(
-    "-w", "--wait", callback=arguments.duration, metavar="D", help="Exit 1 unless it is granted in this time: 30s, 5m."
-)
+@click.option("-n", "--no-wait", is_flag=True, help="Exit 1 if the lock is not granted at once.")
+@click.option("-w", "--wait", callback=arguments.duration, metavar="D", help="Exit 1 if the lock is not granted within "
+              "this time: 30s, 5m.")  # fmt: skip
 @click.argument("lock", callback=arguments.lock_name)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_obj
@@ -41,21 +40,21 @@ def with_lock(
     lock: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND while it holds LOCK, or a resource.
+    """Run COMMAND while holding LOCK or a resource.
 
-    The command waits in the queue like a run: it ages, and is not overtaken forever.  While it waits, stderr tells for
-    whom.  It holds the lock until its
-    process ends, even if the daemon stops meanwhile.  Exits with the status of COMMAND; 127 if it is not found, 126 if
-    it can't be executed.
+    COMMAND waits in the queue like a run: it ages, and is not overtaken forever.  While it waits, standard error shows
+    the present holders.  COMMAND holds the lock until its process ends, even if the daemon stops.
 
-    COMMAND finds the numbers of its units in the environment, as a job does (JOBQUEUE_GPU=1), and the name of the lock
-    (JOBQUEUE_LOCK).  To ask for another lock while it holds one, it must use --no-wait or --wait: two commands that
-    wait for each other would wait forever.
+    In its environment, COMMAND finds the name of the lock (JOBQUEUE_LOCK) and the numbers of its units
+    (JOBQUEUE_GPU=1), as a job does.  COMMAND may run `with-lock` again for another lock only with --no-wait or --wait,
+    because two commands that wait for each other would wait forever.
 
-    A lock of the fleet is called fleet/NAME. COMMAND finds a number in JOBQUEUE_FENCE that is greater for each later
-    holder of that.
+    A lock of the fleet is named fleet/NAME.  For such a lock, COMMAND also finds a number in JOBQUEUE_FENCE; each later
+    holder gets a greater number.
 
-    In a job, list the lock in its `locks` instead.
+    In a job, list the lock under `locks` instead.
+
+    Exits with the status of COMMAND; 127 if COMMAND is not found, 126 if it can't be executed.
 
     \b
     Examples:
