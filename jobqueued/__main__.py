@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="jobqueued",
         allow_abbrev=False,
         description="Run the jobs defined in /etc/jobqueue.d.  To query and control the daemon, use jobqueuectl.",
+        epilog="Exits 0 after a stop, 1 if the daemon can't start, 2 if the usage is wrong.",
     )
     parser.add_argument("--version", action="version", version=f"jobqueued {__version__}")
     instance = parser.add_mutually_exclusive_group()
@@ -84,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         "--root",
         type=Path,
         metavar="D",
-        help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs, and what D/run, D/usr/local/lib and"
-        " D/usr/lib have of the first two",
+        help="use D/jobqueued.yaml, D/jobqueue.d, D/state, D/run and D/logs; also read settings and job files in D/run,"
+        " D/usr/local/lib and D/usr/lib",
     )
     instance.add_argument(
         "--user", action="store_true",
-        help="be the user's own instance: use jobqueued.yaml and jobqueue.d in ~/.config, jobqueue in ~/.local/state"
-        " and in $XDG_RUNTIME_DIR",
+        help="run as the user's own instance, with jobqueued.yaml and jobqueue.d in ~/.config, and jobqueue in"
+        " ~/.local/state and $XDG_RUNTIME_DIR",
     )  # fmt: skip
     for name, kind, what in (
         ("config", "F", "settings file  [/etc/jobqueued.yaml]"),
@@ -98,28 +99,28 @@ def _parser() -> argparse.ArgumentParser:
         ("state", "D", "directory of the queue and its history  [/var/lib/jobqueue]"),
         ("run", "D", "directory of sockets and live runs  [/run/jobqueue]"),
         ("logs", "D", "directory of records and output  [/var/log/jobqueue]"),
-        ("journal", "SOCKET", "send output of runs to journald at this socket  [/run/systemd/journal/socket]"),
+        ("journal", "SOCKET", "send the output of runs to journald at this socket  [/run/systemd/journal/socket]"),
     ):
         parser.add_argument(f"--{name}", type=Path, metavar=kind, help=what)
     parser.add_argument(
-        "--launcher", type=Path, metavar="SOCKET", help="use the launcher at this socket; never start one"
+        "--launcher", type=Path, metavar="SOCKET", help="use the launcher at this socket; never start another launcher"
     )
     parser.add_argument(
         "--delegated", action="store_true",
-        help="create per-run cgroups below the current cgroup; for sessions of users, started with"
+        help="create the cgroups of runs below the current cgroup; use this in a user's session, started with"
         " systemd-run --user --scope --property=Delegate=yes",
     )  # fmt: skip
     parser.add_argument(
         "--log", choices=("auto", "text", "json", "journal"), default="auto",
-        help="log format: text or JSON on stderr, or journald (syslog where there is none); default: detected",
+        help="log as text or JSON on stderr, or to journald (to syslog if journald does not run); default: detected",
     )  # fmt: skip
     parser.add_argument(
         "--detach", action="store_true",
-        help="run in the background; return once the daemon is ready, and log to journald or syslog",
+        help="run in the background and log to journald or syslog; the command returns when the daemon is ready",
     )  # fmt: skip
     parser.add_argument(
         "--trace", type=Path, metavar="F",
-        help="write all events and decisions to F; at 64 MiB F is moved to F.1 and a new one begins",
+        help="write all events and decisions to F; at 64 MiB, F is renamed to F.1 and a new F is started",
     )  # fmt: skip
     parser.add_argument("--pid-file", type=Path, metavar="F", help="write the PID to F; remove F on a clean exit")
     return parser

@@ -25,20 +25,24 @@ _WORDS = {"hole": "no record", "double": "two records"}
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--since", callback=past_time, metavar="T", help="Audit what was due since T: 2h, today, 2026-11-24.")
-@click.option("--until", callback=past_time, metavar="T", help="Audit what was due until T.")
+@click.option("--since", callback=past_time, metavar="T", help="Audit due times since T: 2h, today, 2026-11-24.")
+@click.option("--until", callback=past_time, metavar="T", help="Audit due times until T.")
 @json_option
 @click.pass_obj
 def audit(paths: Paths, jobs: tuple[str, ...], since: int | None, until: int | None, as_json: bool) -> None:
-    """Compare what was due with the records.
+    """Check that each due time has exactly one record.
 
-    Each due time has exactly one record, of a run or of a skip; those that have none, or two, are listed, with the
-    likely cause; then, for each job, how many were due, and since when that is known.  What was due follows from the
-    history of the job files, which state.db keeps, and not from what the scheduler has decided.  Only what the clock
-    makes due is audited, of all jobs or of these, but not of a fleet's, which other hosts run, too.
+    A due time must have exactly one record, of a run or of a skip.  Due times with no record or two records are listed,
+    with the likely cause.  Then the number of due times is shown for each job, and the time since when they are known.
 
-    While the daemon is down, files are read instead, up to the last thing that it has saved.  Job files may hold
-    secrets, so this is for root and the daemon's own user.
+    The due times are computed from the history of the job files in state.db, and not from the decisions of the
+    scheduler.  Only times of the clock are audited.  Jobs of a fleet are not audited, because other hosts run them,
+    too.
+
+    While the daemon is down, files are read, and the audit ends where the daemon last saved its state.  Only root and
+    the daemon's own user can run `audit`, because job files may contain secrets.
+
+    Exits 1 if a due time has no record or two records.
 
     \b
     Examples:

@@ -25,13 +25,13 @@ from jobqueued.text import printable
 def cat(paths: Paths, names: tuple[str, ...], as_json: bool) -> None:
     """Print job files and their drop-ins, each under its path.
 
-    A FILE is the name of a job file (backup.yaml), which is looked for where the daemon does, or its path, or that of
-    a drop-in; jobqueued.yaml is the settings.  A JOB is the file that has it.
+    A FILE is the name of a job file (backup.yaml), which is searched for as by the daemon, or the path of a job file or
+    a drop-in.  jobqueued.yaml prints the settings.  A JOB prints the file that has the job.
 
-    Files are printed as they are now, in the order in which they count; if one is refused, what is in force is
-    another text: see `jobqueuectl status`.  With --json a masked file has the text null.
+    Files are printed as they are now, in the order of their priority.  If a file is refused, the daemon still uses an
+    older text: see `jobqueuectl status`.  With --json, the text of a masked file is null.
 
-    Exits 1 if there is no such file, 2 if one can't be read.
+    Exits 1 if there is no such file, 2 if a file can't be read.
 
     \b
     Examples:

@@ -29,50 +29,63 @@ from jobqueued.users import Owner
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE|DIR]...")
-@click.option("--user", metavar="NAME", help="Check them as files of this user, by the rules for users.")
-@click.option("--host", is_flag=True, help="Check them as files of the host, whoever asks.")
-@click.option("--explain", metavar="CODE", shell_complete=completion.codes,
-              help="Explain a finding by its code, such as JQ204, and check nothing; all: list them.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "github"]),
-              help="Form of the answer: for people, JSON as by --json, SARIF 2.1.0, or GitHub's.")  # fmt: skip
-@click.option("--fix", is_flag=True, help="Mend what has one remedy, after showing it as a diff; then check.")
-@click.option("--diff", is_flag=True, help="Show what --fix would write, and write and check nothing.")
+@click.option("--user", metavar="NAME", help="Check the files as files of this user, by the rules for users.")
+@click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
+@click.option("--explain", metavar="CODE", shell_complete=completion.codes, help="Explain the finding with this code, "
+              "such as JQ204, or list all codes (all).  Nothing is checked.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json", "sarif", "github"]), help="Format of the answer: "
+              "text for people, the JSON of --json, SARIF 2.1.0, or workflow commands of GitHub.")  # fmt: skip
+@click.option("--fix", is_flag=True, help="Show as a diff and write each correction that has only one meaning, then "
+              "check.")  # fmt: skip
+@click.option("--diff", is_flag=True, help="Show the changes that --fix would write.  Nothing is written or checked.")
 @json_option
 @click.pass_obj
 def check(
     paths: Paths, files: tuple[Path, ...], user: str | None, host: bool, explain: str | None, form: str | None,
     fix: bool, diff: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Check job files and cron's tables, without the daemon.
+    """Check job files and cron's tables without the daemon.
 
-    An ordinary user's files are checked by the rules for users, as jobqueuectl add does, but for those in the daemon's
-    own directory, which are the host's.
+    Problems are listed, each with a code in brackets; --explain explains the code.  Then the jobs that the daemon would
+    accept are listed, each with its next start.
 
-    Of two files with the same id, refuses the one that the daemon refuses: the one that did not have the id before, or
-    the later one by name.
+    Files of an ordinary user are checked by the rules for users, as by `jobqueuectl add`.  Files in the daemon's own
+    directory are checked as the host's.
 
-    Lists their problems, each with a code in brackets that --explain explains, and the jobs that the daemon would
-    accept with the next start of each.  A job that can't run on this host (it asks for more than there is, or for a
-    user, group or job that does not exist) is a warning, as its file is accepted; so is what can hardly be meant:
-    shell syntax in a list, a program or directory that does not exist, an `at` that is past, more CPUs than there
-    are, a file without the name of a job file; and what notices need and lack: a program, a credential that its
-    sender may not read or everybody may, the package apprise, the sender.
+    \b
+    - Without arguments, `check` reads the daemon's own directories, with the
+      owners and permissions of their files, and cron's tables if
+      jobqueued.yaml lets the daemon run them.
+    - In a DIR, it reads the *.yaml and *.yml files with their drop-ins.
+    - A FILE is checked alone; a drop-in is checked together with its file and
+      the other drop-ins. A FILE of - is the standard input.
+    - /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and
+      /var/spool/cron/crontabs are checked as cron's tables. A line with an
+      error counts as an error, although the daemon runs the other lines. For a table
+      in another place: jobqueuectl crontab -n FILE.
+    - jobqueued.yaml and files in jobqueued.yaml.d are checked as settings.
 
-    A FILE of - is the standard input.  A FILE is checked alone, a drop-in with its file and its others.  In a DIR,
-    checks the *.yaml and *.yml files with their drop-ins, as the daemon does; without arguments, checks the daemon's
-    own directories, with the owners and permissions of their files, and cron's tables where jobqueued.yaml has them
-    run.
+    If two files have the same id, the file that the daemon would refuse is reported: the file that did not have the id
+    before, or else the later file by name.
 
-    /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as the tables that
-    they are.  A line with an error is an error, though it costs that line only.  A table that is elsewhere:
-    jobqueuectl crontab -n FILE.  A jobqueued.yaml, and a file in jobqueued.yaml.d, is checked as the settings.
+    These are warnings, because the daemon accepts the file:
 
-    --fix corrects misspelled keys, keys as other programs name them, and values in another spelling, where only one
-    meaning is possible; and turns tabs that indent into spaces.  All other bytes, owner and mode of
-    the file stay; a link is not followed.
+    \b
+    - a job can't run on this host: it asks for more than the host has, or for
+      a user, group or job that does not exist
+    - a value is probably a mistake: shell syntax in a list, a missing program
+      or directory, an `at` in the past, more CPUs than the host has, a file
+      without the name of a job file
+    - notices can't be sent or are not safe: a program, the sender or the
+      package apprise is missing, the sender can't read a credential, or any
+      user can read it
 
-    Exits 1 if there is an error, or a job that can't run on this host (not for other warnings), 2 if a file can't be
-    read.
+    --fix corrects misspelled keys, keys named as in other programs, and values in another spelling, if only one meaning
+    is possible.  It also turns tabs that indent into spaces.  All other bytes, the owner and the mode of the file stay
+    the same.  Links are not followed.
+
+    Exits 1 if there is an error, or a job that can't run on this host; other warnings do not count.  Exits 2 if a file
+    can't be read.  With --diff, exits 1 if --fix would change a file.
 
     \b
     Examples:

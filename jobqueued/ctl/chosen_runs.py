@@ -124,20 +124,20 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose runs; it gets `wanted`."""
 
     @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
-                  help=f"Only runs in this state: {', '.join(_STATES)}; may be repeated.")  # fmt: skip
+                  help=f"Only runs in this state: {', '.join(_STATES)}.  May be repeated.")  # fmt: skip
     @click.option("--failed", is_flag=True, help=f"Only runs that ended badly: {', '.join(sorted(FAILURES))}.")
     @click.option("--since", callback=past_time, metavar="T", help="Only runs queued since T: 2h, today, 2026-11-24.")
     @click.option("--until", callback=past_time, metavar="T", help="Only runs queued before T.")
-    @click.option("--ended-since", callback=past_time, metavar="T", help="Only runs that have ended, or were skipped, "
+    @click.option("--ended-since", callback=past_time, metavar="T", help="Only runs that ended or were skipped "
                   "since T.")  # fmt: skip
-    @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs of jobs with this tag, as it was "
-                  "then; repeated: with each of them.")  # fmt: skip
-    @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of jobs that are this user's.")
-    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in any case of letters.")
+    @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only runs whose job had this tag at the "
+                  "time.  Repeat to require several tags.")  # fmt: skip
+    @click.option("--of-user", "user", metavar="NAME", help="Only runs as this user, or of this user's jobs.")
+    @click.option("--reason", metavar="TEXT", help="Only runs with TEXT in their reason, in upper or lower case.")
     @click.option("--exit-code", "exit_codes", type=int, multiple=True, metavar="N",
-                  help="Only runs with this exit code; may be repeated.")  # fmt: skip
+                  help="Only runs with this exit code.  May be repeated.")  # fmt: skip
     @click.option("--longer-than", callback=_longer, metavar="D", help="Only runs that took longer than D: 90s, 2h, or "
-                  "`usual`: twice the median of the newest 50 of their job that succeeded.")  # fmt: skip
+                  "`usual`: twice the median of the newest 50 successful runs of the job.")  # fmt: skip
     @functools.wraps(command)
     def chosen(*args: Any, states: tuple[str, ...], failed: bool, **options: Any) -> None:
         names = [name for name in Wanted.__slots__ if name in options]

@@ -244,11 +244,12 @@ def _tell(text: str) -> None:
 
 
 @click.command()
-@click.option("-u", "--user", metavar="USER", help="See to this user's crontab, not to one's own; for root.")
-@click.option("-l", "--list", "acts", flag_value="-l", help="Print it.")
-@click.option("-e", "--edit", "acts", flag_value="-e", help="Edit it with $VISUAL, $EDITOR or sensible-editor.")
-@click.option("-r", "--remove", "acts", flag_value="-r", help="Remove it.")
-@click.option("-i", "--ask", is_flag=True, help="Ask before it is removed.")
+@click.option("-u", "--user", metavar="USER", help="Use the crontab of this user instead of your own.  For root only.")
+@click.option("-l", "--list", "acts", flag_value="-l", help="Print the crontab.")
+@click.option("-e", "--edit", "acts", flag_value="-e", help="Edit the crontab with $VISUAL, $EDITOR or "
+              "sensible-editor.")  # fmt: skip
+@click.option("-r", "--remove", "acts", flag_value="-r", help="Remove the crontab.")
+@click.option("-i", "--ask", is_flag=True, help="Ask before the crontab is removed.")
 @click.option("-n", "--check", is_flag=True, help="Check FILE, and install nothing.")
 @click.argument("file", required=False, type=click.Path(readable=False))
 @json_option
@@ -258,8 +259,8 @@ def crontab(
 ) -> NoReturn:  # fmt: skip
     """Install FILE as a crontab, or list, edit or remove one.
 
-    The program crontab of jobqueued, with its texts and exit statuses: see jobqueue-crontab(1).  A FILE of - is the
-    standard input.  --json is for -l: the text, and the jobs that the daemon has of it.
+    This is the program crontab of jobqueued, with the same messages and exit statuses: see jobqueue-crontab(1).  A FILE
+    of - is the standard input.  --json goes with -l, and prints the text and the jobs that the daemon made of it.
 
     \b
     Examples:

@@ -41,11 +41,12 @@ _DELEGATE = (
 @json_option
 @click.pass_obj
 def doctor(paths: Paths, as_json: bool) -> None:
-    """Diagnose what keeps the daemon or limits from working.
+    """Check the daemon and this host, and suggest fixes.
 
-    Each finding is ok, a warning (something does not work, works in another way, or will not after a reboot or a loss
-    of power), or an error, with its remedy. Exits 1 if there is an error; 2 if the daemon is down, after all other
-    checks.
+    Each finding is ok, a warning or an error.  A warning means that a feature does not work, works in another way, or
+    will fail after a reboot or a loss of power.  Warnings and errors come with a fix.
+
+    Exits 1 if there is an error; 2 if the daemon is down.  Even then, all other checks are made.
 
     \b
     Example:

@@ -40,26 +40,30 @@ def _url(_context: click.Context, _parameter: click.Parameter, text: str | None)
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=completion.jobs)
-@click.option("--otlp", "otlp_to", is_flag=False, flag_value=_STDOUT, metavar="[URL]", callback=_url, help="Spans, "
-              "sent to URL by OTLP over HTTP; without it printed as OTLP has them in JSON, a request "
-              "a line.")  # fmt: skip
-@click.option("--chrome-trace", is_flag=True, help="Trace Events in JSON, for ui.perfetto.dev, speedscope.app or "
-              "chrome://tracing, each job on a track of its own.")  # fmt: skip
-@click.option("--crontab", is_flag=True, help="The jobs themselves, not their runs, as lines of /etc/cron.d; what cron "
-              "can't say is told, and stands there as comments.")  # fmt: skip
+@click.option("--otlp", "otlp_to", is_flag=False, flag_value=_STDOUT, metavar="[URL]", callback=_url,
+              help="Send spans to URL by OTLP over HTTP.  Without URL, print them as OTLP in JSON, one request per "
+              "line.")  # fmt: skip
+@click.option("--chrome-trace", is_flag=True, help="Print Trace Events in JSON for ui.perfetto.dev, speedscope.app or "
+              "chrome://tracing.  Each job has its own track.")  # fmt: skip
+@click.option("--crontab", is_flag=True, help="Print the jobs, not their runs, as lines of /etc/cron.d.  Keys that "
+              "cron can't express become comments, and are listed on standard error.")  # fmt: skip
 @of_runs
 @click.pass_obj
 def export(
     paths: Paths, jobs: tuple[str, ...], otlp_to: Url | str | None, chrome_trace: bool, crontab: bool,
     wanted: Wanted,
 ) -> None:  # fmt: skip
-    """Export runs that have ended, or the jobs.
+    """Export ended runs, or jobs as a crontab.
 
-    Each run is a span from the time it was due to its end, with its wait and each of its attempts within; a run that
-    another has caused belongs to its trace.  The spans of a run are always the same, so that they may be sent again.
-    Headers for the receiver are read from $OTEL_EXPORTER_OTLP_HEADERS.
+    Choose one format: --otlp, --chrome-trace or --crontab.
+
+    With --otlp, each run is a span from its due time to its end, with spans for its wait and each attempt.  A run that
+    another run caused belongs to the trace of that run.  The spans of a run are always the same, so you can send them
+    again.  The variable $OTEL_EXPORTER_OTLP_HEADERS has the headers for the receiver.
 
     The formats are explained in /usr/share/doc/jobqueued/metrics.md.
+
+    Exits 1 if the receiver refused spans, or if a crontab can't express something of a job.
 
     \b
     Examples:

@@ -16,15 +16,15 @@ from jobqueued.text import printable
 @json_option
 @click.pass_obj
 def fleet(paths: Paths, action: str, as_json: bool) -> None:
-    """List the hosts of the fleet, or accept what its etcd has.
+    """List the hosts of the fleet, or accept its restored state.
 
-    `hosts` lists the hosts that have a session now, by their names in the fleet, with their labels.  A host that is
-    down or cut off from etcd leaves the list ten seconds later.  HELD marks a host on hold, which leaves new
-    occurrences to the others.  Exits 1 if the fleet can't be asked.
+    `hosts` lists the hosts that have a session with the fleet now, with their names in the fleet and their labels.  A
+    host that is down or cut off from etcd leaves the list after ten seconds.  HELD marks a host on hold, which leaves
+    new occurrences to the other hosts.  Exits 1 if the fleet is unreachable.
 
-    `accept` continues in a fleet whose etcd was put back.  Each host that knows of later writes claims nothing until
-    you accept the state of etcd on that host.  Occurrences that ran since the backup may run again: look at
-    `jobqueuectl history` of each host first.  If a job must not run again, put all hosts on hold, accept on each,
+    Use `accept` after etcd was restored from a backup.  A host that saw later writes than the backup has claims nothing
+    until you accept the restored state on that host.  Occurrences that ran after the backup may run again, so look at
+    `jobqueuectl history` of each host first.  If a job must not run again: put all hosts on hold, accept on each host,
     pause the job, and release the hosts.
 
     \b

@@ -50,34 +50,35 @@ class Plan:
 
 @click.command("import")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, readable=False), metavar="[FILE]...")
-@click.option("--kind", type=click.Choice([each.value for each in Kind]), help="Form of each FILE: a "
-              "user's crontab, one with a column of users, or what its name says.  [by its place]")  # fmt: skip
-@click.option("--user", metavar="NAME", help="User whose crontab each FILE is.  [you]")
-@click.option("--expand", is_flag=True, help="Make one job of each script that run-parts runs.")
-@click.option("--as", "cron", type=click.Choice([each.value for each in Cron]), help="Whose cron runs the tables: "
-              "Debian's, or cronie.  [the one installed, else Debian's]")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  [this is the default]")
-@click.option("--diff", "as_diff", is_flag=True, help="Print what would change in the job directory.")
+@click.option("--kind", type=click.Choice([each.value for each in Kind]), help="Format of each FILE: a user's crontab, "
+              "a crontab with a column of users, or the named format.  [by its place]")  # fmt: skip
+@click.option("--user", metavar="NAME", help="User of each FILE's crontab.  [you]")
+@click.option("--expand", is_flag=True, help="Make one job for each script that run-parts runs.")
+@click.option("--as", "cron", type=click.Choice([each.value for each in Cron]), help="Read the tables as Debian's cron "
+              "or as cronie.  [the one installed, else Debian's]")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Print the job files, and write nothing.  This is the default.")
+@click.option("--diff", "as_diff", is_flag=True, help="Print the changes that --write would make in the job directory.")
 @click.option("--write", is_flag=True, help="Write the job files into the job directory.")
-@click.option("--force", is_flag=True, help="Write over job files that are there and differ.")
-@click.option("--disable-source", is_flag=True, help="With --write: make comments of the lines that are jobs now.")
+@click.option("--force", is_flag=True, help="Overwrite job files that exist and differ.")
+@click.option("--disable-source", is_flag=True, help="With --write: turn the imported lines of the source into "
+              "comments.")  # fmt: skip
 @json_option
 @click.pass_obj
 def import_jobs(
     paths: Paths, files: tuple[Path, ...], kind: str | None, user: str | None, expand: bool, cron: str | None,
     dry_run: bool, as_diff: bool, write: bool, force: bool, disable_source: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Turn crontabs and timers of systemd into job files.
+    """Convert crontabs and systemd timers into job files.
 
-    Without a FILE, all that cron, anacron and at of this host run: /etc/crontab, /etc/cron.d, the users' crontabs,
-    /etc/anacrontab, and the spool of at(1).  A FILE of - is the standard input.  A timer of systemd is read with its
-    service and the drop-ins of both.  Nothing is executed, and without --write nothing is changed.
+    Without a FILE, all tables that cron, anacron and at of this host run are read: /etc/crontab, /etc/cron.d, the
+    crontabs of users, /etc/anacrontab, and the spool of at(1).  A FILE of - is the standard input.  A systemd timer is
+    read with its service and the drop-ins of both.  No command is run, and without --write no file is changed.
 
-    Each job does what cron would do, with its comments above it.  What was written is read back and compared with the
-    source, field by field, and by its next 1,000 due times and those around each change of the clock in two years,
-    reckoned anew from the source as Debian's cron or cronie reads it, which differ: Debian's ignores CRON_TZ and
-    RANDOM_DELAY, and a whole table for one error.  The first difference of each line is listed, as is each line that
-    is not imported, with the reason.
+    Each job does what cron would do.  Comments of the source are copied above the job.  Then each job file is read
+    again and compared with its source: all fields, the next 1,000 due times, and the due times around each clock change
+    of two years.  Debian's cron and cronie read tables in different ways: Debian's ignores CRON_TZ and RANDOM_DELAY,
+    and ignores the whole table if one line has an error.  The first difference of each line is listed, and so is each
+    line that is not imported, with the reason.
 
     Exits 1 if a line is not imported or a job differs, 2 if a file can't be read or written.
 

@@ -33,13 +33,13 @@ _WHOLE_TEXTS = 1
 
 
 @click.command("language-server")
-@click.option("--host", is_flag=True, help="Check them as files of the host, whoever asks.")
+@click.option("--host", is_flag=True, help="Check the files as files of the host, even if you are an ordinary user.")
 @click.pass_obj
 def language_server(paths: Paths, host: bool) -> None:
-    """Check job files for an editor, while they are written.
+    """Check job files in an editor while you write them.
 
-    Speaks the Language Server Protocol on standard input and output: what is wrong or odd is shown where it is,
-    while it is written, with its code.  Each text is checked alone, without drop-ins and other files.
+    The program speaks the Language Server Protocol on standard input and output.  The editor starts it, and shows each
+    error or warning at its place, with its code.  Each file is checked alone, without drop-ins and other files.
 
     \b
     Examples:

@@ -54,36 +54,40 @@ _TASKS = {
         "with-lock": ("with_lock", "with_lock", "Run COMMAND while holding LOCK or a resource."),
     },
     "Write jobs": {
-        "check": ("check", "check", "Check job files and cron's tables, without the daemon."),
-        "add": ("user_files", "add", "Hand a job file of yours to the daemon."),
-        "edit": ("user_files", "edit", "Edit a job file of yours, in $VISUAL or $EDITOR."),
-        "remove": ("user_files", "remove", "Remove a job file of yours, and so its jobs."),
-        "files": ("user_files", "files", "List your job files that the daemon keeps."),
+        "check": ("check", "check", "Check job files and cron's tables without the daemon."),
+        "add": ("user_files", "add", "Add one of your job files to the daemon."),
+        "edit": ("user_files", "edit", "Edit one of your job files in $VISUAL or $EDITOR."),
+        "remove": ("user_files", "remove", "Remove one of your job files and its jobs."),
+        "files": ("user_files", "files", "List your job files that the daemon stores."),
         "cat": ("cat", "cat", "Print job files and their drop-ins, each under its path."),
         "reload": ("reload", "reload", "Read changed job files now and report what changed."),
         "language-server": (
             "language_server",
             "language_server",
-            "Check job files for an editor, while they are written.",
+            "Check job files in an editor while you write them.",
         ),
     },
     "Find out why": {
         "why": ("why", "why", "Explain why RUN, or a run of JOB, has not started."),
-        "doctor": ("doctor", "doctor", "Diagnose what keeps the daemon or limits from working."),
-        "audit": ("audit", "audit", "Compare what was due with the records."),
-        "simulate": ("simulate", "simulate", "Simulate what is to come: who waits for whom."),
+        "doctor": ("doctor", "doctor", "Check the daemon and this host, and suggest fixes."),
+        "audit": ("audit", "audit", "Check that each due time has exactly one record."),
+        "simulate": ("simulate", "simulate", "Simulate coming runs: which jobs wait, how long and why."),
     },
     "Export": {
-        "export": ("export", "export", "Export runs that have ended, or the jobs."),
+        "export": ("export", "export", "Export ended runs, or jobs as a crontab."),
         "metrics": ("metrics", "metrics", "Print metrics, or serve them to Prometheus."),
     },
     "Cron": {
-        "import": ("import_jobs", "import_jobs", "Turn crontabs and timers of systemd into job files."),
+        "import": ("import_jobs", "import_jobs", "Convert crontabs and systemd timers into job files."),
         "crontab": ("crontab", "crontab", "Install FILE as a crontab, or list, edit or remove one."),
     },
     "Fleet and service": {
-        "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept what its etcd has."),
-        "restart-launcher": ("restart_launcher", "restart_launcher", "Restart launcher and daemon; live runs go on."),
+        "fleet": ("fleet", "fleet", "List the hosts of the fleet, or accept its restored state."),
+        "restart-launcher": (
+            "restart_launcher",
+            "restart_launcher",
+            "Restart the launcher and the daemon; live runs continue.",
+        ),
     },
 }
 """The commands by task and name: the file of each, its name there, and the first sentence of its help.
@@ -242,34 +246,35 @@ Exit status:
   2  wrong usage, or the daemon or a file can't be reached""",
 )
 @click.version_option(__version__, prog_name="jobqueuectl", message="%(prog)s %(version)s")
-@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Talk to the daemon "
-              "started with --root D, not to the system's (also: $JOBQUEUE_ROOT).")  # fmt: skip
-@click.option("--user", is_flag=True, envvar="JOBQUEUE_USER", help="Talk to your own instance, "
-              "jobqueued --user (also: JOBQUEUE_USER=1).")  # fmt: skip
+@click.option("--root", type=_DIRECTORY, metavar="D", envvar="JOBQUEUE_ROOT", help="Use the daemon that was started "
+              "with --root D instead of the system's (also: $JOBQUEUE_ROOT).")  # fmt: skip
+@click.option("--user", is_flag=True, envvar="JOBQUEUE_USER", help="Use your own instance, jobqueued --user (also: "
+              "JOBQUEUE_USER=1).")  # fmt: skip
 @click.option("--config", type=_DIRECTORY, metavar="F", help="Settings file.  [/etc/jobqueued.yaml]")
 @click.option("--jobs", type=_DIRECTORY, metavar="D", help="Directory of the job files.  [/etc/jobqueue.d]")
 @click.option("--run", type=_DIRECTORY, metavar="D", help="Directory of the control socket.  [/run/jobqueue]")
 @click.option("--logs", type=_DIRECTORY, metavar="D", help="Directory of the records.  [/var/log/jobqueue]")
-@click.option("--fleet", is_flag=True, help="Ask all hosts of the fleet, by ssh, and show their answers as one.")
-@click.option("--host", multiple=True, metavar="H,…", shell_complete=_hosts, help="Ask these hosts by ssh, in a "
-              "fleet or not; may be repeated.")  # fmt: skip
-@click.option("--ssh", metavar="COMMAND", envvar="JOBQUEUE_SSH", help="The command that reaches "
-              "a host, before HOST -- jobqueuectl … (also: $JOBQUEUE_SSH).  [ssh -o BatchMode=yes …]")  # fmt: skip
-@click.option("--timeout", metavar="D", callback=duration, help="The time that all hosts have to answer.  [30s]")
+@click.option("--fleet", is_flag=True, help="Ask all hosts of the fleet by ssh, and show their answers as one.")
+@click.option("--host", multiple=True, metavar="H,…", shell_complete=_hosts, help="Ask these hosts by ssh, whether in "
+              "a fleet or not.  May be repeated.")  # fmt: skip
+@click.option("--ssh", metavar="COMMAND", envvar="JOBQUEUE_SSH", help="Command that reaches a host; HOST -- "
+              "jobqueuectl … is appended (also: $JOBQUEUE_SSH).  [ssh -o BatchMode=yes …]")  # fmt: skip
+@click.option("--timeout", metavar="D", callback=duration, help="Longest time to wait for the answers of all hosts.  "
+              "[30s]")  # fmt: skip
 @click.pass_context
 def main(context: click.Context, /, **options: object) -> None:
     """Query and control jobqueued, the job queue daemon.
 
-    A job has an id (backup); each of its runs has a number (backup@142).  --root, --user, --fleet, --host and
-    --json may stand anywhere.
+    A job has an id (backup).  Each of its runs has a number (backup@142).  You can write --root, --user, --fleet,
+    --host and --json before or after the command.
 
-    With --fleet or --host, a command that shows something is asked of several hosts by ssh, and their answers are one
-    table or document; one that acts is carried out by each.  The exit status is the highest of theirs.
+    With --fleet or --host, a command that shows something asks several hosts by ssh, and prints their answers as one
+    table or document.  A command that acts is carried out by each host.  The exit status is the highest of all hosts.
 
-    Tables fit the terminal: a narrow one shows the columns that matter most and names the others, a pipe gets all
-    of them, each row as one line.  Colour is used on terminals only, and respects $NO_COLOR.  Times are local and
-    name their zone; with --json they are RFC 3339 in UTC, durations in seconds, sizes in bytes.  Each JSON document
-    has a number `schema`, which grows when a field goes or changes; it is 1 now.
+    Tables fit the terminal: a narrow terminal shows the most important columns and names the others.  A pipe gets all
+    columns, with one line per row.  Colour is used only on terminals, and not if $NO_COLOR is set.  Times are local and
+    show their time zone.  With --json, times are in RFC 3339 and UTC, durations in seconds, and sizes in bytes.  Each
+    JSON document has a number `schema`.  It is 1 now, and grows when a field is removed or changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure

@@ -36,16 +36,17 @@ def _address(_context: click.Context, _parameter: click.Parameter, given: str | 
 
 @click.command()
 @json_option
-@click.option("--usage", is_flag=True, help="Also measure what live runs use, by job; that takes 0.3 s.")
-@click.option("--listen", metavar="[ADDRESS:]PORT", callback=_address, help="Serve them by HTTP, in the foreground; "
-              "without ADDRESS to this host only.")  # fmt: skip
+@click.option("--usage", is_flag=True, help="Also measure the usage of live runs, by job.  This takes 0.3 s.")
+@click.option("--listen", metavar="[ADDRESS:]PORT", callback=_address, help="Serve the metrics by HTTP, in the "
+              "foreground.  Without ADDRESS, only this host can connect.")  # fmt: skip
 @click.pass_obj
 def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | None) -> None:
     """Print metrics, or serve them to Prometheus.
 
-    Whoever may read all of the daemon's answers may read them: root, operators and readers (jobqueued.yaml).  With
-    --listen everybody who can connect may; there is neither TLS nor a password, so leave it on loopback, or put a
-    proxy before it.  While the daemon does not answer, jobqueue_up is 0 and nothing else is told.
+    Only root, operators and readers (jobqueued.yaml) can read metrics.  With --listen, any user who can connect can
+    read them, without TLS or a password.  Listen on loopback only, or put a proxy before the port.
+
+    With --listen, jobqueue_up is 0 while the daemon does not answer, and all other metrics are missing.
 
     The metrics are explained in /usr/share/doc/jobqueued/metrics.md.
 

@@ -21,14 +21,17 @@ _PATIENCE = 300.0
 def reload(paths: Paths) -> None:
     """Read changed job files now and report what changed.
 
-    The daemon notices changes by itself; on network file systems, which do not report them, it looks once a minute.
-    Returns when every file has been read and its jobs are in force; the jobs of a file that is not there are removed,
-    without the 5 s for which the daemon else waits for it to come back.  Starts no job and stops no run.
+    The daemon usually notices changes by itself.  Network file systems do not report changes, so the daemon checks them
+    once a minute.  `reload` returns when all files were read and their jobs are in force.  It starts no job and stops
+    no run.  The jobs of a missing file are removed at once; without `reload`, the daemon waits 5 s for the file to come
+    back.
 
-    Exits 1 if a file is refused, whose last good jobs stay in force, or if a line of one of cron's tables has an error,
-    which costs that line only.  In these cases `systemctl reload jobqueued` fails, too (with `--user` for a user's own
-    instance), and the journal has what this prints.  Settings in jobqueued.yaml count from the next start of the daemon
-    on; this command says if that file has changed or is refused.
+    Changed settings in jobqueued.yaml are used from the next start of the daemon on.  `reload` reports if
+    jobqueued.yaml changed or is refused.
+
+    Exits 1 if a file is refused, or if a line of one of cron's tables has an error.  The last good jobs of a refused
+    file, and the other lines of a table, stay in force.  In these cases `systemctl reload jobqueued` also fails
+    (`systemctl --user reload` for a user's own instance), and the journal has these messages.
 
     \b
     Example:

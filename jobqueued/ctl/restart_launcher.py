@@ -18,14 +18,17 @@ from jobqueued.text import counted
 @click.command("restart-launcher")
 @click.pass_obj
 def restart_launcher(paths: Paths) -> None:
-    """Restart launcher and daemon; live runs go on.
+    """Restart the launcher and the daemon; live runs continue.
 
-    After an update of jobqueued, of Python or of a library they run what they began with; `jobqueuectl doctor` says if
-    they do.  Live runs keep the supervisors that they have, and nothing is started twice.  What comes due meanwhile is
-    started afterwards.  On a host of a fleet its agent is restarted, too, and keeps what the host has there.  Returns
-    when the daemon answers again.
+    Use this command after an update of jobqueued, Python or a library: the launcher and the daemon run their old code
+    until they are restarted.  `jobqueuectl doctor` reports old code.  Live runs keep their supervisors, and no run
+    starts twice.  Runs that become due during the restart start afterwards.  On a host of a fleet, the agent is
+    restarted, too, and keeps the claims of the host.
 
-    Run it as root or, with --user, as the user of the instance: it asks the service manager.
+    The command returns when the daemon answers again.  It calls the service manager, so run it as root or, with --user,
+    as the user of the instance.
+
+    Exits 1 if no service manager runs the daemon; 2 if the service manager reports an error.
 
     \b
     Example:

@@ -17,7 +17,7 @@ _wait = click.option(
     "-w",
     "--wait",
     is_flag=True,
-    help="Wait for the run to end; exit 0 if it succeeded, else 1.  Standard error says what it waits for.",
+    help="Wait until the run ends; exit 0 if it succeeded, else 1.  Standard error shows what the run waits for.",
 )
 
 

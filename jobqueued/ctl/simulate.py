@@ -84,29 +84,29 @@ _KEPT = Path()
 
 
 @click.command()
-@click.option(
-    "--for", "span", callback=_span, default="1d", metavar="D", help="Simulate so long from now on, at most 366d.  [1d]"
-)
-@click.option("--draws", type=click.IntRange(1, 1000), metavar="N",
-              help="Draw the run times N times; figures show least…most.  [5; with --save and --keep 39]")  # fmt: skip
-@click.option(
-    "--seed", type=int, default=0, metavar="N", help="Seed of the random draws; the same N gives the same result.  [0]"
-)
+@click.option("--for", "span", callback=_span, default="1d", metavar="D", help="Simulate this period, starting now; at "
+              "most 366d.  [1d]")  # fmt: skip
+@click.option("--draws", type=click.IntRange(1, 1000), metavar="N", help="Draw the run times N times.  Figures show "
+              "least…most.  [5; with --save and --keep 39]")  # fmt: skip
+@click.option("--seed", type=int, default=0, metavar="N", help="Seed of the random draws.  The same N gives the same "
+              "result.  [0]")  # fmt: skip
 @click.option("--with", "directory", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
-              help="Compare with what would be if the files in DIR were installed.")  # fmt: skip
-@click.option("--duration", "given", multiple=True, callback=_given, metavar="JOB=D",
-              help="Let each run of JOB take D, whatever it has taken.")  # fmt: skip
-@click.option("--default-duration", "default", callback=_duration, metavar="D",
-              help="Let runs of jobs that have none yet take D.  [their timeout, or 1m]")  # fmt: skip
+              help="Compare with a simulation in which the files in DIR are installed.")  # fmt: skip
+@click.option("--duration", "given", multiple=True, callback=_given, metavar="JOB=D", help="Let each run of JOB take "
+              "D.  May be repeated.")  # fmt: skip
+@click.option("--default-duration", "default", callback=_duration, metavar="D", help="Let runs of a job without "
+              "earlier runs take D.  [their timeout, or 1m]")  # fmt: skip
 @click.option("--suggest", is_flag=True, help="Try changes that may help, and list those that do.")
 @click.option("--runs", "story", type=_FILE, metavar="FILE",
               help="Write the runs of the first draw to FILE, for `timeline --from FILE`.")  # fmt: skip
-@click.option("--save", "kept", type=_FILE, metavar="FILE", help="Keep in FILE when each run is expected to start.")
-@click.option("--keep", "keeps", is_flag=True, help="Keep it in the state directory, for `next` and --check.")
+@click.option("--save", "kept", type=_FILE, metavar="FILE", help="Save the expected start of each run in FILE.")
+@click.option("--keep", "keeps", is_flag=True, help="Save the expected starts in the state directory, for `next` and "
+              "--check.")  # fmt: skip
 @click.option("--check", "checked", is_flag=False, flag_value="", type=_FILE, metavar="[FILE]",
-              help="Compare FILE, or the forecast kept yesterday, with what has come, instead.")  # fmt: skip
-@click.option("--backtest", "back", callback=past_time, metavar="WHEN",
-              help="Foresee from WHEN on by what was known then, and compare with what has come, instead.")  # fmt: skip
+              help="Simulate nothing; compare FILE, or the forecast that --keep saved yesterday, with the real "
+              "starts.")  # fmt: skip
+@click.option("--backtest", "back", callback=past_time, metavar="WHEN", help="Simulate from WHEN on, with the records "
+              "of that time, and compare with the real starts.")  # fmt: skip
 @click.option("-a", "--all", "all_jobs", is_flag=True, help="List all jobs, not only those that wait.")
 @json_option
 @click.pass_obj
@@ -115,24 +115,28 @@ def simulate(
     default: int | None, suggest: bool, story: Path | None, kept: Path | None, keeps: bool,
     checked: Path | None, back: int | None, all_jobs: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Simulate what is to come: who waits for whom.
+    """Simulate coming runs: which jobs wait, how long and why.
 
-    The scheduler itself is run under a virtual clock, on the job files as they are now, from what is live and waits
-    now.  Each run takes as long as one of the newest runs of its job did, drawn by chance.  For each job that will
-    wait: of how many runs, how long (half of all runs, 95 % of them and the longest), for which lock or limit, and
-    whose end it waits for.
+    The scheduler runs under a virtual clock, with the present job files, live runs and waiting runs.  Each simulated
+    run takes as long as one of the newest runs of its job, drawn at random.  For each job that will wait, the table
+    shows how many runs wait, how long (the median, 95 % and the longest), for which lock or limit, and for the end of
+    which jobs.
 
-    Runs made due by files, events or people are not simulated.  Job files are read as by `jobqueuectl check`; those of
-    users are for root and the daemon's own user.
+    Runs that files, events or users cause are not simulated.  Job files are read as by `jobqueuectl check`.  Only root
+    and the daemon's own user can read the files of users.
 
-    With --suggest, the jobs that wait most are tried with a later minute, a `spread` or a larger `max_running`; what
-    does not help is not told.
+    With --suggest, a later minute, a `spread` or a larger `max_running` is tried for the jobs that wait most.  Changes
+    that do not help are omitted.
 
-    The job in /usr/share/jobqueued/jobqueued-forecast.yaml does so, with --keep, each day.
+    --keep saves a forecast for `jobqueuectl next`.  The job in /usr/share/jobqueued/jobqueued-forecast.yaml does this
+    each day.
 
-    With --check and --backtest, exits 1 if fewer starts than 95 % lie in the band that was foreseen (and no chance
-    explains it), or if half of those that have a band of at most 5 s were more than 1 s off.  --backtest knows the job
-    files of now only, and no pauses and holds.
+    With --check or --backtest, a forecast is compared with the starts that followed.  --backtest uses the present job
+    files, and ignores former pauses and holds.
+
+    With --check or --backtest, exits 1 if fewer than 95 % of the starts are in their forecast range and chance does not
+    explain the difference.  Exits 1 also if half of the starts with a range of at most 5 s are more than 1 s off.  With
+    --with, exits 1 if the files in DIR would be refused.
 
     \b
     Examples:

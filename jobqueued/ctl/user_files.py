@@ -39,7 +39,7 @@ _SECONDS = 90.0
 """As long as the daemon may wait for a database of users, and more."""
 _USUAL = "jobs"
 
-_user_option = click.option("--user", metavar="NAME", help="The files of this user; for root only.")
+_user_option = click.option("--user", metavar="NAME", help="Use the files of this user.  For root only.")
 
 
 def _name(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -51,18 +51,20 @@ def _name(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, readable=False))
-@click.option("--name", callback=_name, metavar="NAME", help="The name under which it is kept.  [that of FILE]")
+@click.option("--name", callback=_name, metavar="NAME", help="Store the file under this name.  [that of FILE]")
 @_user_option
 @json_option
 @click.pass_obj
 def add(paths: Paths, file: Path, name: str | None, user: str | None, as_json: bool) -> None:
-    """Hand a job file of yours to the daemon.
+    """Add one of your job files to the daemon.
 
-    It keeps the file, and runs its jobs as you.  FILE is read once: to change the jobs, edit the file that the daemon
-    has (jobqueuectl edit NAME), or add it again, which replaces it.  A FILE of - is the standard input.  The jobs of
-    alice are shown as alice/backup; those of one user may have any ids, also those of others or of the host.
+    The daemon stores a copy of FILE and runs its jobs as you.  To change the jobs later, edit the copy (jobqueuectl
+    edit NAME), or add FILE again, which replaces the copy.  A FILE of - is the standard input.  The job backup of alice
+    is shown as alice/backup, so its id may also be used by other users and the host.
 
-    Lists any problems; a file with an error is not kept.  Otherwise prints the next three starts.
+    Problems are listed.  A file with an error is not stored.  Otherwise the next three starts are printed.
+
+    Exits 1 if the file is not stored.
 
     \b
     Examples:
@@ -101,10 +103,12 @@ def _name_of(file: Path) -> str:
 @_user_option
 @click.pass_obj
 def remove(paths: Paths, file: str, user: str | None) -> None:
-    """Remove a job file of yours, and so its jobs.
+    """Remove one of your job files and its jobs.
 
-    Live runs go on; waiting runs are skipped.  The records are kept like any others.  Root removes the files of
-    others with --user, also of users who are gone: jobqueuectl files lists them.
+    Live runs continue; waiting runs are skipped.  The records stay as long as other records do.
+
+    With --user, root removes the files of another user, even after that user was deleted.  `jobqueuectl files` lists
+    them.
 
     \b
     Examples:
@@ -121,9 +125,11 @@ def remove(paths: Paths, file: str, user: str | None) -> None:
 @json_option
 @click.pass_obj
 def files(paths: Paths, file: str | None, user: str | None, as_json: bool) -> None:
-    """List your job files that the daemon keeps.
+    """List your job files that the daemon stores.
 
-    With FILE, prints that file.  For root, lists the files of all users.
+    With FILE, that file is printed.  For root, the files of all users are listed.
+
+    Exits 1 if FILE does not exist.
 
     \b
     Examples:
@@ -170,12 +176,16 @@ def _listed(jobs: list[str]) -> str:
 @_user_option
 @click.pass_obj
 def edit(paths: Paths, file: str, user: str | None) -> None:
-    """Edit a job file of yours, in $VISUAL or $EDITOR.
+    """Edit one of your job files in $VISUAL or $EDITOR.
 
-    You edit a copy.  When the editor ends, the daemon checks it: what is wrong is listed, and you can edit again; else
-    it is in force at once, and its next three starts are shown.  A file that does not exist is created; FILE defaults
-    to `jobs`.  If the daemon can't be reached, or somebody else has changed the file meanwhile, your text is kept, and
-    its place is told.
+    The editor opens a copy.  When the editor ends, the daemon checks the copy.  If the copy has an error, the error is
+    listed and you can edit again.  Otherwise the copy is in force at once, and its next three starts are shown.  If
+    FILE does not exist, it is created.  The default of FILE is `jobs`.
+
+    If the daemon is unreachable, or another change was made meanwhile, your copy is not deleted, and its path is
+    printed.
+
+    Exits 1 if the copy is not stored.
 
     \b
     Examples:

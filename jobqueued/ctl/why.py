@@ -20,26 +20,33 @@ _UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueue
 @click.command()
 @click.argument("name", metavar="RUN|JOB", shell_complete=completion.jobs_or_runs)
 @click.option("-a", "--all", "all_ahead", is_flag=True, help="List every run that goes first.")
-@click.option("--expect", is_flag=True, help="Simulate when it starts, with all that comes due meanwhile.")
-@click.option("--at", callback=kept_time, metavar="T", help="Explain why it did not run at T: 2h, 02:00, 2am, "
-              "yesterday, 'monday 9am', '2026-11-24 02:00'.")  # fmt: skip
+@click.option("--expect", is_flag=True, help="Simulate when the run starts, including runs that become due before it.")
+@click.option("--at", callback=kept_time, metavar="T", help="Explain why the job or run did not run at T: 2h, 02:00, "
+              "2am, yesterday, 'monday 9am', '2026-11-24 02:00'.")  # fmt: skip
 @json_option
 @click.pass_obj
 def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, as_json: bool) -> None:
     """Explain why RUN, or a run of JOB, has not started.
 
-    Shows what the run lacks, who holds it and since when, the runs that go first and want the same, its priority by now
-    and how it grows, the dependency it waits for, and its expected start, provided that every run takes as long as its
-    job usually does and that none arrives that goes first.  For a late run, waiting or live, says by how
-    much; for a stopping one, why it is.  For a JOB, explains its first 10 runs and counts the others; if none
-    waits, says why.
+    For a waiting run, these are shown:
 
-    With --expect, all that it may have to wait for is simulated, as by `jobqueuectl simulate`, by 39 draws: half of
-    them start it by the time that is shown, and 95 % between the two others.
+    \b
+    - the locks and limits that the run lacks, and their holders
+    - the runs that go first and want the same
+    - its present priority, and how it grows
+    - the dependency that the run waits for
+    - its expected start, if every run takes as long as its job usually does and
+      no run arrives that goes first
 
-    With --at, explains a past instant: whether the job ran, waited (and for what), was paused, disabled, in no job
-    file, skipped (and why) or not due, or the daemon was down.  It says so if that is no longer
-    known.  While the daemon is down, the records are read instead, and of the rest what root may read.
+    For a late run, the delay is shown; for a stopping run, the cause.  For a JOB, the first 10 runs are explained and
+    the other runs are counted.  If no run of JOB waits, the cause is shown.
+
+    With --expect, all possible waits are simulated 39 times, as by `jobqueuectl simulate`.  The first time is the
+    median; 95 % of the simulated starts are between the two other times.
+
+    With --at, a past instant is explained: whether the job ran, waited, was paused, disabled, in no job file, skipped
+    or not due, or whether the daemon was down.  Causes that are no longer saved are named as not known.  While the
+    daemon is down, `why --at` reads the records, and for root also the other files.
 
     \b
     Examples:
