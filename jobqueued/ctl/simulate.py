@@ -119,8 +119,8 @@ def simulate(
 
     The scheduler runs under a virtual clock, with the present job files, live runs and waiting runs.  Each simulated
     run takes as long as one of the newest runs of its job, drawn at random.  For each job that will wait, the table
-    shows how many runs wait, how long (the median, 95 % and the longest), for which lock or limit, and for the end of
-    which jobs.
+    shows how many runs wait, and how long (the median, 95 % and the longest).  It also shows the lock or limit that the
+    runs wait for, and the jobs that hold it.
 
     Runs that files, events or users cause are not simulated.  Job files are read as by `jobqueuectl check`.  Only root
     and the daemon's own user can read the files of users.

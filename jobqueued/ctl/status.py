@@ -40,8 +40,9 @@ def status(paths: Paths, as_json: bool) -> None:
     - the daemon can't save its state, its launcher does not answer, or it has
       another problem, such as a full log disk
 
-    These do not change the exit status, but are listed: paused jobs, jobs that wait because the clock was set back,
-    limits that this host does not enforce, and submissions with a run that failed in the last 24 hours.
+    It also lists paused jobs, jobs that wait because the clock was set back, and limits that this host does not
+    enforce.  Submissions with a run that failed in the last 24 hours are listed, too.  None of these changes the exit
+    status.
 
     Exits 0 if everything is healthy, 1 if not; 2 if the daemon is down or does not answer.  In the last case, `status`
     prints the live runs before it exits.

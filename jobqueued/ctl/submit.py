@@ -78,8 +78,9 @@ def submit(
     With -f, the words are arguments of the script.  With --at, a time is refused if it is past, if the clock skips or
     repeats it, or if it could mean two times.
 
-    With --wait or --follow, exits with the exit code of COMMAND, with 128 plus the number of the signal that ended it,
-    or with 1 if it did not run.  For an array, the first run that did not succeed sets the exit status.
+    With --wait or --follow, exits with the exit code of COMMAND.  If a signal ended COMMAND, the exit status is 128
+    plus its number.  If COMMAND did not run, the exit status is 1.  For an array, the first run that did not succeed
+    sets the exit status.
 
     \b
     Examples:

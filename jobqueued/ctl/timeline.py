@@ -49,8 +49,8 @@ def timeline(
 ) -> None:  # fmt: skip
     """Show the runs of the JOBs, or of all jobs, as a chart.
 
-    Each row is a job.  A row shows when the job ran and for how much of the time, when its runs waited, and a letter
-    for each run that ended badly.  The longest waits are listed below the chart, with the lock or limit that the run
+    Each row is a job.  A row shows when the job ran, for how much of the time, and when its runs waited.  A letter
+    marks each run that ended badly.  The longest waits are listed below the chart, with the lock or limit that the run
     waited for and the run that held it.  With --fleet or --host, each row is a job of one host.
 
     Without --since, the chart shows the last day.  With --from, it shows all runs of the file.
