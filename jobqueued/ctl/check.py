@@ -47,38 +47,25 @@ def check(
     """Check job files and cron's tables without the daemon.
 
     Problems are listed, each with a code in brackets; --explain explains the code.  Then the jobs that the daemon would
-    accept are listed, each with its next start.
+    accept are listed, each with its next start.  Files of an ordinary user are checked by the rules for users, as by
+    `jobqueuectl add`.  Files in the daemon's own directory are checked as the host's.
 
-    Files of an ordinary user are checked by the rules for users, as by `jobqueuectl add`.  Files in the daemon's own
-    directory are checked as the host's.
+    Without arguments, `check` reads the daemon's own directories, with the owners and permissions of their files, and
+    cron's tables if the daemon runs them.  In a DIR, it reads the *.yaml and *.yml files with their drop-ins.  A FILE
+    is checked alone; a drop-in is checked with its file and the other drop-ins.  A FILE of - is the standard input.
+    jobqueued.yaml and files in jobqueued.yaml.d are checked as settings.
 
-    \b
-    - Without arguments, `check` reads the daemon's own directories, with the
-      owners and permissions of their files, and cron's tables if
-      jobqueued.yaml lets the daemon run them.
-    - In a DIR, it reads the *.yaml and *.yml files with their drop-ins.
-    - A FILE is checked alone; a drop-in is checked together with its file and
-      the other drop-ins. A FILE of - is the standard input.
-    - /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and
-      /var/spool/cron/crontabs are checked as cron's tables. A line with an
-      error counts as an error, although the daemon runs the other lines. For a table
-      in another place: jobqueuectl crontab -n FILE.
-    - jobqueued.yaml and files in jobqueued.yaml.d are checked as settings.
+    /etc/crontab, /etc/anacrontab, and files in /etc/cron.d and /var/spool/cron/crontabs are checked as cron's tables.
+    A line with an error counts as an error, although the daemon runs the other lines.  For a table in another place:
+    jobqueuectl crontab -n FILE.
 
     If two files have the same id, the file that the daemon would refuse is reported: the file that did not have the id
     before, or else the later file by name.
 
-    These are warnings, because the daemon accepts the file:
-
-    \b
-    - a job can't run on this host: it asks for more than the host has, or for
-      a user, group or job that does not exist
-    - a value is probably a mistake: shell syntax in a list, a missing program
-      or directory, an `at` in the past, more CPUs than the host has, a file
-      without the name of a job file
-    - notices can't be sent or are not safe: a program, the sender or the
-      package apprise is missing, the sender can't read a credential, or any
-      user can read it
+    A job that can't run on this host is a warning, because the daemon accepts the file: the job asks for more than the
+    host has, or for a user, group or job that does not exist.  Probable mistakes are warnings too, such as shell syntax
+    in a list, a missing program or an `at` in the past.  So are notices that can't be sent, because the sender, a
+    program or the package apprise is missing, and credentials that the sender can't read or any user can read.
 
     --fix corrects misspelled keys, keys named as in other programs, and values in another spelling, if only one meaning
     is possible.  It also turns tabs that indent into spaces.  All other bytes, the owner and the mode of the file stay

@@ -126,17 +126,13 @@ def simulate(
     and the daemon's own user can read the files of users.
 
     With --suggest, a later minute, a `spread` or a larger `max_running` is tried for the jobs that wait most.  Changes
-    that do not help are omitted.
-
-    --keep saves a forecast for `jobqueuectl next`.  The job in /usr/share/jobqueued/jobqueued-forecast.yaml does this
-    each day.
+    that do not help are omitted.  --keep saves a forecast for `jobqueuectl next`.  The job in
+    /usr/share/jobqueued/jobqueued-forecast.yaml does this each day.
 
     With --check or --backtest, a forecast is compared with the starts that followed.  --backtest uses the present job
-    files, and ignores former pauses and holds.
-
-    With --check or --backtest, exits 1 if fewer than 95 % of the starts are in their forecast range and chance does not
-    explain the difference.  Exits 1 also if half of the starts with a range of at most 5 s are more than 1 s off.  With
-    --with, exits 1 if the files in DIR would be refused.
+    files, and ignores former pauses and holds.  Exits 1 if fewer than 95 % of the starts are in their forecast range
+    and chance does not explain the difference.  Exits 1 also if half of the starts with a range of at most 5 s are more
+    than 1 s off.  With --with, exits 1 if the files in DIR would be refused.
 
     \b
     Examples:
