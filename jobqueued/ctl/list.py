@@ -59,7 +59,7 @@ def list_jobs(
     While the daemon is down, the list is made from job files, records and live runs.  It then lacks pauses and waiting
     runs.
 
-    Exits 1 if you name jobs and none of them is found.
+    Exits 1 if you name jobs and none of them is listed.
 
     \b
     Examples:
