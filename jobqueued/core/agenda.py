@@ -1,6 +1,6 @@
-"""The work that an event leaves for the end of its turn, each item once.
+"""The work that an event leaves for the end of its turn; each item is there once.
 
-Definitions that came together are judged together, ends make other jobs due, what was held back goes on.
+Jobs that were read together are judged together, ends make other jobs due, and runs that were held back are checked.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from jobqueued.model import Record, Run
 
 
 class Agenda:
-    """Jobs whose validity is to be judged, ends to be followed, jobs whose runs may go on."""
+    """Jobs to be judged, ends that may make other jobs due, and jobs whose due runs must be checked."""
 
     def __init__(self) -> None:
         self._unjudged: dict[str, None] | None = None
@@ -21,39 +21,39 @@ class Agenda:
         self._stirred: dict[str, None] = {}
 
     def judge(self, jobs: Iterable[str] | None) -> None:
-        """Have it judged which of these jobs (None: all) can run on this host."""
+        """Note that the validity of these jobs on this host must be judged, or of all jobs if None."""
         if jobs is None:
             self._unjudged = None
         elif self._unjudged is not None:
             self._unjudged |= dict.fromkeys(jobs)
 
     def take_unjudged(self) -> Iterable[str] | None:
-        """Hand over the jobs to be judged; None: all of them."""
+        """Remove and return the jobs that must be judged, or None if all must be."""
         unjudged, self._unjudged = self._unjudged, {}
         return unjudged
 
     def follow(self, ended: Run, record: Record) -> None:
-        """Let other jobs follow the end of a run, which left this record."""
+        """Note the end of a run, which left this record, so that it can make other jobs due."""
         self._ended.append((ended, record))
 
     def take_ended(self) -> tuple[Run, Record] | None:
-        """Hand over the oldest end to be followed; None: there is none."""
+        """Remove and return the oldest of these ends, or None if none is left."""
         return self._ended.pop(0) if self._ended else None
 
     def note_over(self, run: Run) -> None:
-        """Have it looked at what the end of a run, whatever it is, means for submissions."""
+        """Note that a run is over, in whatever state, so that submissions that wait for it are checked."""
         self._over.append(run)
 
     def take_over(self) -> Run | None:
-        """Hand over the oldest run that is over; None: there is none."""
+        """Remove and return the oldest run that is over, or None if none is left."""
         return self._over.popleft() if self._over else None
 
     def look_at(self, job: str) -> None:
-        """Have the runs of a job looked at that are due."""
+        """Note that the due runs of a job must be checked."""
         self._stirred[job] = None
 
     def take_stirred(self) -> str | None:
-        """Hand over the next job to be looked at; None: there is none."""
+        """Remove and return the next job whose due runs must be checked, or None if none is left."""
         if not self._stirred:
             return None
         job = next(iter(self._stirred))
@@ -61,5 +61,5 @@ class Agenda:
         return job
 
     def __bool__(self) -> bool:
-        """Tell whether ends or jobs are left."""
+        """Return whether ends or due runs are left to handle."""
         return bool(self._ended or self._over or self._stirred)

@@ -1,11 +1,11 @@
-"""The agreement of a fleet about a job: where its hosts have different definitions, the newest counts.
+"""The agreement of a fleet about each job: if its hosts have different definitions, the newest is used.
 
-Each definition has a hash, its spec.  Whoever gets another one than all hosts agreed on last publishes it; whoever has
-that still leaves the job to the others.
+Each definition has a hash, its spec.  A host publishes its spec if it differs from the one that all hosts last agreed
+on.  A host that still has the last agreed spec leaves the job to the others.
 
-A definition that was published counts from then on, whatever the files say before the fleet has it: they are newer.  So
-the next one is published once it is known what came of that, by a definition that is another one than before, or by all
-that there is as the fleet can be asked again.
+A host publishes its next definition only when it knows what became of the last one.  The fleet shows that by another
+definition than before, or by its whole content when it can be asked again.  Until then the published definition counts;
+if the files change meanwhile, they are newer.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from jobqueued.model import Job, Scope
 from jobqueued.sha256 import sha256
 
 _OF_THE_HOST = frozenset({"file", "line", "origin", "drop_ins", "triggers", "offset", "owner", "enabled"})
-"""What a definition does not say, or says in other words, or of this host alone."""
+"""Fields that are no part of a definition: they repeat other fields, or differ between hosts."""
 
 
 def spec_of(job: Job) -> str:
-    """Return the spec of a job: 16 hex digits made of all that its files say otherwise than by default."""
+    """Return the spec of a job: 16 hex digits, a hash of all fields that differ from their defaults."""
     said = {name: value for name, value in _plain(job).items() if name not in _OF_THE_HOST}
     return sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _usual(field: Field[Any]) -> Any:
-    """The value that a field has by default; MISSING: none."""
+    """Return the default of a field, or MISSING if it has none."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, without what is as by default: a later version may know more fields."""
+    """Return a value as JSON, without fields at their defaults: a field that a later version adds keeps the spec as it
+    is.
+    """
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
@@ -53,7 +55,7 @@ def _plain(value: Any) -> Any:
 
 
 def defined(turn: Turn, job: Job) -> None:
-    """Take a definition of a job of this host, and compare it with the fleet's."""
+    """Handle a new definition of a job on this host: compare its spec with the fleet's."""
     fleet = turn.state.fleet
     fleet.verdicts.pop(job.id, None)
     if job.scope is not Scope.FLEET:
@@ -66,7 +68,7 @@ def defined(turn: Turn, job: Job) -> None:
 
 
 def published(turn: Turn, event: Published) -> None:
-    """Take the spec that the fleet has for a job by now."""
+    """Note the definition that the fleet now has for a job, and compare this host's with it."""
     fleet = turn.state.fleet
     fleet.published[event.job] = event.spec
     job = turn.state.catalog.get(event.job)
@@ -76,8 +78,9 @@ def published(turn: Turn, event: Published) -> None:
 
 
 def _settle(turn: Turn, job: Job, there: str) -> None:
-    """Take what came of the definition that this host has published last: if the fleet goes by it, what this host has
-    by now is newer, though it may be the one from before.
+    """Handle the outcome of the definition that this host published last.
+
+    If the fleet uses it, the current definition of this host is newer, even if it is the one from before.
     """
     turn.state.fleet.offers.pop(job.id, None)
     saved = turn.state[job.id].saved
@@ -86,7 +89,7 @@ def _settle(turn: Turn, job: Job, there: str) -> None:
 
 
 def agree(turn: Turn, job: Job) -> None:
-    """Go by the fleet's spec of a job, or publish this host's, if that is the newer one."""
+    """Use the fleet's spec of a job, or publish this host's if that is newer."""
     state, fleet = turn.state, turn.state.fleet
     own, text = fleet.specs[job.id], fleet.published.get(job.id, "")
     there = memory.parse_definition(text).spec
@@ -103,7 +106,7 @@ def agree(turn: Turn, job: Job) -> None:
         state.remember(job.id, offered=own)
         turn.do(Publish(job.id, fleet.definitions[job.id], text))
     is_outdated = there != own and bool(there) and not is_newer
-    if is_outdated and not agreed and is_settled:  # what it is changed to is newer
+    if is_outdated and not agreed and is_settled:  # so that a later change of the job counts as newer
         state.remember(job.id, agreed=own)
     if is_outdated == (job.id in fleet.outdated):
         return

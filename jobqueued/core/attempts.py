@@ -1,6 +1,6 @@
-"""Attempts, from the launch to the end: what their supervisors and the launcher say of them.
+"""Attempts, from launch to end: what to do when supervisors or the launcher report something.
 
-News of an attempt that is not the live one of its run is old news, and changes nothing.
+A report about an attempt that is not the live one of its run is old, and changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BACKOFF_MAX = 60 * SECOND
 
 
 def launch(turn: Turn, run: Run) -> None:
-    """Launch a run whose turn it is; where the fleet has a say in that, ask it first."""
+    """Launch an admitted run, or ask the fleet first if the run needs its consent."""
     state, now = turn.state, turn.now
     if is_kept_back(turn, run):
         return
@@ -40,11 +40,14 @@ def launch(turn: Turn, run: Run) -> None:
 
 
 def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
-    """Ask the fleet about a run, if it has a say in its start; keep it back where there is none to ask."""
+    """Ask the fleet about a run; return False if the run does not need its consent.
+
+    A run that this host can't ask about now is given up or put back; the result is True then, too.
+    """
     state = turn.state
     job = state.catalog[run.id.job]
     claims, _, bound, *_ = state.terms(job)
-    if is_begun_elsewhere(run):  # nothing of it starts before it is known who is to tell of its loss
+    if is_begun_elsewhere(run):  # nothing of it starts before the fleet says which host records its loss
         claims = ()
     wanted = of_fleet(claims)
     if not (wanted or is_of_fleet(run.key)):
@@ -55,7 +58,7 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
     if is_of_fleet(run.key) and not hosts_before(run.key) and (lacking := state.fleet.lacks(job)):
         give_up(turn, run, f"this host no longer has the label {lacking[0]}")
         return True
-    if state.fleet.down:  # its job has left the fleet, and it has not
+    if state.fleet.down:  # the job has left the fleet, but this run still belongs to it
         back = state.put_back(run, turn.now)
         state.change(back, waits=noted(back, turn.now.wall, Obstacle(Bar.FLEET).word))
         return True
@@ -67,19 +70,19 @@ def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
 
 
 def is_kept_back(turn: Turn, run: Run) -> bool:
-    """Keep back a run whose `max_runs` are used up by what is about to start; False: they are not."""
+    """Put a run back if runs that are about to start use up its job's `max_runs`; return whether it was put back."""
     state, now = turn.state, turn.now
     if run.so_far is not None or not state.is_used_up(state.catalog[run.id.job]):
         return False
-    back = state.put_back(run, now)  # until it is known what starts
+    back = state.put_back(run, now)  # until it is known which of them start
     state.change(back, waits=noted(back, now.wall, Obstacle(Bar.MAX_RUNS).word))
     return True
 
 
 def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], grant: Grant = NO_GRANT) -> None:
-    """Launch a run that was admitted, and had this effective priority."""
+    """Launch an admitted run; `priority` is its effective priority in the queue."""
     state, job = turn.state, turn.state.catalog[run.id.job]
-    if run.so_far is None:  # it goes by the newest definition
+    if run.so_far is None:  # the first attempt uses the newest definition
         run = changed(run, owner=job.owner)
     started = state.admit(run, turn.now)
     begun = record.begin(started, job, state.limits)
@@ -87,7 +90,7 @@ def begin(turn: Turn, run: Run, priority: float, waited_for: list[str], grant: G
 
 
 def _live(turn: Turn, run: RunId, attempt: int) -> Run | None:
-    """The run that news of an attempt is about; None: that attempt is not live (any more)."""
+    """Return the run whose live attempt this is, or None if the attempt is not live."""
     found = turn.state.runs.get(run)
     return found if found is not None and found.attempt == attempt and found.state in LIVE else None
 
@@ -104,12 +107,12 @@ def started(turn: Turn, event: events.RunStarted) -> None:
     if not known:
         turn.say("run_started", run=str(run.id), pid=run.pid, **after_due)
         turn.state.stir(run.id.job)
-    if run.state is RunState.STOPPING:  # its supervisor may not have been there to be told
+    if run.state is RunState.STOPPING:  # its supervisor may have missed the order to stop
         turn.do(Stop(run.id, run.attempt, run.reason or ""))
 
 
 def _lateness(turn: Turn, run: Run, started: int) -> dict[str, Any]:
-    """The lateness of a start (ns); of a further attempt, which one it is."""
+    """Return the lateness of a first attempt (ns), or the number of a further attempt, as fields for the log."""
     if run.so_far is not None:
         return {"attempt": run.attempt, "failover": run.failover}
     return {"late": max(0, started - planned(turn.state, run))}
@@ -123,7 +126,10 @@ def stops(turn: Turn, event: events.RunStopping) -> None:
 
 
 def ended(turn: Turn, event: events.RunEnded) -> None:
-    """Take the record of an attempt that has ended.  ValueError, and nothing has changed: its state is no end."""
+    """Handle the record of an attempt that ended.
+
+    Raises ValueError, and changes nothing, if the record's state is no end.
+    """
     run = _live(turn, event.run, event.attempt)
     if run is not None:
         if (found := event.record.get("state")) not in ENDS:
@@ -133,7 +139,7 @@ def ended(turn: Turn, event: events.RunEnded) -> None:
 
 
 def lost(turn: Turn, event: events.RunLost) -> None:
-    """Write the record of an attempt that may have run, but whose supervisor is gone."""
+    """End an attempt that may have run and whose supervisor is gone, with a record that says `lost`."""
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
@@ -150,7 +156,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
 
 
 def lingers(turn: Turn, event: events.RunLingers) -> None:
-    """Let a run keep its claims whose supervisor is gone, as something of it lives, or may live."""
+    """Let a run whose supervisor is gone keep its claims: some of its processes live, or may live."""
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
@@ -161,7 +167,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
 
 
 def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
-    """Doubt that what was sent, and not heard of, is still to be started: its R may have been among those removed."""
+    """Mark all starts that were sent but not reported as doubtful: their R may be among those that were removed."""
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and run.pid is None and not run.doubted:
             turn.state.change(run, doubted=True)
@@ -169,7 +175,7 @@ def runs_emptied(turn: Turn, _event: events.RunsEmptied) -> None:
 
 
 def lost_asked(turn: Turn, event: events.LostAsked) -> None:
-    """End an attempt that lingers, for a person."""
+    """End an attempt that lingers, because a user asked for it."""
     over = event.over
     if over.run not in turn.state.lingering:
         turn.refuse(event.ticket, "Refused", reason=f"{over.run} is not lost")
@@ -186,7 +192,7 @@ def lost_asked(turn: Turn, event: events.LostAsked) -> None:
 
 
 def never_started(turn: Turn, event: events.NeverStarted) -> None:
-    """Send the same attempt again: at once if nothing was wrong, else with a pause that doubles up to a minute."""
+    """Send an attempt again that never started: at once if nothing failed, else after 1 s, 2 s, … up to 60 s."""
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.pid is not None:
@@ -211,7 +217,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
 
 
 def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
-    """Put a run that did not start where it waits."""
+    """Put a run that did not start back: before its pause, into the queue, or among the due runs of its job."""
     state, now = turn.state, turn.now
     job = state.catalog.get(run.id.job)
     state.stir(run.id.job)
@@ -225,7 +231,7 @@ def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:
 
 
 def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
-    """The pause (ns) before the attempt is sent again, and how often it failed so (a busy path: once)."""
+    """Return the pause (ns) before the attempt is sent again, and its failures so far (a busy path: at least 1)."""
     if cause is Unstarted.NO_FAULT:
         return 0, run.failures
     if cause is Unstarted.PATH_BUSY:
@@ -234,9 +240,9 @@ def _pause(run: Run, cause: Unstarted) -> tuple[int, int]:
 
 
 def found(turn: Turn, event: events.Found) -> None:
-    """Count an attempt as launched, whatever the row of its run says: the commit that told so failed.
+    """Count an attempt as launched although the row of its run does not show that: the commit failed.
 
-    Without a row its number and its occurrence are used.
+    If there is no row, note that its number and its occurrence are used.
     """
     state = turn.state
     row = state.runs.get(event.run)
@@ -256,24 +262,24 @@ def found(turn: Turn, event: events.Found) -> None:
 
 
 def recorded(turn: Turn, event: events.Recorded) -> None:
-    """Let what has made a run due not do so again."""
+    """Keep the cause of a recorded run from making another run due."""
     _keep_from_coming_again(turn, event.run)
 
 
 def _keep_from_coming_again(turn: Turn, run: Run) -> None:
-    """Let nothing that has made a run due, alone or with others, do so again."""
+    """Keep everything that made a run due, alone or with others, from making another run due."""
     ends: Iterable[str] = (run.triggered_by or {}).get("ends", ()) if run.key.startswith("d") else ()
     turn.state.found.setdefault(run.id.job, {}).update(dict.fromkeys((run.key, *(f"d{end}" for end in ends)), run))
 
 
 def _use(turn: Turn, event: events.Found) -> None:
-    """Note that a number, and an occurrence where it is known, are used."""
+    """Note that a run's number, and its occurrence if known, are used."""
     state, name = turn.state, event.run.job
     saved, sent = state[name].saved, event.sent
     state.remember(name, last_number=max(saved.last_number, event.run.number))
     if sent is not None:
         _keep_from_coming_again(turn, sent)
-        if name not in state.submitted:  # what was saved of its dependencies was before it was due, and is used up
+        if name not in state.submitted:  # this run has used up the successes that are saved
             state.remember(name, satisfied=(), ends=())
         if sent.trigger.startswith("path "):
             state.remember(name, appeared=max(saved.appeared, sent.queued))

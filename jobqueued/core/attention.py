@@ -1,4 +1,4 @@
-"""Attention: what a person should look at among jobs and runs, with the instant since when it is so."""
+"""Attention: the jobs and runs that a user should look at, and since when."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobqueued.text import settled_times
 
 
 class Attention(NamedTuple):
-    """One job, or a late run of it: `kind` is one of ATTENTION; instants are on the wall.
+    """One job, or one late run of it.  `kind` is one of ATTENTION; instants are wall times (ns).
 
-    `run`: the one that is late, or the last that failed.  `reason`: why it is invalid, failed, is late, has not
-    succeeded or does not start here.  `until`: the end of a pause, or of fixed times that had their turn before the
-    clock was set back.
+    `run`: the late run, or the last one that failed.  `reason`: why the job is invalid, failing, late or overdue, or
+    does not start here.  `until`: the end of a pause, or of the fixed times that were handled before the clock was set
+    back.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Attention(NamedTuple):
 
 
 def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
-    """Yield all of it, one kind after the other, each by name.  What is disabled, or in no file, fails nobody."""
+    """Yield all items, grouped by kind, sorted by job.  A job that is disabled or in no file is not `failing`."""
     names = sorted(state.noted)
     noted = [job for name in names if (job := state.catalog.get(name)) is not None]
     for job in _invalid(state):
@@ -56,7 +56,7 @@ def of(state: SchedulerState, now: Now) -> Iterator[Attention]:
 
 
 def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Attention]:
-    """Yield the jobs that wait as they should."""
+    """Yield the jobs that wait as intended: paused ones, and those whose clock was set back."""
     for job in noted:
         saved = state[job.id].saved
         if saved.paused:
@@ -67,12 +67,12 @@ def _waiting(state: SchedulerState, noted: list[Job], now: Now) -> Iterator[Atte
 
 
 def is_over(job: Job, following: int | None, *, had_some: bool) -> bool:
-    """True if the clock was all that made it due, and does so no more: `following` is its next start."""
+    """Return whether only the clock made a job due, `had_some` due times passed, and none follows."""
     return bool(job.triggers) and had_some and following is None and not (job.at_boot or job.on)
 
 
 def _missed(state: SchedulerState, job: Job) -> int | None:
-    """The last due time of a job that is not due any more, and of which nothing has started; None of any other."""
+    """Return the last due time of a job that never started a run and is not due again, or None for any other job."""
     it = state[job.id]
     over = is_over(job, state.due_times.next(job.id), had_some=bool(it.saved.stats.skipped))
     if it.saved.stats.started or it.unfinished or it.saved.paused or not (over and job.enabled) or state.invalid(job):
@@ -81,7 +81,7 @@ def _missed(state: SchedulerState, job: Job) -> int | None:
 
 
 def _outdated(state: SchedulerState) -> list[Job]:
-    """The jobs of which the fleet has a newer definition, and which would run here."""
+    """Return the jobs that would run here but have a newer definition in the fleet."""
     found = map(state.catalog.get, sorted(state.fleet.outdated))
     return [job for job in found if job is not None and job.enabled and state.fleet.is_outdated(job)]
 

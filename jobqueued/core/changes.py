@@ -1,4 +1,4 @@
-"""Changes that have to become durable, the newest of each run and job; `take` hands them over for one commit."""
+"""Changes that must be saved, the newest of each run and job; `take` removes them for one commit."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Changes:
         self._runs[(change.run if isinstance(change, ForgetRun) else change.run.id)] = change
 
     def note_job(self, job: str) -> None:
-        """Note that what is saved of a job id is another."""
+        """Note that the saved state of a job has changed."""
         self._jobs[job] = None
 
     def note_host(self, change: SaveBoot | SaveHold) -> None:
-        """Note what has changed of the host."""
+        """Note a change of the host's saved state."""
         self._host.append(change)
 
     def note_submission(self, change: SaveSubmission | ForgetJob) -> None:
-        """Note a submission that has come, or that is over: then nothing is saved of its job."""
+        """Note a new submission, or the end of one: then nothing is saved of its job."""
         self._submissions[change.job] = change
         if isinstance(change, ForgetJob):
             self._jobs.pop(change.job, None)
 
     def take(self, saved: Callable[[str], SavedJob]) -> list[Save]:
-        """Hand over the commands; `saved` tells what is to be saved of a job id."""
+        """Remove and return the changes as commands; `saved` returns what to save of a job id."""
         jobs = (SaveJob(saved(job)) for job in self._jobs)
         found: list[Save] = [*self._runs.values(), *jobs, *self._host, *self._submissions.values()]
         self._runs, self._jobs, self._host, self._submissions = {}, {}, [], {}

@@ -1,4 +1,4 @@
-"""The clock: what it makes due of jobs, after gaps and steps of it, too."""
+"""The clock: which occurrences of jobs it makes due, also after gaps and steps of the system clock."""
 
 from __future__ import annotations
 
@@ -24,26 +24,27 @@ from jobqueued.saved import SavedJob
 from jobqueued.timing import catch_up
 
 HELD_FROM_CLOCK = 1
-"""How many runs of a job that come from its clock may be due or in the queue, where it has no `max_waiting`."""
+"""Limit of due and queued runs that a job gets from its clock, if it has no `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
-"""So many occurrences a minute, not older than that, a job may get from the clock; more are a defect."""
+"""Limit of a job's new occurrences by the clock in a minute, and the age (ns) up to which one is new."""
 
 
 def woke(turn: Turn) -> None:
-    """Take whatever the clock has made due by now."""
+    """Handle everything that the clock has made due until now."""
     for name in turn.state.due_times.take(turn.now.wall):
         _come_due(turn, turn.state.catalog[name], at_once=False)
 
 
 def catch_clock(turn: Turn, job: Job) -> None:
-    """Take all that the clock has made due of one job by now: before anything about it changes."""
+    """Handle everything that the clock has made due of one job until now.  Called before the job changes."""
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         _come_due(turn, job, at_once=True)
 
 
 def comes_due(turn: Turn, job: Job) -> bool:
-    """Take all that the clock has made due of one job by now; False: what is to be skipped for all hosts of its fleet
-    is to come before the rest, once the fleet has left it to one of them.
+    """Handle everything that the clock has made due of one job until now.
+
+    Return False if a skip for all hosts of its fleet must come first, which the fleet has not left to a host yet.
     """
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
         if job.id in turn.state.fleet.verdicts:
@@ -53,20 +54,21 @@ def comes_due(turn: Turn, job: Job) -> bool:
 
 
 def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
-    """Skip due times of a job's clock, if there are any."""
+    """Skip these due times of a job's clock; do nothing if the list is empty."""
     if dues:
         named = partial(job.occurrence, turn.state[job.id].saved.era)
         skip(turn, job, list(map(named, dues)), reason)
 
 
 def cover(turn: Turn, job: str) -> None:
-    """Move the clock of a job past the occurrences that were found; what was due beside them is due anew.
+    """Move the cursor of a job past the occurrences that were found; others that were due until now become due again.
 
-    What is due between now and one that was found was covered before the clock was set back, and that was not saved.
+    Occurrences between now and a found one were handled before the clock was set back, which was not saved: they are
+    skipped.
     """
     state = turn.state
     if job in state.catalog:
-        if state.catalog[job].scope is Scope.FLEET:  # each of its occurrences is known by its key
+        if state.catalog[job].scope is Scope.FLEET:  # its occurrences are recognized by their keys
             return
         _catch_era(turn, state.catalog[job])
         _take_up_era(turn, state.catalog[job])
@@ -82,7 +84,9 @@ def cover(turn: Turn, job: str) -> None:
 
 
 def _catch_era(turn: Turn, job: Job) -> None:
-    """Take what the clock has made due by now; if a run of a newer era was found, only what is due before that run."""
+    """Handle what the clock has made due until now; if a run of a newer era was found, only what was due before that
+    run.
+    """
     known, era = turn.state.found[job.id], turn.state[job.id].saved.era
     newer = [run.due for key, run in known.items() if (of := era_of(key)) is not None and of > era]
     if not newer:
@@ -94,9 +98,9 @@ def _catch_era(turn: Turn, job: Job) -> None:
 
 
 def _take_up_era(turn: Turn, job: Job) -> None:
-    """Go on in the newest era of which something found tells: that the clock was set back before that was not saved.
+    """Continue in the newest era among the found runs: the step back that began it was not saved.
 
-    What was found of the eras before it, and was not more than a correction of the clock ahead, is settled.
+    What the eras before it reached is settled, unless that is further ahead than a correction of the clock.
     """
     state, saved, wall = turn.state, turn.state[job.id].saved, turn.now.wall
     found = [(era, run) for key, run in state.found[job.id].items() if (era := era_of(key)) is not None]
@@ -113,7 +117,7 @@ def _take_up_era(turn: Turn, job: Job) -> None:
 
 
 def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]]) -> None:
-    """Skip what is due after now and before `last`, but for what is `covered`, each from its first to its last."""
+    """Skip what is due between now and `last`, except in the `covered` periods (first and last due time)."""
     cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
     while job.enabled and (found := dues(job, cursor, last, turn.state[job.id].saved.settled)[0]):
         skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
@@ -121,9 +125,9 @@ def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]])
 
 
 def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) -> None:
-    """Make every instant from the cursor to now, or `until` an earlier one, a run or a skip, and move the cursor past.
+    """Make each due time from the cursor to now, or to an earlier `until`, a run or a skip; move the cursor past them.
 
-    What is to be skipped for all hosts of a fleet waits for that, with all that comes after it, unless it is `at_once`.
+    A skip for all hosts of a fleet waits for the fleet, and everything after it waits too, unless `at_once`.
     """
     state = turn.state
     before = state[job.id].saved
@@ -144,13 +148,13 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
         return
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
-    if before.settled:  # what had its turn, and is not shown again after all
+    if before.settled:  # settled before the clock was set back, and jumped over since
         found = [due for due in found if due > before.settled or not state.due_times.jumped(job, due)]
     if before.paused:
         found = _after_pause(turn, job, found)
     memory = state.fleet.memory(job, wall)
     todo = catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
-    if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same to catch up
+    if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same ones to catch up
         todo = catch_up.Sorted(*(state.fleet.elsewhere.leave_out(job.id, dues) for dues in todo))
         state.fleet.elsewhere.pass_by(job.id, state[job.id].saved.cursor)
     _skip_here(turn, job, todo.missed, "missed")
@@ -164,7 +168,9 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
 def _awaits_verdict(
     turn: Turn, job: Job, found: list[int], following: int | None, *, complete: bool, since: int | None
 ) -> bool:  # fmt: skip
-    """Tell whether the first of these is to be skipped for all hosts of a fleet, which is asked for it, or was."""
+    """Return whether the first of these due times must be skipped for all hosts of a fleet, and ask the fleet for it
+    once.
+    """
     state, saved = turn.state, turn.state[job.id].saved
     if job.scope is not Scope.FLEET or not state.fleet.name or state.fleet.lacks(job) or state.fleet.rests(job):
         return False
@@ -185,19 +191,19 @@ def _awaits_verdict(
 
 
 def _skip_here(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
-    """Skip due times, unless the fleet goes by a newer definition of the job: hosts that have that see to them."""
+    """Skip due times, unless the fleet has a newer definition of the job: then hosts with that definition skip them."""
     if job.id not in turn.state.fleet.outdated:
         skip_dues(turn, job, dues, reason)
 
 
 def _is_of_pause(turn: Turn, job: Job, due: int) -> bool:
-    """Tell whether an occurrence came due before the end of its job's pause."""
+    """Return whether an occurrence came due before the end of its job's pause."""
     until = turn.state[job.id].saved.paused_until
     return until is None or until >= turn.now.wall or due + job.offset <= until
 
 
 def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
-    """Skip what came due during the pause of a job, and resume it if that is over; what came due afterwards."""
+    """Skip what came due during a job's pause, resume the job if its pause is over, and return what came due later."""
     until = turn.state[job.id].saved.paused_until
     is_over = until is not None and until < turn.now.wall
     during = [due for due in found if _is_of_pause(turn, job, due)]
@@ -209,7 +215,7 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
 
 
 def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
-    """Count the occurrences that are not late; tell whether they are too many.  A minute with fewer mends it."""
+    """Count occurrences that are not late; return whether there are too many, until a minute has fewer."""
     if not fresh:
         return False
     state, mono = turn.state[job.id], turn.now.mono
@@ -226,7 +232,7 @@ def _blows_fuse(turn: Turn, job: Job, fresh: int) -> bool:
 
 
 def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -> None:
-    """Make a run or a skip of what the clock has made due; it takes the place of one that waits for dependencies."""
+    """Make a run or a skip of an occurrence of the clock; it supersedes runs that wait for dependencies."""
     state = turn.state
     for asked in state[job.id].saved.skips:
         if asked.due == occurrence.due:
@@ -245,25 +251,29 @@ def _waits(turn: Turn, job: Job, run: Run) -> bool:
 
 
 def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
-    """Take a step forward of up to 3 h for a gap like any other, a larger one for a correction."""
+    """Handle a step of the system clock.
+
+    A step forward of up to 3 h counts as a gap.  A larger step counts as a correction: the clocks of jobs continue from
+    the new time, as they do after a step back.
+    """
     state, wall = turn.state, turn.now.wall
     turn.say("clock_stepped", seconds=event.step / SECOND)
     _shift(turn, event.step)
     for job in state.catalog.awaiting_paths():
-        if state[job.id].saved.appeared > wall:  # else no file would be new until the clock is there again
+        if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock gets there
             state.remember(job.id, appeared=wall)
     if abs(event.step) <= STEP_LIMIT:
         state.due_times.jump(wall - event.step, wall)
         if event.step > 0:
             return
     else:
-        state.fleet.verdicts.clear()  # of times that do not count any more
+        state.fleet.verdicts.clear()  # their times no longer count
     for job in state.catalog:
         _follow_step(turn, job, event.step)
 
 
 def _follow_step(turn: Turn, job: Job, step: int) -> None:
-    """Go on with a job's clock from the new time, after a step back or a correction."""
+    """Continue a job's clock from the new time, after a step back or a correction."""
     state, wall, saved = turn.state, turn.now.wall, turn.state[job.id].saved
     after = changed(saved, cursor=wall, previous=0) if step > 0 else set_back(saved, job, wall, -step)
     if after is saved:
@@ -276,12 +286,12 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
 
 
 def _stand(turn: Turn, job: str, after: SavedJob) -> None:
-    """Let the clock of a job stand where it does by this."""
+    """Save the position of a job's clock from `after`."""
     turn.state.remember(job, cursor=after.cursor, previous=after.previous, era=after.era, settled=after.settled)
 
 
 def slept(turn: Turn, event: events.Slept) -> None:
-    """Move what durations count from with the clock; what was due meanwhile is caught up like after any gap."""
+    """Shift everything that durations count from; what came due during the sleep is caught up as after any gap."""
     _shift(turn, event.duration)
     if 0 < event.duration <= STEP_LIMIT:
         turn.state.due_times.pass_over(turn.now.wall - event.duration, turn.now.wall)

@@ -1,6 +1,6 @@
-"""The end of a run: a live one is stopped or its attempt ends, another attempt follows, or it is over for good.
+"""The end of a run: a live attempt is stopped or ends; then another attempt follows, or the run is over.
 
-Over means: the record, the counters, who is told, and what other jobs do about it.
+When a run is over, its record and counters are saved, people are notified, and other jobs react to the end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobqueued.model import LIVE, PENDING, SECOND, Job, Record, Run, RunState, t
 
 
 def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
-    """Take the record that a live attempt has left: the run ends, or another attempt follows."""
+    """Handle the record of a live attempt: the run ends, or waits for another attempt."""
     state = turn.state
     job = state.catalog.get(run.id.job)
     step = ENDS[document["state"]]
@@ -65,7 +65,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
 
 
 def _learned(state: SchedulerState, run: Run, document: Record) -> dict[str, Any]:
-    """The usual times of a job's runs, with those of one more, as far as they are such."""
+    """Return the job's new usual times, with those of this run if its wait and its duration count."""
     waited, ran = lateness.has_waited(state, run), run.id not in state.patience.set_back
     return learned(state[run.id.job].saved, run, document, waited=waited, ran=ran)
 
@@ -74,7 +74,7 @@ _OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)
 
 
 def _of_failover(document: Record) -> Record:
-    """The record of a run of which the failover was the last attempt: its reason tells what that has replaced, too."""
+    """Return the record of a run that its failover ended; the reason includes that of the attempt before."""
     before = next((attempt["reason"] for attempt in document["attempts"][-2:-1]), None)
     if document["state"] == RunState.SUCCEEDED:
         return {**document, "reason": f"by the failover, after {before}"}
@@ -82,9 +82,10 @@ def _of_failover(document: Record) -> Record:
 
 
 def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Job | None = None) -> None:
-    """End a run without a live attempt: skipped where it never started, else it ends as it was left.
+    """End a run that has no live attempt.
 
-    `stopped`: by a person, so its end is `killed`.  `job`: as it was, if it is not in the catalog any more.
+    A run that never started is skipped.  Any other run ends with the state of its last attempt, or as killed if
+    `stopped` by a user.  `job`: its last definition, if it is no longer in the catalog.
     """
     if run.so_far is None:
         skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job), joins=not stopped)
@@ -97,7 +98,7 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
 
 
 def stop_asked(turn: Turn, event: StopAsked) -> None:
-    """Stop a run for a person; asked again, its supervisor is told again."""
+    """Stop a run for a user.  If the user asks again, the supervisor gets the order again."""
     run = turn.state.runs.get(event.run)
     if run is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run} has ended")
@@ -116,7 +117,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
 
 
 def stop(turn: Turn, run: Run, reason: str) -> None:
-    """Stop a live run; there is no further attempt."""
+    """Stop a live run; no further attempt follows."""
     if run.state is not RunState.STOPPING:
         stopping(turn, changed(run, stop_asked=True), reason)
     elif not run.stop_asked:
@@ -125,6 +126,6 @@ def stop(turn: Turn, run: Run, reason: str) -> None:
 
 
 def stopping(turn: Turn, run: Run, reason: str) -> None:
-    """Note that a live run begins to end, whoever wanted it."""
+    """Note that a live run begins to end, for whatever reason."""
     turn.state.step(run, Step.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

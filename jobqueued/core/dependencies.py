@@ -1,10 +1,11 @@
-"""Dependencies: whether a run may start because those it depends on have succeeded, and what makes a job due by them.
+"""Dependencies: whether a run may start because the jobs it depends on succeeded, and when they make a job due.
 
-With a clock: for the occurrence due at T with P the instant before it in its schedule (none: the load), the newest
-occurrence of each dependency due in (P, T] must have succeeded.  Where it is under way, the run waits for it; where
-there is none, or it was skipped, for the next success.  Without a clock: a job is due when each of them has succeeded
-since it was due last; one that is out of step with them, so that it would go by the last round of one of them, waits
-for the end of this round of it.
+With a clock: take the occurrence due at T, and the instant P before it in its schedule (or when the job was loaded).
+The newest occurrence of each dependency due in (P, T] must have succeeded.  If that occurrence is under way, the run
+waits for it.  If there is none, or it was skipped, the run waits for the next success.
+
+Without a clock: a job is due when each dependency has succeeded since the job was last due.  A job can be out of step
+with its dependencies: it would use a success of one from the previous round.  Then it waits for this round's end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jobqueued.saved import Outcome
 
 
 class Standing(Enum):
-    """The standing of a run's dependencies."""
+    """The state of a run's dependencies."""
 
     MET = auto()
     AWAITED = auto()
@@ -28,7 +29,7 @@ class Standing(Enum):
 
 
 class Verdict(NamedTuple):
-    """The standing of one dependency, or that of all by the one that decides, and why it is so."""
+    """The state of one dependency, or of the one that decides for all, and why."""
 
     standing: Standing
     dependency: str = ""
@@ -37,7 +38,7 @@ class Verdict(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The whole of it in words, also for the record of a run that it ends."""
+        """The verdict in words, also for the record of a run that it ends."""
         if self.timed_out:
             return f"dependency_timeout: {self.dependency}: {self.why}"
         return f"dependency {self.dependency}: {self.why}"
@@ -47,12 +48,12 @@ _MET = Verdict(Standing.MET)
 
 
 def hold_back(job: Job) -> bool:
-    """Tell whether a job's dependencies hold back what its clock makes due; else they make it due themselves."""
+    """Return whether a job's dependencies hold back its clock's runs; otherwise they make the job due."""
     return bool(job.dependencies and job.triggers)
 
 
 def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> Verdict:
-    """Judge whether the dependencies of a run let it start: one that failed decides, then one that is awaited."""
+    """Return the verdict on the dependencies of a run: a failed one decides, then an awaited one."""
     if run.trigger != "schedule" or run.so_far is not None or not hold_back(job):
         return _MET
     found = [_of(state, name, run) for name in job.dependencies]
@@ -66,7 +67,7 @@ def verdict(state: SchedulerState, job: Job, run: Run, now: Now) -> Verdict:
 
 
 def note_outcome(turn: Turn, run: Run) -> None:
-    """Keep how an occurrence went, for jobs that depend on it now or one day."""
+    """Save how an occurrence ended, for jobs that depend on it now or later."""
     state, name, due = turn.state, run.id.job, run.due if run.last_due is None else run.last_due
     state.stir(name)
     others = [known for known in state[name].saved.outcomes if known.run != run.id.number]
@@ -75,7 +76,7 @@ def note_outcome(turn: Turn, run: Run) -> None:
 
 
 def _needed(state: SchedulerState, name: str, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """The newest outcome, the last success, and what runs that have yet to start, or are about to be due, go by."""
+    """Return the outcomes to save: the newest, the last success, and those that pending and coming runs depend on."""
     spans = [(0, max(known.due for known in outcomes))]
     for job in map(state.catalog.__getitem__, state.catalog.dependents(name)):
         start = state.due_times.next(job.id)
@@ -93,7 +94,7 @@ def _ended(outcome: Outcome) -> int:
 
 
 def _of(state: SchedulerState, name: str, run: Run) -> Verdict:
-    """The verdict of one dependency: that of its newest occurrence due after `run.previous`, and not after the run."""
+    """Return the verdict on one dependency, by its newest occurrence due after `run.previous` and not after the run."""
     coming = state.due_times.next(name)
     if coming is not None and coming - state.catalog[name].offset <= run.due:
         return Verdict(Standing.AWAITED, name, "it is due and starts soon (`spread`)")
@@ -121,13 +122,13 @@ def _newest(outcomes: tuple[Outcome, ...], previous: int, due: int) -> Outcome |
 
 
 def _moving(state: SchedulerState, name: str) -> list[Run]:
-    """The runs of a job that go on: of a paused one only those that are live."""
+    """Return the runs of a job that can still end in success: of a paused job, only its live runs."""
     runs = [state.runs[run] for run in state[name].unfinished]
     return [run for run in runs if run.state in LIVE] if state[name].saved.paused else runs
 
 
 def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdict:
-    """Nothing in its time has run: can there be a success later?"""
+    """Return the verdict on a dependency that has not run in time: whether a later success is possible."""
     job = state.catalog.get(name)
     if job is None and not state.complete:
         return Verdict(Standing.AWAITED, name, "its file is not there yet, or can't be read")
@@ -148,10 +149,10 @@ def _next_success(state: SchedulerState, name: str, moving: list[Run]) -> Verdic
 
 
 def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, ...]:
-    """Note that a run on which `job` depends has ended, and whether that `counts`; the ends that make `job` due, one of
-    each dependency, in the order of their names, or none if it is not due.
+    """Note the end of a run that `job` depends on, and whether it `counts` as a success.
 
-    An end that has made due what was found does not count again.  One that is out of step waits for an end more.
+    Return the ends that make `job` due, one of each dependency, sorted by name, or () if it is not due.  An end that
+    made a found run due does not count again.  A job that is out of step waits for one more end.
     """
     state, saved = turn.state, turn.state[job.id].saved
     if f"d{ended.id}" in state.found.get(job.id, {}):
@@ -175,8 +176,10 @@ def satisfy(turn: Turn, ended: Run, job: Job, *, counts: bool) -> tuple[RunId, .
 
 
 def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -> Iterator[RunId]:
-    """Yield the newest success of each of these dependencies that came due before a job was due last: older versions,
-    which did not keep by which ends a job is due, counted it again after a degraded time.
+    """Yield the successes that a job has used up: the newest of a dependency, if it came due before the job was last
+    due.
+
+    Older versions did not save which ends made a job due, and counted such a success again after a degraded time.
     """
     for name in names:
         succeeded = [known for known in state[name].saved.outcomes if known.state == RunState.SUCCEEDED]
@@ -186,7 +189,7 @@ def _used_up(state: SchedulerState, job: Job, names: Iterable[str], wall: int) -
 
 
 def _last_due(state: SchedulerState, name: str, wall: int) -> int:
-    """Return when the newest run of a job was due; 0 if there is none, or the clock was set back since."""
+    """Return when the newest run of a job was due, or 0 if it has none or the clock was set back since."""
     dues = {known.run: known.due for known in state[name].saved.outcomes}
     dues |= {run.number: state.runs[run].due for run in state[name].unfinished}
     last = dues[max(dues)] if dues else 0
@@ -194,8 +197,9 @@ def _last_due(state: SchedulerState, name: str, wall: int) -> int:
 
 
 def _of_last_round(turn: Turn, ended: Run, job: Job, ends: Iterable[RunId]) -> Iterator[tuple[RunId, RunId]]:
-    """Yield the ends by which a job would go although they came due before it was due last, and a newer run of that
-    dependency, due no later than `ended`, goes on; and that run.
+    """Yield the ends of the previous round, each with the newer run of that dependency that is under way.
+
+    Such an end came due before the job was last due.  The newer run was due no later than `ended`.
     """
     state, last = turn.state, _last_due(turn.state, job.id, turn.now.wall)
     for end in ends:

@@ -1,4 +1,4 @@
-"""Eligibility: what holds back a run that is due before it joins the queue, what lets it through, or gives it up."""
+"""Eligibility: what keeps a due run from the queue, and what lets it join or gives it up."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from jobqueued.saved import Past
 DEADLINE = "start_deadline"
 _MOST_WAITS = 32
 UNKEPT = "?"
-"""What held back a run in a time of which that is not kept, as there was too much of it."""
+"""The obstacle of a period whose obstacles were dropped, because the run had too many."""
 
 
 class Bar(Enum):
-    """The kinds of what holds back a run that is due."""
+    """The kinds of obstacles of a due run."""
 
     UNDEFINED = auto()
     PAUSED = auto()
@@ -41,31 +41,31 @@ class Bar(Enum):
     TURN = auto()
     """Other hosts of the fleet come first."""
     AWAITS = auto()
-    """It is a submission that awaits the end of others."""
+    """The job is a submission that waits for other runs or submissions to end."""
     CONCURRENCY = auto()
     MAX_RUNS = auto()
     DEPENDENCY = auto()
-    """It is awaited, or has failed; `Obstacle.verdict` says which."""
+    """A dependency is awaited, or has failed; see `Obstacle.verdict`."""
 
 
 OF_THE_JOB = frozenset(Bar) - {Bar.TURN, Bar.MAX_RUNS, Bar.DEPENDENCY}
-"""What holds back all other due runs of the job, too."""
+"""Obstacles that keep all due runs of the job from the queue."""
 
 
 class Obstacle(NamedTuple):
-    """The thing that holds back a run that is due."""
+    """The obstacle that keeps a due run from the queue."""
 
     bar: Bar
     verdict: Verdict | None = None
 
     @property
     def word(self) -> str:
-        """The bar as records have it: ``paused``, ``dependency backup``."""
+        """The obstacle as in records: ``paused``, ``dependency backup``."""
         return f"dependency {self.verdict.dependency}" if self.verdict is not None else self.bar.name.lower()
 
 
 def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
-    """Find what keeps a due run from the queue; None: it may join."""
+    """Return what keeps a due run from the queue, or None if it may join."""
     job = state.catalog.get(run.id.job)
     if job is None:
         return Obstacle(Bar.UNDEFINED)
@@ -76,13 +76,15 @@ def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
     if state[job.id].under_way >= job.concurrency:
         return Obstacle(Bar.CONCURRENCY)
     if run.so_far is None and state.is_used_up(job):
-        return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them has started
+        return Obstacle(Bar.MAX_RUNS)  # until it is known whether the last of them started
     verdict = dependencies.verdict(state, job, run, now)
     return None if verdict.standing is Standing.MET else Obstacle(Bar.DEPENDENCY, verdict)
 
 
 def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
-    """The waits of a run with what holds it back since now ("": it is in the queue); of too many not those between."""
+    """Return the waits of a run, with its current obstacle ("": it is in the queue); if there are too many, drop early
+    ones.
+    """
     waits = run.waits
     if (waits[-1][1] if waits else "") == what:
         return waits
@@ -91,7 +93,7 @@ def noted(run: Run, wall: int, what: str) -> tuple[tuple[int, str], ...]:
 
 
 def barred(state: SchedulerState, job: Job) -> Bar | None:
-    """Find what keeps all runs of a job from the queue, however many there are; None: nothing."""
+    """Return what keeps all runs of a job from the queue, or None if nothing does."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
     if state.fleet.down and asks_fleet(job):
@@ -104,14 +106,14 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
 
 
 def awaited_by(state: SchedulerState, job: Job) -> Iterator[str]:
-    """Yield the runs and submissions of which a submission still awaits the end."""
+    """Yield the runs and submissions that a submission still waits for."""
     if job.submission:
         satisfied = state[job.id].saved.satisfied
         yield from (after.name for after in job.submission.after if after.name not in satisfied)
 
 
 def promote(turn: Turn, name: str) -> None:
-    """Let runs of a job that nothing holds back any more join the queue; give up those that never can."""
+    """Let the due runs of a job join the queue if nothing holds them back; give up those that never can."""
     state = turn.state
     job = state.catalog.get(name)
     if job is None:
@@ -127,7 +129,7 @@ def promote(turn: Turn, name: str) -> None:
         if found is None:
             since, waits = run.since or turn.now.wall, noted(run, turn.now.wall, "")
             state.enqueue(state.step(run, Step.QUEUE, since=since, waits=waits), turn.now)
-        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # being looked up
+        elif found.bar is Bar.ACCOUNT_UNKNOWN:  # until the account is looked up
             return
         elif found.bar in OF_THE_JOB:
             word = found.word
@@ -144,15 +146,16 @@ def promote(turn: Turn, name: str) -> None:
 
 
 def _leave_late(turn: Turn, job: Job) -> None:
-    """Ask anew for what should have started by now, and no host of the fleet has: it has waited for that."""
+    """Ask the fleet about the due runs of a job that no host has started before their start deadline."""
     for run in [turn.state.runs[run] for run in turn.state[job.id].due if turn.state.fleet.name]:
         if is_of_fleet(run.key) and _is_late(turn, job, run):
             _leave(turn, job, run)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
-    """Note what holds back a run, and let it age no more, if it does: it was in the queue when the last scheduler
-    ended.
+    """Note what holds back a run, and stop its ageing.
+
+    A due run still ages if it was in the queue when the last scheduler ended.
     """
     wall = turn.now.wall
     waits = noted(run, wall, word)
@@ -163,13 +166,13 @@ def _rest(turn: Turn, run: Run, word: str) -> None:
 
 
 def give_up_all(turn: Turn, job: Job, reason: str) -> None:
-    """Let nothing of a job go on that is not live."""
+    """Give up all runs of a job that are not live."""
     for run in turn.state[job.id].pending:
         give_up(turn, turn.state.runs[run], reason, job=job)
 
 
 def complete(turn: Turn, job: Job) -> None:
-    """Let nothing more be due of a job of which the last of its `max_runs` has started."""
+    """Make a job due no more whose `max_runs` have all started, and give up its runs that never started."""
     state = turn.state
     state.due_times.clear(job.id)
     if state[job.id].saved.rhythm:
@@ -180,9 +183,7 @@ def complete(turn: Turn, job: Job) -> None:
 
 
 def watch_over(turn: Turn, job: Job, run: Run) -> None:
-    """Set the timers of a run that has not started: when it is late, its start deadline, the end of its wait for
-    dependencies.
-    """
+    """Set the timers of a run that has not started: its lateness, its start deadline and its dependency timeout."""
     state, now = turn.state, turn.now
     lateness.watch(turn, run)
     state.timers.forget(state.runs)
@@ -193,13 +194,13 @@ def watch_over(turn: Turn, job: Job, run: Run) -> None:
 
 
 def planned(state: SchedulerState, run: Run) -> int:
-    """The instant (wall) at which a run should start: for the clock's runs `spread` comes on top."""
+    """Return when (wall) a run should start: its due time, plus `spread` if the clock made it due."""
     job = state.catalog.get(run.id.job)
     return run.due + (job.offset if job is not None and run.trigger == "schedule" else 0)
 
 
 def look_at_run(turn: Turn, name: RunId) -> None:
-    """See to a run whose timer has fired."""
+    """Handle the timer of a run."""
     state = turn.state
     run, job = state.runs.get(name), state.catalog.get(name.job)
     if run is None or job is None or run.state not in PENDING:
@@ -216,7 +217,7 @@ def look_at_run(turn: Turn, name: RunId) -> None:
 
 
 def _leave(turn: Turn, job: Job, run: Run) -> None:
-    """Skip a run that did not start in time; one of the fleet for all hosts, once that is left to this one."""
+    """Skip a run that missed its start deadline; if it is the fleet's, ask to skip it for all hosts."""
     if turn.state.fleet.name and is_of_fleet(run.key):
         verdicts.ask_of_run(turn, job, run, DEADLINE)
     else:
@@ -231,7 +232,7 @@ def _is_late(turn: Turn, job: Job, run: Run) -> bool:
 
 
 def _go_on(turn: Turn, job: Job, run: Run) -> None:
-    """Queue a run whose delay is over: it ages from now on, or is held back if its job is."""
+    """Queue a run whose delay is over, so that it ages from now on, or hold it back if its job is held back."""
     state, job_state = turn.state, turn.state[job.id]
     if run.state is RunState.RETRYING and run.attempt > most_attempts(job, run) and job.failover is not None:
         run = state.change(run, failover=True)
@@ -248,7 +249,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
 
 
 def retry_asked(turn: Turn, event: RetryAsked) -> None:
-    """End the delay of a run before its next attempt, for a person: the attempt queues now."""
+    """End the delay before a run's next attempt, because a user asked for it: the attempt joins the queue now."""
     state, now = turn.state, turn.now
     run, job = state.runs.get(event.run), state.catalog.get(event.run.job)
     delay = state[event.run.job].delayed.get(event.run) if run is not None else None
@@ -267,7 +268,7 @@ def retry_asked(turn: Turn, event: RetryAsked) -> None:
 
 
 def _no_delay(name: RunId, run: Run | None) -> str:
-    """Word why there is no delay of a run to be ended, and what helps."""
+    """Return why a run has no delay that could be ended, and what the user can do."""
     if run is None:
         return f"{name} has ended; to run its job again: jobqueuectl rerun {name}"
     if run.state in LIVE:
@@ -278,20 +279,20 @@ def _no_delay(name: RunId, run: Run | None) -> str:
 
 
 def _retried(so_far: Record, asked_by: str) -> Record:
-    """The record of a run whose last attempt is followed by the next as soon as this user asked for it."""
+    """Return the record of a run whose next attempt starts early, because this user asked for it."""
     *before, last = so_far["attempts"]
     return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
 
 
 def _gone(job: Job, run: Run) -> str:
-    """Name what a further attempt was to be, of which the job knows nothing any more; "" if it does."""
+    """Return which setting for a further attempt the job no longer has, or "" if it has it."""
     if run.failover:
         return "" if job.failover is not None else "the job no longer has a failover"
     return "the job now has fewer retries" if run.attempt > most_attempts(job, run) else ""
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Let a paused job go on; in its fleet, too, if that is as the time is over."""
+    """Resume a paused job; if the time of a pause of the whole fleet is over, resume it in the fleet, too."""
     if (shared := turn.state[name].saved.shared_pause) and asked_by == UNTIL:
         turn.do(Pause(name, "", shared))
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")

@@ -1,4 +1,4 @@
-"""Occurrences that are other hosts' of the fleet, and that a job's clock is still to come to: run there, or skipped."""
+"""Occurrences that other hosts of the fleet have run or skipped, and that the clock of this host has yet to reach."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import SECOND
 
 _MOST, _MOST_SPANS = 10_000, 100
-"""Occurrences of a job, and skips of several at once, that are known before its clock comes to them."""
+"""Limits, for each job, of remembered occurrences and of remembered skips of several occurrences."""
 
 
 class Span(NamedTuple):
-    """The occurrences from one second to another, both UTC, that one host has skipped."""
+    """The occurrences between two UTC seconds, both included, that one host has skipped."""
 
     first: int
     last: int
 
     def covers(self, second: int) -> bool:
-        """Tell whether an occurrence is among them."""
+        """Return whether an occurrence is in the span."""
         return self.first <= second <= self.last
 
 
 def span_of(state: str, second: int) -> Span:
-    """The span up to a `second` that an occurrence stands for, by how it has ended: ``skipped FIRST``, or itself."""
+    """Return the span that ends at `second`: from FIRST if the occurrence ended as ``skipped FIRST``, else only
+    `second`.
+    """
     end, _, first = state.partition(" ")
     is_span = end == "skipped" and first.isascii() and first.isdecimal() and len(first) <= len(str(second))
     return Span(min(int(first), second) if is_span else second, second)
 
 
 class Elsewhere:
-    """Those of each job, of which the oldest are forgotten where there are too many: who asks for one hears it then."""
+    """The occurrences of other hosts, by job.
+
+    If a job has too many, the oldest are dropped: a host that asks the fleet for one of them is then denied.
+    """
 
     def __init__(self) -> None:
         self._taken = defaultdict[str, set[int]](set)
         self._skipped = defaultdict[str, list[Span]](list)
 
     def note(self, job: str, span: Span, cursor: int) -> None:
-        """Note that another host has these, as far as they are after the cursor."""
+        """Note that another host has these occurrences, unless the cursor is past them."""
         if span.last <= cursor // SECOND:
             return
         if span.first == span.last:
@@ -51,21 +56,21 @@ class Elsewhere:
             del self._skipped[job][: _MOST_SPANS // 2]
 
     def returned(self, job: str, second: int) -> None:
-        """Note that nobody has an occurrence any more."""
+        """Note that no host has an occurrence any longer."""
         if job in self._taken:
             self._taken[job].discard(second)
 
     def has(self, job: str, due: int) -> bool:
-        """Tell whether another host has an occurrence."""
+        """Return whether another host has an occurrence."""
         second = due // SECOND
         return second in self._taken.get(job, ()) or any(it.covers(second) for it in self._skipped.get(job, ()))
 
     def leave_out(self, job: str, dues: list[int]) -> list[int]:
-        """Leave out of what a job's clock has come to what others have."""
+        """Return the due times that no other host has."""
         return [due for due in dues if not self.has(job, due)]
 
     def first_free(self, job: str, dues: list[int], own: set[int]) -> list[int]:
-        """The first of these that are nobody's, as far as nothing that others have, or is this host's `own`, is between
+        """Return the first free due times in a row: nothing of other hosts and nothing of this host's `own` is between
         them.
         """
         free = [due for due in self.leave_out(job, dues) if due not in own]
@@ -77,12 +82,12 @@ class Elsewhere:
         return free[: bisect(before, before[0])]
 
     def drop(self, job: str) -> None:
-        """Forget a job, whose clock comes to nothing any more."""
+        """Forget a job whose clock no longer makes it due."""
         self._taken.pop(job, None)
         self._skipped.pop(job, None)
 
     def pass_by(self, job: str, cursor: int) -> None:
-        """Note that a job's clock has come so far, and does not come there again."""
+        """Forget what the clock of a job has passed: its cursor is here now."""
         taken, skipped, second = self._taken.pop(job, ()), self._skipped.pop(job, ()), cursor // SECOND
         if later := {each for each in taken if each > second}:
             self._taken[job] = later

@@ -1,4 +1,4 @@
-"""The data of an event: an object of JSON that whoever emits it gives to the runs that it makes due."""
+"""The data of an event: a JSON object that the emitter passes to the runs that the event makes due."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from jobqueued.child.json_values import compact, flaws
 
 MOST = 16 << 10
-"""Bytes of its text, as a variable of a run has it."""
+"""Limit of the text (bytes), which runs get as a variable."""
 ACCEPTED = 'an object of JSON such as {"version": 7}'
 
 
 def text(data: dict[str, Any]) -> str:
-    """The data as a run has them: one line of ASCII."""
+    """Return the data as runs get them: one line of ASCII."""
     return compact(data)
 
 
 def flaw(data: object) -> str:
-    """Tell what is wrong with a value as data of an event, and where; "": nothing."""
+    """Return what is wrong with a value as data of an event, and where, or "" if nothing is."""
     if not isinstance(data, dict):
         return f"found no object; accepted: {ACCEPTED}"
     if found := next(flaws(data, "data"), ""):

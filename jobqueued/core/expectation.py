@@ -1,8 +1,7 @@
-"""Expectations: a job that has not succeeded for longer than its `expect` is told of, once, whatever is in its way.
+"""Expectations: people are notified once if a job has not succeeded for longer than its `expect`, for whatever reason.
 
-That holds while it is paused or invalid, and after it was removed from its file, until a person says that this was
-wanted (`forget`); it ends where the file has no `expect` for it any more, or disables it.  Of a job of a fleet one host
-tells.
+That includes a job that is paused, invalid, or removed from its file.  It ends if a user forgets a removed job
+(`forget`), or if the file drops the job's `expect` or disables the job.  For a fleet job, one host notifies people.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from jobqueued.text import duration, printable
 
 
 def defined(turn: Turn, job: Job) -> None:
-    """Take what a definition expects; what was expected before goes on, by the new time."""
+    """Handle the `expect` of a new definition; an expectation that exists continues with the new period."""
     known, wall = turn.state[job.id].saved.expected, turn.now.wall
     if job.expect is None or not job.enabled:
         end(turn, job.id, "its file expects that no more")
@@ -31,26 +30,26 @@ def defined(turn: Turn, job: Job) -> None:
 
 
 def removed(turn: Turn, job: Job) -> None:
-    """Say that a job is expected to succeed though it is in no file any more."""
+    """Log that a job is still expected to succeed although no file has it."""
     expected = turn.state[job.id].saved.expected
     if expected is not None:
         turn.say("still_expected", job=job.id, within=expected.within)
 
 
 def succeeded(turn: Turn, name: str, ended: int, run: str) -> None:
-    """Let the time of a job that is expected to succeed begin with the end of a run of it."""
+    """Restart the period of an expected job at the end of a successful run."""
     _put(turn, name, recollection.succeeded(turn.state[name].saved.expected, ended), f"{run} has succeeded")
 
 
 def succeeded_elsewhere(turn: Turn, name: str, ended: int) -> None:
-    """Take that another host's run has succeeded, then or later; one that is too long ago changes nothing."""
+    """Note that a run of another host succeeded at `ended` or later; ignore a success that is too old to matter."""
     expected = turn.state.standing(name).saved.expected
     if expected is not None and expected.since < ended and turn.now.wall < ended + expected.within:
         succeeded(turn, name, ended, "a run of another host")
 
 
 def forget_asked(turn: Turn, event: ForgetAsked) -> None:
-    """Expect nothing more, for a person, of a job that is in no file."""
+    """End the expectation of a job that is in no file, because a user asked for it."""
     job = turn.state.catalog.get(event.job)
     is_expected = turn.state.standing(event.job).saved.expected is not None
     if job is not None:
@@ -65,13 +64,13 @@ def forget_asked(turn: Turn, event: ForgetAsked) -> None:
 
 
 def end(turn: Turn, name: str, why: str) -> None:
-    """Expect nothing of a job any more."""
+    """End the expectation of a job."""
     if turn.state[name].saved.expected is not None:
         _put(turn, name, None, why)
 
 
 def look(turn: Turn, limit: int) -> None:
-    """Tell of the jobs that have not succeeded for too long by now, at most `limit` of them."""
+    """Report the jobs that are overdue now, at most `limit` of them."""
     state, wall = turn.state, turn.now.wall
     for name in state.patience.jobs.take(wall, limit):
         expected = state[name].saved.expected
@@ -86,14 +85,14 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def shift(turn: Turn, step: int) -> None:
-    """Move all with a step of the clock: no time has passed with it."""
+    """Shift all expectations by a step of the clock: no time has passed."""
     for name in {*turn.state.patience.jobs, *turn.state.noted}:
         if (expected := turn.state[name].saved.expected) is not None:
             _put(turn, name, expected._replace(since=expected.since + step), "")
 
 
 def await_success(state: SchedulerState, saved: SavedJob) -> None:
-    """Set the deadline of a job that is expected to succeed, if it is."""
+    """Set the deadline of a job that is expected to succeed, unless it was already reported as overdue."""
     if saved.expected is not None and not saved.expected.told:
         state.patience.jobs.set(saved.job, saved.expected.since + saved.expected.within)
 
@@ -115,13 +114,13 @@ def _put(turn: Turn, name: str, expected: Expected | None, why: str) -> None:
 
 
 def wishes_of(state: SchedulerState, name: str) -> Job | None:
-    """A job that is in no file any more, as far as it is kept who is told of it; None: it is overdue for nobody."""
+    """Return the saved part of a job that is in no file, or None if it is not expected to succeed."""
     expected = state[name].saved.expected if name in state.noted else None
     return None if expected is None else _kept_of(name, expected)
 
 
 def _kept_of(name: str, expected: Expected) -> Job:
-    """The part of a job that is kept where it is in no file any more."""
+    """Return the part of a job that is saved in case it leaves its file."""
     wishes = expected.wishes
     return Job(
         id=name, command="", notify=Notify.of(wishes["notify"]), tags=tuple(wishes["tags"]), user=wishes["user"],
@@ -130,7 +129,7 @@ def _kept_of(name: str, expected: Expected) -> Job:
 
 
 def is_of_fleet(state: SchedulerState, name: str) -> bool:
-    """Tell whether a job is one of the fleet, or was it before it left its file."""
+    """Return whether a job belongs to the fleet, or did before it left its file."""
     job, expected = state.catalog.get(name), state.standing(name).saved.expected
     if job is None and expected is not None:
         job = _kept_of(name, expected)
@@ -138,7 +137,7 @@ def is_of_fleet(state: SchedulerState, name: str) -> bool:
 
 
 def obstacle(state: SchedulerState, name: str, now: Now) -> str:
-    """Word what keeps a job from succeeding, with the remedy."""
+    """Return what keeps a job from succeeding, and the remedy."""
     job, it = state.catalog.get(name), state[name]
     if job is None:
         return f"it is in no job file; if that is wanted: jobqueuectl forget {name}"

@@ -1,7 +1,7 @@
-"""The fleet: of several hosts with the same jobs, one runs an occurrence, and one has a lock.
+"""The fleet: of several hosts with the same jobs, one runs each occurrence, and one holds each lock.
 
-A run whose turn it is asks the fleet for its occurrence and its claims there, all or nothing, and starts once they are
-granted.  While the fleet can't be asked, its jobs rest: what their clocks come to is caught up like after any gap.
+An admitted run asks the fleet for its occurrence and its claims there, all or nothing, and starts when they are
+granted.  While the fleet can't be asked, its jobs are suspended; what their clocks pass is caught up as after any gap.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ from jobqueued.queue.locks import PLACES, Locks, asks_fleet, of_fleet
 from jobqueued.timing import catch_up
 
 _ANEW = 0
-"""The number of questions about what is live."""
+"""Number of the questions about locks that are held here already."""
 _COUNTED_AS_GONE = "its fleet has counted this host as gone since then, and another host has told that it is lost"
 _FORGOTTEN = "another host may have run it while this host was cut off for longer than the fleet remembers runs"
 _ELSEWHERE = "another host of the fleet has its occurrence"
 
 
 def up(turn: Turn, event: FleetUp) -> None:
-    """Let the fleet's jobs go on as it can be asked again, or rest as it can't; what it was asked is asked anew."""
+    """Handle that the fleet can be asked, or can't: resume or suspend its jobs, and ask all open questions again."""
     state, fleet = turn.state, turn.state.fleet
     was_down, fleet.down = fleet.down, event.reason
     if fleet.down and not was_down:
@@ -106,9 +106,9 @@ def up(turn: Turn, event: FleetUp) -> None:
 
 
 def _give_up_forgotten(turn: Turn, was_there: int) -> None:
-    """Give up runs that another host may have had while this one was away, if the fleet may have forgotten that.
+    """Give up runs that another host may have run while this one was away, if the fleet may have forgotten that.
 
-    The host was in the fleet at the instant `was_there` (wall; 0 if unknown).
+    `was_there`: when the host was last in the fleet (wall; 0 if unknown).
     """
     state = turn.state
     for run in [run for run in state.runs.values() if run.state in PENDING and is_of_fleet(run.key)]:
@@ -121,7 +121,7 @@ def _give_up_forgotten(turn: Turn, was_there: int) -> None:
 
 
 def _lock_anew(turn: Turn) -> None:
-    """Ask for the locks of what is live: this host may have been away for so long that they were free."""
+    """Ask again for the locks that are held here: this host may have been away so long that they became free."""
     for run in list(turn.state.runs.values()):
         if run.state in LIVE and (wanted := of_fleet(run.claims)):
             job = turn.state.catalog.get(run.id.job)
@@ -131,7 +131,7 @@ def _lock_anew(turn: Turn) -> None:
 
 
 def granted(turn: Turn, event: Granted) -> None:
-    """Launch a run to which the fleet has granted all that it was asked for."""
+    """Handle a grant of the fleet: launch the run that asked."""
     if isinstance(event.run, LockClientId):
         fleet_clients.granted(turn, event.run, event)
         return
@@ -165,12 +165,12 @@ def _save_mark(turn: Turn) -> None:
 
 
 def troubled(turn: Turn, trouble: FleetTrouble) -> None:
-    """Log a difference to another host or fleet, or its end."""
+    """Log a problem with another host or the fleet, or its end."""
     turn.say("recovered" if trouble.is_over else "trouble", text=trouble.text)
 
 
 def accepted(turn: Turn, event: FleetAccepted) -> None:
-    """Go on in a fleet that has forgotten some of what has happened."""
+    """Accept, for a user, that the fleet has forgotten some of what happened."""
     fleet = turn.state.fleet
     if not fleet.name:
         turn.refuse(event.ticket, "Refused", reason="this host is in no fleet; to join one: fleet in jobqueued.yaml")
@@ -183,7 +183,7 @@ def accepted(turn: Turn, event: FleetAccepted) -> None:
 
 
 def denied(turn: Turn, event: Denied) -> None:
-    """Let a run wait on: others have what it has asked for; if nobody is known to have it, for a second."""
+    """Let a run wait because other hosts have what it asked for; if none is known to have it, retry in 1 s."""
     state, now = turn.state, turn.now
     if event.number == _ANEW:
         _lose_lock(turn, event.run)
@@ -200,7 +200,7 @@ def denied(turn: Turn, event: Denied) -> None:
 
 
 def _lose_lock(turn: Turn, name: Holder) -> None:
-    """Tell that whoever is live goes on without a lock, which another host has by now."""
+    """Log that a run or a client continues without a lock that another host now holds."""
     locks = turn.state.admission.locks
     for claim in of_fleet(locks.held(name)) if name in locks else ():
         if not claim.exclusive and locks.used(claim.resource) <= locks.capacity(claim.resource):
@@ -210,7 +210,7 @@ def _lose_lock(turn: Turn, name: Holder) -> None:
 
 
 def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
-    """The run that an answer is about, which holds nothing now; None: that question was withdrawn."""
+    """Return the run that an answer is about, which holds nothing now, and its question; None if that was withdrawn."""
     state = turn.state
     assert isinstance(event.run, RunId)
     asked = state.fleet.asked.get(event.run)
@@ -223,7 +223,7 @@ def _answered(turn: Turn, event: Granted | Denied) -> tuple[Run, Asked] | None:
 
 
 def taken(turn: Turn, event: Taken) -> None:
-    """Let go of an occurrence that another host has."""
+    """Handle that another host has an occurrence: let go of this host's run of it."""
     state = turn.state
     if event.job in state.fleet.losses:
         state.fleet.losses[event.job].pop(event.key, None)
@@ -244,18 +244,18 @@ def taken(turn: Turn, event: Taken) -> None:
 
 
 def _is_past(state: SchedulerState, event: Taken) -> bool:
-    """Tell whether an end from before is told for nothing but an expectation (`askable`)."""
+    """Return whether an end is an old one that matters only to an expectation (`askable`)."""
     is_over = second_of(event.key) <= state[event.job].saved.cursor // SECOND
     return bool(state.fleet.down) and is_over and run_of(state, event.job, event.key) is None
 
 
 def _covers(span: Span, key: str) -> bool:
-    """Tell whether a skip of several occurrences covers this one."""
+    """Return whether a skip of several occurrences covers the one with this key."""
     return span.first < span.last and is_of_fleet(key) and not hosts_before(key) and span.covers(second_of(key))
 
 
 def may_skip(turn: Turn, event: MaySkip) -> None:
-    """Skip for all hosts what the fleet leaves to this one; what else the clock has come to follows."""
+    """Skip for all hosts what the fleet leaves to this one; the rest that the clock has reached follows."""
     state, fleet = turn.state, turn.state.fleet
     run = run_of(state, event.job, f"f{event.last}")
     if run is not None and (asked := fleet.answered(run.id)) is not None:
@@ -269,14 +269,14 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     if dues:
         skip_dues(turn, job, dues, verdict.reason)
         state.remember(job.id, cursor=dues[-1], previous=0)
-    else:  # of this host by what the fleet has, which knows better
+    else:  # the fleet counts them as this host's already, and it knows better
         fleet.elsewhere.note(job.id, Span(event.first, event.last), state[job.id].saved.cursor)
     state.wind(job)
     pauses.take_over(turn, job)
 
 
 def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
-    """Note what another host has, of what a job's clock is to come to; what is asked of that is asked anew."""
+    """Note an occurrence of another host that the clock has yet to reach; ask again for a skip that overlaps it."""
     state, span = turn.state, span_of(event.state, second_of(event.key))
     if job.enabled:
         state.fleet.elsewhere.note(job.id, span, state[job.id].saved.cursor)
@@ -288,7 +288,9 @@ def _note_elsewhere(turn: Turn, job: Job, event: Taken) -> None:
 
 
 def returned(turn: Turn, event: Returned) -> None:
-    """Make due what another host has given back, as if its time had just come, unless it is to come or waits here."""
+    """Make an occurrence due that another host gave back, unless the clock has yet to reach it, it is too old, or a run
+    of it exists here.
+    """
     state, job = turn.state, turn.state.catalog.get(event.job)
     is_one = bool(event.store) and is_of_fleet(event.key) and not hosts_before(event.key)
     if job is None or job.scope is not Scope.FLEET or not is_one:
@@ -308,12 +310,12 @@ def returned(turn: Turn, event: Returned) -> None:
 
 
 def _let_go(turn: Turn, run: Run, event: Taken) -> None:
-    """Let go of a run whose occurrence is another host's."""
+    """Let go of a run whose occurrence another host has."""
     state = turn.state
     if state.fleet.answered(run.id) is not None:
         state.admission.release(run.id)
         state.queue_stuck = False
-        if run.key != event.key:  # it was asked for, and may be granted, as a skip covers it
+        if run.key != event.key:  # a skip covers it, and the fleet may still grant it
             state.fleet.withdraw(run, "over")
     if run.so_far is not None:
         give_up(turn, run, _COUNTED_AS_GONE if event.state == RunState.LOST else _ELSEWHERE)
@@ -324,7 +326,7 @@ def _let_go(turn: Turn, run: Run, event: Taken) -> None:
 
 
 def held(turn: Turn, event: Held) -> None:
-    """Note what a run of another host has by now; a lock of one unit it has alone."""
+    """Note what a run of another host holds now; a lock with one unit counts as exclusive."""
     admission = turn.state.admission
     if event.holder in admission.locks:
         admission.release(event.holder)
@@ -334,13 +336,15 @@ def held(turn: Turn, event: Held) -> None:
 
 
 def host_seen(turn: Turn, event: HostSeen) -> None:
-    """Note which hosts the fleet has by now."""
+    """Note that a host is in the fleet, or no longer is."""
     turn.state.fleet.note_host(event)
 
 
 def askable(state: SchedulerState) -> dict[str, int]:
-    """By job, the second from which on the fleet may be asked for an occurrence: one that waits, or is to come; of a
-    job that is expected to succeed, whether one has since it did last.
+    """Return the first UTC second for which the fleet may be asked about each job.
+
+    That is the oldest occurrence that waits or is to come or, for a job that is expected to succeed, the first one
+    after its last success.
     """
     since = dict[str, int]()
     for job in filter(lambda job: job.scope is Scope.FLEET, state.catalog):
@@ -358,13 +362,15 @@ def askable(state: SchedulerState) -> dict[str, int]:
 
 
 def _as_held(locks: Locks, claim: Claim) -> Claim:
-    """A claim as it is told of; how many places a job has may not be known yet."""
+    """Return a claim as its host holds it: alone if the lock has one unit.  How many places a job has may be unknown
+    yet.
+    """
     is_alone = locks.capacity(claim.resource) == 1 and not claim.resource.startswith(PLACES)
     return claim._replace(exclusive=True) if is_alone else claim
 
 
 def ours(turn: Turn, event: Ours) -> None:
-    """Give back what nobody here has, or wants by now; who asks for it again gets it."""
+    """Give back what no run or client of this host has or wants now; one that asks for it again gets it."""
     if event.job == WITH_LOCK:
         fleet_clients.ours(turn, event.key)
         return
@@ -376,7 +382,7 @@ def ours(turn: Turn, event: Ours) -> None:
 
 
 def _is_to_come(turn: Turn, event: Ours) -> bool:
-    """Tell whether the clock of a job has yet to come to an occurrence: that it had was not saved."""
+    """Return whether the clock of a job has yet to reach an occurrence: it did before, but that was not saved."""
     job = turn.state.catalog.get(event.job)
     if job is None or not is_of_fleet(event.key) or hosts_before(event.key):
         return False

@@ -1,6 +1,6 @@
-"""Commands of people that want locks of the fleet: they wait as all do, and once it is their turn the fleet is asked.
+"""Users' commands that want locks of the fleet: they queue as runs do, and when admitted, the fleet is asked.
 
-While it can't be asked they wait for that, outside the queue.
+While the fleet can't be asked, they wait outside the queue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobqueued.queue.locks import of_fleet
 
 
 def grant(turn: Turn, name: LockClientId) -> None:
-    """Give a client whose turn it is its claims; if some are the fleet's it has them here alone, until that answers."""
+    """Give an admitted client its claims; if some are the fleet's, hold them on this host and ask the fleet."""
     state, client = turn.state, turn.state.lock_clients[name]
     state.leave_queue(name)
     if not of_fleet(client.claims):
@@ -32,7 +32,7 @@ def grant(turn: Turn, name: LockClientId) -> None:
 
 
 def granted(turn: Turn, name: LockClientId, event: Granted) -> None:
-    """Give a client all that it wants."""
+    """Give a client its claims, which the fleet has granted."""
     client = _answered(turn, name, event.number)
     if client is None:
         return
@@ -46,28 +46,28 @@ def granted(turn: Turn, name: LockClientId, event: Granted) -> None:
 
 
 def denied(turn: Turn, name: LockClientId, event: Denied) -> None:
-    """Let a client wait on, as others have what it wants."""
+    """Let a client wait, because other hosts have what it wants."""
     client = _answered(turn, name, event.number)
     if client is not None:
         _wait_on(turn, name, client)
 
 
 def ours(turn: Turn, key: str) -> None:
-    """Give back what a client has in the fleet that is gone, or was not told yet that it has it."""
+    """Give back what a client has in the fleet, if the client is gone or did not ask for it."""
     client = next((client for name, client in turn.state.lock_clients.items() if name.key == key), None)
     if client is None or (client.ticket and client.question <= 0):
         turn.do(GiveBack(WITH_LOCK, key))
 
 
 def lock_anew(turn: Turn, number: int) -> None:
-    """Ask for what clients have, by this number: this host may have been away for so long that it was free."""
+    """Ask with this number for what clients hold: this host may have been away so long that it became free."""
     for name, client in turn.state.lock_clients.items():
         if not client.ticket and (wanted := of_fleet(client.claims)):
             turn.do(Ask(name, name.key, turn.state.admission.locks.parts(wanted), number, 0))
 
 
 def up(turn: Turn) -> None:
-    """Let those wait outside the queue who were asked about, and all go on once the fleet can be asked."""
+    """Let the clients that the fleet was asked about wait outside the queue; queue them again once it can be asked."""
     state = turn.state
     for name, client in list(state.lock_clients.items()):
         if client.question > 0:
@@ -78,7 +78,7 @@ def up(turn: Turn) -> None:
 
 
 def _answered(turn: Turn, name: LockClientId, number: int) -> LockClient | None:
-    """The client that an answer is about, which holds nothing now; None: that question was withdrawn."""
+    """Return the client that an answer is about, which holds nothing now, or None if the question was withdrawn."""
     state = turn.state
     client = state.lock_clients.get(name)
     if client is None or not client.question or client.question != number:
@@ -106,7 +106,7 @@ def _park(turn: Turn, name: LockClientId) -> None:
 
 
 def _refuse(turn: Turn, name: LockClientId) -> None:
-    """Turn away a client that would not wait."""
+    """Refuse a client that does not want to wait."""
     client = turn.state.lock_clients.pop(name)
     down = turn.state.fleet.down
     reason = f"its fleet can't be asked: {down}" if down else lock_clients.keeps_waiting(turn, client.claims)

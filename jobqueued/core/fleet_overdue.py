@@ -1,7 +1,7 @@
-"""Jobs of the fleet that are overdue: the host of which the fleet has heard so first tells people, the others do not.
+"""Fleet jobs that are overdue: the host that reports a job to the fleet first notifies people; the others do not.
 
-It is taken at its word a minute later, as it may have died before it could tell, or may not mean it any more.  A host
-that gets no answer in that time tells by itself: better twice than never.
+The others rely on its report a minute later: the host may have died before it notified anybody, or may have withdrawn
+the report.  A host that gets no answer in this time notifies people by itself: better twice than never.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from jobqueued.model import MINUTE, SECOND, Job, Scope
 from jobqueued.saved import Expected
 
 _PATIENCE = MINUTE
-"""The time (ns) in which the fleet answers, or can be asked again, and a host that has died is known to be gone."""
+"""Time (ns) in which the fleet answers or can be asked again, and in which a dead host leaves the fleet."""
 _SKEW = 5 * SECOND
-"""The time (ns) that the clocks of two hosts may differ by, and more."""
+"""Upper limit of the difference between the clocks of two hosts (ns)."""
 
 
 class Told(NamedTuple):
-    """A job is overdue as all hosts know it: which of them has told, and when (wall, ns)."""
+    """A report that a job is overdue, as all hosts have it: the host that made it, and when (wall, ns)."""
 
     host: str
     at: int
 
 
 def told(text: str) -> Told | None:
-    """Read what the fleet has; None: no host has made that."""
+    """Parse the fleet's value, or return None if no host wrote it."""
     return parsed(Told, text)
 
 
 def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
-    """The host that tells people of a job that is overdue by now; None: it is not known yet, and looked at again."""
+    """Return the host that notifies people of an overdue job, or None if the job must be checked again."""
     state, fleet = turn.state, turn.state.fleet
     own, wall, since = state.limits.name, turn.now.wall, expected.since + expected.within
     if job.scope is not Scope.FLEET or not fleet.name:
@@ -52,7 +52,7 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
         del fleet.unheard[job.id]
         return own
     again = since + fleet.turn_of(own, job, "overdue")
-    if again <= wall:  # as it is where the fleet is down: there is no turn of others then
+    if again <= wall:  # always so while the fleet is down: no host has a turn then
         again = fleet.unheard.setdefault(job.id, wall) + _PATIENCE
         if not fleet.down:
             turn.do(TellOverdue(job.id, json.dumps([own, wall]), known))
@@ -61,12 +61,12 @@ def teller(turn: Turn, job: Job, expected: Expected) -> str | None:
 
 
 def _is_of(said: Told, expected: Expected, wall: int) -> bool:
-    """Tell whether it was said of what a job is overdue with now: not before the success since which it is."""
+    """Return whether a report is about the current overdue period: it is newer than the last success."""
     return expected.since + min(_SKEW, expected.within // 2) < said.at <= wall + _SKEW
 
 
 def seen(turn: Turn, event: SaidOverdue) -> None:
-    """Note what the fleet was told, and look at the job again; as all is read anew, once that is done."""
+    """Note a report of the fleet and check the job again; while the fleet is down, `up` does that later."""
     fleet = turn.state.fleet
     fleet.overdue[event.job] = event.text
     if not event.text:
@@ -77,7 +77,7 @@ def seen(turn: Turn, event: SaidOverdue) -> None:
 
 
 def up(turn: Turn) -> None:
-    """Look at all jobs again, as the fleet can be asked; or know nothing of them, as it can't."""
+    """Check all overdue jobs again when the fleet can be asked; forget all reports when it can't."""
     fleet = turn.state.fleet
     if fleet.down:
         fleet.overdue.clear()
@@ -87,8 +87,9 @@ def up(turn: Turn) -> None:
 
 
 def _look_again(turn: Turn, name: str) -> None:
-    """Look at a job that is overdue and of which nobody was told, in the turn of this host; take back what this host
-    has said of one that is not.
+    """Check an overdue job that no host has reported, in this host's turn.
+
+    If the job is not overdue, withdraw what this host has reported.
     """
     state, fleet, wall = turn.state, turn.state.fleet, turn.now.wall
     expected, job = state.standing(name).saved.expected, state.catalog.get(name)
@@ -100,7 +101,7 @@ def _look_again(turn: Turn, name: str) -> None:
 
 
 def over(turn: Turn, name: str) -> None:
-    """Let the fleet know that a job is not overdue any more, if it was this host that has told so; once it can."""
+    """Withdraw the report of a job that is no longer overdue, if this host made it and the fleet can be asked."""
     fleet = turn.state.fleet
     known = fleet.overdue.get(name, "")
     if (said := told(known)) is not None and said.host == turn.state.limits.name and not fleet.down:

@@ -1,4 +1,4 @@
-"""The fleet as this host knows it: whether it can be asked, what it was asked for, which occurrences others have."""
+"""The fleet as this host sees it: whether it can be asked, the open questions, and the occurrences of other hosts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from jobqueued.queue.locks import PLACES, Claims, asks_fleet, of_fleet
 
 
 class Asked(NamedTuple):
-    """A question to the fleet: its number, and how its run stood in the queue then."""
+    """A question to the fleet: its number, and the state of its run in the queue at that time."""
 
     number: int
     priority: float
     waited_for: list[str]
     claims: Claims
     skip: str = ""
-    """The reason for which it is to be skipped, if that is what was asked; "": it is to run."""
+    """The reason to skip the run, if that is the question; "" if the run is to start."""
     asks_at: int | None = None
-    """Until when (monotonic, ns) it is left to other hosts to ask that; None: the fleet was asked."""
+    """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
 
 
 class Verdict(NamedTuple):
-    """The wish to skip what a job's clock has come to, for all hosts: due times in order, and the reason.
+    """The wish to skip for all hosts what a job's clock has reached: due times in order, and the reason.
 
-    `asks_at`: until when (monotonic, ns) it is left to other hosts to ask; None: the fleet was asked.
+    `asks_at`: instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked.
     """
 
     dues: list[int]
@@ -42,10 +42,10 @@ class Verdict(NamedTuple):
 
 
 class Pausing(NamedTuple):
-    """A pause that somebody has asked for, or the end of one, and what the fleet has once it is so.
+    """A user's request to pause or resume a job of the fleet, and the text that the fleet then has.
 
-    Whoever has asked is answered once this host has made it, so that nothing of it comes after the answer, and has
-    heard of it.  `was_paused`: how the job was on this host as that was asked.
+    The user gets the answer once this host's request was carried out and has come back from the fleet, so that no
+    effect follows the answer.  `was_paused`: whether the job was paused on this host before.
     """
 
     ask: PauseAsked
@@ -56,124 +56,126 @@ class Pausing(NamedTuple):
 
 
 def is_of_fleet(key: str) -> bool:
-    """Tell whether an occurrence with this key is one of the whole fleet."""
+    """Return whether a key is that of an occurrence of the whole fleet."""
     return key[:1] == "f" and key.isascii() and key[1:].replace(".", "", 1).isdigit()
 
 
 def second_of(key: str) -> int:
-    """The UTC second of an occurrence of the fleet."""
+    """Return the UTC second of an occurrence of the fleet."""
     return int(key[1:].partition(".")[0])
 
 
 def hosts_before(key: str) -> int:
-    """The number of hosts that had an occurrence, and were lost: one less than what the key has after its second."""
+    """Return how many hosts were lost with an occurrence: one less than the number after the second in its key."""
     number = key.partition(".")[2]
     return int(number) - 1 if number and is_of_fleet(key) else 0
 
 
 def is_begun_elsewhere(run: Run) -> bool:
-    """Tell whether a run stands for what a host has begun that is gone, and the fleet was not asked about that yet."""
+    """Return whether a run stands for one that a lost host started, and the fleet has not yet left it to this host."""
     return not run.attempt and hosts_before(run.key) > 0
 
 
 def unstarted(run: Run) -> str:
-    """The state in which a run gives back what it was granted and has not started with: its occurrence is nobody's
-    again, unless it is a further attempt; "": that stays this host's.
+    """Return the state with which a run gives back a grant that it did not use.
+
+    It frees the occurrence for any host, or is "" if the occurrence stays this host's, as that of a further attempt.
     """
     return RETURNED if is_of_fleet(run.key) and not hosts_before(run.key) and run.so_far is None else ""
 
 
 class FleetState:
-    """The fleet of this name; "": the host is in none, and nothing is asked.
+    """The fleet with this name; "" if the host is in none, so that nothing is asked.
 
-    A run that the fleet is asked about holds its claims on this host meanwhile, in no other place than its job's
-    `waiting`; nothing of that is saved: whoever asks anew after a restart gets what was granted before.
+    A run that the fleet is asked about holds its claims on this host meanwhile, and stays in its job's `waiting`.  None
+    of that is saved: if the host asks again after a restart, it gets what was granted before.
     """
 
     def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
         self.name, self.labels = name, labels
         self.down = "its fleet has not been reached yet" if name else ""
-        """The reason why the fleet can't be asked; "": it can."""
+        """The reason why the fleet can't be asked; "" if it can."""
         self.asked: dict[RunId, Asked] = {}
         self.specs: dict[str, str] = {}
-        """The definitions of its jobs, by their hashes (core/agreement.py), as this host has them."""
+        """Job of the fleet → hash of its definition on this host (core/agreement.py)."""
         self.published: dict[str, str] = {}
-        """The same as the fleet has them (core/memory.py)."""
+        """Job → its definition in the fleet (core/memory.py)."""
         self.definitions: dict[str, str] = {}
-        """The same once what this host has published is there, if it is."""
+        """Job → its definition in the fleet after what this host has published, if anything."""
         self.offers: dict[str, str] = {}
-        """Of jobs whose definition this host has published, and no answer tells yet what came of it: what was there."""
+        """Job → its definition in the fleet before this host published one, until the outcome is known."""
         self.outdated: set[str] = set()
-        """Those of its jobs of which the fleet has a newer one."""
+        """Jobs that have a newer definition in the fleet."""
         self.hosts: dict[str, HostSeen] = {}
-        """The hosts that have a session, by name, this one among them; none once it is down."""
+        """Host → its session, including this host's; empty while the fleet is down."""
         self._orders: dict[tuple[str, ...], HostOrder] = {}
-        """Their orders, by the labels that a job wants."""
+        """Labels that a job wants → the order of the hosts with these labels."""
         self._announced: Announce | None = None
-        """What the others know of this host; None: it is not known what that is."""
+        """The announcement that the other hosts have of this one, or None if unknown."""
         self._number = 0
         self.elsewhere = Elsewhere()
-        """What other hosts have, of what is to come."""
+        """The occurrences of other hosts that the clock has yet to reach."""
         self._newest, self._succeeded = dict[str, tuple[int, int]](), dict[str, int]()
-        """By job, the newest attempt of its occurrences (UTC second, hosts before) whose end is known; the newest of
-        these (UTC second) that has succeeded on another host.
+        """Job → newest attempt of an occurrence whose end is known (UTC second, hosts before).
+
+        And job → newest occurrence (UTC second) that succeeded on another host.
         """
         self.presence = Presence()
         self.verdicts: dict[str, Verdict] = {}
-        """By job, what the fleet is asked to leave to this host to skip; its clock waits for the answer."""
+        """Job → due times that this host has asked the fleet to skip; the job's clock waits for the answer."""
         self.leading: set[str] = set()
-        """The jobs of which this host was left something to skip, so that it is first to ask for what comes next."""
+        """Jobs with skips that the fleet left to this host, so that it asks first for the next ones."""
         self.losses = defaultdict[str, dict[str, tuple[int, HostLost]]](dict)
-        """By job and key, what was lost with its host, and until when (monotonic, ns) it is left to others to tell."""
+        """Job → key → a run lost with its host, and until when (monotonic, ns) other hosts may take it."""
         self.paused: dict[str, str] = {}
-        """The jobs that all hosts have paused (core/pauses.py)."""
+        """Job → its pause on all hosts (core/pauses.py)."""
         self.overdue, self.unheard = dict[str, str](), dict[str, int]()
-        """The jobs of which one of the hosts has told that they are overdue (core/fleet_overdue.py); those that are so
-        by this host, while the fleet says nothing, and since when (wall).
+        """Job → the report of a host that it is overdue (core/fleet_overdue.py).
+
+        And job → since when (wall) it is overdue on this host while the fleet does not answer.
         """
         self.pausing: list[Pausing] = []
-        """The pauses that people have asked for, and the ends of some."""
+        """Users' requests to pause or resume jobs of the fleet that have no answer yet."""
         self.line: set[str] = set()
-        """The locks for which this host stands in line."""
+        """Locks that this host stands in line for."""
         self._moved: set[str] = set()
-        """Those for which somebody here began or ceased to wait in this turn."""
+        """Locks that a run or client of this host began or ceased to wait for in this turn."""
         self._waiters: dict[Holder, tuple[str, ...]] = {}
         self._wanted = Counter[str]()
-        """Locks by who waits for them in the queue, and by how many."""
+        """Lock → number of runs and clients in the queue that wait for it."""
         self._asking = Counter[str]()
-        """How many questions are about each."""
+        """Lock → number of open questions about it."""
         self.given_back: dict[tuple[str, str], str] = {}
-        """By job and key, how that has ended ("": it goes on) which gives back what it has in the fleet."""
+        """Job and key of a run that gives back what it has in the fleet → its end, or "" if the run continues."""
 
     def rests(self, job: Job) -> bool:
-        """Tell whether the clock of a job waits until its fleet can be asked, and has no other definition of it."""
+        """Return whether a job's clock waits: its fleet can't be asked, or has another definition of the job."""
         return job.scope is Scope.FLEET and (bool(self.down) or job.id in self.outdated)
 
     def is_outdated(self, job: Job) -> bool:
-        """Tell whether the fleet goes by a newer definition of a job than this host has, as far as that is known now,
-        and runs it on hosts like this one.
-        """
+        """Return whether the fleet can be asked and has a newer definition of a job that would run here."""
         return job.id in self.outdated and not self.down and not self.lacks(job)
 
     def memory(self, job: Job, wall: int) -> int | None:
-        """Return for how long (ns) before an instant the fleet remembers which occurrences of a job were run; None: as
-        long as the job looks back.
+        """Return for how long (ns) before an instant the fleet remembers which occurrences of a job ran.
+
+        None: for as long as the job looks back.
         """
         known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.reach(wall) if job.scope is Scope.FLEET and known.window else None
 
     def remembers(self, job: Job, due: int) -> int:
-        """Return for how long (ns) the fleet remembers an occurrence after a host had it, by when (wall) it was due."""
+        """Return for how long (ns) the fleet remembers an occurrence due at `due` (wall) after a host had it."""
         known = memory.parse_definition(self.definitions.get(job.id, ""))
         return known.kept(due) if known.window else memory.looks_back(job)
 
     def definition(self, job: str) -> str:
-        """The definition that the fleet has to have for what this host asks about a job; "": any, as it has none."""
+        """Return the definition that the fleet must have when it answers about a job, or "" if any will do."""
         own, text = self.specs.get(job, ""), self.definitions.get(job, "")
         return text if memory.parse_definition(text).spec == own else own
 
     def rest_of(self, job: Job) -> str:
-        """Word why none of a job's runs starts here now; "": its fleet lets them."""
+        """Return why no run of a job starts here now, or "" if its fleet allows it."""
         if self.down and asks_fleet(job):
             return f"its fleet can't be asked: {self.down}"
         if lacking := self.lacks(job):
@@ -184,24 +186,24 @@ class FleetState:
         return ""
 
     def ask(self, run: Run, claims: Claims, priority: float, waited_for: list[str]) -> int:
-        """Note that the fleet is asked about a run, which wants these claims; the number of the question."""
+        """Note that the fleet is asked about a run that wants these claims; return the number of the question."""
         number = self.question(claims)
         self.asked[run.id] = Asked(number, priority, waited_for, claims)
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
     def ask_to_skip(self, run: Run, reason: str, asks_at: int) -> None:
-        """Note that the fleet is asked at an instant (monotonic, ns) to leave it to this host to skip a run."""
+        """Note that this host asks the fleet, at an instant (monotonic, ns), to leave the skip of a run to it."""
         self.asked[run.id] = Asked(self.question(()), 0, [], (), reason, asks_at)
 
     def question(self, claims: Claims) -> int:
-        """Note that there is a question about these claims; its number."""
+        """Note that there is a question about these claims; return its number."""
         self._number += 1
         self._asking.update(claim.resource for claim in claims)
         return self._number
 
     def answered(self, run: RunId) -> Asked | None:
-        """Take the question about a run back, as there is an answer; None: there was none."""
+        """Remove and return the question about a run after its answer, or return None if there was none."""
         if (asked := self.asked.pop(run, None)) is not None:
             self.answered_part(asked.claims)
         return asked
@@ -215,19 +217,19 @@ class FleetState:
         self._moved.update(claim.resource for claim in claims if not claim.resource.startswith(PLACES))
 
     def withdraw(self, run: Run, state: str = "") -> None:
-        """Give back what the fleet may grant to a run after all; with a `state` its occurrence is over."""
+        """Give back what the fleet may still grant to a run; with a `state` its occurrence is over."""
         self.answered(run.id)
         self._note(run, state or self.given_back.get((run.id.job, run.key), unstarted(run)))
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
-        """Give back what the fleet may have granted to a run; with a record it has ended."""
+        """Give back what the fleet may have granted to a run; with a record the run has ended."""
         if self.name and (is_of_fleet(run.key) or of_fleet(run.claims)):
             self._note(run, "" if record is None else end_of(record))
             if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
                 self.is_newer_end(run.id.job, run.key)
 
     def is_newer_end(self, job: str, key: str) -> bool:
-        """Note the end of an occurrence; tell whether neither this nor one of a later one was known."""
+        """Note the end of an occurrence; return whether it is newer than all ends known before."""
         attempt = second_of(key), hosts_before(key)
         is_newer = attempt > self._newest.get(job, (0, 0))
         if is_newer:
@@ -235,9 +237,7 @@ class FleetState:
         return is_newer
 
     def is_newer_success(self, job: str, key: str) -> bool:
-        """Note the success of an occurrence on another host; tell whether neither it nor that of a later one was
-        known.
-        """
+        """Note a success on another host; return whether it is newer than all such successes known before."""
         second = second_of(key)
         is_newer = second > self._succeeded.get(job, 0)
         if is_newer:
@@ -249,7 +249,7 @@ class FleetState:
         self.given_back[name] = state or self.given_back.get(name, "")
 
     def note_wait(self, holder: Holder, claims: Claims = ()) -> None:
-        """Note for which claims somebody here waits from now on; (): for none any more."""
+        """Note the claims that a run or client of this host now waits for; () if it no longer waits."""
         if not self.name:
             return
         before = self._waiters.pop(holder, ())
@@ -261,21 +261,23 @@ class FleetState:
             self._waiters[holder] = locks
 
     def had_turn(self, claims: Claims) -> list[Stand]:
-        """Leave the lines for what was granted; who waits on stands at the end then."""
+        """Leave the lines for locks that were granted; if others here still wait, the host joins at the end again."""
         held = [claim.resource for claim in of_fleet(claims) if claim.resource in self.line]
         self.line.difference_update(held)
         self._moved.update(held)
         return [Stand(lock, joins=False) for lock in held]
 
     def unknown(self) -> None:
-        """Stand in no line any more, and have announced and published nothing, as nobody knows of it."""
+        """Leave all lines, and forget what was announced and published: the fleet may not have it."""
         self._announced = None
         self.offers.clear()
         self._moved.update(self.line)
         self.line.clear()
 
     def take_moves(self, *, is_held: bool) -> list[Stand | Announce]:
-        """Hand over what the others have to know since the last time: what this host is, where it is in line."""
+        """Remove and return what the other hosts must learn since the last call: what this host is, where it is in
+        line.
+        """
         news: list[Stand | Announce] = []
         if not self.down and self._announced != (self.labels, is_held):
             self._announced = Announce(self.labels, is_held)
@@ -293,29 +295,31 @@ class FleetState:
         return [Stand(lock, joins=lock in self.line) for lock in changed]
 
     def take_given_back(self) -> list[GiveBack]:
-        """Hand over what goes back to the fleet since the last time."""
+        """Remove and return what goes back to the fleet since the last call."""
         given_back, self.given_back = self.given_back, {}
         return [GiveBack(job, key, state) for (job, key), state in given_back.items()]
 
     def lacks(self, job: Job) -> list[str]:
-        """The labels that this host has not, and a job wants of its hosts."""
+        """Return the labels that a job wants of its hosts and this host lacks."""
         return [label for label in job.hosts if label not in self.labels]
 
     def note_host(self, host: HostSeen) -> None:
-        """Take over that a host has a session, or has none any more (`store` is empty)."""
+        """Note that a host has a session, or no longer has one if its `store` is empty."""
         self.hosts[host.name] = host
         if not host.store:
             del self.hosts[host.name]
         self._orders.clear()
 
     def forget_hosts(self) -> None:
-        """Know no host any more."""
+        """Forget all hosts."""
         self.hosts.clear()
         self._orders.clear()
 
     def turn_of(self, own: str, job: Job, key: str, within: int | None = None) -> int:
-        """For how long (ns) this host, `own` by its name, leaves something about a job to those that come before it: an
-        occurrence, or what is to be said of one.  `within`: all have had their turns after so long.
+        """Return for how long (ns) this host, named `own`, leaves an occurrence or report of a job to hosts that come
+        first.
+
+        `within`: the time (ns) in which all hosts have their turns.
         """
         if (order := self._orders.get(job.hosts)) is None:
             able = {name: it for name, it in self.hosts.items() if set(job.hosts).issubset(it.labels)}

@@ -1,7 +1,7 @@
-"""The forecast of a start: the queue is played forward, each run taking as long as is usual.
+"""The forecast of a start: the queue is played forward, with each run taking its usual time.
 
-It is the short form, which the daemon has time for, of what is played in `foresight/`: from the same queue and with
-the same times, a run starts at the same instant in both.
+It is the short form of `foresight/`, fast enough for the daemon.  From the same queue and with the same times, a run
+starts at the same instant in both.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from jobqueued.core.usual import SOON, likely
 from jobqueued.model import Holder, Now, RunId
 
 MOST = 100
-"""Behind more runs nobody can say, and to find out would keep the daemon busy."""
+"""Maximum runs that are played forward: more would keep the daemon busy for an unsure result."""
 
 IDLE_LOOKS = 10
-"""After so many passes in a row that the queue asked for, and that let nobody start, nobody can say either."""
+"""Passes in a row that the queue asked for and that started nothing, after which there is no forecast."""
 FOR_EVER = 1 << 62
-"""The `drain` of all runs: what would start beside a holder of which nobody knows when it ends, is not foreseen."""
+"""Endless `drain` (ns) of all runs: what starts beside a holder with an unknown end is not foreseen."""
 
 
 def expected_starts(
     state: SchedulerState, asked: Collection[RunId], ordered: list[Holder], now: Now
 ) -> dict[RunId, int]:  # fmt: skip
-    """The wall instants (ns) at which waiting runs of a job are likely to start, as far as anybody can say.
+    """Return the wall instants (ns) at which waiting runs of a job are likely to start, without those that are unknown.
 
-    `ordered`: the queue in its order by now.  What comes due later is not foreseen; a job that has never succeeded
-    takes its `timeout`, or nobody knows.
+    `ordered`: the queue in its current order.  Jobs that become due later are ignored.  A job that never succeeded
+    takes its `timeout`; without one its end is unknown.
     """
     wanted, waiting = _played(state, asked, ordered)
     found = dict[RunId, int]()
@@ -69,9 +69,10 @@ def expected_starts(
 def _played(
     state: SchedulerState, asked: Collection[RunId], ordered: list[Holder]
 ) -> tuple[set[RunId], list[Holder]]:  # fmt: skip
-    """As many of these runs of a job as there is time for, and the part of the queue that is played for them: what goes
-    before them now, what ages faster and so may do later, and others, which may pass while nothing is kept for anybody
-    (queue/drains.py).
+    """Return the asked runs for which there is time, and the part of the queue to play for them.
+
+    That part has the runs before them, those that age faster and may overtake, and others, which may pass while nothing
+    is reserved (queue/drains.py).
     """
     places = [place for place, run in enumerate(ordered[:MOST]) if run in asked]
     queue, faster = state.admission.waiting, list[int]()
@@ -92,7 +93,7 @@ def _is_faster(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _end(state: SchedulerState, holder: Holder, now: Now) -> int | None:
-    """The likely end of one that is live (monotonic, ns); None: nobody knows."""
+    """Return the likely end of a live holder (monotonic, ns), or None if unknown."""
     if not isinstance(holder, RunId):
         return None
     started, bound = state.runs[holder].started, state.admission.ends_at(holder)
@@ -104,7 +105,7 @@ def _end(state: SchedulerState, holder: Holder, now: Now) -> int | None:
 
 
 def _took(state: SchedulerState, holder: Holder, passed: int = 0) -> int | None:
-    """The time (ns) that one is likely to take, of which so much has passed; None: nobody knows."""
+    """Return the likely duration (ns) of a holder that has run for `passed` ns, or None if unknown."""
     if not isinstance(holder, RunId):
         return None
     saved, defined = state[holder.job].saved, state.catalog.get(holder.job)

@@ -1,4 +1,4 @@
-"""Those who hold claims, or wait for some, and are no runs of this host; and how others are told of a run."""
+"""Users' commands that hold claims or wait for some, and the name of a run for users who may not see it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from jobqueued.queue.locks import Claims
 from jobqueued.queue.placement import Placed
 
 ANOTHERS_RUN = "a run of another user"
-"""The name of a run for whoever may not know which it is."""
+"""Name of a run for a user who may not see which it is."""
 
 
 PARKED = -1
-"""In the place of the number of a question: whoever waits for the fleet to be there."""
+"""`question` of a client that waits until the fleet can be asked."""
 
 
 class LockClient(NamedTuple):
-    """A command of a person that wants claims, or (`ticket` 0) has them, `since` an instant (0: it was not kept).
+    """A user's command that wants claims or, with `ticket` 0, holds them; `since` an instant (wall; 0 if unknown).
 
-    `question`: the number of what the fleet is asked for it, PARKED, or 0: nothing.  `at_once`: it does not wait.
+    `question`: the number of its question to the fleet, PARKED, or 0 for none.  `at_once`: it does not wait.
     """
 
     claims: Claims

@@ -1,4 +1,4 @@
-"""The hold of the host, by a person, or as a start could not save its state: while it lasts nothing new starts."""
+"""The hold of the host: nothing new starts while a user holds it, or after a start that could not save its state."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ UNTIL = "its --until"
 
 
 def halt(state: SchedulerState) -> str:
-    """The reason why nothing new starts on this host; "": it does."""
+    """Return why nothing new starts on this host, or "" if it may."""
     held = "" if state.hold is None else f"the host is on hold by {state.hold.asked_by}: nothing new starts"
     return state.unsaved or held
 
 
 def unsaved(turn: Turn, event: StateUnsaved) -> None:
-    """Start nothing new as the state can't be saved; once it is, go on."""
+    """Start nothing new while the state can't be saved, and go on when it is."""
     turn.state.unsaved = event.reason
     _go_on(turn)
 
 
 def asked(turn: Turn, event: HoldAsked) -> None:
-    """Hold the host for a person, or release it."""
+    """Hold the host for a user, or release it."""
     before = turn.state.hold
     if event.hold is None:
         if before is not None:
             release(turn, event.asked_by)
-    elif before is not None and event.hold.boot is not None:  # one that lasts longer is still there afterwards
+    elif before is not None and event.hold.boot is not None:  # a hold that lasts longer comes back afterwards
         before = before.below if before.boot is not None else before
         hold(turn, event.hold._replace(below=before))
     else:
@@ -54,13 +54,13 @@ def release(turn: Turn, asked_by: str) -> None:
 
 
 def _go_on(turn: Turn) -> None:
-    """Let what has waited meanwhile not be late for that, unless something else holds the host."""
+    """Restart the time of waiting runs, so that they are not late, unless something else holds the host."""
     if not halt(turn.state):
         lateness.go_on(turn, turn.state.runs)
 
 
 def expire(turn: Turn, why: str) -> None:
-    """End a hold whose time is over; one that was there before it goes on."""
+    """End a hold whose time is over; an earlier one that still lasts comes back into force."""
     below = None if turn.state.hold is None else turn.state.hold.below
     if below is not None and below.lasts(turn.now.wall):
         hold(turn, below)
@@ -76,7 +76,7 @@ def look(turn: Turn) -> None:
 
 
 def booted(turn: Turn, boot: str) -> None:
-    """End a hold that lasted until another boot of the host than that one."""
+    """End a hold that lasts only until the next boot, if `boot` is that next boot."""
     held = turn.state.hold
     if held is not None and held.boot not in (None, boot):
         expire(turn, "the boot of the host")

@@ -7,8 +7,10 @@ from jobqueued.model import Escalation
 
 
 class HostLimits(NamedTuple):
-    """The limits of the host, by itself and jobqueued.yaml: its name, `max_running` (None: no limit), the units of
-    each resource (CPU in thousandths of a core, memory in bytes), the numbers of its CPUs, how what waits ages.
+    """The limits of the host, from itself and jobqueued.yaml.
+
+    `name`: its name.  `max_running`: None for no limit.  `resources`: resource → units (CPU in thousandths of a core,
+    memory in bytes).  `cpus`: the numbers of its CPUs.  `escalation`: how waiting runs age.
     """
 
     name: str = "localhost"
@@ -17,18 +19,18 @@ class HostLimits(NamedTuple):
     cpus: tuple[int, ...] = ()
     escalation: Escalation = Escalation()
     calm: int = 0
-    """Under pressure only runs of at least this effective priority start."""
+    """Lowest effective priority of runs that start under pressure."""
     machine: str = ""
-    """The id of the host, by which others of the same name are told apart."""
+    """The id of the host, which tells it apart from others of the same name."""
     most_of_a_user: int | None = None
-    """So many runs of a user's own jobs may be live."""
+    """Maximum live runs of a user's own jobs; None for no limit."""
     waiting_of_a_user: int | None = None
-    """So many runs and submissions of a user may wait."""
+    """Maximum waiting runs and submissions of a user; None for no limit."""
     fleet: str = ""
-    """The name of the fleet that the host is in; "": of none."""
+    """The name of the host's fleet; "" if it is in none."""
     of_fleet: dict[str, int] = {}  # noqa: RUF012
-    """The units of each lock of the fleet that has several."""
+    """Lock of the fleet → its units, if it has several."""
     labels: tuple[str, ...] = ()
-    """What this host has by which jobs of the fleet choose hosts."""
+    """Labels of this host, by which jobs of the fleet choose hosts."""
     has_slurm: bool = False
-    """True if it can submit to Slurm."""
+    """True if this host can submit to Slurm."""

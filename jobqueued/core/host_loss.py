@@ -1,5 +1,7 @@
-"""The loss of a host of the fleet: for each of its runs that had not ended, one of the others has a run by its key,
-which begins as lost, and is tried again where its job wants that.
+"""The loss of a host of the fleet.
+
+Each of its unfinished runs goes to one of the other hosts, as a run with the same occurrence that starts as lost.  It
+is retried if its job wants that.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from jobqueued.events import HostLost
 from jobqueued.model import SECOND, Job, Occurrence, OnHostLoss, Run, RunState, Scope, to_text
 
 _AT_ONCE = 100
-"""Losses that are asked for in one turn."""
+"""Maximum lost runs that are asked for in one turn."""
 
 
 def lost(turn: Turn, event: HostLost) -> None:
@@ -31,7 +33,7 @@ def lost(turn: Turn, event: HostLost) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for what was lost of a job, and is not left to other hosts any more; for no more than some of it at once."""
+    """Ask for the lost runs of a job that other hosts had their turn for, at most `_AT_ONCE` of them."""
     state = turn.state
     if name not in state.fleet.losses:
         return
@@ -46,7 +48,7 @@ def look(turn: Turn, name: str) -> None:
 
 
 def _ask(turn: Turn, event: HostLost) -> None:
-    """Ask for an occurrence; where this host may start nothing now, once it may."""
+    """Ask for a lost run now or, if this host may start nothing, when it may."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None or job.scope is not Scope.FLEET or not _may_have(turn, job, event.key):
@@ -65,16 +67,16 @@ def _ask(turn: Turn, event: HostLost) -> None:
 
 
 def _may_have(turn: Turn, job: Job, key: str) -> bool:
-    """Tell whether a run may be this host's: any host can tell of a loss, but not begin anew what it could not run."""
+    """Return whether this host may have a lost run: any host can record a loss, but only rerun what it can run."""
     state = turn.state
-    if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # nobody can have begun it, whatever etcd has
+    if not hosts_before(key) or second_of(key) * SECOND >= turn.now.wall:  # no host has begun it, whatever etcd has
         return False
     is_able = job.enabled and not state.fleet.lacks(job) and not state.invalid(job)
     return key not in state.found.get(job.id, {}) and (is_able or job.on_host_loss is OnHostLoss.LOST)
 
 
 def take_over(turn: Turn, run: Run) -> None:
-    """End the attempt of a host that is gone, as the fleet leaves that to this one."""
+    """End a run that a lost host started, because the fleet leaves it to this host."""
     begun = changed(run, attempt=1)
     job = turn.state.catalog.get(run.id.job)
     document = record.lost(changed(begun, state=RunState.LOST), job, turn.state.limits, None)

@@ -11,7 +11,7 @@ from jobqueued.users import budget_of
 
 
 def validate(state: SchedulerState) -> None:
-    """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
+    """Raise AssertionError unless every run is in exactly one place, and only live runs and clients hold claims."""
     placed = {run for job in state.jobs.values() for run in job.unfinished}
     assert set(state.runs) == placed, f"{set(state.runs) ^ placed} in no place, or of no run"
     for name, job in state.jobs.items():
@@ -53,7 +53,7 @@ def _validate_claims(state: SchedulerState) -> None:
 
 
 def _validate_units(state: SchedulerState) -> None:
-    """AssertionError unless those units are in use that runs and clients were given."""
+    """Raise AssertionError unless the units in use are those that runs and clients were given."""
     used = Counter[tuple[str, int]]()
     runs = [(run.placed, run.claims) for run in state.runs.values()]
     for placed, claims in (*runs, *((client.placed, client.claims) for client in state.lock_clients.values())):

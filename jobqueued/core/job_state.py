@@ -1,4 +1,4 @@
-"""The standing of one job id: what is saved beside its definition, and its runs before their end."""
+"""The state of one job id: what is saved besides its definition, and its unfinished runs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from jobqueued.saved import SavedJob
 
 
 class Fault(Enum):
-    """The kinds of what makes a job invalid on this host."""
+    """The kinds of faults that make a job invalid on this host."""
 
     IMPOSSIBLE = auto()
-    """It claims more than there is: none of its runs can ever be admitted."""
+    """It wants more than the host has: none of its runs can ever be admitted."""
     UNKNOWN_JOB = auto()
-    """It depends on a job that there is not.  This, and what follows, only keeps new runs away."""
+    """It depends on a job that does not exist.  This fault, and those below, only keep new runs away."""
     CIRCULAR = auto()
     ELSEWHERE = auto()
     """It depends on a job of the fleet."""
 
 
 class Invalidity(NamedTuple):
-    """The reason why a job can't run on this host as things stand, whatever its file says."""
+    """The reason why a job can't run on this host now, whatever its file says."""
 
     fault: Fault
     text: str
 
 
 class Delay(NamedTuple):
-    """Until when (monotonic, ns) a run waits; `cause`: why it could not be started, if that was it and is known."""
+    """The instant (monotonic, ns) until which a run waits; `cause`: why its start failed, or None."""
 
     until: int
     cause: Unstarted | None = None
@@ -42,16 +42,16 @@ class Delay(NamedTuple):
 
 @dataclass(slots=True)
 class JobState:
-    """All that is kept of a job id beside its definition; it outlives the job's removal.
+    """The state of a job id besides its definition; it outlives the job's removal.
 
-    A run before its end is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
-    (before its next attempt, or after trouble of the system) and `live`.  `SchedulerState`
-    alone writes these four and `saved`, as it knows what has to become durable.
+    An unfinished run is in exactly one of `due` (its job's rules hold it back), `waiting` (in the queue), `delayed`
+    (before its next attempt, or after an error of the system) and `live`.  Only `SchedulerState` writes these four and
+    `saved`, so that each change is saved.
 
-    (Empty dictionaries, as `waiting` and `live`, are a third of empty sets, and there are as many as jobs.)
-    `skip` is the newest run if that is a skip: the next skip for the same reason joins it.  `preceding` is the skip
-    before the newest run, which joins it if it does not run for the same reason.  `recent`: how many of the
-    clock's occurrences came since when (monotonic, ns), for the fuse.
+    (`waiting` and `live` are dictionaries: empty ones take a third of empty sets, and each job has two.) `skip` is the
+    newest run if that is a skip; the next skip for the same reason joins it.  `preceding` is the skip before the newest
+    run; the run joins it if it is skipped for the same reason.  `recent`: number of occurrences of the clock, and since
+    when (monotonic, ns) they are counted, for the fuse.
     """
 
     saved: SavedJob
@@ -66,12 +66,12 @@ class JobState:
     fuse_blown: bool = False
 
     def precede(self) -> None:
-        """Take note that there is a newer run."""
+        """Note that a newer run exists."""
         self.preceding, self.skip = self.skip, None
 
     @property
     def usual(self) -> int | None:
-        """The time that a run of it usually takes (ns); None: nobody knows."""
+        """The usual duration of a run (ns), or None if unknown."""
         return likely(self.saved.took, self.saved.stats.usual)
 
     @property
@@ -96,12 +96,12 @@ class JobState:
 
     @property
     def can_never_run(self) -> bool:
-        """Tell whether what makes the job invalid also ends the runs that it has."""
+        """Return whether the fault of the job also ends the runs that it has."""
         return self.invalid is not None and self.invalid.fault is Fault.IMPOSSIBLE
 
 
 def leave(place: dict[RunId, Any], run: RunId) -> None:
-    """Take a run out of where it stands, if it is there; what is empty keeps no room (160 bytes, of each job)."""
+    """Remove a run from a place if it is there; an empty place frees its memory (160 bytes a job)."""
     if run in place:
         del place[run]
         if not place:

@@ -1,6 +1,6 @@
-"""Jobs, as files and people have them: they come, change and go, have a start skipped.
+"""Jobs, as files and users change them: they come, change and go, or have a start skipped.
 
-None of it fires a job or stops a run.
+None of this starts or stops a run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from jobqueued.saved import Past, Skip
 
 
 def read(turn: Turn, event: events.JobsRead) -> None:
-    """Make these the jobs of a file; what the clock made due before belongs to the old ones."""
+    """Make these the jobs of a file; what the clock made due before belongs to the old definitions."""
     state = turn.state
     before = {job.id: job for job in state.catalog.of_file(event.file)}
     before |= {job.id: old for job in event.jobs if (old := state.catalog.get(job.id)) is not None}
@@ -57,13 +57,13 @@ def read(turn: Turn, event: events.JobsRead) -> None:
 
 
 def _goes_on(old: Job, new: Job | None) -> bool:
-    """Tell whether the clock of a job of the fleet goes on by a new definition, with what its fleet is to decide."""
+    """Return whether a fleet job's clock and its open questions to the fleet continue with a new definition."""
     is_alike = new is not None and (new.rhythm, new.enabled, new.scope) == (old.rhythm, old.enabled, old.scope)
     return is_alike and old.scope is Scope.FLEET
 
 
 def _note_standing(turn: Turn, job: Job, old: Job | None) -> None:
-    """Keep that a job came, or is enabled or not by its file: not at the start, where all come that were there."""
+    """Save that a job came, or that its file enables or disables it; not at start, when all jobs come."""
     before = "gone" if old is None else _standing(old)
     if turn.state.loaded and before != _standing(job):
         turn.do(SavePast(Past(turn.now.wall, job.id, _standing(job), before)))
@@ -74,7 +74,7 @@ def _standing(job: Job) -> str:
 
 
 def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.JobsRead:
-    """The same without jobs that have the names of submissions."""
+    """Return the event without the jobs that have the name of a submission, and log these."""
     for job in event.jobs:
         if job.id in taken:
             reason = "a submission has its name; when that is over, save the file anew"
@@ -83,7 +83,7 @@ def _without(turn: Turn, event: events.JobsRead, taken: list[str]) -> events.Job
 
 
 def loaded(turn: Turn, event: events.JobsLoaded) -> None:
-    """Go on once all files were read at start: what waits for a job that is nowhere any more never runs."""
+    """Go on after all files were read at start: runs that wait for a job that no longer exists never run."""
     state = turn.state
     state.loaded = True
     state.complete = state.complete or event.complete
@@ -100,7 +100,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
 
 
 def history_gone(turn: Turn, event: events.HistoryGone) -> None:
-    """Forget a job that is nowhere any more, unless somebody still counts on it."""
+    """Forget a job that no longer exists, unless it is paused, expected to succeed, or a dependency."""
     state, name = turn.state, event.job
     known = state.jobs.get(name)
     if known is None or name in state.catalog or known.unfinished or not state.complete:
@@ -111,12 +111,12 @@ def history_gone(turn: Turn, event: events.HistoryGone) -> None:
 
 
 def reloaded(turn: Turn) -> None:
-    """Judge anew what no file says, as somebody asked for a reload."""
+    """Look up the accounts of all jobs again, because a user asked for a reload."""
     _look_up(turn, turn.state.catalog)
 
 
 def account_known(turn: Turn, event: events.AccountKnown) -> None:
-    """Take the word on a user or group: jobs of one that there is not are invalid, and what they hold never runs."""
+    """Note whether a user or group exists; jobs of a missing one are invalid, and their pending runs never run."""
     state = turn.state
     before, state.accounts[event.account] = state.accounts.get(event.account), event.trouble
     is_news = event.trouble != before
@@ -131,14 +131,14 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
 
 
 def _that_wait(state: SchedulerState, account: Account) -> list[Job]:
-    """The jobs of an account with runs that are due, by id: a user may have a hundred thousand that are not."""
+    """Return the jobs of an account that have due runs, by id: a user may have 100,000 jobs without any."""
     found = {run.id.job for run in state.runs.values() if run.state is RunState.DUE}
     jobs = (state.catalog.get(name) for name in sorted(found))
     return [job for job in jobs if job is not None and account in accounts(job)]
 
 
 def skip_asked(turn: Turn, event: events.SkipAsked) -> None:
-    """Have the clock's next occurrence of a job skipped; asked again, one more; or the last of them not."""
+    """Skip the clock's next occurrence of a job; a repeated request skips one more, `undo` cancels the last."""
     state = turn.state
     job = state.catalog.get(event.job)
     if job is None:
@@ -172,14 +172,14 @@ def _undo_skip(turn: Turn, job: Job, event: events.SkipAsked) -> None:
 
 
 def _tell_skip(turn: Turn, job: Job, ticket: int, due: int, what: str) -> None:
-    """Answer with the start that is skipped, or not after all, and the next one as things stand."""
+    """Reply with the start that is skipped, or no longer skipped, and the next start."""
     starts = list(map(to_text, turn.state[job.id].saved.starts(job, 1)))
     first = starts[0] if starts else None
     turn.reply(ticket, what, due=to_text(due + job.offset), next=first, timezone=job.timezone)
 
 
 def defined(turn: Turn, job: Job, old: Job | None) -> None:
-    """Take a new definition of a job, of which `old` was the last since the start; None: there was none."""
+    """Handle a new definition of a job; `old` is the last one since the start, or None."""
     state, wall = turn.state, turn.now.wall
     if state[job.id].saved.owner != job.owner:
         state.hand_over(job.id, job.owner)
@@ -203,7 +203,7 @@ def defined(turn: Turn, job: Job, old: Job | None) -> None:
 
 
 def _take_up(turn: Turn, job: Job) -> None:
-    """Let the job's runs that are not live go by the new definition."""
+    """Apply the new definition to the job's unfinished runs."""
     state, now = turn.state, turn.now
     job_state = state[job.id]
     beyond = max(0, job_state.under_way - job.concurrency)
@@ -227,7 +227,7 @@ def _take_up(turn: Turn, job: Job) -> None:
 
 
 def _is_newly_held(job: Job, run: Run) -> bool:
-    """Tell whether dependencies, which its job did not have when it came to be, hold back a run."""
+    """Return whether dependencies hold back a run that was made when its job had none."""
     return dependencies.hold_back(job) and not run.held and run.so_far is None and run.trigger == "schedule"
 
 
@@ -249,7 +249,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state.stir(job.id)
     give_up_all(turn, job, "job_removed")
     expectation.removed(turn, job)
-    if not state[job.id].saved.last_number:  # of others there is history, which is looked after each day
+    if not state[job.id].saved.last_number:  # the history of the others is checked each day
         turn.do(LookAfter(job.id))
 
 

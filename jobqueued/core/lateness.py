@@ -1,7 +1,7 @@
-"""Lateness: a run that has not started, or not ended, when it usually would have is told of, once.
+"""Lateness: people are notified once of a run that has not started, or not ended, when it usually would have.
 
-There is one deadline for each unfinished run, known when it is made and, anew, when it starts.  What a person holds
-back, by a pause or a hold, is not late; it gets its time anew when it may go on.
+Each unfinished run has one deadline, set when the run is made and again when it starts.  A run that a user holds back,
+by a pause or a hold, is not late; its time starts again when it may go on.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jobqueued.text import duration
 from jobqueued.users import Owner
 
 FIRST = HOUR
-"""The wait beyond which a run is late that the clock made due, where none is known that has started."""
+"""Wait (ns) beyond which a run that the clock made due is late, if no start of its job is known."""
 
 
 class _Rule(Enum):
-    """The rules of limits: `late: {after: …}`, what is usual, and that of a first start, of which nobody knows."""
+    """The rules for limits: `late: {after: …}`, the usual time, and the default for a first start."""
 
     AFTER = auto()
     USUAL = auto()
@@ -32,7 +32,7 @@ class _Rule(Enum):
 
 
 class _Limit(NamedTuple):
-    """The time `within` which (ns) a run is to go on, from an instant (wall), by a rule, and by so many `runs`."""
+    """The time `within` (ns) in which a run must go on, from `begun` (wall); `runs`: how many runs it is based on."""
 
     rule: _Rule
     begun: int
@@ -53,12 +53,12 @@ def watch(turn: Turn, run: Run) -> None:
 
 
 def has_waited(state: SchedulerState, run: Run) -> bool:
-    """Tell whether a run has waited, until now or its start, for nothing but its turn."""
+    """Return whether a run has waited, until now or its start, only for its turn."""
     return run.id not in state.patience.held and run.id not in state.patience.set_back
 
 
 def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
-    """The resources that a run of this owner did not get in the queue so far, and what was kept for another."""
+    """Return the resources that a run of this owner lacked in the queue so far, and what was reserved for others."""
     return tuple(
         it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_for(it, owner)}"
         for it in state.admission.refusals.get(run.id, ())
@@ -66,7 +66,7 @@ def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, .
 
 
 def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
-    """Give those of these runs that have not started their time anew: a person had held them back."""
+    """Restart the time of these runs if they have not started: a user had held them back."""
     for run in map(turn.state.runs.__getitem__, runs):
         if run.state in PENDING and begun(run) is None:
             turn.state.patience.held.add(run.id)
@@ -74,7 +74,7 @@ def go_on(turn: Turn, runs: Iterable[RunId]) -> None:
 
 
 def look(turn: Turn, limit: int) -> None:
-    """Tell of the runs that are late by now, at most `limit` of them; by what is known now may be more time usual."""
+    """Report the runs that are late now, at most `limit`; a run whose usual time has grown gets more time."""
     state, now = turn.state, turn.now
     for name, within in state.patience.over(now.mono, limit):
         run = state.runs[name]
@@ -89,7 +89,7 @@ def look(turn: Turn, limit: int) -> None:
 
 
 def over(turn: Turn, run: Run) -> None:
-    """Take note of the end of a run; with that of the last one of its job that was late this is over, too."""
+    """Note the end of a run; if it was the last late run of its job, log that none is late any longer."""
     late = turn.state[run.id.job].saved.late
     if run.id.number not in late:
         return
@@ -100,7 +100,7 @@ def over(turn: Turn, run: Run) -> None:
 
 
 def restored(state: SchedulerState) -> None:
-    """Take up what was kept: of runs that have ended meanwhile none is late; what waits has waited for a restart."""
+    """Forget late runs that ended before this start; all pending runs have waited for a restart."""
     state.patience.held.update(run.id for run in state.runs.values() if run.state in PENDING)
     for name in {run.job for run in state.runs} | state.noted:
         late = tuple(number for number in state[name].saved.late if RunId(name, number) in state.runs)
@@ -109,7 +109,7 @@ def restored(state: SchedulerState) -> None:
 
 
 def words(state: SchedulerState, run: Run, now: Now) -> str:
-    """Word how late a run is, and by what: one that has started may be late only as it waited."""
+    """Return how late a run is, and by which rule; a run that has started may be late only because it waited."""
     first, limit = begun(run), _limit(state, run)
     if limit is not None and limit.rule is _Rule.AFTER:
         due = f"it was due {_passed(limit.begun, now)} ago and has not {'started' if first is None else 'ended'}"
@@ -142,20 +142,20 @@ def _in_words(time: int) -> str:
 
 
 def begun(run: Run) -> int | None:
-    """The start (wall) of the first attempt of a run; None: it has not started, or nobody knows when."""
+    """Return when (wall) the first attempt of a run started, or None if not started or unknown."""
     if run.so_far is not None:
         return began(run.so_far)
     return run.started if run.pid is not None else None
 
 
 def _is_held_back(state: SchedulerState, run: Run) -> bool:
-    """Tell whether a run has not started as a person, or a disk that is full, keeps it from that."""
+    """Return whether a pause, a hold or an unsaved state keeps a run from starting."""
     held = state[run.id.job].saved.paused or state.hold is not None or bool(state.unsaved)
     return held and run.state in PENDING and begun(run) is None
 
 
 def _limit(state: SchedulerState, run: Run, *, at_start: bool = False) -> _Limit | None:
-    """The limit that a run reaches first, or `at_start` that of its start; None: it has none."""
+    """Return the limit that a run reaches first, or the one of its start with `at_start`, or None if it has none."""
     job = state.catalog.get(run.id.job)
     found = () if job is None else _limits(state[job.id].saved, job, run, None if at_start else begun(run))
     return min(found, key=lambda limit: limit.begun + limit.within, default=None)
@@ -176,5 +176,5 @@ def _limits(saved: SavedJob, job: Job, run: Run, first: int | None) -> Iterator[
     known = usual.durations(saved.delays)
     if (within := usual.bound(job.late.level, known)) is not None:
         yield _Limit(_Rule.USUAL, run.queued, max(within, job.grace), len(known))
-    elif run.trigger == "schedule" and not run.held:  # who waits for dependencies waits as long as those take
+    elif run.trigger == "schedule" and not run.held:  # a run that waits for dependencies waits as long as they take
         yield _Limit(_Rule.FIRST, run.queued, max(FIRST, job.grace))

@@ -1,4 +1,4 @@
-"""The life of a run: one table, (state, step) → state.  What is not in it is the caller's bug and changes nothing."""
+"""The life of a run: one table, (state, step) → state.  Any other step is the caller's bug and changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Step(StrEnum):
 
 
 class IllegalStep(Exception):
-    """A step that the table does not have."""
+    """A step that the table does not allow."""
 
 
 _S = RunState
@@ -41,23 +41,23 @@ TABLE: dict[tuple[RunState, Step], RunState] = {
     (_S.RETRYING, Step.KEEP_BACK): _S.DUE,
     (_S.WAITING, Step.SKIP): _S.SKIPPED,
     (_S.WAITING, Step.ADMIT): _S.STARTING,  # all claims granted, committed before it is sent
-    # an R tells of an attempt that no commit tells of
+    # an R shows an attempt that no commit has
     **{(state, Step.FIND): _S.STARTING for state in _S if state in LIVE | PENDING},
     (_S.STARTING, Step.RETURN): _S.WAITING,  # certainly never started, by no fault of the job
     (_S.STOPPING, Step.RETURN): _S.WAITING,
     (_S.STARTING, Step.START): _S.RUNNING,
     (_S.RUNNING, Step.START): _S.RUNNING,  # found again by a new scheduler
-    (_S.STOPPING, Step.START): _S.STOPPING,  # asked to stop before the news of its start
+    (_S.STOPPING, Step.START): _S.STOPPING,  # asked to stop before its start was reported
     (_S.STARTING, Step.STOP): _S.STOPPING,
     (_S.RUNNING, Step.STOP): _S.STOPPING,
     (_S.STOPPING, Step.STOP): _S.STOPPING,
-    # the attempt failed, and another is to come
+    # the attempt failed, and another follows
     **{(state, Step.RETRY): _S.RETRYING for state in (_S.STARTING, _S.RUNNING, _S.STOPPING)},
-    (_S.WAITING, Step.RETRY): _S.RETRYING,  # that attempt was another host's, which is gone
+    (_S.WAITING, Step.RETRY): _S.RETRYING,  # that attempt was on a host that was lost
     **{
         (state, step): end
         for state in _S
-        if state in LIVE  # an end may arrive without the news of its start
+        if state in LIVE  # an end may arrive without a report of the start
         for step, end in (
             (Step.SUCCEED, _S.SUCCEEDED),
             (Step.FAIL, _S.FAILED),
@@ -89,11 +89,14 @@ ENDS: dict[str, Step] = {
     "oom_killed": Step.OOM_KILL,
     "lost": Step.LOSE,
 }
-"""The step that a record's `state` stands for."""
+"""State of a record → the step that leads to it."""
 
 
 def after(state: RunState, step: Step) -> RunState:
-    """The state that `step` leads to; IllegalStep if the table has none."""
+    """Return the state that `step` leads to.
+
+    Raises IllegalStep if the table does not allow the step.
+    """
     try:
         return TABLE[state, step]
     except KeyError:

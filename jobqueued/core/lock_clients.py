@@ -1,7 +1,7 @@
-"""Commands of people that take part in the locks (jobqueuectl with-lock): they wait, hold and give back as runs do.
+"""Users' commands that take part in the locks (jobqueuectl with-lock): they wait, hold and release as runs do.
 
-A client is a process, and holds its claims as long as it lives; the shell tells when that is over, and finds the
-clients again after a restart.
+A client is a process that holds its claims while it lives.  The daemon reports its end, and finds it again after a
+restart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from jobqueued.text import counted
 
 
 def asked(turn: Turn, event: LockAsked) -> None:
-    """Let a client join the queue; one that will not wait leaves it unless the next pass grants it its claims."""
+    """Let a client join the queue; one that does not want to wait leaves it unless the next pass grants its claims."""
     state, now = turn.state, turn.now
     if reason := _never(state, event.claims):
         turn.refuse(event.ticket, "Refused", reason=reason)
@@ -41,7 +41,7 @@ def asked(turn: Turn, event: LockAsked) -> None:
 
 
 def _never(state: SchedulerState, claims: Claims) -> str:
-    """Word why nobody ever has these claims; "": one may."""
+    """Return why no client can ever have these claims, or "" if one can."""
     locks = state.admission.locks
     if (claim := locks.impossible(claims)) is not None:
         return f"{claim.resource.removeprefix(':')} has {counted(locks.capacity(claim.resource), 'unit')}"
@@ -51,7 +51,7 @@ def _never(state: SchedulerState, claims: Claims) -> str:
 
 
 def enqueue(turn: Turn, name: LockClientId) -> None:
-    """Put a client into the queue, where it ages since it has come."""
+    """Put a client into the queue; its age counts from its request."""
     state, now = turn.state, turn.now
     client = state.lock_clients[name]
     terms = Terms(client.claims, state.limits.escalation, None, HOUR)
@@ -62,7 +62,7 @@ def enqueue(turn: Turn, name: LockClientId) -> None:
 
 
 def refuse_impatient(turn: Turn) -> None:
-    """Turn away, after a pass, who would not wait."""
+    """Refuse, after a pass, the clients that do not want to wait."""
     state = turn.state
     while state.impatient:
         name = state.impatient.pop()
@@ -74,7 +74,7 @@ def refuse_impatient(turn: Turn) -> None:
 
 
 def keeps_waiting(turn: Turn, claims: Claims) -> str:
-    """Word what keeps a client with these claims from having them."""
+    """Return what keeps a client from having these claims."""
     state = turn.state
     if reason := halt(state):
         return reason
@@ -90,7 +90,7 @@ def keeps_waiting(turn: Turn, claims: Claims) -> str:
 
 
 def begin(turn: Turn, name: LockClientId, grant: Grant = NO_GRANT) -> None:
-    """Give a client its claims: that is marked before it is told."""
+    """Give a client its claims, and mark that before it gets the answer."""
     state, mono = turn.state, turn.now.mono
     client = state.lock_clients[name]
     placed = state.placement.choose("spread", client.claims, mono)
@@ -104,7 +104,7 @@ def begin(turn: Turn, name: LockClientId, grant: Grant = NO_GRANT) -> None:
 
 
 def found(turn: Turn, event: LockFound) -> None:
-    """Give a client that an earlier scheduler granted its claims the same again, before anything is admitted."""
+    """Give a client the claims that an earlier scheduler granted it, before anything is admitted."""
     state, mono = turn.state, turn.now.mono
     state.lock_clients[event.client] = LockClient(event.claims, event.asked_by, 0, event.placed, event.since)
     state.admission.hold(event.client, event.claims, None)
@@ -112,7 +112,7 @@ def found(turn: Turn, event: LockFound) -> None:
 
 
 def over(turn: Turn, event: LockOver) -> None:
-    """Take everything back from a client whose process has ended, whether it had its claims yet or not."""
+    """Take everything back from a client whose process has ended, whether it held its claims or waited."""
     state = turn.state
     client = state.lock_clients.pop(event.client, None)
     state.leave_queue(event.client)
@@ -121,7 +121,7 @@ def over(turn: Turn, event: LockOver) -> None:
     if client.question > 0:
         state.fleet.answered_part(of_fleet(client.claims))
         state.admission.release(event.client)
-    if of_fleet(client.claims):  # it may have some by an answer that nobody has heard
+    if of_fleet(client.claims):  # an answer that did not arrive may have granted some
         turn.do(GiveBack(WITH_LOCK, event.client.key))
     if not client.ticket:
         state.admission.release(event.client)
@@ -130,7 +130,7 @@ def over(turn: Turn, event: LockOver) -> None:
 
 
 def evict_asked(turn: Turn, event: EvictAsked) -> None:
-    """Take away what a client wants or has: the next in the queue may have it, whatever the process goes on to do."""
+    """Take away what a client wants or holds, for the next in the queue, although its process may continue."""
     client = turn.state.lock_clients.get(event.client)
     if client is None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.client} neither holds nor wants a lock")
@@ -144,9 +144,9 @@ def evict_asked(turn: Turn, event: EvictAsked) -> None:
 
 
 class LockClaim(NamedTuple):
-    """One lock that somebody holds (`held`) or waits for, since an instant (None: that is not known).
+    """One lock that a run or client holds (`held`) or waits for, since an instant (wall), or None if unknown.
 
-    `reason` is there where another than a run or a client has what is waited for, or nobody.
+    `reason`: who else holds the lock, or why it is withheld, if no run or client holds it.
     """
 
     claim: Claim
@@ -158,9 +158,9 @@ class LockClaim(NamedTuple):
 
 
 def claims(state: SchedulerState) -> Iterator[LockClaim]:
-    """All that hold locks, in the order of the grants, then all that wait for some, as they came.
+    """Yield the locks that are held, in the order of the grants, then those that are awaited, by arrival.
 
-    Last come the runs that wait for a lock file which a program of somebody else has.
+    The last are those of runs that wait for a lock file which another program holds.
     """
     admission = state.admission
     for holder in admission.locks:
@@ -185,7 +185,7 @@ def _claims(state: SchedulerState, holder: Holder, claims: Claims, *, held: bool
 
 
 def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Claim) -> str | None:
-    """Word why a claim that could be granted is not; None: it can't."""
+    """Return why a claim that could be granted is not, or None if it can't be."""
     queue = state.admission
     if queue.locks.missing((claim,)) is not None:
         return None

@@ -19,10 +19,10 @@ _ON_ITS_WAY = HOUR // SECOND
 
 
 class Definition(NamedTuple):
-    """A definition of a job as its fleet has it: its `spec`, and for how long (s) occurrences are remembered: for
-    `window` those that are due from the second `since` on, and for `before` those before that.
+    """A definition of a job as its fleet has it: its `spec`, and for how long (s) occurrences are remembered.
 
-    `window` 0: that is not known, as no host has said it.
+    Those due from the second `since` on are remembered for `window`, those before for `before`.  `window` 0: unknown,
+    because no host wrote it.
     """
 
     spec: str
@@ -32,7 +32,7 @@ class Definition(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The value of its key."""
+        """The value of its key in etcd."""
         return f"{self.spec} {self.since} {self.before} {self.window}"
 
     def reach(self, wall: int) -> int:
@@ -40,7 +40,7 @@ class Definition(NamedTuple):
         return min(self.window * SECOND, max(self.before * SECOND, wall - self.since * SECOND))
 
     def kept(self, due: int) -> int:
-        """Return for how long (ns) an occurrence is remembered after a host had it, by when (wall) it was due."""
+        """Return for how long (ns) an occurrence due at `due` (wall) is remembered after a host had it."""
         return SECOND * (self.window if due >= self.since * SECOND else self.before)
 
 
@@ -53,12 +53,12 @@ def parse_definition(text: str) -> Definition:
 
 
 def looks_back(job: Job) -> int:
-    """Return how long (ns) after it was due an occurrence may come from a job's clock, and so is to be remembered."""
+    """Return how long (ns) an occurrence must be remembered: that long after its due time, a clock may yield it."""
     return max(job.catch_up_window, job.grace, STEP_LIMIT)
 
 
 def next_definition(there: str, spec: str, job: Job, wall: int) -> Definition:
-    """The definition of a job with which the fleet replaces the text that is `there` ("": none) from now on."""
+    """Return the definition that replaces the text `there` ("": none) in the fleet from now on."""
     known, window, now = parse_definition(there), looks_back(job) // SECOND, wall // SECOND
     if not there:
         return Definition(spec, 0, window, window)

@@ -1,4 +1,4 @@
-"""Occurrences: what a clock, a boot, an event, another job or a person makes due becomes a run, or a skip."""
+"""Occurrences: what a clock, a boot, an event, another job or a user makes due becomes a run, or a skip."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from jobqueued.model import Job, Occurrence, Overlap, Record, Run, RunState, Sco
 from jobqueued.users import awaited_path, share_of
 
 HELD_FROM_OTHERS = 100
-"""How many runs of a job may be due or in the queue, where it has no `max_waiting`."""
+"""Limit of due and queued runs of a job that has no `max_waiting`."""
 
 
 def booted(turn: Turn, boot: str) -> None:
-    """Make due what a boot of the host makes due; that it was noticed is saved with the runs."""
+    """Make the jobs with `at_boot` due, and save that this boot was noticed."""
     for job in turn.state.catalog:
         if job.at_boot and job.enabled:
             new(turn, job, Occurrence(job.id, f"b{boot}", turn.now.wall), Cause("boot"))
@@ -31,7 +31,7 @@ def booted(turn: Turn, boot: str) -> None:
 
 
 def asked(turn: Turn, event: events.RunAsked) -> None:
-    """Make a job due for a person, who is not told a number that may be forgotten."""
+    """Make a job due for a user; refuse while nothing can be saved, because the run's number could be lost."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -61,7 +61,7 @@ def submitted(turn: Turn, job: Job, asked_by: str | None) -> Run:
 
 
 def emitted(turn: Turn, event: events.Emitted) -> None:
-    """Make due what waits for an event; the answer names the runs, skipped ones too."""
+    """Make the jobs due that wait for an event; the answer names the runs, including skipped ones."""
     if turn.state.unsaved:
         turn.refuse(event.ticket, "Refused", reason=turn.state.unsaved)
         return
@@ -71,7 +71,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
     jobs = [job for job in waiting if job.enabled and not turn.state.fleet.lacks(job)]
     runs = [str(new(turn, job, Occurrence(job.id, event.key, turn.now.wall), cause).id) for job in jobs]
     turn.say("emitted", name=event.event, asked_by=event.asked_by, runs=runs)
-    share = share_of(event.event)  # of another user's events nobody is told
+    share = share_of(event.event)  # no user learns of another user's events
     known = [] if waiting else [name for name in catalog.awaited_names("event") if share_of(name) == share]
     near = nearest(event.event, known) if 0 < len(known) <= MANY else ""
     disabled = [job.id for job in waiting if not job.enabled]
@@ -80,7 +80,7 @@ def emitted(turn: Turn, event: events.Emitted) -> None:
 
 
 def appeared(turn: Turn, event: events.PathAppeared) -> None:
-    """Make due what waits for a file that has appeared; a run that has yet to start will find it too."""
+    """Make the jobs due that wait for a file that appeared; a run that has yet to start will find it, too."""
     state, wall = turn.state, turn.now.wall
     cause = Cause(f"path {awaited_path(event.path)}", None, {"path": event.file})
     for job in state.catalog.listeners("path", event.path):
@@ -92,7 +92,7 @@ def appeared(turn: Turn, event: events.PathAppeared) -> None:
 
 
 def follow(turn: Turn, ended: Run, record: Record) -> None:
-    """Do what other jobs do about the final end of a run, which left this record."""
+    """Make the jobs due that react to the final end of a run, which left this record."""
     state, wall = turn.state, turn.now.wall
     result = "success" if ended.state is RunState.SUCCEEDED else "failure"
     hearing, dependents = _hearing(state, ended, result), state.catalog.dependents(ended.id.job)
@@ -110,9 +110,9 @@ def follow(turn: Turn, ended: Run, record: Record) -> None:
 
 
 def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, str | None]]:
-    """The jobs that hear of this end, each once, with the pattern by which; None: by the id.
+    """Return the jobs that react to this end, each once, with the pattern that matched, or None if by the id.
 
-    A pattern hears nothing of what a pattern has made due, directly or by way of others: so no chain is endless.
+    A pattern does not match a run that a pattern made due, directly or through others: so no chain is endless.
     """
     names: list[tuple[str, str]] = [("job", ended.id.job)]
     if "pattern" not in (ended.triggered_by or {}):
@@ -127,7 +127,7 @@ def _hearing(state: SchedulerState, ended: Run, result: str) -> list[tuple[Job, 
 
 
 def _end(ended: Run, record: Record) -> TriggeredBy:
-    """The end of a run, as those are told it that it makes due."""
+    """Return the end of a run, as the runs get it that it makes due."""
     end: TriggeredBy = {
         "run": str(ended.id), "state": ended.state.value, "exit_code": record.get("exit_code"),
         "signal": record.get("signal"),
@@ -140,12 +140,14 @@ def _end(ended: Run, record: Record) -> TriggeredBy:
 
 
 def _counts(turn: Turn, run: Run) -> bool:
-    """Tell whether a run is in the way of another: not one that may be another host's by now, or is to be told of."""
+    """Return whether a run counts against another: not if another host may have its occurrence, or it only records a
+    loss.
+    """
     return not hosts_before(run.key) and (run.state is not RunState.DUE or run.not_before <= turn.now.wall)
 
 
 def refusal(turn: Turn, job: Job, limit: int) -> str:
-    """The reason why an occurrence of a job becomes no run; "" if nothing is against it."""
+    """Return why an occurrence of a job becomes no run, or "" if it does."""
     state = turn.state[job.id]
     if state.saved.paused:
         return "paused"
@@ -166,7 +168,10 @@ def refusal(turn: Turn, job: Job, limit: int) -> str:
 def new(
     turn: Turn, job: Job, occurrence: Occurrence, cause: Cause, limit: int = HELD_FROM_OTHERS, previous: int = 0
 ) -> Run:
-    """Make a run of an occurrence, or a skip with the reason; `previous`: the instant before it in the job's rhythm."""
+    """Make a run of an occurrence, or a skip with the reason.
+
+    `previous`: the due time before it in the job's rhythm.
+    """
     state = turn.state
     if state[job.id].saved.satisfied and job.submission is None:
         state.remember(job.id, satisfied=(), ends=())
@@ -188,7 +193,7 @@ def new(
 
 
 def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run:
-    """Leave a run to other hosts until it is this one's turn, for half of the time that it still has at most."""
+    """Leave a run to other hosts until it is this one's turn, for at most half of the time that it has left."""
     following = state.due_times.next(job.id)
     by = None if job.start_deadline is None else run.due + job.offset + job.start_deadline
     left = min((max(0, end - wall) // 2 for end in (following, by) if end is not None), default=None)
@@ -197,18 +202,18 @@ def leave_to_others(state: SchedulerState, job: Job, run: Run, wall: int) -> Run
 
 
 def _again(state: SchedulerState, occurrence: Occurrence) -> Run | None:
-    """The run that there is of an occurrence of the fleet, to which the clock comes again after it was set back."""
+    """Return the run of a fleet occurrence that the clock reaches again after it was set back, or None."""
     return run_of(state, occurrence.job, occurrence.key) if is_of_fleet(occurrence.key) else None
 
 
 def run_of(state: SchedulerState, job: str, key: str) -> Run | None:
-    """The run of an occurrence before its end; None: there is none."""
+    """Return the unfinished run of an occurrence, or None."""
     runs = map(state.runs.__getitem__, state.standing(job).unfinished)
     return next((run for run in runs if run.key == key), None)
 
 
 def _look_up(turn: Turn, job: Job) -> bool:
-    """Ask for the user and groups of a job of which it is not known that they are there; False: there are none."""
+    """Ask for the user and groups of a job that are not known to exist; return False if there are none."""
     unknown = list(turn.state.accounts_to_look_up(job))
     for account in unknown:
         turn.do(LookUp(account))
@@ -216,7 +221,7 @@ def _look_up(turn: Turn, job: Job) -> bool:
 
 
 def _replace_older(turn: Turn, job: Job, run: Run) -> None:
-    """Give a new run of a job at its `concurrency` the place of those that are not live, then of the oldest live."""
+    """Make room for a new run of a job at its `concurrency`: give up pending runs, then stop the oldest live ones."""
     state, reason = turn.state, f"{REPLACED_BY}{run.id}"
     pending = state[job.id].pending
     going = sorted(live for live in state[job.id].live if state.runs[live].state is not RunState.STOPPING)

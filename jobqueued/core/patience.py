@@ -1,4 +1,4 @@
-"""Patience: until when runs are not late and jobs not overdue, and which runs do not tell what is usual."""
+"""Deadlines beyond which runs are late and jobs overdue, and the runs whose times don't count as usual."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FEW = 64
 
 
 class Deadlines(Generic[Subject]):
-    """One instant for each of some; one that was put off or is over wakes nobody."""
+    """One instant for each subject; an instant that was replaced or cleared has no effect."""
 
     def __init__(self) -> None:
         self._at: dict[Subject, int] = {}
@@ -26,7 +26,7 @@ class Deadlines(Generic[Subject]):
         return len(self._at)
 
     def set(self, subject: Subject, instant: int) -> None:
-        """Let this be its instant from now on."""
+        """Set the instant of a subject."""
         if self._at.get(subject) == instant:
             return
         self._at[subject] = instant
@@ -36,17 +36,17 @@ class Deadlines(Generic[Subject]):
             heapify(self._heap)
 
     def clear(self, subject: Subject) -> None:
-        """Let it have none."""
+        """Remove the instant of a subject."""
         self._at.pop(subject, None)
 
     def soonest(self) -> int | None:
-        """The first of the instants; None: there is none."""
+        """Return the first of the instants, or None."""
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def take(self, instant: int, limit: int) -> list[Subject]:
-        """Take those whose instant has come, at most `limit`; they have none then."""
+        """Remove and return the subjects whose instant has come, at most `limit`."""
         found: list[Subject] = []
         while (soonest := self.soonest()) is not None and soonest <= instant and len(found) < limit:
             found.append(heappop(self._heap)[1])
@@ -55,10 +55,10 @@ class Deadlines(Generic[Subject]):
 
 
 class Patience:
-    """`runs` are late, if they have not gone on by then (monotonic, ns), `jobs` overdue (wall).
+    """Runs in `runs` are late, and jobs in `jobs` overdue, after their instants (monotonic and wall, ns).
 
-    What is in `held` has waited for more than its turn (a pause, a hold, a restart); what is in `set_back` was there
-    when somebody has set the clock, or the host slept.  Neither time counts.
+    A run in `held` has waited for more than its turn: for a pause, a hold or a restart.  A run in `set_back` existed
+    when the clock was set or the host slept.  These times don't count as usual.
     """
 
     def __init__(self) -> None:
@@ -69,9 +69,7 @@ class Patience:
         self._within: dict[RunId, int] = {}
 
     def wait(self, run: RunId, until: int, within: int) -> None:
-        """Let a run have time until an instant (monotonic, ns), which is the end of its time `within` which it is not
-        late.
-        """
+        """Set the instant (monotonic, ns) at which a run's time `within` (ns) ends, after which it is late."""
         self.runs.set(run, until)
         self._within[run] = within
 
@@ -81,17 +79,17 @@ class Patience:
         self._within.pop(run, None)
 
     def end(self, run: RunId) -> None:
-        """Let go of a run that has ended."""
+        """Forget a run that has ended."""
         self.forget(run)
         self.held.discard(run)
         self.set_back.discard(run)
 
     def over(self, mono: int, limit: int) -> list[tuple[RunId, int]]:
-        """Take the runs whose time is over, at most `limit`, each with the time that it had."""
+        """Remove and return the runs whose time is over, at most `limit`, each with the time (ns) that it had."""
         return [(run, self._within.pop(run)) for run in self.runs.take(mono, limit)]
 
     def soonest(self, now: Now) -> int | None:
-        """The first of the instants, as one of the wall clock; None: there is none."""
+        """Return the first of the instants, as a wall instant, or None."""
         wall, mono = self.jobs.soonest(), self.runs.soonest()
         if mono is None:
             return wall

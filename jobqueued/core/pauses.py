@@ -1,7 +1,7 @@
-"""Pauses of jobs: what waits is held back and goes on from there, what is live goes on.
+"""Pauses of jobs: runs that wait are held back and continue from there, live runs continue.
 
-Those of a fleet's jobs hold on all hosts at once: the fleet has them, and each host takes them over.  While it can't be
-asked none of its jobs starts, so nothing is to be paused, nor taken for resumed.
+Pauses of a fleet's jobs hold on all hosts: the fleet has them, and each host takes them over.  While the fleet can't be
+asked, none of its jobs starts; so no pause is accepted, and none counts as ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobqueued.saved import Past
 
 
 class Told(NamedTuple):
-    """A pause as all hosts know it: who asked for it, on which host, and until when (wall, ns; None: for good)."""
+    """A pause as all hosts have it: who asked for it, on which host, and until when (wall, ns; None: until resumed)."""
 
     asked_by: str
     host: str
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 
 def asked(turn: Turn, event: PauseAsked) -> None:
-    """Pause a job, or resume it."""
+    """Pause a job, or resume it, for a user."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -52,12 +52,12 @@ def asked(turn: Turn, event: PauseAsked) -> None:
 
 
 def told(text: str) -> Told:
-    """Read what the fleet has; of what no host has made somebody has paused the job for good."""
+    """Parse the fleet's value; one that no host wrote counts as a pause without an end."""
     return parsed(Told, text) or Told("somebody", "another host", None)
 
 
 def _is_of_fleet(turn: Turn, job: Job) -> bool:
-    """Tell whether a pause, or its end, is for all hosts: one that was this host's alone ends here alone."""
+    """Return whether a pause or resumption is for all hosts; a pause of this host alone ends here alone."""
     saved = turn.state[job.id].saved
     is_own = saved.paused and not saved.shared_pause
     return job.scope is Scope.FLEET and bool(turn.state.fleet.name) and not is_own
@@ -70,13 +70,13 @@ def _ask_fleet(turn: Turn, job: Job, event: PauseAsked) -> None:
         turn.refuse(event.ticket, "Refused", reason=reason)
         return
     text = json.dumps([event.asked_by, turn.state.limits.name, event.until]) if event.pause else ""
-    is_heard = fleet.paused.get(job.id, "") == text  # a pause of which there is no news yet is to end, too
+    is_heard = fleet.paused.get(job.id, "") == text  # a pause that has not come back yet can be ended, too
     fleet.pausing.append(Pausing(event, text, turn.state[job.id].saved.paused, is_heard=is_heard))
     turn.do(Pause(job.id, text))
 
 
 def paused(turn: Turn, event: FleetPaused) -> None:
-    """Take over that the fleet has paused a job, or resumed it."""
+    """Apply a pause that the fleet has for a job, or its end."""
     fleet = turn.state.fleet
     if event.text:
         fleet.paused[event.job] = event.text
@@ -93,7 +93,7 @@ def paused(turn: Turn, event: FleetPaused) -> None:
 
 
 def made(turn: Turn, event: PauseMade) -> None:
-    """Take over that a pause was made which was asked for here, or its end: the first one that is like that."""
+    """Note that the fleet has carried out a pause or resumption: the first such request of this host that was open."""
     pausing = turn.state.fleet.pausing
     alike = (number for number, each in enumerate(pausing) if (each.ask.job, each.text) == event and not each.is_made)
     for number in islice(alike, 1):
@@ -102,7 +102,7 @@ def made(turn: Turn, event: PauseMade) -> None:
 
 
 def _answer_over(turn: Turn) -> None:
-    """Answer those who have asked for what was made, and heard of."""
+    """Answer the users whose requests were carried out and have come back from the fleet."""
     fleet = turn.state.fleet
     over = [each for each in fleet.pausing if each.is_made and each.is_heard]
     fleet.pausing = [each for each in fleet.pausing if not (each.is_made and each.is_heard)]
@@ -111,9 +111,9 @@ def _answer_over(turn: Turn) -> None:
 
 
 def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
-    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: who has just asked for that.
+    """Pause a job on this host if its fleet has it paused, or resume it; `asked_by`: the user who just asked for that.
 
-    What came due before that comes first (`clock.comes_due`): as that is so, this is to be called again.
+    What came due before comes first (`clock.comes_due`); if that has to wait, the caller must call this again.
     """
     state = turn.state
     if job.scope is not Scope.FLEET:
@@ -136,7 +136,7 @@ def take_over(turn: Turn, job: Job, asked_by: str = "") -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Resume a job whose pause is over; one that all hosts have paused, once its fleet can be asked."""
+    """Resume a job whose pause is over; for a pause of the fleet, as soon as the fleet can be asked."""
     job, saved = turn.state.catalog.get(name), turn.state.standing(name).saved
     if saved.paused_until is None or saved.paused_until > turn.now.wall:
         return
@@ -145,13 +145,14 @@ def look(turn: Turn, name: str) -> None:
             take_over(turn, job)
         return
     if job is not None and turn.state.fleet.rests(job):
-        clock.catch_clock(turn, job)  # which rests: what came due during its pause is skipped
+        clock.catch_clock(turn, job)  # its clock waits: what came due during its pause is skipped
     resume(turn, name, UNTIL)
 
 
 def up(turn: Turn) -> None:
-    """Take over all pauses as the fleet can be asked, and ask anew for those that were not made; or let nobody wait for
-    them.
+    """Take over all pauses when the fleet can be asked, and ask again for those that were not carried out.
+
+    When the fleet can't be asked, refuse all open requests.
     """
     state, fleet = turn.state, turn.state.fleet
     if not fleet.down:
@@ -171,7 +172,7 @@ def up(turn: Turn) -> None:
 
 
 def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
-    """Hold back what waits of a job, and whatever comes, until an instant (wall, ns), or for good."""
+    """Hold back the waiting and coming runs of a job until an instant (wall, ns), or until it is resumed if None."""
     state = turn.state
     state.remember(job.id, paused=True, paused_until=until)
     state.stir(job.id)
@@ -184,7 +185,7 @@ def _pause(turn: Turn, job: Job, asked_by: str, until: int | None) -> None:
 
 
 def _answer(turn: Turn, event: PauseAsked, *, was_paused: bool) -> None:
-    """Tell who has asked for a pause, or its end, that it is so, and what else keeps the job from running."""
+    """Answer a request to pause or resume a job, with what else keeps the job from running."""
     job = turn.state.catalog.get(event.job)
     if job is None:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)

@@ -13,7 +13,7 @@ class Presence:
         self.mark = FleetMark()
         """The newest mark of the fleet; `at`: when the host was last in the fleet before it started."""
         self.ended = 0
-        """When (wall) the host last left the fleet; 0 if it did not since it started."""
+        """The instant (wall) at which the host last left the fleet; 0 if it did not since it started."""
         self._back = 0
         """Total time (ns) by which the clock was set back since then."""
         self._forward = 0, 0

@@ -1,7 +1,7 @@
 """Recollection: what is saved of a job after one more of its records.
 
-In life the counters go on by it; from the record files all that is saved comes back by it, where state.db is lost or
-older than they are.
+In operation it updates the counters.  If state.db is lost or older than the record files, it restores from them what
+was saved.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from jobqueued.core.usual import RECENT, middle, noted
 from jobqueued.instants import STEP_LIMIT
 from jobqueued.model import Record, Run, RunId, RunState, to_instant
 
-if TYPE_CHECKING:  # most who read records save nothing
+if TYPE_CHECKING:  # most callers only read records
     from jobqueued.saved import Expected, JobStats, SavedJob
 
 
 class Damaged(Exception):
-    """A document is not what it should be; str() is what is wrong with it."""
+    """A document is invalid; str() says why."""
 
 
 # a document as a record, and as its run
@@ -47,11 +47,11 @@ _OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMB
 _INSTANTS = ("due", "queued", "started", "ended", "last_due", "given_up")
 _CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
 INT64 = range(-1 << 63, 1 << 63)
-"""The numbers that state.db can hold."""
+"""The integers that state.db can hold."""
 
 
 def checked(document: Any, run: RunId) -> Record:
-    """A document as the record of this run: skipped, ended, or between two attempts; Damaged."""
+    """Return a document as the record of this run: skipped, ended, or between two attempts.  Raises Damaged."""
     check(document, _OF_A_RECORD)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
         raise Damaged(f"it is of {short(document['run'])}")
@@ -68,7 +68,7 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def check(document: Any, kinds: Kinds) -> None:
-    """Pass an object that has all of these keys, of these types; Damaged."""
+    """Check that a document is an object with all of these keys, of these types.  Raises Damaged."""
     if not isinstance(document, dict):
         raise Damaged(f"{short(document)} is no object")
     for key, kind in kinds.items():
@@ -87,7 +87,7 @@ def _check_instants(told: Mapping[str, Any]) -> None:
 
 
 def short(value: object) -> str:
-    """Name a value in a message."""
+    """Return a short form of a value for a message."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
@@ -97,22 +97,22 @@ def _instant(text: str) -> int:
 
 
 def last_attempt(record: Record) -> int:
-    """The number of the last attempt that it tells of; 0: of none."""
+    """Return the number of the last attempt in a record, or 0 if it has none."""
     return record["attempts"][-1]["attempt"] if record["attempts"] else 0
 
 
 def is_final(record: Record) -> bool:
-    """Tell whether the run of a record is over."""
+    """Return whether the run of a record is over."""
     return record["state"] in ENDS or record["state"] == RunState.SKIPPED
 
 
 def is_ahead(record: Record, other: Record) -> bool:
-    """Tell whether it tells of more attempts, or of more occurrences that it skips, than the other of its run."""
+    """Return whether a record has more attempts, or covers more skips, than another one of the same run."""
     return (last_attempt(record), record.get("count", 1)) > (last_attempt(other), other.get("count", 1))
 
 
 def final(record: Record, why: str) -> Record:
-    """The record with an end: one between two attempts ends as the last of them did, as there is no other."""
+    """Return a record with an end: a run between two attempts ends as the last of them did."""
     if is_final(record):
         return record
     last = record["attempts"][-1]
@@ -120,7 +120,7 @@ def final(record: Record, why: str) -> Record:
 
 
 def run_of(record: Record) -> Run:
-    """The ended run that a record tells of."""
+    """Return the ended run of a record."""
     started, last_due, lacked = record["started"], record.get("last_due"), record.get("waited_for")
     given_up = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return Run(
@@ -139,14 +139,14 @@ def run_of(record: Record) -> Run:
 
 
 STOPPED_BY, REPLACED_BY = "stopped by ", "replaced by "
-"""The beginnings of the reasons of runs that were ended deliberately."""
+"""Prefixes of the reasons of runs that a user or a newer run ended."""
 
 
 def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool = True) -> JobStats:
-    """The counters after one more run, which was not skipped.
+    """Return the counters after one more run, which was not skipped.
 
-    `at`: the instant (wall) that counts where its record has no start.  `is_last`: no other has ended after it.  One
-    that was ended deliberately tells nothing about its job: a job that fails goes on to, another does not begin to.
+    `at`: the start (wall) if its record has none.  `is_last`: no other run ended after it.  A run that was ended
+    deliberately does not change whether its job is failing.
     """
     succeeded, before = run.state is RunState.SUCCEEDED, stats.fails_since
     by_failover, time = succeeded and has_failover(record), took(record)
@@ -169,17 +169,17 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
 
 
 def _was_deliberate(run: Run, record: Record) -> bool:
-    """Tell whether somebody, or a newer run, has ended a run."""
+    """Return whether a user or a newer run ended a run."""
     return run.state is RunState.KILLED and (record["reason"] or "").startswith((STOPPED_BY, REPLACED_BY))
 
 
 def has_failover(record: Record) -> bool:
-    """Tell whether the last attempt of a run was its failover."""
+    """Return whether the last attempt of a run was its failover."""
     return any(attempt.get("failover") for attempt in record.get("attempts", ())[-1:])
 
 
 def _mean(mean: int | None, took: int) -> int:
-    """The mean of how long runs took (ns), with one more, which counts for a quarter."""
+    """Return the moving average of durations (ns) with one more, which counts for a quarter."""
     return took if mean is None else (3 * mean + took) // 4
 
 
@@ -190,19 +190,19 @@ def _of_attempt(record: Record, place: int, name: str) -> int | None:
 
 
 def began(record: Record) -> int | None:
-    """The start (wall) of the first attempt of a run; None: it had none, or nobody knows when."""
+    """Return when (wall) the first attempt of a run started, or None if there was none or it is unknown."""
     return _of_attempt(record, 0, "started")
 
 
 def over(record: Record) -> int | None:
-    """The end (wall) of the last attempt of a run; None: it had none, or nobody knows when."""
+    """Return when (wall) the last attempt of a run ended, or None if there was none or it is unknown."""
     return _of_attempt(record, -1, "ended")
 
 
 def took(record: Record) -> int | None:
-    """The time (ns) that a run took, from its first start to its last end, if that tells what is usual.
+    """Return the time (ns) from the first start of a run to its last end, if that counts as usual.
 
-    None: it has not succeeded, its failover did, or nobody knows.
+    None if the run did not succeed, only its failover did, or the times are unknown.
     """
     first, last = began(record), over(record)
     if first is None or last is None or record["state"] != RunState.SUCCEEDED or has_failover(record):
@@ -211,15 +211,15 @@ def took(record: Record) -> int | None:
 
 
 def usual_of(newest_first: Iterable[Record], enough: int = 1) -> int | None:
-    """The time (ns) that runs of a job usually take, by records; None: fewer than `enough` tell."""
+    """Return the usual duration (ns) of a job's runs by records, or None if fewer than `enough` of them count."""
     known = list(islice((time for record in newest_first if (time := took(record)) is not None), RECENT))
     return middle(known) if len(known) >= enough else None
 
 
 def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, ran: bool = True) -> dict[str, Any]:
-    """The changes of what is saved of a job by the times of one more run, which has ended.
+    """Return the changes of a job's saved times after one more run, which has ended.
 
-    `waited`, `ran`: the time that it waited, and that it took, tells what is usual.
+    `waited`, `ran`: whether its wait and its duration count as usual.
     """
     first, time = began(record), took(record)
     if first is None:
@@ -231,12 +231,12 @@ def learned(saved: SavedJob, run: Run, record: Record, *, waited: bool = True, r
 
 
 def succeeded(expected: Expected | None, ended: int) -> Expected | None:
-    """The expectation of a job of which a run has succeeded."""
+    """Return the expectation of a job after one of its runs succeeded."""
     return None if expected is None else expected._replace(since=max(expected.since, ended), told=0)
 
 
 def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
-    """All that is saved of a job after the end of one more run, of which nothing else than its record is known."""
+    """Return what is saved of a job after the end of one more run that is known only from its record."""
     before = up_to(saved, run.id.number - 1)
     ended = _instant(record["ended"] or record["started"] or record["queued"])
     stats, more = before.stats, dict[str, Any]()
@@ -247,7 +247,7 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
         stats, more = counted(stats, run, ended, record, is_last=is_last), learned(before, run, record)
     if run.state is RunState.SUCCEEDED:
         more["expected"] = succeeded(before.expected, ended)
-    if run.key.startswith("d"):  # it has used up what was known of its dependencies
+    if run.key.startswith("d"):  # it has used up the successes of its dependencies
         more |= {"satisfied": (), "ends": ()}
     return changed(
         before, last_number=max(before.last_number, run.id.number), stats=stats,
@@ -256,9 +256,9 @@ def after(saved: SavedJob, run: Run, record: Record) -> SavedJob:
 
 
 def up_to(saved: SavedJob, number: int) -> SavedJob:
-    """All that is saved of a job whose numbers are used up to this one, by runs of which nothing is known.
+    """Return what is saved of a job whose numbers are used up to this one, by unknown runs.
 
-    They count as started, lest `max_runs` is exceeded.
+    These runs count as started, so that `max_runs` is not exceeded.
     """
     unknown = number - saved.last_number
     if unknown < 1:
@@ -267,25 +267,25 @@ def up_to(saved: SavedJob, number: int) -> SavedJob:
 
 
 def _covered(saved: SavedJob, run: Run) -> dict[str, Any]:
-    """The change of the cursor by an occurrence of the clock; one of an earlier era does not move it."""
+    """Return the changes of the cursor by an occurrence of the clock; one of an earlier era does not move it."""
     era, due = era_of(run.key), run.due if run.last_due is None else run.last_due
     if era is None or (era, due) <= (saved.era, saved.cursor):
         return {}
     changes: dict[str, Any] = {"era": era, "cursor": due, "previous": 0}
-    if era > saved.era:  # the clock was set back: fixed times have had their turn up to where it was
+    if era > saved.era:  # the clock was set back: fixed times up to where it was count as handled
         reached = max(saved.cursor, saved.settled)
         changes["settled"] = reached if due < reached <= due + STEP_LIMIT else 0
     return changes
 
 
 def era_of(key: str) -> int | None:
-    """The era of an occurrence of a clock by its key; None of any other."""
+    """Return the era in the key of a clock's occurrence, or None for any other key."""
     found = _CLOCK.match(key)
     return None if found is None else int(found[1])
 
 
 def way_of(record: Record) -> str:
-    """The way a failure ended, by which it is another one; not its words."""
+    """Return how a failure ended, which tells it apart from other failures, whatever its message."""
     for words, value in (("exit code", record.get("exit_code")), ("signal", record.get("signal"))):
         if record["state"] == RunState.FAILED and value is not None:
             return f"{words} {value}"
@@ -293,5 +293,5 @@ def way_of(record: Record) -> str:
 
 
 def end_of(record: Record) -> str:
-    """The end of a run as its fleet is told it: ``failed exit code 3``, ``timed_out``."""
+    """Return the end of a run as its fleet gets it: ``failed exit code 3``, ``timed_out``."""
     return " ".join(dict.fromkeys([record["state"], way_of(record)]))

@@ -13,14 +13,14 @@ from jobqueued.queue.locks import HOST, SLOT, Claims, claims_of, places_of
 from jobqueued.users import Owner
 
 _KINDS = {"end": "job"}
-"""By the first word of a trigger, its kind where that is another word."""
+"""First word of a trigger → its kind, if they differ."""
 
 
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """The record of a run as it goes on, with the attempts that have ended; `job` None: it is not defined any more."""
+    """Return the record of a run so far, with the attempts that have ended; `job` is None if no longer defined."""
     if run.so_far is not None:
         before: Record = {**run.so_far, "state": run.state.value, "reason": run.reason}
-        return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # an older version's attempt
+        return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # from an older version
     begun = {
         "version": RECORD_VERSION,
         "job": run.id.job,
@@ -61,7 +61,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str, Any]]:
-    """Yield claims of a run beyond those that any has: how much of how many units."""
+    """Yield the claims of a run except those that every run has, each with its units and the total."""
     units = {SLOT: limits.max_running, **limits.of_fleet, **({} if job is None else places_of(job))}
     for claim in of:
         if claim.resource != HOST or claim.exclusive:
@@ -71,7 +71,7 @@ def claims(of: Claims, job: Job | None, limits: HostLimits) -> Iterator[dict[str
 
 
 def owner_of(record: Record) -> Owner | None:
-    """The user whose run it is; None: the host's, or it is not known."""
+    """Return the user who owns a run, or None if it is the host's or that is unknown."""
     match record.get("owner"):
         case {"uid": int(uid), "name": str(name)}:
             return Owner(uid, name)
@@ -79,19 +79,19 @@ def owner_of(record: Record) -> Owner | None:
 
 
 def triggered_by(run: Run) -> TriggeredBy:
-    """The cause of a run, by its trigger and what else is known of that."""
+    """Return the cause of a run: the kind of its trigger, and what else is known about it."""
     word = run.trigger.partition(" ")[0]
     by: TriggeredBy = {"kind": _KINDS.get(word, word)}
     return by if run.triggered_by is None else {**by, **(_without(run.triggered_by, "traceparent") or {})}
 
 
 def told_of(record: Record) -> TriggeredBy | None:
-    """The part of a run's cause that its trigger alone does not tell, by the run's record; None: there is none."""
+    """Return the part of a run's cause that its trigger does not contain, from its record, or None."""
     return _without(record.get("triggered_by"), "kind")
 
 
 def repeated(by: TriggeredBy | None) -> TriggeredBy | None:
-    """The part of a run's cause that its rerun is told, too; None: there is none."""
+    """Return the part of a run's cause that its rerun gets, too, or None."""
     return _without(by, "kind", "traceparent", "pattern", "ends")
 
 
@@ -100,7 +100,7 @@ def _without(by: TriggeredBy | None, *names: str) -> TriggeredBy | None:
 
 
 def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
-    """The record of one skip, or of several in a row for the same reason."""
+    """Return the record of one skip, or of several in a row for the same reason."""
     last = run.due if run.last_due is None else run.last_due
     wait: Any = {} if run.given_up is None else _of_a_wait(run, run.given_up, job, limits)
     return {
@@ -113,7 +113,7 @@ def skipped(run: Run, job: Job | None, limits: HostLimits) -> Record:
 
 
 def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> dict[str, Any]:
-    """The part of a skip's record that is about the wait: what the run lacked, asked for, and when it was given up."""
+    """Return the part of a skip's record about the wait: what the run lacked and claimed, and when it was given up."""
     wanted = () if job is None else claims_of(job, slots=limits.max_running is not None)
     asked = list(claims(wanted, job, limits))
     told = {"waited_for": list(run.lacked), "given_up": to_text(given_up)}
@@ -123,9 +123,9 @@ def _of_a_wait(run: Run, given_up: int, job: Job | None, limits: HostLimits) -> 
 def lost(
     run: Run, job: Job | None, limits: HostLimits, wait_status: int | None, output: Output | None = None
 ) -> Record:
-    """The record of a run whose attempt lost its supervisor: what the scheduler knows, with the status if any does.
+    """Return the record of a run whose attempt lost its supervisor, with the wait status if known.
 
-    `output` is what the file has of all attempts; None: there is no file.
+    `output`: what the output file has of all attempts, or None if there is no file.
     """
     begun = begin(run, job, limits)
     exit_code, signal = _split(wait_status)
@@ -141,7 +141,10 @@ def lost(
 
 
 def _own(output: Output | None, offset: int) -> Output:
-    """The part of an output from `offset` on; its tail never shows what was before, and of what is no UTF-8 less."""
+    """Return the part of an output from `offset` on.
+
+    Its tail shows nothing from before; if the output is not UTF-8, it may show less.
+    """
     if output is None or output["bytes"] <= offset:
         return {**NO_OUTPUT, "dropped": None, "offset": offset}
     size = output["bytes"] - offset

@@ -1,4 +1,4 @@
-"""Another attempt: whether a run that failed is tried again, when, and when its failover takes over."""
+"""Another attempt: whether a failed run is retried, when, and when its failover takes over."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from jobqueued.model import SECOND, Job, OnHostLoss, Record, Run, RunState
 from jobqueued.sha256 import sha256
 
 AT_ONCE, LEAST = 5, SECOND
-"""So many retries come as soon as the job wishes, later ones after this pause at least."""
+"""Number of retries without a shortest pause, and the shortest pause before later ones (ns)."""
 MOST_LOST = 1
-"""So many hosts may have been lost with a run of which another host still begins one: it may be what has ended them."""
+"""Maximum hosts that may be lost with a run that another host reruns: the run may be the cause."""
 JITTER = 10
-"""The pause is longer by up to a tenth, so that what failed together does not come back together."""
+"""The pause grows by up to this fraction of it (a tenth), so that runs that failed together do not retry together."""
 
 
 class Again(NamedTuple):
-    """The next attempt: after how long (ns), and whether it is the failover."""
+    """The next attempt: the pause before it (ns), and whether it is the failover."""
 
     delay: int
     failover: bool
 
 
 def another(job: Job, run: Run, record: Record) -> Again | None:
-    """Decide what follows an attempt that ended with this record; None: it was the last.
+    """Return the attempt that follows one that ended with this record, or None if it was the last.
 
-    A person's stop, and the host's going down, are the end of a run, not failures of it.  What was lost may have done
-    its work, and is tried again only where `retry_on` says so; with another host, where `on_host_loss` does.
+    A stop by a user and a shutdown of the host end a run; they are no failures.  A lost attempt may have done its work,
+    so it is retried only if `retry_on` allows it, or on another host if `on_host_loss` does.
     """
     state = record["state"]
     if run.attempt == 1 and (lost := hosts_before(run.key)):
@@ -44,7 +44,7 @@ def another(job: Job, run: Run, record: Record) -> Again | None:
 
 
 def most_attempts(job: Job, run: Run) -> int:
-    """The attempts that a run may have, but for the failover; one that was lost with its host is none of its own."""
+    """Return the attempts that a run may have besides the failover; one that was lost with its host is extra."""
     return 1 + job.retries + (hosts_before(run.key) > 0)
 
 
@@ -66,14 +66,14 @@ def _is_named(job: Job, record: Record) -> bool:
 
 
 def _delay(job: Job, run: Run) -> int:
-    """The pause before the next attempt: `retry_delay`, longer each time by `retry_backoff`, and a little by chance.
+    """Return the pause (ns) before the next attempt: `retry_delay`, grown by `retry_backoff`, plus a random part.
 
-    Of many, a burst would keep the launcher from others.
+    A burst of retries would keep the launcher from other runs.
     """
     most = 2**62 if job.retry_max_delay is None else job.retry_max_delay
     growth: float = 2.0 ** min(
         62.0, log2(job.retry_backoff) * (job.retries + run.attempt - most_attempts(job, run))
-    )  # a power of it could be no float any more
+    )  # a larger power could not be a float
     pause = min(most, round(job.retry_delay * growth))
     if run.attempt > AT_ONCE:
         pause, most = max(pause, LEAST), max(most, LEAST)

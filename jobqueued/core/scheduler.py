@@ -58,13 +58,13 @@ _PLAIN = least_claims(slots=False)
 
 
 def _order_matters(state: SchedulerState) -> bool:
-    """Tell whether it can matter which of the waiting runs is admitted first."""
+    """Return whether it matters which of the waiting runs is admitted first."""
     scarce = (bool(terms.share) or terms.claims != _PLAIN for terms in state.admission.waiting.all_terms())
     return state.limits.max_running is not None or any(scarce)
 
 
 def _under_pressure(turn: Turn, event: events.UnderPressure) -> None:
-    """Look again when it is over, unless it is told again before."""
+    """Note that work waits too long, and look again when that is over, unless a new event extends it."""
     turn.state.pressure[event.name] = event.until
     turn.state.timers.after(event.until, HostTimer.PRESSURE)
 
@@ -180,7 +180,7 @@ class Scheduler:
 
     @property
     def hold(self) -> Hold | None:
-        """The hold of the host; None: there is none."""
+        """The hold of the host, or None."""
         return self._state.hold
 
     @property
@@ -190,85 +190,85 @@ class Scheduler:
 
     @property
     def unsaved(self) -> str:
-        """The reason why nothing starts as a start could not save its state; "": it could."""
+        """The reason why nothing starts after a start that could not save its state; "" if it could."""
         return self._state.unsaved
 
     def __getitem__(self, job: str) -> JobState:
-        """The standing of a job, heard of or not."""
+        """The state of a job id, which may be unknown."""
         return self._state.standing(job)
 
     def owner_of(self, job: str) -> Owner | None:
-        """The user whose job has this id, or had it last; None: it is not known here."""
+        """Return the user who owns this job id or owned it last, or None if there is none or it is unknown."""
         state = self._state.jobs.get(job)
         return None if state is None else state.saved.owner
 
     def next_start(self, job: str) -> int | None:
-        """The wall instant (ns) at which the clock starts a job next; None: never."""
+        """Return when (wall, ns) the clock starts a job next, or None if never."""
         return self._state.due_times.next(job)
 
     def soonest(self) -> tuple[int, str] | None:
-        """The soonest start (wall, ns) of all jobs by the clock, and whose it is; None: there is none."""
+        """Return the soonest start (wall, ns) of all jobs by the clock, with its job, or None."""
         return self._state.due_times.first()
 
     def soonest_starts(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the soonest of all starts, in their order, and whose they are, after so many looks at most."""
+        """Yield the soonest starts in order, with their jobs, after at most `limit` steps."""
         return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
-        """The reason why a job can't run, whatever its file says; "" if nothing is known."""
+        """Return why a job can't run, whatever its file says, or "" if nothing is known."""
         return self._state.invalid(job)
 
     def may_have_jobs(self, owner: Owner) -> bool:
-        """Tell whether it is known that this user is there, and may have jobs."""
+        """Return whether this user is known to exist and may have jobs."""
         return self._state.accounts.get(Account("owner", owner.name, owner.uid)) == ""
 
     def lingers(self, run: RunId) -> str:
-        """Tell what may live of a run whose supervisor is gone; "" of any other."""
+        """Return what may still live of a run whose supervisor is gone, or "" for any other run."""
         return self._state.lingering.get(run, "")
 
     def needs(self, kind: str, job: str) -> bool:
-        """Tell whether it was told, and is so by now, that runs of a job are late, or it is overdue."""
+        """Return whether runs of a job were reported as late and still are, or the job as overdue."""
         saved = self[job].saved
         return bool(saved.late) if kind == "late" else saved.is_overdue
 
     def told_of(self, name: str) -> Job | None:
-        """The job of this id, or of one that is in no file and overdue, what is kept of who is told of it."""
+        """Return the job of this id, or the saved part of one that is in no file and overdue, or None."""
         departed = self._state.submitted.departed.get(name)
         return self.catalog.get(name) or departed or expectation.wishes_of(self._state, name)
 
     def all_told_of(self) -> list[Job]:
-        """All jobs, and what is kept of those that are in no file and overdue."""
+        """Return all jobs, and the saved parts of those that are in no file and overdue."""
         kept = [job for name in self._state.noted if name not in self.catalog and (job := self.told_of(name))]
         return [*self.catalog, *kept]
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """The submission that is not over of who has asked for it by this key."""
+        """Return the unfinished submission that a user made with this key, or None."""
         return self._state.submitted.of_key(share, key)
 
     @property
     def submitted(self) -> Iterator[str]:
-        """The ids of all submissions that are not over, in the order in which they came."""
+        """The ids of all unfinished submissions, in the order in which they came."""
         return iter(self._state.submitted)
 
     def is_submitted(self, job: str) -> bool:
-        """Tell whether this is a submission that is not over."""
+        """Return whether a job is an unfinished submission."""
         return job in self._state.submitted
 
     def text_of(self, job: str) -> str:
-        """The text of a submission that is not over."""
+        """Return the text of an unfinished submission."""
         return self._state.submitted.text(job)
 
     def is_nowhere(self, job: str) -> bool:
-        """Tell whether it is certain that there is no job of this id, and no run of one before its end."""
+        """Return whether it is certain that no job has this id, and no unfinished run."""
         known = self._state.jobs.get(job)
         return self._state.complete and job not in self.catalog and not (known and known.unfinished)
 
     def is_completed(self, job: Job) -> bool:
-        """Tell whether `max_runs` of a job have started."""
+        """Return whether `max_runs` of a job have started."""
         return self._state.is_completed(job)
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None = None) -> None:
-        """Take over what an earlier scheduler kept, before the first event."""
+        """Restore what an earlier scheduler saved, before the first event."""
         known = list(saved)
         self._state.restore(known, runs, hold, now)
         lateness.restored(self._state)
@@ -276,21 +276,21 @@ class Scheduler:
             expectation.await_success(self._state, job)
 
     def handle(self, event: events.Event, now: Now) -> list[Command]:
-        """Decide what is to be done about `event`; lifecycle.IllegalStep if it can't have happened."""
+        """Return what to do about `event`.  Raises lifecycle.IllegalStep if it can't have happened."""
         turn = Turn(self._state, now)
         _DECIDERS[type(event)](turn, event)
         return turn.finish()
 
     def settle(self, now: Now) -> list[Command]:
-        """Do what follows from what has been handled, once a turn and before its commit: `admit` begins with it."""
+        """Decide what follows from the events of a turn, before its commit.  `admit` does this, too."""
         turn = Turn(self._state, now)
         self._work_off(turn)
         return turn.finish()
 
     def admit(self, now: Now) -> list[Command]:
-        """Start those whose turn it is, in their order, as far as claims can be granted; at most 64 a turn.
+        """Start runs in the order of the queue while their claims can be granted, at most 64 a turn.
 
-        Where claims are scarce, all that are due join the queue before the first is chosen.
+        If claims are scarce, all due runs join the queue before the first is chosen.
         """
         turn, state = Turn(self._state, now), self._state
         self._work_off(turn)
@@ -302,13 +302,13 @@ class Scheduler:
                 self._pass(turn)
             if halted or state.queue_stuck:
                 lock_clients.refuse_impatient(turn)
-        # only now, as who has started waits for nothing
+        # only now, because a run that has started waits for nothing
         for move in state.fleet.take_moves(is_held=state.hold is not None) if state.fleet.name else ():
             turn.do(move)
         return turn.finish()
 
     def _work_off(self, turn: Turn) -> None:
-        """Work off the agenda: all ends, as what follows from them is committed with them; a part of the rest."""
+        """Work off the agenda: all ends, which are committed with what follows from them, and some of the rest."""
         state, agenda = self._state, self._state.agenda
         if not state.loaded:
             return
@@ -329,7 +329,7 @@ class Scheduler:
             occurrences.follow(turn, *ended)
 
     def _pass(self, turn: Turn) -> None:
-        """Let one pass over the queue grant what can be granted."""
+        """Grant in one pass over the queue what can be granted."""
         state, mono, granted = self._state, turn.now.mono, 0
         least = state.limits.calm if state.pressed(mono) else None
         for holder in state.admission.turn(mono, LAUNCHES_A_TURN, least):
@@ -348,7 +348,7 @@ class Scheduler:
             turn.say("held_up", run=state.name_of(waiting), holders=list(map(state.name_of, holders)))
 
     def next_wakeup(self, now: Now) -> int | None:
-        """The wall instant (ns) before which only an event can change anything; None: no such instant."""
+        """Return the wall instant (ns) before which only an event can change anything, or None."""
         state = self._state
         times = [state.due_times.soonest(), state.timers.soonest(now), state.patience.soonest(now)]
         if state.loaded and state.agenda:
@@ -360,11 +360,11 @@ class Scheduler:
         return min([time for time in times if time is not None], default=None)
 
     def everything(self) -> list[Save]:
-        """The commands that save all that an earlier scheduler would have kept, but history."""
+        """Return the commands that save everything except history."""
         return self._state.all_saves()
 
     def attention(self, now: Now) -> Iterator[attention.Attention]:
-        """Yield what a person should look at: what is invalid, fails, is late or paused."""
+        """Yield what a user should look at: jobs that are invalid, failing, late or paused."""
         return attention.of(self._state, now)
 
     @property
@@ -373,49 +373,49 @@ class Scheduler:
         return len(self._state.admission.waiting)
 
     def head_priority(self, now: Now) -> float | None:
-        """The effective priority of the first in the queue; None: nobody waits."""
+        """Return the effective priority of the first in the queue, or None if it is empty."""
         return self._state.admission.waiting.highest(now.mono)
 
     def rest_of(self, job: Job) -> str:
-        """Word why its fleet lets none of a job's runs start here now; "": it does."""
+        """Return why the fleet lets none of a job's runs start here now, or "" if it does."""
         return self._state.fleet.rest_of(job)
 
     def is_outdated(self, job: Job) -> bool:
-        """Tell whether its fleet goes by a newer definition of a job than this host has, where it would run it."""
+        """Return whether the fleet has a newer definition of a job, which would run on this host."""
         return self._state.fleet.is_outdated(job)
 
     def askable(self) -> dict[str, int]:
-        """By job of the fleet, the second from which on that may be asked for an occurrence (fleet.askable)."""
+        """Return the first second for which the fleet may be asked about each of its jobs (fleet.askable)."""
         return fleet.askable(self._state)
 
     def claimed(self, resource: str) -> int:
-        """The units of a resource that are taken."""
+        """Return the units of a resource that are taken."""
         return self._state.admission.locks.used(resource)
 
     def lock_claims(self) -> Iterator[LockClaim]:
-        """All that hold locks or wait for some."""
+        """Yield the locks that are held or awaited."""
         return lock_clients.claims(self._state)
 
     def explain(self, run: RunId, now: Now, asker: Owner | None = None) -> dict[str, Any]:
-        """Explain why a run has not started (why.explain).  KeyError: no such run, or it has ended."""
+        """Explain why a run has not started (why.explain).  Raises KeyError if there is no such unfinished run."""
         return why.explain(self._state, run, now, asker)
 
     def explain_pending(self, job: str, limit: int, now: Now, asker: Owner | None = None) -> list[dict[str, Any]]:
-        """Explain why the first runs of a job that have no live attempt have not started."""
+        """Explain why the first pending runs of a job have not started."""
         return why.explain_pending(self._state, job, limit, now, asker)
 
     def lacks(self, run: RunId) -> str | Holder:
-        """Name what a run in the queue lacks (why.lacked)."""
+        """Return what a run in the queue lacks (why.lacked)."""
         return why.lacked(self._state, run)
 
     def holders(self, resource: str) -> list[Holder]:
-        """Everyone who holds some of a resource."""
+        """Return all holders of a resource."""
         return self._state.admission.locks.holders(resource)
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """Name who holds something, to a user (None: to whoever may see all): not another user's run."""
+        """Return the name of a holder, as a user may see it (None: a user who may see all)."""
         return self._state.name_for(holder, asker)
 
     def validate(self) -> None:
-        """AssertionError unless every run is in exactly one place and claims are held by live runs only."""
+        """Raise AssertionError unless every run is in exactly one place, and only live runs and clients hold claims."""
         invariants.validate(self._state)

@@ -1,11 +1,11 @@
 """The state of the scheduler, and the moves that keep it consistent.
 
-Every run before its end is in exactly one place of its job's `JobState`; live runs, and nobody else but clients with
-locks, hold claims.  `validate` says so in full.
+Every run before its end is in exactly one place of its job's `JobState`.  Only live runs, and clients with locks, hold
+claims.  `validate` has all the rules.
 
-What has to survive is written here only: `keep`, `close` and the moves for runs, `remember` for jobs, `hold_host` and
-`note_boot` for the host.  Each notes what it has changed, and `take_saves` gives the commands that make all of it
-durable, once for each run and job.  So no decision can forget to save what it has changed.
+State that must survive a restart is changed here only: by `keep`, `close` and the moves for runs, `remember` for jobs,
+`hold_host` and `note_boot` for the host.  Each notes what it changed, and `take_saves` returns the commands that save
+it, once for each run and job.  So no decision can forget to save what it changed.
 """
 
 from __future__ import annotations
@@ -47,59 +47,58 @@ class SchedulerState:
 
     def __init__(self, limits: HostLimits) -> None:
         self.limits, self.catalog = limits, Catalog()
-        """The jobs that files define by now; `jobs.read` changes it."""
+        """The jobs that files and submissions define now; `jobs.read` changes it."""
         self.due_times = DueTimes()
-        """The next start by the clock of each job in the catalog that has one: the first due time after its cursor."""
+        """Job → its next start by the clock: the first due time after its cursor."""
         self.timers = Timers()
-        """Looks that are due at some instant; one too many does no harm."""
+        """Instants at which something must be checked; one check too many does no harm."""
         self.patience = Patience()
-        """Until when runs are not late and jobs not overdue.  `lateness` and `expectation` change it."""
+        """Deadlines beyond which runs are late and jobs overdue.  `lateness` and `expectation` change them."""
         self.agenda = Agenda()
         """The work that is left for the end of the turn."""
         self.accounts: dict[Account, str] = {}
-        """What is wrong with an account of jobs, "" nothing; what is not in it is being looked up (`account_known`)."""
+        """Account of jobs → what is wrong with it, or "".  A missing account is being looked up (`account_known`)."""
         self.invalid_jobs: set[str] = set()
-        """The ids of those whose `JobState.invalid` is something.  `validity.judge`."""
+        """The ids of jobs with a `JobState.invalid`.  `validity.judge` changes it."""
         self.noted: set[str] = set()
-        """The ids of those that are `SavedJob.is_noteworthy`.  `remember`."""
+        """The ids of jobs that are `SavedJob.is_noteworthy`.  `remember` changes it."""
         self.loaded = False
-        """Whether every job file was looked at since the start.  `jobs.loaded`."""
+        """True once every job file was read after the start.  `jobs.loaded` sets it."""
         self.complete = False
-        """Whether it is known which jobs there are: a file that can't be read yet, or has just gone, may have some."""
+        """True if all jobs are known: a file that can't be read yet, or has just disappeared, may have more."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
         self.admission = Admission(Locks({**limits.resources, **limits.of_fleet, **slots}), limits.most_of_a_user)
-        """The queue: exactly the runs in a `waiting` and the clients that have a ticket; its locks: the live runs, and
-        the clients that have none."""
+        """The queue (runs in a `waiting`, clients with a ticket), and the locks of everything that holds claims."""
         self.placement = Placement(limits.resources, limits.cpus)
-        """The units that those who hold claims were given."""
+        """The units that holders of claims were given."""
         self.queue_stuck = False
-        """Nothing in the queue can start before something ends or joins; so nobody needs to look."""
+        """True if nothing in the queue can start before something ends or joins; then no pass is needed."""
         self.lock_clients: dict[LockClientId, LockClient] = {}
-        """The commands of people in the queue or with locks.  `lock_clients` changes it."""
+        """Users' commands in the queue or with locks.  `lock_clients` changes it."""
         self.impatient: list[LockClientId] = []
-        """The clients that leave unless the next pass grants them their claims."""
+        """The clients that leave the queue unless the next pass grants them their claims."""
         self.hold: Hold | None = None
         self.unsaved = ""
-        """Why the state can't be saved since the start; "": it was.  `host_hold.unsaved` changes it."""
+        """The reason why the state can't be saved since the start, or "" if it was.  `host_hold.unsaved` changes it."""
         self.pressure: dict[str, int] = {}
-        """Until when (monotonic, ns) there is pressure, by its name.  `Scheduler` notes it."""
+        """Name of a pressure → until when (monotonic, ns) it lasts.  `Scheduler` changes it."""
         self._runs, self._terms = dict[RunId, Run](), dict[str, Terms]()
         self.runs: Mapping[RunId, Run] = MappingProxyType(self._runs)
         """Every run before its end."""
         self.unfinished = Counter[str]()
-        """How many there are of each user, by the user's share (`users.budget_of`); "": of the host's jobs."""
+        """User's share (`users.budget_of`), "" for the host's jobs → number of unfinished runs."""
         self.found: dict[str, dict[str, Run]] = {}
-        """By job and key, the occurrences that R's or records alone tell of: they are not made due again."""
+        """Job → key → the run of an occurrence that only R's or records show: it is not made due again."""
         self.lingering: dict[RunId, str] = {}
-        """The live runs whose supervisor is gone, and what may live of them.  `attempts.lingers`."""
+        """Live run whose supervisor is gone → what may live of it.  `attempts.lingers` changes it."""
         self.jobs: dict[str, JobState] = {}
-        """The standing of each job id that was ever asked for."""
+        """Job id → its state, for each id that was ever used."""
         self.submitted, self.fleet = Submitted(), FleetState(limits.fleet, limits.labels)
-        """The submissions among the jobs, and what the fleet is asked.  `submissions` and `fleet` change them."""
+        """The unfinished submissions, and the questions to the fleet.  `submissions` and `fleet` change them."""
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
-        """Take over what was kept: live runs have their claims back, others wait for their jobs to be read."""
+        """Restore what was saved: live runs hold their claims again; others wait until their jobs are read."""
         self.jobs.update((job.job, JobState(job)) for job in saved)
         self.noted = {name for name, state in self.jobs.items() if state.saved.is_noteworthy}
         for run in sorted(runs, key=lambda run: run.arrival):
@@ -110,29 +109,29 @@ class SchedulerState:
                 self.put_live(run, now)
             elif run.state is RunState.RETRYING or (run.state is RunState.WAITING and run.not_before > now.wall):
                 self.delay(run, now)
-            else:  # what was in the queue ages on until it is known whether it may go back there
+            else:  # a run that was in the queue ages until it is known whether it may return there
                 self.put_due(changed(run, state=RunState.DUE))
         if hold is not None:
             self.hold_host(hold)
-        self.take_saves()  # it comes from there
+        self.take_saves()  # all of it is saved already
 
     def __getitem__(self, job: str) -> JobState:
-        """The state of a job id, heard of or not; from now on it is one that was heard of."""
+        """Return the state of a job id, and keep it even if the id is new."""
         found = self.jobs.get(job)
         return self.jobs.setdefault(job, self.standing(job)) if found is None else found
 
     def standing(self, job: str) -> JobState:
-        """The state of a job id to be read: whoever asks may name what nobody has ever heard of."""
+        """Return the state of a job id for reading only: a caller may name an id that nobody has ever used."""
         return self.jobs.get(job) or JobState(SavedJob(job=job))
 
-    # what has to survive
+    # what must survive a restart
 
     def take_saves(self) -> list[Save]:
-        """Hand over what has changed since the last time and has to become durable."""
+        """Remove and return the commands that save what has changed since the last call."""
         return self.changes.take(lambda job: self.jobs[job].saved)
 
     def all_saves(self) -> list[Save]:
-        """All that has to survive, changed or not, but what has ended."""
+        """Return the commands that save everything, changed or not, except runs that have ended."""
         jobs = [SaveJob(state.saved) for state in self.jobs.values()]
         return [*(SaveRun(run) for run in self.runs.values()), *jobs, SaveHold(self.hold), *self.submitted.saves()]
 
@@ -145,7 +144,7 @@ class SchedulerState:
         return state.saved
 
     def hand_over(self, job: str, owner: Owner | None) -> None:
-        """Note whose a job id is; of what was another's nothing is told to the new owner."""
+        """Note the owner of a job id; a new owner learns nothing of the earlier one's runs."""
         self[job].saved = self[job].saved.of(owner)
         self.remember(job)
 
@@ -162,19 +161,19 @@ class SchedulerState:
         return self.keep(changed(run, **changes))
 
     def step(self, run: Run, step: Step, **changes: Any) -> Run:
-        """Take a run a step further; lifecycle.IllegalStep, and nothing changed, where the table has none."""
+        """Move a run by one step.  Raises lifecycle.IllegalStep, and changes nothing, if that is not allowed."""
         return self.change(run, state=lifecycle.after(run.state, step), **changes)
 
     def close(self, run: Run, record: Record) -> None:
-        """End a run: with its record it is in no place any more."""
-        if run.id in self._runs:  # else nobody was asked
+        """End a run with its record, and remove it from its place."""
+        if run.id in self._runs:  # otherwise the fleet was not asked
             self.fleet.give_back(run, record)
         self._let_go(run)
         self.agenda.note_over(run)
         self.changes.note_run(SaveRun(run, record))
 
     def forget(self, run: Run, record: Record | None = None) -> None:
-        """Forget a run that never started, as another record covers it; None: another host has its occurrence."""
+        """Forget a run that never started: another record covers it or, if None, another host has its occurrence."""
         self._let_go(run)
         if record is not None:
             self.fleet.give_back(run, record)
@@ -188,23 +187,23 @@ class SchedulerState:
             self.unfinished[budget_of(run.id.job)] -= 1
 
     def hold_host(self, hold: Hold | None) -> None:
-        """Let nothing new start on this host; None: let it start again."""
+        """Hold the host, so that nothing new starts, or release it if None."""
         self.hold = hold
         self.changes.note_host(SaveHold(hold))
         if hold is not None and hold.until is not None:
             self.timers.at(hold.until, HostTimer.HOLD)
 
     def note_boot(self, boot: str) -> None:
-        """Note that this boot of the host was noticed."""
+        """Save that this boot of the host was noticed."""
         self.changes.note_host(SaveBoot(boot))
 
     def name_of(self, holder: Holder) -> str:
-        """Name for people who holds something."""
+        """Return the name of a holder for people."""
         client = self.lock_clients.get(holder) if isinstance(holder, LockClientId) else None
         return str(holder) if client is None else f"a command of {client.asked_by} (with-lock)"
 
     def name_for(self, holder: Holder, asker: Owner | None) -> str:
-        """The same, as this user may know it (None: whoever may see all)."""
+        """Return the name of a holder as a user may see it (None: a user who may see all)."""
         if asker is not None and isinstance(holder, RunId) and share_of(holder.job):
             run = self.runs.get(holder)
             if run is None or run.owner != asker:
@@ -212,24 +211,24 @@ class SchedulerState:
         return self.name_of(holder)
 
     def pressed(self, mono: int) -> list[str]:
-        """For what work waits too long on this host."""
+        """Return the kinds of work that wait too long on this host."""
         return [name for name, until in self.pressure.items() if until > mono]
 
     # jobs
 
     def stir(self, job: str) -> None:
-        """Have the runs of a job, and of those that depend on it, looked at: something may let them go on."""
+        """Have the due runs of a job, and of those that depend on it, checked: something may let them go on."""
         self.agenda.look_at(job)
         for name in self.catalog.dependents(job):
             self.agenda.look_at(name)
 
     def define(self, job: Job) -> None:
-        """Work out anew what follows from a definition."""
+        """Update what follows from a job's definition."""
         self._terms.pop(job.id, None)
         self.admission.locks.give_places(job)
 
     def forget_job(self, name: str) -> None:
-        """Keep nothing of a job that is nowhere any more, and has no run."""
+        """Forget a job that no longer exists and has no run."""
         self.admission.locks.take_places(name)
         for names in (self.invalid_jobs, self.noted):
             names.discard(name)
@@ -237,7 +236,7 @@ class SchedulerState:
             by_job.pop(name, None)
 
     def terms(self, job: Job) -> Terms:
-        """The terms on which a job's runs wait."""
+        """Return the terms on which a job's runs wait."""
         found = self._terms.get(job.id)
         if found is None:
             bound = None if job.timeout is None else job.timeout + job.kill_grace + OUTPUT_DRAIN
@@ -247,7 +246,7 @@ class SchedulerState:
         return found
 
     def wind(self, job: Job) -> None:
-        """Set the clock to the first occurrence that is not covered; a job that is completed has none."""
+        """Set a job's clock to the first occurrence after its cursor, or to none if the job is completed."""
         saved = self[job.id].saved
         if self.is_completed(job):
             self.due_times.clear(job.id)
@@ -255,11 +254,11 @@ class SchedulerState:
             self.due_times.set(job, saved.cursor, saved.settled, rests=self.fleet.rests(job))
 
     def is_completed(self, job: Job) -> bool:
-        """Tell whether `max_runs` have started."""
+        """Return whether `max_runs` have started."""
         return job.max_runs is not None and self._started(job) >= job.max_runs
 
     def is_used_up(self, job: Job) -> bool:
-        """Tell whether `max_runs` have started, or are about to."""
+        """Return whether `max_runs` have started, or are about to."""
         if job.max_runs is None:
             return False
         starting = sum(not _has_started(self.runs[run]) for run in self[job.id].live)
@@ -271,18 +270,18 @@ class SchedulerState:
         return state.saved.stats.started + sum(_has_started(run) for run in under_way)
 
     def accounts_to_look_up(self, job: Job) -> Iterator[Account]:
-        """Yield the job's user and groups of which it is not known that this host has them."""
+        """Yield the job's user and groups that are not known to exist on this host."""
         return (account for account in accounts(job) if self.accounts.get(account) != "")
 
     def invalid(self, job: Job) -> str:
-        """The reason why a job can't run, whatever its file says; "" if nothing is known."""
+        """Return why a job can't run, whatever its file says, or "" if nothing is known."""
         troubles = filter(None, map(self.accounts.get, accounts(job)))
         return invalid.text if (invalid := self[job.id].invalid) is not None else next(troubles, "")
 
     # runs
 
     def number(self, occurrence: Occurrence, queued: int, **fields: Any) -> Run:
-        """Give an occurrence its job's next number; the run, with these fields, is in no place yet."""
+        """Return a run of an occurrence with its job's next number and these fields; it is in no place yet."""
         number, job = self[occurrence.job].saved.last_number + 1, self.catalog.get(occurrence.job)
         self.remember(occurrence.job, last_number=number)
         self[occurrence.job].precede()
@@ -292,24 +291,24 @@ class SchedulerState:
         )  # fmt: skip
 
     def arrival(self) -> int:
-        """The next place in the order of arrival."""
+        """Return the next place in the order of arrival."""
         self._arrivals += 1
         return self._arrivals
 
     def put_due(self, run: Run) -> None:
-        """Put a run behind the job's other unstarted ones, until nothing holds it back."""
+        """Put a run after the job's other due runs, until nothing holds it back."""
         self.keep(run)
         self[run.id.job].due.append(run.id)
 
     def put_back(self, run: Run, now: Now) -> Run:
-        """Put a run in front of its job's other unstarted ones, where it does not age."""
+        """Put a run before the job's other due runs, where it does not age."""
         back = self.step(run, Step.KEEP_BACK, waited=run.age(now.wall), since=0, drains_since=0)
         self._take_out(run.id)
         self[run.id.job].due.insert(0, run.id)
         return back
 
     def delay(self, run: Run, now: Now, cause: Unstarted | None = None) -> None:
-        """Let a run wait until its `not_before`, and look at it then; `cause` as of Delay."""
+        """Let a run wait until its `not_before`, and check it then; `cause` as in Delay."""
         self.keep(run)
         self._take_out(run.id)
         until = now.mono + max(0, run.not_before - now.wall)
@@ -317,7 +316,7 @@ class SchedulerState:
         self.timers.after(until, run.id)
 
     def enqueue(self, run: Run, now: Now) -> Run:
-        """Put a run into the queue at the place that its job's terms give it (anew, if it is there); it ages."""
+        """Put a run into the queue on its job's terms, or give it its new place there; it ages."""
         job, state = self.catalog[run.id.job], self[run.id.job]
         if not run.since:
             run = self.change(run, since=now.wall)
@@ -337,9 +336,9 @@ class SchedulerState:
         return run
 
     def put_live(self, run: Run, now: Now) -> None:
-        """Take over a live run that was found, wherever it stood: it holds its claims, even beyond today's capacity.
+        """Take over a live run that was found, from any place: it holds its claims, even beyond the current capacity.
 
-        One that an older version started claims what any run does.
+        A run that an older version started claims what every run does.
         """
         known = self._runs.get(run.id)
         if known is not None:
@@ -352,7 +351,7 @@ class SchedulerState:
         self.placement.take(run.placed, claims, now.mono)
 
     def admit(self, run: Run, now: Now) -> Run:
-        """Take a run from the queue to the live ones, with all its claims and the units that it is given of them."""
+        """Move a run from the queue to the live ones, with all its claims and the units that it gets for them."""
         job = self.catalog[run.id.job]
         claims, _, bound, *_ = self.terms(job)
         placed = self.placement.choose(job.placement, claims, now.mono) if job.resources or job.locks else ()
@@ -367,7 +366,7 @@ class SchedulerState:
         return started
 
     def release(self, run: Run, now: Now) -> None:
-        """Take the claims of a live run back; it is in no place then."""
+        """Release the claims of a live run, which is then in no place."""
         leave(self[run.id.job].live, run.id)
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
@@ -376,7 +375,7 @@ class SchedulerState:
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:
-        """Take a run or a client out of the queue, or back from the fleet: what was kept for it goes to others."""
+        """Remove a run or client from the queue, or withdraw its question to the fleet; its reservation is over."""
         self.fleet.note_wait(holder)
         self.admission.forget(holder)
         if isinstance(holder, RunId) and holder in self.fleet.asked:
@@ -385,7 +384,7 @@ class SchedulerState:
         self.queue_stuck = False
 
     def _take_out(self, run: RunId) -> None:
-        """Take a run out of wherever it waits."""
+        """Remove a run from the place where it waits."""
         state = self[run.job]
         if run in state.waiting:
             leave(state.waiting, run)
@@ -396,5 +395,5 @@ class SchedulerState:
 
 
 def _has_started(run: Run) -> bool:
-    """Tell whether it is certain that a run has had a process."""
+    """Return whether it is certain that a run has had a process."""
     return run.pid is not None or run.so_far is not None

@@ -1,7 +1,7 @@
 """Skips: occurrences that will not run, with the record that says why.
 
-Consecutive skips of one job, made due by the same and for one reason, share a record, but not over a correction of the
-clock: it would be of an earlier era than its last due time, and with a lost state.db that era would begin again.
+Consecutive skips of one job with the same cause and reason share a record, but not across a correction of the clock:
+its era would be earlier than that of its last due time, and after a loss of state.db that era would start again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobqueued.model import Job, Occurrence, Run, TriggeredBy
 
 
 class Cause(NamedTuple):
-    """The cause of an occurrence: its trigger, the person behind it, if any, and what else the run is told of it."""
+    """The cause of an occurrence: its trigger, the user behind it, if any, and what else the run gets about it."""
 
     trigger: str = "schedule"
     asked_by: str | None = None
@@ -30,7 +30,7 @@ CLOCK = Cause()
 
 
 def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause: Cause = CLOCK) -> Run:
-    """Skip occurrences before they are runs; the skip that covers them."""
+    """Skip occurrences that are no runs yet; return the skip that covers them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
     is_like = run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2])
@@ -46,7 +46,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
 
 
 def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool) -> None:
-    """Skip a run that was due or waiting; if it `joins` the skip before it, that covers it: it leaves nothing."""
+    """Skip a due or waiting run; if it `joins` the skip before it, that skip covers it, and it leaves no record."""
     state = turn.state[run.id.job]
     is_newest = run.id.number == state.saved.last_number
     known = _like(state.preceding, run, reason) if joins and is_newest else None
@@ -63,14 +63,14 @@ def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool)
 
 
 def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
-    """The facts of the wait of a run that is given up now; of those that share a record, of the last that waited."""
+    """Return the facts of the wait of a run that is given up; a shared record has those of the last one."""
     if known is not None and known.given_up is not None and turn.now.wall <= run.queued:
         return {}
     return {"given_up": turn.now.wall, "lacked": lateness.lacked(turn.state, run, run.owner), "waits": run.waits}
 
 
 def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
-    """The skip before a run of the clock that was never sent to the launcher, if it is for this reason, too."""
+    """Return the skip before a run of the clock that was never launched, if it has the same reason, or None."""
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
     known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
@@ -79,12 +79,12 @@ def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
 
 
 def era(key: str) -> str:
-    """The part of a clock's key that says after which correction of the clock; "" of any other."""
+    """Return the part of a clock's key that names its era, or "" for any other key."""
     return key.partition(".")[0] if key.startswith("c") else ""
 
 
 def _skipped(turn: Turn, run: Run, job: Job | None, first: int, count: int) -> None:
-    """Save a skip that has grown by so many occurrences, of which `first` is the first due time, and say it."""
+    """Save and log a skip that grew by `count` occurrences, the first of which was due at `first`."""
     state, name = turn.state, run.id.job
     document = record.skipped(run, job, state.limits)
     state.close(run, document)

@@ -1,7 +1,7 @@
-"""Spans: the ids by which a tracing system joins what hangs together (W3C Trace Context), without any library of one.
+"""Spans: the ids that let a tracing system join related runs (W3C Trace Context), without a tracing library.
 
-A run is a span, of the trace of what made it due or of one of its own; each attempt is a span in it, and what a command
-traces are spans in that.  https://www.w3.org/TR/trace-context/
+A run is a span, in the trace of what made it due or in one of its own.  Each attempt is a span in that of its run, and
+what a command traces are spans in that of its attempt.  https://www.w3.org/TR/trace-context/
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from jobqueued.model import Record, Run
 from jobqueued.sha256 import sha256
 
 _TRACE, _SPAN = 32, 16
-"""Hexadecimal digits of an id."""
+"""Length of the ids in hexadecimal digits."""
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
 class Ids(TypedDict):
-    """The ids of a run as its record has them."""
+    """The ids of a run, as in its record."""
 
     trace_id: str
     span_id: str
@@ -27,7 +27,9 @@ class Ids(TypedDict):
 
 
 def ids(run: Run, limits: HostLimits) -> Ids:
-    """The ids of a run: those of its own by host, name and the instant at which it was queued, as no other has all."""
+    """Return the ids of a run; its own ones come from host, name and the instant when it was queued: no other has all
+    three.
+    """
     drawn = sha256(f"{limits.machine}\0{limits.name}\0{run.id}\0{run.queued}".encode()).hexdigest()
     trace, span, parent = drawn[:_TRACE], drawn[_TRACE : _TRACE + _SPAN], None
     if run.triggered_by is not None and (caller := _TRACEPARENT.fullmatch(run.triggered_by.get("traceparent", ""))):
@@ -36,7 +38,7 @@ def ids(run: Run, limits: HostLimits) -> Ids:
 
 
 def of_record(record: Record) -> Ids:
-    """The ids of a run by its record; those of an earlier version have none, and get what is always the same."""
+    """Return the ids of a run by its record; one of an earlier version has none, and always gets the same ones."""
     if "trace_id" in record:
         parent = record.get("parent_span_id")
         return {"trace_id": record["trace_id"], "span_id": record["span_id"], "parent_span_id": parent}
@@ -45,15 +47,15 @@ def of_record(record: Record) -> Ids:
 
 
 def of_attempt(span: str, attempt: int) -> str:
-    """The id of the span of an attempt, by that of its run; 0: of the wait before the first."""
+    """Return the id of the span of an attempt of a run; attempt 0 is the wait before the first."""
     return sha256(f"{span}.{attempt}".encode()).hexdigest()[:_SPAN]
 
 
 def traceparent(trace: str, span: str) -> str:
-    """A span as it is handed on; its trace is recorded, as each run is."""
+    """Return a span in the format of a `traceparent` header; its trace is recorded, as each run is."""
     return f"00-{trace}-{span}-01"
 
 
 def is_traceparent(text: str) -> bool:
-    """Tell whether a text names a span."""
+    """Return whether a string names a span."""
     return bool(_TRACEPARENT.fullmatch(text))

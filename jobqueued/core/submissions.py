@@ -1,6 +1,7 @@
-"""Submissions: taken with an id or not at all, made runs of as many as wait at a time, gone when nothing is to come.
+"""Submissions: accepted with an id or refused; made into runs, a limited number at a time; forgotten when all runs are
+over.
 
-An id is given, its definition saved and its first runs made in one turn, and so with one commit.
+In one turn, and so with one commit, a submission gets its id, is saved, and gets its first runs.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from jobqueued.submission import MOST_BYTES, MOST_RUNS, Resized, is_numbered
 from jobqueued.text import counted, size
 
 MADE_A_TURN, AHEAD = 500, 100
-"""So many runs of an array are made in a turn, and so many wait at least while there are more to come."""
+"""Maximum runs of an array that are made in a turn, and the number that wait while more are to come."""
 
 
 def asked(turn: Turn, event: events.Submitted) -> None:
-    """Take a submission, or refuse it."""
+    """Accept a submission, or refuse it."""
     state, share = turn.state, share_in(event.job.id)
     if (known := state.submitted.of_key(share, event.key)) is not None:
         turn.reply(event.ticket, f"{known}, submitted by {event.asked_by}", job=known, is_new=False)
@@ -49,7 +50,7 @@ def asked(turn: Turn, event: events.Submitted) -> None:
 
 
 def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
-    """Do for a new submission what the ends that it is to wait for would have done, had it been there before them."""
+    """Apply to a new submission the ends that it waits for and that came before it."""
     submission = job.submission
     assert submission is not None
     over = turn.state.submitted.over
@@ -61,12 +62,12 @@ def _catch_up(turn: Turn, job: Job, failed: tuple[str, ...]) -> None:
 
 
 def _timed(job: Job, wall: int) -> Job:
-    """The job as its clock starts it: what is due by now needs none."""
+    """Return the job without its clock if its due time has passed."""
     return job if job.at is None or job.at > wall else replace(job, at=None, triggers=())
 
 
 def _named(state: SchedulerState, job: Job) -> Job:
-    """The job with an id: the next number of who has submitted it, unless that has a name."""
+    """Return the job with an id: if it has no name, the next number of its user."""
     if not job.id.endswith("/"):
         return job
     share = share_in(job.id)
@@ -77,7 +78,7 @@ def _named(state: SchedulerState, job: Job) -> Job:
 
 
 def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]) -> str:
-    """The reason why a submission is not taken, whatever this host has; "" if there is none."""
+    """Return why a submission is refused, whatever this host has, or "" if it is not."""
     share, submission = share_in(job.id), job.submission
     assert submission is not None
     if job.id in state.catalog:
@@ -103,13 +104,13 @@ def _refusal(state: SchedulerState, job: Job, text: str, failed: tuple[str, ...]
 
 
 def _impossible(state: SchedulerState, job: Job) -> str:
-    """The reason why a job could never run on this host as it is; "" if it can."""
+    """Return why a job could never run on this host as it is, or "" if it can."""
     trouble = next(filter(None, map(state.accounts.get, accounts(job))), "")
     return trouble or validity.shortage(state, job)
 
 
 def kept(turn: Turn, event: events.SubmissionsKept) -> None:
-    """Go on with what an earlier scheduler had."""
+    """Restore the submissions of an earlier scheduler."""
     state = turn.state
     for name in [name for name in state.jobs if is_numbered(name)]:
         state.submitted.used(name)
@@ -124,7 +125,7 @@ def kept(turn: Turn, event: events.SubmissionsKept) -> None:
 
 
 def loaded(turn: Turn) -> None:
-    """Keep nothing of those that were over before the start, but their history."""
+    """Forget the submissions that were over before the start, except for their history."""
     state = turn.state
     for name in [name for name in state.jobs if is_numbered(name) and name not in state.catalog]:
         if not state[name].unfinished:
@@ -132,13 +133,13 @@ def loaded(turn: Turn) -> None:
 
 
 def awaited_over(turn: Turn, event: events.AwaitedOver) -> None:
-    """Take the word of history for what nobody else knows."""
+    """Use the end of a run or submission that only history has."""
     if not _is_awaited(turn.state, event.name):
         _resolve(turn, event.name, "succeeded" if event.succeeded else "not succeeded", succeeded=event.succeeded)
 
 
 def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
-    """Let nothing of a submission start any more, for a person, and stop what is live of it if that is asked for."""
+    """Give up the waiting runs of a submission for a user, and stop the live ones if the user wants that."""
     job = turn.state.catalog.get(event.job)
     if job is None or job.submission is None or event.job not in turn.state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -153,7 +154,7 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
 
 
 def resized(turn: Turn, event: Resized) -> None:
-    """Let more, or fewer, runs of a submission be live at a time, for a person; what is live goes on."""
+    """Change, for a user, how many runs of a submission may be live at a time; live runs continue."""
     state, old = turn.state, turn.state.catalog.get(event.job)
     if old is None or event.job not in state.submitted:
         turn.refuse(event.ticket, "NoSuchJob", job=event.job)
@@ -169,7 +170,7 @@ def resized(turn: Turn, event: Resized) -> None:
 
 
 def follow(turn: Turn, run: Run) -> None:
-    """Do what is to be done about the end of a run: others await it, or that of its submission, or are to be made."""
+    """Let the submissions go on that waited for the end of a run."""
     succeeded = run.state is RunState.SUCCEEDED
     _resolve(turn, str(run.id), run.state.value.replace("_", " "), succeeded=succeeded)
 
@@ -189,7 +190,7 @@ def go_on(turn: Turn, name: str) -> None:
 
 
 def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
-    """Make runs that are due, as many as shall wait at a time; a clock has to make the first."""
+    """Make a submission's runs due, as many as may wait at a time; if it has a clock, that makes the first."""
     state, submission = turn.state, job.submission
     assert submission is not None
     if job.at is not None and not state[job.id].saved.last_number:
@@ -201,7 +202,7 @@ def _make_runs(turn: Turn, job: Job, asked_by: str | None) -> None:
 
 
 def _leave(turn: Turn, job: Job) -> None:
-    """Let a submission go of which nothing more is to come; only its history stays."""
+    """Let a submission go whose runs are all over; only its history stays."""
     stats = turn.state[job.id].saved.stats
     assert job.submission is not None
     succeeded = stats.succeeded >= job.submission.runs
@@ -214,14 +215,14 @@ def _leave(turn: Turn, job: Job) -> None:
 
 
 def _resolve(turn: Turn, name: str, word: str, *, succeeded: bool) -> None:
-    """Let go on what awaits the end of a run or a submission, or give it up."""
+    """Let the submissions that wait for an end go on, or give them up."""
     turn.state.submitted.over[name] = End(word, succeeded)
     for job in turn.state.catalog.followers(name):
         _settle(turn, job, name, word, succeeded=succeeded)
 
 
 def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> None:
-    """Let a submission that awaits this end go on, or give it up."""
+    """Let a submission that waits for this end go on, or give it up."""
     state = turn.state
     assert job.submission is not None
     awaited = next(after for after in job.submission.after if after.name == name)
@@ -233,7 +234,7 @@ def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> N
 
 
 def _abandon(turn: Turn, job: Job, reason: str) -> None:
-    """Let nothing of a submission start any more."""
+    """Give up everything of a submission that has not started."""
     state = turn.state
     assert job.submission is not None
     give_up_all(turn, job, reason)
@@ -250,7 +251,7 @@ def _abandon(turn: Turn, job: Job, reason: str) -> None:
 
 
 def _is_awaited(state: SchedulerState, name: str) -> bool:
-    """Tell whether the end of a run or a submission is yet to come."""
+    """Return whether the end of a run or a submission is yet to come."""
     if "@" not in name:
         return name in state.submitted
     job, _, number = name.rpartition("@")

@@ -1,4 +1,4 @@
-"""The submissions that are not over: their texts, by which a restart has them again, and what is counted of them."""
+"""The submissions that are not over: their texts, from which a restart restores them, and their totals."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class End(NamedTuple):
 
 
 class Submitted:
-    """By the ids of their jobs.  Whoever puts one or takes one out has it saved with the same commit."""
+    """Unfinished submissions by job id.  The caller that adds or removes one must save it in the same commit."""
 
     def __init__(self) -> None:
         self._saves: dict[str, SaveSubmission] = {}
         self._ids: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
         self.departed: dict[str, Job] = {}
-        """The jobs of those that were over in this turn, for whoever is to be told of their ends."""
+        """The jobs of submissions that were over in this turn, for notices about their ends."""
         self.over: dict[str, End] = {}
-        """What has ended in this turn, for who asks in the same moment to come after it."""
+        """The ends of this turn, for a submission that comes in the same turn and is to run after one of them."""
         self.count = Counter[str]()
-        """How many there are, by the first part of their ids, "alice"."""
+        """First part of the ids, "alice" → number of submissions."""
         self.bytes = Counter[str]()
-        """The size of their texts."""
+        """First part of the ids → total size of the texts (characters)."""
 
     def put(self, submission: SaveSubmission) -> None:
-        """Add one."""
+        """Add a submission."""
         job, share = submission.job, share_in(submission.job)
         self._saves[job] = submission
         self.count[share] += 1
@@ -46,17 +46,17 @@ class Submitted:
             self.used(job)
 
     def text(self, job: str) -> str:
-        """The text of one."""
+        """Return the text of a submission."""
         return self._saves[job].text
 
     def reword(self, job: str, text: str) -> SaveSubmission:
-        """Give one another text."""
+        """Replace the text of a submission."""
         self.bytes[share_in(job)] += len(text) - len(self._saves[job].text)
         self._saves[job] = self._saves[job]._replace(text=text)
         return self._saves[job]
 
     def take(self, job: str) -> ForgetJob:
-        """Take one out that is over."""
+        """Remove a submission that is over."""
         submission, share = self._saves.pop(job), share_in(job)
         self.count[share] -= 1
         self.bytes[share] -= len(submission.text)
@@ -67,21 +67,21 @@ class Submitted:
         return ForgetJob(job)
 
     def number(self, share: str) -> int:
-        """The next number for one of a user."""
+        """Return the next number for a submission of a user."""
         return self._numbers.get(share, 0) + 1
 
     def used(self, job: str) -> None:
-        """Take note of an id with a number, which is never given again."""
+        """Note an id with a number, which is never given again."""
         share, _, number = job.partition("/")
         self._numbers[share] = max(self._numbers.get(share, 0), int(number))
 
     def go_on(self, numbers: Mapping[str, int]) -> None:
-        """Go on with the numbers behind those that were used before."""
+        """Continue after the numbers that were used before."""
         for share, number in numbers.items():
             self.used(f"{share}/{number}")
 
     def of_key(self, share: str, key: str) -> str | None:
-        """The id of the one that a user has submitted by a key, if it is not over."""
+        """Return the id of the unfinished submission that a user made with this key, or None."""
         return self._ids.get((share, key))
 
     def __contains__(self, job: object) -> bool:
@@ -91,10 +91,10 @@ class Submitted:
         return iter(self._saves)
 
     def saves(self) -> list[SaveSubmission | SaveNumber]:
-        """The commands that save all of them anew, and the numbers of those that are over."""
+        """Return the commands that save all submissions, and the last number of each user."""
         return [*self._saves.values(), *(SaveNumber(share, last) for share, last in self._numbers.items())]
 
 
 def share_in(job: str) -> str:
-    """The first part of an id."""
+    """Return the first part of an id."""
     return job.partition("/")[0]

@@ -1,4 +1,4 @@
-"""Telemetry hooks that are functions, for programs that use the library; commands are told by supervisors."""
+"""Telemetry hooks that are functions, for programs that use the library; supervisors call hooks that are commands."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from jobqueued.model import Job, Record
 from jobqueued.telemetry import TelemetryHook
 
 _LONGEST = 60
-"""Characters of a command that name its hook."""
+"""Maximum characters of a command that names its hook."""
 
 
 def tell_hooks(job: Job, moment: str, record: Record) -> Record:
-    """Call the job's functions for a moment of its run (start, sample, end); the record with what they have returned.
+    """Call the job's functions for a moment of its run (start, sample, end); return the record with their results.
 
-    Each gets a record of its own, with what those before it have said, and returns what is to be merged, or None
-    (docs/library.md).  One that raises an exception, or returns what no record can hold, is named once in the warnings.
+    Each function gets its own copy of the record, with the results of those before it, and returns what to merge into
+    it, or None (docs/library.md).  A function that raises an exception, or returns what no record can hold, is named
+    once in the warnings.
     """
     found: Record = {**record, "telemetry": record.get("telemetry", {}), "warnings": [*record.get("warnings", ())]}
     for hook in job.telemetry_hooks:
@@ -30,13 +31,13 @@ def tell_hooks(job: Job, moment: str, record: Record) -> Record:
             found["telemetry"] = merged(found["telemetry"], said(compact({**(update or {})}).encode()))
         except Refused as refusal:
             _note(found, job, hook, moment, str(refusal))
-        except Exception as error:  # whatever it is, the run goes on
+        except Exception as error:  # whatever it is, the run continues
             _note(found, job, hook, moment, f"{type(error).__name__}: {error}")
     return found
 
 
 def name_of(job: Job, hook: TelemetryHook) -> str:
-    """A hook for people: its function, or the beginning of its command."""
+    """Return the name of a hook for people: its function, or the start of its command."""
     if callable(hook.command):
         return getattr(hook.command, "__qualname__", type(hook.command).__name__)
     told = job.told(hook.command) or ""
@@ -45,7 +46,7 @@ def name_of(job: Job, hook: TelemetryHook) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A record as any program reads it: what a function does to it stays with that."""
+    """Return a copy of a record with plain values, which a function may change without effect."""
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

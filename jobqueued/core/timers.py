@@ -1,4 +1,4 @@
-"""Timers: what has to be looked at again, by the wall clock, or after a duration."""
+"""Timers: when something must be checked again, by the wall clock or after a duration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANY = 1000
 
 
 class Timers:
-    """Instants at which to look at something.  A timer that is not needed any more fires: who looks finds nothing."""
+    """Instants at which to check a subject.  A timer that is no longer needed still fires, without effect."""
 
     def __init__(self) -> None:
         self._wall: _Heap = []
@@ -33,11 +33,11 @@ class Timers:
         self._many = _MANY
 
     def at(self, wall: int, subject: Subject) -> None:
-        """Look at it at this instant of the wall clock."""
+        """Check a subject at this wall instant (ns)."""
         self._push(self._wall, wall, subject)
 
     def after(self, mono: int, subject: Subject) -> None:
-        """Look at it at this instant of the monotonic clock."""
+        """Check a subject at this monotonic instant (ns)."""
         self._push(self._mono, mono, subject)
 
     def _push(self, heap: _Heap, time: int, subject: Subject) -> None:
@@ -45,7 +45,7 @@ class Timers:
         heappush(heap, (time, self._set, subject))
 
     def forget(self, alive: Container[RunId]) -> None:
-        """Drop the timers of runs that are over, where they have become many."""
+        """Drop the timers of ended runs if there are too many timers."""
         if len(self) <= self._many:
             return
         for heap in (self._wall, self._mono):
@@ -54,7 +54,7 @@ class Timers:
         self._many = 2 * len(self) + _MANY
 
     def due(self, now: Now, limit: int) -> list[Subject]:
-        """Take those to be looked at now, each once, by their time; at most `limit`."""
+        """Remove and return the subjects to check now, each once, in order of time, at most `limit`."""
         found: dict[Subject, None] = {}
         for heap, time in ((self._wall, now.wall), (self._mono, now.mono)):
             while heap and heap[0][0] <= time and len(found) < limit:
@@ -62,7 +62,7 @@ class Timers:
         return list(found)
 
     def soonest(self, now: Now) -> int | None:
-        """The next of these times, as an instant of the wall clock; None: there is none."""
+        """Return the next of these times as a wall instant, or None."""
         wall = self._wall[0][0] if self._wall else None
         if not self._mono:
             return wall

@@ -1,10 +1,10 @@
-"""The trace: everything that the scheduler was told and what it decided, to be read, and to be replayed.
+"""The trace: all inputs of the scheduler and all its decisions, to read and to replay.
 
-Each event gets a number and enters a ring before it is handled.  As lines of JSON a ring is a trace file
-(docs/trace.md); one that begins with a start of the daemon gives the same commands when it is replayed.
+Each event gets a number and enters a ring before it is handled.  Written as lines of JSON, a ring is a trace file
+(docs/trace.md).  If it begins with a start of the daemon, a replay gives the same commands.
 
-Values are written as they are: a dataclass or a named tuple as an object whose "is" names its class, without the fields
-that have their default; dictionaries (records) stay what they are.
+Values are written as they are: a dataclass or a named tuple becomes an object whose "is" names its class, without the
+fields that have their default.  Dictionaries (records) stay as they are.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Line = dict[str, Any]
 
 
 class Started(NamedTuple):
-    """A scheduler began with what an earlier one kept."""
+    """A scheduler started with what an earlier one saved."""
 
     limits: HostLimits
     jobs: tuple[SavedJob, ...]
@@ -49,14 +49,14 @@ class Started(NamedTuple):
 
 
 class TurnOver(NamedTuple):
-    """All events of a turn were handled, and the scheduler was asked what follows, and who starts (`admit`)."""
+    """All events of a turn were handled; the scheduler decided what follows and, if `admit`, which runs start."""
 
     admit: bool
 
 
 @dataclass(slots=True)
 class Entry:
-    """One thing that the scheduler was told.  `bug` is why it could not decide about it."""
+    """One input of the scheduler.  `bug`: why the scheduler could not decide about it."""
 
     number: int
     now: Now
@@ -65,7 +65,7 @@ class Entry:
 
 
 class Packed:
-    """A record, a hundred objects of some 8 KiB, as what it has beside another one, which is some 400 bytes."""
+    """A record, compressed against another one: some 400 bytes instead of a hundred objects of some 8 KiB."""
 
     __slots__ = ("_data", "_like")
 
@@ -80,30 +80,30 @@ class Packed:
 
 
 class Recorder:
-    """A scheduler that is written down.
+    """A scheduler whose inputs and decisions are recorded.
 
-    `ring` has the newest entries, without what was decided: commands would cost the garbage collector twice as much as
-    all events.  `note` is given both as lines, as they arise.
+    `ring` has the newest inputs without the decisions: commands would cost the garbage collector twice as much as all
+    events.  `note` gets both as lines, when they arise.
     """
 
     def __init__(self, scheduler: Scheduler, note: Callable[[Line], None] | None = None) -> None:
         self._scheduler, self._note = scheduler, note
         self.ring: deque[Entry] = deque(maxlen=RING)
         self._like = b""
-        """The first small record, beside which all are packed."""
+        """The first small record, against which all others are compressed."""
         self._number = 0
         self._is_quiet = False
         self._quiet: Entry | None = None
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
-        """Let it take over what an earlier scheduler kept."""
+        """Let the scheduler restore what an earlier one saved."""
         started = Started(self._scheduler.limits, tuple(jobs), tuple(runs), hold)
         entry = self._begin(started, now)
         self._scheduler.restore(started.jobs, started.runs, now, hold)
         self._end(entry, ())
 
     def handle(self, event: Event, now: Now) -> Sequence[Command]:
-        """Let it decide about an event; whatever it raises, after that was written down."""
+        """Let the scheduler decide about an event.  What it raises is recorded, and raised."""
         entry = self._begin(event, now)
         self._is_quiet = False
         try:
@@ -115,9 +115,9 @@ class Recorder:
         return decided
 
     def over(self, now: Now, *, admit: bool = True) -> Sequence[Command]:
-        """Let it decide what follows at the end of a turn.
+        """Let the scheduler decide what follows at the end of a turn.
 
-        Of turns in which nothing was told and nothing decided only the last is written down.
+        Of consecutive turns without inputs and decisions, only the last is recorded.
         """
         entry = Entry(self._number, now, TurnOver(admit))
         try:
@@ -150,7 +150,7 @@ class Recorder:
         self.ring.append(self._packed(entry))
 
     def _packed(self, entry: Entry) -> Entry:
-        """The entry with its record packed, if it has one."""
+        """Return the entry, with its record compressed if it has one."""
         if isinstance(entry.told, events.RunEnded):
             told: Any = entry.told.record
             record = marshal.dumps(told)
@@ -169,23 +169,23 @@ class Recorder:
 
 
 def lines_of(entry: Entry) -> list[Line]:
-    """The lines of an entry of the ring: what was told and, as that alone is known, why nothing could be decided."""
+    """Return the lines of an entry of the ring: the input and, if there is one, the bug."""
     return [told_line(entry), decided_line(entry, ())] if entry.bug else [told_line(entry)]
 
 
 def told_line(entry: Entry) -> Line:
-    """One thing that was told, and when."""
+    """Return the line of an input, with its time."""
     return {"number": entry.number, "wall": entry.now.wall, "mono": entry.now.mono, "told": plain(entry.told)}
 
 
 def decided_line(entry: Entry, decided: Iterable[Command]) -> Line:
-    """The decision about it."""
+    """Return the line of a decision."""
     line: Line = {"number": entry.number, "decided": [plain(command) for command in decided]}
     return {**line, "bug": entry.bug} if entry.bug else line
 
 
 def named(error: Exception) -> str:
-    """An exception in a line."""
+    """Return an exception as one line."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -193,7 +193,7 @@ def named(error: Exception) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value in JSON's terms."""
+    """Return a value as JSON values."""
     if is_dataclass(value) and not isinstance(value, type):
         return _tagged(value, [(field.name, _default(field)) for field in fields(value) if field.init])
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -220,7 +220,10 @@ def _default(field: Any) -> Any:
 
 
 def revived(value: Any, kind: Any = object) -> Any:
-    """The inverse of `plain`; `kind` is the annotation of the field that has the value.  KeyError: an unknown class."""
+    """Return the value from its `plain` form; `kind` is the annotation of its field.
+
+    Raises KeyError if the class is unknown.
+    """
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if isinstance(value, dict) and "is" in value and not any(_is_plain(each) for each in kinds):
         found = _classes()[value["is"]]
@@ -239,14 +242,14 @@ def revived(value: Any, kind: Any = object) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """True for the annotations of what stays a dictionary: records, metadata."""
+    """Return whether an annotation is that of a value that stays a dictionary: a record, metadata."""
     origin = get_origin(kind) or kind
     return origin is Any or (isinstance(origin, type) and issubclass(origin, dict))
 
 
 @cache
 def _classes() -> dict[str, Any]:
-    """Everything that a trace can hold, by its name."""
+    """Return all classes that a trace can hold, by name."""
     modules = (model, saved, events, commands, schedule, scheduler_state)
     found = (item for module in modules for item in vars(module).values() if isinstance(item, type))
     known = {each.__name__: each for each in found if is_dataclass(each) or hasattr(each, "_fields")}
@@ -258,15 +261,18 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
-# what is made of a trace
+# uses of a trace
 
 
 class Broken(Exception):
-    """The file is no trace, or not one that can be used so; the message says why."""
+    """The file is no trace, or can't be used in this way; the message says why."""
 
 
 def replay(lines: Iterable[Line]) -> Iterator[str]:
-    """Tell a fresh scheduler all of it, and say where that decides otherwise; Broken unless it begins with a start."""
+    """Replay a trace with a new scheduler, and yield the decisions that differ.
+
+    Raises Broken if the trace does not begin with a start.
+    """
     scheduler: Scheduler | None = None
     decided = Line()
     for line in lines:
@@ -298,7 +304,7 @@ def _again(scheduler: Scheduler, told: Any, now: Now) -> Line:
 
 
 def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
-    """The history of one run: a line for each event and each command about it, with the time on the wall."""
+    """Yield the history of one run: a line for each event and each command about it, with the wall time."""
     time, event = "", ""
     for line in lines:
         if "told" in line:
@@ -316,7 +322,7 @@ def story(lines: Iterable[Line], run: RunId) -> Iterator[str]:
 
 
 def _concerns(value: Any, run: RunId) -> bool:
-    """True if the run is named anywhere in it."""
+    """Return whether a value names the run anywhere."""
     if isinstance(value, dict):
         named = (value.get("job"), value.get("number")) == run
         return named or any(_concerns(item, run) for item in value.values())
@@ -329,7 +335,7 @@ _BRIEF = 160
 
 
 def brief(value: Any, *, nested: bool = False) -> str:
-    """A plain value on one line for people: its name, and those of its fields that are short."""
+    """Return a plain value on one line for people: its name and its short fields."""
     if not isinstance(value, dict):
         return str(value)
     if value.get("is") == "RunId":

@@ -1,4 +1,4 @@
-"""One decision: the state that it changes, the instant at which it is made, and what is to be done about it."""
+"""One decision: the state that it changes, its instant, and the commands that it makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.model import Now
 
 
 class Turn:
-    """The functions of this wing take a turn first, change its `state`, and write to it what is to be done."""
+    """The first argument of this folder's functions: they change its `state` and add commands to it."""
 
     __slots__ = ("_commands", "now", "state")
 
@@ -19,29 +19,29 @@ class Turn:
         self._commands: list[Command] = []
 
     def do(self, command: Command) -> None:
-        """Have something done after the commit, in this order."""
+        """Add a command, which is carried out in this order after the commit."""
         self._commands.append(command)
 
     def say(self, event: str, **fields: Any) -> None:
-        """Say a line; `event` is of `messages.VOCABULARY`."""
+        """Log a line; `event` is one of `messages.VOCABULARY`."""
         self._commands.append(Say(event, fields))
 
     def reply(self, ticket: int, asked: str, **value: Any) -> None:
-        """Answer who asked; `asked` as of Reply."""
+        """Reply to the caller with this ticket; `asked` as in Reply."""
         self._commands.append(Reply(ticket, value, asked=asked))
 
     def refuse(self, ticket: int, error: str, **value: Any) -> None:
-        """Answer who asked with an error of the interface."""
+        """Reply to the caller with an error of the interface."""
         self._commands.append(Reply(ticket, value, error))
 
     def finish(self) -> list[Command]:
-        """All that is to be done: first what makes the changes durable, last what others get for it."""
+        """Return all commands: first those that save the changes, last those that give something back to the fleet."""
         given_back = self.state.fleet.take_given_back() if self.state.fleet.given_back else ()
         return [*self.state.take_saves(), *_briefly(self._commands), *given_back]
 
 
 def _briefly(commands: list[Command]) -> list[Command]:
-    """The same, with one line for all skips in a row that are of one job and for one reason."""
+    """Return the commands with one line for consecutive skips of one job for one reason."""
     found: list[Command] = []
     line: Say | None = None
     for command in commands:

@@ -1,10 +1,10 @@
 """The usual: how long the newest runs of a job took or waited, and the bound beyond which another is late.
 
-The time that a run of a job usually takes is the median (`middle`) of what its newest ones took that succeeded by
-themselves (recollection.took).  `why`, `top`, `show`, `history` and `check` go by it; `simulate` draws from such times.
+The usual duration of a job's runs is the median (`middle`) of its newest runs that succeeded by themselves
+(recollection.took).  `why`, `top`, `show`, `history` and `check` use it; `simulate` draws from such durations.
 
-A list of durations is a text of milliseconds, the newest last: ``61234 60012``.  It is kept so in state.db, and costs a
-fraction of a tuple's memory; what is below a second is 0 there, as it is below every bound.
+A list of durations is a string of milliseconds, the newest last: ``61234 60012``.  state.db has it in this form, which
+takes a fraction of a tuple's memory.  A duration below a second is 0 there, because it is below every bound.
 
 `bound_at` is a one-sided conformal bound (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005): if
 runs are exchangeable, the next one is as likely to have any rank among those before it, whatever their distribution.
@@ -19,48 +19,48 @@ from math import ceil, floor
 from jobqueued.model import MINUTE, SECOND
 
 KEPT = 99
-"""Durations that are kept: as many as the level 0.99 needs."""
+"""Number of durations that are saved: as many as the level 0.99 needs."""
 RECENT = 50
-"""So many of the newest tell how long another run is likely to take, here and in what is simulated."""
+"""Number of the newest durations that predict another one, here and in simulations."""
 ENOUGH = 20
-"""Fewer tell nothing of a level."""
+"""Minimum number of durations for a level."""
 LEAST, UNSURE = MINUTE, 10 * MINUTE
-"""No run is late before so long, and none of which fewer than `ENOUGH` are known."""
+"""Lowest bounds (ns): for any job, and for one with fewer than `ENOUGH` durations."""
 _FACTOR = 3
 _MILLISECOND = SECOND // 1000
 _ROUNDING = 1e-9
 
 
 def noted(times: str, time: int) -> str:
-    """The list with one more duration (ns), and without the oldest if it is full."""
+    """Return the list with one more duration (ns), without the oldest if the list is full."""
     newest = 0 if time < SECOND else -(-time // _MILLISECOND)
     kept = times.split(" ")[1 - KEPT :] if times else []
     return " ".join([*kept, str(newest)])
 
 
 def durations(times: str) -> list[int]:
-    """The durations of a list (ns), the newest last."""
-    if not times.strip("0 "):  # as most jobs start at once, that is common
+    """Return the durations of a list (ns), the newest last."""
+    if not times.strip("0 "):  # common, because most jobs start at once
         return [0] * len(times.split())
     return [int(time) * _MILLISECOND for time in times.split(" ")]
 
 
 def middle(times: Sequence[int]) -> int:
-    """The median of durations, which are at least one: half of them are not longer."""
+    """Return the median of at least one duration; of the two in the middle, the shorter one."""
     return sorted(times)[(len(times) - 1) // 2]
 
 
 SOON = SECOND
-"""After this time ends what takes longer than any before, as far as anybody can tell."""
+"""Time (ns) in which a run is expected to end that takes longer than any before."""
 
 
 @lru_cache(maxsize=1024)
 def likely(times: str, mean: int | None, limit: int | None = None, passed: int = 0) -> int | None:
-    """The time that a run is likely to take (ns), by the list of those before; None: nobody knows.
+    """Return the likely duration of a run (ns), by the list of those before, or None if unknown.
 
-    It is the median, which one run that hung does not move, of what it may take still: of one for which so much has
-    `passed`, no less, and at most the `limit`, which alone tells where no run is known.  Below a second the list does
-    not tell them apart, so the `mean` does; that is all that is known where there is no list yet.
+    It is the median, which one hung run does not move.  If `passed` ns have passed, only durations of at least that
+    count. `limit` is an upper limit, and the result if no run is known.  The list does not distinguish durations below
+    a second; for these the `mean` is used, and also if there is no list yet.
     """
     short = min(SECOND, mean or 0)
     known = [time or short for time in durations(times)[-RECENT:]] or [
@@ -73,11 +73,11 @@ def likely(times: str, mean: int | None, limit: int | None = None, passed: int =
 
 
 def bound_at(level: float, known: Sequence[int]) -> int | None:
-    """The duration that another run exceeds with the probability 1 - `level`; None: too few are known for that.
+    """Return the duration (ns) that another run exceeds with probability 1 - `level`, or None if too few are known.
 
-    Of n known ones and another, each is as likely to be one of the k longest: the k-th longest of the n is exceeded
-    with the probability k / (n + 1).  Of the newest so many are taken that this is 1 - `level`, not less: then the
-    bound is as low as it may be, and follows changes soonest.
+    Of n known runs and another, each is as likely to be one of the k longest: the other exceeds the k-th longest of the
+    n with probability k / (n + 1).  Only as many of the newest are used as make this 1 - `level`, not less.  So the
+    bound is as low as possible, and follows changes soonest.
     """
     if len(known) < ENOUGH:
         return None
@@ -89,10 +89,10 @@ def bound_at(level: float, known: Sequence[int]) -> int | None:
 
 
 def bound(level: float | None, known: Sequence[int]) -> int | None:
-    """The duration beyond which another run is late; None: no run is known.
+    """Return the duration (ns) beyond which another run is late, or None if no run is known.
 
-    Where there is no level, or too few runs for it, that is three times the mean, and longer than any of them: n + 1
-    runs are as likely to be the longest, so at most one in n + 1 exceeds that.  Short runs have some time anyway.
+    Without a level, or with too few runs for it, the bound is three times the mean, and at least the longest of them: n
+    + 1 runs are as likely to be the longest, so at most one in n + 1 exceeds that.  Short runs get a minimum.
     """
     if not known:
         return None

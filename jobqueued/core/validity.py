@@ -1,6 +1,6 @@
 """Validity: what keeps a job from running on this host, whatever its file says.
 
-It is judged anew whenever something changes that it depends on; a job's file is never refused for it.
+It is judged again whenever something changes that it depends on.  A job's file is never refused for it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ NO_SLURM = (
     "of the daemon"
 )
 MANY = 200
-"""Among more names nobody looks for a similar one: that takes long, and the daemon has other things to do."""
+"""Maximum names among which a similar one is searched: more would keep the daemon too busy."""
 
 
 def judge(turn: Turn) -> None:
-    """Judge the jobs that the agenda names: say what is invalid now (a circle once), or valid; let go on what can."""
+    """Judge the jobs in the agenda; log which became invalid (a circle once) or valid, and check their due runs."""
     state, said = turn.state, set[str]()
     unjudged = state.agenda.take_unjudged()
     for job, invalid in [] if unjudged == {} else verdicts(state, unjudged):
@@ -48,14 +48,15 @@ def judge(turn: Turn) -> None:
 
 
 def say_invalid(turn: Turn, job: Job, reason: str) -> None:
-    """Say that a job does not run, and why."""
+    """Log that a job does not run, and why."""
     turn.say("job_invalid", job=job.id, reason=reason, file=written_in(job), line=job.line)
 
 
 def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tuple[Job, Invalidity | None]]:
-    """Judge whether each of these jobs (None: all) can run on this host as things stand; None: nothing is against it.
+    """Yield each of these jobs (None: all) with what keeps it from running on this host now, or None.
 
-    Circles concern others too: where somebody waits for somebody all that are in one, or were, are judged.
+    Circles concern other jobs, too: if one of these jobs waits for another, all jobs that are or were in one are
+    judged.
     """
     jobs = [job for name in names if (job := state.catalog.get(name))] if names is not None else list(state.catalog)
     circles: dict[str, str] = {}
@@ -69,7 +70,7 @@ def verdicts(state: SchedulerState, names: Iterable[str] | None) -> Iterator[tup
 
 
 def to_be_judged(state: SchedulerState, change: Change) -> Iterator[str]:
-    """The ids of the jobs of which a change of definitions may have changed the verdict."""
+    """Yield the ids of the jobs whose validity a change of definitions may have changed."""
     yield from (job.id for job in (*change.added, *change.edited))
     for job in (*change.added, *change.edited, *change.removed):
         yield from state.catalog.dependents(job.id)
@@ -89,7 +90,7 @@ def _unknown(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def _elsewhere(state: SchedulerState, job: Job) -> Invalidity | None:
-    """Find a job of the fleet that it waits for: the runs of that may be on other hosts, of which nobody here hears."""
+    """Return the fault that a job waits for a fleet job, whose runs may be on other hosts, or None."""
     others = (state.catalog[name] for name in awaited(job) if name in state.catalog)
     other = next((other for other in others if other.scope is Scope.FLEET), None)
     if other is None:
@@ -117,21 +118,21 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
 
 
 def too_much_at_once(parts: Iterable[Part]) -> str:
-    """Word that these are more units of the fleet than one transaction can claim; "": they are not."""
+    """Return that these are more units of the fleet than one transaction can claim, or "" if they are not."""
     units = sum(part.units for part in parts)
     remedy = "to hold some of a lock that has several: its `units`"
     return f"it asks its fleet for {units} units at once, of at most {MOST_AT_ONCE}; {remedy}" * (units > MOST_AT_ONCE)
 
 
 def shortage(state: SchedulerState, job: Job) -> str:
-    """Word what a job that is in no catalog asks for beyond what this host has; "" if nothing."""
+    """Return what a job that is in no catalog wants beyond what this host has, or "" if nothing."""
     invalid = _impossible(state, job)
     state.define(job)
     return "" if invalid is None else invalid.text
 
 
 def impossible(claim: Claim, resources: dict[str, int]) -> str:
-    """Word a claim for more units than there are, with the remedy."""
+    """Describe a claim for more units than the host or fleet has, with the remedy."""
     name, there = claim.resource, resources.get(claim.resource)
     if name in (CPU, MEMORY):
         units = f"{claim.units / CORE:g}" if name == CPU else f"{-(-claim.units // (1 << 20))}M"
@@ -149,7 +150,7 @@ def impossible(claim: Claim, resources: dict[str, int]) -> str:
 
 
 def amount(resource: str, units: int) -> str:
-    """Word units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
+    """Describe units of a resource: ``0.5 CPUs``, ``400 MiB``, ``2 of gpu``."""
     if resource == CPU:
         return f"{units / CORE:g} {'CPU' if units == CORE else 'CPUs'}"
     if resource == MEMORY:

@@ -1,8 +1,8 @@
-"""Verdicts for all hosts of a fleet: what none of them runs any more is skipped by one, which alone has the record.
+"""Verdicts for all hosts of a fleet: an occurrence that none of them will run is skipped by one, which has the record.
 
-That is what was missed while nobody could ask, came due while all had paused the job, or did not start in time.
-The fleet is asked as for a run, and the clock of the job, or the run, waits for the answer.  Nothing of it is saved:
-whoever begins anew comes to the same, and is granted what was granted before.
+Such an occurrence was missed while no host could ask the fleet, came due while the job was paused on all hosts, or did
+not start in time.  The fleet is asked as for a run; the job's clock, or the run, waits for the answer.  Nothing of that
+is saved: after a restart the host comes to the same result, and gets what it was granted before.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from jobqueued.core.turn import Turn
 from jobqueued.model import SECOND, Job, Run, RunState
 
 _LEAST = SECOND // 2
-"""The time (ns) that hosts have for their turns, also where the next occurrence is near."""
+"""Shortest time (ns) for the turns of all hosts, even if the next occurrence is near."""
 
 
 def ask(turn: Turn, job: Job, verdict: Verdict, period: int | None) -> None:
-    """Ask the fleet for what a job's clock has come to, after the hosts that come before this one.
+    """Ask the fleet whether this host may skip due times for all hosts, after the hosts that come first.
 
-    `period`: the time to the next occurrence (ns; None: there is none), of which that takes no more than a part: until
-    then nothing of the job starts here, and more of it may come to be missed.  So one host asks for all parts of a gap.
+    `period`: the time to the next occurrence (ns), or None.  The turns take only a part of it, because until they are
+    over nothing of the job starts here, and more of it may be missed.  So one host asks for all parts of a gap.
     """
     within = None if period is None else max(_LEAST, period // 4)
     is_first = job.id in turn.state.fleet.leading
@@ -33,7 +33,7 @@ def ask(turn: Turn, job: Job, verdict: Verdict, period: int | None) -> None:
 
 
 def look(turn: Turn, name: str) -> None:
-    """Ask for what is to be skipped of a job, if it is not left to other hosts any more."""
+    """Ask for the skips of a job if other hosts have had their turn."""
     verdicts, job = turn.state.fleet.verdicts, turn.state.catalog.get(name)
     verdict = verdicts.get(name)
     if job is not None and verdict is not None and _is_over(turn, verdict.asks_at):
@@ -42,15 +42,16 @@ def look(turn: Turn, name: str) -> None:
 
 
 def decide_here(turn: Turn, job: Job) -> None:
-    """Await no answer about a job of which something changes now; if others were to ask, they are to hear of it."""
+    """Stop waiting for an answer about a job that changes; if the fleet was not asked, ask it for other hosts."""
     verdict = turn.state.fleet.verdicts.pop(job.id, None)
     if verdict is not None and verdict.asks_at is not None:
         _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
 
 
 def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
-    """Ask the fleet for the occurrence of a run that did not start, after the hosts that come before this one; the run
-    waits for that, and while the fleet can't be asked.
+    """Ask the fleet whether this host may skip a run for all hosts, after the hosts that come first.
+
+    The run did not start in time.  It waits for the answer, and while the fleet can't be asked.
     """
     state = turn.state
     if state.fleet.rests(job) or state.fleet.down:
@@ -74,7 +75,7 @@ def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
 
 
 def is_put_off(turn: Turn, run: Run) -> bool:
-    """Tell whether it is left to other hosts to ask for the occurrence of a run."""
+    """Return whether other hosts may still ask first for the occurrence of a run."""
     asked = turn.state.fleet.asked.get(run.id)
     return asked is not None and asked.asks_at is not None
 
@@ -92,7 +93,7 @@ def _ask(turn: Turn, job: Job, first: int, last: int) -> None:
 
 
 def ask_anew(turn: Turn, job: Job) -> None:
-    """Ask again for what is to be skipped of a job, as that was not granted."""
+    """Ask again for the skips of a job, because they were not granted."""
     state = turn.state
     if state.fleet.verdicts.pop(job.id, None) is not None:
         state.wind(job)

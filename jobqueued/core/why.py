@@ -1,4 +1,4 @@
-"""Explanations: what a run lacks and who has it, who goes first, how its priority grows, and about when it starts."""
+"""Explanations: what a run lacks and who has it, who goes first, how its priority grows, and when it may start."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ Named = Callable[[Holder], str]
 
 
 def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = None) -> Why:
-    """All of it as the interface has it (`interface.INTERFACE`); `reasons` says it in words.
+    """Return everything about a run in the format of `interface.INTERFACE`; `reasons` explains it in words.
 
-    Those of a live run say why it is stopping, and are [] where it is not.  `asker` is the user who is told no more of
-    the runs of other users than that there are such; None: whoever may see all.
+    The `reasons` of a live run say why it is stopping, or are [].  `asker`: a user, who learns only that runs of other
+    users exist; None: a user who may see all.
 
-    KeyError: no such run, or it has ended.
+    Raises KeyError if there is no such run, or it has ended.
     """
     return _all_explained(state, [state.runs[name]], now, asker)[0]
 
@@ -51,12 +51,12 @@ def explain(state: SchedulerState, name: RunId, now: Now, asker: Owner | None = 
 def explain_pending(
     state: SchedulerState, job: str, limit: int, now: Now, asker: Owner | None = None
 ) -> list[Why]:  # fmt: skip
-    """The same of the first runs of a job that have no live attempt."""
+    """Explain the first runs of a job that have no live attempt, at most `limit`."""
     return _all_explained(state, [state.runs[name] for name in state.standing(job).pending[:limit]], now, asker)
 
 
 def _all_explained(state: SchedulerState, runs: list[Run], now: Now, asker: Owner | None) -> list[Why]:
-    """Explain some runs of a job."""
+    """Explain these runs of a job."""
     ordered = list(state.admission.waiting.ordered(now.mono))
     expected = expected_starts(state, [run.id for run in runs], ordered, now)
     return [_explained(state, run, ordered, now, asker) | _expected(expected.get(run.id)) for run in runs]
@@ -67,7 +67,7 @@ def _expected(start: int | None) -> Why:
 
 
 def lacked(state: SchedulerState, name: RunId) -> str | Holder:
-    """The first that a run in the queue lacks: a resource, or the one that something is kept for; "": nothing."""
+    """Return the first thing that a queued run lacks: a resource, or the holder of a reservation; "" if nothing."""
     admission = state.admission
     if name in state.fleet.asked:
         return ""
@@ -113,7 +113,7 @@ def _of_due(state: SchedulerState, run: Run, now: Now) -> Why:
 
 
 def _halted(state: SchedulerState, now: Now) -> list[str]:
-    """Word why nothing new starts on this host, and for how long; [] where it does."""
+    """Return why nothing new starts on this host, and for how long, or [] if it may."""
     reason = halt(state)
     if state.unsaved or state.hold is None:
         return [reason] * bool(reason)
@@ -125,7 +125,7 @@ def _for_so_long(until: int | None, now: Now) -> str:
 
 
 def _held_back(state: SchedulerState, run: Run, found: Obstacle, now: Now) -> str:
-    """Word what holds back a run that is due."""
+    """Describe what holds back a due run."""
     name = run.id.job
     if found.bar is Bar.UNDEFINED:
         return f"job {name} is in no readable job file"
@@ -182,14 +182,14 @@ def _of_waiting(state: SchedulerState, run: Run, ordered: list[Holder], now: Now
 
 
 def _of_user(state: SchedulerState, share: str) -> list[str]:
-    """Word that no more runs of a user may be live."""
+    """Return that no more runs of a user may be live, or [] if they may."""
     if not state.admission.is_full(share):
         return []
     return [f"{counted(state.admission.most_of_a_user or 0, 'run')} of {share} are live, and no user may have more"]
 
 
 def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> list[Holder]:
-    """Those of the runs that go first that want what a run with these claims waits for."""
+    """Return the runs ahead that want what a run with these claims waits for."""
     queue, known = state.admission, dict[Claims, bool]()
     for holder in first:
         theirs = queue.waiting.terms(holder).claims
@@ -199,7 +199,7 @@ def _in_the_way(state: SchedulerState, claims: Claims, first: list[Holder]) -> l
 
 
 def _missing(state: SchedulerState, claim: Claim, now: Now, named: Named) -> Why:
-    """One claim that can't be granted now: how much there is, and who holds it since when."""
+    """Return a claim that can't be granted now: how much exists, and who holds it since when."""
     locks = state.admission.locks
     return {
         "resource": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units,
