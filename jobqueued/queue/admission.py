@@ -1,20 +1,20 @@
 """Admission: one ordered pass over the queue grants all that can be granted.
 
-The first run that can't be admitted *reserves* what it needs, as if it had it: lower ones may take what is left.
-Further ones that only live runs keep from starting reserve what they have lacked so far and others want too, but no
-slot: whoever goes before them needs one too.  A run that has to wait for a reservation itself reserves nothing, as it
-could not use it.  Nor does one that lacks what a run of another host of the fleet has.  So nobody overtakes for ever,
-and what is not needed yet is not kept idle.
+The first run that can't be admitted *reserves* what it needs, as if it held it; lower runs may take what is left.
+Further runs that only live runs keep from starting reserve what they have lacked so far and others want, too, but no
+slot: each run that goes before them needs one as well.  A run that has to wait for a reservation reserves nothing,
+because it could not use it.  Nor does a run that lacks what a run of another host of the fleet holds.  So no run is
+overtaken forever, and nothing is kept idle before it is needed.
 
-Whoever waits for nothing but a resource that all who want it were refused can change nothing for others, and is parked
-(waiting.py), but for who may be the first that reserves.
+If all runs that want a resource were refused it, a run that waits for nothing else can't change anything for others. It
+is parked (waiting.py), unless it may be the first that reserves.
 
-A lower run that needs what is reserved may still pass (backfill) if it has certainly ended by the time at which the
-holders of that have.  Of a holder without `timeout` nobody knows when it ends: then there is no backfill, and after
-`drain` the reservation lapses for as long, lest one run stop the host (drains.py).  Before H, the latest such end, the
-holders have ended; the first that reserved starts by then, unless a higher one came.
+A lower run that needs reserved claims may still pass (backfill) if it has certainly ended by H, the latest end of their
+current holders.  The first run that reserved starts by H, unless a higher one came.  If a holder has no `timeout`, its
+end is unknown.  Then there is no backfill, and after `drain` the reservation lapses for the same time, so that one run
+can't block the host (drains.py).
 
-Of a user no more than `most_of_a_user` runs are live at a time.  One that waits for that alone reserves nothing.
+At most `most_of_a_user` runs of a user are live at a time.  A run that waits only for that reserves nothing.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from jobqueued.queue.waiting import Group, Head, Waiting
 from jobqueued.users import budget_of
 
 OUTPUT_DRAIN = 2_000_000_000
-"""How long a run may take from its last process's end to its record (ns)."""
+"""Longest time (ns) from the end of a run's last process to its record."""
 
 
 _SOMEBODY = LockClientId(0)
 USER = ":user"
-"""What a run lacks of whose user no more may be live, by its name among refusals."""
+"""Name of the refusal of a run whose user may have no more live runs."""
 
 
 class Reservation(NamedTuple):
-    """The promise to a run that can't be admitted yet.  `until`: H (monotonic, ns); None: nobody knows."""
+    """The promise to a run that can't be admitted yet.  `until`: H (monotonic, ns), or None if unknown."""
 
     holder: Holder
     group: Group
@@ -49,13 +49,13 @@ class Reservation(NamedTuple):
     until: int | None
 
     def touches(self, claims: Claims) -> bool:
-        """Tell whether a run with these claims could delay it."""
+        """Return whether a run with these claims could delay the run that reserves."""
         mine = {claim.resource: claim for claim in self.claims}
         return any(_conflict(mine[claim.resource], claim) for claim in claims if claim.resource in mine)
 
 
 class Lapse(NamedTuple):
-    """A run for which others were held back for `drain`, and those it waits for."""
+    """A run for which others were held back for `drain`, and the runs that it waits for."""
 
     run: Holder
     holders: list[Holder]
@@ -66,42 +66,42 @@ def _conflict(one: Claim, other: Claim) -> bool:
 
 
 class Admission:
-    """The queue, the lock manager, and when each live run has ended at the latest (monotonic, ns; None: unknown)."""
+    """The queue, the lock manager, and the latest end of each live run (monotonic, ns; None if unknown)."""
 
     def __init__(self, locks: Locks, most_of_a_user: int | None = None) -> None:
         self.locks, self.waiting = locks, Waiting()
         self.most_of_a_user = most_of_a_user
         self._ends: dict[Holder, int | None] = {}
         self._elsewhere = 0
-        """How many runs of other hosts there are among those that hold claims."""
+        """Number of runs of other hosts that hold claims."""
         self.drains = Drains()
         self.lapses: list[Lapse] = []
-        """The reservations that have lapsed in the last pass: told once while a run waits."""
+        """The reservations that lapsed in the last pass; each is reported once while its run waits."""
         self._promises: dict[Holder, int] = {}
         self.refusals: dict[Holder, dict[str | Holder, None]] = {}
-        """What kept each run that was ever first of its group: resources, and runs for which one was kept."""
+        """Run that was ever first of its group → what kept it from starting: resources, and runs that reserved."""
         self.reservations: list[Reservation] = []
         self.look_at: int | None = None
-        """When (monotonic, ns) a pass may grant more though nothing has happened; None: never."""
+        """The instant (monotonic, ns) at which a pass may grant more without an event, or None if never."""
 
     def hold(self, run: Holder, claims: Claims, ends_at: int | None) -> None:
-        """A run is live, with these claims, even beyond today's capacity."""
+        """Note that a run is live and holds these claims, even beyond the current capacity."""
         self.locks.grant(run, claims, found=True)
         self._wake(claims)
         self._ends[run] = ends_at
         self._count(run, 1)
 
     def release(self, run: Holder) -> None:
-        """It is not any more."""
+        """Note that a run is no longer live, and release its claims."""
         self._wake(self.locks.held(run))
         self.locks.release(run)
         del self._ends[run]
         self._count(run, -1)
 
     def only(self, runs: Iterable[Holder], drain: int | None = None) -> Admission:
-        """Copy the queue with some of those that wait, to play it forward.
+        """Copy the queue with some of its runs, to play it forward.
 
-        `drain`: how long others are held back for each of them, from now on; None: as they are.
+        `drain`: for how long (ns) others are held back for each of them, from now on; None: as in this queue.
         """
         some = Admission(Locks(self.locks.capacities), self.most_of_a_user)
         for holder in self.locks:
@@ -115,7 +115,7 @@ class Admission:
         return some
 
     def _wake(self, claims: Claims) -> None:
-        """Look again at whoever waits for any of these claims."""
+        """Wake the groups that are parked for any of these claims."""
         for claim in claims:
             self.waiting.wake(claim.resource)
 
@@ -126,23 +126,24 @@ class Admission:
             self.waiting.live[share] += change
 
     def is_full(self, share: str) -> bool:
-        """Tell whether no more runs of a user may be live."""
+        """Return whether no more runs of a user may be live."""
         return bool(share) and self.most_of_a_user is not None and self.waiting.live[share] >= self.most_of_a_user
 
     def forget(self, holder: Holder) -> None:
-        """Take it out of the queue, if it is there."""
+        """Remove a run or client from the queue, if it is there."""
         self.waiting.remove(holder)
         self.refusals.pop(holder, None)
         self._promises.pop(holder, None)
 
     def ends_at(self, run: Holder) -> int | None:
-        """The instant (monotonic, ns) by which a live run has ended; None: nobody knows."""
+        """Return the latest end of a live run (monotonic, ns), or None if unknown."""
         return self._ends[run]
 
     def turn(self, mono: int, limit: int, least: int | None = None) -> Iterator[Holder]:
-        """Tell whose turn it is, at most `limit`; the caller takes each out of the queue and lets it `hold` its claims.
+        """Yield the runs to admit, at most `limit`; the caller takes each out of the queue and lets it `hold` its
+        claims.
 
-        `least`: those of less effective priority are not looked at.
+        `least`: runs of lower effective priority are left out.
         """
         reserved = Locks(self.locks.capacities)
         self.reservations, self.lapses, self.look_at = [], [], None
@@ -152,7 +153,7 @@ class Admission:
         while heads and granted < limit:
             load, run, rank, group = heads[0][0], *heads[0][4:]
             if load != self.waiting.load(group) and (anew := self.waiting.head(group, mono)) is not None:
-                heapreplace(heads, anew)  # another of this user's runs has just started
+                heapreplace(heads, anew)  # another run of this user has just started
                 continue
             if least is not None and not group.reaches(least, rank, mono):
                 passed_over = True
@@ -181,24 +182,24 @@ class Admission:
         self._park(refused)
 
     def _park(self, refused: dict[str, list[Group]]) -> None:
-        """Park those refused a resource, if they are all who want it.
+        """Park the groups that were refused a resource, if they are all that want it.
 
-        Of one that others want, too, it has to be known when it is free: else it drains the host (drains.py).
+        If there are several, the end of its holders must be known: otherwise they drain the host (drains.py).
         """
         for resource, groups in refused.items():
             has_an_end = all(self._ends[holder] is not None for holder in self.locks.holders(resource))
-            is_free = any(self.locks.missing(group.terms.claims) is None for group in groups)  # by now
+            is_free = any(self.locks.missing(group.terms.claims) is None for group in groups)  # freed during this pass
             if not is_free and len(groups) == self.waiting.wanted[resource] and (has_an_end or len(groups) == 1):
                 self.waiting.park(resource, groups, has_an_end=has_an_end)
 
     def _waits_for_that_alone(self, run: Holder, group: Group, missing: Claim) -> bool:
-        """Tell whether a run was never refused for anything else that it wants, and may get it one day."""
+        """Return whether a run was never refused anything else that it wants, and may get this one day."""
         if group.is_parked or missing.resource != group.only or self.locks.impossible(group.terms.claims) is not None:
             return False
         return self.refusals[run].keys() <= {group.only, SLOT}
 
     def _may_go_first(self, group: Group, reserved: Locks, mono: int) -> bool:
-        """Tell whether a run that lacks nothing may start, for all that is reserved."""
+        """Return whether a run that lacks nothing may start in spite of the reservations."""
         claims, bound = group.terms.claims, group.terms.bound
         if self.locks.missing(claims, reserved) is None:
             return True
@@ -232,14 +233,14 @@ class Admission:
         reserved.grant(run, kept)
 
     def _waits_for_another_host(self, claims: Claims) -> bool:
-        """Tell whether a run lacks what a run of another host has: this one is not kept idle for that."""
+        """Return whether a run lacks what a run of another host holds: this host is not kept idle for that."""
         if not self._elsewhere:
             return False
         wanted = self.locks.all_missing(of_fleet(claims))
         return any(isinstance(holder, str) for claim in wanted for holder in self.locks.holders(claim.resource))
 
     def _is_for_others(self, resource: str) -> bool:
-        """Tell whether a further run keeps some of a resource from anybody, if it reserves that."""
+        """Return whether a further run that reserves some of a resource would keep it from other runs."""
         return resource != SLOT and self.waiting.wanted[resource] > 1
 
     def _note_refusal(self, run: Holder, claims: Claims, missing: Claim | None) -> dict[str | Holder, None]:
@@ -251,32 +252,32 @@ class Admission:
         return known
 
     def _promised(self, run: Holder, claims: Claims) -> int | None:
-        """H never grows while a run waits: who backfills must not hold what lets others backfill longer."""
+        """Return H, which never grows while a run waits: a run that backfills must not let others backfill longer."""
         until, before = self.honoured_by(claims), self._promises.get(run)
         if until is not None:
             until = self._promises[run] = until if before is None else min(until, before)
         return until
 
     def holders(self, claims: Claims) -> list[Holder]:
-        """The live runs that keep a run with these claims from starting."""
+        """Return the live runs that keep a run with these claims from starting."""
         short = self.locks.all_missing(claims)
         return list({holder: None for claim in short for holder in self.locks.holders(claim.resource)})
 
     def compete(self, claims: Claims, others: Claims) -> bool:
-        """Tell whether a run with these claims could not have them beside one that goes first, with others."""
+        """Return whether a run with these claims could not run beside one ahead of it with the claims `others`."""
         beside, theirs = Locks(self.locks.capacities), {claim.resource: claim for claim in others}
         beside.grant(_SOMEBODY, others)
         both = [claim for claim in claims if claim.resource in theirs]
         return any(_conflict(one, theirs[one.resource]) and self.locks.missing((one,), beside) for one in both)
 
     def honoured_by(self, claims: Claims) -> int | None:
-        """H: when (monotonic, ns) all that hold what is missing of the claims have ended; None: nobody knows."""
+        """Return H: when (monotonic, ns) all holders of what the claims lack have ended, or None if unknown."""
         ends = [self._ends.get(holder) for holder in self.holders(claims)]
         known = [end for end in ends if end is not None]
         return max(known, default=None) if len(known) == len(ends) else None
 
     def _note_overtaking(self, rank: int, group: Group) -> None:
-        """It could start but for those before it: when does it overtake one that ages more slowly?"""
+        """Note when a run that only reservations hold back overtakes one that ages more slowly."""
         points, every = group.terms.escalation
         for promise in self.reservations:
             their_points, their_every = promise.group.terms.escalation
@@ -285,7 +286,7 @@ class Admission:
                 self._look_again((rank * their_every - promise.rank * every) // faster + 1)
 
     def _note_reaching(self, least: int, heads: list[Head]) -> None:
-        """Look again when the first of those that are too low has grown enough."""
+        """Look again when the first run with too low a priority has aged enough."""
         for *_, rank, group in heads:
             self._look_again(group.reaching(least, rank))
 

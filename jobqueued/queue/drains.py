@@ -1,7 +1,7 @@
-"""Drains: beside a holder whose end nobody knows, others are held back for a while, and then go first for as long.
+"""Drains: if a holder's end is unknown, others are held back for a while, and then go first for as long.
 
-The whole host takes turns together: were each run's turns its own, two that wait could between them hold others back
-for ever.  While others go first nobody holds them back, whoever waits; when they have, it begins anew.
+The whole host takes these turns together: if each run had turns of its own, two waiting runs could hold others back
+forever.  While others go first, no run holds them back; after that the turns start again.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from jobqueued.model import Holder
 
 
 class Drains:
-    """The turns of the host.  Instants are monotonic, in ns."""
+    """The turns of the host.  Instants are monotonic (ns)."""
 
     def __init__(self) -> None:
         self.runs: dict[Holder, int] = {}
-        """For whom others are held back, or were in the turn that has just passed, and how long they may be."""
+        """Run for which others are held back, or were in the last turn → for how long they may be (ns)."""
         self._told: set[Holder] = set()
         self.since: int | None = None
-        """When the turn began that is on; None: there is none."""
+        """The start of the current turn, or None if there is none."""
         self._lapse: int | None = None
-        """For how long others go first; None: they do not."""
+        """The time (ns) for which others go first, or None if they do not."""
         self._before: dict[Holder, int] = {}
         self._found: dict[Holder, int] = {}
-        """When the turn began in which an earlier scheduler began to hold others back for a run."""
+        """Run → start of the turn in which an earlier scheduler first held others back for it."""
 
     def copy(self) -> Drains:
-        """Copy the turns, as they stand, to play them forward."""
+        """Copy the turns in their current state, to play them forward."""
         copied = Drains()
         copied.runs, copied._told, copied._before = {**self.runs}, {*self._told}, {**self._before}
         copied.since, copied._lapse, copied._found = self.since, self._lapse, {**self._found}
         return copied
 
     def found(self, run: Holder, drain: int, began: int) -> None:
-        """An earlier scheduler has held others back for a run, first in the turn that began then: the turns go on."""
+        """Continue the turns of an earlier scheduler, which held others back for a run since the turn of `began`."""
         self.runs[run], self._found[run] = drain, began
 
     def begin(self, mono: int, waiting: Collection[Holder]) -> None:
-        """A pass over those that wait begins."""
+        """Begin a pass over the runs that wait."""
         longest = max(self.runs.values(), default=0)
         if self._found:
             self._go_on(mono, longest)
@@ -51,7 +51,7 @@ class Drains:
             self.since, self._lapse = mono, longest
 
     def _go_on(self, mono: int, longest: int) -> None:
-        """Take up the turns from the newest that is known: what came before may have been longer, or shorter."""
+        """Continue the turns from the newest that is known; those before may have been longer or shorter."""
         if self.since is None:
             began = max(self._found.values())
             turns = (mono - began) // longest
@@ -60,7 +60,7 @@ class Drains:
         self._found = {}
 
     def hold_back(self, run: Holder, drain: int, mono: int) -> bool:
-        """Tell whether others are held back for a run that waits for such a holder."""
+        """Note that a run waits for a holder with an unknown end; return whether others are held back for it."""
         if self._lapse is None or run in self._before:
             self.runs[run] = drain
         if self.since is None:
@@ -68,7 +68,7 @@ class Drains:
         return self._lapse is None
 
     def end(self, *, complete: bool) -> None:
-        """The pass is over; unless it was `complete`, those it did not come to still hold others back."""
+        """End the pass; if it was not `complete`, the runs that it did not reach still hold others back."""
         if not complete:
             self.runs = self._before | self.runs
         self._told &= self.runs.keys()
@@ -77,16 +77,16 @@ class Drains:
 
     @property
     def new(self) -> list[Holder]:
-        """For whom others are held back since this pass."""
+        """The runs for which others are held back since this pass."""
         return [run for run in self.runs if run not in self._before] if self._lapse is None else []
 
     @property
     def over(self) -> list[Holder]:
-        """For whom others are not held back any more, as they start, or wait for an end that is known."""
+        """The runs for which others are no longer held back, because they start or wait for a known end."""
         return [run for run in self._before if run not in self.runs]
 
     def tell(self, run: Holder) -> bool:
-        """Tell whether it is to be said now that others go before a run, for which they were held back."""
+        """Return whether to report now that others go before a run for which they were held back."""
         news = self._lapse is not None and run in self.runs and run not in self._told
         if news:
             self._told.add(run)
@@ -94,7 +94,7 @@ class Drains:
 
     @property
     def look_at(self) -> int | None:
-        """The instant at which the turns change; None: there are none."""
+        """The instant at which the turn changes, or None if there is no turn."""
         if self.since is None:
             return None
         return self.since + (max(self.runs.values(), default=0) if self._lapse is None else self._lapse)

@@ -1,8 +1,8 @@
 """Even distribution: which units of a resource, and which CPUs, a run gets.
 
-`spread` takes those that were used least, so that over time all are used alike; `pack` takes the first that are free,
-so that the others stay free.  CPUs are given only to a run that asks for CPU and for a placement: else the kernel,
-which can move it, balances better.
+`spread` takes the units that were used least, so that over time all are used alike.  `pack` takes the first free ones,
+so that the others stay free.  A run gets CPUs only if it asks for CPU and for a placement: otherwise the kernel, which
+can move it, balances better.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from jobqueued.model import CORE, CPU, MEMORY, Claim
 CPUS = "cpus"
 
 NUMBERED = 1024
-"""Of a resource with more units than these none has a number: they are only counted."""
+"""Maximum units of a resource that have numbers; more are only counted."""
 
 Placed = tuple[tuple[str, tuple[int, ...]], ...]
-"""Numbers of units by the name of their resource, those of CPUs as `CPUS`."""
+"""Name of a resource, `CPUS` for CPUs → numbers of its units."""
 
 
 _VARIABLE = str.maketrans("abcdefghijklmnopqrstuvwxyz.-", "ABCDEFGHIJKLMNOPQRSTUVWXYZ__")
 
 
 def environment(placed: Placed) -> dict[str, str]:
-    """The variables that tell a command which units it was given: ``JOBQUEUE_GPU=1``."""
+    """Return the variables that show a command its units: ``JOBQUEUE_GPU=1``."""
     return {f"JOBQUEUE_{name.translate(_VARIABLE)}": ",".join(map(str, numbers)) for name, numbers in placed}
 
 
 class _Units:
-    """The load of each unit, now and so far (full-unit-nanoseconds)."""
+    """The load of each unit, now and in total (full-unit-nanoseconds)."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self.load = dict.fromkeys(numbers, 0)
         self._busy, self._since = dict(self.load), dict(self.load)
 
     def change(self, number: int, share: int, mono: int) -> None:
-        """Take a share of a unit, or give it back (negative)."""
+        """Add a share to the load of a unit, or remove one (negative)."""
         if number in self.load:
             self._busy[number] += self.load[number] * max(0, mono - self._since[number])
             self._since[number] = mono
             self.load[number] += share
 
     def used(self, number: int, mono: int) -> int:
-        """The use of a unit so far."""
+        """Return the use of a unit so far."""
         return self._busy[number] + self.load[number] * max(0, mono - self._since[number])
 
 
 class Placement:
-    """The numbered units of the host: `named` how many there are by resource, `cpus` the numbers of its CPUs."""
+    """The numbered units of the host.  `named`: resource → number of units; `cpus`: the numbers of its CPUs."""
 
     def __init__(self, named: dict[str, int], cpus: Iterable[int]) -> None:
         numbered = {name: count for name, count in named.items() if name not in (CPU, MEMORY) and count <= NUMBERED}
@@ -56,7 +56,7 @@ class Placement:
         self._units[CPUS] = _Units(cpus)
 
     def choose(self, placement: str, claims: Iterable[Claim], mono: int) -> Placed:
-        """Choose units for who asks for these claims; it has them once it is told to `take` them."""
+        """Choose units for a run with these claims; the run has them only after `take`."""
         chosen = [
             (claim.resource, self._free(claim, placement, mono))
             for claim in claims
@@ -68,11 +68,11 @@ class Placement:
         return tuple(chosen)
 
     def take(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
-        """A run has these units from now on."""
+        """Note that a run has these units from now on."""
         self._change(placed, claims, mono, 1)
 
     def give_back(self, placed: Placed, claims: Iterable[Claim], mono: int) -> None:
-        """It has ended."""
+        """Note that a run has given these units back."""
         self._change(placed, claims, mono, -1)
 
     def _change(self, placed: Placed, claims: Iterable[Claim], mono: int, sign: int) -> None:
@@ -91,7 +91,7 @@ class Placement:
         return tuple(sorted(free if claim.exclusive else free[: claim.units]))
 
     def _cpus(self, asked: int, placement: str, mono: int) -> tuple[int, ...]:
-        """As many as it asks for, begun ones counted."""
+        """Return as many CPUs as a run asks for, rounded up."""
         units = self._units[CPUS]
         count = min(-(-asked // CORE), len(units.load))
         share = asked // count
@@ -105,5 +105,5 @@ class Placement:
         return tuple(sorted(sorted(units.load, key=order)[:count]))
 
     def load(self, name: str = CPUS) -> dict[int, int]:
-        """The taken part of each unit: of CPUs in thousandths, of others 0 or 1; {}: its units have no numbers."""
+        """Return the load of each unit (CPUs: in thousandths, others: 0 or 1), or {} if the units have no numbers."""
         return dict(self._units[name].load) if name in self._units else {}

@@ -1,10 +1,10 @@
 """The order of the queue: runs that wait for admission, highest effective priority first.
 
-Effective priority = priority + points × waited ÷ every: exact, linear, without a cap.  Ties go by due time, then by
-arrival.  Runs on the same terms keep their order while they wait, so each group of them is a heap of its own, and only
-the heads of the groups have to be compared when time has passed.
+Effective priority = priority + points × waited ÷ every: exact, linear, without a limit.  Ties go by due time, then by
+arrival.  Runs on the same terms keep their order while they wait.  So each group of them is a heap of its own, and when
+time has passed, only the heads of the groups are compared.
 
-Runs of users go behind all others, whatever their priority; among users whoever has the fewest live runs goes first.
+Runs of users go after all others, whatever their priority; of these, the user with the fewest live runs goes first.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from jobqueued.queue.locks import HOST, SLOT, Claims
 
 
 class Terms(NamedTuple):
-    """All that decides on a run's admission but its age and priority.
+    """Everything that decides on a run's admission except its age and priority.
 
-    `bound`: how long it takes at most (ns), until nothing of it is left; None: nobody knows.  `drain`: how long others
-    are held back for it, while it waits for one of which nobody knows.  `share`: the user's whose run it is; "": the
-    host's.
+    `bound`: the longest time (ns) until nothing of it is left, or None if unknown.  `drain`: for how long (ns) others
+    are held back for it while it waits for a holder with an unknown end.  `share`: the user who owns the run; "": the
+    host.
     """
 
     claims: Claims
@@ -52,57 +52,58 @@ class Group:
         others = {claim.resource for claim in terms.claims} - {HOST, SLOT}
         is_plain = not (terms.share or Claim(HOST, exclusive=True) in terms.claims)
         self.only: str | None = others.pop() if len(others) == 1 and is_plain else None
-        """The one resource that it wants beside a part of the host, as a run of the host's; None: there is no such."""
+        """The one resource that its runs want besides a part of the host, or None; also None for users' runs."""
         self.is_parked = False
         self.many = _MANY
-        """So long a heap is looked through for dead entries."""
+        """Length above which the heap is searched for dead entries."""
 
     def effective(self, rank: int, mono: int) -> int:
-        """The effective priority at an instant (monotonic, ns) of a run with this rank, in 2^-96 points."""
+        """Return the effective priority, in 2^-96 points, of a run with this rank at an instant (monotonic, ns)."""
         points, every = self.terms.escalation
         return ((points * mono - rank) << _EXACT) // every
 
     def reaches(self, priority: int, rank: int, mono: int) -> bool:
-        """Tell whether a run with this rank has at least this effective priority."""
+        """Return whether a run with this rank has at least this effective priority."""
         points, every = self.terms.escalation
         return points * mono - rank >= priority * every
 
     def reaching(self, priority: int, rank: int) -> int | None:
-        """The instant (monotonic, ns) from which it has; None: never, or it does not grow."""
+        """Return when (monotonic, ns) a run with this rank reaches a priority, or None if it does not age."""
         points, every = self.terms.escalation
         return -(-(priority * every + rank) // points) if points else None
 
 
 Head = tuple[int, int, int, int, Holder, int, Group]
-"""The order of the first run of a group among those of the others, and its rank: of an instant, lowest first."""
+"""The order of a group's first run among those of other groups at an instant, lowest first; its rank, and the group."""
 
 
 class Waiting:
-    """A run that left or changed its place leaves a dead entry behind, dropped when it comes to the top, or when the
-    dead are the most: who is first may wait for days, and others come and go behind it.
+    """The queue, with a heap for each group of runs.
 
-    Groups that wait for nothing but a resource that none who want it can get are parked: they are no heads, but for the
-    first among their like, until somebody gets or gives back some of it, others want it, or one of them has another
-    first run.
+    A run that left or changed its place leaves a dead entry behind.  It is dropped when it comes to the top, or when
+    most entries are dead: the first run may wait for days while others come and go.
+
+    A group that waits only for a resource that no group can get now is parked.  Then it is not among the heads, unless
+    it is the first of similar ones.  It wakes when a holder takes or releases some of the resource, when another group
+    wants it, or when a parked group gets another first run.
     """
 
     def __init__(self) -> None:
         self._groups: dict[Terms, Group] = {}
         self._awake: dict[Terms, Group] = {}
         self._parked: dict[str, list[Group]] = {}
-        """By the resource that they wait for."""
+        """Resource → groups that are parked for it."""
         self._firsts: dict[tuple[Escalation, bool], list[tuple[_Key, int, Group]]] = {}
-        """Heaps of the parked groups that age alike, and wait for an end that is known or not; with entries of groups
-        that are awake again."""
+        """Way of ageing, and whether the awaited end is known → heap of parked groups, some of which woke again."""
         self._entries = count()
         self.wanted: Counter[str] = Counter()
-        """How many groups want a resource."""
+        """Resource → number of groups that want it."""
         self._places: dict[Holder, tuple[Group, _Key]] = {}
         self.live: Counter[str] = Counter()
-        """The live runs of each user, by their share."""
+        """User's share → number of live runs."""
 
     def load(self, group: Group) -> int:
-        """The number that orders groups first: 0 for the host's runs, for a user's one more than that user has live."""
+        """Return the number by which groups are ordered first: 0 for the host's runs, 1 + live runs for a user's."""
         share = group.terms.share
         return 1 + self.live[share] if share else 0
 
@@ -120,7 +121,7 @@ class Waiting:
             self._bury(group)
 
     def _group(self, terms: Terms) -> Group:
-        """The group of these terms, which may be new."""
+        """Return the group of these terms, which may be new."""
         group = self._groups.get(terms)
         if group is None:
             group = self._groups[terms] = self._awake[terms] = Group(terms)
@@ -136,15 +137,15 @@ class Waiting:
         group.many = 2 * len(group.heap) + _MANY
 
     def remove(self, run: Holder) -> None:
-        """Take a run out; one that isn't in is fine."""
+        """Remove a run, if it is in the queue."""
         group, key = self._places.pop(run, (None, None))
         if group is not None and group.is_parked and key == group.heap[0]:
             self._wake_group(group)
 
     def park(self, resource: str, groups: Iterable[Group], *, has_an_end: bool) -> None:
-        """Leave groups out of what follows: all that want a resource, and wait for nothing else.
+        """Park these groups, which are all that want a resource, and wait for nothing else.
 
-        `has_an_end`: whether it is known when those who have it have ended.  None is, where one of them is gone, or has
+        `has_an_end`: whether the end of its holders is known.  No group is parked if one of them is gone, or has
         another first run than the pass has seen.
         """
         groups = list(groups)
@@ -164,20 +165,20 @@ class Waiting:
         return bool(group.heap) and self._places.get(group.heap[0][3]) == (group, group.heap[0])
 
     def wake(self, resource: str) -> None:
-        """Look again at those that are parked for a resource."""
+        """Wake the groups that are parked for a resource."""
         for group in self._parked.pop(resource, ()):
             group.is_parked = False
             self._awake[group.terms] = group
 
     @staticmethod
     def _is_parked_so(entry: tuple[_Key, int, Group]) -> bool:
-        """Tell whether an entry among the parked is of a group that is, with this first run."""
+        """Return whether an entry is current: its group is parked, and still has this first run."""
         key, _, group = entry
         return group.is_parked and group.heap[0] == key
 
     @property
     def parked(self) -> list[Group]:
-        """Those that are left out."""
+        """The groups that are parked."""
         return [group for groups in self._parked.values() for group in groups]
 
     def _wake_group(self, group: Group) -> None:
@@ -185,7 +186,7 @@ class Waiting:
             self.wake(group.only)
 
     def _first_parked(self) -> Iterator[Group]:
-        """The parked groups of which each goes first among its like."""
+        """Yield the parked groups that go first among similar ones."""
         for like, heap in list(self._firsts.items()):
             while heap and not self._is_parked_so(heap[0]):
                 heappop(heap)
@@ -195,7 +196,7 @@ class Waiting:
                 del self._firsts[like]
 
     def head(self, group: Group, mono: int) -> Head | None:
-        """The first run of a group; None: there is none."""
+        """Return the first run of a group, or None if it is empty; then the group is dropped."""
         heap, places = group.heap, self._places
         while heap:
             key = heap[0]
@@ -212,41 +213,41 @@ class Waiting:
         return None
 
     def heads(self, mono: int) -> list[Head]:
-        """A heap of the first run of each group that is not parked, and of those of the parked that may go first."""
+        """Return a heap of the first runs of all groups that are awake, and of the parked groups that may go first."""
         groups = [*self._awake.values(), *self._first_parked()]
         found = [head for group in groups if (head := self.head(group, mono)) is not None]
         heapify(found)
         return found
 
     def priority(self, run: Holder, mono: int) -> float:
-        """The effective priority of a run at an instant; KeyError: it is not here."""
+        """Return the effective priority of a run at an instant.  Raises KeyError if the run is not here."""
         group, key = self._places[run]
         return group.effective(key[0], mono) / (1 << _EXACT)
 
     def highest(self, mono: int) -> float | None:
-        """The effective priority of the first of them at an instant; None: there is none."""
+        """Return the effective priority of the first run at an instant, or None if there is none."""
         heads = self.heads(mono)
         return self.priority(heads[0][4], mono) if heads else None
 
     def place(self, run: Holder, mono: int) -> tuple[int, int, int, int]:
-        """The place of a run among the others at an instant, lowest first; KeyError: it is not here."""
+        """Return the place of a run at an instant, lowest first.  Raises KeyError if the run is not here."""
         group, key = self._places[run]
         return self.load(group), -group.effective(key[0], mono), key[1], key[2]
 
     def terms(self, run: Holder) -> Terms:
-        """The terms of a run; KeyError: it is not here."""
+        """Return the terms of a run.  Raises KeyError if the run is not here."""
         return self._places[run][0].terms
 
     def all_terms(self) -> Iterable[Terms]:
-        """The terms on which runs wait, or did lately."""
+        """Return the terms on which runs wait, or recently did."""
         return self._groups
 
     def ordered(self, mono: int) -> Iterator[Holder]:
-        """All of them in their order at an instant."""
+        """Yield all runs in their order at an instant."""
         return iter(sorted(self._places, key=lambda run: self.place(run, mono)))
 
     def only(self, runs: Iterable[Holder], drain: int | None) -> Waiting:
-        """Copy the queue with some of its runs only, all of them with this `drain`; None: each with its own."""
+        """Copy the queue with some of its runs only, each with this `drain` (ns), or with its own if None."""
         some = Waiting()
         some.live = self.live.copy()
         for run in runs:
