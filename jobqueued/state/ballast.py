@@ -1,7 +1,7 @@
-"""Ballast: space to give up when the disk is full, so that the ends of live runs can still be committed.
+"""Ballast: disk space to give up when the disk is full, so that the ends of live runs can still be committed.
 
-Nothing that goes wrong with it is worth a word: it is there, or there was no room for it.  What was set aside is
-ballast too, once there is no other; that it had to go is said.
+Errors of the ballast are not reported: it exists, or there was no room for it.  If there is none, a state.db that was
+set aside is removed instead, and that is reported.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from pathlib import Path
 
 BALLAST = 4 << 20
 PARTS = ("", "-wal", "-journal", "-shm")
-"""The endings of all files that belong to a database."""
+"""Suffixes of all files that belong to a database."""
 
 
 class Ballast:
-    """A file in the state directory that takes its room on the disk."""
+    """A file in the state directory that occupies the space."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "ballast"
         self.removed: list[str] = []
-        """The files set aside that were given up, until that is said."""
+        """Names of the removed databases that were set aside, until they are reported."""
 
     def lay(self) -> None:
-        """Take the room, unless that would leave less than as much again."""
+        """Occupy the space, unless less than the same amount would stay free."""
         with contextlib.suppress(OSError):
             there = os.statvfs(self._path.parent)
             if there.f_bavail * there.f_frsize >= 2 * BALLAST and not self._is_whole():
@@ -43,7 +43,10 @@ class Ballast:
             self.give_up()
 
     def give_up(self) -> bool:
-        """Make room, by the oldest state.db that was set aside if all else is gone; False: there is nothing to give."""
+        """Make room: remove the ballast or, if it is gone, the oldest state.db that was set aside.
+
+        Return False if there is neither.
+        """
         with contextlib.suppress(OSError):
             self._path.unlink()
             return True
@@ -56,14 +59,14 @@ class Ballast:
 
 
 def set_aside(path: Path) -> list[Path]:
-    """Every database that was set aside, the oldest first: ``state.db.broken-N``; OSError."""
+    """Return all databases that were set aside (``state.db.broken-N``), the oldest first.  Raises OSError."""
     name = re.compile(rf"{re.escape(path.name)}\.broken-(\d+)({'|'.join(PARTS)})", re.A)
     numbers = {int(found[1]) for other in path.parent.iterdir() if (found := name.fullmatch(other.name))}
     return [path.with_name(f"{path.name}.broken-{number}") for number in sorted(numbers)]
 
 
 def remove(path: Path) -> None:
-    """Remove a database and all that belongs to it; OSError."""
+    """Remove a database and all files that belong to it.  Raises OSError."""
     for found in (path.with_name(path.name + part) for part in PARTS):
         if found.is_dir() and not found.is_symlink():
             shutil.rmtree(found)

@@ -1,7 +1,7 @@
-"""Commits, and what is said while none succeeds: the state is degraded, and it is tried again every 10 s.
+"""Commits, and what is reported while they fail: the state is degraded, and the commit is retried every 10 s.
 
-A start that can't commit lets nothing new start: what is in state.db may be all that there is to go by.  Later, R is
-the intent and holds the end, so scheduling goes on.
+If a start can't commit, nothing new starts, because nothing else than state.db may show what happened.  Later, R has
+the intent and the end of each run, so scheduling continues.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from jobqueued.state.write_batch import WriteBatch
 
 _RETRY = 10 * SECOND
 _AT_MOST_EVERY = SECOND
-"""While there is much to do each turn would try again, with all that has come together."""
+"""Shortest time (ns) between two tries: with much to do, each turn would try again with everything so far."""
 _MOST_TOLD = 100
-"""So many things that people have asked for are named at the end, where it has come to nothing."""
+"""Maximum requests of users that are named as lost when the daemon ends."""
 
 
 class Commits(Source):
-    """Commits of one batch.  `degraded` says why that can't be done now; None: it can.
+    """Commits of one batch.  `degraded`: why commits fail now, or None if they don't.
 
-    `everything` is what a new state.db has to hold.
+    `everything` returns what a new state.db must hold.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class Commits(Source):
         """The fault and its remedy."""
         self._asked = deque[str](maxlen=_MOST_TOLD)
         self._asked_in_all = 0
-        """What people have asked for, and no commit holds yet."""
+        """The newest requests of users that no commit has saved, and the number of all of them."""
         self._holds = True
-        """Nothing new starts until the first commit: so it is during the start, and, if that can't commit, after it."""
+        """True until the first commit: nothing new starts during the start, or after one that can't commit."""
         self._is_proven = False
-        """Whether something could be written since the start, or since it failed."""
+        """True if something was written since the start, or since the last failure."""
         self.times, self.failures = Histogram(SHORT_TIMES), 0
-        """How long those took that succeeded, and how many did not."""
+        """Durations of the commits that succeeded, and the number of those that failed."""
         self._tried_at = 0
 
     def __bool__(self) -> bool:
-        """True if there is something to commit, or to try."""
+        """Return whether there is something to commit, or to try."""
         return bool(self._batch or not self._is_proven or self._store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
-        """The name of the state, and the mark of the fleet that was saved last; None: nothing can be saved now."""
+        """Return the name of the state and the last saved mark of the fleet, or None if nothing can be saved now."""
         with contextlib.suppress(StoreError):
             name, mark = self._store.of_fleet()
             return (name, mark) if name and not self.degraded else None
@@ -67,33 +67,33 @@ class Commits(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell what is not saved although commits succeed; `degraded` tells why none does."""
+        """Descriptions of state that is not saved although commits succeed; `degraded` says why none does."""
         return [self._batch.trouble] if self._batch.trouble else []
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next try, which the turn that it brings about makes."""
+        """The time of the next try (monotonic, ns), which wakes the loop for it, or None if commits succeed."""
         return self._tried_at + _RETRY if self.degraded else None
 
     @property
     def has_more(self) -> bool:
-        """True once what a start could not save is saved."""
+        """True once the state is saved that a start could not save."""
         return self._holds and self.degraded is None
 
     def turn(self, now: Now) -> Iterable[StateUnsaved]:
-        """Let new runs start."""
+        """Let new runs start, if they were held until the state was saved."""
         if not self.has_more:
             return ()
         self._holds = False
         return (StateUnsaved(""),)
 
     def begun(self) -> list[StateUnsaved]:
-        """The event that lets nothing new start, after a start that could not commit."""
+        """Return the event that lets nothing new start, if the start could not commit."""
         self._holds = self.degraded is not None
         return [StateUnsaved(self.degraded)] if self.degraded else []
 
     def make(self) -> bool:
-        """Commit the batch; False: it stays for the next."""
+        """Commit the batch, or return False if it stays for the next try."""
         now = time.monotonic_ns()
         if self.degraded and now < self._tried_at + _AT_MOST_EVERY:
             return False
@@ -114,17 +114,17 @@ class Commits(Source):
         self._asked_in_all = 0
         if self.degraded:
             self.degraded = None
-            self._store.tidy()  # the ballast, too
+            self._store.tidy()  # creates the ballast again, too
             self._log.say("recovered", text=f"{self._paths.state}: state is saved again", of="state")
         return True
 
     def last(self) -> bool:
-        """Try once more before the end, whenever it was tried; where there is nothing, that it was saved until now."""
+        """Try once more before the daemon ends, at once, and even if only the time is to be saved."""
         self._tried_at, self._is_proven = 0, False
         return self.make()
 
     def keep(self, asked: str) -> str:
-        """Keep in memory what a person has asked for, which no commit holds yet; what that means, for whoever asked."""
+        """Keep a user's request in memory until a commit saves it; return what that means, for the user."""
         unsaved = f"in memory only, and a restart forgets it: {self._cause}"
         if asked not in self._asked:
             self._asked.append(asked)
@@ -134,7 +134,7 @@ class Commits(Source):
 
     @property
     def forgotten(self) -> str:
-        """The loss, if the daemon ends now, of what people have asked for; "": there is none."""
+        """Return what of users' requests is lost if the daemon ends now, or "" if nothing."""
         if not self._asked:
             return ""
         more = self._asked_in_all - len(self._asked)
@@ -152,8 +152,9 @@ class Commits(Source):
         return self._batch.commit()
 
     def _mend(self) -> None:
-        """Open state.db anew after a failure; all that memory has goes into a new file, and into one of which others
-        have made something else.
+        """Open state.db again after a failure.
+
+        Everything in memory goes into a new file, and into a file that another program has changed.
         """
         lost_before = self._store.lost
         mended = self._store.mend()
@@ -170,7 +171,7 @@ class Commits(Source):
             self._log.say("trouble", text=f"{lost}; all else is written to it again, and {found}")
 
     def degrade(self, error: CommitFailed) -> None:
-        """Say it once."""
+        """Note a failed commit, and log the first one."""
         risk = f"starts and ends are only in {self._paths.run} so far, so runs may repeat if the host goes down"
         effect = "live runs are followed, but nothing new starts" if self._holds else f"runs go on, but {risk}"
         self._cause = f"{self._paths.state}/state.db can't be written ({error}); {error.fault.remedy}"

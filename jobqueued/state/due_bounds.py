@@ -1,4 +1,4 @@
-"""Bounds of the history of what was due: how much of it is kept, and what goes when that is looked at."""
+"""Limits of the history of due times: how much of it is kept, and what goes when it is checked."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from collections.abc import Iterable
 from jobqueued.saved import DueChange
 
 CHANGES_OF_A_FILE, BYTES_OF_A_FILE, CHANGES, BYTES = 750, 3 << 20, 19_750, 15 << 20
-"""So many changes of one file and of all, and so many bytes of their texts, stay when the oldest go."""
+"""Limits after the oldest went: changes of a file, bytes of its texts, all changes, bytes of all texts."""
 DROPS_EACH, _CHANGES_A_BYTE = 250, 250 / (1 << 20)
-"""So many changes may come before all are looked at, which takes up to 50 ms; a MiB of texts counts as much."""
+"""Changes after which all are checked, which takes up to 50 ms; a MiB of texts counts as that many."""
 
 SIZES = """
 SELECT id, CAST(kind AS BLOB), CAST(name AS BLOB), length(text) FROM due_change ORDER BY id DESC
 """
-"""Blobs, as a text that is damaged could not be read."""
+"""Blobs, because a damaged text could not be read."""
 DROP = "DELETE FROM due_change WHERE id = ?"
 
 
 def weight(change: DueChange) -> float:
-    """The part of what may come before the oldest changes go."""
+    """Return the weight of a change; when the weights of new changes add up to 1, the oldest changes go."""
     return (1 + _CHANGES_A_BYTE * len(change.text or b"")) / DROPS_EACH
 
 
 def too_many(sizes: Iterable[tuple[int, bytes, bytes, int | None]]) -> list[tuple[int]]:
-    """The numbers of the changes that go, of all (number, kind, name, bytes of the text if there is one), newest first.
+    """Return the numbers of the changes that go.
 
-    The oldest go; the text that a file has now stays.
+    `sizes`: all changes (number, kind, name, bytes of the text or None), newest first.  The oldest go, but the text
+    that a file has now stays.
     """
     counts, totals = Counter[tuple[bytes, bytes]](), Counter[tuple[bytes, bytes]]()
     count = total = 0

@@ -1,6 +1,6 @@
-"""The history of what was due, for an audit: which text a job file had from when on, clock steps, starts.
+"""The history of due times, for an audit: which text a job file had since when, clock steps, starts.
 
-Nothing is decided by it.  A change costs one row, in the commit of what the scheduler makes of it, and has its instant.
+No decision depends on it.  Each change is one row with its instant, in the same commit as what the scheduler decides.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ _NEWEST = "SELECT name, digest, timezone FROM due_change WHERE kind = 'file' GRO
 _GONE = ("", "")
 
 Noted = Callable[[str, bytes], bytes]
-"""Of the name of a file and its text, a text from which alone all of its jobs follow."""
+"""Function of a file's name and text; returns a text from which alone all jobs of the file follow."""
 
 
 class DueHistory:
-    """Changes since the start.  `zone` finds that of jobs that name none.
+    """Changes since the start.  `zone` returns the zone of jobs that name none.
 
-    Of what an earlier daemon left, `newest` are digest and zone of each file that was noted last, `texts` those that
-    were accepted last, by name, and `saved_at` is its last commit (wall; 0: none).  `noted` makes of the text
-    of a file what is kept of it here.
+    An earlier daemon left `newest` (file → digest and zone that were noted last), `texts` (file → text that was
+    accepted last) and `saved_at` (its last commit, wall; 0: none).  `noted` returns what to save of a file's text.
     """
 
     def __init__(
@@ -37,14 +36,14 @@ class DueHistory:
     ) -> None:  # fmt: skip
         self._zone, self._newest, self._saved_at, self._noted = zone, dict(newest), saved_at, noted
         self._texts: dict[str, bytes | None] = dict(texts)
-        """Those of which no event has told."""
+        """File → its text, if no event has reported it yet."""
         self._unread = set(texts)
-        """Files that did not count since the start; so what they made due before was so until the last commit."""
+        """Files without an event since the start: their earlier text was in force until the last commit."""
         self._has_begun = False
 
     @classmethod
     def of(cls, store: Store, zone: Callable[[], str], noted: Noted = lambda _, text: text) -> DueHistory:
-        """Go on with what there is in state.db; what can't be read there is noted anew."""
+        """Continue the history in state.db; what can't be read there is noted again."""
         with contextlib.suppress(StoreError):
             newest = {name: (digest, zone) for name, digest, zone in store.query(_NEWEST)}
             found = store.query("SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'saved'")
@@ -52,11 +51,11 @@ class DueHistory:
         return cls(zone, {}, {}, 0, noted)
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
-        """Take the texts of accepted files, by name; None: it is gone.  An event tells of each."""
+        """Take the texts of accepted files, by name (None: the file is gone).  An event for each follows."""
         self._texts |= files
 
     def after(self, happened: Iterable[Event], wall: int) -> Iterator[DueChange]:
-        """Yield what these events change, which the scheduler is told at that instant."""
+        """Yield the changes by these events, which the scheduler receives at that instant (wall)."""
         for event in happened:
             match event:
                 case ClockStepped(step):
@@ -66,7 +65,7 @@ class DueHistory:
                     yield from self._changed(self._name(path), wall)
 
     def anew(self, texts: Mapping[str, bytes | None]) -> Iterator[DueChange]:
-        """Yield these texts of accepted files as what is due from now on: what was before is lost with a state.db."""
+        """Yield these texts of accepted files as changes from now on: the earlier ones were lost with state.db."""
         wall = time.time_ns()
         for name, text in texts.items():
             if text is not None:
@@ -74,7 +73,7 @@ class DueHistory:
                 yield DueChange("file", name, wall, wall, *self._version(noted), noted)
 
     def _name(self, path: str) -> str:
-        """The name of a file in state.db: of cron's tables their directory's is part of it."""
+        """Return the name of a file in state.db; that of a cron table begins with the table's directory."""
         directory, name = os.path.split(path)
         with_directory = f"{os.path.basename(directory)}/{name}"
         return with_directory if with_directory in self._texts else name
@@ -97,6 +96,6 @@ class DueHistory:
         version = self._version(text)
         if version != self._newest.get(name, _GONE):
             self._newest[name] = version
-            if version == _GONE:  # users make files of ever new names
+            if version == _GONE:  # users make files with ever new names
                 del self._newest[name]
             yield DueChange("file", name, self._saved_at if is_first else wall, wall, *version, text)

@@ -1,4 +1,4 @@
-"""Rows of history in brief, as retention goes by them."""
+"""Rows of history in brief, as retention needs them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from jobqueued.state.formats import ENDED
 from jobqueued.state.store import Store
 
 AT_ONCE = 50
-"""So many rows of a job are found at once."""
+"""Rows of a job that are read at once."""
 _ROWS_AT_ONCE = 1000
 _NEWEST = 1000
 
 
 class End(NamedTuple):
-    """A row of history in brief: when it was queued (wall), whether the scheduler may have written its record, and
-    whether it was skipped.
+    """A row of history in brief.
+
+    `queued`: when the run was queued (wall).  `by_scheduler`: whether the scheduler may have written its record.
     """
 
     queued: int
@@ -26,7 +27,7 @@ class End(NamedTuple):
 
 
 _WITH_ROWS = f"SELECT DISTINCT job FROM run INDEXED BY history WHERE {ENDED}"
-"""By the index, without the records: of a hundred thousand runs those are 450 MB."""
+"""The query uses the index, without the records, which are 450 MB for 100,000 runs."""
 _NEWEST_ROWS = f"SELECT job, number FROM run INDEXED BY history WHERE {ENDED} ORDER BY queued DESC LIMIT ?"
 _ENDS = """
 SELECT number, queued, state IN ('skipped', 'lost') OR attempt > 1, state = 'skipped' FROM run
@@ -39,23 +40,23 @@ WHERE (job, number) > (?, ?) AND job < ? AND record IS NOT NULL ORDER BY job, nu
 
 
 def with_rows(store: Store) -> set[str]:
-    """The jobs that have history; StoreError."""
+    """Return the jobs that have history.  Raises StoreError."""
     return {job for (job,) in store.query(_WITH_ROWS)}
 
 
 def newest(store: Store) -> list[RunId]:
-    """The newest runs that have ended, of all jobs; StoreError."""
+    """Return the newest runs that have ended, of all jobs.  Raises StoreError."""
     return [RunId(job, number) for job, number in store.query(_NEWEST_ROWS, (_NEWEST,))]
 
 
 def ends(store: Store, job: str, before: int, after: int = 0) -> dict[int, End]:
-    """The newest rows of a job before a number, and after another; StoreError."""
+    """Return the newest rows of a job before one number, and after another.  Raises StoreError."""
     rows = store.query(_ENDS, (job, after, before, AT_ONCE))
     return {number: End(queued, bool(mine), bool(is_skip)) for number, queued, mine, is_skip in rows}
 
 
 def of_pool(store: Store, pool: str) -> Iterator[list[tuple[int, RunId, End]]]:
-    """Yield the rows of jobs in ``alice/``, each with when it was queued, some at a time; StoreError."""
+    """Yield the rows of jobs in ``alice/``, each with when it was queued (wall), in batches.  Raises StoreError."""
     place = (pool, 0)
     while True:
         rows = store.query(_OF_POOL, (*place, f"{pool[:-1]}0", _ROWS_AT_ONCE))

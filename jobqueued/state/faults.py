@@ -1,7 +1,7 @@
-"""Faults of state.db and of what it lies on, told apart: each has a remedy, and few are the file's own.
+"""Faults of state.db and its disk: each has a remedy, and few are in the file itself.
 
-SQLite names what it was at, seldom why that failed (a disk that was remounted read-only is a "disk I/O error", and so
-is a quota); so a small file, written beside state.db, asks the kernel.
+SQLite reports what it was doing, but seldom why that failed: a disk that was remounted read-only is a "disk I/O error",
+and so is a quota.  So a small test file beside state.db asks the kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class Fault(Enum):
-    """Kinds of what is wrong, and the remedy of each."""
+    """The kinds of faults, each with its remedy."""
 
     FULL = "free space there"
     READ_ONLY = "remount it read-write (dmesg tells why it is read-only)"
@@ -29,16 +29,16 @@ class Fault(Enum):
 
     @property
     def remedy(self) -> str:
-        """The words for people."""
+        """The remedy, in words."""
         return self.value
 
 
 class StoreError(Exception):
-    """The state can't be used, or a part of it not be read; the message says why and what to do."""
+    """The state can't be used, or a part of it can't be read; the message says why and what to do."""
 
 
 class CommitFailed(Exception):
-    """The state can't be saved, and nothing of this commit was kept; `fault` is why, the message is SQLite's."""
+    """The state can't be saved, and nothing of this commit was; `fault` is why, the message is SQLite's."""
 
     def __init__(self, text: str, fault: Fault) -> None:
         super().__init__(text)
@@ -53,7 +53,7 @@ _OF_ERRNO = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EFBIG), Fault.LIMIT),
     errno.ENOMEM: Fault.MEMORY,
 }
-"""All else is FAILING."""
+"""Any other error is FAILING."""
 
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: Fault.FULL,
@@ -63,19 +63,19 @@ _OF_SQLITE = {
     sqlite3.SQLITE_BUSY: Fault.BUSY,
     sqlite3.SQLITE_LOCKED: Fault.BUSY,
 }
-"""By the primary code; of all else the kernel is asked."""
+"""Primary code → fault; for any other code the kernel is asked."""
 
 _UNREADABLE = sqlite3.SQLITE_IOERR_SHORT_READ
-"""The file is shorter than it says itself."""
+"""The file is shorter than its header says."""
 
 
 def of_code(code: int) -> Fault | None:
-    """The fault that SQLite's extended code tells by itself; None: the kernel has to be asked."""
+    """Return the fault that SQLite's extended code names, or None if the kernel must be asked."""
     return Fault.BROKEN if code == _UNREADABLE else _OF_SQLITE.get(code & 0xFF)
 
 
 def failure(error: Exception, directory: Path) -> CommitFailed:
-    """The failure that an error in `directory` is."""
+    """Return the failure that an error in `directory` means."""
     if isinstance(error, CommitFailed):
         return error
     if isinstance(error, StoreError):
@@ -83,20 +83,20 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if isinstance(error, OSError):
         return CommitFailed(error.strerror or str(error), _OF_ERRNO.get(error.errno or 0, Fault.FAILING))
     code: int | None = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # of Python, which could not give SQLite what it was to write
+    if code is None:  # Python's: it could not pass the data to SQLite
         return CommitFailed(str(error), Fault.BUG)
     if (known := of_code(code)) is not None:
         return CommitFailed("it is shorter than it says itself" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
     path = str(directory / "state.db")
-    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it to read
+    is_fixed = os.path.exists(path) and not os.access(path, os.W_OK)  # as by chattr(1): SQLite opens it read-only
     fault = Fault.DENIED if is_fixed or code & 0xFF == sqlite3.SQLITE_READONLY else Fault.FAILING
     return CommitFailed(f"{error}, {getattr(error, 'sqlite_errorname', code)}", fault)
 
 
 def _asked(directory: Path) -> OSError | None:
-    """The error that a small file meets there which is made, written, forced to the disk, and removed; None: none."""
+    """Return the error of creating, writing, syncing and removing a small file there, or None."""
     path = directory / "probe"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:

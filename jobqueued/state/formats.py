@@ -1,8 +1,8 @@
-"""Formats of state.db: its tables, and what each older format needs to become the next.
+"""Formats of state.db: its tables, and the steps from older formats to newer ones.
 
-A format has one step from the one before, which never changes again, and its fixture (tests/fixtures/state), written by
-the version that had it.  All steps that a file needs are one transaction, so it is of one format or of the other.
-There are no steps back.
+A format has one step from the one before, which never changes again.  It also has a fixture (tests/fixtures/state) that
+the version with this format wrote.  All steps that a file needs are one transaction, so the file has either its old
+format or ours.  There are no steps back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CREATE INDEX unfinished ON run (job, number) WHERE record IS NULL;
 """
 
 ENDED = f"state NOT IN {tuple(str(state) for state in RunState if state in LIVE | PENDING)}"
-"""To the letter the condition of the index `history`, of older files too: else SQLite does not use that."""
+"""Must equal the condition of the index `history`, also in older files, or SQLite does not use the index."""
 
 _STEPS = {
     1: """
@@ -65,7 +65,7 @@ CREATE INDEX asked_job ON asked (job);
 CREATE TABLE number (share TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 """,
 }
-"""What each format needs to become the next."""
+"""Format → statements that turn it into the next one."""
 
 CLEAR = tuple(
     f"DELETE FROM {table}"
@@ -81,7 +81,7 @@ CLEAR = tuple(
         "number",
     )
 )
-"""The statements that leave nothing but history."""
+"""Statements that delete everything except history."""
 
 _BACK = (
     "install that version again, or go back without it: mkdir {directory}/format-{version} &&"
@@ -91,14 +91,14 @@ _BACK = (
 
 
 def version_of(db: sqlite3.Connection, path: Path) -> int:
-    """The format of a database; 0: it is empty.  StoreError: it is newer than ours."""
+    """Return the format of a database, or 0 if it is empty.  Raises StoreError if it is newer than ours."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     refuse_newer(version, path)
     return version
 
 
 def refuse_newer(version: int, path: Path) -> None:
-    """StoreError, with the way back, if the format of a database is newer than ours."""
+    """Raise StoreError, with the way back, if the format of a database is newer than ours."""
     if version > VERSION:
         raise StoreError(
             f"{path} was written by a newer jobqueued (format {version}); this one supports up to {VERSION};"
@@ -107,10 +107,10 @@ def refuse_newer(version: int, path: Path) -> None:
 
 
 def format_on_disk(path: Path) -> int:
-    """The format of a database by its bytes; 0: it has none, or can't be read.
+    """Return the format of a database by its bytes, or 0 if it has none or can't be read.
 
-    SQLite would take in the log at its close, and change what is not ours to change.  In the log page 1 counts that
-    was committed last; https://sqlite.org/fileformat2.html has the places of all of it.
+    SQLite would move the log into the file at its close, and so change a file that is not ours to change.  In the log,
+    the last committed copy of page 1 counts.  https://sqlite.org/fileformat2.html has the offsets.
     """
     version = 0
     with contextlib.suppress(OSError):
@@ -144,7 +144,7 @@ def _user_version(header: bytes) -> int:
 
 
 def bring_up(db: sqlite3.Connection, version: int) -> None:
-    """Bring a database from this format to ours."""
+    """Upgrade a database from this format to ours."""
     steps = [_STEPS[number] for number in range(max(version, 1), VERSION)]
     if version < VERSION:
         script = "".join(steps if version else [_SCHEMA, *steps])

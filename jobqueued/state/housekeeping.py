@@ -1,7 +1,7 @@
-"""Housekeeping: what retention lets go, record files that are missing, and the write-ahead log.
+"""Housekeeping: retention, missing record files, and the write-ahead log.
 
-Some runs of one job a turn, some time after there is something to do.  A row of history goes by what is known of its
-run, never because a file is missing: that is written again, now or when there is room.
+It checks some runs of one job a turn, some time after there is something to do.  A row of history goes because of what
+is known of its run, never because a file is missing: the file is written again, now or when there is room.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from jobqueued.submission import is_numbered, pool_of
 
 RUNS_A_TURN = AT_ONCE
 MOST_KNOWN = 4096
-"""Of so many jobs it is known what they have, so that only what is new is looked at."""
+"""Maximum jobs whose last check is remembered, so that only their new runs are checked."""
 _COST_OF_JOB = 10
-"""A look at a job takes as long as one at so many runs, to list its files and its rows."""
+"""Cost of a check of a job, for its lists of files and rows, in runs that are checked."""
 OF_SUBMISSIONS = 100
-"""So many times the runs of a job are kept of all submissions of a user that are over."""
+"""Factor of `runs` in retention for all submissions of a user together that are over."""
 _NOTHING = Retention(runs=0)
 ANY = 1 << 62
-"""A number that no run has."""
+"""A number above that of any run."""
 AGAIN = 10 * SECOND
-"""The pause before a record that could not be written is tried again."""
+"""Pause (ns) before a record that could not be written is retried."""
 
 
 class Housekeeping(Source):
-    """Jobs of which something may be let go, or is missing.
+    """Jobs with runs that may have to go, or with missing records.
 
-    `live` tells the runs to spare; `filed` is told of each whose record has been written, or let go.
+    `live` returns the runs to spare; `filed` is called with each run whose record was written, or removed.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class Housekeeping(Source):
         keep_free: int | None = None, is_nowhere: Callable[[str], bool] = lambda _: False,
         of_a_user: int | None = None,
     ) -> None:  # fmt: skip
-        """`max_use` and `of_a_user` as of Room.  `is_nowhere` tells of a job if it is certain that there is none."""
+        """`max_use` and `of_a_user` as in Room.  `is_nowhere` returns whether a job certainly does not exist."""
         self._is_nowhere, self._room = is_nowhere, Room(max_use, of_a_user)
         self._gone: list[str] = []
-        """Jobs of which nothing is left since the last turn."""
+        """Jobs that have lost their last history since the last turn."""
         self._keep_free, self._missing = keep_free, MissingRecords(store, logs, log, filed)
         self._store, self._logs, self._retention, self._live = store, logs, retention, live
         self._commits, self._filed = commits, filed
         self._known: dict[str, Standing] = {}
-        """What the last look has left of some of them."""
+        """Job → what its last check left."""
         self._jobs = OrderedDict[str, None]()
-        """Those to look at, the first that came first: none waits for ever, however many come meanwhile."""
+        """Jobs to check, in order of arrival: none waits forever, however many others come."""
         self._uncompared: set[str] = set()
-        """Those whose record files may be older than their rows."""
+        """Jobs whose record files may be older than their rows."""
         self._only_missing: set[str] = set()
-        """Those of the jobs that are looked at only as records are missing."""
+        """Jobs to check only because records are missing."""
         self._again: set[str] = set()
-        """The jobs to look at another time, as records could not be written now."""
+        """Jobs to check again later, because records could not be written now."""
         self._going_on: Iterator[int] = iter(())
-        """What is left of a look at a job; it tells how many runs were looked at just now."""
+        """The rest of the check of a job; yields how many runs were checked."""
         self._at: int | None = None
         self._try_again_at = 0
         self._all_at = 0
 
     def begin(self, now: Now, went_down: int | None = None) -> None:
-        """At start: look at every job, as nobody did meanwhile; after that instant (wall) the host went down."""
+        """Check every job at start, because no daemon did meanwhile; `went_down`: when (wall) the host went down."""
         self._missing.begin(went_down)
         found = in_history = set[str]()
         with contextlib.suppress(StoreError):
@@ -92,17 +92,17 @@ class Housekeeping(Source):
         self._at, self._all_at = now.mono, now.mono + DAY
 
     def _pool(self, job: str) -> str:
-        """The name by which a job is looked at: submissions of a user that are over, together, as ``alice/``."""
+        """Return the name under which a job is checked: ``alice/`` for all submissions of a user that are over."""
         return pool_of(job) if is_numbered(job) and self._is_nowhere(job) else job
 
     def note(self, job: str, now: Now) -> None:
-        """A run of this job has ended, or there is no such job any more."""
+        """Note that a run of this job has ended, or that the job no longer exists."""
         self._jobs[self._pool(job)] = None
         soon = now.mono + MINUTE
         self._at = soon if self._at is None else min(self._at, soon)
 
     def miss(self, run: RunId, error: OSError, now: Now) -> None:
-        """The record of this run could not be written, and is to be as soon as it can be."""
+        """Note that the record of this run could not be written, and must be as soon as possible."""
         if not self._missing.note(run):
             self._jobs[run.job] = None
             self._only_missing.add(run.job)
@@ -113,21 +113,21 @@ class Housekeeping(Source):
 
     @property
     def kept(self) -> int:
-        """The bytes of all runs that are kept, as far as they were looked at."""
+        """The bytes of all runs that are kept, as far as they were checked."""
         return self._room.total
 
     @property
     def troubles(self) -> list[str]:
-        """Tell of records that can't be written, and of a disk that has no room for output."""
+        """Descriptions of records that can't be written, and of a disk without room for output."""
         return list(filter(None, (self._missing.trouble, record_files.shortage(self._logs, self._keep_free))))
 
     @property
     def deadline(self) -> int | None:
-        """The time to look; None: the start is not over."""
+        """The time of the next check (monotonic, ns), or None during the start."""
         return self._at
 
     def turn(self, now: Now) -> Iterable[HistoryGone]:
-        """Look at some runs, of few jobs; after the last job at the log."""
+        """Check some runs, of few jobs; after the last job, move the write-ahead log."""
         self._look(now)
         gone, self._gone = self._gone, []
         return map(HistoryGone, gone)
@@ -153,11 +153,11 @@ class Housekeeping(Source):
         self._finish(now)
 
     def _write_missing(self) -> int:
-        """Write some of the records that are missing, unless their rows may be, too; how many were looked at."""
+        """Write some missing records, unless commits fail as well; return how many were checked."""
         return 0 if self._commits.degraded else self._missing.write_some(self._live)
 
     def _next_job(self) -> str | None:
-        """The next job to look at; where one record could not be written just now, no other is tried."""
+        """Return the next job to check, or None; if a record could not be written just now, no other one is tried."""
         while self._jobs:
             job, _ = self._jobs.popitem(last=False)
             if not (self._missing.has_no_room and job in self._only_missing):
@@ -166,13 +166,13 @@ class Housekeeping(Source):
         return None
 
     def _finish(self, now: Now) -> None:
-        """Rest until there is something to do, or to try again."""
+        """Wait until there is something to do, or to retry."""
         if not (self._jobs or self._again or self._missing):
             self._missing.recover()
         self._jobs |= dict.fromkeys(sorted(self._again))
         self._uncompared |= self._again
         self._only_missing, self._again = self._again | (self._only_missing & self._jobs.keys()), set()
-        if now.mono >= self._all_at:  # the records of jobs that run no more grow older, too
+        if now.mono >= self._all_at:  # the records of jobs that no longer run grow older, too
             self._jobs |= dict.fromkeys(map(self._pool, self._room))
             self._known.clear()
             self._all_at = now.mono + DAY
@@ -182,7 +182,7 @@ class Housekeeping(Source):
         give_back_memory()
 
     def _look_at(self, job: str, now: Now) -> Iterator[int]:
-        """Look at the runs of a job, the newest first; if that will do, only at those that are new."""
+        """Check the runs of a job, the newest first, or only the new ones if that is enough."""
         known, is_nowhere = self._known.pop(job, None), self._is_nowhere(job)
         if (
             known is not None
@@ -194,7 +194,7 @@ class Housekeeping(Source):
             return
         try:
             found = record_files.listing(self._logs, job)
-        except OSError:  # what is there is not known, so nothing goes
+        except OSError:  # its files are unknown, so nothing goes
             self._again.add(job)
             return
         self._remove_unfinished(job, found.unfinished)
@@ -219,9 +219,9 @@ class Housekeeping(Source):
             yield len(numbers)
 
     def _look_at_new(self, job: str, known: Standing, now: Now) -> int:
-        """Look at the runs that are new since the last look, and let the oldest go for them; how many runs those are.
+        """Check the runs that are new since the last check, and remove the oldest for them; return the number of both.
 
-        0: all are to be looked at.
+        0: all runs must be checked.
         """
         retention = self._retention_of(job)
         if retention.runs < 1 or (known.latest is None and known.oldest < now.wall - retention.age):
@@ -255,7 +255,10 @@ class Housekeeping(Source):
         return len(new) + len(oldest) or 1
 
     def _oldest(self, job: str, numbers: list[int], eldest: Eldest) -> dict[int, End | None] | None:
-        """The oldest runs that go, with their rows; None: there may be others.  OSError, StoreError."""
+        """Return the oldest runs that must go, with their rows, or None if there may be others.
+
+        Raises OSError, StoreError.
+        """
         some, found = numbers[: 0 if eldest.all_stay else RUNS_A_TURN // 2], dict[int, End | None]()
         rows = ends(self._store, job, some[-1] + 1) if some else {}
         for number in some:
@@ -267,7 +270,7 @@ class Housekeeping(Source):
         return found if eldest.all_stay and len(rows) < RUNS_A_TURN else None
 
     def _learn(self, job: str, kept: int, standing: Standing | None) -> None:
-        """Note what a look at a job has left."""
+        """Note what a check of a job left."""
         self._room.note(job, kept)
         if standing is not None:
             self._known[job] = standing
@@ -275,12 +278,15 @@ class Housekeeping(Source):
                 del self._known[next(iter(self._known))]
 
     def _retention_of(self, job: str) -> Retention:
-        """The history that a job may keep now; that of submissions, or of an array that is not over, is many jobs'."""
+        """Return the history that a job may keep now.
+
+        The submissions of a user that are over, or an array that is not, keep as much as many jobs do.
+        """
         runs = self._retention.runs * (OF_SUBMISSIONS if job.endswith("/") or is_numbered(job) else 1)
         return replace(self._retention, runs=runs, bytes=self._room.bound(job, self._retention.bytes))
 
     def _look_at_pool(self, pool: str, now: Now) -> Iterator[int]:
-        """Look at the submissions of a user that are over, the newest first."""
+        """Check the submissions of a user that are over, the newest first."""
         compares = pool in self._uncompared
         self._uncompared.discard(pool)
         found = list[tuple[int, RunId, End]]()
@@ -303,7 +309,7 @@ class Housekeeping(Source):
             self._room.forget(pool)
 
     def _let_go(self, gone: list[RunId]) -> None:
-        """Drop the rows of runs whose files are removed, unless their R's can't be."""
+        """Delete the rows of runs whose files were removed, unless their R's can't be removed."""
         for run in gone:
             self._filed(run)
         spared = self._live() if gone else ()
@@ -311,7 +317,7 @@ class Housekeeping(Source):
             self._store.forget(over)
 
     def _see_off(self, jobs: Iterable[str]) -> None:
-        """Let the directories of jobs go that are nowhere any more, and what else is kept of them."""
+        """Remove the directories of jobs that no longer exist, and forget the jobs."""
         over = [job for job in jobs if self._is_nowhere(job) and record_files.remove_directory(self._logs, job)]
         if over:
             self._store.forget_keys(over)
@@ -320,13 +326,13 @@ class Housekeeping(Source):
             self._room.forget(job)
 
     def _care_for(self, job: str, found: Mapping[int, End | None], tally: Tally, *, compares: bool) -> list[RunId]:
-        """Remove files of these runs, or see that their records are there; the runs whose rows are to go."""
+        """Remove the files of these runs, or restore their records; return the runs whose rows must go."""
         live, gone = self._live(), list[RunId]()
         for number, end in found.items():
             run = RunId(job, number)
             try:
                 files = record_files.files(self._logs, run)
-            except OSError:  # what can't be looked at stays
+            except OSError:  # a run that can't be checked stays
                 tally.differs()
                 continue
             changed = max(files.modified, 0 if files.record or end is None else end.queued)
@@ -344,7 +350,7 @@ class Housekeeping(Source):
         return gone
 
     def _remove(self, run: RunId) -> bool:
-        """Remove the files of a run; False: what can't be removed stays."""
+        """Remove the files of a run; return False if they can't be removed."""
         try:
             record_files.remove(self._logs, run)
         except OSError:
@@ -352,7 +358,7 @@ class Housekeeping(Source):
         return True
 
     def _remove_unfinished(self, job: str, numbers: list[int]) -> None:
-        """Remove what a death in the middle of writing a record has left; of a live run it may be in use."""
+        """Remove the partial records that a crash left; that of a live run may be in use."""
         live = self._live()
         for run in (RunId(job, number) for number in numbers):
             if run not in live:

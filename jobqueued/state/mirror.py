@@ -1,6 +1,6 @@
-"""A copy in memory of what only state.db has: it goes into the next one where this one can't be read any more.
+"""A copy in memory of what only state.db has.  It goes into the next state.db if this one can't be read any longer.
 
-The scheduler has all else that is no history.  It is small, as there may be many texts of files, and keys.
+The scheduler has everything else except history.  The copy is compact, because there may be many texts and keys.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from jobqueued.model import Record, Run
 from jobqueued.submission import KEY
 
 _OF_A_COMMIT = ("saved", "untaken")
-"""The facts that each commit has of its own."""
+"""Names of facts that belong to one commit only."""
 
 
 class Keys:
-    """The keys by which submissions were asked for, by their jobs: some 40 bytes each."""
+    """Job → key of its submission, in some 40 bytes each."""
 
     def __init__(self) -> None:
         self._db: sqlite3.Connection | None = None
 
     def put(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Add keys of jobs; TypeError, if one is none."""
+        """Add keys of jobs.  Raises TypeError if a job or key is no string."""
         for pair in keys:
             if not all(isinstance(it, str) for it in pair):
                 raise TypeError(f"{pair!r} are no job and its key")
@@ -39,12 +39,12 @@ class Keys:
             self._db.executemany("DELETE FROM asked WHERE job = ?", [(job,) for job in jobs])
 
     def by_job(self) -> dict[str, str]:
-        """All of them."""
+        """Return all keys, by job."""
         return {} if self._db is None else dict(self._db.execute("SELECT job, key FROM asked"))
 
 
 class Mirror:
-    """Facts about the host, texts of accepted files, and keys of submissions, as the last commit has left them."""
+    """Facts about the host, texts of accepted files, and keys of submissions, as of the last commit."""
 
     def __init__(self, meta: Mapping[str, str], files: Mapping[str, bytes], keys: Keys) -> None:
         self._meta, self._files, self._keys = dict[str, str](), dict[str, bytes](), keys
@@ -53,13 +53,13 @@ class Mirror:
     def follow(
         self, meta: Mapping[str, str | None], files: Mapping[str, bytes | None], keys: Mapping[str, str]
     ) -> None:
-        """Take over what a commit has changed; None: it is no more."""
+        """Apply what a commit has changed; a value of None is deleted."""
         _change(self._meta, meta)
         _change(self._files, {name: None if it is None else zlib.compress(it, 1) for name, it in files.items()})
         self._keys.put(keys.items())
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
-        """Drop the keys of submissions of which nothing is kept any more."""
+        """Drop the keys of submissions without history."""
         self._keys.forget(jobs)
 
     @property
@@ -69,17 +69,17 @@ class Mirror:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The texts by the names of their files."""
+        """The texts by file name."""
         return {name: zlib.decompress(text) for name, text in self._files.items()}
 
     @property
     def keys(self) -> dict[str, str]:
-        """The keys by the jobs of their submissions."""
+        """The keys by job."""
         return self._keys.by_job()
 
 
 def keys_in(ends: Iterable[tuple[Run, Record | None]]) -> dict[str, str]:
-    """The keys by which submissions were asked for, by their jobs, as records of their runs tell them."""
+    """Return the keys of submissions by job, from records of their runs."""
     told = ((run.id.job, record.get("submission_key")) for run, record in ends if record is not None)
     return {job: key for job, key in told if isinstance(key, str) and KEY.fullmatch(key)}
 

@@ -1,6 +1,6 @@
-"""Records that state.db has and their files have not, or not as new: each is written as soon as there is room.
+"""Records in state.db that have no file, or an older one: each file is written as soon as there is room.
 
-Until then a damage of state.db can take it, so they come before all else, and at a start those of the newest runs.
+Until then damage to state.db could destroy them.  So they come before everything else, at a start with the newest runs.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ from jobqueued.state.record_files import Files
 from jobqueued.state.store import Store
 
 _UNSYNCED = 10 * MINUTE
-"""So long a file may be in memory only: half a minute by default, longer where the disk is slow, or a laptop's."""
+"""Time (ns) for which a file may be in memory only: 30 s by default, longer with a slow disk, or on a laptop."""
 _NEVER = 1 << 63
 MOST = 10_000
-"""So many runs are known; of more their jobs have to be looked at."""
+"""Maximum runs to remember; for further ones the jobs must be checked."""
 
 
 class MissingRecords:
-    """Runs whose record files are to be written once more, and what is said of them.
+    """Runs whose record files must be written again, and the log lines about them.
 
-    `filed` is told of each whose record has been written.
+    `filed` is called with each run whose record was written.
     """
 
     def __init__(self, store: Store, logs: Path, log: Log, filed: Callable[[RunId], None]) -> None:
         self._store, self._logs, self._log, self._filed = store, logs, log, filed
         self._log_directory = atomic_file.kept(str(logs))
         self._unsure_since = _NEVER
-        """Record files that were changed since (wall) may not hold what was written."""
+        """Record files that changed after this instant (wall, ns) may be incomplete."""
         self._runs, self._again = OrderedDict[RunId, None](), dict[RunId, None]()
-        """Those to write, the first that came first, and those that could not be, just now."""
+        """Runs to write, in order of arrival, and runs that could not be written just now."""
         self._written = 0
-        """How many were since something is said of it."""
+        """Number of records that were written since the error was logged."""
         self.has_no_room = False
-        """One could not be written just now, so no other is tried."""
+        """True if a record could not be written just now; then no other is tried."""
         self.trouble = ""
-        """What is said of it; "": all could be written."""
+        """The error that was logged, or "" if all records could be written."""
 
     def begin(self, went_down: int | None) -> None:
-        """At start: after that instant (wall) the host went down."""
+        """Note, at start, when (wall) the host went down, or None if it did not."""
         self._unsure_since = _NEVER if went_down is None else went_down - _UNSYNCED
 
     def __bool__(self) -> bool:
-        """True while some are known."""
+        """True while any such runs are known."""
         return bool(self._runs or self._again)
 
     def note(self, run: RunId) -> bool:
-        """Remember a run; False: there are too many."""
+        """Remember a run; return False if there are too many."""
         if len(self._runs) + len(self._again) >= MOST:
             return False
         self._again[run] = None
         return True
 
     def find(self) -> Iterator[int]:
-        """Remember those of the newest runs that have no record file; it tells how many were looked at just now."""
+        """Remember the newest runs without a record file; yield how many were checked, after each batch."""
         runs = list[RunId]()
         with contextlib.suppress(StoreError):
             runs = newest(self._store)
@@ -75,7 +75,7 @@ class MissingRecords:
             yield AT_ONCE
 
     def write_some(self, live: Callable[[], Container[RunId]]) -> int:
-        """Write some of them, but for live ones, as long as there is room; how many were looked at."""
+        """Write some of these records, except those of live runs, while there is room; return how many were checked."""
         looked, spared = 0, live() if self._runs else ()
         while self._runs and not self.has_no_room and looked < AT_ONCE:
             run, _ = self._runs.popitem(last=False)
@@ -89,19 +89,20 @@ class MissingRecords:
         return looked
 
     def try_again(self) -> None:
-        """Let those that could not be written be tried another time, as there may be room."""
+        """Retry the records that could not be written: there may be room now."""
         self._runs |= self._again
         self._again.clear()
         self.has_no_room = False
 
     def may_differ(self, end: End, files: Files) -> bool:
-        """Tell whether a record file may be older than its row, or not whole."""
+        """Return whether a record file may be older than its row, or incomplete."""
         return end.by_scheduler or files.modified >= self._unsure_since
 
     def write(self, run: RunId, files: Files) -> bool:
-        """Write the record file that is missing, or older than its row: the scheduler writes after the commit.
+        """Write the record file of a run if it is missing, or older than its row: the scheduler writes after the
+        commit.
 
-        False: it is to be tried again.
+        Return False if it must be tried again.
         """
         if self.has_no_room:
             return False
@@ -122,7 +123,7 @@ class MissingRecords:
         return True
 
     def _is_older(self, record: Record) -> bool:
-        """Tell whether the record file of a run with a row is not what that has, nor newer; OSError."""
+        """Return whether a record file differs from its row and is not newer.  Raises OSError."""
         try:
             found = record_files.checked(self._logs, RunId(record["job"], record["number"]))
         except Damaged:
@@ -130,14 +131,14 @@ class MissingRecords:
         return found != record and not is_ahead(found, record)
 
     def say(self, run: RunId, error: OSError) -> None:
-        """Say that a record could not be written, once for all of them."""
+        """Log that a record could not be written, once for all of them."""
         if not self.trouble:
             rest = "until they can be written, records are kept in state.db"
             self.trouble, self._written = f"cannot write the record of {run}: {error.strerror}; {rest}", 0
             self._log.say("trouble", text=self.trouble)
 
     def recover(self) -> None:
-        """Say that there are all of them again."""
+        """Log that no record is missing any longer."""
         if self.trouble:
             text = f"{self._written} records that were missing are written"
             text = {0: "no record is missing any more", 1: "the record that was missing is written"}.get(

@@ -1,12 +1,13 @@
-"""Opening of state.db, to write or only to read; a file that can't be believed is set aside whole, never deleted.
+"""Open state.db, to write or only to read.  A file that can't be trusted is set aside whole, never deleted.
 
-To write it is locked for us alone (`locking_mode=EXCLUSIVE`) before its write-ahead log is looked at: so SQLite keeps
-the log's index in its own memory, and not in a mapped file, where a full or read-only file system is a SIGBUS.
+To write, the file is locked for us alone (`locking_mode=EXCLUSIVE`) before its write-ahead log is read.  So SQLite
+keeps the log's index in its own memory, and not in a mapped file, where a full or read-only file system causes a
+SIGBUS.
 
-A start reads all that it needs, every time.  History is a hundred times as much, and not read: 470 MB take 8 s from a
-disk.  After an unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB; otherwise damage to
-history shows when somebody asks for it, and costs that record, or when a commit meets it.  Then, as memory has all that
-matters, a new file is written from there, so nothing that waits is lost.
+Each start reads everything that it needs.  It does not read history, which is a hundred times as much: 470 MB take 8 s
+from a disk.  After an unclean end, which leaves the log behind, SQLite checks the whole file, up to 1 GiB.  Otherwise
+damage to history shows when a user asks for a record, which is lost then, or when a commit meets the damage.  Then a
+new file is written from memory, which has everything that matters, so no waiting run is lost.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ from jobqueued.state.faults import CommitFailed, Fault, StoreError, failure, of_
 from jobqueued.state.formats import VERSION, bring_up, format_on_disk, refuse_newer, version_of
 
 KEPT = 3
-"""So many of the files that were set aside are kept, the newest: each may be as big as state.db."""
+"""Number of set-aside files that are kept, the newest ones: each may be as big as state.db."""
 CHECKED = 1 << 30
-"""A file of more bytes is not checked as a whole: a start has 90 s, also from a slow disk."""
+"""Size (bytes) above which a file is not checked as a whole: a start has 90 s, also with a slow disk."""
 LEAST = 512
-"""The bytes of the smallest database."""
+"""Size of the smallest database (bytes)."""
 LONG = 4096
-"""The frames of the log from which on SQLite moves them into the database."""
+"""Frames in the log from which on SQLite moves them into the database."""
 PATIENCE = 5.0
-"""The seconds for which another program may have the file open while we start."""
+"""Time (s) for which another program may have the file open during our start."""
 
 _KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 _HEADER, _WRITE_VERSION, _WAL_MODE = 19, 18, b"\2"
-"""A place at the end of a part of the header, and the highest value there of a file that SQLite writes to."""
+"""Length and last offset of a part of the header, and the highest value there in a file that SQLite writes."""
 _NONSENSE = (None, sqlite3.SQLITE_ERROR)
-"""The codes of what SQLite, or Python, says about tables that are not there, or a text that is none."""
+"""Codes of SQLite, or Python, for missing tables, or for a text that is not one."""
 
 
 class Opened(NamedTuple):
     """An open state.db.
 
-    `is_new`: it holds nothing yet.  `kept` is what was read of it.  `broken` is why what was there can't be read;
-    `damage` what SQLite has found in a part of it that no start needs; "": nothing.
+    `is_new`: it holds nothing yet.  `kept`: what was read of it.  `broken`: why the file can't be read, or "".
+    `damage`: what SQLite found wrong in a part that no start needs, or "".
     """
 
     db: sqlite3.Connection
@@ -60,16 +61,16 @@ class Opened(NamedTuple):
 
 
 class SetAside(Exception):
-    """The file could not be believed, and is there no more; the message says why, and where it is."""
+    """The file could not be trusted and was set aside; the message says why, and where it is."""
 
 
 def to_write(path: Path, *, at_start: bool) -> Opened:
-    """Open it, or begin it if it is not there; CommitFailed, SetAside."""
+    """Open state.db, or create it if it is missing.  Raises CommitFailed, SetAside or StoreError."""
     if what := _is_no_file(path):
         raise SetAside(set_aside(path, what))
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
-    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would begin anew, and delete the log
+    if 0 < size < LEAST or (not size and _size(log)):  # SQLite would start again, and delete the log
         raise SetAside(set_aside(path, f"is cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
@@ -81,13 +82,14 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
         db.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
         bring_up(db, version)
         kept = _read(db)
-        db.execute("PRAGMA busy_timeout = 0")  # patience is for the start: the loop never waits
+        db.execute("PRAGMA busy_timeout = 0")  # only a start waits: the loop never does
         return Opened(db, _is_new(db), kept, damage=_damage(db) if checked else "")
 
 
 def to_read(path: Path, *, at_start: bool) -> Opened:
-    """Open it as it is, where nothing can be written; in its stead an empty one in memory, if there is none, or it is
-    broken.  CommitFailed, StoreError.
+    """Open state.db without changing it, because nothing can be written.
+
+    If it is missing or broken, open an empty one in memory instead.  Raises CommitFailed, StoreError.
     """
     if what := _is_no_file(path):
         return Opened(_blank(), is_new=True, broken=what)
@@ -107,9 +109,9 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
 
 
 class Left(NamedTuple):
-    """The part of a state.db that is read while no daemon is there: `saved_at` is the last commit (wall).
+    """The part of a state.db that is read while no daemon runs.
 
-    `files` are the texts of the job files that were accepted last, by name.
+    `saved_at`: its last commit (wall).  `files`: job file → text that was accepted last.
     """
 
     due_changes: list[DueChange]
@@ -119,7 +121,7 @@ class Left(NamedTuple):
 
 
 def left(directory: Path) -> Left:
-    """Read what a daemon that is down has left, and change nothing; StoreError."""
+    """Return what a stopped daemon left, without changing it.  Raises StoreError."""
     path = directory / "state.db"
     try:
         opened = to_read(path, at_start=True)
@@ -134,7 +136,7 @@ def left(directory: Path) -> Left:
 
 
 def _is_no_file(path: Path) -> str:
-    """Words for what there is instead of it, or of what belongs to it, where that is no file; "": nothing."""
+    """Describe what is in the place of state.db, or of one of its files, if that is no file, or return ""."""
     for part in (path.with_name(path.name + ending) for ending in ballast.PARTS):
         try:
             kind = stat.S_IFMT(part.stat().st_mode)
@@ -150,7 +152,10 @@ def _is_no_file(path: Path) -> str:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """The format of a database; 0: it is empty.  StoreError: it is newer than ours; CommitFailed: it is not ours."""
+    """Return the format of a database, or 0 if it is empty.
+
+    Raises StoreError if it is newer than ours, CommitFailed if it is not ours.
+    """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise CommitFailed("it has tables, and no format of jobqueued's", Fault.BROKEN)
@@ -163,7 +168,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def _own_id(path: Path) -> str | None:
-    """The name that the file gives itself, whatever its log says; None: it has no log, or nothing can be told."""
+    """Return the id in the file itself, whatever its log says, or None if it has no log or is unreadable."""
     if _size(path.with_name(f"{path.name}-wal")):
         with (
             contextlib.suppress(sqlite3.Error),
@@ -179,7 +184,7 @@ def _id_in(db: sqlite3.Connection) -> str | None:
 
 
 def set_aside(path: Path, what: str) -> str:
-    """Rename it and all that belongs to it, as it is so; the words for people.  CommitFailed."""
+    """Rename state.db and what belongs to it; return a description for people.  Raises CommitFailed."""
     try:
         found = ballast.set_aside(path)
         number = int(found[-1].name.rpartition("-")[2]) if found else 0
@@ -199,7 +204,7 @@ def set_aside(path: Path, what: str) -> str:
 
 @contextlib.contextmanager
 def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterator[sqlite3.Connection]:
-    """A connection for us alone, which is closed, with a verdict, if something is wrong with the file."""
+    """Yield a connection for us alone.  On an error, close it, and raise what is wrong with the file."""
     with contextlib.ExitStack() as closing:
         try:
             db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=patience)
@@ -216,8 +221,8 @@ def _connected(path: Path, uri: str, patience: float, *, aside: bool) -> Iterato
 
 
 def _keep_to_ourselves(path: Path) -> None:
-    """It holds the texts of job files, with all their secrets; its write-ahead log gets the same mode."""
-    with contextlib.suppress(OSError):  # nothing can be written there: it is as it was made
+    """Let only us read state.db: it holds the texts of job files, with all secrets.  Its log gets the same mode."""
+    with contextlib.suppress(OSError):  # nothing can be written there: the mode stays
         path.chmod(0o600)
 
 
@@ -229,7 +234,7 @@ def _verdict(error: Exception, directory: Path) -> CommitFailed:
 
 
 def _read(db: sqlite3.Connection) -> rows.Kept:
-    """Read all that a start needs."""
+    """Read everything that a start needs."""
     for table in ("meta", "job", "file", "asked", "number"):
         if flaw := _flaw(db, f"quick_check({table})"):
             raise CommitFailed(flaw, Fault.BROKEN)
@@ -237,7 +242,7 @@ def _read(db: sqlite3.Connection) -> rows.Kept:
 
 
 def _damage(db: sqlite3.Connection) -> str:
-    """The damage to any part of it; a disk that can't be read now is no damage to the file."""
+    """Return the damage to any part of the file, or ""; a disk that can't be read now is no damage to the file."""
     try:
         return _flaw(db, "integrity_check(1)")
     except (CommitFailed, sqlite3.Error):
@@ -245,13 +250,16 @@ def _damage(db: sqlite3.Connection) -> str:
 
 
 def damage_by_others(db: sqlite3.Connection, path: Path) -> str:
-    """The damage to an open file, or its log, that another program has written to; "": none, or it is too large."""
-    db.execute("PRAGMA shrink_memory")  # pages as they were before
+    """Return the damage to an open file, or its log, that another program has written to.
+
+    "" if there is none, or the file is too large to check.
+    """
+    db.execute("PRAGMA shrink_memory")  # drop pages that were read before
     return _damage(db) if _size(path) <= CHECKED else ""
 
 
 def _flaw(db: sqlite3.Connection, check: str) -> str:
-    """The first thing that a check finds wrong with the file, "" if nothing; an error where it can't be read."""
+    """Return the first error that a check finds in the file, or "".  Raises an error if it can't be read."""
     try:
         found = str(db.execute(f"PRAGMA {check}").fetchone()[0])
     except sqlite3.DatabaseError as error:
@@ -265,7 +273,7 @@ def _flaw(db: sqlite3.Connection, check: str) -> str:
 
 
 def _is_new(db: sqlite3.Connection) -> bool:
-    """Tell whether no commit was ever made."""
+    """Return whether no commit was ever made."""
     return db.execute("SELECT 1 FROM meta UNION ALL SELECT 1 FROM job LIMIT 1").fetchone() is None
 
 

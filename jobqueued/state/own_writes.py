@@ -14,15 +14,15 @@ from jobqueued.state.faults import CommitFailed, Fault, failure
 from jobqueued.state.opening import LONG
 
 _LONG = LONG * (4096 + 24)
-"""The bytes of the log from which on a commit may move it into state.db."""
+"""Size of the log (bytes) from which on a commit may move it into state.db."""
 _LEAST_HOLE = 128
-"""Blocks of 512 bytes: file systems that compress may need a few less for the same data."""
+"""Tolerance in blocks of 512 bytes: file systems that compress may need a few less for the same data."""
 
 
 class Look(NamedTuple):
-    """A file as stat(2) has it; `blocks` of 512 bytes, which a hole does not have.
+    """A file as in stat(2); `blocks` of 512 bytes, of which a hole has none.
 
-    File systems change their number without a write: XFS takes back what it allocated ahead, ZFS counts later.
+    File systems change the number of blocks without a write: XFS takes back what it allocated ahead, ZFS counts later.
     """
 
     device: int
@@ -50,7 +50,7 @@ class OwnWrites:
                 self._seen_log = log
                 if log is not None and log.size >= _LONG:
                     self._note_file()
-        except OSError:  # the next look is at what is not as it was
+        except OSError:  # the next check finds the difference
             return
 
     def note_tidied(self) -> None:
@@ -68,14 +68,14 @@ class OwnWrites:
             self._seen = file
 
     def is_another(self) -> bool:
-        """Tell whether another file, or none, has come in the place of state.db."""
+        """Return whether another file, or none, has taken the place of state.db."""
         try:
             return not _is_same(self._seen, _look(self._file))
         except OSError:
             return False
 
     def trouble(self) -> CommitFailed | None:
-        """The failure that writes of others are; None: there were none."""
+        """Return the failure that another program's writes cause, or None if there were none."""
         was = self._seen
         try:
             file, log = _look(self._file), _look(self._log)
@@ -91,7 +91,7 @@ class OwnWrites:
 
 
 def _look(path: str) -> Look | None:
-    """None: there is none; OSError: nobody can tell."""
+    """Return the state of a file, or None if it does not exist.  Raises OSError if that is unknown."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def _is_unwritten(was: Look | None, now: Look | None) -> bool:
 
 
 def _has_grown(was: Look | None, now: Look | None) -> bool:
-    """Tell whether a file is the one that it was, and has not become smaller, nor got a hole."""
+    """Return whether a file is the same one, and has neither become smaller nor got a hole."""
     if was is None or now is None or not _is_same(was, now) or now.size < was.size:
         return False
     return now.blocks * 512 >= now.size or now.blocks + _LEAST_HOLE >= min(was.blocks, was.size // 512)

@@ -1,6 +1,6 @@
-"""The kept past: the records about an instant, what was noted of people and job files, and when no daemon was there.
+"""The saved past: records around an instant, acts of users and changes of job files, and when no daemon ran.
 
-Each look is bounded, so that a question costs some milliseconds, however much is kept.
+Each query is bounded, so that a question costs some milliseconds, however much is saved.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from jobqueued.state.formats import ENDED
 from jobqueued.state.store import Store
 
 _NEAR = 50
-"""So many records before an instant, and after it, are looked into."""
+"""Records that are read before an instant, and as many after it."""
 _FAR = 1000
-"""Among so many before are those looked for that lasted so long."""
+"""Records before an instant that are searched for runs that lasted until then."""
 _RECORD = "SELECT job, number, CAST(record AS BLOB) FROM run"
 _NEXT = "SELECT number, queued FROM run WHERE job = ? AND number >= ? AND record IS NOT NULL ORDER BY number LIMIT 1"
 _FIRST = "SELECT 1 FROM run WHERE job = ? AND number = 1 AND record IS NOT NULL"
@@ -39,7 +39,7 @@ _DOWNS = "SELECT until, since FROM due_change WHERE kind = 'start' AND until <= 
 
 
 class Around(NamedTuple):
-    """The records of a job about an instant; as `Known` has it, `is_whole` and `looked_back`."""
+    """The records of a job around an instant; `is_whole` and `looked_back` as in `Known`."""
 
     records: list[Record]
     is_whole: bool
@@ -47,7 +47,10 @@ class Around(NamedTuple):
 
 
 def around(store: Store, job: str, at: int) -> Around:
-    """The records of a job about an instant (wall), and those before of runs that lasted so long; StoreError."""
+    """Return the records of a job around an instant (wall), and older ones of runs that lasted until then.
+
+    Raises StoreError.
+    """
     number = _number_after(store, job, at)
     before = [found for (found,) in store.query(_BEFORE, (job, number, _FAR + 1))]
     first, near = before[-1:] or [number], before[_NEAR - 1 : _NEAR] or before[-1:] or [number]
@@ -67,7 +70,7 @@ def _queued(store: Store, job: str, number: int) -> str:
 
 
 def _number_after(store: Store, job: str, at: int) -> int:
-    """The number of the first record of a job that was queued later: by halves, as numbers grow with time."""
+    """Return the number of a job's first record that was queued later, by bisection: numbers grow with time."""
     low, high = 1, (store.query(_LAST, (job,))[0][0] or 0) + 1
     while low < high:
         middle = (low + high) // 2
@@ -80,12 +83,12 @@ def _number_after(store: Store, job: str, at: int) -> int:
 
 
 def live(store: Store, at: int) -> list[Record]:
-    """The records of runs that may have been live at an instant (wall), of the last that were queued until then."""
+    """Return the records of runs that may have been live at an instant (wall), of the last ones queued before it."""
     return _records(store.query(_LIVE, (at, at, to_text(at))))
 
 
 def has_all(store: Store, at: int) -> bool:
-    """Tell whether those are all that were queued until then."""
+    """Return whether the records of `live` are all that were queued before an instant (wall)."""
     query = f"SELECT count(*) FROM (SELECT 1 FROM run WHERE queued <= ? LIMIT {_FAR + 1})"
     return bool(store.query(query, (at,))[0][0] <= _FAR)
 
@@ -95,12 +98,12 @@ def _records(found: Iterable[tuple[str, int, bytes]]) -> list[Record]:
 
 
 def noted(store: Store, waiting: Iterable[DueChange], job: str) -> list[Past]:
-    """All that was noted of a job and of the host, oldest first, saved or not; StoreError."""
+    """Return everything that was noted of a job and of the host, oldest first, saved or not.  Raises StoreError."""
     changes = [DueChange(*row) for row in store.query(_PASTS, (job,))]
     changes += [change for change in waiting if change.kind == rows.PAST and change.name in (job, "")]
     return sorted((rows.past_in(change) for change in changes), key=lambda it: it.at)
 
 
 def downs(store: Store, at: int) -> list[tuple[int, int]]:
-    """The times about an instant in which no daemon gave a sign of life, or was there; StoreError."""
+    """Return the periods around an instant in which no daemon ran or committed.  Raises StoreError."""
     return [(until, since) for until, since in store.query(_DOWNS, (at, at))]

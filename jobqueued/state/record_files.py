@@ -25,21 +25,24 @@ _OF_A_RUN = [
     re.compile(rf"/([1-9]\d{{0,{MAX_DIGITS - 1}}}){re.escape(ending)}(?=/)", re.A)
     for ending in (_END, _OUTPUT, f"{_END}{atomic_file.TEMPORARY}")
 ]
-"""The numbers of such files in a list of names, each between slashes."""
+"""Patterns of the numbers of such files in a list of names, each between slashes."""
 
 
 def directory_of(logs: Path, job: str) -> str:
-    """The path of the directory of a job."""
+    """Return the path of a job's directory."""
     return f"{logs}/{file_name(job)}"
 
 
 def path_of(logs: Path, run: RunId) -> str:
-    """Both files' path without its ending."""
+    """Return the path of both files, without the suffix."""
     return f"{logs}/{file_name(run.job)}/{run.number}"
 
 
 def read(logs: Path, run: RunId) -> Record | None:
-    """The record file of a run; None: there is none, it can't be read, or it is not whole.  OSError: nobody can now."""
+    """Return the record in a run's file, or None if the file is missing, unreadable or incomplete.
+
+    Raises OSError if the host is short of descriptors or memory.
+    """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
     except OSError as error:
@@ -53,9 +56,10 @@ def read(logs: Path, run: RunId) -> Record | None:
 
 
 def checked(logs: Path, run: RunId) -> Record:
-    """The record file of a run, which is a whole record of it; recollection.Damaged says why it is none.
+    """Return the record in a run's file.
 
-    OSError: nobody can tell now.
+    Raises recollection.Damaged if the file has no whole record of the run, OSError if the host is short of descriptors
+    or memory.
     """
     try:
         document = json.loads(atomic_file.content(f"{path_of(logs, run)}{_END}"))
@@ -69,12 +73,12 @@ def checked(logs: Path, run: RunId) -> Record:
 
 
 def output_of(logs: Path, run: RunId) -> Path:
-    """The output file of a run; it is there once the run has written something."""
+    """Return the path of a run's output file, which exists once the run has written something."""
     return Path(path_of(logs, run) + _OUTPUT)
 
 
 def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes, int]:
-    """At most `limit` bytes of a run's output from `offset` on, and how many there are in all; OSError."""
+    """Return at most `limit` bytes of a run's output from `offset` on, and its total size.  Raises OSError."""
     descriptor = atomic_file.to_read(str(output_of(logs, run)))
     try:
         return os.pread(descriptor, limit, offset), os.fstat(descriptor).st_size
@@ -83,9 +87,9 @@ def read_output(logs: Path, run: RunId, offset: int, limit: int) -> tuple[bytes,
 
 
 def shortage(logs: Path, keep_free: int | None) -> str:
-    """The reason why not all of the output can be kept there, or no record written; "": there is room for both.
+    """Return why not all output or records can be stored there, or "" if there is room for both.
 
-    `keep_free` as in the settings.  A directory that is gone is made anew, and what can't tell is no trouble yet.
+    `keep_free` as in the settings.  A missing directory is no error: it will be created again.
     """
     try:
         disk = os.statvfs(logs)
@@ -103,7 +107,7 @@ def shortage(logs: Path, keep_free: int | None) -> str:
 
 
 def found_output(logs: Path, run: RunId) -> Output | None:
-    """The output, by its file, of a run whose supervisor did not come to record it; None: there is none."""
+    """Return the output of a run by its file, if its supervisor could not record it, or None if there is no file."""
     try:
         there = read_output(logs, run, 0, 0)[1]
         tail = read_output(logs, run, max(0, there - TAIL), TAIL)[0]
@@ -115,7 +119,10 @@ def found_output(logs: Path, run: RunId) -> Output | None:
 
 
 def whole_output(document: Record) -> Output:
-    """The output of all attempts of a run; its record's own is the last one's, or what the file has so far."""
+    """Return the output of all attempts of a run.
+
+    The output in its record is that of the last attempt, or what the file has so far.
+    """
     last = document["output"]
     pieces = [attempt["output"] for attempt in document["attempts"] if "output" in attempt]
     return {
@@ -127,7 +134,7 @@ def whole_output(document: Record) -> Output:
 
 
 def no_output(document: Record) -> str:
-    """The reason why there is no output file of the run with this record."""
+    """Return why the run with this record has no output file."""
     output, state = whole_output(document), document["state"]
     facts = (
         (state in PENDING, "it has not started yet"),
@@ -145,13 +152,13 @@ def no_output(document: Record) -> str:
 
 
 def write(logs: Path, document: Record) -> None:
-    """Write a record file by rename; OSError says what hindered."""
+    """Write a record file by rename.  Raises OSError."""
     path = path_of(logs, RunId(document["job"], document["number"]))
     atomic_file.replace(path + _END, wire.encode(document))
 
 
 def jobs(logs: Path) -> list[str]:
-    """The jobs that have a directory."""
+    """Return the jobs that have a directory."""
     with contextlib.suppress(OSError):
         entries = os.scandir(logs)
         return sorted(named_by_file(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False))
@@ -159,7 +166,7 @@ def jobs(logs: Path) -> list[str]:
 
 
 def remove_directory(logs: Path, job: str) -> bool:
-    """Remove the directory of a job in which no run has left anything; False: there is something in it."""
+    """Remove the directory of a job if no run has left anything there; return False if it is not empty."""
     try:
         os.rmdir(directory_of(logs, job))
     except FileNotFoundError:
@@ -170,8 +177,10 @@ def remove_directory(logs: Path, job: str) -> bool:
 
 
 class Listing(NamedTuple):
-    """The numbers of a job's runs that left a file, oldest first, and of those whose record was being written; of
-    the former those that have a record, and an output.
+    """The numbers of a job's runs that left files.
+
+    `runs`: those with a record or output, oldest first.  `unfinished`: those whose record was being written.  `records`
+    and `outputs`: those of `runs` with a record, and with output.
     """
 
     runs: list[int]
@@ -181,7 +190,7 @@ class Listing(NamedTuple):
 
 
 def listing(logs: Path, job: str) -> Listing:
-    """The runs of a job that left a file; OSError: nobody knows which."""
+    """Return the runs of a job that left files.  Raises OSError."""
     try:
         names = os.listdir(directory_of(logs, job))
     except FileNotFoundError:
@@ -192,14 +201,14 @@ def listing(logs: Path, job: str) -> Listing:
 
 
 def numbers(logs: Path, job: str) -> list[int]:
-    """The numbers of a job's runs that left a file, oldest first, as far as that can be read."""
+    """Return the numbers of a job's runs that left files, oldest first, or [] if they can't be read."""
     with contextlib.suppress(OSError):
         return listing(logs, job).runs
     return []
 
 
 def changed(logs: Path, since: int) -> Iterator[str]:
-    """The jobs in whose directory files came or went at that instant (wall) or later; OSError."""
+    """Yield the jobs in whose directories files came or went at that instant (wall) or later.  Raises OSError."""
     with os.scandir(logs) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime_ns >= since:
@@ -207,7 +216,7 @@ def changed(logs: Path, since: int) -> Iterator[str]:
 
 
 def tells(logs: Path, run: RunId, attempt: int) -> bool:
-    """Tell whether the record file of a run has the end of an attempt."""
+    """Return whether the record file of a run has the end of an attempt."""
     document: Record | None = read(logs, run)
     attempts = None if document is None else document.get("attempts")
     return isinstance(attempts, list) and any(
@@ -216,8 +225,10 @@ def tells(logs: Path, run: RunId, attempt: int) -> bool:
 
 
 class Files(NamedTuple):
-    """The files of a run: whether its record is among them, the last change of one (wall, ns; 0: none), bytes, and how
-    many they are.
+    """The files of a run.
+
+    `record`: whether one is its record.  `modified`: the last change (wall, ns; 0: none).  `bytes`: their total size.
+    `names`: their number.
     """
 
     record: bool
@@ -227,7 +238,10 @@ class Files(NamedTuple):
 
 
 def files(logs: Path, run: RunId) -> Files:
-    """The files that a run has left; an empty record, as a crash of the host may leave it, is none.  OSError."""
+    """Return the files that a run has left.  Raises OSError.
+
+    An empty record, which a crash of the host may leave, does not count as one.
+    """
     record, modified, total, count, path = False, 0, 0, 0, path_of(logs, run)
     for ending in (_END, _OUTPUT):
         try:
@@ -240,12 +254,12 @@ def files(logs: Path, run: RunId) -> Files:
 
 
 def remove(logs: Path, run: RunId) -> None:
-    """Remove a run's files, its record last: OSError, and that is still there."""
+    """Remove a run's files, its record last.  Raises OSError; then the record still exists."""
     for ending in (_OUTPUT, _END):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path_of(logs, run) + ending)
 
 
 def remove_unfinished(logs: Path, run: RunId) -> None:
-    """Remove what is left of the writing of a record; OSError."""
+    """Remove the partial record of a run.  Raises OSError."""
     os.unlink(f"{path_of(logs, run)}{_END}{atomic_file.TEMPORARY}")

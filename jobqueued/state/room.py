@@ -1,4 +1,4 @@
-"""The bytes that records and output of all jobs have, and who gives way where they are too many."""
+"""The bytes of all jobs' records and output, and which job loses some if they are too many."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jobqueued.users import budget_of, share_of
 
 
 class Room:
-    """The bytes of the runs that each job keeps, when it was looked at last.
+    """The bytes of the runs that each job keeps, as of the last check.
 
-    `max_use`: all jobs may have so many together, `of_a_user` those of a user; None: any number.
+    `max_use`: maximum of all jobs together, `of_a_user` of the jobs of a user; None: no limit.
     """
 
     def __init__(self, max_use: int | None, of_a_user: int | None) -> None:
@@ -22,19 +22,19 @@ class Room:
         self._kept: dict[str, int] = {}
         self._of_users = Counter[str]()
         self._bounds: dict[str, int] = {}
-        """The bytes that some jobs may keep now, as all of them have too many."""
+        """Job → bytes that it may keep now, because all jobs together have too many."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)
 
     def note(self, job: str, size: int) -> None:
-        """Note what a job keeps."""
+        """Note the bytes that a job keeps."""
         self.forget(job)
         self._kept[job] = size
         self._add(job, size)
 
     def forget(self, job: str) -> None:
-        """Note that nothing is kept of a job."""
+        """Note that a job keeps nothing."""
         if job in self._kept:
             self._add(job, -self._kept.pop(job))
 
@@ -46,15 +46,16 @@ class Room:
                 del self._of_users[share]
 
     def bound(self, job: str, most: int) -> int:
-        """The bytes that a job may keep, of which it could have `most` if there was room; of a pool those of a user."""
+        """Return the bytes that a job may keep, at most `most`; for a pool, the limit of a user."""
         if job.endswith("/") and share_of(job) and self._of_a_user != UNBOUNDED:
             most = self._of_a_user
         return min(most, self._bounds.get(job, UNBOUNDED))
 
     def largest(self) -> str | None:
-        """The job that keeps most, if all together keep too much: its oldest runs go, down to what the next one keeps.
+        """Return the job that keeps most, if all together keep too much, or None.
 
-        A job that keeps more than it may has nothing more to let go.
+        Its limit becomes what the next one keeps, so its oldest runs go.  A job above its limit has nothing more to
+        remove.
         """
         greedy = [share for share, size in self._of_users.items() if size > self._of_a_user]
         if self.total <= self._max_use and not greedy:

@@ -1,7 +1,7 @@
-"""Rows of state.db: what of the state stands in which column, and what a column may hold.
+"""Rows of state.db: which column has which part of the state, and what a column may hold.
 
-SQLite keeps no type that it was told, and a damaged page may hold anything; so what was read is looked at before it is
-believed: whatever does not make sense is an error of `NONSENSE`.
+SQLite does not keep to the type of a column, and a damaged page may hold anything.  So values are checked before they
+are used: a value that makes no sense raises an error of `NONSENSE`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MORE_OF_RUN = (
     "previous", "claims", "placed", "ends_by",
     "so_far",
 )  # fmt: skip
-"""What few runs have, and none once it has ended: in one JSON object, without what is as in any other."""
+"""Fields that few runs have, and no ended run: in one JSON object, without those at their defaults."""
 _TRIGGER, _WITH_TRIGGER = _RUN_FIELDS.index("trigger"), ("owner", "waits", "given_up", "lacked", "doubted")
 _RUN_COLUMNS = f"job, number, more, {', '.join(_RUN_FIELDS)}"
 PUT_RUN = f"INSERT OR REPLACE INTO run ({_RUN_COLUMNS}, record) VALUES ({', '.join('?' * (len(_RUN_FIELDS) + 4))})"
@@ -51,19 +51,19 @@ _MORE_OF_JOB = {
     "expected": "expected", "owner": "owner", "skips_by": "skippers", "agreed": "agreed",
     "shared_pause": "shared_pause", "ends": "ends", "offered": "offered", "settled": "settled",
 }  # fmt: skip
-"""What few jobs have, by its name in the row, where an older version finds what it knows of it."""
+"""Name in the row → field that few jobs have; older versions know some of these names."""
 _MORE_STATS = ("failing_since", "failing_run", "failing_reason", "by_failover")
-"""What older versions do not take among the others."""
+"""Fields that older versions refuse among the other statistics."""
 _STATS = tuple(name for name in JobStats.__slots__ if name not in _MORE_STATS)
 _JOB_COLUMNS = "job, rhythm, cursor, era, last_number, paused, stats, more"
 PUT_JOB = f"INSERT OR REPLACE INTO job ({_JOB_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def run_row(run: Run, record: Record | None) -> tuple[object, ...]:
-    """The values of PUT_RUN.
+    """Return the values of PUT_RUN.
 
-    `triggered_by` stands behind the trigger, parted by a NUL, with owner and waits: versions that do not know it take a
-    long word for it, and would set the whole state aside for a field that they do not know.
+    `triggered_by` follows the trigger after a NUL, with owner and waits.  A version that does not know them takes that
+    for a long word; a field that it does not know would make it set the whole state aside.
     """
     values = _run_fields(run)
     if (record is None or run.state is RunState.SKIPPED) and (more := _told_of(run)):
@@ -79,7 +79,7 @@ def _told_of(run: Run) -> dict[str, Any]:
 
 
 def _more(names: tuple[str, ...], values: tuple[Any, ...], common: tuple[Any, ...]) -> str:
-    """The rare fields of a row, as JSON."""
+    """Return the rare fields of a row as JSON."""
     if values == common:
         return "{}"
     rare = {name: value for name, value, usual in zip(names, values, common, strict=True) if value != usual}
@@ -108,7 +108,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
 
 
 def hold_text(hold: Hold | None) -> str | None:
-    """The text that `commit` takes for "hold"."""
+    """Return the value that `commit` takes for "hold", or None if there is no hold."""
     return None if hold is None else json.dumps(_plain_hold(hold))
 
 
@@ -122,12 +122,12 @@ def _hold(plain: dict[str, Any]) -> Hold:
 
 
 def claims_from(plain: Iterable[Any]) -> tuple[Claim, ...]:
-    """Claims as JSON has them."""
+    """Return claims from their JSON."""
     return tuple(Claim(*claim) for claim in plain)
 
 
 def placed_from(plain: Iterable[Any]) -> Placed:
-    """The units that a run was given, as JSON has them."""
+    """Return the units of a run from their JSON."""
     return tuple((name, tuple(numbers)) for name, numbers in plain)
 
 
@@ -136,7 +136,7 @@ _TIMES = re.compile("([0-9]{1,18}( [0-9]{1,18})*)?")
 
 
 def job_row(memory: SavedJob) -> tuple[object, ...]:
-    """The values of PUT_JOB."""
+    """Return the values of PUT_JOB."""
     stats = json_values.line(dict(zip(_STATS, _stats_fields(memory.stats), strict=True)))
     more = _more((*_MORE_OF_JOB, *_MORE_STATS), _more_of_job(memory), _COMMON_JOB)
     return memory.job, memory.rhythm, memory.cursor, memory.era, memory.last_number, int(memory.paused), stats, more
@@ -167,7 +167,7 @@ def _skips(rare: dict[str, Any]) -> tuple[Skip, ...]:
 
 
 def _times(rare: dict[str, Any], name: str) -> str:
-    """A list of durations (core/usual.py)."""
+    """Return a list of durations (core/usual.py).  Raises ValueError."""
     text = rare.get(name, "")
     if _TIMES.fullmatch(text) is None:
         raise ValueError(f"{text[:40]!r} is no {name}")
@@ -183,7 +183,7 @@ def _expected(plain: list[Any]) -> Expected:
 
 
 def incident_text(incident: Incident) -> str:
-    """An incident as its row has it."""
+    """Return the value of an incident's row."""
     return json_values.line(incident._asdict())
 
 
@@ -194,12 +194,12 @@ def _incident(text: str) -> Incident:
 
 
 def notice_text(notice: Notice) -> str:
-    """A notice as its row has it."""
+    """Return the value of a notice's row."""
     return json_values.line(asdict(notice))
 
 
 def read_notices(db: sqlite3.Connection) -> tuple[list[Incident], list[Notice]]:
-    """Open incidents, and the notices that wait to be sent; sqlite3.Error or one of NONSENSE."""
+    """Return the open incidents, and the notices that wait to be sent.  Raises sqlite3.Error or one of NONSENSE."""
     incidents = [_incident(text) for (text,) in db.execute("SELECT value FROM incident")]
     notices = [Notice(**json.loads(text)) for (text,) in db.execute("SELECT value FROM notice ORDER BY id")]
     for noun in (*incidents, *notices):
@@ -213,7 +213,7 @@ DUE_CHANGES = f"SELECT id, {_DUE_COLUMNS} FROM due_change WHERE id > ? ORDER BY 
 
 
 def due_change_in(row: tuple[Any, ...]) -> DueChange:
-    """A change of what was due, as its row has it; one of NONSENSE."""
+    """Return the change of due times in a row.  Raises one of NONSENSE."""
     change = DueChange(*row)
     _look_at(change)
     return change
@@ -223,13 +223,13 @@ PAST = "past"
 
 
 def past_change(past: Past) -> DueChange:
-    """The row of a past; it has no text, which would never be dropped."""
+    """Return the row of an act in the past; it has no text, because the newest text would never go."""
     told = json_values.line(past._asdict())
     return DueChange(PAST, past.job, past.at, past.at, "", told)
 
 
 def past_in(change: DueChange) -> Past:
-    """The past that a row tells of; one of NONSENSE."""
+    """Return the act in the past that a row holds.  Raises one of NONSENSE."""
     past = Past(**json.loads(change.timezone))
     _look_at(past)
     return past
@@ -238,10 +238,10 @@ def past_in(change: DueChange) -> Past:
 def of_submissions(
     new: list[SaveSubmission], over: list[str], last: Mapping[str, int], keys: Mapping[str, str]
 ) -> list[tuple[str, list[tuple[object, ...]]]]:
-    """The statements that keep new submissions, and forget those that are over, with where their jobs stood.
+    """Return the statements that save new submissions, and forget those that are over, with the state of their jobs.
 
-    The numbers of both are kept, and `last`, those of shares: of one that was over when it was found in the records,
-    nothing else tells.  `keys` are theirs, and those of jobs that may be known already.
+    The numbers of both are saved, and `last`: share → number.  A submission that was over when it was found in the
+    records has no other trace.  `keys`: those of the new submissions, and of jobs that may be saved already.
     """
     if not (new or over or last or keys):
         return []
@@ -261,17 +261,19 @@ def of_submissions(
 
 
 def read_submissions(db: sqlite3.Connection) -> tuple[list[SaveSubmission], dict[str, int]]:
-    """The submissions that are not over, and the last number that each user's had; sqlite3.Error or NONSENSE."""
+    """Return the unfinished submissions, and each user's last number.  Raises sqlite3.Error or one of NONSENSE."""
     keys = dict(db.execute("SELECT job, key FROM asked WHERE job IN (SELECT job FROM submission)"))
     found = [SaveSubmission(job, text, keys.get(job, "")) for job, text in db.execute("SELECT * FROM submission")]
     return found, dict(db.execute("SELECT share, last FROM number"))
 
 
 class Kept(NamedTuple):
-    """All that a start needs: every job's memory, the runs that go on (those without an end, and each job's newest if
-    it is a skip), the hold of the host, the boot in which all was recovered, the accepted files' texts by name, what is
-    wrong for longer, the notices that wait to be sent, the submissions that are not over, each user's last number, the
-    keys of all submissions, and all facts about the host.
+    """Everything that a start needs.
+
+    `runs`: those without an end, and each job's newest if it is a skip.  `boot`: the boot in which everything was
+    recovered.  `files`: name → text of an accepted file.  `incidents`: problems that last.  `notices`: those that wait
+    to be sent.  `submissions`: those that are not over.  `numbers`: user → last number.  `keys`: those of all
+    submissions. `meta`: all facts about the host.
     """
 
     jobs: list[SavedJob]
@@ -288,7 +290,7 @@ class Kept(NamedTuple):
 
 
 def read(db: sqlite3.Connection) -> Kept:
-    """Read all that a start needs; sqlite3.Error or one of NONSENSE where that can't be."""
+    """Read everything that a start needs.  Raises sqlite3.Error or one of NONSENSE if that is impossible."""
     jobs = [_memory(*row) for row in db.execute(f"SELECT {_JOB_COLUMNS} FROM job")]
     unfinished = [_run(*row) for row in db.execute(f"SELECT {_RUN_COLUMNS} FROM run WHERE record IS NULL")]
     newest = "(job, number) IN (SELECT job, (SELECT max(number) FROM run WHERE run.job = job.job) FROM job)"
@@ -316,22 +318,22 @@ def read(db: sqlite3.Connection) -> Kept:
 
 
 def read_meta(db: sqlite3.Connection) -> dict[str, str]:
-    """The values about the host, by name."""
+    """Return the facts about the host, by name."""
     return dict(db.execute("SELECT name, value FROM meta"))
 
 
 def read_files(db: sqlite3.Connection) -> dict[str, bytes]:
-    """The texts of accepted files, by name."""
+    """Return the texts of accepted files, by name."""
     return dict(db.execute("SELECT name, text FROM file ORDER BY name"))
 
 
 def hold_in(meta: Mapping[str, str]) -> Hold | None:
-    """The hold of the host."""
+    """Return the hold of the host, or None."""
     return _hold(json.loads(meta["hold"])) if "hold" in meta else None
 
 
 def record_in(job: str, number: int, text: bytes) -> Record | None:
-    """The record of a run as its row has it; None: it is damaged."""
+    """Return the record in a run's row, or None if it is damaged."""
     try:
         record = json.loads(text)
     except (RecursionError, ValueError):
@@ -346,7 +348,7 @@ _NOTHING = object()
 
 
 def _look_at(noun: Any) -> None:
-    """TypeError if a field is not what its class says."""
+    """Raise TypeError if a field is not of its class's type, or ValueError if a job id makes no sense."""
     for name, kind, plain, empty in _kinds(noun.__class__):
         value = getattr(noun, name)
         if type(value) not in plain and value is not empty and not _fits(value, kind):
@@ -358,7 +360,7 @@ def _look_at(noun: Any) -> None:
 
 @cache
 def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
-    """The fields of a class: name, annotation, the types that need no further look, and `()` where it needs none."""
+    """Return the fields of a class: name, annotation, types without further check, and `()` if that needs none."""
     hints = get_type_hints(noun)
     return [
         (name, kind, tuple(filter(_is_plain, _choices(kind))), () if _fits((), kind) else _NOTHING)
@@ -367,7 +369,7 @@ def _kinds(noun: type) -> list[tuple[str, Any, tuple[type, ...], object]]:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Tell whether it says everything of a value that it is of this class."""
+    """Return whether a class says everything about a value that is of this class."""
     return isinstance(kind, type) and get_origin(kind) is None and not issubclass(kind, Enum | tuple | list | dict)
 
 
@@ -376,7 +378,7 @@ def _choices(kind: Any) -> tuple[Any, ...]:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value is of the kind that an annotation says."""
+    """Return whether a value matches an annotation."""
     return any(_is_of(value, each) for each in _choices(kind))
 
 

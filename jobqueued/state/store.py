@@ -1,7 +1,7 @@
 """state.db: the queue, cursors, counters and history, in SQLite (WAL, synchronous=FULL, one commit a loop turn).
 
-It is the scheduler's alone.  A file that can't be read is set aside, never deleted; what the records still tell is
-taken from them (takeover.py), and what is gone is said.
+Only the scheduler uses it.  A file that can't be read is set aside, never deleted.  What the records still have is
+taken from them (takeover.py), and what is lost is reported.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _ENDED_OF_JOB = f"""
 SELECT queued, job, number, state FROM run WHERE {ENDED} AND job = ? AND number < ? ORDER BY number DESC
 """
 _LOOKS, _LOOKS_AT_ROWS = 5000, 500
-"""How many runs one call passes over at most: some 3 ms in the index, and as long in the rows themselves."""
+"""Maximum runs that one call passes over: in the index (some 3 ms), and in the rows themselves (as long)."""
 
 
 class Mark(NamedTuple):
-    """A place in history: what is older comes after it."""
+    """A place in history; older records come after it."""
 
     queued: int
     job: str
@@ -50,15 +50,16 @@ NEWEST = Mark(2**63 - 1, "", 0)
 
 
 class Page(NamedTuple):
-    """Some records, newest first, and the place behind them; None: there are no more."""
+    """A page of records, newest first, and the place after them, or None if there are no more."""
 
     records: list[Record]
     end: Mark | None
 
 
 class Mended(NamedTuple):
-    """A state.db that is to hold all that memory has, and `mirror`, which nothing else has; `is_new`: it has no history
-    yet.
+    """A state.db that must get everything from memory, and `mirror`, which nothing else has.
+
+    `is_new`: it has no history yet.
     """
 
     mirror: Mirror
@@ -68,8 +69,8 @@ class Mended(NamedTuple):
 class Store:
     """One open state.db in `directory`.
 
-    `lost` says, in a sentence, what a broken one took with it; None: nothing.  `is_new`: it held nothing at the start.
-    `failure` is why it can't be written until `mend` has opened it anew; None: it can be.
+    `lost`: a sentence about what a broken one took with it, or None.  `is_new`: it held nothing at the start.
+    `failure`: why it can't be written until `mend` has opened it again, or None.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,7 +87,7 @@ class Store:
         self._ballast.lay()
 
     def _opened(self) -> opening.Opened:
-        """To write or, while that can't be, to read; StoreError where nobody can tell what was kept."""
+        """Open state.db to write or, if that fails, to read.  Raises StoreError if its content can't be known."""
         try:
             opened = self._to_write(at_start=True)
             if opened.damage:
@@ -105,7 +106,10 @@ class Store:
         return opened
 
     def _to_write(self, *, at_start: bool) -> opening.Opened:
-        """Open it to write, once what is broken is set aside, and the ballast given up if there is no room."""
+        """Open state.db to write, after a broken one was set aside, or the ballast removed if there was no room.
+
+        Raises CommitFailed.
+        """
         for _ in range(3):
             try:
                 return opening.to_write(self._path, at_start=at_start)
@@ -117,14 +121,14 @@ class Store:
         raise CommitFailed("what is written there can't be read", Fault.FAILING)
 
     def of_fleet(self) -> tuple[str, FleetMark]:
-        """The name of this state among all others, which its first commit has given it ("": there was none yet), and
-        the mark of the fleet that was saved last.
+        """Return the unique name of this state, "" before its first commit, and the mark of the fleet that was saved
+        last.
         """
         meta = dict(self.query("SELECT name, value FROM meta WHERE name IN ('id', 'fleet')"))
         return meta.get("id", ""), parsed(FleetMark, meta.get("fleet", "[]")) or FleetMark()
 
     def mend(self) -> Mended | None:
-        """Open it anew after a failure; CommitFailed.  None: it holds what was committed."""
+        """Open state.db again after a failure; return None if it holds what was committed.  Raises CommitFailed."""
         if self.failure is None:
             return None
         try:
@@ -136,12 +140,12 @@ class Store:
             self._db.close()
             opened = self._to_write(at_start=False)
             self._db, self._is_named = opened.db, False
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what an fsync that failed has left unwritten
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # what a failed fsync left unwritten
             self._own = OwnWrites(self._path)
         except (CommitFailed, StoreError, OSError, sqlite3.Error) as error:
             self.failure = failure(error, self._path.parent)
             self._db.close()
-            with contextlib.suppress(CommitFailed, StoreError, OSError):  # then what is asked for can't be read
+            with contextlib.suppress(CommitFailed, StoreError, OSError):  # otherwise nothing can be read
                 self._db = opening.to_read(self._path, at_start=False).db
             raise self.failure.with_traceback(None) from None
         is_doubted, self.failure, self._is_doubted = self._is_doubted, None, False
@@ -149,56 +153,62 @@ class Store:
         return Mended(self._mirror, is_new) if is_new or is_doubted else None
 
     def load(self) -> tuple[list[SavedJob], list[Run]]:
-        """Every job's memory, and the runs that go on: those without an end, and each job's newest if it is a skip."""
+        """Return the saved state of jobs, and the runs that go on.
+
+        These are the runs without an end, and each job's newest if it is a skip.
+        """
         with self._reading():
             kept, self._kept = self._kept or rows.read(self._db), None
         return kept.jobs, kept.runs
 
     def knows_boot(self, boot_id: str) -> bool:
-        """Tell whether this state was used, and all that was live recovered, in this boot of the host already."""
+        """Return whether all live runs were recovered in this boot of the host already."""
         with self._reading():
             return rows.read_meta(self._db).get("boot") == boot_id
 
     def hold(self) -> Hold | None:
-        """The hold of the host."""
+        """Return the hold of the host, or None."""
         with self._reading():
             return rows.hold_in(rows.read_meta(self._db))
 
     def files(self) -> dict[str, bytes]:
-        """The texts of the job files that were accepted last, by name; StoreError."""
+        """Return the texts of the job files that were accepted last, by name.  Raises StoreError."""
         with self._reading():
             return rows.read_files(self._db)
 
     def notices(self) -> tuple[list[Incident], list[Notice]]:
-        """Open incidents, and the notices that wait to be sent; StoreError."""
+        """Return the open incidents, and the notices that wait to be sent.  Raises StoreError."""
         with self._reading():
             return rows.read_notices(self._db)
 
     def due_changes(self, after: int, limit: int) -> list[tuple[int, DueChange]]:
-        """The changes of what was due that follow the one of this number, the oldest first, by number; StoreError."""
+        """Return the changes of due times after this number, oldest first, each with its number.  Raises StoreError."""
         with self._reading():
             found = self._db.execute(rows.DUE_CHANGES, (after, limit)).fetchall()
             return [(number, rows.due_change_in(row)) for number, *row in found]
 
     def states(self, job: str) -> list[str]:
-        """The states in which runs of a job have ended, each once; StoreError."""
+        """Return the states in which runs of a job have ended, each once.  Raises StoreError."""
         query = f"SELECT DISTINCT state FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return [state for (state,) in self._db.execute(query, (job,))]
 
     def tally(self, job: str) -> dict[int, tuple[str, int]]:
-        """The states in which runs of a job have ended, and how many occurrences each covers, by number; StoreError."""
+        """Return the end of each run of a job by its number: its state, and how many occurrences it covers.
+
+        Raises StoreError.
+        """
         query = f"SELECT number, state, count FROM run WHERE job = ? AND {ENDED}"
         with self._reading():
             return {number: (state, count) for number, state, count in self._db.execute(query, (job,))}
 
     def submissions(self) -> tuple[list[SaveSubmission], dict[str, int]]:
-        """The submissions that are not over, and the last number that each user's had; StoreError."""
+        """Return the unfinished submissions, and each user's last number.  Raises StoreError."""
         with self._reading():
             return rows.read_submissions(self._db)
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """The submission, over or not, that a user has asked for by a key, as long as there is history of it."""
+        """Return the submission, over or not, that a user made with this key, or None if it has no history."""
         with self._reading():
             found = self._db.execute("SELECT job FROM asked WHERE share = ? AND key = ?", (share, key)).fetchone()
         return None if found is None else str(found[0])
@@ -211,12 +221,12 @@ class Store:
         over: Iterable[str] = (), numbers: Mapping[str, int] | None = None, due_changes: Iterable[DueChange] = (),
         keys: Mapping[str, str] | None = None, *, anew: bool = False,
     ) -> None:  # fmt: skip
-        """Make all of it durable, or none: CommitFailed.  A full disk costs the ballast first.
+        """Save all of this, or nothing.  Raises CommitFailed.  A full disk costs the ballast first.
 
-        A file of None is gone, and so are an incident, a notice and a value of `meta`: "boot", before which all that
-        was live is recovered, "hold", or "untaken": records may be without their rows.  Of submissions that are `over`
-        only their keys stay, for as long as their history does; `keys` are those of some that were before.  `anew`:
-        nothing stays of what there is but history.
+        None deletes a file, an incident, a notice or a value of `meta`.  `meta` has "boot", the boot in which all live
+        runs are recovered, "hold", and "untaken": records may lack their rows.  Of submissions that are `over` only the
+        keys stay, while they have history.  `keys`: those of earlier submissions.  `anew`: nothing stays of the old
+        state except history.
         """
         due, new = list(due_changes), list(submissions)
         keys = {**(keys or {}), **keys_in(runs.values()), **{it.job: it.key for it in new if it.key}}
@@ -244,9 +254,9 @@ class Store:
             self._mirror.follow({"id": self.of_fleet()[0]}, {}, {})
 
     def _write(self, changes: Sequence[tuple[str, Sequence[tuple[object, ...]]]], *, drops: bool = False) -> None:
-        """One transaction, which, if it `drops`, bounds the history of what was due: CommitFailed.
+        """Make one transaction; if it `drops`, limit the history of due times, too.  Raises CommitFailed.
 
-        What SQLite says after an error may be wrong; so then `mend` comes first.
+        What SQLite says after an error may be wrong, so `mend` comes first then.
         """
         if (failing := self._failing()) is not None:
             raise failing.with_traceback(None)
@@ -274,25 +284,25 @@ class Store:
         raise failed
 
     def _failing(self) -> CommitFailed | None:
-        """The failure to be mended first, as where others have written to it; None: it can be written."""
+        """Return the failure that must be mended first, as after writes of other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
             self._is_doubted |= self.failure is not None and self.failure.fault is Fault.FOREIGN
         return self.failure
 
     def record(self, run: RunId) -> Record | None:
-        """The whole record of an ended run; StoreError."""
+        """Return the whole record of an ended run, or None.  Raises StoreError."""
         found = self._read("job = ? AND number = ? AND record IS NOT NULL", *run)
         return found.get(run.number)
 
     def history(self, job: str, limit: int) -> dict[int, Record]:
-        """The newest records of a job by their number, newest first; StoreError."""
+        """Return the newest records of a job by number, newest first.  Raises StoreError."""
         return self._read("job = ? AND record IS NOT NULL ORDER BY number DESC LIMIT ?", job, limit)
 
     def ended(
         self, before: Mark, since: int, limit: int, wanted: Callable[[Mark, str], bool], job: str | None = None
     ) -> Page:
-        """The newest records before a place whose run (its mark and state) is `wanted`; StoreError."""
+        """Return the newest records before a place whose run (mark and state) is `wanted`.  Raises StoreError."""
         values: tuple[object, ...]
         query, values, looks = _ALL_ENDED, (*before, since), _LOOKS
         if job is not None:
@@ -314,23 +324,23 @@ class Store:
         return Page(found, None)
 
     def jobs(self) -> list[str]:
-        """Every job id that is remembered; StoreError."""
+        """Return all job ids that are saved.  Raises StoreError."""
         with self._reading():
             return [sys.intern(job) for (job,) in self._db.execute("SELECT job FROM job ORDER BY job")]
 
     def _read(self, which: str, *values: object) -> dict[int, Record]:
-        """The records of these runs by their number, without those that make no sense; StoreError."""
+        """Return the records of these runs by number, without damaged ones.  Raises StoreError."""
         with self._reading():
             query = f"SELECT job, number, CAST(record AS BLOB) FROM run WHERE {which}"
             found = self._db.execute(query, values).fetchall()
         return {row[1]: record for row in found if (record := rows.record_in(*row)) is not None}
 
     def forget(self, runs: Iterable[RunId]) -> None:
-        """Drop records that retention has removed, never a run without its end: CommitFailed."""
+        """Delete records that retention has removed, never a run without an end.  Raises CommitFailed."""
         self._write([("DELETE FROM run WHERE job = ? AND number = ? AND record IS NOT NULL", list(runs))])
 
     def forget_keys(self, jobs: Iterable[str]) -> None:
-        """Drop the keys by which jobs were submitted that have no run any more, nor one to come: CommitFailed."""
+        """Delete the keys of submissions that have no run, and get none.  Raises CommitFailed."""
         unless = "NOT EXISTS (SELECT 1 FROM run WHERE job = asked.job) AND job NOT IN (SELECT job FROM submission)"
         asked = f"SELECT 1 FROM asked WHERE job = ? AND {unless}"
         try:
@@ -341,19 +351,19 @@ class Store:
         self._mirror.forget_keys(gone)
 
     def query(self, query: str, values: Iterable[object] = ()) -> list[Any]:
-        """The rows that a query finds; StoreError."""
+        """Return the rows that a query finds.  Raises StoreError."""
         with self._reading():
             return self._db.execute(query, tuple(values)).fetchall()
 
     def given_up(self) -> list[str]:
-        """The names of what was set aside, and has made room for a commit since this was asked last."""
+        """Return the names of set-aside databases that were removed to make room, since the last call."""
         given, self._ballast.removed = self._ballast.removed, []
         return given
 
     def tidy(self) -> None:
-        """Move the write-ahead log into the database, and lay the ballast again: for a moment in which nothing is due.
+        """Move the write-ahead log into the database, and lay the ballast again.  To be called when nothing is due.
 
-        What fails there is no loss yet: the next commit says it.
+        A failure loses nothing: the next commit reports it.
         """
         if self._failing() is None:
             with contextlib.suppress(sqlite3.Error):
@@ -364,24 +374,24 @@ class Store:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """An error of SQLite, or a row that makes no sense, is a StoreError."""
+        """Raise an error of SQLite, or of a row that makes no sense, as StoreError."""
         try:
             yield
         except (sqlite3.Error, *rows.NONSENSE) as error:
-            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # it could not be opened anew
+            if self.failure is not None and isinstance(error, sqlite3.ProgrammingError):  # it could not be opened again
                 text = f"{self._path} can't be opened: {self.failure}; {self.failure.fault.remedy}"
                 raise StoreError(text) from None
             raise StoreError(f"{self._path}: {error}") from None
 
     def close(self) -> None:
-        """Leave a database without a write-ahead log."""
+        """Close the database, without leaving a write-ahead log."""
         self._db.close()
 
 
 def _changed(
     table: str, key: str, changes: Mapping[Any, Any] | None, text: Callable[[Any], object] = lambda value: value
 ) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
-    """The statements that make a table of keys and values as `changes` has it; None: without that key."""
+    """Yield the statements that apply `changes` to a table of keys and values; None deletes a key."""
     if not changes:
         return
     found = changes.items()

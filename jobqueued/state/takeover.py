@@ -1,20 +1,18 @@
-"""The takeover of what the record files know and state.db does not, before anything is decided.
+"""The takeover of what the record files have and state.db lacks, before anything is decided.
 
-That is so where state.db is missing or was set aside, where an older one was put back, and where it could not be
-written any more before the daemon ended.  Directories of jobs that were changed after the last commit are looked at:
+That happens if state.db is missing or was set aside, if an older one was put back, or if it could not be written any
+longer before the daemon ended.  Directories of jobs that were changed after the last commit are checked:
 
-number                        record                        becomes
-beyond the last one           ended, or skipped             history; counters and cursor go on behind it
-                              between two attempts          the same, with the end of its last attempt
-                              damaged, or there is output   used, and counted as started
-with a row that is not final  not ahead of the row          the row goes on
-                              ahead of the row              its end
-                              damaged, or there is output   lost, if the row knows of no attempt
-of the newest row, a skip     covers more occurrences       the row
-of the row before that        the same                      the row; the newest, never sent, is one of them, and goes
+number                        record                        becomes after the last one            ended, or skipped
+history; counters and cursor continue after it                               between two attempts          the same,
+with the end of its last attempt                               damaged, or only output       used, and counted as
+started with a row that is not final  not ahead of the row          the row continues
+ahead of the row              its end                               damaged, or only output       lost, if the row has
+no attempt of the newest row, a skip     covers more occurrences       the row of the row before that        the same
+the row; the newest, never sent, is part of it and goes
 
-What is live in this boot, or has left its end in R, is recovery's, and only its number counts.  All of it is committed
-in parts, each whole in itself, so that a crash in between goes on where it was.
+A run that is live in this boot, or has its end in R, is left to recovery, and only its number counts.  Everything is
+committed in parts, each complete in itself, so that after a crash the takeover continues where it was.
 """
 
 from __future__ import annotations
@@ -51,14 +49,14 @@ from jobqueued.state.write_batch import WriteBatch
 from jobqueued.text import counted
 
 PART = 500
-"""So many rows are one commit."""
+"""Rows in one commit."""
 _BEFORE = "SELECT number, state FROM run WHERE job = ? AND number < ? ORDER BY number DESC LIMIT 1"
 SLACK = 2 * SECOND
-"""So much earlier (ns) a directory may seem to have changed: the clock for files ticks; some count in seconds."""
+"""Tolerance (ns) for when a directory changed: the clock for files ticks, and some file systems count in seconds."""
 
 
 class Takeover:
-    """One takeover.  `found` are the runs that have an R in this boot; `commit` tells whether it could be made."""
+    """One takeover.  `found`: the runs that have an R in this boot; `commit` returns whether it succeeded."""
 
     def __init__(
         self, store: Store, batch: WriteBatch, logs: Path, found: Iterable[RunId], commit: Callable[[], bool],
@@ -72,7 +70,7 @@ class Takeover:
         self._unsettled, self._found = _by_job(self._runs), _by_job(found)
         self._skip: Run | None = None
         self._joined = 0
-        """How many rows of the job that is looked at have joined it."""
+        """Number of rows of the current job that have joined its skip."""
         incidents, notices = store.notices()
         self._beside: list[Command] = [SaveHold(store.hold()), *map(SaveNotice, notices)]
         self._beside += [SaveIncident(each.subject, each) for each in incidents]
@@ -85,13 +83,14 @@ class Takeover:
         self._is_new, self._is_untaken = not meta, "untaken" in meta
         saved = meta.get("saved", "")
         self.saved_at = int(saved) if saved.isdecimal() and not self._is_untaken else 0
-        """The instant of the last commit before it (wall, ns); 0: all may be newer."""
+        """The instant of the last commit before the takeover (wall, ns); 0 if any record may be newer."""
         self._has_room = True
         self._records = self._damaged = 0
         before = _recorded(meta)
         self.recorded = [run for run in self._runs_of(before) if self._may_come_again(run)]
-        """Those taken over of which the scheduler has to know, lest they are made due again: also by a start that was
-        killed before that had used up what makes them due.
+        """Runs from the takeover that the scheduler must know, so that they are not made due again.
+
+        That includes the runs of an earlier start that was killed before it had used up what made them due.
         """
         if len(self.recorded) != len(before):
             self._batch.note_recorded([run.id for run in self.recorded])
@@ -100,26 +99,26 @@ class Takeover:
 
     @property
     def lost(self) -> bool:
-        """Tell whether state.db was lost, so that nobody knows what was due, and what this boot has made due."""
+        """Return whether state.db was lost, so that it is unknown what was due, and what this boot has made due."""
         return self._is_new and bool(self._records or self._damaged or self._unreadable or self._store.lost)
 
     @property
     def saved(self) -> tuple[list[SavedJob], list[Run]]:
-        """All that the scheduler begins with."""
+        """The saved jobs and the runs with which the scheduler starts."""
         return list(self._memories.values()), list(self._runs.values())
 
     def everything(self) -> list[Command]:
-        """All that a state.db that breaks over the takeover has to hold anew; skips are history."""
+        """Return everything that a new state.db must hold if it breaks during the takeover; skips are history."""
         going_on = (run for run in self._runs.values() if run.state is not RunState.SKIPPED)
         return [*map(SaveJob, self._memories.values()), *map(SaveRun, going_on), *self._beside]
 
     def carry_out(self, wall: int) -> None:
-        """Take all of it over, and commit it; OSError: it can't be read for want of descriptors or memory."""
+        """Take everything over and commit it.  Raises OSError if the host is short of descriptors or memory."""
         since = self.saved_at - SLACK
-        if since > wall:  # by a clock that was ahead: it says nothing
+        if since > wall:  # by a clock that was ahead, so it is useless
             since = 0
         try:
-            for job in self._found:  # one that has no record yet may have one before recovery looks at it
+            for job in self._found:  # a run without a record may get one before recovery looks at it
                 self._look_at(job)
             for job in record_files.changed(self._logs, since):
                 if job not in self._found:
@@ -127,7 +126,7 @@ class Takeover:
         except FileNotFoundError:
             pass
         except OSError as error:
-            if error.errno in wire.SHORTAGE:  # who goes on without may start again what has run
+            if error.errno in wire.SHORTAGE:  # otherwise runs could start again
                 raise
             self._unreadable = f"{self._logs}: {error.strerror}"
         except StoreError as error:
@@ -136,7 +135,7 @@ class Takeover:
             self._save(untaken=bool(self._unreadable or (self._is_breaking and self.saved_at)))
 
     def told(self, state: Path) -> list[str]:
-        """Words for people about it; `state`: the directory of state.db."""
+        """Describe the takeover for people; `state`: the directory of state.db."""
         texts = []
         records, jobs = counted(self._records, "record"), counted(len(self._jobs), "job")
         came = f"{records} of {jobs} taken over from {self._logs}"
@@ -165,14 +164,14 @@ class Takeover:
         return texts
 
     def _ends(self) -> Iterator[SaveRun]:
-        """The rows of history of runs that have an R: without them its end would be news, and followed again."""
+        """Yield the history rows of runs that have an R; without them their ends would count as new again."""
         for run in (RunId(job, number) for job, numbers in self._found.items() for number in sorted(numbers)):
             with contextlib.suppress(StoreError):
                 if (document := self._store.record(run)) is not None:
                     yield SaveRun(recollection.run_of(document), document)
 
     def _look_at(self, job: str) -> None:
-        """Take one job over, number by number."""
+        """Take over one job, number by number."""
         before = saved = self._memories.get(job) or SavedJob(job=job)
         try:
             used = record_files.listing(self._logs, job).runs
@@ -194,7 +193,7 @@ class Takeover:
             del self._runs[preceding]
 
     def _preceding(self, job: str) -> RunId | None:
-        """The skip before a job's newest row, which that may have joined since, now among what is in question."""
+        """Return the skip before a job's newest row, which that may have joined since, and note it as unsettled."""
         newest = max(self._unsettled.get(job, ()), default=0)
         if newest and self._runs[RunId(job, newest)].state is not RunState.SKIPPED:
             for number, state in self._store.query(_BEFORE, (job, newest)):
@@ -206,17 +205,17 @@ class Takeover:
         return None
 
     def _in_question(self, saved: SavedJob, used: list[int]) -> list[int]:
-        """The numbers of which the files may know more than the rows, in order."""
+        """Return the numbers for which the files may have more than the rows, in order."""
         newest, unsettled = saved.last_number, self._unsettled.get(saved.job, set())
         if self.saved_at and saved.job in self._memories:
             settled: Container[int] = range(newest + 1)
-        else:  # of submissions that are over only rows tell; those of a state.db that breaks are not in the next
+        else:  # only rows have submissions that are over; those of a breaking state.db are not in the next
             settled = set() if self._is_breaking else _numbers(self._store, saved.job)
         live = (number for number in self._found.get(saved.job, ()) if number > newest)
         return sorted({*live, *(number for number in used if number in unsettled or number not in settled)})
 
     def _take(self, saved: SavedJob, run: RunId) -> SavedJob:
-        """Take one number over; what is saved of its job then."""
+        """Take over one number; return what is then saved of its job."""
         if run.number in self._found.get(run.job, ()):
             before = recollection.up_to(saved, run.number - 1)
             return replace(before, last_number=max(before.last_number, run.number))
@@ -232,11 +231,11 @@ class Takeover:
         return self._end(saved, row, document)
 
     def _end(self, saved: SavedJob, row: Run | None, document: Record) -> SavedJob:
-        """Take over the end of a run; what is saved of its job then."""
+        """Take over the end of a run; return what is then saved of its job."""
         final = recollection.final(document, "state.db was lost, or is older than the record")
         run = recollection.run_of(final)
         if final is not document:
-            run = replace(run, attempt=run.attempt + 1)  # like any that waited for another in vain
+            run = replace(run, attempt=run.attempt + 1)  # like any run that waited for another attempt in vain
         self._records += 1
         self._jobs.add(run.id.job)
         if self._has_room or row is not None:
@@ -247,14 +246,14 @@ class Takeover:
         if run.state is RunState.SKIPPED:
             self._skip = run
         if row is None and run.id.number <= saved.last_number:
-            return saved  # it is counted already
+            return saved  # it is already counted
         if row is not None and row.state is RunState.SKIPPED:
             self._let_join(row, run)
             run = replace(run, count=run.count - row.count)
         return recollection.after(saved, run, final)
 
     def _let_join(self, row: Run, skip: Run) -> None:
-        """Forget the runs that were never sent and have joined a skip since its row was saved."""
+        """Forget the runs that were never sent and that have joined a skip since its row was saved."""
         since, until = (it.due if it.last_due is None else it.last_due for it in (row, skip))
         for run in [RunId(row.id.job, number) for number in self._unsettled.get(row.id.job, ())]:
             it = self._runs.get(run)
@@ -266,7 +265,7 @@ class Takeover:
                 self._joined += 1
 
     def _may_come_again(self, run: Run) -> bool:
-        """Tell whether what has made a run due, this boot or the end of another run, may be told to the scheduler."""
+        """Return whether the scheduler may get the cause of a run again: this boot, or the end of another run."""
         kind, cause = run.key[:1], run.key[1:]
         if kind == "b":
             return cause == self._boot
@@ -274,21 +273,21 @@ class Takeover:
         return any(map(self._may_end, [*ends, *(run.triggered_by or {}).get("ends", ())]))
 
     def _may_end(self, name: str) -> bool:
-        """Tell whether the end of a run may be told to the scheduler."""
+        """Return whether the scheduler may get the end of a run."""
         with contextlib.suppress(ValueError):
             run = RunId.parse(name)
             return run in self._runs or run.number in self._found.get(run.job, ())
         return False
 
     def _runs_of(self, names: Iterable[str]) -> Iterator[Run]:
-        """Yield the runs of these names that history has."""
+        """Yield the runs with these names that have history."""
         for name in names:
             with contextlib.suppress(ValueError, StoreError):
                 if (document := self._store.record(RunId.parse(name))) is not None:
                     yield recollection.run_of(document)
 
     def _is_ahead(self, document: Record, row: Run) -> bool:
-        """Tell whether a record tells more than a row does.  The end of a live attempt is taken by recovery."""
+        """Return whether a record has more than a row.  Recovery handles the end of a live attempt."""
         skips, last = document["state"] == RunState.SKIPPED, recollection.last_attempt(document)
         if row.state is RunState.SKIPPED:
             return skips and document.get("count", 1) > row.count
@@ -308,7 +307,7 @@ class Takeover:
         return recollection.up_to(saved, run.number)
 
     def _choose_skip(self, saved: SavedJob) -> None:
-        """Only a skip that is its job's newest run, but for those that have joined it, is joined by the next."""
+        """Keep a skip only if it is its job's newest run (besides those that joined it), so that the next joins it."""
         newest = saved.last_number - self._joined
         for run in [RunId(saved.job, number) for number in self._unsettled.get(saved.job, ())]:
             if run in self._runs and self._runs[run].state is RunState.SKIPPED and run.number != newest:
@@ -317,7 +316,7 @@ class Takeover:
             self._runs[self._skip.id] = self._skip
 
     def _save(self, *, untaken: bool) -> None:
-        """Commit.  Where there is no room, rows of history wait for a start that has room; all else is with us."""
+        """Commit.  Without room, rows of history wait for a later start; everything else is in memory."""
         if self.lost:
             self._batch.take(SaveBoot(self._boot))
         self._batch.note_untaken(some=untaken or not self._has_room)
@@ -331,12 +330,12 @@ class Takeover:
 
 
 def _meta(store: Store) -> dict[str, str]:
-    """All that was committed beside jobs and runs; nothing: there was no commit."""
+    """Return all facts that were committed besides jobs and runs, or {} if there was no commit."""
     return dict(store.query("SELECT name, value FROM meta"))
 
 
 def _recorded(meta: dict[str, str]) -> list[str]:
-    """The names of the runs that an earlier start has taken over, and whose causes may be told again."""
+    """Return the names of runs that an earlier start took over, and whose causes the scheduler may get again."""
     with contextlib.suppress(ValueError):
         names = json.loads(meta.get("recorded", "[]"))
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
@@ -344,7 +343,7 @@ def _recorded(meta: dict[str, str]) -> list[str]:
 
 
 def _numbers(store: Store, job: str) -> set[int]:
-    """The numbers of a job's runs that have a row."""
+    """Return the numbers of a job's runs that have a row."""
     return {number for (number,) in store.query("SELECT number FROM run WHERE job = ?", (job,))}
 
 
@@ -356,5 +355,5 @@ def _by_job(runs: Iterable[RunId]) -> dict[str, set[int]]:
 
 
 def _was_never_sent(row: Run) -> bool:
-    """Tell whether a run has no files, as far as its row knows."""
+    """Return whether a run was never sent to the launcher, by its row, and so has no files."""
     return row.state in PENDING and row.attempt == 0

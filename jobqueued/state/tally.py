@@ -1,4 +1,4 @@
-"""The history of a job, counted: what of it is beyond what is kept, and what stays."""
+"""The history of a job, counted: which runs are beyond retention, and which stay."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from jobqueued.settings import Retention
 from jobqueued.state.record_files import Files, Listing
 
 FEW = 10
-"""Of so few runs a look at all costs no more than one at those that are new."""
+"""Number of runs up to which a check of all costs no more than one of the new ones."""
 
 
 class Standing(NamedTuple):
-    """The runs that a look has left, so that for the next one those will do that are new.
+    """The runs that a check has left, so that the next check can look at the new ones only.
 
-    They are all up to the number `newest`, each with a record file, but for those that may change, which are `open` and
-    are not counted.  No file of them was changed before the instant `oldest` (wall).  `last` is the greatest number of
-    them, which was changed at the instant `latest`; None: not all were changed in the order of their numbers.
+    These are all runs up to the number `newest`, each with a record file.  Runs that may still change are `open`, and
+    are not counted.  No file of the others was changed before the instant `oldest` (wall).  `last`: their greatest
+    number, which was changed at the instant `latest`, or None if not all were changed in the order of their numbers.
     """
 
     newest: int
@@ -32,39 +32,39 @@ class Standing(NamedTuple):
     latest: int | None
 
     def is_new(self, number: int) -> bool:
-        """Tell whether a run has come since, or may have changed."""
+        """Return whether a run is new since then, or may have changed."""
         return number > self.newest or number in self.open
 
     def without(self, gone: Tally, oldest: int) -> Standing:
-        """The same without those that went."""
+        """Return this without the runs that went."""
         return self._replace(
             runs=self.runs - gone.runs, skips=self.skips - gone.skips, bytes=self.bytes - gone.bytes,
             files=self.files - gone.files, oldest=oldest,
         )  # fmt: skip
 
     def covers(self, numbers: Collection[int], found: Listing) -> bool:
-        """Tell whether these are as many as were left, all with a record file, and as many of output."""
+        """Return whether these are as many runs as were left, all with a record file, and as many with output."""
         outputs = len(found.outputs.intersection(numbers))
         as_many = self.runs + self.skips == len(numbers) and self.files == len(numbers) + outputs
         return as_many and found.records.issuperset(numbers)
 
 
 class Tally:
-    """The history that a job keeps, counted from its newest run on; skips are counted apart."""
+    """The history that a job keeps, counted from its newest run on; skips are counted separately."""
 
     def __init__(self, retention: Retention, wall: int, *, newest: int = 0, keeps_one: bool = True) -> None:
-        """`newest` is the number of the newest run; `keeps_one`: that stays, however old it is."""
+        """`newest`: the number of the newest run.  `keeps_one`: the newest run stays, however old it is."""
         self._retention, self._oldest, self._least = retention, wall - retention.age, int(keeps_one)
         self.runs = self.skips = self.bytes = self.files = 0
-        """All that were counted."""
+        """Totals of all runs that were counted."""
         self.newest, self._is_even = newest, True
         self._open, self._settled, self._size, self._files, self._since = set[int](), [0, 0], 0, 0, UNBOUNDED
         self._last, self._first, self._latest, self._is_in_order = 0, UNBOUNDED, 0, True
         self.kept = 0
-        """The bytes of those that stay."""
+        """The bytes of the runs that stay."""
 
     def exceeds(self, modified: int, files: Files, *, is_skip: bool) -> bool:
-        """Count one more, older run; tell whether it is beyond what is kept."""
+        """Count one more, older run; return whether it is beyond retention."""
         self.runs, self.skips, self.bytes = self.runs + (not is_skip), self.skips + is_skip, self.bytes + files.bytes
         self.files += files.names
         count = self.skips if is_skip else self.runs
@@ -72,7 +72,7 @@ class Tally:
         return beyond and self.runs + self.skips > self._least
 
     def keep(self, number: int, files: Files, *, is_skip: bool, is_open: bool) -> None:
-        """Take note that a run stays; another skip may join one that is the newest or the one before."""
+        """Note that a run stays.  One of the two newest is open if it is a skip, because another skip may join it."""
         self.kept += files.bytes
         if is_open or (is_skip and number >= self.newest - 1):
             self._open.add(number)
@@ -87,11 +87,14 @@ class Tally:
             self._first, self._since = number, min(self._since, files.modified)
 
     def differs(self) -> None:
-        """Take note that a run is not what it should be, or can't be looked at."""
+        """Note that a run is not as it should be, or can't be checked."""
         self._is_even = False
 
     def standing(self, before: Standing | None = None) -> Standing | None:
-        """All that stays, with what was left `before`; None: the next look has to be at all, or costs no more."""
+        """Return everything that stays, with what was left `before`.
+
+        None if the next check must look at all runs, or costs no more if it does.
+        """
         (runs, skips), size, count, oldest = self._settled, self._size, self._files, self._since
         last, latest = self._last, self._latest if self._is_in_order else None
         if before is not None:
@@ -107,22 +110,25 @@ class Tally:
 
 
 class Eldest:
-    """The oldest runs of a standing, gone through from the first on: which go, as those of a tally are newer."""
+    """The oldest runs of a standing, checked from the first on: which of them go, beside the newer ones of a tally."""
 
     def __init__(self, retention: Retention, wall: int, known: Standing, newer: Tally) -> None:
         self._kept, self._oldest = retention, wall - retention.age
         self._left, self._bytes = [known.runs + newer.runs, known.skips + newer.skips], known.bytes + newer.bytes
         self._is_in_order, self._rest, self._stays = known.latest is not None, known.oldest, UNBOUNDED
-        """None of the rest was changed before that instant (wall), nor of those that were found to stay."""
+        """Whether runs were changed in the order of their numbers; and two instants (wall).
+
+        No further run was changed before `_rest`, and no run that stays before `_stays`.
+        """
 
     @property
     def all_stay(self) -> bool:
-        """True if the rest stays, however many that are."""
+        """True if all further runs stay, however many they are."""
         few = max(self._left) <= self._kept.runs and self._bytes <= self._kept.bytes
         return few and self._rest >= self._oldest
 
     def goes(self, files: Files, *, is_skip: bool) -> bool:
-        """Tell whether the next one goes."""
+        """Return whether the next run goes."""
         count, beyond = self._left[is_skip], self._bytes > self._kept.bytes or files.modified < self._oldest
         self._left[is_skip], self._bytes = count - 1, self._bytes - files.bytes
         if self._is_in_order:
@@ -134,5 +140,5 @@ class Eldest:
 
     @property
     def oldest(self) -> int:
-        """The instant (wall) before which none of those was changed that stay."""
+        """The instant (wall) before which no run that stays was changed."""
         return min(self._stays, self._rest)

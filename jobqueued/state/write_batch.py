@@ -1,4 +1,4 @@
-"""Decisions that are not durable yet: they go with the next commit that succeeds, the newest state of each."""
+"""Decisions that are not saved yet: the newest state of each goes with the next commit that succeeds."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ from jobqueued.state.rows import PAST, hold_text
 from jobqueued.state.store import Store
 
 MOST_PAST = 10_000
-"""So many things that people have done wait; what comes behind them is not kept."""
+"""Maximum acts of users that wait to be saved; later ones are dropped."""
 MOST_STEPS = 100
-"""So many steps of the clock wait as they were; of more, those behind become one."""
+"""Maximum clock steps that wait separately; later ones are merged into one."""
 
 
 def join_due_change(waiting: dict[tuple[str, str], DueChange], change: DueChange) -> None:
-    """Add a change to those that wait: of one file the first, and what it has now; between them nothing is sure.
+    """Add a change to those that wait: of one file, the first change and its current text are kept.
 
-    The first stays where it is among the steps of the clock, as it ends what was due until then.
+    What was due between them is uncertain.  The first stays in its place among the clock steps, because it ends what
+    was due until then.
     """
     number = str(min(len(waiting), MOST_PAST if change.kind == PAST else MOST_STEPS))
     key = change.kind, number if change.kind == PAST else change.name or number
@@ -60,7 +61,7 @@ def _counted(record: Record) -> tuple[str, int]:
 class WriteBatch:
     """Collects the `Save…` commands and the accepted files of one turn, or of many while the disk is full.
 
-    `due_anew` tells of texts of job files what a new state.db has to hold as the history of what was due.
+    `due_anew` turns texts of job files into the history of due times for a new state.db.
     """
 
     def __init__(
@@ -73,18 +74,18 @@ class WriteBatch:
         self._files: dict[str, bytes | None] = {}
         self._meta: dict[str, str | None] = {}
         self.trouble = ""
-        """The reason why files that were accepted are not saved although all else is; "": they are."""
+        """The reason why accepted files are not saved although everything else is, or "" if they are."""
         self._incidents: dict[str, Incident | None] = {}
         self._notices: dict[int, Notice | None] = {}
         self._due_changes: dict[tuple[str, str], DueChange] = {}
         self.submissions: dict[str, SaveSubmission] = {}
-        """Those of which no commit knows that they have come."""
+        """Submissions that no commit has saved yet."""
         self._numbers: dict[str, int] = {}
         self._keys: dict[str, str] = {}
-        """Those of all submissions, for a new state.db."""
+        """Job → key of its submission, for a new state.db."""
         self._is_anew = False
         self._over: set[str] = set()
-        """The jobs that were submissions, and are over."""
+        """Jobs of submissions that are over."""
 
     def __bool__(self) -> bool:
         told = self._incidents or self._notices or self._due_changes
@@ -92,7 +93,7 @@ class WriteBatch:
         return bool(self.runs or self._forgotten or self._jobs or self._files or self._meta or told or submitted)
 
     def take(self, command: Command) -> None:
-        """Keep what a command says, if it is one of those."""
+        """Add a command that saves or forgets something; ignore any other command."""
         match command:
             case SaveRun(run, record):
                 self.runs[run.id] = run, record
@@ -121,54 +122,55 @@ class WriteBatch:
                 self._notices[number] = None
 
     def take_files(self, files: Mapping[str, bytes | None]) -> None:
-        """Keep the texts of accepted files, by name; None: it is gone."""
+        """Add the texts of accepted files, by name; None: the file is gone."""
         self._files |= files
 
     def take_due_changes(self, changes: Iterable[DueChange]) -> None:
-        """Keep changes of what is due; so that there is a limit, of one file they become one while they wait."""
+        """Add changes of due times; those of one file are merged while they wait, which limits their number."""
         for change in changes:
             join_due_change(self._due_changes, change)
 
     @property
     def due_changes(self) -> list[DueChange]:
-        """Those that are not durable yet, the oldest first."""
+        """The changes of due times that are not saved yet, the oldest first."""
         return list(self._due_changes.values())
 
     def note_untaken(self, *, some: bool) -> None:
-        """Keep whether records may be without their rows, so that the next start looks at all of them."""
+        """Note whether records may lack their rows, so that the next start checks all of them."""
         self._meta["untaken"] = "1" if some else None
 
     def note_recorded(self, runs: Iterable[RunId]) -> None:
-        """Keep which runs were taken over from records, and may be made due again by what R's tell."""
+        """Note which runs were taken over from records, and may be made due again because of an R."""
         self._meta["recorded"] = json.dumps(list(map(str, runs))) if runs else None
 
     def drop(self, run: RunId) -> None:
-        """Leave a row out."""
+        """Leave out the row of a run."""
         del self.runs[run]
 
     @property
     def ended(self) -> dict[RunId, Record]:
-        """The records that are not durable yet."""
+        """The records that are not saved yet."""
         return {run: record for run, (_, record) in self.runs.items() if record is not None}
 
     def record(self, run: RunId) -> Record | None:
-        """The record of a run that has ended, durable or not; StoreError."""
+        """Return the record of an ended run, saved or not, or None.  Raises StoreError."""
         return self.ended.get(run) or self._store.record(run)
 
     def history(self, job: str, limit: int) -> list[Record]:
-        """The newest records of a job, newest first, durable or not; StoreError."""
+        """Return the newest records of a job, newest first, saved or not.  Raises StoreError."""
         ended = {run.number: record for run, record in self.ended.items() if run.job == job}
         found = self._store.history(job, limit) | ended
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
     def states(self, job: str) -> list[str]:
-        """The states in which runs of a job have ended, durable or not, each once; StoreError."""
+        """Return the states in which runs of a job have ended, saved or not, each once.  Raises StoreError."""
         ended = [record["state"] for run, record in self.ended.items() if run.job == job]
         return list(dict.fromkeys([*ended, *self._store.states(job)]))
 
     def tally(self, job: str) -> tuple[int, int, int]:
-        """The runs and skips of a job that have ended, durable or not, how many of them succeeded, and the number of
-        the first that did not, or of the last; StoreError.
+        """Count the ended runs and skips of a job, saved or not.  Raises StoreError.
+
+        Return how many there are, how many succeeded, and the number of the first that did not, or of the last.
         """
         found = self._store.tally(job) | {run.number: record for run, record in self.ended.items() if run.job == job}
         counts = {number: it if isinstance(it, tuple) else _counted(it) for number, it in found.items()}
@@ -177,14 +179,16 @@ class WriteBatch:
         return sum(count for _, count in counts.values()), succeeded, min(failed, default=max(counts, default=0))
 
     def submission_of(self, share: str, key: str) -> str | None:
-        """The submission, over or not, that a user has asked for by a key, durable or not; StoreError."""
+        """Return the submission, over or not, saved or not, that a user made with this key, or None.  Raises
+        StoreError.
+        """
         for it in self.submissions.values():
             if it.key == key and it.job.partition("/")[0] == share:
                 return it.job
         return self._store.submission_of(share, key)
 
     def begin_anew(self, everything: Iterable[Command], mirror: Mirror) -> None:
-        """Have all of it, and nothing else but history, in the next commit; the records know more of that."""
+        """Put all of this into the next commit, and nothing else except history, which the records complete."""
         for command in everything:
             self.take(command)
         self._files, self._keys = {**mirror.files, **self._files}, mirror.keys
@@ -194,9 +198,10 @@ class WriteBatch:
         self._meta["untaken"] = "1"
 
     def commit(self, *, proven: bool = True) -> str:
-        """Make all of it durable: CommitFailed, and it stays.  Files give way where there is no room for everything.
+        """Save everything.  Raises CommitFailed, and keeps everything.
 
-        Why they did, if that is news; else "".  Unless it is `proven` that there is room, something is written.
+        If there is no room for everything, texts of files wait.  Return why they do, if that is new, or "".  Unless it
+        is `proven` that there is room, something is written in any case.
         """
         if proven and not self:
             return ""
@@ -222,7 +227,7 @@ class WriteBatch:
 
 
 def _fact(command: SaveBoot | SaveHold | SaveFleetMark) -> dict[str, str | None]:
-    """The name and the text of a fact of the host; None: it is no more."""
+    """Return the name and the value of a fact of the host; None deletes it."""
     match command:
         case SaveBoot(boot):
             return {"boot": boot}
