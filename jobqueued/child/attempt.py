@@ -28,9 +28,9 @@ from jobqueued.child.shutdown import Shutdown
 
 _DRAIN, _DRAIN_OF_LEFT = 1.0, 0.1
 _SIGNAL_OF_INIT = 0.2
-"""A job that SIGTERM ended without our doing: PID 1, which signals one after the other, may be about to come to us."""
+"""Wait (s) after SIGTERM killed a job without our doing: at shutdown, init signals processes one by one."""
 _FIRST_TRY, _LONGEST_TRY = 0.1, 2.0
-"""Between one try to write the end and the next."""
+"""First and longest pause (s) between two tries to write the end."""
 _MOST_MISHAPS = 10
 
 
@@ -41,7 +41,7 @@ class Attempt:
         self, name: str, directory: int, launcher: socket.socket, wakeups: int, shutdown: Shutdown, common: Common,
         home: int, cgroups: str, *, last: bool,
     ) -> None:  # fmt: skip
-        """`home`: where cgroups are (cgroup.prepare); `cgroups`: ours.  `last`: then we leave the pool."""
+        """`home`: where cgroups are (cgroup.prepare). `cgroups`: ours. `last`: the last one of its supervisor."""
         self.name, self._directory = name, directory
         self._state = State.CLAIMING
         self._last = last
@@ -54,13 +54,13 @@ class Attempt:
 
     @property
     def leaves(self) -> bool:
-        """True once this supervisor has to leave its pool."""
+        """Return whether this supervisor must leave its pool."""
         return self._audience.leaves
 
     def _step(self, step: Step) -> bool:
-        """Take a step of the table; False: it leads to where we are, and nothing is to be done.
+        """Take a step of the state table. Return False if the state stays the same, so that nothing is to be done.
 
-        An impossible one is our bug, of which the command must not die: the record says it, and nothing changes.
+        An impossible step is a bug, which must not kill the command: the record warns of it, and the state stays.
         """
         try:
             before, self._state = self._state, after(self._state, step)
@@ -70,7 +70,7 @@ class Attempt:
         return self._state is not before
 
     def _contain(self, error: Exception) -> None:
-        """A bug of ours, or no memory: the command lives on, and its record says it, once; without one we give up."""
+        """Warn in the record, once, of a bug or a lack of memory; raise it if it repeats after the command ended."""
         text = f"bug in the supervisor: {error or type(error).__name__}"
         if text not in self._draft.warnings:
             self._warn(text)
@@ -79,7 +79,7 @@ class Attempt:
             raise error
 
     def carry_out(self) -> str:
-        """All of it; the path of the record, "" when the attempt turned out to be another's."""
+        """Carry out the whole attempt. Return the path of the record, or "" if the attempt did not start here."""
         held: list[Callable[[], object]] = []
         try:
             notice = self._begin(held)
@@ -93,7 +93,7 @@ class Attempt:
         return ""
 
     def _begin(self, held: list[Callable[[], object]]) -> str | None:
-        """Take all that it needs, its R last, and how to let go; the notice of why that can't be, None: it can."""
+        """Acquire everything, R last, and add to `held` how to release it. Return the notice of a failure, or None."""
         try:
             self._order = self._marks.spec()
             self._runner = runner_of(self._order, self._home, self.name, self._marks)
@@ -120,13 +120,13 @@ class Attempt:
     def _live(self) -> str:
         try:
             return self._settle(self._lived())
-        except BaseException:  # a bug: what is known of the end of its command is not to die with us
+        except BaseException:  # a bug: save the exit status of the command, if it is known
             if self._draft.status is not None:
                 self._marks.lose(self._draft.status)
             raise
 
     def _lived(self) -> Record:
-        """The whole life of its processes: the record."""
+        """Run the job's processes to their end and return the record."""
         try:
             self._start()
         except StartFailed as failure:
@@ -137,9 +137,9 @@ class Attempt:
         return self._record()
 
     def _settle(self, document: Record) -> str:
-        """Write the record file, then R/ended, and try again until R has it; the path of the record.
+        """Write the record file, then R/ended, and retry until R/ended is written. Return the path of the record.
 
-        Where R is gone, or the host goes down and R with it, the record file is enough.
+        If R was deleted, or goes away because the host shuts down, the record file is enough.
         """
         self._locks.free()
         if self._hooks and document["state"] != UNSTARTED:
@@ -160,7 +160,7 @@ class Attempt:
             if self._state is State.LEFT:
                 self._outlive()
             else:
-                self._cgroup.remove()  # what it had left may have ended while its end could not be written
+                self._cgroup.remove()  # its last processes may have ended while R/ended could not be written
             return path
         if not path and not record.is_told(self._order):
             path, _ = record.write(self._order, document)
@@ -168,7 +168,7 @@ class Attempt:
         return path
 
     def _tell_hooks(self, document: Record) -> None:
-        """Let the hooks know of the end, once the record file has it: whatever becomes of them, or us, it is known."""
+        """Run the hooks for the end, after the record file is written: so the end is saved whatever happens to them."""
         path = self._write_record(self._hooks.interim(document))[0]
         if path:
             self._be_there()
@@ -180,12 +180,12 @@ class Attempt:
         self._audience.leaves |= self._hooks.left or (self._state is State.EMPTY and self._hooks.orphans_killed())
 
     def _be_there(self) -> None:
-        """From now on who follows is heard, and the end of the host."""
+        """From now on, handle requests of followers and the shutdown of the host."""
         self._audience.accept()
         self._loop.on(self._shutdown.descriptor, self._look_for_shutdown)
 
     def _bide(self, document: Record, error: OSError, seconds: float) -> None:
-        """R can't be written: whoever follows hears why the run is not over, and is heard; what is left goes on."""
+        """Pause, because R can't be written; meanwhile serve followers, and pump the output of what was left."""
         reason = f"it is over ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
             self._audience.stopping(reason)
@@ -195,7 +195,7 @@ class Attempt:
         self._loop.go_on(seconds)
 
     def _lose(self) -> None:
-        """Tell of it, and end what it has left: without R nothing would tell of that."""
+        """Report the attempt as lost and end its remaining processes, because without R nothing would show them."""
         self._audience.lost(self._draft.status)
         if self._state is State.LEAVING:
             self._step(Step.CLEAR)
@@ -208,7 +208,7 @@ class Attempt:
         self._audience.listen(self._directory, self._loop, self._asked)
 
     def _claim(self) -> None:
-        """From here on it may have run: the token tells where to look for what is left if all who know of it die."""
+        """Claim R: from here on the job may have run. The token shows a later launcher where to look for processes."""
         self._marks.claim(wire.SpawningMark.now(self._cgroups, own=self._cgroup.is_own))
         self._step(Step.CLAIM)
 
@@ -229,18 +229,18 @@ class Attempt:
         self._marks.started(wire.PidMark.of(self._draft.pid, self._draft.started, before))
 
     def _clear(self) -> None:
-        """End what there is of it: a start that failed may have begun something, a profile, and what it started."""
+        """End all its processes; a failed start may have left some, such as a profile."""
         self._loop.on(self._wakeups, self._reap)
         self._reap()
         if not ended_all(self._loop.turn, lambda: self._state is State.EMPTY):
-            self._audience.leaves = True  # what can't end yet has its SIGKILL, and is the launcher's when we have left
+            self._audience.leaves = True  # the launcher inherits what can't end yet; SIGKILL was sent
             self._step(Step.EMPTY)
         self._cgroup.remove()
 
     # its life
 
     def _watch(self) -> None:
-        """Until the main process has ended, nothing of the run is left, and its output is drained (or given up)."""
+        """Wait until the main process ended, no process of the run is left, and its output is drained or given up."""
         self._loop.on(self._wakeups, self._reap)
         self._loop.on(self._output.reading, self._pump)
         self._be_there()
@@ -260,7 +260,7 @@ class Attempt:
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
         if now >= self._ending.deadline:
-            self._reap()  # what has ended in time has not timed out, however late we look
+            self._reap()  # a command that ended in time did not time out, however late we check
         if now >= self._ending.deadline:
             self._stop("timed_out", f"timeout after {self._order['timeout']:g} s")
         if now >= self._account.at:
@@ -290,7 +290,7 @@ class Attempt:
     # its end
 
     def _stop(self, state: str, reason: str, *, told: bool = False) -> None:
-        """End it while its command lives; the first cause counts.  `told`: SIGTERM was sent to all of it already."""
+        """End the run while its command lives; the first cause counts. `told`: all of it got SIGTERM already."""
         if self._step(Step.STOP):
             self._ending.cause = state, reason
             self._tell_to_end(reason, told=told)
@@ -308,7 +308,7 @@ class Attempt:
         self._reap()
         if self._state in COMMAND_LIVES:
             self._stop("killed", reason)
-        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # which a new scheduler may repeat
+        elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may repeat it
             self._hooks.give_up(reason)
 
     def _look_for_shutdown(self) -> None:
@@ -319,7 +319,7 @@ class Attempt:
                 self._stop("killed", "shutdown", told=True)
 
     def _reap(self) -> None:
-        """Collect what has ended: the main process with its rusage, orphans apart."""
+        """Reap ended processes: the main process with its rusage, orphans separately."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         try:
@@ -341,10 +341,10 @@ class Attempt:
             self._look_at_what_is_left()
 
     def _look_at_what_is_left(self) -> None:
-        """The command has ended, and processes of it have not."""
+        """Handle processes that are left after the command ended."""
         if self._draft.status == signal.SIGKILL and self._caps.killed():
             self._step(Step.CLEAR)
-            self._ending.kill(time.monotonic())  # as the kernel does where memory is limited: it goes with its command
+            self._ending.kill(time.monotonic())  # as the kernel kills the rest of a memory cgroup
             return
         names = ", ".join(tree.names(tree.children())[:5]) or "some"
         if self._order["leave_children"]:
@@ -357,7 +357,7 @@ class Attempt:
         self._tell_to_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:
-        """Stay until the last of what `leave_children` left has ended: it is our child, and its output flows."""
+        """Stay until the last process that `leave_children` left ended: it is our child, and its output flows here."""
         self._drain_until = self._account.at = NEVER
         self._loop.on(self._output.reading, self._pump)
         while self._state is not State.OVER:
@@ -389,7 +389,7 @@ class Attempt:
         return record.write(self._order, document) if self._marks.are_there() else ("", wire.encode(document))
 
     def _mark_end(self, document: bytes) -> None:
-        """R/ended holds the record too: it is what the scheduler takes in, be the log directory writable or not."""
+        """Write R/ended with the record: the scheduler reads it there, even if the log directory can't be written."""
         self._marks.end(document)
         if self._state is State.LEAVING:
             self._marks.stay_reachable()

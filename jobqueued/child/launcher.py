@@ -1,10 +1,10 @@
-"""The launcher: gives each attempt its R and a supervisor.
+"""The launcher gives each attempt its run directory R and a supervisor.
 
     python3 -I -S launcher.py RUNS_PARENT [--exit-when-idle] [--delegated]
 
-Takes its listening socket as descriptor 3 (systemd's LISTEN_FDS, or the daemon's own doing).  It decides nothing: it
-makes R, hands it to a supervisor of its pool, and passes on what supervisors say.  When a supervisor dies, its run is
-over: the launcher, a subreaper too, inherits the job, ends it and says so.
+Its listening socket is descriptor 3, which systemd (LISTEN_FDS) or the daemon passes. The launcher decides nothing: it
+makes R, hands it to a supervisor of its pool, and passes on the supervisors' notices. When a supervisor dies, its run
+is over: the launcher is a subreaper too, so it inherits the job's processes, ends them and reports that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import time
 from collections import deque
 
-if __name__ == "__main__":  # run by path: find jobqueued.child beside us, after the standard library
+if __name__ == "__main__":  # when run by path: find jobqueued.child next to this file, after the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from jobqueued.child import budget, cgroup, marks, spawn, supervisor, tree, watchers, wire
@@ -32,15 +32,15 @@ from jobqueued.child.seat import Hiring, Seat, spare
 from jobqueued.child.text import counted
 
 IDLE, IDLE_SECONDS = 1, 30.0
-"""The supervisors, some 1.5 MiB each, that still wait for work when there was none for so long."""
+"""Number of supervisors (1.5 MiB each) that stay when there is no work, and seconds until the others leave."""
 POOL, ASKING = 8, 6
-"""Supervisors that may be hired for questions, and those that look up users and send notices at a time."""
+"""Maximum size of the pool while it grows for questions only, and maximum number of questions answered at once."""
 REST = 1.0
-"""The time (s) for which nobody is hired, and no connection taken, after that has failed."""
+"""Pause (s) after a failure, during which the launcher forks no supervisor and accepts no connection."""
 COMPLAINTS = 60.0
-"""The time (s) between one line about that and the next."""
+"""Minimum time (s) between two log lines about such failures."""
 _RESERVE = 8
-"""Descriptors that supervisors leave to all else: who connects, and whatever is opened for a moment."""
+"""Descriptors that are not for supervisors: they are for callers and for files that are open for a moment."""
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 _LISTEN_FD = 3
 
@@ -49,7 +49,7 @@ class Launcher:
     """The pool, the backlog, and the one scheduler that may give orders."""
 
     def __init__(self, listener: socket.socket, runs: str, home: int, *, exit_when_idle: bool) -> None:
-        """`home`: where attempts have their cgroups (cgroup.prepare)."""
+        """`home`: descriptor of the place of the attempts' cgroups (cgroup.prepare)."""
         self._runs, self._home, self._exit_when_idle = runs, home, exit_when_idle
         self._listener, self._common = listener, budget.common()
         self._seats: dict[int, Seat] = {}
@@ -72,8 +72,8 @@ class Launcher:
         self._poll.register(listener, select.POLLIN)
 
     def serve(self) -> None:
-        """Until nobody needs it any more; for ever under systemd."""
-        self._hired()  # the others are hired when they are needed
+        """Serve until the launcher is no longer needed; under systemd, serve forever."""
+        self._hired()  # more supervisors are forked when they are needed
         while not (self._exit_when_idle and self._needless()):
             ready = [descriptor for descriptor, _bits in self._poll.poll(self._wait())]
             for descriptor in ready:
@@ -109,7 +109,7 @@ class Launcher:
         return min(times) * 1000 + 1 if times else None
 
     def _rest(self, trouble: str) -> None:
-        """Something is short: memory, processes, descriptors.  That can't be mended here, but by time."""
+        """Pause for REST s: memory, processes or descriptors are short, and only time can help."""
         now = time.monotonic()
         self._resting_until = now + REST
         if now - self._complained >= COMPLAINTS:
@@ -127,7 +127,7 @@ class Launcher:
         try:
             self._callers.accept(self._listener)
             self._visited = True
-        except OSError as error:  # who connects waits; to be told of it again would keep us busy
+        except OSError as error:  # the caller waits; polling the listener now would only keep the launcher busy
             self._poll.unregister(self._listener)
             self._rest(f"cannot take a connection: {error.strerror}")
 
@@ -136,7 +136,7 @@ class Launcher:
         try:
             for order in orders:
                 self._carry_out(caller, order)
-        except ValueError:  # it speaks another language
+        except ValueError:  # the caller speaks another version of the protocol
             self._callers.drop(caller)
         if self._callers.scheduler is None:
             self._questions.clear()
@@ -184,29 +184,29 @@ class Launcher:
             self._backlog.append(name)
 
     def _attempts(self) -> list[str]:
-        """All that we have: they wait, run, or are lost and not over yet."""
+        """Return the names of all live attempts: waiting, running, or lost and not over yet."""
         live = [seat.name for seat in self._seats.values() if seat.name and not is_question(seat.name)]
         return [*self._backlog, *live, *self._lost]
 
     def _staff(self) -> None:
-        """Hand the backlog to idle supervisors; hire one more a turn when none is about to come back."""
+        """Hand the backlog to idle supervisors. Fork one a turn, unless a busy one is about to become idle."""
         while self._backlog and (self._idle or self._is_short_of_supervisors()):
             hired = not self._idle
             if hired and not self._hired():
-                return  # those who are busy will come back
+                return  # the busy supervisors will become idle
             if not self._hand_over(self._backlog.popleft(), self._idle.pop()) or hired:
                 return
         self._ask()
         self._dismiss()
 
     def _is_short_of_supervisors(self) -> bool:
-        """Tell whether one more would start an attempt sooner, and none has come back that was not heard yet."""
+        """Return whether one more supervisor would start an attempt sooner, and no notice of a supervisor is unread."""
         if not self._hiring.may_help(self._seats.values(), time.monotonic()):
             return False
         return not any(ready in self._seats for ready, _bits in self._poll.poll(0))
 
     def _ask(self) -> None:
-        """Questions come after attempts, and a user database that hangs holds few supervisors."""
+        """Hand out questions, after attempts. At most ASKING supervisors answer, because a user database can hang."""
         asking = sum(is_question(seat.name) for seat in self._seats.values()) if self._questions else 0
         if self._questions and not self._idle and len(self._seats) < POOL:
             self._hired()
@@ -217,7 +217,7 @@ class Launcher:
         self._make_watchers()
 
     def _make_watchers(self) -> None:
-        """Supervisors that become watchers leave the pool: from then on they are their users'."""
+        """Turn idle supervisors into watchers of users; a watcher leaves the pool for good."""
         while self._watchers.want(now := time.monotonic()) and (self._idle or self._hired()):
             self._release(seat := self._idle.pop())
             try:
@@ -227,7 +227,7 @@ class Launcher:
                 self._rest(f"cannot begin a watcher: {error.strerror}")
 
     def _hand_over(self, name: str, seat: Seat) -> bool:
-        """False: no attempt can be handed over now."""
+        """Give an attempt to a supervisor. Return False if no attempt can be handed over now."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except OSError as error:
@@ -245,14 +245,14 @@ class Launcher:
                 return False
         finally:
             os.close(directory)
-        return True  # one that is dead has its SIGCHLD on the way
+        return True  # if the supervisor is dead, its SIGCHLD is on the way
 
     def _hear(self, seat: Seat) -> None:
         notice = seat.hear()
         if not notice:
             if notice is not None:
                 with contextlib.suppress(KeyError):
-                    self._poll.unregister(seat.socket)  # SIGCHLD tells the rest
+                    self._poll.unregister(seat.socket)  # the SIGCHLD that follows does the rest
             return
         verb, _, rest = notice.partition(b" ")
         if verb == b"left":
@@ -274,7 +274,7 @@ class Launcher:
     # supervisors
 
     def _hired(self) -> bool:
-        """Hire one more, who is idle; False: that can't be now."""
+        """Add a new idle supervisor to the pool. Return False if none can be forked now."""
         if self._resting_until is None:
             try:
                 self._idle.append(self._hire())
@@ -297,12 +297,12 @@ class Launcher:
         return seat
 
     def _own_descriptors(self) -> list[int]:
-        """Those of ours that no supervisor has a use for."""
+        """Return the launcher's own descriptors, which a supervisor closes."""
         others = [*self._callers.descriptors(), *self._watchers.descriptors()]
         return [*self._private, self._listener.fileno(), *others, *self._seats]
 
     def _dismiss(self) -> None:
-        """Send home who is spare for IDLE_SECONDS; a closed socket tells that."""
+        """Release supervisors that were spare for IDLE_SECONDS; a supervisor exits when its socket closes."""
         for seat in spare(self._idle, IDLE, time.monotonic() - IDLE_SECONDS):
             self._idle.remove(seat)
             self._part(seat)
@@ -319,7 +319,7 @@ class Launcher:
         self._seats.pop(seat.socket.fileno(), None)
 
     def _reap(self) -> None:
-        """Dead supervisors end their runs; what they leave comes to us and is killed, generation by generation."""
+        """Reap dead supervisors and end their runs: kill the processes that the launcher inherits, level by level."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakeups, 512)
         with contextlib.suppress(ChildProcessError):
@@ -335,7 +335,7 @@ class Launcher:
             if seat.pid == pid:
                 self._hear_out(seat)
                 self._part(seat)
-                if seat in self._idle:  # nothing ends one that has nothing to do: the next might die as well
+                if seat in self._idle:  # nothing should end an idle supervisor, so the next one might die as well
                     self._idle.remove(seat)
                     self._rest(f"an idle supervisor has ended, with wait status {status}")
                 if is_question(seat.name):
@@ -348,7 +348,7 @@ class Launcher:
         self._lost.died(pid, status)
 
     def _hear_out(self, seat: Seat) -> None:
-        """Take what it said before it died, which still counts."""
+        """Handle the last notices of a supervisor that died; they still count."""
         while select.select([seat.socket], [], [], 0)[0]:
             busy = seat.name
             self._hear(seat)
@@ -357,7 +357,7 @@ class Launcher:
 
 
 def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):  # a full or broken log
+    with contextlib.suppress(OSError):  # the log may be full or broken
         os.write(sys.stderr.fileno(), f"jq-launcher: {text}\n".encode())
 
 
@@ -373,12 +373,12 @@ def main(arguments: list[str]) -> None:
 
 def _set_up(arguments: list[str]) -> Launcher:
     runs = marks.parent_of_this_boot(arguments[0])
-    with contextlib.suppress(OSError):  # no room: each attempt tries again, and says so
+    with contextlib.suppress(OSError):  # if there is no room: each attempt tries again, and reports the error
         marks.make_parent(runs)
     os.umask(0o022)
     os.chdir("/")
     spawn.call_ourselves("jq-launcher")
-    os.closerange(_LISTEN_FD + 1, 1 << 16)  # whatever our starter forgot to close is not for jobs
+    os.closerange(_LISTEN_FD + 1, 1 << 16)  # a job must not get descriptors that the launcher's starter forgot to close
     wire.limit_files(None)
     spawn.forgo_oom_protection()
     spawn.become_subreaper()
@@ -386,7 +386,7 @@ def _set_up(arguments: list[str]) -> Launcher:
     home = cgroup.prepare(delegated="--delegated" in arguments)
     listener = socket.socket(fileno=_LISTEN_FD)
     listener.set_inheritable(False)
-    gc.freeze()  # a collection in a supervisor would write into each page that they share
+    gc.freeze()  # otherwise a garbage collection in a supervisor would copy every shared page
     return Launcher(listener, runs, home, exit_when_idle="--exit-when-idle" in arguments)
 
 

@@ -1,7 +1,7 @@
-"""One supervisor: takes an attempt, starts its job, pumps its output, waits, writes its record; then takes the next.
+"""A supervisor takes an attempt, starts its job, pumps its output, waits, writes its record; then takes the next.
 
-It outlives the scheduler and the launcher: what it has to tell is in R before it tells anybody.  Being a subreaper it
-inherits whatever the job leaves behind, so that "no child left" means that the run is over.
+It outlives the scheduler and the launcher, so it writes to R before it sends a notice. It is a subreaper and inherits
+all processes that the job leaves behind, so "no child left" means that the run is over.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from jobqueued.child.shutdown import Shutdown
 from jobqueued.child.title import entitle
 
 NAME, _IDLE = "jq-supervisor", "idle"
-"""The name of the process, and behind it in its title the attempt that it has."""
+"""Name of the process; its title shows the attempt after the name."""
 MOST_ATTEMPTS = 1000
-"""After so many a supervisor leaves the pool: whatever a library may leak ends with it."""
+"""Number of attempts after which a supervisor is replaced; that bounds what a library may leak."""
 JOB_NOFILE = 1024
-"""The soft limit of open files that jobs get, as programs that use select(2) need it."""
+"""Soft limit of open files for jobs: programs that use select(2) need it this low."""
 _MSG_CMSG_CLOEXEC = 0x40000000
 
 QUESTION = "account "
-"""The beginning of an order that only asks for a user or group: here the host's databases may take their time."""
+"""Prefix of an order to look up a user or group; a supervisor does that because the host's databases may be slow."""
 NOTIFY = "notify "
-"""The beginning of an order to send a notice, which is in the descriptor that comes with it."""
+"""Prefix of an order to send a notice; the order comes with a descriptor that holds the notice."""
 CRONTAB = "crontab "
-"""The beginning of an order about a user's crontab, which is in the descriptor that comes with it."""
+"""Prefix of an order about a user's crontab; the order comes with a descriptor that holds the details."""
 _ASKING_SECONDS = 60
 
 
@@ -64,7 +64,7 @@ def become(launcher: socket.socket, common: Common, home: int, inherited: list[i
 
 
 def serve(launcher: socket.socket, common: Common, home: int) -> None:
-    """Carry out attempts, one after another, until the launcher is gone; their cgroups are in `home`."""
+    """Carry out attempts, one after another, until the launcher exits. `home`: descriptor of the cgroups' place."""
     try:
         wakeups, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -92,7 +92,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
                 return
             continue
         if shutdown.began():
-            return  # nothing was begun, and nothing should be
+            return  # the host is going down, so no attempt starts
         attempts += 1
         attempt = Attempt(
             name, directory, launcher, wakeups, shutdown, common, home, cgroups, last=attempts >= MOST_ATTEMPTS
@@ -110,7 +110,7 @@ def serve(launcher: socket.socket, common: Common, home: int) -> None:
 
 
 def _carried_out(launcher: socket.socket, name: str, order: int, home: int) -> bool:
-    """Send a notice or see to a crontab, and tell what became of it; False: there is nobody to be told."""
+    """Send a notice or handle an order about a crontab, and report the result. Return False if the launcher exited."""
     verb, _, number = name.partition(" ")
     answer, parts = sending.send(order, home) if verb + " " == NOTIFY else spool_orders.carry_out(order)
     os.close(order)
@@ -119,7 +119,7 @@ def _carried_out(launcher: socket.socket, name: str, order: int, home: int) -> b
 
 
 def _told(launcher: socket.socket, notice: bytes) -> bool:
-    """False: it is gone."""
+    """Send a notice to the launcher. Return False if the launcher exited."""
     try:
         launcher.send(notice)
     except OSError:
@@ -128,9 +128,10 @@ def _told(launcher: socket.socket, notice: bytes) -> bool:
 
 
 def _answer(order: str) -> bytes:
-    """Answer what is wrong with an account; a database that hangs costs this supervisor, and the question comes again.
+    """Return the answer to a question about an account, or the refusal of an order that came without its descriptor.
 
-    Other orders come without their R, or their document, only where there was no descriptor for it.
+    If the user database hangs, an alarm kills this supervisor, and the launcher asks again. An attempt or a document
+    arrives without its descriptor only if this process has too many open files.
     """
     if not order.startswith(QUESTION):
         why = f"supervisor: {os.strerror(errno.EMFILE)}"
@@ -147,10 +148,10 @@ def _answer(order: str) -> bytes:
 
 
 def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | None:
-    """The next attempt's name and directory; directory -1: make the last record durable; None: the launcher is gone."""
+    """Return the name and R (a descriptor) of the next order, or None if the launcher exited; R is -1 if none came."""
     try:
         data, ancillary, _flags, _address = launcher.recvmsg(wire.NOTICE, socket.CMSG_SPACE(4), _MSG_CMSG_CLOEXEC)
-    except ConnectionResetError:  # it died before it had read all that we said
+    except ConnectionResetError:  # the launcher died before it read all of our notices
         return None
     directory = int.from_bytes(ancillary[0][2][:4], "little") if ancillary else -1
     if not data or (directory >= 0 and gone.poll(0)):
@@ -159,7 +160,7 @@ def _receive(launcher: socket.socket, gone: select.poll) -> tuple[str, int] | No
 
 
 def _gone(launcher: socket.socket) -> select.poll:
-    """A poll that finds the launcher gone."""
+    """Return a poll that becomes ready when the launcher exits."""
     poll = select.poll()
     poll.register(launcher, 0)
     return poll
