@@ -1,1 +1,1 @@
-"""The agent of a fleet: what stands between the scheduler and etcd; and jobqueue-fence.  Standard library only."""
+"""The agent of a fleet, which connects the scheduler with etcd; and jobqueue-fence. Standard library only."""

@@ -1,10 +1,10 @@
-"""The agent of a fleet: it stands between the scheduler, which has no network, and etcd.
+"""The agent of a fleet connects the scheduler, which has no network, with etcd.
 
     python3 -I -S agent.py DIRECTORY
 
-It listens at descriptor 3 (sd_listen_fds(3)), speaks with one scheduler at a time (lines.py), and leaves once none has
-been there for a while and nothing of this host's is held in the fleet; whoever listens for it starts it again.  In
-DIRECTORY it keeps which session it has.
+It listens on descriptor 3 (sd_listen_fds(3)) and serves one scheduler at a time (lines.py). It exits when no scheduler
+was connected for a while and this host holds no lock of the fleet; the process that owns the socket starts it again. It
+saves the identity of its session in DIRECTORY.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from jobqueued.child.fleet.uplink import Uplink
 
 _LISTEN_FD = 3
 _LINGER = 2 * TTL
-"""Seconds without a scheduler; a restart of it takes less."""
+"""Seconds without a scheduler until the agent may exit; a restart of the scheduler takes less."""
 _MOST_UNSENT = 16 << 20
-"""Bytes that a scheduler may be behind; with another connection it is told all anew."""
+"""Maximum unsent bytes; above it the agent disconnects the scheduler, which then gets everything again."""
 
 
 class Agent:
@@ -47,12 +47,12 @@ class Agent:
             self._poll.register(descriptor, select.POLLIN)
 
     def serve(self) -> None:
-        """Until nobody needs it any more."""
+        """Serve until no scheduler needs the agent."""
         while not self._is_needless():
             ready = self._poll.poll(None if self._callers.scheduler is not None else _LINGER * 1000)
             for descriptor, _ in ready:
                 if descriptor == self._listener.fileno():
-                    with contextlib.suppress(OSError):  # who connects waits
+                    with contextlib.suppress(OSError):  # the caller waits in the backlog
                         self._callers.accept(self._listener)
                 elif descriptor in self._callers:
                     self._hear(descriptor)
@@ -78,7 +78,7 @@ class Agent:
                     self._greet(caller, line)
                 elif caller is self._callers.scheduler and self._uplink is not None:
                     self._uplink.take(line)
-        except (ValueError, KeyError, TypeError):  # it speaks another language
+        except (ValueError, KeyError, TypeError):  # the caller speaks another version of the protocol
             if caller.fileno() >= 0:
                 self._callers.drop(caller)
 
@@ -106,7 +106,7 @@ class Agent:
 
 
 def _fall(fallen: threading.ExceptHookArgs) -> None:
-    """End the process with a thread of it: another goes on with its session, and half of one would seem well."""
+    """End the process when a thread fails: a new agent resumes the session, and half an agent would look healthy."""
     threading.__excepthook__(fallen)
     os._exit(1)
 

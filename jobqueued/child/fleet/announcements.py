@@ -1,7 +1,6 @@
-"""Announcements as transactions of etcd: a definition that counts, a pause, who tells that a job is overdue, a place in
-a line, what a host is.  Pure.
+"""Announcements of a host or about a job as transactions of etcd. Pure.
 
-Nobody waits for an answer to one: that it was made the watch tells, to all hosts.
+No answer is awaited: the watch reports each announcement to all hosts.
 """
 
 from __future__ import annotations
@@ -13,18 +12,19 @@ from jobqueued.child.fleet.wire import Message, coded
 
 
 def place(host: str, lock: str) -> str:
-    """The key of the place of a host in the line for a lock."""
+    """Return the key of a host's place in the line for a lock."""
     return f"{ROOT}wait/{host}/{lock}"
 
 
 def publication(job: str, spec: str, before: str) -> Message:
-    """The transaction by which a definition of a job counts from now on, if that `before` ("": none) did so far."""
+    """Return the transaction that puts a job's definition into force if the one before is `before` ("": none)."""
     return _exchange(Claim(job, "", ()).definition, spec, before)
 
 
 def overdue(job: str, text: str, before: str) -> Message:
-    """The transaction by which a host tells that a job is overdue, or with no text that it is so no more, if what was
-    told so far is that `before` ("": nothing).
+    """Return the transaction that reports a job as overdue, or with text "" as no longer overdue.
+
+    It is carried out only if the last report is `before` ("": none).
     """
     return _exchange(f"{OVERDUE}{job}", text, before)
 
@@ -36,8 +36,9 @@ def _exchange(key: str, value: str, before: str) -> Message:
 
 
 def pausing(session: Session, job: str, text: str, before: str) -> Message:
-    """The transaction by which a job is paused for all hosts, or with no text resumed, if its pause is that `before`
-    ("": whatever it is, as a person has asked for that).
+    """Return the transaction that pauses a job for all hosts, or with text "" resumes it.
+
+    It is carried out only if the job's pause is `before` ("": any, because a user asked for the change).
     """
     key = Claim(job, "", ()).pause
     own = [{"key": coded(key), "target": "VALUE", "value": coded(before)}] if before else []
@@ -47,21 +48,21 @@ def pausing(session: Session, job: str, text: str, before: str) -> Message:
 
 
 def announcing(session: Session, labels: Iterable[str], is_held: bool, lease: int) -> Message:
-    """The transaction by which a host tells which labels it has, and whether it is on hold."""
+    """Return the transaction that announces the labels of a host and whether it is on hold."""
     value = f"{session.store} {session.boot} {','.join(labels) or '-'} {'held' if is_held else '-'} {session.common}"
     put = {"request_put": {"key": coded(session.key), "value": coded(value.rstrip()), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created)], "success": [put]}
 
 
 def joining(session: Session, lock: str, lease: int) -> Message:
-    """The transaction by which a host gets into the line for a lock; where it is there it stays at its place."""
+    """Return the transaction that puts a host into the line for a lock; a host that is in it keeps its place."""
     key = place(session.host, lock)
     put = {"request_put": {"key": coded(key), "value": coded(session.store), "lease": str(lease)}}
     return {"compare": [created(session.key, session.created), created(key, 0)], "success": [put]}
 
 
 def leaving(session: Session, lock: str) -> Message:
-    """The transaction by which a host leaves that line."""
+    """Return the transaction that removes a host from the line for a lock."""
     key = place(session.host, lock)
     own = {"key": coded(key), "target": "VALUE", "value": coded(session.store)}
     return {"compare": [own], "success": [{"request_delete_range": {"key": coded(key)}}]}

@@ -1,20 +1,19 @@
-"""Claims as transactions of etcd: an occurrence and locks, all or nothing, as long as the session of the host lasts.
+"""Claims as transactions of etcd: an occurrence and locks, all or nothing, while the session of the host lasts.
 
-    /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session does; - - is no label, not held
-    /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition that counts, and for how long (s) occurrences
-                                                 are remembered that are due from a second on, and before (core/memory)
-    /jq/overdue/JOB            WHO               which host has told that it is overdue, and when
-    /jq/paused/JOB             WHO               that it is paused for all hosts
-    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it has ended; N 2: after its first host was lost
-    /jq/returned/JOB/KEY       STORE             that the host which had it has given it back, and nobody has it since
-    /jq/skipped/JOB            STORE             whose the newest skip of a job is (skips.py)
-    /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has it, or the second and further units of it
-    /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session does
-    /jq/writes/HOST            REVISION NUMBER   the host's last write (writes.py); lives as long as the session does
+    /jq/hosts/HOST             STORE BOOT LABELS HELD    lives as long as the session; - - is no label, not held
+    /jq/jobs/JOB               SPEC SINCE BEFORE WINDOW    the definition in force, and how long (s) etcd remembers
+                                                 occurrences due from a second on, and earlier ones (core/memory)
+    /jq/overdue/JOB            WHO               the host that reported the job as overdue, and when
+    /jq/paused/JOB             WHO               the job is paused for all hosts
+    /jq/runs/JOB/SECOND/N      STORE [STATE]     an occurrence, and how it ended; N 2: after its first host was lost
+    /jq/returned/JOB/KEY       STORE             the host that had it gave it back, and no host has claimed it since
+    /jq/skipped/JOB            STORE             the host that made the newest skip of a job (skips.py)
+    /jq/locks/NAME[:UNIT]      STORE JOB KEY     the run that has the lock, or its second and further units
+    /jq/wait/HOST/NAME         STORE             a place in the line for a lock; lives as long as the session
+    /jq/writes/HOST            REVISION NUMBER   the host's last write (writes.py); lives as long as the session
 
-STORE tells one state.db of one host from all others.  Pure: what is asked, and what an answer means.
-
-A key that is there and is this host's is won, whatever transaction has made it: an answer may have been lost.
+STORE identifies one state.db of one host. Pure: it makes requests and reads answers. A key that exists with this
+host's value is won, whichever transaction made it, because an answer may have been lost.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ SKIPPED, OVERDUE, FREED = f"{ROOT}skipped/", f"{ROOT}overdue/", f"{ROOT}{RETURNE
 _RETURNED = re.compile(rf"{FREED}(.+)/f([1-9][0-9]{{9}})")
 _SKIP = re.compile(r"\S+ skipped ([0-9]{1,10})")
 MOST = 64
-"""Transactions of one batch: etcd takes 128 operations, its default, of which an outer one is made."""
+"""Maximum transactions in one batch: etcd's default limit is 128 operations, and the batch itself uses some."""
 
 
 class Found(NamedTuple):
-    """A key as it was read: its value, and the revisions that made it and changed it last."""
+    """A key as it was read: its value, and the revisions that created it and last changed it."""
 
     value: str
     created: int
@@ -49,10 +48,10 @@ NOTHING = Found("", 0, 0)
 
 
 class Session(NamedTuple):
-    """The host in etcd: whose claims they are, and the key, with the revision that made it, which ends with them.
+    """The session of this host in etcd, and the revision that created its key, which ends with the session.
 
-    `written`: the revision of its last write, as it began.  `fleet`: its name; "": it is not to be seen by others.
-    `common`: what is to be the same on all hosts (values.Common), as it is on this one.
+    `written`: the revision of the host's last write when the session began. `fleet`: the fleet's name, or "" if other
+    fleets must not see it. `common`: this host's settings that must be equal on all hosts (values.Common).
     """
 
     store: str
@@ -65,41 +64,44 @@ class Session(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of the host."""
+        """The key of this host."""
         return f"{ROOT}hosts/{self.host}"
 
     @property
     def writes(self) -> str:
-        """The key of its last write."""
+        """The key of the host's last write."""
         return f"{ROOT}writes/{self.host}"
 
 
 class Attempt(NamedTuple):
-    """An occurrence in the fleet: its second, and how many hosts had it, from 1 on; ``f1772409660.2`` is the second."""
+    """One attempt at an occurrence of the fleet: its second and its number, from 1; ``f1772409660.2`` is number 2.
+
+    A further attempt follows when the host that had the one before is lost.
+    """
 
     second: int
     number: int
 
     @property
     def before(self) -> str | None:
-        """The key of the attempt before this; None: it is the first."""
+        """Return the key of the attempt before this one, or None if this is the first."""
         return f"f{self.second}" + f".{self.number - 1}" * (self.number > 2) if self.number > 1 else None
 
 
 def attempt_of(key: str) -> Attempt:
-    """The meaning of a key of the fleet."""
+    """Return the attempt that a key of the fleet names."""
     second, _, number = key[1:].partition(".")
     return Attempt(int(second), int(number or 1))
 
 
 def _run(job: str, key: str) -> str:
-    """The key in etcd of an attempt."""
+    """Return the key in etcd of an attempt."""
     second, number = attempt_of(key)
     return f"{ROOT}runs/{job}/{second}/{number}"
 
 
 def name_of(key: str) -> tuple[str, str] | None:
-    """The job, and the key of its occurrence, that a key in etcd is about; None: it is about something else."""
+    """Return the job and the key of the occurrence that a key in etcd is about, or None."""
     if (found := _OCCURRENCE.fullmatch(key)) is None or int(found[2]) > LAST_SECOND:
         return None
     job, second, number = found.groups()
@@ -107,22 +109,22 @@ def name_of(key: str) -> tuple[str, str] | None:
 
 
 def returned_of(key: str) -> tuple[str, int] | None:
-    """The job, and the second of the occurrence, that a key tells was given back; None: it is about something else."""
+    """Return the job and the second of a returned occurrence, or None if the key is about something else."""
     found = _RETURNED.fullmatch(key)
     return None if found is None else (found[1], int(found[2]))
 
 
 def next_attempt(key: str) -> str:
-    """The key of an occurrence for whoever comes after the host that had it in this one."""
+    """Return the key of the attempt after this one, for another host to claim."""
     second, number = attempt_of(key)
     return f"f{second}.{number + 1}"
 
 
 class Loss(NamedTuple):
-    """The reason for a further attempt: a host had the one before, by the key of that, and is gone.
+    """The reason for a further attempt: the host that had the attempt `key` is lost.
 
-    `store`: who that was; "": nobody is known to be lost, which is never so.  `created`: the revision that made the key
-    of whoever is called so by now; 0: there is none.
+    `store`: that host's identity ("" if it is not known as lost, so that the claim fails). `created`: the revision that
+    created the key of the host that has that name now, or 0 if there is none.
     """
 
     key: str
@@ -131,10 +133,10 @@ class Loss(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """The wish of a run: its occurrence, where `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
+    """The request of a run: its occurrence, if `key` is of the fleet (``f1772409660``), and units of locks (`unit`).
 
-    `spec`: the definition of its job by which alone it may have that; "": any.  `loss`: that of the attempt before.
-    `is_live`: it goes on, and wants nothing but its locks.
+    `spec`: the definition of the job that must be in force ("": any). `loss`: the loss of the attempt before.
+    `is_live`: the run is live and needs only its locks.
     """
 
     job: str
@@ -156,53 +158,53 @@ class Claim(NamedTuple):
 
     @property
     def run(self) -> str | None:
-        """The key of the occurrence; None: it is not the fleet's."""
+        """The key of the occurrence, or None if it is not of the fleet."""
         if self.is_live or not self.key.startswith("f"):
             return None
         return _run(self.job, self.key)
 
     @property
     def is_first(self) -> bool:
-        """Tell whether it is about the first attempt of an occurrence, which may have been skipped."""
+        """Return whether this is the first attempt at an occurrence, which may have been skipped."""
         return self.run is not None and attempt_of(self.key).number == 1
 
     def values(self, store: str) -> dict[str, str]:
-        """The keys that are wanted, with the values by which they are this host's."""
+        """Return the wanted keys, with the values that make them this host's."""
         run = {} if self.run is None else {self.run: store}
         return run | {f"{ROOT}locks/{name}": f"{store} {self.job} {self.key}" for name in self.locks}
 
 
 def unit(lock: str, number: int) -> str:
-    """The name of a unit of a lock, from 1 on: the first is called as the lock is, which may have no other."""
+    """Return the name of a unit of a lock, from 1: the first has the name of the lock."""
     return lock if number == 1 else f"{lock}:{number}"
 
 
 class Granted(NamedTuple):
-    """All is the run's; of any later holder of one of its locks the fence is greater."""
+    """The run gets everything; `fence` is smaller than that of any later holder of its locks."""
 
     fence: int
 
 
 class Taken(NamedTuple):
-    """The occurrence is another host's, or over, by its `value`; "": that `before` it was not lost, by its value."""
+    """Another host has the occurrence, or it is over (`value`); "": the attempt before is not lost (`before`)."""
 
     value: str = ""
     before: str = ""
 
 
 class Denied(NamedTuple):
-    """Somebody has one of the locks: that key, as it was read."""
+    """Another run has one of the locks: its key, as it was read."""
 
     key: str
     found: Found
 
 
 class SessionOver(NamedTuple):
-    """The session is not there any more: nothing may be claimed by it."""
+    """The session no longer exists, so nothing can be claimed in it."""
 
 
 class Stale(NamedTuple):
-    """The job has another definition by now, as it was read; None: it has none yet."""
+    """The job has another definition now, as it was read, or None if it has none."""
 
     found: Found | None
 
@@ -214,13 +216,13 @@ class Paused(NamedTuple):
 
 
 class Again(NamedTuple):
-    """A part of it is this host's already: to be asked again with what was found."""
+    """This host already has a part: repeat the request with `found`."""
 
     found: Mapping[str, Found]
 
 
 class Newer(NamedTuple):
-    """The newest skip of the job is another one than is known: the revision by which; 0: there is none."""
+    """The newest skip of the job differs from the known one: its `revision`, or 0 if there is none."""
 
     revision: int
 
@@ -231,10 +233,10 @@ Outcome = Granted | Taken | Denied | SessionOver | Paused | Stale | Again | Newe
 def transaction(
     claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, lease: Mapping[str, int]
 ) -> Message:
-    """The transaction that claims what is not this host's yet; `found`: what is, as it was read.
+    """Return the transaction that claims what is not this host's yet; `found`: what is, as it was read.
 
-    `skipped`: the revision of the newest skip of its job that is known; `lease`: those with which occurrences ("run")
-    and locks ("lock") live on.
+    `skipped`: the known revision of the job's newest skip. `lease`: the leases of occurrences ("run") and locks
+    ("lock").
     """
     compare = [created(session.key, session.created)]
     if claim.is_first:
@@ -266,21 +268,22 @@ def transaction(
 
 
 def following(job: str, second: int) -> Message:
-    """The place of the first occurrence after a second: as a skip is kept by its last, that is the one that covers it,
-    if one does.
+    """Return the range of the first occurrence after a second.
+
+    A skip is stored under its last second, so that is the skip that covers the second, if one does.
     """
     begin = f"{ROOT}runs/{job}/{second + 1:010}"
     return {"key": coded(begin), "range_end": coded(after_all(f"{ROOT}runs/{job}/")), "limit": "1"}
 
 
 def first_skipped(value: str) -> int | None:
-    """The second from which on an occurrence was skipped with others; None: it is no skip."""
+    """Return the first second that a skip covers, or None if the value is no skip."""
     found = _SKIP.fullmatch(value)
     return None if found is None else int(found[1])
 
 
 def _covering(claim: Claim, now: Mapping[str, Found]) -> str | None:
-    """The value of the skip of other occurrences that covers this one; None: none does."""
+    """Return the value of the skip that covers the claimed occurrence with others, or None."""
     if not claim.is_first:
         return None
     second = attempt_of(claim.key).second
@@ -292,7 +295,7 @@ def _covering(claim: Claim, now: Mapping[str, Found]) -> str | None:
 
 
 def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
-    """The conditions by which an attempt is lost, and what tells so: it is over, and the host that had it is gone."""
+    """Return the conditions and writes that mark an attempt as lost: it is not over, and its host is gone."""
     run = _run(job, loss.key)
     host = f"{ROOT}hosts/{loss.store.partition(':')[0]}"
     conditions = [{"key": coded(run), "target": "VALUE", "value": coded(loss.store)}, created(host, loss.created)]
@@ -301,14 +304,14 @@ def _lost(job: str, loss: Loss) -> tuple[list[Message], list[Message]]:
 
 
 def is_newest(job: str, known: int) -> Message:
-    """The condition that a job's newest skip is that by the revision `known` (0: there is none)."""
+    """Return the condition that the job's newest skip has the revision `known` (0: there is none)."""
     return {"key": coded(f"{SKIPPED}{job}"), "target": "MOD", "mod_revision": str(known)}
 
 
 def outcome(
     claim: Claim, session: Session, found: Mapping[str, Found], skipped: int, answer: Message, revision: int
 ) -> Outcome:
-    """The meaning of an answer to that; `revision`: that of the answer's header."""
+    """Return the meaning of an answer to `transaction`; `revision`: that of the answer's header."""
     wanted = claim.values(session.store)
     if answer.get("succeeded"):
         is_new = wanted.keys() - found.keys()
@@ -339,25 +342,25 @@ def outcome(
 
 
 def batch(transactions: Iterable[Message]) -> Message:
-    """Several at once, each for itself; none of them sees what one before it has written."""
+    """Return several transactions as one. Each has its own conditions, and none sees what an earlier one wrote."""
     return {"success": [{"request_txn": each} for each in transactions]}
 
 
 def answers(batched: Message) -> list[Message]:
-    """The answers to them, in their order."""
+    """Return the answers to the transactions of a batch, in order."""
     return [each["response_txn"] for each in batched.get("responses", ()) if "response_txn" in each]
 
 
 def revision(answer: Message) -> int:
-    """The revision of the whole store when it was given."""
+    """Return the revision of the whole store when the answer was made."""
     return int(answer["header"]["revision"])
 
 
 def told(result: Message, before: int) -> int:
-    """The revision up to which a watch has told all by now, `before` this message of it.
+    """Return the revision up to which a watch has reported everything after this message; `before`: up to the last one.
 
-    Events come in the order of their revisions; where none has to come, the header has that of the store.  It has it
-    also where events from before are still to come, in the first message, and beside the events of a part of them.
+    Events come in the order of their revisions. If none is pending, the header has the revision of the store. It has
+    that revision also in the first message, when earlier events are still to come, and next to a part of the events.
     """
     if events := result.get("events"):
         return int(events[-1]["kv"]["mod_revision"])
@@ -365,25 +368,25 @@ def told(result: Message, before: int) -> int:
 
 
 def ranges(since: Mapping[str, int]) -> list[tuple[str, str]]:
-    """From where to where all keys are, of occurrences those of each job since a second.
+    """Return the ranges of all keys; of occurrences, those of each job since a second.
 
-    The order of keys is that of their seconds, all of which have ten digits until the year 2286.
+    Keys sort like their seconds, which have ten digits until the year 2286.
     """
     runs = [(f"{ROOT}runs/{job}/{second:010}", after_all(f"{ROOT}runs/{job}/")) for job, second in since.items()]
     return [(f"{ROOT}hosts/", f"{ROOT}runs/"), (SKIPPED, after_all(f"{ROOT}wait/")), *runs]
 
 
 def created(key: str, revision: int) -> Message:
-    """The condition that a key was made by that revision; 0: that it is not there."""
+    """Return the condition that a revision created the key; 0: that the key does not exist."""
     return {"key": coded(key), "target": "CREATE", "create_revision": str(revision)}
 
 
 def read(answer: Message) -> dict[str, Found]:
-    """The keys that an answer has read."""
+    """Return the keys that an answer contains."""
     ranges: Iterable[dict[str, Any]] = (each.get("response_range", {}) for each in answer.get("responses", ()))
     return {text(kv["key"]): kept(kv) for each in ranges for kv in each.get("kvs", ())}
 
 
 def kept(kv: Mapping[str, Any]) -> Found:
-    """A key as the gateway tells it."""
+    """Return a key from the gateway's JSON."""
     return Found(text(kv.get("value", "")), int(kv["create_revision"]), int(kv["mod_revision"]))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as far as etcd's gateway needs it, over a connection of its own; http.client would be 2 MiB more.
+"""HTTP/1.1, as much of it as etcd's gateway needs, over one connection; http.client would need 2 MiB more.
 
 https://www.rfc-editor.org/rfc/rfc9112
 """
@@ -19,11 +19,11 @@ _NUMBER = {10: re.compile("[0-9]{1,15}"), 16: re.compile("[0-9A-Fa-f]{1,15}")}
 
 
 class Garbled(Exception):
-    """The error that an answer is no HTTP, or more than is taken."""
+    """The error that an answer is no HTTP, or exceeds a limit."""
 
 
 class Head(NamedTuple):
-    """The beginning of an answer: its status, and the time that the other side had then."""
+    """The head of an answer: its status, and the clock of the other side at that time."""
 
     status: int
     reason: str
@@ -31,10 +31,11 @@ class Head(NamedTuple):
 
 
 class Connection:
-    """A connection to a host; `timeout`: seconds until it is there, a request is sent, a head is whole, and each other
-    part of a body.  All raise OSError, and Garbled.
+    """A connection to a host. All methods raise OSError and Garbled.
 
-    `is_kept`: another request may be sent, as the answer to the last was read to its end, and both sides want that.
+    `timeout`: seconds until the connection exists, a request is sent, a head is complete, or the next part of a body
+    arrives. `is_kept`: another request may be sent, because the last answer was read completely and both sides keep the
+    connection.
     """
 
     def __init__(self, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
@@ -46,11 +47,11 @@ class Connection:
         self.socket = socket.create_connection((host, port), timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
-            with self.socket:  # its descriptor is the other's, if all is well
+            with self.socket:  # after success, the new socket owns the descriptor
                 self.socket = tls.wrap_socket(self.socket, server_hostname=host)
 
     def post(self, path: str, body: bytes, fields: Mapping[str, str]) -> Head:
-        """Send a request, and read the head of its answer."""
+        """Send a request and return the head of its answer."""
         self.is_kept = False
         own = {"Host": self._name, "Content-Type": "application/json", "Content-Length": len(body), **fields}
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in own.items()), "\r\n"]
@@ -66,7 +67,7 @@ class Connection:
         return Head(_number(status), reason.strip(), found.get("date", ""))
 
     def read(self, most: int) -> bytes:
-        """Read the body of the answer, of so many bytes at most."""
+        """Return the body of the answer. Raises Garbled if it is longer than `most` bytes."""
         found = bytearray()
         for piece in self._body:
             found += piece
@@ -75,7 +76,7 @@ class Connection:
         return bytes(found)
 
     def readline(self, most: int) -> bytes:
-        """Read the next line of the body; b"": there is none."""
+        """Return the next line of the body, or b"" at its end."""
         looked = 0
         while (end := self._line_so_far.find(b"\n", looked) + 1) == 0:
             if (looked := len(self._line_so_far)) > most:
@@ -89,7 +90,7 @@ class Connection:
         return line
 
     def _pieces(self, fields: Mapping[str, str], *, is_kept: bool) -> Iterator[bytes]:
-        """Yield the body of an answer with this head, as it comes."""
+        """Yield the body of an answer with these header fields, in pieces as they arrive."""
         if fields.get("transfer-encoding", "").lower() == "chunked":
             while size := _number(self._line().partition(";")[0].strip(), 16):
                 yield from self._bytes(size)
@@ -101,7 +102,7 @@ class Connection:
         self.is_kept = is_kept
 
     def _fields(self) -> dict[str, str]:
-        """Read the fields of a head, up to the empty line behind them."""
+        """Read header fields up to the empty line after them."""
         found = dict[str, str]()
         for _ in range(_MOST_FIELDS):
             if not (line := self._line()):

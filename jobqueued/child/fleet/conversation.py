@@ -1,8 +1,8 @@
-"""The conversation of a host with its fleet: what its scheduler asks goes to etcd in order, in batches, again where an
-answer is lost; what others have is told before what follows from it.  Pure.
+"""The conversation of a host with its fleet. Pure.
 
-Locks are known by a copy: a snapshot, and what the watch has told since.  An answer may be ahead of the watch, so what
-it has read is taken over, too; of each key the newest counts.
+Requests go to etcd in order and in batches, and again if an answer is lost. The scheduler receives what others have
+before anything that follows from it. Locks are a copy: a snapshot, and the watch's events since. An answer may be
+newer than the watch, so its keys are taken over too; for each key the newest value counts.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from jobqueued.child.fleet.writes import Writes
 _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", "paused", "wait"))
 _TOLD = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
-"""Units of a question: etcd takes 64 operations in each of the transactions of a batch."""
+"""Maximum units in a request: etcd allows 64 operations in each transaction of a batch."""
 _OVER = "etcd was not reached in time, so that the session of this host is over"
 _UNREACHED = "etcd has not answered yet"
 
 
 class Conversation:
-    """Of one scheduler and etcd, by way of a session.  `outbox`: what the scheduler is told.
+    """The conversation between one scheduler and etcd, in one session. `outbox`: lines for the scheduler.
 
-    A host whose session is over has lost what it had begun after so much `patience` (ns).
+    A host whose session is over has lost its live runs after `patience` (ns).
     """
 
     def __init__(self, patience: int) -> None:
         self.outbox: list[Line] = []
         self.reason = _UNREACHED
-        """The reason why nothing can be asked; "": it can."""
+        """The reason why requests are refused, or "" if they are accepted."""
         self.revision = 0
-        """That up to which all is known."""
+        """The revision up to which everything is known."""
         self.is_outdated = False
-        """Whether what has changed can't be known but by another snapshot."""
+        """True if only another snapshot can show the changes."""
         self.keep = 0
-        """Seconds for which occurrences have to be remembered."""
+        """Seconds for which etcd must remember occurrences."""
         self.until = 0
-        """The instant (ns, BOOTTIME) until which locks are this host's, if nothing is heard of it."""
+        """The instant (ns, BOOTTIME) until which this host keeps its locks if it gets no further confirmation."""
         self._session = Session("", "", 0)
         self._requests, self._writes = Outgoing(), Writes(self._session)
         self._era = 0
         self._granted, self._open = set[Name](), set[Name]()
-        """The occurrences beside those that may be this host's and not over, whatever scheduler has asked."""
+        """Occurrences granted on this connection; others that may be this host's and not over."""
         self._locks, self._skips = KnownLocks(""), KnownSkips()
         self._turns = Turns()
         self._told, self._untold = set[str](), set[str]()
-        """The keys of `_TOLD` that were told of, and those that the snapshot under way has not brought yet."""
+        """Keys of `_TOLD` that the scheduler received; those that the current snapshot has not contained yet."""
         self._others = set[str]()
-        """Holders that were told of before the snapshot that is under way."""
+        """Holders that the scheduler received before the current snapshot."""
         self._members = Others(patience)
 
     # the scheduler
 
     def hello(self) -> None:
-        """A scheduler has begun, which knows nothing, and has asked nothing yet."""
+        """Start with a new scheduler, which has no state and has requested nothing."""
         self._drop()
         self.outbox.clear()
         self.reason, self.keep = _UNREACHED, 0
@@ -72,14 +72,14 @@ class Conversation:
     def ask(
         self, now: int, job: str, number: int, question: int, key: str, parts: Sequence[Part], keep: int, spec: str
     ) -> None:  # fmt: skip
-        """Take a question; while nothing can be asked, who has asked knows that there is no answer.
+        """Queue a request of a run; it is dropped while requests are refused, and the scheduler knows that.
 
-        One whose turn it is not yet waits as if those before it had the lock by now.
+        If it is another host's turn, the run waits as if that host had the lock.
         """
         if self.reason:
             return
         own = self._locks.units((job, key))
-        if not question:  # about what is live: that has what it was granted
+        if not question:  # about a live run: it has what it was granted
             parts = [part._replace(units=own.get(part.lock, part.units)) for part in parts]
         claim = Claim(job, key, (), spec, self._members.loss_before((job, key)), is_live=not question)
         is_too_much = sum(part.units for part in parts) > _MOST_UNITS
@@ -95,7 +95,7 @@ class Conversation:
         self._requests.take(Ask(claim, parts, number, question, keep, {}, self._skips.newest(job)))
 
     def skip(self, skip: Skip) -> None:
-        """Take the wish to skip something for all hosts; while nothing can be asked it is had anew later."""
+        """Queue a request to skip occurrences for all hosts; dropped while requests are refused, and repeated later."""
         if line := self._skips.told(skip.job, skip.first, skip.last):
             self.outbox.append(line)
         elif not self.reason:
@@ -103,12 +103,12 @@ class Conversation:
             self._requests.take(skip._replace(newest=self._skips.newest(skip.job)))
 
     def want(self, request: Plain) -> None:
-        """Take what needs no answer; while nothing can be asked it is dropped, and whoever wants it does so anew."""
+        """Queue a request that needs no answer; dropped while requests are refused: the scheduler repeats it."""
         if not self.reason:
             self._requests.take(request)
 
     def give_back(self, now: int, job: str, key: str, state: str) -> None:
-        """Take the end of what was granted; while nothing can be asked it is asked for later (`ours`)."""
+        """Queue the end of what was granted; dropped while requests are refused: line `ours` brings it again."""
         if self.reason:
             return
         self._requests.take(GiveBack((job, key), state))
@@ -118,7 +118,7 @@ class Conversation:
     # etcd
 
     def rest(self, reason: str) -> None:
-        """Let nothing be asked from now on, until the next snapshot."""
+        """Refuse requests from now on, until the next snapshot."""
         if reason != self.reason:
             self.outbox.append(["up", reason])
         self.reason = reason
@@ -126,21 +126,21 @@ class Conversation:
 
     @property
     def wants(self) -> bool:
-        """Tell whether there is something to be done in etcd: a snapshot, or requests."""
+        """Return whether something is to be done in etcd: a snapshot, or requests."""
         return bool(self.reason or self.is_outdated or self._requests)
 
     @property
     def occurrences(self) -> int:
-        """The number of occurrences that the next batch may claim."""
+        """Number of occurrences that the next batch may claim."""
         return self._requests.occurrences
 
     @property
     def holds(self) -> bool:
-        """Tell whether this host has locks."""
+        """Return whether this host has locks."""
         return self._locks.has_own
 
     def begin(self, session: Session, last: Found = NOTHING) -> int:
-        """Begin with a snapshot, whose parts follow; its era.  `last`: the host's last write before that."""
+        """Start a new era with a snapshot, whose parts follow, and return it. `last`: the host's last write before."""
         self._note_made(last)
         self._drop()
         self._session, self._writes, self.is_outdated = session, Writes(session), False
@@ -150,7 +150,7 @@ class Conversation:
         return self._era
 
     def read(self, era: int, revision: int, found: Mapping[str, Found]) -> None:
-        """Take a part of the snapshot of that era, all of one revision."""
+        """Take a part of the snapshot of an era; all parts have the same revision."""
         if era != self._era:
             return
         self.revision = revision
@@ -161,7 +161,7 @@ class Conversation:
                 self._take_over(key, known)
 
     def complete(self, era: int) -> bool:
-        """Let the scheduler ask, as it was told all; False: another has come meanwhile, who knows nothing."""
+        """Accept requests after a complete snapshot. Return False if another scheduler connected meanwhile."""
         if era != self._era:
             return False
         self._tell_of(*self._others, *self._locks.owners())
@@ -178,17 +178,17 @@ class Conversation:
 
     @property
     def deadline(self) -> int | None:
-        """The instant at which `pass_time` has something to tell."""
+        """The instant (ns, BOOTTIME) at which `pass_time` has something to report, or None."""
         return min(filter(None, (self._turns.deadline, self._members.deadline)), default=None)
 
     def pass_time(self, now: int) -> None:
-        """Let go on who has let others pass; tell what is lost with its host."""
+        """End turns of other hosts that are over, and report occurrences that were lost with their hosts."""
         self.outbox += [["held", turn, []] for turn in self._turns.over(now)]
         if not self.reason:
             self.outbox += [["lost", *name, host] for name, host in self._members.lost(now)]
 
     def swept(self, found: Mapping[str, Found]) -> None:
-        """Take a part of all occurrences, for what is this host's and not over, or may be lost."""
+        """Take a page of all occurrences, to find those that are this host's and not over, or that may be lost."""
         for key, known in found.items():
             name = claims.name_of(key)
             if name is not None and known.value == self._session.store:
@@ -197,7 +197,7 @@ class Conversation:
                 self._members.note_run(name, known.value)
 
     def watched(self, events: Iterable[Message], revision: int, now: int) -> None:
-        """Take what has changed, up to this revision."""
+        """Take changes from the watch, up to this revision."""
         changed = list[Owner]()
         for event in events:
             kv = event["kv"]
@@ -212,11 +212,11 @@ class Conversation:
         self.revision = max(self.revision, revision)
 
     def next_batch(self, leases: Mapping[str, int], keep: int) -> Batch | None:
-        """The requests that are first, as one transaction (outgoing.py); None: there are none, or none may be sent."""
+        """Return the first requests as one transaction (outgoing.py), or None if there are none or none may be sent."""
         return self._requests.batch(self._writes, self._locks, leases, keep, self._era)
 
     def answered(self, batch: Batch, answer: Message) -> None:
-        """Take the answer to a batch; one to requests that were dropped meanwhile is nobody's."""
+        """Take the answer to a batch; answers to requests that were dropped meanwhile are ignored."""
         if not answer.get("succeeded"):
             self._not_next(batch.era, claims.read(answer))
             return
@@ -232,7 +232,7 @@ class Conversation:
                 self._granted.discard(request.name)
                 (self._open.discard if request.state else self._leave_open)(request.name)
                 if any(key not in touched for key, _ in self._locks.keys(request.name)):
-                    again.append(request)  # no answer has told of a lock, and the watch did once this was sent
+                    again.append(request)  # no answer has contained the lock; the watch reported it after this was sent
             elif isinstance(request, Ask) and (repeated := self._hear(request, own[0], revision)) is not None:
                 again.append(repeated)
             elif isinstance(request, Skip) and (more := self._hear_skip(request, own[0])) is not None:
@@ -243,14 +243,14 @@ class Conversation:
             self._requests.put_first(each)
 
     def _not_next(self, era: int, found: Mapping[str, Found]) -> None:
-        """Go on where what was sent in the place of a write was carried out, and its answer was lost."""
+        """Continue after a lost answer: another batch with the same write number was carried out."""
         if found.get(self._session.key, NOTHING).created != self._session.created:
             self.rest(_OVER)
         elif era == self._era:
             self._note_made(found.get(self._session.writes, NOTHING))
 
     def _note_made(self, last: Found) -> None:
-        """Note what was announced by the last write; whatever else is in that is asked again."""
+        """Note which announcements the last write made; all its other requests are repeated."""
         self._tell_made(*self._requests.take_made(self._writes.made(last)))
 
     def _tell_made(self, *made: Plain) -> None:
@@ -258,7 +258,7 @@ class Conversation:
         self.outbox += [["made", each.job, each.text] for each in awaited]
 
     def _hear(self, ask: Ask, answer: Message, revision: int) -> Ask | None:
-        """Tell what an answer means; or what to ask again."""
+        """Report the meaning of an answer, or return the request to repeat."""
         outcome = claims.outcome(ask.claim, self._session, ask.found, ask.skipped, answer, revision)
         told = [ask.claim.job, ask.number, ask.question]
         match outcome:
@@ -291,8 +291,8 @@ class Conversation:
         return None
 
     def _hear_denied(self, ask: Ask, key: str, found: Found, revision: int) -> Ask | None:
-        """Tell who has a lock; or what to ask again."""
-        if revision > self.revision:  # else the watch has told of that, and maybe of what came after
+        """Report who has a lock, or return the request to repeat."""
+        if revision > self.revision:  # otherwise the watch has reported that, and maybe later changes
             self._tell_of(*self._locks.note(key, found, found.modified))
         if all(self._locks.spare(part, ask.name) >= 0 for part in ask.parts):  # other units are free
             return ask._replace(claim=ask.claim._replace(locks=()), found={})
@@ -300,7 +300,7 @@ class Conversation:
         return None
 
     def _hear_skip(self, skip: Skip, answer: Message) -> Skip | None:
-        """Tell what an answer means; or what to ask again."""
+        """Report the meaning of an answer, or return the request to repeat."""
         match skips.outcome(skip, self._session, answer):
             case Mine(first, last) as mine:
                 self._skips.note_own(skip.job, mine)
@@ -320,7 +320,7 @@ class Conversation:
         return None
 
     def _tell_taken(self, ask: Ask, value: str) -> None:
-        """Tell whose an occurrence is; it may be this host's, to be skipped, as that was granted before."""
+        """Report whose occurrence it is; it may be this host's, to be skipped, if that was granted earlier."""
         job, key = ask.name
         first = claims.first_skipped(value)
         if first is not None and value.startswith(f"{self._session.store} "):
@@ -338,14 +338,14 @@ class Conversation:
         self._granted.clear()
 
     def _leave_open(self, name: Name) -> None:
-        """Note, of an occurrence, that it may be this host's."""
+        """Note that an occurrence may be this host's."""
         if Claim(*name, ()).run is not None:
             self._open.add(name)
 
     # what is known
 
     def _tell_of(self, *owners: Owner) -> None:
-        """Tell what others have by now; or of this host, that it has something, unless an answer tells that."""
+        """Report what other hosts hold now, or that this host holds something, unless an answer will report it."""
         for owner in dict.fromkeys(owners):
             units = self._locks.units(owner)
             if isinstance(owner, str):
@@ -357,24 +357,24 @@ class Conversation:
         if known.value == self._session.store:
             if name not in self._granted:
                 self._open.add(name)
-            if not self.reason:  # else the end of the snapshot tells it
+            if not self.reason:  # otherwise the end of the snapshot reports it
                 self._tell_ours(name)
         else:
             self._open.discard(name)
             self._members.note_run(name, known.value)
-            if not known.value.startswith(f"{self._session.store} skipped "):  # of that the answer tells
+            if not known.value.startswith(f"{self._session.store} skipped "):  # the answer to the skip reports that
                 self._skips.note(name[0], attempt_of(name[1]).second, known.value)
                 self.outbox.append(["taken", *name, end_of(known.value)])
 
     def _tell_none(self, job: str, known: Found | None) -> None:
-        if known is None:  # else the watch tells it, after those before it
+        if known is None:  # otherwise the watch reports it, after earlier changes
             self._tell_spec(job, None)
 
     def _tell_spec(self, job: str, known: Found | None) -> None:
         self.outbox.append(["spec", job, "" if known is None else known.value])
 
     def _take_over(self, key: str, known: Found | None) -> None:
-        """Take what is by now of a key that is no lock's."""
+        """Take over the current value of a key that is not a lock; None: it was deleted."""
         if key.startswith(_JOBS):
             self._tell_spec(key.removeprefix(_JOBS), known)
         elif key.startswith(SKIPPED):
@@ -386,7 +386,7 @@ class Conversation:
             self._untold.discard(key)
             returned = claims.returned_of(key)
             if returned is not None and known is not None and self._skips.is_own(*returned):
-                return  # told late: it was given back before this host skipped it
+                return  # a late event: the occurrence was returned before this host skipped it
             kind, name = key.removeprefix(ROOT).split("/", 1)
             line = [kind, name, "" if known is None else known.value]
             self.outbox.append(self._members.note_host(name, known) if kind == "hosts" else line)

@@ -1,6 +1,4 @@
-"""The ends of claims as transactions of etcd: locks go back, and how an occurrence has ended is kept, or that it is
-nobody's again.  Pure.
-"""
+"""Ends of claims as transactions of etcd: give locks back, and record how an occurrence ended or return it. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +12,10 @@ from jobqueued.child.fleet.wire import Message, coded
 def end(
     job: str, key: str, store: str, state: str, locks: Iterable[tuple[str, Found]], lease: int = 0
 ) -> list[Message]:  # fmt: skip
-    """The transactions that give back locks of a run, and with a `state` tell that its occurrence is over.
+    """Return the transactions that give back locks of a run, and with a `state` end its occurrence.
 
-    Each does so only if it is this host's still.  The occurrence is remembered for as long as it was to be; one that is
-    returned is nobody's again, which is told for as long as the `lease` lives.
+    Each is carried out only for a key that is still this host's. The key of an ended occurrence lives as long as its
+    lease. A returned occurrence can be claimed by any host again; a key announces that as long as `lease` lives.
     """
     transactions = [
         {"compare": [{"key": coded(name), "target": "MOD", "mod_revision": str(known.modified)}],

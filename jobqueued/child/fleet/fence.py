@@ -1,13 +1,14 @@
-"""jobqueue-fence: a command is run unless a later holder of its run's lock has been here.
+"""jobqueue-fence runs a command unless a later holder of its run's lock was here before.
 
     jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]
 
-FILE has the greatest $JOBQUEUE_FENCE that was seen, twice, so that what is torn or damaged shows.  The order is: lock
-FILE, compare, write, fsync, start.  Killed before the write it has changed nothing; behind it the number counts, though
-COMMAND may not have run: the next attempt has the same, or a greater one.
+FILE contains the greatest $JOBQUEUE_FENCE so far, twice, so that a torn or damaged write shows. The order is: lock
+FILE, compare, write, fsync, start. If jobqueue-fence is killed before the write, nothing changed. After the write the
+number counts even if COMMAND did not run: the next attempt has the same number or a greater one.
 
-The lock is held by this process, whatever COMMAND closes, and by COMMAND and all that it leaves behind, whoever kills
-this one: what an earlier holder has started may write as long as it lives, so a later one waits for all of it.
+This process holds the lock whatever COMMAND closes. COMMAND and the processes that it leaves behind hold it too, even
+if this process is killed: processes of an earlier holder may write as long as they live, so a later holder waits for
+all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-if __name__ == "__main__":  # started as a file, it is not in a package yet
+if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child import process
@@ -34,25 +35,25 @@ Result = TypeVar("Result")
 VARIABLE = "JOBQUEUE_FENCE"
 USAGE = "Usage: jobqueue-fence [--wait SECONDS] FILE [--] COMMAND [ARG...]"
 REFUSED, NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 123, 124, 125, 126, 127
-"""The exit statuses that are not COMMAND's."""
+"""Exit statuses that are not COMMAND's."""
 MOUNTS = "/proc/self/mountinfo"
 _GREATEST = (1 << 63) - 1
 _DIGITS = 20
 _LONGEST = 1e9
-"""Seconds, some 30 years."""
+"""Longest wait (s): about 30 years."""
 _NUDGE = 0.1
-"""Seconds between two alarms: the first may come just before the wait that it is to end."""
+"""Pause (s) between two alarms: the first alarm may come just before the wait that it must interrupt."""
 _BEYOND_SHELLS = 64
-"""The lowest number of COMMAND's descriptor of FILE: scripts use small ones as they like."""
+"""Lowest number of COMMAND's descriptor of FILE: scripts use small numbers freely."""
 _OWN = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
-"""Signals that stop and continue this process beside COMMAND, as a shell wants it."""
+"""Signals that stop and continue this process together with COMMAND, as shells expect."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
 _KEPT_HERE = frozenset({"local_lock=all", "local_lock=flock", "nobrl", "localflocks", "localflock"})
-"""Options of nfs(5), mount.cifs(8), gfs2 and ocfs2, and Lustre: locks are not told to other hosts."""
+"""Mount options of nfs(5), mount.cifs(8), gfs2, ocfs2 and Lustre that hide locks from other hosts."""
 
 
 class Failure(Exception):
-    """COMMAND is not run: str() is what is said of it."""
+    """COMMAND is not run; str() is the message."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
@@ -60,7 +61,7 @@ class Failure(Exception):
 
 
 def main() -> int:
-    """Carry out the command line; the exit status."""
+    """Handle the command line and return the exit status."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     words = sys.argv[1:]
@@ -79,7 +80,7 @@ def main() -> int:
 
 
 def _taken_apart(words: list[str]) -> tuple[float | None, str, list[str]]:
-    """The seconds to wait (None: as long as it takes), FILE, and COMMAND with its arguments."""
+    """Return the seconds to wait (None: without limit), FILE, and COMMAND with its arguments."""
     wait = None
     while words and words[0].startswith("-"):
         option, is_one, value = words.pop(0).partition("=")
@@ -112,7 +113,7 @@ def _misuse(what: str) -> Failure:
 
 
 def _number() -> int:
-    """The number of this run."""
+    """Return the fence number of this run."""
     text = os.environ.get(VARIABLE)
     if text is None:
         raise Failure(f"${VARIABLE} is not set: give the job, or a lock of it, `scope: fleet`; see jobqueue-fence(1)")
@@ -125,7 +126,7 @@ def _number() -> int:
 
 
 def _locked(path: str, wait: float | None) -> int:
-    """A descriptor of FILE, which is made, with the lock; others may put another file there meanwhile."""
+    """Return a locked descriptor of FILE; create FILE if it is missing, and retry if it was replaced."""
     shown = printable(path)
     while True:
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -147,7 +148,7 @@ def _locked(path: str, wait: float | None) -> int:
 
 
 def _wait_for(lock: int, shown: str, wait: float | None) -> None:
-    """Take the lock once nobody else has it, and say that; so many seconds at most."""
+    """Wait for the lock at most `wait` seconds (None: without limit), and report the wait."""
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
@@ -163,7 +164,7 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
 
 
 def _is_there(path: str, found: os.stat_result) -> bool:
-    """Tell whether the path still leads to this file."""
+    """Return whether the path still leads to this file."""
     try:
         return os.path.samestat(found, os.stat(path))
     except FileNotFoundError:
@@ -171,7 +172,7 @@ def _is_there(path: str, found: os.stat_result) -> bool:
 
 
 def _see_that_others_see_it(shown: str, device: int) -> None:
-    """Refuse a file whose locks stay on this host by an option of its mount."""
+    """Refuse a file if a mount option hides its locks from other hosts."""
     with _tried(f"read {MOUNTS}", open, MOUNTS) as mounts:
         of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")
         options = {option for words in of_device for option in words[-1].split(",")}
@@ -183,7 +184,7 @@ def _see_that_others_see_it(shown: str, device: int) -> None:
 
 
 def _enter(lock: int, path: str, number: int) -> None:
-    """See that no greater number was here, and leave this one, for good."""
+    """Check that no greater number was here, and write this one durably."""
     shown = printable(path)
     seen = _seen(lock, shown)
     if seen > number:
@@ -193,14 +194,14 @@ def _enter(lock: int, path: str, number: int) -> None:
     if written < len(data):
         raise Failure(f"cannot write {shown}: only {written} of {len(data)} bytes; {_mended(shown)}")
     _tried(f"sync {shown}", os.fsync, lock)
-    directory = os.path.dirname(os.path.realpath(path))  # a new name has to stay, too
+    directory = os.path.dirname(os.path.realpath(path))  # a new name has to be durable, too
     above = _tried(f"open {printable(directory)}", os.open, directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _tried(f"sync {printable(directory)}", os.fsync, above)
     os.close(above)
 
 
 def _seen(lock: int, shown: str) -> int:
-    """The greatest number so far; 0: none, as in a new file."""
+    """Return the greatest number so far, or 0 for a new file."""
     data = _tried(f"read {shown}", os.pread, lock, len(_content(0)) + 1, 0)
     first = data[:_DIGITS]
     if not data:
@@ -222,7 +223,7 @@ def _content(number: int) -> bytes:
 
 
 def _run(command: list[str], lock: int) -> int:
-    """Run it to its end; its exit status, or 128 + N of signal N."""
+    """Run the command to its end and return its exit status, or 128 + N for signal N."""
     lowest = min(_BEYOND_SHELLS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
     _tried("keep the lock for COMMAND", fcntl.fcntl, lock, fcntl.F_DUPFD, lowest)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -237,7 +238,7 @@ def _run(command: list[str], lock: int) -> int:
     while True:
         told = signal.sigwaitinfo(awaited)
         if told.si_signo != signal.SIGCHLD:
-            if told.si_code <= 0 and not _is_above(told.si_pid):  # the kernel's own, as of ^C, COMMAND has got too
+            if told.si_code <= 0 and not _is_above(told.si_pid):  # COMMAND gets the kernel's own signals, as of ^C, too
                 os.kill(child, told.si_signo)
         elif (ended := os.waitpid(child, os.WNOHANG))[0]:
             code = os.waitstatus_to_exitcode(ended[1])
@@ -245,7 +246,7 @@ def _run(command: list[str], lock: int) -> int:
 
 
 def _is_above(sender: int) -> bool:
-    """Tell who is above our session, as the supervisor is, and init: they signal each process of it."""
+    """Return whether the sender is an ancestor of our session (supervisor, init): it signals all its processes."""
     pid = os.getsid(0)
     while (found := process.stat(pid)) is not None and (pid := found.parent):  # 0: of another PID namespace
         if pid == sender:
@@ -261,7 +262,7 @@ def _tried(act: str, call: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def _tell(message: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it
+    with contextlib.suppress(OSError):  # stderr may be closed
         print(f"jobqueue-fence: {message}", file=sys.stderr, flush=True)
 
 

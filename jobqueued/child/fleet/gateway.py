@@ -1,7 +1,6 @@
-"""The calls of etcd's JSON gateway, over one connection to one of its members; where one does not answer, the next is
-asked.
+"""Calls of etcd's JSON gateway, over one connection to one of its members; if that does not answer, to the next.
 
-A call may have been carried out though its answer is lost: whoever calls has to be able to ask again.
+A call may have been carried out although its answer is lost, so the caller must be able to repeat it.
 https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/
 """
 
@@ -20,20 +19,20 @@ from jobqueued.child.fleet.tls import Tls, Unusable
 from jobqueued.child.fleet.wire import Message
 
 _UNAVAILABLE, _DEADLINE = 14, 4
-"""gRPC's codes of what another member may answer: https://grpc.io/docs/guides/status-codes/"""
+"""gRPC codes that let us ask another member: https://grpc.io/docs/guides/status-codes/"""
 _MOST = 8 << 20
-"""The bytes of an answer that are read: etcd sends no larger ones by default."""
+"""Maximum bytes of an answer; etcd sends no larger ones by default."""
 _DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NONE: Mapping[str, str] = {}
 
 
 class Unreachable(Exception):
-    """No member has answered; the message has what each of them came to."""
+    """No member answered; the message has the error of each."""
 
 
 class Rejected(Exception):
-    """A member has answered that it does not do it: gRPC's `code`, and etcd's words."""
+    """A member refused the request: gRPC's `code`, and etcd's message."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
@@ -41,8 +40,10 @@ class Rejected(Exception):
 
 
 def nearest_first(members: Sequence[str], host: str) -> list[str]:
-    """The members (`https://HOST:PORT`) in the order in which a host asks them: those on itself, as their names tell,
-    then from another one on for each host, so that each has its share of them.
+    """Return the members (`https://HOST:PORT`) in the order in which a host asks them.
+
+    Members on the host itself, by name, come first. The rest start at a different member for each host, to spread the
+    load.
     """
     first = drawn_from(host) % len(members)
     turned = [*members[first:], *members[:first]]
@@ -56,20 +57,21 @@ def _distance(member: str, host: str) -> int:
 
 
 class Gateway:
-    """The members of one etcd (`https://HOST:PORT`); one is asked as long as it answers.  `timeout`: of a step (s).
-    Keys are those of a `fleet`.
+    """A client of one etcd, with keys of one `fleet`. It keeps using a member (`https://HOST:PORT`) while that answers.
+
+    `timeout`: limit of each step (s).
     """
 
     def __init__(self, members: Sequence[str], timeout: float, tls: Tls | None = None, fleet: str = "fleet") -> None:
         self._members, self._timeout, self._tls, self._fleet = list(members), timeout, tls or Tls(), fleet
         self._connection: Connection | None = None
         self.ahead = 0.0
-        """Seconds by which the clock of this host was ahead of that of the member that has answered last."""
+        """Seconds by which this host's clock was ahead of that of the member that answered last."""
         self.made = 0
-        """The connections that were made: by another one another etcd may answer."""
+        """Number of connections so far; after a new connection another etcd may answer."""
 
     def call(self, path: str, message: Message) -> Message:
-        """Ask for one answer: ``call("kv/range", {"key": …})``; Unreachable, Rejected."""
+        """Request one answer: ``call("kv/range", {"key": …})``. Raises Unreachable and Rejected."""
         connection, _ = self._asked(path, message)
         try:
             return _document(nameless(connection.read(_MOST), self._fleet))
@@ -77,7 +79,7 @@ class Gateway:
             raise self._left(f"its answer was cut off: {_words(error)}") from None
 
     def stream(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> Iterator[Message]:
-        """Ask for answers that come one by one, each waited for as long as the timeout; Unreachable, Rejected."""
+        """Request answers that arrive one by one, each within the timeout. Raises Unreachable and Rejected."""
         connection, _ = self._asked(path, message, headers)
         while True:
             try:
@@ -92,7 +94,7 @@ class Gateway:
             yield document["result"]
 
     def close(self) -> None:
-        """Close the connection; the next call makes another."""
+        """Close the connection; the next call opens a new one."""
         if self._connection is not None:
             self._connection.socket.close()
             self._connection = None
@@ -102,14 +104,14 @@ class Gateway:
         self._left("")
 
     def _left(self, trouble: str) -> Unreachable:
-        """Leave a member, so that another is asked next; the error that says why."""
+        """Leave a member, so that another is asked next, and return the error for it."""
         member = self._members.pop(0)
         self._members.append(member)
         self.close()
         return Unreachable(f"{member}: {trouble}")
 
     def _asked(self, path: str, message: Message, headers: Mapping[str, str] = _NONE) -> tuple[Connection, Head]:
-        """The answer of the first member that has one, yet to be read; those before it are asked last from now on."""
+        """Return the unread answer of the first member that answers; members that failed are asked last from now on."""
         troubles = list[str]()
         for member in list(self._members):
             try:
@@ -122,7 +124,7 @@ class Gateway:
                 troubles.append(str(self._left(str(rejected))))
             except Unusable as error:
                 raise Unreachable(str(error)) from None
-            except (OSError, Garbled, UnicodeError) as error:  # of a name that can be no host's
+            except (OSError, Garbled, UnicodeError) as error:  # UnicodeError: the name can't be a host's
                 troubles.append(str(self._left(self._trouble(member, error))))
         raise Unreachable("; ".join(troubles))
 
@@ -139,11 +141,11 @@ class Gateway:
         except (OSError, Garbled) as error:
             if not is_kept:
                 raise _last_word(connection, error) from None
-        self.close()  # it was closed while nothing was asked
+        self.close()  # the member closed it between two requests
         return self._ask(member, path, message, headers)
 
     def _trouble(self, member: str, error: Exception) -> str:
-        """The reason for which there is no answer of a member, in words."""
+        """Return the reason why a member did not answer, in words."""
         if isinstance(error, ssl.SSLError):
             return self._tls.words(error)
         if isinstance(error, ConnectionResetError | BrokenPipeError) and member.startswith("http:"):
@@ -158,33 +160,33 @@ class Gateway:
 
 
 def _place(member: str) -> tuple[str, str, int]:
-    """The scheme, host and port of a URL."""
+    """Return the scheme, host and port of a URL."""
     scheme, _, where = member.partition("://")
     host, _, port = where.rpartition(":")
     return scheme, host.strip("[]"), int(port)
 
 
 def _ahead(asked: float, date: str, answered: float) -> float:
-    """Seconds that a clock is at least ahead of another (or, below 0, behind), which told whole seconds in between."""
+    """Return the minimum seconds that this clock is ahead of another (below 0: behind), which shows whole seconds."""
     told = _second(date)
     return 0.0 if told is None else max(0.0, asked - (told + 1)) + min(0.0, answered - told)
 
 
 def _second(date: str) -> int | None:
-    """The second (UTC) that a Date tells; None: it tells none."""
+    """Return the second (UTC, since 1970) of an HTTP date, or None if it is invalid."""
     if (found := _DATE.fullmatch(date)) is None or found[2] not in _MONTHS:
         return None
     day, year, hours, minutes, seconds = (int(found[group]) for group in (1, 3, 4, 5, 6))
-    month = (_MONTHS.index(found[2]) + 10) % 12  # from March, so that the day that leap years have more is the last
+    month = (_MONTHS.index(found[2]) + 10) % 12  # counted from March, so that the leap day is the last of the year
     year -= month >= 10
     days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _last_word(connection: Connection, error: Exception) -> Exception:
-    """The alert with which a member has hung up, whatever came to the request that was under way.
+    """Return the TLS alert with which a member hung up, or the given error if there is none.
 
-    It looks at the certificate of this host when the connection is made by what we know (TLS 1.3).
+    With TLS 1.3 a member checks this host's certificate when the connection already exists for us.
     """
     try:
         if isinstance(connection.socket, ssl.SSLSocket):
@@ -195,16 +197,16 @@ def _last_word(connection: Connection, error: Exception) -> Exception:
 
 
 def _rejection(connection: Connection, head: Head) -> Rejected:
-    """The reason that an answer gives for being none; OSError, Garbled."""
+    """Return the error in an answer. Raises OSError and Garbled."""
     words = connection.read(_MOST)
     try:
         return _rejected(_document(words))
-    except ValueError:  # a proxy's, or the gateway is switched off
+    except ValueError:  # the answer is a proxy's, or the gateway is switched off
         return Rejected(-1, f"HTTP {head.status} {head.reason}: it speaks no JSON, so it may not be etcd's gateway")
 
 
 def _document(data: bytes) -> Message:
-    """An answer of the gateway; ValueError: it is no such."""
+    """Return an answer of the gateway. Raises ValueError if it is something else."""
     document = json.loads(data)
     if not isinstance(document, dict):
         raise ValueError("it is no answer of etcd's gateway")
@@ -212,7 +214,7 @@ def _document(data: bytes) -> Message:
 
 
 def _rejected(document: Message) -> Rejected:
-    """The error that an answer is, or has in it, as a stream's."""
+    """Return the error that an answer is or, in a stream, contains."""
     error = document.get("error")
     error = error if isinstance(error, dict) else document
     codes = (error[name] for name in ("code", "grpc_code") if name in error)

@@ -1,4 +1,4 @@
-"""The locks of the fleet as a host knows them: a copy of what etcd has, by key and by who has it.  Pure."""
+"""The locks of the fleet as this host knows them: a copy of etcd's keys, by key and by holder. Pure."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from jobqueued.child.tuples import NamedTuple
 LOCKS = f"{ROOT}locks/"
 
 Name = tuple[str, str]
-"""A job and a key: what a claim of this host is for."""
+"""A job and a key: the subject of a claim of this host."""
 Owner = Name | str
-"""A name of this host, or another's holder in words."""
+"""A name of this host, or the description of a holder on another host."""
 
 
 class Part(NamedTuple):
-    """So many `units` of a lock, `of` those that there are."""
+    """A number of `units` of a lock that has `of` units."""
 
     lock: str
     units: int
     of: int
 
     def all(self) -> list[str]:
-        """The keys of all units that there are."""
+        """Return the keys of all units of the lock."""
         return [f"{LOCKS}{claims.unit(self.lock, number)}" for number in range(1, self.of + 1)]
 
 
 def lock_of(key: str) -> str:
-    """The lock of which a key is a unit."""
+    """Return the lock of a unit's key."""
     return key.removeprefix(LOCKS).partition(":")[0]
 
 
 class KnownLocks:
-    """The copy of the host `store`; of each key the newest counts."""
+    """The copy on the host `store`; of each key the newest value counts."""
 
     def __init__(self, store: str) -> None:
         self._store = store
@@ -44,20 +44,20 @@ class KnownLocks:
         self._held = defaultdict[Owner, set[str]](set)
 
     def owners(self) -> list[Owner]:
-        """All who have something."""
+        """Return all holders."""
         return [*self._held]
 
     def others(self) -> list[str]:
-        """Those of them that are of other hosts."""
+        """Return the holders on other hosts."""
         return [owner for owner in self._held if isinstance(owner, str)]
 
     @property
     def has_own(self) -> bool:
-        """Tell whether this host has locks."""
+        """Return whether this host has locks."""
         return any(isinstance(owner, tuple) for owner in self._held)
 
     def note(self, key: str, known: Found | None, modified: int) -> list[Owner]:
-        """Take over what a unit is by now, if that is not older than what is known; whose it was, and is."""
+        """Take over a unit's value, unless it is older than the known one. Return its holders before and now."""
         before = self._found.get(key)
         if before is not None and before.modified >= modified:
             return []
@@ -75,21 +75,23 @@ class KnownLocks:
         return changed
 
     def keys(self, owner: Owner) -> list[tuple[str, Found]]:
-        """The keys that somebody has."""
+        """Return the keys of a holder."""
         return [(key, self._found[key]) for key in sorted(self._held.get(owner, ()))]
 
     def units(self, owner: Owner) -> dict[str, int]:
-        """The locks that somebody has, and how much of each."""
+        """Return the locks of a holder, and the units of each."""
         return Counter(map(lock_of, sorted(self._held.get(owner, ()))))
 
     def spare(self, part: Part, name: Name) -> int:
-        """The units that are left if a name has its part; less than 0: it can't, by now."""
+        """Return the units that are left after a name gets its part; below 0 if there are too few now."""
         own = self._held.get(name, ())
         return sum(key in own or key not in self._found for key in part.all()) - part.units
 
     def choose(self, parts: Sequence[Part], name: Name, busy: Collection[object]) -> tuple[str, ...]:
-        """The units that make up parts, by their names: those that this name has already, then free ones, from where
-        no other host begins to look; others only where these do not do, those last that are `busy`.
+        """Return the names of units that make up the parts.
+
+        First come units that this name has, then free ones, from a place that differs by host; if these are too few,
+        taken units follow. `busy` units come last in their group.
         """
         chosen = list[str]()
         for part in parts:
@@ -102,7 +104,10 @@ class KnownLocks:
         return tuple(key.removeprefix(LOCKS) for key in chosen)
 
     def _owner(self, value: str) -> Owner:
-        """The name for which a unit is this host's; or another's holder in words: a job has a lock once on a host."""
+        """Return the name for which this host has a unit, or the description of another host's holder.
+
+        A job holds a lock at most once on a host.
+        """
         holder = parsed(Holder, value) or Holder("another host", "somebody", "")
         if holder.store == self._store:
             return holder.job, holder.key

@@ -1,54 +1,54 @@
 """The lines between the scheduler and the agent of its fleet, each a JSON array, over a stream socket.
 
-    → hello VERSION SETTINGS SEEN SINCE     the first; whatever an earlier scheduler has asked is not answered any more
-    → since SINCE                     the same anew, each time after it can't be asked
+    → hello VERSION SETTINGS SEEN SINCE     the first line; requests of an earlier scheduler get no answer anymore
+    → since SINCE                     the current SINCE, each time after the fleet could not be asked
     → ask JOB NUMBER QUESTION KEY [[LOCK, UNITS, OF]…] KEEP SPEC
-                                      a run's claims, all or nothing: UNITS of the OF that a lock has; KEEP (s): how
-                                      long its occurrence is remembered; SPEC: the definition by which it may be
-                                      granted ("": any)
-    → skip JOB FIRST LAST KEEP SPEC   all its occurrences from one second to another, to skip them for all hosts
-    → accept                          what etcd has counts, whatever was SEEN
-    → publish JOB SPEC BEFORE         the definition of a job that counts from now on, if BEFORE ("": none) did so far
-    → join LOCK | leave LOCK          runs of this host wait for that, or none does any more
-    → pause JOB TEXT BEFORE           the pause of a job for all hosts ("": none), if it is BEFORE ("": whatever it is)
-    → overdue JOB TEXT BEFORE         that a job is overdue ("": no more), if what was said of it is BEFORE ("": none)
+                                      a run's claims, all or nothing: UNITS of the OF units of a lock; KEEP (s): how
+                                      long etcd remembers its occurrence; SPEC: the definition that must be in force
+                                      ("": any)
+    → skip JOB FIRST LAST KEEP SPEC   skip all occurrences from one second to another for all hosts
+    → accept                          accept the state of etcd, whatever was SEEN
+    → publish JOB SPEC BEFORE         put a definition of a job into force, if BEFORE ("": none) is in force
+    → join LOCK | leave LOCK          runs of this host wait for the lock, or none does anymore
+    → pause JOB TEXT BEFORE           set a job's pause for all hosts ("": none), if it is BEFORE ("": any)
+    → overdue JOB TEXT BEFORE         report a job as overdue ("": no longer), if the last report is BEFORE ("": none)
     → announce LABELS HELD            the labels of this host, and whether it is on hold
-    → give_back JOB KEY STATE         its locks; with a STATE (``failed exit code 3``) its occurrence is over;
-                                      ``returned``: that is nobody's again, for whichever host asks first
-    ← up REASON                       "": whatever is asked from now on is answered, and all locks of others were told,
-                                      and all occurrences that they have SINCE
-    ← mark AGE NUMBER                 the mark to be remembered, before anything starts by what is granted after it
-    ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on its
-                                      locks may be another's; 0: never
-    ← taken JOB KEY STATE             that occurrence is not this host's; STATE: how it has ended, where that is known;
-                                      ``skipped FIRST``: so are all from that second on, which were skipped
-    ← skipped JOB FIRST LAST          these are this host's to skip
-    ← lost JOB KEY HOST               an occurrence, to be asked for by KEY, that HOST had, which is gone
-    ← returned JOB/KEY STORE          an occurrence that a host had, and gave back before it ran; "": no more
-    ← paused JOB TEXT                 its pause for all hosts; "": none
-    ← made JOB TEXT                   a pause whose BEFORE was "" was, by this host, maybe before what was told last
-    ← overdue JOB TEXT                what was told of it being overdue; "": nothing, or that is over
-    ← spec JOB SPEC                   the definition that counts
-    ← held HOLDER [[LOCK, UNITS]…]    all that a run of another host has by now; or a host whose turn it is
-    ← host NAME STORE LABELS HELD COMMON    a host that has a session, who that is ("": it has none any more), and what
-                                      it has announced
+    → give_back JOB KEY STATE         give back its locks; with a STATE (``failed exit code 3``) its occurrence is over;
+                                      ``returned``: any host may claim the occurrence again
+    ← up REASON                       "": from now on requests are answered, and all locks of other hosts and all their
+                                      occurrences SINCE were reported
+    ← mark AGE NUMBER                 the mark to save before anything starts by a later `granted`
+    ← granted JOB NUMBER QUESTION FENCE UNTIL | denied JOB NUMBER QUESTION    UNTIL (ns, BOOTTIME): from then on
+                                      another host may have its locks; 0: never
+    ← taken JOB KEY STATE             another host has the occurrence; STATE: how it ended, if known;
+                                      ``skipped FIRST``: all occurrences from that second on were skipped
+    ← skipped JOB FIRST LAST          this host skips these occurrences
+    ← lost JOB KEY HOST               an occurrence of HOST, which failed; it can be claimed by KEY
+    ← returned JOB/KEY STORE          an occurrence that a host gave back before it ran; "": no longer
+    ← paused JOB TEXT                 the job's pause for all hosts; "": none
+    ← made JOB TEXT                   this host set a pause with BEFORE "", maybe before the last `paused`
+    ← overdue JOB TEXT                the last report that the job is overdue; "": none, or that is over
+    ← spec JOB SPEC                   the definition in force
+    ← held HOLDER [[LOCK, UNITS]…]    everything that a run of another host holds now; or the host whose turn it is
+    ← host NAME STORE LABELS HELD COMMON    a host that has a session, its identity ("": it has none anymore), and its
+                                      announcement
     ← fleets {NAME: [HOST…]} {NAME: [JOB…]}    the other fleets in this etcd, with their hosts, and some of their jobs
-    ← ours JOB KEY                    this host has that occurrence, or locks, unasked for by this connection
+    ← ours JOB KEY                    this host has the occurrence, or locks, that this connection did not request
 
-KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` once its first host was lost) or another run
+KEY names an occurrence of the fleet (``f1772409660``; ``f1772409660.2`` after its first host was lost) or another run
 (``x…``); LOCK is a name without prefix.
 
-SEEN is AGE NUMBER, the mark of the fleet that this host has heard of last ("" 0: of none): an etcd that has not come so
-far was put back.
+SEEN is AGE NUMBER, the last mark of the fleet that this host received ("" 0: none). An etcd that is not that far was
+put back to an earlier state.
 
-SPEC of `publish` and `spec` is the whole value (core/memory.py), by which a job's runs and skips are asked for, too.
+SPEC of `publish` and `spec` is the whole value (core/memory.py); a job's runs and skips are claimed with it, too.
 
-SINCE is {JOB: SECOND}: by job, from when on an occurrence may be asked for.  Of those before that, and of other jobs,
-only `ours` is told, some of it after `up`.
+SINCE is {JOB: SECOND}: the first second whose occurrence may be requested. For earlier occurrences, and for other jobs,
+only `ours` is reported, partly after `up`.
 
-SETTINGS: `store` and `host` (who this host is), `fleet` (its name), `etcd` (URLs of its members), `lock_grace` (s),
-`authority`, `certificate`, `key` (files of TLS; "": none), `common`: COMMON of this host, what is to be the same on all
-hosts (values.Common as JSON).
+SETTINGS: `store` and `host` (the identity of this host), `fleet` (its name), `etcd` (URLs of its members), `lock_grace`
+(s), `authority`, `certificate`, `key` (files of TLS; "": none), `common`: COMMON of this host, the settings that must
+be equal on all hosts (values.Common as JSON).
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ from typing import Any
 
 VERSION = 5
 RETURNED = "returned"
-"""The STATE of an occurrence that its host gives back before it has run."""
+"""The STATE of an occurrence that its host gives back before it ran."""
 
 Line = list[Any]
 
 
 def encode(line: Line) -> bytes:
-    """As the socket has it."""
+    """Return a line as bytes for the socket."""
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(data: bytes) -> Line:
-    """The inverse, without the newline; ValueError."""
+    """Return the line of these bytes, which have no newline. Raises ValueError."""
     line = json.loads(data)
     if not isinstance(line, list) or not line:
         raise ValueError(f"{data[:80]!r} is no line")

@@ -16,7 +16,7 @@ from jobqueued.child.tuples import NamedTuple
 
 KEY = f"{ROOT}fleet"
 READING: Message = {"key": coded(KEY)}
-"""The call of kv/range for it."""
+"""The call of kv/range that reads the mark."""
 
 
 class Mark(NamedTuple):
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
     number: int = 0
 
     def is_in(self, found: Mark) -> bool:
-        """Tell whether an etcd with the mark `found` has everything up to this mark."""
+        """Return whether an etcd with the mark `found` has everything up to this mark."""
         return not self.age or (found.age == self.age and found.number >= self.number)
 
 

@@ -1,11 +1,11 @@
-"""The keys of a fleet in an etcd that it may share with others: each key has its name, /jq/hosts/… is /jq/NAME/hosts/….
+"""The keys of a fleet in an etcd that it may share with others: /jq/hosts/… becomes /jq/NAME/hosts/…. Pure.
 
-The rest of the program uses keys without the name: the gateway adds it to a call and removes it from an answer.  Both
-are JSON as it is sent, in which a quote inside a string is escaped, so only real keys match.  Pure.
+The rest of the program uses keys without the name: the gateway adds it to a call and removes it from an answer. Both
+are JSON as it is sent, in which a quote inside a string is escaped, so only real keys match.
 
-    /jq/@/NAME/HOST            which hosts each fleet has; lives as long as the session of the host
+    /jq/@/NAME/HOST            the hosts of each fleet; lives as long as the session of the host
 
-Of these, and of the keys of other fleets, /jq/../… is the way to /jq/….
+To reach these keys, and keys of other fleets, the program uses /jq/../… for /jq/….
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _KEY = re.compile(rb'("(?:key|range_end)"\s*:\s*")([A-Za-z0-9+/]+=*)(?=")')
 
 
 def named(call: bytes, fleet: str) -> bytes:
-    """A call with the keys of a fleet."""
+    """Return a call with the name of the fleet in its keys."""
     return _changed(call, (UP.encode(), _ROOT), (_ROOT, _root_of(fleet)))
 
 
 def nameless(answer: bytes, fleet: str) -> bytes:
-    """An answer without the name of the fleet, which is in all of its keys."""
+    """Return an answer without the name of the fleet in its keys."""
     return _changed(answer, (_root_of(fleet), _ROOT))
 
 
@@ -34,7 +34,7 @@ def _root_of(fleet: str) -> bytes:
 
 
 def _changed(data: bytes, *changes: tuple[bytes, bytes]) -> bytes:
-    """The same with each key that begins with the first of a change beginning with the second."""
+    """Return the JSON with the prefixes of its keys replaced: the first change (before, after) that matches counts."""
 
     def changed(found: re.Match[bytes]) -> bytes:
         key = a2b_base64(found[2])

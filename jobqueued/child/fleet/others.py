@@ -1,7 +1,7 @@
-"""The other hosts of a fleet, and what they have begun: whoever is not heard of for too long has lost it.  Pure.
+"""The other hosts of a fleet, and the occurrences that they have started. Pure.
 
-An occurrence is known from the watch, or from when all were looked through; that it is over may have been missed.  So
-what is lost by this is only a reason to ask etcd, which decides.
+A host that is unreachable for too long has lost them. An occurrence is known from the watch or from the sweep through
+all keys; its end may have been missed. So a loss found here is only a reason to ask etcd, which decides.
 """
 
 from __future__ import annotations
@@ -16,50 +16,49 @@ from jobqueued.child.fleet.lines import Line
 from jobqueued.child.tuples import NamedTuple
 
 _TTL, _MOST_GRACE = 10, 86_400
-"""Seconds after which a host that is not heard of has no session, and for which it has its locks at most."""
+"""Seconds after which an unreachable host has no session; maximum seconds for which a host keeps its locks."""
 _MOST_OPEN = 20_000
-"""Occurrences that others have begun, as far as they are known; of more the oldest are forgotten."""
+"""Maximum number of known live occurrences of other hosts; above that the oldest is forgotten."""
 
 
 class Lost(NamedTuple):
-    """An occurrence that was begun, by the name in which it may be claimed now, and whose it was."""
+    """A lost occurrence: the name in which it can be claimed now, and the host that had it."""
 
     name: Name
     host: str
 
 
 class Others:
-    """The hosts that have a session, and the occurrences of others that are not over.
+    """The hosts that have a session, and the live occurrences of other hosts.
 
-    `patience`: for how long (ns) a host without a session still has what it has begun; longer, if it has announced that
-    of itself.
+    `patience`: how long (ns) a host without a session keeps its occurrences; longer if it announced a longer time.
     """
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
         self._hosts = dict[str, tuple[str, int]]()
-        """By the names of the hosts, who each is, and the revision that made its key."""
+        """Host → its store, and the revision that created its key."""
         self._stores = dict[Name, str]()
         self._open, self._told = defaultdict[str, set[Name]](set), defaultdict[str, set[Name]](set)
-        """The occurrences that are not over, by whose they are: those that were told as lost apart from the others."""
+        """Store → its live occurrences: those not reported as lost, and those reported as lost."""
         self._patiences = dict[str, int]()
-        """The patience (ns) with those that have a greater `lock_grace`."""
+        """Store → patience (ns), for hosts with a greater `lock_grace`."""
         self._gone = dict[str, int]()
-        """Until when (BOOTTIME, ns) hosts without a session still have what they have begun."""
+        """Store without a session → instant (BOOTTIME, ns) until which it keeps its occurrences."""
 
     def clear(self) -> None:
-        """Begin anew: whoever can't ask etcd can't tell either who else could not."""
+        """Forget which hosts are unreachable: a host that can't ask etcd does not know which others could."""
         self._gone.clear()
         for store in [*self._told]:
             self._take_back(store)
 
     def _take_back(self, store: str) -> None:
-        """Have told nothing of what a host has begun."""
+        """Count a host's lost occurrences as not reported."""
         if told := self._told.pop(store, None):
             self._open[store] |= told
 
     def note_host(self, name: str, known: Found | None) -> Line:
-        """Take over that a host has a session, or has none any more; what the scheduler is told."""
+        """Take over that a host has a session, or none (None). Return the line for the scheduler."""
         self._hosts.pop(name, None)
         if known is None or (host := values.parsed(values.Host, known.value)) is None:
             return ["host", name, "", [], False, ""]
@@ -74,7 +73,7 @@ class Others:
         return ["host", name, host.store, labels, host.standing == "held", host.common]
 
     def note_run(self, name: Name, value: str) -> None:
-        """Take over the value of an occurrence; one that is over, or "", is nobody's any more."""
+        """Take over the value of an occurrence; "", or a value with an end, means that no host has it."""
         store = "" if values.end_of(value) else value
         if (before := self._stores.pop(name, None)) is not None:
             for known in (self._open, self._told):
@@ -88,7 +87,7 @@ class Others:
                 self.note_run(next(iter(self._stores)), "")
 
     def loss_before(self, name: Name) -> Loss | None:
-        """The loss that lets an occurrence be claimed in a name; None: it is no further attempt."""
+        """Return the loss that lets an occurrence be claimed in this name, or None if it is no further attempt."""
         if (before := _before(name)) is None:
             return None
         store = self._stores.get(before, "")
@@ -96,17 +95,17 @@ class Others:
         return Loss(before[1], "" if whose == store else store, created)
 
     def note_before(self, name: Name, value: str) -> None:
-        """Take over the value of what could not be claimed in this name, as it was not lost."""
+        """Take over the value of the attempt before this one, which was not lost, so that this one can't be claimed."""
         if (before := _before(name)) is not None:
             self.note_run(before, value)
 
     @property
     def deadline(self) -> int | None:
-        """The instant at which something is lost."""
+        """The instant (BOOTTIME, ns) at which the next occurrence is lost, or None."""
         return min((until for store, until in self._gone.items() if store in self._open), default=None)
 
     def lost(self, now: int) -> Iterator[Lost]:
-        """Yield what is lost by now, once; from now on the time counts of those that have just gone."""
+        """Yield each lost occurrence once, and start the time of hosts that have just become unreachable."""
         present = {store for store, _ in self._hosts.values()}
         for store in sorted(self._open.keys() - present):
             if self._gone.setdefault(store, now + self._patiences.get(store, self._patience)) <= now:
@@ -117,12 +116,12 @@ class Others:
 
 
 def _patience_of(common: values.Common) -> int:
-    """For how long (ns) a host that has this `lock_grace` has what it has begun without a session."""
+    """Return how long (ns) a host with this `lock_grace` keeps its occurrences without a session."""
     return (min(common.lock_grace, _MOST_GRACE) - _TTL) * 1_000_000_000
 
 
 def _before(name: Name) -> Name | None:
-    """The attempt before one; None: it is the first, or is no occurrence of the fleet."""
+    """Return the attempt before this one, or None if this is the first or not the fleet's."""
     job, key = name
     before = attempt_of(key).before if key.startswith("f") else None
     return None if before is None else (job, before)

@@ -1,4 +1,4 @@
-"""Requests on their way to etcd, in order, and as many of the first as go into one transaction.  Pure."""
+"""Requests on their way to etcd, in order; the first of them go together into one transaction. Pure."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from jobqueued.child.fleet.writes import Writes
 
 
 class Outgoing:
-    """Those that were not answered yet."""
+    """The requests that have no answer yet."""
 
     def __init__(self) -> None:
         self._requests = deque[Request]()
         self._names = Counter[Name]()
         self._is_withdrawn = False
-        """Whether something may have been taken back of which the question is still to be sent, or sent again."""
+        """True if a claim may be queued, to be sent or repeated, whose run was given back since."""
 
     def __bool__(self) -> bool:
-        """Tell whether there are some."""
+        """Return whether there are requests."""
         return bool(self._requests)
 
     def has(self, name: Name) -> bool:
-        """Tell whether there is one in a name."""
+        """Return whether there is a request in this name."""
         return name in self._names
 
     def take(self, request: Request) -> None:
-        """Put one at the end."""
+        """Add a request at the end."""
         self._is_withdrawn |= isinstance(request, GiveBack) and self.has(request.name)
         self._requests.append(request)
         self._names[request.name] += 1
 
     def drop(self) -> list[Name]:
-        """Drop all; the names of what was asked for runs, and of what was taken back."""
+        """Drop all requests. Return the names of those about runs: claims and returns."""
         names = [each.name for each in self._requests if isinstance(each, Ask | GiveBack)]
         self._requests.clear()
         self._names.clear()
         return names
 
     def take_first(self) -> Request:
-        """Take out the first, which was answered."""
+        """Remove and return the first request, which was answered."""
         request = self._requests.popleft()
         self._forget(request.name)
         return request
@@ -56,17 +56,17 @@ class Outgoing:
             del self._names[name]
 
     def put_first(self, request: Request) -> None:
-        """Put one before all others, to be sent again."""
+        """Put a request before all others, to be sent again."""
         self._requests.appendleft(request)
         self._names[request.name] += 1
 
     @property
     def occurrences(self) -> int:
-        """The number of occurrences that the next batch may claim, or return."""
+        """The number of occurrences that the next batch may claim or return."""
         return sum(_of_occurrence(request) for _, request in zip(range(claims.MOST), self._requests, strict=False))
 
     def take_made(self, announcements: int) -> list[Plain]:
-        """Take out the first of what is announced, so many, which were made."""
+        """Remove and return the first `announcements` announcements, which were made."""
         requests, made = [*self._requests], list[Plain]()
         self._requests.clear()
         for each in requests:
@@ -78,12 +78,13 @@ class Outgoing:
         return made
 
     def batch(self, writes: Writes, locks: KnownLocks, leases: Mapping[str, int], keep: int, era: int) -> Batch | None:
-        """The first as one transaction; None: there is none that has enough of `keep`.
+        """Return the first requests as one batch, or None if none may be sent.
 
-        The lease of occurrences ("run") lasts for so many seconds; "lock" and "session" name those of the host.
+        A request that needs etcd to remember longer than `keep` (s), the duration of the lease "run", is not sent. The
+        leases "lock" and "session" are the host's.
 
-        No key and no name is in it twice, nor a skip with anything else of its job: none of them sees what another has
-        written, and etcd refuses two such writes.
+        No key and no name is in a batch twice, and no skip together with another request of its job: no transaction
+        sees what another wrote, and etcd refuses two writes of a key.
         """
         self._leave_out_withdrawn()
         parts, of_each, seen = list[Message](), list[tuple[int, Collection[str | Name]]](), set[str | Name]()
@@ -111,7 +112,7 @@ class Outgoing:
         return Batch(writes.batch(claims.batch(parts), announcements, leases["session"]), of_each, era)
 
     def _leave_out_withdrawn(self) -> None:
-        """Drop the questions that were taken back since: granted now, an occurrence would be nobody's."""
+        """Drop claims that were given back since: if granted now, the occurrence would belong to no run."""
         if not self._is_withdrawn:
             return
         requests, later = [*self._requests], set[Name]()
@@ -127,14 +128,14 @@ class Outgoing:
 
 
 def _of_occurrence(request: Request) -> bool:
-    """Tell whether a request makes the key of an occurrence, or one that tells that it was returned."""
+    """Return whether a request creates the key of an occurrence, or one that announces its return."""
     if isinstance(request, GiveBack):
         return request.state == RETURNED
     return isinstance(request, Skip) or (isinstance(request, Ask) and request.claim.run is not None)
 
 
 def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Request:
-    """A request whose claim names units, if it is about some."""
+    """Return a request whose claim names units, if it needs some."""
     if not isinstance(request, Ask) or request.claim.locks:
         return request
     units = locks.choose(request.parts, request.name, busy)
@@ -142,7 +143,7 @@ def _chosen(request: Request, locks: KnownLocks, busy: Collection[object]) -> Re
 
 
 def _touched(request: Request, locks: KnownLocks) -> set[str | Name]:
-    """The name of a request, and the keys that it is about."""
+    """Return the name of a request and the keys that it is about."""
     if isinstance(request, Ask):
         return {request.name, *request.claim.values("")}
     return {request.name, *(key for key, _ in locks.keys(request.name))}

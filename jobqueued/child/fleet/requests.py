@@ -1,4 +1,4 @@
-"""Requests of a scheduler to its fleet, and the transactions of which each is made.  Pure."""
+"""Requests of a scheduler to its fleet, and the transactions of each. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jobqueued.child.tuples import NamedTuple
 
 
 class Ask(NamedTuple):
-    """A question about the run `job`@`number`, by its number.
+    """Request number `question` about the run `job`@`number`.
 
-    Its occurrence is to be remembered for `keep` s; `found`: what of it is this host's already; `skipped`: the
-    revision of the newest skip of its job by which it goes.  The `claim` names
-    units of locks once they were chosen for its `parts`, and goes by those until there is an answer.
+    etcd must remember its occurrence for `keep` s. `found`: the part that is already this host's. `skipped`: the known
+    revision of its job's newest skip. The `claim` names units of locks once they were chosen for `parts`, and keeps
+    them until there is an answer.
     """
 
     claim: Claim
@@ -35,14 +35,14 @@ class Ask(NamedTuple):
 
 
 class GiveBack(NamedTuple):
-    """The end of what was granted in this name; `state`: of its occurrence."""
+    """Give back what was granted in this name; `state`: that of its occurrence."""
 
     name: Name
     state: str
 
 
 class Publish(NamedTuple):
-    """The definition of a job that counts from now on, if it was that `before`."""
+    """Put the definition of a job into force, if the one before is `before`."""
 
     job: str
     spec: str
@@ -55,7 +55,7 @@ class Publish(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The pause of a job for all hosts ("": none), if it was that `before` ("": whatever it was)."""
+    """Set the pause of a job for all hosts ("": none), if it is `before` now ("": any)."""
 
     job: str
     text: str
@@ -68,7 +68,7 @@ class Pause(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """The news that a job is overdue ("": no more), if what was told of that is `before` ("": nothing)."""
+    """Report that a job is overdue ("": no longer), if the last report is `before` ("": none)."""
 
     job: str
     text: str
@@ -76,12 +76,12 @@ class Overdue(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of what is told."""
+        """The name of what is reported."""
         return self.job, "overdue"
 
 
 class Place(NamedTuple):
-    """The place of this host in the line for a lock, to be had (`joins`) or to be given up."""
+    """Join (`joins`) or leave the line of hosts for a lock."""
 
     lock: str
     joins: bool
@@ -93,25 +93,26 @@ class Place(NamedTuple):
 
 
 class Announce(NamedTuple):
-    """The labels of this host, and whether it is on hold."""
+    """Announce the labels of this host, and whether it is on hold."""
 
     labels: tuple[str, ...]
     is_held: bool
 
     @property
     def name(self) -> Name:
-        """The name of what all hosts know of this one."""
+        """The name of this host's announcement."""
         return "", "host"
 
 
 Plain = Publish | Place | Pause | Overdue | Announce
-"""What is announced: once it was carried out nothing of its answer is needed, and it is not to be carried out again."""
+"""Announcements: nothing of the answer is needed, and they must not be carried out again."""
 Request = Ask | Skip | GiveBack | Plain
 
 
 class Batch(NamedTuple):
-    """Requests that go to etcd at once, with the number of parts that each has, and the names and keys that it is
-    about; `era`: when those were the first.
+    """Requests that go to etcd together; each has its number of transactions, and the names and keys that it is about.
+
+    `era`: the era of the conversation in which these requests came first.
     """
 
     message: Message
@@ -120,7 +121,7 @@ class Batch(NamedTuple):
 
 
 def transactions(request: Request, session: Session, locks: KnownLocks, leases: Mapping[str, int]) -> list[Message]:
-    """The transactions of a request; `leases`: those of occurrences ("run"), of locks ("lock") and of the "session"."""
+    """Return the transactions of a request; `leases`: of occurrences ("run"), locks ("lock") and the "session"."""
     if isinstance(request, Ask):
         return [claims.transaction(request.claim, session, request.found, request.skipped, leases)]
     if isinstance(request, Skip):

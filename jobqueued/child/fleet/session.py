@@ -1,9 +1,9 @@
-"""The session of a host in etcd: a key that lives as long as a lease is kept alive, and leases for what it claims.
+"""The session of a host in etcd: a key that lives as long as its lease is kept alive, and leases for its claims.
 
     /jq/hosts/HOST    STORE BOOT …
     /jq/writes/HOST   …
 
-Who it is by its leases is in a file, so that a new agent goes on with the session of the one before.
+A file saves the leases, so that a new agent resumes the session of the one before.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from jobqueued.child.tuples import NamedTuple
 
 SECOND = 1_000_000_000
 TTL = 10
-"""Seconds for which a session goes on without being kept alive."""
+"""Seconds for which a session lives without being kept alive."""
 RUNS = f"{claims.ROOT}runs/"
 _PAGE = 2000
-"""Keys that are read at once."""
+"""Maximum keys read in one call."""
 _LEASE_USES = 1000
 _MARGIN = 4 * 3600
 """Extra time (s) for which etcd remembers an occurrence: one hour until a new definition reaches etcd, and 3 h because
@@ -38,11 +38,11 @@ the clocks of all hosts may be set back by that much.
 
 
 class Closed(Exception):
-    """The fleet must not be asked, as nobody can be sure what that would lead to; the message says why."""
+    """The fleet must not be asked, because the outcome would be uncertain; the message has the reason."""
 
 
 class NotOver(Closed):
-    """The name of this host is still another session's, which has to end: nobody here may keep that alive."""
+    """Another session has the name of this host and must end first; this host must not keep it alive."""
 
 
 class Leases(NamedTuple):
@@ -58,22 +58,22 @@ class Opened(NamedTuple):
     session: Session
     leases: Leases
     grace: int
-    """The seconds for which locks go on without being kept alive."""
+    """Seconds for which locks live without being kept alive."""
     last: Found
-    """The last write of whoever had the session before."""
+    """The last write of the agent that had the session before."""
 
 
 def now() -> int:
-    """The instant (ns) by the clock that goes on while the host sleeps, as leases do."""
+    """Return the instant (ns) by BOOTTIME, which advances while the host sleeps, as leases do."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Opened:
-    """Go on with the session that `path` tells of, or begin one; Unreachable, Rejected, Closed, OSError."""
+    """Resume the session saved in `path`, or open a new one. Raises Unreachable, Rejected, Closed and OSError."""
     store, host = f"{settings['host']}:{settings['store']}", settings["host"]
     kept, grace = _kept(path, store), settings["lock_grace"]
     session = kept.session if _alive(gateway, kept.session) else _granted(gateway, TTL)
-    if alive := _alive(gateway, kept.locks):  # it lasts as it did, with the locks that it has
+    if alive := _alive(gateway, kept.locks):  # an old lease keeps its duration, and its locks
         locks, grace = kept.locks, alive
     else:
         locks = _granted(gateway, grace)
@@ -92,7 +92,7 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
         answer = gateway.call("kv/txn", writes.taking_over(own, last, session))
         if answer.get("succeeded"):
             return Opened(own._replace(written=claims.revision(answer)), leases, grace, last)
-    return open_session(gateway, settings, path)  # it was over in between, or the last write was another
+    return open_session(gateway, settings, path)  # the session ended meanwhile, or the last write was another
 
 
 def _whose(host: str, store: str, value: str) -> str:
@@ -106,8 +106,9 @@ def _whose(host: str, store: str, value: str) -> str:
 
 
 def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
-    """Look whether etcd has all that it had by this mark; the mark that it has.  Closed: it has not; Unreachable,
-    Rejected.
+    """Check that etcd has everything up to the mark `seen`, and return etcd's mark.
+
+    Raises Closed if etcd has not, Unreachable and Rejected.
     """
     found = marked(gateway)
     if (message := mark.settling(found, seen, f"{store} {os.urandom(8).hex()}")) is not None:
@@ -122,7 +123,7 @@ def check(gateway: Gateway, store: str, seen: Mark) -> Mark:
 
 
 def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]]]:
-    """The mark that etcd has, and the hosts of other fleets; Unreachable, Rejected."""
+    """Return etcd's mark and the hosts of other fleets. Raises Unreachable and Rejected."""
     edges = neighbours.others(fleet)
     answer = gateway.call("kv/txn", {"success": [*neighbours.reading(edges), {"request_range": mark.READING}]})
     ranges, parts = answer["responses"][: len(edges)], 1
@@ -134,27 +135,31 @@ def look_around(gateway: Gateway, fleet: str) -> tuple[Mark, dict[str, list[str]
 
 
 def jobs_of(gateway: Gateway, fleets: Iterable[str]) -> dict[str, list[str]]:
-    """The jobs of other fleets; Unreachable, Rejected."""
+    """Return the jobs of other fleets. Raises Unreachable and Rejected."""
     wanted = neighbours.reading_jobs(fleets)
     responses = gateway.call("kv/txn", {"success": [*wanted.values()]})["responses"]
     return {name: neighbours.jobs_in(each, name) for name, each in zip(wanted, responses, strict=True)}
 
 
 def marked(gateway: Gateway) -> Mark:
-    """The mark that etcd has; Unreachable, Rejected."""
+    """Return etcd's mark. Raises Unreachable and Rejected."""
     return mark.read(gateway.call("kv/range", mark.READING))
 
 
 def beat(gateway: Gateway, lease: int) -> int:
-    """Keep a lease alive; the instant until which it is, at least; 0: it is over.  Unreachable, Rejected."""
+    """Keep a lease alive. Return the instant (ns) until which it lives at least, or 0 if it is over.
+
+    Raises Unreachable and Rejected.
+    """
     sent = now()
     ttl = _keep_alive(gateway, lease)
     return sent + ttl * SECOND if ttl > 0 else 0
 
 
 def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, dict[str, Found]]]:
-    """Yield all that is known of the fleet, of its occurrences those from these seconds on, by parts, with the revision
-    of which all are; Unreachable, Rejected.
+    """Yield everything about the fleet in parts, with their common revision. Raises Unreachable and Rejected.
+
+    `since`: job → first second whose occurrences are included.
     """
     ranges, revision = deque(claims.ranges(since)), 0
     while ranges:
@@ -172,7 +177,7 @@ def snapshot(gateway: Gateway, since: Mapping[str, int]) -> Iterator[tuple[int, 
 
 
 def occurrences(gateway: Gateway, key: str) -> tuple[dict[str, Found], str]:
-    """A part of all occurrences, from a key on, and the key after it ("": there is none); Unreachable, Rejected."""
+    """Return a page of all occurrences, and the next key ("" at the end). Raises Unreachable and Rejected."""
     return _found(gateway.call("kv/range", _range(key, after_all(RUNS), _PAGE)["request_range"]))
 
 
@@ -182,19 +187,19 @@ def _range(key: str, end: str, limit: int, revision: int = 0) -> Message:
 
 
 def _found(answer: Message) -> tuple[dict[str, Found], str]:
-    """Take keys that were read, and the key with which it goes on."""
+    """Return the keys in an answer, and the key after them ("" at the end)."""
     found = {text(kv["key"]): claims.kept(kv) for kv in answer.get("kvs", ())}
     return found, f"{list(found)[-1]}\0" if answer.get("more") else ""
 
 
 class RunLease:
-    """The lease with which occurrences are remembered: one for a thousand of them."""
+    """The lease that makes etcd remember occurrences: one lease for a thousand of them."""
 
     def __init__(self) -> None:
         self._lease = self._left = self._keep = self._until = 0
 
     def take(self, gateway: Gateway, keep: int, most: int) -> int:
-        """The lease for `most` occurrences at most, each to be remembered for `keep` s; Unreachable, Rejected."""
+        """Return a lease of at least `keep` s for `most` occurrences. Raises Unreachable and Rejected."""
         if self._left < most or keep > self._keep or now() >= self._until:
             self._lease = _granted(gateway, keep + keep // 8 + _MARGIN)
             self._left, self._keep, self._until = _LEASE_USES, keep, now() + keep // 8 * SECOND
@@ -207,7 +212,7 @@ def _granted(gateway: Gateway, seconds: int) -> int:
 
 
 def _alive(gateway: Gateway, lease: int) -> int:
-    """The seconds for which a lease lives, kept alive now; 0: it does not."""
+    """Keep a lease alive. Return the seconds that it lives, or 0 if it is over."""
     return _keep_alive(gateway, lease) if lease else 0
 
 
@@ -216,7 +221,7 @@ def _keep_alive(gateway: Gateway, lease: int) -> int:
 
 
 def _kept(path: str, store: str) -> Leases:
-    """Read what the file tells of this host's session; zeros: nothing."""
+    """Read the leases of this host's session from the file; zeros if there are none."""
     with suppress(OSError, ValueError, TypeError):
         whose, session, locks = json.loads(atomic_file.content(path))
         if whose == store:
@@ -230,5 +235,5 @@ def _boot_id() -> str:
 
 
 def revoke(gateway: Gateway, lease: int) -> None:
-    """End a lease, with what lives by it; Unreachable, Rejected."""
+    """End a lease, and all keys that depend on it. Raises Unreachable and Rejected."""
     gateway.call("lease/revoke", {"ID": str(lease)})

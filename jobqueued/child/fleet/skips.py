@@ -1,10 +1,11 @@
-"""Skips as transactions of etcd: what no host of a fleet runs any more, one of them skips.  Pure.
+"""Skips as transactions of etcd: one host of a fleet skips what no host runs. Pure.
 
     /jq/runs/JOB/LAST/1        STORE skipped FIRST   all occurrences of a job from one second to another
-    /jq/skipped/JOB            STORE                 whose the newest of these is
+    /jq/skipped/JOB            STORE                 the host that made the newest of these
 
-Nothing is between a skip and the occurrences that it covers, so whoever asks about one of them finds the skip as the
-first key after it.  Each skip changes the second key, and each skip and claim goes by how that was as it looked.
+No key is between a skip and the occurrences that it covers, so a host that asks about one of them finds the skip as the
+first key after it. Each skip changes the second key. Each skip and claim is carried out only if that key is as the host
+read it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from jobqueued.child.fleet.wire import Message, coded
 from jobqueued.child.tuples import NamedTuple
 
 _MOST_READ, _DIGITS = 64, 10
-"""Occurrences in between of which an answer tells, and the digits of their seconds."""
+"""Maximum occurrences of the range that an answer contains; digits of their seconds."""
 _MOST_KNOWN = 100
-"""Skips of a job that are known; of more the oldest are forgotten, to which no clock comes any more."""
+"""Maximum known skips of a job; older ones are forgotten, because no clock returns to them."""
 
 
 class Skip(NamedTuple):
-    """The wish to skip the occurrences of a job from one second to another, to be remembered for `keep` s.
+    """A request to skip the occurrences of a job from second `first` to `last`, to be remembered for `keep` s.
 
-    `spec`: the definition of the job by which alone it may.  `newest`: the revision of the newest skip of the job by
-    which it goes.  `own`: that up to which what this host has begun of them was read, and is not live.
+    `spec`: the definition of the job that must be in force ("": any). `newest`: the known revision of the job's newest
+    skip. `own`: the revision up to which this host's own occurrences in the range were read, and are not live.
     """
 
     job: str
@@ -42,17 +43,17 @@ class Skip(NamedTuple):
 
     @property
     def name(self) -> Name:
-        """The name of the last of them."""
+        """The name of the last occurrence."""
         return self.job, f"f{self.last}"
 
     @property
     def range(self) -> dict[str, str]:
-        """The keys of all of them in etcd, from the first attempt to the last."""
+        """The range of keys of all these occurrences in etcd."""
         return self._within(f"{ROOT}runs/{self.job}/")
 
     @property
     def returned(self) -> dict[str, str]:
-        """The keys that tell of those among them that were given back."""
+        """The range of keys that announce returned occurrences among these."""
         return self._within(f"{FREED}{self.job}/f")
 
     def _within(self, prefix: str) -> dict[str, str]:
@@ -61,24 +62,24 @@ class Skip(NamedTuple):
 
 
 class Mine(NamedTuple):
-    """Those from `first` to `last` are this host's to skip."""
+    """This host skips the occurrences from `first` to `last`."""
 
     first: int
     last: int
 
 
 class Begun(NamedTuple):
-    """Others have some of them, by their keys (``f1772409660``), with the values."""
+    """Other hosts have some of the occurrences: key (``f1772409660``) → value."""
 
     found: Mapping[str, str]
 
 
 Outcome = Mine | Begun | claims.Newer | claims.SessionOver | claims.Stale | Skip
-"""Skip: what is to be asked again."""
+"""Skip: the request to repeat."""
 
 
 def transaction(skip: Skip, session: Session, lease: int) -> Message:
-    """The transaction of a skip."""
+    """Return the transaction of a skip."""
     claim = Claim(*skip.name, ())
     compare = [created(session.key, session.created), is_newest(skip.job, skip.newest)]
     compare.append({**skip.range, "target": "MOD", "result": "LESS", "mod_revision": str(skip.own + 1)})
@@ -95,7 +96,7 @@ def transaction(skip: Skip, session: Session, lease: int) -> Message:
 
 
 def outcome(skip: Skip, session: Session, answer: Message) -> Outcome:
-    """The meaning of an answer to that."""
+    """Return the meaning of an answer to `transaction`."""
     if answer.get("succeeded"):
         return Mine(skip.first, skip.last)
     found = claims.read(answer)
@@ -123,7 +124,7 @@ def outcome(skip: Skip, session: Session, answer: Message) -> Outcome:
 
 
 def _second(key: str, otherwise: int) -> int:
-    """The second of a key of an occurrence; of what no host has made there, one that stands for it."""
+    """Return the second in the key of an occurrence, or `otherwise` if no host can have made the key."""
     text = key.split("/")[-2]
     return int(text) if text.isascii() and text.isdecimal() and len(text) == _DIGITS else otherwise
 
@@ -133,11 +134,10 @@ def _spans() -> defaultdict[str, deque[tuple[int, int]]]:
 
 
 class KnownSkips:
-    """The skips of other hosts that were told, those of this host, and the revisions of jobs' newest, as the watch has
-    them.
+    """The skips of all hosts, and the revision of each job's newest skip, as the watch reported them.
 
-    What is asked goes by these: what a skip covers that the scheduler had not heard of yet as it asked is not asked.
-    What this host has skipped is over, though the watch may tell only afterwards that it had been given back.
+    Requests are checked against these: a request that such a skip covers is not sent. An occurrence that this host
+    skipped is over, although the watch may report later that it had been returned.
     """
 
     def __init__(self) -> None:
@@ -145,15 +145,15 @@ class KnownSkips:
         self._spans, self._own = _spans(), _spans()
 
     def newest(self, job: str) -> int:
-        """The revision of a job's newest skip; 0: none is known."""
+        """Return the revision of a job's newest skip, or 0 if none is known."""
         return self._newest.get(job, 0)
 
     def note_newest(self, job: str, revision: int) -> None:
-        """Take over that there is a newer one; 0: none any more."""
+        """Take over the revision of a newer skip; 0: there is none."""
         self._newest[job] = revision
 
     def note(self, job: str, second: int, value: str) -> None:
-        """Take over the value of an occurrence, by its second: it may be a skip."""
+        """Take over the value of an occurrence at this second, which may be a skip."""
         if (first := claims.first_skipped(value)) is not None:
             self._spans[job].append((min(first, second), second))
 
@@ -162,16 +162,16 @@ class KnownSkips:
         self._own[job].append(skip)
 
     def is_own(self, job: str, second: int) -> bool:
-        """Tell whether this host has skipped an occurrence."""
+        """Return whether this host skipped an occurrence."""
         return any(first <= second <= last for first, last in self._own.get(job, ()))
 
     def told_of(self, claim: Claim) -> Line | None:
-        """The line that tells of a skip that covers a claim; None: none is known."""
+        """Return the line about a skip that covers a claim, or None."""
         second = claims.attempt_of(claim.key).second if claim.is_first else 0
         return self.told(claim.job, second, second)
 
     def told(self, job: str, first: int, last: int) -> Line | None:
-        """The line that tells of a skip that covers some of these occurrences; None: none is known."""
+        """Return the line about a skip that covers some of these occurrences, or None."""
         for begin, end in self._spans.get(job, ()):
             if begin <= last and first <= end:
                 return ["taken", job, f"f{min(last, end)}", f"skipped {begin}"]

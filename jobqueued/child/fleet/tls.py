@@ -1,6 +1,6 @@
-"""TLS as the settings of a fleet have it, and what is wrong with it in words that help.
+"""TLS by the settings of a fleet, and its errors with remedies.
 
-The files are read anew for each connection, so that whoever renews one has nothing to restart.
+The files are read for each connection, so renewing one needs no restart.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import os
 import ssl
 
 FILES = ("authority", "certificate", "key")
-"""The settings that name a file."""
+"""Settings that name a file."""
 _EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
-"""Of openssl-verification-options(1): X509_V_ERR_…"""
+"""Codes X509_V_ERR_…, see openssl-verification-options(1)."""
 _ALERTS = {
     "CERTIFICATE_REQUIRED": "it wants a certificate of this host: see `certificate` and `key`",
     "CERTIFICATE_EXPIRED": "the certificate of this host has expired: renew it",
@@ -23,17 +23,17 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED
 
 
 class Unusable(Exception):
-    """No TLS can be spoken; the message has the setting and what is wrong with its file."""
+    """TLS is impossible; the message has the setting and the error of its file."""
 
 
 class Tls:
-    """The files of PEM, each by a path or by the name of a credential; "": none."""
+    """The PEM files, each by path or by the name of a credential; "": none."""
 
     def __init__(self, authority: str = "", certificate: str = "", key: str = "") -> None:
         self._given = dict(zip(FILES, (authority, certificate, key), strict=True))
 
     def context(self) -> ssl.SSLContext:
-        """Of what the files have now; Unusable."""
+        """Return a context from the current content of the files. Raises Unusable."""
         paths = {name: _readable(name, given) for name, given in self._given.items() if given}
         try:
             context = ssl.create_default_context(cafile=paths.get("authority"))
@@ -44,7 +44,7 @@ class Tls:
         return context
 
     def words(self, error: ssl.SSLError) -> str:
-        """The reason for which a connection was not made."""
+        """Return the reason for a failed connection, in words."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate {self._refusal(error)}"
         reason = error.reason or str(error)
@@ -79,7 +79,7 @@ def _introduce(context: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def _readable(name: str, given: str) -> str:
-    """The path of a file that can be read; Unusable."""
+    """Return the path of a readable file. Raises Unusable."""
     path = given if "/" in given else _credential(name, given)
     try:
         with open(path, "rb"):

@@ -1,5 +1,6 @@
-"""The way to etcd: one thread carries out what is asked, one keeps the session alive, one watches; each has a
-connection of its own, so that none waits for another.
+"""The connection to etcd: one thread carries out requests, one keeps the session alive, one watches.
+
+Each has its own connection, so that none waits for another.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from jobqueued.child.fleet.tls import FILES, Tls
 from jobqueued.child.fleet.wire import after_all, coded
 
 _ANSWER, _NEWS = 2.0, float(TTL)
-"""Seconds for which an answer, and something new, is waited for; then it is asked anew."""
+"""Timeouts (s) of an answer and of the watch; after that the call is repeated."""
 _BEAT = TTL / 3
 _FIRST_PAUSE, _LONGEST_PAUSE, _REFUSED_PAUSE = 0.2, 2.0, 10.0
-"""Seconds from try to try: at first, in the end, and in the end where etcd answers and somebody has to do something."""
+"""Pauses (s) between tries: the first, the longest, and the longest if etcd refuses, so that a person must act."""
 _LEAST_KEEP = 3600
 _MOST_AHEAD = 2.0
-"""Seconds that the clocks of host and etcd may differ."""
+"""Maximum difference (s) between the clocks of host and etcd."""
 _REMEMBERED = 60 * SECOND
 _MUTE = 3
-"""Watches in a row that may bring nothing at all, not even that they have begun."""
+"""Maximum number of watches in a row that deliver nothing, not even their start."""
 
 
 class Uplink:
-    """One etcd, as these settings have it (lines.py), and its conversation with a scheduler.
+    """One etcd, by these settings (lines.py), and its conversation with a scheduler.
 
-    `kept`: the file that tells of the session; `wake` is called once there is something to tell.
+    `kept`: the file that saves the session. `wake` is called when there are lines for the scheduler.
     """
 
     def __init__(self, settings: Mapping[str, Any], kept: str, wake: Callable[[], None]) -> None:
@@ -51,14 +52,14 @@ class Uplink:
         self._seen, self._told_at = Mark(), 0
         """The newest mark, and the instant (BOOTTIME, ns) at which the scheduler last received one."""
         self._since: Mapping[str, int] = {}
-        """By job, the second from which on an occurrence may be asked for."""
+        """Job → first second whose occurrence may be requested."""
         self._fleets, self._looked_at = dict[str, list[str]](), 0
         """The other fleets in this etcd, and the instant (BOOTTIME, ns) at which the scheduler last received them."""
         self._alive_until = 0
         self._unswept = session.RUNS
-        """The key from which on occurrences were not looked through yet for this host's; "": all were."""
+        """Key of the next page of occurrences to sweep for this host's own, or "" when all were read."""
         self._watch = 0
-        """The number of the watch; what an earlier one brings is dropped."""
+        """Number of the current watch; results of earlier ones are dropped."""
         self._over = False
         self._run_lease = RunLease()
         self._has_begun = False
@@ -66,19 +67,19 @@ class Uplink:
     # the scheduler
 
     def hello(self, seen: Mark, since: Mapping[str, int]) -> None:
-        """A scheduler has begun, whose host remembers that mark, and asks for what came since then."""
+        """Start with a new scheduler. `seen`: the saved mark; `since`: job → first second of its occurrences."""
         with self._changed:
             self._seen = self._seen if seen.is_in(self._seen) and seen.age else seen
             self._since, self._told_at, self._looked_at = since, 0, 0
             self._conversation.hello()
             self._changed.notify_all()
-        if not self._has_begun:  # before that nobody would be told what is found
+        if not self._has_begun:  # before a scheduler connects, nobody receives what is found
             self._has_begun = True
             for work in (self._carry_out, self._stay_alive):
                 threading.Thread(target=work, daemon=True).start()
 
     def take(self, line: Line) -> None:
-        """Take what it wants; ValueError: that is no such line."""
+        """Handle a line from the scheduler. Raises ValueError if the line is unknown."""
         with self._changed:
             match line:
                 case ["ask", str(job), int(number), int(question), str(key), list(parts), int(keep), str(spec)]:
@@ -107,24 +108,24 @@ class Uplink:
             self._changed.notify_all()
 
     def lines(self) -> list[Line]:
-        """Hand over what it is to be told."""
+        """Return the lines for the scheduler, and forget them."""
         with self._changed:
             lines, self._conversation.outbox = self._conversation.outbox, []
             return lines
 
     @property
     def holds(self) -> bool:
-        """Tell whether this host has something in the fleet, which its session and leases keep."""
+        """Return whether this host has locks in the fleet, which its session and leases keep."""
         with self._changed:
             return self._conversation.holds
 
     def stop(self) -> None:
-        """End the session, if etcd can be reached, and all threads in their time."""
+        """End the session, if etcd is reachable; the threads end soon."""
         with self._changed:
             self._over, leases = True, self._leases
             self._changed.notify_all()
         if leases is not None:
-            with suppress(Unreachable, Rejected, OSError):  # it ends by itself
+            with suppress(Unreachable, Rejected, OSError):  # the session ends by itself
                 session.revoke(self._gateway(_ANSWER), leases.session)
 
     # requests
@@ -154,7 +155,7 @@ class Uplink:
             self._wake()
 
     def _wait_for_work(self) -> None:
-        """Wait until there is something to be done in etcd, or this ends; who lets others pass goes on in time."""
+        """Wait until there is work in etcd or the uplink stops, and end turns of other hosts in time."""
         while True:
             self._conversation.pass_time(session.now())
             self._wake()
@@ -164,7 +165,7 @@ class Uplink:
             self._changed.wait(None if deadline is None else max(0, deadline - session.now()) / SECOND)
 
     def _gateway(self, patience: float) -> Gateway:
-        """A connection of its own."""
+        """Return a new connection to etcd."""
         tls = Tls(**{name: self.settings[name] for name in FILES})
         members = nearest_first(self.settings["etcd"], self.settings["host"])
         return Gateway(members, patience, tls, self.settings["fleet"])
@@ -210,14 +211,14 @@ class Uplink:
             answer = gateway.call("kv/txn", mark.guarded(batch.message, seen))
             with self._changed:
                 there = mark.after(answer, seen)
-                if there is None or claims.revision(answer) < known:  # it was put back, and knows this session
+                if there is None or claims.revision(answer) < known:  # etcd was put back, to a state with this session
                     self._conversation.is_outdated = True
                     return
                 self._note(there, is_granted=number > 0)
                 self._conversation.answered(batch, answer)
 
     def _sweep(self, gateway: Gateway) -> None:
-        """Look through a part of all occurrences, as nothing is asked meanwhile, and no agent before told its own."""
+        """Sweep a page of all occurrences, while no request waits, for those that an earlier agent did not report."""
         found, following = session.occurrences(gateway, self._unswept)
         with self._changed:
             self._conversation.swept(found)
@@ -225,8 +226,9 @@ class Uplink:
             self._unswept = following
 
     def _note(self, found: Mark, *, is_granted: bool = False) -> None:
-        """Know a mark from now on, under the lock; the scheduler remembers it before anything starts by it, and else
-        one a minute.
+        """Remember a mark, under the lock.
+
+        The scheduler receives it before the claims that it covers, and otherwise once a minute, and saves it.
         """
         self._seen = found
         if is_granted or self._told_at + _REMEMBERED <= session.now():
@@ -234,7 +236,7 @@ class Uplink:
             self._conversation.outbox.append(["mark", *found])
 
     def _fail(self, error: Exception) -> None:
-        """Take a failure in: what may be over before the session is, is tried again."""
+        """Handle a failure: one that may pass before the session ends is only retried."""
         with self._changed:
             if isinstance(error, Unreachable) and session.now() < self._alive_until and not self._conversation.reason:
                 return
@@ -243,7 +245,7 @@ class Uplink:
             self._rest(_words(error))
 
     def _rest(self, reason: str) -> None:
-        """Let nothing be asked, under the lock."""
+        """Refuse requests from now on, under the lock."""
         self._conversation.rest(reason)
         self._watch += 1
         self._changed.notify_all()
@@ -284,7 +286,7 @@ class Uplink:
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
-        """Check whether etcd was put back, and look for other fleets.  If it was, the agent reads everything again."""
+        """Check whether etcd was put back, and look for other fleets. If it was, the agent reads everything again."""
         with self._changed:
             seen = self._seen
         found, fleets = session.look_around(gateway, self.settings["fleet"])
@@ -292,7 +294,7 @@ class Uplink:
             if not seen.is_in(found):
                 self._conversation.is_outdated = True
                 self._changed.notify_all()
-            elif self._seen.age and self._seen.is_in(found):  # else an answer of the other thread is newer
+            elif self._seen.age and self._seen.is_in(found):  # otherwise an answer of the other thread is newer
                 self._note(found)
         if fleets == self._fleets and session.now() < self._looked_at + _REMEMBERED:
             return
@@ -302,7 +304,7 @@ class Uplink:
             self._conversation.outbox.append(["fleets", fleets, jobs])
 
     def _check_clock(self, gateway: Gateway) -> None:
-        """Closed: the clock of this host is another than all members', so that it would take what is due too soon."""
+        """Raise Closed if this host's clock differs from all members': occurrences would be due at a wrong time."""
         for _ in self.settings["etcd"]:
             if abs(gateway.ahead) <= _MOST_AHEAD:
                 return
@@ -315,11 +317,11 @@ class Uplink:
     # news
 
     def _follow(self, watch: int, revision: int) -> None:
-        """Take what changes after a revision, as long as this watch is the one."""
+        """Handle changes after a revision, while this watch is the current one."""
         gateway, pause, mute, since = self._gateway(_NEWS), _FIRST_PAUSE, 0, 0
         is_past: Callable[[], bool] = lambda: self._over or watch != self._watch  # noqa: E731
         while True:
-            with suppress(Unreachable, Rejected, OSError):  # whether that lasts shows by the session
+            with suppress(Unreachable, Rejected, OSError):  # if the failure lasts, the session ends
                 for result in gateway.stream("watch", watching(revision), {"Grpc-Metadata-hasleader": "true"}):
                     with self._changed:
                         if is_past():
@@ -332,13 +334,13 @@ class Uplink:
                             break
                         revision, pause, mute = told(result, revision), _FIRST_PAUSE, 0
                         self._conversation.watched(result.get("events", ()), revision, session.now())
-                        self._changed.notify_all()  # there may be something to be told after a while
+                        self._changed.notify_all()  # something may be to report after a while
                     self._wake()
             gateway.close()
             mute += 1
             since = session.now() if mute == 1 else since
             with self._changed:
-                # it was kept alive since the news have ended, and is so now
+                # etcd was kept alive since the watch ended, and is so now
                 has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
                 if mute > _MUTE and not is_past() and has_answered:
                     self._rest("etcd answers, and tells no news: is there a proxy in between that holds them back?")
@@ -348,7 +350,7 @@ class Uplink:
 
 
 def watching(revision: int) -> dict[str, Any]:
-    """The call for all that changes after a revision."""
+    """Return the call that watches all changes after a revision."""
     return {
         "create_request": {
             "key": coded(f"{ROOT}hosts/"), "range_end": coded(after_all(f"{ROOT}wait/")),
@@ -358,7 +360,7 @@ def watching(revision: int) -> dict[str, Any]:
 
 
 def _some(pause: float) -> float:
-    """A half of a pause or more, by chance, so that hosts that were cut off at once do not all come back at once."""
+    """Return half of the pause or more, at random, so that hosts that were cut off together do not return together."""
     return pause * (0.5 + os.urandom(1)[0] / 512)
 
 

@@ -1,4 +1,4 @@
-"""Values of etcd, read within bounds: whoever may write there may have written anything.  Pure."""
+"""Values of etcd, parsed within bounds, because any writer may have written anything. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from jobqueued.child.tuples import NamedTuple
 
 MOST = 1 << 16
-"""Characters of a value that a host makes: a few hundred, and its labels."""
+"""Maximum characters of a host's value: a few hundred, and its labels."""
 END = (1 << 63) - 1
 """The last instant (ns) that can be saved, in the year 2262; no number that a host writes is greater."""
 LAST_SECOND = END // 1_000_000_000 - 1
@@ -17,7 +17,7 @@ _DIGITS = len(str(END))
 
 
 class Host(NamedTuple):
-    """The value of a host: who it is, and what it has announced; "-": nothing."""
+    """The value of a host: its identity and its announcement; "-": none."""
 
     store: str
     boot: str = "-"
@@ -39,7 +39,7 @@ class Common(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The value of an occurrence: whose it is, and how it has ended; "": it has not."""
+    """The value of an occurrence: the store that has it, and how it ended ("": not over)."""
 
     store: str
     end: str = ""
@@ -57,9 +57,9 @@ Value = TypeVar("Value", bound=tuple[Any, ...])
 
 
 def parsed(kind: type[Value], value: str) -> Value | None:
-    """Read a value, which is a JSON array or words, as a named tuple of this kind, each field within its bounds.
+    """Parse a value, a JSON array or words, as a named tuple of this kind, each field within its bounds.
 
-    None: no host has made it.
+    Returns None if no host can have made the value.
     """
     hints, made = [*kind.__annotations__.values()], cast("Callable[..., Value]", kind)
     try:
@@ -70,7 +70,7 @@ def parsed(kind: type[Value], value: str) -> Value | None:
 
 
 def _parts(value: str, count: int) -> list[Any]:
-    """The parts of a value, `count` at most; ValueError, RecursionError."""
+    """Return the parts of a value, at most `count`. Raises ValueError and RecursionError."""
     if len(value) > MOST:
         raise ValueError("too long")
     parts = json.loads(value) if value.startswith("[") else value.split(" ", count - 1)
@@ -80,7 +80,7 @@ def _parts(value: str, count: int) -> list[Any]:
 
 
 def _read(part: Any, hint: str) -> str | int | None:
-    """A field as its annotation has it; ValueError: it is no such, or out of bounds."""
+    """Return a field by its annotation. Raises ValueError if it has another type or is out of bounds."""
     if hint == "str" and isinstance(part, str):
         return part
     if part is None and hint == "int | None":
@@ -93,5 +93,5 @@ def _read(part: Any, hint: str) -> str | int | None:
 
 
 def end_of(value: str) -> str:
-    """The way in which an occurrence has ended, by its value; "": it has not.  What no host has made is over."""
+    """Return how an occurrence ended, from its value, or "" if it is not over. An invalid value counts as over."""
     return (parsed(Begun, value) or Begun("", "over")).end

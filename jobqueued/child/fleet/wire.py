@@ -1,4 +1,4 @@
-"""Bytes, keys and ranges as etcd's JSON gateway has them."""
+"""Bytes, keys and ranges in the format of etcd's JSON gateway."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Message = dict[str, Any]
 
 
 def text(data: str) -> str:
-    """The bytes that the gateway has in base64, as text."""
+    """Return the text of a base64 string from the gateway."""
     return b64decode(data).decode(errors="surrogateescape")
 
 
 def coded(words: str) -> str:
-    """The inverse."""
+    """Return the base64 string of a text, for the gateway."""
     return b64encode(words.encode(errors="surrogateescape")).decode()
 
 
 def after_all(prefix: str) -> str:
-    """The end of the range of all keys that begin so."""
+    """Return the end of the range of all keys with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
