@@ -1,1 +1,1 @@
-"""The notifier: a program that sends one notice and is gone, and its channels (docs/notices.md)."""
+"""The notifier: a program that sends one notice and exits, and its channels (docs/notices.md)."""

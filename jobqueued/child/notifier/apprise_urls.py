@@ -1,4 +1,4 @@
-"""A notice by one of Apprise's URLs, as ``slack://…``, where the package apprise is installed."""
+"""Send a notice with one of Apprise's URLs, such as ``slack://…``, if the package apprise is installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_OUTPUT = 1024
 
 
 class Log(logging.Handler):
-    """Keeps the last thing that was said."""
+    """Keeps the last message that was logged."""
 
     said = ""
 
@@ -22,7 +22,7 @@ class Log(logging.Handler):
 
 
 def send(notice: Notice) -> None:
-    """Let Apprise send it; it tells of success or failure only, so a failure may pass."""
+    """Send the notice with Apprise. Apprise returns only success or failure, so a failure counts as temporary."""
     try:
         import apprise
     except ImportError:

@@ -1,7 +1,7 @@
-"""A notice as a mail: headers as cron's, so that filters go on working, one thread for one incident, the run's output.
+"""A notice as a mail, with cron's headers so that filters keep working, one thread per incident, and the run's output.
 
-The text survives every way: what is no UTF-8, and what could move a cursor, is visible as escapes; where the text does
-not show the output byte by byte and whole, that is attached.
+The text survives every mail program: bytes that are no UTF-8, or that could move a cursor, appear as escapes. If the
+text does not show the output completely and byte by byte, the output is attached.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from jobqueued.child.text import printable, size
 from jobqueued.child.tuples import NamedTuple
 
 _SHOWN = 16 << 10
-"""Bytes of output, the last ones, that the text has."""
+"""Maximum bytes of output, from its end, in the text."""
 _ATTACHED, _MOST_ATTACHED = 1 << 20, 16 << 20
 _LONGEST_SUBJECT = 200
 _LONGEST_LINE = 900
-"""Of 998 that RFC 5322 allows; lines beyond go as quoted-printable."""
+"""Longest line (bytes) without quoted-printable; RFC 5322 allows 998."""
 _ADDRESS = re.compile(
     r"[\w.!#$%&'*+=?^`{}~][\w.!#$%&'*+/=?^`{|}~-]{0,63}(@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?", re.ASCII
 )
 
 
 _OF_AT = "at:"
-"""The beginning of the tag of what at(1) and batch have handed in."""
+"""Prefix of the tag of jobs from at(1) and batch."""
 
 
 class Output(NamedTuple):
-    """The end of a run's output, as much as may be attached; `size`: all of it, None: nobody knows.
+    """The end of a run's output, as much as may be attached; `size`: that of the whole output, or None if unknown.
 
-    `trouble` is why its file can't be read.
+    `trouble`: why its file can't be read.
     """
 
     data: bytes
@@ -49,14 +49,14 @@ class Output(NamedTuple):
 
 
 def send(notice: Notice) -> None:
-    """Mail the notice to one address, by sendmail(8) or to an SMTP server."""
+    """Mail the notice to one address, with sendmail(8) or over SMTP."""
     recipient = _address(notice.address, "the address")
     sender = _address(notice.setting("from", str, f"jobqueue@{mail_delivery.domain(notice.event)}"), "from")
     mail_delivery.deliver(notice, bytes(message(notice, sender, recipient)), sender, recipient)
 
 
 def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
-    """The whole mail."""
+    """Return the whole mail."""
     limit = notice.setting("attach_limit", int, _ATTACHED)
     if not 0 <= limit <= _MOST_ATTACHED:
         raise Never(f"attach_limit is {limit}; accepted: 0 to {size(_MOST_ATTACHED)}")
@@ -87,17 +87,17 @@ def message(notice: Notice, sender: str, recipient: str) -> EmailMessage:
 
 
 def _is_output(notice: Notice) -> bool:
-    """Tell whether it is the mail that cron sends: the command as its subject, and nothing but the output in it."""
+    """Return whether this is the mail that cron sends: the command as its subject, and only the output as its text."""
     return notice.event["event"] == "output"
 
 
 def _is_report(notice: Notice) -> bool:
-    """Tell whether it has a text of its own (jobqueuectl report)."""
+    """Return whether the notice has its own text (jobqueuectl report)."""
     return notice.event["event"] == "report"
 
 
 def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str, str]]:
-    """As Debian's cron and cronie have them, those of RFC 3834, and ours."""
+    """Yield the headers of Debian's cron and cronie, those of RFC 3834, and ours."""
     event = notice.event
     user, domain = event.get("user") or "jobqueue", mail_delivery.domain(event)
     yield "From", f'"jobqueued (Cron Daemon)" <{sender}>'
@@ -120,7 +120,7 @@ def _headers(notice: Notice, sender: str, recipient: str) -> Iterator[tuple[str,
 
 
 def _subject(event: Event, user: str, recipient: str) -> str:
-    """As cron has it, with what happened; to who has handed in a job of at(1) as that has it."""
+    """Return cron's subject with the event; for the user of an at(1) job, at's subject."""
     record, words = event.get("record"), notice_text.cut(notice_text.command(event), _LONGEST_SUBJECT // 2)
     is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
     if is_of_at and (event["event"] in ("output", "success") or recipient == user):
@@ -132,7 +132,7 @@ def _subject(event: Event, user: str, recipient: str) -> str:
 
 
 def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
-    """The output in the text, with where the rest of it is."""
+    """Return the output for the text, and where the rest of it is."""
     blocks = [output.trouble] if output.trouble else []
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]
@@ -150,7 +150,7 @@ def _heading(length: int | None) -> str:
 
 
 def _output(record: Record | None, limit: int) -> Output:
-    """The end of a run's output: of its file, and where that can't be read, of what the record has."""
+    """Return the end of a run's output, from its file or, if that can't be read, from the record."""
     if record is None:
         return Output(b"", 0)
     output = record["output"]
@@ -168,7 +168,7 @@ def _output(record: Record | None, limit: int) -> Output:
 
 
 def _last(data: bytes, most: int) -> bytes:
-    """The last bytes, from the beginning of a line if there is one."""
+    """Return the last bytes, from the beginning of a line if there is one."""
     if len(data) <= most:
         return data
     end = data[-most:]
@@ -182,7 +182,7 @@ def _address(text: str, what: str) -> str:
 
 
 def _message_id(text: str, domain: str) -> str:
-    """The same for the same text."""
+    """Return a Message-ID that is the same for the same text."""
     return f"<{hashlib.sha256(text.encode()).hexdigest()[:32]}@{domain}>"
 
 
@@ -194,7 +194,7 @@ def _instant(text: str) -> datetime:
 
 
 def _charset(data: bytes) -> dict[str, str]:
-    """The words of an attachment on itself: none if it is no UTF-8."""
+    """Return the charset parameter of an attachment: none if it is no UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:

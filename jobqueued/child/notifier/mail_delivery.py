@@ -1,4 +1,4 @@
-"""The ways of a mail: sendmail(8), or a server that speaks SMTP."""
+"""Deliver a mail with sendmail(8), or over SMTP."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _STARTTLS = ("opportunistic", "required", "never")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _PERMANENT = range(64, 79)
 _PASSING = frozenset({71, 74, program.TEMPORARY})
-"""EX_OSERR, EX_IOERR and EX_TEMPFAIL; of what sysexits(3) does not know, some mailers' 1 is a server that is away."""
+"""EX_OSERR, EX_IOERR and EX_TEMPFAIL. Codes unknown to sysexits(3) are temporary, too, such as some mailers' 1."""
 
 
 def domain(event: Event) -> str:
-    """The host, if it can stand in an address."""
+    """Return the host name if it can stand in an address, otherwise localhost."""
     return event["host"] if _HOST.fullmatch(event["host"]) else "localhost"
 
 
 def deliver(notice: Notice, message: bytes, sender: str, recipient: str) -> None:
-    """Hand a mail over; when this returns somebody else is responsible for it."""
+    """Hand a mail over; after this returns, another program is responsible for it."""
     if url := notice.setting("smtp", str, ""):
         _by_smtp(notice, network.address(notice, url, _PORTS), message, sender, recipient)
     else:
@@ -54,7 +54,7 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
             if login is not None:
                 server.login(*login)
             server.sendmail(sender, [recipient], message)
-            with contextlib.suppress(smtplib.SMTPException, OSError, OutOfTime):  # it has been taken
+            with contextlib.suppress(smtplib.SMTPException, OSError, OutOfTime):  # the server has accepted the mail
                 server.quit()
     except smtplib.SMTPRecipientsRefused as error:
         code, said = error.recipients[recipient]
@@ -70,7 +70,7 @@ def _by_smtp(notice: Notice, where: Address, message: bytes, sender: str, recipi
 
 
 def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
-    """The user and its password, if the server is to know who we are; that goes over TLS only."""
+    """Return user and password if the server requires a login; they are sent over TLS only."""
     if where.user is None:
         return None
     if where.scheme == "smtp" and how == "never":
@@ -80,13 +80,13 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
         raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueued/smtp-password")
     if not (password.isascii() and where.user.isascii()):
         raise Never(f"{where}: user and password are accepted in ASCII")
-    for answer in (f"\0{where.user}\0{password}", where.user, password):  # as AUTH sends them
+    for answer in (f"\0{where.user}\0{password}", where.user, password):  # in the forms that AUTH sends
         notice.secrets.append(base64.b64encode(answer.encode()).decode())
     return where.user, password
 
 
 def _connected(notice: Notice, where: Address) -> smtplib.SMTP:
-    """A server that has greeted us; smtplib would ask the resolver for our name."""
+    """Return a connected server. Our name is given, because smtplib would ask the resolver for it."""
     name = domain(notice.event)
     if where.scheme == "smtps":
         context = network.trusted()
@@ -95,7 +95,7 @@ def _connected(notice: Notice, where: Address) -> smtplib.SMTP:
 
 
 def _start_tls(server: smtplib.SMTP, *, is_required: bool) -> None:
-    """Go over to TLS; if it is not required plain text would do, so no certificate is asked for (RFC 7435)."""
+    """Switch to TLS. Unless it is required, plain text would do, so no certificate is checked (RFC 7435)."""
     if is_required or server.has_extn("starttls"):
         server.starttls(context=network.trusted() if is_required else network.unverified())
         server.ehlo_or_helo_if_needed()

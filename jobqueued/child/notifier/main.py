@@ -1,11 +1,10 @@
-"""The notifier: sends one notice, says in one line what became of it, and is gone.
+"""The notifier sends one notice, prints the result in one line, and exits.
 
     python3 -I notifier/main.py <NOTICE
 
-What it is told is a JSON object (`notice.Notice`, with a `version`), what it says is ``sent``, ``later SECONDS TEXT``
-or ``never TEXT``, before that the same of pings, behind their numbers.  Who starts it bounds its memory, and kills it
-if it has not ended within a minute: its own alarm comes before, but not while a name server keeps the C library
-waiting.
+Its input is a JSON object (`notice.Notice`, with a `version`). Its output is ``sent``, ``later SECONDS TEXT`` or
+``never TEXT``; before that, the same for each ping, after its number. The starter limits its memory, and kills it if it
+has not exited within a minute. Its own alarm comes earlier, but not while a name server keeps the C library waiting.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-if __name__ == "__main__":  # started as a file, it is not in a package yet
+if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.notifier import notice
@@ -30,7 +29,7 @@ _PR_SET_DUMPABLE = 4
 
 
 def send(data: bytes) -> str:
-    """Send a notice; the verdict, one printable line without a secret, below those on parts with their numbers."""
+    """Send a notice. Return the verdict, one printable line without a secret, after the lines for its parts."""
     try:
         given = notice.read(data)
     except Never as error:
@@ -50,7 +49,7 @@ def _sent(given: Notice) -> str:
         return f"later 0 {_line(str(error))}"
     except MemoryError:
         return "later 0 the memory of a notifier does not suffice; attach less (attach_limit)"
-    except Exception as error:  # what it says might be a secret
+    except Exception as error:  # the exception's text might contain a secret
         return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report it"
     return "sent"
 
@@ -63,7 +62,7 @@ def _worded(verdict: Later | Never | None) -> str:
 
 
 def _channel(name: str) -> Callable[[Notice], None]:
-    """The channel of a name; its libraries are loaded now."""
+    """Return the channel of this name; its libraries are loaded only now."""
     match name:
         case "email":
             from jobqueued.child.notifier.mail import send
@@ -81,7 +80,7 @@ def _channel(name: str) -> Callable[[Notice], None]:
 
 
 def _bounded(given: Notice) -> AbstractContextManager[None]:
-    """Bound what a user's channel reaches; the host's may reach all."""
+    """Limit the addresses that a user's channel can reach; a channel of the host can reach all."""
     if not given.user:
         return nullcontext()
     from jobqueued.child.notifier.reach import bounded
@@ -91,7 +90,7 @@ def _bounded(given: Notice) -> AbstractContextManager[None]:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """OutOfTime, wherever it is, unless it is done within so many seconds."""
+    """Raise OutOfTime at any point of the block after `seconds`."""
 
     def ring(*_: object) -> None:
         raise OutOfTime(f"not sent within {seconds:.3g} s: its receiver is too slow; look at it")
@@ -110,7 +109,7 @@ def _line(text: str) -> str:
 
 
 def _place(error: Exception) -> str:
-    """``webhook.py:93``: where it was raised."""
+    """Return where an exception was raised: ``webhook.py:93``."""
     frame = error.__traceback__
     assert frame is not None
     while frame.tb_next is not None:
@@ -119,15 +118,15 @@ def _place(error: Exception) -> str:
 
 
 def _hide() -> None:
-    """Let nobody of our user read the notice from /proc, or trace us, and no core hold it.
+    """Keep other processes of our user from reading the notice in /proc or tracing us, and keep it out of core files.
 
-    A limit of cores is not enough: it does not count where kernel.core_pattern names a program.
+    A limit of the core size is not enough: kernel.core_pattern ignores it if it names a program.
     """
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def main() -> None:
-    """Send the notice on stdin; whatever a library prints is no verdict."""
+    """Send the notice on stdin. A library's prints go to stderr, so only the verdict goes to stdout."""
     _hide()
     verdict = os.dup(1)
     os.dup2(2, 1)

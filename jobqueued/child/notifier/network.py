@@ -1,4 +1,4 @@
-"""The way to a receiver: where a URL leads, TLS, and troubles in words."""
+"""The way to a receiver: the parts of its URL, TLS, and errors in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.tuples import NamedTuple
 
 
 class Address(NamedTuple):
-    """A URL in its parts; `origin` is scheme, host and port, `path` begins with a slash and has the query.
+    """A URL in parts; `origin` is scheme, host and port, `path` begins with a slash and includes the query.
 
     str() shows nothing that could be secret.
     """
@@ -30,9 +30,9 @@ class Address(NamedTuple):
 
 
 def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
-    """Take a URL apart, and hide what of it may be secret; `ports`: the schemes that are accepted, with theirs.
+    """Split a URL, and hide its parts that may be secret; `ports`: accepted scheme → default port.
 
-    Never, which does not show it, if it is none.
+    Raises Never, without showing the URL, if it is invalid.
     """
     accepted = " or ".join(f"{scheme}://HOST:PORT" for scheme in ports)
     try:
@@ -52,7 +52,7 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
 
 
 def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
-    """The verdict on what went wrong on the way; `seconds`: those for which an answer was waited for."""
+    """Return the verdict for an error of the connection; `seconds`: the timeout of the answer."""
     if isinstance(error, Refused):
         return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -66,12 +66,12 @@ def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
 
 
 def trusted() -> ssl.SSLContext:
-    """TLS that believes the host's authorities only."""
+    """Return a TLS context that trusts only the host's authorities."""
     return ssl.create_default_context()
 
 
 def unverified() -> ssl.SSLContext:
-    """TLS against listeners, not against who can change what is sent; for where plain text would be accepted too."""
+    """Return a TLS context without authentication, against eavesdroppers only, if plain text would do, too."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

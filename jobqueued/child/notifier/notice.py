@@ -1,4 +1,4 @@
-"""One notice as the notifier gets it, what it may read for it, and the verdicts that a channel gives.
+"""One notice as the notifier receives it, the files that it may read for it, and a channel's verdicts.
 
 docs/notices.md has the settings of each channel.
 """
@@ -21,19 +21,19 @@ from jobqueued.child.tuples import NamedTuple
 
 VERSION = 1
 LARGEST = 8 << 20
-"""Bytes of a notice, record included."""
+"""Maximum bytes of a notice, including the record."""
 SECONDS, MOST_SECONDS = 45, 55
-"""The time that one try may take, by default and at most: who starts a notifier gives it a minute."""
+"""Default and maximum time (s) of one try: the supervisor gives a notifier a minute."""
 _LARGEST_CREDENTIAL = 4096
 _ID = re.compile(r"[ !#-\[\]-~]{1,250}")
 _SHORTEST = 8
-"""What is shorter is hidden where it stands as a word only: within others it would make riddles of messages."""
+"""Minimum length of a secret that is hidden inside words; a shorter one is hidden only as a word of its own."""
 
 T = TypeVar("T")
 
 
 class Later(Exception):
-    """Not now; `seconds`: those that the receiver asked for, 0: it did not."""
+    """The notice can't be sent now; `seconds`: pause that the receiver asked for, or 0 if it named none."""
 
     def __init__(self, why: str, seconds: int = 0) -> None:
         super().__init__(why)
@@ -41,19 +41,19 @@ class Later(Exception):
 
 
 class Never(Exception):
-    """It won't work as it is: str() has the cause, and what mends it."""
+    """The notice can't be sent as it is; str() has the cause and the fix."""
 
 
 class Refused(OSError):
-    """A user's channel may not connect there; strerror has what is accepted."""
+    """A user's channel may not connect to this address; strerror has what is accepted."""
 
 
 class OutOfTime(BaseException):
-    """The time of this try is over; no library may take it for a failure of its own."""
+    """The time of this try is over. A BaseException, so that no library takes it for its own failure."""
 
 
 class Incident(TypedDict):
-    """The thing that several notices are about; `count`: how often it has happened."""
+    """The incident that several notices are about; `count`: how often it happened."""
 
     id: str
     since: str
@@ -62,7 +62,7 @@ class Incident(TypedDict):
 
 
 class Held(TypedDict):
-    """A notice that was held back, or several alike; of an output its run, and the end (`tail`) of it."""
+    """A notice that was held back, or several equal ones; for an output, its run and the end of it (`tail`)."""
 
     event: str
     summary: str
@@ -72,8 +72,9 @@ class Held(TypedDict):
 
 
 class Ping(TypedDict):
-    """One ping; `body`: the words that go along, None: there is no room for them.  `until` (CLOCK_MONOTONIC, s): after
-    that it is not true any more.
+    """One ping; `body`: the text to send, or None if there is no room for it.
+
+    `until` (CLOCK_MONOTONIC, s): after that the ping would be wrong.
     """
 
     number: int
@@ -83,7 +84,7 @@ class Ping(TypedDict):
 
 
 class Event(TypedDict, total=False):
-    """Something that has happened; the first four are always there.  A report has a `text`, and maybe the `html`."""
+    """An event; the first four keys are always present. A report has a `text`, and maybe `html`."""
 
     event: str
     host: str
@@ -103,11 +104,11 @@ class Event(TypedDict, total=False):
 
 
 class Notice(NamedTuple):
-    """One event for one receiver; `id` is the same in each try.
+    """One event for one receiver; `id` is the same in every try.
 
-    `secrets` is all that no verdict may show, even if a receiver says it; `parts` are the verdicts on what has its
-    own, None: it is sent.  `user`: whose channel it is, and as whom it is sent; "": it is the host's.  `reach`: the
-    addresses of this host that the site lets it reach.
+    `secrets`: texts that no verdict may show, even if a receiver repeats them. `parts`: the verdicts on parts that have
+    their own; None: sent. `user`: the user who owns the channel and sends the notice, or "" for the host's. `reach`:
+    the addresses of this host that the site lets the channel reach.
     """
 
     id: str
@@ -122,7 +123,7 @@ class Notice(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time that this try may take."""
+        """The time (s) that this try may take."""
         seconds = float(self.setting("timeout", (int, float), SECONDS))
         if not 0 < seconds <= MOST_SECONDS:
             raise Never(f"{self.channel}: timeout is {seconds:g}; accepted: up to {MOST_SECONDS} (seconds)")
@@ -130,18 +131,18 @@ class Notice(NamedTuple):
 
     @property
     def step(self) -> float:
-        """The time that one answer of a receiver may take."""
+        """The time (s) that one answer of a receiver may take."""
         return self.seconds / 3
 
     @property
     def address(self) -> str:
-        """The target, where it has to be one text."""
+        """The target, if it must be a single string. Raises Never for a list."""
         if isinstance(self.target, str):
             return self.target
         raise Never(f"{self.channel}: accepted: one target, found a list")
 
     def setting(self, name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
-        """A setting of the channel; Never where it is of another kind."""
+        """Return a setting of the channel, or the default. Raises Never if it has another type."""
         value = self.settings.get(name)
         if value is None:
             return default
@@ -150,18 +151,18 @@ class Notice(NamedTuple):
         return value
 
     def hide(self, text: str) -> None:
-        """Let no verdict show a text, nor any longer word of it, as a URL or a header has them."""
+        """Hide a string in verdicts, and each longer word of it, in the forms of URLs and headers."""
         words = [word for word in re.split(r"[/?&=;,:@#\s]", text) if len(word) >= _SHORTEST]
         self.secrets.extend(each for piece in (text, *words) for each in (piece, unquote(piece)))
 
     def quoted(self, text: str) -> str:
-        """The words of a receiver, or of a template, as verdicts may show them: without secrets."""
+        """Return the words of a receiver, or of a template, without secrets, for a verdict."""
         for secret in sorted(filter(str.strip, self.secrets), key=len, reverse=True):
             text = text.replace(secret, "…") if len(secret) >= _SHORTEST else re.sub(_as_word(secret), "…", text)
         return text
 
     def credential(self, name: str) -> str | None:
-        """The secret in the file that a setting names; None: it names none."""
+        """Return the secret in the file that a setting names, or None if the setting is missing."""
         path = self.setting(name, str, "")
         if not path:
             return None
@@ -173,11 +174,11 @@ class Notice(NamedTuple):
 
 
 def read(data: bytes) -> Notice:
-    """Read the notice of a JSON object; Never names what it lacks."""
+    """Parse a notice from JSON. Raises Never with what is missing."""
     if len(data) > LARGEST:
         raise Never(f"the notice has more than {size(LARGEST)}")
     try:
-        # the detour makes text of what is half a character
+        # encoding and decoding again replaces lone surrogates
         given = json.loads(json.dumps(json.loads(data), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         raise Never("the notice is no JSON") from None
@@ -207,13 +208,13 @@ def read(data: bytes) -> Notice:
 
 
 def _as_word(text: str) -> str:
-    """The pattern of a text where no letter or digit is beside it, but that of an escape such as %2F."""
+    """Return a pattern for a text that has no letter or digit next to it, except in an escape such as %2F."""
     before = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2}))" if text[0].isalnum() else ""
     return f"{before}{re.escape(text)}" + r"(?![^\W_])" * text[-1].isalnum()
 
 
 def _credential(path: str, user: str) -> str:
-    """The first line of a file that is not everybody's; `user`: who reads it, "": the host's notifier."""
+    """Return the first line of a private file; `user`: who reads the file, or "" for the host's notifier."""
     try:
         with open(atomic_file.to_read(path, follow=True), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -1,4 +1,4 @@
-"""A notice in words: the text for people, and the templates that put the same values into words of their own."""
+"""A notice in words: the text for people, and templates that arrange the same values differently."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _SEVERITY = {
     "degraded": _CRITICAL, "recovery": _INFO, "success": _INFO, "output": _INFO, "test": _INFO,
     "digest": _INFO,
 }  # fmt: skip
-"""What is not named is a warning."""
+"""Event → severity; other events are warnings."""
 _PRIORITY = {_INFO: 2, _WARNING: 3, _ERROR: 4, _CRITICAL: 5}
 _OVER = ("recovery", "success")
 _ABOUT_FILES = ("config_error",)
 _TITLE, _SUMMARY, _TAIL = 120, 1000, 1800
-"""Characters: Opsgenie takes 130 for a message, Slack 3,000 for a block, and both refuse what is longer."""
+"""Maximum characters: Opsgenie accepts 130 for a message and Slack 3,000 for a block, and both refuse longer ones."""
 
 _TOKEN = re.compile(r"[\w-]{16,}")
 """A word of a template that may be a key."""
 
 
 def _severity(event: Event) -> str:
-    """Of an event; of several together that of the worst."""
+    """Return the severity of an event, or the worst of several."""
     parts = [each["event"] for each in event.get("held_back") or ()] or [event["event"]]
     return max((_SEVERITY.get(part, _WARNING) for part in parts), key=_PRIORITY.__getitem__)
 
 
 def values(notice: Notice) -> dict[str, str | int]:
-    """All that a template may name, no longer than the receivers of docs/notices.md take it."""
+    """Return the values of all template names, cut to the length that the receivers in docs/notices.md accept."""
     event = notice.event
     record, incident = event.get("record"), event.get("incident")
     severity = _severity(event)
@@ -56,7 +56,7 @@ def values(notice: Notice) -> dict[str, str | int]:
 
 
 def fill(template: str, notice: Notice, *, as_json: bool) -> str:
-    """The text of a template; `as_json`: it is JSON, and values stand within its strings.  Never says what is wrong."""
+    """Return the text of a template; `as_json`: values are inside JSON strings. Raises Never with the error."""
     notice.secrets.extend(_TOKEN.findall(template))
     try:
         return templates.fill(template, values(notice), as_json=as_json)
@@ -65,7 +65,7 @@ def fill(template: str, notice: Notice, *, as_json: bool) -> str:
 
 
 def command(event: Event) -> str:
-    """The command as one line, "" where there is none; one that is a line stays as it is."""
+    """Return the command in one line, or "" if there is none; a command that is one line stays as it is."""
     words = event.get("command") or ""
     if isinstance(words, str):
         return printable(" ".join(words.split()) if "\n" in words else words)
@@ -73,17 +73,17 @@ def command(event: Event) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """Return the text, cut to `length` with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def shown(output: str) -> str:
-    """Output with all that could move a cursor made visible; lines stay lines."""
+    """Return output with characters that could move a cursor made visible; lines stay lines."""
     return printable(output.replace("\r\n", "\n"), keep="\n\t")
 
 
 def body(notice: Notice, output: str) -> str:
-    """The whole text for people; `output`: what is shown of the run's, with a word on the rest of it."""
+    """Return the whole text for people; `output`: the shown part of the run's output, and where the rest is."""
     event = notice.event
     blocks = [printable(event["summary"]), "\n".join(_facts(event)), "\n".join(hints(event)), output]
     if held := "\n".join(held_back(event)):
@@ -93,14 +93,14 @@ def body(notice: Notice, output: str) -> str:
 
 
 def _held_outputs(event: Event) -> Iterator[str]:
-    """The end of each output that has no mail of its own, and the command that prints all of it."""
+    """Yield the end of each output that has no own mail, with the command that prints the whole output."""
     for held in event.get("held_back") or ():
         if tail := shown(held.get("tail") or "").strip("\n"):
             yield f"$ jobqueuectl logs {printable(held.get('run') or '')}\n{tail}"
 
 
 def _facts(event: Event) -> Iterator[str]:
-    """Place and time, what it was, and since when."""
+    """Yield host, time, command, user and incident."""
     yield f"host      {printable(event['host'])}"
     yield f"at        {printable(event['at'])}"
     if said := command(event):
@@ -113,7 +113,7 @@ def _facts(event: Event) -> Iterator[str]:
 
 
 def hints(event: Event) -> list[str]:
-    """The commands that tell more."""
+    """Return the commands that show more."""
     if run := printable(event.get("run") or ""):
         return [f"jobqueuectl show {run}", f"jobqueuectl logs {run}"]
     if event["event"] in _ABOUT_FILES:
@@ -123,7 +123,7 @@ def hints(event: Event) -> list[str]:
 
 
 def held_back(event: Event) -> list[str]:
-    """A line for each notice that was held back, and one for those that are not shown."""
+    """Return a line for each notice that was held back, and one for the number of omitted ones."""
     lines = [
         printable(f"{held['count']} × {held['summary']}" if held["count"] > 1 else held["summary"])
         for held in event.get("held_back") or ()

@@ -1,6 +1,6 @@
-"""Pings of one receiver, one after another over one connection: GET, or POST where there are words to go along.
+"""Pings of one receiver, one after another over one connection: GET, or POST if a text goes with the ping.
 
-Each URL has its verdict; where the receiver itself is away that is said once, and the rest is not tried.
+Each URL has its verdict. If the receiver itself fails, it gets one verdict, and the other pings are not tried.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from jobqueued.child.notifier.notice import Later, Never, Notice
 
 _ANSWER_SECONDS = 10.0
 _READ = 1 << 16
-"""Bytes of an answer beyond which its connection is not used again."""
+"""Bytes of an answer after which its connection is not reused."""
 _AWAY = 500
-"""From this status on an answer is not about the URL, but about who answers."""
+"""Lowest status that is about the server, not about the URL."""
 
 
 def send(notice: Notice) -> None:
-    """Send all pings; the verdict on each is among the parts of the notice.  Later or Never: on the rest."""
+    """Send all pings; the verdict on each becomes a part of the notice. Raises Later or Never about the rest."""
     connection: HTTPConnection | None = None
     try:
         for ping in notice.event["pings"]:
@@ -54,7 +54,7 @@ def send(notice: Notice) -> None:
 
 
 def _seconds(notice: Notice) -> float:
-    """The time that one answer may take."""
+    """Return the time (s) that one answer may take."""
     return min(_ANSWER_SECONDS, notice.seconds)
 
 
@@ -66,7 +66,7 @@ def _connection(notice: Notice, where: Address) -> HTTPConnection:
 
 
 def _answer(notice: Notice, connection: HTTPConnection, where: Address, ping: Mapping[str, Any]) -> HTTPResponse:
-    """Ask, and once more where the receiver has closed a connection that was used before."""
+    """Send a request, and repeat it once if the receiver closed a connection that was used before."""
     headers = {"User-Agent": f"jobqueued/{__version__}", **webhook.authorization(notice, where)}
     body = ping["body"]
     method, content = ("GET", None) if body is None else ("POST", body.encode(errors="replace"))

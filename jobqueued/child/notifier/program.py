@@ -1,6 +1,6 @@
-"""A program that takes a notice: run within the time of this try, its whole group killed at the end of that.
+"""A program that takes a notice: it runs within the time of this try, then its whole group is killed.
 
-As a channel it gets the event as JSON, and says by its exit code what became of it.
+As a channel it receives the event as JSON, and its exit code is the verdict.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _LONGEST_VARIABLE = 4096
 
 
 class Ended(NamedTuple):
-    """The end of a program: its exit code, and the last line that it wrote to stderr."""
+    """The end of a program: its exit code, and the last line of its stderr."""
 
     code: int
     said: str
 
 
 def send(notice: Notice) -> None:
-    """Hand the notice to a command: an absolute path, or a list that begins with one."""
+    """Pass the notice to a command: an absolute path, or a list that begins with one."""
     target = notice.target
     words = [target] if isinstance(target, str) else target
     event = notice.event
@@ -48,12 +48,12 @@ def send(notice: Notice) -> None:
 
 
 def document(notice: Notice) -> bytes:
-    """The event as programs get it, with the id by which they know doubles."""
+    """Return the event as JSON for programs, with the id that lets receivers drop duplicates."""
     return json.dumps({"version": VERSION, "id": notice.id, **notice.event}).encode()
 
 
 def run(notice: Notice, words: list[str], data: bytes, variables: Mapping[str, str]) -> Ended:
-    """Run a program with `data` as its stdin.  Later or Never: it can't be started, a signal or its time ended it."""
+    """Run a program with `data` on stdin. Raises Later or Never if it can't start, is killed or times out."""
     program = words[0]
     if not program.startswith("/") or any("\0" in word for word in words):
         raise Never(f"{notice.channel}: {program}: accepted: an absolute path")
@@ -88,7 +88,7 @@ def _start(words: list[str], variables: Mapping[str, str], stdin: int, stderr: i
 
 
 def _follow(pid: int, reading: int, notice: Notice, program: str) -> Ended:
-    """Wait for its end and keep the tail of what it says; whoever it leaves behind holds nobody up."""
+    """Wait for the program's end and save the tail of its stderr; processes that it leaves behind delay nothing."""
     ending, tail, status = os.pidfd_open(pid), b"", None
     poll = select.poll()
     poll.register(ending, select.POLLIN)

@@ -1,7 +1,7 @@
-"""The addresses that a user's channels may not reach: those of this host, of its link, and of a cloud's metadata.
+"""The addresses that a user's channels may not reach: those of this host, of its link, and of cloud metadata.
 
-Each connection is looked at as it is made, by the address that the kernel gets.  So it does not matter by what name,
-spelling, redirect or proxy it came to that, nor what a name server says the next time.
+Each connection is checked when it is made, by the address that the kernel gets. So the name, spelling, redirect or
+proxy that led there does not matter, nor a name server's next answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ANY_PORT = 9
 
 
 class _Bounds:
-    """`permitted`: the addresses that the site permits, ``127.0.0.1:8080``; None: nothing is bounded now."""
+    """`permitted`: addresses that the site permits, such as ``127.0.0.1:8080``; None: everything is permitted now."""
 
     permitted: Collection[str] | None = None
     is_hooked = is_asking = False
@@ -31,7 +31,7 @@ class _Bounds:
 
 @contextmanager
 def bounded(permitted: Collection[str] | None) -> Iterator[None]:
-    """Refuse such addresses to all code of this process, but these; None: refuse none."""
+    """Refuse these addresses to all code of this process in the block, except `permitted`; None: refuse nothing."""
     if permitted is not None and not _Bounds.is_hooked:
         sys.addaudithook(_audit)
         _Bounds.is_hooked = True
@@ -43,7 +43,7 @@ def bounded(permitted: Collection[str] | None) -> Iterator[None]:
 
 
 def refusal() -> Refused | None:
-    """The last refusal, for what a library made of it."""
+    """Return the last refusal, because a library may have hidden it."""
     return _Bounds.last
 
 
@@ -51,7 +51,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in _EVENTS or _Bounds.permitted is None or _Bounds.is_asking:
         return
     found, address = arguments[0], arguments[1]
-    if address is None:  # sendmsg(2) of what is connected
+    if address is None:  # sendmsg(2) on a connected socket
         return
     if why := _trouble(found.family, address, _Bounds.permitted):
         _Bounds.last = Refused(errno.EACCES, why)
@@ -59,13 +59,13 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
-    """The reason why nothing may go to an address; "": it may."""
+    """Return the reason why nothing may be sent to an address, or "" if it may."""
     if family not in (socket.AF_INET, socket.AF_INET6):
         return f"a socket of family {int(family)} is none of the Internet; accepted: IPv4 and IPv6"
     host, port = address[0], address[1]
     try:
         ip = meant(host)
-    except ValueError:  # the kernel would get another address than is looked at here
+    except ValueError:  # the kernel would get another address than the one checked here
         return f"{host!r} is no address; a name is looked up before"
     shown = spelled(ip, port)
     what = what_is(ip) or (HOST if _is_ours(family, host) else "")
@@ -75,13 +75,13 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
 
 
 def _is_ours(family: int, host: str) -> bool:
-    """Tell whether an address is one of this host: the kernel sends from the same one then.  Nothing is sent."""
+    """Return whether an address is one of this host: then the kernel would send from that address. Nothing is sent."""
     _Bounds.is_asking = True
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
             asking.connect((host, _ANY_PORT))
             return ip_address(asking.getsockname()[0]) == ip_address(host)
-    except OSError:  # there is no way to it
+    except OSError:  # no route to the address
         return False
     finally:
         _Bounds.is_asking = False

@@ -1,4 +1,4 @@
-"""Templates of notices: the names that they may have, and what is wrong with one (pure)."""
+"""Templates of notices: their names, and the check of a template. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from string import Template
 
 NUMBERS = ("count", "priority")
-"""The names whose values are numbers, which may stand in JSON without quotes."""
+"""Names whose values are numbers, which may stand in JSON without quotes."""
 NAMES = (
     "id", "event", "host", "at", "title", "summary", "job", "run", "user", "command", "incident", "since", "count",
     "first_run", "state", "reason", "tail", "held_back", "hints", "severity", "priority", "action",
@@ -15,11 +15,11 @@ NAMES = (
 
 
 _LONGEST = 15
-"""A longer word may be a key in which a dollar sign stands."""
+"""Longest unknown name that is shown; a longer one may be a key that contains a dollar sign."""
 
 
 class Flaw(ValueError):
-    """A mistake in a template, and what is accepted instead."""
+    """An error in a template, and what is accepted instead."""
 
     def __init__(self, found: str, accepted: str) -> None:
         super().__init__(f"found {found}; accepted: {accepted}")
@@ -27,7 +27,7 @@ class Flaw(ValueError):
 
 
 def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> str:
-    """The text of a template; `as_json`: it is JSON, and values stand within its strings.  Flaw."""
+    """Return the text of a template; `as_json`: values are inside JSON strings. Raises Flaw."""
     escaped = {name: json.dumps(value)[1:-1] for name, value in values.items() if isinstance(value, str)}
     try:
         text = Template(template).substitute({**values, **escaped} if as_json else values)
@@ -46,11 +46,11 @@ def fill(template: str, values: Mapping[str, str | int], *, as_json: bool) -> st
 
 
 def check(template: str, content_type: str) -> None:
-    """Flaw: something is wrong with a template whose text is of this type."""
+    """Raise Flaw if a template for this content type has an error."""
     values = {name: 1 if name in NUMBERS else "x" for name in NAMES}
     fill(template, values, as_json=is_json(content_type))
 
 
 def is_json(content_type: str) -> bool:
-    """Tell whether a text of this type is JSON; without any it is."""
+    """Return whether a content type is JSON; an empty one counts as JSON."""
     return not content_type or "json" in content_type.lower()

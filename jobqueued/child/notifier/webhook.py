@@ -1,7 +1,7 @@
-"""A notice as an HTTP request: POST of the event as JSON, or of what a template makes of it, signed with a secret.
+"""A notice as an HTTP request: POST of the event as JSON, or of a template's text, signed with a secret.
 
-The signature is that of https://www.standardwebhooks.com, which has libraries for receivers; who knows GitHub's only
-finds that of the body alone.
+The signature is that of https://www.standardwebhooks.com, which has libraries for receivers. GitHub's signature, of the
+body alone, is sent too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OURS = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
 
 def send(notice: Notice) -> None:
-    """POST the notice."""
+    """Send the notice with POST."""
     where = network.address(notice, notice.address, PORTS)
     headers = {"Content-Type": "application/json", "User-Agent": f"jobqueued/{__version__}", **_own_headers(notice)}
     content = body(notice, headers["Content-Type"])
@@ -56,7 +56,7 @@ def send(notice: Notice) -> None:
 
 
 def authorization(notice: Notice, where: Address) -> dict[str, str]:
-    """The header for the user and password of a URL, if it has any."""
+    """Return the header for the user and password of a URL, if it has any."""
     if where.user is None and where.password is None:
         return {}
     both = f"{where.user or ''}:{where.password or ''}".encode()
@@ -66,7 +66,7 @@ def authorization(notice: Notice, where: Address) -> dict[str, str]:
 
 
 def body(notice: Notice, content_type: str) -> bytes:
-    """The content of the request: the event, or a template's text; into JSON, values go as JSON has them."""
+    """Return the body of the request: the event, or a template's text with values escaped if it is JSON."""
     template = notice.setting("template", str, "")
     if not template:
         return program.document(notice)
@@ -74,7 +74,7 @@ def body(notice: Notice, content_type: str) -> bytes:
 
 
 def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict[str, str]:
-    """The headers by which a receiver knows doubles, and, with a secret, that it was us; `now`: seconds since 1970."""
+    """Return headers to detect duplicates and, with a secret, to verify the sender; `now`: seconds since 1970."""
     headers = {
         "Idempotency-Key": f'"{notice}"',
         "webhook-id": notice,
@@ -90,7 +90,7 @@ def signature(notice: str, now: int, content: bytes, secret: str | None) -> dict
 
 
 def _key(secret: str) -> bytes:
-    """The secret's bytes: base64 behind ``whsec_``, otherwise what is written."""
+    """Return the secret's bytes: base64 after ``whsec_``, otherwise the text itself."""
     if not secret.startswith("whsec_"):
         return secret.encode()
     text = secret.removeprefix("whsec_")
@@ -101,7 +101,7 @@ def _key(secret: str) -> bytes:
 
 
 def _own_headers(notice: Notice) -> dict[str, str]:
-    """Those of the settings, the names as they are written, but for Content-Type and User-Agent, which are ours too."""
+    """Return the headers from the settings as they are written; Content-Type and User-Agent replace ours."""
     ours = {"content-type": "Content-Type", "user-agent": "User-Agent"}
     found: dict[str, str] = {}
     given: Mapping[str, object] = notice.setting("headers", dict, {})
@@ -118,7 +118,7 @@ def _own_headers(notice: Notice) -> dict[str, str]:
 
 
 def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
-    """The connection, not made yet, by the proxy if there is one, and the path to ask for."""
+    """Return the connection, not opened yet, through the proxy if there is one, and the request's path."""
     url = notice.setting("proxy", str, "")
     first = network.address(notice, url, {"http": 3128}) if url else where
     if where.scheme == "https":
@@ -131,7 +131,7 @@ def _connection(notice: Notice, where: Address) -> tuple[HTTPConnection, str]:
 
 
 def judge(notice: Notice, where: Address, response: HTTPResponse) -> None:
-    """Return if it was taken."""
+    """Return if the receiver accepted the notice; otherwise raise Later or Never."""
     status = response.status
     if 200 <= status < 300:
         return
@@ -146,7 +146,7 @@ def judge(notice: Notice, where: Address, response: HTTPResponse) -> None:
 
 
 def wait(retry_after: str, now: datetime) -> int:
-    """The seconds that a receiver wants us to wait, a day at most: it says so by their number or by an instant."""
+    """Return the seconds that a receiver asks us to wait, as a number or an instant; at most a day."""
     if re.fullmatch("[0-9]+", retry_after):
         return min(int(retry_after[:9]), _LONGEST_WAIT)
     try:
@@ -158,7 +158,7 @@ def wait(retry_after: str, now: datetime) -> int:
 
 
 def _first_line(response: HTTPResponse) -> Iterator[str]:
-    """The first line of what it says that has something."""
+    """Yield the first line of the response that is not blank."""
     with contextlib.suppress(HTTPException, OSError, ValueError):
         lines = response.read1(_QUOTED).decode(errors="replace").splitlines()
         yield from [line.strip() for line in lines if line.strip()][:1]
