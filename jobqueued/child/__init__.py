@@ -1,5 +1,5 @@
-"""The small world: launcher and supervisors.
+"""Launcher, supervisors and the other small programs.
 
-These files run by path with ``python -I -S``, import a fixed short list of standard modules at start and nothing later
-(their package may be replaced under them by an upgrade), and never import the rest of jobqueued.
+These files run by path with ``python -I -S``. At start they import a short list of standard modules, and nothing later,
+because an upgrade may replace their package meanwhile. They never import the rest of jobqueued.
 """

@@ -1,5 +1,4 @@
-"""The account of an attempt: the figures of its cgroup; where it has none, samples and the rusage of all that was
-reaped."""
+"""The resource use of an attempt, from its cgroup or, without one, from samples and rusage."""
 
 from __future__ import annotations
 
@@ -12,13 +11,13 @@ from jobqueued.child.documents import Figures
 NEVER = float("inf")
 _FIRST, _LONGEST, _WATCHED = 0.1, 60.0, 1.0
 _DENSITY = 4
-"""No time between two samples is longer than that part of the run's age: a long run costs no more than a short one."""
+"""A pause between two samples is at most the run's age divided by this: a long run costs no more than a short one."""
 _BLOCK = 512
-"""The unit of ru_inblock and ru_oublock, whatever the file system's is (getrusage(2), kernel/sys.c)."""
+"""Unit (bytes) of ru_inblock and ru_oublock on every file system (getrusage(2), kernel/sys.c)."""
 
 
 class Account:
-    """Of one attempt.  `at`: when `sample` is to be called (monotonic)."""
+    """The resource use of one attempt. `at`: when to call `sample` next (monotonic, s)."""
 
     def __init__(self, cgroup: Cgroup) -> None:
         self._cgroup = cgroup
@@ -29,13 +28,13 @@ class Account:
         self._orphans: list[resource.struct_rusage] = []
 
     def begin(self, now: float, *, watched: bool) -> None:
-        """It has started.  `watched`: the kernel does not look after its limit of memory, so once a second at least."""
+        """Start to measure. `watched`: no kernel limit of memory, so sample once a second or more often."""
         self._began = self._last = now
         self._longest = _WATCHED if watched else _LONGEST
         self.at = now + _FIRST
 
     def sample(self, now: float) -> int:
-        """The bytes of memory that it has."""
+        """Take a sample. Return the bytes of memory that the attempt uses."""
         used, tasks = self._cgroup.now() or tree.usage()
         before = self._memory if self._area else used
         self._area += (before + used) / 2 * (now - self._last)
@@ -45,7 +44,7 @@ class Account:
         return used
 
     def so_far(self) -> Figures:
-        """The figures while it lives: by samples, and by its cgroup."""
+        """Return the figures of a live attempt, from samples and its cgroup."""
         sampled: Figures = {
             "memory_peak": self._peak or None,
             "memory_mean": self._mean(),
@@ -58,15 +57,15 @@ class Account:
         return round(self._area / lived) if lived else None
 
     def add(self, orphan: resource.struct_rusage) -> None:
-        """One of its processes that was reaped apart from the main one."""
+        """Add the rusage of a reaped process other than the main one."""
         self._orphans.append(orphan)
 
     def figures(self, main: resource.struct_rusage) -> Figures:
-        """Seconds, bytes, tasks; None: not known.  `main`: the rusage of its main process."""
+        """Return seconds, bytes and tasks (None: unknown). `main`: the rusage of the main process."""
         return {**self._without_cgroup(main), "memory_mean": self._mean(), **self._cgroup.figures()}
 
     def _without_cgroup(self, main: resource.struct_rusage) -> Figures:
-        """The peak is of all of it if a sample is the highest, else of its largest process."""
+        """Return figures from rusage and samples. The memory peak is that of a sample, or of the largest process."""
         of_all = [main, *self._orphans]
         peak, floor = _largest(of_all)
         peak = max(peak or 0, self._peak) or None
@@ -81,9 +80,9 @@ class Account:
 
 
 def _largest(processes: list[resource.struct_rusage]) -> tuple[int | None, int]:
-    """The peak of the largest process, and that of this one, in bytes.
+    """Return the peak of the largest process and that of this supervisor, in bytes.
 
-    It starts from ours, so where it did not exceed that nothing else is known (None).
+    A process starts with our peak, so if it did not exceed that, its own is unknown (None).
     """
     peak, floor = max(usage.ru_maxrss for usage in processes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * 1024 if peak > floor else None, floor * 1024

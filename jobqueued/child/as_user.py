@@ -1,4 +1,4 @@
-"""Files opened by a process of a user: it can open what that user can, and no more."""
+"""Files opened by a process of a user, which can open only what that user can."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.trust import Refused
 
 SECONDS = 10.0
-"""A user's file system may not answer."""
+"""Timeout (s): a user's file system may not answer."""
 _MSG_CMSG_CLOEXEC = 0x40000000
 _ANSWER = 4096
 
@@ -21,9 +21,9 @@ _ANSWER = 4096
 def opened(
     user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> Iterator[int]:  # fmt: skip
-    """Yield a descriptor of each path, as `opens` opens it for the user of this number; OSError, Refused, StartFailed.
+    """Yield a descriptor of each path, opened by `opens` as the user. Raises OSError, Refused and StartFailed.
 
-    The process ends with the last of them, or with the first that can't be had.
+    The process ends with the last path, or with the first that can't be opened.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
@@ -59,7 +59,7 @@ def _received(ours: socket.socket) -> int:
 def _open_all(
     theirs: socket.socket, user: User, groups: tuple[int, list[int]], paths: list[str], opens: Callable[[str, int], int]
 ) -> None:
-    """Become the user, which nothing leads back from, then open one after the other; the answers say what fails."""
+    """Become the user for good, then open the paths one by one; an answer reports each error."""
     try:
         signal.set_wakeup_fd(-1)
         os.setgroups(groups[1])

@@ -1,6 +1,6 @@
-"""A file by rename: a reader sees the old one or the new one, whole.
+"""Files replaced by rename: a reader sees the old file or the new one, complete.
 
-Who reads takes regular files only, whatever somebody has put in their place.
+Readers accept regular files only, in case a user put something else in their place.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import os
 import stat
 
 LARGEST = 64 << 20
-"""Bytes of the largest file that is read as a whole, whatever somebody has put in its place."""
+"""Maximum bytes of a file that is read completely, in case a user put a larger one in its place."""
 TEMPORARY = ".tmp"
-"""What the name of a file that is being written ends in."""
+"""Suffix of a file that is being written."""
 Kept = tuple[str, int, int]
-"""A directory, its mode and group."""
+"""A directory with its mode and group."""
 
 
 def replace(
     path: str, data: bytes, mode: int = 0o640, *, durable: bool = False, above: Kept | None = None
 ) -> None:  # fmt: skip
-    """Make `path` a file of this content and mode, and its directory where there is none, `above` as it was; OSError.
+    """Make `path` a file of this content and mode. Create a missing directory, and `above` as it was. Raises OSError.
 
-    After a failure the old one is there, and nothing else.  `durable`: after a crash of the host, too, it is one of
-    them, whole.
+    After a failure only the old file exists. `durable`: also after a crash of the host, the old or the new file is
+    complete.
     """
     temporary = path + TEMPORARY
     try:
@@ -37,22 +37,22 @@ def replace(
 
 
 def sync(path: str) -> None:
-    """Make a file durable where that can be, with its name and that of its directory, which may be new; "" is none."""
+    """Make a file durable if possible, with its name and that of its directory, which may be new; "" does nothing."""
     directory = os.path.dirname(path)
     for target in (path, directory, os.path.dirname(directory)) if path else ():
         _sync(target)
 
 
 def make_directory(path: str, mode: int) -> None:
-    """Make a directory, and those above it that are missing, for good: a crash of the host leaves them; OSError."""
+    """Make a directory and its missing parents durably. Raises OSError."""
     parent = os.path.dirname(path)
     try:
         os.mkdir(path, mode)
     except FileNotFoundError:
         make_directory(parent, 0o755)
-        make_directory(path, mode)  # another daemon may have made it by now
+        make_directory(path, mode)  # another daemon may have made it meanwhile
         return
-    except OSError:  # of one that is there: EEXIST, EROFS …
+    except OSError:  # an existing directory: EEXIST, EROFS …
         if not os.path.isdir(path):
             raise
         return
@@ -67,7 +67,7 @@ def _sync(path: str) -> None:
 
 
 def kept(path: str) -> Kept:
-    """A directory with its mode and group, as `restore` takes it; one that is not there, as `opened` would make it."""
+    """Return a directory with its mode and group for `restore`; a missing one as `opened` would make it."""
     try:
         found = os.stat(path)
     except OSError:
@@ -76,7 +76,7 @@ def kept(path: str) -> Kept:
 
 
 def restore(path: str, mode: int, group: int) -> None:
-    """Make a directory as it was, if it is gone; where that can't be, who writes there is told."""
+    """Make a deleted directory again as it was. If that fails, the next writer in it gets the error."""
     with contextlib.suppress(OSError):
         os.mkdir(path, 0o700)
         with contextlib.suppress(PermissionError):  # a sandbox without CAP_CHOWN
@@ -87,9 +87,9 @@ def restore(path: str, mode: int, group: int) -> None:
 def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | None) -> None:
     descriptor = opened(path, os.O_TRUNC, above)
     try:
-        os.fchmod(descriptor, mode)  # whatever the umask is
+        os.fchmod(descriptor, mode)  # independent of the umask
         rest = memoryview(data)
-        while rest:  # a disk that is about to be full takes a part, and only the next write says what is wrong
+        while rest:  # a disk that is almost full takes a part, and only the next write has the error
             rest = rest[os.write(descriptor, rest) :]
         if durable:
             os.fsync(descriptor)
@@ -98,9 +98,9 @@ def _write(path: str, data: bytes, mode: int, *, durable: bool, above: Kept | No
 
 
 def opened(path: str, how: int, above: Kept | None = None) -> int:
-    """A descriptor to write a file, which is made, and its directory too: O_APPEND or O_TRUNC.  OSError.
+    """Return a descriptor to write a file, created with its directory if missing; `how`: O_APPEND or O_TRUNC.
 
-    `above`: a directory further up that is made as it was, if it is gone.
+    `above`: a directory further up, made again as it was if it was deleted. Raises OSError.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | how
     try:
@@ -113,15 +113,15 @@ def opened(path: str, how: int, above: Kept | None = None) -> int:
 
 
 def to_read(path: str, directory: int | None = None, *, follow: bool = False) -> int:
-    """A descriptor to read a regular file, `path` being below `directory` (a descriptor) where one is given; OSError.
+    """Return a descriptor to read a regular file below `directory` (a descriptor), if given. Raises OSError.
 
-    A FIFO does not hang, a device does nothing, and no link is followed, unless it is to be.
+    A FIFO does not block, a device does nothing, and links are followed only with `follow`.
     """
     return _to_read(path, directory, 0 if follow else os.O_NOFOLLOW)[0]
 
 
 def _to_read(path: str, directory: int | None, how: int) -> tuple[int, int]:
-    """The same, and the size of the file."""
+    """Return a descriptor to read a regular file, and its size."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | how
     descriptor = os.open(path, flags, dir_fd=directory)
     status = os.fstat(descriptor)
@@ -134,7 +134,7 @@ def _to_read(path: str, directory: int | None, how: int) -> tuple[int, int]:
 
 
 def content(path: str, directory: int | None = None) -> bytes:
-    """The bytes of a regular file; OSError, also where it is none, or larger than LARGEST."""
+    """Return the bytes of a regular file. Raises OSError, also if it is not regular or larger than LARGEST."""
     descriptor, size = _to_read(path, directory, os.O_NOFOLLOW)
     try:
         if size > LARGEST:

@@ -1,9 +1,9 @@
-"""The life of an attempt: one table, (state, step) → state.  What is not in it is a bug of ours and changes nothing.
+"""The life of an attempt: one table, (state, step) → state. A step that is missing there is a bug and changes nothing.
 
-An attempt is claimed (CLAIMING), started (STARTING) and watched (RUNNING; STOPPING once it was told to end) until its
-command ends (ENDED).  Processes that the command left are ended too (CLEARING), or, by `leave_children`, left to
-live (LEAVING).  Once nothing lives (EMPTY) or may live on, the output is drained, the record written and the end
-marked (OVER); a supervisor whose attempt has left something stays until that has ended as well (LEFT).
+An attempt is claimed (CLAIMING), started (STARTING) and watched (RUNNING; STOPPING after a stop signal) until its
+command ends (ENDED). Then processes that the command left are ended too (CLEARING) or, with `leave_children`, left to
+live (LEAVING). When nothing lives (EMPTY), or may live on, the output is drained, the record written and the end marked
+(OVER). A supervisor whose attempt left processes stays until they ended as well (LEFT).
 """
 
 from __future__ import annotations
@@ -45,39 +45,39 @@ class Step(StrEnum):
 
 
 class IllegalStep(Exception):
-    """A step that the table does not have."""
+    """A step that is not in the table."""
 
 
 _S = State
 
 TABLE: dict[tuple[State, Step], State] = {
-    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # another's, recovery's, or gone; a lock file is busy; no room in R
-    (_S.CLAIMING, Step.CLAIM): _S.STARTING,  # R/spawning is ours: from here on it may have run
+    (_S.CLAIMING, Step.DECLINE): _S.DECLINED,  # R is another's, recovery's or gone; a busy lock file
+    (_S.CLAIMING, Step.CLAIM): _S.STARTING,  # R/spawning is ours: from here on the job may have run
     (_S.STARTING, Step.START): _S.RUNNING,
-    (_S.STARTING, Step.FAIL): _S.CLEARING,  # a profile may have been begun, and what that started
+    (_S.STARTING, Step.FAIL): _S.CLEARING,  # a profile may have started, and processes of it
     (_S.RUNNING, Step.STOP): _S.STOPPING,
     (_S.STOPPING, Step.STOP): _S.STOPPING,  # the first cause counts
     (_S.RUNNING, Step.END): _S.ENDED,
-    (_S.STOPPING, Step.END): _S.CLEARING,  # what is left was told to end together with its command
+    (_S.STOPPING, Step.END): _S.CLEARING,  # the rest got its signal together with the command
     (_S.ENDED, Step.CLEAR): _S.CLEARING,
     (_S.ENDED, Step.LEAVE): _S.LEAVING,
-    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # its R is gone, and with it all that tells of what is left
-    # none of its processes lives
+    (_S.LEAVING, Step.CLEAR): _S.CLEARING,  # R is gone, and with it everything that shows what is left
+    # no process of it lives
     **{(state, Step.EMPTY): _S.EMPTY for state in (_S.ENDED, _S.CLEARING, _S.LEAVING, _S.EMPTY)},
-    (_S.EMPTY, Step.LOSE): _S.LOST,  # its R is gone
+    (_S.EMPTY, Step.LOSE): _S.LOST,  # R is gone
     (_S.EMPTY, Step.MARK): _S.OVER,
     (_S.LEAVING, Step.MARK): _S.LEFT,
     (_S.LEFT, Step.EMPTY): _S.OVER,
-    (_S.OVER, Step.EMPTY): _S.OVER,  # it was looked at twice in one turn
+    (_S.OVER, Step.EMPTY): _S.OVER,  # it was checked twice in one turn
 }
 
 COMMAND_LIVES = frozenset({State.RUNNING, State.STOPPING})
 NOTHING_TO_END = frozenset({State.EMPTY, State.LEAVING})
-"""Its record can be made once its output is drained."""
+"""States in which the record can be made after the output is drained."""
 
 
 def after(state: State, step: Step) -> State:
-    """The state that `step` leads to; IllegalStep if the table has none."""
+    """Return the state after `step`. Raises IllegalStep if the table has none."""
     try:
         return TABLE[state, step]
     except KeyError:

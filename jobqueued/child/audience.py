@@ -1,4 +1,4 @@
-"""The audience of an attempt: its launcher, and who follows it on R/control."""
+"""The audience of an attempt: its launcher, and the followers on R/control."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jobqueued.child.control_socket import ControlSocket, Loop
 
 
 class Audience:
-    """Of one attempt.  `leaves`: its supervisor has to leave its pool, as its launcher is gone or for other reasons.
+    """The audience of one attempt. `leaves`: its supervisor must leave its pool, as when the launcher exited.
 
-    `reason`: why the attempt is stopping; "": it is not.
+    `reason`: why the attempt is stopping, or "".
     """
 
     def __init__(self, name: str, launcher: socket.socket) -> None:
@@ -21,7 +21,7 @@ class Audience:
         self.reason = ""
 
     def listen(self, directory: int, loop: Loop, asked: Callable[[str], None]) -> None:
-        """Make R/control (`directory`: R), and pass on whoever asks to stop; OSError."""
+        """Make R/control (`directory`: R). `asked` is called when a follower asks to stop. Raises OSError."""
         self._control = ControlSocket(directory, loop, self._greeting, asked)
         self.accept, self.close = self._control.accept, self._control.close
 
@@ -29,25 +29,25 @@ class Audience:
         return ["live", *([f"stopping {self.reason}"] if self.reason else [])]
 
     def say(self, notice: str) -> None:
-        """To the launcher."""
+        """Send a notice to the launcher."""
         try:
             self._launcher.send(notice.encode()[: wire.NOTICE])
-        except OSError:  # R tells it: to the next launcher, or to this one when we end
+        except OSError:  # R has it for the next launcher, or for this one when we exit
             self.leaves = True
 
     def stopping(self, reason: str) -> None:
-        """To all: why it is not over yet, or not to go on."""
+        """Tell all why the attempt ends, or why it is not over yet."""
         self.reason = reason
         self.say(f"stopping {self._name} {reason}")
         self._control.tell(f"stopping {reason}")
 
     def lost(self, status: int | None) -> None:
-        """To all: R is gone."""
+        """Tell the launcher that R is gone, and hang up on followers."""
         self.say(f"lost {self._name} {'-' if status is None else status}")
         self._control.hang_up()
 
     def farewell(self) -> None:
-        """To all: it has ended."""
+        """Tell all that the attempt ended."""
         self._control.tell("ended")
         self._control.hang_up()
         self.say(f"{'left' if self.leaves else 'ended'} {self._name}")

@@ -1,7 +1,7 @@
-"""The budget of lines that all supervisors of one launcher may send to journald: buckets in memory that they share.
+"""The budget of lines that all supervisors of one launcher may send to journald: token buckets in shared memory.
 
-journald has one limit, 10,000 lines in 30 s by default, for everything in a unit, here the launcher's scope: who goes
-over it is cut off together with all neighbours.  So we stay below it, and share what there is.
+journald has one limit, 10,000 lines in 30 s by default, for all of a unit, here the launcher's scope. If one run
+exceeds it, all runs of the unit lose lines. So the supervisors stay below the limit and share it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _BUCKETS, _NUMBER = 64, 8
 
 
 class Bucket:
-    """Holds `burst` tokens at most and gets `rate` a second, for all processes that have inherited it; or several
-    buckets, one for each `user`, of whom some may share one.
+    """A bucket with at most `burst` tokens and `rate` new ones a second, for all processes that inherited it.
 
-    All of one is a number, the instant (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock.  Nobody
-    waits long for the lock: a process that stands still while it holds it is passed by after 20 ms, and then may, when
-    it goes on, give back what was taken meanwhile, one full bucket at most.
+    It may hold several buckets, one for each `user`; some users may share one. A bucket is one number, the instant
+    (CLOCK_MONOTONIC, ns) at which it will be full, changed under a lock. The others wait at most 20 ms for the lock,
+    then go on without it. So a process that was suspended with the lock can later undo what others took, at most one
+    full bucket.
     """
 
     def __init__(self, burst: int, rate: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -35,10 +35,10 @@ class Bucket:
         self._memory = _shared_memory()
 
     def take(self, wanted: int, lately: float, user: str = "") -> int:
-        """Take up to so many tokens, and say how many there were for one that has taken `lately` before.
+        """Take up to `wanted` tokens and return how many, for a run that took `lately` tokens before.
 
-        It gets no more than half of what is left beyond as much as it had already, and the last of it is for those who
-        have said little: whoever comes new finds something.
+        A run gets at most half of what is left beyond its earlier share. The last tokens are for runs that sent little,
+        so that a new run always finds some.
         """
         place, locked = sum(user.encode()) % _BUCKETS * _NUMBER, self._lock()
         try:
@@ -63,15 +63,14 @@ class Bucket:
         return False
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the shared memory."""
         os.close(self._memory)
 
 
 class Common(NamedTuple):
-    """The common budget: of the lines of jobs, and of the notes on lines that were not sent.
+    """The common budget: of the lines of jobs, and of the notes about unsent lines.
 
-    journald counts the two apart, as their priorities differ.  `of_users`: what all runs of each user may send of the
-    lines.
+    journald counts the two separately, because their priorities differ. `of_users`: the lines of all runs of each user.
     """
 
     lines: Bucket
@@ -80,12 +79,12 @@ class Common(NamedTuple):
 
 
 def common() -> Common:
-    """At most 8,000 lines in any 30 s, 5,000 of them at once; of notes, and of the lines of a user, half as many."""
+    """Return budgets of 8,000 lines in any 30 s, 5,000 at once; notes, and lines of a user, get half of that."""
     return Common(Bucket(5_000, 100), Bucket(2_500, 50), Bucket(2_500, 50))
 
 
 def _shared_memory() -> int:
-    """Anonymous memory as a file; the flag, which kernels before 6.3 do not know, is what hardened hosts insist on."""
+    """Return anonymous memory as a file. Hardened hosts require the flag, which kernels before 6.3 lack."""
     try:
         return os.memfd_create("budget", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Those who have connected to the launcher, of whom the one that said hello last is the scheduler, and hears all."""
+"""The connections to the launcher or agent; the newest one that said hello is the scheduler and gets all notices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobqueued.child import wire
 
 
 class Callers:
-    """Their connections, in `poll`."""
+    """The connections, in `poll`."""
 
     def __init__(self, poll: select.poll) -> None:
         self._poll = poll
@@ -18,22 +18,22 @@ class Callers:
         self._outbox = bytearray()
 
     def __contains__(self, descriptor: int) -> bool:
-        """True of one of theirs."""
+        """Return whether a descriptor is one of these connections."""
         return descriptor in self._lines
 
     def descriptors(self) -> list[int]:
-        """All of theirs."""
+        """Return all their descriptors."""
         return list(self._lines)
 
     def accept(self, listener: socket.socket) -> None:
-        """Take one more; OSError: it has to wait."""
+        """Accept a connection. Raises OSError if the caller must wait."""
         connection, _address = listener.accept()
         connection.setblocking(False)
         self._lines[connection.fileno()] = connection, wire.Lines(connection)
         self._poll.register(connection, select.POLLIN)
 
     def read(self, descriptor: int) -> tuple[socket.socket, list[bytes]]:
-        """One of them, and its complete lines; who has hung up is dropped."""
+        """Return a connection and its complete lines; a caller that hung up is dropped."""
         connection, lines = self._lines[descriptor]
         said = lines.read()
         if said is None:
@@ -41,14 +41,14 @@ class Callers:
         return connection, said or []
 
     def hail(self, scheduler: socket.socket) -> None:
-        """From now on this is the scheduler; what an older one still has on its way is never read."""
+        """Make this the scheduler, and drop all other connections unread."""
         for other, _lines in list(self._lines.values()):
             if other is not scheduler:
                 self.drop(other)
         self.scheduler, self._outbox = scheduler, bytearray()
 
     def drop(self, connection: socket.socket) -> None:
-        """Hang up."""
+        """Close a connection."""
         self._poll.unregister(connection)
         del self._lines[connection.fileno()]
         if connection is self.scheduler:
@@ -56,22 +56,22 @@ class Callers:
         connection.close()
 
     def tell(self, notice: str) -> None:
-        """The scheduler, if there is one, with the next `flush`."""
+        """Queue a notice for the scheduler, if there is one, until `flush`."""
         if self.scheduler is not None:
             self._outbox += notice.encode() + b"\n"
 
     @property
     def unsent(self) -> int:
-        """The bytes that the scheduler has not taken yet."""
+        """Number of bytes that are not sent to the scheduler yet."""
         return len(self._outbox)
 
     def flush(self) -> None:
-        """Send what it takes now."""
+        """Send the scheduler as much as it accepts now."""
         if self.scheduler is None or not self._outbox:
             return
         try:
             sent = self.scheduler.send(self._outbox)
-        except OSError:  # its queue is full; or it is gone, and the next poll tells
+        except OSError:  # its queue is full; or it exited, and the next poll shows that
             sent = 0
         del self._outbox[:sent]
         self._poll.modify(self.scheduler, select.POLLIN | (select.POLLOUT if self._outbox else 0))

@@ -1,4 +1,4 @@
-"""The limits that the kernel sets a run by its cgroup, and what is done where that can't be."""
+"""The limits that the kernel enforces on a run through its cgroup, and substitutes for them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jobqueued.child.text import size
 
 _SETTINGS = "by `users: {caps: …}` of jobqueued.yaml"
 _LONG = 1_000_000
-"""Microseconds of waiting for CPUs that are worth a word."""
+"""Microseconds of waiting for CPUs above which the record has a warning."""
 
 
 class Caps:
-    """The caps of an attempt: `order["caps"]` has the key of each, the file of its cgroup, and what is written there.
+    """The limits of an attempt. Each of `order["caps"]` has a key, the cgroup file, and the value to write there.
 
-    `enforced` tells by what each key is: ``cgroup``, ``sampled`` (memory alone), ``affinity`` (cpus alone) or ``no``.
+    `enforced`: key → ``cgroup``, ``sampled`` (only memory), ``affinity`` (only cpus) or ``no``.
     """
 
     def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
@@ -27,14 +27,14 @@ class Caps:
         self.enforced: dict[str, str] = {}
         self.warnings: list[str] = []
         self.sampled: int | None = None
-        """The bytes of memory that are looked after by sampling."""
+        """Memory limit (bytes) that is enforced by sampling, or None."""
         above = order.get("above")
         self._of_user = {} if above is None else {file: text for _, file, text in above["caps"]}
         self._before: dict[str, int] = {}
-        """What the limits of all runs of its user had refused them before its start."""
+        """Refusals by the limits of all runs of the user before the start of this run."""
 
     def apply(self) -> None:
-        """Before the start.  StartFailed: a cap can't be enforced here, and has to be."""
+        """Set the limits before the start. Raises StartFailed if one can't be enforced here but must be."""
         self._before = self._cgroup.refused_above()
         self.warnings += [f"a limit of all runs of its user was not enforced: {it}" for it in self._cgroup.troubles]
         if any(key == "cpu" for key, _, _ in self._caps):
@@ -50,7 +50,7 @@ class Caps:
                 self._do_without(key, file, text, trouble)
 
     def _place(self) -> None:
-        """On the CPUs that it was given, which its processes can't leave; by their affinity alone they could."""
+        """Confine the run to its CPUs: by its cgroup, or only by affinity, which its processes can change."""
         cpus = self._order["cpus"]
         if cpus:
             self._cgroup.share("cpuset")
@@ -68,13 +68,13 @@ class Caps:
         self.warnings.append(f"its resource_limits.{key} was {how}: {trouble}")
 
     def exceeded(self, used: int) -> str:
-        """The words for it if it uses so much memory; "" if it may."""
+        """Return the reason to stop if the run uses this much memory, or "" if it may."""
         if self.sampled is None or used <= self.sampled:
             return ""
         return f"out of memory: it used {size(used)}, and its limit is {size(self.sampled)}"
 
     def killed(self) -> str:
-        """The reason why the kernel killed processes of it, with the evidence of memory.events; "" if it did not."""
+        """Return why the kernel killed processes of the run, with the evidence of memory.events, or ""."""
         events = self._cgroup.events()
         if not (count := events.get("oom_kill")):
             return ""
@@ -89,7 +89,7 @@ class Caps:
         return f"out of memory: {why} (memory.events: oom_kill {count})"
 
     def told(self, state: str) -> list[str]:
-        """The limits that it came up against without its being the end."""
+        """Return warnings about limits that the run reached but that did not end it."""
         killed = "" if state == "oom_killed" else self.killed()
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()
@@ -97,7 +97,7 @@ class Caps:
         return [text for text in (killed, reached, *self._told_of_user(0 if limit else count)) if text]
 
     def _told_of_user(self, count: int) -> Iterator[str]:
-        """Yield what its user's limits kept from it; `count` of its forks failed, by none of its own."""
+        """Yield warnings about the user's limits; `count`: failed forks that were not due to the run's own limit."""
         most = self._of_user.get("pids.max", "max")
         if most != "max" and (count or self._refused("tasks")):
             yield f"all runs of its user together could not start more tasks than {most}, {_SETTINGS}"
@@ -106,11 +106,11 @@ class Caps:
             yield f"all runs of its user together have {cpus:g} CPUs, {_SETTINGS}, and waited {seconds} s for them"
 
     def _refused(self, key: str) -> int:
-        """That which the limits of all runs of its user have refused them since its start."""
+        """Return how much the limits of all runs of the user refused since the start of this run."""
         return max(0, self._cgroup.refused_above().get(key, 0) - self._before.get(key, 0))
 
 
 def _cpus(text: str) -> float:
-    """CPUs of the text of cpu.max."""
+    """Return the number of CPUs from the text of cpu.max."""
     share, period = text.split()
     return int(share) / int(period)

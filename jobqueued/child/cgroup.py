@@ -1,8 +1,8 @@
-"""cgroup v2: each attempt is started in a cgroup of its own, measured by it, and ended by it.
+"""cgroup v2: each attempt starts in its own cgroup, and is measured and ended through it.
 
-They are made below the launcher's own cgroup, where that was delegated to it (``Delegate=`` of its scope).  Launcher
-and supervisors live beside them in ``self``, as a cgroup that passes controllers on may have no processes.  Those of a
-user's jobs and crontab are in one of that user, ``u1000``, which exists as long as one of them does.
+The cgroups are below the launcher's own one, if that was delegated (``Delegate=`` of its scope). Launcher and
+supervisors live next to them in ``self``, because a cgroup that passes controllers on may have no processes. Cgroups of
+a user's jobs and crontab are inside one cgroup of the user, ``u1000``, which exists as long as one of them does.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ _REFUSED = {
     "tasks": ("pids.events", "max"),
     "cpu": ("cpu.stat", "throttled_usec"),
 }
-"""Files that tell what the limits of a cgroup have refused to what is in it, by key."""
+"""Key → cgroup file and its counter of what a limit refused."""
 _SHARED = {"cpu": "cgroup.kill", "cpuset": f"{_SELF}/cgroup.kill"}
-"""Controllers that are on only while an attempt needs them: each that does has a lock on such a file, which nobody but
-its owner can open, and which all who divide this cgroup share.
+"""Controllers that are on only while an attempt holds a shared lock on this file, because it needs them.
+
+Only the owner can open these files, and all daemons that divide this cgroup share them.
 """
 _DELEGATED = ("trusted.delegate", "user.delegate")
-"""Notes of systemd at a cgroup that it leaves to others (CGROUP_DELEGATION.md)."""
+"""systemd's extended attributes of a delegated cgroup (CGROUP_DELEGATION.md)."""
 _OF_A_USER = re.compile(r"u[0-9]+", re.ASCII)
 _GONE = (errno.ENOENT, errno.ENODEV)
 _ROUNDS = 10
 _PATIENCE = 1.0
-"""The time (s) to wait until the kernel has taken away what was killed."""
+"""Maximum time (s) until the kernel removes what was killed."""
 
 
 def prepare(*, delegated: bool = False) -> int:
-    """Move this process to `self`; a descriptor for where attempts get theirs, -1: nothing is delegated to us.
+    """Move this process to `self`. Return a descriptor of the place for attempts' cgroups, or -1.
 
-    `delegated`: our cgroup is, though nothing says so: the systemd of a user leaves no note.
+    `delegated`: our cgroup is delegated even without systemd's attribute, which a user's systemd does not set.
     """
     base = _divided(delegated)
     if base is None:
@@ -58,23 +59,23 @@ def prepare(*, delegated: bool = False) -> int:
         return -1
     _clear(home)
     for controller in _CONTROLLERS:
-        with contextlib.suppress(OSError):  # the host's kernel, or who delegates, does not have it
+        with contextlib.suppress(OSError):  # the kernel, or the delegating process, does not have it
             write(home, "cgroup.subtree_control", b"+" + controller.encode())
     return home
 
 
 def _clear(home: int) -> None:
-    """Move what else was delegated together with us, a scheduler that has started us, say, or all of a container."""
+    """Move the other processes of the delegated cgroup, such as the scheduler that started us, or a whole container."""
     for _round in range(_ROUNDS):  # they may fork meanwhile
         if not (others := (read(home, "cgroup.procs") or b"").split()):
             return
         for pid in others:
-            with contextlib.suppress(OSError):  # it has ended, or is not ours to move
+            with contextlib.suppress(OSError):  # the process ended, or is not ours to move
                 write(home, f"{_SELF}/cgroup.procs", pid)
 
 
 def controllers(home: int) -> list[str] | None:
-    """Those that the attempts' cgroups have, or get while they need them; None: there are no cgroups."""
+    """Return the controllers that attempts' cgroups have, or get when needed, or None without cgroups."""
     if home < 0:
         return None
     offered = (read(home, "cgroup.controllers") or b"").decode().split()
@@ -83,21 +84,21 @@ def controllers(home: int) -> list[str] | None:
 
 
 def _divided(delegated: bool) -> str | None:
-    """The cgroup that is ours to divide: our own, or the one above if we are in `self` of it already.
+    """Return the cgroup that we may divide: our own, or its parent if we are in `self` of that already.
 
-    By systemd's note at it, or as it is the root of a container, that is of a cgroup namespace.
+    It is ours by `delegated`, by systemd's attribute, or as the root of a container's cgroup namespace.
     """
     own = _directory_of("self")
     if own is None:
         return None
     base = own.removesuffix(f"/{_SELF}")
-    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own has no type
+    is_root = base.rstrip("/") == _MOUNT and os.path.exists(f"{_MOUNT}/cgroup.type")  # the host's own root has no type
     noted = any(_attribute(base, name) == b"1" for name in _DELEGATED)
     return base if delegated or is_root or noted else None
 
 
 def _directory_of(process: str) -> str | None:
-    """The directory of the cgroup of a process; None: this host has no unified hierarchy."""
+    """Return the directory of a process's cgroup, or None if this host has no unified hierarchy."""
     path = unified(membership(process))
     if path is None or not os.path.exists(f"{_MOUNT}{path}/cgroup.procs"):
         return None
@@ -105,12 +106,12 @@ def _directory_of(process: str) -> str | None:
 
 
 def unified(membership: str) -> str | None:
-    """The cgroup v2 in such a text, ``/system.slice/ssh.service``; None: there is none."""
+    """Return the cgroup v2 in this text, such as ``/system.slice/ssh.service``, or None."""
     return next((line[3:] for line in membership.splitlines() if line.startswith("0::")), None)
 
 
 def membership(process: str = "self") -> str:
-    """The cgroups of a process, in all hierarchies, as /proc/PID/cgroup has them; "": it is gone."""
+    """Return the cgroups of a process in all hierarchies, in the format of /proc/PID/cgroup, or "" if it exited."""
     try:
         with open(_MEMBERSHIP.format(process), errors="surrogateescape") as file:
             return file.read()
@@ -126,51 +127,51 @@ def _attribute(path: str, name: str) -> bytes:
 
 
 class Cgroup:
-    """That of one attempt.  `home`: where it is, as `prepare` gave it; -1: there is none, and nothing is measured."""
+    """The cgroup of one attempt. `home`: the descriptor from `prepare`, or -1 if nothing is measured."""
 
     def __init__(self, home: int, name: str) -> None:
         self._home, self._name = home, name
         self.above: Above | None = None
-        """The one that it is in, with its limits, which is made if need be; None: `home`."""
+        """The cgroup around it, with limits, made if needed; None: it is directly in `home`."""
         self._parent = -1
         self.directory = -1
         self._shared: dict[str, int] = {}
         self.troubles: list[str] = []
-        """The limits of the one above that can't be set, and why."""
+        """Limits of the cgroup around it that can't be set, with the reasons."""
 
     @property
     def is_own(self) -> bool:
-        """True where it has, or will have, one."""
+        """Return whether the attempt has, or will have, its own cgroup."""
         return self._home >= 0
 
     def make(self) -> None:
-        """OSError: it can't be made; EBUSY: it has processes."""
+        """Make the cgroup. Raises OSError; EBUSY: it has processes."""
         for patience in reversed(range(_ROUNDS if self._home >= 0 else 0)):
             try:
                 self._make()
                 return
             except OSError as error:
                 self._let_go_of_parent()
-                if self.above is None or error.errno not in _GONE or not patience:  # a run that has just ended took it
+                if self.above is None or error.errno not in _GONE or not patience:  # an ended run removed it
                     raise
 
     def _make(self) -> None:
         parent = self._home if self.above is None else self._make_above(self.above)
         try:
             os.mkdir(self._name, 0o755, dir_fd=parent)
-        except FileExistsError:  # of a start that came to nothing; or of another daemon in this place
+        except FileExistsError:  # of a start that failed; or of another daemon in this place
             if b"populated 1" in (read(parent, f"{self._name}/cgroup.events") or b""):
                 raise OSError(errno.EBUSY, "a run of that name of another daemon is in it") from None
         self.directory = _opened(parent, self._name)
 
     def _make_above(self, above: Above) -> int:
-        """The one of a user, with the limits as they are now: a descriptor of it."""
+        """Return a descriptor of the user's cgroup, made if missing, with the current limits."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(above["name"], 0o755, dir_fd=self._home)
         self._parent = _opened(self._home, above["name"])
         for controller in (read(self._home, "cgroup.subtree_control") or b"").split():
             if controller.decode() in _CONTROLLERS:
-                with contextlib.suppress(OSError):  # which `cap` tells of a run
+                with contextlib.suppress(OSError):  # `cap` of a run reports that
                     write(self._parent, "cgroup.subtree_control", b"+" + controller)
         if any(key == "cpu" for key, _, _ in above["caps"]):
             self._share("cpu")
@@ -185,7 +186,7 @@ class Cgroup:
 
     @classmethod
     def find(cls, home: int, name: str) -> Cgroup:
-        """That of an attempt whose supervisor is gone, if there is one; what it needed nobody needs any more."""
+        """Return the cgroup of an attempt whose supervisor died; its shared controllers are released."""
         found = cls(home, name)
         if home >= 0:
             with contextlib.suppress(OSError):
@@ -197,9 +198,7 @@ class Cgroup:
 
     @classmethod
     def of(cls, name: str, pid: int, supervisor: int | None) -> Cgroup:
-        """That of an attempt, for a look from outside: beside its supervisor's; where nobody knows that, the one of its
-        main process.
-        """
+        """Return an attempt's cgroup, found from outside: next to its supervisor's, or else its main process's."""
         found = cls(-1, name)
         with contextlib.suppress(OSError):
             if supervisor is None:
@@ -215,28 +214,28 @@ class Cgroup:
         return found
 
     def refused_tasks(self) -> int:
-        """The number of forks that failed as there were as many as it may have (pids.events)."""
+        """Return the number of forks that failed because of its limit of tasks (pids.events)."""
         return self._pairs("pids.events").get("max", 0) if self.directory >= 0 else 0
 
     def close(self) -> None:
-        """Let go of it, as it is."""
+        """Close its descriptor, and leave the cgroup as it is."""
         if self.directory >= 0:
             os.close(self.directory)
             self.directory = -1
 
     def join(self) -> None:
-        """This process is the attempt's from now on."""
+        """Move this process into the cgroup."""
         if self.directory >= 0:
             write(self.directory, "cgroup.procs", b"0")
 
     def cap(self, file: str, text: str) -> str:
-        """Write a limit; why that can't be, "" where it can.  OSError: there is no descriptor to be had."""
+        """Write a limit. Return the reason why it can't be set, or "". Raises OSError if no descriptor is available."""
         return capped(self.directory, file, text) if self.directory >= 0 else "its run has no cgroup"
 
     def share(self, controller: str) -> None:
-        """`cpu` or `cpuset` is shared out by cgroups from now on, until the last attempt that needs it is over.
+        """Turn on the controller `cpu` or `cpuset` until the last attempt that needs it is over.
 
-        Without need they are not: the nice of processes would count inside of their runs only.
+        They are off otherwise, because with them the nice value of a process would count only inside its run.
         """
         if self.directory >= 0:
             self._share(controller)
@@ -249,11 +248,11 @@ class Cgroup:
             lock = self._shared[controller] = self._lock(controller)
             if lock >= 0:
                 fcntl.flock(lock, fcntl.LOCK_SH)
-            with contextlib.suppress(OSError):  # it is not delegated, which `cap` will tell
+            with contextlib.suppress(OSError):  # it is not delegated, and `cap` reports that
                 write(self._home, "cgroup.subtree_control", b"+" + controller.encode())
 
     def _lock(self, controller: str) -> int:
-        """-1: a kernel before 5.14, where it stays on."""
+        """Return a descriptor of the controller's lock file, or -1 before Linux 5.14: there it stays on."""
         try:
             return os.open(_SHARED[controller], os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._home)
         except OSError as error:
@@ -271,43 +270,43 @@ class Cgroup:
         self._shared.clear()
 
     def _end_sharing(self, word: bytes) -> None:
-        """Nobody needs it, in the cgroups of users neither."""
+        """Turn a controller off, also in the cgroups of users."""
         for user in _users(self._home):
-            with contextlib.suppress(OSError):  # it has just gone
+            with contextlib.suppress(OSError):  # the user's cgroup was just removed
                 write(self._home, f"{user}/cgroup.subtree_control", word)
         write(self._home, "cgroup.subtree_control", word)
 
     def now(self) -> tuple[int, int] | None:
-        """Bytes of memory and tasks that it has at present; None: there is no such figure."""
+        """Return the bytes of memory and the number of tasks in use, or None if the figures are missing."""
         if self.directory < 0:
             return None
         memory, tasks = self._number("memory.current"), self._number("pids.current")
         return None if memory is None or tasks is None else (memory, tasks)
 
     def refused_above(self) -> dict[str, int]:
-        """Read what the limits of all its user's runs have refused: times of memory and tasks, microseconds of cpu."""
+        """Return refusals by limits of all the user's runs: counts for memory and tasks, microseconds for cpu."""
         if self._parent < 0:
             return {}
         return {key: pairs(self._parent, file).get(word, 0) for key, (file, word) in _REFUSED.items()}
 
     def events(self) -> dict[str, int]:
-        """The number of times that memory was short in it, by kind (memory.events)."""
+        """Return how often memory was short in it, by kind (memory.events)."""
         return self._pairs("memory.events") if self.directory >= 0 else {}
 
     def limits(self) -> dict[str, float | None]:
-        """The most that it may have of memory (bytes), cpu (CPUs), tasks; None: as much as there is."""
+        """Return its limits of memory (bytes), cpu (CPUs) and tasks; None: no limit."""
         limit, _, period = (read(self.directory, "cpu.max") or b"max").partition(b" ")
         cpu = int(limit) / int(period) if limit.isdigit() else None
         return {"cpu": cpu, "memory": self._number("memory.max"), "tasks": self._number("pids.max")}
 
     def kill(self) -> None:
-        """SIGKILL to all that is in it, at once: no process forks faster than that."""
+        """Send SIGKILL to all its processes at once, so that no process can fork away."""
         if self.directory >= 0:
             with contextlib.suppress(OSError):  # a kernel before 5.14
                 write(self.directory, "cgroup.kill", b"1")
 
     def figures(self) -> Figures:
-        """The figures of all its processes: seconds, bytes, tasks; what the kernel does not tell is left out."""
+        """Return the figures of all its processes: seconds, bytes, tasks; missing ones are left out."""
         if self.directory < 0:
             return {}
         cpu, disks = self._pairs("cpu.stat"), read(self.directory, "io.stat")
@@ -325,7 +324,7 @@ class Cgroup:
         return {**known, "memory_peak_below": None} if "memory_peak" in known else known
 
     def remove(self, patience: float = _PATIENCE) -> bool:
-        """End what is still in it, and take it away, which may need so long (s); whether that was done."""
+        """End its processes and remove the cgroup, within `patience` (s). Return whether it was removed."""
         if self.directory < 0:
             return True
         until = time.monotonic() + patience
@@ -336,14 +335,14 @@ class Cgroup:
             time.sleep(0.005)
         self._let_go_of_parent()
         if self.above is not None:
-            with contextlib.suppress(OSError):  # others of this user live
+            with contextlib.suppress(OSError):  # other runs of this user live
                 os.rmdir(self.above["name"], dir_fd=self._home)
         self._unshare()
         self.close()
         return gone
 
     def _removed(self) -> bool:
-        """Those that the job made in it go first."""
+        """Remove it, after the cgroups that the job made in it. Return whether it is gone."""
         with contextlib.suppress(OSError):
             for path, _names, _files, _fd in os.fwalk(".", topdown=False, dir_fd=self.directory):
                 if path != ".":
@@ -364,12 +363,12 @@ class Cgroup:
 
 
 def _users(home: int) -> list[str]:
-    """The cgroups of users."""
+    """Return the names of users' cgroups."""
     return [name for name in os.listdir(home) if _OF_A_USER.fullmatch(name)]
 
 
 def _found(home: int, name: str) -> tuple[str, int]:
-    """The one of this name, in that of a user or not: a descriptor of it; OSError."""
+    """Return the user's cgroup ("": none) around the cgroup of this name, and a descriptor of that. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         return "", _opened(home, name)
     for user in _users(home):

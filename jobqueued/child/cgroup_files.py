@@ -1,4 +1,4 @@
-"""The files of a cgroup: what they tell, and limits that are written there."""
+"""The files of a cgroup: reading figures and writing limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = "/sys/block"
 
 
 def capped(directory: int, file: str, text: str) -> str:
-    """Write a limit; why that can't be, "" where it can.  OSError: there is no descriptor to be had."""
+    """Write a limit. Return the reason why it can't be set, or "". Raises OSError if no descriptor is available."""
     try:
         whole = [f"{disk} {text}" for disk in disks()] if file == "io.max" else [text]
         for line in whole:
@@ -27,22 +27,22 @@ def capped(directory: int, file: str, text: str) -> str:
 
 
 def total(disks: bytes, key: bytes) -> int:
-    """The sum of a figure of all disks: ``8:0 rbytes=1 wbytes=2``."""
+    """Return the sum of a figure over all disks: ``8:0 rbytes=1 wbytes=2``."""
     return sum(int(value) for name, _, value in (word.partition(b"=") for word in disks.split()) if name == key)
 
 
 def disks() -> list[str]:
-    """The numbers of this host's disks, ``8:0``; what is made of them (partitions, mappings, loops) is not limited."""
+    """Return the numbers of this host's disks, ``8:0``; partitions, mappings and loops can't be limited."""
     found = []
     for name in os.listdir(_BLOCK):
         if os.path.exists(f"{_BLOCK}/{name}/device"):
-            with contextlib.suppress(FileNotFoundError), open(f"{_BLOCK}/{name}/dev") as file:  # one path of several
+            with contextlib.suppress(FileNotFoundError), open(f"{_BLOCK}/{name}/dev") as file:  # one of several paths
                 found.append(file.read().strip())
     return found
 
 
 def read(directory: int, name: str) -> bytes | None:
-    """The text of a file; None: there is no such file, or no such cgroup any more."""
+    """Return the content of a file, or None if the file or the cgroup does not exist."""
     with contextlib.suppress(OSError):
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
         try:
@@ -53,13 +53,13 @@ def read(directory: int, name: str) -> bytes | None:
 
 
 def pairs(directory: int, name: str) -> dict[str, int]:
-    """The figures of a file by their names; none where there is no such file."""
+    """Return the figures in a file by name, or {} if it does not exist."""
     words = (read(directory, name) or b"").decode().split()
     return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=False) if value.isdigit()}
 
 
 def write(directory: int, name: str, data: bytes) -> None:
-    """Write into a file; OSError."""
+    """Write into a file. Raises OSError."""
     descriptor = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.write(descriptor, data)

@@ -1,4 +1,4 @@
-"""The small loop of a supervisor, and those who follow an attempt on R/control: each may ask it to stop."""
+"""The event loop of a supervisor, and the followers of an attempt on R/control: each may ask it to stop."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from collections.abc import Callable
 from jobqueued.child import unix_socket, wire
 
 _SHARE = 4
-"""That part of our descriptors is for followers; then the newest makes room for a newer one."""
+"""Followers get this part of our descriptors; when they use it up, a new follower replaces the newest."""
 REST = 1.0
-"""The time (s) for which what fails is left alone."""
+"""Pause (s) of a descriptor after an error."""
 _LONGEST_POLL = 2**31 - 1
 
 
 class Loop:
     """Actions for descriptors that become readable.
 
-    One that raises an exception has its descriptor rest, and `failed` is told: nobody dies of it, and nothing spins.
+    After an action raises an exception, its descriptor pauses and `failed` is called, so an error neither ends the
+    supervisor nor repeats at once.
     """
 
     __slots__ = ("_failed", "_poll", "_ready", "_resting")
@@ -33,28 +34,28 @@ class Loop:
         self._resting: dict[int, float] = {}
 
     def on(self, descriptor: int, action: Callable[[], object]) -> None:
-        """From now on."""
+        """Call `action` when the descriptor is readable, from now on."""
         self._ready[descriptor] = action
         self._resting.pop(descriptor, None)
         self._poll.register(descriptor, select.POLLIN)
 
     def off(self, descriptor: int) -> None:
-        """No longer."""
+        """Stop watching the descriptor."""
         if self._ready.pop(descriptor, None) and self._resting.pop(descriptor, None) is None:
             self._poll.unregister(descriptor)
 
     def rest(self, descriptor: int) -> None:
-        """Not for a while: what can't be taken now would wake us at once."""
+        """Pause the descriptor for REST s, because it would wake us again at once."""
         if descriptor in self._ready and descriptor not in self._resting:
             self._resting[descriptor] = time.monotonic() + REST
             self._poll.unregister(descriptor)
 
     def __contains__(self, descriptor: int) -> bool:
-        """True of one that is waited for."""
+        """Return whether the descriptor is watched."""
         return descriptor in self._ready
 
     def turn(self, seconds: float) -> None:
-        """Wait at most so long (infinity: for ever), and do what there is to do."""
+        """Wait at most `seconds` (infinity: without limit), and run the actions that are ready."""
         if self._resting:
             seconds = min(seconds, min(self._resting.values()) - time.monotonic())
         patience = None if seconds == float("inf") else min(max(0.0, seconds) * 1000 + 1, _LONGEST_POLL)
@@ -65,7 +66,7 @@ class Loop:
             self.on(descriptor, self._ready[descriptor])
 
     def go_on(self, seconds: float) -> None:
-        """Do what there is to do for so long."""
+        """Run actions for `seconds`."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.turn(left)
@@ -79,7 +80,7 @@ class Loop:
 
 
 class ControlSocket:
-    """The listening R/control and who has connected; `greeting` are the lines for a new one, `stop` takes a reason."""
+    """The listening R/control and its followers; `greeting`: lines for a new follower, `stop`: called with a reason."""
 
     def __init__(
         self, directory: int, loop: Loop, greeting: Callable[[], list[str]], stop: Callable[[str], None]
@@ -95,21 +96,21 @@ class ControlSocket:
             raise
 
     def accept(self) -> None:
-        """Take who connects, from now on."""
+        """Accept followers, from now on."""
         self._loop.on(self._listener.fileno(), self._accept)
 
     def tell(self, line: str) -> None:
-        """All of them; who does not read misses it."""
+        """Send a line to all followers; a follower that does not read misses it."""
         for connection in self._connections:
             _send(connection, line)
 
     def hang_up(self) -> None:
-        """On all of them; new ones may come."""
+        """Hang up on all followers; new ones may connect."""
         for connection in list(self._connections):
             self._drop(connection)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._loop.off(self._listener.fileno())
         self._listener.close()
 
@@ -118,7 +119,7 @@ class ControlSocket:
             connection, _address = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError:  # no descriptor, no memory: who has connected waits
+        except OSError:  # no descriptor or memory: the follower waits
             self._loop.rest(self._listener.fileno())
             return
         connection.setblocking(False)
@@ -130,7 +131,7 @@ class ControlSocket:
         self._hear(connection)
 
     def _hear(self, connection: socket.socket) -> None:
-        """``stop REASON``, or its hanging up."""
+        """Handle ``stop REASON`` from a follower, or its hang-up."""
         try:
             said = connection.recv(wire.NOTICE)
         except BlockingIOError:

@@ -1,7 +1,7 @@
 """The JSON documents that cross a process boundary: the record of a run, and the launch spec of an attempt.
 
-docs/records.md says what the fields of a record mean.  NotRequired, and all of a class that is not total, is what some
-documents lack: those of earlier versions, and those to which it does not apply.
+docs/records.md explains the fields of a record. Some documents lack the NotRequired fields and those of classes with
+total=False: documents of earlier versions, and those that the field does not apply to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 UNSTARTED = "unstarted"
-"""The `state` in R/ended of an attempt that the host's trouble kept from starting."""
+"""The `state` in R/ended of an attempt that did not start because of a problem of the host."""
 ENDS = frozenset({"succeeded", "failed", "timed_out", "killed", "oom_killed", "lost"})
 """The `state` of a record whose run, or whose attempt, is over."""
 
@@ -19,14 +19,14 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 SLURM_PATH = f"{DEFAULT_PATH}:/opt/slurm/bin"
-"""Where Slurm's commands are looked for, behind the PATH of a job."""
+"""The PATH to find Slurm's commands, after the job's own PATH."""
 
 SLURM_HELPER = "jq-slurm"
-"""The name of a process that stands for a job on Slurm: SIGTERM ends both, and SIGKILL only that process."""
+"""Name of a process that stands for a job on Slurm: SIGTERM ends both, and SIGKILL only the process."""
 
 
 class Journal(TypedDict):
-    """The lines of an output that journald got, and those that it did not."""
+    """The lines of an output that went to journald, and those that did not."""
 
     lines: int
     dropped: int
@@ -34,7 +34,7 @@ class Journal(TypedDict):
 
 
 class Output(TypedDict):
-    """The whereabouts of an output; `offset` is where that of an attempt begins in its run's."""
+    """The places of an output; `offset`: first byte of the attempt's output in the run's file."""
 
     file: str | None
     offset: NotRequired[int]
@@ -46,7 +46,7 @@ class Output(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """The resources that an attempt used: seconds, bytes, tasks; None: not known."""
+    """The resources that an attempt used: seconds, bytes, tasks; None: unknown."""
 
     cpu_user: float | None
     cpu_system: float | None
@@ -60,9 +60,9 @@ class Figures(TypedDict, total=False):
 
 
 class SlurmJob(TypedDict):
-    """The job on Slurm that an attempt is: its number, its node, and its last state there.
+    """The job on Slurm of an attempt: its number, its node, and its last state.
 
-    Of one that is not over, `reason` says why it waits there, and `unheard` why Slurm does not answer; "": nothing.
+    For a live job, `reason` is why it waits and `unheard` why Slurm does not answer; "": none.
     """
 
     job: int
@@ -73,7 +73,7 @@ class SlurmJob(TypedDict):
 
 
 class End(Figures, total=False):
-    """The end of the main process of an attempt, and what was used; `rusage` is of the attempt alone."""
+    """The end of the main process of an attempt, and the resources used; `rusage` is of the attempt alone."""
 
     pid: int | None
     exit_code: int | None
@@ -83,14 +83,14 @@ class End(Figures, total=False):
 
 
 class Facts(End, total=False):
-    """All that is known of an attempt by its end, and of a run by its last one."""
+    """Everything known about an attempt at its end; for a run, about its last attempt."""
 
     enforced: dict[str, str] | None
     warnings: list[str]
 
 
 class AttemptRecord(Facts):
-    """One attempt, as `attempts` of a record has it."""
+    """One attempt, as in `attempts` of a record."""
 
     attempt: int
     span_id: NotRequired[str | None]
@@ -103,7 +103,7 @@ class AttemptRecord(Facts):
 
 
 class FollowedAttempt(AttemptRecord):
-    """An attempt that others may follow: `retried_by` asked for the next before its time."""
+    """An attempt that others may follow; `retried_by`: the user who asked for the next one before its time."""
 
     retried_by: NotRequired[str]
 
@@ -113,7 +113,7 @@ UNKNOWN: Facts = {
     "memory_peak_below": None, "memory_mean": None, "throttled": None, "tasks_peak": None,
     "io_read": None, "io_write": None, "enforced": None, "warnings": [],
 }  # fmt: skip
-"""The facts of a run before its end, and of what had no process: each is there, and none is known."""
+"""The facts of a run before its end, or without a process: every key is present and unknown."""
 UNKNOWN_OF_ATTEMPT: Facts = {**UNKNOWN, "rusage": None}
 NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journal": None}
 
@@ -121,11 +121,10 @@ NO_OUTPUT: Output = {"file": None, "bytes": 0, "dropped": 0, "tail": "", "journa
 class TriggeredBy(TypedDict, total=False):
     """The cause of a run: `kind` is schedule, boot, manual, rerun, job, path or event.
 
-    `run` is the one that ended (job), with its `state`, `exit_code` and `signal`, and `pattern` the one in `on` that
-    has begun the chain of ends; `ends` are the runs, one of each dependency, that have made it due together; `path` is
-    the file that appeared; `data` came with the event; `traceparent` is the span that the run continues, which no
-    record tells so.
-    A rerun has what the run had that it repeats, beside its own kind.
+    `run` is the run that ended (kind job), with its `state`, `exit_code` and `signal`. `pattern` is the entry of `on`
+    that started the chain of ends. `ends` are the runs, one for each dependency, that together made this run due.
+    `path` is the file that appeared. `data` came with the event. `traceparent` is the span that the run continues;
+    records show it in other fields. A rerun also has the fields of the run that it repeats, except its kind.
     """
 
     kind: str
@@ -142,14 +141,14 @@ class TriggeredBy(TypedDict, total=False):
 
 
 class OwnerRecord(TypedDict):
-    """The user whose job it was, by number and name as they were then."""
+    """The user who owned the job, by number and name at that time."""
 
     uid: int
     name: str
 
 
 class Record(Facts):
-    """One run with all its attempts; in a live one, and between two attempts, that of the attempts so far."""
+    """One run with all its attempts; for a live run, with the attempts so far."""
 
     version: int
     job: str
@@ -194,7 +193,7 @@ class Record(Facts):
 
 
 class Attributes(TypedDict, total=False):
-    """Settings of a process beyond identity and environment; `limits`: of each rlimit our key, soft and hard limit."""
+    """Settings of a process apart from identity and environment; `limits`: rlimit → our key, soft and hard limit."""
 
     limits: dict[str, list[Any]]
     nice: int
@@ -206,9 +205,7 @@ class Attributes(TypedDict, total=False):
 
 
 class Hook(TypedDict):
-    """A telemetry hook: its command, and for people its name; at which moments it is told, seconds between samples, and
-    those that it may take.
-    """
+    """A telemetry hook: its command, its name, when it is called, seconds between samples, and its timeout (s)."""
 
     name: str
     command: str | Sequence[str]
@@ -218,9 +215,9 @@ class Hook(TypedDict):
 
 
 class Above(TypedDict):
-    """The cgroup in which that of a run is, and its limits, as `caps` of the launch spec has those of the run.
+    """The cgroup around that of a run, and its limits in the format of `caps` in the launch spec.
 
-    "" stands for the name of the one of the user as whom the run runs, whose number the scheduler does not know.
+    The name "" stands for the cgroup of the run's user, whose number the scheduler does not know.
     """
 
     name: str
@@ -228,7 +225,7 @@ class Above(TypedDict):
 
 
 class JobOwner(TypedDict):
-    """The user whose own job it is; `more_groups`: it may have these, though the user is not in them."""
+    """The user who owns the job; `more_groups`: groups that the job may have although the user is not in them."""
 
     uid: int
     name: str
@@ -238,9 +235,9 @@ class JobOwner(TypedDict):
 class SlurmOrder(TypedDict):
     """An attempt that is to be a job on Slurm: its name and comment there, and the options of its submission.
 
-    `earlier` are the names of earlier attempts, and `run` is what the comments of all attempts of the run begin with.
-    `files` is the name of its directory, in `directory` (None: where its command starts); `limits` has words for those
-    that Slurm looks after.
+    `earlier`: names of earlier attempts. `run`: prefix of the comments of all attempts of the run. `files`: name of its
+    directory, inside `directory` (None: where its command starts). `limits`: descriptions of the limits that Slurm
+    enforces.
     """
 
     name: str
@@ -254,12 +251,11 @@ class SlurmOrder(TypedDict):
 
 
 class LaunchSpec(TypedDict):
-    """The launch spec, R/spec: the job as it is now, the run that the attempt belongs to, and the record so far.
+    """The launch spec, R/spec: the current job, the run that the attempt belongs to, and the record so far.
 
-    From `not_after` on (CLOCK_BOOTTIME, ns; 0: never) it may not start any more.  `caps` has the key of each, the file
-    of the cgroup, and what is written there; `logs` is the path of the run's files without their endings, and
-    `log_directory` that of all runs, with its mode and group; `run` are the fields of the Run by which R alone can tell
-    whose it is.
+    From `not_after` on (CLOCK_BOOTTIME, ns; 0: never) the attempt may not start. Each of `caps` has a key, the cgroup
+    file, and the value to write there. `logs` is the path of the run's files without suffix. `log_directory` is the
+    directory of all runs, with its mode and group. `run` has the fields of the Run that identify it by R alone.
     """
 
     v: int
@@ -309,7 +305,7 @@ _OF_THE_ATTEMPT = ("attempt", "span_id", "failover", "rusage")
 
 
 def with_attempt(record: Record, attempt: AttemptRecord) -> Record:
-    """The record with an attempt that has ended: the run's own fields are those of its last, `started` its first's."""
+    """Return the record with an ended attempt added: its fields become the run's, except the first `started`."""
     before = record["attempts"]
     own = {key: value for key, value in attempt.items() if key not in _OF_THE_ATTEMPT}
     own["output"] = {key: value for key, value in attempt["output"].items() if key != "offset"}

@@ -1,4 +1,4 @@
-"""The ending of an attempt: its stop signal, a grace, and SIGKILL to all that is left, again and again."""
+"""The ending of an attempt: its stop signal, a grace period, and SIGKILL to all that is left, repeatedly."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.signals import signal_number
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
-"""Between one SIGKILL to all and the next: a fork bomb may have children that we did not see."""
+"""First and longest pause (s) between two SIGKILLs to all: a fork bomb may have children that we missed."""
 _UNKILLABLE = 2.0
-"""Seconds after which what can't be killed, as a file system does not answer, keeps a failed start no longer."""
+"""Seconds after which a failed start no longer waits for processes that can't be killed, because of a file system."""
 
 
 def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> bool:
-    """End all below this process, with a turn of the loop between looks; False: what is left can't be killed yet."""
+    """Kill all processes below this one, between turns of the loop. Return False if the rest can't be killed yet."""
     until = time.monotonic() + _UNKILLABLE
     while not is_empty():
         tree.signal_all(signal.SIGKILL)
@@ -30,9 +30,9 @@ def ended_all(turn: Callable[[float], object], is_empty: Callable[[], bool]) -> 
 
 
 class Ending:
-    """Of one attempt.  `deadline` is when it has timed out, `kill_at` when SIGKILL is due (monotonic).
+    """The ending of one attempt. `deadline`: when it times out, `kill_at`: when SIGKILL is due (monotonic, s).
 
-    `cause` is the verdict, whatever its command makes of the signal.
+    `cause`: state and reason, whatever the command makes of the signal.
     """
 
     __slots__ = ("_cgroup", "_order", "_pause", "cause", "deadline", "kill_at")
@@ -44,28 +44,28 @@ class Ending:
         self._pause = _FIRST_PAUSE
 
     def begin(self, now: float) -> None:
-        """It has started: its time runs."""
+        """Start the timeout."""
         if self._order["timeout"] is not None:
             self.deadline = now + self._order["timeout"]
 
     def tell(self, now: float, *, told: bool = False) -> None:
-        """`stop_signal` now, SIGKILL after `kill_grace`.  `told`: another has sent all of them SIGTERM already."""
+        """Send `stop_signal` now, and SIGKILL after `kill_grace`. `told`: all its processes already got SIGTERM."""
         number = signal_number(self._order["stop_signal"])
         if not told or number != signal.SIGTERM:
             tree.signal_all(number)
-        tree.signal_all(signal.SIGCONT)  # what is stopped does not act on it
+        tree.signal_all(signal.SIGCONT)  # a stopped process does not handle the signal
         self.deadline = NEVER
         self.kill_at = now + self._order["kill_grace"]
 
     def kill(self, now: float) -> None:
-        """SIGKILL to all that is left, now and until nothing is."""
+        """Send SIGKILL to all processes that are left, and schedule the next."""
         self._cgroup.kill()
         tree.signal_all(signal.SIGKILL)
         self.kill_at = now + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def warning(self) -> str:
-        """The words for the record before the first SIGKILL; "": none, it was asked for."""
+        """Return the warning for the record before the first SIGKILL, or "" if SIGKILL was asked for."""
         grace, name = self._order["kill_grace"], self._order["stop_signal"]
         if self._pause != _FIRST_PAUSE or not grace or name == "SIGKILL":
             return ""

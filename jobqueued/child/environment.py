@@ -1,7 +1,7 @@
-"""The environment of a job, built from nothing; later ones win:
+"""The environment of a job, built from nothing. Later ones win:
 
-what every job gets, with TRACEPARENT, what a login gets (`login_environment`), `environment_file`, `environment`, and
-JOBQUEUE_…
+the variables of every job, with TRACEPARENT; those of a login (`login_environment`); `environment_file`; `environment`;
+and JOBQUEUE_….
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from jobqueued.child.identity import StartFailed, User
 from jobqueued.child.trust import is_roots_alone
 
 _OF_A_LOGIN = ("/etc/environment", "/etc/default/locale")
-"""Files that pam_env(8) reads at a login, as Debian has it."""
+"""Files that pam_env(8) reads at a login on Debian."""
 _LOGIN_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "mksh", "sh", "yash", "zsh"})
-"""Shells that know ``-l -c``; for users of others /bin/sh reads the profile."""
+"""Shells with ``-l -c``; for users of other shells /bin/sh reads the profile."""
 _TOLD = 3
 _TELL = f"exec /usr/bin/env -0 >&{_TOLD}"
 _OF_THE_SHELL = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
@@ -35,14 +35,14 @@ _ESCAPED = re.compile(r'\\(["\\$`\n])')
 
 
 class Environment:
-    """The variables that are `given` by us, and the job's own; StartFailed says which file is wrong, and where."""
+    """The variables that jobqueued gives, and the job's own. Raises StartFailed with the file and line of an error."""
 
     __slots__ = ("_files", "_is_roots", "_set", "given", "login")
 
     def __init__(self, order: LaunchSpec, user: User) -> None:
-        """Read the files that we may read for this user: of others a link could lead to what that user may not read.
+        """Read the files that we may read for this user; others might lead to files that the user may not read.
 
-        A user's own job names what it likes, so all of its files are read by the user.
+        A user's own job names any files, so the user's process reads all of them.
         """
         self._is_roots = order.get("owner") is None
         self._files = [
@@ -64,9 +64,9 @@ class Environment:
                 self.given |= read(path)
 
     def whole(self) -> dict[str, str]:
-        """All of it, as the job's user: the other files are read now.
+        """Return the whole environment, as the job's user: the other files are read now.
 
-        At a login the user's profile is read too, by a shell that is this process's child.
+        At a login a shell, a child of this process, reads the user's profile too.
         """
         own: dict[str, str] = {}
         for path, variables in self._files:
@@ -76,7 +76,7 @@ class Environment:
         return (self._of_profile(own) if self.login else self.given) | own
 
     def _of_profile(self, own: dict[str, str]) -> dict[str, str]:
-        """Only the variables count: the command has its own directory, umask and input, and what ends it is its own."""
+        """Return the profile's variables, and ignore its directory, umask and input."""
         shell = self.given["SHELL"]
         shell = shell if os.path.basename(shell) in _LOGIN_SHELLS else "/bin/sh"
         memory = os.memfd_create("environment")
@@ -97,16 +97,16 @@ class Environment:
 
 
 def arguments(order: LaunchSpec) -> list[str]:
-    """A list is executed as it is; a string goes to the shell."""
+    """Return the command as arguments: a list is executed as it is, a string by the shell."""
     command = order["command"]
     return [order["shell"], "-c", command] if isinstance(command, str) else list(command)
 
 
 def read(path: str) -> Iterator[tuple[str, str]]:
-    """The variables of a file of lines NAME=VALUE, as systemd.exec(5) and shells read them alike.
+    """Yield the variables of a file of lines NAME=VALUE, which systemd.exec(5) and shells read in the same way.
 
-    Values may be quoted, also over lines; nothing is expanded.  StartFailed names the first line that is neither that,
-    nor a comment, nor blank.
+    Values may be quoted, also over lines; nothing is expanded. Raises StartFailed with the first line that is no
+    assignment, no comment and not blank.
     """
     text = _content(path)
     place = 0
@@ -131,14 +131,14 @@ def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _stripped(value: str) -> str:
-    """Without the blanks around it; an escaped one belongs to it."""
+    """Return the value without blanks around it; an escaped blank belongs to it."""
     stripped = value.strip(" \t\r")
     escaped = (len(stripped) - len(stripped.rstrip("\\"))) % 2
     return stripped + value.lstrip(" \t\r")[len(stripped) :][:escaped]
 
 
 def _plain(part: re.Match[str]) -> str:
-    """A quoted part of a value, as it is meant."""
+    """Return the meaning of a quoted part of a value."""
     single, double, escaped, _comment = part.groups()
     if double is not None:
         return _ESCAPED.sub(lambda found: found[1].strip("\n"), double)

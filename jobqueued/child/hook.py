@@ -1,9 +1,9 @@
-"""One telemetry hook, told of one moment: its keeper, a fork of the supervisor, starts it and is gone with all of it.
+"""One call of a telemetry hook. Its keeper, a fork of the supervisor, starts it and ends all its processes.
 
-The hook has the job's user, environment and limits, and a cgroup of its own with the same caps, so that what it uses is
-not the run's, and what ends it does not end the run.  The keeper, a subreaper, is between it and the supervisor: what a
-hook leaves behind is never taken for the run's.  It ends all of that before it answers, and also when nobody waits for
-the answer any more.
+The hook has the job's user, environment and limits, and its own cgroup with the same caps: its resource use is not the
+run's, and its end does not end the run. The keeper is a subreaper between hook and supervisor, so processes that a hook
+leaves are never taken for the run's. The keeper ends them before it answers, and also when the supervisor no longer
+waits for the answer.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from jobqueued.child.title import entitle
 from jobqueued.child.tuples import NamedTuple
 
 NAME, CGROUP = "jq-hook", ".hook"
-"""The name of a keeper, and what the name of the cgroup of hooks has behind that of their attempt's."""
+"""Name of a keeper, and suffix of the cgroup of an attempt's hooks."""
 _CHUNK, _TAIL = 1 << 16, 4096
 _SHOWN = 300
-"""Characters of why a hook has failed."""
+"""Maximum characters of the reason why a hook failed."""
 
 
 class Keeper(NamedTuple):
-    """A keeper at work, and the descriptor from which its answer is read, to the end."""
+    """A keeper at work, and the descriptor to read its answer from, to the end."""
 
     pid: int
     answer: int
 
 
 class _OutOfTime(Exception):
-    """The hook has used up its time."""
+    """The hook's timeout expired."""
 
 
 class _NotAwaited(Exception):
-    """Nobody waits for the answer."""
+    """The supervisor no longer waits for the answer."""
 
 
 class _Failed(Exception):
-    """The hook has; str() is how."""
+    """The hook failed; str() is the reason."""
 
 
 def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, home: int) -> Keeper:
-    """Let a hook of an attempt be told; OSError.  `home`: where cgroups are."""
+    """Start a hook of an attempt for this moment. Raises OSError. `home`: where cgroups are."""
     answer, writing = os.pipe2(os.O_CLOEXEC)
     try:
         os.set_blocking(answer, False)
@@ -71,7 +71,7 @@ def told(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Record, 
 
 
 def understood(answer: bytes) -> telemetry.Telemetry:
-    """The object that the hook has said, by its keeper's answer; Refused: it has failed."""
+    """Return the object in the keeper's answer. Raises Refused if the hook failed."""
     trouble, whole, said = answer.partition(b"\n")
     if trouble or not whole:
         raise telemetry.Refused(trouble.decode(errors="replace") or "its keeper was killed")
@@ -101,17 +101,17 @@ def _become(name: str, order: LaunchSpec, hook: Hook, moment: str, record: Recor
 
 
 def _close_others(ours: set[int]) -> None:
-    """All else is the supervisor's: who holds R/control or a lock file open would seem to be one."""
+    """Close all other descriptors: a keeper with R/control or a lock file open would look like a supervisor."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in ours:
             try:
                 os.close(int(name))
-            except OSError:  # the listing's own
+            except OSError:  # the descriptor of the listing itself
                 continue
 
 
 def _answer(order: LaunchSpec, hook: Hook, cgroup: Cgroup, writing: int) -> bytes:
-    """Nothing, a newline and its object; or why it has failed, and a newline."""
+    """Return a newline and the hook's object, or the reason of the failure and a newline, or b"" if no one waits."""
     try:
         return b"\n" + compact(_said(order, hook["timeout"], cgroup, writing)).encode()
     except _NotAwaited:
@@ -145,7 +145,7 @@ def _said(order: LaunchSpec, seconds: float, cgroup: Cgroup, writing: int) -> te
 
 
 def _started(order: LaunchSpec, cgroup: Cgroup, caps: Caps) -> tuple[int, int, int]:
-    """The hook, and where its stdout and its stderr are read."""
+    """Start the hook. Return its pid and the descriptors of its stdout and stderr."""
     output, its_output = os.pipe2(os.O_CLOEXEC)
     errors, its_errors = os.pipe2(os.O_CLOEXEC)
     pid = start(order, cgroup, caps, its_output, its_errors).pid
@@ -155,7 +155,7 @@ def _started(order: LaunchSpec, cgroup: Cgroup, caps: Caps) -> tuple[int, int, i
 
 
 def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> telemetry.Telemetry:
-    """To the end of its process, and of what it has said by then."""
+    """Wait for the hook's end and return what it wrote until then."""
     said, tail = b"", b""
     ending = os.pidfd_open(pid)
     poll = select.poll()

@@ -1,7 +1,7 @@
-"""The telemetry hooks of an attempt: told of its start, of samples and of its end, one after the other.
+"""The telemetry hooks of an attempt: called at its start, for samples and at its end, one after another.
 
-What they say is merged in the order in which they were told.  Whatever one of them does, the run goes on: what has
-failed is noted, once for each hook and run, with how often.
+Their objects are merged in the order of the calls. The run continues whatever a hook does: its failures become one
+warning for each hook and run, with their number.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from jobqueued.child.telemetry import END, SAMPLE, START, Refused, failed, merge
 from jobqueued.child.text import counted
 
 PATIENCE = 5.0
-"""Seconds beyond its time after which a hook that can't be killed (nfs(5)) is left to whoever comes after us."""
+"""Seconds after its timeout until a hook that can't be killed (nfs(5)) is abandoned."""
 _MOMENT = 1.0
-"""Seconds for which they may be told of an end as if that took no time."""
+"""Seconds for which hooks may run at the end before the audience and the disk learn of it."""
 _CHUNK = 1 << 16
 _INTERIM = "this was written before its telemetry hooks were through: what they said later is missing"
 
 
 class Hooks:
-    """Of one attempt.  `at`: when `look` is to be called (monotonic); `telemetry`: all that was said so far, by them
-    and by those of the attempts before.
+    """The hooks of one attempt. `at`: next call of `look` (monotonic, s). `telemetry`: merged so far.
 
     `left`: one of them can't be killed.
     """
@@ -42,7 +41,7 @@ class Hooks:
     def __init__(
         self, name: str, order: LaunchSpec, home: int, loop: Loop, marks: Marks, record: Callable[[], Record]
     ) -> None:
-        """`home`: where cgroups are.  `record`: what is told of an attempt that lives."""
+        """`home`: where cgroups are. `record`: returns the record of the live attempt for the hooks."""
         self._name, self._order, self._home = name, order, home
         self._loop, self._marks, self._record = loop, marks, record
         self._hooks = order.get("hooks", [])
@@ -62,18 +61,18 @@ class Hooks:
         self._left_out: dict[tuple[int, int], int] = defaultdict(int)
 
     def __bool__(self) -> bool:
-        """True where there are any."""
+        """Return whether there are hooks."""
         return bool(self._hooks)
 
     def begin(self, now: float) -> None:
-        """It has started."""
+        """Start: the attempt has started."""
         for index, each in enumerate(self._hooks):
             if SAMPLE in each["at"]:
                 self._sample_at[index] = now + each["every"]
         self._tell_all(START)
 
     def look(self, now: float) -> None:
-        """Tell of the samples that are due, but none to those who still have one before them; see to who hangs."""
+        """Call hooks whose sample is due, unless they still have one waiting; abandon a hook that hangs."""
         if self._told is not None and now >= self._until:
             self._leave()
         for index, at in enumerate(self._sample_at):
@@ -87,7 +86,7 @@ class Hooks:
         self._go_on()
 
     def interim(self, record: Record) -> Record:
-        """The record of an attempt that is over, as its file has it while they are told, or for good if we die."""
+        """Return the record of an ended attempt for its file, while its hooks run, or finally if we die."""
         warnings = [*record["warnings"], *self.warnings()]
         if not self._given_up and (self._told is not None or any(END in each["at"] for each in self._hooks)):
             warnings.append(_INTERIM)
@@ -96,10 +95,10 @@ class Hooks:
         return cast("Record", {**record, "telemetry": self.telemetry, "warnings": warnings, "attempts": attempts})
 
     def see_off(self, record: Record, path: str, write: Callable[[Record], str], audience: Audience) -> None:
-        """It is over: those who wait to be told of a start are, and all that want it, of the end; until all are done.
+        """Finish the waiting start calls and the calls for the end, and wait until all hooks are done.
 
-        `write` puts into the record file (`path`) what each of them has said before the next is told.  If all of it
-        takes longer than a moment, the audience hears why, and the file is made durable, then and at each later write.
+        `write` saves the record file (`path`) after each hook. If this takes longer than a moment, the audience gets
+        the reason, and the file is made durable then and after each later write.
         """
         written = self.telemetry
         self._final = record
@@ -122,7 +121,7 @@ class Hooks:
             self.look(time.monotonic())
 
     def give_up(self, why: str) -> None:
-        """Tell nobody any more, and end whoever is being told."""
+        """Call no more hooks, and end the one that runs."""
         self._given_up = self._given_up or why
         self._sample_at = [NEVER] * len(self._hooks)
         self._waiting.clear()
@@ -132,7 +131,7 @@ class Hooks:
         self._set()
 
     def reaped(self, pid: int) -> bool:
-        """True if a child that has ended, and is reaped here, was a keeper."""
+        """Reap an ended child if it was a keeper. Return whether it was."""
         if pid not in tree.apart:
             return False
         os.waitpid(pid, 0)
@@ -143,9 +142,9 @@ class Hooks:
         return True
 
     def orphans_killed(self) -> bool:
-        """Kill what hooks have left whose keeper was killed, once nothing else is below us; True: there was something.
+        """Kill processes of hooks whose keeper was killed, when nothing else is below us. Return whether any were.
 
-        Who has seen to that leaves: nobody knows when the last of it ends.
+        After that the supervisor leaves its pool, because the end of such a process is not noticed.
         """
         found = bool(tree.children())
         if found:
@@ -153,7 +152,7 @@ class Hooks:
         return found
 
     def warnings(self) -> Iterator[str]:
-        """Tell of each hook that has failed, or was left out, and if they were given up."""
+        """Yield a warning for each hook that failed or was left out, and one if the hooks were cut short."""
         for index, each in enumerate(self._hooks):
             if failure := self._failures.get(index):
                 more = self._failed[index] - 1
@@ -172,7 +171,7 @@ class Hooks:
         self._set()
 
     def _go_on(self) -> None:
-        """Tell the next, if nobody is told now."""
+        """Call the next hook, if none runs."""
         while self._told is None and self._waiting:
             index, moment = self._waiting.popleft()
             each = self._hooks[index]
@@ -189,12 +188,12 @@ class Hooks:
         self._set()
 
     def _set(self) -> None:
-        """The next look: who waits while nobody is told need not wait."""
+        """Set the next time for `look`; a waiting call with no running hook is due at once."""
         until = self._until if self._told is not None else 0 if self._waiting else NEVER
         self.at = min([*self._sample_at, until], default=NEVER)
 
     def _hear(self) -> None:
-        """Take what there is of the answer; its end is no news before the keeper is reaped."""
+        """Read what is available of the answer; its end counts only after the keeper is reaped."""
         with contextlib.suppress(BlockingIOError):
             while self._keeper.answer in self._loop:
                 data = os.read(self._keeper.answer, _CHUNK)
@@ -216,7 +215,7 @@ class Hooks:
         self._set()
 
     def _hang_up(self) -> None:
-        """By this its keeper knows that nobody waits."""
+        """Close the answer, which makes the keeper end the hook."""
         if self._keeper.answer >= 0:
             self._loop.off(self._keeper.answer)
             os.close(self._keeper.answer)

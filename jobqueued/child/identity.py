@@ -1,4 +1,4 @@
-"""The user as whom a job runs: what the host's user database says, and what keeps a job from starting."""
+"""The user as whom a job runs: entries of the host's user database, and reasons why a job can't start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ME = os.geteuid()
 _LIBC = ctypes.CDLL(None)
 _CLOSE_RANGE_CLOEXEC = 4
 NOBODY = 65534
-"""The uid of whoever has none here: users of a network's file system, processes of another user namespace."""
+"""The uid of users without an entry here: of a network file system or another user namespace."""
 
 
 class StartFailed(Exception):
-    """The process could not be started: `step` failed with `number` (an errno, 0 where it is no system call's)."""
+    """The process could not be started: `step` failed with `number` (an errno, or 0 if no system call failed)."""
 
     def __init__(self, step: str, number: int, detail: str = "") -> None:
         self.step, self.number, self.detail = step, number, detail or os.strerror(number)
@@ -29,7 +29,7 @@ class StartFailed(Exception):
 
 
 class User:
-    """A user as the user database knows it."""
+    """A user from the user database."""
 
     __slots__ = ("gid", "home", "name", "shell", "uid")
 
@@ -40,14 +40,14 @@ class User:
 
     @property
     def is_us(self) -> bool:
-        """True if a job of this user needs no change of user."""
+        """Return whether a job of this user needs no change of user."""
         return self.uid == _ME
 
 
 def _own_user() -> User:
     try:
         return User(pwd.getpwuid(_ME))
-    except KeyError:  # a container's arbitrary uid
+    except KeyError:  # the arbitrary uid of a container
         return User(pwd.struct_passwd((str(_ME), "x", _ME, os.getegid(), "", "/", "/bin/sh")))
 
 
@@ -55,7 +55,7 @@ _OWN = _own_user()
 
 
 def user_of(name: str | None) -> User:
-    """The user named in a job file, None: our own; only root may choose another."""
+    """Return the user named in a job file (None: our own). Raises StartFailed: only root may choose another."""
     if name is None or name == _OWN.name:
         return _OWN
     try:
@@ -70,7 +70,7 @@ def user_of(name: str | None) -> User:
 
 
 def user_of_order(order: LaunchSpec) -> User:
-    """The user as whom a job runs; one of a user's own runs only while both name and number are that user's."""
+    """Return the user as whom a job runs. A user's own job runs only if both name and number still match."""
     user, owner = user_of(order["user"]), order.get("owner")
     if owner is not None and (trouble := _trouble_with_owner(user.uid, owner["name"], owner["uid"])):
         raise StartFailed("user", 0, trouble)
@@ -78,8 +78,10 @@ def user_of_order(order: LaunchSpec) -> User:
 
 
 def _trouble_with_owner(found: int, name: str, uid: int) -> str:
-    """The reason why jobs of who had this name and number do not run, where the user of that name has the number
-    `found`; "": they do."""
+    """Return why jobs of an owner with this name and number do not run, or "".
+
+    `found`: the number that the name has now.
+    """
     if uid == NOBODY:
         return f"{NOBODY} is the number of whoever has none here, and has no jobs"
     if found != uid:
@@ -92,9 +94,9 @@ def _trouble_with_owner(found: int, name: str, uid: int) -> str:
 
 
 def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
-    """The primary and the supplementary groups: as the job says, else as the databases say of its user.
+    """Return the primary and supplementary groups, from the job or else from the databases.
 
-    StartFailed if a user's own job asks for another's, unless the site permits that.
+    Raises StartFailed if a user's own job asks for a group without the user, unless the site permits that.
     """
     gid = user.gid if order["group"] is None else _gid(order["group"])
     owner = order.get("owner")
@@ -111,9 +113,9 @@ def groups_of(order: LaunchSpec, user: User) -> tuple[int, list[int]]:
 
 
 def groups_lacking(order: LaunchSpec, user: User) -> tuple[int, list[int]] | None:
-    """Those of a job of cron's that runs as root, like us, where we lack one of them; None: nothing is to be changed.
+    """Return the groups of root's cron job if this process lacks one of them, or None if nothing needs to change.
 
-    A daemon that systemd starts has no supplementary groups, and cron gives root those of the databases.
+    A daemon started by systemd has no supplementary groups, but cron gives root those of the databases.
     """
     if _ME or not order.get("asks_pam"):
         return None
@@ -133,7 +135,7 @@ def _gid(name: str) -> int:
 
 
 def _unknown(kind: str, name: str, database: str) -> StartFailed:
-    """The host has no such user or group, unless it is the database that can't be opened now: pwd and grp don't say."""
+    """Return the error for an unknown user or group, or for a database that can't be opened: pwd and grp hide that."""
     try:
         os.close(os.open(database, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
@@ -143,17 +145,17 @@ def _unknown(kind: str, name: str, database: str) -> StartFailed:
 
 
 def keep_from_jobs() -> None:
-    """Close to jobs what a module of the user database left open (LDAP's connection, say)."""
+    """Keep jobs from inheriting descriptors that a module of the user database left open (LDAP's connection, say)."""
     try:
         _LIBC.close_range(3, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
-    except AttributeError:  # a C library without it
+    except AttributeError:  # a C library without close_range
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2 and os.path.exists(f"/proc/self/fd/{name}"):
                 os.set_inheritable(int(name), False)
 
 
 def name_of(number: str) -> str:
-    """The name of the user of a number, by all databases of the host, behind a word; "": it has no such user."""
+    """Return the name of the user with this number, after a prefix, or "" if the host has no such user."""
     try:
         return wire.NAMED + pwd.getpwuid(int(number)).pw_name
     except KeyError:
@@ -163,10 +165,10 @@ def name_of(number: str) -> str:
 
 
 def trouble_with(kind: str, name: str | list[Any]) -> str:
-    """The reason why jobs can't run as a user or with a group, "" where they can, or where a start has to tell it.
+    """Return why jobs can't run as a user or with a group, or "" if they can, or if only the start can show it.
 
-    A user and a group are their names; a group in which a user has to be is ``[GROUP, USER]``; the owner of jobs is
-    ``[NAME, UID, ALLOW, DENY]``, these as `barred` takes them; the user of a crontab is the same without the UID.
+    A user and a group are given by name; a group that must include a user is ``[GROUP, USER]``. The owner of jobs is
+    ``[NAME, UID, ALLOW, DENY]``, with the lists of `barred`; the user of a crontab is the same without UID.
     """
     try:
         match kind, name:
@@ -189,10 +191,9 @@ def trouble_with(kind: str, name: str | list[Any]) -> str:
 
 
 def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
-    """The reason why a user may not have jobs; "" if there is none.
+    """Return the reason why a user may not have jobs, or "".
 
-    `allow` (None: everybody) and `deny` are names of users, and of groups with an ``@``; a group that there is not has
-    nobody in it.
+    `allow` (None: everybody) and `deny` are names of users, and of groups with an ``@``; an unknown group is empty.
     """
     if _is_among(user, deny):
         return f"user {user.name!r} may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"

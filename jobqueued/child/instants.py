@@ -1,19 +1,19 @@
-"""Instants as text: RFC 3339 in UTC with microseconds, the one form that records, answers and JSON lines have."""
+"""Instants as text: RFC 3339 in UTC with microseconds, the format of records, answers and JSON lines."""
 
 from __future__ import annotations
 
 import time
 
 FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-"""The same for strftime of a datetime in UTC."""
+"""The same format for strftime of a datetime in UTC."""
 
 
 _FIRST, _LAST = -62_135_510_400, 253_402_214_400
-"""Seconds since 1970: whatever zone shows it, its year has four digits."""
+"""Seconds since 1970 between which the year has four digits in every time zone."""
 
 
 def to_text(instant: int) -> str:
-    """``2026-11-24T02:00:00.000000Z`` of nanoseconds since 1970, cut to microseconds, and to the years 1 to 9999."""
+    """Return nanoseconds since 1970 as ``2026-11-24T02:00:00.000000Z``, cut to microseconds and to years 1 to 9999."""
     seconds, rest = divmod(instant, 1_000_000_000)
     seconds = min(max(seconds, _FIRST), _LAST)
     t = time.gmtime(seconds)

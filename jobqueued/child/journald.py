@@ -1,7 +1,7 @@
-"""The lines of a job to journald, by its native protocol, never waiting for it.
+"""Send the lines of a job to journald with its native protocol, and never wait for journald.
 
-Fields and framing: systemd.journal-fields(7) and https://systemd.io/JOURNAL_NATIVE_PROTOCOL/.  Lines are what journald
-makes of the stdout of a service: they end at a newline, empty ones are none, longer ones than LINE_MAX are cut.
+Fields and framing: systemd.journal-fields(7) and https://systemd.io/JOURNAL_NATIVE_PROTOCOL/. Lines are split as
+journald splits the stdout of a service: at newlines, without empty lines, and longer ones than LINE_MAX are cut.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from jobqueued.child.budget import Common
 from jobqueued.child.documents import Journal
 
 LINE_MAX = 48 << 10
-"""Bytes; journald's own LineMax."""
+"""Maximum bytes of a line, as journald's LineMax."""
 BURST_SECONDS = 10
-"""A run may send what its `journal_rate` allows in this time at once."""
+"""Burst: a run may send at once what its `journal_rate` allows in this time (s)."""
 OUTPUT_ID, UNSENT_ID = "0f5c3a86e2bd4c7196d1b24f7ae85d30", "9be1d7423c6f4f0aa85e60c1d4f3972b"
-"""MESSAGE_ID of a line of output, and of the line that tells how many were not sent."""
+"""MESSAGE_ID of a line of output, and of the line with the number of unsent lines."""
 
 _KEPT = 1 << 20
-"""Bytes that wait for a journald that is slower than the job."""
+"""Maximum bytes that wait for a journald that is slower than the job."""
 _HALF_LIFE = 20.0
 _PATIENCE = 0.25
 _CUT, _EOF = b"JOBQUEUE_LINE_BREAK=line-max\n", b"JOBQUEUE_LINE_BREAK=eof\n"
-"""In the words of journald's own field _LINE_BREAK."""
+"""Fields with the values of journald's own field _LINE_BREAK."""
 _SEND_BUFFER = 8 << 20
 _SO_SNDBUFFORCE = 32
 _INFO, _WARNING = 6, 4
@@ -42,7 +42,7 @@ _WORDS = {
 
 
 def datagram(fields: Mapping[str, object]) -> bytes:
-    """One entry of these fields; a value with a newline goes with its length, so that it can't forge another field."""
+    """Return one entry of these fields; a value with a newline has its length, so that it can't forge another field."""
     return b"".join(_field(name.encode(), str(value).encode(errors="replace")) for name, value in fields.items())
 
 
@@ -55,23 +55,23 @@ def _counted(name: bytes, value: bytes) -> bytes:
 
 
 def _entry(fields: bytes, message: bytes) -> bytes:
-    """One entry of fields that are framed already.  The message goes with its length, whatever it holds."""
+    """Return one entry of framed fields and a message; the message has its length, whatever it contains."""
     return fields + _counted(b"MESSAGE", message)
 
 
 class Stream:
-    """The output of one attempt, line by line, within its budget; what does not go out is counted by its reason."""
+    """The output of one attempt, line by line, within its budget; unsent lines are counted by reason."""
 
     def __init__(
         self, address: str, identity: dict[str, object], rate: int, common: Common,
         clock: Callable[[], float] = time.monotonic, user: str | None = None,
     ) -> None:  # fmt: skip
-        """`user`: the name of the user whose own job it is."""
+        """`user`: the name of the user who owns the job, or None."""
         self._user = user
         self._address, self._rate, self._common, self._clock = address, rate, common, clock
         self._identity = {**identity, "OBJECT_SYSTEMD_UNIT": "jobqueued.service"} if os.geteuid() == 0 else identity
         self._fields = b""
-        """Those of each line; written out at the first: most jobs say nothing."""
+        """Fields of each line; made for the first line, because most jobs print nothing."""
         self._rest = b""
         self._tokens, self._lately, self._looked = float(rate * BURST_SECONDS), 0.0, clock()
         self._sent = 0
@@ -85,22 +85,22 @@ class Stream:
         self._watched: socket.socket | None = None
 
     def watch(self, pipe: int) -> int:
-        """A descriptor that is readable when the pipe is, or when journald takes again what it did not take before."""
+        """Return a descriptor that is readable when the pipe is, or when journald accepts lines again."""
         self._poll.register(pipe, select.EPOLLIN)
         return self._poll.fileno()
 
     def started(self, pid: int) -> None:
-        """The process whose output it is."""
+        """Set the process whose output this is."""
         self._identity = {**self._identity, "SYSLOG_PID": pid, "JOBQUEUE_PID": pid}
         self._fields = b""
 
     def _headed(self, priority: int, event: str, message_id: str) -> bytes:
-        """All fields but the message."""
+        """Return all fields except the message."""
         fields = {"PRIORITY": priority, "JOBQUEUE_EVENT": event, "MESSAGE_ID": message_id, **self._identity}
         return datagram(fields)
 
     def feed(self, data: bytes) -> None:
-        """The next piece of output; its last line, if it is not whole, waits for the rest."""
+        """Take the next piece of output; an incomplete last line waits for the rest."""
         data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
@@ -112,7 +112,7 @@ class Stream:
         self._watch()
 
     def end(self, pipe: int) -> None:
-        """Nothing more comes; the last line may have no newline."""
+        """Take the end of the output; the last line may have no newline."""
         if not self._ended:
             self._ended = True
             self._poll.unregister(pipe)
@@ -120,18 +120,18 @@ class Stream:
             self._watch()
 
     def flush(self) -> None:
-        """Send what waits, as far as journald takes it."""
+        """Send waiting lines, as many as journald accepts."""
         while self._kept and self._put(self._kept[0]):
             self._kept_bytes -= len(self._kept.popleft())
         self._watch()
 
     @property
     def waiting(self) -> bool:
-        """True while journald has not yet taken all."""
+        """Return whether lines wait for journald."""
         return bool(self._kept)
 
     def report(self) -> Journal | None:
-        """The `journal` of the record: what waits now counts as not taken; None: there is no journald."""
+        """Return the `journal` of the record, or None without journald; waiting lines count as not taken."""
         why = dict(self._unsent)
         if self._kept:
             why[_NOT_TAKEN] = why.get(_NOT_TAKEN, 0) + len(self._kept)
@@ -139,11 +139,11 @@ class Stream:
         return {"lines": self._sent, "dropped": unsent, "why": why} if self._found or not unsent else None
 
     def close(self, kept: str) -> None:
-        """Say what was not sent, and what is `kept` where, and let go of journald."""
+        """Log how many lines were not sent, with `kept`, the place of the output, and disconnect from journald."""
         self._count(_NOT_TAKEN, len(self._kept))
         unsent = sum(self._unsent.values())
         if unsent and self._found and self._common.notes.take(1, 0):
-            with contextlib.suppress(OSError):  # the record tells it too
+            with contextlib.suppress(OSError):  # the record has it too
                 self._say(self._note(unsent, kept))
         self._disconnect()
         self._poll.close()
@@ -155,7 +155,7 @@ class Stream:
         return _entry(self._headed(_WARNING, "output_unsent", UNSENT_ID), os.fsencode(text))
 
     def _say(self, note: bytes) -> None:
-        """The job is over and nothing else to be done: where journald is busy, give it a moment."""
+        """Send the note, and wait a moment if journald is busy; the job is over and nothing else is to be done."""
         until, room = time.monotonic() + _PATIENCE, select.poll()
         while not self._try(note) and (left := until - time.monotonic()) > 0:
             room.register(self._connected(), select.POLLOUT)
@@ -164,9 +164,9 @@ class Stream:
     # the budget
 
     def _offer(self, lines: list[bytes], end: bytes, *, long: bool = False) -> None:
-        """Send as many of these lines as may go, some of which may be `long`; `end` marks how the last of them ended.
+        """Send as many of these lines as the budget allows; some may be `long`. `end`: how the last line ended.
 
-        A long line uses up the rate of one more for each KiB, so that a job can't fill the journal with few lines.
+        A long line uses up the rate of one more line for each KiB, so that few lines can't fill the journal.
         """
         pieces = sum(-(-len(line) // LINE_MAX) for line in lines) if long else len(lines)
         granted = self._granted(pieces) if pieces else 0
@@ -215,7 +215,7 @@ class Stream:
         self._kept_bytes += len(entry)
 
     def _put(self, entry: bytes) -> bool:
-        """Send a line, or count it as lost; False: it has to wait."""
+        """Send a line, or count it as lost. Return False if it must wait."""
         try:
             taken = self._try(entry)
         except OSError:
@@ -225,7 +225,7 @@ class Stream:
         return taken
 
     def _try(self, entry: bytes) -> bool:
-        """False: journald's queue is full; OSError: it is gone.  One that went may be back by now."""
+        """Send an entry. Return False if journald's queue is full. Raises OSError if a reconnect fails."""
         reused = self._socket is not None
         try:
             self._connected().send(entry)
@@ -251,11 +251,11 @@ class Stream:
 
     def _disconnect(self) -> None:
         if self._socket is not None:
-            self._socket.close()  # which takes it out of the poll too
+            self._socket.close()  # closing removes it from the poll, too
             self._socket = self._watched = None
 
     def _watch(self) -> None:
-        """Be woken by journald only while something waits for it."""
+        """Watch journald's socket only while lines wait for it."""
         wanted = self._socket if self._kept else None
         if wanted is not self._watched:
             if self._watched is not None:
@@ -266,7 +266,7 @@ class Stream:
 
 
 def _may_be_long(data: bytes) -> bool:
-    """True if a line of it may be over LINE_MAX, without a look at each: then half as much has no newline in it."""
+    """Return whether a line may exceed LINE_MAX, without checking each: then half of that has no newline."""
     half = LINE_MAX // 2 or 1
     return any(data.find(b"\n", start, start + half) < 0 for start in range(0, len(data), half))
 

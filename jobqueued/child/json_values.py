@@ -1,4 +1,4 @@
-"""Values of JSON that come from outside and are kept: what every reader of a record can read, no deeper than it can."""
+"""JSON values from outside that are saved: every reader of a record must be able to read them."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Iterator
 from typing import Any
 
 DEEPEST = 16
-"""Objects and lists in one another."""
+"""Maximum nesting of objects and lists."""
 _NUMBERS = range(-(2**63), 2**64)
 """Whole numbers that programs in other languages can read."""
 _INFINITE = float("inf")
 _OF_A_KEY = 40
 _WRITER = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _UNSHOWABLE = re.compile("[\0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that JSON may hold but its readers refuse: a record is to be the same text everywhere."""
+"""Characters that JSON may contain but some readers refuse; records have the same text for all readers."""
 
 
 def showable(text: str) -> str:
-    """The text with U+FFFD for what some reader of JSON would refuse."""
+    """Return the text with U+FFFD for characters that some reader of JSON refuses."""
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
 def line(document: object) -> str:
-    """One line of ASCII of what we have made ourselves, or read from JSON: nothing in it holds itself."""
+    """Return our own or parsed JSON as one line of ASCII; it can't contain itself."""
     return _WRITER.encode(document)
 
 
 def compact(value: object) -> str:
-    """One line of ASCII."""
+    """Return a value as one line of ASCII."""
     return json.dumps(value, separators=(",", ":"))
 
 
 def flaws(value: object, place: str, depth: int = 1) -> Iterator[str]:
-    """Tell what is wrong with a value, and where: ``data["a"][0]: found nan; …``."""
+    """Yield the errors of a value with their places: ``data["a"][0]: found nan; …``."""
     items: Any = ()
     if isinstance(value, dict):
         items = ((f"[{json.dumps(key)[:_OF_A_KEY]}]", item) for key, item in value.items())

@@ -1,4 +1,4 @@
-"""A run on this host: its command is a child of its supervisor, in a cgroup of its own."""
+"""A run on this host: its command is a child of its supervisor, in its own cgroup."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from jobqueued.child.starting import start
 
 
 class Local:
-    """One attempt's.  `order` is that of the process here, `cgroup` its own."""
+    """The runner of one attempt. `order`: that of the local process, `cgroup`: its own."""
 
     def __init__(self, order: LaunchSpec, home: int, name: str) -> None:
         self.order, self.cgroup = order, Cgroup(home, name)
 
     def start(self, caps: Caps, output: Output) -> Started:
-        """Start its process; StartFailed."""
+        """Start its process. Raises StartFailed."""
         return start(self.order, self.cgroup, caps, output.writing)
 
     def watch(self, _loop: Loop, _draft: Draft, account: Account, ending: Ending, is_sampled: bool) -> None:
-        """It has started: its time runs, and it is measured."""
+        """Start the timeout and the measurement of the started process."""
         account.begin(time.monotonic(), watched=is_sampled)
         ending.begin(time.monotonic())
 
     def goes_on(self, _draft: Draft, _output: Output) -> bool:
-        """False: with its process the run has ended."""
+        """Return False: the run ends with its process."""
         return False

@@ -1,6 +1,6 @@
-"""Lock files: flock(2) on the paths that a job names among its locks, held while its run lives.
+"""Lock files: flock(2) on the paths among a job's locks, held while its run lives.
 
-The lock lives and dies with the supervisor: the descriptors are close-on-exec, and no job has them.
+The supervisor holds the locks: the descriptors are close-on-exec, and no job has them.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OURS, _OTHERS = 0o600, 0o077
 _ME = os.geteuid()
 _WHERE = 5
-"""The word of a line of /proc/locks that tells the file; before it is the pid."""
+"""Index of the file in a line of /proc/locks; the pid is before it."""
 _LOOKS = 10_000
-"""Descriptors that are looked at for a holder, some 0.2 s."""
+"""Maximum descriptors checked for a holder: about 0.2 s."""
 BUSY = "path busy"
-"""The beginning of the reason of an attempt that was not started as another program has one of its files.
+"""Prefix of the reason if another program holds a lock file, so that an attempt does not start.
 
-Schedulers of all versions know it by these words.
+Schedulers of all versions parse it.
 """
 
 
 class Withheld(Exception):
-    """Another program, or another host, may have a lock; str() says which, and who that is if the kernel tells."""
+    """Another program, or another host, may hold a lock; str() has the lock, and the holder if the kernel shows it."""
 
 
 class LockFiles:
     """The locks of one attempt, from `take` to `free`."""
 
     def __init__(self, order: LaunchSpec) -> None:
-        """`order["locks"]` has the paths, and whether each is to be had alone.
+        """`order["locks"]`: the paths, and whether each lock is exclusive.
 
-        Those of a user's own job are opened by a process of that user: they can be no other files than the user's.
+        A process of the user opens the files of a user's own job, so they can only be files that the user can open.
         """
         self._order, self._wanted, self._user = order, order["locks"], order["user"]
         self._held: list[int] = []
         self._trouble: StartFailed | None = None
 
     def take(self) -> None:
-        """All of them, without waiting; Withheld, and none is held, where another program has one, or another host."""
+        """Acquire all locks without waiting. Raises Withheld, and holds none, if another program or host has one."""
         not_after = self._order.get("not_after", 0)
         if not_after and time.clock_gettime_ns(time.CLOCK_BOOTTIME) >= not_after:
             raise Withheld("its locks in the fleet may be another host's by now")
@@ -74,7 +74,7 @@ class LockFiles:
             self._trouble = StartFailed("lock", number, f"{path}: {os.strerror(number) if number else error}")
 
     def _opened(self) -> Generator[int]:
-        """Yield a descriptor of each file; OSError, Refused, StartFailed."""
+        """Yield a descriptor of each file. Raises OSError, Refused and StartFailed."""
         paths = [path for path, _ in self._wanted]
         owner = self._order["record"].get("owner")
         user = user_of(self._user) if owner is not None else None
@@ -86,9 +86,9 @@ class LockFiles:
         yield from as_user.opened(user, groups_of(self._order, user), paths, _opened)
 
     def examined(self) -> list[str]:
-        """The reasons why others than root and the job's user could hold one too, or put another in its place.
+        """Return warnings about users other than root and the job's who could hold or replace a lock file.
 
-        StartFailed says why one can't be had at all.
+        Raises StartFailed if a lock can't be acquired at all.
         """
         if self._trouble is not None:
             raise self._trouble
@@ -97,24 +97,24 @@ class LockFiles:
         return [warning for path, status in found if (warning := _exposed(path, status, user))]
 
     def free(self) -> None:
-        """Let go of them."""
+        """Release all locks."""
         while self._held:
             os.close(self._held.pop())
 
 
 def _opened(path: str, user: int) -> int:
-    """A descriptor of the file, which is made; Refused where a link of others leads there, OSError.
+    """Return a descriptor of the file, created if missing. Raises OSError, and Refused at another user's link.
 
-    Who can read it can lock it, so it is made for its owner only.
+    Any user who can read the file can lock it, so a new file is only for its owner.
     """
     directory, name = os.path.split(path)
     step = os.open("/", _STEP)
     try:
-        for part in filter(None, followed(directory, user).split("/")):  # what becomes a link meanwhile is not followed
+        for part in filter(None, followed(directory, user).split("/")):  # a new link is not followed
             before, step = step, os.open(part, _STEP, dir_fd=step)
             os.close(before)
         for flags in (_FLAGS, _FLAGS | os.O_CREAT | os.O_EXCL):
-            with contextlib.suppress(FileNotFoundError, FileExistsError):  # somebody else may make it just now
+            with contextlib.suppress(FileNotFoundError, FileExistsError):  # another process may create it now
                 return os.open(name, flags, _OURS, dir_fd=step)
         return os.open(name, _FLAGS, dir_fd=step)
     finally:
@@ -122,7 +122,7 @@ def _opened(path: str, user: int) -> int:
 
 
 def _exposed(path: str, found: os.stat_result, user: int) -> str:
-    """The reason why others could hold the lock of a file or replace it, with what mends it; "": they can't."""
+    """Return a warning with the fix if other users could hold the lock of a file or replace it, or ""."""
     commands = []
     if found.st_uid not in (0, user):
         commands.append(f"chown {name_of(user)} {quoted(path)}")
@@ -140,16 +140,16 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
 
 
 def _holders(found: os.stat_result) -> str:
-    """Those who hold flock(2) locks of a file, ``flock (pid 12) of user alice``; "": this kernel knows of nobody.
+    """Return the holders of flock(2) locks of a file, such as ``flock (pid 12) of user alice``, or "".
 
-    /proc/locks tells who took a lock.  Others may have it since, with the descriptor: ``exec 9>x; flock 9`` in a shell.
-    In a container it lacks the locks whose takers have ended.
+    /proc/locks has the process that took a lock. Others may have inherited the descriptor: ``exec 9>x; flock 9`` in a
+    shell. In a container it lacks locks whose taker ended.
     """
     where = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     takers = _takers(where)
     everybody = (int(name) for name in sorted(os.listdir("/proc")) if name.isdigit())
     holders = list(_having(where, takers, unseen=True))
-    if not holders:  # the first to be found will do
+    if not holders:  # the first holder found is enough
         holders = [pid for _, pid in zip(range(1), _having(where, everybody), strict=False)]
     if None in holders:
         return f"a process that is not among those with the first {_LOOKS:,} descriptors of this host"
@@ -158,23 +158,23 @@ def _holders(found: os.stat_result) -> str:
 
 
 def _takers(where: str) -> list[int]:
-    """Return the pids of those who took a lock of a file, as far as /proc/locks shows them."""
+    """Return the pids that took a lock of a file, if /proc/locks shows them."""
     with contextlib.suppress(OSError), open("/proc/locks") as file:
         return [pid for line in file for pid in _taker(line, where)]
     return []
 
 
 def _taker(line: str, where: str) -> Iterator[int]:
-    """Yield the pid in a line of /proc/locks, or of an fdinfo, that tells of a flock(2) lock of this file."""
+    """Yield the pid in a line of /proc/locks, or of an fdinfo, if it is about a flock(2) lock of this file."""
     words = line.removeprefix("lock:").split()
     if len(words) > _WHERE and words[1] == "FLOCK" and words[_WHERE] == where:
         yield int(words[_WHERE - 1])
 
 
 def _having(where: str, pids: Iterable[int], *, unseen: bool = False) -> Iterator[int | None]:
-    """Yield those of the processes that have a descriptor with the lock; None at the bound, which ends it.
+    """Yield those processes that have a descriptor with the lock; the last is None if the limit is reached.
 
-    `unseen`: and those at which we may not look.
+    `unseen`: include processes that we may not inspect.
     """
     left = _LOOKS
     for pid in pids:
@@ -189,7 +189,7 @@ def _having(where: str, pids: Iterable[int], *, unseen: bool = False) -> Iterato
         except PermissionError:
             if unseen:
                 yield pid
-        except OSError:  # it has ended
+        except OSError:  # the process ended
             continue
 
 

@@ -1,4 +1,4 @@
-"""The lost: attempts whose supervisor is dead, from its death until nothing of them lives."""
+"""Lost attempts: those whose supervisor died, until none of their processes lives."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import SLURM_HELPER
 
 _LEFT = -1
-"""In the place of a pid: the attempt has its record already."""
+"""Instead of a pid: the attempt already has its record."""
 
 
 class Lost:
-    """Those of one launcher, which inherits what they leave.  `runs`: the parent of all R; `home`: of their cgroups."""
+    """The lost attempts of a launcher, which inherits their processes. `runs`: place of R; `home`: of cgroups."""
 
     def __init__(self, runs: str, home: int) -> None:
         self._runs, self._home = runs, home
         self._mains: dict[str, tuple[int, int | None]] = {}
         self._on_slurm: set[str] = set()
-        """Those whose process has a job on Slurm to end, and does so by SIGTERM."""
+        """Names of attempts whose process must end a job on Slurm, which it does on SIGTERM."""
 
     def __iter__(self) -> Iterator[str]:
-        """Their names."""
+        """Yield the names of the attempts."""
         return iter(self._mains)
 
     def __len__(self) -> int:
-        """The number of those of which something may live."""
+        """The number of attempts that may have live processes."""
         return len(self._mains)
 
     def take(self, name: str) -> str:
-        """Take in one that may have started; else the notice of how far it came."""
+        """Add an attempt if it may have started, and return ""; otherwise return the notice of its state."""
         main, status = 0, None
-        with contextlib.suppress(OSError):  # recovered already, or a person removed it; or it can't be read
+        with contextlib.suppress(OSError):  # recovered already, removed by a user, or unreadable
             directory = wire.open_directory(f"{self._runs}/{name}")
             try:
                 if wire.read_whole(directory, wire.ENDED) is not None:
@@ -54,17 +54,17 @@ class Lost:
         return ""
 
     def take_left(self, name: str) -> None:
-        """Take in one that has its record: what it left has nobody any more."""
+        """Add an attempt that has its record; its processes have no supervisor now."""
         self._mains[name] = _LEFT, None
 
     def died(self, pid: int, status: int) -> None:
-        """Note how a process of ours ended, which may be the main one of an attempt."""
+        """Note how a child ended, which may be the main process of an attempt."""
         for name, (main, _none) in self._mains.items():
             if main == pid:
                 self._mains[name] = main, None if name in self._on_slurm else status
 
     def end(self, supervisors: set[int]) -> list[str]:
-        """Kill every child that is no supervisor, let helpers end; when none is left they are over: the notices."""
+        """Kill children except supervisors; Slurm helpers get SIGTERM. Return the notices when none is left."""
         if not self._mains:
             return []
         strays = [pid for pid in tree.children() if pid not in supervisors]
@@ -85,7 +85,7 @@ class Lost:
         return seen is not None and seen.name == SLURM_HELPER.encode()
 
     def _told(self, name: str, status: int | None) -> str:
-        """R has it too, where there is room, for a scheduler that is not there to be told."""
+        """Write R/lost, if possible, in case no scheduler is connected, and return the notice."""
         text = "-" if status is None else str(status)
         with contextlib.suppress(OSError):
             directory = wire.open_directory(f"{self._runs}/{name}")

@@ -1,4 +1,4 @@
-"""R and its marks as launcher and supervisor make them, and what of R outlives it."""
+"""R and its marks as launcher and supervisor make them, and the parts of R that outlive it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from jobqueued.child.documents import LaunchSpec
 
 
 def parent_of_this_boot(parent: str) -> str:
-    """The parent of all R's of this boot; those of another boot are not looked at."""
+    """Return the parent of all R of this boot; those of another boot are ignored."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return os.path.join(parent, file.read().strip())
 
 
 def make_parent(runs: str) -> None:
-    """Make the parent of all R's of this boot, where there is none: who may enter it can't list it."""
+    """Make the parent of all R of this boot if it is missing; users may enter it but not list it."""
     os.makedirs(runs, 0o711, exist_ok=True)
 
 
 def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> None:
-    """Make an R; FileExistsError: one of `attempts`, which somebody has, or one that has begun; other OSErrors."""
+    """Make an R. Raises FileExistsError if `attempts` has it or it may have started, and other OSErrors."""
     path = f"{runs}/{name}"
     try:
         os.mkdir(path, 0o700)
@@ -39,7 +39,7 @@ def make_directory(runs: str, name: str, attempts: Callable[[], list[str]]) -> N
 
 
 def write_spec(path: str, spec: bytes) -> None:
-    """Write the launch spec into a new R; OSError, and R is gone, or to be vacated when it is sent again."""
+    """Write the launch spec into a new R. Raises OSError; then R is removed, or vacated when the spec is sent again."""
     try:
         wire.write_mark(None, f"{path}/{wire.SPEC}", spec)
     except OSError:
@@ -49,9 +49,9 @@ def write_spec(path: str, spec: bytes) -> None:
 
 
 def vacate(path: str) -> None:
-    """Remove an R in which nothing began: half made, or given up by a recovery.  FileExistsError: something may have.
+    """Remove an R in which nothing started: half made, or abandoned by recovery. Raises FileExistsError otherwise.
 
-    A supervisor of an earlier launcher that is still on its way to it finds it gone.
+    A supervisor of an earlier launcher may still be about to claim it, and finds it deleted.
     """
     directory = wire.open_directory(path)
     try:
@@ -69,7 +69,7 @@ def vacate(path: str) -> None:
 
 
 def declined(name: str, error: OSError) -> str:
-    """The notice of an attempt whose R can't be taken: it is another's, or it is gone, or nobody could do so now."""
+    """Return the notice for an attempt whose R can't be claimed: it is another's, or deleted, or there is an error."""
     if error.errno in (errno.EEXIST, errno.EADDRINUSE):
         return f"idle {name}"
     where = "supervisor" if error.errno in wire.NO_DESCRIPTOR else "run directory"
@@ -77,7 +77,7 @@ def declined(name: str, error: OSError) -> str:
 
 
 class Marks:
-    """Those of one attempt, in R (a descriptor).  Where nothing else is said, OSError: R can't be written now."""
+    """The marks of one attempt, in R (a descriptor). Methods raise OSError if R can't be written now, unless noted."""
 
     __slots__ = ("_beside", "_directory", "_name")
 
@@ -86,49 +86,49 @@ class Marks:
         self._beside = -1
 
     def spec(self) -> LaunchSpec:
-        """The launch spec; OSError: it can't be read, or is not whole."""
+        """Return the launch spec. Raises OSError if it can't be read or is incomplete."""
         order = wire.read_spec(self._directory)
         if order is None:
             raise OSError(errno.ENODATA, "its launch spec is incomplete")
         return order
 
     def claim(self, mark: wire.SpawningMark) -> None:
-        """Make the token that decides who starts this attempt; FileExistsError: another has it."""
+        """Make the token that decides who starts this attempt. Raises FileExistsError if another has it."""
         wire.claim(self._directory, mark)
 
     def started(self, mark: wire.PidMark) -> None:
-        """Say which processes they are, where there is room; R/control tells that we live."""
+        """Write the pids of the processes, if there is room; R/control shows that the supervisor lives."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.PID, mark.encode())
 
     def started_again(self, mark: wire.PidMark) -> None:
-        """Say that another process has taken the place of its own."""
+        """Write that another process replaced the attempt's own."""
         with contextlib.suppress(OSError):
             os.unlink(wire.PID, dir_fd=self._directory)
         self.started(mark)
 
     def telemetry(self, found: Mapping[str, Any]) -> None:
-        """Say what its hooks have said so far, where there is room: for whoever asks, and for its record if we die."""
+        """Write the telemetry so far, if there is room: for readers, and for the record if the supervisor dies."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.TELEMETRY, found)
 
     def slurm(self, found: Mapping[str, Any]) -> None:
-        """Say what Slurm says of it, where there is room: for whoever asks."""
+        """Write the state of the Slurm job, if there is room, for readers."""
         with contextlib.suppress(OSError):
             wire.replace_mark(self._directory, wire.SLURM, found)
 
     def are_there(self) -> bool:
-        """True while R is.  Without it the run is lost, also for a scheduler that did not judge it so."""
+        """Return whether R exists. If it does not, the run is lost, even if no scheduler decided so."""
         try:
             os.stat(wire.SPAWNING, dir_fd=self._directory)
         except FileNotFoundError:
             return False
-        except OSError:  # nobody can tell now
+        except OSError:  # unknown at this moment
             return True
         return True
 
     def end(self, record: bytes) -> None:
-        """Make R/ended, whole: before there was none, or half of one that could not be removed."""
+        """Write R/ended. Replaces a partial file that an earlier try left behind."""
         try:
             wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
         except FileExistsError:
@@ -136,18 +136,18 @@ class Marks:
             wire.write_mark(self._directory, wire.ENDED, wire.ended(record))
 
     def lose(self, status: int) -> None:
-        """Say the wait status of its command, as nobody will write its record."""
+        """Write the wait status of the command, because its record will not be written."""
         with contextlib.suppress(OSError):
             wire.write_mark(self._directory, wire.LOST, str(status).encode())
 
     def stay_reachable(self) -> None:
-        """R goes; whoever asks what is left finds us beside it, if anything can be made there now."""
+        """Move R/control next to R, which will be removed, so that callers reach the processes that are left."""
         with contextlib.suppress(OSError):
             self._beside = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=self._directory)
             os.rename(wire.CONTROL, self._name + wire.LEFT, src_dir_fd=self._directory, dst_dir_fd=self._beside)
 
     def leave(self) -> None:
-        """Nothing is left any more."""
+        """Remove that socket, because no process is left."""
         with contextlib.suppress(OSError):
             os.unlink(self._name + wire.LEFT, dir_fd=self._beside)
             os.close(self._beside)

@@ -1,4 +1,4 @@
-"""The output of one attempt: from a pipe to the run's log file and to journald, capped, counted, holding nobody up."""
+"""The output of one attempt: from a pipe to log file and journald, limited, counted, and never blocking."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from jobqueued.child.text import size
 
 _CHUNK = 1 << 16
 _PART, _MOST_KEPT = 20, 4 << 30
-"""By default a twentieth of a disk is kept free, and no more than these bytes."""
+"""Part of a disk that is kept free by default, and its maximum in bytes."""
 _OF_USERS = 2
-"""Runs of users leave twice that much free, so that there is always some for the host's own jobs."""
+"""Runs of users leave twice that much free, so that the host's own jobs always have some."""
 TAIL = 2048
-"""Bytes of output that the record has itself."""
+"""Bytes of output that the record itself contains."""
 
 
 class Output:
-    """Pumps one pipe.  The log file is made at the first byte; what does not fit or can't be written is counted.
+    """Pumps one pipe. The log file is made at the first byte; bytes that don't fit or can't be written are counted.
 
-    `path` None: there is to be no file; `stream` None: no lines in the journal.  The tail is always kept.
+    `path` None: no file; `stream` None: no lines in the journal. The tail is always saved.
     """
 
     __slots__ = (
@@ -35,8 +35,8 @@ class Output:
         self, path: str | None, limit: int, stream: Stream | None = None, keep_free: int | None = None,
         above: atomic_file.Kept | None = None, reserves: int = 1,
     ) -> None:  # fmt: skip
-        """`limit`: bytes for the file; `keep_free`: those to be left on its disk, None: a part of it; `above`: where
-        all logs are; `reserves`: how many times `keep_free` is left.
+        """`limit`: maximum bytes of the file. `keep_free`: bytes to leave on its disk (None: a part of the disk).
+        `above`: the directory of all logs. `reserves`: factor of `keep_free`.
         """
         self._pipe, self.writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._pipe, False)
@@ -46,16 +46,16 @@ class Output:
         self._offset = self._written = self._dropped = 0
         self._tail = b""
         self.taken = 0
-        """The bytes that have come through the pipe."""
+        """Number of bytes that came through the pipe."""
         self._error: str | None = None
         self.reading = self._pipe if stream is None else stream.watch(self._pipe)
-        """Readable when there is something to pump."""
+        """A descriptor that is readable when there is something to pump."""
         self.ended = False
-        """True once nobody has the pipe any more; journald may not yet have taken all of it."""
+        """True when all writers have closed the pipe; journald may not have everything yet."""
 
     @classmethod
     def of(cls, order: LaunchSpec, common: Common) -> Output:
-        """The output of an attempt, to where its order says."""
+        """Return the output of an attempt, with the targets in its order."""
         where, stream = order["output"], None
         if where in ("both", "journal"):
             job, run = order["record"]["job"], order["record"]["run"]
@@ -69,7 +69,7 @@ class Output:
         return cls(path, order["output_limit"], stream, order.get("keep_free"), order.get("log_directory"), reserves)
 
     def pump(self) -> bool:
-        """Move one pipeful at most, so that a chatty job can't keep its supervisor from its timeout; False: the end."""
+        """Move at most one pipeful, so that a chatty job can't delay its timeout. Return False at the end."""
         if self._stream is not None:
             self._stream.flush()
         try:
@@ -86,7 +86,7 @@ class Output:
         return self._stream.waiting
 
     def pump_all(self) -> None:
-        """Move what is in the pipe now, as nobody writes to it."""
+        """Move everything that is in the pipe now; no process writes to it."""
         before = -1
         while before != self.taken:
             before = self.taken
@@ -109,7 +109,7 @@ class Output:
                 self._offset = os.fstat(self._file).st_size
             room = self._limit - self._offset - self._written
             data = data[: max(0, min(room, self._free(path, min(room, len(data)))))]
-            while data:  # what of it has no room is told by the next try
+            while data:  # the next write has the error if there was no room for all
                 kept = os.write(self._file, data)
                 self._written += kept
                 data = data[kept:]
@@ -117,7 +117,7 @@ class Output:
             self._error = f"{path}: {error.strerror}"
 
     def _free(self, path: str, wanted: int) -> int:
-        """The bytes that its disk has beyond what is to be kept free, as systemd-journald keeps it; OSError."""
+        """Return the bytes of its disk beyond those to keep free, as systemd-journald does. Raises OSError."""
         kept = self._keep_free
         if kept == 0:
             return wanted
@@ -131,14 +131,14 @@ class Output:
         return free
 
     def started(self, pid: int) -> None:
-        """The job has the pipe now: without our own writing end its last exit is our EOF."""
+        """Close our writing end: now the last exit of the job's processes is the end of the output."""
         os.close(self.writing)
         self.writing = -1
         if self._stream is not None:
             self._stream.started(pid)
 
     def shut(self) -> None:
-        """Close what is open."""
+        """Close everything that is open."""
         if self._stream is not None:
             self._stream.end(self._pipe)
             self._stream.close(self._where())
@@ -149,7 +149,7 @@ class Output:
         self._pipe = self.writing = self._file = -1
 
     def report(self, *, over: bool = True) -> documents.Output:
-        """The `output` of this attempt's record (`tail` is cut at 2 KiB).  `over`: no more of it will come."""
+        """Return the `output` of the attempt's record; `tail` has the last 2 KiB. `over`: no more will come."""
         journal = None
         if self._stream is not None:
             if over:
@@ -175,28 +175,28 @@ class Output:
         return self._error
 
     def _where(self) -> str:
-        """The place of all of the output, in words."""
+        """Return the place of the whole output, in words."""
         if not self._written:
             return f"the record has the last {TAIL:,} bytes"
         return f"all of the output is in {self._path}" + (f", but {self._dropped:,} bytes" if self._dropped else "")
 
 
 def kept_by_default(disk: os.statvfs_result) -> int:
-    """The bytes that output leaves free on a disk, where no `keep_free` is set."""
+    """Return the bytes that output leaves free on a disk if no `keep_free` is set."""
     return min(disk.f_blocks * disk.f_frsize // _PART, _MOST_KEPT)
 
 
 def shown(tail: bytes) -> str:
-    """The end of an output as the record has it."""
+    """Return the end of an output as text for the record."""
     return showable(tail.decode(errors="replace"))
 
 
 def _user(order: LaunchSpec) -> str | None:
-    """The user who shares the lines of a run with the user's other runs; None if it is a run of the host."""
+    """Return the user whose other runs share the budget of lines with this run, or None for a run of the host."""
     return order["user"] if order.get("above") else None
 
 
 def _owner(order: LaunchSpec) -> dict[str, object]:
-    """The fields that tell whose job it is; of the host's there are none."""
+    """Return the fields with the owner of the job; none for the host's jobs."""
     owner = order["record"].get("owner")
     return {} if owner is None else {"JOBQUEUE_OWNER": owner["name"], "JOBQUEUE_OWNER_UID": owner["uid"]}

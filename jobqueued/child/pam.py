@@ -1,4 +1,4 @@
-"""PAM's word on an account, as cron asks for it: of one that has expired no job runs."""
+"""PAM's decision on an account, as cron asks for it: an expired account runs no jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.identity import StartFailed, User
 _SYSTEM = "/etc/pam.d"
 DIRECTORY = _SYSTEM
 SERVICES = ("jobqueued", "cron", "crond")
-"""The first of these that is there is asked; without any, and without PAM, everybody may."""
+"""The first of these services that exists is asked. Without any, and without PAM, all users may run jobs."""
 _SUCCESS, _CONVERSATION_FAILED, _SILENT = 0, 19, 0x8000
 _Answer = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -22,20 +22,20 @@ class _Conversation(ctypes.Structure):
 
 
 def _no_answer(_count: int, _messages: int, _answers: int, _data: int) -> int:
-    """Nobody is there to be asked."""
+    """Fail a question of PAM, because no user can answer."""
     return _CONVERSATION_FAILED
 
 
 def check(order: LaunchSpec, user: User) -> None:
-    """StartFailed if PAM is to be asked, and does not let jobs of a user run now."""
+    """Raise StartFailed if PAM must be asked, and does not let jobs of this user run now."""
     if order.get("asks_pam") and (why := refusal(user.name, DIRECTORY)):
         raise StartFailed("account", 0, why)
 
 
 def refusal(user: str, directory: str) -> str:
-    """The reason why no job of a user may run now, "" if it may.
+    """Return the reason why no job of a user may run now, or "".
 
-    Modules of PAM may take long, and leave anything behind: this is for a process that is about to execute another.
+    PAM modules may be slow and leave anything behind: call this only in a process that is about to execute another.
     """
     service = next((name for name in SERVICES if os.path.exists(f"{directory}/{name}")), "")
     library = None

@@ -11,15 +11,15 @@ _SETSIGDEF, _SETSIGMASK, _SETSID, _SETCGROUP = 0x04, 0x08, 0x80, 0x100
 AVAILABLE = hasattr(_LIBC, "posix_spawnattr_setcgroup_np")
 _MOST_STREAMS = 8
 _ROOM = 1024
-"""Bytes for each of glibc's structures, which are smaller on all its platforms (at most 344)."""
+"""Bytes for each of glibc's structures, which need at most 344 on all platforms."""
 
 
 def spawn(
     program: str, arguments: list[str], environment: dict[str, str], streams: tuple[int, ...], cgroup: int
 ) -> int:
-    """The pid of a new process in `cgroup` (a descriptor; -1: in ours), in a session of its own, with these streams.
+    """Return the pid of a new process in `cgroup` (a descriptor; -1: ours), in its own session, with these streams.
 
-    Its signals are neither blocked nor ignored.  OSError: it could not be started.
+    Its signals are neither blocked nor ignored. Raises OSError if it can't start.
     """
     attributes, actions, signals = (ctypes.create_string_buffer(_ROOM) for _ in range(3))
     pid = ctypes.c_int()
@@ -56,7 +56,7 @@ def _checked(number: int, program: str) -> None:
 
 
 def raised(descriptor: int) -> int:
-    """The same with a number that no stream of a new process has."""
+    """Return the descriptor, moved to a number above all streams of a new process."""
     if descriptor > _MOST_STREAMS:
         return descriptor
     try:

@@ -1,4 +1,4 @@
-"""A process as /proc/PID/stat tells of it (proc_pid_stat(5))."""
+"""A process as /proc/PID/stat shows it (proc_pid_stat(5))."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import select
 from jobqueued.child.tuples import NamedTuple
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-"""Nanoseconds of the unit in which the kernel tells when a process was started."""
+"""Nanoseconds of the unit of start times in /proc."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stat(NamedTuple):
-    """One reading.  `birth`: ticks of CLOCK_BOOTTIME; `resident`: bytes."""
+    """One reading. `birth`: ticks of CLOCK_BOOTTIME; `resident`: bytes."""
 
     name: bytes
     state: bytes
@@ -26,12 +26,12 @@ class Stat(NamedTuple):
 
 
 def stat(pid: int) -> Stat | None:
-    """Read it; None: no such process."""
+    """Return a process's figures, or None if it does not exist."""
     return _stat(f"/proc/{pid}/stat")
 
 
 def thread(pid: int, task: int) -> Stat | None:
-    """Read that of one of its threads; None: no such thread."""
+    """Return a thread's figures, or None if it does not exist."""
     return _stat(f"/proc/{pid}/task/{task}/stat")
 
 
@@ -44,8 +44,8 @@ def _stat(path: str) -> Stat | None:
 
 
 def parsed(line: bytes) -> Stat:
-    """Take the line of /proc/PID/stat apart."""
-    head, _, rest = line.rpartition(b") ")  # a name may hold any byte
+    """Parse the line of /proc/PID/stat."""
+    head, _, rest = line.rpartition(b") ")  # a name may contain any byte
     fields = rest.split()  # from the state on: field n of the manual page is fields[n - 3]
     return Stat(
         head.partition(b"(")[2], fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]),
@@ -54,7 +54,7 @@ def parsed(line: bytes) -> Stat:
 
 
 def arguments() -> tuple[int, int]:
-    """The address and the size of this process's own arguments; 0 where the kernel does not tell."""
+    """Return the address and the size of this process's arguments; zeros if the kernel does not show them."""
     try:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
@@ -65,19 +65,19 @@ def arguments() -> tuple[int, int]:
 
 
 def birth(pid: int) -> int | None:
-    """The instant at which a process was started, in ticks since boot; with the pid it names the process for ever."""
+    """Return when a process started, in ticks since boot, or None; together with the pid that names it uniquely."""
     found = stat(pid)
     return None if found is None else found.birth
 
 
 def is_stuck(pid: int) -> bool:
-    """True if it is in a system call that nothing interrupts, as that of a file system that does not answer."""
+    """Return whether a process is in an uninterruptible system call, such as one of an unresponsive file system."""
     found = stat(pid)
     return found is not None and found.state == b"D"
 
 
 def is_over(pid: int, beside: int, seconds: float) -> bool:
-    """Wait so long for a child to end, or a descriptor to become readable; True: it has ended, and is not reaped."""
+    """Wait for a child to end, or `beside` to become readable. Return whether it ended; it is not reaped."""
     descriptor = os.pidfd_open(pid)
     try:
         return descriptor in select.select([descriptor, beside], [], [], seconds)[0]
@@ -86,7 +86,7 @@ def is_over(pid: int, beside: int, seconds: float) -> bool:
 
 
 def is_reaped(pid: int, seconds: float) -> bool:
-    """Wait so long for a child to end, and reap it; False: it lives, or it is told later."""
+    """Wait at most `seconds` for a child to end, and reap it. Return False if it still lives."""
     with contextlib.suppress(ChildProcessError):
         descriptor = os.pidfd_open(pid)
         try:

@@ -1,4 +1,4 @@
-"""Orders to supervisors that come without an attempt: to look up a user, to send a notice, to see to a crontab."""
+"""Orders to supervisors that have no attempt: look up a user, send a notice, handle a crontab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobqueued.child.supervisor import CRONTAB, NOTIFY, QUESTION
 
 
 class Questions:
-    """Those that wait for a supervisor."""
+    """Orders that wait for a supervisor."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[str, int]] = deque()
@@ -21,7 +21,7 @@ class Questions:
         return bool(self._waiting)
 
     def put(self, order: bytes) -> str:
-        """Take one in; the answer at once, "" if it comes later."""
+        """Add an order. Return an immediate answer, or "" if the answer comes later."""
         text = order.decode()
         if text.startswith(QUESTION):
             self._waiting.append((text, -1))
@@ -37,7 +37,7 @@ class Questions:
         return ""
 
     def hand_over(self, supervisor: socket.socket) -> str:
-        """Hand the first to a supervisor, and say its name; one that is dead has its SIGCHLD on the way."""
+        """Give the first order to a supervisor and return its name; if the supervisor is dead, its SIGCHLD follows."""
         name, descriptor = self._waiting.popleft()
         with contextlib.suppress(OSError):
             if descriptor < 0:
@@ -49,14 +49,14 @@ class Questions:
         return name
 
     def lost(self, name: str) -> str:
-        """Take back what a supervisor did not answer before it died; the answer, "" if it is asked again."""
+        """Handle an order whose supervisor died. Return the answer, or "" if the order is repeated."""
         if not name.startswith(QUESTION):
             return later(name.partition(" ")[2], "its supervisor has died")
         self._waiting.append((name, -1))
         return ""
 
     def clear(self) -> None:
-        """Nobody wants to know any more."""
+        """Drop all orders, because no scheduler waits for them."""
         for _, descriptor in self._waiting:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -64,10 +64,10 @@ class Questions:
 
 
 def is_question(name: str) -> bool:
-    """Tell whether a supervisor is busy with one of these, and with no attempt."""
+    """Return whether a supervisor has one of these orders, not an attempt."""
     return name.startswith((QUESTION, NOTIFY, CRONTAB))
 
 
 def later(number: str, why: str) -> str:
-    """The answer about a notice that could not be sent now, or a crontab that could not be seen to."""
+    """Return the answer for a notice or a crontab order that failed for now."""
     return f"notified {number} later 0 {why or os.strerror(errno.EIO)}"

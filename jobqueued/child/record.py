@@ -1,4 +1,4 @@
-"""The record of an attempt, from the first fact that is known of it to the file."""
+"""The record of an attempt, from its first fact to the file."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from jobqueued.child.signals import signal_name
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _SPAN = slice(36, 52)
-"""The place of the attempt's span in a traceparent."""
+"""Place of the attempt's span in a traceparent."""
 _LIMIT_OF: dict[int, str] = {signal.SIGXCPU: "cpu_time", signal.SIGXFSZ: "file_size"}
 
 
 class Draft:
-    """The facts so far; instants are wall time in ns, `status` is a wait status, `code` as Popen has it."""
+    """The facts so far. Instants are wall time (ns); `status` is a wait status; `code` is Popen's return code."""
 
     __slots__ = ("_caps", "_cause", "_elsewhere", "_ended", "_order", "_usage", "pid", "started", "status", "warnings")
 
@@ -48,34 +48,34 @@ class Draft:
         self.warnings: list[str] = []
 
     def begin(self) -> None:
-        """Its start is tried now."""
+        """Note that the start is tried now."""
         self.started = time.time_ns()
 
     def end(self) -> None:
-        """Its main process has ended, and is reaped."""
+        """Reap the main process, which ended."""
         self._ended = time.time_ns()
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
     def conclude(self, cause: tuple[str, str] | None, status: int | None, used: End) -> None:
-        """Its command was elsewhere, and ended so: with state and reason, a wait status (None: not known), and figures.
+        """Note the end of a command that ran elsewhere: state and reason, wait status (None: unknown), and figures.
 
-        One of the two is there.
+        `cause` or `status` is given.
         """
         self._cause, self.status, self._elsewhere = cause, status, used
 
     @property
     def code(self) -> int:
-        """The exit code of its command, or minus the signal that ended it."""
+        """The exit code of the command, or minus the signal that ended it."""
         assert self.status is not None
         return os.waitstatus_to_exitcode(self.status)
 
     @property
     def was_terminated(self) -> bool:
-        """True if SIGTERM was its end."""
+        """Return whether SIGTERM ended the command."""
         return self.status is not None and self.code in _TERMINATED
 
     def verdict(self, cause: tuple[str, str] | None) -> tuple[str, str | None]:
-        """State and reason of the end of its command; `cause`: those of whoever ended it."""
+        """Return state and reason of the end; `cause`: those of a stop, or None."""
         if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
@@ -85,7 +85,7 @@ class Draft:
         return "failed", self._failure()
 
     def _failure(self) -> str:
-        """``signal 11 (SIGSEGV, core dumped)``"""
+        """Return the reason of a failure, such as ``signal 11 (SIGSEGV, core dumped)``."""
         assert self.status is not None
         if self.code >= 0:
             return f"exit code {self.code}"
@@ -96,7 +96,7 @@ class Draft:
         return f"{text}: its {used_up[0]} is used up" if used_up else text
 
     def facts(self, account: Account) -> End:
-        """The exit of its main process and what all of it used."""
+        """Return how the main process exited, and what all processes used."""
         assert self._usage is not None
         used: End = {"rusage": {name[3:]: getattr(self._usage, name) for name in _COUNTS}}
         if self._elsewhere is None:
@@ -110,7 +110,7 @@ class Draft:
         return used
 
     def so_far(self, reason: str, account: Account, output: Output) -> Record:
-        """The record while it lives: the run so far, with what is known of this attempt; `reason`: why it is ended."""
+        """Return the record of the live run with the facts of this attempt; `reason`: why it is stopping, or ""."""
         known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
         known.update(cast("End", account.so_far()))
         live = self._attempt("stopping" if reason else "running", reason or None, known, output, over=False)
@@ -118,7 +118,7 @@ class Draft:
         return {**with_attempt(self._order["record"], live), "attempts": self._order["record"]["attempts"]}
 
     def not_started(self, failure: StartFailed, output: Output) -> Record:
-        """The whole record of one that could not be started."""
+        """Return the whole record of an attempt that could not start."""
         self._ended = time.time_ns()
         state, reason = "failed", f"start_failed: {failure}"
         if spawn.is_system_trouble(failure):
@@ -126,7 +126,7 @@ class Draft:
         return self.finished(state, reason, {}, output, over=True)
 
     def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
-        """The whole record: that of the run so far with this attempt added.  `over`: no more output will come."""
+        """Return the whole record: the run so far with this attempt added. `over`: no more output will come."""
         self.warnings += [loss for loss in output.losses() if loss not in self.warnings]
         return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
 
@@ -141,12 +141,12 @@ class Draft:
 
 
 def verdict(record: Record) -> str:
-    """Its end in a few words."""
+    """Return the end of a run in a few words."""
     return (record["reason"] or record["state"])[:200]
 
 
 def is_told(order: LaunchSpec) -> bool:
-    """Tell whether the record file tells of this attempt already: somebody else has judged it."""
+    """Return whether the record file already contains this attempt: recovery has judged it."""
     try:
         with open(f"{order['logs']}.json", "rb") as file:
             attempts = json.load(file)["attempts"]
@@ -156,9 +156,9 @@ def is_told(order: LaunchSpec) -> bool:
 
 
 def write(order: LaunchSpec, record: Record) -> tuple[str, bytes]:
-    """Write the record file: its path, "" where that can't be, which the record then tells; and the record's bytes.
+    """Write the record file. Return its path and the record's bytes.
 
-    An attempt that was not started has none.
+    The path is "" if the write failed, which the record then contains, or if the attempt did not start.
     """
     if record["state"] == UNSTARTED:
         return "", wire.encode(record)

@@ -1,4 +1,4 @@
-"""The places where an attempt may run, and who sees to it there: the one seam between them and the supervisor."""
+"""The places where an attempt may run, and the runner for each: the only interface between them and the supervisor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Runner = Local | Slurm
 
 
 def runner_of(order: LaunchSpec, home: int, name: str, marks: Marks) -> Runner:
-    """The one that its launch spec asks for.  `home`: where cgroups are."""
+    """Return the runner for a launch spec. `home`: where cgroups are."""
     there = order.get("slurm")
     return Slurm(order, there, name, marks) if there else Local(order, home, name)

@@ -1,4 +1,4 @@
-"""One notice on its way: the program that sends it runs as a user of its own, bounded in time and memory."""
+"""Send one notice: its program runs as its own user, with limits of time and memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from jobqueued.child.text import printable
 NOTIFIER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "notifier", "main.py")
 SECONDS = 60.0
 AFTERWARDS = 30.0
-"""For so long (s) processes may go on that a mail program has left to deliver what it took."""
+"""Time (s) for which processes that a mail program left may deliver the mail it accepted."""
 _LIMITS = {"RLIMIT_AS": ("memory", 512 << 20), "RLIMIT_CPU": ("cpu_time", 30), "RLIMIT_CORE": ("core", 0)}
 _STUCK = 5.0
-"""Seconds after which a killed process of a user is left to the launcher: a file system of the user's may hold it."""
+"""Seconds after which a killed user's process is left to the launcher: a file system of the user may block it."""
 _ANSWER = 1 << 16
-"""Bytes of all answers, which a pipe holds."""
+"""Maximum bytes of all answers; a pipe holds them."""
 _SHOWN = 240
-"""Characters of an answer that are passed on: it has to fit a message to the launcher."""
+"""Maximum characters of an answer that are passed on: it must fit into a message to the launcher."""
 
 
 _NO_USER = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
@@ -37,11 +37,11 @@ _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
 def send(document: int, home: int = -1) -> tuple[str, list[str]]:
-    """Send the notice in a file, ``{"user": …, "notice": {…}}``; the answer, and those about parts of it by number.
+    """Send the notice in a file, ``{"user": …, "notice": {…}}``. Return the answer, and those about its parts.
 
-    What a user named for own jobs is sent as that user: ``"owner"`` as a launch spec has it, with what
-    `identity.barred` takes as ``"barred"``, and with the cgroup ``"above"`` that of the process, in `home`.
-    SystemExit: a process of that user does not end, though it was killed.
+    A user's own notice is sent as that user: ``"owner"`` is that of a launch spec, ``"barred"`` the lists of
+    `identity.barred`, and ``"above"`` the cgroup in `home` around the process. Raises SystemExit if a process of that
+    user does not end although it was killed.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -67,7 +67,7 @@ def send(document: int, home: int = -1) -> tuple[str, list[str]]:
 
 
 def _refusal(order: dict[str, Any]) -> bytes:
-    """The answer where the site bars the user whose channel it is."""
+    """Return the refusal if the site bars the user of the channel, or b""."""
     if "owner" not in order:
         return b""
     owner = order["owner"]
@@ -76,19 +76,19 @@ def _refusal(order: dict[str, Any]) -> bytes:
 
 
 def _cgroup(order: dict[str, Any], home: int) -> Cgroup:
-    """That of a user's process: at most one for notices and one for pings, in the one of all runs of that user."""
+    """Return the cgroup of a user's process: at most one for notices and one for pings, in that of the user's runs."""
     if "owner" not in order:
         return Cgroup(-1, "")
     above = order["above"]
     name = f"{above['name']}.{'ping' if order['notice']['channel'] == 'ping' else 'notice'}"
-    Cgroup.find(home, name).remove()  # what a supervisor left that was killed
+    Cgroup.find(home, name).remove()  # left behind by a killed supervisor
     cgroup = Cgroup(home, name)
     cgroup.above = above
     return cgroup
 
 
 def _end(cgroup: Cgroup, *, is_own: bool) -> None:
-    """End what is left; only a program of the host's that takes mails may go on for a while."""
+    """End the processes that are left; only the host's mail program may go on for a while."""
     if not is_own:
         tree.end_all(time.monotonic() + AFTERWARDS)
         return
@@ -136,6 +136,6 @@ def _spec(order: dict[str, Any]) -> LaunchSpec:
 
 
 def _at_most(number: int, limit: int) -> int:
-    """The limit, or the one that this host gives everybody."""
+    """Return the limit, or the host's general limit if that is lower."""
     most = resource.getrlimit(number)[1]
     return limit if most == resource.RLIM_INFINITY else min(limit, most)

@@ -1,6 +1,4 @@
-"""SIGTERM as a supervisor takes it: from PID 1, or the manager of a user, it means that the host, the user's session or
-the scope of its runs goes down.
-"""
+"""SIGTERM for a supervisor: from PID 1 or a user's manager it means that host, session or scope shut down."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _SFD_NONBLOCK, _SFD_CLOEXEC = 0o4000, 0o2000000
 _SIZE_OF_SIGSET, _SIZE_OF_SIGINFO = 128, 128
 _SENDER = slice(12, 16)
-"""ssi_pid in struct signalfd_siginfo (signalfd(2))."""
+"""Place of ssi_pid in struct signalfd_siginfo (signalfd(2))."""
 
 
 class Shutdown:
-    """The descriptor to wait on, and what it says.  SIGTERM stays blocked in this process from now on.
+    """The descriptor to wait on, and its meaning. SIGTERM stays blocked in this process from now on.
 
-    `manager`: the process that has started the launcher, a user's service manager if it is a unit of that.
+    `manager`: the process that started the launcher, a user's service manager if the launcher is a unit of it.
     """
 
     def __init__(self, manager: int = 1) -> None:
@@ -37,7 +35,7 @@ class Shutdown:
             raise OSError(number, f"signalfd: {os.strerror(number)}")
 
     def began(self, patience: float = 0) -> bool:
-        """True if a manager has ever sent SIGTERM, or does so within `patience` seconds; of others it is nothing."""
+        """Return whether a manager has sent SIGTERM, or does within `patience` (s); other senders do not count."""
         if patience and not self._began:
             select.select([self.descriptor], [], [], patience)
         with contextlib.suppress(BlockingIOError):

@@ -1,4 +1,4 @@
-"""The names of signals, real-time signals among them: ``SIGTERM``, ``SIGRTMIN+3``."""
+"""Names of signals, including real-time signals: ``SIGTERM``, ``SIGRTMIN+3``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def signal_name(number: int) -> str:
-    """``SIGSEGV``; of real-time signals ``SIGRTMIN+3``."""
+    """Return a signal's name, such as ``SIGSEGV`` or ``SIGRTMIN+3``."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -14,6 +14,6 @@ def signal_name(number: int) -> str:
 
 
 def signal_number(name: str) -> int:
-    """The inverse of `signal_name`."""
+    """Return the number of a signal's name."""
     base, _, offset = name.partition("+")
     return int(getattr(signal, base)) + int(offset or 0)

@@ -1,7 +1,7 @@
-"""A run on Slurm: its process here is a helper (child/slurm/main.py), which submits a job, follows it, and ends it.
+"""A run on Slurm: its local process is a helper (child/slurm/main.py) that submits a job, follows it, and ends it.
 
-The helper may die, and is started again, as the job on Slurm lives on; only its last word ends the run.  It has no
-cgroup of its own, so that nothing but its supervisor's end (SIGTERM, by which it cancels the job) is the end of it.
+If the helper dies, it is started again, because the job on Slurm lives on; only its final report ends the run. It has
+no cgroup, so that only the end of its supervisor can end it: then it gets SIGTERM and cancels the job.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from jobqueued.child.spawn import Started
 
 HELPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slurm", "main.py")
 _FAREWELL = 5.0
-"""For so long (s) a helper may take to tidy up that has not submitted anything."""
+"""Time (s) for a helper that submitted nothing to clean up."""
 _FIRST_WORD = 120.0
-"""For so long (s) the first word is waited for; then the run counts as started, whatever will come of it."""
+"""Timeout (s) of the helper's first report; after that the run counts as started, whatever follows."""
 _MOST_DEATHS, _LONGEST_PAUSE = 10, 30.0
 _LONG = 600.0
-"""A helper that has lived for so long (s) was not killed again."""
+"""Lifetime (s) after which a helper's earlier deaths are forgotten."""
 _SEEN_TO = ("memory", "cpu")
-"""The limits that Slurm is asked to see to."""
+"""The limits that Slurm is asked to enforce."""
 _CHUNK = 1 << 16
 
 
 class Slurm:
-    """One attempt's.  `order` is that of the helper, `cgroup` none."""
+    """The runner of one attempt. `order`: that of the helper, `cgroup`: none."""
 
     def __init__(self, order: LaunchSpec, there: SlurmOrder, name: str, marks: Marks) -> None:
         self._order, self._there, self._marks = order, there, marks
@@ -61,7 +61,7 @@ class Slurm:
         self._place: dict[str, Any] = {}
 
     def start(self, caps: Caps, output: Output) -> Started:
-        """Start its helper, and wait until that has submitted the job; StartFailed: it can't be."""
+        """Start the helper, and wait until it submitted the job. Raises StartFailed if the job can't be submitted."""
         caps.enforced |= {key: "slurm" for key in _SEEN_TO if self._there["limits"][key]}
         self._reading, self._writing = map(posixspawn.raised, os.pipe2(os.O_CLOEXEC))
         os.set_blocking(self._reading, False)
@@ -87,13 +87,13 @@ class Slurm:
         return started
 
     def watch(self, loop: Loop, draft: Draft, account: Account, ending: Ending, is_sampled: bool) -> None:
-        """Hear the helper; the time of the run is that of its job on a node."""
+        """Read the helper's reports; the timeout runs while the job is on a node."""
         self._loop, self._draft, self._ending = loop, draft, ending
         loop.on(self._reading, self._hear)
         self._hear()
 
     def goes_on(self, draft: Draft, output: Output) -> bool:
-        """Start the helper again, as it died without a last word; False: that was said, or it dies again and again."""
+        """Restart a helper that died without a final report. Return False if it reported, or dies again and again."""
         self._read()
         if not self._has(*_LAST):
             before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -162,7 +162,7 @@ class Slurm:
                 self._words += map(json.loads, lines)
 
     def _hear(self) -> None:
-        """Take what was said since: when it runs, where, and what is in its way."""
+        """Handle new reports: that the job runs, where, and what prevents it."""
         self._read()
         words, self._heard = self._words[self._heard :], len(self._words)
         for word in words:
@@ -184,7 +184,7 @@ class Slurm:
 
 
 def _used(end: Mapping[str, Any]) -> End:
-    """The facts of the end, as the wrapper has measured them: of all of it, by the rusage of what was reaped."""
+    """Return the figures that the wrapper measured at the end, of all processes that it reaped."""
     used = end.get("used") or {}
     facts: dict[str, Any] = {**_NOT_MEASURED, **{name: used.get(name) for name in _MEASURED}}
     if facts["memory_peak"] is not None:

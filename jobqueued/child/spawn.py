@@ -1,4 +1,4 @@
-"""Start one process: posix_spawn where it can do all that is asked, else fork, with each step's failure named."""
+"""Start one process: with posix_spawn if it can do everything that is asked, else with fork, naming a failed step."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _POLICIES = {
     "other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE, "fifo": os.SCHED_FIFO, "rr": os.SCHED_RR,
 }  # fmt: skip
 _OF_OURSELVES = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_NOFILE")
-"""Limits that this interpreter itself could fail by, between their setting and the exec."""
+"""Limits that this interpreter itself could exceed between setting them and the exec."""
 
 
 class Started:
-    """The process, and what was not as it should be without keeping it from starting."""
+    """A started process, and warnings about its start."""
 
     __slots__ = ("pid", "warnings")
 
@@ -47,7 +47,7 @@ class Started:
 
 
 class _Plan:
-    """All that is known before the fork; looked up here, as a user database has no business in the forked child."""
+    """Everything needed from before the fork; the forked child must not use a user database."""
 
     __slots__ = ("argv", "attributes", "cgroup", "environment", "groups", "order", "outputs", "stdin", "user")
 
@@ -65,7 +65,7 @@ class _Plan:
 def spawn(
     order: LaunchSpec, output: int, cgroup: Cgroup, errors: int | None = None, more: tuple[int, ...] = ()
 ) -> Started:
-    """Start the job with these descriptors as stdout, stderr (None: the same) and `more`, in its session and cgroup."""
+    """Start the job with these descriptors as stdout, stderr (None: stdout) and `more`, in its session and cgroup."""
     plan = _Plan(order, (output, output if errors is None else errors, *more), cgroup)
     try:
         able = cgroup.directory < 0 or posixspawn.AVAILABLE
@@ -76,7 +76,7 @@ def spawn(
 
 
 def _stdin(text: str) -> int:
-    """A descriptor from which the job reads this, however long it is, whoever the job's user is."""
+    """Return a descriptor from which the job reads this text, of any length, as any user."""
     try:
         if not text:
             return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -90,7 +90,7 @@ def _stdin(text: str) -> int:
 
 
 def find(program: str, path: str) -> str:
-    """The file that execvp(3) would run: the job's own PATH decides."""
+    """Return the file that execvp(3) would run, by the job's own PATH. Raises StartFailed."""
     if "/" in program:
         return program
     for folder in path.split(":"):
@@ -101,7 +101,7 @@ def find(program: str, path: str) -> str:
 
 
 def _spawn(plan: _Plan) -> Started | None:
-    """None: it failed somewhere; the forked child repeats it and names the step."""
+    """Start with posix_spawn, or return None if a step failed; then the forked child repeats it and names the step."""
     previous = os.umask(plan.order["umask"])
     warnings: list[str] = []
     try:
@@ -128,7 +128,7 @@ def _posix_spawn(plan: _Plan, program: str, env: dict[str, str]) -> int:
 
 
 def _change_directory(order: LaunchSpec, user: User, warn: Callable[[str], object]) -> None:
-    """To the job's directory, without one to HOME; to / where HOME, or one behind a dash, can't be entered."""
+    """Change to the job's directory, or to HOME without one; to / if HOME, or a path after a dash, can't be entered."""
     directory, path = order["working_directory"] or "", _directory(order, user)
     try:
         os.chdir(path)
@@ -158,7 +158,7 @@ def _fork(plan: _Plan) -> Started:
         os.close(reading)
     if report.trouble is not None:
         os.kill(pid, signal.SIGKILL)
-        process.is_reaped(pid, 1.0)  # in a system call that waits for such a file system it can't be killed
+        process.is_reaped(pid, 1.0)  # it can't be killed while a system call waits for such a file system
         raise report.trouble
     return Started(pid, report.warnings)
 
@@ -169,7 +169,7 @@ _NEEDS = {
         ("setuid", "CAP_SETUID"))
 }  # fmt: skip
 _START_SECONDS = 60.0
-"""A file system that does not answer (a user's own, say) must not keep a supervisor from its run's timeout and stop."""
+"""Timeout (s) of the start: a slow file system, such as a user's own, must not keep a run from its timeout and stop."""
 
 
 def _forked() -> int:
@@ -180,7 +180,7 @@ def _forked() -> int:
 
 
 def _become(plan: _Plan, report: int) -> NoReturn:
-    """The forked child, from fork to exec: the order is the privilege drop's, each step fatal and named."""
+    """Run the forked child, from fork to exec, in the order of the privilege drop; each step is fatal and named."""
     steps = _Steps(plan, report)
     try:
         steps.take()
@@ -195,14 +195,14 @@ def _become(plan: _Plan, report: int) -> NoReturn:
 
 
 class _Steps:
-    """`step` and `detail` tell how far it came."""
+    """The steps of the forked child; `step` and `detail` name the current one."""
 
     def __init__(self, plan: _Plan, report: int) -> None:
         self.step = self.detail = ""
         self._plan, self._report = plan, report
 
     def take(self) -> None:
-        """Cgroup, session, limits, attributes, identity, streams, directory, exec."""
+        """Take the steps: cgroup, session, limits, attributes, identity, streams, directory, exec."""
         plan, attributes = self._plan, self._plan.attributes
         self.step = "cgroup"
         plan.cgroup.join()
@@ -230,7 +230,7 @@ class _Steps:
         self._execute(env)
 
     def _begin(self, step: str, detail: str = "") -> None:
-        """Tell of a step that file systems of the user may keep from its end."""
+        """Report a step that a user's file system may block."""
         self.step = step
         start_report.begin(self._report, step, detail)
 
@@ -238,7 +238,7 @@ class _Steps:
         start_report.warn(self._report, text)
 
     def _limit(self, limits: Mapping[str, list[Any]]) -> None:
-        """Soft and hard; `cpu_time` leaves some seconds in between, so that SIGXCPU tells what a SIGKILL would not."""
+        """Set limits; soft and hard `cpu_time` differ by some seconds: SIGXCPU shows a cause that SIGKILL would not."""
         for name, (key, *limit) in limits.items():
             self.step, self.detail = "resource_limits", f"{key}: "
             number = getattr(resource, name)
@@ -259,8 +259,8 @@ class _Steps:
         if not self._plan.user.is_us:
             pam.check(self._plan.order, self._plan.user)
             self.step = "stdio"
-            for output in self._plan.outputs:  # who opens /dev/stderr opens the pipe anew
-                if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device stays whose it is
+            for output in self._plan.outputs:  # a job that opens /dev/stderr opens the pipe again
+                if stat.S_ISFIFO(os.fstat(output).st_mode):  # a device keeps its owner
                     os.fchown(output, uid, gid)
             self.step = "keyring"
             join_keyring()
@@ -270,7 +270,7 @@ class _Steps:
         os.setresgid(gid, gid, gid)
         self.step = "setuid"
         os.setresuid(uid, uid, uid)
-        prctl(PR_SET_DUMPABLE, 0)  # until the exec this is memory of ours, whatever fs.suid_dumpable says
+        prctl(PR_SET_DUMPABLE, 0)  # until the exec this is our memory, whatever fs.suid_dumpable is
 
     def _execute(self, env: dict[str, str]) -> None:
         plan, limits = self._plan, self._plan.attributes.get("limits", {})
@@ -288,19 +288,19 @@ class _Steps:
             os.execve(program, plan.argv, env)
         except OSError as error:
             used_up = [key for name, (key, _, _) in limits.items() if error.errno in _USED_UP.get(name, ())]
-            if used_up:  # the job's own doing, not the host's
+            if used_up:  # the job's own limits are the cause, not the host
                 raise StartFailed("exec", 0, f"{self.detail}its {' or '.join(used_up)} is used up") from None
             raise StartFailed("exec", error.errno or 0, self.detail + _explained(program, error)) from None
 
 
 def _explained(program: str, error: OSError) -> str:
-    """The meaning of execve(2) where its words would mislead: whoever reads "no such file" looks at the wrong one."""
+    """Return the meaning of an error of execve(2) whose own message would be misleading."""
     if error.errno == errno.EACCES and os.path.isdir(program):
         return "it is a directory"
     if error.errno == errno.ENOEXEC:
         return f"{error.strerror}: a script needs a first line such as #!/bin/sh"
     if error.errno == errno.ENOENT and os.path.exists(program):
-        with contextlib.suppress(OSError):  # the user may not read it, the job may open no file
+        with contextlib.suppress(OSError):  # the user may not read it, or the job may open no file
             return _what_is_missing(program)
     return str(error.strerror)
 
@@ -331,7 +331,7 @@ def prctl(option: int, value: int = 1) -> None:
 
 
 def _nice(value: int) -> None:
-    """Also of the session as a whole, where the kernel groups by session: there the nice of processes says little."""
+    """Set the nice value, also of the session: if the kernel schedules by session, that of a process matters little."""
     os.setpriority(os.PRIO_PROCESS, 0, value)
     _write("/proc/self/autogroup", value, optional=True)
 
@@ -347,7 +347,7 @@ def _write(path: str, value: int, *, optional: bool = False) -> None:
 
 
 def _ionice(text: str) -> None:
-    """ioprio_set(2), which has no function in the C library."""
+    """Set the I/O priority with ioprio_set(2), which the C library does not wrap."""
     name, _, level = text.partition(":")
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is None:
@@ -358,14 +358,14 @@ def _ionice(text: str) -> None:
 
 
 def join_keyring() -> None:
-    """A session keyring of its own (keyrings(7)): whoever has ours may read the keys that other jobs put there.
+    """Join a new session keyring (keyrings(7)): with ours, the job could read keys that other jobs put there.
 
-    It stays root's, so that it counts for no quota of the user's.
+    The keyring stays root's, so that it does not count for the user's quota.
     """
     number = _KEYCTL.get(os.uname().machine, -1)
     if _LIBC.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None) < 0:
         number = ctypes.get_errno()
-        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings here, or a container that keeps everybody from them
+        if number not in (errno.ENOSYS, errno.EPERM):  # no keyrings here, or a container that forbids them
             raise OSError(number, os.strerror(number))
 
 
@@ -384,12 +384,12 @@ _ATTRIBUTES: tuple[tuple[str, Callable[[Any], None]], ...] = (
 
 
 def is_system_trouble(failure: StartFailed) -> bool:
-    """True if the host, not the job, kept it from starting."""
+    """Return whether the host, not the job, is the cause of a failed start."""
     return failure.number in wire.SYSTEM_TROUBLE
 
 
 def forgo_oom_protection() -> None:
-    """Give up what may spare us, by whoever started us, when memory is short; jobs are not spared."""
+    """Give up a protection from the OOM killer that our starter set; jobs are not protected."""
     with open("/proc/self/oom_score_adj") as file:
         spared = int(file.read()) < 0
     if spared:
@@ -397,11 +397,11 @@ def forgo_oom_protection() -> None:
 
 
 def call_ourselves(name: str) -> None:
-    """Set what ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
+    """Set the name that ps(1), top(1) and the journal's _COMM show; at most 15 bytes."""
     # not by /proc/self/comm: Python's text files would unshare 60 pages in each fork
     _LIBC.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def become_subreaper() -> None:
-    """Orphans below this process come to it instead of PID 1."""
+    """Make orphans below this process its children instead of PID 1's."""
     prctl(_PR_SET_CHILD_SUBREAPER)

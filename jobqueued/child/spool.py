@@ -1,8 +1,8 @@
-"""The spool of users' crontabs: a table is there as a whole, the old one or the new one, whoever dies in between.
+"""The spool of users' crontabs: a table is always complete, the old one or the new one, whichever process dies.
 
-Others may put files of their own there (Debian's crontab is set-group-id crontab), so nothing is followed, and nothing
-is believed but its owner, its kind, and that it has one name.  Writers go one after the other, by a lock of the
-directory; a leftover of one that died is gone with the next.
+Other users may put files there (Debian's crontab is set-group-id crontab), so no link is followed. A file counts only
+by its owner, its kind, and its single name. Writers take turns by a lock of the directory; a writer removes the
+leftover of one that died.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from jobqueued.child import atomic_file, trust
 from jobqueued.child.text import printable
 
 LARGEST = 1 << 20
-"""Bytes of a table: the daemon reads no more of one."""
+"""Maximum bytes of a table: the daemon reads no more."""
 LARGEST_SENT = 128 << 10
-"""Bytes of one that is sent to the daemon; who is root writes larger ones without it."""
+"""Maximum bytes of a table that is sent to the daemon; root writes larger ones without it."""
 PLACE = "var/spool/cron/crontabs"
-"""Below the host's root."""
+"""Place of the spool below the host's root."""
 NONE = "none"
-"""The stamp of a table that is not there."""
+"""The stamp of a missing table."""
 GROUP = "crontab"
 _TEMPORARY, _MAKING = "tmp.jobqueued", ".crontabs.jobqueued"
 _LISTS = "etc/cron.allow", "etc/cron.deny"
@@ -33,18 +33,18 @@ _LONGEST_NAME = 200
 
 
 class Refused(Exception):
-    """Refusal of what is asked for: str() says why, and what mends it."""
+    """The request is refused; str() has the reason and the fix."""
 
 
 class Changed(Refused):
-    """The table is not any more the one of the stamp."""
+    """The table is no longer the one with the stamp."""
 
 
 def allowed(host: str, name: str, asker: int) -> bool:
-    """Tell whether a user may have a crontab, as for Debian's: by a line of cron.allow, else by none of cron.deny.
+    """Return whether a user may have a crontab, by Debian's rules: a line in cron.allow, or else none in cron.deny.
 
-    Root always may, and where neither file is there everybody.  Where Debian's crontab could not read the file, as it
-    runs with its group only, nobody may for whom root does not ask.  Refused: the file can't be read.
+    Root always may, and without both files everybody. A user may not if Debian's crontab, which runs with its group
+    only, could not read the file, unless root asks. Raises Refused if the file can't be read.
     """
     if name == "root":
         return True
@@ -62,19 +62,19 @@ def allowed(host: str, name: str, asker: int) -> bool:
 
 
 def unreadable(host: str) -> str:
-    """The file of the two that decides and this process can't read, "": none, in the words of Debian's crontab."""
+    """Return the deciding file if this process can't read it, in the words of Debian's crontab, or ""."""
     path = next((path for each in _LISTS if os.path.lexists(path := os.path.join(host, each))), "")
     return f"{path}: {os.strerror(errno.EACCES)}" if path and not os.access(path, os.R_OK) else ""
 
 
 def _is_kept_from_crontab(found: os.stat_result) -> bool:
-    """Tell whether the group crontab, where there is one, may not read a file."""
+    """Return whether the group crontab, if it exists, may not read a file."""
     group = _group()
     return group is not None and not found.st_mode & (stat.S_IROTH | stat.S_IRGRP * (found.st_gid == group))
 
 
 def fits(name: str) -> bool:
-    """Tell whether a user's name may be that of a table: no path, no hidden file, none of those that are being made."""
+    """Return whether a user's name can be that of a table: no path, no hidden and no temporary file."""
     return not (
         not name or "/" in name or name.startswith((".", "tmp.")) or not name.isprintable()
         or len(os.fsencode(name)) > _LONGEST_NAME
@@ -82,13 +82,13 @@ def fits(name: str) -> bool:
 
 
 class Spool:
-    """The spool below the `host`'s root."""
+    """The spool below the root directory `host`."""
 
     def __init__(self, host: str) -> None:
         self._host, self.path = host, os.path.join(host, PLACE)
 
     def read(self, name: str, uid: int) -> tuple[bytes, str]:
-        """A user's table, and its stamp; b"", NONE: there is none.  Refused, OSError."""
+        """Return a user's table and its stamp, or b"" and NONE. Raises Refused and OSError."""
         try:
             with _opened(self.path) as directory:
                 return self._content(directory, name, uid)
@@ -96,9 +96,9 @@ class Spool:
             return b"", NONE
 
     def install(self, name: str, uid: int, table: bytes, stamp: str | None = None) -> None:
-        """Put a table in place, durably; Changed unless there is the one of that `stamp`, if one is given.
+        """Save a table durably. Raises Changed if a `stamp` is given and the current table has another.
 
-        Refused, OSError: the old one is there.
+        Raises Refused and OSError; then the old table stays.
         """
         if len(table) > LARGEST:
             raise Refused(f"the table has {len(table)} bytes; accepted: at most {LARGEST}")
@@ -117,7 +117,7 @@ class Spool:
             os.fsync(directory)
 
     def remove(self, name: str, uid: int) -> bool:
-        """Remove a user's table, durably; False: there is none.  Refused, OSError."""
+        """Remove a user's table durably. Return False if there is none. Raises Refused and OSError."""
         try:
             with _locked(self.path) as directory:
                 if self._found(directory, name, uid) is None:
@@ -132,7 +132,7 @@ class Spool:
         return f"{self.path}/{name}"
 
     def _make(self) -> None:
-        """Make the directory if it is missing: it has its owner, group and mode before it has its name."""
+        """Make the directory if it is missing: it gets owner, group and mode before its name."""
         if os.path.isdir(self.path):
             return
         parent, name = os.path.split(self.path)
@@ -144,7 +144,7 @@ class Spool:
                 os.chmod(place, 0o755)
                 atomic_file.sync(place)
         with _locked(parent) as directory:
-            if os.path.isdir(self.path):  # another was quicker
+            if os.path.isdir(self.path):  # another process was faster
                 return
             with contextlib.suppress(FileExistsError):
                 os.mkdir(_MAKING, 0o700, dir_fd=directory)
@@ -174,7 +174,7 @@ class Spool:
             os.close(descriptor)
 
     def _found(self, directory: int, name: str, uid: int) -> os.stat_result | None:
-        """The table that is there, None: there is none; Refused: something else is."""
+        """Return the status of the table, or None if it is missing. Raises Refused if it is no acceptable file."""
         try:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
@@ -198,9 +198,9 @@ class Spool:
             )
 
     def _write(self, directory: int, table: bytes, uid: int) -> None:
-        """Write the temporary file, as the table is to be; OSError."""
+        """Write the temporary file with the content, owner and mode of the table. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with contextlib.suppress(FileNotFoundError):  # of one who died here
+        with contextlib.suppress(FileNotFoundError):  # left by a writer that died
             os.unlink(_TEMPORARY, dir_fd=directory)
         descriptor = os.open(_TEMPORARY, flags, 0o600, dir_fd=directory)
         try:
@@ -218,7 +218,7 @@ class Spool:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[int]:
-    """A directory that nobody else can exchange."""
+    """Open a directory that no other user can replace."""
     try:
         trust.check_path(path, os.geteuid(), sticky=True)
     except trust.Refused as refused:
@@ -232,19 +232,19 @@ def _opened(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """The same for one writer at a time: only who may list it can lock it, and of the spool that is root."""
+    """Open a directory for one writer at a time: only users who can list it can lock it; for the spool that is root."""
     with _opened(path) as directory:
         fcntl.flock(directory, fcntl.LOCK_EX)
         yield directory
 
 
 def _stamp(found: os.stat_result | None) -> str:
-    """The stamp of a table: it tells it from those before and after it."""
+    """Return the stamp of a table, which differs from those of its earlier and later versions."""
     return NONE if found is None else f"{found.st_ino}.{found.st_mtime_ns}.{found.st_size}"
 
 
 def _group() -> int | None:
-    """The group of Debian's crontab, None: there is none, or it is not ours to give files to it."""
+    """Return the group of Debian's crontab, or None if it is missing or we are not root."""
     try:
         return grp.getgrnam(GROUP).gr_gid if os.geteuid() == 0 else None
     except KeyError:

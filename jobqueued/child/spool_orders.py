@@ -1,5 +1,4 @@
-"""Orders to read, install or remove a user's crontab: carried out by a supervisor, as root, for whoever the kernel
-says has asked."""
+"""Orders to read, install or remove a crontab, carried out by a supervisor as root for the calling user."""
 
 from __future__ import annotations
 
@@ -17,9 +16,9 @@ from jobqueued.child.text import printable
 
 READ, INSTALL, REMOVE = "read", "install", "remove"
 WHO = "who"
-"""An act that only asks who somebody is, as whom jobs may be kept."""
+"""An act that only asks for a user, as whom jobs may be saved."""
 _SECONDS = 60
-"""The time after which this process ends, if a disk or a user database does not answer: a table stays whole."""
+"""Timeout (s) after which this process ends if a disk or a user database hangs; a table stays complete."""
 _PART = 450
 """Bytes of a table in a message to the launcher."""
 _SHOWN = 800
@@ -27,14 +26,14 @@ _UNLESS = "root can allow that by name: `users: {allow: [NAME]}` in jobqueued.ya
 
 
 def carry_out(document: int) -> tuple[str, list[str]]:
-    """Carry out the order in a file; the answer, and before it the parts of a table, ``NUMBER HEX``.
+    """Carry out the order in a file. Return the answer, and the parts of a table that precede it, ``NUMBER HEX``.
 
-    The order: ``{"host", "act", "asker": uid, "pid": who asks, "user": name or null, "table": hex or null,
-    "stamp": text or null, "edits": it is read for an edit, "allow", "deny": as `identity.barred` takes them}``.
-    The answer: ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied``
-    (another user's), ``changed``, ``refused WHY``.
+    The order: ``{"host", "act", "asker": uid, "pid": the caller's, "user": name or null, "table": hex or null, "stamp":
+    text or null, "edits": whether it is read for an edit, "allow", "deny": lists of `identity.barred`}``. The answer:
+    ``done STAMP``, ``none USER`` (no table), ``forbidden USER`` (by cron.allow or cron.deny), ``denied`` (another
+    user's), ``changed``, ``refused WHY``.
 
-    To ask who somebody is, it has "lists" if cron.allow and cron.deny count, too; the answer: ``done UID NAME``.
+    An order that asks for a user has "lists" if cron.allow and cron.deny count, too; the answer is ``done UID NAME``.
     """
     with open(document, "rb", closefd=False) as file:
         file.seek(0)
@@ -71,7 +70,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         raise Refused("this daemon is not root's, and keeps the table of its own user only")
     if not fits(name):
         raise Refused(f"a user of the name {printable(name)!r} can't have a crontab, as that is no name of a file here")
-    who, pid = _name(asker), order.get("pid", 0)  # a scheduler before an upgrade knows less
+    who, pid = _name(asker), order.get("pid", 0)  # a scheduler from before an upgrade sends less
     if not allowed(host, name, asker):
         spool_log.say_forbidden(host, who, pid)
         return f"forbidden {name}", []
@@ -92,7 +91,7 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _entry(asker: int, user: str | None) -> pwd.struct_passwd:
-    """The user whose table it is: who asks, unless another is named."""
+    """Return the user whose table it is: the asker, unless another is named. Raises Refused."""
     try:
         return pwd.getpwuid(asker) if user is None else pwd.getpwnam(user)
     except (KeyError, ValueError, UnicodeError):

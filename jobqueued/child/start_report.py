@@ -1,4 +1,4 @@
-"""The report of a forked child on its way to the exec: the steps that others can hold up, warnings, what has failed."""
+"""The report of a forked child until its exec: steps that may block, warnings, and the failed step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FAILED, _AT = "\0", "\1"
 
 
 class Report(NamedTuple):
-    """Warnings, and why it has not come to its exec; None: it has."""
+    """Warnings, and the reason why the child did not reach its exec, or None."""
 
     warnings: list[str]
     trouble: StartFailed | None
 
 
 def read(descriptor: int, seconds: float) -> Report:
-    """Read what a child tells, for so long at most: then the step that it came to is what it is held up in."""
+    """Read the report of a child for at most `seconds`; after that its last step is the one that blocks."""
     told, is_whole, until = b"", False, time.monotonic() + seconds
     while not is_whole and select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
         more = os.read(descriptor, select.PIPE_BUF)
@@ -40,17 +40,17 @@ def read(descriptor: int, seconds: float) -> Report:
 
 
 def warn(descriptor: int, text: str) -> None:
-    """Tell of what is no reason not to start."""
+    """Report a problem that does not prevent the start."""
     _write(descriptor, f"{text}\n")
 
 
 def begin(descriptor: int, step: str, detail: str = "") -> None:
-    """Tell of a step that a file system of the user may hold up."""
+    """Report a step that a user's file system may block."""
     _write(descriptor, f"{_AT}{step} {detail}\n")
 
 
 def fail(descriptor: int, number: int | None, step: str, detail: str) -> None:
-    """Tell why it is not started."""
+    """Report the failed step."""
     _write(descriptor, f"{_FAILED}{number}\n{step}\n{detail}")
 
 

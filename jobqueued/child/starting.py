@@ -1,4 +1,4 @@
-"""The start of a process inside its limits: its cgroup is made, capped, and the process is in it from the beginning."""
+"""Start a process inside its limits: its cgroup is made and limited, and the process is in it from the beginning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.child.spawn import Started
 
 
 def start(order: LaunchSpec, cgroup: Cgroup, caps: Caps, output: int, errors: int | None = None) -> Started:
-    """Start what is ordered, with these descriptors as stdout and stderr (None: the same); StartFailed."""
+    """Start the ordered process, with these descriptors as stdout and stderr (None: stdout). Raises StartFailed."""
     step = "cgroup"
     try:
         if cgroup.is_own and cgroup.above is not None and not cgroup.above["name"]:

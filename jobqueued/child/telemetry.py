@@ -1,7 +1,7 @@
-"""The telemetry of a run: what its hooks have said, merged into one object of JSON that its record keeps.
+"""The telemetry of a run: its hooks' output, merged into one JSON object that its record contains.
 
-A hook says an object, which is merged as RFC 7396 has it: objects key by key, null takes a key away, all else replaces
-what was there.
+A hook prints an object, which is merged by RFC 7396: objects key by key, null removes a key, and other values replace
+the old one.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from jobqueued.child.json_values import compact, flaws, showable
 
 START, SAMPLE, END = "start", "sample", "end"
 MOMENTS = (START, SAMPLE, END)
-"""When hooks are told."""
+"""The moments at which hooks are called."""
 MOST = 64 << 10
-"""Bytes that a hook may say at a time, and of the text of all that is kept."""
+"""Maximum bytes of one output of a hook, and of the text of the whole telemetry."""
 
 Telemetry = dict[str, Any]
 
 
 class Refused(ValueError):
-    """Something that a hook has said and no record can keep; str() is why."""
+    """Output of a hook that no record can contain; str() is the reason."""
 
 
 def said(data: bytes) -> Telemetry:
-    """The object in the output of a hook, {} where it has said nothing; Refused."""
+    """Return the object in a hook's output, or {} if it is empty. Raises Refused."""
     if len(data) > MOST:
         raise Refused(f"said more than {MOST:,} bytes")
     try:
@@ -40,13 +40,13 @@ def said(data: bytes) -> Telemetry:
         raise Refused("said objects in one another without end") from None
     except Refused:
         raise
-    except ValueError:  # a number of more digits than Python takes
+    except ValueError:  # a number with more digits than Python accepts
         raise Refused("said a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
     return checked(found)
 
 
 def checked(found: object) -> Telemetry:
-    """An object as it can be kept; Refused."""
+    """Return an object in the form that records can contain. Raises Refused."""
     if not isinstance(found, dict):
         raise Refused(f'said {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
     if flaw := next(flaws(found, "telemetry"), ""):
@@ -68,7 +68,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
 
 
 def _shown(value: Any) -> Any:
-    """The value with its texts as every reader of records takes them; Refused: two keys become one by that."""
+    """Return the value with text that every reader of records accepts. Raises Refused if two keys become equal."""
     if isinstance(value, dict):
         return _once([(showable(name), _shown(item)) for name, item in value.items()])
     if isinstance(value, list):
@@ -77,7 +77,7 @@ def _shown(value: Any) -> Any:
 
 
 def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry:
-    """The telemetry with one more object; Refused: it would be too much, and nothing of that counts."""
+    """Return the telemetry with one more object. Raises Refused if that is too large; then it counts for nothing."""
     found = _patched(telemetry, update)
     if (size := len(compact(found))) > MOST:
         raise Refused(f"said too much: it would make {size:,} bytes of telemetry; accepted: at most {MOST:,}")
@@ -85,12 +85,12 @@ def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry
 
 
 def failed(name: str, moment: str = "", why: str = "") -> str:
-    """The words for a hook that has failed, or, without a moment, their beginning."""
+    """Return the warning about a failed hook, or only its prefix without a moment."""
     return f"telemetry hook {name}, {moment}: {why}" if moment else f"telemetry hook {name}, "
 
 
 def _patched(old: Mapping[str, Any], new: Mapping[str, Any]) -> Telemetry:
-    """RFC 7396, MergePatch."""
+    """Return `old` changed by `new`: MergePatch of RFC 7396."""
     found = dict(old)
     for name, value in new.items():
         if value is None:

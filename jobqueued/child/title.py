@@ -1,7 +1,7 @@
-"""The title of a process in ps(1), pgrep(1) and systemctl(1): its arguments, written over where the kernel reads them.
+"""The title of a process in ps(1), pgrep(1) and systemctl(1): its arguments, overwritten where the kernel reads them.
 
-They lie in memory that a fork shares until it writes: a title costs a page.  Another place for them (prctl(2),
-PR_SET_MM_ARG_START) would need CAP_SYS_RESOURCE, so a title is cut where the arguments end.
+They are in memory that a fork shares until it writes, so a title costs a page. Another place (prctl(2),
+PR_SET_MM_ARG_START) would need CAP_SYS_RESOURCE, so a title is cut at the end of the arguments.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ _LAST = sys.argv[1:2]
 
 
 def entitle(*words: str) -> None:
-    """Show these words, and the first argument that this process was started with, as its arguments."""
+    """Show these words, and the first argument of this process, as its arguments."""
     data = "\0".join([*words, *_LAST]).encode(errors="replace")[: max(0, _ROOM - 1)]
     _PLACE.raw = data.ljust(_ROOM, b"\0")

@@ -1,4 +1,4 @@
-"""The processes below this one, and how they are all signalled: the subreaper's view of a run."""
+"""The processes below this one, and signals to all of them: the subreaper's view of a run."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _LIBC = ctypes.CDLL(None)
 _PTRACE_DETACH = 17
 _LIST = 4096
 _MOST_LOOKS = 1000
-"""Some 3 ms."""
+"""Maximum children checked at a time: about 3 ms."""
 _MOST_STATES = 16
-"""Some 0.3 ms."""
+"""Maximum threads checked for their state: about 0.3 ms."""
 _held: list[int] = []
-"""The descriptor of the list of our children; none in a process that did not ask to hold it."""
+"""The descriptor of the list of our children; empty in a process that did not call `hold_children`."""
 apart: set[int] = set()
-"""Children of ours that are no part of what we see to: keepers of hooks, each with all that is below it."""
+"""Children that are not part of the run: keepers of hooks, each with everything below it."""
 
 
 def hold_children() -> list[int]:
-    """From now on `children` needs no further descriptor, but the one that is returned; no child is apart.
+    """Open the list of our children for `children`, and return its descriptor. No child is apart.
 
-    So what there may be to end is known when none is to be had.  Again after a fork: the list is that of the process
-    that has opened it.  An empty list: a kernel without it.
+    So processes can be found and ended even when no descriptor is free. Call this again after a fork: the list is that
+    of the process that opened it. Returns an empty list on a kernel without it.
     """
     apart.clear()
     while _held:
@@ -41,7 +41,7 @@ def hold_children() -> list[int]:
 
 
 def children() -> list[int]:
-    """Our children, the inherited ones included, but those that are apart."""
+    """Return our children, including inherited ones, except those that are apart."""
     if not _held:
         return _children(os.getpid(), os.getpid())
     found = b""
@@ -51,17 +51,16 @@ def children() -> list[int]:
 
 
 def ended() -> Iterator[int]:
-    """The children that have ended, each to be reaped before the next; ChildProcessError: there is no other child.
+    """Yield ended children, each to be reaped before the next. Raises ChildProcessError if no other child exists.
 
-    Those that are apart are among them once they have ended, but while they live they are nobody's business here.
-
-    By PTRACE_TRACEME a child makes us its tracer: it stops at each signal, which waits tell as well.  It is let go.
-    Children may end and stop as fast as we look: what is beyond a bound is left for the next SIGCHLD, which is sent.
+    Children that are apart are yielded when they ended, and ignored while they live. A child can make us its tracer
+    with PTRACE_TRACEME: then it stops at each signal, which waits report as well, and it is detached. Children may end
+    and stop as fast as we check: above a limit the rest is left for the next SIGCHLD, which is sent.
     """
     for _ in range(_MOST_LOOKS):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if found is None:
-            if apart and not children():  # nobody but us reaps them, so the list is whole
+            if apart and not children():  # only we reap them, so the list is complete
                 raise ChildProcessError
             return
         if found.si_code != os.CLD_TRAPPED:
@@ -81,12 +80,12 @@ def _children(pid: int, task: int) -> list[int]:
 
 
 def walk(pids: list[int]) -> Iterator[tuple[int, int]]:
-    """All below these processes, each with its parent, which comes before it; as they are found."""
+    """Return all processes below these, each with its parent, as they are found; parents come first."""
     return (found for found in steps(pids) if found is not None)
 
 
 def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
-    """The same in small pieces, None after each of them: a process may have as many threads as children."""
+    """Yield the same in small pieces, with None after each: a process may have as many threads as children."""
     queue = list(pids)
     seen = set(queue)
     for pid in queue:
@@ -104,15 +103,15 @@ def steps(pids: list[int]) -> Iterator[tuple[int, int] | None]:
 
 
 def wants_cpu(pid: int) -> bool:
-    """Tell whether a thread of this process, or of one below it, runs or waits for a CPU; the first few are looked at.
+    """Return whether a thread of this process, or of one below it, runs or waits for a CPU; the first few are checked.
 
-    A thread that waits for a disk, for a lock or for time to pass does not.
+    A thread that waits for a disk, a lock or time does not.
     """
     return any(state == b"R" for _, state in zip(range(_MOST_STATES), _states(pid), strict=False))
 
 
 def _states(pid: int) -> Iterator[bytes]:
-    """The state of each thread of this process and of those below it, as proc_pid_stat(5) has it."""
+    """Yield the state of each thread of this process and of those below it, from proc_pid_stat(5)."""
     queue = [pid]
     for process in queue:
         with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/task") as tasks:
@@ -123,7 +122,7 @@ def _states(pid: int) -> Iterator[bytes]:
 
 
 def usage() -> tuple[int, int]:
-    """Bytes of memory and tasks of all below us."""
+    """Return the bytes of memory and the number of tasks of all processes below us."""
     memory = tasks = 0
     ours = children()
     for pid in (found := [*ours, *(pid for pid, _parent in walk(ours))]):
@@ -134,14 +133,14 @@ def usage() -> tuple[int, int]:
 
 
 def _share(pid: int, resident: int) -> int:
-    """Its memory, of what others have too a share; all that is resident where that is not to be known."""
+    """Return a process's memory with its part of shared pages, or its resident memory if that is unknown."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith(b"Pss:")) << 10
     return resident
 
 
 def names(pids: list[int]) -> list[str]:
-    """``sleep (pid 12)`` of each that has not ended; a process may call itself what it likes, so in plain letters."""
+    """Return ``sleep (pid 12)`` for each live process, in printable letters: a process chooses its name."""
     found = []
     for pid in pids:
         seen = stat(pid)
@@ -151,31 +150,31 @@ def names(pids: list[int]) -> list[str]:
 
 
 def parent(pid: int) -> int | None:
-    """Of a process; None: it is gone."""
+    """Return the parent of a process, or None if it exited."""
     seen = stat(pid)
     return None if seen is None else seen.parent
 
 
 def age(pid: int) -> int | None:
-    """For how long a process has been there (ns), by a clock that nobody sets; None: it is gone."""
+    """Return the age of a process (ns) by BOOTTIME, which can't be set, or None if it exited."""
     born = birth(pid)
     return None if born is None else time.clock_gettime_ns(time.CLOCK_BOOTTIME) - born * TICK
 
 
 def is_stopped(pid: int) -> bool:
-    """True of a process that a signal, or who traces it, has stopped."""
+    """Return whether a signal, or a tracer, stopped a process."""
     seen = stat(pid)
     return seen is not None and seen.state in (b"T", b"t")
 
 
 def signal_all(number: int) -> None:
-    """To the process groups of our children, and to whatever below them has left these groups.
+    """Signal the process groups of our children, and processes below them that left these groups.
 
-    The group of a child is nobody else's while we have not reaped it.  A process further down is its own parent's to
-    reap, so its number may be a stranger's by now: it is held, and looked at again, before it is signalled.
+    The group of a child stays its own until we reap the child. A process further down is reaped by its own parent, so
+    its pid may be reused: it is held by a pidfd, and checked again, before it is signalled.
     """
     ours = children()
-    below = dict(walk(ours))  # before anybody dies and leaves them to us
+    below = dict(walk(ours))  # before a process dies and leaves its children to us
     groups = {os.getpgid(child) for child in ours} - {os.getpgrp()}
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -197,9 +196,9 @@ def _signal_held(pid: int, parent: int, number: int) -> None:
 
 
 def end_all(until: float, patience: float = float("inf")) -> bool:
-    """Let none of our children, nor what comes to us from them, live beyond an instant (CLOCK_MONOTONIC).
+    """Wait for our children, and those that we inherit from them, and kill them at an instant (CLOCK_MONOTONIC, s).
 
-    False: what was to end then could not be killed for so long (s).
+    Returns False if they could not be killed within `patience` (s) after that.
     """
     while ours := children():
         if (left := until - time.monotonic()) <= 0:
@@ -214,7 +213,7 @@ def end_all(until: float, patience: float = float("inf")) -> bool:
 
 
 def one_ends(pids: list[int], seconds: float) -> bool:
-    """Wait until one of these children has ended; False: none does in time."""
+    """Wait until one of these children ends. Return False if none does within `seconds`."""
     watched: list[int] = []
     try:
         watched += map(os.pidfd_open, pids)

@@ -1,4 +1,4 @@
-"""Trust in a path: nobody but root and one user can change what is there, or put something else there."""
+"""Trust in a path: only root and one user can change its target, or replace it."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _EVERYBODYS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 class Refused(Exception):
-    """Distrust: str() has what was found, what is accepted, and the commands that mend it."""
+    """The path is not trusted; str() has what was found, what is accepted, and the commands that fix it."""
 
 
 def check_path(path: str, user: int, *, sticky: bool = False) -> None:
-    """Refused unless only root and `user` can change what an absolute path leads to, or lead it elsewhere; OSError.
+    """Raise Refused unless only root and `user` can change or redirect an absolute path's target. Raises OSError.
 
-    All directories and links on the way count.  A sticky one that leads to a directory may be everybody's: others can't
-    replace it, nor move one of root's there, as they can a file of root's that is in a directory of their own.
-    `sticky`: so may be the last.
+    All directories and links on the way count. A sticky directory on the way to a directory may be writable for
+    everybody: there, other users can neither replace the inner directory nor move one of root's in. They could do that
+    with a file of root's from a directory of their own. `sticky`: the last one may be so, too.
     """
     way = list(_way(path))
     safe = [*(stat.S_ISDIR(entry.st_mode) for _, entry in way[1:]), sticky]
     for (place, found), is_safe in zip(way, safe, strict=True):
         if is_safe and found.st_mode & stat.S_ISVTX and found.st_uid in (0, user):
             continue
-        if place in _EVERYBODYS:  # which has to stay so
+        if place in _EVERYBODYS:  # these must stay writable
             accepted = f"a place in directories that only {_owners(user)} can write"
             raise Refused(f"found it in {place}, where everybody may write; accepted: {accepted}")
         check_status(found, place, user)
 
 
 def followed(path: str, user: int) -> str:
-    """An absolute path with all links followed; Refused at one that is not root's or `user`'s, OSError."""
+    """Return an absolute path with links followed. Raises OSError, and Refused at a link of another user."""
     place = path
     for place, found in _way(path):
         if stat.S_ISLNK(found.st_mode):
@@ -52,7 +52,7 @@ def followed(path: str, user: int) -> str:
 
 
 def is_roots_alone(path: str) -> bool:
-    """True if nobody but root can change what an absolute path leads to, or lead it elsewhere."""
+    """Return whether only root can change the target of an absolute path, or redirect it."""
     try:
         check_path(path, 0)
     except (Refused, OSError):
@@ -61,7 +61,7 @@ def is_roots_alone(path: str) -> bool:
 
 
 def check_status(found: os.stat_result, path: str, user: int) -> None:
-    """Refused unless only root and `user` can change this file, directory or link, which is at `path`."""
+    """Raise Refused unless only root and `user` can change this file, directory or link at `path`."""
     kind, place = _KINDS.get(stat.S_IFMT(found.st_mode), "special file"), quoted(path)
     is_link = stat.S_ISLNK(found.st_mode)
     faults, commands = [], []
@@ -81,12 +81,12 @@ def _owners(user: int) -> str:
 
 
 def quoted(path: str) -> str:
-    """A path as a shell takes it."""
+    """Return a path quoted for a shell."""
     return path if _PLAIN.fullmatch(path) else "'" + path.replace("'", r"'\''") + "'"
 
 
 def name_of(user: int, database: str = "/etc/passwd") -> str:
-    """The name of a user, or of a group by the `database` of groups; its number where only a network may know it."""
+    """Return the name of a user, or of a group with the `database` of groups, or the number if it is not there."""
     with contextlib.suppress(OSError), open(database, errors="replace") as file:
         for line in file:
             if line.split(":")[2:3] == [str(user)]:
@@ -95,7 +95,7 @@ def name_of(user: int, database: str = "/etc/passwd") -> str:
 
 
 def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Each directory and link on the way to what a path leads to, and that itself; OSError."""
+    """Yield each directory and link on the way to the target of a path, and the target. Raises OSError."""
     todo, done, links = path.split("/")[::-1], "/", 0
     yield done, os.lstat(done)
     while todo:
@@ -118,20 +118,19 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _writers(found: os.stat_result, path: str) -> str:
-    """Others than its owner who may write it, in words; of a file with an access control list, the group bits mask
-    it."""
+    """Return the writers except the owner, in words. With an access control list, the group bits are its mask."""
     if found.st_mode & stat.S_IWOTH:
         return "everybody"
     if not found.st_mode & stat.S_IWGRP:
         return ""
-    with contextlib.suppress(OSError):  # none, or no such thing there
+    with contextlib.suppress(OSError):  # no list, or no support for one
         os.getxattr(path, _ACCESS_CONTROL_LIST)
         return "others, by its access control list,"
     return "" if _is_private(found.st_gid, found.st_uid) else f"group {name_of(found.st_gid, '/etc/group')}"
 
 
 def _is_private(group: int, user: int) -> bool:
-    """True if a group is an ordinary user's private one: primary, of the same name, and nobody else's."""
+    """Return whether a group is an ordinary user's private one: primary, of the same name, with no other member."""
     if user == 0:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Named tuples that are made in a third of the time of typing's, which compiles each annotation: a tenth of a start."""
+"""Named tuples, made in a third of the time of typing's, which compiles each annotation: that is a tenth of a start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = ["NamedTuple"]
 _MADE = {"__annotations__", "__classcell__", "__dict__", "__doc__", "__module__", "__qualname__", "__slots__"}
-"""What the body of a class has, and its tuple is not given as it is."""
+"""Names in the body of a class that its tuple does not take over."""
 
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -15,7 +15,7 @@ else:
 
     class _Kind(type):
         def __new__(cls, name: str, _: Any, body: dict[str, Any]) -> Any:
-            """The tuple that a class body describes."""
+            """Return the tuple that a class body describes."""
             fields = body.get("__annotations__", {})
             defaults = [body[field] for field in fields if field in body]
             if any(field not in body for field in list(fields)[len(fields) - len(defaults) :]):
@@ -28,10 +28,10 @@ else:
             return made
 
     class _NamedTuple:
-        """The base of a class that is to be a named tuple, as typing's."""
+        """The base class of named tuples, as typing's."""
 
         def __mro_entries__(self, _: Any) -> tuple[Any, ...]:
-            """Let the body of the class be read by `_Kind`."""
+            """Let `_Kind` read the body of the class."""
             return (_Base,)
 
     _Base, NamedTuple = type.__new__(_Kind, "NamedTuple", (), {}), _NamedTuple()

@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length: sun_path holds 107 bytes (unix(7)), the name of a descriptor is short."""
+"""Unix sockets at paths of any length: sun_path holds 107 bytes (unix(7)), but a path through a descriptor is short."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import socket
 from collections.abc import Callable
 
 JOURNALD = "/run/systemd/journal/socket"
-"""Where journald listens, by its native protocol."""
+"""Socket of journald's native protocol."""
 _NOBODY = frozenset({errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE})
 
 
 def address(directory: int, name: str) -> str:
-    """A path to a socket in `directory` (a descriptor), however deep that lies."""
+    """Return a path to a socket in `directory` (a descriptor), at any depth."""
     return f"/proc/self/fd/{directory}/{name}"
 
 
 def connect(connection: socket.socket, path: str) -> None:
-    """Connect to the socket at `path`; OSError, and the caller closes."""
+    """Connect to the socket at `path`. Raises OSError; the caller closes the connection."""
     _by_directory(connection.connect, path)
 
 
 def bind(listener: socket.socket, path: str) -> None:
-    """Make the socket at `path`; OSError, and the caller closes."""
+    """Make the socket at `path`. Raises OSError; the caller closes the listener."""
     _by_directory(listener.bind, path)
 
 
 def connected(directory: int, name: str) -> socket.socket | None:
-    """A non-blocking stream to the socket `name` in a directory; None: nobody listens there.
+    """Return a non-blocking stream to the socket `name` in a directory, or None if nothing listens there.
 
-    OSError: that can't be told, as too many others wait to be accepted (EAGAIN), or for want of descriptors or memory.
+    Raises OSError if that is unknown: too many connections wait (EAGAIN), or descriptors or memory are short.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -1,8 +1,9 @@
-"""The watchers of users as their launcher sees them: processes that it started and whose words it does not trust.
+"""The watchers of users as their launcher sees them: processes that it started but whose reports it does not trust.
 
-A user has one at most, however often he kills it or lets it hang: another begins once the one before is reaped.  What
-it says is passed on behind the number that the scheduler gave it, which no user can forge.  Of each 20 words are taken
-at once, then 4 a second, and of all together 100 and 50: what is not taken makes its watcher wait, and nobody else.
+A user has at most one, even if the user kills it or blocks it: the next starts after the one before is reaped. The
+launcher passes a report on after the number that the scheduler chose, which no user can forge. It accepts a burst of 20
+reports from each watcher, then 4 a second; from all together 100, then 50 a second. Above that only the watcher itself
+has to wait.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from jobqueued.child.seat import Seat
 from jobqueued.child.watching import WATCH
 
 BURST, EVERY = 20, 0.25
-"""Words of one watcher: so many at once after a calm while, and one in this time (s)."""
+"""Limit of one watcher: reports accepted at once, and seconds for each further one."""
 BURST_OF_ALL, EVERY_OF_ALL = 100, 0.02
 STARTING, PATIENCE = 4, 10.0
-"""So many watchers that have said nothing yet keep others from beginning, but for no longer than this (s)."""
+"""Number of silent new watchers that delay the start of others, and maximum delay (s)."""
 _A_TURN = 16
 _LONGEST = 5000
 _WORD = re.compile(rb"(\d{1,5}) (-|\d{1,19}) (/[^\0]{0,4200})", re.DOTALL)
@@ -42,9 +43,9 @@ class _Watcher:
 
 
 class Watchers:
-    """All of them; what is behind their sockets is told to `poll` as one descriptor.
+    """All watchers; `poll` gets one descriptor for all their sockets.
 
-    SIGCHLD has its handler already.
+    SIGCHLD must already have its handler.
     """
 
     def __init__(self, poll: select.poll) -> None:
@@ -52,36 +53,36 @@ class Watchers:
         self._poll, self._ears = poll, select.epoll()
         self._poll.register(self._ears, select.POLLIN)
         self._orders: dict[int, tuple[int, bytes]] = {}
-        """By the uid, those that no supervisor has yet, each with its number."""
+        """uid → number and order that no supervisor has yet."""
         self._ready: deque[int] = deque()
-        """The uids of orders that nothing but a supervisor is missing for."""
+        """The uids whose order only waits for a supervisor."""
         self._of_pid: dict[int, _Watcher] = {}
         self._of_uid: dict[int, _Watcher] = {}
         self._silent: dict[_Watcher, float] = {}
-        """Those that have said nothing yet, and until when (s) that keeps others from beginning."""
+        """New watcher without a report → instant (s) until which it delays others."""
         self._hearing: dict[int, _Watcher] = {}
-        """By the descriptors of their sockets, those that have not hung up."""
+        """Descriptor of the socket → watcher that has not hung up."""
         self._resting: deque[tuple[float, _Watcher]] = deque()
         self._paid = 0.0
         self._deaf_until: float | None = None
 
     def __contains__(self, descriptor: int) -> bool:
-        """True of the descriptor in `poll`."""
+        """Return whether this is the descriptor in `poll`."""
         return descriptor == self._ears.fileno()
 
     @property
     def pids(self) -> set[int]:
-        """Their processes."""
+        """The pids of the watchers."""
         return set(self._of_pid)
 
     def descriptors(self) -> list[int]:
-        """All that is open here."""
+        """Return all descriptors that are open here."""
         return [self._ears.fileno(), *self._hearing]
 
     # orders
 
     def obey(self, order: str) -> None:
-        """Carry out ``watch NUMBER UID DOCUMENT`` or ``unwatch NUMBER``; ValueError."""
+        """Handle ``watch NUMBER UID DOCUMENT`` or ``unwatch NUMBER``. Raises ValueError."""
         verb, number, *rest = order.split(" ", 3)
         if verb == "unwatch":
             self._forget(int(number))
@@ -102,26 +103,26 @@ class Watchers:
                 self._end(watcher)
 
     def clear(self) -> None:
-        """End all: nobody wants to hear them."""
+        """End all watchers, because no scheduler reads their reports."""
         self._orders.clear()
         self._ready.clear()
         for watcher in self._of_pid.values():
             self._end(watcher)
 
     def want(self, now: float) -> bool:
-        """True if a supervisor is wanted, to become one."""
+        """Return whether a supervisor is needed to become a watcher."""
         while self._ready and self._ready[0] not in self._orders:
             self._ready.popleft()
         return bool(self._ready) and self._opens(now) <= now
 
     def _opens(self, now: float) -> float:
-        """The time from which another may begin."""
+        """Return the instant (s) from which another watcher may start."""
         while self._silent and next(iter(self._silent.values())) <= now:
             del self._silent[next(iter(self._silent))]
         return next(iter(self._silent.values())) if len(self._silent) >= STARTING else now
 
     def hand_over(self, seat: Seat, now: float) -> None:
-        """Take a supervisor, and hand it the first order: from now on it is its user's.  OSError: it has to wait."""
+        """Turn a supervisor into a watcher with the first order; it now belongs to its user. Raises OSError."""
         uid = self._ready[0]
         number, document = self._orders[uid]
         descriptor = os.memfd_create("watch", os.MFD_CLOEXEC)
@@ -141,7 +142,7 @@ class Watchers:
     # what they say
 
     def rest(self, now: float) -> list[float]:
-        """Hear those again whose time has come; for how long nothing has to be done here (s), [] if for ever."""
+        """Read again from watchers whose pause is over. Return the seconds until the next action, or []."""
         self._hear_again(now)
         times = [at for at, _ in list(self._resting)[:1]]
         times += [] if self._deaf_until is None else [self._deaf_until]
@@ -158,7 +159,7 @@ class Watchers:
                 self._ears.register(watcher.socket, select.EPOLLIN)
 
     def hear(self, now: float) -> list[str]:
-        """Take some words of those that have any; the notices."""
+        """Read some reports, and return the notices."""
         found = []
         for descriptor, _bits in self._ears.poll(0, _A_TURN):
             if self._deaf_until is not None:
@@ -170,7 +171,7 @@ class Watchers:
                 continue
             except OSError:
                 said = b""
-            if not said:  # its end, by itself or by its user: it may still live
+            if not said:  # the watcher, or its user, hung up: it may still live
                 self._end(watcher)
                 continue
             self._silent.pop(watcher, None)
@@ -192,7 +193,7 @@ class Watchers:
     # their ends
 
     def _end(self, watcher: _Watcher) -> None:
-        """Kill it and hear no more of it."""
+        """Kill a watcher and read no more from it."""
         self._hang_up(watcher)
         with contextlib.suppress(ProcessLookupError):
             os.kill(watcher.pid, signal.SIGKILL)
@@ -200,12 +201,12 @@ class Watchers:
     def _hang_up(self, watcher: _Watcher) -> None:
         self._silent.pop(watcher, None)
         if self._hearing.pop(watcher.socket.fileno(), None) is not None:
-            with contextlib.suppress(FileNotFoundError):  # it rests
+            with contextlib.suppress(FileNotFoundError):  # its socket pauses
                 self._ears.unregister(watcher.socket)
             watcher.socket.close()
 
     def bury(self, pid: int) -> str | None:
-        """Take in that a process was reaped; None: it was none of these.  The notice, "" if another follows it."""
+        """Handle a reaped process: None if it was no watcher, "" if another watcher follows, or the notice."""
         watcher = self._of_pid.pop(pid, None)
         if watcher is None:
             return None
@@ -218,7 +219,7 @@ class Watchers:
 
 
 def _notice(number: int, said: bytes) -> str:
-    """The line for the scheduler; "": it makes no sense."""
+    """Return the line for the scheduler, or "" if the report is invalid."""
     if found := _WORD.fullmatch(said):
         file = json.dumps(os.fsdecode(found[3]))
         return f"appeared {number} {found[1].decode()} {found[2].decode()} {file}"
@@ -228,7 +229,7 @@ def _notice(number: int, said: bytes) -> str:
 
 
 def _ignore_stops() -> None:
-    """Have no SIGCHLD of children that stop and go on: a user could keep us busy with those of a watcher."""
+    """Get no SIGCHLD when children stop and continue: a user could keep us busy with a watcher's."""
     flags_at = 12 if os.uname().machine == "s390x" else ctypes.sizeof(ctypes.c_void_p) + 128
     action = (ctypes.c_char * 512)()
     if _LIBC.sigaction(signal.SIGCHLD, None, action) < 0:

@@ -1,8 +1,7 @@
-"""The start of a watcher: a supervisor becomes a process of the user for whose paths it is, and executes the program.
+"""The start of a watcher: a supervisor becomes a process of the user whose paths it watches, and executes the program.
 
-Nothing of the launcher's memory is left in it, nor any descriptor but the two that it needs.  Its user may do with it
-what he likes, by ptrace(2) too: it can start no process, write no file and grow no further than its limits let it, and
-has no more CPU time than others leave.
+It keeps none of the launcher's memory, and only two descriptors. The user controls it, also by ptrace(2), but it can't
+start a process, write a file or exceed its limits, and gets only CPU time that others leave.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from jobqueued.child import identity, spawn
 from jobqueued.child.identity import StartFailed, User
 
 WATCH = "watch"
-"""The order to a supervisor to become a watcher, by the document in the descriptor that comes with it."""
+"""The order to a supervisor to become a watcher; the document is in the descriptor that comes with it."""
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher", "main.py")
 _LIMITS = {
     resource.RLIMIT_AS: 128 << 20, resource.RLIMIT_NOFILE: 32, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0,
@@ -30,17 +29,17 @@ _LIMITS = {
 _OPTIONS = (
     (spawn.PR_SET_DUMPABLE, 0), (spawn.PR_SET_NO_NEW_PRIVS, 1), (spawn.PR_SET_PDEATHSIG, signal.SIGKILL),
 )  # fmt: skip
-"""Until the exec it has memory of ours; it gains nothing by what it executes; it does not outlive the launcher."""
+"""Its memory is ours until the exec; executing gains no privileges; it dies with the launcher."""
 _NICE = 10
 _PATHS = 3
 _SECONDS = 60
-"""For a user database that hangs."""
+"""Timeout (s) of a user database."""
 
 
 def become(launcher: socket.socket, order: int) -> NoReturn:
-    """Watch what an order says, ``{"owner": [NAME, UID, ALLOW, DENY], "paths": […]}``; SystemExit says why not.
+    """Watch the paths in ``{"owner": [NAME, UID, ALLOW, DENY], "paths": […]}``. Raises SystemExit with the error.
 
-    The owner is what `identity.trouble_with` takes.  A path may begin with ``~/``, the user's home.
+    The owner is that of `identity.trouble_with`. A path may begin with ``~/``, the user's home.
     """
     name = ""
     try:
@@ -60,7 +59,7 @@ def become(launcher: socket.socket, order: int) -> NoReturn:
 
 
 def _paths(paths: list[str], home: str) -> int:
-    """A descriptor from which the watcher reads them, each with a NUL at its end."""
+    """Return a descriptor from which the watcher reads the paths, each with a NUL at its end."""
     whole = (f"{home.rstrip('/')}{path[1:]}" if path.startswith("~/") else path for path in paths)
     descriptor = os.memfd_create("paths", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
@@ -70,9 +69,9 @@ def _paths(paths: list[str], home: str) -> int:
 
 
 def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int]) -> NoReturn:
-    """Session, identity, limits, streams, exec; each step is fatal."""
+    """Set session, identity, limits and streams, and exec; each error is fatal."""
     os.setsid()
-    launcher.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # what waits there is old when it is read
+    launcher.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 0)  # a report that waited in the buffer would be old
     signal.set_wakeup_fd(-1)
     os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     if not user.is_us:
@@ -88,11 +87,11 @@ def _execute(launcher: socket.socket, paths: int, user: User, groups: list[int])
     for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.dup2(paths, _PATHS)  # which is not the socket: the launcher has its listener there
+    os.dup2(paths, _PATHS)  # not the socket's number: the launcher has its listener there
     os.set_inheritable(_PATHS, True)
     for target, source in ((0, launcher.fileno()), (1, _null()), (2, _null())):
         os.dup2(source, target)
-    for number, limit in _LIMITS.items():  # behind the change of user, which would be counted against its processes
+    for number, limit in _LIMITS.items():  # after the change of user, which would count against the user's processes
         most = resource.getrlimit(number)[1]
         limits = (limit, limit) if most == resource.RLIM_INFINITY or limit < most else (most, most)
         resource.setrlimit(number, limits)

@@ -1,1 +1,1 @@
-"""Runs on Slurm: the helper that stands for one of them, and what goes with its job to a node."""
+"""Runs on Slurm: the local helper of each, and the files that go with its job to a node."""

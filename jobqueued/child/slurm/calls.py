@@ -1,4 +1,4 @@
-"""Slurm's own commands, each called with a bound in time, and what their answers mean."""
+"""Slurm's own commands, each called with a timeout, and the meaning of their answers."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from jobqueued.child.text import last_line, printable
 from jobqueued.child.tuples import NamedTuple
 
 _SECONDS = 20.0
-"""A command that is not over then, as no controller answers, is ended; Slurm's own `MessageTimeout` is 10 s."""
+"""Timeout (s) of a command, in case no controller answers; Slurm's own `MessageTimeout` is 10 s."""
 _FIELDS = "%A|%T|%B|%k|%r"
 _ID = re.compile(r"(\d{1,10})(;.*)?", re.ASCII)
 _AWAY = ("unable to contact", "timed out", "connection", "communication", "zero bytes", "unable to establish",
     "temporarily unable", "configuration source", "in standby mode", "message receive", "insane message")  # fmt: skip
-"""Words in the error of a controller that has not answered, or not understood: nobody knows what it has done."""
+"""Words in the error if a controller did not answer or understand, so that it is unknown what it did."""
 _SHOWN = 300
 
 
 class Away(Exception):
-    """No controller has answered: what was asked may have been done, or not."""
+    """No controller answered: the request may have been carried out or not."""
 
 
 class Refused(Exception):
-    """The controller has said no."""
+    """The controller refused."""
 
 
 class Found(NamedTuple):
-    """A job by its name, with its comment."""
+    """A job found by name, with its comment."""
 
     seen: Seen
     comment: str
 
 
 def submitted(options: Sequence[str], script: str, argument: str) -> int:
-    """Submit a batch script, which gets one argument: the number of the job; Away, Refused."""
+    """Submit a batch script with one argument, and return the number of the job. Raises Away and Refused."""
     said = _called(["sbatch", "--parsable", *options, script, argument])
     found = _ID.fullmatch(said.strip())
     if found is None:
@@ -47,7 +47,7 @@ def submitted(options: Sequence[str], script: str, argument: str) -> int:
 
 
 def jobs_named(names: Sequence[str]) -> list[Found]:
-    """Look for our user's jobs of these names, those that are over too, as long as Slurm keeps them; Away, Refused."""
+    """Return our user's jobs of these names, including ended ones that Slurm still has. Raises Away and Refused."""
     said = _called(
         ["squeue", "--noheader", "--states=all", f"--user={os.geteuid()}", f"--name={','.join(names)}",
          f"--format={_FIELDS}"]
@@ -61,7 +61,7 @@ def jobs_named(names: Sequence[str]) -> list[Found]:
 
 
 def cancel(job: int, *options: str) -> None:
-    """Signal or cancel a job; one that is over already is no matter.  Away, Refused."""
+    """Signal or cancel a job. Raises Away and Refused."""
     _called(["scancel", *options, str(job)])
 
 

@@ -1,4 +1,4 @@
-"""The directory of an attempt on Slurm, which its host and its node have in common; wrapper.py says what is in it."""
+"""The directory of an attempt on Slurm, shared by its host and its node; wrapper.py lists its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REVOKED = b"revoked\n"
 
 
 class Directory:
-    """Of one attempt.  `offset`: the bytes of output that were copied already."""
+    """The directory of one attempt. `offset`: bytes of output that were copied already."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._order = order
@@ -28,7 +28,7 @@ class Directory:
         self._offset: int = order["offset"]
 
     def make(self) -> None:
-        """Make it, and all that the wrapper needs; again, as whoever began it may not have come to the end; OSError."""
+        """Make the directory and the wrapper's files; an earlier helper may have made a part. Raises OSError."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path, 0o700)
         with open(_WRAPPER, "rb") as file:
@@ -44,7 +44,7 @@ class Directory:
         atomic_file.replace(f"{self.path}/{name}", data, 0o600, durable=True)
 
     def revoke(self) -> bool:
-        """Take the claim, so that no wrapper can; False: one has it."""
+        """Take the claim, so that no wrapper can. Return False if one has it."""
         try:
             claim = os.open(f"{self.path}/claim", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
@@ -57,11 +57,11 @@ class Directory:
 
     @property
     def is_revoked(self) -> bool:
-        """True if no wrapper can ever take the claim."""
+        """Return whether no wrapper can ever take the claim."""
         return self._content("claim") == REVOKED
 
     def claim(self) -> dict[str, Any] | None:
-        """The wrapper's; None: there is none, or it is being written."""
+        """Return the wrapper's claim, or None if it is missing or incomplete."""
         data = self._content("claim")
         if not data.endswith(b"\n") or data == REVOKED:
             return None
@@ -69,33 +69,33 @@ class Directory:
         return found
 
     def has_end(self) -> bool:
-        """True once the wrapper has told how its command ended."""
+        """Return whether the wrapper has reported how its command ended."""
         return os.path.exists(f"{self.path}/end")
 
     def end(self) -> dict[str, Any] | None:
-        """Read that; None: it has not."""
+        """Return the wrapper's report of the end, or None."""
         data = self._content("end")
         found: dict[str, Any] | None = json.loads(data) if data else None
         return found
 
     def said(self) -> bytes:
-        """The end of what Slurm itself has written."""
+        """Return the end of Slurm's own messages."""
         return self._content("slurm")[-_SAID:]
 
     def copy_output(self) -> None:
-        """Copy what has come of the output to our own."""
+        """Copy new output to our own."""
         try:
-            with open(f"{self.path}/output", "rb", buffering=0) as file:  # opened anew, as NFS looks then
+            with open(f"{self.path}/output", "rb", buffering=0) as file:  # opened again: NFS checks then
                 file.seek(self._offset)
                 while data := file.read(_CHUNK):
                     self._offset += len(data)
                     while data:
                         data = data[os.write(1, data) :]
-        except OSError:  # not there yet, or the file system does not answer; or nobody reads ours
+        except OSError:  # missing so far, or the file system does not answer; or our reader is gone
             return
 
     def remove(self) -> None:
-        """Remove it, as the last of all: what is not there can't start."""
+        """Remove the directory as the last step: without it nothing can start."""
         for name in _NAMES:
             for aside in ("", atomic_file.TEMPORARY):
                 with contextlib.suppress(OSError):

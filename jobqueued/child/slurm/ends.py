@@ -1,4 +1,4 @@
-"""The end of a run on Slurm: what Slurm says of its job and what its wrapper wrote down, as one of our ends."""
+"""The end of a run on Slurm: Slurm's state of its job and its wrapper's report, as an end of a run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FINAL = frozenset({
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
     "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT",
 })  # fmt: skip
-"""The states of a job that is over (squeue(1)); in all others it waits, runs, or its node tidies up."""
+"""The states of a job that is over (squeue(1)); in other states it waits or runs, or its node cleans up."""
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"})
 GONE = "GONE"
-"""Stands for the state of a job that Slurm knows no more (`MinJobAge` of slurm.conf(5))."""
+"""Stands for the state of a job that Slurm has forgotten (`MinJobAge` of slurm.conf(5))."""
 _OVER_MEMORY = b"exceeded job memory limit"
-"""Words of slurmstepd for a job that it ends itself, where no cgroup does (`JobAcctGatherParams=OverMemoryKill`)."""
+"""slurmstepd's message about a job that it ends itself, without a cgroup (`JobAcctGatherParams=OverMemoryKill`)."""
 _SHOWN = 300
 
 
 class Seen(NamedTuple):
-    """A job as squeue(1) shows it.  `reason` is why it waits, or why it has failed."""
+    """A job as squeue(1) shows it; `reason`: why it waits, or why it failed."""
 
     job: int
     state: str
@@ -37,9 +37,9 @@ class Seen(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """`cause`: state and reason; None: those of the wait status `status`, which is None where nobody knows it.
+    """`cause`: state and reason, or None if the wait status `status` decides, which is None if unknown.
 
-    `failed`: step, errno and detail of a command that could not be started.
+    `failed`: step, errno and detail of a command that could not start.
     """
 
     cause: tuple[str, str] | None
@@ -48,14 +48,14 @@ class Verdict(NamedTuple):
 
 
 def is_over_memory(seen: Seen, said: bytes) -> bool:
-    """Tell whether Slurm has ended it as it used too much memory; `said`: what Slurm itself has written."""
+    """Return whether Slurm ended the job because it used too much memory; `said`: Slurm's own messages."""
     return seen.state == "OUT_OF_MEMORY" or _OVER_MEMORY in said.lower()
 
 
 def verdict(
     seen: Seen, end: Mapping[str, Any] | None, said: bytes, limits: Mapping[str, Any], *, has_begun: bool
 ) -> Verdict:
-    """Judge a job that is over.  `end`: what its wrapper wrote down, None: nothing; `limits`: words for its own."""
+    """Judge a job that is over. `end`: its wrapper's report, or None; `limits`: descriptions of its limits."""
     status = None if end is None else int(end["status"])
     if end is not None and "failed" in end:
         step, number, detail = end["failed"]
@@ -76,12 +76,12 @@ def verdict(
 
 
 def _was_ended_by(status: int | None, *numbers: int) -> bool:
-    """Tell whether one of these signals may have been its end, or that of a command of its shell."""
+    """Return whether one of these signals may have ended it, or a command of its shell."""
     return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
 
 
 def _without_end(seen: Seen, said: bytes, *, has_begun: bool) -> Verdict:
-    """Judge one of which no wrapper has told the end."""
+    """Judge a job without a report of its end."""
     if (found := _LOST_BY.get(seen.state)) is not None:
         return Verdict(("lost", f"{found} ({seen.told}: {seen.state})"))
     words = printable(last_line(said))[:_SHOWN]
@@ -97,11 +97,11 @@ _ENDED_BY = {
     "CANCELLED": ("killed", "cancelled in Slurm"),
     "PREEMPTED": ("killed", "preempted in Slurm"),
 }
-"""The ends that are Slurm's doing."""
+"""States in which Slurm ended the job."""
 _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
-"""Those of a node, which may live and end what it has, as it was told to."""
+"""States of a failed node, which may live and end its processes as it was told to."""
 _TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
-"""Those of which a command may make what it likes, as of any signal of a stranger."""
+"""States in which the command may handle the signal, as any signal from outside."""
 _LOST_BY = {
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not start",

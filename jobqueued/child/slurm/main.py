@@ -1,12 +1,11 @@
-"""jq-slurm: the process that stands for a run on Slurm, a child of its supervisor as the command of a local run is.
+"""jq-slurm: the process that stands for a run on Slurm, a child of its supervisor like the command of a local run.
 
-It submits, follows, copies the output to its own, and tells its supervisor what becomes of the job.  Descriptor 3 has
-the order; on descriptor 4 go lines of JSON: submitted, running, state, unheard, warning, and one of unstarted, refused
-and end.
+It submits the job, follows it, copies its output, and reports to its supervisor. Descriptor 3 has the order; lines of
+JSON go to descriptor 4: submitted, running, state, unheard, warning, and finally unstarted, refused or end.
 
-Slurm submits twice what it is asked twice, so before each submission the job is looked for by its name and its comment,
-which are this attempt's alone, and the command starts once at most (wrapper.py): this process may die at any step, and
-the next goes on.  SIGTERM ends the job; it is sent, too, when the supervisor dies.
+Slurm submits a repeated request again. So before each submission the helper looks for the job by its name and comment,
+which are this attempt's alone, and the command starts at most once (wrapper.py). This process may die at any step, and
+the next one resumes. SIGTERM ends the job; it is also sent when the supervisor dies.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-if __name__ == "__main__":  # started as a file, it is not in a package yet
+if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.documents import SLURM_HELPER
@@ -35,20 +34,20 @@ ORDER, REPORTS = 3, 4
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _TELLING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 _SURE = 10.0
-"""For so long (s) an answer of Slurm is waited for; then nothing is to come of the submission any more."""
+"""Timeout (s) of Slurm's answer; after that the submission is revoked."""
 _FIRST_LOOK, _LONGEST_LOOK = 0.1, 15.0
-"""Between two questions to Slurm (s): a tenth of the job's age."""
+"""First and longest pause (s) between two questions to Slurm; normally a tenth of the job's age."""
 _FIRST_TICK, _LONGEST_TICK = 0.05, 1.0
-"""Between two looks at the files of the job, which cost Slurm nothing: a fiftieth of its age."""
+"""First and longest pause (s) between two checks of the job's files, without Slurm; normally a fiftieth of its age."""
 _SHARE_OF_LOOK, _SHARE_OF_TICK = 10, 50
 _KILLS = (("--batch", f"--signal={int(KILL)}"), ("--full", "--signal=KILL"), ())
-"""Options of scancel(1) that end a job, tried one after the other: its wrapper kills it at once, and tells its end."""
+"""Options of scancel(1) to kill a job, tried in this order; with the first, the wrapper still reports the end."""
 _LATE_FILES = 10.0
-"""For so long (s) the report of an end is waited for that Slurm has told: file systems of a network may be late."""
+"""Time (s) to wait for the wrapper's report after Slurm reported an end: network file systems may be late."""
 
 
 class Over(Exception):
-    """Nothing is left to be done: `report` is the last word."""
+    """Nothing is left to be done; `report` is the final report."""
 
     def __init__(self, **report: Any) -> None:
         super().__init__(next(iter(report)))
@@ -56,7 +55,7 @@ class Over(Exception):
 
 
 class Helper:
-    """Of one attempt.  Instants are of CLOCK_MONOTONIC."""
+    """The helper of one attempt. Instants are of CLOCK_MONOTONIC."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._order = order
@@ -70,7 +69,7 @@ class Helper:
         self._kills = 0
 
     def carry_out(self) -> None:
-        """All of it."""
+        """Carry out the whole order."""
         try:
             self._submit()
             while True:
@@ -82,7 +81,7 @@ class Helper:
     # submit
 
     def _submit(self) -> None:
-        """Find the job, or submit it; Over: it is refused, or certainly not there."""
+        """Find the job, or submit it. Raises Over if it is refused or can't exist."""
         self._wait(self._order["pause"])
         try:
             self._directory.make()
@@ -101,14 +100,14 @@ class Helper:
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_LOOK)
             except calls.Refused as why:
-                if self._directory.revoke():  # else one that was submitted before has begun
+                if self._directory.revoke():  # otherwise one that was submitted before has started
                     raise Over(refused=str(why)) from None
                 self._wait(pause)
         self._tell_trouble("")
         _report(submitted=self._seen.job)
 
     def _find(self) -> bool:
-        """Look for the job, and cancel what there may be of earlier attempts of the run; True: it is there."""
+        """Look for the job, and cancel jobs of earlier attempts of the run. Return whether the job exists."""
         order = self._order
         own, earlier = [], []
         for found in calls.jobs_named([order["name"], *order["earlier"]]):
@@ -126,7 +125,7 @@ class Helper:
         return bool(own)
 
     def _chosen(self, own: list[Seen]) -> Seen:
-        """Choose among several the one that has the command, or else the first; the others have nothing to do."""
+        """Return the one of several jobs that has the command, or else the first, and cancel the others."""
         claim = self._directory.claim()
         first, *others = sorted(own, key=lambda seen: (claim is None or str(seen.job) != claim["job"], seen.job))
         for seen in others:
@@ -147,7 +146,7 @@ class Helper:
         self._saw(Seen(number, "PENDING"))
 
     def _give_up_in_time(self, why: str) -> None:
-        """Let nothing come of what nobody can tell, unless it has begun: then it is there, and will be found."""
+        """Revoke a submission with unknown result, unless it has started: then it will be found. Raises Over."""
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:
@@ -175,7 +174,7 @@ class Helper:
             _report(running=claim["node"], job=claim["job"])
 
     def _look(self, now: float) -> None:
-        """Ask Slurm for the state; Over: it is over."""
+        """Ask Slurm for the state. Raises Over if the job is over."""
         assert self._seen is not None
         self._looked = now
         try:
@@ -190,7 +189,7 @@ class Helper:
             self._settle(now)
 
     def _settle(self, now: float) -> None:
-        """It is over; its files may be late."""
+        """Report the end of the job after its files arrived, which may be late. Raises Over."""
         assert self._seen is not None
         has_begun = bool(self._directory.claim())
         until = now + _LATE_FILES
@@ -219,7 +218,7 @@ class Helper:
     # stop
 
     def _stop(self, now: float) -> None:
-        """Cancel what waits; signal what runs, and kill it when its grace is over."""
+        """Cancel a waiting job; signal a running one, and kill it after its grace period."""
         assert self._seen is not None
         try:
             if not self._is_signalled:
@@ -238,7 +237,7 @@ class Helper:
                 self._kills += 1
                 self._kill_at = now + _LATE_FILES
                 calls.cancel(self._seen.job, *options)
-        except calls.Refused:  # it is over, or about to be
+        except calls.Refused:  # the job is over, or will be soon
             pass
         except calls.Away as away:
             self._is_signalled = False
@@ -264,7 +263,7 @@ def _batch(number: int) -> tuple[str, str]:
 
 
 _RAISES = "--nice=-"
-"""The beginning of an option that Slurm refuses from others than root, and operators."""
+"""Prefix of an option that Slurm refuses from users other than root and operators."""
 _OTHER_PLACE = "name a directory that this host and the nodes have in common: slurm: {directory: …}"
 
 
@@ -273,7 +272,7 @@ def _end(end: Mapping[str, Any] | None, found: Verdict) -> dict[str, Any]:
 
 
 def _report(**what: Any) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, and what is begun is brought to its end
+    with contextlib.suppress(BrokenPipeError):  # the supervisor died; a started job is brought to its end
         os.write(REPORTS, json.dumps(what).encode() + b"\n")
 
 

@@ -1,17 +1,16 @@
-"""The batch script of a run on Slurm: on its node it starts the command, measures it, and writes down how it ended.
+"""The batch script of a run on Slurm: on its node it starts the command, measures it, and reports how it ended.
 
     wrapper DIRECTORY
 
-It is sent as it is, so it needs nothing but a Python 3.8 there.  DIRECTORY is one that the node and the submitting host
-have in common:
+It is sent as it is, so it needs only a Python 3.8 there. The node and the submitting host share DIRECTORY:
 
     order   what to start, in JSON, and stdin what it reads                           helper
-    claim   made with O_EXCL: who makes it decides alone whether the command starts   this program; the helper: never
+    claim   made with O_EXCL: its maker decides alone whether the command starts      this program; the helper: never
     output  the command's                                                             the command
-    slurm   what Slurm itself says                                                    Slurm
-    end     how the command ended, in JSON, whole as it comes by a rename             this program
+    slurm   Slurm's own messages                                                      Slurm
+    end     how the command ended, in JSON, complete because it is renamed            this program
 
-So the command starts once at most, however often it was submitted, or requeued.
+So the command starts at most once, even if it is submitted or requeued several times.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ import time
 from typing import Any, NoReturn
 
 KILL = signal.SIGTTOU
-"""The order to kill the command, with its process group; no `stop_signal` is that."""
+"""The order to kill the command with its process group; no `stop_signal` can be this one."""
 OWN = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGTSTP, signal.SIGTTIN, signal.SIGSEGV, signal.SIGBUS,
     signal.SIGFPE, signal.SIGILL}  # fmt: skip
-"""Signals that are no others' to send; all else is passed on."""
+"""Signals that are not for the command; all others are passed on."""
 COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
 _NOT_STARTED = 127
 
 
 def main(directory: str) -> int:
-    """Start the command unless another has, and wait for it; the wait status to end with."""
+    """Start the command unless another wrapper has, and wait for it. Return its wait status."""
     with open(f"{directory}/order") as file:
         order = json.load(file)
     try:
@@ -71,7 +70,7 @@ def main(directory: str) -> int:
 
 
 def _memory(peak: int, ours: int) -> dict[str, int | None]:
-    """The peak of its largest process (bytes), which starts from ours: no more than that, and nothing else is known."""
+    """Return the peak of its largest process (bytes), or None up to our own peak, from which a process starts."""
     return {"memory_peak": peak * 1024 if peak > ours else None, "memory_peak_below": ours * 1024}
 
 
@@ -108,7 +107,7 @@ def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
         os.nice(order["nice"])
         step, detail = "chdir", f"{order['working_directory']}: "
         os.chdir(order["working_directory"])
-        os.environ.pop("SLURM_EXPORT_ENV", None)  # else a srun of the command would pass nothing on
+        os.environ.pop("SLURM_EXPORT_ENV", None)  # otherwise a srun of the command would pass nothing on
         command, environment = order["command"], {**os.environ, **order["environment"]}
         step, detail = "exec", f"{command[0]}: "
         os.execvpe(command[0], command, environment)
@@ -121,7 +120,7 @@ def _become(directory: str, order: dict[str, Any], report: int) -> NoReturn:
 
 if __name__ == "__main__":
     ended = main(sys.argv[1])
-    if os.WIFSIGNALED(ended):  # so Slurm knows, too
+    if os.WIFSIGNALED(ended):  # so that Slurm has the signal, too
         number = os.WTERMSIG(ended)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if number not in (signal.SIGKILL, signal.SIGSTOP):

@@ -1,1 +1,1 @@
-"""The watcher: a process of a user that waits for files as that user, and what looks for them on either side."""
+"""The watcher, a process of a user that waits for files; the daemon uses the same code for files of the host's jobs."""

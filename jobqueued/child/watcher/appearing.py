@@ -1,11 +1,11 @@
-"""Files that appear where somebody waits for them: told by inotify(7), once they are complete.
+"""Files that appear in watched directories: reported with inotify(7) when they are complete.
 
-A directory that is not there yet is waited for in the nearest one above it that is.  All times are ns of
-CLOCK_MONOTONIC, but for those of files.
+A missing directory is waited for in the nearest existing one above it. All times are ns of CLOCK_MONOTONIC, except
+those of files.
 
-Others may write there, so whatever they do costs a turn little: one read, after which a storm rests, and one
-slice of a look through a directory (`listing`), which begins no oftener than every 5 s.  Each path is told 10 times at
-once, then once a second; what comes meanwhile is told with the next, so nothing is left lying.
+Other users may write there, so a turn costs little whatever they do: one read, followed by a pause in a storm, and one
+slice of a directory listing (`listing`), which starts at most every 5 s. Each path is reported 10 times at once, then
+once a second; later files are reported together with the next, so none is missed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from jobqueued.child.watcher.listing import MOST, SLICE, Listing, Patterns
 
 SECOND = 1_000_000_000
 RESCAN = 60 * SECOND
-"""The least time between two looks where nothing can be watched."""
+"""Minimum time between two listings of a directory that can't be watched."""
 READ = 16 << 10
-"""Bytes of events read in one turn: at most a thousand, some 2 ms."""
+"""Maximum bytes of events read in one turn: at most a thousand events, about 2 ms."""
 STORM = 50
-"""So many events in one read may not have been all; fewer were, as none has more than 272 bytes."""
+"""If a read has more events than this, there may be more; fewer are all, because an event has at most 272 bytes."""
 REST = SECOND // 50
-"""The pause before the next read of a storm, which takes a tenth of a CPU then."""
+"""Pause before the next read in a storm, which then takes a tenth of a CPU."""
 PAUSE = 5 * SECOND
-"""The least time between two looks through one directory that took more than a slice."""
+"""Minimum time between two listings of a directory that takes more than one slice."""
 EVERY, BURST = SECOND, 10
-"""A path is told so often: once in this time, and so many times at once after a calm while."""
+"""A path is reported once in this time, and this many times at once after a calm period."""
 TOLD = 64
-"""Paths told in one turn."""
+"""Maximum paths reported in one turn."""
 
 _DIRECTORY = 0x4000_0000
 """IN_ISDIR."""
@@ -49,7 +49,7 @@ _NOW = -1
 
 
 class Appeared(NamedTuple):
-    """A path that is told, with a file of it; `instant`: when that changed last (wall), None: just now."""
+    """A path to report, with one of its files; `instant`: the file's last change (wall), or None: just now."""
 
     path: str
     instant: int | None
@@ -57,14 +57,14 @@ class Appeared(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The reason why something may go unnoticed in a directory: an errno, 0: it has more files than are looked at."""
+    """The reason why something may be missed in a directory: an errno, or 0 if it has too many files."""
 
     directory: str
     number: int
 
 
 class Appearing:
-    """The files that somebody waits for."""
+    """The files that runs wait for."""
 
     def __init__(self) -> None:
         self._inotify = _inotify()
@@ -75,55 +75,55 @@ class Appearing:
         self._ways: set[str] = set()
         """The directories of the patterns, and all above them."""
         self._watches: dict[int, set[str]] = {}
-        """By its number, the places that a watch is for: the kernel has one for a directory, whatever leads there."""
+        """Number of a watch → its paths: the kernel has one watch for a directory, whatever path leads there."""
         self._has_moved = False
-        """Whether what is watched may be another directory by now, or no longer the nearest."""
+        """True if a watched directory may have been replaced, or is no longer the nearest."""
         self._rests_until: int | None = None
         self._looked = _coarse()
         self._unlisted: dict[str, int] = {}
-        """Directories to look through, and since when (wall) something may have appeared there unnoticed."""
+        """Directory to list → instant (wall) since when something may have been missed there."""
         self._listed: dict[str, int] = {}
-        """When (monotonic) each was looked through last."""
+        """Directory → its last listing (monotonic)."""
         self._listing: tuple[str, bool, Listing] | None = None
         self._too_many: dict[str, int] = {}
-        """Where a look found no end, and when that was."""
+        """Directory whose listing was cut off → instant of that."""
         self._appeared: dict[str, tuple[int, str]] = {}
-        """The paths to be told, each with a file and its instant; `_NOW`: that of the telling."""
+        """Path to report → change of its file, and the file; `_NOW`: the instant of the report."""
         self._paid: dict[str, int] = {}
-        """Until when (monotonic) what was told of each path is paid off (the "virtual scheduling" of ATM's GCRA)."""
+        """Path → instant (monotonic) at which its earlier reports are paid off ("virtual scheduling" of ATM's GCRA)."""
 
     @property
     def trouble(self) -> Trouble | None:
-        """Tell why something may go unnoticed."""
+        """Return the reason why something may be missed, or None."""
         if self._unwatched is not None or not self._too_many:
             return self._unwatched
         return Trouble(next(iter(self._too_many)), 0)
 
     def descriptors(self) -> dict[int, int]:
-        """One of inotify, readable once something has happened, unless a storm rests."""
+        """Return the inotify descriptor, readable after an event, or {} while a storm pauses."""
         if self._inotify is None or self._rests_until is not None:
             return {}
         return {self._inotify: select.POLLIN}
 
     @property
     def deadline(self) -> int | None:
-        """The time to read on, or to look through a directory; None: there is nothing to do."""
+        """The time of the next read or listing, or None if nothing is to be done."""
         times = [self._listed.get(directory, -PAUSE) + PAUSE for directory in self._unlisted]
         times += [at for at in (self._look_at, self._rests_until) if at is not None]
         return min(times, default=None)
 
     @property
     def tells_at(self) -> int | None:
-        """The time from which `told` has something; None: there is nothing to tell."""
+        """The time from which `told` has something, or None."""
         return min((self._paid.get(path, 0) - (BURST - 1) * EVERY for path in self._appeared), default=None)
 
     @property
     def has_more(self) -> bool:
-        """True while a directory is looked through, or ways to one have changed."""
+        """Return whether a directory is being listed, or paths to one changed."""
         return self._listing is not None or self._has_moved
 
     def read(self, mono: int) -> None:
-        """Read what has happened, once."""
+        """Read events once."""
         before = _coarse()
         happened = [] if self._inotify is None else list(inotify.events(self._inotify, READ))
         is_storm, lost = len(happened) > STORM, any(event.mask & inotify.IN_Q_OVERFLOW for event in happened)
@@ -136,7 +136,7 @@ class Appearing:
         self._take(happened)
 
     def turn(self, mono: int) -> None:
-        """Do a part of what there is to do."""
+        """Do a part of the pending work."""
         if self._rests_until is not None and self._rests_until <= mono:
             self._rests_until = None
         if self._look_at is not None and self._look_at <= mono:
@@ -146,7 +146,7 @@ class Appearing:
         self._list(mono)
 
     def told(self, mono: int) -> list[Appeared]:
-        """Take those to be told by now."""
+        """Return the paths to report now, and forget them."""
         ready = [path for path in self._appeared if self._paid.get(path, 0) - (BURST - 1) * EVERY <= mono]
         found = []
         for path in ready[:TOLD]:
@@ -156,7 +156,7 @@ class Appearing:
         return found
 
     def want(self, paths: Iterable[str]) -> None:
-        """Wait for these and no others: absolute, with ``*``, ``?`` and ``[…]`` in the last part only."""
+        """Wait for exactly these paths: absolute, with ``*``, ``?`` and ``[…]`` only in the last part."""
         wanted: dict[str, list[str]] = {}
         for path in paths:
             wanted.setdefault(os.path.dirname(path), []).append(path)
@@ -175,13 +175,13 @@ class Appearing:
         self._watch()
 
     def begin(self) -> None:
-        """Look for what is there at the start: maybe it appeared while nobody looked."""
+        """List all directories for files that appeared before the start."""
         self._look_through(self._patterns, _NOW)
 
     # what the kernel tells
 
     def _take(self, happened: Iterable[inotify.Event]) -> None:
-        """Take in events, those of one name together."""
+        """Handle events, those of one name together."""
         names: dict[tuple[str, str], int] = {}
         for event in happened:
             self._has_moved |= bool(event.mask & _GONE)
@@ -196,9 +196,9 @@ class Appearing:
                 self._appeared |= dict.fromkeys(fresh, (_NOW, f"{directory}/{name}"))
 
     def _watch(self) -> set[str]:
-        """Watch each directory, or the nearest above it that is there; which of them were not watched.
+        """Watch each directory, or the nearest existing one above it. Return those that were not watched before.
 
-        While there are such, the ways to others may have changed before they were watched: they are looked at again.
+        If there are such, paths to others may have changed before they were watched, so they are checked again.
         """
         self._unwatched, self._look_at = None, None
         wanted: dict[int, set[str]] = {}
@@ -206,14 +206,14 @@ class Appearing:
             wanted.setdefault(number, set()).add(place)
         if self._inotify is not None:
             for number in self._watches.keys() - wanted.keys():
-                with contextlib.suppress(OSError):  # it went with its directory
+                with contextlib.suppress(OSError):  # the kernel removed it with its directory
                     inotify.unwatch(self._inotify, number)
         fresh = {place for number, places in wanted.items() for place in places - self._watches.get(number, set())}
         self._watches, self._has_moved = wanted, bool(fresh)
         return fresh
 
     def _watched(self, directory: str) -> tuple[int, str] | None:
-        """The watch for a directory, and where it is; None: it can't be watched, so it is looked at by itself."""
+        """Return the watch for a directory and its place, or None if it can't be watched, only listed."""
         for place in _upwards(directory):
             try:
                 if self._inotify is None:
@@ -229,19 +229,19 @@ class Appearing:
     # what listings tell
 
     def _look_again(self) -> None:
-        """Look through all of them, and try to watch them again."""
+        """List all directories, and try to watch them again."""
         self._inotify = _inotify() if self._inotify is None else self._inotify
         since, self._looked = self._looked, _coarse()
         self._watch()
         self._look_through(self._patterns, since)
 
     def _look_through(self, directories: Iterable[str], since: int) -> None:
-        """Have them looked through for what has appeared since; `_NOW`: for the newest."""
+        """Have directories listed for files that appeared since then; `_NOW`: for the newest file."""
         for directory in directories:
             self._unlisted[directory] = min(since, self._unlisted.get(directory, since))
 
     def _list(self, mono: int) -> None:
-        """Look a slice further through one directory; one that was just looked through has to wait."""
+        """List one more slice of one directory; a directory that was just listed waits."""
         if self._listing is None:
             ready = (name for name in self._unlisted if self._listed.get(name, -PAUSE) + PAUSE <= mono)
             if (directory := next(ready, None)) is None:
@@ -255,7 +255,7 @@ class Appearing:
         if listing.is_over:
             self._listing = None
             if at_start:
-                self.read(mono)  # what the kernel tells of the same files is no news
+                self.read(mono)  # events of these files are no news
             if listing.looked >= SLICE:
                 self._listed[directory] = mono
             self._too_many.pop(directory, None)
@@ -264,7 +264,7 @@ class Appearing:
 
 
 def _inotify() -> int | None:
-    """A descriptor of inotify(7); None: there is none to be had."""
+    """Return a descriptor of inotify(7), or None if none is available."""
     try:
         return inotify.instance()
     except OSError:
@@ -272,12 +272,12 @@ def _inotify() -> int | None:
 
 
 def _coarse() -> int:
-    """The clock that files are stamped with."""
+    """Return the clock of file timestamps."""
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 def _is_complete(path: str, mask: int) -> bool:
-    """A regular file once it is closed, or moved here; a link to a complete one, and all else, at once."""
+    """Return whether a file is complete: a regular one when closed or moved here, links to one and others at once."""
     if not mask & inotify.IN_CREATE or mask & (_COMPLETE | _DIRECTORY):
         return bool(mask & (_COMPLETE | _DIRECTORY))
     with contextlib.suppress(OSError):
@@ -287,7 +287,7 @@ def _is_complete(path: str, mask: int) -> bool:
 
 
 def _upwards(directory: str) -> Iterator[str]:
-    """A directory, and those above it."""
+    """Yield a directory and those above it."""
     while True:
         yield directory or "/"
         if directory in ("", "/"):

@@ -1,4 +1,4 @@
-"""inotify(7), which Python does not wrap: constants are those of the manual page, and what fails raises OSError."""
+"""inotify(7), which Python does not wrap; constants are those of the manual page, and functions raise OSError."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _checked(name: str, result: int) -> int:
 
 
 def instance() -> int:
-    """A non-blocking inotify(7) descriptor."""
+    """Return a non-blocking inotify(7) descriptor."""
     return _checked("inotify_init1", _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
 
@@ -51,8 +51,9 @@ def unwatch(descriptor: int, number: int) -> None:
 
 
 def events(descriptor: int, most: int = 1 << 20) -> Iterator[Event]:
-    """Read the events that are there now, without waiting; of a storm so many bytes, which by default are all that the
-    kernel keeps (fs.inotify.max_queued_events).
+    """Read the pending events without waiting, at most `most` bytes.
+
+    The default covers the kernel's default queue (fs.inotify.max_queued_events).
     """
     with contextlib.suppress(BlockingIOError):
         for size in range(most, 0, -_CHUNK):

@@ -1,4 +1,4 @@
-"""A look through a directory that others may fill: slice by slice, and not endlessly."""
+"""A listing of a directory that other users may fill: slice by slice, with a limit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobqueued.child.tuples import NamedTuple
 
 _F_SETSIG = 10
 SLICE = 200
-"""Names looked at in one turn: some 2 ms."""
+"""Names listed in one turn: about 2 ms."""
 MOST = 100_000
-"""Names looked at in all: whoever goes on to add some ends the look here."""
+"""Maximum names in all: if a user keeps adding files, the listing ends here."""
 
 
 class Patterns:
-    """The patterns for names in one directory, by the path that they are the last part of."""
+    """The patterns of names in one directory, with the paths that they belong to."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._names: dict[str, str] = {}
@@ -38,14 +38,14 @@ class Patterns:
         return len(self._names) + len(self._globs)
 
     def matching(self, name: str) -> Iterator[str]:
-        """The paths whose pattern a name matches."""
+        """Yield the paths whose pattern matches a name."""
         if name in self._names:
             yield self._names[name]
         yield from (path for glob, path in self._globs if glob.match(name))
 
 
 class Found(NamedTuple):
-    """A path that has files: one of them, or the newest, and when that changed last (wall, ns)."""
+    """A path with one of its files, or the newest, and the file's last change (wall, ns)."""
 
     path: str
     changed: int
@@ -53,20 +53,20 @@ class Found(NamedTuple):
 
 
 class Listing:
-    """One look at what is in a directory since some time: call `go_on` until it `is_over`.
+    """One listing of files that changed since some time: call `go_on` until `is_over`.
 
     `looked` counts the names.
     """
 
     def __init__(self, directory: str, patterns: Patterns, since: int, *, newest: bool) -> None:
-        """If `newest`, that is looked for, to the end; else any file of a path will do."""
+        """`newest`: find the newest file of each path, to the end; otherwise any file is enough."""
         self._patterns, self._since, self._newest = patterns, since, newest
         self._found: dict[str, Found] = {}
         self.looked, self.is_over = 0, False
         self._entries = iter(_entries(directory))
 
     def go_on(self) -> list[Found]:
-        """Look at some more; all that was found, once it is over."""
+        """List one more slice. Return everything found when the listing is over, until then []."""
         before = self.looked
         for entry in islice(self._entries, SLICE):
             self.looked += 1
@@ -90,7 +90,7 @@ def _entries(directory: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_being_written(entry: os.DirEntry[str]) -> bool:
-    """True if it will be closed later, which is told."""
+    """Return whether a file is being written; its close will be reported."""
     with contextlib.suppress(OSError):
         if entry.is_file(follow_symlinks=False):
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -102,11 +102,12 @@ def _is_being_written(entry: os.DirEntry[str]) -> bool:
 
 
 def has_writer(descriptor: int) -> bool:
-    """True if the kernel refuses a read lease because of a writer (fcntl(2)); False where it gives no leases.
+    """Return whether a file has a writer: the kernel refuses a read lease then (fcntl(2)). False if it gives no leases.
 
-    The owner of a file gets one without any capability, so the sandboxed daemon of root's does of all that it trusts.
+    The owner of a file gets a lease without any capability, so the sandboxed daemon of root gets one for all files that
+    it trusts.
 
-    A writer that comes while we hold it waits for these microseconds, and we are told by a signal that does nothing.
+    A writer that comes while we hold the lease waits some microseconds, and we get a signal that does nothing.
     """
     try:
         fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)

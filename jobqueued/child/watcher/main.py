@@ -1,15 +1,15 @@
-"""The watcher: waits for files as one user, and tells the launcher of those that appear.
+"""The watcher waits for files as one user, and reports those that appear to the launcher.
 
     python3 -I -S watcher/main.py RUNS_PARENT
 
-Its standard input is a socket to the launcher, which never says anything on it: who can read it has hung up, and that
-ends the watcher.  Descriptor 3 has the paths, each with a NUL at its end; they are told by their place among these:
+Its standard input is a socket to the launcher, which sends nothing: if it becomes readable, the launcher hung up, and
+the watcher ends. Descriptor 3 has the paths, each with a NUL at its end; reports name them by their index:
 
-    NUMBER INSTANT FILE   a file of this path has appeared; INSTANT (ns, wall) of a look at the start, else "-"
-    ! NUMBER CODE         something may go unnoticed there, by this errno, or (0) as there are too many files
-    ! - 0                 nothing goes unnoticed
+    NUMBER INSTANT FILE   a file of this path appeared; INSTANT (ns, wall) if found at the start, else "-"
+    ! NUMBER CODE         something may be missed there, because of this errno, or (0) of too many files
+    ! - 0                 nothing is missed
 
-It is a process of the user, who can do with it what he likes: whoever hears it believes nothing beyond that.
+It is a process of the user, who controls it, so the launcher trusts no report beyond that user.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import sys
 import time
 from collections import deque
 
-if __name__ == "__main__":  # started as a file, it is not in a package yet
+if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.watcher.appearing import SECOND, Appearing, Trouble
 
 CHANNEL, PATHS = 0, 3
 LONGEST = 4096
-"""Bytes of a path that is told: no system call takes a longer one."""
+"""Maximum bytes of a reported path: no system call accepts a longer one."""
 _APART = SECOND
-"""Between two words about trouble."""
+"""Minimum time (ns) between two reports of problems."""
 
 
 class Watcher:
@@ -48,7 +48,7 @@ class Watcher:
         self._told_at = -_APART
 
     def serve(self) -> None:
-        """Until nobody hears."""
+        """Serve until the launcher hangs up."""
         while True:
             poll = select.poll()
             poll.register(CHANNEL, select.POLLIN | (select.POLLOUT if self._outbox else 0))
@@ -65,17 +65,17 @@ class Watcher:
             self._tell(mono)
 
     def _wait(self) -> float | None:
-        """For how long to sleep (ms); None: until something happens."""
+        """Return how long to sleep (ms), or None to wait for an event."""
         if self._files.has_more:
             return 0
         deadlines = [self._files.deadline]
-        if not self._outbox:  # else there is room first
+        if not self._outbox:  # otherwise there must be room first
             deadlines += [self._files.tells_at, self._told_at + _APART if self._files.trouble != self._told else None]
         times = [at for at in deadlines if at is not None]
         return max(0, min(times) - time.monotonic_ns()) / 1_000_000 + 1 if times else None
 
     def _tell(self, mono: int) -> None:
-        """Say what there is to say, as far as the socket takes it; what does not fit there waits, and grows no more."""
+        """Send reports as far as the socket accepts them; the rest waits, and no more are added."""
         if not self._outbox:
             self._outbox += map(self._word, self._files.told(mono))
             if (trouble := self._files.trouble) != self._told and mono >= self._told_at + _APART:
@@ -106,7 +106,7 @@ def _paths() -> list[str]:
 
 def main() -> None:
     """Watch until the launcher hangs up."""
-    signal.signal(signal.SIGURG, signal.SIG_IGN)  # a lease of ours is to be broken
+    signal.signal(signal.SIGURG, signal.SIG_IGN)  # a writer breaks our lease
     os.set_blocking(CHANNEL, False)
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write("jq-watcher")
