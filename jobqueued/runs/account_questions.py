@@ -1,4 +1,4 @@
-"""Questions about users and groups, whose databases may hang: the launcher's side answers, whenever it can."""
+"""Questions about users and groups: the launcher's supervisors answer, because the databases may hang."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.users import UserLimits
 
 
 class AccountQuestions:
-    """The questions that are not answered yet, by number.  `users`: who may have jobs of their own."""
+    """Unanswered questions, by number. `users`: the users who may have their own jobs."""
 
     def __init__(self) -> None:
         self.users = UserLimits()
@@ -23,7 +23,7 @@ class AccountQuestions:
         self._last = 0
 
     def ask(self, account: Account) -> bytes:
-        """The line that asks about a user or group; nothing if it is asked already."""
+        """Return the line that asks about a user or group, or b"" if that question is pending."""
         if account in self._asked.values():
             return b""
         self._last += 1
@@ -31,17 +31,17 @@ class AccountQuestions:
         return self._question(self._last, account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> bytes:
-        """The line that asks for the name of a user; `then` is told, "" where the host has none."""
+        """Return the line that asks for a user's name; `then` gets it, or "" if the host has no such user."""
         account = Account(wire.NAME_OF, str(uid))
         self._named[account] = then
         return self.ask(account)
 
     def again(self) -> bytes:
-        """All of them, for a new launcher."""
+        """Return the lines of all pending questions, for a new launcher."""
         return b"".join(starmap(self._question, self._asked.items()))
 
     def hear(self, number: int, answer: str) -> Iterator[AccountKnown]:
-        """Take an answer in, and tell what it is for the scheduler."""
+        """Handle an answer, and yield the event for the scheduler."""
         if (account := self._asked.pop(number, None)) is None:
             return
         if account.kind == wire.NAME_OF:

@@ -1,7 +1,7 @@
-"""The news that somebody has emptied the directory of all R's: a file among them goes with whoever does.
+"""Detect that the directory of all R was emptied: a file in it disappears with the rest.
 
-It is `emptied` until a commit holds which starts are in doubt since, then `whole`.  Where neither is there by then, the
-directory was emptied once more, and all that was launched until now is in doubt.
+The file is `emptied` until a commit contains the starts that are in doubt, then `whole`. If neither exists after that,
+the directory was emptied again, and everything launched until now is in doubt.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ class Emptying:
     def __init__(self, runs: str) -> None:
         self._runs, self._times = runs, 0
         self.deadline: int | None = None
-        """When (monotonic, ns) to begin anew, as that, or what followed, could not be noted; None: it was."""
+        """Instant (monotonic, ns) to start again, because the last write failed, or None."""
 
     @property
     def era(self) -> int | None:
-        """A number that is another after each emptying; None: there was one, and nobody knows yet what is in doubt."""
+        """A number that changes with each emptying, or None if a new emptying has not been handled yet."""
         names = (WHOLE, EMPTIED) if self._times else (WHOLE,)
         return self._times if any(os.path.exists(f"{self._runs}/{name}") for name in names) else None
 
     def begin(self) -> bool:
-        """Begin an era: what was launched, and has not told of its start, is in doubt.  False: it can't be noted."""
+        """Start an era: launches without a reported start are in doubt. Return False if the file can't be written."""
         self.deadline = time.monotonic_ns() + _AGAIN
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -41,8 +41,8 @@ class Emptying:
         return True
 
     def settle(self) -> None:
-        """Note that a commit holds what is in doubt: from now on other schedulers need not doubt anew."""
+        """Note that a commit contains what is in doubt: other schedulers need not doubt it again."""
         try:
             os.rename(f"{self._runs}/{EMPTIED}", f"{self._runs}/{WHOLE}")
-        except OSError:  # it was emptied again, or is read-only
+        except OSError:  # the directory was emptied again, or is read-only
             self.deadline = time.monotonic_ns() + _AGAIN

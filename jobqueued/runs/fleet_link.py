@@ -1,4 +1,4 @@
-"""Talks to the agent of the fleet, which stands between the scheduler and etcd (child/fleet/lines.py has the words)."""
+"""The connection to the agent of the fleet, which is between scheduler and etcd (protocol: child/fleet/lines.py)."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from jobqueued.source import Source
 AGENT = Path(__file__).parent.parent / "child" / "fleet" / "agent.py"
 _FIRST_PAUSE, _LONGEST_PAUSE = SECOND // 2, 10 * SECOND
 _SILENT = 30 * SECOND
-"""The agent answers, or says that the fleet can't be asked, in less than half of this."""
+"""Timeout (ns) of the agent; it answers, or reports that the fleet is unreachable, in less than half of this."""
 _PART = 1 << 14
-"""Bytes of what it says that are taken in a turn."""
+"""Maximum bytes read from the agent in one turn."""
 
 
 def line_of(command: FleetCommand) -> Line:
-    """A command as the agent takes it."""
+    """Return a command as a line for the agent."""
     if isinstance(command, GiveBack):
         return ["give_back", command.job, command.key, command.state]
     if isinstance(command, AskToSkip):
@@ -75,7 +75,7 @@ _OF_JOBS: dict[str, Callable[[str, str], events.Event]] = {
 
 
 def event_of(line: Line) -> events.Event:
-    """The meaning of what the agent tells; ValueError."""
+    """Return the event of a line from the agent. Raises ValueError."""
     match line:
         case ["up", str(reason)]:
             return FleetUp(reason)
@@ -106,11 +106,11 @@ def event_of(line: Line) -> events.Event:
 
 
 class FleetLink(Source):
-    """The connection to the agent at `address`; `fleet` None: there is none, and nothing to be asked.
+    """The connection to the agent at `address`; without a `fleet` there is none.
 
-    `state` is what this `host` is known by, and has been granted; None: nothing can be saved now, and so be granted.
-    `since`: by job, the second from which on an occurrence may be asked for.
-    `own`: the program to start, with its directory, where none listens; None: PID 1 keeps one there.
+    `state` returns this host's identity and its fleet mark, or None if nothing can be saved now, so that no claim may
+    be granted. `since` returns job → first second whose occurrence may be requested. `own`: the program to start if no
+    agent listens, with its directory; None: PID 1 starts it.
     """
 
     def __init__(
@@ -129,18 +129,18 @@ class FleetLink(Source):
         self._lines: Lines
         self._outbox = bytearray()
         self._asked_at: int | None = None
-        """The first line since the agent has told something that it answers to (CLOCK_MONOTONIC, ns)."""
+        """Instant (CLOCK_MONOTONIC, ns) of the first line that the agent has not answered yet, or None."""
         self._call_at, self._pause = 0, _FIRST_PAUSE
         self._down = ""
-        """The reason why the fleet can't be asked, as it was told; "": it can, or nobody knows yet."""
+        """Reason why the fleet is unreachable, as it was reported, or "" if it is reachable or unknown."""
         self._known = 0
-        """When (wall) the mark was saved that the agent was told."""
+        """Instant (wall, ns) at which the mark that the agent received was saved."""
         self._has_news = False
-        """Whether the next turn tells that."""
+        """True if the next turn must report `_down`."""
         self._instance = Instance.of(address.parent)
 
     def send(self, command: FleetCommand) -> None:
-        """Queue a command; where no agent is there nobody waits for it, as its fleet can't be asked."""
+        """Queue a command; without an agent it is dropped, because the fleet is unreachable."""
         if self._connection is None:
             return
         if isinstance(command, Ask | AskToSkip) and self._asked_at is None:
@@ -148,20 +148,20 @@ class FleetLink(Source):
         self._outbox += lines.encode(line_of(command))
 
     def flush(self) -> None:
-        """Send what the socket takes now."""
+        """Send as much as the socket accepts now."""
         if self._outbox and self._connection is not None:
-            with contextlib.suppress(OSError):  # an agent that is gone shows at the next read
+            with contextlib.suppress(OSError):  # if the agent exited, the next read shows that
                 del self._outbox[: self._connection.send(self._outbox)]
 
     def lose(self, reason: str) -> None:
-        """Hang up: nothing is asked until another connection is made, and all is told by that."""
+        """Disconnect; the next connection brings the whole state again."""
         self.close()
         self._down, self._has_news = reason, True
         self._call_at = time.monotonic_ns() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def close(self) -> None:
-        """Leave the agent to itself."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
         self._connection, self._outbox, self._asked_at = None, bytearray(), None
@@ -169,25 +169,25 @@ class FleetLink(Source):
     # the source
 
     def descriptors(self) -> dict[int, int]:
-        """The connection."""
+        """Return the connection's descriptor."""
         if self._connection is None:
             return {}
         return {self._connection.fileno(): select.POLLIN | (select.POLLOUT if self._outbox else 0)}
 
     @property
     def has_more(self) -> bool:
-        """Tell whether there is news of the agent itself."""
+        """Return whether the agent's own state is to be reported."""
         return self._has_news
 
     @property
     def troubles(self) -> list[str]:
-        """Tell that the fleet can't be asked, and what is wrong with other hosts and fleets."""
+        """Problems: an unreachable fleet, and conflicts with other hosts and fleets."""
         down = [f"the fleet can't be asked, and its jobs do not start here: {self._down}"] if self._down else []
         return [*down, *self._neighbours.troubles]
 
     @property
     def deadline(self) -> int | None:
-        """The time to call an agent, or to give up one that is silent."""
+        """The time (ns) to connect to an agent, or to give up a silent one, or None."""
         if self._fleet is None:
             return None
         if self._connection is None:
@@ -195,7 +195,7 @@ class FleetLink(Source):
         return None if self._asked_at is None else self._asked_at + _SILENT
 
     def ready(self, descriptor: int, now: Now) -> Iterator[events.Event]:
-        """Hear what the agent tells."""
+        """Handle lines from the agent."""
         if self._connection is None or descriptor != self._connection.fileno():
             return
         assert self._fleet is not None
@@ -217,7 +217,7 @@ class FleetLink(Source):
                     happened = [FleetMark(age, number, self._known, self._fleet.name)]
                 case ["up", str(reason)]:
                     self._down, happened = reason, [FleetUp(reason, self._known)]
-                    if reason:  # it is told all anew
+                    if reason:  # afterwards the agent sends the whole state again
                         self._outbox += lines.encode(["since", self._since()])
                         self._neighbours.forget()
                 case ["host", str(name), *_, str(common)]:
@@ -227,7 +227,7 @@ class FleetLink(Source):
             yield from happened
 
     def turn(self, now: Now) -> Iterator[events.Event]:
-        """Call an agent; tell that there is none."""
+        """Connect to an agent; report if there is none."""
         if self._fleet is not None and self._connection is None and self._call_at <= now.mono:
             self._call(now)
         elif self._connection is not None and (deadline := self.deadline) is not None and deadline <= now.mono:
@@ -250,7 +250,7 @@ class FleetLink(Source):
         self._lines = Lines(self._connection, _PART)
         assert self._fleet is not None
         name, mark = state
-        if mark.fleet != self._fleet.name:  # the host was in another one
+        if mark.fleet != self._fleet.name:  # the host was in another fleet
             mark = FleetMark()
         self._known = mark.at
         hello = ["hello", lines.VERSION, self._told(name), [mark.age, mark.number], self._since()]
@@ -258,14 +258,14 @@ class FleetLink(Source):
         self.flush()
 
     def _told(self, state: str) -> dict[str, Any]:
-        """Settings and names as the agent takes them."""
+        """Return the settings for the agent."""
         assert self._fleet is not None
         files = {name: getattr(self._fleet, name) for name in ("etcd", "authority", "certificate", "key")}
         return {**files, "fleet": self._fleet.name, "lock_grace": self._fleet.lock_grace // SECOND,
                 "host": self._host, "store": state, "common": to_json(common_of(self._fleet))}  # fmt: skip
 
     def _reached(self) -> socket.socket:
-        """A connection to who listens there, or to one of our own where nobody does; OSError."""
+        """Return a connection to the listening agent, or to a new one of our own if none listens. Raises OSError."""
         try:
             return own_program.connected(self._address)
         except OSError as error:

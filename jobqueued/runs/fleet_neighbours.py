@@ -1,7 +1,6 @@
-"""The troubles of a fleet with its neighbours: hosts that differ in what is to be the same on all, and other fleets in
-the same etcd that have jobs of the same names.
+"""Conflicts of a fleet: hosts with other shared settings, and fleets in the same etcd with the same jobs.
 
-Each host finds them by itself, so both sides name each other.
+Each host detects them by itself, so both sides report each other.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def to_json(common: Common) -> str:
 
 
 def difference(own: Common, other: Common) -> str:
-    """Word in what another host differs, which has the second; "": in nothing."""
+    """Describe how another host's settings differ from `own`, or return "" if they are equal."""
     found = list[str]()
     for name, theirs, ours in zip(Common._fields, other, own, strict=True):
         found += [f"{name} {_shown(theirs)}, not {_shown(ours)}"] if theirs != ours else []
@@ -41,26 +40,26 @@ def _shown(value: object) -> str:
 
 
 class Neighbours:
-    """Other hosts and fleets that do not fit to this host, which has these settings."""
+    """Other hosts and fleets that conflict with this host's settings."""
 
     def __init__(self, settings: FleetSettings | None) -> None:
         self._own = None if settings is None else common_of(settings)
         self._name = "" if settings is None else settings.name
         self._hosts, self._fleets = dict[str, str](), dict[str, str]()
-        """In words, by host in what it differs, and by fleet what is wrong with it."""
+        """Host → description of its differences; fleet → description of its conflict."""
 
     @property
     def troubles(self) -> list[str]:
-        """All that is wrong now."""
+        """All current conflicts."""
         return [*self._hosts.values(), *self._fleets.values()]
 
     def forget(self) -> None:
-        """Know of nobody, as the fleet can't be asked."""
+        """Forget all conflicts, because the fleet is unreachable."""
         self._hosts.clear()
         self._fleets.clear()
 
     def note_host(self, name: str, common: str) -> Iterator[FleetTrouble]:
-        """Take over what a host has announced; "": it has no session, or has announced nothing."""
+        """Take over a host's announcement; "": it has no session, or announced nothing."""
         other = parsed(Common, common)
         differs = difference(self._own, other) if self._own is not None and other is not None else ""
         text = f"{printable(name)} is in the fleet with {differs}: all hosts need the same `fleet` in jobqueued.yaml"
@@ -69,7 +68,7 @@ class Neighbours:
     def note_fleets(
         self, fleets: Mapping[str, Sequence[str]], jobs: Mapping[str, Sequence[str]], own: Collection[str]
     ) -> Iterator[FleetTrouble]:
-        """Take over which other fleets there are, with their hosts and jobs; `own`: the jobs of this one."""
+        """Take over the other fleets with their hosts and jobs; `own`: the jobs of this fleet."""
         for name in {*self._fleets, *fleets}:
             same = sorted(set(jobs.get(name, ())) & set(own))
             where = (

@@ -1,7 +1,7 @@
-"""Attempts whose end no launcher tells: their supervisors, of earlier launchers, are followed, or they are unsettled.
+"""Attempts whose end no launcher reports: supervisors of earlier launchers are followed; others are unsettled.
 
-Whoever listens on R/control lives, and nobody who lives is declared lost: a supervisor may be stopped, or wait for
-a disk.
+A process that listens on R/control lives, and no live attempt is declared lost: its supervisor may be suspended, or
+wait for a disk.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class _Supervisor:
     name: Name
     connection: socket.socket
     silent_since: int | None
-    """Since when (monotonic, ns) it has not answered; None: it has."""
+    """Instant (monotonic, ns) since when it has not answered, or None if it has."""
     told: bool = False
 
     @property
     def pid(self) -> int:
-        """The process that listens there."""
+        """The pid of the supervisor that listens."""
         credentials = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])
 
 
 class Following:
-    """Whoever is followed, and the attempts that are looked at again, after pauses that grow to a minute.
+    """The followed supervisors, and unsettled attempts, which are checked again after pauses that grow to a minute.
 
-    `held` are the attempts that the present launcher has: it tells itself of a supervisor that has died.
+    `held`: the attempts of the present launcher, which itself reports a supervisor's death.
     """
 
     def __init__(self, marks: RunDirectory, held: set[Name], lost_attempts: LostAttempts) -> None:
@@ -55,7 +55,7 @@ class Following:
         self._news: list[str] = []
 
     def take(self, recovery: Recovery) -> None:
-        """Follow whom a recovery has adopted, hand on what is lost, and look again at what it could not settle."""
+        """Follow supervisors that a recovery adopted, pass on lost attempts, and check unsettled ones again later."""
         now = time.monotonic_ns()
         for name, connection in recovery.adopted:
             self._supervisors[connection.fileno()] = _Supervisor(name, connection, now)
@@ -69,7 +69,7 @@ class Following:
         self._lost_attempts.take(recovery)
 
     def settle(self, *names: Name) -> Iterator[events.Event]:
-        """The verdicts on attempts of which no launcher tells."""
+        """Yield the verdicts on attempts that no launcher reports."""
         recovery = Recovery(self._marks, self._held, followed=len(self._supervisors))
         for name in names:
             yield from recovery.verdict(name)
@@ -78,29 +78,29 @@ class Following:
         self.take(recovery)
 
     def close(self) -> None:
-        """Leave all of them to themselves."""
+        """Close all connections."""
         for each in self._supervisors.values():
             each.connection.close()
         self._supervisors, self._unsettled = {}, {}
 
     def __contains__(self, descriptor: int) -> bool:
-        """True for a descriptor that is one of ours now."""
+        """Return whether a descriptor is one of these connections."""
         return descriptor in self._supervisors
 
     def descriptors(self) -> list[int]:
-        """Give the connections."""
+        """Return the descriptors of the connections."""
         return list(self._supervisors)
 
     @property
     def deadline(self) -> int | None:
-        """The time (monotonic, ns) to look again, or to tell of silence; None: there is nothing to do."""
+        """The time (monotonic, ns) to check again, or to report a silent supervisor, or None."""
         times = [
             each.silent_since + SILENT for each in self._supervisors.values() if each.silent_since and not each.told
         ]
         return min([*times, *([self._look_at] if self._unsettled else [])], default=None)
 
     def look(self, mono: int) -> Iterator[events.Event]:
-        """Look again at what is unsettled, if it is time for that, and at who is silent."""
+        """Check unsettled attempts again if it is time, and report silent supervisors."""
         for each in self._supervisors.values():
             if each.silent_since and not each.told and each.silent_since + SILENT <= mono:
                 each.told = True
@@ -110,18 +110,18 @@ class Following:
             yield from self.settle(*self._unsettled)
 
     def news(self) -> list[str]:
-        """The troubles that are new."""
+        """Return new problems, and forget them."""
         news, self._news = self._news, []
         return news
 
     @property
     def troubles(self) -> list[str]:
-        """All troubles there are, for people."""
+        """All current problems, for people."""
         silent = [_silent(each) for each in self._supervisors.values() if each.silent_since and each.told]
         return [*silent, *(_unsettled(name, why) for name, why in self._unsettled.items())]
 
     def tell(self, name: Name, line: bytes) -> bool:
-        """Send a line to its supervisor, if that is followed."""
+        """Send a line to the supervisor of an attempt. Return whether it is followed."""
         for each in self._supervisors.values():
             if each.name == name:
                 with contextlib.suppress(OSError):
@@ -130,7 +130,7 @@ class Following:
         return False
 
     def read(self, descriptor: int) -> Iterator[events.Event]:
-        """The events behind a readable descriptor: a supervisor said something, or hung up."""
+        """Handle a readable descriptor: a supervisor sent a line, or hung up."""
         each = self._supervisors[descriptor]
         try:
             said = each.connection.recv(2 * wire.NOTICE).decode(errors="replace").splitlines()
@@ -147,7 +147,7 @@ class Following:
         if not said or "ended" in said:
             del self._supervisors[descriptor]
             each.connection.close()
-            yield from self.settle(each.name, *islice(self._unsettled, 1))  # who may have waited for its descriptor
+            yield from self.settle(each.name, *islice(self._unsettled, 1))  # it may need the free descriptor
 
 
 def _silent(supervisor: _Supervisor) -> str:

@@ -1,7 +1,7 @@
-"""The heartbeat: a monitor outside is asked for at intervals while scheduling goes on, and raises the alarm when not.
+"""The heartbeat: pings an outside monitor at intervals while scheduling works; without pings the monitor alerts.
 
-A ping says that it goes on now, so none waits: what was not sent in time is dropped, and the next is a new one.  It
-goes the way of everything that is started, by launcher and supervisor, so it tells of these too.
+A ping means that scheduling works now, so none waits: a ping that was not sent in time is dropped, and the next one is
+new. It goes through launcher and supervisor as every start does, so it covers these too.
 """
 
 from __future__ import annotations
@@ -19,14 +19,12 @@ from jobqueued.runs.notice_sender import ping_order
 from jobqueued.source import Source
 
 _PATIENCE = 10
-"""The time (s) within which a ping is sent, or not at all."""
+"""Timeout (s) of a ping."""
 _FIRST_PAUSE = 10 * SECOND
 
 
 class Heartbeat(Source):
-    """Sends what is wished for (None: nothing) as this `user` (None: ours), but not while there is a reason why
-    scheduling `stands_still`.
-    """
+    """Sends the pings of `wish` (None: none) as `user` (None: ours), unless `stands_still` returns a reason."""
 
     def __init__(
         self, wish: Wish | None, link: LauncherLink, user: str | None, stands_still: Callable[[], str], log: Log,
@@ -42,16 +40,16 @@ class Heartbeat(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell why the last one was not sent."""
+        """The reason why the last ping was not sent."""
         return [self._trouble] if self._trouble else []
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next one; None: no heartbeat, or the last one or the launcher has to answer first."""
+        """The time (ns) of the next ping, or None: no heartbeat, or the last ping or the launcher must answer first."""
         return None if self._wish is None or self._on_way or not self._link.greeted else self._at
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send one that is due."""
+        """Send a ping if one is due."""
         if self._wish is None or self._on_way or not self._link.greeted or now.mono < self._at:
             return ()
         self._at = now.mono + self._wish.every

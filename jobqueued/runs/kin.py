@@ -1,16 +1,17 @@
-"""Kin: the processes that are, or may be, an attempt's own once everybody who watched it is dead.
+"""Kin: the processes that certainly or possibly belong to an attempt after its supervisor and launcher died.
 
-its own for certain                          what may be its own
-who is in its cgroup                         its supervisor, by its title: who lives, but has lost R
-the process in R/pid, born when that says    who is in the session of one that is dead
-an orphan with its JOBQUEUE_INVOCATION_ID    the same below somebody else (atd, say, keeps the variables of who asked)
+certainly                                    possibly
+a process in its cgroup                      its supervisor, by its title: it lives, but has lost R
+the process in R/pid, started at its time    a process in the session of one that exited
+an orphan with its JOBQUEUE_INVOCATION_ID    such a process below another one (atd, say, keeps its caller's variables)
 all below these, and all of their sessions   –
-–                                            where runs have no cgroups: an orphan in a session as young as the
+–                                            if runs have no cgroups: an orphan in a session as young as the
                                              attempt, whose environment has no JOBQUEUE_RUN, or can't be read
 
-An orphan is what init, or a subreaper above us, has inherited.  What a supervisor has is told by its variables, as an
-orphan is.  It is not what was born before the attempt, has another JOBQUEUE_RUN, is below somebody else, is in another
-cgroup (a service, a container), or in a session that is older than the attempt, as the job began one of its own.
+An orphan is a process that init, or a subreaper above us, has inherited. Children of a supervisor are recognized by
+their variables, as orphans are. A process does not belong to an attempt if it started earlier, has another
+JOBQUEUE_RUN, is below another process, or is in another cgroup (a service, a container). Neither does one whose session
+is older than the attempt, because a job starts its own session.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ _NONE, _INIT = 0, 1
 _ROUNDS = 10
 _NAMED = 3
 SLICE = 100
-"""Processes in one step of a look: some 5 ms."""
+"""Number of processes checked in one step: about 5 ms."""
 
 
 class Process(NamedTuple):
-    """A process.  `birth`: ticks of CLOCK_BOOTTIME."""
+    """A process. `birth`: ticks of CLOCK_BOOTTIME."""
 
     pid: int
     parent: int
@@ -52,8 +53,9 @@ class Process(NamedTuple):
 
 
 class Details(NamedTuple):
-    """More of it.  `environment` are its JOBQUEUE_ variables, None: not to be read; `cgroups` as /proc/PID/cgroup has
-    them; `is_foreign` if it is a user's as whom no job of this daemon runs.
+    """Further facts. `environment`: JOBQUEUE_ variables (None: unreadable). `cgroups`: text of /proc/PID/cgroup.
+
+    `is_foreign`: it belongs to a user as whom no job of this daemon can run.
     """
 
     environment: Mapping[str, str] | None = {}
@@ -62,10 +64,11 @@ class Details(NamedTuple):
 
 
 class Clues(NamedTuple):
-    """The clues to what is an attempt's own.  `since`: nothing of it is older (ticks); `identity`: variables that the
-    job was given; `main`: its process, and between which ticks that was started; `cgroup`: its own, None: it has none;
-    `around`: the cgroups of its supervisor, None: not known; `title`: the attempt and the directory of R's, as its
-    supervisor shows them.
+    """Clues to recognize an attempt's processes.
+
+    `since`: earliest possible birth (ticks). `identity`: variables that the job got. `main`: its process, and the ticks
+    between which that started. `cgroup`: its own, or None. `around`: the cgroups of its supervisor, or None if unknown.
+    `title`: the attempt and the directory of all R, in its supervisor's title.
     """
 
     since: int
@@ -75,20 +78,20 @@ class Clues(NamedTuple):
     around: str | None = None
     title: tuple[str, str] | None = None
     has_helper: bool = False
-    """Its process stands for a job on Slurm, which that is to end."""
+    """True if its process stands for a job on Slurm and must end that job."""
 
 
 class Kin(NamedTuple):
-    """Those that are an attempt's own for certain, and those of which that can't be ruled out."""
+    """The processes that certainly belong to an attempt, and those that possibly do."""
 
     certain: list[Process]
     uncertain: list[Process]
 
 
 class Processes:
-    """All processes of a while, and who is whose.  `ourselves`: a process that is nobody's kin, and asks.
+    """All processes seen during a check, and their relations. `ourselves`: the checking process, no attempt's kin.
 
-    All are added, then details are noted of each of the `tops` of trees.
+    Add all processes first, then note the details of each of the `tops`.
     """
 
     def __init__(self, ourselves: int) -> None:
@@ -105,21 +108,21 @@ class Processes:
         self._supervisors: dict[str, list[tuple[Process, str]]] = defaultdict(list)
 
     def add(self, it: Process) -> None:
-        """Add one."""
+        """Add a process."""
         self._of[it.pid] = it
         self._children[it.parent].append(it)
         self._sessions[it.session].append(it)
         self._session_births[it.session] = min(it.birth, self._session_births.get(it.session, it.birth))
 
     def entitle(self, it: Process, words: Sequence[str]) -> None:
-        """Note what a supervisor shows: its name, its attempt, and where the R's are, as far as there was room."""
+        """Note a supervisor's title: its name, its attempt, and the directory of all R, as far as there was room."""
         if len(words) > 1:
             self._supervisors[words[1]].append((it, words[2] if len(words) > 2 else ""))
 
     def tops(self, since: int) -> Iterator[Process | None]:
-        """Yield the tops of trees, what was born since (ticks), and its parent was not, is dead, or a supervisor.
+        """Yield the tops of trees: processes born since (ticks) whose parent is older, dead, or a supervisor.
 
-        Of others None.
+        Yields None for each other process.
         """
         self._reapers |= set(self._above(self._ourselves))
         return (each if self._is_top(each, since) else None for each in self._of.values())
@@ -152,7 +155,7 @@ class Processes:
             path = path.rpartition("/")[0]
 
     def kin(self, clues: Clues) -> Kin:
-        """Tell who is an attempt's own, and who may be."""
+        """Return the processes that certainly and possibly belong to an attempt."""
         certain = self._closed(self._own(clues), clues.since)
         uncertain = {each.pid: each for each in self._uncertain(clues) if each.pid not in certain}
         return Kin([certain[pid] for pid in sorted(certain)], [uncertain[pid] for pid in sorted(uncertain)])
@@ -167,12 +170,12 @@ class Processes:
         return own
 
     def _named(self, identity: Mapping[str, str]) -> list[Process]:
-        """Those that were given all of these variables."""
+        """Return the tops that have all of these variables."""
         candidates = self._by_run.get(identity.get(_RUN, ""), [])
         return [each for each in candidates if identity.items() <= (self._known[each.pid].environment or {}).items()]
 
     def _closed(self, tops: list[Process], since: int) -> dict[int, Process]:
-        """With all below them and all of their sessions, as far as they are young enough; not through ourselves."""
+        """Return these processes, all below them and all of their sessions that are young enough, except ourselves."""
         found: dict[int, Process] = {}
         queue = list(tops)
         while queue:
@@ -188,7 +191,7 @@ class Processes:
     def _uncertain(self, clues: Clues) -> Iterator[Process]:
         found = self._named(clues.identity)
         if clues.main is not None and clues.main[0] not in self._of:
-            found += self._sessions.get(clues.main[0], ())  # the number may have been another's since
+            found += self._sessions.get(clues.main[0], ())  # another process may have had the pid since
         if clues.cgroup is None:
             found += (each for each in self._nobodys if clues.around in (None, self._known[each.pid].cgroups))
         for each in found:
@@ -200,40 +203,40 @@ class Processes:
 
 
 def identity(environment: object) -> dict[str, str]:
-    """The variables by which a process of the attempt with this `environment` (of R/spec) is told from all others."""
+    """Return the variables that tell an attempt's processes from all others, from the `environment` of R/spec."""
     told = environment if isinstance(environment, dict) else {}
     return {name: told[name] for name in _IDENTITY if isinstance(told.get(name), str)}
 
 
 def identity_of(run: str, attempt: int) -> dict[str, str]:
-    """The same where no launch spec tells; other daemons of this host may have such a run too."""
+    """Return such variables without a launch spec; another daemon on this host may have such a run too."""
     return {_RUN: run, _ATTEMPT: str(attempt)}
 
 
 def since(instant: int) -> int:
-    """The tick before an instant (wall, ns), unless the clock was set since."""
+    """Return the tick before an instant (wall, ns), if the clock was not set since."""
     ago = max(0, time.time_ns() - instant)
     return ticks(max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ago))
 
 
 def ticks(instant: int) -> int:
-    """The tick before an instant of CLOCK_BOOTTIME (ns)."""
+    """Return the tick before an instant of CLOCK_BOOTTIME (ns)."""
     return instant // process.TICK - 1
 
 
 def named(processes: list[Process]) -> str:
-    """Name them: ``pid 123 (rsync), pid 124 (tar) and 3 more``."""
+    """Return processes as text: ``pid 123 (rsync), pid 124 (tar) and 3 more``."""
     more = f" and {len(processes) - _NAMED} more" if len(processes) > _NAMED else ""
     return ", ".join(map(str, processes[:_NAMED])) + more
 
 
 def look(processes: Processes, since: int) -> Iterator[None]:
-    """Look at all processes of this host, for attempts as old as this (ticks), in steps.
+    """Check all processes of this host, for attempts since this tick, in steps.
 
-    OSError: that can't be done now, or so many were born meanwhile that a number may have been given twice.
+    Raises OSError if that is impossible now, or if so many processes started meanwhile that a pid may have been reused.
     """
     seen, births = set[int](), _births()
-    for _round in range(_ROUNDS):  # what is born meanwhile, perhaps of one that has ended before we came to it
+    for _round in range(_ROUNDS):  # for processes born meanwhile, whose parent may have exited before it was read
         new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
         if not new:
             break
@@ -255,21 +258,21 @@ def look(processes: Processes, since: int) -> Iterator[None]:
 
 
 def _births() -> int:
-    """Count the processes and threads that were born since the host is up; 0: /proc has nothing but processes."""
+    """Return the number of processes and threads started since boot, or 0 if /proc does not show it."""
     with contextlib.suppress(FileNotFoundError), open("/proc/stat", "rb") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(b"processes "))
     return 0
 
 
 def _numbers() -> int:
-    """Count the numbers that the kernel gives before it begins anew; the least of any where that is not told."""
+    """Return the number of pids until the kernel reuses them, or the minimum of all kernels if unknown."""
     with contextlib.suppress(FileNotFoundError), open("/proc/sys/kernel/pid_max", "rb") as file:
         return int(file.read())
     return 1 << 15
 
 
 def _read(pid: int) -> Process | None:
-    """None: it has ended, reaped or not; the threads of one whose first has ended go on."""
+    """Return a live process, or None. A process whose first thread ended lives as long as another thread."""
     line = _file(pid, "stat")
     if line is None:
         return None
@@ -280,7 +283,7 @@ def _read(pid: int) -> Process | None:
 
 
 def _title(pid: int) -> list[str]:
-    """The words that it shows as its arguments; none if another user runs it: anybody may call a process so."""
+    """Return the words of a supervisor's title, or [] if another user runs it: any user can name a process so."""
     if _uid(pid) != os.geteuid():
         return []
     return (_file(pid, "cmdline") or b"").rstrip(b"\0").decode(errors="replace").split("\0")
@@ -292,7 +295,7 @@ def _details(pid: int) -> Details:
 
 
 def _environment(pid: int) -> dict[str, str] | None:
-    """As it was executed with."""
+    """Return the environment with which it was executed, or None if unreadable."""
     data = _file(pid, "environ")
     if data is None:
         return None
@@ -302,13 +305,13 @@ def _environment(pid: int) -> dict[str, str] | None:
 
 
 def _uid(pid: int) -> int:
-    """The real user, whoever has /proc/PID; our own: it has ended meanwhile."""
+    """Return its real user, or our own if it exited; /proc/PID may have another owner."""
     lines = (_file(pid, "status") or b"").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith(b"Uid:")), os.geteuid())
 
 
 def _file(pid: int, name: str) -> bytes | None:
-    """Read a file of /proc/PID; None: it has ended, or we may not.  OSError: for want of descriptors or memory."""
+    """Return a file of /proc/PID, or None if it is gone or not ours. Raises OSError if descriptors are short."""
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
             return file.readall()

@@ -1,4 +1,4 @@
-"""The launch spec: all that a supervisor is told of one attempt: the job as it is now, the run it belongs to."""
+"""The launch spec: everything that a supervisor gets for one attempt: the current job and the run it belongs to."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from jobqueued.users import Owner, UserLimits, budget_of, path_in
 def order(
     launch: Launch, logs: Path, journal: Path, keep_free: int | None = None, users: UserLimits | None = None
 ) -> LaunchSpec:  # fmt: skip
-    """The order for the supervisor: the job as it is now, the run it belongs to, and the record so far.
+    """Return the launch spec: the current job, the run that the attempt belongs to, and the record so far.
 
-    `journal`: the socket of journald.  `keep_free`: bytes that output leaves free, None: the default.  `users`: the
-    limits of each user, None: the defaults.
+    `journal`: the socket of journald. `keep_free`: bytes that output leaves free (None: the default). `users`: the
+    limits of each user (None: the defaults).
     """
     run, job, users = launch.run, launch.job, users or UserLimits()
     command = job.failover if run.failover and job.failover is not None else job.command
@@ -91,13 +91,13 @@ def _owner(job: Job) -> JobOwner | None:
 
 
 def _of_array(job: Job, run: Run) -> dict[str, str]:
-    """The variable that tells a run of an array which one it is."""
+    """Return the variable with the index of a run in its array."""
     array = job.submission.array if job.submission else None
     return {} if array is None else {"JOBQUEUE_ARRAY_INDEX": str(array.index_of(run.id.number))}
 
 
 def _hook(job: Job, hook: TelemetryHook, command: CommandLine) -> Hook:
-    """A telemetry hook; those that are functions are for programs that use the library."""
+    """Return a telemetry hook for a supervisor; hooks that are functions work only in programs that use the library."""
     return {
         "name": name_of(job, hook), "command": command, "at": hook.at, "every": hook.every / SECOND,
         "timeout": hook.timeout / SECOND,
@@ -112,7 +112,7 @@ _TOLD = ("run", "state", "exit_code", "signal", "path", "event")
 
 
 def _told(run: Run, logs: Path) -> dict[str, str]:
-    """The variables that tell a run what made it due; what is not known of that, or does not apply, has none."""
+    """Return the variables with the cause of a run; facts that are unknown or do not apply have none."""
     by: Mapping[str, Any] = triggered_by(run)
     if run.triggered_by is None:
         return {"JOBQUEUE_TRIGGER": by["kind"]}
@@ -131,11 +131,11 @@ _RLIMITS = {
     "sigpending": "RLIMIT_SIGPENDING",
 }  # fmt: skip
 _CPU_TIME_GRACE = 5
-"""Seconds of CPU time between SIGXCPU, which tells what is wrong, and the kernel's SIGKILL."""
+"""Seconds of CPU time between SIGXCPU, which shows the cause, and the kernel's SIGKILL."""
 
 
 def _attributes(job: Job) -> Attributes:
-    """All that the process gets beyond identity and environment; only what the job asks for, as each costs a fork."""
+    """Return settings beyond identity and environment, only those that the job sets: any of them costs a fork."""
     asked = {
         "limits": {
             _RLIMITS[key]: [key, *_limit(key, value)] for key, value in job.resource_limits.items() if key in _RLIMITS
@@ -154,11 +154,11 @@ _CAPS = {
 }  # fmt: skip
 _DISKS = {"io_read": "rbps", "io_write": "wbps"}
 _CPU_PERIOD = 100_000
-"""In which a run uses up its share of CPU time, and then waits for the next (µs)."""
+"""Period (µs) in which a run uses up its share of CPU time and then waits for the next."""
 
 
 def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
-    """The texts for the files of a run's cgroup for a limit; that of memory ends the run as a whole."""
+    """Return the settings of a run's cgroup for a limit; that of memory ends the run as a whole."""
     if key == "cpu" and value is not None:
         return [(key, "cpu.max", f"{round(value * _CPU_PERIOD)} {_CPU_PERIOD}")]
     if key in _DISKS:
@@ -168,8 +168,9 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
 
 
 def above(owner: Owner | None, limits: Mapping[str, Any]) -> Above:
-    """The cgroup of a user; the supervisor names that of a crontab.  One that is short of memory loses the run, or the
-    process, that is largest: not all.
+    """Return the cgroup of a user, with limits; the supervisor names that of a crontab.
+
+    If it runs out of memory, only the largest run or process is killed, not all.
     """
     name = "" if owner is None else wire.cgroup_of_user(owner.uid)
     found = [cap for key, value in limits.items() for cap in caps(key, value)]
@@ -177,7 +178,7 @@ def above(owner: Owner | None, limits: Mapping[str, Any]) -> Above:
 
 
 def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
-    """The limits of a job that its cgroup can't enforce with these controllers, None: it has none."""
+    """Return the limits of a job that its cgroup can't enforce with these controllers (None: no cgroups)."""
     have = set(controllers or ())
     return [
         key
@@ -187,7 +188,7 @@ def unenforced(job: Job, controllers: list[str] | None) -> list[str]:
 
 
 def shortfall(jobs: Iterable[Job], controllers: list[str] | None) -> tuple[list[str], list[str]]:
-    """The words for limits that the kernel can't enforce here, and for jobs that do not start for that reason."""
+    """Return warnings about limits that the kernel can't enforce here, and about jobs that therefore do not start."""
     short: dict[str, list[str]] = {}
     barred: list[str] = []
     for job in jobs:
@@ -211,7 +212,7 @@ def _some(ids: list[str]) -> str:
 
 
 def _limit(key: str, value: int | None) -> tuple[int, int]:
-    """The soft and the hard limit as setrlimit(2) takes them; -1: unlimited."""
+    """Return the soft and the hard limit for setrlimit(2); -1: unlimited."""
     if value is None:
         return -1, -1
     if key == "cpu_time":

@@ -1,4 +1,4 @@
-"""Talks to the launcher and to the supervisors of earlier launchers.  A line from them is only a hint to look at R."""
+"""The connection to the launcher and earlier ones' supervisors. A line from them is only a hint to check R."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
 CALLS = 3
 NOTICES = 4096
-"""Bytes of notices taken a turn: a hundred or so, so that no turn takes long."""
+"""Maximum bytes of notices per turn: about a hundred notices, so that no turn takes long."""
 
 
 Answered = Callable[[int | None, str], None]
 
 
 class LauncherError(Exception):
-    """There is no launcher to be had; the message says what to look at."""
+    """No launcher is available; the message says what to check."""
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
-    """The event of ``unstarted NAME REASON``; supervisors of all versions say by its beginning that a path is busy."""
+    """Return the event of ``unstarted NAME REASON``; all versions mark a busy path by the reason's prefix."""
     causes = Unstarted
     cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.NO_FAULT
     return events.NeverStarted(*name, reason, cause)
 
 
 def _not_at_once(event: events.Event) -> events.Event:
-    """The verdict on an attempt whose R could not be removed: it is sent again after a pause."""
+    """Return the verdict on an attempt whose R could not be removed: it is launched again after a pause."""
     if not isinstance(event, events.NeverStarted):
         return event
     return event._replace(reason="its run directory of before is still there", cause=Unstarted.TROUBLE)
 
 
 class LauncherLink:
-    """The connection to the launcher.  `own`: the program to start where none answers; None: PID 1 keeps one there.
+    """The connection to the launcher. `own`: the program to start if none answers; None: PID 1 starts it.
 
-    `words` are further arguments for it.
+    `words`: further arguments for it.
     """
 
     def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
-        """Where to look if the launcher does not answer."""
+        """The command that shows what is wrong if the launcher does not answer."""
         self._runs, self._logs, self._journal = paths.runs, paths.logs, paths.journal
         runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
@@ -79,9 +79,9 @@ class LauncherLink:
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
-        """True once the launcher has answered; until then orders are not sent, and those of before are not kept."""
+        """True when the launcher has answered; before that no orders are sent, and earlier ones are dropped."""
         self.controllers: list[str] | None = None
-        """Those that the cgroups of runs have, as it has said; None: runs have no cgroups."""
+        """The controllers of the runs' cgroups, as the launcher reported; None: runs have no cgroups."""
         self._lines: wire.Lines
         self._outbox = b""
         self._held: set[Name] = set()
@@ -90,17 +90,17 @@ class LauncherLink:
         self.following = Following(self.marks, self._held, self.lost_attempts)
         self._unanswered: set[Name] = set()
         self._queued = deque[tuple[int, Name]]()
-        """The launches in the outbox, each with the number of its last byte among all that were sent, or will be."""
+        """Launches in the outbox, each with the position of its last byte among all bytes sent or to be sent."""
         self._sent = 0
         self._unsent: set[Name] = set()
-        """The launches that no launcher was sent, until a recovery tells that they never started."""
+        """Launches that were not sent to any launcher, until a recovery finds that they never started."""
         self._heard_at: int | None = None
         self._told = False
         self.accounts = AccountQuestions()
         self.greetings = 0
-        """How many launchers have answered."""
+        """Number of launchers that have answered."""
         self.hear_watcher: Callable[[str, int, str], Iterator[events.Event]] = lambda *_: iter(())
-        """The ear for what the launcher passes on of users' watchers."""
+        """Handles the notices about users' watchers."""
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
 
@@ -108,11 +108,11 @@ class LauncherLink:
 
     @property
     def is_own(self) -> bool:
-        """Tell whether the daemon starts the programs that it needs itself."""
+        """Return whether the daemon itself starts the programs that it needs."""
         return self._own is not None
 
     def connect(self) -> None:
-        """Call a launcher and wait for its answer; only for the start, when nothing else waits for us."""
+        """Connect to a launcher and wait for its answer; only at the start, when nothing else needs us."""
         while not self.greeted:
             connection = self.call()
             until = time.monotonic() + HELLO_SECONDS
@@ -121,10 +121,10 @@ class LauncherLink:
                     break
 
     def call(self) -> socket.socket:
-        """Say hello; it has answered once `greeted` is true, after a `read` of its descriptor.
+        """Connect and say hello. The launcher has answered when `greeted` is true, after a `read` of its descriptor.
 
-        From then on everything that an older scheduler sent either has its R or will never be read.  LauncherError:
-        none is there, or calls in a row have had no answer.
+        Then each order of an older scheduler has its R, or will never be read. Raises LauncherError if there is no
+        launcher, or several calls in a row had no answer.
         """
         self.close()
         self._calls += 1
@@ -137,16 +137,16 @@ class LauncherLink:
         self._connection = connection = self._reach()
         self._lines, self._early = wire.Lines(connection, NOTICES), []
         self._held.clear()
-        with contextlib.suppress(OSError):  # a launcher that is gone shows at the next read
+        with contextlib.suppress(OSError):  # if the launcher exited, the next read shows that
             connection.sendall(b"hello %d\n" % wire.VERSION)
         return connection
 
     def _reach(self) -> socket.socket:
-        """Connect to who listens there, or to one of our own where nobody does; never waits."""
+        """Connect to the listening launcher, or to a new one of our own if none listens; never waits."""
         try:
             return own_program.connected(self._address)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may be there: another would be one too many
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED):  # one may exist: a second one would be wrong
                 raise LauncherError(f"cannot reach the launcher at {self._address}: {error.strerror}") from None
             if self._own is None:
                 remedy = self._instance.start_launcher
@@ -159,7 +159,7 @@ class LauncherLink:
             raise LauncherError(f"cannot start the launcher ({where}): {error.strerror}") from None
 
     def _hear_greeting(self, lines: list[bytes]) -> None:
-        """Take what it holds, and its hello; what follows that is for after the recovery."""
+        """Handle its list of attempts, and its hello; keep later lines until after the recovery."""
         for index, line in enumerate(lines):
             verb, _, rest = line.decode().partition(" ")
             if verb == "hello":
@@ -176,7 +176,7 @@ class LauncherLink:
     def recover(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """The verdicts on everything that may be live; see recovery.py."""
+        """Yield the verdicts on everything that may be live; see recovery.py."""
         recovery = Recovery(self.marks, self._held, unsent=self._unsent)
         yield from self.emptied()
         yield from recovery.verdicts(runs, is_final, same_boot=same_boot)
@@ -187,13 +187,13 @@ class LauncherLink:
         yield from self._hear(early)
 
     def emptied(self) -> list[events.Event]:
-        """The news that somebody has emptied the directory of all R's, if so."""
+        """Return the event that the directory of all R was emptied, if so."""
         emptying, now = self.marks.emptying, time.monotonic_ns()
         is_news = emptying.era is None or (emptying.deadline is not None and emptying.deadline <= now)
         return [events.RunsEmptied()] if is_news and emptying.begin() else []
 
     def close(self) -> None:
-        """Leave launcher and supervisors to themselves."""
+        """Close all connections."""
         if self._connection is not None:
             self._connection.close()
         self.following.close()
@@ -203,23 +203,23 @@ class LauncherLink:
     # orders and notices
 
     def __contains__(self, descriptor: int) -> bool:
-        """True for a descriptor that is one of ours now."""
+        """Return whether a descriptor is one of ours."""
         return descriptor in self.following or (
             self._connection is not None and descriptor == self._connection.fileno()
         )
 
     def descriptors(self) -> list[int]:
-        """The connection to the launcher, and those to supervisors of earlier ones."""
+        """Return the descriptors of the connections to the launcher and to supervisors of earlier ones."""
         own = [] if self._connection is None else [self._connection.fileno()]
         return own + self.following.descriptors()
 
     @property
     def unsent(self) -> int | None:
-        """The descriptor that has to become writable before all orders are sent; None: they are."""
+        """The descriptor that must become writable to send the rest of the orders, or None if all are sent."""
         return self._connection.fileno() if self._outbox and self._connection is not None and self.greeted else None
 
     def launch(self, command: Launch) -> None:
-        """Queue the order for the next `flush`."""
+        """Queue a launch for the next `flush`."""
         if not self._unanswered:
             self._heard_at = time.monotonic_ns()
         name = Name(command.run.id, command.run.attempt)
@@ -232,11 +232,11 @@ class LauncherLink:
 
     @property
     def overdue(self) -> int | None:
-        """The instant (CLOCK_MONOTONIC, ns) to tell of `silence`; None: nothing waits for an answer, or it was told."""
+        """The instant (CLOCK_MONOTONIC, ns) to report `silence`, or None if no order waits, or it was reported."""
         return self._heard_at + SILENT if self._heard_at is not None and self._unanswered and not self._told else None
 
     def silence(self) -> str:
-        """A launcher that hangs is no failure of any run, so it is told here; "" if it took all orders, but no more."""
+        """Return a report about a silent launcher, or "" if it took all orders. It is no run's failure."""
         self._unanswered = {name for name in self._unanswered if name not in self.marks}
         if not self._unanswered:
             return ""
@@ -246,15 +246,15 @@ class LauncherLink:
         return f"no answer from the launcher for {duration(SILENT / SECOND)}; {runs} waiting to start; {self.see}"
 
     def answers_again(self) -> bool:
-        """True, once, if it does after a silence that was told."""
+        """Return True once when the launcher answers again after a reported silence."""
         again = self._told and not self._unanswered
         self._told = self._told and not again
         return again
 
     def stop(self, name: Name, reason: str) -> str:
-        """Tell its supervisor, whosever it is; one that does not listen yet is told again when it has started.
+        """Ask an attempt's supervisor to stop it; a supervisor that does not listen yet is asked after its start.
 
-        Why that can't be done, "" where it was.
+        Returns the reason why that failed, or "".
         """
         line = f"stop {reason}\n".encode()
         if self.following.tell(name, line):
@@ -263,61 +263,61 @@ class LauncherLink:
             if (fresh := self.marks.follow(name)) is not None:
                 with fresh:
                     fresh.send(line)
-        except ConnectionError:  # it has just ended
+        except ConnectionError:  # the attempt just ended
             return ""
         except OSError as error:
             return f"cannot tell {name} to stop: {error.strerror}; ask again: jobqueuectl stop {name.run}"
         return ""
 
     def look_up(self, account: Account) -> None:
-        """Queue a question about a user or group; a new launcher is asked again."""
+        """Queue a question about a user or group; it is repeated to a new launcher."""
         self._outbox += self.accounts.ask(account)
 
     def name_of(self, uid: int, then: Callable[[str], None]) -> None:
-        """Queue a question for the name of a user, "" where the host has none."""
+        """Queue a question for the name of a user; `then` gets "" if the host has no such user."""
         self._outbox += self.accounts.name_of(uid, then)
         self.flush()
 
     def notify(self, sender: Mapping[str, Any], notice: dict[str, Any], answered: Answered) -> None:
-        """Queue a notice to be sent, by a process of the `user` of its sender (None: of ours).
+        """Queue a notice, sent by a process of its sender's `user` (None: ours).
 
-        `answered` is told what became of its parts, if it has some, by their numbers, and at the end, which comes also
-        if the launcher goes, of the rest (None).
+        `answered` gets the result of each part, by its number, and at the end that of the rest (None), also if the
+        launcher exits.
         """
         self._order("notify", {**sender, "notice": notice}, answered)
 
     def see_to_crontab(self, order: dict[str, Any], answered: Answered) -> None:
-        """Queue an order of `child/spool_orders.py`; `answered` is told the parts of a table, and the answer."""
+        """Queue an order of `child/spool_orders.py`; `answered` gets the parts of a table, and the answer."""
         self._order("crontab", order, answered)
 
     def _order(self, verb: str, document: dict[str, Any], answered: Answered) -> None:
-        self._last_order = max(self._last_order + 1, time.time_ns())  # one of an earlier scheduler is none of ours
+        self._last_order = max(self._last_order + 1, time.time_ns())  # unlike any number of an earlier scheduler
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
     def queue(self, line: str) -> None:
-        """Queue an order about a watcher, which is not sent to another launcher again."""
+        """Queue an order about a watcher, which is not repeated to another launcher."""
         self._outbox += line.encode()
 
     @property
     def unsent_bytes(self) -> int:
-        """Those of orders that the launcher has not taken yet."""
+        """Number of bytes of orders that are not sent yet."""
         return len(self._outbox)
 
     def flush(self) -> None:
-        """Send what the socket takes now."""
+        """Send as much as the socket accepts now."""
         if self._outbox and self._connection is not None and self.greeted:
             self._send(self._connection)
 
     def _send(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # a dead launcher shows at the next read
+        with contextlib.suppress(OSError):  # if the launcher died, the next read shows that
             sent = connection.send(self._outbox)
             self._outbox, self._sent = self._outbox[sent:], self._sent + sent
         while self._queued and self._queued[0][0] <= self._sent:
             self._queued.popleft()
 
     def read(self, descriptor: int) -> Iterator[events.Event] | None:
-        """The events behind a readable descriptor; None: the launcher is gone, so call and recover again."""
+        """Return the events of a readable descriptor, or None if the launcher exited: then call and recover again."""
         if descriptor in self.following:
             return self.following.read(descriptor)
         lines = self._lines.read()
@@ -329,7 +329,7 @@ class LauncherLink:
         return self._hear(lines)
 
     def _hear_answer(self, verb: str, order: int, answer: str) -> None:
-        """Pass an answer on; that of an earlier scheduler's order is nobody's."""
+        """Pass an answer on; an answer to an earlier scheduler's order is ignored."""
         answered = self._orders.get(order)
         if answered is None:
             return
@@ -365,7 +365,7 @@ class LauncherLink:
                     yield events.RunStopping(*name, detail)
                 case "ended":
                     yield from self.following.settle(name)
-                case "known":  # an R that could not be removed
+                case "known":  # its R could not be removed
                     yield from map(_not_at_once, self.following.settle(name))
                 case "lost":
                     yield from self._verdict_on(name, wire.parse_status(detail))
@@ -373,7 +373,7 @@ class LauncherLink:
                     yield unstarted(name, detail)
 
     def _verdict_on(self, name: Name, status: int | None) -> Iterator[events.Event]:
-        """The end of an attempt whose supervisor is dead; if its marks can't be read now, they are looked at again."""
+        """Yield the end of an attempt whose supervisor died; if its marks can't be read now, they are checked again."""
         try:
             reason = DEAD if name in self.marks else NO_DIRECTORY
             yield self.marks.end(name) or self.marks.lost(name, reason, status)

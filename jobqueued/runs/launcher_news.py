@@ -1,4 +1,4 @@
-"""News of the launcher and of supervisors, and what becomes of a launcher that is gone: a new one is called."""
+"""Notices of the launcher and of supervisors; if the launcher exits, a new one is called."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CALL_AGAIN = 10 * SECOND
 
 
 class LauncherNews(Source):
-    """News from the link.  `recover` gives the verdicts on all live attempts, once a new launcher has answered."""
+    """Events from the link. `recover` yields the verdicts on all live attempts, after a new launcher answered."""
 
     def __init__(self, link: LauncherLink, recover: Callable[[], Iterable[Event]], log: Log) -> None:
         self._link, self._recover, self._log = link, recover, log
@@ -26,16 +26,16 @@ class LauncherNews(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell of a launcher that is not there, or silent, and of supervisors that are."""
+        """A missing or silent launcher, and silent supervisors."""
         return [*([self._trouble] if self._trouble else []), *self._link.following.troubles]
 
     def _say(self, trouble: str) -> None:
-        """Say what lasts until the launcher answers."""
+        """Log a problem that lasts until the launcher answers."""
         self._trouble = trouble
         self._log.say("trouble", text=trouble)
 
     def descriptors(self) -> dict[int, int]:
-        """The link's."""
+        """Return the link's descriptors."""
         found = dict.fromkeys(self._link.descriptors(), select.POLLIN)
         if (unsent := self._link.unsent) is not None:
             found[unsent] |= select.POLLOUT
@@ -43,13 +43,13 @@ class LauncherNews(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to call again, to say that the launcher is silent, or to note what could not be noted."""
+        """The time (ns) to call again, to report a silent launcher, or to retry a failed note."""
         link = self._link
         times = (self._call_again_at, link.overdue, link.following.deadline, link.marks.emptying.deadline)
         return min((at for at in times if at is not None), default=None)
 
     def ready(self, descriptor: int, now: Now) -> list[Event]:
-        """Hear what is told; whoever hangs up is called anew."""
+        """Handle notices; if the launcher hung up, call a new one."""
         if descriptor not in self._link:
             return []
         self._link.flush()
@@ -69,7 +69,7 @@ class LauncherNews(Source):
         return events
 
     def _recovered(self) -> Iterator[Event]:
-        """The verdicts; where the run directory can't be read now, it is all done anew with the next call."""
+        """Yield the verdicts; if the run directory can't be read now, everything is repeated with the next call."""
         try:
             yield from self._recover()
         except OSError as error:
@@ -78,7 +78,7 @@ class LauncherNews(Source):
             self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:
-        """Call again, or say that the launcher is silent, and look after those that no launcher has."""
+        """Call again, report a silent launcher, and check the attempts that no launcher has."""
         if self._call_again_at is not None and self._call_again_at <= now.mono:
             self._call()
         overdue = self._link.overdue
@@ -92,7 +92,7 @@ class LauncherNews(Source):
         return events
 
     def _call(self) -> None:
-        """Call a launcher; until one answers what is admitted stays `starting`; it is sent after the recovery."""
+        """Call a launcher. Until one answers, admitted attempts stay `starting`; they are sent after the recovery."""
         try:
             self._link.call()
         except LauncherError as error:

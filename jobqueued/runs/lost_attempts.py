@@ -1,7 +1,8 @@
-"""Lost attempts: their supervisor is gone, and they are over once nothing of them lives.
+"""Lost attempts: their supervisor died, and they are over when none of their processes lives.
 
-What is certainly an attempt's own (kin.py) is killed, again and again.  What only may be its own is left alone, and the
-run keeps its claims until that has ended, or a person says that it is none of its (`jobqueuectl stop --lost RUN`).
+Processes that certainly belong to an attempt (kin.py) are killed, repeatedly. Processes that only possibly do are left
+alone: the run keeps its claims until they end, or a user declares that they are not its own (`jobqueuectl stop --lost
+RUN`).
 """
 
 from __future__ import annotations
@@ -26,18 +27,20 @@ from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.source import Source
 
 _PATIENCE = 2 * SECOND
-"""The time that the kernel is given to take away what was killed, before it is said that something lives."""
+"""Time (ns) for the kernel to remove killed processes, before a live process is reported."""
 _FIRST_PAUSE, _FIRST_LONG_PAUSE, _LONGEST_PAUSE = SECOND // 50, SECOND, 60 * SECOND
 _IN_THIS_LOOK = 1 << 62
-"""Stands for the time of the next look as long as this one goes on, and nothing has happened that it may miss."""
+"""Stands for the time of the next check while a check runs and no event requires another."""
 _WATCHED = 64
-"""The most processes of one attempt whose end wakes us; a deadline brings the next look anyway."""
+"""Maximum watched processes of one attempt, whose end wakes us; a deadline brings the next check anyway."""
 
 
 @dataclass(slots=True)
 class _Lost:
-    """One of them.  `since` and `look_at` on CLOCK_MONOTONIC; `watched`: descriptors of processes that were seen;
-    `living`: the words for what lives, "" as long as that was not said.
+    """One lost attempt. `since` and `look_at` on CLOCK_MONOTONIC (ns).
+
+    `watched`: pidfds of processes that were seen. `living`: description of the live processes, or "" if not reported
+    yet.
     """
 
     dead: Dead
@@ -48,33 +51,33 @@ class _Lost:
     watched: set[int] = field(default_factory=set)
 
     def rest(self) -> None:
-        """Have the next look after the pause, or at once if there was news during this one."""
+        """Schedule the next check after the pause, or at once if an event came during this one."""
         if self.look_at == _IN_THIS_LOOK:
             self.look_at = time.monotonic_ns() + self.pause
 
     def told(self, name: Name) -> str:
-        """All that is said of it."""
+        """Return the whole report."""
         return f"{self.dead.reason}, and {self.living}; if nothing of it lives: jobqueuectl stop --lost {name.run}"
 
 
 class LostAttempts(Source):
-    """Those of which something lives, or may live."""
+    """Attempts with processes that live or may live."""
 
     def __init__(self, marks: RunDirectory) -> None:
         self._marks = marks
         self._lost: dict[Name, _Lost] = {}
         self._looking: Iterator[Event | None] | None = None
-        """A look that goes on, turn by turn."""
+        """A check that continues turn by turn."""
 
     def take(self, recovery: Recovery) -> None:
-        """Have those looked at that are dead."""
+        """Add the dead attempts of a recovery."""
         for name, dead in recovery.dead.items():
             self._lost.setdefault(name, _Lost(dead, time.monotonic_ns())).look_at = 0
 
     def give_up(self, run: RunId, asked_by: str) -> AttemptOver | None:
-        """Let go of a run, for a person who says that nothing of it lives: its end.  None: it is not one of these.
+        """Give up a run because a user declares that nothing of it lives. Return its end, or None if it is no such run.
 
-        OSError: its marks can't be read now; ask again.
+        Raises OSError if its marks can't be read now; try again.
         """
         name = next((name for name, lost in self._lost.items() if name.run == run and lost.living), None)
         if name is None:
@@ -86,7 +89,7 @@ class LostAttempts(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Give what was said of each, for people."""
+        """The report on each attempt, for people."""
         return [
             f"{name.run} keeps its claims: {it.told(name)}"
             for name, it in self._lost.items()
@@ -96,22 +99,22 @@ class LostAttempts(Source):
     # as a source
 
     def descriptors(self) -> dict[int, int]:
-        """One of each process that is watched, readable once that has ended."""
+        """Return a pidfd of each watched process, readable when it ends."""
         return {descriptor: select.POLLIN for lost in self._lost.values() for descriptor in lost.watched}
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next look."""
+        """The time (ns) of the next check."""
         times = (lost.look_at for lost in self._lost.values())
         return min((at for at in times if at != _IN_THIS_LOOK), default=None)
 
     @property
     def has_more(self) -> bool:
-        """True in the middle of a look."""
+        """Return whether a check is running."""
         return self._looking is not None
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Look once all that were seen have ended."""
+        """Check an attempt again when all its watched processes ended."""
         for lost in self._lost.values():
             if descriptor in lost.watched:
                 lost.watched.remove(descriptor)
@@ -121,7 +124,7 @@ class LostAttempts(Source):
         return ()
 
     def turn(self, now: Now) -> list[Event]:
-        """Go on with a look, or begin one for all whose time has come; RunLost for each of which nothing is left."""
+        """Continue a check, or start one for all that are due. Return the end of each attempt without processes."""
         if self._looking is None:
             due = {name: lost for name, lost in self._lost.items() if lost.look_at <= now.mono}
             self._looking = self._look(due) if due else iter(())
@@ -136,7 +139,7 @@ class LostAttempts(Source):
     # looking
 
     def _look(self, due: dict[Name, _Lost]) -> Iterator[Event | None]:
-        """Look at what is due, and yield None after each slice of that."""
+        """Check the due attempts, and yield None after each slice."""
         for lost in due.values():
             lost.look_at = _IN_THIS_LOOK
         try:
@@ -150,12 +153,12 @@ class LostAttempts(Source):
                     yield from self._say(name, f"what lives of it can't be told ({error.strerror})")
 
     def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
-        """Say what is left of each; what had nothing alive during a look has nothing afterwards."""
+        """Yield what is left of each attempt; an attempt without live processes during a check has none afterwards."""
         for count, (name, lost) in enumerate(due.items(), 1):
             if count % kin.SLICE == 0:
                 yield None
             if self._lost.get(name) is not lost:
-                continue  # somebody has let go of it meanwhile
+                continue  # a user gave it up meanwhile
             found = processes.kin(lost.dead.clues)
             self._watch(lost, found)
             if not (found.certain or (found.uncertain and not lost.dead.is_leftover)):
@@ -169,7 +172,7 @@ class LostAttempts(Source):
                 yield from self._say(name, _living(found, lost.dead))
 
     def _say(self, name: Name, living: str) -> Iterator[Event]:
-        """Say what lives, unless that was said, and look again after a pause that grows to a minute."""
+        """Report what lives, unless it was reported, and check again after a pause that grows to a minute."""
         lost = self._lost[name]
         lost.pause = min(max(2 * lost.pause, _FIRST_LONG_PAUSE), _LONGEST_PAUSE)
         lost.rest()
@@ -178,7 +181,7 @@ class LostAttempts(Source):
             yield RunLingers(*name, lost.told(name))
 
     def _watch(self, lost: _Lost, found: Kin) -> None:
-        """Kill what is certain, and watch what is there."""
+        """Kill the processes that certainly belong to it, and watch all."""
         _close(lost)
         own = {each.pid for each in found.certain}
         others = [each for each in found.uncertain if each.name not in kin.SMALL_ONES]  # a supervisor has more to do
@@ -187,7 +190,7 @@ class LostAttempts(Source):
             if descriptor is None:
                 continue
             if each.pid in own:
-                with contextlib.suppress(OSError):  # EPERM: it has become another user's
+                with contextlib.suppress(OSError):  # EPERM: it became another user's
                     signal.pidfd_send_signal(
                         descriptor, signal.SIGTERM if _is_helper(each, lost.dead) else signal.SIGKILL
                     )
@@ -209,7 +212,7 @@ def _close(lost: _Lost) -> None:
 
 
 def _is_helper(it: Process, dead: Dead) -> bool:
-    """True of the process that ends its job on Slurm, when it is told to; only then that of nobody is left there."""
+    """Return whether this process ends its job on Slurm when it gets SIGTERM; only so nothing is left there."""
     return dead.clues.has_helper and it.name == SLURM_HELPER
 
 
@@ -223,7 +226,7 @@ def _living(found: Kin, dead: Dead) -> str:
 
 
 def _held(it: Process) -> int | None:
-    """A descriptor of this process; None: it has ended, its number may be another's, or there is no descriptor left."""
+    """Return a pidfd of this process, or None: it ended, its pid was reused, or no descriptor is free."""
     try:
         descriptor = os.pidfd_open(it.pid)
     except OSError:

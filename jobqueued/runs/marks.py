@@ -1,15 +1,15 @@
-"""The marks of R as the scheduler reads them: one reader for each, which never raises, whatever it finds.
+"""The marks of R as the scheduler reads them: one reader for each.
 
-mark    not there, empty or half                      nonsense, or of another version
-spec    the launcher did not come to write it         as if it was not there, and a warning
-pid     its supervisor did not come to write it       as if it was not there, and a warning
-telemetry  none of its hooks has said anything        likewise
-slurm   Slurm has said nothing of it yet              likewise
-ended   it goes on; its supervisor is asked           it has ended and is lost, with what was found as the reason
-lost    not there: it goes on; else the wait status   the wait status is not known
-        is not known
+    mark    missing, empty or partial                     nonsense, or of another version
+    spec    the launcher had not written it               as if missing, with a warning
+    pid     its supervisor had not written it             as if missing, with a warning
+    telemetry  no hook has printed anything               as if missing, with a warning
+    slurm   Slurm has reported nothing yet                as if missing, with a warning
+    ended   it is live; its supervisor is asked           it ended and is lost; the reason has what was found
+    lost    missing: it is live; else                     the wait status is unknown
+            the wait status is unknown
 
-Of `spawning` it counts only that it is there.
+`spawning` counts only by its existence.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
 
 IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "failover", "claims", "placed", "ends_by")
-"""The fields of a Run that its launch spec carries, so that R alone can tell whose it is."""
+"""Fields of a Run in its launch spec, so that R alone identifies it."""
 
 
 def record(data: bytes, run: RunId) -> Record:
-    """The record in R/ended; Damaged."""
+    """Return the record in R/ended. Raises Damaged."""
     document = checked(_document(data), run)
     cast("dict[str, Any]", document).pop(wire.OVER, None)
     return document
 
 
 def over(data: bytes) -> int | None:
-    """The instant (CLOCK_BOOTTIME, ns) of R/ended; None: it does not tell, as those of older versions."""
+    """Return the instant (CLOCK_BOOTTIME, ns) in R/ended, or None if it is missing, as in older versions."""
     with contextlib.suppress(Damaged):
         document = _document(data)
         instant = document.get(wire.OVER) if isinstance(document, dict) else None
@@ -50,7 +50,7 @@ def over(data: bytes) -> int | None:
 
 
 def checked(document: Any, run: RunId) -> Record:
-    """A document as that record; Damaged."""
+    """Return a document as the record of this run. Raises Damaged."""
     check(document, _OF_A_RECORD)
     if (document["job"], document["number"], document["run"]) != (*run, str(run)):
         raise Damaged(f"it is of {short(document['run'])}")
@@ -65,7 +65,7 @@ def checked(document: Any, run: RunId) -> Record:
 
 
 def spec(data: bytes) -> LaunchSpec:
-    """The launch spec in R/spec, checked as far as is read of it here: whose it is, and the record so far; Damaged."""
+    """Return the launch spec in R/spec, with its run and the record so far checked. Raises Damaged."""
     document = _document(data)
     check(document, {"run": (dict,), "record": (dict,)})
     check(document["run"], _OF_AN_IDENTITY)
@@ -74,7 +74,7 @@ def spec(data: bytes) -> LaunchSpec:
 
 
 def telemetry(data: bytes) -> dict[str, Any]:
-    """The object in R/telemetry, which hooks have said; Damaged."""
+    """Return the object in R/telemetry. Raises Damaged."""
     try:
         return said(data.rstrip())
     except Refused as refusal:
@@ -82,14 +82,14 @@ def telemetry(data: bytes) -> dict[str, Any]:
 
 
 def slurm(data: bytes) -> SlurmJob:
-    """The job on Slurm that an attempt is, in R/slurm; Damaged."""
+    """Return the job on Slurm of an attempt, from R/slurm. Raises Damaged."""
     document = _document(data)
     check(document, _OF_SLURM)
     return cast("SlurmJob", document)
 
 
 def sent(data: bytes, run: RunId) -> Run:
-    """The run of an attempt as it was sent, by R/spec, which may be an older version's; Damaged."""
+    """Return the run of an attempt as it was launched, from R/spec, possibly of an older version. Raises Damaged."""
     document = spec(data)
     told = document["run"]
     known = {field: told[field] for field in IDENTITY if field in told}
@@ -108,7 +108,7 @@ def sent(data: bytes, run: RunId) -> Run:
 
 
 def _so_far(begun: Record, run: RunId) -> Record | None:
-    """The record of the attempts before, as it was before another began."""
+    """Return the record of the earlier attempts, as it was before this one started, or None."""
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]
@@ -117,7 +117,7 @@ def _so_far(begun: Record, run: RunId) -> Record | None:
 
 
 def of_record(document: Record, run: RunId) -> Run:
-    """The same, as far as the record of an attempt that has ended tells it; Damaged."""
+    """Return the run from the record of an ended attempt, as far as the record has it. Raises Damaged."""
     check(cast("Any", document), _OF_AN_OCCURRENCE)
     try:
         due, queued = (to_instant(datetime.fromisoformat(document[name])) for name in ("due", "queued"))
@@ -141,7 +141,7 @@ _OF_AN_OUTPUT: Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tai
 _OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
 _OLDER = {"failover": False, "ends_by": None, "triggered_by": None}
 _OF_THE_NEWER: Kinds = {"failover": (bool,), "ends_by": _NUMBER, "triggered_by": (dict, NoneType)}
-"""What specs of older versions may lack, and what it has to be."""
+"""Fields that specs of older versions may lack, and their types."""
 _OF_A_CLAIM: Kinds = {"resource": (str,), "units": (int,), "exclusive": (bool, int)}
 
 

@@ -1,4 +1,4 @@
-"""The way of notices and pings: what is said goes to `notices`, and what that wants to be sent to the launcher."""
+"""The way of notices and pings: events go to `notices`, and its messages go to the launcher."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from jobqueued.source import Source
 from jobqueued.users import Owner, UserLimits
 
 _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
-"""The lines that no command of the scheduler says."""
+"""Events that no command of the scheduler logs."""
 
 
 _OF_EARLIER = "never it is of an earlier version, which did not note whose channel it is"
 MOST_TESTED = 100
-"""So many receivers get a test at a time."""
+"""Maximum receivers of one test."""
 
 
 class TooMany(Exception):
-    """A test would go to so many receivers."""
+    """A test would go to too many receivers; the argument is their number."""
 
 
 class NoticeSender(Source):
-    """Sends what the outbox has, as this `user` (None: ours), with these `settings` of mail.
+    """Sends the outbox, as this `user` (None: ours), with these `settings` of mail.
 
-    What users named for own jobs is sent as these users, within their `limits`.  `clocks` reads both clocks.
+    Notices for targets in users' own jobs are sent as these users, within their `limits`. `clocks` reads both clocks.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class NoticeSender(Source):
         self._heard: list[Happening] = []
         self._decided: list[Command] = []
         self._jobs: Callable[[], Iterable[Job]] | None = None
-        """All that there are, once that is known."""
+        """Returns all jobs, once they are known."""
         self._parts: dict[int, dict[int, str]] = {}
-        """The verdicts on the pings of a batch, as far as they have come."""
+        """Batch → verdicts on its pings so far."""
 
     @property
     def troubles(self) -> list[str]:
@@ -58,12 +58,12 @@ class NoticeSender(Source):
 
     @property
     def has_more(self) -> bool:
-        """True if there is something to keep, or to send again."""
+        """Return whether there is something to save."""
         return bool(self._heard or self._decided)
 
     @property
     def deadline(self) -> int | None:
-        """The time at which a target takes the next message."""
+        """The time (ns) at which a target accepts the next message, or None."""
         if not self._link.greeted:
             return None
         now = self._clocks()
@@ -74,7 +74,7 @@ class NoticeSender(Source):
         return now.mono + at - now.wall if at > now.wall else 0
 
     def turn(self, now: Now) -> tuple[()]:
-        """Send what is due, by the clock that answers are noted by: `now` was read before those of this turn."""
+        """Send what is due. The clock is read again, because answers of this turn use a later time than `now`."""
         wall = self._clocks().wall
         if self._link.greeted:
             for message in self._notices.outbox.take(wall):
@@ -99,7 +99,7 @@ class NoticeSender(Source):
     def _hand_over(
         self, owner: Owner | None, notice: dict[str, Any], answered: Callable[[int | None, str], None]
     ) -> None:
-        """Order a notice to be sent by a process of the host's notifier, or of a user, with what that user may have."""
+        """Order a notice to be sent by a process of the host's notifier, or of a user with that user's limits."""
         if owner is None:
             self._link.notify({"user": self._user}, notice, answered)
             return
@@ -116,12 +116,12 @@ class NoticeSender(Source):
         self._hand_over(batch.receiver.owner, notice, partial(self._pinged, batch.number))
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Hear a line that is said."""
+        """Receive a log line of the daemon."""
         if event in _HEARD and (happening := happenings.of(event, fields)) is not None:
             self._heard.append(happening)
 
     def decide(self, commands: Sequence[Command], now: Now) -> list[Command]:
-        """The saves that belong into this commit, of all that was said and answered."""
+        """Return the saves for this commit, from all events and answers."""
         decided, self._decided = self._decided, []
         heard, self._heard = self._heard, []
         decided += self._notices.about(commands, now.wall)
@@ -131,16 +131,16 @@ class NoticeSender(Source):
     def reconcile(
         self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool]
     ) -> None:
-        """End the incidents that ended while nobody looked; the arguments are those of Notices.reconcile."""
+        """End incidents that ended while the daemon did not run; the arguments are those of Notices.reconcile."""
         self._decided += self._notices.reconcile(refused, invalid, lasts, self._clocks().wall)
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> None:
-        """Let go what waits for receivers that are in no file any more; `jobs` finds all, now and later."""
+        """Drop messages for receivers that are in no file any longer; `jobs` returns all jobs, now and later."""
         self._jobs = jobs
         self._decided += self._notices.retain(jobs)
 
     def test(self, job: str | None) -> list[Notice]:
-        """Put a test for each target that may be told of a job; None: by the rules of the site, or of any job."""
+        """Queue a test for each target of a job; None: for each target of the site's rules and of all jobs."""
         wall = self._clocks().wall
         jobs = self._jobs() if self._jobs is not None else ()
         targets = self._notices.all_targets(jobs) if job is None else dict.fromkeys(self._notices.targets(job), job)
@@ -163,19 +163,19 @@ class NoticeSender(Source):
         self._let_go(answer, *verdicts.values())
 
     def _let_go(self, *answers: str) -> None:
-        """Let go, where it comes back, what was on its way while its receiver was taken out."""
+        """Drop failed messages whose receiver was removed while they were on their way."""
         if self._jobs is not None and any(answer != "sent" for answer in answers):
             self._decided += self._notices.retain(self._jobs)
 
 
 def ping_order(receiver: str, pings: Sequence[Mapping[str, Any]], seconds: int = 40) -> dict[str, Any]:
-    """The pings of one receiver, as the notifier gets them; what it can't send within `seconds` it gives back."""
+    """Return the notice with one receiver's pings; those not sent within `seconds` come back."""
     return {"version": 1, "id": "ping", "channel": "ping", "target": receiver, "settings": {"timeout": seconds},
             "event": {"event": "ping", "host": "", "at": "", "summary": "", "pings": pings}}  # fmt: skip
 
 
 def _body(about: Mapping[str, Any]) -> str | None:
-    """The words that go along with a ping; None: its URL is as somebody wrote it, who had no words in mind."""
+    """Return the text to send with a ping, or None if its URL is a user's own, which expects no text."""
     if about["is_own"]:
         return None
     return "" if about["event"] == "start" else f"{about['summary']}\n{about['tail']}"

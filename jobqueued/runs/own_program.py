@@ -1,4 +1,4 @@
-"""A small program that listens at a socket: PID 1 keeps it there, or the daemon starts one of its own."""
+"""A program that listens at a socket: PID 1 starts it, or the daemon starts its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
 def connected(address: Path) -> socket.socket:
-    """A connection to who listens there; never waits; OSError."""
+    """Return a connection to the listening program without waiting. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         unix_socket.connect(connection, str(address))
@@ -27,7 +27,7 @@ def connected(address: Path) -> socket.socket:
 
 
 def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.socket:
-    """Start a program that outlives us while it has work; a connection to it; OSError.
+    """Start a program that outlives us while it has work, and return a connection to it. Raises OSError.
 
     As under systemd, it gets the listening socket as descriptor 3.
     """
@@ -47,4 +47,4 @@ def start(address: Path, program: Path, arguments: Sequence[str]) -> socket.sock
             file_actions=[(os.POSIX_SPAWN_DUP2, listener.fileno(), 3)],
             setsid=True, setsigmask=(), setsigdef=sorted(signal.valid_signals()),
         )  # fmt: skip
-        return connected(address)  # while we listen: it may end at once
+        return connected(address)  # connect while we listen: the program may exit at once

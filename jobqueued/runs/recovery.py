@@ -2,30 +2,30 @@
 
 R                        supervisor               verdict
 ended                    any                      ingest it
-none                     –                        as the record tells; without one lost, or if nobody has told of a
-                                                  start, nor emptied the directory of all R's, never started,
-                                                  once neither supervisor nor process lives
-                                                  (lost_attempts.py); of an earlier boot lost; never started,
-                                                  if no launcher was sent it
-without spawning         held by the launcher     it is about to be started
-without spawning         –                        never started (spawning is taken first, so that it stays so)
-recovery's spawning      –                        never started, as an earlier scheduler saw
+missing                  –                        the end in its record. Without one it is lost, or it never started
+                                                  (if no start was reported, and the directory of all R was not
+                                                  emptied), when neither supervisor nor process lives
+                                                  (lost_attempts.py). Of an earlier boot: lost. Not sent to any
+                                                  launcher: never started
+without spawning         held by the launcher     it will start soon
+without spawning         –                        never started (recovery makes spawning first, so that it stays so)
+recovery's spawning      –                        never started, as an earlier scheduler decided
 spawning, not ended      listens                  adopt; it lives, whether it answers or not
-spawning, not ended      does not listen          killed; lost once nothing is left (lost_attempts.py), unless its
+spawning, not ended      does not listen          killed; lost when nothing is left (lost_attempts.py), unless its
                                                   record was written
-it can't be told now     –                        live, and looked at again: no descriptor is left, no room in R
+unknown now              –                        live, and checked again: no descriptor is free, no room in R
 
-R always wins over an older row, as a commit may have failed.  By attempts, a the newest in an R that tells of its
-run, n that of the row (of a run that waits the one to come):
+R always wins over an older row, because a commit may have failed. In terms of attempts: a is the newest one with an R
+of the run, n that of the row (of a waiting run: the next one):
 
 row                      R of a
-none                     found: its number and its occurrence are used, then as above
+missing                  found: its number and its occurrence are used, then as above
 waits                    a ≥ n: found to be live, then as above; a < n: a leftover
-live                     a > n: found, likewise; a = n: as above; a < n: a leftover
+live                     a > n: found, in the same way; a = n: as above; a < n: a leftover
 final                    a leftover
 
-Of several R's of a run all but the newest are leftovers.  A leftover is removed: its end is in a commit and a record
-file (else acts.py keeps it), or in the launch spec of the next attempt.  Marks that say nothing are in marks.py.
+If a run has several R, all except the newest are leftovers. A leftover is removed: its end is in a commit and a record
+file (otherwise acts.py keeps it), or in the launch spec of the next attempt. For damaged marks see marks.py.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ KNOWN = "its end was known already"
 
 
 class Dead(NamedTuple):
-    """An attempt whose supervisor is gone: the reason why it is lost, and the clues to what may live of it.
+    """An attempt whose supervisor died: the reason why it is lost, and the clues to its live processes.
 
-    Of a leftover the end is known, and the claims are others' already.  Of one that is `unheard` nobody has told that
-    it started.  If nobody has emptied the directory of all R's since that era began, nothing of it lives, and no record
-    tells of it, it never did.
+    `is_leftover`: its end is known, and other runs may have its claims. `unheard`: the era of `emptying`, if no start
+    was reported. If the directory of all R was not emptied since, and it has neither process nor record, it never
+    started.
     """
 
     reason: str
@@ -66,18 +66,17 @@ class Dead(NamedTuple):
     unheard: int | None = None
 
     def over(self, name: Name, marks: RunDirectory) -> events.AttemptOver:
-        """Its end, once nothing of it lives.  OSError as of any mark."""
+        """Return its end, when none of its processes lives. Raises OSError if a mark can't be read now."""
         end = marks.lost(name, self.reason)
         never = self.unheard is not None and self.unheard == marks.emptying.era and isinstance(end, events.RunLost)
         return events.NeverStarted(*name) if never else end
 
 
 class Recovery:
-    """One recovery.  `held` are the attempts that the present launcher has, `unsent` those that none was sent; so many
-    supervisors are `followed` already.
+    """One recovery. `held`: attempts of the present launcher. `unsent`: attempts that were not sent to any.
 
-    `adopted` collects whom to follow, `unsettled` of whom nothing can be told now, and why, and `dead` those whose
-    supervisor is gone without a word.
+    `followed`: number of followed supervisors. The recovery collects in `adopted` the supervisors to follow, in
+    `unsettled` attempts without verdict and why, and in `dead` attempts whose supervisor died silently.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Recovery:
     def verdicts(
         self, runs: Mapping[RunId, Run], is_final: Callable[[RunId], bool], *, same_boot: bool
     ) -> Iterator[events.Event]:
-        """The verdict on every attempt that has an R, and of every live run of `runs` that has none."""
+        """Yield the verdicts on every attempt that has an R, and every live run of `runs` that has none."""
         yield from self._in_order(self._of_each(runs, is_final, same_boot=same_boot))
 
     def _of_each(
@@ -110,7 +109,7 @@ class Recovery:
                 yield self._without_directory(live, same_boot=same_boot)
 
     def _in_order(self, verdicts: Iterable[Iterator[events.Event]]) -> Iterator[events.Event]:
-        """Yield verdicts run by run: what goes on first, then what has ended, as it did: others follow these ends."""
+        """Yield verdicts run by run: first live runs, then ended ones in the order of their ends."""
         over: list[tuple[int, list[events.Event]]] = []
         for found in map(list, verdicts):
             ends = [event for event in found if isinstance(event, events.RunEnded | events.RunLost)]
@@ -122,14 +121,14 @@ class Recovery:
             yield from found
 
     def verdict(self, name: Name) -> Iterator[events.Event]:
-        """The verdict on one attempt that its row has, or that was found; none if it is to be looked at again."""
+        """Yield the verdict on one attempt that is in its row or was found, or nothing if it must be checked again."""
         try:
             yield from self._verdict(name)
         except OSError as error:
             self.unsettled[name] = str(error.strerror)
 
     def _of_run(self, attempts: list[Name], row: Run | None) -> Iterator[events.Event]:
-        """The verdicts on all attempts of a run that is not final; `row` None: nobody knows of it."""
+        """Yield the verdicts on all attempts of a run that is not final; `row` None: the run is unknown."""
         if row is not None and row.state in LIVE and [name.attempt for name in attempts] == [row.attempt]:
             yield from self.verdict(attempts[0])
             return
@@ -147,7 +146,7 @@ class Recovery:
                 yield from self._leftover(name)
 
     def _leftover(self, name: Name) -> Iterator[events.Event]:
-        """An attempt whose end is known already: only its marks are still there."""
+        """Handle an attempt whose end is known, but whose marks still exist."""
         if (end := self._marks.end(name)) is not None:
             yield end
         else:
@@ -174,7 +173,7 @@ class Recovery:
         yield from self._by_supervisor(name)
 
     def _by_supervisor(self, name: Name) -> Iterator[events.Event]:
-        """The verdict where only its supervisor can tell the end; a launcher that holds a dead one's is burying it."""
+        """Yield the verdict if only its supervisor can know the end; a launcher that holds the attempt reports it."""
         connection = self._marks.follow(name)
         if connection is not None:
             if self._followed + len(self.adopted) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
@@ -189,13 +188,13 @@ class Recovery:
             self.dead[name] = Dead(GONE, self._marks.clues(name))
 
     def _started(self, name: Name) -> Iterator[events.Event]:
-        """The news of the start, which may have been lost with the scheduler that was to hear it."""
+        """Yield the start, in case an earlier scheduler did not receive it."""
         started = self._marks.started(name)
         if started is not None:
             yield started
 
     def _without_directory(self, run: Run, *, same_boot: bool) -> Iterator[events.Event]:
-        """None where the launcher has it, which will tell its end all the same; a record that has the end tells it."""
+        """Yield the verdict on a run without R; nothing if the launcher holds it, because that will report its end."""
         name = Name(run.id, run.attempt)
         if not same_boot:
             yield self._marks.lost(name, "the host went down")
@@ -209,7 +208,7 @@ class Recovery:
             yield from self._without(name, kin.since(begin), self._era if is_unheard else None)
 
     def _without(self, name: Name, since: int = 0, unheard: int | None = None) -> Iterator[events.Event]:
-        """The end that the record tells; without one it is to be seen whether its supervisor, or what it has, lives."""
+        """Yield the end in the record; without one, check whether its supervisor or processes live."""
         end = self._marks.lost(name, NO_DIRECTORY)
         if isinstance(end, events.RunLost):
             self.dead[name] = Dead(NO_DIRECTORY, self._marks.clues_without(name, since), unheard=unheard)
@@ -218,7 +217,7 @@ class Recovery:
 
 
 def _took_token(directory: int) -> bool:
-    """Decide that an attempt never starts; False: a supervisor was quicker.  OSError: there is no room to decide it."""
+    """Decide that an attempt never starts. Return False if a supervisor was faster. Raises OSError without room."""
     try:
         wire.take_token(directory)
     except FileExistsError:

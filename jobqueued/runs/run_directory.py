@@ -1,4 +1,4 @@
-"""R, the directory of one live attempt, read from the scheduler's side: how far it came, and what is left of it."""
+"""R, the directory of one live attempt, read by the scheduler: how far the attempt came, and what is left of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobqueued.state import record_files
 
 
 class Name(NamedTuple):
-    """An attempt's name, that of its R: ``backup@142.2``."""
+    """An attempt's name, which is also that of its R: ``backup@142.2``."""
 
     run: RunId
     attempt: int
@@ -36,7 +36,7 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Name:
-        """The inverse of str(); ValueError for anything else."""
+        """Return the name in this text. Raises ValueError."""
         run, _, attempt = named_by_file(text).rpartition(".")
         if not (attempt.isascii() and attempt.isdigit()):
             raise ValueError(f"{text!r} is not an attempt")
@@ -44,7 +44,7 @@ class Name(NamedTuple):
 
 
 class RunDirectory:
-    """All R's of this boot, and the record files that their supervisors write."""
+    """All R of this boot, and the record files that their supervisors write."""
 
     def __init__(self, runs: Path, logs: Path) -> None:
         self._runs, self.logs = str(runs), logs
@@ -52,7 +52,7 @@ class RunDirectory:
         self.emptying = Emptying(self._runs)
 
     def names(self) -> list[Name]:
-        """The attempts that have an R."""
+        """Return the attempts that have an R."""
         names = []
         for entry in os.scandir(self._runs):
             with contextlib.suppress(ValueError):
@@ -61,12 +61,12 @@ class RunDirectory:
         return sorted(names)
 
     def __contains__(self, name: Name) -> bool:
-        """True of an attempt that has an R."""
+        """Return whether an attempt has an R."""
         return os.path.isdir(f"{self._runs}/{name}")
 
     @contextlib.contextmanager
     def opened(self, name: Name) -> Iterator[int | None]:
-        """A descriptor for R; None: there is none."""
+        """Yield a descriptor for R, or None if it does not exist."""
         try:
             directory = wire.open_directory(f"{self._runs}/{name}")
         except FileNotFoundError:
@@ -78,17 +78,17 @@ class RunDirectory:
             os.close(directory)
 
     def follow(self, name: Name) -> socket.socket | None:
-        """A connection to the attempt's supervisor; None: it does not listen (any more).
+        """Return a connection to the attempt's supervisor, or None if it does not listen.
 
-        OSError: it can't be told whether it does, as too many are connected to it, or there is no descriptor left.
+        Raises OSError if that is unknown: too many connections wait, or no descriptor is free.
         """
         with self.opened(name) as directory:
             return None if directory is None else unix_socket.connected(directory, wire.CONTROL)
 
     def left(self, *, tidy: bool = False) -> list[Name]:
-        """The ended attempts of which processes live on (`leave_children`), their supervisors with them.
+        """Return ended attempts whose processes still live (`leave_children`), with their supervisors.
 
-        `tidy`: the socket of a supervisor that is gone goes too; only the directory's owner does that.
+        `tidy`: remove the socket of a dead supervisor; only the directory's owner may.
         """
         directory = wire.open_directory(self._runs)
         try:
@@ -99,13 +99,13 @@ class RunDirectory:
             os.close(directory)
 
     def remove(self, name: Name) -> None:
-        """Remove R; what is not there any more is fine.  OSError: a file that is no mark is in it."""
+        """Remove R, if it exists. Raises OSError if it contains a file that is no mark."""
         path = f"{self._runs}/{name}"
         try:
             for mark in wire.USUAL:
                 os.unlink(f"{path}/{mark}")
             os.rmdir(path)
-        except OSError:  # it has fewer, or more
+        except OSError:  # it has fewer marks, or more
             for mark in wire.MARKS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{path}/{mark}")
@@ -113,7 +113,7 @@ class RunDirectory:
                 os.rmdir(path)
 
     def end(self, name: Name) -> events.Event | None:
-        """The event that R/ended stands for; None: no end yet.  One that can't be read is an end all the same."""
+        """Return the event of R/ended, or None if the attempt has not ended. An unreadable R/ended is an end, too."""
         data = self._read(name, wire.ENDED)
         if not is_whole(data):
             return None
@@ -123,8 +123,9 @@ class RunDirectory:
             return self.lost(name, f"its end can't be read: {flaw}")
 
     def over(self, end: events.RunEnded | events.RunLost) -> int:
-        """The instant (CLOCK_BOOTTIME, ns) of an end by R/ended; else that of its record, or of R/lost, as far as the
-        wall clock was not set since; else now.
+        """Return the instant (CLOCK_BOOTTIME, ns) of an end, from R/ended; else from its record or R/lost; else now.
+
+        The instants of record and R/lost are right only if the wall clock was not set since.
         """
         name, now = Name(end.run, end.attempt), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         data = self._read(name, wire.ENDED)
@@ -137,21 +138,21 @@ class RunDirectory:
         return now
 
     def record(self, name: Name) -> Record | None:
-        """The record in R/ended; None: there is none that can be read."""
+        """Return the record in R/ended, or None if it is missing or unreadable."""
         data = self._read(name, wire.ENDED)
         with contextlib.suppress(Damaged):
             return marks.record(data, name.run) if is_whole(data) else None
         return None
 
     def begun(self, name: Name) -> Record | None:
-        """The record so far in the launch spec; None: there is none that can be read."""
+        """Return the record so far in the launch spec, or None if it is missing or unreadable."""
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
             return marks.spec(data)["record"] if is_whole(data) else None
         return None
 
     def sent(self, name: Name) -> Run | None:
-        """The run of an attempt as it was sent, by R/spec, or by its record in R/ended; None: neither tells."""
+        """Return the run of an attempt as it was launched, from R/spec or its record in R/ended, or None."""
         data = self._read(name, wire.SPEC)
         if is_whole(data):
             try:
@@ -164,23 +165,23 @@ class RunDirectory:
         return None
 
     def sent_beside(self, known: Container[RunId]) -> Iterator[Run]:
-        """Yield the runs beside those that are `known` as they were sent last, as far as their R's tell."""
+        """Yield the runs that are not `known`, as they were last launched, if their R shows them."""
         for name in self.names():
             if name.run not in known and (sent := self.sent(name)) is not None:
                 yield sent
 
     def has_begun(self, name: Name) -> bool:
-        """Tell whether an attempt may have started, by its marks."""
+        """Return whether an attempt may have started, by its marks."""
         with self.opened(name) as directory:
             return directory is not None and (wire.may_have_started(directory) or self._has_ended(name))
 
     def started(self, name: Name) -> events.RunStarted | None:
-        """The start, by R/pid; None: the process was not started, or its supervisor did not come to write it."""
+        """Return the start from R/pid, or None: the process did not start, or R/pid was not written."""
         mark = self._pid(name)
         return None if mark is None else events.RunStarted(*name, mark.pid, mark.started)
 
     def supervisor(self, name: Name) -> int | None:
-        """The process that R/pid says; None: it says none, or that has ended, or R has its end."""
+        """Return the live supervisor in R/pid, or None, also if R has the end."""
         mark = self._pid(name)
         if mark is None or mark.supervisor is None or self._has_ended(name):
             return None
@@ -188,9 +189,9 @@ class RunDirectory:
         return mark.supervisor if born is not None and born <= mark.after // process.TICK + 1 else None
 
     def lost(self, name: Name, reason: str, status: int | None = None) -> events.AttemptOver:
-        """The end of an attempt without a supervisor: perhaps it came as far as the record file; else it is lost.
+        """Return the end of an attempt without supervisor: that in the record file if it came so far, else it is lost.
 
-        OSError as of any mark.
+        Raises OSError if a mark can't be read now.
         """
         with contextlib.suppress(Damaged):
             document = marks.checked(record_files.read(self.logs, name.run), name.run)
@@ -200,23 +201,23 @@ class RunDirectory:
         return events.RunLost(*name, reason, status, output, self.telemetry(name))
 
     def telemetry(self, name: Name) -> dict[str, Any] | None:
-        """The telemetry of an attempt so far; None: there is none that can be read.  OSError as of any mark."""
+        """Return the telemetry so far, or None if missing or unreadable. Raises OSError if a mark can't be read now."""
         data = self._read(name, wire.TELEMETRY)
         with contextlib.suppress(Damaged):
             return marks.telemetry(data) if is_whole(data) else None
         return None
 
     def slurm(self, name: Name) -> SlurmJob | None:
-        """The job on Slurm that an attempt is; None: none that can be read.  OSError as of any mark."""
+        """Return the job on Slurm, or None if missing or unreadable. Raises OSError if a mark can't be read now."""
         data = self._read(name, wire.SLURM)
         with contextlib.suppress(Damaged):
             return marks.slurm(data) if is_whole(data) else None
         return None
 
     def clues(self, name: Name) -> Clues:
-        """The clues to what may live of it, once its supervisor is dead."""
+        """Return the clues to processes of an attempt whose supervisor died."""
         main, spawning = self._pid(name), self._spawning(name)
-        if spawning is None:  # of an older version, or there was no room
+        if spawning is None:  # of an older version, or there was no room to write it
             since = self._made(name) if main is None else kin.ticks(main.before)
             return Clues(since, self._identity(name), _born(main), None, None, self._title(name), self._on_slurm(name))
         base = (cgroup.unified(spawning.cgroups) or "").removesuffix("/self")
@@ -225,7 +226,7 @@ class RunDirectory:
         return Clues(before, identity, _born(main), own, spawning.cgroups, self._title(name), self._on_slurm(name))
 
     def clues_without(self, name: Name, since: int = 0) -> Clues:
-        """The same where there is no R; `since`: nothing of it is older (ticks)."""
+        """Return such clues without an R; `since`: earliest possible birth (ticks)."""
         return Clues(since, kin.identity_of(str(name.run), name.attempt), title=self._title(name))
 
     def _title(self, name: Name) -> tuple[str, str]:
@@ -245,7 +246,7 @@ class RunDirectory:
         return False
 
     def _above(self, name: Name) -> str:
-        """The cgroup of a user in which it has its own, ``u1000/``; "": in none."""
+        """Return the user's cgroup around the attempt's own, ``u1000/``, or ""."""
         data = self._read(name, wire.SPEC)
         with contextlib.suppress(Damaged):
             above = marks.spec(data).get("above") if is_whole(data) else None
@@ -257,7 +258,7 @@ class RunDirectory:
         return None if data is None else wire.SpawningMark.parse(data)
 
     def _made(self, name: Name) -> int:
-        """The tick before the oldest mark was made, as R/spec is before anything starts; 0: none is there."""
+        """Return the tick before the oldest mark, or 0 without marks; R/spec is made before anything starts."""
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._runs}/{name}") as marks_of:
             times = [entry.stat(follow_symlinks=False).st_mtime_ns for entry in marks_of]
             return kin.since(min(times)) if times else 0
@@ -275,7 +276,7 @@ class RunDirectory:
         return mark
 
     def _read(self, name: Name, mark: str) -> bytes | None:
-        """A mark's content; None: not there, or it can't be read.  OSError: it can't be told now."""
+        """Return a mark's content, or None if missing or unreadable. Raises OSError if it can't be read now."""
         try:
             return wire.read_mark(None, f"{self._runs}/{name}/{mark}")
         except OSError as error:
@@ -288,14 +289,14 @@ class RunDirectory:
         self._flaws[f"{self._runs}/{name}/{mark}: {text}"] = None
 
     def flaws(self) -> list[str]:
-        """The marks with which something is wrong, and what follows from it; each is told once."""
+        """Return the damaged marks with the consequences, each once."""
         told = list(self._flaws)
         self._flaws.clear()
         return told
 
 
 def is_whole(data: bytes | None) -> TypeGuard[bytes]:
-    """True of a mark that is there, and whose writer came to its end."""
+    """Return whether a mark exists and was written to its end."""
     return data is not None and data.endswith(b"\n")
 
 
@@ -311,7 +312,7 @@ def _answers(directory: int, name: str, *, tidy: bool) -> bool:
 
 
 def ended(name: Name, document: Record) -> events.AttemptOver:
-    """The event that an attempt's final record stands for."""
+    """Return the event of an attempt's final record."""
     if document["state"] == UNSTARTED:
         return events.NeverStarted(*name, document["reason"] or "", Unstarted.TROUBLE)
     return events.RunEnded(*name, document)

@@ -1,4 +1,4 @@
-"""The job on Slurm that an attempt is to be: its name, its comment, and the options of its submission."""
+"""The job on Slurm for an attempt: its name, its comment, and the options of its submission."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jobqueued.text import size
 _MIB = 1 << 20
 _MINUTE = 60
 _SHORT = 12
-"""Digits of the invocation's id in the name of its directory: two attempts of a name are never there together."""
+"""Digits of the invocation id in the directory's name: attempts of the same name get different directories."""
 
 
 def order_of(launch: Launch, invocation: str) -> SlurmOrder:
-    """The order; `invocation`: the id of this launch, by which its job is told from all others."""
+    """Return the order; `invocation`: the id of this launch, which tells its job from all others."""
     run, job = launch.run, launch.job
     base = f"{job.id}@{run.due // SECOND}"
     of_run = f"{launch.record['host']}:{run.id}."
@@ -38,7 +38,7 @@ def order_of(launch: Launch, invocation: str) -> SlurmOrder:
 
 
 def _options(job: Job) -> Iterator[str]:
-    """Yield what is asked of Slurm; everybody may lower a priority there, and operators raise one: hence a nice."""
+    """Yield options for sbatch. Priority becomes nice: any user may lower it in Slurm, operators may raise it."""
     yield from ("--no-requeue", "--export=NIL", "--open-mode=append")
     for name in ("partition", "account", "qos", "gres"):
         if name in job.slurm:
