@@ -1,1 +1,1 @@
-"""Control: the questions and orders of people and programs, and the answers."""
+"""Control: the calls of people and programs, and the replies."""

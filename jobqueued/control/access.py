@@ -1,6 +1,6 @@
-"""The rights on the control socket: one table, of which the manual's is made, and a test of each of its fields.
+"""The rights on the control socket: one table, from which the manual's is generated, with a test for each field.
 
-What decides is the peer's rank, and whose the job or the run is that a call names.
+The peer's rank decides, and the owner of the job or run that a call names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from jobqueued.child.tuples import NamedTuple
 
 
 class Rank(IntEnum):
-    """A stranger sees ids, states and times, a reader everything; an operator also acts, as do root and our user."""
+    """A stranger sees ids, states and times; a reader everything; an operator also acts, as do root and our user."""
 
     STRANGER = 0
     READER = 1
@@ -21,7 +21,7 @@ class Rank(IntEnum):
 
 
 class Whose(Enum):
-    """The owner of what a call names: the host, the caller, another user; or it names nothing."""
+    """The owner of what a call names: the host, the caller or another user; or the call names nothing."""
 
     HOST = "host"
     OWN = "own"
@@ -30,7 +30,7 @@ class Whose(Enum):
 
 
 class Answer(Enum):
-    """The part that a caller gets: all of it, only what is about its own jobs, or nothing."""
+    """The part that a caller gets: everything, only what is about its own jobs, or nothing."""
 
     ALL = "all"
     OWN = "own"
@@ -38,10 +38,10 @@ class Answer(Enum):
 
 
 class Rule(NamedTuple):
-    """The rank from which on a method is for everything; whether every user has it for own jobs and runs.
+    """The rank from which a method is allowed for everything; `own`: every user may call it for own jobs and runs.
 
-    `public`: others get an answer too, in which there is nothing that is not for everybody.  `names`: the parameter
-    that names a job, a run or an event, and so whose it is.  `reason`: what others are told.
+    `public`: other callers get a reply too, without private facts. `names`: the parameters that name a job, a run or an
+    event. `reason`: what refused callers are told.
     """
 
     rank: Rank
@@ -99,11 +99,11 @@ RULES: dict[str, Rule] = {
     "Resize": Rule(_ACTS, own=True, names="job"),
     "Submissions": Rule(_SEES, own=True),
 }
-"""By the method's name.  Whose a crontab is, the launcher's side decides (`child/spool_orders.py`)."""
+"""Method → rule. For crontabs the supervisors decide who the owner is (`child/spool_orders.py`)."""
 
 
 def table() -> Iterator[tuple[str, ...]]:
-    """Yield the rules for people: the heads of the columns, then each method with what whom it answers."""
+    """Yield the rules as a table: the column headings, then each method with its callers."""
     yield "method", "every user", "its owner", "readers", "operators", "root"
     for method, rule in RULES.items():
         ranks = ("yes" if rank >= rule.rank else "-" for rank in list(Rank)[1:])
@@ -111,7 +111,7 @@ def table() -> Iterator[tuple[str, ...]]:
 
 
 def answer(method: str, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
-    """The part of a method that a caller of this rank gets about something of the host's, its own or another's."""
+    """Return the part of a method that a caller of this rank gets, by the owner of what the call names."""
     rule = RULES[method]
     if rank >= rule.rank:
         return Answer.ALL

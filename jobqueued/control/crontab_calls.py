@@ -1,4 +1,4 @@
-"""Calls about users' crontabs: the launcher's side, which is not in a sandbox, reads and writes them."""
+"""Calls about users' crontabs: the launcher's supervisors, which are not in a sandbox, read and write them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ Reply = Callable[[int, dict[str, Any], str | None], None]
 
 
 class CrontabCalls:
-    """Reads and writes the crontabs below the `host`'s root; `live` tells whether what is in them runs here.
+    """Reads and writes the crontabs below the `host`'s root; `live` returns whether this daemon runs them.
 
-    `users`: who may have jobs, and so install a table; None: everybody.
-
-    One call is carried out at a time, so that however many ask, news of runs are never behind more than one table.
+    `users`: the users who may have jobs, and so install a table (None: everybody). Calls are handled one at a time, so
+    that the launcher's notices never wait for more than one table.
     """
 
     def __init__(
@@ -33,12 +32,12 @@ class CrontabCalls:
     ) -> None:  # fmt: skip
         self._link, self._host, self._live, self._users = link, host, live, users or UserLimits()
         self._waiting: dict[int, dict[str, Any]] = {}
-        """The orders that wait for their turn, by the tickets of who asks."""
+        """Ticket of a caller → its waiting order."""
         self._is_busy = False
         self.reply: Reply
 
     def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
-        """The methods as this peer may call them: of another user's crontab the launcher's side refuses to hear."""
+        """Return the methods for this peer; for another user's crontab the supervisor refuses."""
 
         def ask(act: str, asked: dict[str, Any], table: bytes | None = None) -> None:
             self._waiting[ticket()] = {
@@ -55,7 +54,7 @@ class CrontabCalls:
         }
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before its turn."""
+        """Forget a caller that left before its turn."""
         self._waiting.pop(ticket, None)
 
     def _go_on(self) -> None:
@@ -83,7 +82,7 @@ class CrontabCalls:
         return answered
 
     def _answer(self, act: str, answer: str, table: bytes) -> tuple[dict[str, Any], str | None]:
-        """The reply's parameters, and its error."""
+        """Return the reply's parameters, and its error."""
         verb, _, rest = answer.partition(" ")
         match verb:
             case "done" if act == spool_orders.READ:
@@ -105,7 +104,7 @@ class CrontabCalls:
 def _table(text: str) -> bytes:
     try:
         table = base64.b64decode(text, validate=True)
-    except ValueError:  # no base64, or no ASCII
+    except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
     if len(table) > LARGEST_SENT:
         reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}, and more of root"

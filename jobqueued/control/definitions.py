@@ -1,4 +1,4 @@
-"""The definition of a job, as its file and the defaults have it, in JSON's terms."""
+"""The definition of a job, from its file and the defaults, as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INTERNAL = ("triggers", "file", "line", "origin", "drop_ins", "at_boot", "owner
 
 
 def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
-    """The job as its file and the defaults have it, in JSON's terms; `whole`: with what only root and its user see."""
+    """Return the job's definition as JSON; `whole`: with the settings that only root and its user see."""
     found = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _INTERNAL}
     for name in _DURATIONS:
         found[name] = None if found[name] is None else found[name] / SECOND
@@ -43,7 +43,7 @@ def definition(job: Job, *, whole: bool = True) -> dict[str, Any]:
 
 
 def _late(late: Late | None) -> bool | dict[str, float]:
-    """The bound as `late` has it."""
+    """Return the limit in the format of `late`."""
     if late is None or late == USUALLY:
         return late is not None
     after = {} if late.after is None else {"after": late.after / SECOND}
@@ -51,7 +51,7 @@ def _late(late: Late | None) -> bool | dict[str, float]:
 
 
 def _redacted(job: Job) -> dict[str, Any]:
-    """The settings that may hold secrets, without them."""
+    """Return the settings that may contain secrets, redacted."""
     return {
         "command": job.told(job.command), "failover": job.told(job.failover), "redact": [HIDDEN] * len(job.redact),
         "environment": dict.fromkeys(dict(job.environment), HIDDEN), "stdin": HIDDEN if job.stdin else "",
@@ -67,7 +67,7 @@ def _hook(hook: TelemetryHook, command: object) -> dict[str, Any]:
 
 
 def _notify(wish: Notify) -> dict[str, Any]:
-    """The wish as `notify` has it; nothing where nobody is told."""
+    """Return the setting in the format of `notify`, or {} if no one is notified."""
     if wish == NOBODY:
         return {}
     plain = {name: value for name, value in wish.plain().items() if name != "owner"}

@@ -1,4 +1,4 @@
-"""The call about what was due: the texts of job files, with their instants, page by page."""
+"""The call about what was due: the text of job files with their instants, in pages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 
 PAGE, PAGE_BYTES = 100, 1 << 20
-"""So many changes are one reply, and about so many bytes of texts, each of which may have as many."""
+"""Maximum changes in one reply, and approximate maximum bytes of their texts; each text may have as many."""
 
 
 def due_changes(store: Store, batch: WriteBatch, after: int) -> dict[str, Any]:
-    """A page of the changes after a number; the last has those that no commit holds yet.  StoreError."""
+    """Return a page of the changes after a number; the last page has the uncommitted ones. Raises StoreError."""
     page, size = [], 0
     for number, change in store.due_changes(after, PAGE):
         page.append(_told(change))

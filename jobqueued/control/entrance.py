@@ -25,15 +25,15 @@ def doors(paths: Paths, access: Access) -> dict[Path, Callable[[Path], str]]:
 
 
 def admit_everybody(path: Path) -> str:
-    """Let every user connect: the credentials of the peer decide what each may do.  Return "", as that is possible."""
+    """Let every user connect: the peer's credentials decide what each may do. Return "" (everything was set)."""
     path.chmod(0o666)
     return ""
 
 
 def admit_operators(path: Path, access: Access) -> str:
-    """Let root, the owner and operators connect, but not the user who sends notices; OSError.
+    """Let root, the owner and operators connect, but not the user who sends notices. Raises OSError.
 
-    Return why operators can't be let in, "" if they are, or if there are none.
+    Returns why operators can't be let in, or "" if they are, or if there are none.
     """
     path.chmod(0o600)
     if not access.operators:

@@ -1,6 +1,7 @@
-"""The lines of the daemon as they are said, for programs: told to whoever watches, and kept for nobody else.
+"""The daemon's log lines for programs: sent to watchers, and not saved otherwise.
 
-The newest lines are kept once for all who watch; of one that does not read fast enough it is known how many it missed.
+The newest lines are kept once for all watchers; a watcher that reads too slowly gets the number of lines that it
+missed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from jobqueued.text import printable
 from jobqueued.users import Owner, share_of
 
 MOST = 1000
-"""Lines that are kept while somebody watches."""
+"""Maximum lines kept while a watcher exists."""
 _IN_ANSWER = 100
 
 
 class _Line(NamedTuple):
-    """A line in JSON, by its number, and what it is chosen by; `owner`: the user whose job it is about."""
+    """A line as JSON with its number and the fields to select it by; `owner`: the user whose job it is about."""
 
     number: int
     event: str
@@ -37,7 +38,7 @@ class _Line(NamedTuple):
 
 
 class _Watcher(NamedTuple):
-    """Somebody who has been told of all lines before number `at`; empty choices are for everything."""
+    """A watcher that received all lines before number `at`; empty selections mean everything."""
 
     at: int
     events: Collection[str]
@@ -45,15 +46,16 @@ class _Watcher(NamedTuple):
     asker: Asker
 
     def wants(self, line: _Line) -> bool:
-        """Tell whether it has chosen this line, and may see it."""
+        """Return whether the watcher selected this line and may see it."""
         sees = self.asker.sees_all or (line.owner is not None and line.owner == self.asker.peer.owner)
         return sees and (not self.events or line.event in self.events) and (not self.jobs or line.job in self.jobs)
 
 
 class EventStream(Source):
-    """`owner` tells whose a job is that a line is about.
+    """Sends lines to watchers. `owner` returns the owner of a line's job.
 
-    `reply` answers a ticket, and says whether that waits for more answers; `takes` tells whether it has read the last.
+    `reply` answers a ticket, and returns whether it waits for more; `takes` returns whether it has read the last
+    answer.
     """
 
     def __init__(self, owner: Callable[[str], Owner | None]) -> None:
@@ -65,7 +67,7 @@ class EventStream(Source):
         self.takes: Callable[[int], bool]
 
     def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
-        """Tell somebody of all that is said from now on; the first answer, without lines, comes at once."""
+        """Send a watcher everything logged from now on; the first answer, without lines, comes at once."""
         events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
         if unknown := sorted(events - VOCABULARY.keys()):
             raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; they are in jobqueued(8)"})
@@ -74,13 +76,13 @@ class EventStream(Source):
             self._watchers[ticket] = _Watcher(self._next, events, jobs, asker)
 
     def left(self, ticket: int) -> None:
-        """Forget somebody who has left; with the last of them nothing is kept any more."""
+        """Forget a watcher that left; without watchers no line is kept."""
         self._watchers.pop(ticket, None)
         if not self._watchers:
             self._lines.clear()
 
     def hear(self, event: str, fields: Mapping[str, Any]) -> None:
-        """Hear a line that is said."""
+        """Receive a log line of the daemon."""
         if not self._watchers:
             return
         job, record = job_of(fields), fields.get("record")
@@ -97,11 +99,11 @@ class EventStream(Source):
 
     @property
     def has_more(self) -> bool:
-        """True if somebody who takes it is to be told of something."""
+        """Return whether a watcher that can take it has new lines."""
         return any(it.at < self._next and self.takes(ticket) for ticket, it in self._watchers.items())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Tell each of those who take it the next lines."""
+        """Send the next lines to each watcher that can take them."""
         for ticket, watcher in list(self._watchers.items()):
             if watcher.at < self._next and self.takes(ticket):
                 self._tell(ticket, watcher)

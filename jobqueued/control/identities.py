@@ -1,4 +1,4 @@
-"""The names of the users who call, by their numbers: a name and a number are an identity together."""
+"""The names of callers, by uid: name and number together are an identity."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable
 from jobqueued.users import Owner
 
 _MOST_WAITING = 64
-"""Callers of one user that wait for the name; who came before those has no connection any more."""
+"""Maximum callers of one user that wait for the name; callers before those have lost their connection."""
 _MOST_NAMED = 1000
-"""Users of other databases whose numbers are remembered as those of users, the newest ones."""
+"""Maximum users of other databases whose numbers are remembered as existing; the newest are kept."""
 
 Then = Callable[[Owner | None], None]
 
 
 class Identities:
-    """Finds names in /etc/passwd; of a user who is not there `ask` asks the host's other databases, which may hang."""
+    """Finds names in /etc/passwd. For other users `ask` asks the host's databases, which may hang."""
 
     def __init__(self, ask: Callable[[int, Callable[[str], None]], None], passwd: str = "/etc/passwd") -> None:
         self._ask, self._passwd = ask, passwd
@@ -27,11 +27,11 @@ class Identities:
         self._named: dict[int, None] = {}
 
     def has_name(self, uid: int) -> bool:
-        """Tell whether a user with this number exists, by /etc/passwd or an earlier answer of the databases."""
+        """Return whether a user with this number exists, by /etc/passwd or an earlier answer of the databases."""
         return uid in self._known() or uid in self._named
 
     def tell(self, uid: int, then: Then) -> None:
-        """Tell who that is, at once or later; None: the host has no such user."""
+        """Call `then` with the user of a number, at once or later, or with None if the host has no such user."""
         if (name := self._known().get(uid)) is not None:
             then(Owner(uid, name))
             return
@@ -51,7 +51,7 @@ class Identities:
             then(Owner(uid, name) if name else None)
 
     def _known(self) -> dict[int, str]:
-        """The local users as the file has them now; of several names of a number the first, as everywhere."""
+        """Return the local users in the current file; the first name of a number counts, as everywhere."""
         with contextlib.suppress(OSError):
             found = os.stat(self._passwd)
             seen = found.st_ino, found.st_mtime_ns, found.st_size

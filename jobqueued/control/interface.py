@@ -4,7 +4,7 @@ from __future__ import annotations
 
 NAME = "io.jobqueue"
 HISTORY = 60
-"""Samples of each run that Usage tells at most, and of the host."""
+"""Maximum number of samples of each run, and of the host, in Usage."""
 
 INTERFACE = """\
 # The job queue of this host. Everybody may ask for Status, List and Fleet, with less in the answers (no descriptions,

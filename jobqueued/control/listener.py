@@ -21,7 +21,7 @@ from jobqueued.model import MINUTE, SECOND
 
 AGAIN = 10 * SECOND
 _REST = SECOND
-"""The time for which nobody is accepted where there is no descriptor left: poll(2) would tell of them all the time."""
+"""Pause (ns) of accepting connections when no descriptor is free; otherwise poll(2) would return at once."""
 _BACKLOG = 512
 _MASK = (
     inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO | inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF
@@ -61,7 +61,7 @@ class Listener:
         return found
 
     def accept(self, descriptor: int, mono: int) -> socket.socket | None:
-        """Return the next caller at a socket, or None if there is none, no room, or only news of the directory."""
+        """Return the next caller at a socket, or None if there is none, no room, or only a change of the directory."""
         if descriptor == self._inotify:
             self.look(mono)
         listener = next((it for it in self._sockets.values() if it.fileno() == descriptor), None)
@@ -91,7 +91,7 @@ class Listener:
             self._make_directory()
             self._listen(mono)
         except OSError as error:
-            self._forget_news()  # of what we have removed ourselves, else it would be tried again at once, for ever
+            self._forget_news()  # events of our own removals would cause an endless retry
             self._unheard(error, mono)
         else:
             self.trouble = ""
@@ -113,7 +113,7 @@ class Listener:
             self._make_directory()
         except OSError as error:
             self.deadline = mono + AGAIN
-            if error.errno == errno.EADDRINUSE:  # another daemon has it, and this one ends
+            if error.errno == errno.EADDRINUSE:  # another daemon has the directory, and this one ends
                 self._unheard(error, mono)
 
     def _unheard(self, why: OSError, mono: int) -> None:
@@ -146,7 +146,7 @@ class Listener:
             self._log.say("trouble", text=f"{path}: {unmet}")
 
     def _bound(self, path: Path) -> tuple[socket.socket, str]:
-        """Return a socket that listens at a path, and what could not be set about who may connect; OSError."""
+        """Return a socket that listens at a path, and what could not be set about who may connect. Raises OSError."""
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -178,7 +178,7 @@ class Listener:
 
 
 def _place(path: Path) -> tuple[int, int] | None:
-    """The identity of a file; None: there is none."""
+    """Return the identity of a file, or None if it is missing."""
     try:
         found = os.lstat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The calls about locks: of the processes that want some, and of people who want to know who has them."""
+"""Calls about locks: of processes that want some, and of people who ask for the holders."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Ticket = Callable[[], int]
 
 
 class LockCalls:
-    """Answers about locks, and what is asked for as events."""
+    """Answers calls about locks; requests become events."""
 
     def __init__(self, scheduler: Scheduler, processes: LockProcesses, happen: Callable[[Event], None]) -> None:
         self._scheduler, self._processes, self._happen = scheduler, processes, happen
 
     def ask_for(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
-        """Let a process join the queue for a lock; it is answered when it has it."""
+        """Add a process to the queue for a lock; the reply comes when it has the lock."""
         name, units = asked["lock"], asked.get("units") or 0
         resource, is_of_fleet = f":{name}", f":{name}".startswith(FLEET)
         if is_of_fleet:
@@ -53,9 +53,10 @@ class LockCalls:
         self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
 
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """The claims of those who hold locks or wait for some, by the name of the lock.
+        """Return the claims of holders and waiting runs or processes, sorted by lock.
 
-        Other users than readers are told of the locks that their own jobs use: of what is another's only that it is.
+        Callers that are no readers see only the locks that their own jobs use; of another user's claim they see only
+        its existence.
         """
         name, own = asked.get("lock"), None if asker.sees_all else self._used_by(asker)
         claims = [
@@ -72,7 +73,7 @@ class LockCalls:
         }  # fmt: skip
 
     def _used_by(self, asker: Asker) -> set[str]:
-        """The locks that own jobs list, or that bear the user's name."""
+        """Return the locks that the caller's jobs list, or that have the user's name."""
         jobs = self._scheduler.catalog.of_owner(asker.peer.owner)
         listed = {claim.resource for job in jobs for claim in job.locks}
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
@@ -86,7 +87,7 @@ class LockCalls:
         return {**views.lock_claim(nobody, None, None), "holder": name}
 
     def _known(self) -> set[str]:
-        """The names of locks that jobs list, or somebody uses, and of resources that come in units."""
+        """Return the names of locks that jobs list or that are in use, and of resources with units."""
         listed = {claim.resource for job in self._scheduler.catalog for claim in job.locks}
         used = {each.claim.resource for each in self._scheduler.lock_claims()}
         limits = self._scheduler.limits
@@ -95,14 +96,14 @@ class LockCalls:
     def _process_of(self, claim: LockClaim) -> tuple[int | None, str | None]:
         if isinstance(claim.holder, LockClientId):
             return self._processes.command_of(claim.holder) or (None, None)
-        if isinstance(claim.holder, str):  # it runs on another host
+        if isinstance(claim.holder, str):  # the run is on another host
             return None, None
         job = self._scheduler.catalog.get(claim.holder.job)
         words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
         return self._scheduler.runs[claim.holder].pid, words
 
     def evict(self, text: str, peer: Peer, ticket: Ticket) -> None:
-        """Take away what a process holds or waits for."""
+        """Take away the locks that a process holds or waits for."""
         try:
             client = LockClientId.parse(text)
         except ValueError:
@@ -112,7 +113,7 @@ class LockCalls:
         self._happen(EvictAsked(ticket(), client, peer.name))
 
     def left(self, ticket: int) -> None:
-        """Let go of a process that has left before its answer."""
+        """Release a process that left before its reply."""
         if (over := self._processes.left(ticket)) is not None:
             self._happen(over)
 

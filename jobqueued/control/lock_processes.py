@@ -1,6 +1,7 @@
-"""The processes of people that hold locks, or wait for some (jobqueuectl with-lock), and the marks of those that do.
+"""Processes of people that hold locks or wait for some (jobqueuectl with-lock), and the marks of holders.
 
-A mark is a file in the run directory: it tells the next scheduler who holds what, and is good while its process lives.
+A mark is a file in the run directory. It tells the next scheduler which process holds what, and counts while that
+process lives.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from jobqueued.state.rows import claims_from, placed_from
 
 _AGAIN = 10 * SECOND
 _COMMAND = 4096
-"""Bytes that are read of a command line."""
+"""Maximum bytes read of a command line."""
 
 
 OF_A_USER = 64
-"""Commands with or without their locks that a user may have; root and our own user, any number."""
+"""Maximum with-lock commands of a user; root and our own user have no limit."""
 
 
 class Asked(NamedTuple):
-    """A process that asks for locks or has some: by pid and birth, whose it is, and the ticket by which it asked."""
+    """A process that waits for locks or holds some: pid and birth, its user, and the ticket of its call."""
 
     pid: int
     birth: int
     uid: int = -1
     ticket: int = 0
     descriptor: int | None = None
-    """None: there was none left, so it counts as live, and is looked at again."""
+    """A pidfd, or None if no descriptor was free: then it counts as live, and is checked again."""
 
 
 class LockProcesses(Source):
-    """The processes, each followed to its end.  `directory` holds the marks, a file for each, named by its number."""
+    """The processes, each followed to its end. `directory` has the marks, each a file named by its number."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -57,11 +58,11 @@ class LockProcesses(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Name the marks of which nothing can be told."""
+        """Marks that could not be read."""
         return self._troubles
 
     def found(self) -> list[LockFound]:
-        """Those of before who live on; the marks of the others are removed."""
+        """Return the earlier holders that still live, and remove the marks of the others."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             paths = sorted(self._directory.iterdir())
@@ -95,12 +96,12 @@ class LockProcesses(Source):
         self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
-        """A name for a process that asks for locks; it is followed to its end, or until it is forgotten.
+        """Return a name for a process that asks for locks; it is followed to its end, or until it is forgotten.
 
-        OSError: it can't be; ProcessLookupError: it is gone.
+        Raises OSError if it can't be followed, ProcessLookupError if it exited.
         """
         born = birth(peer.pid)
-        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # so it was its number until now
+        if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # while it lives, the pid is its own
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if peer.process < 0:
             raise OSError(errno.EMFILE, "there was no descriptor for it when it connected")
@@ -117,7 +118,7 @@ class LockProcesses(Source):
         return client
 
     def waits(self, client: LockClientId, ticket: int) -> None:
-        """Note the ticket by which a process waits for its answer."""
+        """Note the ticket of a process that waits for its reply."""
         self._asked[client] = self._asked[client]._replace(ticket=ticket)
 
     def _note_asked(self, client: LockClientId, asked: Asked) -> None:
@@ -126,14 +127,14 @@ class LockProcesses(Source):
             self._descriptors[asked.descriptor] = client
 
     def _follow(self, client: LockClientId, asked: Asked) -> bool:
-        """Follow a process of before to its end; False: it has ended."""
+        """Follow an earlier holder to its end. Return False if it ended."""
         try:
             descriptor = os.pidfd_open(asked.pid)
-        except OverflowError:  # no process has such a number
+        except OverflowError:  # no process has such a pid
             return False
         except OSError as error:
             return error.errno in wire.SHORTAGE and self._miss(client, asked)
-        if birth(asked.pid) not in (asked.birth, None):  # None: no descriptor is left to read it with
+        if birth(asked.pid) not in (asked.birth, None):  # None: no descriptor is free to read it
             os.close(descriptor)
             return False
         if not is_spare(descriptor):
@@ -153,21 +154,21 @@ class LockProcesses(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to look again at those who can't be followed."""
+        """The time (ns) to check processes that can't be followed, or None."""
         return self._look_at if self._unseen else None
 
     def turn(self, now: Now) -> list[LockOver]:
-        """Look at them."""
+        """Check processes that can't be followed."""
         return [self._over(client) for client in self._unseen if not self._follow(client, self._asked[client])]
 
     def left(self, ticket: int) -> LockOver | None:
-        """Forget a process that has hung up before it had its answer; None: this ticket is of none."""
+        """Forget a process that hung up before its reply. Return the event, or None if the ticket is no process's."""
         gone = (client for client, asked in self._asked.items() if asked.ticket == ticket)
         client = next(gone, None)
         return None if client is None else self._over(client)
 
     def command_of(self, client: LockClientId) -> tuple[int, str] | None:
-        """The pid of a process that asks for locks or has some, and its command by now; None: it has ended."""
+        """Return pid and current command of a process that holds locks or waits for some, or None if it ended."""
         asked = self._asked.get(client)
         if asked is None or (asked.descriptor is not None and _has_ended(asked.descriptor)):
             return None
@@ -179,10 +180,10 @@ class LockProcesses(Source):
         return asked.pid, words.decode(errors="replace")
 
     def mark(self, command: MarkLockHolder) -> str:
-        """Mark what it holds; why that can't be, "" where it can."""
+        """Write the mark of a holder. Return the reason if that failed, or ""."""
         asked = self._asked.get(command.client)
         if asked is None:
-            return ""  # it has just left, which is about to be heard
+            return ""  # it just left; the event follows
         mark = {
             "pid": asked.pid, "birth": asked.birth, "uid": asked.uid, "claims": command.claims,
             "placed": command.placed, "asked_by": command.asked_by, "since": command.since,
@@ -196,16 +197,16 @@ class LockProcesses(Source):
         return ""
 
     def descriptors(self) -> dict[int, int]:
-        """One of each process, readable once that has ended."""
+        """Return a pidfd of each process, readable when it ends."""
         return dict.fromkeys(self._descriptors, select.POLLIN)
 
     def ready(self, descriptor: int, now: Now) -> list[LockOver]:
-        """Forget the process that has ended."""
+        """Forget the process that ended."""
         client = self._descriptors.get(descriptor)
         return [] if client is None else [self._over(client)]
 
     def forget(self, client: LockClientId) -> None:
-        """Follow it no more, and remove its mark; one that is not known is fine."""
+        """Stop following a process and remove its mark; an unknown one is fine."""
         asked = self._asked.pop(client, None)
         if asked is None:
             return
@@ -226,5 +227,5 @@ def _has_ended(process: int) -> bool:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # where it can't be: the next start knows that its process is gone
+    with contextlib.suppress(OSError):  # if that fails: the next start finds the process ended
         path.unlink()

@@ -1,4 +1,4 @@
-"""The methods of the control socket: their answers, and who may call which."""
+"""The methods of the control socket: their replies, and who may call which."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Ticket = Callable[[], int]
 
 
 class Methods:
-    """Answers from memory and state.db, to whom may ask by `access` and the table of access.py."""
+    """Replies from memory and state.db, to callers that `access` and the table of access.py allow."""
 
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, status: Callable[[], dict[str, Any]],
@@ -80,11 +80,11 @@ class Methods:
 
     @property
     def waiters(self) -> dict[RunId, list[int]]:
-        """The tickets that wait for a run's end."""
+        """Run → tickets that wait for its end."""
         return self._records.waiters
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
-        """The methods as this peer may call them; `ticket` is for an answer that comes later."""
+        """Return the methods for this peer; `ticket` returns a number for a reply that comes later."""
         rank = self._access.rank(peer)
         asker = Asker(peer, ticket, rank >= Rank.READER, self._ownership)
         files = {**self._crontabs.of(peer, ticket), **self._user_files.of(peer, ticket)}
@@ -93,7 +93,7 @@ class Methods:
         return {name: self._guarded(name, method, rank, peer) for name, method in methods.items()}
 
     def _guarded(self, name: str, method: Method, rank: Rank, peer: Peer) -> Method:
-        """The method, for whom the table lets have it; with what can't be read, any file, told to the asker."""
+        """Return the method restricted by the table; the caller gets errors of state.db and files."""
         rule = RULES[name]
 
         def told(parameters: dict[str, Any]) -> dict[str, Any] | None:
@@ -112,7 +112,7 @@ class Methods:
         return told
 
     def _reading(self, asker: Asker) -> dict[str, Method]:
-        """The methods that only tell something."""
+        """Return the methods that only read."""
         texts, records, ticket = self.texts, self._records, asker.ticket
         return {
             "Status": lambda _: self._whole_status() if asker.sees_all else texts.ask_status(asker, self._now()),
@@ -136,7 +136,7 @@ class Methods:
         }
 
     def _acting(self, asker: Asker) -> dict[str, Method]:
-        """The methods that change something."""
+        """Return the methods that change something."""
         happen, ticket, by = self._happen, asker.ticket, asker.peer.name
         return {
             "Reload": lambda _: self._reload(ticket()),
@@ -158,19 +158,19 @@ class Methods:
         }
 
     def answer_by(self, server: ControlServer) -> None:
-        """Give the answers that come later by this server."""
+        """Send later replies through this server."""
         self._monitor.reply, self._records.reply = server.stream, server.reply
         self.events.reply, self.events.takes = server.stream, server.takes
         self._crontabs.reply = self._user_files.reply = self._submit_calls.reply = server.reply
         self.texts.answer, self.texts.stumble = server.send, server.stumble
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before its answer; it wants no lock any more."""
+        """Forget a caller that left before its reply; it no longer waits for a lock."""
         for calls in (self._locks, self._crontabs, self._user_files, self._submit_calls, self._records, self.events):
             calls.left(ticket)
 
     def _whole_status(self, seen: Seen | None = None) -> dict[str, Any]:
-        """The status of everything, or of what somebody sees."""
+        """Return the status of everything, or of what a user sees."""
         catalog, soonest = self._scheduler.catalog, views.next_job(self._scheduler, seen)
         attention, own = self._scheduler.attention(self._now()), self._status()
         if seen is not None:
@@ -185,7 +185,7 @@ class Methods:
         return {"unwell": unwell(status), **status}
 
     def _status_for(self, user: Owner | None) -> dict[str, Any]:
-        """The status that a user is told who is no reader."""
+        """Return the status for a user who is no reader."""
         seen = Seen(lambda job: self._ownership.job(job, user) in (Whose.OWN, Whose.HOST), user)
         return public_status(self._whole_status(seen), seen)
 
@@ -205,7 +205,10 @@ class Methods:
         return waits_until(self._scheduler[job.id].saved, job, self._now().wall)
 
     def _owned_by(self, peer: Peer) -> Callable[[Job], bool]:
-        """Tell of a job whether who asks sees the secrets in its definition: root, our own user, and the job's do."""
+        """Return a function that returns whether the caller may see the secrets in a job's definition.
+
+        Root, the daemon's own user and the job's user may.
+        """
         if peer.uid in (0, os.geteuid()):
             return lambda _job: True
 
@@ -225,7 +228,7 @@ class Methods:
 
     def _ask_for_retry(self, text: str, asker: Asker) -> None:
         if (run := run_of(text)) not in self._scheduler.runs:
-            self._records.ended(text)  # NoSuchRun, where it never was
+            self._records.ended(text)  # NoSuchRun if it never existed
         self._happen(RetryAsked(asker.ticket(), run, asker.peer.name))
 
     def _ask_for_hold(self, asked: dict[str, Any], asker: Asker) -> None:
@@ -281,10 +284,10 @@ class Methods:
 
 
 def _of_own_runs(asker: Asker) -> Callable[[RunId], bool] | None:
-    """The runs of which a caller is told what they use; None: all."""
+    """Return whether a run's usage is for this caller, as a function; None: all runs."""
     return None if asker.sees_all else asker.has_run
 
 
 def _key() -> str:
-    """Of an occurrence that no clock makes."""
+    """Return a key for an occurrence that no clock makes."""
     return f"x{os.urandom(8).hex()}"

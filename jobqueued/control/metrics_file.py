@@ -1,4 +1,4 @@
-"""The metrics as a text file for node_exporter: written at most every 15 s, and each minute if nothing happens."""
+"""The metrics as a text file for node_exporter: written at most every 15 s, and each minute if nothing changes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from jobqueued.source import Source
 EVERY, HEARTBEAT = 15 * SECOND, 60 * SECOND
 _READABLE = 0o644
 _PIECES = 8
-"""Pieces of text in a turn, some 3 ms."""
+"""Maximum pieces of text in a turn: about 3 ms."""
 
 
 class MetricsFile(Source):
-    """A file at `path` (None: there is none) with what `told` has; `version` grows whenever anything has changed.
+    """A file at `path` (None: none) with what `told` returns; `version` returns a number that grows with each change.
 
-    One that can't be written is tried again by the minute, and is a trouble so long.  `tell_bug` tells of a bug, which
-    costs one file.
+    A failed write is retried each minute, and is a problem until it works. `tell_bug` logs a bug, which costs one file.
     """
 
     def __init__(
@@ -33,32 +32,32 @@ class MetricsFile(Source):
     ) -> None:  # fmt: skip
         self._path, self._told, self._version, self._log, self._tell_bug = path, told, version, log, tell_bug
         self._at: int | None = None
-        """When it was begun last (CLOCK_MONOTONIC)."""
+        """Instant (CLOCK_MONOTONIC, ns) of the last start of writing, or None."""
         self._written = -1
-        """The version that it has."""
+        """The version in the file."""
         self._parts: list[str] = []
         self._rest: Iterator[str] | None = None
         self._trouble = ""
 
     @property
     def troubles(self) -> list[str]:
-        """Tell why it can't be written."""
+        """The reason why the file can't be written."""
         return [self._trouble] if self._trouble else []
 
     @property
     def has_more(self) -> bool:
-        """True while it is being written."""
+        """Return whether the file is being written."""
         return self._rest is not None
 
     @property
     def deadline(self) -> int | None:
-        """The time at which it is written next; no sooner than anything has changed, or a minute is over."""
+        """The time (ns) of the next write: after a change, or a minute after the last write."""
         if self._path is None or self._at is None:
             return None if self._path is None else 0
         return self._at + (HEARTBEAT if self._trouble or self._written == self._version() else EVERY)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Write the next pieces; after the last one the file is there."""
+        """Write the next pieces; after the last one the file is replaced."""
         if self._path is None:
             return ()
         if self._rest is None:
@@ -79,7 +78,7 @@ class MetricsFile(Source):
 
     def _replace(self, path: str) -> None:
         try:
-            os.stat(os.path.dirname(path))  # one that we would make nobody else could read
+            os.stat(os.path.dirname(path))  # no other user could read a directory that we would make
             atomic_file.replace(path, "".join(self._parts).encode(errors="replace"), _READABLE)
         except OSError as error:
             if not self._trouble:

@@ -1,6 +1,6 @@
-"""Live monitoring: what each live run and the host use, once a second while somebody looks, and then never.
+"""Live monitoring: the usage of each live run and the host, sampled once a second while a client watches.
 
-A look at a thousand runs is spread over turns of the loop.  What was found is kept as JSON: all who look get the same.
+Sampling a thousand runs is spread over turns of the loop. Results are kept as JSON, so that all clients get the same.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ if TYPE_CHECKING:
 
 EVERY = SECOND
 _FIRST = 3 * SECOND // 10
-"""After it was found how much everybody had used before; what is used in between is shown first.  CPU time is rationed
-by 100 ms, of which it is a multiple.
+"""Pause (ns) between the first two samples; the usage in between is shown first.
+
+It is a multiple of 100 ms, the period of the CPU bandwidth limit.
 """
 _SLICE = 50
-"""Looks in a turn, some 5 ms: a cgroup is one, and so is each process of a run without."""
+"""Maximum steps in a turn, about 5 ms: a cgroup is one step, and so is each process of a run without a cgroup."""
 _MOST_TOLD = 20_000
-"""Samples in an answer at most: some 2 MiB."""
+"""Maximum samples in a reply: about 2 MiB."""
 
 
 Sees = Callable[[RunId], bool]
-"""Tells whether somebody may know of a run."""
+"""Returns whether a client may see a run."""
 
 
 class Process(NamedTuple):
-    """That of a live run, `started` on the wall; `late`: it was told that this is late; `usual`: ns that it takes."""
+    """A live run's process. `started`: wall (ns). `late`: reported as late. `usual`: usual duration (ns)."""
 
     name: Name
     state: str
@@ -55,7 +56,7 @@ class Process(NamedTuple):
 
 
 def processes(scheduler: Scheduler) -> list[Process]:
-    """Those of its live runs."""
+    """Return the processes of all live runs."""
     return [_process(scheduler, run, run.pid, run.started) for run in scheduler.live if run.pid and run.started]
 
 
@@ -68,16 +69,16 @@ def _process(scheduler: Scheduler, run: Run, pid: int, started: int) -> Process:
 
 
 class Trace:
-    """Use over time: samples, the newest last, in the words of `interface.INTERFACE`."""
+    """Usage over time: samples, the newest last, in the format of `interface.INTERFACE`."""
 
     def __init__(self, before: Usage, most: float = float("inf")) -> None:
-        """`most`: so many CPUs there are; the kernel counts by ticks, at times one more than there is room for."""
+        """`most`: number of CPUs; the kernel counts in ticks, so a sample may exceed them by a tick."""
         self._before, self._most = before, most
         self._facts = ""
         self.samples: deque[str] = deque(maxlen=HISTORY)
 
     def add(self, used: Usage, wall: int, facts: dict[str, Any]) -> None:
-        """Rates are those since the time before.  `facts`: what else is told of it."""
+        """Add a sample; its rates are those since the sample before. `facts`: other fields of the reply."""
         seconds = max(used.at - self._before.at, 1) / SECOND
         before, self._before, self._facts = self._before, used, text_of(facts)[:-1]
 
@@ -91,13 +92,13 @@ class Trace:
         }))  # fmt: skip
 
     def told(self, count: int) -> str:
-        """The facts, the newest sample, and so many for the history, in JSON."""
+        """Return the facts, the newest sample, and `count` samples of history, as JSON."""
         history = list(self.samples)[-count:] if count else []
         return f'{self._facts},"now":{self.samples[-1]},"history":[{",".join(history)}]}}'
 
 
 class Host(Trace):
-    """Use of all of the host."""
+    """Usage of the whole host."""
 
     def __init__(self) -> None:
         self._all = {"cpus": os.cpu_count() or 1, "memory": host_has()[1]}
@@ -109,7 +110,7 @@ class Host(Trace):
 
 
 class Live(Trace):
-    """Use of a live run; at the first look since it was started."""
+    """Usage of a live run; its first sample covers the time since its start."""
 
     def __init__(self, process: Process, now: Now, supervisor: int | None) -> None:
         self.run = process.name.run
@@ -117,15 +118,15 @@ class Live(Trace):
         age = tree.age(process.pid)
         super().__init__(Usage(now.mono - (now.wall - process.started if age is None else age), 0.0, 0, 0, 0, 0))
         self.is_there = False
-        """True if the last look found it."""
+        """True if the last sample found the run."""
 
     @property
     def is_spare(self) -> bool:
-        """Tell whether it may be looked at for longer: that takes a descriptor."""
+        """Return whether enough descriptors are free to keep one for this run."""
         return is_spare(self._meter.descriptor)
 
     def look(self, process: Process, wall: int) -> Iterator[None]:
-        """Take a sample, if it has not just ended, piece by piece."""
+        """Take a sample piece by piece, unless the run just ended."""
         used: Usage | None = None
         for found in self._meter.read():
             used = found
@@ -141,24 +142,24 @@ class Live(Trace):
             })  # fmt: skip
 
     def close(self) -> None:
-        """Nobody looks any more, or it has ended."""
+        """Close its descriptor, because the run ended or no client watches."""
         self._meter.close()
 
 
 class _Watcher(NamedTuple):
-    """Somebody who looks, at first with the history too: at all runs (None), or at those that are seen."""
+    """A client that watches all runs (`sees` None) or some; the first reply may include the history."""
 
     with_history: bool
     sees: Sees | None
 
 
 def _is_at_end(looks: Iterator[None]) -> bool:
-    """Go on for as long as a turn may take; OSError."""
+    """Continue for as long as a turn may take. Return whether everything is done. Raises OSError."""
     return len(list(islice(looks, _SLICE))) < _SLICE
 
 
 class Monitor(Source):
-    """`live` tells which there are.  `reply` answers a ticket, and says whether that waits for more answers."""
+    """`live` returns the live runs. `reply` answers a ticket, and returns whether it waits for more."""
 
     def __init__(self, live: Callable[[], Iterable[Process]], marks: RunDirectory) -> None:
         self._live, self.marks = live, marks
@@ -169,17 +170,17 @@ class Monitor(Source):
         self._rest: Iterator[None] | None = None
         self._alone = deque[Iterator[None]]()
         self.at: int | None = None
-        """When it looks next (CLOCK_MONOTONIC, ns); None: nobody wants to know."""
+        """Instant (CLOCK_MONOTONIC, ns) of the next sample, or None if no client watches."""
 
     def join(self, ticket: int, with_history: bool, now: Now, sees: Sees | None = None) -> None:
-        """Somebody looks from now on, at all runs or at those that are seen; nobody looks at the others."""
+        """Add a client that watches all runs, or those that it may see; no other runs are sampled."""
         self._watchers[ticket] = _Watcher(with_history, sees)
         if self.at is None:
             self.at = now.mono
             self.turn(now)
 
     def measure(self, run: Run, then: Callable[[dict[str, Any] | OSError | None], None]) -> None:
-        """Take a look at a live run alone, piece by piece; `then` is told what it uses, None: it is gone."""
+        """Sample one live run piece by piece; `then` gets its usage, or None if it ended."""
         self._alone.append(self._look_at(Name(run.id, run.attempt), run.pid or 0, then))
 
     def _look_at(self, name: Name, pid: int, then: Callable[[dict[str, Any] | OSError | None], None]) -> Iterator[None]:
@@ -199,11 +200,11 @@ class Monitor(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next look."""
+        """The time (ns) of the next sample."""
         return self.at
 
     def turn(self, now: Now) -> tuple[()]:
-        """Go on with the present look, or begin the next if it is time."""
+        """Continue the current sample, or start the next if it is time."""
         if self._alone and _is_at_end(self._alone[0]):
             self._alone.popleft()
         if self._rest is None and self.at is not None and self.at <= now.mono:
@@ -211,7 +212,7 @@ class Monitor(Source):
         try:
             if self._rest is not None and not _is_at_end(self._rest):
                 return ()
-        except OSError:  # no descriptor to read with: the next look may have one
+        except OSError:  # no descriptor to read with: the next sample may have one
             self.at = max(self.at or 0, now.mono + EVERY)
         if self._rest is not None:
             self._rest = None
@@ -220,7 +221,7 @@ class Monitor(Source):
 
     @property
     def has_more(self) -> bool:
-        """True while a look is not finished."""
+        """Return whether a sample is not finished."""
         return self._rest is not None or bool(self._alone)
 
     def _look(self, now: Now) -> Iterator[None]:
@@ -243,7 +244,7 @@ class Monitor(Source):
             yield from self._traces[name].look(process, now.wall)
 
     def _tell(self) -> None:
-        """Tell what was found to all who wait; with the last of them the looking ends."""
+        """Send the results to all clients; without clients the sampling ends."""
         if self._host is None or not self._host.samples:
             return
         found = [trace for trace in self._traces.values() if trace.is_there]

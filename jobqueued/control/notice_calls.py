@@ -1,4 +1,4 @@
-"""Calls about notices: what goes on and what waits to be sent, and a test of the channels."""
+"""Calls about notices: open incidents, waiting notices, and a test of the channels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MOST = 1000
 
 
 class NoticeCalls:
-    """The methods Notices and Notify; `test` puts a test for all who may be told of a job."""
+    """The methods Notices and Notify; `test` queues a test for all receivers of a job."""
 
     def __init__(self, notices: Notices, test: Callable[[str | None], list[Notice]]) -> None:
         self._notices, self._test = notices, test
 
     def told(self, _asked: dict[str, Any]) -> dict[str, Any]:
-        """All incidents, and the notices that wait, oldest first."""
+        """Return all incidents and the waiting notices, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
         waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)
         return {
@@ -32,7 +32,7 @@ class NoticeCalls:
         }
 
     def test(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Put a test for each target; they wait in the outbox, as any notice does."""
+        """Queue a test for each target, in the outbox like any notice."""
         job = asked.get("job")
         if job is not None and not self._notices.knows(job):
             raise VarlinkError("NoSuchJob", {"job": job})

@@ -1,4 +1,4 @@
-"""The owner of the job, the run or the event that a call names: it decides beside the rank of who asks."""
+"""The owner of the job, run or event that a call names; together with the caller's rank it decides."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from jobqueued.users import Owner, share_of
 
 
 class Ownership:
-    """By the job as it is; once that is in no file, by what is saved of it, and by its newest record."""
+    """Finds owners by the current job or, if that is in no file, by its saved state and its newest record."""
 
     def __init__(self, scheduler: Scheduler, batch: WriteBatch) -> None:
         self._scheduler, self._batch = scheduler, batch
 
     def job(self, name: str, user: Owner | None) -> Whose:
-        """That of a job id, to a user; StoreError.  What nobody has and would be the user's is the user's."""
+        """Return the owner of a job id, relative to a user. Raises StoreError.
+
+        An id that no user has, but that would be this user's, is the user's own.
+        """
         if (whose := by_name(name, user)) is not Whose.OWN:
             return whose
         owner = self._scheduler.owner_of(name)
@@ -33,7 +36,7 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def run(self, run: RunId, user: Owner | None) -> Whose:
-        """That of a run, whoever has its job by now; StoreError."""
+        """Return the owner of a run, whoever has its job now. Raises StoreError."""
         if (whose := by_name(run.job, user)) is not Whose.OWN:
             return whose
         live = self._scheduler.runs.get(run)
@@ -42,13 +45,13 @@ class Ownership:
         return Whose.OWN if owner == user else Whose.ANOTHERS
 
     def named(self, parameters: dict[str, Any], names: str, user: Owner | None) -> Whose:
-        """That of what a call names by one of these parameters; StoreError."""
+        """Return the owner of what a call names by one of these parameters. Raises StoreError."""
         for name in names.split():
             if name not in parameters:
                 continue
             try:
                 return _LOOKS[name](self, parameters[name], user)
-            except ValueError:  # no name of a run
+            except ValueError:  # not the name of a run
                 break
         return Whose.NOBODYS
 
@@ -61,7 +64,7 @@ _LOOKS: dict[str, Callable[[Ownership, str, Owner | None], Whose]] = {
 
 
 def by_name(name: str, user: Owner | None) -> Whose:
-    """The owner that the name of a job, an event or a lock tells."""
+    """Return the owner shown by the name of a job, an event or a lock."""
     share = share_of(name)
     if not share:
         return Whose.HOST
@@ -69,7 +72,7 @@ def by_name(name: str, user: Owner | None) -> Whose:
 
 
 def refusal(rule: Rule, parameters: dict[str, Any], whose: Whose) -> VarlinkError:
-    """The answer to who may not have this: of another user's it is not even told whether it is there."""
+    """Return the refusal for a caller. It does not reveal whether another user's job or run exists."""
     if rule.reason:
         return VarlinkError("Refused", {"reason": rule.reason})
     if whose is Whose.ANOTHERS:
@@ -80,7 +83,7 @@ def refusal(rule: Rule, parameters: dict[str, Any], whose: Whose) -> VarlinkErro
 
 
 class Asker(NamedTuple):
-    """A caller: `sees_all` is told of everything, others of the host's what is for everybody, and of their own jobs."""
+    """A caller: `sees_all` sees everything; others see their own jobs and the public part of the host's."""
 
     peer: Peer
     ticket: Callable[[], int]
@@ -89,17 +92,17 @@ class Asker(NamedTuple):
 
     @property
     def owner(self) -> Owner | None:
-        """The user whose own the answer is about; None: it is about all."""
+        """The user whose own things the reply is about, or None if it is about everything."""
         return None if self.sees_all else self.peer.owner or NO_USER
 
     def has(self, record: Record) -> bool:
-        """Tell whether a record is one that who asks may have."""
+        """Return whether the caller may see a record."""
         return self.sees_all or (self.peer.owner is not None and owner_of(record) == self.peer.owner)
 
     def has_run(self, run: RunId) -> bool:
-        """Tell whether a run before its end, or its record, is one that who asks may have; StoreError."""
+        """Return whether the caller may see a run, live or ended. Raises StoreError."""
         return self.sees_all or self.ownership.run(run, self.peer.owner) is Whose.OWN
 
 
 NO_USER = Owner(-1, "")
-"""One who has no jobs."""
+"""A user without jobs."""

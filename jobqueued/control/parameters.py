@@ -1,4 +1,4 @@
-"""The parameters of calls, taken at their word or refused."""
+"""The parameters of calls, parsed or refused."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jobqueued.users import share_of
 
 
 def wrong(parameter: str) -> VarlinkError:
-    """The refusal of a parameter that makes no sense."""
+    """Return the refusal of an invalid parameter."""
     return VarlinkError("org.varlink.service.InvalidParameter", {"parameter": parameter})
 
 
 def run_of(text: str) -> RunId:
-    """A run by its name."""
+    """Return the run of this name. Raises VarlinkError."""
     try:
         return RunId.parse(text)
     except ValueError:
@@ -26,22 +26,22 @@ def run_of(text: str) -> RunId:
 
 
 def event_of(name: str) -> str:
-    """An event by its name, a user's behind the user's: ``alice/done``."""
+    """Return the name of an event; a user's has the user as prefix: ``alice/done``. Raises VarlinkError."""
     if not is_name(name.removeprefix(f"{share_of(name)}/")):
         raise wrong("event")
     return name
 
 
 def instant_of(asked: dict[str, Any], name: str) -> int | None:
-    """The instant of this parameter; None: it is not given."""
+    """Return the instant in this parameter, or None if it is missing. Raises VarlinkError."""
     try:
         return to_instant(datetime.fromisoformat(asked[name])) if name in asked else None
-    except (ValueError, TypeError):  # TypeError: without a zone
+    except (ValueError, TypeError):  # TypeError: without a time zone
         raise wrong(name) from None
 
 
 def cause_of(asked: dict[str, Any], known: TriggeredBy | None = None) -> TriggeredBy | None:
-    """All that a run is told of its cause beside what is `known`: data and traceparent of a call."""
+    """Return the cause for a run: `known`, with data and traceparent of the call. Raises VarlinkError."""
     if "data" in asked and (flaw := event_data.flaw(asked["data"])):
         raise VarlinkError("Refused", {"reason": flaw})
     if "traceparent" in asked and not spans.is_traceparent(asked["traceparent"]):

@@ -1,4 +1,4 @@
-"""The part of Why that is about an instant: the past of a job, as far as it is kept."""
+"""The part of Why about an instant: the past of a job, as far as it is saved."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from jobqueued.users import share_of
 
 
 class PastCalls:
-    """Answers about an instant.  `begun` is the record so far of a run that goes on."""
+    """Answers about an instant. `begun` returns the record so far of a live run."""
 
     def __init__(self, scheduler: Scheduler, store: Store, batch: WriteBatch, begun: Callable[[Run], Record]) -> None:
         self._scheduler, self._store, self._batch, self._begun = scheduler, store, batch, begun
 
     def why(self, asked: dict[str, Any], at: int, asker: Asker) -> dict[str, Any]:
-        """Tell why a job, or a run, did not run at an instant (wall)."""
+        """Return why a job, or a run, did not run at an instant (wall)."""
         run = run_of(asked["run"]) if "run" in asked else None
         job = asked["job"] if run is None else run.job
         known = self._known(job, at, asker)
@@ -63,7 +63,7 @@ class PastCalls:
         return document
 
     def _so_far(self, run: Run) -> Record:
-        """The record of a run that goes on, of one that waits with the claims that it wants."""
+        """Return the record so far of an unfinished run; of a waiting one, with the claims that it wants."""
         begun, job, limits = self._begun(run), self._scheduler.catalog.get(run.id.job), self._scheduler.limits
         if run.state in LIVE or job is None:
             return begun
@@ -71,7 +71,7 @@ class PastCalls:
         return {**begun, "claims": list(record.claims(wanted, job, limits))}
 
     def _with_others(self, known: Known, at: int, asker: Asker) -> Known:
-        """The same, with what was live then, named as who asks may know it."""
+        """Return the same with the other runs that were live then, under names that the caller may see."""
         going_on = [self._so_far(run) for run in self._scheduler.live if run.queued <= at]
         found = {it["run"]: it for it in [*past.live(self._store, at), *self._batch.ended.values(), *going_on]}
         others = [self._as_known_to(asker, it) for it in found.values()]

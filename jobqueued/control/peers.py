@@ -1,4 +1,4 @@
-"""The peers: the process on the other side, as the kernel says, and what it may do by that."""
+"""Peers: the process on the other side of a connection, as reported by the kernel, and its rights."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _SO_PEERGROUPS, _SO_PEERPIDFD = 59, 77
 
 
 class Peer(NamedTuple):
-    """The process on the other side, as the kernel says."""
+    """The process on the other side, as reported by the kernel."""
 
     uid: int
     gids: frozenset[int]
     pid: int = 0
     process: int = -1
-    """A descriptor of it, whatever number it has by now (pidfd_open(2)); -1: there is none."""
+    """A pidfd of the process (pidfd_open(2)), or -1 if there is none."""
     owner: Owner | None = None
-    """The user by number and name; None: the name is not known yet, or the host has no such user."""
+    """The user by number and name, or None if the name is not known yet, or the host has no such user."""
 
     @classmethod
     def of(cls, connection: socket.socket) -> Peer:
-        """SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
+        """Return the peer from SO_PEERCRED and SO_PEERGROUPS of a connected Unix socket (unix(7))."""
         pid, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         groups = b""
-        with contextlib.suppress(OSError):  # in more groups than Python can ask for: only the first counts
+        with contextlib.suppress(OSError):  # more groups than Python can ask for: only the first counts
             groups = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
         return cls(uid, frozenset({gid, *struct.unpack(f"{len(groups) // 4}I", groups)}), pid)
 
     def followed(self, connection: socket.socket, is_spare: Callable[[int], bool]) -> Peer:
-        """The peer with a descriptor of its process, if a spare one can be had; who closes that is the caller."""
+        """Return the peer with a pidfd of its process, if one is free; the caller must close it."""
         process = -1
         with contextlib.suppress(OSError, OverflowError):
             process = self._process(connection)
@@ -53,11 +53,11 @@ class Peer(NamedTuple):
         try:
             return connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
         except OSError as error:
-            if error.errno != errno.ENOPROTOOPT:  # a kernel before 6.5, which has it by the number only
+            if error.errno != errno.ENOPROTOOPT:  # a kernel before 6.5: only the pid is available
                 raise
         process = os.pidfd_open(self.pid)
         try:
-            is_theirs = os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0)  # 0: it can't be looked into
+            is_theirs = os.stat(f"/proc/{self.pid}").st_uid in (self.uid, 0)  # 0: /proc/PID can't be inspected
         except OSError:
             is_theirs = False
         if not is_theirs:
@@ -66,15 +66,15 @@ class Peer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For the record; no look-up, which may hang."""
+        """The peer's name for records; without a look-up, which may hang."""
         return "root" if self.uid == 0 else f"uid {self.uid}"
 
 
 class Access(NamedTuple):
-    """The groups whose members are operators and readers, by their numbers.
+    """Groups (gids) whose members are operators and readers.
 
-    `notifier`: the user as which notices are sent (-1: there is none), who reads output as a member of a group, and has
-    no business with runs: libraries that speak with foreign hosts run as it.
+    `notifier`: uid of the user who sends notices (-1: none). It reads output as a member of a group, but must not act
+    on runs, because libraries that talk to foreign hosts run as this user.
     """
 
     operators: frozenset[int]
@@ -83,7 +83,7 @@ class Access(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> tuple[Access, list[str]]:
-        """Look the groups of the settings up, which may hang; beside them what is wrong with those that were named."""
+        """Look up the groups in the settings, which may hang. Return also the problems with named groups."""
         troubles: list[str] = []
         operators, readers = (frozenset(_numbers(key, getattr(settings, key), troubles)) for key in cls._fields[:2])
         with contextlib.suppress(KeyError):
@@ -91,7 +91,7 @@ class Access(NamedTuple):
         return cls(operators, readers), troubles
 
     def rank(self, peer: Peer) -> Rank:
-        """The rank of a peer."""
+        """Return the rank of a peer."""
         if peer.uid in (0, os.geteuid()):
             return Rank.ROOT
         if peer.gids & self.operators:
@@ -104,6 +104,6 @@ def _numbers(key: str, names: tuple[str, ...], troubles: list[str]) -> Iterator[
         try:
             yield grp.getgrnam(name).gr_gid
         except KeyError:
-            if names != OPERATORS:  # the default: a host without that group has no operators but root
+            if names != OPERATORS:  # the default group: without it a host has no operators except root
                 text = f"{key} of jobqueued.yaml: this host has no group {name}; add it, and restart jobqueued"
                 troubles.append(text)

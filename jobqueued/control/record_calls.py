@@ -1,4 +1,4 @@
-"""The calls that tell of runs: their records, of live ones as far as they are, their output, and their end."""
+"""Calls about runs: their records, of live ones as far as they are known, their output, and their end."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _UNENDED = {state.value for state in LIVE | PENDING}
 _ANY = 1 << 63
-"""After every instant."""
+"""An instant after all others."""
 
 Reply = Callable[[int, dict[str, Any], str | None], None]
 
 
 class RecordCalls:
-    """Describe, Show, History, Logs and Wait.  `waiters` are the tickets that wait for a run's end."""
+    """Describe, Show, History, Logs and Wait. `waiters`: run → tickets that wait for its end."""
 
     def __init__(
         self, scheduler: Scheduler, store: Store, batch: WriteBatch, logs: Path, monitor: Monitor,
@@ -47,7 +47,7 @@ class RecordCalls:
         self.waiters: dict[RunId, list[int]] = {}
 
     def describe(self, name: str, limit: int, asker: Asker, *, whole: Callable[[Job], bool]) -> dict[str, Any]:
-        """A job with its counters and newest records; its definition is `whole`, or without what may be secret."""
+        """Return a job with its counters and newest records; its definition is `whole` or redacted."""
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
@@ -61,7 +61,7 @@ class RecordCalls:
         }  # fmt: skip
 
     def show(self, text: str, asker: Asker) -> dict[str, Any] | None:
-        """The record at once, or of a live run what there is of it, once it is known what that uses."""
+        """Return the record at once; for a live run reply later, when its usage is measured."""
         run = self._scheduler.runs.get(run_of(text))
         if run is None:
             return {"record": self.ended(text)}
@@ -84,20 +84,20 @@ class RecordCalls:
         return None
 
     def explained(self, name: RunId, now: Now, asker: Owner | None) -> dict[str, Any]:
-        """Explain a run: what it waits for, why it is stopping, and what Slurm says of it."""
+        """Explain a run: what it waits for, why it is stopping, and what Slurm reports."""
         why, run = self._scheduler.explain(name, now, asker), self._scheduler.runs[name]
         there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
         return why if there is None else {**why, "reasons": [*why["reasons"], f"Slurm has it: {slurm_job(there)}"]}
 
     def ended(self, text: str) -> Record:
-        """The record of a run that has ended."""
+        """Return the record of an ended run. Raises VarlinkError."""
         document = self._batch.record(run_of(text))
         if document is None:
             raise VarlinkError("NoSuchRun", {"run": text})
         return document
 
     def await_end(self, text: str, asker: Asker) -> dict[str, Any] | None:
-        """The record of a run, once that has ended."""
+        """Return the record of an ended run; for an unfinished one reply at its end."""
         run = run_of(text)
         if run not in self._scheduler.runs:
             return {"record": self.ended(text)}
@@ -105,7 +105,7 @@ class RecordCalls:
         return None
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before that."""
+        """Forget a caller that left before that."""
         for run, tickets in list(self.waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -113,7 +113,7 @@ class RecordCalls:
                     del self.waiters[run]
 
     def logs(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """A piece of the output of a run."""
+        """Return a part of the output of a run."""
         run, offset = run_of(asked["run"]), max(0, asked.get("offset", 0))
         limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
         live = run in self._scheduler.runs
@@ -129,7 +129,7 @@ class RecordCalls:
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
     def history(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
-        """A page of records, of those that who asks may have."""
+        """Return a page of the records that the caller may see."""
         job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
         states, since, until = asked.get("states"), instant_of(asked, "since"), instant_of(asked, "until")
         first, last = since or 0, _ANY - 1 if until is None else until
@@ -149,7 +149,7 @@ class RecordCalls:
         runs = [ended.get(run.id) or self.begun(run) for _, run in fresh]
         if len(fresh) == limit:
             return {"runs": runs, "next": _LIVE_PLACE + _place_text(fresh[-1][0])}
-        if states is not None and _UNENDED.issuperset(states):  # no part of what has ended is to be read for that
+        if states is not None and _UNENDED.issuperset(states):  # no ended run can match
             page = Page([], None)
         else:
             page = self._store.ended(place, first, limit - len(fresh), wanted, job)
@@ -168,13 +168,13 @@ class RecordCalls:
         }  # fmt: skip
 
     def begun(self, run: Run) -> Record:
-        """The record of a run that goes on, as far as the scheduler knows it."""
+        """Return the record of an unfinished run, as far as the scheduler knows it."""
         begun = record.begin(run, self._scheduler.catalog.get(run.id.job), self._scheduler.limits)
-        ended = None if run.state in LIVE else begun["ended"]  # that of the attempt before
+        ended = None if run.state in LIVE else begun["ended"]  # "ended" is that of the attempt before
         return {**begun, "pid": run.pid, "started": to_text(run.started) if run.started else None, "ended": ended}
 
     def _fresh(self, job: str | None, before: Mark, wanted: Container[str]) -> list[tuple[Mark, Run]]:
-        """The live runs, those of `wanted` states, and those whose end is not saved yet, from a place on."""
+        """Return live runs, runs in `wanted` states, and runs whose end is not saved yet, from a place on."""
         live = [run for run in self._scheduler.runs.values() if run.state in LIVE or run.state in wanted]
         runs = live + [run for run, record in self._batch.runs.values() if record is not None]
         marks = ((Mark(run.queued, *run.id), run) for run in runs if job in (None, run.id.job))
@@ -189,7 +189,7 @@ def _place_text(mark: Mark) -> str:
 
 
 def _place(text: str) -> tuple[Mark, bool]:
-    """The place where a page of history begins, as the page before has told, and if that is among the live runs."""
+    """Return the place where a page of history begins, from the page before, and whether it is among the live runs."""
     among_live = text.startswith(_LIVE_PLACE)
     queued, _, run = text.removeprefix(_LIVE_PLACE).partition("/")
     try:

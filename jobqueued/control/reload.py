@@ -1,4 +1,4 @@
-"""A reload by hand, from the asking to the answer that every changed file counts."""
+"""A reload by a user, from the request to the reply that every changed file is in force."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobqueued.source import Source
 
 
 class Reload(Source):
-    """Reloads that were asked for and are not answered yet.
+    """Reloads that are not answered yet.
 
-    Files are listed, as inotify is blind to networks and may lose track; one that is not there is gone at once.
-    `complete` is called once every file was read and its jobs count.  So this comes before the job files in the list of
-    sources: what they tell counts only after the turn.
+    Files are listed, because inotify does not see changes on network file systems and may lose events; a missing file
+    counts as deleted at once. `complete` is called after every file was read and its jobs are in force. So this source
+    comes before the job files, whose events count only after the turn.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Reload(Source):
         self._under_way = False
 
     def begin(self, ticket: int | None = None) -> None:
-        """Somebody asks; the answer tells what changed since then."""
+        """Start a reload; the reply to the ticket has the changes since now."""
         self._watches.settle()
         self._under_way = True
         if ticket is not None:
@@ -37,17 +37,17 @@ class Reload(Source):
 
     @property
     def has_more(self) -> bool:
-        """True if one that was asked for is complete."""
+        """Return whether a requested reload is complete."""
         return self._under_way and not self._watches.has_more
 
     def turn(self, now: Now) -> list[Reloaded]:
-        """Tell that it is complete."""
+        """Report that it is complete."""
         self._under_way = False
         self._complete()
         return [Reloaded()]
 
     def answers(self) -> list[tuple[int, dict[str, Any]]]:
-        """Take the answers to all who asked, by ticket."""
+        """Return the replies by ticket, and forget them."""
         asked, self._asked = self._asked, {}
         return [(ticket, self._told(before)) for ticket, before in asked.items()]
 
@@ -62,9 +62,9 @@ class Reload(Source):
         }
 
     def refused(self) -> dict[str, Any]:
-        """The files that could not be accepted, in the interface's terms: which are stale, and what is wrong with each.
+        """Return the files that were refused, in the interface's format: which are stale, and their problems.
 
-        The settings' file is among them; that it has changed is told there too.
+        The settings' file is included, also with the warning that it has changed.
         """
         problems = self._watches.problems
         found = [problem for of_file in problems.values() for problem in of_file] + self._settings.problems

@@ -1,4 +1,4 @@
-"""The part of the status that users are told: of other users nothing, and of the host no words that files say."""
+"""The part of the status that users may see: nothing of other users, and no text from the host's files."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from jobqueued.users import Owner, share_of
 
 
 class Seen(NamedTuple):
-    """The part that a user is told of: the host's jobs, as everybody may see them, and the user's own.
+    """The part that a user sees: the host's jobs, as everybody may see them, and the user's own.
 
-    `job` tells it of a job id, whoever had it; `user` None: one who has no jobs.
+    `job` returns that for a job id; `user` is None for a user without jobs.
     """
 
     job: Callable[[str], bool]
     user: Owner | None = None
 
     def file(self, path: str) -> bool:
-        """Tell it of a job file, by where users' are kept: ``users/alice:1000+x.yaml``."""
+        """Return whether the user sees a job file, by the place of users' files: ``users/alice:1000+x.yaml``."""
         kind, _, name = path.rpartition("/")
         own = None if self.user is None else f"{self.user.name}:{self.user.uid}+"
         return kind.rpartition("/")[2] != "users" or (own is not None and name.startswith(own))
 
 
 def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
-    """The part of Status that only the daemon knows, without other users' runs and files."""
+    """Return the daemon's part of Status without other users' runs and files."""
     return {
         **status, "left": [run for run in status["left"] if seen.job(run.rpartition("@")[0])],
         "stale": [path for path in status["stale"] if seen.file(path)],
@@ -38,8 +38,8 @@ def seen_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
 
 
 def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
-    """The answer of Status, as a user may see it: of what is wrong only the file's name, and how much it is."""
-    own = [one for one in status["attention"] if share_of(one["job"])]  # of others it has none
+    """Return the reply of Status for a user: of problems only the file's name and their number."""
+    own = [one for one in status["attention"] if share_of(one["job"])]  # there are none of other users
     problems = [
         Problem(name, 0, 0, "", f"problems: {len(found)}; {WHO_MAY}", _worst(found), code="JQ500")._asdict()
         for name, found in _by_file(status["problems"]).items()
@@ -55,7 +55,7 @@ def public_status(status: dict[str, Any], seen: Seen) -> dict[str, Any]:
 
 
 def unwatched(words: dict[Owner, str], seen: Seen | None) -> list[str]:
-    """Word where files may appear unnoticed for which jobs of users wait: of all users, some of them, or of one."""
+    """Return warnings about places where files for users' path triggers may be missed: of some users, or of one."""
     if seen is not None:
         return [found for owner, found in words.items() if owner == seen.user]
     some = [f"{owner.name}: {found}" for owner, found in list(words.items())[:_MOST_USERS]]

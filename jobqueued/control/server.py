@@ -1,8 +1,8 @@
-"""The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``.  Nobody can make the loop wait.
+"""The control socket: a varlink service for ``jobqueuectl`` and ``varlinkctl``. No client can block the loop.
 
-Operators, readers and strangers have places of their own, the rest is root's; and while strangers are served one after
-the other, one piece of work a turn, the others are all served in each turn.  Strangers without a name on this host
-count as one user, and come last: whoever owns many numbers (subuid(5)) keeps nobody out.
+Operators, readers and strangers have separate limits of connections; the rest is root's. Strangers are served one at a
+time, one piece of work a turn; all others are served in each turn. Strangers without a name on this host count as one
+user and come last, so a user with many numbers (subuid(5)) can't keep others out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from jobqueued.users import Owner
 
 
 class Places(NamedTuple):
-    """The connections that those of a rank may have in all, and each user."""
+    """Maximum connections of a rank in all, and of each of its users."""
 
     in_all: int
     of_a_user: int
@@ -38,32 +38,32 @@ class Places(NamedTuple):
 
 PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
 WAITING = Places(64, 32)
-"""Connections of theirs that do nothing but wait for the end of a run, which have places beside those."""
+"""Further connections that only wait for the end of a run."""
 _WAITS = frozenset((f"{NAME}.Await", f"{NAME}.Wait"))
 CLIENTS = 320
-"""All connections.  What the others may not have is there for root and our own user."""
+"""Maximum connections in all; those beyond the other limits are for root and our own user."""
 _NAMELESS = -1
-"""The budget of all strangers without a name."""
+"""The budget shared by all strangers without a name."""
 IDLE = 10 * SECOND
-"""A stranger who has asked nothing for so long has lost its place."""
+"""Time (ns) after which an idle stranger is disconnected."""
 _ACCEPTED = 16
-"""Connections accepted in a turn: who comes behind many that are turned away does not wait for a turn each."""
+"""Maximum connections accepted in a turn, so that a caller after many refused ones waits for few turns."""
 _QUEUED = 64
-"""Calls behind one that waits for its answer."""
+"""Maximum calls queued after one that waits for its reply."""
 _BACKLOG = 1 << 22
-"""Unread replies (bytes) behind which no further call of a client is answered; a single one may be longer."""
+"""Limit of unread replies per client (bytes); above it no further call is answered. A single reply may be longer."""
 _SENT = 1 << 18
-"""Bytes that are sent to a client in a turn."""
+"""Maximum bytes sent to a client in a turn."""
 
 Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
-"""The methods as this peer may call them; the second argument gives a ticket for an answer that comes later."""
+"""Returns the methods for a peer; the second argument returns a ticket for a reply that comes later."""
 
 TellBug = Callable[[str, Exception], str]
-"""Tells that something could not be answered, and of which exception; where in the program, for who has asked."""
+"""Logs that something failed with an exception, and returns its place in the program for the caller."""
 
 
 class _Client:
-    """One connection.  `since`: when it came, or its last call was answered (CLOCK_MONOTONIC)."""
+    """One connection. `since`: when it was accepted, or its last call was answered (CLOCK_MONOTONIC, ns)."""
 
     __slots__ = (
         "budget", "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service",
@@ -73,51 +73,51 @@ class _Client:
     def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int, *, has_name: bool) -> None:
         self.connection, self.peer, self.rank, self.since = connection, peer, rank, since
         self.budget = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
-        """The user whose connections this one counts among."""
+        """The user whose budget this connection counts in."""
         self.decoder = Decoder()
         self.service: Service | None = None
-        """None: it has to be found out first who this is."""
+        """None until the caller's identity is known."""
         self.outbox = deque[memoryview]()
         self.unread = 0
         self.queue: list[dict[str, Any]] = []
         self.pending: int | None = None
         self.more = self.oneway = False
         self.waits = False
-        """True while it has one of the places of those that wait."""
+        """True while it has one of the places of waiting connections."""
 
     @property
     def is_stranger(self) -> bool:
-        """True if it has to wait for the others."""
+        """Return whether it is served after the other ranks."""
         return self.rank is Rank.STRANGER
 
     @property
     def comes_last(self) -> bool:
-        """True if it has to wait for the other strangers, too."""
+        """Return whether it is served after the other strangers, too."""
         return self.budget == _NAMELESS
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing is owed to it, or it does not take what it is given, or nobody can tell who it is."""
+        """Return whether no reply is due, or the client does not read its replies, or its identity is unknown."""
         return self.service is None or (self.pending is None and not (self.queue and not self.outbox))
 
     @property
     def is_to_be_answered(self) -> bool:
-        """True if its next call can be answered at once: it takes its answers, a stranger the last one too."""
+        """Return whether its next call can be answered now: it reads its replies; a stranger has read all."""
         takes = not self.outbox if self.is_stranger else self.unread <= _BACKLOG
         return bool(self.queue) and self.pending is None and takes and self.service is not None
 
     @property
     def is_to_be_read(self) -> bool:
-        """True if it is to be read: not while there is enough to answer; its end is noticed while it waits."""
+        """Return whether to read from it: not while calls are queued, except to notice its end while one waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
     def put(self, message: bytes) -> None:
-        """Add to what is to be sent; many may be given the same message."""
+        """Queue a message; many clients may get the same one."""
         self.outbox.append(memoryview(message))
         self.unread += len(message)
 
     def send(self) -> None:
-        """Send what goes now; OSError."""
+        """Send as much as the socket accepts now. Raises OSError."""
         rest = _SENT
         while self.outbox and rest > 0:
             try:
@@ -131,9 +131,9 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The clients of the listening sockets.  A call that raises what is no answer costs that call: it is a bug.
+    """The clients of the listening sockets. An unexpected exception in a call is a bug, and fails only that call.
 
-    `left` is told of each ticket whose caller has left before the answer was sent.
+    `left` gets each ticket whose caller left before its reply.
     """
 
     def __init__(
@@ -143,14 +143,14 @@ class ControlServer(Source):
         self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
         self._left, self._identities = left, identities
         self._clients: dict[int, _Client] = {}
-        """By descriptor; of the strangers the one who was served last is the last."""
+        """Descriptor → client; the stranger that was served last is last."""
         self._tickets: dict[int, _Client] = {}
         self._last_ticket = 0
         self._heard = -1
-        """The turn in which a stranger was read."""
+        """Instant (CLOCK_MONOTONIC, ns) of the turn in which a stranger was last read."""
 
     def descriptors(self) -> dict[int, int]:
-        """The clients that are to be read or written to, and the listener while there is room for more of them."""
+        """Return the clients to read from or write to, and the listener if there is room for more."""
         clients = sorted(self._clients.items(), key=lambda it: it[1].comes_last)
         found = {
             number: (select.POLLIN if client.is_to_be_read else 0) | (select.POLLOUT if client.outbox else 0)
@@ -161,22 +161,22 @@ class ControlServer(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to look after the listener, or for a stranger to leave."""
+        """The time (ns) to check the listener, or to disconnect a stranger."""
         times = [client.since + IDLE for client in self._strangers() if client.is_idle]
         return min([*times, *([] if self._listener.deadline is None else [self._listener.deadline])], default=None)
 
     @property
     def troubles(self) -> list[str]:
-        """Tell why nobody new can connect."""
+        """The reason why no one can connect."""
         return [self._listener.trouble] if self._listener.trouble else []
 
     @property
     def has_more(self) -> bool:
-        """True if a call that came in can be answered at once."""
+        """Return whether a queued call can be answered now."""
         return any(client.is_to_be_answered for client in self._clients.values())
 
     def turn(self, now: Now) -> tuple[()]:
-        """Give one answer to each client whose calls are queued, of strangers to one: a turn stays short."""
+        """Answer one call of each client that has some, but of only one stranger, so that a turn stays short."""
         if self._listener.deadline is not None and self._listener.deadline <= now.mono:
             self._listener.look(now.mono)
         for client in self._strangers():
@@ -192,7 +192,7 @@ class ControlServer(Source):
         return [client for client in self._clients.values() if client.is_stranger]
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Take what came in, send what was left."""
+        """Read from a client and send the rest of its replies, or accept connections."""
         if descriptor in self._clients:
             self._exchange(self._clients[descriptor], now)
             return ()
@@ -204,9 +204,9 @@ class ControlServer(Source):
         return ()
 
     def stream(self, ticket: int, parameters: str) -> bool:
-        """One answer of many to who asked for more of them, the only one to others; whether the caller still waits.
+        """Send one of several replies, or the only one. Return whether the caller waits for more.
 
-        Parameters come as JSON, as many may get the same.  One that has not read the last answer misses this one.
+        Parameters are JSON, because many may get the same. A caller that has not read the last reply misses this one.
         """
         client = self._tickets.get(ticket)
         if client is None or not client.more or client.oneway:
@@ -217,12 +217,12 @@ class ControlServer(Source):
         return ticket in self._tickets
 
     def takes(self, ticket: int) -> bool:
-        """Tell whether who has asked waits for more answers, and has read the last."""
+        """Return whether the caller waits for more replies and has read the last."""
         client = self._tickets.get(ticket)
         return client is not None and not client.outbox
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
-        """Answer a call that had to wait; a caller that has left is fine."""
+        """Send the reply to a waiting call; it is fine if the caller left."""
         try:
             message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
         except Exception as bug:
@@ -231,21 +231,21 @@ class ControlServer(Source):
             self.send(ticket, message)
 
     def stumble(self, ticket: int, bug: Exception) -> None:
-        """Refuse a call that had to wait, as a bug keeps it from being answered."""
+        """Refuse a waiting call because of a bug."""
         self.send(ticket, self._instead("a call that had to wait", bug))
 
     def send(self, ticket: int, message: bytes) -> None:
-        """Answer a call that had to wait with a whole message."""
+        """Send a whole message to a waiting call."""
         client = self._tickets.get(ticket)
         if client is None or client.pending != ticket:
             return
         if not client.oneway:
-            self._send(client, message)  # who has left by now is told of as one that has no answer
+            self._send(client, message)  # a caller that left meanwhile counts as one without a reply
         self._tickets.pop(ticket, None)
         client.pending, client.waits = None, False
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect all clients and stop listening."""
         for client in list(self._clients.values()):
             self._drop(client)
         self._listener.close()
@@ -263,7 +263,7 @@ class ControlServer(Source):
                 client.peer = peer.followed(connection, is_spare)
             self._clients[connection.fileno()] = client
             self._identities.tell(peer.uid, lambda owner: self._serve(client, owner))
-            if client.service is None and client.rank >= Rank.OPERATOR:  # no database that hangs keeps them waiting
+            if client.service is None and client.rank >= Rank.OPERATOR:  # a database may hang
                 self._serve(client, None)
             return
         client.put(encode(VarlinkError("Busy", {"reason": reason}).reply()))
@@ -272,7 +272,7 @@ class ControlServer(Source):
         connection.close()
 
     def _serve(self, client: _Client, owner: Owner | None) -> None:
-        """Answer a client from now on, as who it is; one that has left by now is answered no more."""
+        """Answer a client from now on, with its identity; nothing is done if it left meanwhile."""
         if client.connection.fileno() < 0:
             return
         client.peer = client.peer._replace(owner=owner)
@@ -280,7 +280,7 @@ class ControlServer(Source):
         client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
-        """The reason why there is no place for a client; None: there is one."""
+        """Return the reason why there is no place for a client, or None if there is one."""
         if client.rank is Rank.ROOT:
             return None
         places = PLACES[client.rank]
@@ -293,7 +293,7 @@ class ControlServer(Source):
         return "too many connections; try again later" if few or len(budgets) >= places.in_all else None
 
     def _may_wait(self, client: _Client) -> bool:
-        """Tell whether there is a place for one more of those that wait."""
+        """Return whether there is a place for one more waiting connection."""
         budgets = [it.budget for it in self._clients.values() if it.waits and it is not client]
         return len(budgets) < WAITING.in_all and budgets.count(client.budget) < WAITING.of_a_user
 
@@ -308,7 +308,7 @@ class ControlServer(Source):
         if client.connection.fileno() < 0 or not client.is_to_be_read:
             return
         if client.is_stranger:
-            if self._heard == now.mono:  # one a turn; poll(2) tells again of the others
+            if self._heard == now.mono:  # one a turn; poll(2) returns the others again
                 return
             self._heard = now.mono
             self._clients[client.connection.fileno()] = self._clients.pop(client.connection.fileno())
@@ -324,7 +324,7 @@ class ControlServer(Source):
             self._drop(client)
 
     def _answer(self, client: _Client, now: Now) -> None:
-        """Calls of one connection are answered in order: the next waits until the one before has its answer."""
+        """Answer the next call of a client; calls of one connection are answered in order."""
         call, client.since = client.queue.pop(0), now.mono
         client.oneway, client.more = call.get("oneway") is True, call.get("more") is True
         if client.is_stranger:
@@ -352,13 +352,13 @@ class ControlServer(Source):
             client.put(message)
         try:
             client.send()
-        except OSError:  # it has left; nobody looks for its end of file while calls of it are queued
+        except OSError:  # it left; its end of file is not read while calls are queued
             self._drop(client)
 
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
         client.queue, client.unread = [], 0
-        client.service = None  # its methods know the client: what is frozen (daemon.py) has to go without the collector
+        client.service = None  # breaks a cycle: frozen objects (daemon.py) are not collected
         client.outbox.clear()
         client.connection.close()
         if client.peer.process >= 0:

@@ -1,4 +1,4 @@
-"""The files of the settings, which count from the start of the daemon on, and what has become of them since."""
+"""The settings' files, which count from the daemon's start on, and their changes since."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.settings import Settings, read_settings
 
 
 class SettingsFile:
-    """The file at `paths.config`, or where it is instead, its drop-ins, and the settings that they had at the start."""
+    """The file at `paths.config`, or at its other place, its drop-ins, and the settings at the start."""
 
     def __init__(self, paths: Paths, in_force: Settings) -> None:
         self._paths, self._in_force = paths, in_force
@@ -24,13 +24,13 @@ class SettingsFile:
 
     @property
     def problems(self) -> list[Problem]:
-        """Problems of the files as they are now, or the warning that they are not in force; read if one has changed."""
+        """Problems of the current files, or the warning that they are not in force; read again after a change."""
         if (signature := self._looked_at()) != self._signature:
             self._signature, self._problems = signature, self._read()
         return self._problems
 
     def _looked_at(self) -> Signature:
-        """The signature of all places, and of what is there."""
+        """Return the signature of all places and their files."""
         return tuple(map(_signature, map(str, self._paths.config_files)))
 
     def _read(self) -> list[Problem]:
@@ -51,9 +51,9 @@ class SettingsFile:
 
 
 def _signature(path: str) -> Signature:
-    """The signature of one place: its file, and its drop-ins."""
+    """Return the signature of one place: its file and its drop-ins."""
     folder, names = drop_in_directory(path), list[str]()
-    with suppress(OSError, Refused):  # reading it will say the same
+    with suppress(OSError, Refused):  # reading the file will report the same error
         names = sorted(listed(folder, None))
     drop_ins = (signature_of(f"{folder}/{name}") for name in names)
     return (signature_of(path), signature_of(folder), *drop_ins)

@@ -1,4 +1,4 @@
-"""Calls about submissions: whom jobqueued.yaml allows hands in what runs as that user; root's are the host's."""
+"""Calls about submissions. Allowed users submit jobs that run as themselves; root's are the host's."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ _MOST_TOLD = 10_000
 
 
 class SubmitCalls:
-    """Takes submissions, withdraws them, and tells who has which.  `mails`: a mail can be sent from this host."""
+    """Accepts submissions, withdraws and lists them. `mails`: this host can send mail."""
 
     def __init__(
         self, scheduler: Scheduler, batch: WriteBatch, happen: Callable[[Event], None], access: Access,
         config: Settings, paths: Paths, now: Callable[[], Now], budget: UserBudget, keep: Callable[[str], str],
     ) -> None:  # fmt: skip
-        """`keep` tells what it means that something asked for is in no commit."""
+        """`keep` returns what it means that a request is in no commit yet."""
         self._scheduler, self._batch, self._happen = scheduler, batch, happen
         self._etc, self._logs = paths.host / "etc", paths.logs
         self._budget, self._keep, self._ownership = budget, keep, Ownership(scheduler, batch)
         self._access, self._config, self._now, self.mails = access, config, now, takes_mails(config)
         self._waiters: dict[str, list[int]] = {}
-        """The tickets that wait for the end of submissions."""
+        """Job → tickets that wait for its end."""
         self.reply: Callable[[int, dict[str, Any], str | None], None]
 
     def of(self, peer: Peer, ticket: Ticket) -> Mapping[str, Method]:
-        """The methods, for whom the table of access.py lets have them."""
+        """Return the methods, which the table of access.py restricts."""
         return {
             "Submit": lambda p: self._submit(p["submission"], peer, ticket),
             "Withdraw": lambda p: self._withdraw(p["job"], bool(p.get("stop")), peer, ticket),
@@ -82,11 +82,11 @@ class SubmitCalls:
         return None
 
     def _is_for_at(self, job: Job) -> bool:
-        """Tell whether a user's job starts later, as a job of at(1) does, and jobqueued.yaml names no users."""
+        """Return whether a user's job starts later, as a job of at(1), and jobqueued.yaml names no users."""
         return self._config.users.allow is None and job.at is not None and job.at > self._now().wall
 
     def _owner(self, peer: Peer) -> Owner | None:
-        """The user as whom it runs, if that one may submit; None: it is the host's."""
+        """Return the user as whom it runs, if that user may submit, or None for the host's jobs."""
         if self._access.rank(peer) is Rank.ROOT:
             return None
         name = _name(peer)
@@ -100,14 +100,14 @@ class SubmitCalls:
         return Owner(peer.uid, name)
 
     def _count(self, peer: Peer) -> None:
-        """Count a call; Wrong: there were too many in this minute."""
+        """Count a call. Raises Wrong if there were too many in this minute."""
         if self._access.rank(peer) is not Rank.ROOT and self._budget.take(peer.uid, self._now().mono):
             most = self._config.users.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
             raise Wrong(f"found more calls in this minute; accepted: {accepted}")
 
     def _known(self, asked: Asked) -> str | None:
-        """The submission that was asked for by this key before, as long as anything is kept of it; Wrong."""
+        """Return the earlier submission with this key, as long as anything of it is saved, or None. Raises Wrong."""
         share, owner = share_in(asked.job.id), asked.job.owner
         known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
         if known and owner is not None and self._ownership.job(known, owner) is not Whose.OWN:
@@ -115,7 +115,7 @@ class SubmitCalls:
         return known
 
     def _awaiting(self, job: Job) -> tuple[Job, tuple[str, ...]]:
-        """The job with what it has to wait for, and what of it has ended without the success that it is to follow."""
+        """Return the job with what it must wait for, and what ended without the needed success. Raises Wrong."""
         assert job.submission is not None
         if not job.id.endswith("/") and self._has_history(job.id):
             raise Wrong(f"there is history of an earlier {job.id}; give it another name, or none")
@@ -134,11 +134,11 @@ class SubmitCalls:
         return replace(job, submission=job.submission._replace(after=tuple(left))), tuple(failed)
 
     def _has_history(self, name: str) -> bool:
-        """Tell whether a job has runs, in state.db or, if state.db was rewritten, in record files alone."""
+        """Return whether a job has runs, in state.db or, if state.db was rewritten, only in record files."""
         return bool(self._batch.history(name, 1) or record_files.numbers(self._logs, name))
 
     def _check_owner(self, job: Job, after: After) -> None:
-        """Of what others have nobody learns even that it is there."""
+        """Raise Wrong unless the job's user owns what it waits for. Do not reveal whether another user's job exists."""
         if job.owner is None:
             return
         if "@" in after.name:
@@ -154,7 +154,7 @@ class SubmitCalls:
         return RunId.parse(name) in self._scheduler.runs
 
     def ended(self, name: str) -> bool | None:
-        """Tell of a run or a submission that has ended if it has succeeded; None: nothing is known of it."""
+        """Return whether an ended run or submission succeeded, or None if it is unknown."""
         if "@" in name:
             record = self._batch.record(RunId.parse(name))
             states = [] if record is None else [record["state"]]
@@ -180,7 +180,7 @@ class SubmitCalls:
         self._happen(Resized(ticket(), name, runs, text, _name(peer)))
 
     def _await(self, name: str, ticket: Ticket) -> dict[str, Any] | None:
-        """The end of a submission, once it is over."""
+        """Return the end of a submission; of an unfinished one reply at its end."""
         job = self._scheduler.catalog.get(name)
         if job is not None and job.submission is not None:
             self._waiters.setdefault(name, []).append(ticket())
@@ -188,14 +188,14 @@ class SubmitCalls:
         return self._end(name)
 
     def _end(self, name: str) -> dict[str, Any]:
-        """The numbers of its runs, and the record of the first that has not succeeded, else of the last."""
+        """Return the numbers of its runs, and the record of the first that did not succeed, or else of the last."""
         runs, succeeded, telling = self._batch.tally(name)
         if not runs:
             raise VarlinkError("NoSuchJob", {"job": name})
         return {"runs": runs, "succeeded": succeeded, "record": self._batch.record(RunId(name, telling))}
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before its answer."""
+        """Forget a caller that left before its reply."""
         for name, tickets in list(self._waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
@@ -203,7 +203,7 @@ class SubmitCalls:
                 del self._waiters[name]
 
     def answer(self) -> None:
-        """Answer who waits for what is over by now."""
+        """Reply to callers whose submission is over."""
         for name in [name for name in self._waiters if not self._scheduler.is_submitted(name)]:
             for ticket in self._waiters.pop(name):
                 try:
@@ -217,7 +217,7 @@ class SubmitCalls:
         return self._access.rank(peer) >= Rank.READER or _owns(job, peer)
 
     def _told(self, peer: Peer) -> dict[str, Any]:
-        """The submissions that are not over, of this peer, or of all for who may see them."""
+        """Return the unfinished submissions of this peer, or all if the peer may see them."""
         jobs = [job for job in map(self._scheduler.catalog.get, self._scheduler.submitted) if job is not None]
         seen = [job for job in jobs if self._may_see(job, peer)]
         return {
@@ -226,7 +226,7 @@ class SubmitCalls:
         }
 
     def _row(self, job: Job, peer: Peer) -> dict[str, Any]:
-        """One that is not over; a script may hold secrets, which are its user's, and root's."""
+        """Return the row of an unfinished submission; only its user and root get its script, which may have secrets."""
         assert job.submission is not None
         state = self._scheduler[job.id]
         start = self._scheduler.next_start(job.id)
@@ -242,12 +242,12 @@ class SubmitCalls:
 
 
 def _name(peer: Peer) -> str:
-    """The name of who asks; the number of a user without one."""
+    """Return the caller's name, or the number of a user without one."""
     return str(peer.uid) if peer.owner is None else peer.owner.name
 
 
 def kept(store: Store, limits: UserLimits, timezone: str, *, mails: bool) -> tuple[SubmissionsKept, list[str]]:
-    """The submissions that were not over at the last end of the daemon, and what is wrong with any; StoreError."""
+    """Return the submissions that were unfinished at the last stop, and their problems. Raises StoreError."""
     found, troubles = [], []
     saved, numbers = store.submissions()
     for it in saved:
@@ -259,7 +259,7 @@ def kept(store: Store, limits: UserLimits, timezone: str, *, mails: bool) -> tup
 
 
 def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bool | None]) -> Iterable[AwaitedOver]:
-    """Tell of what submissions await, and what has ended while no scheduler was there to see it."""
+    """Yield what submissions wait for and what ended while no scheduler was running."""
     names = dict.fromkeys(after.name for job in jobs if job.submission for after in job.submission.after)
     for name in names:
         if name in scheduler.catalog or ("@" in name and RunId.parse(name) in scheduler.runs):
@@ -268,9 +268,9 @@ def unheard(scheduler: Scheduler, jobs: Iterable[Job], ended: Callable[[str], bo
 
 
 def _at_allows(etc: Path, name: str) -> bool | None:
-    """Tell whether at.allow or, if there is none, at.deny lets a user use at(1); None if neither exists.
+    """Return whether at.allow or, if there is none, at.deny lets a user use at(1), or None if neither exists.
 
-    A list that can't be read lets nobody.
+    An unreadable list lets no one use it.
     """
     for file, listed in (("at.allow", True), ("at.deny", False)):
         try:
@@ -288,7 +288,7 @@ def _owns(job: Job, peer: Peer) -> bool:
 
 
 def _has(named: Iterable[str], name: str, gids: Iterable[int]) -> bool:
-    """Tell whether names, of groups with an @, name a user."""
+    """Return whether names, with an @ for groups, include a user."""
     named = set(named)
     if name in named:
         return True

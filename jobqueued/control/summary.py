@@ -10,7 +10,7 @@ from jobqueued.text import counted
 
 
 def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
-    """One line for ``systemctl status``: ``3 jobs, 1 running, 2 waiting, next backup, due 2026-11-24 02:00:00``."""
+    """Return the state in one line: ``3 jobs, 1 running, 2 waiting, next backup, due 2026-11-24 02:00:00``."""
     if degraded:
         return f"degraded: {degraded}"
     jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)
@@ -23,7 +23,7 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
 
 
 def farewell(scheduler: Scheduler) -> str:
-    """The live runs when the daemon stops, and what becomes of them."""
+    """Describe the live runs when the daemon stops, and what becomes of them."""
     live = [run for run in scheduler.runs.values() if run.state in LIVE]
     names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
     return f"live runs go on, and are followed again after the next start: {names}" if live else "nothing was running"

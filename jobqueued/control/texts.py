@@ -1,6 +1,6 @@
-"""Answers that many get alike: written once, piece by piece, and given to all who ask while nothing has changed.
+"""Replies that many callers share: written once, piece by piece, and sent to all who ask until something changes.
 
-A list of 20,000 jobs is a second of work; nobody's start waits for it, whoever asks and however often.
+A list of 20,000 jobs takes a second of work; no start waits for it, whoever asks and however often.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from jobqueued.source import Source
 from jobqueued.users import Owner
 
 _SLICE = 150
-"""Jobs in a turn, some 3 ms."""
+"""Jobs in a turn: about 3 ms."""
 _PUBLIC_FOR = SECOND
 _METRICS_FOR = SECOND
 _PIECE, _PIECES = 30_000, 10
-"""Characters of metrics in a turn, and how many pieces of readings at most: some 3 ms."""
+"""Characters of metrics in a turn, and maximum pieces of readings: about 3 ms."""
 
 _USERS = 64
-"""So many users have texts of their own at a time, if no more wait for theirs."""
+"""Maximum users who have their own texts at a time, unless more are waiting for theirs."""
 _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
-"""What a list of jobs begins with, and what follows the last of them."""
+"""Beginning of a list of jobs, and what follows the last job."""
 
 Pieces = Iterator[str]
 Answer = Callable[[int, bytes], None]
@@ -37,16 +37,16 @@ Stumble = Callable[[int, Exception], None]
 
 
 class Text:
-    """One such answer: for who asks before its writing begins, while nothing has changed since, or for `keeps`.
+    """One shared reply: for callers before its writing starts, while nothing has changed since, or for `keeps` (ns).
 
-    One that `ages` changes with time, too.
+    A text that `ages` also changes with time.
     """
 
     def __init__(self, write: Callable[[], Pieces], keeps: int = 0, *, ages: bool = False) -> None:
         self._write, self._keeps, self._ages = write, keeps, ages
         self._waiting: list[int] = []
         self._served: list[int] = []
-        """The tickets for which it is being written; those that wait came later."""
+        """Tickets for which it is being written; the waiting ones came later."""
         self._pieces: Pieces | None = None
         self._parts: list[str] = []
         self._text = b""
@@ -54,11 +54,11 @@ class Text:
 
     @property
     def is_wanted(self) -> bool:
-        """True while somebody waits for it."""
+        """Return whether a caller waits for it."""
         return bool(self._waiting or self._served)
 
     def ask(self, ticket: int, version: int, mono: int) -> bytes | None:
-        """The text as it is; None: the ticket waits until it is written."""
+        """Return the current text, or None if the ticket must wait until it is written."""
         if self._pieces is None and self._is_good(version, mono):
             return self._text
         self._waiting.append(ticket)
@@ -69,7 +69,7 @@ class Text:
         return is_same or (self._version >= 0 and mono - self._began < self._keeps)
 
     def go_on(self, version: int, mono: int) -> tuple[bytes, list[int]]:
-        """Write the next piece; after the last one the text, and the tickets it was written for."""
+        """Write the next piece; after the last one return the text and the tickets that it is for."""
         if self._pieces is None:
             self._pieces, self._parts = self._write(), []
             self._began, self._version = mono, version
@@ -84,7 +84,7 @@ class Text:
         return self._text, self._handed_over()
 
     def fail(self) -> list[int]:
-        """It can't be written: the tickets that had waited for it."""
+        """Drop the text, because writing it failed. Return the tickets that waited for it."""
         self._text, self._pieces, self._version = b"", None, -1
         return self._handed_over()
 
@@ -94,23 +94,23 @@ class Text:
 
 
 class _OfUser(NamedTuple):
-    """The texts of a user: the own jobs, and the status as that user may see it."""
+    """The texts of a user: the own jobs, and the status that the user may see."""
 
     jobs: Text
     status: Text
 
 
 class Texts(Source):
-    """The list of jobs, what everybody may see of it and of the daemon's status, and the metrics, as `told` has them.
+    """The list of jobs, the public parts of it and of the daemon's status, and the metrics from `told`.
 
-    `answer` gives a ticket its text, `stumble` tells it of a bug.  `version` grows whenever anything has changed.
+    `answer` sends a ticket its text, `stumble` reports a bug to it. `version` grows with each change.
     """
 
     def __init__(
         self, scheduler: Scheduler, status: Callable[[Owner | None], dict[str, Any]],
         told: Callable[[], Iterable[Told]],
     ) -> None:  # fmt: skip
-        """`status` is what a user is told, None: one who has no jobs."""
+        """`status` returns the status for a user; None: a user without jobs."""
         self._scheduler, self._status, self._told = scheduler, status, told
         self.version = 0
         self.jobs = Text(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))
@@ -118,15 +118,15 @@ class Texts(Source):
         self.public_status = Text(lambda: self._public_status(None), _PUBLIC_FOR)
         self.metrics = Text(self._metrics, _METRICS_FOR, ages=True)
         self._own: dict[Owner, _OfUser] = {}
-        """Of the users who have asked lately."""
+        """User who asked recently → texts."""
         self._heads: dict[int, bytes] = {}
-        """The own jobs of whoever waits for the public ones, too, by ticket."""
+        """Ticket that waits for the public jobs, too → the caller's own jobs."""
         self._is_wanted = False
         self.answer: Answer
         self.stumble: Stumble
 
     def ask_jobs(self, asker: Asker, now: Now) -> None:
-        """Answer with the list of jobs: all, or the asker's own and what everybody may see of the host's."""
+        """Reply with the list of jobs: all, or the caller's own and the public part of the host's."""
         user = asker.owner
         if user is None:
             self.ask(self.jobs, asker.ticket(), now)
@@ -136,13 +136,13 @@ class Texts(Source):
             self.ask(self._of(user).jobs, asker.ticket(), now)
 
     def ask_status(self, asker: Asker, now: Now) -> None:
-        """Answer with the status as a user may see it, who is no reader."""
+        """Reply with the status for a user who is no reader."""
         user = asker.peer.owner
         has_some = user is not None and self._scheduler.catalog.of_owner(user)
         self.ask(self._of(user).status if user and has_some else self.public_status, asker.ticket(), now)
 
     def _of(self, user: Owner) -> _OfUser:
-        """The texts of a user, who is the last of those that have asked."""
+        """Return the texts of a user, and make the user the newest."""
         known = self._own.pop(user, None)
         if known is None:
             of_user = partial(self._scheduler.catalog.of_owner, user)
@@ -157,14 +157,14 @@ class Texts(Source):
         return known
 
     def ask(self, text: Text, ticket: int, now: Now) -> None:
-        """Answer with a text, at once or when it is written."""
+        """Reply with a text, now or when it is written."""
         if (written := text.ask(ticket, self.version, now.mono)) is not None:
             self._give(text, ticket, written, now)
         else:
             self._is_wanted = True
 
     def _give(self, text: Text, ticket: int, written: bytes, now: Now) -> None:
-        """Answer with a text; behind a user's own jobs come those that everybody may see."""
+        """Reply with a text; after a user's own jobs comes the public list."""
         if any(text is own.jobs for own in self._own.values()):
             self._heads[ticket] = written[len(_FIRST) : written.rindex(_LAST)]
             self.ask(self.public_jobs, ticket, now)
@@ -177,7 +177,7 @@ class Texts(Source):
 
     @property
     def has_more(self) -> bool:
-        """True while somebody waits."""
+        """Return whether a caller waits."""
         return self._is_wanted
 
     @property
@@ -186,7 +186,7 @@ class Texts(Source):
         return self.jobs, self.public_status, self.public_jobs, self.metrics, *own
 
     def turn(self, now: Now) -> tuple[()]:
-        """Write a piece of the first that is waited for."""
+        """Write a piece of the first text that a caller waits for."""
         if (text := next((text for text in self._texts if text.is_wanted), None)) is not None:
             self._go_on(text, now)
         self._is_wanted = any(text.is_wanted for text in self._texts)
@@ -241,7 +241,7 @@ class Texts(Source):
 
 
 def gathered(texts: Iterable[str]) -> Pieces:
-    """Put small texts together, as each is a turn; those that were work and came to nothing count, too."""
+    """Join small texts, because each takes a turn; empty texts count as work, too."""
     parts, size = list[str](), 0
     for text in texts:
         parts.append(text)

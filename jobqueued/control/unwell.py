@@ -1,4 +1,4 @@
-"""Words for what is not well, by the method Status: for the daemon, and for who reads its answer."""
+"""Descriptions of problems in the reply of Status, for the daemon and its clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobqueued.text import counted
 
 
 def unwell(status: Mapping[str, Any]) -> list[str]:
-    """All that is not well by the method Status, in words; [] where all is well."""
+    """Return all problems in a reply of Status as text, or [] if everything is healthy."""
     wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
     told = [
         (status["reason"] is not None, "its state can't be saved"),

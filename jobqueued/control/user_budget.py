@@ -1,24 +1,24 @@
-"""The budget of calls that change something: so many of a user in a minute, whoever that is."""
+"""The budget of calls that change something: a maximum for each user in a minute."""
 
 from __future__ import annotations
 
 from jobqueued.model import MINUTE
 
 _MANY = 1000
-"""Users, beyond whom those whose minute is over are forgotten."""
+"""Number of users above which those whose minute is over are forgotten."""
 
 
 class UserBudget:
-    """Calls of each uid in the minute that began with its first call."""
+    """The calls of each uid in the minute that began with its first call."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._spent: dict[int, tuple[int, int]] = {}
 
     def take(self, uid: int, mono: int, cost: int = 1) -> int:
-        """Take a call, which counts so often; 0, or for how long (ns) there is too little left.
+        """Spend `cost` calls. Return 0, or how long (ns) the budget is too small; then nothing is spent.
 
-        One that costs more than there ever is takes all of it.
+        A cost above the maximum counts as the maximum.
         """
         begin, count = self._spent.get(uid, (mono, 0))
         if mono - begin >= MINUTE:

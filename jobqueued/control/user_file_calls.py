@@ -1,7 +1,7 @@
-"""Calls about users' job files: who asks is looked up; a text is read, stored and in force before there is an answer.
+"""Calls about users' job files: the caller is identified; a text is read, stored and in force before the reply.
 
-One call is carried out at a time.  Who asks is the launcher's side to say, where a database may hang; a text is read in
-slices, as those of other files are.
+Calls are handled one at a time. A supervisor identifies the caller, because a user database may hang. A text is read in
+slices, like other files.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _CHANGES = (_SET, _REMOVE)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
-"""So many bytes count as one more call: a large text takes as long to read as many small ones."""
+"""Number of bytes that cost one more call: a large text takes as long to read as many small ones."""
 _STEPS = 16
-"""Steps of reading a text in a turn: some 10 ms."""
+"""Maximum steps of reading a text in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
 _EMPTY = "found no text; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
@@ -50,7 +50,7 @@ Answer = tuple[dict[str, Any], str | None]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One call; `user` is whose files are meant, None: those of who asks."""
+    """One call; `user`: the owner of the files, or None for the caller."""
 
     ticket: int
     act: str
@@ -70,13 +70,13 @@ class _Reading(NamedTuple):
 
 
 class UserFileCalls(Source):
-    """Stores, tells and removes users' files."""
+    """Stores, returns and removes users' files."""
 
     def __init__(
         self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
         clocks: Callable[[], Now], host: Path,
     ) -> None:  # fmt: skip
-        """`host`: the root of the host, below which etc/cron.allow and etc/cron.deny are."""
+        """`host`: the root of the host, which contains etc/cron.allow and etc/cron.deny."""
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
         self._limits, self._clocks = limits, clocks
@@ -86,11 +86,11 @@ class UserFileCalls(Source):
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
         self._reading: _Reading | None = None
         self._answered: tuple[_Call, Callable[[], Answer]] | None = None
-        """A change that is stored, and the answer once it is in force."""
+        """A stored change, and the reply when it is in force."""
         self.reply: Callable[[int, dict[str, Any], str | None], None]
 
     def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
-        """The methods as this peer may call them: everybody for their own files, root for those of others."""
+        """Return the methods for this peer: each user for own files, root for those of others."""
 
         def ask(act: str, p: dict[str, Any], name: str = "", text: bytes = b"") -> None:
             user = p.get("user")
@@ -109,7 +109,7 @@ class UserFileCalls(Source):
         }
 
     def left(self, ticket: int) -> None:
-        """Forget a caller that has left before its turn; what is under way is carried out."""
+        """Forget a caller that left before its turn; a call under way is carried out."""
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
     def _spend(self, uid: int, cost: int) -> None:
@@ -133,7 +133,7 @@ class UserFileCalls(Source):
                 self._finish(call, _refused(_LAUNCHER_SILENT))
 
     def _who(self, call: _Call) -> dict[str, Any]:
-        """The question who asks, and whether that user may have jobs; what is there may be seen and removed anyway."""
+        """Return the question for the caller's identity and, to add a file, whether that user may have jobs."""
         adds = call.act == _SET
         allow, deny = (self._limits.allow, self._limits.deny) if adds else (None, ())
         return {
@@ -178,7 +178,7 @@ class UserFileCalls(Source):
             self._finish(call, _refused(f"{self._files.directory}: {error.strerror}"))
 
     def _carry_out_for_root(self, call: _Call) -> None:
-        """Take what root asks of stored files as it is meant: their users may be gone, and be other ones by now."""
+        """Carry out root's call about stored files by their owners' names; the users may be deleted, or others now."""
         try:
             files = [file for file in self._files.all() if call.user is None or call.user in _names(file.owner)]
             if call.act == _LIST:
@@ -227,7 +227,7 @@ class UserFileCalls(Source):
         self._reading = _Reading(call, file, self._watch.read(call.text, self._files.path(file)))
 
     def _against(self, call: _Call, file: UserFile) -> str:
-        """The reason why a user may store no such file, whatever is in it; ""."""
+        """Return the reason why a user may not store this file, whatever it contains, or ""."""
         owner, others = file.owner, self._files.all()
         if not fits(file):
             return f"a file {file.name} of a user of that name can't be stored"
@@ -256,11 +256,11 @@ class UserFileCalls(Source):
 
     @property
     def has_more(self) -> bool:
-        """True while a text is being read, or once what was stored is in force."""
+        """Return whether a text is being read, or a stored change is now in force."""
         return self._reading is not None or (self._answered is not None and not self._watch.has_more)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Go on with the call that is under way."""
+        """Continue the call under way."""
         if self._reading is not None:
             self._read_on(self._reading)
         elif self._answered is not None and not self._watch.has_more:
@@ -283,7 +283,7 @@ class UserFileCalls(Source):
                 self._finish(reading.call, _refused(reason))
 
     def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
-        """Store the text, if nothing is wrong with it; OSError, and it is not."""
+        """Store the text, if it has no error. Raises OSError; then nothing is stored."""
         call, file, path = reading.call, reading.file, self._files.path(reading.file)
         problems = [*problems, *self._scheduler.catalog.conflicts(path, jobs), *self._beyond(file, jobs)]
         if not call.text.strip():
@@ -298,7 +298,7 @@ class UserFileCalls(Source):
         self._answered = call, lambda: ({**self._in_force(path, call.text), "problems": told, **unsaved}, None)
 
     def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
-        """Refuse more jobs than a user may have, in all files together."""
+        """Yield a problem if the user would have too many jobs or paths, in all files together."""
         of_user = (each for each in self._files.all() if each.owner == file.owner and each != file)
         others = sum(len(self._scheduler.catalog.of_file(self._files.path(each))) for each in of_user)
         most = self._limits.jobs
@@ -315,17 +315,17 @@ class UserFileCalls(Source):
             yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
 
     def _awaited_elsewhere(self, file: UserFile) -> set[str]:
-        """The paths for which jobs of other files of the user wait."""
+        """Return the paths that jobs in the user's other files wait for."""
         others = (job for job in self._scheduler.catalog.of_owner(file.owner) if job.file != self._files.path(file))
         return {on.name for job in others for on in job.on if on.kind == "path"}
 
     def _as_shown(self, problem: Problem, file: UserFile) -> Problem:
-        """The problem with the names of files as their user knows them."""
+        """Return the problem with names of files as their user knows them."""
         begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
         return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
 
     def _in_force(self, path: str, text: bytes) -> dict[str, Any]:
-        """Tell what has become of a text that is stored."""
+        """Return the reply about a stored text."""
         jobs, now = self._scheduler.catalog.of_file(path), self._clocks().wall
         soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
@@ -343,7 +343,7 @@ def _may_see_to_others(uid: int) -> bool:
 
 
 def _names(owner: Owner) -> tuple[str, str]:
-    """The names by which root means a user: the second tells it from others of the first."""
+    """Return the names by which root means a user; the second one is unique."""
     return owner.name, f"{owner.name}:{owner.uid}"
 
 
@@ -369,7 +369,7 @@ def _name(text: str) -> str:
 def _text(encoded: str) -> bytes:
     try:
         text = base64.b64decode(encoded, validate=True)
-    except ValueError:  # no base64, or no ASCII
+    except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
     if len(text) > LARGEST_FILE:
         reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}, and several files"

@@ -17,10 +17,10 @@ from jobqueued.control.interface import INTERFACE, NAME
 
 Message = dict[str, Any]
 Method = Callable[[dict[str, Any]], dict[str, Any] | None]
-"""Takes checked parameters and returns the reply's; None: the reply comes later; raises VarlinkError to refuse."""
+"""Takes checked parameters and returns the reply's, or None if the reply comes later. Raises VarlinkError to refuse."""
 
 LIMIT = 3 << 16
-"""Bytes of a call: the longest that make sense have a crontab of 128 KiB."""
+"""Maximum bytes of a call: the longest useful one contains a crontab of 128 KiB."""
 
 _SERVICE = "org.varlink.service"
 
@@ -60,7 +60,7 @@ class VarlinkError(Exception):
         super().__init__(self.name, self.parameters)
 
     def reply(self) -> Message:
-        """The message that carries this error."""
+        """Return the message that carries this error."""
         return {"error": self.name, "parameters": self.parameters}
 
 
@@ -69,19 +69,19 @@ _UNREADABLE = (
     r"|(\\\\|\\ud[89ab]..\\ud[c-f]..)"  # as they are: a backslash, a surrogate pair
     r"|\\ud[89a-f].."  # half a surrogate pair
 )
-"""Characters that systemd's JSON parser refuses a whole message for, as JSON writes them in ASCII."""
+"""Characters for which systemd's JSON parser refuses a whole message, in JSON's ASCII form."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """The message as it goes over the wire; characters that JSON parsers refuse become U+FFFD.
+    """Return the message as bytes for the wire; characters that JSON parsers refuse become U+FFFD.
 
-    ValueError for NaN and the infinities, which JSON lacks.
+    Raises ValueError for NaN and the infinities, which JSON lacks.
     """
     return text_of(message).encode() + b"\0"
 
 
 def text_of(value: Any) -> str:
-    """A value as JSON, as `encode` has it."""
+    """Return a value as JSON, in the form of `encode`."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return re.sub(_UNREADABLE, lambda found: found[1] or r"\ufffd", text) if "\\" in text else text
 
@@ -94,7 +94,7 @@ class Decoder:
         self._partial = bytearray()
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes; MessageError at the first that is none."""
+        """Return the messages that `data` completes. Raises MessageError at the first that is none."""
         head, *rest = data.split(b"\0")
         self._extend(head)
         messages = []
@@ -121,7 +121,7 @@ def _message(data: bytearray) -> Message:
 
 
 def _loaded(text: str) -> Any:
-    """The value; `_integer`, a call for each number of a long list, comes in only where it has to."""
+    """Return the parsed value; `_integer`, which costs a call for each number, is used only if necessary."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError:
@@ -129,7 +129,7 @@ def _loaded(text: str) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    """Numbers that no parameter takes are no reason to hang up: Python refuses integers of more than 4,300 digits."""
+    """Return a number. Python refuses integers of more than 4,300 digits, but that is no reason to hang up."""
     return int(digits) if len(digits) < 400 else float(digits)
 
 
@@ -144,16 +144,16 @@ _IS: dict[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "[]string": lambda value: isinstance(value, list) and all(map(_IS["string"], value)),
 }
-"""The types of JSON values; half a surrogate pair, which JSON can write, is no character of a string."""
+"""Checks of the types of JSON values; a lone surrogate, which JSON can write, is not allowed in a string."""
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """True if a JSON value is of a type as the interface writes it; null and absent are the same."""
+    """Return whether a JSON value has a type of the interface; null and absent are the same."""
     return kind.startswith("?") if value is None else _IS[kind.removeprefix("?")](value)
 
 
 def _signatures(interface: str, text: str) -> dict[str, dict[str, str]]:
-    """Parameters of each method by qualified name: ``{"io.jobqueue.Describe": {"job": "string", "runs": "?int"}}``."""
+    """Return method → parameters: ``{"io.jobqueue.Describe": {"job": "string", "runs": "?int"}}``."""
     methods = re.findall(r"^method (\w+)\((.*?)\)", text, re.M)
     return {f"{interface}.{name}": dict(re.findall(r"(\w+): (\??(?:\[\])?\w+)", fields)) for name, fields in methods}
 
@@ -163,7 +163,7 @@ _METHODS = _signatures(_SERVICE, _SERVICE_INTERFACE) | _signatures(NAME, INTERFA
 
 
 class Service:
-    """Answers calls.  `methods` has the callables of `INTERFACE` by short name; what it lacks is "not implemented"."""
+    """Answers calls. `methods`: short name of `INTERFACE` → function; missing ones are "not implemented"."""
 
     def __init__(self, methods: Mapping[str, Method]) -> None:
         self._methods: dict[str, Method] = {
@@ -173,7 +173,7 @@ class Service:
         }
 
     def answer(self, call: Message) -> Message | None:
-        """The reply to a call; None: nothing is to be sent now (a `oneway` call, or the method answers later)."""
+        """Return the reply to a call, or None if nothing is to be sent now (a `oneway` call, or a later reply)."""
         try:
             parameters = self._method(call)(_parameters(call))
             reply = None if parameters is None else {"parameters": parameters}
@@ -196,7 +196,7 @@ class Service:
 
 
 def _parameters(call: Message) -> dict[str, Any]:
-    """The call's parameters, checked against the interface; what is null is left out."""
+    """Return the call's parameters, checked against the interface; null values are left out."""
     parameters = call.get("parameters")
     if not isinstance(parameters, dict | None):
         raise _invalid("parameters")

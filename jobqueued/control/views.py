@@ -1,4 +1,4 @@
-"""Jobs as people are told of them: plain data in the words of `interface.INTERFACE`."""
+"""Jobs for people: plain data in the format of `interface.INTERFACE`."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from jobqueued.users import awaited_path
 
 
 def moment(instant: int | None) -> str | None:
-    """An instant as JSON has it."""
+    """Return an instant as JSON text, or None."""
     return None if instant is None else to_text(instant)
 
 
 class Batch(NamedTuple):
-    """The progress of a submission with several runs, as the interface has it."""
+    """The progress of a submission with several runs, in the interface's format."""
 
     runs: int
     done: int
@@ -53,12 +53,12 @@ class Batch(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The standing of a job, as far as it is known: None is what the files of a daemon that is down don't tell.
+    """The state of a job; None: unknown, because the files of a stopped daemon do not show it.
 
-    `later` are the runs between two attempts, of which some `is_retrying`; `is_used_up`: `max_runs` have started;
-    `is_over`: the clock makes it due no more; `has_missed`: none of it has started; `late`: how many of its runs are;
-    `rests`: why its fleet lets none start here; `outdated`: as it has a newer definition.
-    Times are as the interface has them.
+    `later`: runs between two attempts; `is_retrying`: some of them retry. `is_used_up`: `max_runs` have started.
+    `is_over`: the clock makes it due no more. `has_missed`: none of its runs started. `late`: number of late runs.
+    `rests`: why its fleet lets none start here. `outdated`: its fleet has a newer definition. Times are in the
+    interface's format.
     """
 
     running: int
@@ -87,7 +87,7 @@ class Standing(NamedTuple):
 
 
 def status(job: Job, it: Standing) -> JobStatus:
-    """The one word for a job."""
+    """Return the status of a job."""
     facts = (
         (it.running, JobStatus.RUNNING),
         (it.is_retrying, JobStatus.RETRYING),
@@ -105,7 +105,7 @@ def status(job: Job, it: Standing) -> JobStatus:
 
 
 def job_row(job: Job, it: Standing) -> dict[str, Any]:
-    """The interface's type Job."""
+    """Return the interface's type Job."""
     return {
         "id": job.id, "description": job.description, "status": status(job, it).value, "enabled": job.enabled,
         "paused": it.paused, "paused_until": it.paused_until, "skips": it.skips, "invalid": it.invalid,
@@ -122,16 +122,16 @@ def job_row(job: Job, it: Standing) -> dict[str, Any]:
 _PRIVATE: dict[str, Any] = {
     "description": "", "tags": [], "schedule": [], "invalid": None, "file": "", "line": 0, "drop_ins": [],
 }  # fmt: skip
-"""What a stranger is not told of a job: whatever its file says in words, and where that is."""
+"""Fields that strangers see empty: all text from its file, and its place."""
 
 
 def public_job_row(job: Job, it: Standing) -> dict[str, Any]:
-    """The interface's type Job, as everybody may see it."""
+    """Return the interface's type Job as everybody may see it."""
     return {**job_row(job, it), **_PRIVATE}
 
 
 def standing(scheduler: Scheduler, job: Job) -> Standing:
-    """The standing of a job, by the scheduler."""
+    """Return the state of a job, from the scheduler."""
     state = scheduler[job.id]
     saved, stats = state.saved, state.saved.stats
     had_some = bool(stats.last_state or stats.skipped)
@@ -151,7 +151,7 @@ def standing(scheduler: Scheduler, job: Job) -> Standing:
 
 
 def _batch(job: Job, state: JobState) -> Batch | None:
-    """The progress of a submission; None: it has one run, or it is none."""
+    """Return the progress of a submission, or None if it has one run, or the job is no submission."""
     if job.submission is None or job.submission.runs == 1:
         return None
     runs, stats, running = job.submission.runs, state.saved.stats, len(state.live)
@@ -162,9 +162,9 @@ def _batch(job: Job, state: JobState) -> Batch | None:
 
 
 def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | None = None) -> str:
-    """The reason why no run of a job waits to start, with the remedy; of a `newest` that was skipped before.
+    """Return why no run of a job waits to start, with the remedy, after the reasons of `newest` runs that were skipped.
 
-    `set_back`: up to when its fixed times had their turn before the clock was set back.
+    `set_back`: until when its fixed times had their turn before the clock was set back.
     """
     again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
@@ -184,7 +184,7 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | N
 
 
 def rhythms(job: Job) -> list[str]:
-    """The job's triggers, in words."""
+    """Return descriptions of the job's triggers."""
     words = [f"{expression}, seconds {job.seconds}" if job.seconds else expression for expression in job.schedule]
     words += [] if job.every is None else [f"every {duration(job.every // SECOND, 4)}"]
     words += [] if job.at is None else [f"at {to_text(job.at)}"]
@@ -201,7 +201,7 @@ def _event(on: On) -> str:
 
 
 def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str, Any]:
-    """The interface's type LockClaim, of a holder with this pid and command."""
+    """Return the interface's type LockClaim for a holder with this pid and command."""
     claim = one.claim
     return {
         "lock": claim.resource.removeprefix(":"), "mode": claim.mode, "units": claim.units, "held": one.held,
@@ -211,7 +211,7 @@ def lock_claim(one: LockClaim, pid: int | None, command: str | None) -> dict[str
 
 
 def holds(run: Run) -> list[dict[str, Any]]:
-    """Claims of a live run beside its share of the host and its slot, for people and programs."""
+    """Return the claims of a live run, except its share of the host and its slot."""
     given = dict(run.placed)
     return [
         {
@@ -226,14 +226,14 @@ def holds(run: Run) -> list[dict[str, Any]]:
 
 
 def stats(state: JobState) -> dict[str, Any]:
-    """The job's counters."""
+    """Return the job's counters."""
     counters = state.saved.stats
     moments = {name: moment(getattr(counters, name)) for name in ("last_run", "failing_since")}
     return {**asdict(counters), **moments, "usual": None if state.usual is None else state.usual / SECOND}
 
 
 def _next(scheduler: Scheduler, job: Job) -> int | None:
-    """The next start of a job by the clock, past its pause; None: never, or not as things stand."""
+    """Return the next start of a job by the clock, after its pause, or None if there is none."""
     saved, start = scheduler[job.id].saved, scheduler.next_start(job.id)
     if scheduler.invalid(job) or start is None:
         return None
@@ -243,11 +243,11 @@ def _next(scheduler: Scheduler, job: Job) -> int | None:
 
 
 _LOOKS = 500
-"""At so many starts is looked for the soonest of those that somebody sees."""
+"""Maximum starts to search for the first one that a user sees."""
 
 
 def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] | None:
-    """The soonest due time of any job, and whose it is; of a job that is seen, if it is among the next ones."""
+    """Return the first start of any job, and the job; with `seen`, of a visible job if one is among the next starts."""
     if seen is not None:
         starts = ((at, name) for at, name in scheduler.soonest_starts(_LOOKS) if seen.job(name))
         return next((it for it in starts if _next(scheduler, scheduler.catalog[it[1]]) == it[0]), None)
@@ -259,7 +259,7 @@ def next_job(scheduler: Scheduler, seen: Seen | None = None) -> tuple[int, str] 
 
 
 def counts(scheduler: Scheduler, seen: Seen | None = None) -> dict[str, int]:
-    """Numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying, and running."""
+    """Return numbers of runs: due (held by their job's concurrency or dependencies), waiting, retrying and running."""
     states = [run.state for run in scheduler.runs.values() if seen is None or seen.job(run.id.job)]
     live = sum(state in LIVE for state in states)
     counted = {state.value: states.count(state) for state in RunState if state in PENDING}
@@ -267,7 +267,7 @@ def counts(scheduler: Scheduler, seen: Seen | None = None) -> dict[str, int]:
 
 
 def hold(scheduler: Scheduler) -> dict[str, Any]:
-    """The hold of this host: who has asked that nothing new starts, and until when."""
+    """Return the hold of this host: who asked for it, and its end."""
     held = scheduler.hold
     return {
         "held_by": held and held.asked_by, "held_until": moment(held.until) if held else None,
@@ -276,13 +276,13 @@ def hold(scheduler: Scheduler) -> dict[str, Any]:
 
 
 def exclusive(scheduler: Scheduler) -> dict[str, Any]:
-    """The run that is alone on this host, as its job is exclusive."""
+    """Return the run that is alone on this host because its job is exclusive."""
     alone = (run.id for run in scheduler.live if any(it.resource == HOST and it.exclusive for it in run.claims))
     return {"exclusive": next(map(str, alone), None)}
 
 
 def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
-    """The hosts of the fleet that have a session; why that is not known, in words for everybody if not `whole`."""
+    """Return the fleet and its hosts with a session; if it is unreachable, why, but only if `whole`."""
     known = scheduler.fleet
     hosts = {} if known.down else known.hosts
     return {
@@ -293,7 +293,7 @@ def fleet(scheduler: Scheduler, *, whole: bool) -> dict[str, Any]:
 
 
 def fleet_counted(scheduler: Scheduler) -> dict[str, Any]:
-    """The name of the fleet, and the number of its hosts that have a session, as far as these are known."""
+    """Return the name of the fleet, and the number of its hosts with a session, or None if unknown."""
     known = scheduler.fleet
     return {"fleet": known.name or None, "fleet_hosts": len(known.hosts) if known.name and not known.down else None}
 
@@ -302,7 +302,7 @@ MOST_NAMED = 100
 
 
 def attention(found: Iterable[Attention]) -> dict[str, Any]:
-    """The things that a person should look at, at most `MOST_NAMED` of each kind, and how much there is of each."""
+    """Return what a person should look at, at most `MOST_NAMED` of each kind, and the number of each kind."""
     kinds = {kind: list(those) for kind, those in groupby(found, attrgetter("kind"))}
     named = [one for those in kinds.values() for one in those[:MOST_NAMED]]
     return {
