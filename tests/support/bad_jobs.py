@@ -261,10 +261,12 @@ def same_everywhere(row: str, root: Path, login: str = ME.pw_name) -> str:
 
 HEAD = """# Bad jobs
 
-Each of these jobs was run by the daemon, which wrote these words. `make test` runs them again and fails if a word
-differs; `python -m tests.support.bad_jobs --write` writes the table anew. *Record* is the JSON record, *journal* the
-daemon's messages after the start, *show* the result as `jobqueuectl show RUN` prints it. T, N and ROOT stand for
-values that differ each time.
+When a job misbehaves, you see a line in a log and must find its cause. This table shows bad jobs and how each looks
+in its record, in the journal and in `jobqueuectl show RUN`, so you can search it for the words you see.
+
+The daemon ran each job and wrote these words; `make test` runs the jobs again and fails if a word differs. T, N and
+ROOT stand for values that differ each time. Developers: `python -m tests.support.bad_jobs --write` (as root) writes
+this page.
 
 | The job | Record | Journal | `show` |
 |---|---|---|---|
