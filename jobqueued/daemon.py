@@ -12,6 +12,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,7 +39,7 @@ from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
-from jobqueued.host.capacity import host_has
+from jobqueued.host.capacity import caps_by_default, host_has
 from jobqueued.host.garbage import freeze
 from jobqueued.host.linux import has_just_booted
 from jobqueued.host.log import Log
@@ -110,13 +111,13 @@ class Daemon:
         self._user_watchers = UserWatchers(link, self._scheduler)
         self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
         access, self._unknown_groups = Access.of(config)
-        user = user_name(os.geteuid()) or "root"
         self._user_files = UserFileCalls(
             link, users, self._watches, self._scheduler, config.users, read_clocks, paths.host
         )  # fmt: skip
+        user, notifier = user_name(os.geteuid()) or "root", config.notifier if os.geteuid() == 0 else None
         self._notices = Notices(host, config.notify, self._watches.zone, self._scheduler.told_of, user)
-        notifier = config.notifier if os.geteuid() == 0 else None
-        self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks, config.users)
+        link.accounts.users = replace(config.users, defaults=caps_by_default())
+        self._notice_sender = NoticeSender(self._notices, link, notifier, config.mail, read_clocks, link.accounts.users)
         is_stuck = lambda: self._decisions.stands_still  # noqa: E731
         self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
@@ -215,7 +216,7 @@ class Daemon:
         known = self._store.knows_boot(boot_id)
         self._turn(admit=False)
         self._happened += self._lock_processes.found()
-        self._link.keep_free, self._link.accounts.users = self._config.keep_free, self._config.users
+        self._link.keep_free = self._config.keep_free
         self._link.connect()
         self._happened += self._recover(same_boot=known)
         self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too

@@ -91,7 +91,7 @@ class UserLimits:
     `calls` those in a minute that add, change or submit.  `permit` names the keys that only root has otherwise,
     `groups` those that jobs may have, though their user is not in them; `reach` the addresses of the host that their
     notices may go to, ``127.0.0.1:80``; `caps` bound what all runs of a user together have, as `resource_limits` bound
-    one.
+    one.  `defaults` hold where `caps` has no value.  They depend on the host, so no job is refused because of them.
     """
 
     allow: tuple[str, ...] | None = None
@@ -106,6 +106,7 @@ class UserLimits:
     groups: tuple[str, ...] = ()
     reach: tuple[str, ...] = ()
     caps: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, int] = field(default_factory=dict)
 
     @property
     def output_of_a_run(self) -> int:

@@ -175,8 +175,8 @@ class Cgroup:
                     write(self._parent, "cgroup.subtree_control", b"+" + controller)
         if any(key == "cpu" for key, _, _ in above["caps"]):
             self._share("cpu")
-        found = {key: capped(self._parent, file, text) for key, file, text in above["caps"]}
-        self.troubles = [f"{key}: {trouble}" for key, trouble in found.items() if trouble]
+        found = [(key, capped(self._parent, file, text)) for key, file, text in above["caps"]]
+        self.troubles = [f"{key}: {trouble}" for key, trouble in found if key and trouble]
         return self._parent
 
     def _let_go_of_parent(self) -> None:

@@ -218,6 +218,7 @@ class Above(TypedDict):
     """The cgroup around that of a run, and its limits in the format of `caps` in the launch spec.
 
     The name "" stands for the cgroup of the run's user, whose number the scheduler does not know.
+    A limit without a key is a default: because nobody asked for it, no record says that it can't be set.
     """
 
     name: str

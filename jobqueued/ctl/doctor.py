@@ -94,6 +94,8 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
     if status["pid"] == listener(paths.control):  # it is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
+        if paths.runtime is None:
+            yield from process_health.users(settings_of(paths)[0].users.caps, status["pid"])
 
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:

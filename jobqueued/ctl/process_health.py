@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from jobqueued.ctl.diagnosis import WARNING, Finding
+from jobqueued.ctl.diagnosis import OK, WARNING, Finding
 from jobqueued.ctl.old_code import code_of, launchers, replaced
+from jobqueued.host import capacity
 from jobqueued.instance import BOOTED, Instance
-from jobqueued.text import counted
+from jobqueued.text import counted, size
 
 _CAPABILITIES = {
     0: ("CHOWN", "runs of other users can't be started"),
@@ -29,6 +31,7 @@ _NAMESPACES = {
 _A_RUN = 2
 """Processes of a run at least: the job and its supervisor."""
 _SPARE_DESCRIPTORS = 64
+_CAPS = "`users: {caps: {memory: …, tasks: …}}` in jobqueued.yaml"
 _USUAL = 500
 """Live runs that should be possible where `max_running` is not set."""
 
@@ -43,6 +46,14 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
             yield from _room(scheduler, launcher, most)
         except OSError:  # it has ended, or is another user's
             continue
+
+
+def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[Finding]:
+    """Show what all runs of one user may take together; `caps` are those of the settings."""
+    bounds = {**capacity.caps_by_default(scheduler), **caps}
+    memory, tasks = bounds["memory"], bounds["tasks"]
+    most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
+    yield Finding("users", OK, f"all runs of one user together: {most}; to change: {_CAPS}")
 
 
 def units(instance: Instance) -> Iterator[Finding]:
@@ -121,14 +132,10 @@ def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[Finding]:
 
 def _bounds(pid: int) -> Iterator[tuple[int, str]]:
     """Yield how many processes there may be, and by which file of the kernel."""
-    for file in (Path("/proc/sys/kernel/pid_max"), Path("/proc/sys/kernel/threads-max")):
-        yield int(file.read_text()), str(file)
-    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    cgroup = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    for place in () if cgroup is None else (Path(cgroup), *Path(cgroup).parents):
-        file = Path("/sys/fs/cgroup", place, "pids.max")
-        if file.exists() and (text := file.read_text().strip()) != "max":
-            yield int(text), str(file)
+    own = capacity.cgroup_of(pid)
+    places = [] if own is None else [own, *capacity.parents(pid)]
+    for most, file in (*capacity.kernel_tasks(), *capacity.limits(places, "pids.max")):
+        yield most, str(file)
 
 
 def _more_tasks(where: str) -> str:

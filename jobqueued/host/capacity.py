@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from jobqueued.child.documents import SLURM_PATH
+
+_ROOT = Path("/")
 
 
 def host_has() -> tuple[list[int], int, bool]:
     """The CPUs that this process may use, by number, the bytes of memory of the host, and if it can submit to Slurm."""
-    with open("/proc/meminfo") as file:
-        total = int(file.readline().split()[1])  # MemTotal, in KiB
     has_slurm = any(os.access(f"{folder}/sbatch", os.X_OK) for folder in SLURM_PATH.split(":"))
-    return sorted(os.sched_getaffinity(0)), total << 10, has_slurm
+    return sorted(os.sched_getaffinity(0)), _memory(_ROOT), has_slurm
+
+
+def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, int]:
+    """Limits of all runs of one user together: four fifths of the memory and a third of the tasks.
+
+    They are parts of what the host has, or of what the cgroups above that of the daemon, `pid`, allow.  The daemon's
+    own cgroup does not count, because runs are in the launcher's.  `root` has /proc and /sys.
+    """
+    above = parents(pid, root)
+    memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])
+    tasks = min(most for most, _ in (*kernel_tasks(root), *limits(above, "pids.max")))
+    return {"memory": memory * 4 // 5, "tasks": max(1, tasks // 3)}
+
+
+def _memory(root: Path) -> int:
+    """MemTotal (bytes)."""
+    with open(root / "proc/meminfo") as file:
+        return int(file.readline().split()[1]) << 10
+
+
+def kernel_tasks(root: Path = _ROOT) -> Iterator[tuple[int, Path]]:
+    """Yield how many tasks the kernel allows, and the file that has it."""
+    for name in ("pid_max", "threads-max"):
+        file = root / "proc/sys/kernel" / name
+        yield int(file.read_text()), file
+
+
+def cgroup_of(pid: int | str, root: Path = _ROOT) -> Path | None:
+    """The directory of the cgroup of a process; None: it has none of version 2."""
+    lines = (root / f"proc/{pid}/cgroup").read_text().splitlines()
+    name = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    return None if name is None else root / "sys/fs/cgroup" / name
+
+
+def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
+    """The cgroups above that of a process, up to the root of the tree, which in a container may have limits."""
+    place, top = cgroup_of(pid, root), root / "sys/fs/cgroup"
+    if place is None:
+        return []
+    return [top] if place == top else [it for it in place.parents if it.is_relative_to(top)]
+
+
+def limits(places: list[Path], name: str) -> Iterator[tuple[int, Path]]:
+    """Yield the limits of these cgroups in the file of this name, and where each is."""
+    for place in places:
+        file = place / name
+        if file.exists() and (text := file.read_text().strip()) != "max":
+            yield int(text), file

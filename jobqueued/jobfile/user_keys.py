@@ -49,7 +49,13 @@ PERMITS = (
     "exclusive", "priority", "escalation", "nice", "oom_score_adj", "cpu_scheduling", "ionice", "notify", "drain",
 )  # fmt: skip
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
-CAPS = {name: key for name, key in RESOURCE_LIMITS.items() if name in ("cpu", "memory", "memory_high", "swap", "tasks")}
+_LIFTED = ("memory", "tasks")
+"""Those that have a default, so that there is a word for none."""
+CAPS = {
+    name: replace(key, type=optional(key.type, "unlimited")) if name in _LIFTED else key
+    for name, key in RESOURCE_LIMITS.items()
+    if name in ("cpu", "memory", "memory_high", "swap", "tasks")
+}
 USERS = table(
     Key("allow", optional(_WHO, "all"), "all",
         "Users that may have jobs of their own, those of a crontab included.", "[alice, '@developers']"),
@@ -69,5 +75,7 @@ USERS = table(
     Key("groups", _GROUPS, "[]", "Groups that jobs of users may have, beside those that their user is in.", "[video]"),
     Key("reach", one_or_more(_REACH, least=0), "[]",
         "Addresses of this host or its link to which notices of users may go nonetheless.", "['127.0.0.1:2586']"),
-    Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.", "{cpu: 2, memory: 8G, tasks: 500}"),
+    Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.  Without `memory` they "
+        "have four fifths of the host's, without `tasks` a third of what the host allows; `unlimited` lifts these two.",
+        "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip

@@ -62,7 +62,7 @@ def order(
         "locks": [(path, claim.exclusive) for claim in run.claims if (path := path_in(claim.resource))],
         "caps": [cap for key, value in job.resource_limits.items() for cap in caps(key, value)],
         "enforce": job.enforce,
-        "above": above(job.owner, users.caps) if budget_of(job.id) else None,
+        "above": above(job.owner, users) if budget_of(job.id) else None,
         "cpus": dict(run.placed).get(CPUS),
         "attributes": _attributes(job),
         "umask": 0o022 if job.umask is None else job.umask,
@@ -167,13 +167,14 @@ def caps(key: str, value: float | None) -> list[tuple[str, str, str]]:
     return [(key, _CAPS[key], "max" if value is None else str(value)), *whole] if key in _CAPS else []
 
 
-def above(owner: Owner | None, limits: Mapping[str, Any]) -> Above:
+def above(owner: Owner | None, users: UserLimits) -> Above:
     """Return the cgroup of a user, with limits; the supervisor names that of a crontab.
 
     If it runs out of memory, only the largest run or process is killed, not all.
     """
     name = "" if owner is None else wire.cgroup_of_user(owner.uid)
-    found = [cap for key, value in limits.items() for cap in caps(key, value)]
+    defaults = [("", *cap[1:]) for key in users.defaults.keys() - users.caps for cap in caps(key, users.defaults[key])]
+    found = sorted(defaults) + [cap for key, value in users.caps.items() for cap in caps(key, value)]
     return {"name": name, "caps": [cap for cap in found if cap[1] != "memory.oom.group"]}
 
 

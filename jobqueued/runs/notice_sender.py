@@ -105,7 +105,7 @@ class NoticeSender(Source):
             return
         sender = {
             "user": owner.name, "owner": {"uid": owner.uid, "name": owner.name, "more_groups": []},
-            "barred": [self._limits.allow, self._limits.deny], "above": above(owner, self._limits.caps),
+            "barred": [self._limits.allow, self._limits.deny], "above": above(owner, self._limits),
         }  # fmt: skip
         self._link.notify(sender, {**notice, "user": owner.name, "reach": self._limits.reach}, answered)
 

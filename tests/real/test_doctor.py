@@ -15,7 +15,8 @@ from jobqueued import instance
 from jobqueued.ctl import doctor, host_health
 from jobqueued.ctl.diagnosis import OK, Finding
 from jobqueued.ctl.host_health import host
-from jobqueued.ctl.process_health import processes
+from jobqueued.ctl.process_health import processes, users
+from jobqueued.host import capacity
 from jobqueued.instance import Instance
 from jobqueued.paths import Paths
 from tests.support.users import NEEDS_ROOT
@@ -227,6 +228,20 @@ class TestFileSystems:
         monkeypatch.setattr(host_health, "_MOUNTS", table)
         found = bad(made(root), "file system")
         assert ([] == found) if said is None else (said in found[0])
+
+
+@pytest.mark.parametrize(
+    ("caps", "found"),
+    [
+        ({}, "memory 8 GiB, tasks 10000"), ({"memory": 1 << 30, "cpu": 2}, "memory 1 GiB, tasks 10000"),
+        ({"memory": None, "tasks": None}, "memory unlimited, tasks unlimited"),
+    ],
+)  # fmt: skip
+def test_the_bounds_of_users(monkeypatch: pytest.MonkeyPatch, caps: dict[str, int | None], found: str) -> None:
+    """It shows what one user's runs may take, by default or by the settings."""
+    monkeypatch.setattr(capacity, "caps_by_default", lambda _pid: {"memory": 8 << 30, "tasks": 10_000})
+    (finding,) = users(caps, os.getpid())
+    assert finding.seen.startswith(f"all runs of one user together: {found}; to change: ")
 
 
 def test_cron_s_lists(tmp_path: Path) -> None:

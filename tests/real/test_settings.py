@@ -48,6 +48,14 @@ def test_addresses_that_users_notices_may_reach(text: str, found: str | None, tm
     assert found is not None or "accepted: an address with a port such as 127.0.0.1:8080" in str(problems[0])
 
 
+@pytest.mark.parametrize("key", ["memory", "tasks"])
+def test_a_default_limit_of_users_can_be_lifted(tmp_path: Path, key: str) -> None:
+    """`unlimited` is a value of its own, which a job of the user may have, too."""
+    (path := tmp_path / "jobqueued.yaml").write_text(f"users: {{caps: {{{key}: unlimited}}}}\n")
+    config, problems = read_settings(path)
+    assert ({key: None}, []) == (config.users.caps, problems)
+
+
 def test_the_systems_paths() -> None:
     """The system's daemon lives where the design says."""
     expected = ["/etc/jobqueued.yaml", "/etc/jobqueue.d", "/var/lib/jobqueue", "/run/jobqueue", "/var/log/jobqueue"]

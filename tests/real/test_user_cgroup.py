@@ -125,6 +125,20 @@ def test_the_order() -> None:
     assert None is spec(None, "x", memory=5)["above"]
 
 
+def test_the_order_has_defaults() -> None:
+    """What the settings leave open is bounded by the defaults, without a key; an explicit value replaces each."""
+    defaults = {"memory": 50, "tasks": 70}
+    users = UserLimits(caps={"cpu": 1.5, "tasks": None}, defaults=defaults)
+    caps = [("", "memory.max", "50"), ("cpu", "cpu.max", "150000 100000"), ("tasks", "pids.max", "max")]
+    assert caps == sent("alice/x", Owner(1000, "alice"), users)["above"]["caps"]
+
+
+def test_a_default_that_cannot_be_set_is_not_told(home: int) -> None:
+    """A host without cgroups of its own has no warning in each record about limits that nobody asked for."""
+    above: Above = {"name": "u1000", "caps": [("", "memory.max", "50"), ("tasks", "pids.max", "7")]}
+    assert ["tasks: its cgroup has no pids.max"] == made(home, "alice+x@1.1", above).troubles
+
+
 def test_the_order_of_a_crontab() -> None:
     """A run of a user's crontab has these limits, too, in the cgroup of the user at its start; root's has not."""
     told = spec(None, "crontabs/alice:x", tasks=7)

@@ -231,6 +231,7 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
         "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
         "LockProcesses": Manager, "PathTriggers": Manager, "Monitor": Manager, "AccountFiles": Manager,
         "Reload": Manager, "SettingsFile": Manager, "UserFiles": Manager, "UserFileCalls": UserCalls, "OtherCron": None,
+        "caps_by_default": dict,
         "host_has": lambda: (list(range(4)), 8 << 30, False),
         "Access": SimpleNamespace(of=lambda _: (Access(frozenset(), frozenset()), [])),
         "gc": SimpleNamespace(disable=_nothing, enable=_nothing, freeze=_nothing, collect=_nothing),
