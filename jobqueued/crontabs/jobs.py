@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from jobqueued.crontabs.options import MOVED, is_option, options
 from jobqueued.crontabs.periods import OF_ANACRON, is_run_by_crontab, when
 from jobqueued.crontabs.run_parts import Parts, parts_of
 from jobqueued.crontabs.table import Assignment, Comment, Entry, Flaw, Form, Item, read_in_steps
-from jobqueued.crontabs.variables import Unusable, keys_of
+from jobqueued.crontabs.variables import Unusable, foreign_sender, keys_of
 from jobqueued.jobfile.spelling import odd_space_in
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
@@ -65,7 +65,8 @@ class Place(NamedTuple):
 class Host(NamedTuple):
     """The host as jobs depend on it: its zone and seed, whether it takes mails, and scripts by their directory.
 
-    `boots`: what is due at this boot was not run by another cron.
+    `boots`: what is due at this boot was not run by another cron.  `name` is that of the host.  `any_sender`: MAILFROM
+    of a user's table may be any address.
     """
 
     timezone: str = "UTC"
@@ -73,6 +74,8 @@ class Host(NamedTuple):
     mails: bool = True
     boots: bool = True
     scripts: Mapping[str, tuple[str, ...]] = {}
+    name: str = ""
+    any_sender: bool = False
 
 
 def read_jobs_in_steps(
@@ -120,8 +123,15 @@ class _Reading:
                 if item.name == "LOGNAME":
                     message = "has no effect: LOGNAME is the name of the user who runs the job"
                     self._tell(item.line, message, "JQ603", "warning")
+                elif item.name == "MAILFROM" and (wrong := self._foreign_sender(item.value)):
+                    self._tell(item.line, f"MAILFROM has no effect: {wrong}", "JQ603", "warning")
             case Entry():
                 self._take_entry(item)
+
+    def _foreign_sender(self, text: str) -> str:
+        """The reason why mail of this table is not sent from this address; "" if it may be."""
+        owner, host = self.place.owner, self.host
+        return "" if owner in (None, _ROOT) or host.any_sender else foreign_sender(text.strip(), owner, host.name)
 
     def end(self) -> tuple[tuple[Job, ...], list[Problem]]:
         for line in self.loose:
@@ -173,6 +183,8 @@ class _Reading:
             "concurrency": UNLIMITED, "catch_up": CatchUp.NONE, "leave_children": True, "asks_pam": True,
             **keys_of(entry, owner, mails=self.host.mails),
         }  # fmt: skip
+        if self._foreign_sender(values["notify"].sender):
+            values["notify"] = replace(values["notify"], sender="")
         if self.place.periodic:
             yield from self._periodic(entry, name, {**values, **OF_ANACRON, **own})
             return

@@ -73,6 +73,27 @@ def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify
     return Notify(("failed_output" if only_on_error else "output",), email, remind=None, sender=sender)
 
 
+def foreign_sender(sender: str, owner: str, host: str) -> str:
+    """The reason why mail of a user's table is not sent from this address; "" if it is that user's on this host.
+
+    A text that is no address is another matter: lines below it are not run.
+    """
+    name, at, domain = sender.partition("@")
+    if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
+        return ""
+    own = f"{owner}, {owner}@{host}" if host else owner
+    permit = "any address if root permits it by `users: {permit: [notify]}` in jobqueued.yaml"
+    return f"found {quoted(sender)}; accepted in a table of {owner}: {own}, or {permit}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        _address("MAILFROM", text)
+    except Unusable:
+        return False
+    return True
+
+
 def _address(variable: str, text: str) -> str:
     """A mail address as job files take it."""
     try:

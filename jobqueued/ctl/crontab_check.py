@@ -9,16 +9,17 @@ from zoneinfo import ZoneInfo
 
 from jobqueued.child.spool import LARGEST
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.crontabs.jobs import MAX_JOBS, Host, Place, read_jobs_in_steps
+from jobqueued.crontabs.jobs import MAX_JOBS, Place, read_jobs_in_steps
 from jobqueued.crontabs.names import of_table
 from jobqueued.crontabs.table import Entry, Flaw, Form, read
 from jobqueued.ctl.terminal import local
 from jobqueued.ctl.unlikely import misplaced_user
+from jobqueued.jobdir.cron_tables import host_of
 from jobqueued.jobdir.kinds import SPOOL
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.model import Job, to_text
 from jobqueued.paths import Paths
-from jobqueued.settings import machine_id, read_settings
+from jobqueued.settings import read_settings
 from jobqueued.text import printable, size
 
 MOST_LINES = 10_000
@@ -48,7 +49,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
     flaws = {item.line: item for item in items if isinstance(item, Flaw)}
     entries = {item.line for item in items if isinstance(item, Entry)}
     settings, _ = read_settings(paths.config, more=paths.more_config)
-    place, host = Place(SPOOL.prefix + of_table(user), user), Host(settings.zone, machine_id())
+    place, host = Place(SPOOL.prefix + of_table(user), user), host_of(settings, settings.zone)._replace(mails=True)
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
     wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if flaw.reason != _NO_NEWLINE]
     if len(entries) > MAX_JOBS:

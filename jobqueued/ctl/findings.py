@@ -453,7 +453,8 @@ FINDINGS = {finding.code: finding for finding in (
         "0 2 * * * root /usr/local/bin/backup\n",
         CRONTAB),
     Finding("JQ603", "warning", "a line without effect",
-        "Options (`# jobqueue: {…}`) stand directly above the line of their job; LOGNAME can't be set.",
+        "Options (`# jobqueue: {…}`) stand directly above the line of their job; LOGNAME can't be set; MAILFROM of "
+        "a user's own table is an address of that user on this host.",
         "# jobqueue: {timeout: 2h}\n"
         "\n"
         "0 2 * * * root /usr/local/bin/backup\n",

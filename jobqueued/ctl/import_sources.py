@@ -22,12 +22,12 @@ from jobqueued.exchange.real_cron import Cron
 from jobqueued.exchange.timer import read_timer
 from jobqueued.exchange.unit_files import Unit, read_unit
 from jobqueued.jobdir import kinds
-from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, takes_mails
+from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import MAX_BYTES
 from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
-from jobqueued.settings import Settings, machine_id
+from jobqueued.settings import Settings
 
 _UNITS = tuple(map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
                           "/usr/lib/systemd/system")))  # fmt: skip
@@ -133,7 +133,7 @@ def place_of(found: Found, wish: Wish) -> Place:
 def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
     """Read what was found; `taken` are the ids that others have."""
     ids, scripts = Ids(taken), Scripts(watched=False)
-    host = Host(config.zone, machine_id(), mails=takes_mails(config))
+    host = host_of(config, config.zone)
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueued.child.trust import Refused, check_path
-from jobqueued.crontabs.jobs import Host, read_jobs_in_steps
-from jobqueued.jobdir.cron_tables import kinds_by_place, kinds_of_host, place_of, takes_mails
+from jobqueued.crontabs.jobs import read_jobs_in_steps
+from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host, place_of
 from jobqueued.jobdir.kinds import Kind, Unreadable
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import at_once
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
-from jobqueued.settings import Settings, machine_id
+from jobqueued.settings import Settings
 
 if TYPE_CHECKING:
     from jobqueued.jobdir.acceptance import Content
@@ -28,7 +28,7 @@ class TableFiles:
     def __init__(self, paths: Paths, config: Settings, daemon: int) -> None:
         self._paths, self._config, self._daemon = paths, config, daemon
         self._kinds, self._scripts = kinds_of_host(paths), Scripts(watched=False)
-        self._host = Host(config.zone, machine_id(), mails=takes_mails(config))
+        self._host = host_of(config, config.zone)
 
     def all_live(self) -> Iterator[Path]:
         """Yield the tables, and directories of tables, that the daemon is to run."""

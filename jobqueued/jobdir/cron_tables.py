@@ -36,7 +36,7 @@ def readers(
     `boots`: this start of the daemon may be the first after a boot, as far as it knows.
     """
     boots = boots and not (paths.host / REBOOTED).exists()
-    host = Host("", machine_id(), mails=takes_mails(config), boots=boots)
+    host = host_of(config)._replace(boots=boots)
     expand = config.cron.get("expand", False)
     places = kinds_by_place(paths).items()
     return [(directory, partial(_read, kind, host, zone, scripts, expand), kind) for directory, kind in places]
@@ -96,6 +96,12 @@ def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
     if kind is SPOOL:  # a directory of a user's may hang whoever lists it
         return Place(kind.prefix + of_table(name), name)
     return Place(kind.prefix + of_table(name), expand=expand)
+
+
+def host_of(config: Settings, timezone: str = "") -> Host:
+    """This host, as tables depend on it with these settings."""
+    any_sender = "notify" in config.users.permit
+    return Host(timezone, machine_id(), takes_mails(config), name=os.uname().nodename, any_sender=any_sender)
 
 
 def takes_mails(config: Settings) -> bool:

@@ -70,6 +70,29 @@ def test_variables_of_cron_decide_about_the_job() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "sender", "permits", "is_taken"),
+    [
+        (ALICE, "alice", False, True), (ALICE, "alice@db1", False, True), (ALICE, "alice@DB1", False, True),
+        (ALICE, "root", False, False), (ALICE, "root@db1", False, False), (ALICE, "bob@example.org", False, False),
+        (ALICE, "alice@example.org", False, False), (ALICE, "Alice", False, False), (ALICE, "bob", True, True),
+        (Place("crontabs/root", "root"), "ops@example.org", False, True), (SYSTEM, "ops@example.org", False, True),
+    ],
+)  # fmt: skip
+def test_no_user_sends_mail_in_the_name_of_another(place: Place, sender: str, permits: bool, is_taken: bool) -> None:
+    """MAILFROM of a user's table is that user here, or what root permits; else the line runs, and its mail has the
+    host's sender.
+    """
+    text = f"MAILFROM={sender}\n@daily {'alice ' * (place is SYSTEM)}a\n"
+    host = HOST._replace(name="db1", any_sender=permits)
+    (job,), problems = at_once(read_jobs_in_steps(text.encode(), "f", place, host))
+    assert job.notify.sender == sender * is_taken
+    accepted = "accepted in a table of alice: alice, alice@db1, or any address if root permits it by `users: {permit: "
+    told = f"f:1: MAILFROM has no effect: found {sender!r}; {accepted}[notify]}}` in jobqueued.yaml"
+    expected = [] if is_taken else [(told, "warning", "JQ603")]
+    assert expected == [(f"f:{it.line}: {it.message}", it.severity, it.code) for it in problems]
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("SHELL=bash", "found SHELL='bash' above it; accepted: an absolute path"),

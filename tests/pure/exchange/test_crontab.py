@@ -20,7 +20,7 @@ from jobqueued.model import DAY, Job
 
 ALICE, SYSTEM = Place("crontabs/alice", "alice"), Place("cron.d/x")
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
-HOST = Host("Europe/Berlin", scripts={"/etc/cron.daily": ("0anacron", "logrotate")})
+HOST = Host("Europe/Berlin", any_sender=True, scripts={"/etc/cron.daily": ("0anacron", "logrotate")})
 
 
 def imported(text: str, place: Place = ALICE, name: str = "x") -> tuple[Source, str, tuple[Job, ...]]:
