@@ -233,7 +233,8 @@ FINDINGS = {finding.code: finding for finding in (
         "zzz.yaml", "backup.yaml has a job backup"),
     Finding("JQ214", "error", "what this file may not have",
         "Files of users may not have what burdens others, unless root permits it in jobqueued.yaml; and a few "
-        "keys are for files of users, or for those of the host, only.",
+        "keys are for files of users, or for those of the host, only. `users: {allow: …, deny: …}` bars whole files "
+        "and crontabs.",
         ENTRY + "    on: {path: ~/*.csv}\n",
         ENTRY + "    on: {path: /srv/*.csv}\n"),
     Finding("JQ215", "error", "a key of a later version",

@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,8 +93,8 @@ def read_files(
     closing = [job for file in clashes for job in good[file]]
     jobs = tuple(job for file, those in good.items() if file not in clashes for job in those)
     kept = [] if owner is None else _kept(paths, {job.id for job in jobs})
-    warnings = [*_unknown_accounts(jobs), *_impossible(jobs, [*closing, *kept], paths, config)]
-    invalid, told = {job: why for job, why, _ in warnings}, [problem for _, _, problem in warnings]
+    warnings = [*_unknown_accounts(jobs), *_barred(jobs, config), *_impossible(jobs, [*closing, *kept], paths, config)]
+    invalid, told = {job: why for job, why, _ in warnings}, dict.fromkeys(problem for *_, problem in warnings)
     odd = _unlikely(jobs, config, paths, daemon) if looks else []
     refused = len(clashes) + len(bad) - sum(problem.code == "JQ501" for _, each in parts for problem in each)
     return Reading(list(jobs), invalid, [*problems, *odd, *told], refused, unreadable)
@@ -213,6 +214,23 @@ def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]
             problem = Problem(written_in(job), job.line, 0, key, message, "warning", job.id, "JQ505")
             why = f"user {account.member!r} is not in group {name!r}" if whose else f"no {kind} {name!r} on this host"
             yield job.id, why, problem
+
+
+def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, Problem]]:
+    """Yield the jobs of crontabs whose user may not have jobs, with the reason, which is one problem of the table."""
+    if config.users.allow is None and not config.users.deny:
+        return
+    from jobqueued.child.identity import trouble_with
+
+    @cache
+    def why(account: Account) -> str:
+        order = [account.name, config.users.allow, config.users.deny]
+        return "" if is_unknown(account) else trouble_with("crontab", order)
+
+    for job in jobs:
+        for account in accounts(job):
+            if account.kind == "crontab" and (reason := why(account)):
+                yield job.id, reason, Problem(written_in(job), 0, 0, "", reason, code="JQ214")
 
 
 def _impossible(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +100,26 @@ def test_what_can_not_run_here(root: Path, check: Check) -> None:
         exit_code,
         lines[0].endswith("its whole path, or `PATH=…` above its line (warning) [JQ507]"),
     ), lines
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("users", ["{deny: [USER]}", "{allow: [root]}"])
+def test_a_user_who_may_not_have_jobs(root: Path, check: Check, users: str) -> None:
+    """It is an error of the user's table, told once, as the daemon runs nothing of it; a table of the system runs."""
+    user, _, uid, gid, *_ = pwd.getpwnam("daemon")
+    (root / "jobqueued.yaml").write_text(
+        f"cron: {{live: true}}\nmail: {{sendmail: /nowhere}}\nusers: {users.replace('USER', user)}\n"
+    )
+    table = root / "var/spool/cron/crontabs" / user
+    table.write_text("@reboot true\n@daily true\n")
+    table.chmod(0o600)
+    os.chown(table, uid, gid)
+    (root / "etc/cron.d/x").write_text(f"@reboot {user} true\n")
+    why = f"user {user!r} may not have jobs here, by `users: {{{users[1:].partition(':')[0]}: …}}` in jobqueued.yaml"
+    for words in (table,), ():
+        exit_code, lines = check(*words)
+        assert (1, [f"{table}: {why} [JQ214]"]) == (exit_code, [line for line in lines if "[JQ" in line])
+    assert 0 == check(root / "etc/cron.d/x").exit_code
 
 
 def test_what_cron_does_not_read(root: Path, check: Check) -> None:
