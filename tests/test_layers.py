@@ -109,7 +109,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
     "ctl": [
-        "table", "terminal", "standing", "arguments", "client", "findings", "explain", "reports",
+        "table", "terminal", "standing", "arguments", "client", "whole_names", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "failed_submissions", "receivers", "unlikely", "rhythms",
         "output", "table_files",
         "job_units", "had_first", "job_files", "mends", "origins", "offline", "run_stats", "run_diff", "run_report",

@@ -266,7 +266,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
     if name == _NO_JOB and (it := removed(control).get(parameters["job"])):
         return Refused(it)
     if name in (_NO_JOB, _NO_RUN) and (near := _nearest(name, parameters, control)):
-        return Refused(near)
+        return Refused(near, name.removeprefix(f"{NAME}."))
     if name in _REFUSALS:
         error = name.removeprefix(f"{NAME}.")
         if parameters.get("program") == "at":

@@ -16,6 +16,7 @@ from jobqueued.ctl import completion, failed_submissions, standing
 from jobqueued.ctl.client import Refused, Unreachable, ask, removed
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import Columns, distance, json_option, local, print_json, print_values, styled
+from jobqueued.ctl.whole_names import owned, print_found
 from jobqueued.paths import Paths
 from jobqueued.text import printable
 
@@ -144,10 +145,9 @@ def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]
         if "/" in name or any(fnmatchcase(one, name) for one in ids):
             found.append(name)
             continue
-        owned = [one for one in ids if fnmatchcase(one.partition("/")[2], name)]
-        if owned:
-            click.echo(printable(f"{name}: {', '.join(owned)}"), err=True)
-        found += owned or [name]
+        if those := owned(name, ids):
+            print_found(name, those)
+        found += those or [name]
     return tuple(found)
 
 

@@ -21,6 +21,7 @@ from jobqueued.ctl.output import CHUNK, Copy, Lines, Sink, Source, beginning_of_
 from jobqueued.ctl.records import history, result
 from jobqueued.ctl.terminal import distance, json_option, local, reaching
 from jobqueued.ctl.waiting import Interrupted
+from jobqueued.ctl.whole_names import by_whole_name
 from jobqueued.model import LIVE, PENDING, Record, RunId, RunState
 from jobqueued.paths import Paths
 from jobqueued.state import record_files
@@ -67,7 +68,7 @@ def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
       jobqueuectl logs -n 20 --attempt 1 nightly-backup@142
     """
     try:
-        record = copied(paths, name, as_json=as_json, **options)
+        record = by_whole_name(paths.control, name, lambda name: copied(paths, name, as_json=as_json, **options))
     except KeyboardInterrupt:
         raise Interrupted(
             f"what is live of {printable(name)} goes on; see: jobqueuectl show {printable(name)}"

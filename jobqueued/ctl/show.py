@@ -31,6 +31,7 @@ from jobqueued.ctl.terminal import (
     print_table,
     styled,
 )
+from jobqueued.ctl.whole_names import by_whole_name
 from jobqueued.model import Job, Record, TriggeredBy
 from jobqueued.notify import CHANNELS
 from jobqueued.paths import Paths
@@ -70,18 +71,18 @@ def show(paths: Paths, name: str, runs: int, origin: bool, as_json: bool) -> Non
       jobqueuectl show --origin nightly-backup
       jobqueuectl show nightly-backup@142 --json
     """
-    run = run_id(name) if "@" in name else None
-    if origin and run is None:
+    is_run = "@" in name
+    if origin and not is_run:
         from jobqueued.ctl.origins import origins_of
 
         _print_origins(name, origins_of(paths, name), as_json=as_json)
     elif origin:
         raise click.UsageError("--origin is about a JOB, not a run")
-    elif run is None:
-        answer = _job(paths, name, runs)
+    elif not is_run:
+        answer = by_whole_name(paths.control, name, lambda name: _job(paths, name, runs))
         print_json(answer) if as_json else _print_job(answer)
     else:
-        record = offline.find_record(paths, run)
+        record = by_whole_name(paths.control, name, lambda name: offline.find_record(paths, run_id(name)))
         print_json(record) if as_json else _print_record(record)
 
 

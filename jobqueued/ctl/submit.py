@@ -16,6 +16,7 @@ from jobqueued.ctl.arguments import NoZone, zone_here
 from jobqueued.ctl.client import TIMEOUT, Call, Unreachable, ask
 from jobqueued.ctl.handed_in import NotRead
 from jobqueued.ctl.terminal import json_option, local, print_json, reaching
+from jobqueued.ctl.whole_names import by_whole_name
 from jobqueued.instants import SECOND, to_text
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable, size
@@ -297,7 +298,9 @@ def withdraw(paths: Paths, job: str, stop: bool) -> None:
       jobqueuectl withdraw alice/17
       jobqueuectl withdraw --stop alice/17
     """
-    answer = ask(paths.control, "Withdraw", job=job, stop=stop or None)
+    job, answer = by_whole_name(
+        paths.control, job, lambda job: (job, ask(paths.control, "Withdraw", job=job, stop=stop or None))
+    )
     running, waiting = counted(answer["running"], "run"), counted(answer["waiting"], "run")
     told = f"{printable(job)}: {waiting} waited and will not start"
     if answer["running"]:
@@ -321,5 +324,6 @@ def resize(paths: Paths, job: str, runs: int) -> None:
     Example:
       jobqueuectl resize alice/17 20
     """
-    before = ask(paths.control, "Resize", job=job, runs=runs)["before"]
+    job, answer = by_whole_name(paths.control, job, lambda job: (job, ask(paths.control, "Resize", job=job, runs=runs)))
+    before = answer["before"]
     click.echo(printable(f"{job}: {counted(runs, 'run')} at a time, before {before:,}"), err=True)

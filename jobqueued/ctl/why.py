@@ -9,6 +9,7 @@ from jobqueued.ctl import completion
 from jobqueued.ctl.arguments import kept_time, run_id
 from jobqueued.ctl.client import Unreachable, ask, meanwhile
 from jobqueued.ctl.terminal import json_option, local, localised, moment, print_facts, print_json, print_line, styled
+from jobqueued.ctl.whole_names import by_whole_name
 from jobqueued.instants import to_text
 from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING, RunState
@@ -55,14 +56,13 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
       jobqueuectl why nightly-backup --at 02:00
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
-    run, job = (name, None) if "@" in name else (None, name)
     if at is not None and expect:
         raise click.UsageError("--expect tells of what is to come, --at of what was: give one of them")
     if at is not None:
-        _print_past(_past(paths, run, job, at), as_json=as_json)
+        past = by_whole_name(paths.control, name, lambda name: _past(paths, *_run_or_job(name), at))
+        _print_past(past, as_json=as_json)
         return
-    with meanwhile(_UNKNOWN.format(name)):
-        answer = ask(paths.control, "Why", run=run, job=job)
+    name, answer = by_whole_name(paths.control, name, lambda name: (name, _present(paths, name)))
     runs, more = answer["runs"], answer["more"]
     if expect:
         _foresee(paths, runs)
@@ -78,6 +78,16 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
     if more:
         print_line("")
         print_line(f"… and {more:,} more")
+
+
+def _run_or_job(name: str) -> tuple[str | None, str | None]:
+    return (name, None) if "@" in name else (None, name)
+
+
+def _present(paths: Paths, name: str) -> Message:
+    run, job = _run_or_job(name)
+    with meanwhile(_UNKNOWN.format(name)):
+        return ask(paths.control, "Why", run=run, job=job)
 
 
 def _foresee(paths: Paths, runs: list[Message]) -> None:

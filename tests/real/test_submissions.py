@@ -107,6 +107,32 @@ def test_withdrawn_with_all_that_is_live(host: Host) -> None:
     assert ["killed"] * 2 == [record and record["state"] for record in records]
 
 
+def test_a_name_without_whose_it_is(host: Host) -> None:
+    """Commands about one job find the only one of that name of a user or the host, and say so; of several they name
+    all, and do nothing.
+    """
+
+    def told(*words: str) -> tuple[int, str]:
+        done = run("--root", host.root, *words)
+        return done.returncode, done.stdout + done.stderr
+
+    sleeping = ("submit", "--name", "batch", "--array", "1-9%1", "--", "sh", "-c", "echo hello; sleep 99")
+    assert (0, "host/batch\n") == told(*sleeping)
+    wait_for(lambda: "hello\n" in told("logs", "host/batch")[1])
+    for words, seen in (
+        (("show", "batch"), "host/batch"), (("show", "batch@1"), "host/batch@1"),
+        (("why", "batch"), "host/batch@2"), (("logs", "batch"), "hello\n"),
+        (("resize", "batch", "2"), "host/batch: 2 runs at a time"),
+        (("withdraw", "--stop", "batch"), "waited and will not start; "),
+    ):  # fmt: skip
+        name = next(word for word in words if word.startswith("batch"))
+        (code, text), found = told(*words), f"{name}: host/{name}\n"
+        assert (0, True, True) == (code, found in text, seen in text.replace(found, "", 1)), text
+    wait_for(lambda: not left(host))
+    code, text = told("show", "no-batch")
+    assert (1, True) == (code, "no such job: no-batch; see: jobqueuectl" in text), text
+
+
 def test_the_progress_of_a_batch(host: Host, tmp_path: Path) -> None:
     """`list`, also by the name without whose it is, and `show` say how much is done, failed, live and to come."""
     (tmp_path / "gate").mkdir()
@@ -318,6 +344,33 @@ class Caller:
     def end(self) -> tuple[int, str]:
         """Its exit status, and what it has written to stdout."""
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1]), self._out.read_text()
+
+
+@needs_root
+def test_a_name_of_two(open_host: Host, tmp_path: Path) -> None:
+    """If two have a job of this name, nothing is done, and both are named, also for the user of one; a user's call
+    about the only one, which needs no right of root's, is carried out.
+    """
+    asked = {"keys": {"command": "true", "at": "2199-01-01T00:00:00Z"}, "name": "batch"}
+    assert "host/batch" == open_host.call("Submit", submission=asked)["job"]
+    assert f"{USER}/batch" == as_user(SOMEBODY, lambda: open_host.call("Submit", submission=asked)["job"])
+    for words in (
+        ("show", "batch"),
+        ("withdraw", "batch"),
+        ("why", "batch"),
+        ("logs", "batch"),
+        ("resize", "batch", "2"),
+    ):
+        done = run("--root", open_host.root, *words)
+        assert 1 == done.returncode
+        assert f"no such job: batch; there are {USER}/batch and host/batch" in done.stderr, done.stderr
+    assert [f"{USER}/batch", "host/batch"] == sorted(left(open_host))
+    assert 1 == Caller(open_host, tmp_path, "withdraw", "batch").end()[0]
+    open_host.call("Withdraw", job="host/batch")
+    wait_for(lambda: as_user(SOMEBODY, lambda: 1 == len(open_host.call("List")["jobs"])))
+    caller = Caller(open_host, tmp_path, "withdraw", "batch")
+    assert (0, True) == (caller.end()[0], caller.said.startswith(f"batch: {USER}/batch\n")), caller.said
+    wait_for(lambda: [] == left(open_host))
 
 
 @needs_root
