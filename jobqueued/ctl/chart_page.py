@@ -16,12 +16,14 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from operator import sub
 from pathlib import Path
+from typing import TypeVar
 
 from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs
 
 _PLACE = Path(__file__).with_name("page")
 _SCRIPTS = ("runs.js", "chart.js", "controls.js")
 _LEVEL = 6
+Value = TypeVar("Value")
 
 
 def page(runs: Runs, span: tuple[int, int], now: int) -> str:
@@ -58,7 +60,7 @@ def packed(runs: Runs, span: tuple[int, int], now: int) -> bytes:
     head = {
         "begin": begin, "end": end, "now": now, "states": STATES, "columns": shapes,
         "jobs": [(job, len(each[0])) for job, each in runs.of.items()], "texts": runs.texts, "lists": runs.lists,
-        "pauses": [*_pauses(runs, begin)],
+        "pauses": [*_pauses(runs, begin)], "tries": [*_of_runs(runs, runs.tries)],
     }  # fmt: skip
     text = json.dumps(head, separators=(",", ":")).encode()
     return len(text).to_bytes(4, "little") + text + data
@@ -97,10 +99,16 @@ def _since(columns: list[array[int]], name: str, place: Mapping[str, int]) -> It
 
 def _pauses(runs: Runs, begin: int) -> Iterator[tuple[int, list[int]]]:
     """Yield, by the place of a run among all, when each of its pauses began and ended."""
+    for place, pauses in _of_runs(runs, runs.pauses):
+        yield place, [moment - begin for pause in pauses for moment in pause]
+
+
+def _of_runs(runs: Runs, known: Mapping[tuple[str, int], list[Value]]) -> Iterator[tuple[int, list[Value]]]:
+    """Yield what is known of runs with several attempts, by the place of each among all."""
     first, number = 0, Run._fields.index("number")
-    having = {job for job, _ in runs.pauses}
+    having = {job for job, _ in known}
     for job, columns in runs.of.items():
         for place, each in enumerate(columns[number] if job in having else (), first):
-            if pauses := runs.pauses.get((job, each)):
-                yield place, [moment - begin for pause in pauses for moment in pause]
+            if found := known.get((job, each)):
+                yield place, found
         first += len(columns[number])

@@ -24,6 +24,8 @@ _GOES_ON = LIVE | PENDING
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _LONGEST = 200
 """Characters of a text that a chart shows."""
+_Try = tuple[str | None, str | None, str | None]
+"""When an attempt started and ended, and its state."""
 
 
 class Run(NamedTuple):
@@ -68,11 +70,13 @@ class Runs:
     Of several hosts each job of each is one of its own, called ``db1: backup``: `whose` has its host, or "", and its
     id.
     `texts` and `lists` have each value once; the first is "", or empty.  `pauses` are those of a run, by its job and
-    number, between an attempt and the next: when each began and ended.
+    number, between an attempt and the next: when each began and ended, which may be at once.  `tries` are the states of
+    the attempts before them, as indices of STATES.
     """
 
     def __init__(self) -> None:
         self.pauses: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self.tries: dict[tuple[str, int], list[int]] = {}
         self.of: dict[str, list[array[int]]] = {}
         self.whose: dict[str, tuple[str, str]] = {}
         self._texts: dict[Hashable, int] = {"": 0}
@@ -117,12 +121,19 @@ class Runs:
             self.whose[name] = host, job
         for column, value in zip(columns, self._run(record), strict=True):
             column.append(value)
-        times = [(it["started"], it["ended"]) for it in record.get("attempts") or ()]
+        tries: list[_Try] = [(it["started"], it["ended"], it.get("state")) for it in record.get("attempts") or ()]
         if record["state"] in LIVE:
-            times.append((record.get("started"), None))  # the attempt that goes on
-        if len(times) > 1:
-            pauses = [(_moment(one[1]), _moment(other[0])) for one, other in pairwise(times)]
-            self.pauses[name, record["number"]] = [it for it in pauses if NONE < it[0] < it[1]]
+            tries.append((record.get("started"), None, None))  # the attempt that goes on
+        if len(tries) > 1:
+            self._add_tries((name, record["number"]), tries, record["state"])
+
+    def _add_tries(self, key: tuple[str, int], tries: Sequence[_Try], state: str) -> None:
+        """Take what was between the attempts of a run; an attempt without a state has that of the run."""
+        found = [
+            ((_moment(one[1]), _moment(other[0])), STATES.index(one[2] or state)) for one, other in pairwise(tries)
+        ]
+        found = [it for it in found if NONE < it[0][0] <= it[0][1]]
+        self.pauses[key], self.tries[key] = [pause for pause, _ in found], [before for _, before in found]
 
     def _run(self, record: Record) -> Run:
         due = _moment(record["due"])
@@ -180,7 +191,7 @@ class Runs:
         """Those of these jobs, of any host, that have each of these tags; none of either: of all."""
         found, wanted = Runs(), [set(tags) <= set(each) for each in self.lists]
         found._texts, found._lists, found._claims, found.pauses = self._texts, self._lists, self._claims, self.pauses
-        found.whose = self.whose
+        found.whose, found.tries = self.whose, self.tries
         for job, columns in self.of.items():
             kept = [wanted[each] for each in columns[_TAGS]] if not jobs or self.whose[job][1] in jobs else []
             if any(kept):
@@ -219,7 +230,7 @@ def plain(runs: Runs) -> Iterator[dict[str, object]]:
                 **{name: moment(getattr(run, name)) for name in ("due", "queued", "started", "ended")},
                 "waited": run.waited / 1000 if run.started != NONE else None, "waited_for": lists[run.waited_for],
                 "pauses": [{"since": moment(begin), "until": moment(end)} for begin, end in
-                           runs.pauses.get((job, run.number), ())],
+                           runs.pauses.get((job, run.number), ()) if begin < end],
                 "tags": lists[run.tags], "cpu": run.cpu / 1000 if run.cpu != NONE else None,
                 "memory_peak": run.memory << 10 if run.memory != NONE else None,
             }  # fmt: skip

@@ -61,7 +61,8 @@ def chart(runs: Runs, window: Window, now: int, width: int) -> Iterator[list[Cel
     for job, name in zip(runs.of, names, strict=True):
         row = _Row(window, now)
         for run in runs.runs(job):
-            row.add(run, runs.pauses.get((job, run.number), ()))
+            key = job, run.number
+            row.add(run, zip(runs.pauses.get(key, ()), runs.tries.get(key, ()), strict=True))
         if len(name) > column:
             yield [name]
         yield [f"{name if len(name) <= column else '':{column}} ", *row.pieces()]
@@ -79,16 +80,17 @@ class _Row:
         self._ran, self._waits = [0.0] * window.cells, [False] * window.cells
         self.seen = set[str]()
 
-    def add(self, run: Run, pauses: Iterable[tuple[int, int]]) -> None:
-        """Draw a run: its wait, itself with its pauses, and its state at its end."""
+    def add(self, run: Run, pauses: Iterable[tuple[tuple[int, int], int]]) -> None:
+        """Draw a run: its wait, its attempts, each with its state at its end, and the pauses between them."""
         ended = run.ended if run.ended != NONE else self._now
         if ended < self._window.begin or run.due > self._window.end:
             return
         state, until = STATES[run.state], run.until if run.until != NONE else self._now
         if state != "skipped":
             self._wait(run.queued, until)
-        for begin, end in pauses:
+        for (begin, end), before in pauses:
             self._run(until, begin, len(_WORST) - 1)
+            self._mark(self._window.place(max(until, begin - 1)), _WORST.index(STATES[before]))
             self._wait(begin, until := end)
         self._run(until, ended, _WORST.index(state if _is_going_on(state) else "succeeded"))
         self._mark(self._window.place(max(until, ended - 1)), _WORST.index(state))

@@ -294,6 +294,40 @@ def test_attempts_of_milliseconds(chromium: Browser, tmp_path: Path) -> None:
     )
 
 
+def test_failed_attempts_of_a_run_that_succeeded(chromium: Browser, tmp_path: Path) -> None:
+    """They have the colour of failures and the letter of their own state, the last one those of success; where the run
+    is less than two pixels wide, its failed attempt is seen, too.
+    """
+    one = next(record for record in a_day() if record["run"] == "backup@61")
+    times = [("01", "failed"), ("03", "timed_out"), ("05", "succeeded")]
+    tries = [
+        {"started": f"2026-11-26T{hour}:00:00Z", "ended": f"2026-11-26T{hour}:40:00Z", "state": state}
+        for hour, state in times
+    ]
+    retried: Any = {**one, "state": "succeeded", "attempts": tries, "ended": tries[-1]["ended"]}
+    retried |= dict.fromkeys(("due", "queued", "started"), tries[0]["started"])
+    brief: Any = {**one, "job": "brief", "state": "succeeded", "due": "2026-11-26T02:00:00Z"}
+    brief |= {"queued": brief["due"], "started": brief["due"], "ended": "2026-11-26T02:00:00.009Z"}
+    brief["attempts"] = [
+        {"started": brief["due"], "ended": "2026-11-26T02:00:00.003Z", "state": "failed"},
+        {"started": "2026-11-26T02:00:00.003Z", "ended": brief["ended"], "state": "succeeded"},
+    ]
+    opened(chromium, tmp_path / "tries.html", collected([retried, brief]))
+    colours = """((row, names) => {
+        const style = getComputedStyle(document.documentElement), found = [];
+        const pen = document.getElementById("chart").getContext("2d");
+        const known = names.map(name => style.getPropertyValue(name).match(/[0-9a-f]{2}/g).map(it => parseInt(it, 16)));
+        for (let x = 225; x < pen.canvas.width; x++) {
+            const { data } = pen.getImageData(x, 34 + 24 * row + 17, 1, 1);
+            found.push(known.findIndex(colour => colour.every((it, nth) => data[nth] === it)));
+        }
+        return found.filter((it, at) => it >= 0 && it !== found[at - 1]).map(it => names[it]);
+    })"""
+    rows = chromium.tell("[...new Set(Array.from(document.querySelectorAll('tbody tr td'), it => it.textContent))]")
+    by_row = [chromium.tell(f"{colours}({row}, ['--bad', '--good'])") for row in range(2)]
+    assert [["--bad"], ["--bad", "--bad", "--good"]] == sorted(by_row, key=len), (by_row, rows[:4])
+
+
 def test_a_run_that_waits_for_a_retry(chromium: Browser, tmp_path: Path) -> None:
     """It has strokes from the end of its attempt to now, also where that end is out of view."""
     one = next(record for record in a_day() if record["run"] == "dump-orders@714")

@@ -109,13 +109,13 @@ class Chart {
       const place = Math.floor(start - this.left);
       if (place < 0 || place >= width) return;
       busy[place] += (runs.endOf(run) - runs.startOf(run)) / pixel;
-      if (worst[place] < 0 || runs.signOf(run)[2] > runs.signOf(worst[place])[2]) worst[place] = run;
+      if (worst[place] < 0 || runs.worstOf(run)[2] > runs.worstOf(worst[place])[2]) worst[place] = run;
     });
     pen.fillStyle = colour.wait;
     for (let place = 0; place < width; place++) if (waits[place]) pen.fillRect(this.left + place, y + ROW - 5, 1, 3);
     for (let place = 0; place < width; place++) {
       if (worst[place] < 0) continue;
-      const kind = runs.signOf(worst[place])[0], least = pixel * 4 < 1000 || kind === "bad" ? 14 : 4;
+      const kind = runs.worstOf(worst[place])[0], least = pixel * 4 < 1000 || kind === "bad" ? 14 : 4;
       const height = kind === "good" ? Math.max(least, 14 * Math.min(1, busy[place])) : kind === "bad" ? 18 : 9;
       pen.fillStyle = colour[kind];
       pen.fillRect(this.left + place, y + 19 - height, kind === "good" ? 1 : 2, height);
@@ -128,30 +128,34 @@ class Chart {
     pen.font = "13px system-ui, sans-serif";
   }
 
-  // A run that is wide enough to be seen: its letter tells its state without a colour.  Between attempts it waits; of an
+  // A run that is wide enough to be seen, each attempt with its own colour and letter.  Between attempts it waits; of an
   // attempt something is seen, however short it was.
   drawRun(pen, run, start, end, y) {
-    const { runs } = this, [kind, letter] = runs.signOf(run), lanes = runs.lanes[runs.jobOf(run)];
-    const high = lanes > 1 ? 20 / lanes : kind === "bad" ? 18 : 14, top = lanes > 1 ? y + 2 + runs.lane[run] * high : y + 19 - high;
-    const bounds = [start, ...(runs.pauses.get(run) ?? []).map(time => this.x(time)), end];
+    const { runs } = this, lanes = runs.lanes[runs.jobOf(run)], bounds = [start, ...(runs.pauses.get(run) ?? []).map(time => this.x(time)), end];
     for (let nth = 1; nth + 1 < bounds.length; nth += 2) this.stroke(pen, bounds[nth], bounds[nth + 1], y);
-    pen.fillStyle = this.colour[kind];
+    const parts = [];
     for (let nth = 0; nth < bounds.length; nth += 2) {
+      const sign = runs.signOfAttempt(run, nth / 2), high = lanes > 1 ? 20 / lanes : sign[0] === "bad" ? 18 : 14;
+      const top = lanes > 1 ? y + 2 + runs.lane[run] * high : y + 19 - high;
       const from = Math.max(bounds[nth], this.left - SMALL), to = Math.min(Math.max(bounds[nth + 1] - 0.5, bounds[nth] + SMALL), this.width + SMALL);
+      pen.fillStyle = this.colour[sign[0]];
       if (to > from) pen.fillRect(from, top, to - from, lanes > 1 ? high - 1 : high);
+      parts.push([Math.max(bounds[nth], this.left), Math.min(bounds[nth + 1], this.width), sign]);
     }
-    if (high >= 10) this.drawLetter(pen, letter, kind, bounds, runs.goesOn(run), lanes > 1 ? top + high / 2 : y + 12);
+    if (lanes < 3) this.drawLetters(pen, parts, runs.goesOn(run), lanes > 1 ? y + 2 + (runs.lane[run] + 0.5) * 10 : y + 12);
   }
 
-  // The letter is in the first attempt that has room for it, in the last of a run that goes on, or else before the last.
-  drawLetter(pen, letter, kind, bounds, isAtEnd, y) {
-    const parts = [], last = bounds.at(-2), first = Math.max(bounds[0], this.left);
-    for (let nth = 0; nth < bounds.length; nth += 2) parts.push([Math.max(bounds[nth], this.left), Math.min(bounds[nth + 1], this.width)]);
-    const wide = (isAtEnd ? parts.reverse() : parts).find(([from, to]) => to - from >= 14);
-    if (!wide && (last - 11 < first + SMALL || last > this.width)) return;
-    pen.fillStyle = wide ? this.colour.on : this.colour[kind];
+  // A letter tells the state of an attempt without a colour, if there is room: at its begin, of one that goes on at its
+  // end.  If no attempt has room, that of the run is before its last one.
+  drawLetters(pen, parts, isAtEnd, y) {
+    const wide = parts.filter(([from, to]) => to - from >= 14), last = parts.at(-1);
     pen.font = "bold 11px system-ui, sans-serif";
-    pen.fillText(letter, !wide ? last - 11 : isAtEnd ? wide[1] - 12 : wide[0] + 3, y);
+    pen.fillStyle = this.colour.on;
+    for (const part of wide) pen.fillText(part[2][1], isAtEnd && part === last ? part[1] - 12 : part[0] + 3, y);
+    if (!wide.length && last[0] - 11 >= parts[0][0] + SMALL && last[0] <= this.width) {
+      pen.fillStyle = this.colour[last[2][0]];
+      pen.fillText(last[2][1], last[0] - 11, y);
+    }
     pen.font = "13px system-ui, sans-serif";
   }
 

@@ -22,6 +22,7 @@ class Runs {
     Object.assign(this, { begin: head.begin, end: head.end, now: head.now, texts: head.texts, lists: head.lists });
     this.states = head.states;
     this.pauses = new Map(head.pauses);
+    this.tries = new Map(head.tries); // of a run the states of its attempts but the last
     this.retrying = head.states.indexOf("retrying");
     this.signs = head.states.map(state => SIGNS[state]);
     this.jobs = head.jobs.map(job => job[0]);
@@ -79,6 +80,12 @@ class Runs {
   untilOf(run) { return this.state[run] === this.retrying ? Math.max(this.endOf(run), this.now - this.begin) : this.endOf(run); } // with its wait for a retry
   stateOf(run) { return this.states[this.state[run]]; }
   signOf(run) { return this.signs[this.state[run]]; }
+  // The sign of an attempt by its number, and of all attempts of a run the one that matters most.
+  signOfAttempt(run, nth) { return this.signs[this.tries.get(run)?.[nth]] ?? this.signOf(run); }
+  worstOf(run) {
+    const own = this.signOf(run), tries = this.tries.get(run) ?? [];
+    return tries.map(state => this.signs[state]).reduce((worst, it) => it[2] > worst[2] ? it : worst, own);
+  }
   isBad(run) { return this.signs[this.state[run]][0] === "bad"; }
 
   jobOf(run) {

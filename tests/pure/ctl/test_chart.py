@@ -16,7 +16,7 @@ import pytest
 
 from jobqueued.ctl import chart_page, trace_events
 from jobqueued.ctl.chart_file import NoRecord, records
-from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected
+from jobqueued.ctl.chart_runs import NONE, STATES, Run, Runs, collected, plain
 from jobqueued.ctl.chart_text import Window, chart, told
 from jobqueued.ctl.chart_waits import claims_of, find_holders, related, waits
 from jobqueued.ctl.table import Cell
@@ -49,11 +49,11 @@ def a_run(job: str, number: int, due: float, started: float | None, ended: float
 def lines(runs: Runs, zone: Any = UTC, width: int = 30, end: int = MIDNIGHT + HOUR) -> list[str]:
     """The chart of the hour after midnight, its pieces joined."""
 
-    def plain(cell: Cell) -> str:
+    def text(cell: Cell) -> str:
         return cell if isinstance(cell, str) else cell.plain
 
     found = chart(runs, Window(MIDNIGHT, end, width, zone), end, width)
-    return ["".join(map(plain, line)).rstrip() for line in found]
+    return ["".join(map(text, line)).rstrip() for line in found]
 
 
 def test_a_record_becomes_numbers() -> None:
@@ -260,7 +260,7 @@ def test_a_live_run_after_its_first_attempt(ended: float | None) -> None:
     (run,) = runs.runs("a")
     assert (MIDNIGHT, NONE) == (run.started, run.ended)
     assert [(MIDNIGHT + 12 * MINUTE, MIDNIGHT + 24 * MINUTE)] == runs.pauses["a", 1]
-    assert "a ████░░░░▶▶▶▶▶▶▶▶▶▶▶▶" == lines(runs, width=22)[2]
+    assert "a ███F░░░░▶▶▶▶▶▶▶▶▶▶▶▶" == lines(runs, width=22)[2]
 
 
 def test_a_run_that_waits_for_a_retry() -> None:
@@ -268,6 +268,21 @@ def test_a_run_that_waits_for_a_retry() -> None:
     first = a_run("a", 1, 0, 0, 12, state="failed")
     runs = collected([a_run("a", 1, 0, 0, 12, state="retrying", attempts=[first])])
     assert "a ███r░░░░░░░░░░░░░░░" == lines(runs, width=22)[2]
+
+
+def test_failed_attempts_of_a_run_that_succeeded() -> None:
+    """Each is shown as it ended, also one that the next followed at once; an attempt without a state is as its run."""
+    tries = [
+        a_run("a", 1, 0, 0, 12, state="failed"), a_run("a", 1, 0, 24, 36, state="timed_out"),
+        {**a_run("a", 1, 0, 36, 48), "state": None}, a_run("a", 1, 0, 48, 60),
+    ]  # fmt: skip
+    runs = collected([a_run("a", 1, 0, 0, 60, attempts=tries)])
+    assert ["failed", "timed_out", "succeeded"] == [STATES[it] for it in runs.tries["a", 1]]
+    assert "a ███F░░░░███T████████" == lines(runs, width=22)[2]
+    (found,) = plain(runs)
+    assert 1 == len(found["pauses"])  # type: ignore[arg-type]
+    head = packed_head(runs)
+    assert ([3 * 2], [[0, runs.tries["a", 1]]]) == ([len(it) for _, it in head["pauses"]], head["tries"])
 
 
 def test_pauses_on_a_page() -> None:
