@@ -17,7 +17,7 @@ from jobqueued.jobfile.scalars import Key
 from jobqueued.jobfile.scopes import ONLY_OF_HOST, lock_of_fleet
 from jobqueued.jobfile.types import read_keys
 from jobqueued.jobfile.user_rules import UserRules
-from jobqueued.jobfile.words import NAME, is_value
+from jobqueued.jobfile.words import NAME, VARIABLE, is_value
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence
 from jobqueued.model import DAY, UNBOUNDED, Job, to_instant
 from jobqueued.notify import Notify
@@ -44,6 +44,7 @@ _ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?
 A_RANGE = "a range such as 1-100, 0-9:3 (each third) or 1-100%10 (10 at a time)"
 _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
 _NAME = re.compile(NAME)
+_VARIABLE = re.compile(VARIABLE)
 MAIL = ("output", "always")
 _DEEPEST = 16
 
@@ -139,7 +140,8 @@ def read_after(text: object) -> After:
 
 
 def _values(keys: object) -> tuple[dict[str, Entry], dict[str, Any]]:
-    node = _node(keys, 0)
+    variables = _variables(keys)
+    node = _node({**keys, "environment": {}} if variables and isinstance(keys, dict) else keys, 0)
     if not isinstance(node, Mapping):
         raise Wrong("keys: accepted: keys of a job file and their values")
     values, refusals = read_keys(node.entries, KEYS)
@@ -147,9 +149,24 @@ def _values(keys: object) -> tuple[dict[str, Entry], dict[str, Any]]:
         raise Wrong("; ".join(map(_told, refusals)))
     if name := lock_of_fleet(values.get("locks", ())):
         raise Wrong(f"locks: found the lock {name!r} of the fleet; accepted: {ONLY_OF_HOST}")
+    if variables:
+        values["environment"] = variables
     if "command" not in values:
         raise Wrong(f"found no command; accepted: {KEYS['command'].type.accepted}")
     return node.entries, values
+
+
+def _variables(keys: object) -> tuple[tuple[str, str], ...]:
+    """The variables of a submission if nothing is wrong with them; (): there are none, or each is to be looked at.
+
+    A user may hand in thousands of variables, and the daemon reads all that waits before it is ready, so they are
+    checked at once.
+    """
+    found = keys.get("environment") if isinstance(keys, dict) else None
+    if not isinstance(found, dict) or {*map(type, found), *map(type, found.values())} != {str}:
+        return ()
+    is_good = all(map(_VARIABLE.fullmatch, found)) and is_value("".join(found.values()))
+    return tuple(found.items()) if is_good else ()
 
 
 def _told(refusal: Refusal) -> str:

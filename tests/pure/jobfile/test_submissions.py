@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 import pytest
@@ -148,3 +150,31 @@ def test_any_document(rest: dict[str, Any], keys: dict[str, Any]) -> None:
     except Wrong as wrong:
         told = str(wrong)
     assert "\n" not in told[:1]
+
+
+def test_many_variables_cost_no_call_each() -> None:
+    """12,000 variables are checked at once, when they are handed in and when the daemon starts; with one that is wrong
+    the message names it.
+    """
+    many = {f"A{number}": "" for number in range(12_000)}
+
+    def calls(environment: dict[str, str]) -> int:
+        seen = [0]
+
+        def count(*_: object) -> None:
+            seen[0] += 1
+
+        text = json.dumps({"owner": None, **document(environment=environment)})
+        sys.setprofile(count)
+        try:
+            job = read_again(text, "host/1", UserLimits(), "UTC", mails=False)
+        finally:
+            sys.setprofile(None)
+        assert tuple(environment.items()) == job.environment
+        return seen[0]
+
+    calls({"A": "b"})
+    assert calls(many) - calls({"A": "b"}) < 1000
+    for wrong, told in (({"1A": "b"}, "environment: found '1A'"), ({"A": "\0"}, "found a NUL"), ({"A=B": ""}, "'A=B'")):
+        with pytest.raises(Wrong, match=told):
+            read(document(environment={**many, **wrong}), None, UserLimits(), "UTC")
