@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.nouns import dataclass
 
 FLEET = ":fleet/"
 """The begin of the name of what is held in the whole fleet."""

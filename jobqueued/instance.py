@@ -8,10 +8,10 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from jobqueued.child.trust import name_of
-from jobqueued.nouns import dataclass
 from jobqueued.paths import NoPlace, Paths
 
 _OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")

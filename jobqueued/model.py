@@ -6,7 +6,7 @@ too.  In JSON (records, control socket) instants are RFC 3339 UTC with microseco
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,6 @@ from jobqueued.copies import changed
 from jobqueued.filenames import file_name
 from jobqueued.instants import DAY, HOUR, INSTANTS, MINUTE, SECOND, Trigger, exactly, to_datetime, to_instant, to_text
 from jobqueued.notify import NOBODY, USUALLY, Late, Notify, Ping
-from jobqueued.nouns import dataclass
 from jobqueued.run_states import FAILURES, LIVE, PENDING, RunState
 from jobqueued.submission import Submission
 from jobqueued.telemetry import TelemetryHook

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.nouns import dataclass
 from jobqueued.users import Owner
 
 _HOUR = 3600 * 1_000_000_000

@@ -6,14 +6,13 @@ import json
 import os
 import stat
 from collections.abc import Container, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from jobqueued.child import atomic_file
 from jobqueued.child.trust import check_path, check_status, name_of, quoted
 from jobqueued.child.unix_socket import JOURNALD
-from jobqueued.nouns import dataclass
 
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 _LAYERED = ("config", "jobs")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.model import FAILURES, Job, Run, RunId, RunState
-from jobqueued.nouns import dataclass
 from jobqueued.users import Owner
 
 

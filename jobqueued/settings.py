@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from jobqueued.jobfile.settings_keys import read_settings_parts
 from jobqueued.jobfile.yamltext import MAX_BYTES, at_once, read_trees_in_steps
 from jobqueued.model import CORE, CPU, DAY, MEMORY, Escalation
 from jobqueued.notify import Heartbeat, Rule
-from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.users import UserLimits
 

@@ -7,11 +7,10 @@ one day.
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.nouns import dataclass
 from jobqueued.submission import OF_THE_HOST
 
 _NAME = r"(?a)(?!u[0-9]+$)[a-z_][a-z0-9_.-]{0,31}"

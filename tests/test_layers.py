@@ -42,7 +42,7 @@ WINGS: dict[str, list[str]] = {
         "conversation", "tls", "connection", "gateway", "session", "uplink", "agent", "fence",
     ],
     "vocabulary": [
-        "hollow", "nouns", "sha256", "instants", "run_states", "text", "alike", "copies", "problem",
+        "hollow", "sha256", "instants", "run_states", "text", "alike", "copies", "problem",
         "telemetry", "filenames", "submission", "users", "notify", "fleet", "model", "accounts", "saved", "events",
         "commands", "circles", "catalog", "source",
     ],

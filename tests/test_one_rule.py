@@ -102,7 +102,6 @@ RULES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "an instant is RFC 3339": ("child/instants", writes_instants),
     "an entry is framed for journald": ("child/journald", frames_fields),
     "a named tuple is made quickly": ("child/tuples", lambda name: takes(name, "typing", "NamedTuple")),
-    "a dataclass is made quickly": ("nouns", lambda name: takes(name, "dataclasses", "dataclass")),
 }
 """What is done, the one file that does it for all, and how another that did would be known."""
 

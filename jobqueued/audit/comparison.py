@@ -6,7 +6,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from jobqueued.audit.timeline import SLACK, Down, Span
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import RunId, to_instant
-from jobqueued.nouns import dataclass
 
 _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 

@@ -9,11 +9,10 @@ time only if the clock is more than 3 h behind.  The scheduler uses its cursor; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import HOUR, SECOND, Job, Scope
-from jobqueued.nouns import dataclass
 from jobqueued.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]

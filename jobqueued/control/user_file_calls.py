@@ -10,6 +10,7 @@ import base64
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from jobqueued.jobdir.job_files import Watches
 from jobqueued.jobdir.user_files import UserFile, UserFiles, fits, stamp_of
 from jobqueued.jobfile.yamltext import Steps
 from jobqueued.model import Job, Now, to_text
-from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.source import Source

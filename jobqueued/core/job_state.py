@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.usual import likely
 from jobqueued.model import Run, RunId
-from jobqueued.nouns import dataclass
 from jobqueued.run_states import Unstarted
 from jobqueued.saved import SavedJob
 

@@ -13,7 +13,7 @@ import marshal
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -28,7 +28,6 @@ from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.events import Event
 from jobqueued.model import Now, Record, Run, RunId, to_text
-from jobqueued.nouns import dataclass
 from jobqueued.saved import Hold, SavedJob
 from jobqueued.timing import schedule
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,6 @@ from jobqueued.jobfile.spelling import odd_space_in
 from jobqueued.jobfile.types import MAX_PROBLEMS
 from jobqueued.jobfile.yamltext import MAX_BYTES, Steps
 from jobqueued.model import DAY, CatchUp, Claim, Job, to_instant
-from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.text import size
 from jobqueued.timing.crontab import drawn_once

@@ -11,7 +11,7 @@ import functools
 import pwd
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
 from itertools import chain, islice
@@ -25,7 +25,6 @@ from jobqueued.ctl.arguments import check_period, past_time
 from jobqueued.ctl.arguments import duration as read_duration
 from jobqueued.ctl.client import Refused, Unreachable, warn_of_own_only
 from jobqueued.model import FAILURES, LIVE, PENDING, SECOND, Record, RunState, to_instant, to_text
-from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
 
 _STATES = [state.value for state in RunState if state not in PENDING or state is RunState.RETRYING]

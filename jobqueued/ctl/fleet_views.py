@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,7 +24,6 @@ from jobqueued.ctl.fleet_tables import VIEWS, Options, Part
 from jobqueued.ctl.over_ssh import Reply, Way
 from jobqueued.ctl.table import Cell, Text
 from jobqueued.ctl.terminal import JSON_SCHEMA, options_given, print_json_line, print_line, print_table
-from jobqueued.nouns import dataclass
 from jobqueued.text import printable
 
 T = TypeVar("T")

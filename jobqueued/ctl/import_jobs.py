@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from jobqueued.exchange.draft import SAID, Draft, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import machine_id, read_settings

@@ -7,6 +7,7 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from jobqueued.jobdir import kinds
 from jobqueued.jobdir.cron_tables import host_of, kinds_by_place, kinds_of_host
 from jobqueued.jobdir.scripts import Scripts
 from jobqueued.jobfile.yamltext import MAX_BYTES
-from jobqueued.nouns import dataclass
 from jobqueued.paths import Paths
 from jobqueued.settings import Settings
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobqueued.model import Job
-from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 
 _LONGEST = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.foresight.apart import groups, is_plain
@@ -12,7 +12,6 @@ from jobqueued.foresight.durations import Chance, Draws, Durations
 from jobqueued.foresight.tally import Tally
 from jobqueued.foresight.world import Begun, World
 from jobqueued.model import Job, Run
-from jobqueued.nouns import dataclass
 from jobqueued.saved import Hold, SavedJob
 
 _SLICES = 50

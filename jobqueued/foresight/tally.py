@@ -10,12 +10,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.eligibility import DEADLINE
 from jobqueued.model import RunId, RunState
-from jobqueued.nouns import dataclass
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
 """What a run may have waited for, beside locks and resources; the last two: what is kept for another, the host."""

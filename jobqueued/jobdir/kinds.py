@@ -9,12 +9,11 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from jobqueued.child.trust import Refused, check_path, name_of, quoted
 from jobqueued.drop_in_files import is_job_file
 from jobqueued.jobdir import trust
-from jobqueued.nouns import dataclass
 
 _UNREADABLE = (
     "cannot be read: Permission denied; accepted: a daemon with CAP_DAC_READ_SEARCH, as by the drop-in cron.conf of"

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from jobqueued.child.watcher.appearing import Trouble
 from jobqueued.core.scheduler import Scheduler
@@ -19,7 +20,6 @@ from jobqueued.events import AccountKnown, Event, FileGone, JobsRead, PathAppear
 from jobqueued.jobdir.path_triggers import event_of, in_words
 from jobqueued.jobdir.user_files import UserFile
 from jobqueued.model import SECOND, Now
-from jobqueued.nouns import dataclass
 from jobqueued.runs.launcher_link import LauncherLink
 from jobqueued.source import Source
 from jobqueued.text import duration

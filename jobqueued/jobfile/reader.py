@@ -7,7 +7,7 @@ all else are replaced.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobqueued.alike import shared
@@ -35,7 +35,6 @@ from jobqueued.jobfile.yamltext import (
     is_null,
 )
 from jobqueued.model import Job, On, Scope, Trigger, to_instant
-from jobqueued.nouns import dataclass
 from jobqueued.problem import Problem
 from jobqueued.timing.cronexpr import SECONDS
 from jobqueued.timing.crontab import in_a_job

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,7 +27,6 @@ from jobqueued.jobfile.spelling import (
 )
 from jobqueued.jobfile.yamltext import Node, Scalar, is_null, meaning, quoted
 from jobqueued.model import UNBOUNDED
-from jobqueued.nouns import dataclass
 
 Number = TypeVar("Number", int, float)
 Schema = dict[str, Any]

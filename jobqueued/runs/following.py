@@ -11,12 +11,12 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 from jobqueued import events
 from jobqueued.child import wire
 from jobqueued.model import SECOND
-from jobqueued.nouns import dataclass
 from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory

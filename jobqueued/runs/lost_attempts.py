@@ -13,13 +13,12 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from jobqueued.child import process
 from jobqueued.child.documents import SLURM_HELPER
 from jobqueued.events import AttemptOver, Event, RunLingers
 from jobqueued.model import SECOND, Now, RunId
-from jobqueued.nouns import dataclass
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Kin, Process, Processes, named
 from jobqueued.runs.recovery import Dead, Recovery

@@ -6,11 +6,11 @@ guesses where we refuse.  croniter then expands each plain field; the expanded s
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.nouns import dataclass
 from jobqueued.sha256 import sha256
 from jobqueued.text import counted
 from jobqueued.timing.crontab import ALIASES, behind_the_fields, field_drawn_once, meant_time

@@ -6,7 +6,7 @@ so it cannot loop.
 
 import re
 from bisect import bisect_left
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import cast
@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.instants import LEAPING, SECOND
-from jobqueued.nouns import dataclass
 from jobqueued.timing.cronexpr import (
     LASTING,
     SECONDS,

@@ -17,7 +17,7 @@ LIBRARIES = {"click", "jobqueued"}
 OURS = {
     "", "child", "child.atomic_file", "child.instants", "child.json_values", "child.text", "child.trust",
     "child.tuples", "child.unix_socket", "control", "control.interface", "control.varlink", "core", "core.event_data",
-    "host_names", "instance", "instants", "jobfile", "jobfile.spelling", "jobfile.words", "nouns", "paths", "problem",
+    "host_names", "instance", "instants", "jobfile", "jobfile.spelling", "jobfile.words", "paths", "problem",
     "run_states", "text", "timing", "timing.timespec",
 }  # fmt: skip
 """What a command may import of ours, beside files of `ctl`: no job files, no records, no scheduler, no state."""
