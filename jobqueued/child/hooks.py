@@ -156,7 +156,7 @@ class Hooks:
         for index, each in enumerate(self._hooks):
             if failure := self._failures.get(index):
                 more = self._failed[index] - 1
-                often = f" (and {counted(more, 'more failure')})" * bool(more)
+                often = f" (and {counted(more, 'more failure')})" if more else ""
                 yield failed(each["name"], *failure) + often
             if held_up := {by: count for (whom, by), count in self._left_out.items() if whom == index}:
                 busy = " or ".join("it" if by == index else self._hooks[by]["name"] for by in held_up)

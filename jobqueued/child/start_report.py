@@ -32,7 +32,7 @@ def read(descriptor: int, seconds: float) -> Report:
     if not is_whole:
         steps = [line.removeprefix(_AT).partition(" ") for line in lines if line.startswith(_AT)]
         step, _, detail = steps[-1] if steps else ("start", "", "")
-        trouble = StartFailed(step, errno.ETIMEDOUT, f"{detail}{': ' * bool(detail)}no answer in {seconds:g} s")
+        trouble = StartFailed(step, errno.ETIMEDOUT, f"{f'{detail}: ' if detail else ''}no answer in {seconds:g} s")
     elif has_failed:
         number, step, detail = rest.split("\n", 2)
         trouble = StartFailed(step, int(number), detail)

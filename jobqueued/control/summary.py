@@ -16,8 +16,8 @@ def summary(scheduler: Scheduler, refused: int, degraded: str | None) -> str:
     jobs, counts, soonest = len(scheduler.catalog), views.counts(scheduler), views.next_job(scheduler)
     waiting = counts["due"] + counts["waiting"]
     words = [counted(jobs, "job"), f"{counts['running']} running"]
-    words += [f"{waiting} waiting"] * bool(waiting)
-    words += [counted(refused, "refused file")] * bool(refused)
+    words += [f"{waiting} waiting"] if waiting else []
+    words += [counted(refused, "refused file")] if refused else []
     words += [f"next {soonest[1]}, due {local_time(soonest[0])}"] if soonest else []
     return ", ".join(words)
 

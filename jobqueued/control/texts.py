@@ -234,8 +234,8 @@ class Texts(Source):
             comma = ""
             for piece in pieces:
                 samples = text_of([sample._asdict() for sample in piece])[1:-1]
-                yield comma * bool(samples) + samples
-                comma = comma or "," * bool(samples)
+                yield comma + samples if samples else ""
+                comma = comma or ("," if samples else "")
             yield "]}"
             comma = ","
 

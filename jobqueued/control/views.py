@@ -169,13 +169,13 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | N
     again = "" if set_back is None else f"; its {settled_times(to_text(set_back))}"
     facts = (
         (it.invalid, f"it is invalid: {it.invalid}"),
-        (it.paused, f"it is paused{f' until {it.paused_until}' * bool(it.paused_until)}; to resume: "
+        (it.paused, f"it is paused{f' until {it.paused_until}' if it.paused_until else ''}; to resume: "
             f"jobqueuectl resume {job.id}"),
         (it.rests, it.rests),
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
         (it.running, "its runs are live"),
-        (it.next, f"it is next due at {it.next}{', as what comes before is skipped' * bool(it.skips)}{again}"),
+        (it.next, f"it is next due at {it.next}{', as what comes before is skipped' if it.skips else ''}{again}"),
     )  # fmt: skip
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
     due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""

@@ -116,7 +116,7 @@ def _halted(state: SchedulerState, now: Now) -> list[str]:
     """Return why nothing new starts on this host, and for how long, or [] if it may."""
     reason = halt(state)
     if state.unsaved or state.hold is None:
-        return [reason] * bool(reason)
+        return [reason] if reason else []
     return [f"{reason}{_for_so_long(state.hold.until, now)}; to end it: jobqueuectl release"]
 
 

@@ -200,5 +200,5 @@ def _cgroup_remedy(paths: Paths) -> str:
         return f"end it, and start it in a cgroup of its own: mkdir {own}; {start}"
     if instance.manager:
         return f"end it, and run it as installed: {instance.start}"
-    user = " --user" * bool(os.geteuid())
+    user = " --user" if os.geteuid() else ""
     return f"systemd-run{user} --scope --property=Delegate=yes {instance.start} --delegated"

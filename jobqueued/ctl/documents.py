@@ -234,7 +234,8 @@ class _Parser:
             elif name != ",":
                 assert self._tokens.pop() == ":"
                 fields[name] = self.read()
-                needed += [name] * (not _is_nullable(fields[name]))
+                if not _is_nullable(fields[name]):
+                    needed.append(name)
         return {"type": "object", "properties": _with_names(fields), "required": needed}
 
     def _named(self, name: str) -> Schema:

@@ -254,7 +254,7 @@ class _Call:
                 print_json_line({"host": host, **document})
             else:
                 text = document["text"].encode(errors="surrogateescape")
-                sink.write(text + b"\n" * bool(document["newline"]))
+                sink.write(text + (b"\n" if document["newline"] else b""))
         sink.close()
 
     def _newest(self) -> tuple[str, str]:

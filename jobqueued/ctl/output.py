@@ -172,7 +172,8 @@ class Copy:
         """See Sink: an unfinished sequence, the terminal's own colour, and a line end."""
         if self._terminal:
             rest = self._unfinished + self._decoder.decode(b"", final=True)
-            sys.stdout.write(printable(rest, keep="\n\t") + (_RESET if self._colour else "") + "\n" * (not self._fresh))
+            end = (_RESET if self._colour else "") + ("" if self._fresh else "\n")
+            sys.stdout.write(printable(rest, keep="\n\t") + end)
             sys.stdout.flush()
 
     def _harmless(self, text: str) -> str:

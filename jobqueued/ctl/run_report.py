@@ -95,7 +95,7 @@ def report(
     ran = sum(each.runs for each in stats.values())
     jobs = counted(sum(bool(each.runs) for each in stats.values()), "job")
     what = f"{counted(ran, 'run')} of {jobs}" if ran else "nothing ran"
-    what += " succeeded" * bool(ran and not failed)
+    what += " succeeded" if ran and not failed else ""
     wrong = list(_wrong(len(failed), sum(it.get("count", 1) for it in unwanted), parts))
     headline = f"{', '.join(wrong)}; {what}" if wrong else f"all is well: {what}"
     return Report(host, *period, headline, shown)
@@ -145,7 +145,7 @@ def _failures(failed: Sequence[Record]) -> Part:
         if count > len(of_job):
             rows[-1] = rows[-1]._replace(note=f"{rows[-1].note}\n… and {count - len(of_job):,} more of {job}".lstrip())
     more = max(0, len(jobs) - _ROWS)
-    left_out = f"and {counted(more, 'more job')}" * bool(more)
+    left_out = f"and {counted(more, 'more job')}" if more else ""
     return Part("failed", "Failed", ("RUN", "STARTED", "END"), rows, len(failed), left_out)
 
 

@@ -389,7 +389,7 @@ def _now(usage: Mapping[str, Any] | None) -> str | None:
     if not usage:
         return None
     stopped = ", stopped by a signal (SIGCONT continues it)" * usage["stopped"]
-    least = "at least " * bool(usage.get("partial"))  # not all of its processes were looked at
+    least = "at least " if usage.get("partial") else ""  # not all of its processes were looked at
     tasks = counted(usage["tasks"], "task")
     return f"{least}{duration(usage['cpu_seconds'])} CPU, {size(usage['memory'])}, {tasks}{stopped}"
 

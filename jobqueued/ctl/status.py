@@ -143,10 +143,14 @@ def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[
         yield name, f"… and {more:,} more; see: {command(where)}"
 
 
+def _because(one: Message) -> str:
+    """The reason of a problem, as the end of its line; "" if it has none."""
+    return f": {one['reason']}" if one["reason"] else ""
+
+
 def _failure(one: Message) -> str:
     """The last failure of a job: how it failed, and where there is more."""
-    reason = f": {one['reason']}" if one["reason"] else ""
-    return f"{reason}; see: {command('show ' + (one['run'] or one['job']))}"
+    return f"{_because(one)}; see: {command('show ' + (one['run'] or one['job']))}"
 
 
 _WORDS: dict[str, Callable[[Message], str]] = {
@@ -154,10 +158,8 @@ _WORDS: dict[str, Callable[[Message], str]] = {
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
     "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: {command('run ' + one['job'])}",
     "late": lambda one: f"{one['run']}: {one['reason'] or 'since ' + moment(one['since'])}",
-    "overdue": lambda one: (
-        f"{one['job']} has not succeeded since {moment(one['since'])}{': ' * bool(one['reason'])}{one['reason'] or ''}"
-    ),
-    "outdated": lambda one: f"{one['job']}{': ' * bool(one['reason'])}{one['reason'] or ''}",
+    "overdue": lambda one: f"{one['job']} has not succeeded since {moment(one['since'])}{_because(one)}",
+    "outdated": lambda one: f"{one['job']}{_because(one)}",
     "paused": lambda one: f"{one['job']}{standing.until(one['until'])}{standing.resumed_by(one['job'])}",
     "set_back": lambda one: standing.set_back(one["job"], one["until"]),
 }

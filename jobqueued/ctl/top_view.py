@@ -177,7 +177,7 @@ class View:
             not_shown = f"; not shown: {', '.join(hidden)}" if hidden else ""
             waits = "? wait" if self._queue["waiting"] is None else f"{len(self._waiting())} wait"
             counts = f"{len(self._live())} live, {waits}{incidents}, by {self.order}"
-            head.append((f"{counts}{f', only {self.filter}' * bool(self.filter)}; ?: keys{not_shown}", "dim"))
+            head.append((f"{counts}{f', only {self.filter}' if self.filter else ''}; ?: keys{not_shown}", "dim"))
             head += [(self.note, "yellow")] if self.note else []
         overflow: Any = "ellipsis" if lasts else "fold"
         return [Line(printable(line), colour, no_wrap=lasts, overflow=overflow) for line, colour in head]

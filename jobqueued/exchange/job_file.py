@@ -22,7 +22,7 @@ def text_of(drafts: Iterable[Draft], first: str, head: Iterable[str] = (), tail:
     shared = _shared(drafts)
     found = [comment(first)]
     if head := tuple(head):
-        found += [*["#"] * bool(head[0].strip("# ")), *map(comment, head)]
+        found += [*(["#"] if head[0].strip("# ") else []), *map(comment, head)]
     if shared:
         found += ["", "defaults:"]
         found += [line for name, value in shared.items() for line in _lines(name, value, _WITHIN)]

@@ -26,12 +26,12 @@ class _Rule(NamedTuple):
 
 def _limits(job: Job) -> str:
     others = [key for key in job.resource_limits if key not in ASKED_OF_SLURM | _WITH_PROCESS]
-    return quoted(", ".join(others)) * bool(others)
+    return quoted(", ".join(others)) if others else ""
 
 
 def _resources(job: Job) -> str:
     own = [claim.resource for claim in job.resources if claim.resource in (CPU, MEMORY)]
-    return quoted(", ".join(own)) * bool(own)
+    return quoted(", ".join(own)) if own else ""
 
 
 _RULES = (
@@ -45,7 +45,7 @@ _RULES = (
     _Rule("ionice", lambda job: "" if job.ionice is None else quoted(job.ionice), "none, as that is of this host"),
     _Rule("cpu_scheduling", lambda job: quoted(job.cpu_scheduling) * (job.cpu_scheduling != "other"),
         "other, as that is of this host"),
-    _Rule("oom_score_adj", lambda job: str(job.oom_score_adj) * bool(job.oom_score_adj),
+    _Rule("oom_score_adj", lambda job: str(job.oom_score_adj or ""),
         "0, as that is of this host"),
     _Rule("no_new_privs", lambda job: "true" * job.no_new_privs, "false, as the process on a node is Slurm's"),
 )  # fmt: skip

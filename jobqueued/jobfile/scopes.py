@@ -70,7 +70,7 @@ _RULES = (
     _Rule("exclusive", lambda job: "true" * job.exclusive, "false, as no run can have all hosts for itself"),
     _Rule("overlap", lambda job: quoted("replace") * (job.overlap is Overlap.REPLACE),
         "queue or skip, as the live run may be on another host"),
-    _Rule("dependencies", lambda job: quoted(", ".join(job.dependencies)) * bool(job.dependencies),
+    _Rule("dependencies", lambda job: quoted(", ".join(job.dependencies)) if job.dependencies else "",
         "a job without them, as their runs may be on other hosts"),
 )  # fmt: skip
 
@@ -78,7 +78,7 @@ _RULES = (
 _OF_HOST = (
     _Rule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
         "lost, or a job with `scope: fleet`, which another host could run again"),
-    _Rule("hosts", lambda job: quoted(", ".join(job.hosts)) * bool(job.hosts),
+    _Rule("hosts", lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
         "none, or a job with `scope: fleet`, as other jobs run on each host that has their file"),
 )  # fmt: skip
 

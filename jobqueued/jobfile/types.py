@@ -130,7 +130,7 @@ def section(keys: dict[str, Key]) -> ValueType:
     def read(entries: dict[str, Entry]) -> dict[str, Any]:
         values, refusals = read_keys(entries, keys)
         if refusals:
-            raise NotAccepted(*(refusal.below("." * bool(refusal.key)) for refusal in refusals))
+            raise NotAccepted(*(refusal.below("." if refusal.key else "") for refusal in refusals))
         return values
 
     names = [name for name, key in keys.items() if not key.planned] or keys

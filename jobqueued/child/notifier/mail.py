@@ -125,7 +125,7 @@ def _subject(event: Event, user: str, recipient: str) -> str:
     is_of_at = record is not None and any(tag.startswith(_OF_AT) for tag in record.get("tags", ()))
     if is_of_at and (event["event"] in ("output", "success") or recipient == user):
         return f"Output from your job {(event.get('job') or '').rpartition('/')[2]:>8}"
-    about = f"{words}: " * bool(words) + printable(event["summary"])
+    about = (f"{words}: " if words else "") + printable(event["summary"])
     if event["event"] == "output":
         about = words + " (failed)" * (record is not None and record["state"] != "succeeded")
     return f"Cron <{user}@{event['host']}> {about}"

@@ -33,7 +33,7 @@ class Seen(NamedTuple):
     @property
     def told(self) -> str:
         """The job in words: ``Slurm job 42 on n1``."""
-        return f"Slurm job {self.job}{' on ' * bool(self.node)}{self.node}"
+        return f"Slurm job {self.job}{f' on {self.node}' if self.node else ''}"
 
 
 class Verdict(NamedTuple):
@@ -87,8 +87,8 @@ def _without_end(seen: Seen, said: bytes, *, has_begun: bool) -> Verdict:
     words = printable(last_line(said))[:_SHOWN]
     detail = "; ".join(text for text in (seen.reason if seen.reason != "None" else "", words) if text)
     if not has_begun:
-        return Verdict(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{': ' * bool(detail)}{detail}"))
-    return Verdict(("lost", f"its wrapper told no end ({seen.told}: {seen.state}{': ' * bool(detail)}{detail})"))
+        return Verdict(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{f': {detail}' if detail else ''}"))
+    return Verdict(("lost", f"its wrapper told no end ({seen.told}: {seen.state}{f': {detail}' if detail else ''})"))
 
 
 _ENDED_BY = {
