@@ -1,1 +1,1 @@
-"""jobqueuectl, the command line client: one command a file; `client` asks the daemon, `terminal` shows the answer."""
+"""jobqueuectl, the command line client: one file per command; `client` calls the daemon, `terminal` prints."""

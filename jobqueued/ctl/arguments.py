@@ -1,4 +1,4 @@
-"""Arguments and options as people write them: times, durations, names."""
+"""Parsers for the arguments and options that users type: times, durations, names."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
     from jobqueued.model import RunId
 
 _FIRST = to_datetime(0)
-"""The first instant that there is: what is asked for before it means the same."""
+"""Earliest instant; any earlier time is read as this one."""
 
 
 class NoInstance(click.ClickException):
-    """There is no place for the instance that is asked for."""
+    """Raised if no instance of the daemon matches the options or the environment."""
 
     exit_code = 2
 
 
 def chosen(context: click.Context) -> Paths:
-    """The paths by the options of `main`; what is typed wins over the environment's.  ClickException: none."""
+    """Return the paths that the options of `main` select; typed options override the environment.
+
+    Raises ClickException.
+    """
     given = {name: context.params.get(name) for name in ("root", "user", "config", "jobs", "run", "logs")}
     if given["root"] and given["user"]:
         typed = [name for name in ("root", "user") if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
@@ -44,7 +47,7 @@ def chosen(context: click.Context) -> Paths:
 
 
 def _meant(context: click.Context) -> str:
-    """The option that may have been meant by --user, where a command has it."""
+    """Return a hint at --of-user if the command has that option (the user may have meant it by --user), else ""."""
     group, name = context.command, context.invoked_subcommand
     command = group.get_command(context, name) if isinstance(group, click.Group) and name else None
     has_it = command is not None and any("--of-user" in it.opts for it in command.params)
@@ -52,7 +55,7 @@ def _meant(context: click.Context) -> str:
 
 
 def past_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Read a time in the past, as an instant: a duration means that long ago."""
+    """Parse a time in the past as an instant (ns); a duration means that long ago. Raises BadParameter."""
     instant = (
         None if text is None else _instant(text, -1, "2h or 1d12h (ago), 18:00, 2am, 'monday 9am', today, yesterday")
     )
@@ -62,7 +65,7 @@ def past_time(_context: click.Context, _parameter: click.Parameter, text: str | 
 
 
 def kept_time(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    """Read an instant in the past of which something may be kept."""
+    """Parse a time in the past as an instant (ns). Raises BadParameter for 1970, because nothing older is saved."""
     instant = past_time(context, parameter, text)
     if instant == 0:
         raise click.BadParameter(f"{text!r} is before anything that is kept")
@@ -70,14 +73,14 @@ def kept_time(context: click.Context, parameter: click.Parameter, text: str | No
 
 
 def check_period(since: int | None, until: int | None) -> None:
-    """Raise UsageError if there is no time between the two: whoever asks for none has mistyped one of them."""
+    """Raise UsageError if the period is empty, because one of its ends must be mistyped."""
     if since is not None and until is not None and until <= since:
         begin, end = (f"{to_datetime(instant).astimezone():%Y-%m-%d %H:%M:%S %Z}" for instant in (since, until))
         raise click.UsageError(f"--since ({begin}) is not before --until ({end}).")
 
 
 def future_time(_context: click.Context, _parameter: click.Parameter, text: str | None) -> int | None:
-    """Read a time in the future, as an instant: a duration means that long from now."""
+    """Parse a time in the future as an instant (ns); a duration means that long from now. Raises BadParameter."""
     instant = None if text is None else _instant(text, 1, "2h or 1d12h (from now), 18:00, 5pm, 'monday 9am', tomorrow")
     if instant is not None and instant <= time.time_ns():
         raise click.BadParameter(f"{text!r} is in the past")
@@ -85,7 +88,7 @@ def future_time(_context: click.Context, _parameter: click.Parameter, text: str 
 
 
 def duration(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """Read a duration, in seconds."""
+    """Parse a duration, in seconds. Raises BadParameter."""
     from jobqueued.jobfile.spelling import parse_duration
 
     try:
@@ -95,7 +98,7 @@ def duration(_context: click.Context, _parameter: click.Parameter, text: str | N
 
 
 def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    """Read the name of a lock, a resource or an event."""
+    """Parse the name of a lock, a resource or an event. Raises BadParameter."""
     from jobqueued.jobfile.words import A_NAME, is_name
 
     if not is_name(text):
@@ -104,7 +107,7 @@ def name(_context: click.Context, _parameter: click.Parameter, text: str) -> str
 
 
 def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Read the name of a lock, or of a resource that comes in units; that of a fleet's begins with fleet/."""
+    """Parse the name of a lock, or of a resource that comes in units; a fleet's lock begins with fleet/."""
     from jobqueued.fleet import FLEET
     from jobqueued.model import CPU, MEMORY
 
@@ -116,12 +119,12 @@ def lock_name(context: click.Context, parameter: click.Parameter, text: str) -> 
 
 
 def any_lock(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    """Read the name of a lock, or the path of one."""
+    """Parse the name of a lock, or the path of a lock file."""
     return text if text is None or text.startswith("/") else lock_name(context, parameter, text)
 
 
 def holder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """Read the name of who holds a lock: a command with it, or a run."""
+    """Parse the name of a lock's holder: a lock client (`:with-lock@3`) or a run. Raises BadParameter."""
     if text is not None:
         from jobqueued.model import LockClientId, RunId
 
@@ -134,7 +137,7 @@ def holder(_context: click.Context, _parameter: click.Parameter, text: str | Non
 
 
 def run_id(text: str) -> RunId:
-    """Read the id of a run; UsageError shows how one is written."""
+    """Parse the id of a run. Raises UsageError, which shows the format."""
     from jobqueued.model import RunId
 
     try:
@@ -160,7 +163,10 @@ def _instant(text: str, direction: int, accepted: str) -> int:
 
 
 def _in_words(text: str, direction: int) -> int | None:
-    """Read a time as `submit --at` does, or as such a time that is past; None: it is none.  BadParameter."""
+    """Parse a time in words as `submit --at` does, or a past one; None if the text is no such time.
+
+    Raises BadParameter.
+    """
     from jobqueued.timing.timespec import NoTime, TimeError, read, read_past
 
     try:
@@ -172,11 +178,14 @@ def _in_words(text: str, direction: int) -> int | None:
 
 
 class NoZone(ValueError):
-    """TZ is no name of a zone."""
+    """Raised if TZ is not the name of a time zone."""
 
 
 def zone_here() -> str:
-    """The zone of times in words: $TZ where it is a name of one, else the host's; NoZone."""
+    """Return the time zone of times in words: $TZ if set, else the host's.
+
+    Raises NoZone if TZ is not the name of a zone.
+    """
     name = os.environ.get("TZ", "").removeprefix(":")
     if name:
         from zoneinfo import ZoneInfo
@@ -194,18 +203,18 @@ _WITH_ZONE = "(.*[0-9]:[0-9]{2}) ([A-Za-z]{2,}|[+-][0-9]{2,4})"
 
 
 def _moment(text: str) -> datetime:
-    """Read a date, with or without a time of day, as people write it, as RFC 3339 has it, or as commands print it."""
+    """Parse a date, with or without a time of day: as people write it, in RFC 3339, or as the commands print it."""
     if (named := re.fullmatch(_WITH_ZONE, text)) is None:
         return _there(datetime.fromisoformat(text), text)
     moment, zone = datetime.fromisoformat(named[1]), named[2]
     if zone == "UTC":
         return moment.replace(tzinfo=UTC)
-    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # of an hour that comes twice one is meant
+    both = [moment.replace(fold=fold).astimezone() for fold in (0, 1)]  # an hour that comes twice: use the zone's name
     return next(it for it in both if it.tzname() == zone)
 
 
 def _there(moment: datetime, text: str) -> datetime:
-    """A moment here; BadParameter: the clocks are set forward over it."""
+    """Return the moment in the local zone. Raises BadParameter if the clocks are set forward over this time."""
     here = moment.astimezone()
     if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
         raise click.BadParameter(f"{text!r} never comes: the clocks are set forward then")
@@ -213,7 +222,7 @@ def _there(moment: datetime, text: str) -> datetime:
 
 
 def _day_or_hour(text: str, direction: int) -> datetime | None:
-    """Read a day by its name, or a time of day: the next one, or the last."""
+    """Parse yesterday, today, tomorrow or a time of day (the next or the last one); None for any other text."""
     now = datetime.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = {"yesterday": -1, "today": 0, "tomorrow": 1}
@@ -227,6 +236,6 @@ def _day_or_hour(text: str, direction: int) -> datetime | None:
 
 
 def of_environment() -> Paths:
-    """The paths of programs that take no options of ours: those below $JOBQUEUE_ROOT, else the system's."""
+    """Return the paths for programs without options of jobqueued: below $JOBQUEUE_ROOT if set, else the system's."""
     root = os.environ.get("JOBQUEUE_ROOT")
     return Paths.chosen(Path(root) if root else None).as_left()

@@ -1,4 +1,4 @@
-"""at(1), batch, atq, atrm: for those who type them, with options, texts and exit statuses of Debian's."""
+"""at(1), batch, atq and atrm for users who type them, with the options, messages and exit statuses of Debian's."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ Usage: at [-V] [-q x] [-f file] [-u username] [-mMlbv] timespec ...
        atrm [-V] job ...
        batch"""
 OPTIONS = {"at": "hq:f:u:mMlrdbvVt:c:o:", "atq": "hq:Vo:", "atrm": "hV", "batch": "hq:f:u:mMvV"}
-"""The letters of the options of each, as getopt(3) takes them."""
+"""Program → its options, in getopt(3)'s format."""
 _TAG = "at:"
 _STAMP = re.compile(r"((?:\d\d)?\d\d)?(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d\d))?", re.ASCII)
 _FORMAT = "%a %b %e %H:%M:%S %Y"
 _PATIENT = -100
-"""The priority of what `batch` hands in: under pressure it does not start, and grows by its age only."""
+"""Priority of a `batch` submission: it does not start under pressure, and rises only with its age."""
 
 
 class _Failure(Exception):
-    """The end: str() is what is said of it."""
+    """Ends the program with exit status 1; str() is the message for stderr."""
 
 
 def main(words: list[str] | None = None, paths: Paths | None = None, program: str | None = None) -> int:
-    """Carry out a command line; the exit status.  `program`: the name by which it was called."""
+    """Run a command line and return the exit status. `program`: the name that the caller used."""
     name = os.path.basename(sys.argv[0]) if program is None else program
     try:
         return _carried_out(name, sys.argv[1:] if words is None else words, paths or of_environment())
@@ -87,7 +87,7 @@ def _carried_out(name: str, words: list[str], paths: Paths) -> int:
     return _submit(options, rest, paths, is_batch=is_batch)
 
 
-# ── one more ──
+# ── submit a job ──
 
 
 def _submit(options: Mapping[str, str], rest: list[str], paths: Paths, *, is_batch: bool) -> int:
@@ -106,7 +106,7 @@ def _submit(options: Mapping[str, str], rest: list[str], paths: Paths, *, is_bat
 
 
 def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> int:
-    """The instant of the start, of a whole minute as with at; 0: now."""
+    """Return the start (ns), rounded down to a minute as at(1) does, or 0 for now."""
     if "-t" in options:
         return _instant(_of_stamp(options["-t"]))
     if not rest:
@@ -118,7 +118,7 @@ def _start(options: Mapping[str, str], rest: list[str], *, is_batch: bool) -> in
 
 
 def _instant(words: str) -> int:
-    """The instant that words mean; 0: now."""
+    """Return the instant (ns) that the words mean, or 0 for now."""
     from jobqueued.timing.timespec import PastTime, TimeError, read
 
     now = time.time_ns()
@@ -132,7 +132,7 @@ def _instant(words: str) -> int:
 
 
 def _of_stamp(text: str) -> str:
-    """The words for a time of the form [[CC]YY]MMDDhhmm[.ss]."""
+    """Convert a time in the format [[CC]YY]MMDDhhmm[.ss] to ISO 8601."""
     found = _STAMP.fullmatch(text)
     if found is None:
         raise _Failure(f"invalid date format: {printable(text)}")
@@ -147,7 +147,7 @@ def _of_stamp(text: str) -> str:
 
 
 def _commands(file: str | None) -> str:
-    """The text of the job, of a file or the standard input; a terminal is asked line by line."""
+    """Return the commands of the job, from a file or the standard input; at a terminal, prompt for each line."""
     if file is not None:
         with Path(file).open("rb") as script:
             data = script.read(handed_in.LARGEST + 1)
@@ -187,11 +187,11 @@ def _document(text: str, queue: str, start: int, options: Mapping[str, str], *, 
     return document
 
 
-# ── those that wait ──
+# ── waiting submissions ──
 
 
 def _waiting(paths: Paths) -> list[Message]:
-    """The submissions that were handed in by these programs and are not over."""
+    """Return the submissions from at or batch that have not ended."""
     found = ask(paths.control, "Submissions")["submissions"]
     return [it for it in found if any(tag.startswith(_TAG) for tag in it["tags"])]
 
@@ -240,17 +240,17 @@ def _is_job(word: str) -> bool:
 
 
 def _is_meant(word: str, job: str) -> bool:
-    """Tell whether a number, or an id, is that of a submission."""
+    """Return whether a number or an id is the submission's."""
     return word in (job, _number(job))
 
 
 def _number(job: str) -> str:
-    """The number by which the caller knows a submission: of another user's the whole id."""
+    """Return the number of a submission for the caller; the whole id for a submission of another user."""
     return job.rpartition("/")[2] if job.partition("/")[0] in _own() else job
 
 
 def _own() -> tuple[str, ...]:
-    """The first parts of the ids of the caller's submissions."""
+    """Return the possible first parts of the ids of the caller's submissions."""
     try:
         return "host", pwd.getpwuid(os.getuid()).pw_name, f"u{os.getuid()}"
     except KeyError:

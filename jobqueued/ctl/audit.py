@@ -1,4 +1,4 @@
-"""jobqueuectl audit: whether each due time of each job has exactly one record, by other code than has decided it."""
+"""jobqueuectl audit: check that each due time has exactly one record, with code other than the scheduler's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""jobqueuectl cat: the text of job files and settings, with all that is merged into them."""
+"""jobqueuectl cat: print job files and settings with their drop-ins."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _parts(paths: Paths, name: str) -> list[Part]:
 
 
 def _plain(part: Part) -> dict[str, str | None]:
-    """The part for programs; bytes that are no UTF-8 are lone surrogates in it, as records have them."""
+    """Return the part as JSON; bytes that are not UTF-8 become lone surrogates, as in records."""
     text = None if part.text == MASKED else part.text.decode(errors="surrogateescape")
     return {"path": part.path, "text": text}
 

@@ -1,4 +1,4 @@
-"""The ends of certificates: until when they are valid, read by DER (X.690) and RFC 5280."""
+"""Expiry dates of certificates, read from their DER (X.690, RFC 5280)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 _BLOCK = re.compile("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _VERSION, _VALIDITY = 0xA0, 3
-"""The tag of a field that may be left out, and the place of what is wanted among the others."""
+"""Tag of the optional version field, and index of the validity among the other fields."""
 _FORMATS = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
-"""By the tag of a time."""
+"""DER tag of a time → its format."""
 
 
 def ends(pem: str) -> list[datetime]:
-    """The instants until which the certificates of a file are valid, in their order; ValueError."""
+    """Return the instants when the certificates of a PEM file expire, in file order. Raises ValueError."""
     try:
         return [_end(base64.b64decode(block)) for block in _BLOCK.findall(pem)]
     except (IndexError, KeyError, StopIteration) as error:
@@ -31,7 +31,7 @@ def _end(der: bytes) -> datetime:
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and content of each value of those that stand one after another."""
+    """Yield the tag and content of each DER value in a sequence."""
     place = 0
     while place < len(data):
         tag, length, place = data[place], data[place + 1], place + 2

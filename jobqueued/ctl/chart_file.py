@@ -1,6 +1,4 @@
-"""Runs of a file: a record in JSON a line, or what `watch --json`, `history --json` or `--fleet history --json` has
-printed.
-"""
+"""Runs from a file: a JSON record per line, or the --json output of `watch`, `history` or `--fleet history`."""
 
 from __future__ import annotations
 
@@ -28,13 +26,13 @@ _RECORD: _Kinds = {
 }  # fmt: skip
 _CLAIM: _Kinds = {"resource": _TEXT, "mode": _TEXT, "units": _INTEGER}
 _OWNER: _Kinds = {"name": _TEXT}
-"""The fields that are looked at, of a record and of what is in it; null is as good as none, but for those needed."""
+"""The fields that are checked, of a record and of the objects in it. A null counts as missing."""
 _NEEDED = ("job", "number", "state", "due")
 _TEXTS = frozenset({"tags", "waited_for", "command", "warnings"})
 _TIMES = frozenset({"due", "queued", "started", "ended", "last_due", "given_up"})
 _FIRST, _LAST = to_datetime(0), to_datetime(INSTANTS.stop)
 _MOST = 1 << 52
-"""No number of a record is as large, but its own: so the milliseconds of two fit into 64 bits."""
+"""Limit of all numbers in a record except `number`: so the difference of two times in ms fits into 64 bits."""
 _USUALLY = (0, _MOST)
 _BOUNDS = {
     "number": (1, 10**MAX_DIGITS), **dict.fromkeys(("exit_code", "priority", "effective_priority"), (-_MOST, _MOST)),
@@ -43,22 +41,22 @@ _LACKING: Mapping[str, Any] = {
     "trigger": "", "host": "", "user": None, "command": None, "reason": None, "exit_code": None, "started": None,
     "ended": None, "span_id": "", "tags": [],
 }  # fmt: skip
-"""What stands for fields that a record of the daemon has in any case, and one of a file may lack."""
+"""Field → default. Every record of the daemon has these fields; a record from a file may lack them."""
 _LACKING_ATTEMPT: Mapping[str, Any] = {"started": None, "ended": None, "state": None, "reason": None}
 
 
 class NoRecord(ValueError):
-    """A line, or a document, that is none of runs; the text tells where."""
+    """Raised if a line or document is not a record of runs; the message contains the place."""
 
 
 def records(source: IO[str]) -> Iterator[Record]:
-    """Yield the runs of a file, in any order; NoRecord.  Its bytes that are no UTF-8 are there as surrogates."""
+    """Yield the runs of a file, in any order. Bytes that are not UTF-8 must be surrogates. Raises NoRecord."""
     for number, text in _lines(source):
         if text.strip():
             try:
                 _require_unicode(text)
                 document = json.loads(text)
-                if "\\ud" in text or "\\uD" in text:  # half of a pair, perhaps
+                if "\\ud" in text or "\\uD" in text:  # possibly half of a surrogate pair
                     _require_unicode(json.dumps(document, ensure_ascii=False))
                 yield from _of(document)
             except (ValueError, RecursionError) as error:
@@ -66,7 +64,7 @@ def records(source: IO[str]) -> Iterator[Record]:
 
 
 def _lines(source: IO[str]) -> Iterator[tuple[int, str]]:
-    """Yield the lines by their number, or, where it is one document, all of it as the first."""
+    """Yield each line with its number; if the file is one JSON document, yield it whole as line 1."""
     number = 0
     try:
         for number, line in enumerate(source, 1):
@@ -88,9 +86,9 @@ def _of(document: Any) -> Iterator[Record]:
 
 
 def checked(record: Any, *, is_of_hosts: bool = False) -> Record:
-    """The record, if all that is looked at is what it should be, with what it lacks; ValueError.
+    """Return the record with defaults for missing fields, if every checked field is valid. Raises ValueError.
 
-    Where it is one of several hosts, as `--fleet history --json` has them, its job is that host's.
+    `is_of_hosts`: the record comes from `--fleet history --json`, so its job is its host's.
     """
     _require(record, _RECORD, needed=(*_NEEDED, *["host"] * is_of_hosts))
     record.pop(OF_HOST, None)
@@ -121,7 +119,7 @@ def _fill(it: dict[str, Any], lacking: Mapping[str, Any]) -> None:
 
 
 def _require(it: Any, kinds: _Kinds, where: str = "", needed: Collection[str] = ()) -> None:
-    """ValueError: it is no object, lacks a field, or has one of another type than these or out of range."""
+    """Raise ValueError if `it` is not an object, lacks a needed field, or has a field of a wrong type or range."""
     if not isinstance(it, dict):
         raise ValueError(f"{where}it is no object")
     wrong = [name for name in needed if it.get(name) is None]

@@ -1,9 +1,9 @@
-"""The holder that kept a run from starting: the run that gave up last what it waited for.
+"""Find the holder that kept a run from starting: the last run to release what it waited for.
 
-A record of the daemon names what its run has waited for and what it held, not who held the former; one of a file may,
-in `held_by`.  Else, of the runs that held it, that is the one that ended last while the run waited.  Where a record
-does not tell what its run held, the job's claims as they are now do.  Of several hosts each has its own of everything,
-but for what is the fleet's.
+A record of the daemon names what its run waited for and held, but not the holder; a record from a file may, in
+`held_by`. Otherwise the holder is the run that ended last, while the run waited, of those that held it. If a record
+lacks the claims, the job's present claims are used. With several hosts, each has its own locks and resources, except
+the fleet's.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from jobqueued.model import Job
 
 HOST, SLOT = "host", "max_running"
 _ALL = (HOST, SLOT)
-"""What each run has a part of."""
+"""Claims of every run."""
 KEPT = "what is kept for "
 _OF_FLEET = FLEET.removeprefix(":")
-"""What the name of a lock that hosts share begins with in a record."""
+"""Prefix, in a record, of the name of a lock that the hosts of a fleet share."""
 _NOTICED = 1000
-"""Milliseconds: a shorter wait for nothing that is named is no wait for another run of the job."""
+"""Shortest wait (ms) without a named claim that counts as a wait for an earlier run of the job."""
 _LOOKED_AT = 64
-"""So many earlier runs of a job may be the one that it waited for."""
+"""Maximum earlier runs of a job that are searched for the one that a run waited for."""
 
 Claims = Mapping[str, Mapping[str, bool]]
-"""Of each job, what its runs hold: true means alone."""
+"""Job → name of each claim of its runs → True if exclusive."""
 Place = tuple[str, int]
-"""A run by its job and its place among the runs of that."""
+"""A run: its job, and its place among the runs of the job."""
 _ENDED, _WAITED_FOR, _CLAIMS = map(Run._fields.index, ("ended", "waited_for", "claims"))
 _LAST: Place = ("\U0010ffff", 0)
 
 
 class Wait(NamedTuple):
-    """A run that had to wait, and the one that held what it waited for, by its name; "": nobody is known."""
+    """A run that had to wait, and the name of the run that it waited for ("" if unknown)."""
 
     job: str
     run: Run
@@ -45,7 +45,7 @@ class Wait(NamedTuple):
 
 
 def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
-    """The claims of each job that its definition has."""
+    """Return the claims of each job from its definition."""
     return {
         job.id: {HOST: job.exclusive, **{it.resource: it.exclusive or it.units > 0 for it in job.locks + job.resources}}
         for job in jobs
@@ -53,13 +53,13 @@ def claims_of(jobs: Iterable[Job]) -> dict[str, dict[str, bool]]:
 
 
 def related(jobs: Collection[str], claims: Claims) -> list[str]:
-    """The other jobs that may hold what these want by its name."""
+    """Return the other jobs that share a named claim with these jobs."""
     wanted = {name for job in jobs for name in claims.get(job, ()) if name not in _ALL}
     return sorted({job for job, known in claims.items() if not wanted.isdisjoint(known)} - {*jobs})
 
 
 def find_holders(runs: Runs, claims: Claims) -> None:
-    """Note of each run that had to wait who held what it waited for, as far as that can be known and is not told."""
+    """Set the holder of each run that had to wait, if the holder can be found and the record does not have it."""
     finder, lists = _Finder(runs, claims), runs.lists
     for job in runs.of:
         for place, run in enumerate(runs.runs(job)):
@@ -70,7 +70,7 @@ def find_holders(runs: Runs, claims: Claims) -> None:
 
 
 def waits(runs: Runs) -> Iterator[Wait]:
-    """Yield the runs that had to wait, by job and due time."""
+    """Yield the runs that had to wait, sorted by job and due time."""
     texts, lists = runs.texts, runs.lists
     for job in runs.of:
         for run in runs.runs(job):
@@ -83,7 +83,7 @@ def _has_waited(run: Run) -> bool:
 
 
 class _Finder:
-    """The runs that may have held something, for each by their ends."""
+    """For each claim, the runs that may have held it, sorted by their ends."""
 
     def __init__(self, runs: Runs, claims: Claims) -> None:
         self._runs, lists = runs, runs.lists
@@ -96,14 +96,14 @@ class _Finder:
         self._held: dict[tuple[str, bool, str | None], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
-        """The run that ended last of those that kept this one from starting."""
+        """Return the run that ended last of those that kept this run from starting, or None if unknown."""
         if not waited_for:
             return self._earlier(job, place, run)
         ends = [self._last((job, place), run, name) for name in waited_for if not name.startswith(KEPT)]
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
     def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
-        """The one that ended last of those that held something while the run waited for it, with its end."""
+        """Return the run that ended last of those that held `name` while this run waited, with its end, or None."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
         host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
         held = self._holders(name, host, shared=name != SLOT and not wants_alone)
@@ -116,8 +116,9 @@ class _Finder:
         return None
 
     def _holders(self, name: str, host: str | None, *, shared: bool) -> list[tuple[int, Place]]:
-        """The runs of a host, or of all, that have held it, by their ends; of those that keep who wants a share of it
-        from starting.
+        """Return the runs of a host (None: of all) that held `name` and so kept others from it, sorted by their ends.
+
+        `shared`: only runs that kept others even from a share.
         """
         if (name, shared, host) not in self._held:
             self._held[name, shared, host] = sorted(
@@ -131,16 +132,16 @@ class _Finder:
         return self._held[name, shared, host]
 
     def _of(self, job: str, claims: int) -> Mapping[str, bool]:
-        """The claims of a run of a job."""
+        """Return the claims of a run of a job."""
         return self._claims[job] if claims == NONE else self._told[claims]
 
     @staticmethod
     def _keeps(claims: Mapping[str, bool], name: str, *, shared: bool) -> bool:
-        """Tell whether who has these keeps another from having it, or from having a share of it."""
+        """Return whether a run with these claims keeps others from the claim (`shared`: even from a share of it)."""
         return claims.get(name, not shared and name in _ALL) or (not shared and claims.get(name) is False)
 
     def _earlier(self, job: str, place: int, run: Run) -> Place | None:
-        """The earlier run of the same job that ended last while this one waited."""
+        """Return the earlier run of the same job that ended last while this run waited, or None."""
         ends = self._runs.of[job][_ENDED][max(0, place - _LOOKED_AT) : place]
         last = max((end for end in ends if run.queued < end <= run.started), default=None)
         return None if last is None else (job, place - len(ends) + ends.index(last))

@@ -1,4 +1,4 @@
-"""jobqueuectl check: find the problems of job files, and of cron's tables, before the daemon does."""
+"""jobqueuectl check: find the errors of job files, settings and cron's tables before the daemon reads them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check(
 
 
 def _read(paths: Paths, files: tuple[Path, ...], owner: Owner | None) -> Reading:
-    """The jobs and problems of files, or of all; those of settings have problems only."""
+    """Return the jobs and problems of the files, or of all files if none is given; settings have only problems."""
     settings = [file for file in files if _is_settings(file)]
     rest = [file for file in files if file not in settings]
     found = read_files(paths, rest, owner, looks=True) if rest or not files else NOTHING
@@ -114,7 +114,7 @@ def _is_settings(file: Path) -> bool:
 
 
 def _settings_problems(file: Path) -> list[Problem]:
-    """The problems of a file of settings; Unreachable if there is none."""
+    """Return the problems of a file of settings. Raises Unreachable if the file is missing."""
     from jobqueued.settings import read_settings
 
     if not file.is_file():
@@ -123,7 +123,7 @@ def _settings_problems(file: Path) -> list[Problem]:
 
 
 def _form(form: str | None, *, as_json: bool, diff: bool, explains: bool) -> str:
-    """The form of the answer; UsageError: there is none of what is asked for."""
+    """Return the format of the answer. Raises UsageError if the options exclude each other."""
     if as_json and form not in (None, "json"):
         raise click.UsageError("--json and --format exclude each other.")
     found = "json" if as_json else form or "text"
@@ -146,7 +146,7 @@ def _explain(code: str, form: str) -> None:
 
 
 def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool) -> bool:
-    """Show what can be mended, and write it, if that is asked for; whether there is anything."""
+    """Show what can be fixed, and fix it if `writes`. Return whether there was anything to fix."""
     from jobqueued.ctl.mends import Unwritten, mends
 
     found = list(mends(paths, files))
@@ -162,7 +162,10 @@ def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool)
 
 
 def owner_of(paths: Paths, user: str | None) -> Owner | None:
-    """The user whose files they are; None: the host's.  UsageError: there is no such user."""
+    """Return the user who owns the files, or None if they are the host's.
+
+    Raises UsageError if the user does not exist.
+    """
     if user is None and os.geteuid() in (0, user_of_daemon(paths)):
         return None
     try:
@@ -173,7 +176,7 @@ def owner_of(paths: Paths, user: str | None) -> Owner | None:
 
 
 def row(job: Job, now: int, *, runs: bool) -> Message:
-    """A job for programs."""
+    """Return a job's row as JSON."""
     starts = job.next_starts(now, 1) if runs else []
     return {"id": job.id, "line": job.line, "next": to_text(starts[0]) if starts else None}
 

@@ -1,7 +1,7 @@
-"""Runs as people choose them: by job, state, time, tag, user, reason, exit code and duration, newest first.
+"""Runs as users choose them: by job, state, time, tag, user, reason, exit code and duration, newest first.
 
-State and time are the daemon's to look at, which has an index of both; the rest is looked for here, in the records as
-their pages come, so that nobody's search holds up the daemon.
+The daemon filters by state and time, because it has an index of both. Everything else is filtered here, record by
+record, so that no search blocks the daemon.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ _STATES = [state.value for state in RunState if state not in PENDING or state is
 ENDED = frozenset(_STATES) - LIVE - PENDING
 PAGE = 50
 MOST_LOOKED_AT = 100_000
-"""So many records at most are looked through for what only they tell."""
+"""Maximum records that one command reads to filter by their content."""
 USUAL = "usual"
 _UNUSUAL = 2
-"""What takes so many times as long as is usual is longer than that."""
+"""Factor: a run that took longer than this many times the usual duration is longer than usual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The runs that are wanted; None or (): all.  Of `tags` a run has each; `longer_than` in seconds, or `USUAL`.
+    """The filter for runs; None or () does not filter.
 
-    `since` and `until` are of when it was queued, `ended_since` of its end.
+    A run must have all `tags`. `longer_than` is in seconds, or `USUAL`. `since` and `until` limit the time when the run
+    was queued, `ended_since` its end.
     """
 
     states: tuple[str, ...] | None = None
@@ -56,26 +57,26 @@ class Wanted:
 
     @property
     def is_any(self) -> bool:
-        """True where nothing is asked for."""
+        """True if the filter accepts every run."""
         return self == Wanted()
 
     @property
     def looks_into_records(self) -> bool:
-        """True where more is asked for than state and time."""
+        """True if the filter uses more than state and time."""
         return replace(self, states=None, since=None, until=None) != Wanted()
 
     @property
     def asked_states(self) -> list[str] | None:
-        """The states to ask for: a skip has no exit code, and takes no time."""
+        """The states to ask the daemon for; a filter by exit code or duration excludes skips and retrying runs."""
         states = self.states
         if states is None and (self.exit_codes or self.longer_than is not None):
             states = tuple(state for state in _STATES if state not in (RunState.SKIPPED, RunState.RETRYING))
         return None if states is None else list(states)
 
     def takes(self, record: Record, usual: Callable[[Record], float | None], daemon: str | None = None) -> bool:
-        """Tell whether a record has what only a look into it can tell.
+        """Return whether a record passes the part of the filter that needs its content.
 
-        `usual` is what runs of its job take; `daemon` the user of the daemon, as whom a run is that names none.
+        `usual`: record → usual duration (s) of its job. `daemon`: the daemon's user, for a run that names none.
         """
         user, owner = record["user"], record.get("owner")
         if user is None and owner is None and record["command"] is not None:
@@ -100,7 +101,7 @@ class Wanted:
 
 
 def _ended(record: Record) -> int:
-    """The instant of its end, or what is known of that; -1: it has not ended."""
+    """Return the end of the run as an instant, as well as it is known, or -1 if it has not ended."""
     if record["state"] in LIVE | PENDING:
         return -1
     known = record["queued"], record.get("ended"), record.get("given_up"), record.get("last_due")
@@ -108,7 +109,7 @@ def _ended(record: Record) -> int:
 
 
 def seconds(record: Record) -> float | None:
-    """The time from its start to its end, of a live run until now; None: it has not started, or nobody knows."""
+    """Return the seconds from start to end (to now if the run is live), or None if not started or unknown."""
     if not record["started"] or not (record["ended"] or record["state"] in LIVE):
         return None
     begin = datetime.fromisoformat(record["started"]).timestamp()
@@ -120,7 +121,7 @@ def _longer(context: click.Context, parameter: click.Parameter, text: str | None
 
 
 def of_runs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose runs; it gets `wanted`."""
+    """Add the options that choose runs to a command, which gets `wanted`."""
 
     @click.option("-s", "--state", "states", type=click.Choice(_STATES), multiple=True, metavar="S",
                   help=f"Only runs in this state: {', '.join(_STATES)}.  May be repeated.")  # fmt: skip
@@ -149,7 +150,7 @@ def of_runs(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def words_of(wanted: Wanted) -> list[str]:
-    """The options by which another command chooses the same; but for states of which there are none."""
+    """Return the options that make another command choose the same runs; an empty set of states gives no option."""
     times = {"since": wanted.since, "until": wanted.until, "ended-since": wanted.ended_since}
     longer = wanted.longer_than
     given = {
@@ -164,10 +165,10 @@ def matching(
     paths: Paths, jobs: Sequence[str], wanted: Wanted, page: int = PAGE, *, bounded: bool = False,
     also: Sequence[str] = (),
 ) -> Iterator[Record]:  # fmt: skip
-    """Yield the wanted runs of these jobs, or of all, newest first, so many at a time; from files while the daemon is
-    down.  Where records are looked into, or it is `bounded`, of the newest `MOST_LOOKED_AT`, and that is said.
+    """Yield the wanted runs of these jobs (or of all), newest first; from files while the daemon is down.
 
-    `also`: more jobs, of which nothing need be known.
+    `page`: runs per call. If records are read, or if `bounded`, only the newest `MOST_LOOKED_AT` runs count, and stderr
+    shows this. `also`: further jobs, which may be unknown to the daemon.
     """
     looks = wanted.looks_into_records
     found = _by_state_and_time(paths, jobs, wanted, PAGE if looks else page, also)
@@ -208,7 +209,7 @@ def _succeeded(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def usual_of(succeeded: Iterable[Record]) -> float | None:
-    """The seconds that runs of a job usually take, by records, newest first; None: nobody knows."""
+    """Return the seconds that runs of a job usually take, from records (newest first), or None if unknown."""
     from jobqueued.core import recollection
 
     usual = recollection.usual_of(succeeded)

@@ -23,11 +23,11 @@ from jobqueued.text import printable
 TIMEOUT = 10.0
 _BUSY = f"{NAME}.Busy"
 _SHORTEST, _LONGEST = 0.1, 2.0
-"""Seconds between two tries to get a connection where there is no place for one more: they grow."""
+"""Shortest and longest pause (s) between two tries for a connection while the daemon is full; the pauses grow."""
 _CROWDED = 0.01
-"""Seconds between two tries to connect while as many wait to be accepted as can."""
+"""Seconds between two tries to connect while the socket's backlog is full."""
 _LIMIT = 1 << 28
-"""The daemon is trusted with more than its clients are: a hundred thousand jobs are one message of 30 MiB."""
+"""Limit of a reply (bytes). The daemon is trusted with more than its clients: 100,000 jobs are a message of 30 MiB."""
 
 _WHO_MAY = "run this as root, or as a member of a group that jobqueued.yaml names for it (operators, readers)"
 OWN_ONLY = "only your own jobs and their runs are shown"
@@ -48,32 +48,32 @@ _REFUSALS = {
 
 
 class Unreachable(click.ClickException):
-    """There is no answer, or none that this program understands: what was seen, and what to do about it, if known."""
+    """Raised if the daemon does not reply, or replies in an unknown way: the observation, and the remedy if known."""
 
     exit_code = 2
 
     def __init__(self, seen: str, remedy: str = "", *, is_down: bool = False) -> None:
-        """`is_down`: it is sure that no daemon runs."""
+        """`is_down`: it is certain that no daemon runs."""
         super().__init__(reaching(f"{seen}; {remedy}" if remedy else seen))
         self.seen, self.remedy, self.is_down = seen, remedy, is_down
 
     @property
     def state(self) -> str:
-        """The state of the daemon, as far as that is seen from here."""
+        """The state of the daemon, as far as this client can see it."""
         return "down" if self.is_down else "unknown"
 
     def with_more(self, text: str) -> Unreachable:
-        """The same, with a line about what is so while the daemon is down, if it is."""
+        """Return the error with a line about what happens while the daemon is down, if it is down."""
         return Unreachable(f"{self.message}\n{text}", is_down=True) if self.is_down and text else self
 
 
 class Refused(click.ClickException):
-    """The daemon's answer is "no"."""
+    """Raised if the daemon refuses a call."""
 
     exit_code = 1
 
     def __init__(self, message: str, error: str = "") -> None:
-        """`error`: its name in the interface, "" where it is of no matter."""
+        """`error`: the name of the error in the interface, or "" if irrelevant."""
         super().__init__(reaching(message))
         self.error = error
 
@@ -81,8 +81,8 @@ class Refused(click.ClickException):
 def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameters: object) -> Message:
     """Call a method of `interface.INTERFACE` and return the reply's parameters.
 
-    `timeout` (seconds) bounds each silence.  The messages of Unreachable and Refused name cause and remedy.  What the
-    daemon has done and can't save is told on stderr.
+    `timeout`: maximum seconds without an answer. Raises Unreachable or Refused; the messages name cause and remedy. If
+    the daemon could not save the effect of the call, stderr shows a warning.
     """
     with Call(control, method, timeout, **parameters) as call:
         answer = call.answer()
@@ -92,9 +92,9 @@ def ask(control: Path, method: str, timeout: float | None = TIMEOUT, **parameter
 
 
 class Call:
-    """A call on a connection of its own; `answer` waits for the reply, `fileno` is readable once it has come.
+    """A call on its own connection; `answer` waits for the reply, `fileno` is readable when the reply has arrived.
 
-    Where there is no place for one more connection, it tries again for `timeout` seconds, and says once that it does.
+    If the daemon has no free connection, the call retries for `timeout` seconds, and prints this once on stderr.
     """
 
     _more = False
@@ -110,7 +110,7 @@ class Call:
     def _begin(self) -> None:
         self._decoder, self._replies = Decoder(_LIMIT), list[Message]()
         self._peer = connected(self._control, self._timeout)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has been turned away, and can read why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # turned away: the reply has the reason
             self._peer.sendall(self._call)
 
     def __enter__(self) -> Self:
@@ -120,11 +120,11 @@ class Call:
         self._peer.close()
 
     def fileno(self) -> int:
-        """The connection's descriptor."""
+        """Return the connection's descriptor."""
         return self._peer.fileno()
 
     def is_answered(self, seconds: float | None = 0) -> bool:
-        """Wait so long for the reply to come, None: without a limit; True once it is there; Unreachable."""
+        """Wait for the reply up to `seconds` (None: no limit); return whether it has arrived. Raises Unreachable."""
         if not self._replies and not select.select([self], [], [], seconds)[0]:
             return False
         with self._explaining():
@@ -133,7 +133,7 @@ class Call:
             return not self._is_turned_away()
 
     def answer(self) -> Message:
-        """The next reply's parameters."""
+        """Return the next reply's parameters. Raises Refused or Unreachable."""
         with self._explaining():
             while True:
                 reply = self._reply()
@@ -147,13 +147,13 @@ class Call:
         return answer
 
     def _is_turned_away(self) -> bool:
-        """True if there was no place for this connection, and another one has been made after a pause."""
+        """Return whether the daemon was full; if so, connect and call again after a pause."""
         reply = self._replies[0]
         if reply.get("error") != _BUSY or (self._ends is not None and time.monotonic() + self._pause > self._ends):
             return False
         if self._pause == _SHORTEST:
             click.echo(printable(f"{localised(reply['parameters']['reason'])}; trying again"), err=True)
-        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # so that those who come together do not stay together
+        time.sleep(self._pause * (1 + os.getpid() % 8 / 8))  # different pauses spread clients that arrive together
         self._pause = min(2 * self._pause, _LONGEST)
         self._peer.close()
         self._begin()
@@ -177,13 +177,13 @@ class Call:
 
 
 class Stream(Call):
-    """A call that is answered by one reply after the other."""
+    """A call with several replies."""
 
     _more = True
 
 
 def own_only(control: Path) -> str:
-    """The sentence for who is no reader, and gets nothing of others from what names no job; "" for others."""
+    """Return the sentence for a user who sees only own jobs (not a reader), or "" for other users."""
     with contextlib.suppress(OSError, Unreachable, Refused):
         if os.geteuid() in (0, os.stat(control).st_uid):
             return ""
@@ -196,14 +196,14 @@ def own_only(control: Path) -> str:
 
 
 def warn_of_own_only(control: Path) -> None:
-    """Say that on stderr."""
+    """Print on stderr that only own jobs are shown, if so."""
     if words := own_only(control):
         click.echo(words[0].upper() + words[1:], err=True)
 
 
 @contextlib.contextmanager
 def meanwhile(text: str) -> Iterator[None]:
-    """Let the error of a call say this as well if the daemon is down."""
+    """Add `text` to the error of a call in this block if the daemon is down."""
     try:
         yield
     except Unreachable as down:
@@ -214,9 +214,9 @@ _NOT_THERE = (FileNotFoundError, ConnectionRefusedError)
 
 
 def connected(control: Path, timeout: float | None) -> socket.socket:
-    """Return a connection to the daemon: by the socket of root and operators where that is open to us; OSError.
+    """Connect to the daemon, through the socket of root and operators if we may use it. Raises OSError.
 
-    No other user can keep these from connecting.
+    No other user can block that socket.
     """
     try:
         return _by(control.with_name(OPERATORS), timeout)
@@ -225,7 +225,7 @@ def connected(control: Path, timeout: float | None) -> socket.socket:
 
 
 def _by(path: Path, timeout: float | None) -> socket.socket:
-    """Return a connection by a socket; while too many wait to be accepted there, try again (TimeoutError)."""
+    """Connect through a socket; retry while its backlog is full. Raises TimeoutError or another OSError."""
     ends = None if timeout is None else time.monotonic() + timeout
     while True:
         peer = socket.socket(socket.AF_UNIX)
@@ -245,7 +245,7 @@ def _by(path: Path, timeout: float | None) -> socket.socket:
 
 
 def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
-    """The cause of a failed call, and its remedy."""
+    """Return the cause of a failed call, and its remedy ("" if unknown)."""
     from jobqueued.instance import Instance
 
     match error:
@@ -277,7 +277,7 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
 
 
 def removed(control: Path) -> dict[str, str]:
-    """The jobs that are overdue and in no file, with a sentence of that; none if it can't be asked for."""
+    """Return a sentence for each overdue job that is in no job file; {} if the daemon can't be asked."""
     try:
         found = [one for one in ask(control, "Status")["attention"] if one["kind"] == "overdue"]
         known = {row["id"] for row in ask(control, "List")["jobs"]} if found else set()
@@ -289,7 +289,7 @@ def removed(control: Path) -> dict[str, str]:
 
 
 def _nearest(error: str, parameters: Message, control: Path) -> str:
-    """The sentence about a job or run that there is not, with the one that was probably meant; "" without a guess."""
+    """Return the sentence about an unknown job or run, with the name that was probably meant, or "" if none is near."""
     wanted = str(parameters["job" if error == _NO_JOB else "run"])
     job, at, number = wanted.rpartition("@") if error == _NO_RUN else (wanted, "", "")
     try:

@@ -1,4 +1,4 @@
-"""Shell completion: the names of jobs and runs that the daemon knows, while a person presses Tab."""
+"""Shell completion: the jobs, runs and hosts that the daemon knows, when a user presses Tab."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _RUNS = 20
 
 
 def jobs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The ids of jobs that begin so."""
+    """Return the ids of jobs with this prefix."""
     return [row["id"] for row in _asked(context, "List").get("jobs", ()) if row["id"].startswith(begun)]
 
 
 def runs(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The newest runs, of the job before the @ if there is one."""
+    """Return the newest runs with this prefix; if it contains @, of the job before the @."""
     job = begun.partition("@")[0] if "@" in begun else None
     found = _asked(context, "History", job=job, limit=_RUNS).get("runs", ())
     return [record["run"] for record in found if record["run"].startswith(begun)]
 
 
 def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
-    """The ids of jobs, and once an @ is there their runs."""
+    """Return the ids of jobs with this prefix, or runs if it contains @."""
     return runs(context, parameter, begun) if "@" in begun else jobs(context, parameter, begun)
 
 
 def hosts(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The hosts of the fleet that begin so, behind those that are named already."""
+    """Return the hosts of the fleet that begin like the last name of the list, each after the names already typed."""
     before, comma, last = begun.rpartition(",")
     return [f"{before}{comma}{name}" for name in _asked(context, "Fleet").get("hosts", ()) if name.startswith(last)]
 
 
 def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """The codes of findings that begin so, each with its name."""
+    """Return the codes of findings with this prefix, each with its title."""
     from click.shell_completion import CompletionItem
 
     from jobqueued.ctl.findings import FINDINGS
@@ -52,5 +52,5 @@ def codes(_context: click.Context, _parameter: click.Parameter, begun: str) -> l
 def _asked(context: click.Context, method: str, **parameters: Any) -> dict[str, Any]:
     try:
         return ask(chosen(context.parent or context).control, method, _PATIENCE, **parameters)
-    except click.ClickException:  # nobody reads a message in the middle of a word
+    except click.ClickException:  # a message in the middle of a word would only disturb
         return {}

@@ -1,4 +1,4 @@
-"""crontab(1): a user's own table of cron, with options, texts and exit statuses of Debian's."""
+"""crontab(1): a user's own table of cron, with the options, messages and exit statuses of Debian's."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ usage:\tcrontab [-u user] [-n | -T] file
 \t-i\t(prompt before deleting user's crontab)
 """
 OPTIONS = "u:T:lernih"
-"""The letters of the options, as getopt(3) takes them."""
+"""The options in getopt(3)'s format."""
 _ACTS = frozenset("elr")
 
 
 class _Usage(Exception):
-    """The command line makes no sense."""
+    """Raised if the command line is invalid."""
 
 
 def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
-    """Carry out a command line; the exit status."""
+    """Run a command line and return the exit status."""
     try:
         return _carried_out(sys.argv[1:] if words is None else words, paths or of_environment())
     except _Usage as wrong:
@@ -61,7 +61,7 @@ def main(words: list[str] | None = None, paths: Paths | None = None) -> int:
     except Failure as failure:
         _tell(str(failure))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader closed the pipe
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -98,7 +98,7 @@ def _carried_out(words: list[str], paths: Paths) -> int:
 
 
 def _owner(named: list[str], paths: Paths) -> Owner:
-    """The user whose table it is; Failure as Debian's crontab has it."""
+    """Return the user whose table it is. Raises Failure with the message of Debian's crontab."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:
@@ -114,7 +114,7 @@ def _owner(named: list[str], paths: Paths) -> Owner:
 
 
 def _orphan(name: str, paths: Paths) -> str:
-    """The remedy for a table whose user is gone."""
+    """Return the remedy if a table of a deleted user is left, else ""."""
     place = paths.crontabs[2] / name
     if not fits(name) or not os.path.lexists(place):
         return ""
@@ -141,9 +141,9 @@ def _listed(table: Table, owner: Owner) -> bytes:
 
 
 def _document(user: str | None, paths: Paths) -> Message:
-    """The table for programs, with the jobs that it has for the daemon; Failure.
+    """Return the table as JSON, with the daemon's jobs from it. Raises Failure.
 
-    Bytes that are no UTF-8 are lone surrogates in it, as records have them.
+    Bytes that are not UTF-8 become lone surrogates, as in records.
     """
     from jobqueued.ctl.check import row
     from jobqueued.ctl.crontab_check import check
@@ -198,7 +198,7 @@ def _replace(name: str, table: Table, owner: Owner, paths: Paths, *, dry: bool) 
 
 
 def _content(name: str) -> bytes:
-    """The bytes of a file, as much as is needed to see that it has too many; Failure."""
+    """Read a file, at most one byte more than allowed, so that the caller sees if it is too long. Raises Failure."""
     try:
         if name == "-":
             with open(0, "rb", closefd=False) as file:
@@ -214,7 +214,10 @@ def _content(name: str) -> bytes:
 
 
 def _install(text: bytes, file: str, table: Table, owner: Owner, paths: Paths, stamp: str | None = None) -> bool:
-    """Install a table; False: it has errors, which are told.  Warnings, and what starts next, are for people only."""
+    """Install a table; print the errors and return False if it has any.
+
+    At a terminal, also print warnings and the next starts.
+    """
     from jobqueued.ctl.crontab_check import check
 
     verdict = check(text, file, owner.name, paths)

@@ -1,5 +1,4 @@
-"""A table before it is installed: what is wrong with it, in the words of Debian's crontab and ours, and what it starts
-next."""
+"""The check of a table before it is installed: its errors, in Debian's words and ours, and its next starts."""
 
 from __future__ import annotations
 
@@ -23,16 +22,16 @@ from jobqueued.settings import read_settings
 from jobqueued.text import printable, size
 
 MOST_LINES = 10_000
-"""Lines of a table, as Debian's crontab has it."""
+"""Maximum lines of a table, as in Debian's crontab."""
 MOST_BYTES = LARGEST - 1024
-"""Bytes of a table, beside what is put above it."""
+"""Maximum bytes of a table, without the header that is put above it."""
 NEXT = 3
 _SHOWN, _ERRORS = 60, 20
 _NO_NEWLINE = "missing newline before EOF"
 
 
 class Verdict(NamedTuple):
-    """The errors for which a table is not installed, with the line that sums them up; what else is wrong; its jobs."""
+    """The result of a check: the errors that prevent the installation, with a summary line; the warnings; the jobs."""
 
     errors: list[str]
     warnings: list[str]
@@ -40,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
-    """Check a user's table, which is called `name` in what is told."""
+    """Check a user's table; messages call it `name`."""
     if len(table) > MOST_BYTES:
         return Verdict([f"crontab is too long; accepted: at most {size(MOST_BYTES)}."], [], ())
     if table.count(b"\n") > MOST_LINES:
@@ -69,13 +68,13 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
 
 
 def _of_flaw(flaw: Flaw) -> str:
-    """The words of Debian's crontab, and then ours, which may begin with the same field."""
+    """Return the words of Debian's crontab, followed by ours without the same field."""
     field = flaw.reason.removeprefix("bad ").replace("-", " ")
     return f"{flaw.reason}: {flaw.message.removeprefix(f'{field}: ')}"
 
 
 def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
-    """The lines that tell of errors, the last in Debian's words."""
+    """Return the first errors, the number of the others, and a summary in Debian's words; [] if there are none."""
     if errors:
         more = [f"and {len(errors) - _ERRORS} more"] if len(errors) > _ERRORS else []
         return [*errors[:_ERRORS], *more, "errors in crontab file, can't install."]
@@ -83,7 +82,7 @@ def _summed_up(errors: list[str], ends_early: bool) -> list[str]:
 
 
 def next_starts(jobs: tuple[Job, ...]) -> list[str]:
-    """The next starts of all jobs, each with its command, for people; of one that has none, when it starts instead."""
+    """Return the next starts of all jobs as lines with the commands; if none, the jobs that start at boot."""
     now = time.time_ns()
     starts = [(start, job) for job in jobs if job.enabled for start in job.next_starts(now, NEXT)]
     found = nsmallest(NEXT, starts, key=lambda each: each[0])

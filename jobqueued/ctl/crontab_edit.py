@@ -1,4 +1,4 @@
-"""crontab -e: a copy of the table for an editor, and what becomes of it."""
+"""crontab -e: edit a copy of the table, then install it."""
 
 from __future__ import annotations
 
@@ -42,11 +42,14 @@ TEMPLATE = """\
 """
 
 Install = Callable[[bytes, str], bool]
-"""Installs a table that comes from a file of that name; False: it has errors, which were told; Failure."""
+"""Installs a table, given also the name of its file; returns False if the table has errors (printed).
+
+Raises Failure.
+"""
 
 
 def edit(table: bytes, install: Install) -> int:
-    """Let a person edit a table, and install it; the exit status.  Failure: nothing was changed."""
+    """Let the user edit a table and install it; return the exit status. Raises Failure if nothing was changed."""
     try:
         directory = tempfile.mkdtemp(prefix="crontab.", dir=os.environ.get("TMPDIR") or "/tmp")
     except OSError as error:
@@ -69,14 +72,14 @@ def _private(path: str, flags: int) -> int:
 
 
 class _Session:
-    """The copy, and what it was."""
+    """One edit: the copy, and the table before the edit."""
 
     def __init__(self, directory: str, file: str, table: bytes) -> None:
         self._directory, self._file, self._table = directory, file, table
         self._since = os.stat(file).st_mtime_ns
 
     def last(self, install: Install) -> int:
-        """Edit until the table is installed, or given up."""
+        """Edit until the table is installed or the user gives up; return the exit status."""
         while True:
             edited = self._edited()
             if edited is None:
@@ -95,7 +98,7 @@ class _Session:
                 return 1 if again is None else 0
 
     def _edited(self) -> bytes | None:
-        """The table as the editor has left it, None: as it was; Failure."""
+        """Return the table after the edit, or None if unchanged. Raises Failure."""
         trouble = run(self._file, "crontab")
         try:
             edited, changed = self._read()
@@ -130,7 +133,7 @@ class _Session:
 
 
 def _clean_up(directory: str) -> None:
-    """Remove the copy, and what an editor has left beside it."""
+    """Remove the copy, and the files that an editor left beside it."""
     try:
         shutil.rmtree(directory)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The crontab of one user: who owns the spool reads and writes it there, everybody else asks the daemon."""
+"""The crontab of one user: the owner of the spool reads and writes it directly, other users through the daemon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobqueued.text import printable, size
 
 
 class Failure(Exception):
-    """Failure of what is asked for: str() is what is told."""
+    """Raised if the request failed; str() is the message for the user."""
 
 
 class Owner(NamedTuple):
@@ -39,7 +39,7 @@ _FORBIDDEN_ROOT = "The user {} cannot use this program (crontab)"
 
 
 def no_crontab(owner: Owner) -> str:
-    """The words of Debian's crontab, which programs look for."""
+    """Return the message of Debian's crontab, because programs look for it."""
     return f"no crontab for {owner.name}"
 
 
@@ -50,7 +50,7 @@ class Table:
         self._paths, self._owner, self._spool = paths, owner, Spool(str(paths.host))
         self._direct = os.geteuid() == 0 or _is_ours(paths.host)
         self.is_run = True
-        """After `install`: this host's daemon, or another cron, runs what is in crontabs."""
+        """After `install`: True if the daemon, or another cron of this host, runs crontabs."""
         if not (fits(owner.name) and SPOOL.reads(owner.name)):
             raise Failure(
                 f"crontab: {printable(owner.name)!r} can't have a crontab, as a file of that name is not read"
@@ -59,7 +59,7 @@ class Table:
             self._check_right()
 
     def _check_right(self) -> None:
-        """Failure, if cron.allow or cron.deny says so; the daemon looks there itself."""
+        """Raise Failure if cron.allow or cron.deny forbids the use; for calls to the daemon, the daemon checks this."""
         forbidden = (_FORBIDDEN_ROOT if os.getuid() == 0 else _FORBIDDEN).format(self._owner.name)
         try:
             if not allowed(str(self._paths.host), self._owner.name, os.getuid()):
@@ -70,7 +70,10 @@ class Table:
             raise Failure(f"{refused}\n{forbidden}") from None
 
     def read(self, *, edits: bool = False) -> tuple[bytes, str]:
-        """The table as the spool has it, and its stamp; b"", NONE: there is none.  Failure.  `edits`: for an edit."""
+        """Return the table in the spool and its stamp, or (b"", NONE) if there is none; `edits`: for an edit.
+
+        Raises Failure.
+        """
         if self._direct:
             self._log(spool_log.BEGIN_EDIT if edits else spool_log.LIST)
             with self._told():
@@ -79,7 +82,7 @@ class Table:
         return (b"", NONE) if answer is None else (base64.b64decode(answer["table"]), answer["stamp"])
 
     def install(self, table: bytes, stamp: str | None = None) -> None:
-        """Put a table in place, if there is the one of that stamp, where one is given; Failure."""
+        """Install a table; with `stamp`, only if the present table has that stamp. Raises Failure."""
         from jobqueued.host.other_cron import other_cron
         from jobqueued.settings import read_settings
 
@@ -97,7 +100,7 @@ class Table:
         self.is_run = live or bool(other_cron(self._paths.host))
 
     def remove(self) -> bool:
-        """Remove the table; False: there is none.  Failure."""
+        """Remove the table; return False if there is none. Raises Failure."""
         if self._direct:
             with self._told():
                 is_removed = self._spool.remove(*self._owner)
@@ -107,11 +110,14 @@ class Table:
         return self._ask("CrontabRemove") is not None
 
     def end_edit(self) -> None:
-        """Tell syslog that an edit is over: of that the daemon does not know."""
+        """Log to syslog that an edit ended, because the daemon does not see this."""
         self._log(spool_log.END_EDIT)
 
     def _log(self, event: str) -> None:
-        """Tell syslog what this process has done; what the daemon's side does it tells itself, as the kernel knows."""
+        """Log an act of this process to syslog.
+
+        Acts that the daemon carries out are logged there, with the kernel's credentials.
+        """
         spool_log.say(str(self._paths.host), _asker(), event, self._owner.name, os.getpid())
 
     @contextlib.contextmanager
@@ -126,7 +132,7 @@ class Table:
             raise Failure(f"crontab: {self._spool.path}: {error.strerror}") from None
 
     def _ask(self, method: str, **parameters: str | bool | None) -> Message | None:
-        """The daemon's answer, None: there is no crontab; Failure."""
+        """Return the daemon's reply, or None if there is no crontab. Raises Failure."""
         try:
             return ask(self._paths.control, method, TIMEOUT, user=self._owner.name, **parameters)
         except Answer as answer:
@@ -148,12 +154,12 @@ class Table:
 
 
 def _asker() -> str:
-    """The user who asks."""
-    return pwd.getpwuid(os.getuid()).pw_name  # there is one, as of whom there is none is no table
+    """Return the name of the calling user."""
+    return pwd.getpwuid(os.getuid()).pw_name  # exists: a user without an entry has no table
 
 
 def _is_ours(host: Path) -> bool:
-    """True if the root below which a daemon of --root has its tables is of the user who asks."""
+    """Return whether the calling user owns the root directory of a daemon that was started with --root."""
     try:
         return host != Path("/") and host.stat().st_uid == os.geteuid()
     except OSError:

@@ -1,15 +1,15 @@
-"""Findings: what jobqueuectl doctor says, each a check with its verdict."""
+"""A finding of jobqueuectl doctor: a check and its verdict."""
 
 from __future__ import annotations
 
 from jobqueued.child.tuples import NamedTuple
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-"""The verdicts: all is well; something does not work, works in another way, or not after a bad day; it fails now."""
+"""Verdicts: healthy; a feature fails, works in another way or will fail after a reboot or power loss; a failure now."""
 
 
 class Finding(NamedTuple):
-    """A check: its subject, its verdict, the fact behind it with what follows from it, and the remedy."""
+    """A check: its subject, its verdict, the observed fact with its consequence, and the remedy."""
 
     what: str
     verdict: str

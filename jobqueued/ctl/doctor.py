@@ -91,7 +91,7 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
     if status["held_by"] is not None:
         seen = f"on hold by {status['held_by']}: nothing new starts"
         yield Finding("queue", WARNING, seen, command("release"))
-    if status["pid"] == listener(paths.control):  # it is not in a container
+    if status["pid"] == listener(paths.control):  # the daemon is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
         yield from process_health.units(instance)
         if paths.runtime is None:
@@ -100,11 +100,11 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
 
 def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     problems = [Problem(**problem) for problem in status["problems"]]
-    if not any(paths.has_settings(problem.file) for problem in problems):  # it may be that we are told of none
+    if not any(paths.has_settings(problem.file) for problem in problems):  # the daemon may hide these problems from us
         problems += settings_of(paths)[1]
     known = {str(problem) for problem in problems}
     found = read_files(paths, (paths.jobs,), looks=True)
-    of_notices = filter(_is_of_notices, found.problems)  # most of which only we look for
+    of_notices = filter(_is_of_notices, found.problems)  # only doctor looks for most of them
     problems += [problem for problem in of_notices if str(problem) not in known]
     yield from _problems(paths, problems)
     yield from fleet_health.load(found.jobs, status["fleet_hosts"] or 0, time.time_ns())
@@ -120,7 +120,7 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
 
 
 def _files(paths: Paths) -> Iterator[Finding]:
-    """Check settings and job files, and cron's tables, without the daemon."""
+    """Check settings, job files and cron's tables without the daemon."""
     found = read_files(paths, looks=True)
     yield from _problems(paths, found.problems)
     if "job files" not in {_subject(paths, problem) for problem in found.problems}:
@@ -130,7 +130,7 @@ def _files(paths: Paths) -> Iterator[Finding]:
 def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
         what = _subject(paths, problem)
-        has_more = what == "job files" and problem.line  # one of a directory or a whole file has its remedy
+        has_more = what == "job files" and problem.line  # a problem of a directory or a whole file names its own remedy
         yield Finding(what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else "")
 
 
@@ -145,7 +145,7 @@ def _is_of_notices(problem: Problem) -> bool:
 
 
 def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
-    """Check how `resource_limits` are enforced."""
+    """Check whether `resource_limits` are enforced."""
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
@@ -168,7 +168,7 @@ def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
 
 
 def _cgroups(paths: Paths) -> Iterator[Finding]:
-    """Check for cgroups without the daemon."""
+    """Check this host's cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
         yield Finding("cgroups", OK, "this host has version 2; only the daemon knows if runs get their own")
     else:
@@ -176,7 +176,7 @@ def _cgroups(paths: Paths) -> Iterator[Finding]:
 
 
 def _without_version_1(*controllers: str) -> str:
-    """The remedy for controllers that version 1 of cgroups has; "": it has none of them."""
+    """Return the remedy for controllers that cgroups version 1 occupies, or "" if it has none of them."""
     names = {"blkio" if name == "io" else name for name in controllers}
     lines = _VERSION_1.read_text().splitlines()[1:]
     taken = [name for name, hierarchy, *_ in map(str.split, lines) if name in names and hierarchy != "0"]

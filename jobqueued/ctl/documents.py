@@ -1,7 +1,7 @@
 """The documents that `--json` prints, declared in the language of the control socket's interface (varlink.org).
 
-docs/json.md and documents.schema.json are made of these declarations; a test holds them against what commands print.
-`?` is what may be null or missing.
+docs/json.md and documents.schema.json are generated from these declarations; a test compares them with what the
+commands print. `?` marks a field that may be null or missing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ type Simulated (
 """
 
 _OF_HOSTS = "hosts: [string]object, failed: [string]string"
-"""By host what else its document has, and why there is none."""
+"""Fields of fleet commands: host → the rest of its document; host → why its document is missing."""
 
 DOCUMENTS = {
     "--fleet history": f"(runs: []Record, {_OF_HOSTS})",
@@ -171,7 +171,7 @@ DOCUMENTS = {
     "why --at": """(past: (job: string, at: string, kind: string, run: ?string, reasons: []string,
         unknown: []string))""",
 }
-"""The documents by what prints them; ``List()`` is the reply of that method, and ``...`` means all that it has."""
+"""Command → its document; ``List()`` is the reply of that method, and ``...`` inserts all fields of a type."""
 
 Schema = dict[str, Any]
 
@@ -184,13 +184,13 @@ _PLAIN: Mapping[str, Schema] = {
 
 
 def declared() -> dict[str, str]:
-    """All types by name, and the replies of methods as ``List()``."""
+    """Return all types by name, and the replies of methods as ``List()``."""
     found = _DECLARED.findall(f"{INTERFACE}\n{TYPES}")
     return {name or f"{method}()": text for name, method, text in found}
 
 
 def documents_schema() -> Schema:
-    """The JSON Schema, of draft 7, with a definition for each document, and for each type in them."""
+    """Return the JSON Schema (draft 7), with a definition for each document and for each type in them."""
     known = declared()
     documents = {name: _Parser(f"(schema: int, {_spread(text)})", known).read() for name, text in DOCUMENTS.items()}
     types = {name: _Parser(text, known).read() for name, text in known.items() if not name.endswith("()")}
@@ -202,18 +202,18 @@ def documents_schema() -> Schema:
 
 
 def _spread(text: str) -> str:
-    """The fields of a document."""
+    """Return the fields of a document, or ``...`` and the name of its type."""
     return text[1:-1] if text.startswith("(") else f"...{text}"
 
 
 class _Parser:
-    """One type, read from its declaration."""
+    """A parser for the declaration of one type."""
 
     def __init__(self, text: str, known: Mapping[str, str]) -> None:
         self._tokens, self._known = _TOKEN.findall(text)[::-1], known
 
     def read(self) -> Schema:
-        """The schema of what comes next."""
+        """Return the schema of the next type in the declaration."""
         match token := self._tokens.pop():
             case "?":
                 return _nullable(self.read())
@@ -263,13 +263,13 @@ def _of_typed_dict(kind: Any) -> Schema:
 
 
 def _with_names(fields: dict[str, Schema]) -> dict[str, Schema]:
-    """The fields, and the names of users that commands put beside their numbers."""
+    """Return the fields, with the user names that commands add beside uids."""
     told = [name for name, beside in ASKERS.items() if name in fields and beside in fields]
     return {**fields, **{f"{name}_name": _nullable(_PLAIN["string"]) for name in told}}
 
 
 def _of_hint(hint: Any) -> Schema:
-    """The schema of what a field of a TypedDict may be."""
+    """Return the schema for the type of a TypedDict's field."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint in _OF_PYTHON:
         return dict(_PLAIN[_OF_PYTHON[hint]])

@@ -1,4 +1,4 @@
-"""Sources of an audit: the changes of what was due, the runs that wait, and records, from the daemon and from files."""
+"""Sources of an audit: the changes of what was due, waiting runs, and records, from the daemon or from files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from jobqueued.saved import DueChange
 from jobqueued.state import record_files
 
 SETTLED = 2 * SECOND
-"""What came due so lately may be on its way to its run."""
+"""Time (ns) after which a due occurrence must have its run; a later one may still be on its way."""
 _NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
 
 
 class Sources(NamedTuple):
-    """The places to read, and what was found so far; what is due later than `until` (wall) is not to be compared."""
+    """The sources of an audit. Occurrences due after `until` (wall clock, ns) are not compared."""
 
     paths: Paths
     is_up: bool
@@ -35,22 +35,22 @@ class Sources(NamedTuple):
     pending: dict[str, list[Cover]]
     until: int
     told: dict[str, list[Cover]] | None = None
-    """The records of all jobs by the daemon, where they were asked for at once; None: it is asked about each job."""
+    """The daemon's records of all jobs, if requested at once; None if the daemon is asked for each job."""
 
     def covers(self, job: str, since: int) -> list[Cover]:
-        """The records of a job queued since then, and the one before, and its runs that wait; no damaged ones."""
+        """Return the intact records of a job queued since an instant, the one before, and the job's waiting runs."""
         found = {cover.number: cover for cover in _covers(_from_files(self.paths, job), since)}
         if self.told is not None:
             found |= {cover.number: cover for cover in self.told.get(job, ())}
         elif self.is_up:
-            with contextlib.suppress(Refused):  # no record of it
+            with contextlib.suppress(Refused):  # the job has no record
                 found |= {cover.number: cover for cover in _covers(_from_daemon(self.paths, job), since)}
         waiting = (cover for cover in self.pending.get(job, ()) if cover.number not in found)
         return [*found.values(), *waiting]
 
 
 def sources(paths: Paths, *, with_all: bool = False) -> Sources:
-    """Ask the daemon, or read state.db while it is down; `with_all`: for all records, too.  Unreachable."""
+    """Ask the daemon, or read state.db while it is down. Raises Unreachable. `with_all`: read all records at once."""
     now = time.time_ns()
     try:
         pending = _by_job(records.history(paths, {"states": sorted(PENDING)}), is_pending=True)
@@ -61,7 +61,7 @@ def sources(paths: Paths, *, with_all: bool = False) -> Sources:
 
 
 def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
-    """The sources that state.db is; Unreachable: it can't be read."""
+    """Return the sources from state.db. Raises Unreachable if it can't be read."""
     from jobqueued.core import record
     from jobqueued.core.host_limits import HostLimits
     from jobqueued.state.faults import StoreError
@@ -78,7 +78,7 @@ def _left(paths: Paths, now: int, down: Unreachable) -> Sources:
 
 
 def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
-    """The reader of a former text of a file on this host: its jobs; None: it can't be read by this version."""
+    """Return a parser for former file texts on this host; it returns None if this version can't read the text."""
     host = settings_of(paths)[0].locality
     seed = host.seed
 
@@ -86,7 +86,7 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
         text = change.text or b""
         if (file := user_files.of_state(change.name)) is not None:
             return user_files.jobs_of_text(file, text, change.timezone, seed)
-        if "/" in change.name:  # one of cron's tables
+        if "/" in change.name:  # the name is that of a table of cron
             from jobqueued.crontabs.jobs import Host
             from jobqueued.jobdir.cron_tables import jobs_of_text
 
@@ -98,7 +98,7 @@ def reader(paths: Paths) -> Callable[[DueChange], tuple[Job, ...] | None]:
 
 
 def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) -> Job | None:
-    """The definition that a job had at an instant (wall), by the texts of the files; None: it is not known."""
+    """Return the definition that a job had at an instant (wall clock, ns), from the file texts, or None if unknown."""
     read, last = reader(paths), job.rpartition("/")[2].encode()
     found: dict[str, Job] = {}
     for change in changes:
@@ -114,7 +114,7 @@ def defined(changes: Iterable[DueChange], job: str, instant: int, paths: Paths) 
 
 
 def known(found: Sources) -> Sources:
-    """Pass what tells of a job file; Unreachable."""
+    """Return the sources if they contain the text of a job file. Raises Unreachable otherwise."""
     if not any(change.kind == "file" for change in found.changes):
         raise Unreachable("no text of a job file is known", "one is noted when it changes, or when the daemon starts")
     return found
@@ -147,7 +147,7 @@ def _from_daemon(paths: Paths, job: str) -> Iterator[Record]:
 
 
 def _from_files(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield the records of a job that have files, newest first."""
+    """Yield the records of a job that are in files, newest first."""
     numbers = record_files.numbers(paths.logs, job)
     found = (record_files.read(paths.logs, RunId(job, number)) for number in reversed(numbers))
     return (document for document in found if document is not None)

@@ -1,4 +1,4 @@
-"""The editor of a person at a terminal, and a question to that person."""
+"""The editor of a user at a terminal, and a question to that user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDITORS = ("/usr/bin/sensible-editor", "/usr/bin/editor", "/usr/bin/vi")
 
 
 def run(file: str, program: str) -> str:
-    """Run the editor of a person, in /tmp as Debian's crontab does; what went wrong, as a line, "" if nothing did."""
+    """Run the user's editor in /tmp, as Debian's crontab does; return the error as a line, or "" if none."""
     found = next(filter(os.path.exists, EDITORS), EDITORS[-1])
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or found
     with _deaf():
@@ -29,7 +29,7 @@ def run(file: str, program: str) -> str:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Ignore what a terminal sends to the editor."""
+    """Ignore the signals that the terminal sends to the editor."""
     numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
     before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
@@ -40,7 +40,7 @@ def _deaf() -> Iterator[None]:
 
 
 def wants(question: str) -> bool | None:
-    """Ask, y or n; None: there is nobody to answer."""
+    """Ask a question until the answer is y or n; None if the input ends."""
     while True:
         print(f"{question} (y/n) ", end="", flush=True)
         try:

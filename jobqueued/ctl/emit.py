@@ -1,4 +1,4 @@
-"""jobqueuectl emit: announce an event, which makes jobs due."""
+"""jobqueuectl emit: emit an event, which makes jobs due."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from jobqueued.ctl.records import own_span
 from jobqueued.paths import Paths
 
 _MOST = 1 << 20
-"""Bytes that are read of a file, with all blanks."""
+"""Maximum bytes read from a file, blanks included."""
 
 
 def _read(text: str) -> dict[str, Any]:
-    """Read the data of an event, from a file or the standard input where the text says so; UsageError."""
+    """Parse the data of an event, from the text, a file or the standard input. Raises UsageError."""
     try:
         data = json.loads(_text(text), object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
@@ -33,7 +33,7 @@ def _read(text: str) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    """The text itself, that of @FILE, or that of the standard input; ValueError."""
+    """Return the text itself, the content of @FILE, or the standard input for "-". Raises ValueError or UsageError."""
     if text != "-" and not text.startswith("@"):
         return text
     try:

@@ -1,4 +1,4 @@
-"""The starts of jobs as they are expected, their next and those of what waits, by a simulation of all in their way."""
+"""The expected starts of jobs and waiting runs, from a simulation of all jobs that compete with them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from jobqueued.model import DAY, HOUR, MINUTE, RunId, to_text
 from jobqueued.paths import Paths
 
 _MORE = (MINUTE, HOUR, DAY // 4)
-"""Who is to start so late only is still waited for: first little, as most start in time."""
+"""Times (ns) after the last due time to simulate, shortest first, because most runs start in time."""
 _AFFORDED = 50_000
-"""No more is played once so many runs and skips would come of it, which may take ten seconds."""
+"""Limit of simulated runs and skips; this many may take ten seconds."""
 _SPANS = (HOUR, DAY)
-"""So long is played for what waits now, first little, as most of it starts soon."""
+"""Spans (ns) to simulate for waiting runs, shortest first, because most of them start soon."""
 
 
 def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> Kept:
-    """The starts of the next day that are expected of some jobs, of which these are planned.
+    """Return the expected starts of some jobs in the next day; `starts`: job → planned starts.
 
-    Of the jobs that have to do with each other, no more is played than it takes these to start.
+    Each group of jobs that compete with each other is simulated only until these have started.
     """
     begin = time.time_ns()
     until, expected = begin + DAY, dict[str, list[Expected]]()
@@ -50,7 +50,7 @@ def expected_starts(paths: Paths, starts: Mapping[str, list[int]]) -> Kept:
 
 
 def _until_started(host: Host, last: int, dues: set[tuple[str, int]]) -> list[Tally]:
-    """Play until what is due has started in each future, or no more can be afforded."""
+    """Simulate until every wanted occurrence has started in each future, or the limit is reached."""
     futures, played, happened = list[Tally](), 0, 0
     for more in _MORE:
         until = last + more
@@ -64,8 +64,10 @@ def _until_started(host: Host, last: int, dues: set[tuple[str, int]]) -> list[Ta
 
 
 def expected_of_waiting(paths: Paths, job: str, runs: list[RunId]) -> dict[RunId, Message | None]:
-    """The start that is expected of each of some runs of a job that wait for their first attempt, and its band; None:
-    not within a day in most futures.  Refused: the daemon does not tell what waits.
+    """Return the expected start, with its band, of each of these waiting runs of a job (first attempts only).
+
+    A run maps to None if it does not start within a day in most futures. Raises Refused if the daemon hides waiting
+    runs.
     """
     found = snapshot(paths, {}, None, only=(job,))
     if found.without:

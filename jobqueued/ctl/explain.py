@@ -1,4 +1,4 @@
-"""Findings in words: one of them for the terminal, all of them for docs/check.md."""
+"""Findings as text: one for the terminal, all of them for docs/check.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 78
 
 
 def found(code: str) -> Finding:
-    """The finding of a code, which may be written in small letters and without its JQ; UsageError."""
+    """Return the finding with a code (upper or lower case, with or without JQ). Raises UsageError."""
     wanted = code.strip().upper()
     finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
     if finding is None:
@@ -24,7 +24,7 @@ def found(code: str) -> Finding:
 
 
 def explained(finding: Finding) -> str:
-    """A finding in lines: its meaning, what is wrong and what is right."""
+    """Format a finding as lines: its meaning, a wrong and a right example."""
     return "\n".join(_lines(finding)) + "\n"
 
 
@@ -37,7 +37,7 @@ def _lines(finding: Finding) -> Iterator[str]:
 
 
 def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
-    """Yield what is above each example, and its text; nothing where no file shows it."""
+    """Yield the heading and the text of each example; nothing if no file can show the finding."""
     if not finding.right:
         return
     given = f", where {finding.given}" if finding.given else ""
@@ -47,7 +47,7 @@ def _examples(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def listed() -> str:
-    """A line for each finding."""
+    """Return a line for each finding."""
     return "".join(f"{it.code}  {it.severity:<8} {it.title}\n" for it in FINDINGS.values())
 
 

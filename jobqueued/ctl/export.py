@@ -1,4 +1,4 @@
-"""jobqueuectl export: what has run, for other programs: as spans to a receiver of OTLP, or as a trace to look at."""
+"""jobqueuectl export: ended runs for other programs, as OTLP spans or a Chrome trace; or jobs as a crontab."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MICROSECOND = 1000
 
 
 def _url(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Url | str | None:
-    """Read the address of a receiver; without one it is stdout."""
+    """Parse the URL of a receiver; `-` is stdout. Raises BadParameter."""
     if text is None or text == _STDOUT:
         return text
     try:
@@ -89,12 +89,12 @@ def export(
 
 
 def print_trace(found: Iterator[Record]) -> None:
-    """Print runs that have ended as Trace Events."""
+    """Print ended runs as Trace Events."""
     _print(trace_events.lines(_said_if_none(found)))
 
 
 def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
-    """The runs; on stderr that there are none, as what is made of none looks like an answer."""
+    """Return the runs; if there are none, print this on stderr, because an empty output looks like an answer."""
     first = next(found, None)
     if first is None:
         click.echo("no such runs", err=True)
@@ -103,7 +103,7 @@ def _said_if_none(found: Iterator[Record]) -> Iterator[Record]:
 
 
 def _print_crontab(paths: Paths, ids: tuple[str, ...]) -> None:
-    """Print the jobs of the job files; exit with 1 where something of them can't be said."""
+    """Print the jobs of the job files as a crontab; exit with 1 if the crontab lacks a part of a job."""
     from jobqueued.ctl.job_files import read_files
     from jobqueued.ctl.job_units import user_of_daemon
     from jobqueued.exchange.to_crontab import crontab_of
@@ -135,7 +135,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _send(url: Url, batches: Iterator[Batch]) -> None:
-    """Send all of it; what was taken so far, and how to go on, is said in any case."""
+    """Send all batches; if one fails, print what was sent and the option that sends the rest."""
     try:
         own = headers(os.environ.get(_HEADERS, ""))
     except ValueError as error:
@@ -158,7 +158,7 @@ def _send(url: Url, batches: Iterator[Batch]) -> None:
 
 
 def _how_to_go_on(runs: int, batch: Batch) -> str:
-    """The option by which the runs that were not sent are sent, as the newest come first."""
+    """Return the option that sends the remaining runs (the newest are sent first), or "" if none were sent."""
     if not runs:
         return ""
     rest = to_text(to_instant(datetime.fromisoformat(batch.newest)) + _MICROSECOND)

@@ -1,4 +1,4 @@
-"""Submissions of which a run has failed in the last day: when they are over they are in no list of jobs any more."""
+"""Submissions with a run that failed in the last day; an ended submission is no longer in a list of jobs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _A_DAY = 24 * 3600 * SECOND
 _STATES = ["failed", "timed_out", "oom_killed", "lost"]
 _MOST_PAGES = 20
-"""So many pages of 50 failures are read, of all jobs: where more have failed, submissions before them are left out."""
+"""Maximum pages (50 failures each, of all jobs) that are read; submissions whose failures are older are left out."""
 
 
 def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield a line of each submission of which a run has failed, the newest first, but of `known` jobs.
+    """Yield a line for each submission with a failed run, newest first, except `known` jobs.
 
-    `names`: only of jobs that have one of these, or match.
+    `names`: only jobs with one of these names, or that match one of them.
     """
     found: dict[str, list[Record]] = {}
     for record in _failed(paths):
@@ -41,7 +41,7 @@ def lines(paths: Paths, known: Container[str] = (), names: tuple[str, ...] = ())
 
 
 def _failed(paths: Paths) -> Iterator[Record]:
-    """Yield the records of failures, newest first; none without an answer."""
+    """Yield the records of failures, newest first; stop if the daemon does not reply."""
     place, since = None, to_text(time.time_ns() - _A_DAY)
     try:
         for _ in range(_MOST_PAGES):

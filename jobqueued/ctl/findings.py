@@ -1,7 +1,6 @@
-"""The findings: every kind of problem that people are told of, by its code, with an example that is wrong and one that
-is right.
+"""The table of findings: each kind of problem that users see, by its code, with a wrong and a right example.
 
-`jobqueuectl check --explain` and docs/check.md come from this table.  A code is never given to another finding.
+`jobqueuectl check --explain` and docs/check.md come from this table. A code is never reused for another finding.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ SEVERITIES = {
 
 
 class Finding(NamedTuple):
-    """One kind of problem: its severity, its name, what it means and what to do.
+    """One kind of problem: severity, name, meaning and what to do.
 
-    `wrong` and `right` are job files, or, as `file` says, another file of the host; "" where no file shows it.  `given`
-    is what is so on the host.
+    `wrong` and `right` are job files, or another file of the host (`file`); "" if no file can show the problem. `given`
+    describes the state of the host.
     """
 
     code: str

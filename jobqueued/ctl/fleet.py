@@ -1,4 +1,4 @@
-"""jobqueuectl fleet: the hosts of the fleet, and what a person decides about it."""
+"""jobqueuectl fleet: list the hosts of the fleet, or accept its restored state."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
 
 
 def known(answer: Message) -> list[str]:
-    """The hosts that the daemon's method Fleet has told of; Refused: it knows none."""
+    """Return the fleet's hosts from the reply of the method Fleet. Raises Refused if it has none."""
     if answer["fleet"] is None:
         raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
     if answer["down"] is not None:

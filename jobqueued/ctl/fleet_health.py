@@ -1,4 +1,4 @@
-"""The health of a host's part in a fleet, for jobqueuectl doctor: the agent's units, its rights, its certificates."""
+"""A host's part in a fleet, for jobqueuectl doctor: the agent's units, file permissions and certificates."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _SOON = timedelta(days=14)
 _RENEW_CREDENTIAL = "renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service"
 _STARTS = 5
 _TOLD, _MANY = 60e-6, 2.0
-"""The CPU time (s) that members of etcd take to tell a host of a run (`python -m bench etcd`), and the CPUs from which
-on that is said: a host that hears of others late asks for what they have.
+"""CPU time (s) for etcd to notify one host of one run, and the CPUs above which doctor warns.
+
+The time was measured by `python -m bench etcd`. A host that receives notices late asks etcd for the state.
 """
 _SHOWN = "ActiveState,Result,User,MainPID,NeedDaemonReload"
 
@@ -34,7 +35,7 @@ Unit = dict[str, str]
 
 
 def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
-    """Check what keeps the agent from etcd, as far as that shows here; whether it reaches etcd the daemon tells."""
+    """Check the agent's units and files for errors that keep it from etcd; the daemon shows whether etcd answers."""
     settings, instance = settings_of(paths)[0].fleet, Instance.of(paths.run)
     if settings is None:
         return
@@ -46,7 +47,7 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
 
 
 def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[Finding]:
-    """Check whether etcd can tell all hosts of all runs, by how often these jobs come due from now on (wall, ns)."""
+    """Check if etcd can notify all hosts of all runs, from the rate at which these jobs come due after `now` (ns)."""
     often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
     if (cpus := often * hosts * _TOLD) > _MANY:
         seen = f"{hosts:,} hosts hear of {often:.1f} runs a second, which takes {cpus:.1f} CPUs of etcd's members"
@@ -96,16 +97,16 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Fi
             path = given if "/" in given else str(credentials / given)
             try:
                 yield from _file(name, path, None if path != given else agent)
-            except PermissionError:  # whoever asks may not look
+            except PermissionError:  # the caller may not read the file
                 continue
             except OSError as error:
-                if path == given or credentials.exists():  # the agent has none before it is started
+                if path == given or credentials.exists():  # credentials exist only while the agent runs
                     seen = f"`{name}`: {path}: {error.strerror}"
                     yield Finding("fleet", ERROR, seen, "" if path == given else "see jobqueued.yaml(5), `fleet`")
 
 
 def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
-    """Check a file; `agent`: the user who has to read it; None: systemd hands it over, as a credential.  OSError."""
+    """Check a file. `agent`: the user who must read it; None if systemd passes it as a credential. Raises OSError."""
     mode = os.stat(path).st_mode
     if agent is not None:
         if barred := agent.barred(path):
@@ -121,7 +122,7 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
 
 
 def _validity(name: str, path: str, remedy: str) -> Iterator[Finding]:
-    """Check how long a certificate is valid, and of authorities the one that lasts longest; OSError."""
+    """Check how long a certificate is valid; for authorities, the one that lasts longest. Raises OSError."""
     from jobqueued.ctl.certificates import ends
 
     try:

@@ -1,4 +1,4 @@
-"""The documents of commands as tables of several hosts: which list of each has the rows, and their order."""
+"""The documents of commands as tables of several hosts: the list that has the rows, its columns and their order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.run_states import LIVE
 from jobqueued.text import counted, size
 
 Options = Mapping[str, Any]
-"""The options and arguments of a command, as it has read them."""
+"""The options and arguments of a command, as click parsed them."""
 
 
 class _Keyed(Protocol):
@@ -27,9 +27,10 @@ R = TypeVar("R", bound=_Keyed)
 
 
 class Part(NamedTuple):
-    """The list `name` of a document: how its items are shown, and by what they are sorted; `most`: so many at most.
+    """The list `name` of a document, with its columns and sort key; `most`: maximum rows.
 
-    `nothing`: the words where no host has any.  `whole`: the one item is the document.
+    `nothing`: the text if no host has an item. `whole`: the document itself is the only item. `those`: returns the
+    items.
     """
 
     name: str
@@ -41,19 +42,19 @@ class Part(NamedTuple):
     those: Callable[[Message], list[Message]] | None = None
 
     def items(self, document: Message) -> list[Message]:
-        """The items of a host."""
+        """Return the items of a host's document."""
         if self.those is not None:
             return self.those(document)
         found: list[Message] = [document] if self.whole else document[self.name] or []
         return found
 
     def chosen(self, rows: Iterable[R]) -> list[R]:
-        """The rows of all hosts that are shown, in their order; those of a host keep theirs where it says nothing."""
+        """Return the rows to show, sorted; rows of a host with equal keys keep their order."""
         return sorted(rows, key=lambda row: row.key)[: self.most]
 
 
 class View(NamedTuple):
-    """A command: the tables of its document by its options, what else is said of a host, the options for one only."""
+    """A command: its document's tables (by options), notes on a host, and the options for a single host only."""
 
     parts: Callable[[Options], list[Part]]
     notes: Callable[[Message], Sequence[str]] = lambda _: ()
@@ -145,7 +146,7 @@ def _status(_options: Options) -> list[Part]:
 
 
 def _standing(it: Message) -> list[Cell]:
-    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # the second: there was no answer
+    causes = it["unwell"] if "unwell" in it else [it["reason"]]  # without an answer there is only a reason
     wrong = f"no: {'; '.join(causes)}" if causes else ""
     numbers = ("-" if it.get(name) is None else str(it[name]) for name in ("jobs", "running", "waiting"))
     soonest = f"{it['next_job']}, {distance(it['next'])}" if it.get("next_job") else "-"
@@ -154,12 +155,12 @@ def _standing(it: Message) -> list[Cell]:
 
 
 def _held(answer: Message) -> list[str]:
-    """Words for the hold of a host."""
+    """Return the note about a host's hold, if it is on hold."""
     return [f"on hold {words}"] if (words := standing.hold(answer)) else []
 
 
 def _idle(answer: Message) -> list[str]:
-    """Words for what `why` says beside runs."""
+    """Return the notes of `why` apart from its runs."""
     more = [f"{answer['more']:,} more wait"] if answer.get("more") else []
     return more + ([localised(answer["idle"])] if answer.get("idle") else [])
 
@@ -173,4 +174,4 @@ VIEWS = {
     "top": View(_top, _usage_of_host),
     "why": View(_why, _idle),
 }
-"""By the command's name."""
+"""Command → its view."""

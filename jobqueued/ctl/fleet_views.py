@@ -1,4 +1,4 @@
-"""Commands over hosts (`jobqueuectl --fleet list`): what each host prints, by ssh, as one table or document."""
+"""Commands for several hosts (`jobqueuectl --fleet list`): the output of each, by ssh, as one table or document."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from jobqueued.text import printable
 T = TypeVar("T")
 
 _ACTING = ("hold", "pause", "release", "reload", "resume", "skip-next", "stop")
-"""Commands that each host carries out; what they print is text."""
+"""Commands that every host carries out; their output is text."""
 _OF_ONE = ("emit", "logs", "rerun", "retry", "run")
-"""Commands that one host carries out."""
+"""Commands that a single host carries out."""
 _MOST_ERRORS = 20
 _UNREACHED = 2
-"""The exit status where a host has not answered."""
+"""Exit status if a host did not answer."""
 
 
 def of_hosts(context: click.Context, command: click.Command, words: Sequence[str]) -> click.Command:
-    """The same command, which reads its words and is carried out on the hosts that the options of `main` name."""
+    """Return a copy of the command that parses the same words, but runs on the hosts that `main`'s options name."""
     found, typed = copy.copy(command), list(words)
 
     def carry_out(**options: Any) -> None:
@@ -58,19 +58,19 @@ class _Row(NamedTuple):
 
 @dataclass()
 class _Call:
-    """A command with its words, and the options that it has read from them."""
+    """A command with its words, and the options parsed from them."""
 
     context: click.Context
     name: str
     typed: Sequence[str]
     options: Options
     failed: dict[str, str] = field(default_factory=dict)
-    """By host, why there is no answer that could be shown."""
+    """Host → why it has no answer to show."""
     code: int = 0
-    """The highest exit status so far."""
+    """Highest exit status so far."""
 
     def carry_out(self) -> int:
-        """Carry it out; the exit status."""
+        """Run the command on the hosts; return the exit status."""
         self._check()
         if self.name in VIEWS:
             words = self._words("--json")
@@ -88,7 +88,7 @@ class _Call:
         return self.code
 
     def _check(self) -> None:
-        """UsageError: that is nothing for several hosts."""
+        """Raise UsageError if the command or an option can't be used for several hosts."""
         known = sorted([*VIEWS, *_ACTING, *_OF_ONE, "timeline"])
         if self.name not in known:
             remedy = f"on one of them: ssh HOST jobqueuectl {self.name} …"
@@ -109,7 +109,7 @@ class _Call:
 
     @cached_property
     def _hosts(self) -> list[str]:
-        """Those that are named, or all that have a session in the fleet; Refused, Unreachable: nobody knows."""
+        """The named hosts, or all with a session in the fleet. Raises Refused or Unreachable if these are unknown."""
         named = named_hosts(self.context)
         return named or [name for name in fleet.known(self._fleet) if self._is_host(name)]
 
@@ -127,7 +127,7 @@ class _Call:
         here = os.uname().nodename if named_hosts(self.context) else self._fleet["host"]
         return Way(here, shlex.split(self.context.params["ssh"] or over_ssh.SSH))
 
-    # what they say
+    # replies
 
     def _words(self, *more: str) -> list[str]:
         return [*options_given(), self.name, *more, *(word for word in self.typed if word not in more)]
@@ -136,7 +136,7 @@ class _Call:
         self.failed[host], self.code = reason, max(self.code, code)
 
     def _replies(self, words: Sequence[str]) -> Iterator[Reply]:
-        """Yield what hosts have printed, whose warnings are told behind that."""
+        """Yield the replies of the hosts; print their warnings after the last one."""
         told = list[str]()
         for reply in over_ssh.replies(
             self._hosts, lambda host: self._way.command(host, words), self.context.params["timeout"] or _PATIENCE
@@ -152,7 +152,7 @@ class _Call:
             click.echo(line, err=True)
 
     def _named(self, host: str, line: str) -> str:
-        """A line of a host, with its name where there are several."""
+        """Return a line of a host, with the host's name if there are several hosts."""
         return f"{host}: {line}" if len(self._hosts) > 1 else line
 
     def _act(self, words: Sequence[str]) -> None:
@@ -182,12 +182,12 @@ class _Call:
         if self.options.get("as_json"):
             lists = {name: [row.item for row in those] for name, those in chosen.items()}
             merged = {"schema": JSON_SCHEMA, **lists, "hosts": rest, "failed": self.failed}
-            click.echo(json.dumps(merged, indent=2))  # users have the names of their hosts in it
+            click.echo(json.dumps(merged, indent=2))  # contains user names that the hosts added
         elif rest:
             _print(parts, rows, chosen, notes)
 
     def _read(self, words: Sequence[str], read: Callable[[str, Message], T]) -> Iterator[tuple[str, Message, T]]:
-        """Yield the hosts, their documents, and what `read` makes of each; a host that prints none has failed."""
+        """Yield each host with its document and the result of `read`; a host without valid document counts as failed."""
         for reply in self._replies(words):
             try:
                 document = _document(reply)
@@ -200,7 +200,7 @@ class _Call:
                 yield reply.host, document, found
 
     def _draw(self) -> list[str]:
-        """Draw the chart of the runs of all hosts; the words that asked for them."""
+        """Draw the chart of the runs of all hosts; return the words of the command that each host got."""
         from jobqueued.ctl import timeline
         from jobqueued.ctl.chart_file import checked
         from jobqueued.ctl.chosen_runs import Wanted, words_of
@@ -225,7 +225,7 @@ class _Call:
     # output
 
     def _copy_log(self) -> list[str]:
-        """Print the output of a run; of a JOB, of its newest on all hosts; the words that asked for it."""
+        """Print the output of a run (for a JOB: its newest run on any host); return the words of the command."""
         host, run = self._newest() if len(self._hosts) != 1 else (self._hosts[0], str(self.options["name"]))
         values = ((name, self.options[name]) for name in ("lines", "attempt"))
         given = [word for name, value in values if value is not None for word in (f"--{name}", str(value))]
@@ -258,7 +258,7 @@ class _Call:
         sink.close()
 
     def _newest(self) -> tuple[str, str]:
-        """The host that has started a run of the job last, and the run, which is named on stderr."""
+        """Return the newest started run of the job on all hosts, and its host; print both on stderr."""
         job = str(self.options["name"])
         words = [*options_given(), "history", "--json", "--runs", str(_FEW), "--", job]
         found = list[tuple[str, str, str]]()
@@ -278,16 +278,16 @@ class _Call:
 
 _PATIENCE = 30.0
 _FEW = 20
-"""The newest runs of a job among which one is looked for that has started."""
+"""Newest runs of a job in which a started run is searched for."""
 _ALL = 1_000_000
-"""More runs than fit into what is taken from a host."""
+"""More runs than the output limit of a host can hold."""
 _LONGEST_LINE = 1 << 20
 _ODD = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-"""The errors of who takes what a host has printed for what it is not."""
+"""Errors raised when a host's output does not have the expected structure."""
 
 
 class _NoDocument(Exception):
-    """The output of a host is no document; the message says what it is."""
+    """Raised if a host's output is not a document; the message describes the output."""
 
 
 def _document(reply: Reply) -> Message:
@@ -304,12 +304,12 @@ def _document(reply: Reply) -> Message:
 
 
 def _last(reply: Reply) -> str:
-    """The last of its errors, in which one says why it ends."""
+    """Return the last line on stderr, which usually has the cause, or else the exit status."""
     return reply.errors[-1].removeprefix("Error: ") if reply.errors else f"it ends with exit status {reply.code}"
 
 
 def _rows(part: Part, host: str, document: Message) -> Iterator[_Row]:
-    """Yield the rows of a host; TypeError and others: these are none."""
+    """Yield the rows of a host's document. Raises TypeError or another of _ODD if it is malformed."""
     for item in part.items(document):
         cells = part.columns.cells(item)
         if not all(isinstance(cell, str | Text) for cell in cells):
@@ -338,7 +338,7 @@ def _print(
 
 
 def named_hosts(context: click.Context) -> list[str]:
-    """The hosts that --host names, each once; UsageError: one can't be the name of a host."""
+    """Return the hosts that --host names, without duplicates. Raises UsageError if a name is invalid."""
     names = list(dict.fromkeys(name for text in context.params["host"] for name in text.split(",") if name))
     if odd := [name for name in names if not over_ssh.is_host(name)]:
         raise click.UsageError(f"--host: {printable(odd[0])!r} is no name of a host; accepted: {over_ssh.A_HOST}")

@@ -1,4 +1,4 @@
-"""Follow a run's output to its end, asleep until the kernel or the daemon wakes us."""
+"""Follow a run's output to its end; sleep until the kernel or the daemon reports a change."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _COMES = inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -> Record:
-    """Call `copy` whenever there may be more output, and once after the run's end; the run's record.
+    """Call `copy` whenever there may be more output, and once after the run's end; return the run's record.
 
-    The end comes from the daemon; without it from the supervisor, the run directory and the record file.
+    The daemon reports the end; while it is down, the supervisor, the run directory and the record file do.
     """
     with _Wakeups(paths, run, source) as wakeups:
         while True:
@@ -36,7 +36,7 @@ def follow(paths: Paths, run: RunId, source: Source, copy: Callable[[], None]) -
 
 
 class _Wakeups:
-    """The descriptors that become readable when there may be more output, or the end."""
+    """Descriptors that become readable when there may be more output, or when the run ended."""
 
     def __init__(self, paths: Paths, run: RunId, source: Source) -> None:
         self._paths, self._run, self._source = paths, run, source
@@ -56,16 +56,16 @@ class _Wakeups:
             self._supervisor.close()
 
     def renew(self) -> None:
-        """Watch what exists by now, from the outside in: the outer watch sees what comes before the next call."""
+        """Watch what exists now, from the outside in: the outer watch reports what appears before the next call."""
         for _event in inotify.events(self._inotify):
-            pass  # that there was one is all that counts
+            pass  # the events themselves do not matter
         logs, output = self._paths.logs, record_files.output_of(self._paths.logs, self._run)
         places = [(logs, _COMES), (output.parent, _COMES), (output, inotify.IN_MODIFY)]
         if self._call is None:
             places += [(path, _COMES) for path in offline.run_directories(self._paths, self._run)]
             self._heed_supervisor()
         for path, mask in places:
-            with suppress(OSError):  # not there, or not ours to read
+            with suppress(OSError):  # missing, or we may not read it
                 inotify.watch(self._inotify, str(path), mask)
 
     def _heed_supervisor(self) -> None:
@@ -82,7 +82,7 @@ class _Wakeups:
             self._supervisor = None
 
     def final_record(self) -> Record | None:
-        """The record, once the run has ended."""
+        """Return the record if the run has ended, or None."""
         if self._call is None:
             return offline.final_record(self._paths, self._run)
         try:
@@ -97,7 +97,7 @@ class _Wakeups:
             return self.final_record()
 
     def wait(self) -> None:
-        """Sleep until one is readable; BrokenPipeError when our own output has no reader any more."""
+        """Sleep until a descriptor is readable. Raises BrokenPipeError when nobody reads our output."""
         poll = select.poll()
         poll.register(self._inotify, select.POLLIN)
         poll.register(sys.stdout, 0)

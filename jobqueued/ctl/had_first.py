@@ -1,4 +1,4 @@
-"""The files that had an id first: where two have one, the daemon refuses the other."""
+"""The files that had a job id first: if two files have the same id, the daemon refuses the later one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Files = Mapping[str, tuple[Job, ...]]
 
 
 def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[Problem]]:
-    """Find what keeps each of these `good` files from being accepted, while the `bad` ones keep their last good jobs.
+    """Return the conflicts that prevent a `good` file from being accepted; `bad` files keep their last good jobs.
 
-    The daemon is asked, or while it is down its state.db, only if that can make a difference.
+    Asks the daemon (or reads state.db while it is down) only if that can change the result.
     """
     found, names = Catalog().conflicts_among(good), [*good, *bad]
     own = {name: path for path in names if (name := _own_name(paths, path))}
@@ -33,13 +33,13 @@ def conflicts(paths: Paths, good: Files, bad: Iterable[str]) -> dict[str, list[P
 
 
 def _own_name(paths: Paths, path: str) -> str:
-    """The name of a file in the daemon's own directory; "" of any other."""
+    """Return the name of a file in the daemon's own directory, or "" for any other file."""
     directory, name = os.path.split(os.path.abspath(path))
     return name if directory == str(paths.jobs) else ""
 
 
 def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield the jobs of these files, by name, that the daemon has by now, as far as it tells."""
+    """Yield the jobs of these files that the daemon has in force, as far as it shows them."""
     try:
         rows = ask(paths.control, "List")["jobs"]
     except Refused:
@@ -55,7 +55,7 @@ def _in_force(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
 
 
 def _left(paths: Paths, own: Mapping[str, str]) -> Iterator[Job]:
-    """Yield those that a daemon that is down will begin with; none where state.db can't be read."""
+    """Yield the jobs of these files that the daemon will start with; none if state.db can't be read."""
     from jobqueued.state.faults import StoreError
     from jobqueued.state.opening import left
 

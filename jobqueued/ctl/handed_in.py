@@ -1,4 +1,4 @@
-"""A submission as it is handed in: its script, the lines in it that are for us, and the environment it is to have."""
+"""A submission from its submitter: the script, its #JOBQUEUE lines, and the environment of the job."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ OF_THE_SESSION = frozenset((
     "TERMCAP", "TRACEPARENT", "UID", "VTE_VERSION", "WATCHDOG_PID", "WATCHDOG_USEC", "WAYLAND_DISPLAY", "WINDOW",
     "WINDOWID", "XAUTHORITY", "_",
 ))  # fmt: skip
-"""Variables that mean the terminal, the shell or the login in which somebody submits, and nothing later."""
+"""Variables that describe the submitter's terminal, shell or login, and so mean nothing to a later run."""
 _PREFIXES = ("JOBQUEUE_", "KONSOLE_", "LISTEN_", "SSH_", "SUDO_", "TERM_", "TMUX", "XDG_SESSION_", "XDG_RUNTIME_")
 MOST = 32 << 10
-"""Bytes that all variables may have."""
+"""Maximum bytes of all variables."""
 NONE, ALL = "none", "all"
 
 _LINE = re.compile(r"#JOBQUEUE(?:[ \t]+(.*))?", re.ASCII)
 _SHELL = ("/bin/sh", "-c", 'exec "$@" 3<&0 </dev/null', "sh")
-"""The script comes by the standard input and is read from descriptor 3; what it runs reads from /dev/null."""
+"""The shell gets the script on the standard input and moves it to descriptor 3; the script itself reads /dev/null."""
 _FILE = "/dev/fd/3"
 LARGEST = 128 << 10
 OWN_KEYS = ("name", "array", "after", "in", "key", "mail", "env")
-"""Keys of a line that are no keys of a job file, but as the options of the same name."""
+"""Keys of a #JOBQUEUE line that are not keys of job files; they mean the same as the options of these names."""
 
 
 class NotRead(ValueError):
-    """Something that is not accepted: str() says what was found, and what is accepted."""
+    """Raised for a value that is not accepted; str() has what was found and what is accepted."""
 
 
 def environment(variables: Mapping[str, str], wishes: Iterable[str]) -> dict[str, str]:
-    """The variables that a job gets of those that its submitter has; NotRead.
+    """Return the variables of a job, from those of its submitter. Raises NotRead.
 
-    `wishes` are names, whose values it gets, assignments, and `all` or `none` of them; without one of these two it is
-    all but those that mean the terminal or the login.  What no job file could hold is left out.
+    `wishes` are names (the job gets their values), assignments, and `all` or `none`. Without `all` or `none`, the job
+    gets all variables, except those of the terminal or the login. Variables that no job file could have are left out.
     """
     wishes = list(wishes)
     words = [wish for wish in wishes if wish in (NONE, ALL)]
@@ -68,7 +68,10 @@ def _is_of_session(name: str) -> bool:
 
 
 def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
-    """The keys of a job that runs a script by its first line, as execve(2) does, or by /bin/sh; NotRead."""
+    """Return the keys of a job for a script: it is run by the program of its #! line, else by /bin/sh.
+
+    Raises NotRead.
+    """
     if not text.strip():
         raise NotRead("the script is empty")
     if (found := len(text.encode(errors="surrogateescape"))) > LARGEST:
@@ -84,7 +87,10 @@ def script(text: str, arguments: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def directives(text: str, file: str) -> dict[str, Any]:
-    """The keys of the lines ``#JOBQUEUE key: value`` above the first command of a script; NotRead names the line."""
+    """Return the keys of the lines ``#JOBQUEUE key: value`` above the first command of a script.
+
+    Raises NotRead with the line.
+    """
     from jobqueued.jobfile.yamltext import Mapping, Scalar, read_tree
 
     lines = list[str]()
@@ -104,7 +110,7 @@ def directives(text: str, file: str) -> dict[str, Any]:
 
 
 def _plain(node: Node) -> Any:
-    """A value in JSON's terms."""
+    """Return a YAML value as JSON."""
     from jobqueued.jobfile.yamltext import Mapping, Scalar, meaning
 
     if isinstance(node, Scalar):

@@ -1,4 +1,4 @@
-"""jobqueuectl history: the runs of all jobs or of one, newest first; from the records while the daemon is down."""
+"""jobqueuectl history: list the runs of all jobs or of one, newest first; from the records while the daemon is down."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ RUNS = Columns(
 
 
 def _when(record: Record) -> str:
-    """The time of the start; without one the due time, in brackets."""
+    """Return the time of the start, or the due time in brackets if the run has not started."""
     return local(record["started"]) if record["started"] else f"({local(record['due'])})"
 
 

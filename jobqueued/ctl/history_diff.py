@@ -1,4 +1,4 @@
-"""Two runs beside each other, for `history --diff`: their records, definitions and outputs, read and printed."""
+"""Compare two runs for `history --diff`: their records, definitions and outputs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from jobqueued.text import counted, duration, size
 
 _SECONDS, _BYTES = ("waited", "took", "cpu", "throttled"), ("memory_peak", "memory_mean", "io_read", "io_write")
 _SHOWN = 200
-"""Lines of the difference of the outputs that a person gets."""
+"""Maximum lines of the difference between the outputs that the terminal shows."""
 
 
 def print_diff(paths: Paths, names: tuple[str, str], *, as_json: bool) -> None:
-    """Print in what two runs differ: by their records, by the definitions of their jobs, in their output."""
+    """Print the differences between two runs: in their records, the definitions of their jobs, and their output."""
     first, second = (offline.find_record(paths, run_id(name)) for name in names)
     found, unknown = differences(first, second), list[str]()
     try:
@@ -70,7 +70,7 @@ def _begun(record: Record) -> int:
 
 
 def _output(paths: Paths, record: Record, unknown: list[str]) -> list[str] | None:
-    """The end of an output, by lines; None: it can't be read."""
+    """Return the last lines of an output, or None if it can't be read; `unknown` gets the reason."""
     source = source_of(paths, RunId.parse(record["run"]))
     try:
         length = source.size()

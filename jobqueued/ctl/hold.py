@@ -1,4 +1,4 @@
-"""jobqueuectl hold, drain, release: start nothing new on this host for a while."""
+"""jobqueuectl hold, drain, release: keep this host from starting runs for a while."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system
 
 
 def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
-    """Check the host, whether the daemon is up or not."""
+    """Check the host; works also while the daemon is down."""
     for path, lost in (
         (paths.state, "what waits, pauses, submissions, and what was due meanwhile"), (paths.run, ""),
         (paths.logs, "records and output"),
@@ -52,7 +52,7 @@ def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
 
 
 def metrics(paths: Paths) -> Iterator[Finding]:
-    """Check that there is a place for the file of metrics, which a daemon that is up tells itself."""
+    """Check that the directory of the metrics file exists; a running daemon reports this itself."""
     if path := settings_of(paths)[0].metrics.get("textfile"):
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
@@ -86,13 +86,16 @@ def _directory(paths: Paths, path: Path) -> Finding:
 
 
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
-    """Check that a power loss, or a reboot, leaves what was written; `lost`: what else is gone; "": that is meant."""
+    """Check that a power loss or a reboot keeps the written files.
+
+    `lost`: what a loss takes; "" if it is meant to go.
+    """
     real = Path(os.path.realpath(path))
     above = {str(real), *map(str, real.parents)}
     mounts = [each for each in _mounts() if each[0] in above]
     if not lost or not mounts:
         return
-    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # of two at one place the last is seen
+    place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # at one place the last is visible
     if kind in _VOLATILE:
         seen = f"{path} is in memory ({kind}): a reboot forgets {lost}"
         yield Finding("file system", WARNING, seen, "put it on a disk, by a mount or a bind mount")
@@ -106,7 +109,7 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:
-    """Yield the place, kind and options of each mount, in the order in which they were made."""
+    """Yield the place, type and options of each mount, in the order of mounting."""
     for line in _MOUNTS.read_bytes().splitlines():
         _, place, kind, options, *_ = line.split(b" ")
         whole = _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), place)
@@ -119,14 +122,14 @@ def _journal(path: Path) -> Finding:
             unix_socket.connect(peer, str(path))
     except OSError as error:
         seen = f"output goes to files only: {path}: {error.strerror}"
-        if path != Paths.system().journal or not BOOTED.exists():  # one of its own, or of systemd, need not be there
+        if path != Paths.system().journal or not BOOTED.exists():  # a journal of another path or system is optional
             return Finding("journal", OK, seen)
         return Finding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
     return Finding("journal", OK, f"{path} listens")
 
 
 def _linger(paths: Paths) -> Iterator[Finding]:
-    """Check that a user's own instance does not end with the user's logout."""
+    """Check that a user's own instance survives the user's logout."""
     if paths.runtime is None or not _LOGIND.exists():
         return
     name = user_name(os.geteuid())
@@ -153,10 +156,10 @@ def _clock(etc: Path) -> Iterator[Finding]:
 
 
 def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
-    """Check that times without a zone are those that cron and date(1) have here."""
+    """Check that times without a zone mean the same for jobs as for cron and date(1) on this host."""
     name, of_host = settings_of(paths)[0].zone, host_timezone(etc)
     local = _content(etc / "localtime")
-    here = _of_zone("UTC") if local is None else {local}  # as the C library has it
+    here = _of_zone("UTC") if local is None else {local}  # as the C library does
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
         yield Finding("time zone", ERROR, "no time zones are installed: only UTC is known", "apt install tzdata")
     elif name != of_host:
@@ -171,7 +174,7 @@ def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
 
 
 def _lists(etc: Path) -> Iterator[Finding]:
-    """Show which users cron's and at's lists keep from jobs."""
+    """Show how many users cron's and at's lists keep from having jobs."""
     for program, act in (("cron", "have crontabs and add job files"), ("at", "submit work that starts later")):
         path = next((it for it in (etc / f"{program}.allow", etc / f"{program}.deny") if os.path.lexists(it)), None)
         if path is None or (content := _content(path)) is None:
@@ -183,12 +186,12 @@ def _lists(etc: Path) -> Iterator[Finding]:
 
 
 def _of_zone(name: str) -> set[bytes]:
-    """The contents of the files that are of this zone."""
+    """Return the contents of the installed files of this zone."""
     return {content for place in zoneinfo.TZPATH if (content := _content(Path(place, name))) is not None}
 
 
 def _content(file: Path) -> bytes | None:
-    """The content of a file; None: it is none, or can't be read."""
+    """Return the content of a file, or None if it is not a regular file or can't be read."""
     try:
         return file.read_bytes() if file.is_file() else None
     except OSError:

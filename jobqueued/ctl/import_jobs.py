@@ -1,4 +1,4 @@
-"""jobqueuectl import: crontabs and timers as job files, with a proof that both mean the same."""
+"""jobqueuectl import: convert crontabs and timers to job files, and prove that both mean the same."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from jobqueued.text import counted, printable
 
 @dataclass(slots=True)
 class Plan:
-    """A job file to be: of what, where, its text, and what stands there now (None: nothing)."""
+    """A job file to write: its source, path and text, and the present content of the path (None if missing)."""
 
     found: Found
     source: Source
@@ -141,13 +141,13 @@ def _plans(paths: Paths, files: tuple[Path, ...], wish: Wish) -> tuple[list[Plan
 
 
 _MANY = 100
-"""Jobs whose comparison takes a second."""
+"""Number of jobs from which progress is shown: their comparison takes a second."""
 Told = Callable[[list[Draft]], Iterable[Draft]]
 
 
 @contextlib.contextmanager
 def _compared(jobs: int) -> Iterator[Told]:
-    """Show on a terminal how many of the jobs are compared: each takes some 10 ms."""
+    """Show on a terminal how many of the jobs are compared; each takes about 10 ms."""
     if jobs < _MANY or not _is_at_terminal():
         yield lambda drafts: drafts
         return
@@ -176,7 +176,7 @@ def _target(found: Found) -> str:
 
 
 def _plan(found: Found, source: Source, target: Path, host: real_cron.Host, wish: Wish, told: Told) -> Plan:
-    """The job file of a source, read back and compared."""
+    """Build the job file of a source, read it back and compare it with the source."""
     where = "standard input" if found.path == STANDARD_INPUT else printable(str(found.path))
     text = text_of(source.drafts, f"From {where}, by jobqueuectl import.", source.head, source.tail)
     jobs, wrong = read_jobs(text.encode(), str(target), timezone=host.zone, seed=machine_id())
@@ -206,7 +206,7 @@ def _content(target: Path) -> str | None:
         return None
 
 
-# ── told ──
+# ── messages ──
 
 
 def _document(plans: list[Plan], failures: Iterable[import_sources.Failure]) -> dict[str, Any]:
@@ -256,11 +256,11 @@ def _not_imported(source: Source) -> int:
     return sum(row["type"] == "error" or (row["type"] == "job" and row["id"] is None) for row in source.rows)
 
 
-# ── written ──
+# ── writing ──
 
 
 def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bool:
-    """Write what is good; whether something is not written that was to be."""
+    """Write the valid job files; return whether any file could not be written."""
     failed = False
     for plan in plans:
         if not plan.source.drafts:
@@ -287,7 +287,7 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
 
 
 def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
-    """The reason why a job file must not be written, "" if there is none."""
+    """Return why a job file must not be written, or ""."""
     config, _ = read_settings(paths.config, user_of_daemon(paths), paths.more_config)
     if not plan.is_good:
         return "it would be refused"
@@ -303,11 +303,11 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
 
 
 _OFF = (Kind.TIMER, Kind.AT)
-"""Kinds of sources that are not switched off by a comment."""
+"""Kinds of sources that can't be turned off by a comment."""
 
 
 def _off(found: Found) -> str:
-    """The command that switches a source off."""
+    """Return the command that turns a source off."""
     if found.kind is Kind.AT:
         return f"atrm {int(found.name[1:6], 16)}"
     manager = "systemctl --user" if "/systemd/user/" in str(found.path.absolute()) else "systemctl"
@@ -315,7 +315,7 @@ def _off(found: Found) -> str:
 
 
 def _disable(plan: Plan) -> bool:
-    """Make comments of the lines that are jobs now, unless the file has changed since it was read."""
+    """Turn the imported lines into comments, unless the file changed since it was read; return whether it succeeded."""
     path = plan.found.path
     new = path.with_name(f".{path.name}.jobqueued")
     try:

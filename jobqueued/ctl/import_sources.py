@@ -1,4 +1,4 @@
-"""The files of other schedulers on this host, or named ones, read for an import; nothing in them is executed."""
+"""The files of other schedulers, on this host or named, read for an import; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from jobqueued.settings import Settings
 
 _UNITS = tuple(map(Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system",
                           "/usr/lib/systemd/system")))  # fmt: skip
-"""The directories in which systemd looks for units."""
+"""The directories where systemd looks for units."""
 _AT_JOBS = Path("var/spool/cron/atjobs")
-"""Below the host's root, as Debian's at has it."""
+"""The spool of Debian's at, below the host's root."""
 
 
 class Kind(StrEnum):
-    """The kinds of sources."""
+    """The kind of a source."""
 
     USER = "user"
     SYSTEM = "system"
@@ -47,12 +47,15 @@ class Kind(StrEnum):
 
 
 class Unclear(Exception):
-    """Nobody can tell by its name of what kind a file is."""
+    """Raised if the name of a file does not show its kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file to import, as it was read: `owner` is whose table it is, `is_of_host`: where a cron of this host looks."""
+    """A file to import and its content.
+
+    `owner`: the user of the table; `is_of_host`: a cron of this host reads it there.
+    """
 
     path: Path
     kind: Kind
@@ -66,8 +69,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A wish for an import: `kind` and `user` of files that don't tell, if run-parts is taken apart, and whose cron it
-    is compared with.
+    """The options of an import.
+
+    `kind` and `user`: for files whose place does not show them. `expand`: make a job for each script of run-parts.
+    `cron`: the cron to compare with.
     """
 
     kind: Kind | None = None
@@ -77,11 +82,11 @@ class Wish:
 
 
 Failure = tuple[Path, str]
-"""A file that can't be read, and why."""
+"""A file that can't be read, and the reason."""
 
 
 def of_host(paths: Paths) -> Iterator[Found | Failure]:
-    """Yield what cron, anacron and at of this host would run, and what they would not, with the reason."""
+    """Yield the tables that cron, anacron and at of this host read, and the refused ones with the reason."""
     for directory, kind in kinds_by_place(paths, beside_anacron=True).items():
         for name in sorted(_names(directory), key=os.fsencode):
             if kind.reads(name):
@@ -92,7 +97,7 @@ def of_host(paths: Paths) -> Iterator[Found | Failure]:
 
 
 def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | Failure]:
-    """Yield files that somebody has named; Unclear."""
+    """Yield the files that the user named. Raises Unclear."""
     places = kinds_of_host(paths)
     for file in files:
         place = places.get(file.absolute().parent)
@@ -111,13 +116,13 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | F
 
 
 def installed_cron(host: Path) -> Cron:
-    """The cron of the host below this root, by its program; where there is none of them Debian's."""
+    """Return the cron installed below this root, by its program; Debian's if there is none."""
     is_cronie = (host / "usr/sbin/crond").exists() and not (host / "usr/sbin/cron").exists()
     return Cron.CRONIE if is_cronie else Cron.DEBIAN
 
 
 def has_user(name: str) -> bool:
-    """Tell whether the host has a user of this name."""
+    """Return whether the host has a user of this name."""
     try:
         pwd.getpwnam(name)
     except (KeyError, ValueError):
@@ -126,12 +131,12 @@ def has_user(name: str) -> bool:
 
 
 def place_of(found: Found, wish: Wish) -> Place:
-    """The place of a table."""
+    """Return how the parser reads this table: its name, owner and format."""
     return Place(found.name, found.owner, wish.expand, periodic=found.kind is Kind.ANACRON)
 
 
 def sources(found: Iterable[Found], config: Settings, wish: Wish, taken: set[str]) -> list[Source]:
-    """Read what was found; `taken` are the ids that others have."""
+    """Parse the files; `taken`: ids of other jobs."""
     ids, scripts = Ids(taken), Scripts(watched=False)
     host = host_of(config, config.zone)
     return [_source(each, host._replace(scripts=scripts.of_table(str(each.path))), wish, ids) for each in found]
@@ -152,7 +157,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _read(path: Path, kind: kinds.Kind, paths: Paths) -> Found | Failure:
-    """Read a table where cron looks for it, if it is one that cron would trust."""
+    """Read a table in cron's own place, if cron would trust the file."""
     try:
         data = kind.read(str(path), user_of_daemon(paths), True)
         private = not path.stat().st_mode & 0o004
@@ -180,7 +185,7 @@ def _plain(file: Path, kind: Kind, user: str | None) -> Found | Failure:
 
 
 def _at_job(file: Path) -> Found | Failure:
-    """Read a job of at(1), which is of the user whose file it is."""
+    """Read a job of at(1); its user is the owner of the file."""
     try:
         data = atomic_file.content(str(file))
         found = file.stat()
@@ -197,7 +202,7 @@ def _at_job(file: Path) -> Found | Failure:
 
 
 def _timer(file: Path) -> Found | Failure:
-    """Read a timer with its service and the drop-ins of both, where it is or in another directory of units."""
+    """Read a timer with its service and the drop-ins of both, from its directory or another directory of units."""
     try:
         if not file.is_file():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -219,7 +224,7 @@ def _unit(file: Path) -> Unit:
 
 
 def whoever_calls() -> str:
-    """The name of the user who calls this."""
+    """Return the name of the calling user, or the uid if it has no name."""
     with suppress(KeyError):
         return pwd.getpwuid(os.geteuid()).pw_name
     return str(os.geteuid())

@@ -1,4 +1,4 @@
-"""Job files, read as the daemon would, but without it."""
+"""Job files, read as the daemon would, but without the daemon."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """The jobs that the daemon would accept, why some are invalid here, all problems, how many job files are refused,
-    and if a file was unreadable.
-    """
+    """Accepted jobs, causes of invalid ones, problems, number of refused files, and whether a file was unreadable."""
 
     jobs: list[Job]
     invalid: dict[str, str]
@@ -58,10 +56,10 @@ NOTHING = Reading([], {}, [], 0, False)
 def read_files(
     paths: Paths, files: Iterable[Path] = (), owner: Owner | None = None, *, looks: bool = False
 ) -> Reading:  # fmt: skip
-    """Read files and directories, in this order; without any all that the daemon reads, cron's tables too.
+    """Read files and directories in this order; by default all that the daemon reads, including cron's tables.
 
-    Files in the daemon's own directories, and tables where cron has them, must be trusted by it.  `owner`: all others
-    are read as files of this user's.  `looks`: at what else jobs need here, which few want to know.
+    Files in the daemon's own directories, and tables in cron's places, must be trusted by the daemon. `owner`: other
+    files are read as files of this user. `looks`: also check programs and files that jobs need on this host.
     """
     daemon = user_of_daemon(paths)
     config, problems = settings_of(paths)
@@ -101,7 +99,7 @@ def read_files(
 
 
 def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) -> list[Problem]:
-    """The warnings that take a look at the programs and files that jobs name, and at what notices need."""
+    """Return the warnings about programs and files that jobs name, and about what notices need."""
     from jobqueued.ctl import receivers
     from jobqueued.ctl.unlikely import unlikely
 
@@ -109,7 +107,7 @@ def _unlikely(jobs: Sequence[Job], config: Settings, paths: Paths, daemon: int) 
 
 
 def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) -> TableFiles | None:
-    """Cron's tables, if any are to be read; None: they cost a third of all imports."""
+    """Return the reader of cron's tables, or None if no table is to be read (its imports take long)."""
     places = {path for file in files for path in (file.absolute(), file.absolute().parent)}
     if not (places.intersection(paths.crontabs) if files else config.cron.get("live")):
         return None
@@ -119,7 +117,7 @@ def _tables(paths: Paths, config: Settings, daemon: int, files: Iterable[Path]) 
 
 
 def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None) -> Content:
-    """The jobs of a text that is to be at this path, and what is wrong or odd in it, alone, on this host."""
+    """Return the jobs and problems of a text at this path, read alone on this host."""
     daemon, (config, _) = user_of_daemon(paths), settings_of(paths)
     jobs, problems = _jobs_of(text, str(file), paths, config, owner)
     told = [problem for _, _, problem in _unknown_accounts(jobs)]
@@ -127,7 +125,7 @@ def read_text(paths: Paths, file: Path, text: bytes, owner: Owner | None = None)
 
 
 def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, tables: TableFiles | None) -> Content:
-    """The jobs of a job file or a table, and what is wrong with it; OSError."""
+    """Return the jobs and problems of a job file or a table. Raises OSError."""
     try:
         if tables and tables.is_table(Path(found.file)):
             return tables.read(Path(found.file))
@@ -137,7 +135,7 @@ def _content(found: Unit, paths: Paths, config: Settings, owner: Owner | None, t
 
 
 def _read(found: Unit, paths: Paths, config: Settings, owner: Owner | None) -> Content:
-    """The jobs of a job file, and what is wrong with it; Refused, OSError."""
+    """Return the jobs and problems of a job file. Raises Refused or OSError."""
     data = found.text()
     jobs, problems = _jobs_of(data, found.file, paths, config, owner)
     main = parts_of(data, found.file)[0]
@@ -154,7 +152,7 @@ def _jobs_of(data: bytes, file: str, paths: Paths, config: Settings, owner: Owne
 
 
 def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem]:
-    """The problems of a user's file as a whole: its size, and whether, and how many jobs that user may have."""
+    """Return the problems of a user's file as a whole: its size, its number of jobs, the user's right to have jobs."""
     from jobqueued.child.identity import trouble_with
 
     problems, most, (uid, user) = list[Problem](), rules.limits.jobs, rules.owner
@@ -170,7 +168,7 @@ def _beyond(rules: UserRules, name: str, data: bytes, jobs: int) -> list[Problem
 
 
 def _kept(paths: Paths, ids: set[str]) -> list[Job]:
-    """The other jobs of who asks, which the daemon has, so that theirs may depend on them; none while it is down."""
+    """Return the other jobs of the caller in the daemon, because the new jobs may depend on them; [] if it is down."""
     with suppress(NoAnswer, Unreachable):
         found = {job for file in ask(paths.control, "UserFiles")["files"] for job in file["jobs"]}
         return [Job(id=job, command="") for job in sorted(found - ids)]
@@ -178,7 +176,7 @@ def _kept(paths: Paths, ids: set[str]) -> list[Job]:
 
 
 def _surroundings(paths: Paths) -> Surroundings:
-    """The surroundings of the daemon that has this job directory, as far as its owner tells them; else of root's."""
+    """Return the surroundings of the daemon with this job directory, as far as the directory's owner shows them."""
     try:
         owner = paths.jobs.stat().st_uid
     except OSError:
@@ -192,10 +190,10 @@ def settings_of(paths: Paths) -> tuple[Settings, list[Problem]]:
 
 
 def _distrust(paths: Paths) -> list[Problem]:
-    """The reasons why the daemon believes nothing in its own directories."""
+    """Return the reasons why the daemon does not trust its own directories."""
     problems = []
     for directory in map(str, paths.job_directories):
-        with suppress(OSError):  # its listing says the same; or it is not there
+        with suppress(OSError):  # missing, or reported by its listing
             try:
                 check_path(directory, user_of_daemon(paths))
             except Refused as refused:
@@ -204,7 +202,7 @@ def _distrust(paths: Paths) -> list[Problem]:
 
 
 def _unknown_accounts(jobs: Iterable[Job]) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs whose user or group does not exist, with the reason: only they are invalid, not their file."""
+    """Yield the jobs whose user or group does not exist, with the reason; the file of such a job is still accepted."""
     for job in jobs:
         for account in filter(is_unknown, accounts(job)):
             kind, name = account[:2]
@@ -236,10 +234,10 @@ def _barred(jobs: Iterable[Job], config: Settings) -> Iterator[tuple[str, str, P
 def _impossible(
     jobs: tuple[Job, ...], refused: list[Job], paths: Paths, config: Settings
 ) -> Iterator[tuple[str, str, Problem]]:
-    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs that the daemon has.
+    """Yield the jobs that are invalid on this host for another reason; they may depend on jobs of the daemon.
 
-    What depends on jobs of a `refused` file is not to blame for the circle that this closes: they count as there.
-    Most jobs ask for nothing that a host may lack, and await nobody: then nothing has to be judged.
+    Jobs of a `refused` file count as existing but without dependencies, so that a circle through that file is not
+    reported for the jobs outside it. Usually no job can be invalid, and nothing is computed.
     """
     if not any(may_ask_too_much(job) or awaited(job) for job in jobs):
         return
@@ -262,11 +260,11 @@ def _impossible(
 
 
 _INVALID = {"IMPOSSIBLE": "JQ401", "UNKNOWN_JOB": "JQ402", "CIRCULAR": "JQ404", "ELSEWHERE": "JQ406"}
-"""The code of each `core.job_state.Fault`, by its name."""
+"""Name of each `core.job_state.Fault` → its code."""
 
 
 def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
-    """Yield the jobs of the daemon's own directories, except those of these ids."""
+    """Yield the jobs in the daemon's own directories, except those with these ids."""
     for found in units(paths, (paths.jobs,)):
         if isinstance(found, Unit):
             with suppress(OSError, Refused):
@@ -274,7 +272,7 @@ def _others(paths: Paths, ids: set[str]) -> Iterator[Job]:
 
 
 def is_unknown(account: Account) -> bool:
-    """True if this host has no such user or group, or no such member of that."""
+    """Return whether this host lacks the user or group, or the group lacks the member."""
     try:
         if account.kind != "group":
             return not pwd.getpwnam(account.name)

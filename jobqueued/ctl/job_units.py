@@ -1,4 +1,4 @@
-"""The job files that names on the command line mean, found and read as the daemon would, but without it."""
+"""The job files for the names on the command line, found and read as the daemon would, but without the daemon."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ STANDARD_INPUT, _HERE = Path("-"), Path()
 
 
 class Unit:
-    """A job file that can be read, by its name in the catalog; `at` is the path that was read last."""
+    """A job file that can be read; `file` is its name in the catalog."""
 
     def __init__(self, file: str, assembly: Assembly | None = None) -> None:
-        """With an `assembly` it is read with its drop-ins; else it alone, through a pipe or a link."""
+        """With an `assembly`, the file is read with its drop-ins; without, alone, also through a pipe or a link."""
         self.file, self._assembly = file, assembly
 
     @property
     def at(self) -> str:
-        """The path that was read last."""
+        """The path that was read last, for error messages."""
         return self.file if self._assembly is None else self._assembly.at
 
     def text(self) -> bytes:
-        """The file with its drop-ins, as one text; OSError, Refused."""
+        """Return the file with its drop-ins as one text. Raises OSError or Refused."""
         if self._assembly is not None:
             return self._assembly.text(os.path.basename(self.file))
         return packed([Part(self.file, read_file(Path(self.file)))], self.file)
 
 
 def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None) -> Iterator[Unit | Problem]:
-    """Yield each file, and warnings of what is none, of files and directories, in this order.
+    """Yield the job files of these files and directories in this order, and warnings about files that are not read.
 
-    The daemon's own directory stands for all that it reads; any other for itself.
+    The daemon's own directory stands for all directories that the daemon reads.
     """
     for path in files:
         if path == STANDARD_INPUT:
@@ -61,7 +61,7 @@ def units(paths: Paths, files: Iterable[Path], tables: TableFiles | None = None)
         directories = paths.job_directories if is_own else (path,)
         listings = [_listing(directory) for directory in directories]
         if listings[0] is None:
-            yield Unit(str(path))  # no directory; or its reading says why
+            yield Unit(str(path))  # not a directory, or unreadable: reading it gives the error
             continue
         if tables is not None and (kind := tables.kind_in(path)):
             names = sorted(listings[0], key=os.fsencode)
@@ -83,14 +83,14 @@ def _listing(directory: Path) -> list[str] | None:
 
 
 def _with_drop_in(paths: Paths, directory: Path, name: str) -> Unit:
-    """The file of a drop-in in this directory."""
+    """Return the file that a drop-in in this directory changes."""
     is_own = directory in paths.job_directories
     directories = [str(each) for each in (paths.job_directories if is_own else (directory,))]
     return Unit(os.path.join(directories[0], name), _assembly(directories, user_of_daemon(paths) if is_own else None))
 
 
 def _assembly(directories: list[str], daemon: int | None) -> Assembly:
-    """Read job files as a daemon of this user does; None: nobody's."""
+    """Return the reader of job files for a daemon of this user; None accepts files of every owner."""
 
     def read(number: int, path: str) -> bytes:
         return read_trusted(os.path.join(directories[number], path), daemon)
@@ -102,7 +102,7 @@ def _assembly(directories: list[str], daemon: int | None) -> Assembly:
 
 
 def _units(directories: list[str], listings: list[list[str]], daemon: int | None) -> Iterator[Unit | Problem]:
-    """Yield the job files of directories, by name; then warnings of what is none."""
+    """Yield the job files in these directories, sorted by name; then warnings about files that are not read."""
     assembly = _assembly(directories, daemon)
     names = {name for listing in listings for name in listing}
     for name in sorted(filter(is_job_file, names), key=os.fsencode):
@@ -119,13 +119,13 @@ def _units(directories: list[str], listings: list[list[str]], daemon: int | None
 def read_file(file: Path) -> bytes:
     """Read at most one byte more than a job file may have; ``-`` is the standard input.
 
-    Refused for a FIFO to which nobody writes.
+    Raises Refused for a FIFO without a writer.
     """
     if file == STANDARD_INPUT:
         return sys.stdin.buffer.read(MAX_BYTES + 1)
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb", buffering=0) as stream:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
-        data = stream.read(MAX_BYTES + 1)  # None: its writer is about to write
+        data = stream.read(MAX_BYTES + 1)  # None: the writer has not written yet
         if data == b"" and is_pipe and not select.select([stream], [], [], 0)[0]:
             raise Refused("found a FIFO to which nobody writes; accepted: a file, or a pipe with a program's output")
         os.set_blocking(stream.fileno(), True)
@@ -136,7 +136,7 @@ def read_file(file: Path) -> bytes:
 
 
 def user_of_daemon(paths: Paths) -> int:
-    """The user of the daemon by the owner of its directories; before it has any, whoever asks."""
+    """Return the daemon's uid, from the owner of its directories, or the caller's if these are missing."""
     for path in (paths.run, paths.state):
         with suppress(OSError):
             return path.stat().st_uid

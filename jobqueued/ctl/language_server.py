@@ -1,7 +1,7 @@
-"""jobqueuectl language-server: what check tells of job files, in editors, while they are written.
+"""jobqueuectl language-server: show check's findings in an editor while the user writes job files.
 
-Language Server Protocol 3.17: messages of JSON-RPC behind a Content-Length, on standard input and output.  Whole texts
-come, diagnostics go, and nothing else is offered.
+Language Server Protocol 3.17: JSON-RPC messages after a Content-Length, on standard input and output. The editor sends
+whole texts and gets diagnostics; the server offers nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jobqueued.problem import Problem
 
 Message = dict[str, Any]
 Look = Callable[[Path, bytes], list[Problem]]
-"""What is told of a text at a path."""
+"""Returns the problems of a text at a path."""
 _LARGEST = 16 << 20
 _UNKNOWN_METHOD = -32601
 _SEVERITIES = {"error": 1, "warning": 2, "note": 3}
@@ -55,7 +55,7 @@ def language_server(paths: Paths, host: bool) -> None:
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, look: Look) -> None:
-    """Answer messages until the editor says exit, or is gone."""
+    """Answer messages until the editor sends exit or closes the input."""
     while (message := _received(incoming)) is not None and message.get("method") != "exit":
         for answer in _answers(message, look):
             body = json.dumps({"jsonrpc": "2.0", **answer}).encode()
@@ -64,7 +64,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, look: Look) -> None:
 
 
 def _received(incoming: BinaryIO) -> Message | None:
-    """The next message; None: there is none any more, or what comes is none."""
+    """Read the next message; None at the end of the input, or if the message is invalid."""
     length = 0
     while (line := incoming.readline(_LARGEST)).strip():
         name, _, value = line.partition(b":")
@@ -112,7 +112,7 @@ def _published(document: Message, diagnostics: list[Message]) -> Message:
 
 
 def _diagnostic(problem: Problem, lines: list[str]) -> Message:
-    """A problem with its place to the end of that line, in units of UTF-16 from 0."""
+    """Convert a problem to a diagnostic; its range ends with the line, in UTF-16 units from 0."""
     number = max(0, min(problem.line, len(lines)) - 1)
     line = lines[number] if problem.line else ""
     parts = line[: max(0, problem.column - 1)], line

@@ -1,4 +1,4 @@
-"""jobqueuectl list: all jobs, one a line; from job files and records while the daemon is down."""
+"""jobqueuectl list: all jobs, one per line; from job files and records while the daemon is down."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def list_jobs(
       jobqueuectl list --failed --tsv | cut -f1 | xargs -n1 jobqueuectl run
       jobqueuectl list --json | jq -r '.jobs[] | select(.status == "Failed") | .id'
     """
-    gc.disable()  # a long answer lives to the end, and each collection would look through all of it
+    gc.disable()  # a long reply lives to the end, and each collection would scan it
     click.get_current_context().call_on_close(gc.enable)
     try:
         answer = ask(paths.control, "List")
@@ -98,7 +98,7 @@ def _place(job: Message) -> tuple[str, ...]:
 
 PLACES = Columns(("JOB", "DEFINED IN", "DROP-INS"), _place)
 _when = cache(distance)
-"""The distance to an instant; many jobs are due alike."""
+"""Format the distance to an instant; cached, because many jobs are due at the same instant."""
 
 
 def _cells(job: Message) -> tuple[Cell, ...]:
@@ -124,7 +124,7 @@ _TROUBLES = ("failing_since", "late", "overdue_since")
 
 
 def _status(job: Message) -> Text:
-    """The status of a job, the progress of a batch, and if a run is late, or it has not succeeded for too long."""
+    """Return the status of a job, with the progress of a batch, and whether a run is late or the job is overdue."""
     more = [standing.progress(job["batch"])] if job.get("batch") else []
     more += [word for word, fact in (("late", job["late"]), ("overdue", job["overdue_since"])) if fact]
     is_wrong = job["late"] or job["overdue_since"]
@@ -139,7 +139,7 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, and for one that no job has those of users' jobs and submissions that end with it, which it says."""
+    """Return the names; a name without a job becomes the ids of users' jobs that end with it, which stderr shows."""
     ids, found = [job["id"] for job in jobs] if names else [], list[str]()
     for name in names:
         if "/" in name or any(fnmatchcase(one, name) for one in ids):
@@ -152,7 +152,7 @@ def _whole_names(jobs: list[Message], names: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, failed: bool) -> list[Message]:
-    """The jobs that match one of the names, if there are any, have all tags, and need attention if only those count."""
+    """Return the jobs that match a name (if any is given), have all tags, and need attention if `failed`."""
     return [
         job
         for job in jobs
@@ -163,8 +163,9 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
 
 
 def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
-    """A line of each job with one of the names, if there are any, that is overdue though it is in no file, and of each
-    submission that is over, and has failed in the last day.
+    """Return a line for each overdue job in no file and each ended submission that failed in the last day.
+
+    `names`: only those with one of these names.
     """
     found = removed(paths.control).items()
     overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]
@@ -172,7 +173,7 @@ def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
 
 
 def rhythm(text: str) -> str:
-    """A trigger of a job, for people: an `at` is shown in the local zone."""
+    """Format a trigger of a job; an `at` is shown in the local zone."""
     return f"at {local(text[3:])}" if text.startswith("at 2") else text
 
 

@@ -1,4 +1,4 @@
-"""jobqueuectl locks: who holds which lock, and who waits for it."""
+"""jobqueuectl locks: list the holders and waiters of locks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ CLAIMS = Columns(
 
 
 def warn_of_slip(answer: Message, lock: str | None) -> None:
-    """Say on stderr that no job uses a lock of this name, where another was probably meant."""
+    """Print on stderr that no job uses a lock of this name, if a similar name exists."""
     if lock and answer["known"] and (near := nearest(lock, answer["known"])):
         click.echo(f"no job uses a lock {printable(lock)}; did you mean {near}?", err=True)
 

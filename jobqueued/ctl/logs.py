@@ -1,4 +1,4 @@
-"""jobqueuectl logs: print the output of a run, and follow it."""
+"""jobqueuectl logs: print the output of a run, and follow the output as it grows."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from jobqueued.text import counted, printable, size
 _OPEN = LIVE | PENDING
 _UNBOUNDED = 1 << 62
 _LOOK = 2.0
-"""Seconds between looks for the next run of a job."""
+"""Seconds between two checks for the next run of a job."""
 _ALL = {"offset": 0, "bytes": _UNBOUNDED}
-"""The place of an attempt's output where its record has none."""
+"""Place of an attempt's output if the record has none."""
 
 
 @click.command()
@@ -82,7 +82,7 @@ def copied(
     paths: Paths, name: str, *, follow: bool, lines: int | None = None, attempt: int | None = None,
     colour: bool = False, as_json: bool = False,
 ) -> Record:  # fmt: skip
-    """Copy the output of a run, to its end where it is followed; its record."""
+    """Copy the output of a run, to the run's end if `follow`; return its record."""
     if "@" in name:
         record = offline.find_record(paths, run_id(name))
     else:
@@ -106,7 +106,7 @@ def copied(
 
 
 def _newest(paths: Paths, job: str, *, follow: bool) -> Record:
-    """The newest run of a job that has output, or will have some."""
+    """Return the newest run of a job with output; with `follow`, a live run counts too. Raises Refused."""
     for record in _history(paths, job):
         is_live = record["state"] in LIVE
         has_output = record_files.whole_output(record)["file"] or (
@@ -141,12 +141,12 @@ def _live(paths: Paths, job: str) -> Record:
 
 
 def _started(paths: Paths, job: str) -> Record | None:
-    """The newest run of a job that has started, live or not."""
+    """Return the newest run of a job that has started, live or not, or None."""
     return next((record for record in _begun(paths, job) if record["started"]), None)
 
 
 def _begun(paths: Paths, job: str) -> Iterator[Record]:
-    """Yield the runs of a job that started, or have ended, the newest first."""
+    """Yield the runs of a job that started or ended, newest first."""
     retrying = history(paths, {"job": job, "states": ["retrying"]})
     return merge(retrying, history(paths, {"job": job}), key=itemgetter("number"), reverse=True)
 
@@ -174,36 +174,39 @@ def _has_output(paths: Paths, record: Record) -> bool:
 
 
 class Excerpt:
-    """The wanted part of the output, copied as it grows."""
+    """The chosen part of the output, copied as it grows."""
 
     def __init__(self, source: Source, record: Record, attempt: int | None, sink: Sink) -> None:
         self._source, self._sink = source, sink
         self._place, self._end = (0, _UNBOUNDED) if attempt is None else _bounds(record, attempt)
 
     def skip_to_last(self, lines: int | None) -> None:
-        """Leave out all but the last lines of the output so far; FileNotFoundError."""
+        """Skip everything but the last lines of the output so far. Raises FileNotFoundError."""
         if lines is not None:
             end = min(self._end, self._source.size())
             self._place = beginning_of_last(self._source, lines, self._place, end)
 
     def copy(self) -> None:
-        """Copy the output so far; FileNotFoundError."""
+        """Copy the output so far. Raises FileNotFoundError."""
         while data := self._source.read(self._place, min(CHUNK, self._end - self._place)):
             self._sink.write(data, self._place)
             self._place += len(data)
 
     def copy_if_any(self) -> None:
-        """Copy the output so far, if there is any."""
+        """Copy the output so far; do nothing if there is none."""
         with suppress(FileNotFoundError):
             self.copy()
 
     def close(self) -> None:
-        """Finish the copy."""
+        """Close the sink."""
         self._sink.close()
 
 
 def _bounds(record: Record, attempt: int) -> tuple[int, int]:
-    """The begin and end of an attempt's output; that of a live attempt begins behind all others and has no end yet."""
+    """Return the begin and end of an attempt's output (bytes).
+
+    A live attempt begins after all others and has no end.
+    """
     pieces = {known["attempt"]: known.get("output", _ALL) for known in record["attempts"]}
     if attempt in pieces:
         offset = pieces[attempt]["offset"]
@@ -221,14 +224,14 @@ def _no_output(paths: Paths, record: Record) -> Refused:
 
 
 def _is_full(paths: Paths) -> bool:
-    """True if no output can be stored now, as far as this user may see."""
+    """Return whether the file system of the output is full; False if this user can't see it."""
     with suppress(OSError):
         return not os.statvfs(paths.logs).f_bavail
     return False
 
 
 def _announce(record: Record, source: Source) -> None:
-    """Say why a follower may see nothing for a while."""
+    """Print on stderr why no output may come for a while."""
     if record["state"] == RunState.RETRYING:
         click.echo(f"{record['run']} waits for its next attempt", err=True)
     elif record["state"] in PENDING:
