@@ -90,15 +90,15 @@ _TASKS = {
         ),
     },
 }
-"""The commands by task and name: the file of each, its name there, and the first sentence of its help.
+"""Task → command → the file of the command, its name there, and the first sentence of its help.
 
-One is imported when it is called; a list of all is made of this table.
+A command's file is imported only when the command is called; the list of commands is made from this table.
 """
 _COMMANDS = {name: entry for commands in _TASKS.values() for name, entry in commands.items()}
 
 
 class _Commands(dict[str, click.Command]):
-    """The commands, each imported when it is looked at."""
+    """The commands; each is imported when it is looked up."""
 
     def __getitem__(self, name: str) -> click.Command:
         file, attribute, _ = _COMMANDS[name]
@@ -106,30 +106,30 @@ class _Commands(dict[str, click.Command]):
         return command
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The command of that name."""
+        """Return the command with this name, or `default`."""
         return self[name] if name in _COMMANDS else default
 
     def values(self) -> Any:
-        """All of them."""
+        """Return all commands."""
         return [self[name] for name in self]
 
     def items(self) -> Any:
-        """All of them with their names."""
+        """Return all commands with their names."""
         return [(name, self[name]) for name in self]
 
 
 class _Group(click.Group):
     def parse_args(self, context: click.Context, words: list[str]) -> list[str]:
-        """Read --root, --user and --json, which all commands have, in any place."""
+        """Parse the arguments; --root, --user and --json, which all commands have, may stand anywhere."""
         return super().parse_args(context, in_place(words, self._is_own))
 
     def _is_own(self, command: str, option: str) -> bool:
-        """True of an option that a command has itself."""
+        """Return whether a command has this option itself."""
         found = self.commands.get(command)
         return found is not None and any(option in parameter.opts for parameter in found.params)
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
-        """Find a command, or with --fleet that on other hosts; the name of it elsewhere is answered with ours."""
+        """Find a command, or with --fleet its version for other hosts; for a name from another program, show ours."""
         if words[0] in _ELSEWHERE and words[0] not in self.commands:
             context.fail(f"No such command '{words[0]}'. It is: jobqueuectl {_ELSEWHERE[words[0]]}")
         if words[0] == "status" and len(words) > 1 and not words[1].startswith("-"):
@@ -142,14 +142,14 @@ class _Group(click.Group):
         return name, command, rest
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands, without importing any."""
+        """Write the list of commands without importing them."""
         width = max(map(len, _COMMANDS))
         for task, commands in _TASKS.items():
             with formatter.section(task):
                 formatter.write_dl([(name.ljust(width), text) for name, (*_, text) in commands.items()])
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, or the options."""
+        """Return the commands with this prefix, and the matching options."""
         from click.shell_completion import CompletionItem
 
         found = [name for name in sorted(_COMMANDS) if name.startswith(incomplete)]
@@ -157,25 +157,25 @@ class _Group(click.Group):
         return [*items, *click.Command.shell_complete(self, context, incomplete)]
 
     def invoke(self, context: click.Context) -> Any:
-        """Carry out a command; ^C ends it as a shell expects, without a word."""
+        """Run a command; on ^C, exit without a message and with the status that shells expect."""
         try:
             return super().invoke(context)
         except KeyboardInterrupt:
             sys.exit(_INTERRUPTED)
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run a command; a full disk under stdout is an error in one sentence, not a traceback."""
+        """Run a command; if stdout can't be written (full disk), print one sentence instead of a traceback."""
         gc.set_threshold(_NEW_OBJECTS)
         try:
             return super().main(*arguments, **options)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the rest of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the rest of the output
             click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
             sys.exit(2)
         finally:
-            gc.freeze()  # else the interpreter looks through all of it once more before it ends
+            gc.freeze()  # else the interpreter scans every object again before it exits
 
 
 _CANCEL = "stop RUN, or withdraw --stop JOB for all of a submission"
@@ -190,18 +190,18 @@ _ELSEWHERE = {
     "forecast": "simulate", "predict": "simulate", "at": "submit --at TIME -- COMMAND", "atq": "list",
     "atrm": "withdraw", "queue": "list", "squeue": "list", "scancel": _CANCEL, "help": "--help", "version": "--version",
 }  # fmt: skip
-"""The names of our commands in other programs."""
+"""Name in another program → our command."""
 _INTERRUPTED = 130
 _NEW_OBJECTS = 50_000
-"""So many live before a first collection of garbage, which a short command has none of: a tenth of its start."""
+"""Objects that exist before the first garbage collection; a short command then has none, and starts a tenth faster."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs", "--host", "--ssh", "--timeout")
 
 
 def in_place(words: list[str], is_own: Callable[[str, str], bool] = lambda *_: False) -> list[str]:
-    """The words with --root, --user, --fleet and --host before the command and --json behind it.
+    """Return the words with --root, --user, --fleet and --host before the command, and --json after it.
 
-    What follows `with-lock`, `submit` or -- is not ours, nor what is the command's own (`is_own`, of its name and the
-    option's).
+    Words after `with-lock`, `submit` or -- stay, and so do the options of the command itself (`is_own`, which gets the
+    names of the command and the option).
     """
     first, place, wants_json = list[str](), 0, False
     while place < len(words) and words[place].startswith("-") and words[place] != "--":
@@ -277,5 +277,5 @@ def main(context: click.Context, /, **options: object) -> None:
     JSON document has a number `schema`.  It is 1 now, and grows when a field is removed or changed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a character missing in the locale's charset is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters missing in the locale's charset
     context.obj = chosen(context).as_left({name for name, value in options.items() if value is not None})

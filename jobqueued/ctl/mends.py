@@ -1,4 +1,4 @@
-"""Mends of job files: shown as a diff, and written in the place of the file, with its owner and mode."""
+"""Fixes of job files: shown as a diff, and written in place of the file with its owner and mode."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Unwritten(Exception):
-    """A mend was not written, and the file is as it was; str() is why."""
+    """Raised if a fix was not written and the file is unchanged; str() is the reason."""
 
 
 class Mend(NamedTuple):
-    """A file, its text, and that text mended."""
+    """A file, its text, and the fixed text."""
 
     path: str
     old: bytes
     new: bytes
 
     def diff(self) -> str:
-        """A unified diff, in which nothing can harm a terminal."""
+        """Return a unified diff that is safe to print on a terminal."""
         old, new = (_lines(text.decode(errors="replace")) for text in (self.old, self.new))
         name = printable(self.path)
         lines = difflib.unified_diff(old, new, name, name)
         return "".join(printable(line if line.endswith("\n") else f"{line}\n", "\t\n") for line in lines)
 
     def write(self) -> None:
-        """Write it by a rename, durably; Unwritten, OSError.
+        """Write the fixed text durably, by a rename. Raises Unwritten or OSError.
 
-        No link is followed to the file, and one with several names stays what it is: those would not get the new text.
+        A symbolic link is not followed. A file with several hard links is refused, because the other names would keep
+        the old text.
         """
         directory = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         name = os.path.basename(self.path)
@@ -64,12 +65,12 @@ class Mend(NamedTuple):
 
 
 def mends(paths: Paths, files: Iterable[Path]) -> Iterator[Mend]:
-    """Yield what can be mended in job files and their drop-ins, of files and directories as `check` takes them."""
+    """Yield the possible fixes of job files and their drop-ins, in the same files and directories as `check`."""
     tables = TableFiles(paths, settings_of(paths)[0], user_of_daemon(paths))
     for found in units(paths, tuple(files) or (paths.jobs,), tables):
         if not isinstance(found, Unit) or Path(found.file) == STANDARD_INPUT or tables.is_table(Path(found.file)):
             continue
-        with contextlib.suppress(OSError, Refused):  # check tells it
+        with contextlib.suppress(OSError, Refused):  # check reports this
             for path, text in parts_of(found.text(), found.file):
                 if text != MASKED and (new := mended(text)) != text:
                     yield Mend(path, text, new)
@@ -81,7 +82,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _unchanged(directory: int, name: str, text: bytes) -> os.stat_result:
-    """The status of the file, if it is that one still; Unwritten."""
+    """Return the status of the file if it still has this text. Raises Unwritten."""
     try:
         descriptor = os.open(name, _OLD, dir_fd=directory)
     except OSError as error:
@@ -107,7 +108,7 @@ def _fill(descriptor: int, text: bytes, like: os.stat_result) -> None:
     with open(descriptor, "wb") as file:
         file.write(text)
         file.flush()
-        made = os.fstat(descriptor)  # its group may be that of the directory
+        made = os.fstat(descriptor)  # the new file may have the group of the directory
         if (like.st_uid, like.st_gid) != (made.st_uid, made.st_gid):
             os.fchown(descriptor, like.st_uid, like.st_gid)
         os.fchmod(descriptor, stat.S_IMODE(like.st_mode))

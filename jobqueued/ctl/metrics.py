@@ -1,4 +1,4 @@
-"""jobqueuectl metrics: figures of the daemon, its queue and its jobs, for Prometheus and its kind."""
+"""jobqueuectl metrics: print or serve the metrics of the daemon, its queue and its jobs, for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobqueued.paths import Paths
 
 
 def _address(_context: click.Context, _parameter: click.Parameter, given: str | None) -> tuple[str, int] | None:
-    """Read where to listen; a port alone is one on loopback."""
+    """Parse the address to listen on; a port alone listens on loopback. Raises BadParameter."""
     import ipaddress
 
     if given is None:
@@ -70,7 +70,7 @@ def metrics(paths: Paths, as_json: bool, usage: bool, listen: tuple[str, int] | 
 
 
 def _families(paths: Paths, *, usage: bool) -> list[Told]:
-    """All families as the daemon tells them now; Unreachable, Refused."""
+    """Return all metric families from the daemon. Raises Unreachable or Refused."""
     families = ask(paths.control, "Metrics")["families"]
     told: list[Told] = [
         (Family(each["name"], each["kind"], each["help"]), [[Sample(**sample) for sample in each["samples"]]])

@@ -1,4 +1,4 @@
-"""Metrics by HTTP, for whoever scrapes them."""
+"""Serve metrics by HTTP."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from jobqueued.metrics.families import FAMILIES, Sample
 
 _CONNECTIONS = 16
 _READ, _LONGEST = 5, 30
-"""Seconds that a client may keep silent, and that it may take in all."""
+"""Longest silence of a client, and longest connection (s)."""
 _NO_LIBRARY = "--listen needs prometheus_client; to install it: apt install python3-prometheus-client"
 
 
 class _Collector:
-    """All metrics as prometheus_client wants them, at each scrape; the daemon is asked by one at a time."""
+    """All metrics in the format of prometheus_client, read at each scrape; one scrape at a time calls the daemon."""
 
     def __init__(self, families: Callable[[], list[Told]]) -> None:
         self._families, self._turn = families, threading.Lock()
 
     def collect(self) -> Iterator[Any]:
-        """Yield all families, as prometheus_client has them."""
+        """Yield all families in the format of prometheus_client."""
         from prometheus_client import Metric
 
         for family, pieces in self._told():
@@ -51,7 +51,7 @@ class _Collector:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A server to which nobody can do harm: the connections and their time are limited."""
+    """An HTTP server that limits the number and the duration of connections, so that no client can block it."""
 
     daemon_threads = True
 
@@ -61,20 +61,20 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        """Take the address; nobody's name is looked up, as that may take long."""
+        """Bind the address without a DNS lookup, which may take long."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, if there is room."""
+        """Serve a connection in its own thread, or close it if there are too many."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection; whoever takes too long is cut off."""
+        """Serve one connection; end it after the time limit."""
         end = threading.Timer(_LONGEST, _cut, [request])
         end.daemon = True
         end.start()
@@ -85,7 +85,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let a client go that has hung up or was cut off; only a bug is told."""
+        """Ignore clients that disconnected or were cut off; print only errors that are bugs."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -99,15 +99,15 @@ class _Handler(WSGIRequestHandler):
     timeout = _READ
 
     def address_string(self) -> str:
-        """Name the client without asking a name server."""
+        """Return the client's address without a DNS lookup."""
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of what goes well."""
+        """Log no requests."""
 
 
 def serve(families: Callable[[], list[Told]], host: str, port: int) -> None:
-    """Serve scrapes of what `families` tells until a signal ends it; Unreachable: that can't be."""
+    """Serve scrapes of `families` until a signal ends the server. Raises Unreachable if it can't start."""
     try:
         from prometheus_client import CollectorRegistry, make_wsgi_app
     except ImportError:

@@ -1,4 +1,4 @@
-"""jobqueuectl next: the next starts of jobs by the clock and as expected, or the next matches of a cron expression."""
+"""jobqueuectl next: the next starts of jobs by the clock and as simulated, or the next matches of a cron expression."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def next_times(
 
 
 def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None:
-    """Print the next start of each job, the soonest first."""
+    """Print the next start of each job, soonest first; exit with 1 if there is none."""
     starts, more = _of_all(paths, count)
     foreseen, expected = _foreseen(paths, starts, expect=expect) or (None, None)
     if as_json:
@@ -117,9 +117,7 @@ def _print_all(paths: Paths, count: int, *, expect: bool, as_json: bool) -> None
 def _print(
     rows: list[tuple[str, str]], expected: list[Message | None] | None, kept: str | None, jobs: list[str] | None = None
 ) -> None:  # fmt: skip
-    """Print starts by the clock, and, as far as these are given, when they are expected, since when the forecast of
-    that is kept, and of which jobs they are.
-    """
+    """Print starts by the clock; if given, also the expected lateness, the jobs and the forecast's age (`kept`)."""
     columns = dict(zip(HEADINGS, zip(*rows, strict=True), strict=True))
     if expected is not None:
         columns[EXPECTED] = tuple(map(lateness, expected))
@@ -131,8 +129,9 @@ def _print(
 
 
 def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> tuple[str, list[Message | None]] | None:
-    """The instant at which the lateness of these planned starts of jobs was foreseen, and each (None: it was not), by a
-    simulation, or by the forecast that is kept; None: it has none of them.
+    """Return when the lateness of these starts was foreseen, and each lateness (None if unknown); None if none is.
+
+    The source is a simulation if `expect`, else the saved forecast.
     """
     planned: dict[str, list[int]] = {}
     for at, name in starts:
@@ -151,7 +150,7 @@ def _foreseen(paths: Paths, starts: list[tuple[str, str]], *, expect: bool) -> t
 
 
 def _kept(paths: Paths, jobs: Iterable[str]) -> Kept | None:
-    """The forecast that is kept, of some jobs; None: there is none, it is not for who asks, or, as is said, useless."""
+    """Return the saved forecast for some jobs, or None if missing, unreadable for this user or invalid (printed)."""
     if not os.access(paths.forecast, os.R_OK):
         return None
     from jobqueued.ctl.kept_forecast import read
@@ -164,7 +163,7 @@ def _kept(paths: Paths, jobs: Iterable[str]) -> Kept | None:
 
 
 def _of_all(paths: Paths, count: int) -> tuple[list[tuple[str, str]], int]:
-    """The next start of each job that has one, the soonest first, and how many are left out."""
+    """Return the next start of each job that has one, soonest first, and the number of starts left out."""
     try:
         answer = ask(paths.control, "List")
         standing.warn_of_hold(answer)
@@ -192,7 +191,7 @@ def _wall(text: str, zone: ZoneInfo) -> str:
 
 
 def lateness(it: Message | None) -> str:
-    """The lateness with which a start is expected; None: nobody has foreseen it."""
+    """Format the expected lateness of a start, or "-" if it was not foreseen."""
     if it is None:
         return "-"
     late, low, high = (_time(it[name]) for name in ("late", "least_late", "most_late"))

@@ -1,4 +1,4 @@
-"""jobqueuectl notify: what people are told of, what waits to be sent, and a test of the channels."""
+"""jobqueuectl notify: list open incidents and waiting notices, or test the channels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Answers from files while the daemon is down: job files, records, and the directories of live runs (R).
 
-Only state.db knows of waiting runs, pauses and counters.
+Only state.db has waiting runs, pauses and counters.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from jobqueued.paths import Paths
 from jobqueued.state import record_files
 from jobqueued.text import printable
 
-if TYPE_CHECKING:  # few ask for more than a record
+if TYPE_CHECKING:  # most calls read only a record
     from jobqueued.control.monitor import Process
     from jobqueued.runs.run_directory import Name, RunDirectory
     from jobqueued.saved import JobStats
 
 _GREETING_SECONDS = 1.0
 _COUNTED = 20
-"""So many records of a job are read for its line in a list."""
+"""Maximum records of a job that are read for its row in a list."""
 
 
 def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
-    """Say on stderr that files are read instead and why, of when, what they do not show, and what is hidden."""
+    """Print on stderr that files are read and why, when the daemon saved last, and what is missing in the answer."""
     click.echo(f"{down.message}\nReading the files in {_shown(paths.logs)} and {_shown(paths.run)} instead.", err=True)
     if saved := _last_saved(paths):
         click.echo(f"The daemon saved its state last at {moment(to_text(saved))}.", err=True)
@@ -52,7 +52,7 @@ def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
 
 
 def _last_saved(paths: Paths) -> int:
-    """The instant at which the daemon has written state.db last; 0: there is none that this user may see."""
+    """Return the instant when the daemon last wrote state.db, or 0 if this user can't see it."""
     last = 0
     for name in ("state.db", "state.db-wal"):
         with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ def _last_saved(paths: Paths) -> int:
 
 
 def is_hidden(directory: Path) -> bool:
-    """True if this user may not list a directory."""
+    """Return whether this user may not list a directory."""
     try:
         os.scandir(directory).close()
     except OSError as error:
@@ -70,13 +70,13 @@ def is_hidden(directory: Path) -> bool:
 
 
 def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
-    """Raise Unreachable unless a job, or any job, has a record that can be read."""
+    """Raise Unreachable unless the job (None: any job) has a readable record."""
     if next(history(paths, job), None) is None:
         raise no_record(paths, down, job)
 
 
 def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
-    """The error where the daemon is down and no file tells of a job or run either."""
+    """Return the error for a job or run without a record in the files while the daemon is down."""
     record = f"record of {printable(name)}" if name else "record"
     hidden = "; once it runs again, it shows you those of your own jobs" * is_hidden(paths.logs)
     return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
@@ -90,12 +90,12 @@ def _shown(path: Path) -> str:
 
 
 def live(paths: Paths) -> list[Record]:
-    """The records so far of the runs that have an R and no end in it, by name."""
+    """Return the present records of the live runs: they have an R without an end."""
     return [record for record in _records_in_directories(paths) if record["state"] in LIVE]
 
 
 def processes(paths: Paths) -> list[Process]:
-    """The main processes of the live runs."""
+    """Return the main processes of the live runs."""
     from jobqueued.control.monitor import Process
 
     directories = _directories(paths)
@@ -107,7 +107,7 @@ def processes(paths: Paths) -> list[Process]:
 
 
 def left_behind(paths: Paths) -> list[str]:
-    """The runs that have ended and left processes behind that are still alive."""
+    """Return the ended runs that left live processes behind."""
     with contextlib.suppress(OSError):
         return [str(name.run) for name in _directories(paths).left()]
     return []
@@ -121,17 +121,17 @@ def _directories(paths: Paths) -> RunDirectory:
 
 def _records_in_directories(paths: Paths) -> list[Record]:
     directories = _directories(paths)
-    with contextlib.suppress(OSError):  # none since the host is up; or hidden, as `explain` says
+    with contextlib.suppress(OSError):  # no run since the boot; or hidden: `explain` prints this
         return [record for name in directories.names() if (record := record_so_far(directories, name)) is not None]
     return []
 
 
 def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
-    """The record of an attempt as far as R has it; None: R has nothing, or the attempt never started."""
+    """Return the record of an attempt as far as R has it, or None if R has nothing or the attempt never started."""
     with directories.opened(name) as directory:
         if directory is None:
             return None
-        greeting = _greeting(directory)  # before R/ended is read, which a supervisor writes before it leaves
+        greeting = _greeting(directory)  # first: a supervisor writes R/ended before it exits
         ended, begun = directories.record(name), directories.begun(name)
         if ended is not None:
             return None if ended["state"] == UNSTARTED else ended
@@ -142,7 +142,7 @@ def record_so_far(directories: RunDirectory, name: Name) -> Record | None:
 
 
 def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: str | None, *, spawning: bool) -> Record:
-    """The record of an attempt without an end; `greeting`: the first message of its supervisor."""
+    """Return the record of an attempt without an end; `greeting`: the first message of its supervisor (None: none)."""
     from jobqueued.host.usage import usage
 
     started = directories.started(name)
@@ -157,14 +157,14 @@ def _going_on(directories: RunDirectory, name: Name, record: Record, greeting: s
     _live, _, stopping = (greeting or "").partition("\nstopping ")
     return {
         **record, "state": str(RunState.STOPPING if stopping else RunState.RUNNING), "reason": stopping.strip() or None,
-        "pid": started.pid, "started": to_text(started.started), "ended": None,  # not that of the attempt before
+        "pid": started.pid, "started": to_text(started.started), "ended": None,  # not of the previous attempt
         "usage": usage(str(name), started.pid, directories.supervisor(name)),
         "output": record_files.found_output(directories.logs, name.run) or record["output"],
     }  # fmt: skip
 
 
 def _greeting(directory: int) -> str | None:
-    """The first message of a supervisor; "" if it is slow, None: there is no supervisor."""
+    """Return the first message of a supervisor, "" if it is slow, or None if there is no supervisor."""
     connection = unix_socket.connected(directory, wire.CONTROL)
     if connection is None:
         return None
@@ -176,7 +176,7 @@ def _greeting(directory: int) -> str | None:
 
 
 def find_record(paths: Paths, run: RunId) -> Record:
-    """The record of a run, from the daemon, or from the files while it is down."""
+    """Return the record of a run from the daemon, or from the files while it is down. Raises Refused or Unreachable."""
     try:
         answer: Record = ask(paths.control, "Show", run=str(run))["record"]
     except Unreachable as down:
@@ -190,18 +190,18 @@ def find_record(paths: Paths, run: RunId) -> Record:
 
 def _record(paths: Paths, run: RunId) -> Record | None:
     if run.job not in record_files.jobs(paths.logs) and not any(found["run"] == str(run) for found in live(paths)):
-        return None  # so that no name leads out of the directory
+        return None  # no name may lead out of the directory
     return _latest_record(paths, run)
 
 
 def final_record(paths: Paths, run: RunId) -> Record | None:
-    """The record of a run that has ended; None: it goes on."""
+    """Return the record of a run that has ended, or None."""
     found = _latest_record(paths, run)
     return found if found is not None and found["state"] not in LIVE | PENDING else None
 
 
 def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
-    """A connection to the supervisor of a run, readable when the run ends or the supervisor dies; None: no answer."""
+    """Connect to the supervisor of a run, or return None; the connection is readable when either ends."""
     for name in reversed(_attempts(paths, run)):
         with contextlib.suppress(OSError):
             if (connection := _directories(paths).follow(name)) is not None:
@@ -210,7 +210,7 @@ def supervisor_of(paths: Paths, run: RunId) -> socket.socket | None:
 
 
 def run_directories(paths: Paths, run: RunId) -> list[Path]:
-    """The R's of a run that this user may see, the newest attempt's last."""
+    """Return the run directories (R) that this user may see, newest attempt last."""
     return [paths.runs / str(name) for name in _attempts(paths, run)]
 
 
@@ -221,7 +221,7 @@ def _attempts(paths: Paths, run: RunId) -> list[Name]:
 
 
 def _latest_record(paths: Paths, run: RunId) -> Record | None:
-    """The record in the newest R that has one, else the record file."""
+    """Return the record in the newest R that has one, else the record file, or None."""
     with contextlib.suppress(OSError):
         for name in reversed(_attempts(paths, run)):
             if (found := record_so_far(_directories(paths), name)) is not None:
@@ -230,7 +230,7 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
 
 
 def _filed(paths: Paths, run: RunId) -> Record | None:
-    """The record file of a run; None: there is none, or what is there is no record."""
+    """Return the record file of a run, or None if missing or damaged."""
     from jobqueued.core.recollection import Damaged
 
     with contextlib.suppress(Damaged):
@@ -239,7 +239,7 @@ def _filed(paths: Paths, run: RunId) -> Record | None:
 
 
 def history(paths: Paths, job: str | None = None, since: str = "") -> Iterator[Record]:
-    """Yield runs without a record file, mostly live, then those with one, newest first by when they were queued."""
+    """Yield runs without a record file (mostly live), then runs with one; each group newest first by queueing time."""
     found = _records_in_directories(paths)
     fileless = (record for record in found if record["state"] in LIVE or not _has_file(paths, record))
     running = sorted(fileless, key=_queued, reverse=True)
@@ -266,7 +266,7 @@ def _queued(record: Record) -> str:
 
 
 def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
-    """The accepted jobs of all files, by id, and why they are invalid on this host; None: they are not."""
+    """Return the accepted jobs of all files, by id, each with the reason why it is invalid on this host, or None."""
     from jobqueued.ctl.job_files import read_files
 
     found = read_files(paths)
@@ -274,7 +274,10 @@ def jobs(paths: Paths) -> list[tuple[Job, str | None]]:
 
 
 def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], now: int) -> Message:
-    """A job as the interface's type Job, null where files don't tell; `running` are the live runs of all jobs."""
+    """Return a job's row as the interface's type Job, with null for unknown fields.
+
+    `running`: live runs of all jobs.
+    """
     from jobqueued.control import views
     from jobqueued.core.attention import is_over
 
@@ -293,7 +296,7 @@ def job_row(paths: Paths, job: Job, invalid: str | None, running: list[Record], 
 
 
 def _stats(paths: Paths, job: str) -> JobStats:
-    """The counters, as far as the newest records tell: what ended last, and whether the job fails."""
+    """Return the counters from the newest records: the last result, and whether the job fails."""
     from jobqueued.core import recollection
     from jobqueued.saved import JobStats
 

@@ -1,4 +1,4 @@
-"""Old code: what a process runs that an update has replaced on the disk since it started."""
+"""Old code: files that an update replaced on disk while a process still runs the former version."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LAUNCHER = b"/child/launcher.py"
 
 
 def replaced(pid: int, code: Iterable[Path]) -> str:
-    """One thing that a process runs and that is another by now, "" if there is none, or we may not see it.
+    """Return a file that a process runs and that was replaced since its start, or "" if none or not visible to us.
 
-    `code` are the files, or directories of files, that Python has read for it.
+    `code`: the files, or directories of files, that Python read for the process.
     """
     found = process.stat(pid)
     try:
@@ -30,13 +30,13 @@ def replaced(pid: int, code: Iterable[Path]) -> str:
 
 
 def code_of(*packages: str) -> list[Path]:
-    """The files, or directories of files, that these packages are, where Python finds them now."""
+    """Return the files or directories of these packages, as Python finds them now."""
     found = (find_spec(name) for name in packages)
     return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or [str(spec.origin)]]
 
 
 def listener(path: Path) -> int:
-    """The process that listens on a socket, by the number that it has here; 0: none that we can see."""
+    """Return the pid of the process that listens on a socket, in our pid namespace, or 0 if not visible."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
             unix_socket.connect(peer, str(path))
@@ -47,12 +47,12 @@ def listener(path: Path) -> int:
 
 
 def launchers(runs: Path) -> list[int]:
-    """The launchers that have their runs below this directory."""
+    """Return the pids of the launchers whose runs are below this directory."""
     found = []
     for entry in os.listdir("/proc"):
         try:
             words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0") if entry.isdigit() else []
-        except OSError:  # it has ended
+        except OSError:  # the process ended
             continue
         if bytes(runs) in words and any(word.endswith(_LAUNCHER) for word in words) and not _is_child_of_one(entry):
             found.append(int(entry))
@@ -60,7 +60,7 @@ def launchers(runs: Path) -> list[int]:
 
 
 def _is_child_of_one(pid: str) -> bool:
-    """True of a supervisor that was forked just now, and has not named itself yet."""
+    """Return whether the process is a just-forked supervisor, which still has the launcher's command line."""
     found = process.stat(int(pid))
     try:
         return found is None or _LAUNCHER in Path(f"/proc/{found.parent}/cmdline").read_bytes()
@@ -69,7 +69,7 @@ def _is_child_of_one(pid: str) -> bool:
 
 
 def _mapped(pid: int) -> Iterator[str]:
-    """Yield programs and libraries that are executed, and gone from the disk."""
+    """Yield executed programs and libraries that were deleted from disk."""
     with open(f"/proc/{pid}/maps", errors="replace") as maps:
         for line in maps:
             fields = line.rstrip("\n").split(maxsplit=5)
@@ -79,7 +79,7 @@ def _mapped(pid: int) -> Iterator[str]:
 
 
 def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
-    """Yield files that came to their place after an instant; their own times are those of whoever packed them."""
+    """Yield files that were installed after an instant (seconds since 1970), by ctime: mtime is the packager's."""
     for place in code:
         for file in (place,) if place.is_file() else place.rglob("*.py"):
             if file.stat().st_ctime > instant:
@@ -87,5 +87,5 @@ def _newer(instant: float, code: Iterable[Path]) -> Iterator[str]:
 
 
 def _started(found: process.Stat) -> float:
-    """The start of a process, in seconds since 1970."""
+    """Return the start of a process in seconds since 1970."""
     return (time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - found.birth * process.TICK)) / 1e9

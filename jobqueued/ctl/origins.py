@@ -1,4 +1,4 @@
-"""Origins: the files that a name on the command line means, and the file and line of each key of a job."""
+"""The files that a name on the command line means, and the file and line of each key of a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.text import printable
 
 
 class Origin(NamedTuple):
-    """The place of a key of a job; one that it has by `defaults` is there."""
+    """The place of a job's key; a key from `defaults` has its place there."""
 
     key: str
     file: str
@@ -27,9 +27,9 @@ class Origin(NamedTuple):
 
 
 def parts_meant(paths: Paths, name: str) -> list[Part]:
-    """The file with its drop-ins that a name means: of a file in the directories, or its path, or the id of a job.
+    """Return the file with its drop-ins, for a file name, a path or the id of a job.
 
-    Refused: there is none; OSError, or Distrusted, for a file that can't be read.
+    Raises Refused if there is none; OSError or Distrusted if the file can't be read.
     """
     if os.path.basename(name) == paths.config.name or paths.has_settings(os.path.abspath(name)):
         from jobqueued.settings import settings_parts
@@ -42,7 +42,7 @@ def parts_meant(paths: Paths, name: str) -> list[Part]:
 
 
 def _of_file(paths: Paths, name: str) -> list[Part] | None:
-    """The parts of the file of this name; a path is of one of the directories, or of a drop-in there."""
+    """Return the parts of a file, by its name, its path or the path of a drop-in; None if it is not the daemon's."""
     directory, base = os.path.split(os.path.abspath(name) if "/" in name else name)
     if file := file_of_drop_ins(os.path.basename(directory)):
         directory, base = os.path.dirname(directory), file
@@ -55,7 +55,7 @@ def _of_file(paths: Paths, name: str) -> list[Part] | None:
 
 
 def _of_job(paths: Paths, job: str) -> list[Part] | None:
-    """The parts of the file that has a job; the file of a cron table only the daemon knows."""
+    """Return the parts of the file that has a job, or None; the daemon must name the file of a cron table."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
@@ -69,7 +69,7 @@ def _of_job(paths: Paths, job: str) -> list[Part] | None:
 
 
 def origins_of(paths: Paths, job: str) -> list[Origin]:
-    """The places of all keys of a job, by the files as they are now; Refused: no file has it."""
+    """Return the places of all keys of a job in the present files. Raises Refused if no file has the job."""
     for unit in _units(paths):
         with suppress(OSError, Distrusted):
             parts = parts_of(unit.text(), unit.file)
@@ -89,7 +89,7 @@ def _origins(tree: Mapping, body: Entry, paths: Sequence[str]) -> Iterator[Origi
 
 
 def _with_shared(own: dict[str, Entry], shared: dict[str, Entry]) -> Iterator[tuple[str, Entry]]:
-    """Yield the entries of a job, maps with what the default has more."""
+    """Yield the entries of a job; each mapping also gets the entries that only the default has."""
     for name, entry in own.items():
         below, value = shared[name].value if name in shared else None, entry.value
         if isinstance(below, Mapping) and isinstance(value, Mapping):

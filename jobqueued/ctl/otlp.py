@@ -1,4 +1,4 @@
-"""Spans as OTLP has them in JSON, in requests of bounded size.
+"""Spans as OTLP in JSON, in requests of limited size.
 
 https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids in hexadecimal, 64-bit integers as text, enums as
 numbers.
@@ -16,13 +16,13 @@ from jobqueued.ctl.run_spans import Span, Value, of_run
 from jobqueued.model import Record
 
 MOST_SPANS, MOST_BYTES = 512, 1 << 20
-"""Limits of one request; a run is never divided, and is a request of its own if it is larger."""
+"""Limits of one request. A run is never divided: a larger run is a request of its own."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
-"""SPAN_KIND_INTERNAL; SPAN_KIND_CLIENT, of who starts a program; STATUS_CODE_ERROR."""
+"""SPAN_KIND_INTERNAL; SPAN_KIND_CLIENT (for attempts, which start a program); STATUS_CODE_ERROR."""
 
 
 class Batch(NamedTuple):
-    """One request: its text (ASCII), how many runs and spans it has, and when the last of these runs was queued."""
+    """One request: its text (ASCII), the number of its runs and spans, and the latest queueing time of these runs."""
 
     text: str
     runs: int
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 def batches(records: Iterable[Record]) -> Iterator[Batch]:
-    """Yield requests with the spans of all these runs, no more than one in memory."""
+    """Yield requests with the spans of these runs; only one request is in memory."""
     kept = _Kept()
     for record in records:
         spans = [json.dumps(document(span), separators=(",", ":")) for span in of_run(record)]
@@ -45,7 +45,7 @@ def batches(records: Iterable[Record]) -> Iterator[Batch]:
 
 
 class _Kept:
-    """The next request so far, by host: records may be of several, as a host's name may change."""
+    """The next request so far, by host: the records may have several host names, because a host's name may change."""
 
     def __init__(self) -> None:
         self.runs = self.spans = self.size = 0
@@ -70,7 +70,7 @@ def _of_host(host: str, spans: list[str]) -> str:
 
 
 def document(span: Span) -> dict[str, Any]:
-    """One span as a message Span."""
+    """Return a span as OTLP's message Span."""
     return {
         "traceId": span.trace,
         "spanId": span.id,

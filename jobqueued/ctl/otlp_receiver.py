@@ -1,4 +1,4 @@
-"""The receiver of exported spans: OTLP over HTTP, each request tried again where the receiver may have a bad moment.
+"""The receiver of exported spans: OTLP over HTTP; a request is retried if the receiver fails temporarily.
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
@@ -27,10 +27,10 @@ from jobqueued.text import printable
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/v1/traces"
 _SILENCE, _LONGEST = 10, 60
-"""Seconds that a receiver may keep silent, and that one request may take in all."""
+"""Longest silence of a receiver, and longest duration of one request (s)."""
 _PASSING = frozenset({429, 502, 503, 504})
 _TRIES, _PATIENCE = 5, 60
-"""How often one request is sent, and the seconds that a receiver may want us to wait in between."""
+"""Maximum tries of one request, and longest Retry-After (s) that is respected between two tries."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
     400: "it does not like what it gets: does it take OTLP as JSON?",
@@ -41,11 +41,11 @@ _REMEDIES = {
 
 
 class NotTaken(Exception):
-    """A request failed; the text says where, why, and what to do about it."""
+    """Raised if a request failed; the message has the place, the cause and the remedy."""
 
 
 class Url(NamedTuple):
-    """The address of a receiver; str() shows nothing that could be secret."""
+    """The URL of a receiver; str() contains no secret."""
 
     scheme: str
     host: str
@@ -55,7 +55,7 @@ class Url(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Url:
-        """Take a URL apart; one without a path gets that of OTLP.  ValueError: it is none."""
+        """Parse a URL; without a path it gets OTLP's. Raises ValueError."""
         try:
             parts = urlsplit(text)
             port, host = parts.port or _PORTS[parts.scheme], parts.hostname
@@ -74,7 +74,7 @@ class Url(NamedTuple):
 
 
 def headers(text: str) -> dict[str, str]:
-    """Read OTEL_EXPORTER_OTLP_HEADERS, ``name=value,…`` with values as in URLs; ValueError."""
+    """Parse OTEL_EXPORTER_OTLP_HEADERS, ``name=value,…`` with values as in URLs. Raises ValueError."""
     found = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         name, is_one, value = pair.partition("=")
@@ -86,7 +86,7 @@ def headers(text: str) -> dict[str, str]:
 
 
 class Receiver:
-    """A connection to a receiver, which is made anew where it was closed."""
+    """A connection to a receiver; it reconnects if the receiver closed the connection."""
 
     def __init__(self, url: Url, own: dict[str, str]) -> None:
         self._url, self._connection = url, _connection(url)
@@ -97,11 +97,11 @@ class Receiver:
         self._was_used = self._was_odd = False
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def take(self, batch: Batch) -> int:
-        """Hand over a request; how many of its spans were refused.  NotTaken."""
+        """Send a request; return the number of its spans that the receiver refused. Raises NotTaken."""
         for attempt in range(1, _TRIES + 1):
             status, reason, wait, body = self._answer(batch.text.encode())
             if 200 <= status < 300:
@@ -118,7 +118,10 @@ class Receiver:
         raise AssertionError("the last try returns or raises")
 
     def _answer(self, content: bytes) -> tuple[int, str, int | None, bytes]:
-        """Status, reason, Retry-After (s) and body; a connection that was closed meanwhile is made anew once."""
+        """Send a request; return status, reason, Retry-After (s) and body.
+
+        Reconnects once if the receiver closed a used connection. Raises NotTaken.
+        """
         try:
             return self._asked(content)
         except (OSError, http.client.HTTPException) as error:
@@ -147,7 +150,7 @@ class Receiver:
         return response.status, response.reason, int(wait[:9]) if wait.isdecimal() else None, body
 
     def _refused(self, status: int, body: bytes) -> int:
-        """Read the answer of one that took it, or some of it."""
+        """Return the number of refused spans from the reply of a receiver that accepted the request; warn on stderr."""
         answer = _json(body)
         if answer is None and body.strip() and not self._was_odd:
             self._was_odd = True
@@ -166,7 +169,7 @@ class Receiver:
 
 @contextmanager
 def _cut_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[None]:
-    """TimeoutError if it takes longer: however slowly an answer comes, nothing waits for the end of it."""
+    """Raise TimeoutError if the block takes longer than `seconds`, however slowly a reply comes."""
     cut = threading.Event()
 
     def shut() -> None:
@@ -200,7 +203,7 @@ def _remedy(status: int) -> str:
 
 
 def _trouble(url: Url, error: OSError | http.client.HTTPException) -> str:
-    """The trouble on the way, in words."""
+    """Describe a connection error, with a remedy."""
     if isinstance(error, ssl.SSLCertVerificationError):
         trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
         return f"{url}: its certificate is refused: {error.verify_message}; {trust}"
@@ -224,7 +227,7 @@ def _json(body: bytes) -> dict[str, object] | None:
 
 
 def _quoted(body: bytes) -> str:
-    """``: what it says``, of a Status in JSON its message, else its first line; "" if it says nothing."""
+    """Return ``: text`` with the message of a JSON Status, or else the body's first line; "" if the body is empty."""
     answer = _json(body)
     said = str(answer.get("message") or "") if answer is not None else body.decode(errors="replace")
     return f": {line}" if (line := _line(said)) else ""

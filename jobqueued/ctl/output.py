@@ -1,4 +1,4 @@
-"""The output of a run: read from its file or the daemon, written to a pipe as it is, and to a terminal harmless."""
+"""The output of a run: read from its file or the daemon; written to a pipe unchanged, to a terminal escaped."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ CHUNK = 1 << 16
 
 
 class Source(Protocol):
-    """A place to read output from."""
+    """A place from which output is read."""
 
     watched: Path | None
-    """The file to watch with inotify; None: there is none that this user may read."""
+    """The file to watch with inotify, or None if this user may not read it."""
 
     def read(self, offset: int, limit: int) -> bytes:
-        """Read at most `limit` bytes; none at the present end.  FileNotFoundError: there is no output."""
+        """Return at most `limit` bytes, or b"" at the present end. Raises FileNotFoundError if there is no output."""
 
     def size(self) -> int:
-        """The number of bytes by now; FileNotFoundError."""
+        """Return the number of bytes so far. Raises FileNotFoundError if there is no output."""
 
 
 class FileSource:
-    """The output file itself."""
+    """The output file."""
 
     def __init__(self, path: Path) -> None:
         self.watched: Path | None = path
         self._descriptor = -1
 
     def read(self, offset: int, limit: int) -> bytes:
-        """See Source."""
+        """Return at most `limit` bytes; see Source."""
         return os.pread(self._opened(), limit, offset)
 
     def size(self) -> int:
-        """See Source."""
+        """Return the number of bytes so far; see Source."""
         return os.fstat(self._opened()).st_size
 
     def _opened(self) -> int:
-        """Open the file once: if retention removes it meanwhile, it is read to its end all the same."""
+        """Return the file's descriptor; the file is opened once, so that it stays readable if retention deletes it."""
         if self._descriptor < 0:
             assert self.watched is not None
             self._descriptor = atomic_file.to_read(str(self.watched))
@@ -58,7 +58,7 @@ class FileSource:
 
 
 class DaemonSource:
-    """The daemon's method Logs, for users who may not read the file."""
+    """Output from the daemon's method Logs, for users who may not read the file."""
 
     watched: Path | None = None
 
@@ -66,30 +66,30 @@ class DaemonSource:
         self._control, self._run = control, run
 
     def read(self, offset: int, limit: int) -> bytes:
-        """See Source; Refused if the daemon can't read it."""
+        """See Source. Raises Refused if the daemon can't read the output."""
         answer = ask(self._control, "Logs", run=str(self._run), offset=offset, limit=limit)
         return base64.b64decode(answer["data"])
 
     def size(self) -> int:
-        """See Source."""
+        """Return the number of bytes so far; see Source."""
         answer = ask(self._control, "Logs", run=str(self._run), limit=0)
         return int(answer["size"])
 
 
 def source_of(paths: Paths, run: RunId) -> Source:
-    """The file where this user may read it, else the daemon."""
+    """Return the file if this user may read it, else the daemon as the source."""
     file = FileSource(record_files.output_of(paths.logs, run))
     try:
         file.size()
     except PermissionError:
         return DaemonSource(paths.control, run)
     except FileNotFoundError:
-        pass  # it may come
+        pass  # the file may appear later
     return file
 
 
 def beginning_of_last(source: Source, lines: int, begin: int, end: int) -> int:
-    """The offset of the last lines of a piece of output, found backwards; a newline at the end belongs to the last."""
+    """Return the offset of the last `lines` lines between two offsets; a final newline belongs to the last line."""
     if not lines:
         return end
     if end > begin and source.read(end - 1, 1) == b"\n":
@@ -112,19 +112,19 @@ _RESET = "\x1b[0m"
 
 
 class Sink(Protocol):
-    """A form in which output is printed."""
+    """A format for printing output."""
 
     def write(self, data: bytes, offset: int, /) -> None:
-        """Print a piece of output, which is at this offset of the whole."""
+        """Print a piece of the output; `offset`: its place in the whole output (bytes)."""
 
     def close(self) -> None:
-        """Print what is left."""
+        """Print the rest."""
 
 
 class Lines:
-    """A JSON object a line; its text has bytes that are no UTF-8 as lone surrogates, as records have them.
+    """Prints a JSON object per line of output; bytes that are not UTF-8 become lone surrogates, as in records.
 
-    A line of more bytes than the longest is cut.
+    A line longer than `longest` bytes is cut.
     """
 
     def __init__(self, run: RunId, longest: int = 48 << 10) -> None:
@@ -132,7 +132,7 @@ class Lines:
         self._line = re.compile(rb"[^\n]{0,%d}\n|[^\n]{%d}(?=[^\n])" % (longest, longest))
 
     def write(self, data: bytes, offset: int, /) -> None:
-        """See Sink; an unfinished line waits for its end."""
+        """See Sink. An unfinished line is printed when its end arrives."""
         self._place, data = offset - len(self._rest), self._rest + data
         end = 0
         for line in self._line.finditer(data):
@@ -141,7 +141,7 @@ class Lines:
         self._rest = data[end:]
 
     def close(self) -> None:
-        """See Sink."""
+        """Print the unfinished line; see Sink."""
         if self._rest:
             self._print(self._rest)
 
@@ -152,7 +152,7 @@ class Lines:
 
 
 class Copy:
-    """The bytes as they are, and on a terminal text that is harmless."""
+    """Prints the bytes unchanged to a pipe, and escaped to a terminal."""
 
     def __init__(self, *, colour: bool) -> None:
         self._terminal, self._colour = sys.stdout.isatty(), colour
@@ -160,7 +160,7 @@ class Copy:
         self._unfinished, self._fresh = "", True
 
     def write(self, data: bytes, _offset: int = 0, /) -> None:
-        """See Sink."""
+        """Print a piece of the output; see Sink."""
         if self._terminal:
             sys.stdout.write(self._harmless(self._decoder.decode(data)))
             self._fresh = data.endswith(b"\n")
@@ -169,7 +169,7 @@ class Copy:
         sys.stdout.flush()
 
     def close(self) -> None:
-        """See Sink: an unfinished sequence, the terminal's own colour, and a line end."""
+        """See Sink. Prints an unfinished sequence, resets the colour, and ends the line."""
         if self._terminal:
             rest = self._unfinished + self._decoder.decode(b"", final=True)
             end = (_RESET if self._colour else "") + ("" if self._fresh else "\n")
@@ -187,6 +187,6 @@ class Copy:
 
 
 def _printable_lines(text: str) -> str:
-    """Escape like `printable`, with line ends and tabs kept, faster where there is nothing to escape."""
+    """Escape like `printable`, but keep line ends and tabs; faster if nothing needs escaping."""
     lines = text.split("\n")
     return "\n".join(line if line.isprintable() else printable(line, keep="\t") for line in lines)

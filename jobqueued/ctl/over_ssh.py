@@ -1,4 +1,4 @@
-"""A command of jobqueuectl on several hosts at once: by ssh, and on this one without; each within a time and a size."""
+"""Run a command of jobqueuectl on several hosts at once, by ssh (not on this host), with limits of time and size."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from jobqueued.child.tuples import NamedTuple
 from jobqueued.text import printable, size
 
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o LogLevel=ERROR"
-"""The program that reaches a host where no other is given: it asks nobody anything, and tells no banners."""
+"""Default program to reach a host; it never prompts and prints no banner."""
 _AT_ONCE = 8
 _MOST = 64 << 20
-"""Bytes of what a host prints: a document of a hundred thousand jobs has half of that."""
+"""Maximum output of a host (bytes); a document of 100,000 jobs has half of it."""
 _HERE = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
     "from jobqueued.ctl.main import main; main(prog_name='jobqueuectl')"
 )
-"""This program, whatever the shell would find."""
+"""Python program that runs this jobqueuectl, whichever the shell would find."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 A_HOST = "a name of letters, digits, . _ -, first a letter or digit"
 
 
 def is_host(name: str) -> bool:
-    """Tell whether a name can be that of a host, and no option of ssh's nor anything for a shell."""
+    """Return whether a name can be a host's name; it is no option of ssh and contains nothing special to a shell."""
     return _NAME.fullmatch(name) is not None
 
 
 class Way(NamedTuple):
-    """The way to hosts: the name of this one, and the words of the program that reaches the others."""
+    """The way to reach hosts: the name of this host, and the words of the program that reaches the others."""
 
     here: str
     program: Sequence[str]
 
     def command(self, host: str, words: Sequence[str]) -> list[str]:
-        """The command that runs jobqueuectl there with these words: ssh hands them to a shell, so they are quoted."""
+        """Return the command that runs jobqueuectl on a host; ssh passes the words to a shell, so they are quoted."""
         if host == self.here:
             return [sys.executable, "-P", "-c", _HERE, *words]
         return [*self.program, host, "--", shlex.join(["jobqueuectl", *words])]
 
     def shown(self, host: str, words: Sequence[str]) -> str:
-        """The same, as a person would type it."""
+        """Return the command as a user would type it."""
         own = ["jobqueuectl", *words]
         return printable(shlex.join(own if host == self.here else self.command(host, words)))
 
 
 class Reply(NamedTuple):
-    """The end of a command on a host: its exit status, and what it has printed; `problem`: why there is no more."""
+    """The result of a command on a host: exit status and output; `problem`: why the result is incomplete."""
 
     host: str
     code: int = 0
@@ -65,7 +65,10 @@ class Reply(NamedTuple):
 
 
 def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: float) -> Iterator[Reply]:
-    """Run a command on each host, several at once; yield what came of it in their order, all within so many seconds."""
+    """Run a command on each host, several at once; yield the replies in the order of the hosts.
+
+    `seconds`: limit for all.
+    """
     deadline = time.monotonic() + seconds
     with ThreadPoolExecutor(_AT_ONCE) as places:
         yield from places.map(lambda host: _reply(host, command(host), deadline), hosts)
@@ -98,7 +101,7 @@ _LATE = "no answer in time; for more: --timeout"
 
 
 def _read(pipes: dict[IO[bytes], bytearray], deadline: float) -> str:
-    """Read pipes to their ends; the problem with that, "": none."""
+    """Read the pipes to their ends; return the problem, or ""."""
     with selectors.DefaultSelector() as selector:
         for pipe in pipes:
             selector.register(pipe, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Futures side by side: each processor plays some of the draws, in a process of its own."""
+"""Simulate futures in parallel: each processor plays some of the draws in its own process."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
 _WORTH_IT = 100 * DAY
-"""Less time of all jobs together is played by one process as soon."""
+"""Job time (ns, all jobs together) below which a single process is as fast."""
 
 
 def play_in_parallel(
     host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None, *,
     keeps_starts: bool = False, first: Tally | None = None,
 ) -> list[Tally]:  # fmt: skip
-    """As `foresight.futures.play`: the same comes of it, sooner; Refused.
+    """Do the same as `foresight.futures.play`, but faster. Raises Refused.
 
-    `first` may stay empty: what is returned has all.
+    `first` may stay empty: use the returned tallies.
     """
     workers = min(len(chances), len(os.sched_getaffinity(0)))
     if workers < 2 or len(host.jobs) * (until - host.begin) < _WORTH_IT:
@@ -58,7 +58,7 @@ def play_in_parallel(
 
 
 def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -> dict[int, list[Tally]]:
-    """Gather what each process has found; Refused: one has died."""
+    """Collect the tallies of each process. Raises Refused if a process died."""
     from multiprocessing.connection import wait
 
     done, found = [0.0] * len(pipes), dict[int, list[Tally]]()

@@ -1,4 +1,4 @@
-"""The past of a job while the daemon is down: by record files, and by what it has left in state.db."""
+"""Past states of a job while the daemon is down: explain from record files and state.db why it did not run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from jobqueued.state.faults import StoreError
 from jobqueued.state.opening import left
 
 _LOOKED_AT = 1000
-"""So many records, of the job as of all jobs, are looked at, the newest that were queued until the instant."""
+"""Maximum records that are read of the job, and of all jobs (the newest that were queued by the instant)."""
 
 
 def why(paths: Paths, down: Unreachable, job: str, at: int, run: str | None) -> Answer:
-    """Tell why a job, or a run of it, did not run at an instant (wall), by files; Unreachable: they have nothing."""
+    """Explain from files why a job, or a run of it, did not run at an instant (wall clock, ns).
+
+    Raises Unreachable if no file has a record of the job.
+    """
     offline.require_record(paths, down, job)
     offline.explain(paths, down)
     found, instant = list(islice(offline.history(paths, job), _LOOKED_AT)), to_text(at)

@@ -1,4 +1,4 @@
-"""jobqueuectl pause, resume, skip-next, forget: start no run of a job for a while, skip it once, or expect none."""
+"""jobqueuectl pause, resume, skip-next, forget: pause a job, skip its next run, or stop expecting its success."""
 
 from __future__ import annotations
 

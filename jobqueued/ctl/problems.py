@@ -1,4 +1,4 @@
-"""Problems of job files, printed."""
+"""Print problems of job files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from jobqueued.problem import Problem
 
 
 def in_a_line(problem: Problem) -> str:
-    """A problem in a line, with its severity, unless that is error, and its code."""
+    """Format a problem as a line with its code, and its severity unless it is an error."""
     severity = "" if problem.severity == "error" else f" ({problem.severity})"
     return f"{problem}{severity}{in_brackets(problem)}"
 
 
 def in_brackets(problem: Problem) -> str:
-    """The code of a problem, as it stands behind one; "" of one that an older daemon tells."""
+    """Return the code of a problem as a suffix, or "" for a problem without a code (from an older daemon)."""
     return f" [{problem.code}]" if problem.code else ""
 
 
 def print_problems(problems: Iterable[Problem]) -> bool:
-    """Print one problem a line; whether one of them is an error."""
+    """Print one problem per line; return whether one of them is an error."""
     failed = False
     for problem in problems:
         print_line(in_a_line(problem), problem.severity)
@@ -29,6 +29,6 @@ def print_problems(problems: Iterable[Problem]) -> bool:
 
 
 def print_stale(files: Iterable[str]) -> None:
-    """Print the job files that are refused and have jobs in force all the same."""
+    """Print the refused job files whose last good jobs stay in force."""
     for file in files:
         print_line(f"{file}: stale, its last good jobs stay in force", "warning")

@@ -1,6 +1,7 @@
-"""Wants of notices that this host will hardly meet: programs, credentials, packages, and the user who sends them.
+"""The needs of notices that this host probably does not meet: programs, credentials, packages, the sending user.
 
-The daemon does not look at it: a program may be there by then, and what it could not send it tells.
+Only check and doctor look for them, because a missing program may be installed before a notice is sent. The daemon
+reports notices that it could not send.
 """
 
 from __future__ import annotations
@@ -37,35 +38,38 @@ class Sender(NamedTuple):
 
     @classmethod
     def of(cls, name: str) -> Sender:
-        """The user of this name; KeyError."""
+        """Return the user with this name. Raises KeyError."""
         entry = pwd.getpwnam(name)
         return cls(name, entry.pw_uid, frozenset(os.getgrouplist(name, entry.pw_gid)))
 
     @classmethod
     def of_uid(cls, uid: int) -> Sender:
-        """The user of this number, who need not have a name, as in a container."""
+        """Return the user with this uid, who may lack a name, as in a container."""
         try:
             return cls.of(pwd.getpwuid(uid).pw_name)
         except KeyError:
             return cls(f"uid {uid}", uid, frozenset(os.getgroups() if uid == os.geteuid() else ()))
 
     def may(self, wanted: int, path: str) -> bool:
-        """Tell whether it has these permissions (4 read, 1 execute) of a file, by its mode; OSError."""
+        """Return whether the user has a permission (4 read, 1 execute) for a file, by the file's mode.
+
+        Raises OSError.
+        """
         found = os.stat(path)
         shift = 6 if found.st_uid == self.uid else 3 if found.st_gid in self.groups else 0
         return self.uid == 0 or bool(found.st_mode >> shift & wanted)
 
     def barred(self, path: str) -> str:
-        """The directory above a file in which it may look up nothing; "" if there is none.  OSError."""
+        """Return the first directory above a file that the user may not enter, or "". Raises OSError."""
         parts = os.path.dirname(os.path.realpath(path)).split("/")
         above = ("/".join(parts[:length]) or "/" for length in range(1, len(parts) + 1))
         return next((directory for directory in above if not self.may(1, directory)), "")
 
 
 def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each: of jobs at their lines, of the rules and of mail in jobqueued.yaml.
+    """Yield a warning for each unmet need: of a job at its line, of rules and of mail in jobqueued.yaml.
 
-    `daemon` is the user of the daemon.
+    `daemon`: the daemon's uid.
     """
     jobs, file = tuple(jobs), str(paths.config)
     wishes = [rule.notify for rule in config.notify]
@@ -76,7 +80,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         sender = Sender.of_uid(daemon) if daemon else Sender.of(config.notifier)
     except KeyError:
         yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning", code="JQ514")
-        sender = Sender(config.notifier, 0, frozenset())  # whoever it will be may do what somebody may
+        sender = Sender(config.notifier, 0, frozenset())  # unknown user: assume the widest rights
     if barred := _bars(sender, sys.executable):
         message = f"{sender.name} can't start {sys.executable}, as it may not enter {barred}"
         message += "; accepted: a user who can, such as root"
@@ -98,14 +102,14 @@ _NOBODY = (
 
 
 def _sender_of(job: Job, sender: Sender) -> Sender:
-    """The user as whom a job's own channels are used, of whom the host may know nothing any more."""
+    """Return the user who sends a job's notices; the common sender if the job's owner no longer exists."""
     with suppress(KeyError):
         return sender if job.notify.owner is None else Sender.of(job.notify.owner.name)
     return sender
 
 
 def _of_reach(job: Job, permitted: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield the URLs of a user's channels that no notice will reach, as far as they name an address."""
+    """Yield the URLs of a user's channels that lead to a forbidden address; only literal addresses are checked."""
     hooks = job.notify.webhook if job.notify.owner is not None else ()
     urls = [("notify.webhook", url) for hook in hooks for url in (hook.url, hook.proxy)]
     if job.ping is not None and job.ping.owner is not None:
@@ -116,7 +120,7 @@ def _of_reach(job: Job, permitted: Sequence[str]) -> Iterator[tuple[str, str, st
 
 
 def _closed(url: str, permitted: Sequence[str]) -> str:
-    with suppress(ValueError):  # a name, which is looked up when it is needed, or no URL
+    with suppress(ValueError):  # a host name, which is resolved when it is used, or an invalid URL
         parts = urlsplit(url)
         ip = meant("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))

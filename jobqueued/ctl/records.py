@@ -1,4 +1,4 @@
-"""Records of runs: asked for, waited for, put into words."""
+"""Records of runs: get them, wait for them, describe them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def history(paths: Paths, query: Message, since: int | None = None, until: int | None = None) -> Iterator[Record]:
-    """Yield the records that the daemon has for a query (`job`, `states`), fetched page by page as they are taken."""
+    """Yield the daemon's records for a query (`job`, `states`), newest first; pages are fetched when needed."""
     ends = {"since": since, "until": until}
     query = query | {name: to_text(instant) for name, instant in ends.items() if instant is not None}
     place = None
@@ -35,9 +35,9 @@ def history(paths: Paths, query: Message, since: int | None = None, until: int |
 
 
 def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
-    """Wait until a run has ended, and print its result on stderr, and before it started what it waits for; its record.
+    """Wait until a run ends, print its result on stderr, and return its record; until its start, print what it awaits.
 
-    `meanwhile`: what becomes of the run if the daemon goes away first.
+    `meanwhile`: what happens to the run if the daemon stops first. Raises Unreachable, or Interrupted on ^C.
     """
     try:
         with Call(paths.control, "Wait", None, run=run) as call:
@@ -52,12 +52,12 @@ def wait_for_end(paths: Paths, run: str, meanwhile: str) -> Record:
 
 
 def own_run() -> str | None:
-    """The run that this program is part of."""
+    """Return the run that this program is part of, or None."""
     return os.environ.get("JOBQUEUE_RUN")
 
 
 def own_span() -> str | None:
-    """The span that this program is part of; None where none, or no span, is named."""
+    """Return the span that this program is part of ($TRACEPARENT), or None if it is missing or invalid."""
     span = os.environ.get("TRACEPARENT", "")
     if not span:
         return None
@@ -67,18 +67,18 @@ def own_span() -> str | None:
 
 
 def result(record: Record) -> str:
-    """A run's end in one line: ``failed after 3.2 s: exit code 1``."""
+    """Format a run's end as a line: ``failed after 3.2 s: exit code 1``."""
     return printable(ended(record["state"], elapsed(record) or "", record["reason"]))
 
 
 def reason(record: Mapping[str, Any]) -> str | None:
-    """The reason of its state, for people; what was due by the clock somebody can only have asked to skip."""
+    """Return the reason for the run's state, with the user who asked to skip it."""
     found, asker = record["reason"], record.get("asked_by")
     return f"{found}, asked by {asker}" if asker and record["trigger"] == "schedule" else found
 
 
 def elapsed(record: Mapping[str, Any]) -> str | None:
-    """The time from start to end: ``2 min 3 s``; None: the run has not started, or goes on."""
+    """Format the time from start to end: ``2 min 3 s``; None if the run has not started or not ended."""
     started, ended = record["started"], record["ended"]
     if not (started and ended):
         return None
@@ -86,19 +86,19 @@ def elapsed(record: Mapping[str, Any]) -> str | None:
 
 
 def exit_status(record: Mapping[str, Any]) -> str | None:
-    """The status from wait(2): ``exit code 3``, ``signal 9 (Killed)``."""
+    """Format the status from wait(2): ``exit code 3``, ``signal 9 (Killed)``; None if there is none."""
     if record["signal"] is not None:
         return f"signal {record['signal']} ({signal.strsignal(record['signal'])})"
     return None if record["exit_code"] is None else f"exit code {record['exit_code']}"
 
 
 def repeats(record: Mapping[str, Any]) -> str:
-    """The number of skips in a row that share a record: ``12 times, ``; "" for one."""
+    """Format the number of skips in a row that share a record: ``12 times, ``; "" for one."""
     return f"{record['count']} times, " if record.get("count", 1) > 1 else ""
 
 
 def print_runs(heading: str, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-    """Print one run (or attempt) a line, called by its field `name`."""
+    """Print one run or attempt per line; `name`: the field with its name."""
     print_table(
         (heading, "STATE", "STARTED", "TOOK", "ENDED WITH", "REASON"),
         (

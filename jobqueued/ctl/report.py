@@ -1,4 +1,4 @@
-"""jobqueuectl report: what has run in a period, what went wrong and what became worse, as text, HTML or a mail."""
+"""jobqueuectl report: the runs of a period, failures and slowdowns, as text, HTML or a mail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from jobqueued.run_states import ATTENTION, WELL
 from jobqueued.text import printable
 
 _SECONDS = 60
-"""The time that a notifier is given, as by whoever else starts one."""
+"""Timeout of a notifier, as in the daemon (s)."""
 
 
 @click.command()
@@ -80,9 +80,9 @@ def report(
 
 
 def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
-    """The report of a period, beside as long a time before."""
+    """Build the report of a period, compared with the equally long period before."""
     first, instant = max(0, 2 * begin - end), to_text(begin)
-    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # those that wait have a number, too
+    wanted = Wanted(states=tuple(RunState), since=first or None, until=end)  # waiting runs have numbers too
     found = list(_light(matching(paths, [], wanted, bounded=True)))
     kept = list(kept_since(found, instant, lambda record: _is_next(paths, record)))
     if len(found) >= MOST_LOOKED_AT and found[-1]["queued"] >= instant:
@@ -95,8 +95,8 @@ def _made(paths: Paths, begin: int, end: int, standing: Standing) -> Report:
 
 
 def _is_next(paths: Paths, record: Record) -> bool:
-    """Tell whether the record of the run before it is kept."""
-    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # two may have been queued at once
+    """Return whether the record of the job's previous run is saved."""
+    until = to_instant(datetime.fromisoformat(record["queued"])) + 1000  # two may be queued at once
     try:
         older = records.history(paths, {"job": record["job"]}, until=until)
         return _is_before(older, record)
@@ -115,13 +115,13 @@ _HEAVY = ("metadata", "telemetry", "command", "triggered_by", "enforced")
 
 
 def _light(found: Iterator[Record]) -> Iterator[Record]:
-    """The records without what takes memory, and no report needs."""
+    """Yield the records without large fields that no report needs."""
     for record in found:
         yield {name: it for name, it in record.items() if name not in _HEAVY}  # type: ignore[misc]
 
 
 def _standing(paths: Paths) -> Standing:
-    """The things that somebody should look at now, first of the host, then of the jobs."""
+    """Return the present problems, first of the host, then of the jobs."""
     try:
         answer = ask(paths.control, "Status")
     except (Refused, Unreachable) as error:
@@ -132,7 +132,7 @@ def _standing(paths: Paths) -> Standing:
 
 
 def _of_host(answer: Message) -> Iterator[Row]:
-    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # which have rows of their own
+    named: Message = dict.fromkeys(ATTENTION, 0) | {"troubles": [], "problems": []}  # these have rows of their own
     for words in unwell({**answer, **named}):
         yield _row("not well", words, answer["host"])
     for trouble in answer["troubles"]:
@@ -155,7 +155,7 @@ def _row(kind: str, reason: str | None, what: str, **facts: str | None) -> Row:
 
 
 def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -> None:
-    """Mail it as notices are mailed; Unreachable says why that can't be done."""
+    """Mail the report through the notifier. Raises Unreachable with the reason if it was not sent."""
     import hashlib
 
     from jobqueued.ctl import report_page
@@ -176,7 +176,7 @@ def _send(paths: Paths, made: Report, address: str, at: str, *, as_html: bool) -
 
 
 def _verdict(notice: bytes) -> str:
-    """The line of a notifier about a notice."""
+    """Return the notifier's line about a notice."""
     import subprocess
 
     from jobqueued.child.sending import NOTIFIER

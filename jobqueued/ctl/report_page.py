@@ -1,4 +1,4 @@
-"""A report as text of 80 columns, and as one page of HTML that needs nothing else."""
+"""A report as text of 80 columns, and as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.ctl.run_report import Part, Report, Row, harmless, local
 
 WIDTH = 80
 _HEAD = 44
-"""Columns of all cells but the last, beyond which that stands below them."""
+"""Maximum width of the first cells (columns); if they are wider, the last cell goes below them."""
 _STYLE = """\
 body{font:14px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin-bottom:1em}
@@ -21,7 +21,7 @@ pre{margin:0;white-space:pre-wrap;color:#555}"""
 
 
 def text(made: Report) -> str:
-    """The report as text; of a host where all is well one line."""
+    """Return the report as text; one line if the host has no problem."""
     made = harmless(made)
     first = f"{made.host}, {local(made.since)} to {local(made.until)}: {made.headline}"
     lines = textwrap.wrap(first, WIDTH) if made.parts else [first]
@@ -39,7 +39,7 @@ def _rows(part: Part) -> Iterator[str]:
 
 
 def _row(row: Row, widths: list[int]) -> Iterator[str]:
-    """A row: the last cell beside the others if there is room, else below; what belongs to it is below in any case."""
+    """Yield the lines of a row: the last cell beside the others if there is room, else below; the note always below."""
     padded = [cell.ljust(width) for cell, width in zip(row.cells, widths, strict=False)]
     head, last = f"  {'  '.join(padded)}", row.cells[-1]
     if len(head) <= _HEAD:
@@ -57,7 +57,7 @@ def _below(line: str) -> list[str]:
 
 
 def html(made: Report) -> str:
-    """The report as a page."""
+    """Return the report as an HTML page."""
     made = harmless(made)
     title = escape(f"{made.host}, {local(made.since)} to {local(made.until)}")
     well = ' class="well"' * made.is_well

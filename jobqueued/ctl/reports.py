@@ -1,6 +1,6 @@
-"""Reports: problems as other programs take them: SARIF 2.1.0, and workflow commands of GitHub Actions.
+"""Problems in formats for other programs: SARIF 2.1.0, and workflow commands of GitHub Actions.
 
-Nothing that a file, or its name, has in it can be taken for a part of the format, or harm a terminal.
+The content and name of a file are escaped, so they can't forge a part of the format or harm a terminal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.text import printable
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _KINDS = {"error": "error", "warning": "warning", "note": "notice"}
-"""By our severity the name that GitHub has for it; SARIF has ours."""
+"""Severity → GitHub's name for it; SARIF uses ours."""
 
 
 def sarif(problems: Iterable[Problem]) -> dict[str, Any]:
-    """The log of one run of check (OASIS, Static Analysis Results Interchange Format 2.1.0)."""
+    """Return the SARIF log (OASIS, Static Analysis Results Interchange Format 2.1.0) of one run of check."""
     rules = [
         {
             "id": finding.code,
@@ -48,7 +48,7 @@ def sarif(problems: Iterable[Problem]) -> dict[str, Any]:
 
 
 def github(problems: Iterable[Problem]) -> Iterator[str]:
-    """Yield a line for each, ``::error file=…,line=4,col=5,title=JQ201::…``, which annotates that line of the file."""
+    """Yield a line per problem, ``::error file=…,line=4,col=5,title=JQ201::…``, which annotates that file line."""
     for problem in problems:
         place = {"file": problem.file, "line": problem.line, "col": problem.column, "title": problem.code}
         properties = ",".join(f"{name}={_property(str(value))}" for name, value in place.items() if value)
@@ -68,7 +68,7 @@ def _location(problem: Problem) -> dict[str, Any]:
 
 
 def _data(text: str) -> str:
-    """A message as @actions/core escapes it, with what can't be printed as escapes."""
+    """Escape a message like @actions/core, and also unprintable characters."""
     return printable(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 

@@ -1,4 +1,4 @@
-"""jobqueuectl restart-launcher: let launcher and daemon run what an update has put on the disk."""
+"""jobqueuectl restart-launcher: make the launcher and the daemon run the code that an update installed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def restart_launcher(paths: Paths) -> None:
     if not instance.manager:
         raise click.ClickException(f"no service manager keeps this daemon; {instance.renew}")
     sockets = ["jobqueued-launcher.socket"]
-    if not instance.manager.endswith("--user"):  # a user's own instance is in no fleet
+    if not instance.manager.endswith("--user"):  # no user's instance is in a fleet
         sockets.append("jobqueued-fleet.socket")
     for words in (["restart", *sockets], ["start", "jobqueued.service"]):
         command = [*shlex.split(instance.manager), *words]

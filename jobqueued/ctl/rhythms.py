@@ -1,4 +1,4 @@
-"""Rhythms of jobs beside the calendar, the clock, one another, and the time that their runs take."""
+"""The rhythms of jobs: compared with the calendar, clock changes, one another, and the duration of their runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from jobqueued.timing.clock_changes import ClockChange, next_changes
 from jobqueued.timing.schedule import Schedule, Seconds
 
 MANY = 10
-"""Jobs that start together."""
+"""Minimum jobs that start at the same instant for a note."""
 ENOUGH = 5
-"""Runs of which must be known how long they took."""
+"""Minimum runs with known durations for a usual duration."""
 _RUNS, _STARTS, _OFTEN, _NAMED = 10, 30, 6, 5
 _RARE = 367 * DAY
 _WHOLE_DAY = (1 << 24) - 1
@@ -36,7 +36,7 @@ _UNUSUAL = {
     Overlap.REPLACE: "each stops the one before it",
 }
 Usual = Callable[[str], int | None]
-"""The usual duration of a job's run (ns); None: nobody knows."""
+"""Job → usual duration of its runs (ns), or None if unknown."""
 
 
 class _Holder(NamedTuple):
@@ -46,7 +46,7 @@ class _Holder(NamedTuple):
 
 
 def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Yield a warning or a note for each, at the line of its job; those that are disabled have none."""
+    """Yield a warning or note for each odd rhythm, at the line of its job; disabled jobs are ignored."""
     jobs = [job for job in jobs if job.enabled]
     for job in jobs:
         yield from (_about(job, "JQ303", "schedule", text) for text in _rarely(job, now))
@@ -57,7 +57,7 @@ def rhythms(jobs: Iterable[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def usual_times(paths: Paths) -> Usual:
-    """Read how long a job's runs usually take from its newest records, as far as they can be read."""
+    """Return a function for the usual duration of a job's runs, from its newest readable records."""
 
     @cache
     def usual(job: str) -> int | None:
@@ -83,7 +83,7 @@ def _schedules(job: Job) -> list[Schedule]:
 
 
 def _rarely(job: Job, now: int) -> Iterator[str]:
-    """Tell of a schedule that goes on for more than a year without a start."""
+    """Yield a message if the next starts of a schedule are more than a year away or apart."""
     if not _schedules(job) or job.every is not None or job.at is not None or job.on or job.at_boot:
         return
     first, second, *_ = [*job.next_starts(now, 2), None, None]
@@ -93,7 +93,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:
-    """Tell of the times of day that the next clock changes skip or repeat, and of what becomes of them."""
+    """Yield messages on times of day that the next clock changes skip or repeat, and on what the daemon does then."""
     for schedule in _schedules(job):
         told = [
             _of_change(schedule, change, match)
@@ -105,7 +105,7 @@ def _of_changes(job: Job, now: datetime) -> Iterator[str]:
 
 
 def _goes_on(schedule: Schedule) -> bool:
-    """Tell whether it starts in each hour, by elapsed time: no change makes a difference."""
+    """Return whether the schedule starts in every hour by elapsed time, so that no clock change matters."""
     return not schedule.is_fixed and schedule.times_of_day[1] == _WHOLE_DAY and not schedule.starts_in_gaps
 
 
@@ -117,7 +117,7 @@ def _of_change(schedule: Schedule, change: ClockChange, match: datetime) -> str:
 
 
 def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
-    """Tell of runs that usually take longer than the time until the next one is due."""
+    """Yield a message if runs usually take longer than the time until the next one is due."""
     interval, took = _interval(job, now), usual(job.id)
     if interval is None or took is None or took < interval * job.concurrency:
         return
@@ -126,12 +126,12 @@ def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
 
 
 def _interval(job: Job, now: int) -> int | None:
-    """The least time between two of the next starts."""
+    """Return the shortest time between two of the next starts (ns), or None if there is at most one."""
     return min((later - sooner for sooner, later in pairwise(job.next_starts(now, _RUNS))), default=None)
 
 
 def _together(jobs: list[Job], now: int) -> Iterator[Problem]:
-    """Tell of the instant at which most jobs start at once, where they are many."""
+    """Yield a note on the instant at which most jobs start at once, if they are many."""
     at: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
         schedules = _schedules(job)
@@ -152,8 +152,9 @@ def _crowd(instant: int, found: list[Job]) -> str:
 
 
 def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
-    """Tell of locks that a job wants alone, and that others may hold in turn for ever: its reservation lapses after
-    its `drain`, where they have no `timeout`.
+    """Yield a warning for each exclusive lock that jobs without a `timeout` may share without a pause.
+
+    A run's reservation of the lock lapses after the job's `drain`, so the run may never start.
     """
     shared: dict[str, list[_Holder]] = defaultdict(list)
     for job in jobs:
@@ -171,7 +172,7 @@ def _starved(jobs: list[Job], now: int, usual: Usual) -> Iterator[Problem]:
 
 
 def _load(holders: list[_Holder]) -> float:
-    """The mean of how many of them are live at a time, each up to its `concurrency`."""
+    """Return the mean number of live runs of these jobs, each job up to its `concurrency`."""
     return sum(min(holder.usual / holder.interval, holder.job.concurrency) for holder in holders)
 
 

@@ -1,4 +1,4 @@
-"""The differences of two runs, by their records, the definitions that their jobs had, and their outputs."""
+"""The differences between two runs: in their records, the definitions of their jobs, and their outputs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jobqueued.ctl.run_stats import cpu_of, took_of
 from jobqueued.model import Record
 
 OUTPUT_BYTES, OUTPUT_LINES = 256 << 10, 2000
-"""So much of the end of each output is compared at most: what a comparison costs grows with the square of the lines."""
+"""Limits of the end of each output that is compared (bytes, lines); the cost grows with the square of the lines."""
 _PLAIN = (
     "job", "command", "user", "host", "priority", "tags", "metadata", "trigger", "asked_by", "state", "reason",
     "exit_code", "signal", "waited_for", "enforced", "warnings",
 )  # fmt: skip
 _FIGURES = ("memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 _WORTH = 0.1
-"""A figure that differs by less is no difference."""
+"""Figures that differ by a smaller share count as equal."""
 _OF_A_DEFINITION = frozenset(("id", "command", "user", "priority", "tags", "metadata"))
-"""The fields of a definition that records have."""
+"""Fields of a definition that records have too."""
 
 
 class Difference(NamedTuple):
-    """One thing in which two runs differ; None: there is none of it, or nobody knows."""
+    """A difference between two runs; a side is None if missing or unknown."""
 
     what: str
     first: Any
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 
 def differences(first: Record, second: Record) -> list[Difference]:
-    """The fields in which two records differ, and figures that differ by a tenth or more."""
+    """Return the fields that differ between two records, and figures that differ by more than a tenth."""
     pairs = [Difference(name, first.get(name), second.get(name)) for name in _PLAIN]
     found = [pair for pair in pairs if _whole(pair.first) != _whole(pair.second)]
     attempts = Difference("attempts", len(first["attempts"]), len(second["attempts"]))
@@ -48,7 +48,7 @@ def differences(first: Record, second: Record) -> list[Difference]:
 
 
 def _whole(value: Any) -> Any:
-    """A value with nothing for what is empty."""
+    """Return the value, or None if it is empty."""
     return value or None if isinstance(value, str | list | dict) else value
 
 
@@ -66,7 +66,7 @@ def _differ(first: float | None, second: float | None) -> bool:
 
 
 def definition_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Difference]:
-    """The keys of two definitions that differ, of `environment` variable by variable; not what records have, too."""
+    """Return the keys that differ between two definitions (`environment`: by variable), except fields of records."""
     found = [Difference(name, first.get(name), second.get(name)) for name in first if name not in _OF_A_DEFINITION]
     return [
         each
@@ -88,10 +88,10 @@ def _variables(environment: Difference) -> Iterator[Difference]:
 
 
 def output_lines(data: bytes) -> list[str]:
-    """The lines of an output that are compared."""
+    """Return the lines of an output that are compared."""
     return data.decode(errors="backslashreplace").split("\n")[-OUTPUT_LINES:]
 
 
 def output_difference(first: Sequence[str], second: Sequence[str], names: tuple[str, str]) -> list[str]:
-    """A unified diff of two outputs; []: they are the same."""
+    """Return a unified diff of two outputs, or [] if they are equal."""
     return list(difflib.unified_diff(first, second, *names, lineterm=""))

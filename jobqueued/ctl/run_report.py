@@ -1,4 +1,4 @@
-"""A report of a period, by its records: what failed, did not run, waited or became worse, and what it cost."""
+"""The report of a period, from its records: what failed, did not run, waited or became worse, and CPU hours."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from jobqueued.model import FAILURES, LIVE, Record, RunState
 from jobqueued.text import counted, duration, printable
 
 _FAILED_OF_A_JOB, _ROWS, _TOP = 3, 50, 5
-"""So many failed runs of a job, rows of a part, and longest or dearest, are named."""
+"""Maximum failed runs of a job, rows of a part, and longest waits or most expensive jobs that are named."""
 _LONG = 60.0
-"""A shorter wait is none."""
+"""Shortest wait that is listed (s)."""
 _LINE = 160
-"""Characters of a last line of output."""
+"""Longest last line of output (characters)."""
 _ON_PURPOSE = ("paused", "skip_next", "stopped by", "withdrawn by", "edited", "job_removed", "overlap", "replaced by")
-"""How the reasons of skips begin that somebody has wanted."""
+"""Prefixes of the reasons of skips that a user or a setting wanted."""
 _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
-"""Runs of a job without which it is not compared; the factor by which it is slower; the part that succeeds less."""
+"""Minimum runs of a job to compare; factor of P50, and loss of the success rate, from which a job counts as worse."""
 
 
 class Row(NamedTuple):
-    """One line of a part: what programs are told; its cells, of which the last may be long; what stands below it."""
+    """One row of a part: its facts for JSON, its cells (the last may be long), and a note that stands below it."""
 
     facts: dict[str, Any]
     cells: tuple[str, ...]
@@ -34,9 +34,9 @@ class Row(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One part of a report; it has `number` rows or more, and `more` tells what it leaves out, or all together.
+    """One part of a report. It has `number` rows in all; `more` describes the omitted rows, or the total.
 
-    `is_wrong`: somebody should look at it.  `total`: the seconds of all together, where it is about those.
+    `is_wrong`: a user should look at it. `total`: the seconds of all jobs together, if the part is about seconds.
     """
 
     kind: str
@@ -50,14 +50,14 @@ class Part(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The things that somebody should look at now; `more` of them are not named."""
+    """The present problems; `more`: the number of problems without a row."""
 
     rows: Sequence[Row] = ()
     more: int = 0
 
 
 class Report(NamedTuple):
-    """A whole report of a period (RFC 3339); `headline` says how it stands in a line."""
+    """The report of a period (RFC 3339); `headline` is a one-line summary."""
 
     host: str
     since: str
@@ -67,7 +67,7 @@ class Report(NamedTuple):
 
     @property
     def is_well(self) -> bool:
-        """True if nothing is wrong."""
+        """True if the report has no problem."""
         return not any(part.is_wrong for part in self.parts)
 
 
@@ -75,9 +75,9 @@ def report(
     host: str, period: tuple[str, str], now: Sequence[Record], before: Iterable[Record], standing: Standing,
     kept: Sequence[tuple[str, str]] = (),
 ) -> Report:  # fmt: skip
-    """The report of a period, by its records, those of as long a time before, and how things stand now.
+    """Build the report of a period from its records, the records of the equally long period before, and `standing`.
 
-    `kept`: whose records do not reach back to its begin, but only to an instant.
+    `kept`: jobs whose records do not reach back to the period's begin, with the instant to which they reach.
     """
     ended = [record for record in now if record["state"] not in LIVE]
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
@@ -116,7 +116,7 @@ def _wrong(failed: int, skipped: int, parts: Sequence[Part]) -> Iterator[str]:
 def _part(
     kind: str, title: str, heads: tuple[str, ...], rows: Sequence[Row], *, more: int = 0, is_wrong: bool = True
 ) -> Part:  # fmt: skip
-    """A part with the first of its rows, and how many more there are."""
+    """Return a part with the first rows, and the number of the others."""
     more += max(0, len(rows) - _ROWS)
     shown = list(rows[:_ROWS])
     return Part(kind, title, heads, shown, len(shown) + more, f"and {more:,} more" if more else "", is_wrong)
@@ -131,7 +131,7 @@ def _not_kept(kept: Sequence[tuple[str, str]]) -> Part:
 
 
 def _failures(failed: Sequence[Record]) -> Part:
-    """The newest failed runs of each job, that with the most first."""
+    """Return the newest failed runs of each job; the job with the most failures comes first."""
     jobs = Counter(record["job"] for record in failed)
     rows = []
     for job, count in jobs.most_common(_ROWS):
@@ -164,7 +164,7 @@ def _last(record: Record) -> str:
 
 
 def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) -> Part:
-    """The skips of each job for each reason together."""
+    """Return the skips, grouped by job and reason."""
     found = dict[tuple[str, str], list[Record]]()
     for record in skips:
         found.setdefault((record["job"], record["reason"] or "-"), []).append(record)
@@ -177,7 +177,7 @@ def _skipped(kind: str, title: str, skips: Sequence[Record], *, is_wrong: bool) 
 
 
 def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
-    """The jobs that succeed less often, or take longer, than in the time before."""
+    """Return the jobs that succeed less often, or take longer, than in the period before."""
     rows = []
     for job, new in now.items():
         old = before.get(job)
@@ -195,7 +195,7 @@ def _worse(now: dict[str, Stats], before: dict[str, Stats]) -> Part:
 
 
 def _waits(ended: Iterable[Record]) -> Part:
-    """The runs that waited longest between due and start."""
+    """Return the runs with the longest waits between queueing and start."""
     waits = [(wait, record) for record in ended if (wait := _waited(record)) >= _LONG]
     longest = sorted(waits, key=lambda it: -it[0])[:_TOP]
     rows = [
@@ -216,7 +216,7 @@ def _waited(record: Record) -> float:
 
 
 def _costs(stats: Iterable[Stats]) -> Part:
-    """The jobs that used the most CPU time, and all together."""
+    """Return the jobs that used the most CPU time, and the total of all jobs."""
     used = sorted(((each.cpu, each) for each in stats if each.cpu), key=lambda it: -it[0])
     rows = [
         Row({"job": each.job, "cpu_seconds": cpu, "runs": each.runs}, (each.job, hours(cpu), counted(each.runs, "run")))
@@ -231,10 +231,10 @@ def _costs(stats: Iterable[Stats]) -> Part:
 def kept_since(
     found: Iterable[Record], begin: str, is_next: Callable[[Record], bool]
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Yield the jobs whose records do not reach back to an instant without a gap, and to when they do.
+    """Yield the jobs whose records do not reach back to `begin` without a gap, with the instant to which they reach.
 
-    `found`: all records that are kept from some instant before on, also of runs that have not ended; `is_next`: the one
-    before the oldest of a job is kept, too.
+    `found`: all saved records from some instant before `begin`, including runs that have not ended. `is_next`: returns
+    whether the run before a record's run has a record too.
     """
     jobs = dict[str, list[Record]]()
     for record in found:
@@ -251,12 +251,12 @@ def kept_since(
 
 
 def local(text: str) -> str:
-    """An RFC 3339 instant in the local zone, which it names, to the minute."""
+    """Format an RFC 3339 instant in the local zone, to the minute, with the name of the zone."""
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def document(made: Report) -> dict[str, Any]:
-    """The report as JSON has it: instants in UTC, durations in seconds."""
+    """Return the report as JSON: instants in UTC, durations in seconds."""
     parts = [
         {"kind": it.kind, "is_wrong": it.is_wrong, "count": it.number, "total": it.total,
          "rows": [row.facts for row in it.rows]}
@@ -266,7 +266,7 @@ def document(made: Report) -> dict[str, Any]:
 
 
 def harmless(made: Report) -> Report:
-    """The report with nothing in it that could harm a terminal, or forge a line."""
+    """Return the report with everything escaped that could harm a terminal or forge a line."""
     parts = [
         part._replace(
             rows=[Row(it.facts, tuple(map(printable, it.cells)), printable(it.note, keep="\n")) for it in part.rows]

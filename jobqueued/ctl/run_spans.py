@@ -1,4 +1,4 @@
-"""The spans of a run by its record: the run from when it was due, its wait for the start, and each attempt."""
+"""The spans of a run, from its record: the run from its due time to its end, its wait for the start, each attempt."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jobqueued.model import FAILURES, Record, to_instant
 
 Value = str | bool | int | float | Sequence[str]
 _LONGEST = 4096
-"""Characters of a text, and texts of a list, that a span has at most."""
+"""Maximum characters of a text, and maximum texts of a list, in a span."""
 _WAIT = 0
 _USED = ("cpu_user", "cpu_system", "memory_peak", "memory_mean", "tasks_peak", "io_read", "io_write", "throttled")
 
 
 class Span(NamedTuple):
-    """A part of a run, in instants; `kind` is run, wait or attempt.  `facts` have no null."""
+    """A part of a run; times are instants (ns). `kind` is run, wait or attempt. `facts` contain no null."""
 
     kind: str
     name: str
@@ -29,12 +29,12 @@ class Span(NamedTuple):
     begin: int
     end: int
     error: str | None
-    """The reason of an end that needs attention."""
+    """The reason of a bad end, or None."""
     facts: dict[str, Value]
 
 
 def of_run(record: Record) -> list[Span]:
-    """All spans of a run that is over; the run comes first, and no other reaches beyond it."""
+    """Return the spans of an ended run; the run's own span comes first and contains the others."""
     ids = spans.of_record(record)
     trace, own = ids["trace_id"], ids["span_id"]
     due = _instant(record["due"])
@@ -52,7 +52,7 @@ def of_run(record: Record) -> list[Span]:
 
 
 def _attempt(record: Record, attempt: AttemptRecord, trace: str, run: str) -> Span:
-    """The span of an attempt; what nobody knows of it is told as short as it may have been."""
+    """Return the span of an attempt; if its start or end is unknown, the shortest possible span."""
     begin = _instant(attempt["started"] or record["started"] or record["queued"])
     end = max(begin, _instant(attempt["ended"])) if attempt["ended"] else begin
     number = attempt["attempt"]
@@ -70,7 +70,7 @@ def _of_run(record: Record) -> dict[str, Any]:
 
 
 def _of_attempt(record: Record, attempt: AttemptRecord) -> dict[str, Any]:
-    """The process, by the semantic conventions of OpenTelemetry, and what it used, by the names of records."""
+    """Return the facts of an attempt: the process by OpenTelemetry's conventions, its usage by the names of records."""
     own: Mapping[str, Any] = attempt
     command = None if attempt.get("failover") else record["command"]
     return {
@@ -92,7 +92,7 @@ def _error(ended: Record | AttemptRecord) -> str | None:
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Value]:
-    """Those that are known, none of them without end."""
+    """Return the known facts, with limited lengths."""
     return {name: _bounded(value) for name, value in found.items() if value is not None and value != []}
 
 

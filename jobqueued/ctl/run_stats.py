@@ -1,4 +1,4 @@
-"""Figures of a job's runs: how many, how many succeeded, how long they take, whether that grows, what they cost."""
+"""Figures of a job's runs: number, success rate, durations and their trend, CPU time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jobqueued.model import LIVE, Record, RunState
 from jobqueued.text import duration
 
 _ENOUGH = 9
-"""Runs that succeeded, of which a third tells something."""
+"""Minimum successful runs for a trend: each third then has three."""
 _STEADY = 0.1
-"""What is changed by less is steady."""
+"""Relative change up to which a trend is steady."""
 
 
 class Trend(NamedTuple):
-    """The medians of the oldest and the newest third of the runs that succeeded, in seconds."""
+    """The median durations (s) of the oldest and the newest third of the successful runs."""
 
     before: float
     now: float
@@ -30,15 +30,15 @@ class Trend(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The direction alone: steady, slower or faster."""
+        """The direction of the trend: steady, slower or faster."""
         return str(self).partition(":")[0]
 
 
 class Stats(NamedTuple):
-    """The figures of one job; `runs` have ended, of which `succeeded` did, and `skipped` occurrences did not run.
+    """The figures of a job. `runs` ended, of which `succeeded` did; `skipped` occurrences did not run.
 
-    `p50` and `p95` are of those that succeeded, in seconds, None: none has; `cpu` are seconds of all whose use is
-    known, None: of none.
+    `p50` and `p95` are durations (s) of successful runs, or None without any. `cpu`: CPU seconds of all runs with known
+    usage, or None without any.
     """
 
     job: str
@@ -54,12 +54,12 @@ class Stats(NamedTuple):
 
     @property
     def rate(self) -> float | None:
-        """The part of the runs that succeeded; None: there is none."""
+        """The share of the runs that succeeded, or None if there are no runs."""
         return self.succeeded / self.runs if self.runs else None
 
     @property
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it, durations in seconds."""
+        """The figures as JSON, durations in seconds."""
         trend = self.trend and {**self.trend._asdict(), "word": self.trend.word}
         hours = None if self.cpu is None else round(self.cpu / 3600, 6)
         own = {name: value for name, value in self._asdict().items() if name != "cpu"}
@@ -67,7 +67,7 @@ class Stats(NamedTuple):
 
 
 def stats_of(found: Iterable[Record]) -> list[Stats]:
-    """The figures of each job, by its id, of records that come newest first; what is live does not count yet."""
+    """Return the figures of each job, sorted by id, from records that come newest first; live runs do not count."""
     jobs = dict[str, list[Record]]()
     for record in found:
         if record["state"] not in LIVE:
@@ -76,7 +76,7 @@ def stats_of(found: Iterable[Record]) -> list[Stats]:
 
 
 def _light(record: Record) -> Record:
-    """A record without what takes memory."""
+    """Return a record without the fields that take memory."""
     names = ("job", "state", "started", "ended", "queued", "cpu_user", "cpu_system", "attempts", "count")
     light: Any = {name: record[name] for name in names if name in record}  # type: ignore[literal-required]
     light["attempts"] = [{name: it.get(name) for name in ("cpu_user", "cpu_system")} for it in light["attempts"]]
@@ -96,12 +96,12 @@ def _of_job(job: str, found: Sequence[Record]) -> Stats:
 
 
 def hours(cpu: float) -> str:
-    """Seconds of CPU time in hours: ``1.25``, ``<0.01``."""
+    """Format seconds of CPU time as hours: ``1.25``, ``<0.01``."""
     return f"{cpu / 3600:,.2f}" if not 0 < cpu < 18 else "<0.01"
 
 
 def took_of(record: Record) -> float | None:
-    """The seconds from start to end; None: nobody knows."""
+    """Return the seconds from start to end, or None if unknown."""
     if not (record["started"] and record["ended"]):
         return None
     begin, end = (datetime.fromisoformat(text) for text in (record["started"], record["ended"]))
@@ -109,7 +109,7 @@ def took_of(record: Record) -> float | None:
 
 
 def cpu_of(record: Record) -> float | None:
-    """The CPU time of all attempts, in seconds; None: of none is it known."""
+    """Return the CPU time of all attempts (s), or None if unknown for every attempt."""
     each: Sequence[Mapping[str, Any]] = record["attempts"] or [record]
     used = [(it.get("cpu_user"), it.get("cpu_system")) for it in each]
     known = [(user or 0.0) + (system or 0.0) for user, system in used if user is not None or system is not None]
@@ -117,14 +117,14 @@ def cpu_of(record: Record) -> float | None:
 
 
 def percentile(values: Sequence[float], part: int) -> float | None:
-    """The nearest-rank percentile: the least value that so many of 100 do not exceed; None: there is no value."""
+    """Return the nearest-rank percentile: the least value that `part` % of the values do not exceed, or None."""
     if not values:
         return None
     return sorted(values)[max(0, -(-len(values) * part // 100) - 1)]
 
 
 def trend_of(took: Sequence[float]) -> Trend | None:
-    """The trend of durations, newest first; None: they are too few to tell."""
+    """Return the trend of durations (newest first), or None if there are too few."""
     if len(took) < _ENOUGH:
         return None
     third = len(took) // 3

@@ -1,4 +1,4 @@
-"""jobqueuectl simulate: what is to come, by the real scheduler under a virtual clock."""
+"""jobqueuectl simulate: simulate coming runs, with the real scheduler under a virtual clock."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from jobqueued.text import duration, printable
 
 
 def _duration(_context: click.Context | None, _parameter: click.Parameter | None, text: str | None) -> int | None:
-    """Read a duration, in ns."""
+    """Parse a duration, in ns. Raises BadParameter."""
     try:
         found = None if text is None else parse_duration(text)
     except ValueError as error:
@@ -51,7 +51,7 @@ def _duration(_context: click.Context | None, _parameter: click.Parameter | None
 
 
 def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
-    """Read for how long is simulated, in ns."""
+    """Parse the period to simulate, in ns. Raises BadParameter."""
     found = _duration(context, parameter, text)
     if found is None or found > _LONGEST:
         raise click.BadParameter(f"accepted: at most {duration(_LONGEST / SECOND)}")
@@ -59,7 +59,7 @@ def _span(context: click.Context, parameter: click.Parameter, text: str) -> int:
 
 
 def _given(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, int]:
-    """Read JOB=DURATION, as often as it is given."""
+    """Parse JOB=DURATION, any number of times: job → ns. Raises BadParameter."""
     found = {}
     for word in words:
         job, _, text = word.rpartition("=")
@@ -75,12 +75,12 @@ _ALONE = {
     "checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }  # fmt: skip
-"""The options that ask for something else, and which others mean something with them."""
+"""Option that asks for something other than a simulation → the options that may stand beside it."""
 _TRIALS = 3
-"""So many draws are enough to try a change."""
+"""Draws that are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _KEPT = Path()
-"""The forecast that --check reads where no file is named: the one that --keep has left."""
+"""The value of --check without a file: read the forecast that --keep saved."""
 
 
 @click.command()
@@ -173,7 +173,7 @@ def simulate(
 
 
 def _refuse_ignored(context: click.Context) -> None:
-    """Raise UsageError if an option is given that means nothing with another one."""
+    """Raise UsageError for an option that has no effect beside another one."""
     source, options = context.get_parameter_source, {it.name: it for it in context.command.params if it.name}
     typed = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     for name in _ALONE.keys() & typed:
@@ -182,14 +182,14 @@ def _refuse_ignored(context: click.Context) -> None:
 
 
 def _refuse_unknown(given: dict[str, int], found: Snapshot, other: Snapshot | None) -> None:
-    """Raise UsageError if a duration is given of a job that is not there."""
+    """Raise UsageError if a duration is given for an unknown job."""
     known = {job.id for each in (found, other) if each is not None for job in each.host.jobs}
     if unknown := ", ".join(map(printable, given.keys() - known)):
         raise click.UsageError(f"--duration: there is no such job: {unknown}")
 
 
 def _with(paths: Paths, found: Snapshot, directory: Path, given: dict[str, int], default: int | None) -> Snapshot:
-    """The host with the files of a directory installed; ends the program if they would be refused."""
+    """Return the host with the files of a directory installed; exit with 1 if the files would be refused."""
     other = with_files(paths, found, directory, given, default)
     for problem in other.problems:
         click.echo(printable(in_a_line(problem)), err=True)
@@ -202,7 +202,7 @@ def _result(
     found: Snapshot, other: Snapshot | None, until: int, chances: Sequence[Chance], first: Story | None, *,
     suggest: bool, keeps_starts: bool,
 ) -> Result:  # fmt: skip
-    """Play the host as it is, and as it would be, and try what helps."""
+    """Simulate the host as it is and with the other files, and try changes that may help."""
     steps = 1 + (other is not None) + suggest
     with _progress(steps) as progress:
         futures = play_in_parallel(found.host, until, chances, progress(0), keeps_starts=keeps_starts, first=first)
@@ -219,7 +219,7 @@ def _result(
 def _foreseen(
     paths: Paths, at: int, span: int, default: int | None, seed: int, progress: Callable[[float], None]
 ) -> Kept:
-    """The forecast that would have been made at an instant, for as long after it as is over."""
+    """Return the forecast that would have been made at an instant, for the part of `span` that is over."""
     from jobqueued.ctl.back_then import back_then
 
     require_records(paths)
@@ -230,7 +230,7 @@ def _foreseen(
 
 
 def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
-    """Tell how a forecast has come out, and the exit status."""
+    """Print how a forecast compares with the real starts; return the exit status."""
     require_records(paths)
     came_so = came(paths, kept)
     whole, verdicts = calibration.together(kept.forecast, came_so), calibration.compare(kept.forecast, came_so)
@@ -243,7 +243,7 @@ def _check(paths: Paths, kept: Kept, *, as_json: bool) -> int:
 
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int], Callable[[float], None]]]:
-    """A bar on a terminal: of each of some steps, what is to be told the part of it that is done."""
+    """Show a progress bar on a terminal; yields a function: step → callback for the part of this step that is done."""
     if not sys.stderr.isatty():
         yield lambda _: lambda _: None
         return

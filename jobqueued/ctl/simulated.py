@@ -1,4 +1,4 @@
-"""Simulations for people, and as JSON."""
+"""Print simulations for users, and convert them to JSON."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from jobqueued.foresight.suggestions import Suggestion
 
 _SHOWN = 20
-"""So many jobs are listed, unless all are wanted."""
+"""Maximum jobs that are listed, except with --all."""
 _PEAKS = 3
 _WITH = ", WITH"
-"""The mark of what is so with other files."""
+"""Suffix of headings of tables about the host with other files."""
 
 
 class Result(NamedTuple):
-    """The futures of a host as it is, and `others` of it as it would be."""
+    """The futures of a host as it is, and with other files (`others`)."""
 
     found: Snapshot
     until: int
@@ -36,16 +36,16 @@ class Result(NamedTuple):
     others: Sequence[Tally] | None = None
     advice: Sequence[Suggestion] | None = None
     unknown: Sequence[str] = ()
-    """The jobs of the other host of which no run tells how long it takes."""
+    """Jobs of the host with other files whose run durations no record shows."""
 
     @property
     def guessed(self) -> list[str]:
-        """The jobs of both of which no run tells how long it takes."""
+        """The jobs of both hosts whose run durations no record shows."""
         return sorted({*self.found.unknown, *self.unknown})
 
 
 def document(result: Result) -> Message:
-    """All of it as JSON."""
+    """Return the result as JSON."""
     found = result.found
     told: Message = {
         "since": to_text(found.host.begin), "until": to_text(result.until), "draws": len(result.futures),
@@ -104,7 +104,7 @@ def _told(row: Row) -> Message:
 
 
 def show(result: Result, *, all_jobs: bool) -> None:
-    """Print it for people."""
+    """Print the result for users."""
     found, futures = result.found, result.futures
     begin = local(to_text(found.host.begin))
     draws = f", drawn {len(futures)} times" if len(futures) > 1 else ""
@@ -127,7 +127,7 @@ def show(result: Result, *, all_jobs: bool) -> None:
 
 
 def _print_differences(rows: Sequence[Row], others: Sequence[Row], most: int | None) -> None:
-    """Print the jobs of which other files change what is foreseen."""
+    """Print the jobs whose forecast the other files change."""
     today, other = ({row.job: row for row in each} for each in (rows, others))
     changed = [name for name in dict.fromkeys([*other, *today]) if _fate(today.get(name)) != _fate(other.get(name))]
     if not changed:
@@ -234,7 +234,7 @@ def _time(time: int) -> str:
 
 
 def show_verdicts(kept: Kept, whole: Verdict, verdicts: dict[str, Verdict]) -> None:
-    """Print how a forecast has come out."""
+    """Print how a forecast compares with the real starts."""
     foreseen = sum(map(len, kept.forecast.values()))
     print_line(
         f"{counted(foreseen, 'start')} foreseen from {local(to_text(kept.since))} to {local(to_text(kept.until))}"

@@ -1,4 +1,4 @@
-"""The host as it is now, for what is foreseen of it: its job files, how long its runs took, what is live and waits."""
+"""The present host as the start of a simulation: job files, durations of runs, live and waiting runs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,14 @@ from jobqueued.state import record_files
 from jobqueued.text import printable
 
 _LOOKED_AT = 500
-"""So many of the newest records of a job are looked at for runs that tell how long they take; others are skips."""
+"""Maximum newest records of a job that are searched for run durations; the others may be skips."""
 
 
 class Snapshot(NamedTuple):
-    """The host; the jobs of which no record tells how long they take; why live and waiting runs are not known, and why
-    records are not ("": they are).
+    """The host, and the facts that are missing.
+
+    `unknown`: jobs without a record of a duration. `without`: why live and waiting runs are unknown. `unread`: why
+    records can't be read. The last two are "" if all is known.
     """
 
     host: Host
@@ -58,10 +60,10 @@ class Snapshot(NamedTuple):
 def snapshot(
     paths: Paths, given: Mapping[str, int], default: int | None, only: Collection[str] | None = None
 ) -> Snapshot:  # fmt: skip
-    """Read files and records, and ask the daemon what is live and waits.
+    """Read files and records, and ask the daemon for live and waiting runs.
 
-    `given`: how long (ns) the runs of some jobs take, `default` those of jobs without a record.  `only`: of all jobs
-    those alone, and what has to do with them.
+    `given`: job → duration (ns) of its runs. `default`: duration (ns) for jobs without a record. `only`: only these
+    jobs and the jobs that compete with them.
     """
     begin = time.time_ns()
     jobs, limits, problems = host_of_files(paths)
@@ -82,7 +84,7 @@ def snapshot(
 
 
 def unread(paths: Paths) -> str:
-    """The reason why records can't be read, and the remedy; "": they can."""
+    """Return why records can't be read, with the remedy, or "" if they can."""
     if not is_hidden(paths.logs):
         return ""
     return f"{printable(str(paths.logs))} can't be read: permission denied; run this as root"
@@ -95,14 +97,14 @@ def require_records(paths: Paths) -> None:
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
-    """The jobs and limits of a host by its files, and what is wrong with these."""
+    """Return the valid jobs and the limits of the host from its files, and the problems of these files."""
     reading, (config, _) = read_files(paths), settings_of(paths)
     jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.zone))
     return jobs, limits_of(config, "", *host_has()), reading.problems
 
 
 def _of_users(paths: Paths, timezone: str) -> list[Job]:
-    """The jobs that users have handed in, as far as who asks may read them."""
+    """Return the jobs from users' job files, as far as the caller may read them."""
     found: list[Job] = []
     with suppress(OSError):
         for name in sorted(os.listdir(paths.state / user_files.DIRECTORY)):
@@ -113,17 +115,20 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
 
 
 def chance(seed: int, number: int) -> Chance:
-    """The chance of one draw, by its number."""
+    """Return the random generator of one draw, by its number."""
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 
 def _samples(paths: Paths, job: str, given: Mapping[str, int]) -> list[Sample]:
-    """The time that is given for the runs of a job, or what its newest ones have taken."""
+    """Return the given duration of the job's runs, or the durations of its newest runs."""
     return [Sample(given[job])] if job in given else known_samples(paths.logs, job)
 
 
 def known_samples(logs: Path, job: str) -> list[Sample]:
-    """The attempts of the newest runs of a job, as their record files have them, the oldest first."""
+    """Return the attempts of the newest runs of a job from their record files, oldest first.
+
+    Ignores damaged records.
+    """
     found: list[list[Sample]] = []
     for number in reversed(record_files.numbers(logs, job)[-_LOOKED_AT:]):
         with suppress(Damaged):
@@ -134,10 +139,10 @@ def known_samples(logs: Path, job: str) -> list[Sample]:
 
 
 def _as_it_goes(paths: Paths, host: Host) -> Host:
-    """The host with what the daemon knows of now; Unreachable, Refused."""
+    """Return the host with the daemon's present state. Raises Unreachable or Refused."""
     answer = ask(paths.control, "List")
     jobs = {job.id: job for job in host.jobs}
-    ask(paths.control, "Notices")  # refused to who is told of own runs only
+    ask(paths.control, "Notices")  # refused to users who see only own runs
     slots = host.limits.max_running is not None
     told = records.history(paths, {"states": sorted(LIVE | PENDING)})
     runs = [_run(document, jobs[document["job"]], slots=slots) for document in told if document["job"] in jobs]
@@ -158,7 +163,7 @@ def _as_it_goes(paths: Paths, host: Host) -> Host:
 
 
 def _run(document: Record, job: Job, *, slots: bool) -> Run:
-    """The run that a record so far tells of, as the scheduler has it."""
+    """Return the run of an unfinished record, as the scheduler has it."""
     so_far = document if document["attempts"] and not is_final(document) else None
     run = changed(run_of(document), so_far=so_far)
     if run.state is RunState.RETRYING and so_far is not None:
@@ -173,7 +178,7 @@ def _run(document: Record, job: Job, *, slots: bool) -> Run:
 
 
 def _retrying(run: Run, job: Job, so_far: Record) -> Run:
-    """A run that waits for its next attempt, which comes when and as the scheduler has decided."""
+    """Return a run that waits for its next attempt, with the time and kind that the scheduler has decided."""
     last = so_far["attempts"][-1]
     again = another(job, run, cast("Record", {**so_far, **last})) or Again(0, failover=False)
     not_before = _instant(last["ended"]) + again.delay if last["ended"] else 0
@@ -199,9 +204,9 @@ def _instant(text: str) -> int:
 def with_files(
     paths: Paths, found: Snapshot, directory: Path, given: Mapping[str, int], default: int | None
 ) -> Snapshot:  # fmt: skip
-    """The snapshot with the files of a directory installed: each in the place of the one of its name, or beside others.
+    """Return the snapshot with the files of a directory installed: each replaces the file of its name, or is added.
 
-    Its problems: errors, and what of the directory is not played.
+    Its problems are errors, and the jobs and files in the directory that are not simulated.
     """
     reading, host = read_files(paths, (directory,)), found.host
     problems = [it for it in reading.problems if it.severity == "error" or it.code in _UNPLAYED]
@@ -218,7 +223,7 @@ def with_files(
 
 
 _UNPLAYED = {"JQ401", "JQ402", "JQ404", "JQ503", "JQ504", "JQ505"}
-"""The codes of jobs that will not run on this host, and of files that are not read, or masked."""
+"""Codes for jobs that will not run on this host, and for files that are unread or masked."""
 
 
 def _twice(old: Job, new: Job) -> Problem:
@@ -227,5 +232,5 @@ def _twice(old: Job, new: Job) -> Problem:
 
 
 def is_unreadable(problems: Iterable[Problem]) -> bool:
-    """Tell whether some of them keep a file from being accepted."""
+    """Return whether a problem prevents a file from being accepted."""
     return any(problem.severity == "error" for problem in problems)

@@ -1,4 +1,4 @@
-"""The words for what keeps jobs from starting: the hold of the host, a pause, an invalid or disabled job."""
+"""Texts about what keeps jobs from starting: a hold of the host, a pause, an invalid or disabled job."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jobqueued.text import printable, settled_times
 
 
 def resumed_by(job: str) -> str:
-    """The remedy of a pause, behind it."""
+    """Return the command that ends a pause, as a suffix."""
     return f"; to resume: {command(f'resume {job}')}"
 
 
 def hold(answer: Message) -> str | None:
-    """The hold of the host, by the fields that several answers have of it; None: there is none."""
+    """Return the text about the host's hold, from fields that several replies have, or None if there is none."""
     if answer.get("held_by") is None:
         return None
     lasts = until(answer["held_until"]) or " until the next boot" * answer["draining"]
@@ -26,13 +26,13 @@ def hold(answer: Message) -> str | None:
 
 
 def warn_of_hold(answer: Message) -> None:
-    """Say on stderr that the host is on hold, if it is."""
+    """Print on stderr that the host is on hold, if it is."""
     if words := hold(answer):
         click.echo(printable(f"The host is {'being drained' if answer['draining'] else 'on hold'} {words}"), err=True)
 
 
 def obstacle(job: str, answer: Message) -> str:
-    """The reason why the clock starts a job not at all, or not yet, with the remedy; "" where there is none."""
+    """Return why the clock does not start a job (yet), with the remedy, or "" if it does."""
     if answer.get("invalid"):
         return f"{job} is invalid: {answer['invalid']}"
     if not answer.get("enabled", True):
@@ -46,23 +46,23 @@ def obstacle(job: str, answer: Message) -> str:
 
 
 def set_back(job: str, instant: str) -> str:
-    """The reason why a job is not due at fixed times that come again."""
+    """Return why a job is not due at fixed times that occur again after the clock was set back."""
     return f"{job}: {localised(settled_times(instant))}"
 
 
 def until(instant: str | None) -> str:
-    """The end of a pause or a hold, behind it: `` until 2026-11-24 02:00:00 (in 5 h)``; "": nobody has set one."""
+    """Return the end of a pause or hold as a suffix: `` until 2026-11-24 02:00:00 (in 5 h)``; "" if it has none."""
     return f" until {moment(instant)}" if instant else ""
 
 
 def progress(batch: Message) -> str:
-    """The progress of a submission with several runs: ``12 of 100 done, 1 failed``."""
+    """Format the progress of a submission with several runs: ``12 of 100 done, 1 failed``."""
     failed = f", {batch['failed']:,} failed" if batch["failed"] else ""
     return f"{batch['done']:,} of {batch['runs']:,} done{failed}"
 
 
 def whole_progress(batch: Message) -> str:
-    """The same with the runs that are left, and when the last of them is likely to end."""
+    """Format the progress with the remaining runs, and the expected end of the last one."""
     left = batch["left"]
     end = "" if left is None else f"; expected end {moment(to_text(time.time_ns() + round(left * SECOND)))}"
     return f"{progress(batch)}, {batch['running']:,} running, {batch['waiting']:,} waiting{end}"

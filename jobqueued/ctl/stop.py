@@ -1,4 +1,4 @@
-"""jobqueuectl stop: end runs before their time."""
+"""jobqueuectl stop: stop runs."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def stop(paths: Paths, names: tuple[str, ...], wait: bool, lost: bool) -> None:
         except Unreachable as down:
             raise down.with_more(_live_without_it(paths, names)) from None
     for run in stopped if wait else ():
-        if run != own_run():  # which will not see its own end
+        if run != own_run():  # our own run's end can't be awaited
             wait_for_end(paths, run, "is being stopped")
     sys.exit(failed)
 
 
 def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
-    """The live runs of these names, and how each can be ended without the daemon."""
+    """Return the live runs with these names, each with the command that ends it without the daemon."""
     from jobqueued.ctl import offline
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]

@@ -1,4 +1,4 @@
-"""jobqueuectl submit, withdraw, resize: hand in a command or a script to run once, or take one back."""
+"""jobqueuectl submit, withdraw, resize: submit a command or a script to run once, or withdraw a submission."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOO_LARGE = 190 << 10
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Read NAME=AMOUNT, or several with commas."""
+    """Parse NAME=AMOUNT, also several with commas. Raises BadParameter."""
     pairs = [text.partition("=") for each in texts for text in each.split(",")]
     for name, given, amount in pairs:
         if not (name and given and amount):
@@ -119,19 +119,19 @@ def submit(
 
 
 def hand_in(paths: Paths, document: Message) -> Message:
-    """Submit; the daemon's answer.  UsageError where it is too much for one."""
+    """Submit the document and return the daemon's reply. Raises UsageError if the document is too large."""
     if (found := len(encode(document))) > _TOO_LARGE:
         raise click.UsageError(f"all of it has {size(found)}; accepted: at most {size(_TOO_LARGE)}")
     return ask(paths.control, "Submit", TIMEOUT, submission=document)
 
 
 def in_seconds(instant: int) -> str:
-    """An instant of a whole second, as a job file has it."""
+    """Format an instant of a whole second for a job file."""
     return to_text(instant).replace(".000000", "")
 
 
 def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
-    """The keys that say where and how it is submitted; NotRead."""
+    """Return the keys for the place of the submission: directory, umask and environment. Raises NotRead."""
     try:
         place = os.getcwd()
     except OSError as error:
@@ -143,7 +143,7 @@ def surroundings(wishes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def zone() -> str:
-    """The zone of times in words; NotRead."""
+    """Return the time zone of times in words. Raises NotRead."""
     try:
         return zone_here()
     except NoZone as wrong:
@@ -151,7 +151,7 @@ def zone() -> str:
 
 
 def _document(words: list[str], file: str | None, options: dict[str, Any]) -> tuple[Message, int | None]:
-    """The submission, and the instant of its start, if it has one."""
+    """Return the submission, and the instant of its start, or None to start now. Raises NotRead."""
     text = None if file is None else _script(file)
     given = {} if text is None else handed_in.directives(text, "the standard input" if file == "-" else str(file))
     own = {name: given.pop(name) for name in handed_in.OWN_KEYS if name in given}
@@ -252,7 +252,7 @@ def _follow(paths: Paths, run: str) -> None:
 
 
 def wait_for(paths: Paths, job: str) -> int:
-    """Wait for the end of a submission, and tell of it on stderr; its exit status."""
+    """Wait for the end of a submission and print its result on stderr; return its exit status."""
     from jobqueued.ctl.records import result
     from jobqueued.ctl.waiting import Interrupted
 
@@ -275,7 +275,7 @@ def wait_for(paths: Paths, job: str) -> int:
 
 
 def exit_code(record: Record) -> int:
-    """The exit status of a run, as a shell has it."""
+    """Return the exit status of a run as a shell gives it."""
     if record["state"] == "succeeded":
         return 0
     if record["signal"] is not None:

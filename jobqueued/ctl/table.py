@@ -1,7 +1,7 @@
-"""Tables as lines of text: each column as wide as its widest cell, measured once, and narrowed to fit a terminal.
+"""Tables as lines of text; each column is as wide as its widest cell, and narrowed to fit a terminal.
 
-A row is one line where it can be.  What is too long on a terminal is wrapped at blanks if its column must stay, else
-cut; of the first column, which has the names, nothing is cut or broken: a long one gets a line of its own.
+A row is one line if possible. On a terminal, a cell that is too long is wrapped at blanks if its column must stay, else
+cut. Cells of the first column, which has the names, are never cut or broken: a long one gets its own line.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.text import printable
 
-if TYPE_CHECKING:  # what takes longer to import than all else is for terminals, and for what is too long for them
+if TYPE_CHECKING:  # slow to import, and needed only for terminals and wide cells
     from rich.console import Console
 
 
 class Text(NamedTuple):
-    """A text in a style of rich's, such as ``bold``; "": as it is."""
+    """A text in a style of rich's, such as ``bold``; "" for no style."""
 
     plain: str
     style: str = ""
@@ -28,19 +28,20 @@ class Text(NamedTuple):
 Cell = str | Text
 _GAP = 2
 _WIDEST = 200
-"""Cells: a longer cell stands over in a pipe, so that it does not cost each other row as many blanks."""
+"""Widest column in a pipe (cells); a longer cell sticks out, so that the other rows need no blanks for it."""
 _LAST, _FIRST, _OTHER = 16, 4, 10
-"""Cells to which the last column, the first and another may be narrowed."""
+"""Minimum widths (cells) of the last column, the first and any other when columns are narrowed."""
 
 
 class Table:
-    """One row of cells or more, as lines for a screen."""
+    """Rows of cells as lines for a screen."""
 
     def __init__(
         self, screen: Console | None, rows: Iterable[Sequence[Cell]], wrapped: Sequence[int], width: int | None
     ):
-        """`screen` None: without colours.  `wrapped`: the columns that are never cut, the most important first; `width`
-        in cells, None: no limit.
+        """`screen`: None for no colours. `wrapped`: the columns that are never cut, the most important first.
+
+        `width`: the limit in cells, or None.
         """
         self._screen, self._wrapped, self._is_bounded = screen, wrapped, width is not None
         self._rows = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
@@ -50,7 +51,7 @@ class Table:
         self._widths = [min(each, _WIDEST) for each in widths] if width is None else _narrowed(widths, width)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines, without blanks at their end."""
+        """Yield the lines, without trailing blanks."""
         for row in self._rows:
             cells = [row[column] for column in self.shown]
             if not self._is_bounded or all(map(le, map(_width, cells), self._widths)):
@@ -68,7 +69,7 @@ class Table:
         return self._painted(cell) + " " * (max(0, width - _width(cell)) + _GAP)
 
     def _folded(self, cells: list[Cell]) -> Iterator[str]:
-        """Yield the lines of a row with a cell that is too long."""
+        """Yield the lines of a row that has a cell wider than its column."""
         if _width(cells[0]) > self._widths[0]:
             yield self._painted(cells[0])
             cells[0] = ""
@@ -77,7 +78,7 @@ class Table:
                 yield self._line(line)
 
     def _pieces(self, cell: Cell, width: int, column: int) -> list[Text]:
-        """The lines of a cell."""
+        """Return the lines of a cell, wrapped or cut to the width."""
         text = cell if isinstance(cell, Text) else Text(cell)
         if _width(cell) > width and column not in self._wrapped:
             from rich.cells import set_cell_size
@@ -94,7 +95,7 @@ class Table:
 
 
 def painted(cell: Cell, screen: Console | None) -> str:
-    """A text in its style, as far as the screen has any; None: there are none."""
+    """Return a text with the codes of its style, if the screen has colours."""
     if isinstance(cell, str):
         return cell
     if screen is None or screen.color_system is None or screen.no_color:
@@ -119,9 +120,9 @@ def _widest(column: Sequence[Cell]) -> int:
 
 
 def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[int]:
-    """The columns that fit: those that may be cut go first, from the right, then those to be wrapped, but for two.
+    """Return the columns that fit. Columns that may be cut are dropped first, from the right, then wrapped ones.
 
-    `wrapped` is in the order of their importance.
+    The two most important of `wrapped` always stay.
     """
     shown = list(range(len(natural)))
     for column in reversed([column for column in shown if column not in wrapped]):
@@ -136,7 +137,7 @@ def _fitting(natural: Sequence[int], room: int, wrapped: Sequence[int]) -> list[
 
 
 def _narrowed(widths: Sequence[int], room: int) -> list[int]:
-    """The widths of columns, less what is too much: of the last one, the first, and then the others from the right."""
+    """Return the widths, reduced to the room: first the last column, then the first, then the others from the right."""
     narrowed = list(widths)
     places = [(-1, _LAST), (0, _FIRST), *((place, _OTHER) for place in range(len(widths) - 1, 0, -1))]
     for place, least in places:

@@ -1,4 +1,4 @@
-"""Output to the terminal: tables that fit it, times and sizes for people, and no control characters from jobs."""
+"""Output to the terminal: tables that fit it, readable times and sizes, and no control characters from jobs."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 JSON_SCHEMA = 1
-"""The version of the documents that `--json` prints: it grows when a field goes or changes, not when one is added."""
+"""The version of the `--json` documents: it grows when a field is removed or changed, not when one is added."""
 
 
 def print_json(document: Mapping[str, object]) -> None:
-    """Print a JSON document with its `schema`, in ASCII: no character of it can harm a terminal."""
+    """Print a JSON document with its `schema`; it is ASCII, so that no character can harm a terminal."""
     click.echo(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}, indent=2))
 
 
 def print_json_line(document: Mapping[str, object]) -> None:
-    """Print a JSON document as one line, at once: one of many, for who reads them as they come."""
+    """Print a JSON document as one line and flush it, for programs that read one document after another."""
     sys.stdout.write(json.dumps({"schema": JSON_SCHEMA, **named(dict(document))}) + "\n")
     sys.stdout.flush()
 
 
 def print_json_list(document: Mapping[str, object], name: str, items: Iterable[Mapping[str, object]]) -> None:
-    """Print a JSON document with a last field that may have many items, each of which is a line and not kept."""
+    """Print a JSON document whose last field has many items; each item is a line and is not kept in memory."""
     head, between = json.dumps({"schema": JSON_SCHEMA, **document}).removesuffix("}"), ""
     sys.stdout.write(f'{head}, "{name}": [\n')
     for item in items:
@@ -70,11 +70,11 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
 
 
 ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
-"""Fields that have a user as the daemon knows one, by number; those that are so only beside another."""
+"""Fields that may contain a user as a uid → the field that must stand beside them."""
 
 
 def named(value: Any) -> Any:
-    """A document with the names that users have on this host, beside their numbers: ``asked_by_name``."""
+    """Return a document with the names that users have on this host added to their uids: ``asked_by_name``."""
     if isinstance(value, list):
         return [named(it) for it in value] if value and isinstance(value[0], dict) else value
     if not isinstance(value, dict):
@@ -88,24 +88,24 @@ def named(value: Any) -> Any:
 
 @cache
 def user_named(text: str) -> str | None:
-    """The name of a user: ``alice`` for ``uid 1000``; None: this host has no such user."""
+    """Return the name of a user: ``alice`` for ``uid 1000``, or None if this host has no such user."""
     with suppress(KeyError, OverflowError):
         return pwd.getpwuid(int(text.removeprefix("uid "))).pw_name if text.startswith("uid ") else text
     return None
 
 
 def styled(word: str | None, like: str = "") -> Text:
-    """A state, status or severity in its colour; or another text in that of the state `like`."""
+    """Return a state, status or severity in its colour, or any text in the colour of the state `like`."""
     return Text(printable(word or "-"), _STYLES.get(like or word or "", ""))
 
 
 def print_line(line: str, style: str = "") -> None:
-    """Print one line of text, however long."""
+    """Print a text as one line, however long."""
     _write(Table(console(), [[Text(printable(line), style)]], (0,), None))
 
 
 def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
-    """Print lines that are made of pieces, some of them in a colour; what is no Text is printed as it is."""
+    """Print lines that consist of pieces, some in a colour; a piece that is not a Text is printed unchanged."""
     screen = console()
     for line in lines:
         sys.stdout.write("".join(painted(piece, screen) for piece in line).rstrip() + "\n")
@@ -115,8 +115,8 @@ def print_pieces(lines: Iterable[Iterable[Cell]]) -> None:
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str] = ()) -> None:
     """Print rows under headings; a pipe gets all columns, each row as one line.
 
-    On a terminal columns are left out until the rest fits, and that is said: those of `keep`, the most important first,
-    go last.
+    On a terminal, columns are dropped until the rest fits, and a line names them. The columns of `keep`, the most
+    important first, are dropped last.
     """
     found = table(headings, rows, keep, room())
     _write(found)
@@ -128,25 +128,25 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: S
 
 
 class Columns(NamedTuple):
-    """A table of items of a document: its headings, the cells of an item, the columns to `keep` (print_table)."""
+    """A table of a document's items: its headings, a function for an item's cells, and `keep` (see print_table)."""
 
     headings: Sequence[str]
     cells: Callable[[Any], Sequence[Cell]]
     keep: Sequence[str] = ()
 
     def print(self, items: Iterable[Any]) -> None:
-        """Print one item a row."""
+        """Print one item per row."""
         print_table(self.headings, map(self.cells, items), self.keep)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Cell]], keep: Sequence[str], width: int | None) -> Table:
-    """A table with its headings; the first two columns are kept at least."""
+    """Return a table with its headings; by default the first two columns are kept."""
     kept = [headings.index(heading) for heading in keep or headings[:2]]
     return Table(console(), [[Text(heading, "bold") for heading in headings], *rows], kept, width)
 
 
 def print_values(rows: Iterable[Sequence[object]]) -> None:
-    """Print rows for programs: a tab between values, those of a list behind commas; none has a tab or line end."""
+    """Print rows for programs: tabs between values, commas between a list's items; no value has a tab or line end."""
     for row in rows:
         values = (
             ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
@@ -157,7 +157,7 @@ def print_values(rows: Iterable[Sequence[object]]) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
-    """Print one fact a line, its name before it; those that are None are left out."""
+    """Print one fact per line, after its name; facts that are None are left out."""
     rows = [(Text(name, "bold"), value) for name, value in facts if value is not None]
     _write(Table(console(), rows, (0, 1), room()))
 
@@ -165,23 +165,23 @@ def print_facts(facts: Iterable[tuple[str, str | Text | None]]) -> None:
 def _write(found: Table) -> None:
     for line in found.lines():
         sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # a full disk is told by who called us
+    sys.stdout.flush()  # the caller reports a full disk
 
 
 def moment(text: str | None) -> str:
-    """An RFC 3339 instant in the local zone, with its distance from now: ``2026-11-24 02:00:00 CET (5 min ago)``."""
+    """Format an RFC 3339 instant in the local zone, with its distance: ``2026-11-24 02:00:00 CET (5 min ago)``."""
     return "-" if text is None else f"{local(text)} ({distance(text)})"
 
 
 def command(words: str) -> str:
-    """A command line of jobqueuectl that reaches the same daemon: with the options that chose it on this one."""
+    """Return a command line of jobqueuectl that reaches the same daemon as this one: with its options."""
     from jobqueued.instance import program
 
     return " ".join([program("jobqueuectl"), *map(shlex.quote, options_given()), words])
 
 
 def options_given() -> list[str]:
-    """The options on this command line that have chosen the daemon."""
+    """Return the options on this command line that choose the daemon."""
     context = click.get_current_context(silent=True)
     root = None if context is None else context.find_root()
     given = [
@@ -193,12 +193,13 @@ def options_given() -> list[str]:
 
 
 CHOOSING = ("root", "user", "config", "jobs", "run", "logs")
-"""The options of `main` that choose the daemon."""
+"""Options of `main` that choose the daemon."""
 
 
 def localised(text: str) -> str:
-    """Words of the daemon with users by their names on this host (``stopped by alice``), instants in its zone, and
-    remedies that reach the same daemon.
+    """Return a text of the daemon with local user names (``stopped by alice``), local times, and reachable remedies.
+
+    Remedies get the options that reach the same daemon.
     """
 
     words = re.sub(r"\buid \d+\b", lambda found: user_named(found[0]) or found[0], text)
@@ -206,7 +207,7 @@ def localised(text: str) -> str:
 
 
 def reaching(text: str) -> str:
-    """A message whose remedies (``see: jobqueuectl list``) reach the daemon that this command talks to."""
+    """Return a message whose remedies (``see: jobqueuectl list``) have the options that reach the same daemon."""
     return text_reaching(text, command("").rstrip()) if "jobqueuectl" in text else text
 
 
@@ -214,12 +215,12 @@ _INSTANT = r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
 
 def local(text: str, zone: tzinfo | None = None) -> str:
-    """An RFC 3339 instant in a zone, None: the local one, which it names: ``2026-11-24 02:00:00 CET``."""
+    """Format an RFC 3339 instant in a zone (None: the local one), with its name: ``2026-11-24 02:00:00 CET``."""
     return f"{datetime.fromisoformat(text).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def distance(text: str | None) -> str:
-    """The time from now to an instant: ``in 3 h 2 min``, ``5 min 3 s ago``."""
+    """Format the time from now to an instant: ``in 3 h 2 min``, ``5 min 3 s ago``; "-" for None."""
     if text is None:
         return "-"
     ahead = datetime.fromisoformat(text).timestamp() - time.time()
@@ -227,8 +228,9 @@ def distance(text: str | None) -> str:
 
 
 def console() -> Console | None:
-    """The terminal that a person has, or the colours that are wished for a pipe; None: plain text is all that is asked
-    for, and rich need not be imported.
+    """Return the user's terminal, or a console if variables force colours into a pipe; None for plain text.
+
+    For plain text, rich is not imported.
     """
     if not (sys.stdout.isatty() or any(map(os.environ.get, _FORCING))):
         return None
@@ -236,17 +238,17 @@ def console() -> Console | None:
 
 
 _FORCING = ("FORCE_COLOR", "TTY_COMPATIBLE")
-"""Variables by which rich takes a pipe for a terminal."""
+"""Variables that make rich treat a pipe as a terminal."""
 
 
 def rich_console() -> Console:
-    """A console as wide as `room` says; rich respects $NO_COLOR."""
+    """Return a console with the width of `room`; rich respects $NO_COLOR."""
     from rich.console import Console
 
-    height = shutil.get_terminal_size((0, 24)).lines  # without it rich takes a dumb terminal for one of 80 columns
+    height = shutil.get_terminal_size((0, 24)).lines  # else rich gives a dumb terminal 80 columns
     return Console(width=room() or _PIPE_WIDTH, height=height, markup=False, emoji=False, highlight=False)
 
 
 def room() -> int | None:
-    """The cells of a line: $COLUMNS, else those of the terminal; None: a pipe has no limit."""
+    """Return the width of a line in cells: $COLUMNS, else the terminal's; None for a pipe, which has no limit."""
     return shutil.get_terminal_size((0, 24)).columns or (80 if sys.stdout.isatty() else None)

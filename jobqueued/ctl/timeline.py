@@ -1,4 +1,4 @@
-"""jobqueuectl timeline: what has run, and what waited for what, as a chart."""
+"""jobqueuectl timeline: show past runs and their waits as a chart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from jobqueued.text import counted
 _WIDTH = 80
 _LONGEST_WAITS = 5
 _DRAWN = tuple(state for state in RunState if state not in (RunState.DUE, RunState.WAITING))
-"""The states of runs that have a place in a chart: those that wait for their first start have none."""
+"""The states of runs that a chart shows: all except waits for the first start."""
 
 
 @click.command()
@@ -74,7 +74,7 @@ def timeline(
 
 
 def form_of(**wanted: bool) -> str:
-    """The one form that is wanted, or ""; UsageError: there is more than one, or it is nothing for a terminal."""
+    """Return the chosen format, or "". Raises UsageError for several formats, or for HTML on a terminal."""
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
     if len(forms) > 1:
         raise click.UsageError("one form, please: --html, --chrome-trace or --json")
@@ -84,9 +84,9 @@ def form_of(**wanted: bool) -> str:
 
 
 class Chart:
-    """A chart in a form, of these jobs, or of all; `fetched` are the runs that it is drawn of, among which are others.
+    """A chart in a format, of some jobs or of all. `fetched`: the filter for the records to read, which may be wider.
 
-    Without a file it is of the last day where nothing else is wanted, and of all of its time.
+    Without a file, the chart shows the last day by default, and always the whole chosen period.
     """
 
     def __init__(self, form: str, jobs: Sequence[str], wanted: Wanted, *, is_of_file: bool = False) -> None:
@@ -98,10 +98,10 @@ class Chart:
             wanted = replace(wanted, since=self._now - DAY)
         if not is_of_file and wanted.asked_states is None:
             wanted = replace(wanted, states=_DRAWN)
-        self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # a holder need not have the tags
+        self.fetched, self._is_of_file = replace(wanted, tags=()), is_of_file  # holders may lack the tags
 
     def draw(self, found: Iterable[Record], claims: Callable[[], Claims], **head: object) -> None:
-        """Print the chart of these runs, which may be in any order; `head`: what JSON has before them."""
+        """Print the chart of these runs, which may be in any order; `head`: fields that stand before them in JSON."""
         if self._form == "chrome_trace":
             self._print_trace(found)
             return
@@ -121,7 +121,7 @@ class Chart:
             _print_chart(runs, span, now)
 
     def _span(self, runs: Runs) -> tuple[int, int]:
-        """The time from the first run to the last, and without a file all that was asked for."""
+        """Return the time from the first run to the last; without a file, it includes the chosen period."""
         begin, end = runs.span(self._now // MILLISECOND)
         if self._is_of_file or self.fetched.since is None:
             return begin, end
@@ -144,7 +144,7 @@ def of_hosts(
     ask: Callable[[Wanted], tuple[list[Record], Mapping[str, object]]], *, jobs: tuple[str, ...], html: bool,
     chrome_trace: bool, source: IO[str] | None, wanted: Wanted, as_json: bool,
 ) -> None:  # fmt: skip
-    """Draw the chart of several hosts: `ask` has their runs, and what JSON tells of `hosts`."""
+    """Draw the chart of several hosts; `ask` returns their runs, and the field `hosts` for JSON."""
     if source is not None:
         raise click.UsageError("--from is no option for other hosts; a file is drawn without --fleet and --host")
     chart = Chart(form_of(html=html, chrome_trace=chrome_trace, as_json=as_json), jobs, wanted)
@@ -154,7 +154,7 @@ def of_hosts(
 
 
 def _of_file(source: IO[str], wanted: Wanted) -> Iterator[Record]:
-    """Those of a file that the options choose, as they choose those of the daemon; what is usual is so in the file."""
+    """Yield the runs of a file that the filter accepts, as the daemon would; the usual durations come from the file."""
     since, until, states = wanted.since, wanted.until, wanted.asked_states
     found: Iterable[Record] = records(source)
     usual: Mapping[tuple[str, str], float | None] = {}
@@ -175,7 +175,7 @@ def _whose(record: Record) -> tuple[str, str]:
 
 
 def _usual(found: Sequence[Record]) -> dict[tuple[str, str], float | None]:
-    """The seconds that the runs of each job of each host usually take."""
+    """Return the usual duration (s) of the runs of each host's jobs, by host and job."""
     of = defaultdict[tuple[str, str], list[Record]](list)
     for record in sorted(found, key=lambda it: _instant(it["queued"]), reverse=True):
         if record["state"] == RunState.SUCCEEDED:

@@ -1,4 +1,4 @@
-"""jobqueuectl top: the present usage of live runs and of the host, what waits, and keys to act on it."""
+"""jobqueuectl top: show the present usage of live runs and the host, the waiting runs, and keys to act on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from jobqueued.paths import Paths
 
 _STDOUT = 1
 _SHARE = 20
-"""The queue is asked for once a second, and less often where that took more than a twentieth of the time."""
+"""After a call for the queue, top waits this many times the duration of the call, and at least for the next frame."""
 _KEYS = {
     "\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down", "\x1b[5~": "page up", "\x1b[6~": "page down",
     "\x1b": "escape", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\b": "backspace",
@@ -79,7 +79,7 @@ def top(paths: Paths, jobs: tuple[str, ...], sort: str, once: bool, as_json: boo
 
 
 def _user_of_daemon(paths: Paths) -> str:
-    """The user of the daemon by its directories, for who filters by users."""
+    """Return the name of the daemon's user, from the owner of its directories, for filters by user."""
     from jobqueued.child.trust import name_of
     from jobqueued.ctl.job_units import user_of_daemon
 
@@ -87,16 +87,16 @@ def _user_of_daemon(paths: Paths) -> str:
 
 
 def _require(paths: Paths, jobs: tuple[str, ...]) -> None:
-    """Refused if there is no such job, nor a run of it, that who asks may know."""
+    """Raise Refused if a job, and every run of it, is unknown or hidden from the caller."""
     with contextlib.suppress(Unreachable):
         for job in jobs:
             ask(paths.control, "History", job=job, states=None, limit=1)
 
 
 def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int | None) -> None:
-    """Show frame after frame until the user quits; from the daemon whenever it answers."""
+    """Show frame after frame until the user quits; frames come from the daemon whenever it answers."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the terminal is restored
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # which would not restore it
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # its default would not restore it
     source, screen, look = _source(paths, lasts=True), Screen(paths, view), 0.0
     with Live(console=rich_console(), screen=True, auto_refresh=False) as live:
         while True:
@@ -122,24 +122,24 @@ def _refresh(paths: Paths, view: View, waits: Callable[[], Message], keys: int |
 
 
 def _look(view: View, waits: Callable[[], Message], screen: Screen, at: float) -> float:
-    """Ask for the queue if it is time, and for more of what is shown; when it is time again (CLOCK_MONOTONIC)."""
+    """Refresh the open page, and call for the queue if it is time; return when to call again (s, CLOCK_MONOTONIC)."""
     begin = time.monotonic()
     screen.refresh()
     if begin < at:
         return at
-    with contextlib.suppress(click.ClickException):  # who may not see it does without
+    with contextlib.suppress(click.ClickException):  # without permission, top shows no queue
         view.take_queue(waits())
     return begin + _SHARE * (time.monotonic() - begin)
 
 
 def _pressed(keys: int | None) -> list[str]:
-    """The keys that were pressed; "": the terminal is gone."""
+    """Return the pressed keys, or [""] if the terminal was closed."""
     data = os.read(keys, 256) if keys is not None else b""
     return [_KEYS.get(key, key) for key in _KEY.findall(data.decode(errors="replace"))] or [""]
 
 
 def _ready(descriptors: list[int | None], patience: int) -> list[int]:
-    """Wait until some can be read, at most so many milliseconds; those that can."""
+    """Wait until a descriptor is readable, at most `patience` milliseconds; return the readable ones."""
     poll = select.poll()
     for descriptor in descriptors:
         if descriptor is not None:
@@ -149,7 +149,7 @@ def _ready(descriptors: list[int | None], patience: int) -> list[int]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
-    """Let the terminal pass on each key at once, without Enter; None: stdin is not a terminal."""
+    """Make the terminal pass on each key at once, without Enter; yields None if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield None
         return
@@ -163,7 +163,7 @@ def _keys() -> Iterator[int | None]:
 
 
 class _Daemon:
-    """Frames from the daemon, one a second, with what was seen before if they last."""
+    """Frames from the daemon, one per second; `lasts`: the first frame also has the history."""
 
     patience = 5000
 
@@ -180,7 +180,7 @@ class _Daemon:
 
 
 class _Local:
-    """Frames measured by this program, while the daemon is down."""
+    """Frames that this program measures while the daemon is down."""
 
     descriptor: int | None = None
     patience = 1000

@@ -1,4 +1,4 @@
-"""The keys of `top`: they move a mark, act on the run that it is at, and show its output or why it waits."""
+"""The keys of `top`: they move the mark, act on the marked run, and show its output or why it waits."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ n             list what has gone wrong for longer: the open incidents
 c m i t s     sort by CPU, memory, I/O, tasks, start
 q             quit; Esc or q leaves what is shown over the list"""
 _PATIENCE = 3.0
-"""Seconds in which the daemon has to answer a key."""
+"""Timeout of the daemon's answer to a key (s)."""
 _MOST_WAITING, _OUTPUT = 2000, 1 << 16
 _NAMED = 4
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10}
 
 
 def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
-    """The newest runs of these jobs, or of all, that wait (`waiting`), each with what for, and if there are more
-    (`more_wait`); in words what is not well (`unwell`), and how many incidents are open (`incidents`); all as far as
-    who asks may know.
+    """Return the newest waiting runs of these jobs, or of all (`waiting`), each with what it waits for.
+
+    `more_wait`: whether there are more. `unwell`: the problems as text. `incidents`: the number of open incidents. The
+    caller's rights limit all of them.
     """
     waiting, more_wait = list[Record](), False
     names: Collection[str | None] = jobs or [None]
@@ -53,7 +54,7 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
         waiting += found[:_MOST_WAITING]
         more_wait |= len(found) > _MOST_WAITING
     waiting.reverse()
-    waiting.sort(key=itemgetter("queued"))  # those of one instant stay in their order
+    waiting.sort(key=itemgetter("queued"))  # sort is stable: runs of one instant keep their order
     wanted, is_whole = _wanted(paths) if waiting else ({}, True)
     rows = [
         {name: run[name] for name in ("run", "job", "state", "queued", "user", "tags")}
@@ -65,14 +66,14 @@ def queue(paths: Paths, jobs: Collection[str] = ()) -> Message:
 
 
 def _waiting(paths: Paths, job: str | None) -> Iterator[Record]:
-    """Yield the runs of a job, or of all, that wait, the newest first; none of a job that is gone."""
+    """Yield the waiting runs of a job, or of all, newest first; none if the job no longer exists."""
     with suppress(Refused):
         found = records.history(paths, {"states": sorted(PENDING), "job": job})
-        yield from (run for run in found if run["state"] in PENDING)  # one may have ended meanwhile
+        yield from (run for run in found if run["state"] in PENDING)  # a run may have ended meanwhile
 
 
 def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
-    """The locks that each run waits for, and who has them; False: these are not all."""
+    """Return the locks that each run waits for with their holders, and whether the list is complete."""
     answer = ask(paths.control, "Locks", _PATIENCE)
     claims = answer["claims"]
     holders: dict[str, list[str]] = {}
@@ -88,7 +89,7 @@ def _wanted(paths: Paths) -> tuple[dict[str, list[str]], bool]:
 
 
 def incidents(paths: Paths) -> list[Message]:
-    """The incidents that are open, as far as who asks may know."""
+    """Return the open incidents; [] if the caller may not see them."""
     with suppress(Refused):
         found: list[Message] = ask(paths.control, "Notices", _PATIENCE)["incidents"]
         return found
@@ -96,7 +97,7 @@ def incidents(paths: Paths) -> list[Message]:
 
 
 def _unwell(status: Message) -> str:
-    """The things that are not as they should be, in words, and the jobs that they are about."""
+    """Return the problems of the host as text, with the jobs that they are about."""
     named = list(dict.fromkeys(one["job"] for one in status["attention"] if one["kind"] != "paused"))
     jobs = ", ".join(named[:_NAMED]) + ", …" * (len(named) > _NAMED)
     return "; ".join(map(localised, status["unwell"])) + (f" ({jobs})" if named and status["unwell"] else "")
@@ -109,13 +110,13 @@ class Screen:
         self._paths, self._view = paths, view
         self._page: _Page | None = None
         self._asked: Callable[[], str] | None = None
-        """What is done if the question is answered with yes."""
+        """The act to carry out if the user answers the question with y."""
         self._typed: str | None = None
-        """The filter so far, while somebody writes one."""
+        """The filter typed so far, or None if the user types none."""
         self._said = ""
 
     def press(self, key: str) -> bool:
-        """Obey a key; False: quit."""
+        """Handle a key; return False to quit."""
         self._said = "" if self._asked is None else self._said
         if self._asked is not None:
             self._answer(key)
@@ -131,12 +132,12 @@ class Screen:
         return True
 
     def refresh(self) -> None:
-        """Look for more of what is shown."""
+        """Refresh the open page, if there is one."""
         if self._page is not None:
             self._try(self._page.refresh)
 
     def shown(self, width: int, height: int) -> RenderableType:
-        """All of it, for a terminal of that size."""
+        """Return everything to draw on a terminal of this size."""
         foot = f"filter: {self._typed}_" if self._typed is not None else self._said
         if self._page is not None:
             return self._page.shown(height, foot)
@@ -211,11 +212,11 @@ _ACTS = {
     "p": ("pause", "{} is paused", "Pause", "job"),
     "P": ("resume", "{} is resumed", "Resume", "job"),
 }
-"""By the key: the question, what is said when it is done, the method, and what it is about."""
+"""Key → verb of the question, message afterwards, method, and whether the method acts on the run or the job."""
 
 
 class _Page:
-    """Lines under a title, from which a part is shown; at the end until somebody moves it."""
+    """Lines under a title, of which a part is shown; `_follows`: the last part, until the user scrolls."""
 
     _follows = False
 
@@ -224,11 +225,11 @@ class _Page:
         self._top = 0
 
     def refresh(self) -> None:
-        """Make the lines anew; ClickException."""
+        """Make the lines again. Raises ClickException."""
         self._lines = [printable(line) for line in self._make()]
 
     def press(self, key: str) -> bool:
-        """Move; False: the page is left."""
+        """Scroll; return False if the key leaves the page."""
         if key not in _STEPS:
             return False
         self._follows = False
@@ -236,7 +237,7 @@ class _Page:
         return True
 
     def shown(self, height: int, foot: str) -> RenderableType:
-        """The part of it that fits."""
+        """Return the part that fits the height."""
         room = max(1, height - 2)
         if self._follows:
             self._top = max(0, len(self._lines) - room)
@@ -248,7 +249,7 @@ class _Page:
 
 
 class _Output(_Page):
-    """The end of a run's output, as it grows."""
+    """The last part of a run's output, refreshed as it grows."""
 
     _follows = True
 
@@ -258,7 +259,7 @@ class _Output(_Page):
         self._text, self._offset = b"", -1
 
     def refresh(self) -> None:
-        """Fetch what is new; of a long output only the end is shown."""
+        """Get new output; only the last 64 KiB are kept."""
         if self._offset < 0:
             size = self._ask(0, 0)["size"]
             self._offset = max(0, size - _OUTPUT)

@@ -1,4 +1,4 @@
-"""The screen of `top`: what lives, what waits, and what is not well, as lines that fit a terminal."""
+"""The screen of `top`: live runs, waiting runs and problems, as lines that fit a terminal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from jobqueued.text import counted, duration, printable, size
 
 HIDDEN = "no permission to see live runs"
 UNKNOWN: Message = {"waiting": None, "more_wait": None, "unwell": "the daemon is not reachable", "incidents": 0}
-"""The queue while the daemon is down: nobody knows what waits."""
+"""The queue while the daemon is down: the waiting runs are unknown."""
 _BARS = " ▁▂▃▄▅▆▇█"
 _BARS_SHOWN = 20
 _PROGRESS = 6
 _LEAST = 3
-"""Lines that a section needs: a blank one, the headings, and a run."""
+"""Minimum lines of a section: a blank line, the headings and a run."""
 _NAME, _BESIDE = 16, 52
-"""Cells that a name may have in any case, and those of CPU, memory, state and progress beside it."""
+"""Minimum width of a name (cells), and the width of CPU, memory, state and progress beside it."""
 HEADINGS = (
     "RUN", "CPU", "MEMORY", "STATE", "PROGRESS", "TASKS", "READ", "WRITTEN", "CPU TIME", "STARTED", "RECENT CPU",
 )  # fmt: skip
@@ -44,9 +44,9 @@ ORDERS: dict[str, Callable[[Message], Any]] = {
 
 
 class View:
-    """The screen, made of the frames so far.  `note`: a remark shown above them.
+    """The screen, made from the frames so far. `note`: a remark shown above the runs.
 
-    `daemon` tells the user of the daemon, as whom a run is that names none.
+    `daemon`: returns the daemon's user, for a run that names none.
     """
 
     def __init__(self, jobs: Iterable[str], order: str, daemon: Callable[[], str]) -> None:
@@ -54,13 +54,13 @@ class View:
         self.note = ""
         self.filter = ""
         self.marked = ""
-        """The run that keys are about."""
+        """The run that keys act on, or ""."""
         self._frame: Message = {}
         self._queue: Message = {**UNKNOWN, "unwell": ""}
         self._cpu: dict[str, deque[float]] = {}
 
     def take(self, frame: Message, note: str = "") -> Message:
-        """Take over the newest frame; the part of it that is chosen."""
+        """Save the newest frame; return the part that the user chose."""
         self._frame, self.note = frame, note
         shown = {"": frame["host"], **{run["run"]: run for run in frame["runs"]}}
         for name, usage in shown.items():
@@ -70,7 +70,7 @@ class View:
         return {**frame, "runs": self._live()}
 
     def take_queue(self, queue: Message) -> Message:
-        """Take over what waits, and what is not well; the part of it that is chosen."""
+        """Save the queue and the problems; return the part of the queue that the user chose."""
         self._queue = queue
         return {"waiting": None if queue["waiting"] is None else self._waiting(), "more_wait": queue["more_wait"]}
 
@@ -88,11 +88,11 @@ class View:
     # the mark
 
     def runs(self) -> list[str]:
-        """All runs that can be marked, from the top to the bottom."""
+        """Return all runs that can be marked, from top to bottom."""
         return [run["run"] for run in (*self._live(), *self._waiting())] if self._frame else []
 
     def move(self, steps: int) -> None:
-        """Mark another run, so many below."""
+        """Move the mark by some runs, down if positive."""
         runs = self.runs()
         place = runs.index(self.marked) + steps if self.marked in runs else 0
         self.marked = runs[max(0, min(place, len(runs) - 1))] if runs else ""
@@ -100,7 +100,7 @@ class View:
     # lines
 
     def shown(self, width: int = 0, height: int = 0, foot: str = "") -> RenderableType:
-        """The screen for a terminal of that size, with as many runs as fit; 0: all runs, printed once."""
+        """Return the screen for a terminal of this size, with as many runs as fit; size 0: all runs, printed once."""
         if not self._frame:
             return Line(self.note or "measuring …")
         lasts = height > 0
@@ -111,7 +111,7 @@ class View:
         nothing = (
             [] if live or is_tiny else [Line(self._nothing(), no_wrap=lasts, overflow="ellipsis" if lasts else "fold")]
         )
-        if is_tiny and live:  # where only one of both fits, that with the mark
+        if is_tiny and live:  # room for one section: show the one with the mark
             live, waiting = ([], waiting) if self.marked in {run["run"] for run in waiting} else (live, [])
         behind = min(len(waiting) + 2, max(_LEAST, rest // 3, rest - len(live) - 1)) if waiting else 0
         row, waiting_row = partial(self._row, lasts=lasts, width=width), partial(self._waiting_row, width=width)
@@ -130,7 +130,7 @@ class View:
     def _section(
         self, headings: Sequence[str], runs: list[Message], row: Callable[[Message], list[Cell]], most: int, width: int
     ) -> tuple[list[Line], list[str]]:  # fmt: skip
-        """So many lines: headings, and of the runs those around the mark; and the headings that have no room."""
+        """Return at most `most` lines (headings and the runs around the mark), and the headings that did not fit."""
         count = len(runs) if len(runs) < most else max(1, most - 2)
         place = next((place for place, run in enumerate(runs) if run["run"] == self.marked), 0)
         begin = max(0, min(place - count // 2, len(runs) - count))
@@ -183,7 +183,7 @@ class View:
         return [Line(printable(line), colour, no_wrap=lasts, overflow=overflow) for line, colour in head]
 
     def _name(self, run: Message, width: int) -> str:
-        """Its name; on a screen beside the mark, and no longer than what leaves room for what matters most."""
+        """Return the name of a run; on a screen, after the mark and shortened to leave room for the main columns."""
         name = str(run["run"])
         if not width:
             return name
@@ -199,7 +199,7 @@ class View:
         return [self._name(run, width), *waiting_cells(run)]
 
     def _fits(self, word: str, run: Message) -> bool:
-        """Tell whether a run fits a word of a filter: ``tag:db``, ``user:alice``, ``state:late``, part of its name."""
+        """Return whether a run fits a filter word: ``tag:db``, ``user:alice``, ``state:late``, or part of its name."""
         key, colon, value = word.partition(":")
         match key if colon else "":
             case "tag":
@@ -211,14 +211,14 @@ class View:
         return word in run["run"]
 
     def _bars(self, name: str, full: float) -> str:
-        """Recent CPU, the newest on the right; a full bar is the highest sample, or `full` if all are lower."""
+        """Return bars of the recent CPU, newest on the right; a full bar is the highest sample, or `full` if higher."""
         newest = list(self._cpu[name])[-_BARS_SHOWN:]
         top = max([full, *newest])
         return "".join(_BARS[round(sample / top * (len(_BARS) - 1))] for sample in newest)
 
 
 def usage_cells(run: Message) -> list[Cell]:
-    """The cells of a live run, from its CPU to its start."""
+    """Return the cells of a live run, from its CPU to its start."""
     now, limits, least = run["now"], run["limits"], ">" * run["partial"]
     state = styled(f"{run['state']}, late", "retrying") if run["late"] else styled(run["state"])
     state = Text("stopped by a signal", "yellow") if run["stopped"] else state
@@ -231,13 +231,13 @@ def usage_cells(run: Message) -> list[Cell]:
 
 
 def waiting_cells(run: Message) -> list[Cell]:
-    """The cells of a run that waits: how, since when, and for whom."""
+    """Return the cells of a waiting run: its state, since when, and what it waits for."""
     whom = "?" if run["for"] is None else "; ".join(map(localised, run["for"])) or "-"
     return [styled(run["state"]), distance(run["queued"]), whom]
 
 
 def _progress(run: Message) -> Text:
-    """The part of what its job usually takes: ``━━━━── 63 %``."""
+    """Return the elapsed share of the job's usual duration: ``━━━━── 63 %``."""
     if not run.get("usual"):
         return Text("-")
     part = (time.time() - datetime.fromisoformat(run["started"]).timestamp()) / run["usual"]
@@ -251,7 +251,7 @@ def _pressure(pressure: Message) -> str:
 
 
 def bar(text: str) -> Line:
-    """The last line of a screen."""
+    """Return a line in the style of the screen's last line."""
     return Line(text, "reverse", no_wrap=True, overflow="ellipsis")
 
 

@@ -1,7 +1,7 @@
 """Spans as Trace Events in JSON, for Perfetto, speedscope and chrome://tracing.
 
-A job is a track.  On one track slices must nest, so runs of a job that overlap (one waits while another runs) share
-none: a job has as many as it needs.
+Each job has a track. Slices on one track must nest, so overlapping runs of a job (one waits while another runs) need
+further tracks.
 https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 """
 
@@ -16,7 +16,7 @@ from jobqueued.model import Record
 
 
 def lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield the document line by line, of runs in any order; newest first they need the fewest tracks."""
+    """Yield the document line by line; the runs may be in any order, newest first needs the fewest tracks."""
     tracks = _Tracks()
     yield '{"displayTimeUnit":"ms","traceEvents":['
     separator = ""
@@ -37,7 +37,7 @@ def _text(event: dict[str, Any]) -> str:
 
 
 def _slice(span: Span, host: int, track: int) -> dict[str, Any]:
-    """A complete event; times are in microseconds, as records have them."""
+    """Return a span as a complete event; times are in microseconds, as in records."""
     state = span.facts.get("jobqueue.state", "")
     name = span.name if state in ("", "succeeded") else f"{span.name}: {state}"
     begin, end = span.begin // 1000, span.end // 1000
@@ -48,7 +48,7 @@ def _slice(span: Span, host: int, track: int) -> dict[str, Any]:
 
 
 class _Tracks:
-    """The tracks of each job, numbered, and for each the begin of the earliest run on it."""
+    """The tracks of each job: the number of each, and the begin of the earliest run on it."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, int] = {}
@@ -56,7 +56,7 @@ class _Tracks:
         self._last = 0
 
     def of(self, host: str, job: str, run: Span) -> tuple[int, int]:
-        """The numbers of the host and of a track on which all begins after this run's end."""
+        """Return the numbers of the host and of a track on which every run begins after this run's end."""
         number = self._hosts.setdefault(host, len(self._hosts) + 1)
         tracks = self._of.setdefault((number, job), [])
         free = next((track for track in tracks if run.end <= track[1]), None)
@@ -68,7 +68,7 @@ class _Tracks:
         return number, free[0]
 
     def named(self) -> Iterator[dict[str, Any]]:
-        """Yield the names of hosts and tracks, and the order in which they are shown: by name."""
+        """Yield the events that name hosts and tracks, and sort the tracks by name."""
         for host, number in self._hosts.items():
             yield _metadata("process_name", number, 0, name=f"jobqueued on {host}" if host else "jobqueued")
         place = 0

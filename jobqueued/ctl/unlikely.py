@@ -1,7 +1,7 @@
-"""Wants of jobs that the host will hardly meet: programs, directories, limits, and what is past.
+"""The needs of jobs that this host probably does not meet: programs, directories, limits, future times.
 
-The daemon does not look at it when it reads a file: the look at one path can take for ever (autofs, a network's disk
-that hangs), a program may be there by the time of the run, and then the record says what was missing.
+The daemon does not check these when it reads a file: a look at one path can block forever (autofs, a dead network
+disk), and a missing program may be installed before the run starts. Otherwise the record shows what was missing.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _OF_SHELLS = (
     "false|fc|fg|for|function|getopts|hash|help|if|jobs|kill|let|local|popd|printf|pushd|pwd|read|readonly|return|select|set|shift|shopt|source|"
     "test|time|times|true|trap|type|typeset|ulimit|umask|unalias|unset|until|wait|while"
 )
-"""The words with which a line can begin for a shell, and which need no program."""
+"""Regular expression for words that can begin a line for a shell without being a program."""
 
 
 def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem]:
-    """Yield a warning for each, at the line of its job; `daemon` is the user of the daemon."""
+    """Yield a warning for each unmet need, at the line of its job; `daemon`: the daemon's uid."""
     jobs, now = tuple(jobs), time.time_ns()
     status = _status(paths) if any(job.enforce == "required" for job in jobs) else None
     for job in jobs:
@@ -53,7 +53,7 @@ def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem
 
 
 def _status(paths: Paths) -> Message | None:
-    """The daemon's own word on what its host can do; None: it is down, or does not say."""
+    """Return the daemon's status, or None if it is down or refuses."""
     with suppress(Refused, Unreachable):
         return ask(paths.control, "Status")
     return None
@@ -71,7 +71,7 @@ def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, s
 
 
 def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the code, the key and the message of each."""
+    """Yield the code, key and message of each problem with files and programs of a job."""
     directory = None if job.working_directory is None else job.working_directory.removeprefix("-")
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
@@ -106,7 +106,7 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
 
 
 def misplaced_user(job: Job) -> str:
-    """Tell of a line of a user's table whose command begins with a user, as in /etc/crontab; "" of others."""
+    """Return a message if the command of a user's table begins with a user, as in /etc/crontab, else ""."""
     word, _, rest = job.command.partition(" ") if isinstance(job.command, str) else ("", "", "")
     if not rest.strip() or shutil.which(word, path=dict(job.environment).get("PATH", DEFAULT_PATH)):
         return ""
@@ -119,7 +119,7 @@ def misplaced_user(job: Job) -> str:
 
 
 def _exists(path: str) -> bool:
-    """PermissionError: the daemon may know."""
+    """Return whether a path exists. Raises PermissionError if only the daemon may see this."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -128,7 +128,7 @@ def _exists(path: str) -> bool:
 
 
 def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
-    """The user as whom a job runs; None: there is none of that name."""
+    """Return the user that runs the job, or None if the user does not exist."""
     try:
         return pwd.getpwuid(daemon) if job.user is None else pwd.getpwnam(job.user)
     except KeyError:
@@ -136,7 +136,7 @@ def _user(job: Job, daemon: int) -> pwd.struct_passwd | None:
 
 
 def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
-    """Tell of a file of variables that whoever reads it can't read; "" where it can, or where nobody can tell."""
+    """Return why a file of variables can't be read for the job, or "" if it can or if we can't check it."""
     with suppress(PermissionError):
         if not _exists(path):
             return f"{printable(path)} does not exist here"
@@ -156,7 +156,7 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
-    """Tell of a file that others than root and the job's user can change, who so decide what the job does."""
+    """Return why a file can be changed by others than root and the job's user, or "" if it can't."""
     if user is not None:
         try:
             check_path(path, user.pw_uid)
@@ -168,8 +168,9 @@ def _of_writers(path: str, user: pwd.struct_passwd | None) -> str:
 
 
 def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
-    """The path of a command's program, or what is to be told of one that is not there; both "" where nobody can tell
-    before the run.
+    """Return the path of a command's program and "", or "" and a message if it is missing.
+
+    Returns two empty strings if this can't be known before the run.
     """
     word = command[0] if isinstance(command, tuple) else _first_word(command) if re.fullmatch(_SHELL, job.shell) else ""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
@@ -191,12 +192,12 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
         return "", ""
     if job.asks_pam and (told := misplaced_user(job)):
         return "", told
-    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # of a table, and of a job file
+    remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # in a table, in a job file
     return "", f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
 
 
 def _first_word(line: str) -> str:
-    """The first word for a shell, where it can be nothing but the name of a program; else ""."""
+    """Return the first word of a shell's line if it can only be the name of a program, else ""."""
     found = re.match(r"\s*(/?[\w./+-]+)(?:\s|$)", line)
     word = "" if found is None else found[1]
     is_of_shell = re.fullmatch(_OF_SHELLS, word) or re.search(rf"\b{re.escape(word)} *\(\)", line)

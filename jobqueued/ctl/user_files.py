@@ -1,4 +1,4 @@
-"""jobqueuectl edit, add, remove and files: the job files of a user, which the daemon keeps."""
+"""jobqueuectl edit, add, remove, files: the job files of a user, which the daemon stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TEMPLATE = """\
 #     notify: {email: your-name}     # if it fails
 """
 _SECONDS = 90.0
-"""As long as the daemon may wait for a database of users, and more."""
+"""Timeout of a call (s), longer than the daemon may wait for a database of users."""
 _USUAL = "jobs"
 
 _user_option = click.option("--user", metavar="NAME", help="Use the files of this user.  For root only.")
@@ -206,13 +206,13 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
 
 
 class _Session:
-    """An edit of one file, by a copy of it."""
+    """An edit of one file, through a copy of it."""
 
     def __init__(self, paths: Paths, name: str, user: str | None, copy: str) -> None:
         self._paths, self._name, self._user, self._copy = paths, name, user, copy
 
     def last(self, before: bytes, stamp: str) -> int:
-        """Edit until the text is in force, or given up; the exit status."""
+        """Edit until the text is in force or the user gives up; return the exit status."""
         while True:
             edited = self._edited()
             if edited == before:
@@ -259,7 +259,7 @@ class _Session:
 
 
 def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | None) -> Message:
-    """Put a text in place; the answer."""
+    """Send a text to the daemon; return the reply."""
     if len(text) > LARGEST_FILE:
         raise Refused(
             f"the file has more than {size(LARGEST_FILE)}; accepted: at most that, and several files", "Refused"
@@ -269,7 +269,7 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
 
 
 def _print(name: str, answer: Message) -> None:
-    """Print what became of a text."""
+    """Print whether a text was accepted, with its problems and next starts."""
     print_problems(Problem(**problem) for problem in answer["problems"])
     if not answer["stored"]:
         errors = sum(problem["severity"] == "error" for problem in answer["problems"])

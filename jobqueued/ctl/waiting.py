@@ -1,4 +1,4 @@
-"""Waits for an answer that say on stderr what they wait for, whenever that has changed."""
+"""Waits for a reply that print on stderr what they wait for, whenever this changes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from jobqueued.run_states import PENDING
 from jobqueued.text import printable
 
 _FIRST, _LEAST, _MOST = 1.0, 5.0, 60.0
-"""Seconds before the first look at what is waited for, and between looks: these grow, as a wait of hours may be one of
-many, and each look costs the daemon something."""
+"""Seconds before the first check of what is waited for, and the shortest and longest pause between checks.
+
+The pauses grow, because each check costs the daemon time and many long waits may run at once.
+"""
 
 
 class Interrupted(click.ClickException):
-    """A person has interrupted a wait (Ctrl-C): what becomes of what was waited for."""
+    """Raised if the user interrupted a wait (Ctrl-C); the message shows what happens to the awaited thing."""
 
     exit_code = 130
 
     def show(self, file: Any = None) -> None:
-        """Say it on a line of its own, behind the ^C of the terminal."""
+        """Print the message on a line of its own, after the terminal's ^C."""
         click.echo(f"\n{reaching(self.message)}", err=True)
 
 
 class Seen(NamedTuple):
-    """The thing waited for, in words ("": nothing to speak of); it has changed when `gist` has."""
+    """The thing that a wait is for, as text ("": nothing to print); it is printed again when `gist` changes."""
 
     words: str
     gist: object
@@ -44,7 +46,7 @@ Look = Callable[[], Seen]
 
 
 def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
-    """Wait for an answer, at most so long (None: without a limit); True: it is there."""
+    """Wait for the reply, at most `seconds` (None: no limit); return whether it has arrived."""
     ends = None if seconds is None else time.monotonic() + seconds
     gist, pause = None, _FIRST
     while True:
@@ -62,12 +64,12 @@ def await_answer(call: Call, look: Look, seconds: float | None = None) -> bool:
 def _looked(look: Look) -> Seen:
     try:
         return look()
-    except (Refused, Unreachable):  # it is over, or the call that waits says the same
+    except (Refused, Unreachable):  # the wait is over, or the waiting call reports the same
         return Seen("", None)
 
 
 def for_run(paths: Paths, run: str) -> Look:
-    """A look at why a run has not started."""
+    """Return a function that shows why a run has not started."""
 
     def look() -> Seen:
         why = ask(paths.control, "Why", run=run)["why"]
@@ -79,14 +81,14 @@ def for_run(paths: Paths, run: str) -> Look:
 
 
 def _gist(why: Message) -> object:
-    """The reasons without how long each has lasted."""
+    """Return the reasons without their durations."""
     holders = [(lack["resource"], [holder["run"] for holder in lack["holders"]]) for lack in why["missing"]]
     words = [] if holders else [re.sub(r"\d+", "", reason) for reason in why["reasons"]]
     return why["state"], why["behind"], holders, words
 
 
 def for_lock(paths: Paths, lock: str) -> Look:
-    """A look at who has a lock that this process waits for, or why it does not get it."""
+    """Return a function that shows who holds the lock that this process waits for, or why it does not get it."""
 
     def look() -> Seen:
         claims = ask(paths.control, "Locks", lock=lock)["claims"]

@@ -1,4 +1,4 @@
-"""jobqueuectl watch: what the daemon says, as it says it, for people and programs."""
+"""jobqueuectl watch: print the lines of the daemon's log as they are written, for users and programs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def watch(paths: Paths, jobs: tuple[str, ...], events: tuple[str, ...], lines: i
 
 
 def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> None:
-    """Show line after line, up to so many; Unreachable once the daemon has ended."""
+    """Show lines, at most `most` (None: no limit). Raises Unreachable when the daemon ends."""
     stream.answer()
     show({"event": "watching"})
     count = 0
@@ -69,7 +69,7 @@ def _copy(stream: Stream, most: int | None, show: Any, instance: Instance) -> No
 
 
 def _comes(stream: Stream) -> bool:
-    """Wait for an answer; False: nobody reads what is printed any more.  Unreachable."""
+    """Wait for a reply; return False if the reader of stdout exited. Raises Unreachable."""
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     poll.register(sys.stdout, 0)

@@ -1,4 +1,4 @@
-"""jobqueuectl why: the reasons why a run has not started."""
+"""jobqueuectl why: explain why a run has not started."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _present(paths: Paths, name: str) -> Message:
 
 
 def _foresee(paths: Paths, runs: list[Message]) -> None:
-    """Put the start that is expected of each that waits in the place of what the queue alone tells."""
+    """Add the simulated start to each waiting run; it is shown instead of the queue's estimate."""
     waiting = {run_id(it["run"]): it for it in runs if it["state"] in _TO_START}
     if not waiting:
         return

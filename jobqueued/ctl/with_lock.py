@@ -1,4 +1,4 @@
-"""jobqueuectl with-lock: run a command while it holds a lock that jobs use."""
+"""jobqueuectl with-lock: run a command while it holds a lock or a resource that jobs use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.paths import Paths
 from jobqueued.text import printable
 
 _LONGEST = 1e9
-"""Seconds; select(2) takes no more than some centuries."""
+"""Longest wait (s); select(2) accepts no longer timeout than some centuries."""
 
 
 @click.command("with-lock", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -78,7 +78,7 @@ def with_lock(
             os.environ.update(call.answer()["environment"], JOBQUEUE_LOCK=lock)
     except KeyboardInterrupt:
         raise Interrupted(f"no longer waiting for lock {printable(lock)}; {printable(program)} was not run") from None
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these
         signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(program, words)
