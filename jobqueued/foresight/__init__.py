@@ -1,1 +1,1 @@
-"""Foresight: the real scheduler under a virtual clock, runs taking as long as they have before."""
+"""Foresight: the real scheduler under a virtual clock; simulated runs take as long as real runs took."""

@@ -1,8 +1,7 @@
-"""Durations: how long the runs of each job take, and how they end, drawn from those that there were.
+"""Durations: how long the runs of each job take, and how they end, drawn from the known runs.
 
-A draw is one of the attempts that are known, all of them equally likely: so the distribution is that of the history,
-whatever it looks like, and not a mean.  Each job has a stream of chance of its own, so that a change of one job leaves
-the draws of all others as they were.
+Each known attempt is equally likely, so the draws have the distribution of the history, whatever its shape. Each job
+has its own random stream, so that a change of one job does not change the draws of the others.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from jobqueued.core.usual import SOON
 from jobqueued.model import MINUTE, Job, RunState, to_instant
 
 Chance = Callable[[str], Callable[[], float]]
-"""By a name, a stream of numbers from 0 up to 1, the same for the same name."""
+"""Name → stream of random numbers from 0 up to 1; the same name gives the same stream."""
 
 GUESSED = MINUTE
-"""So long takes what nobody knows anything about."""
+"""Duration (ns) of a run if nothing is known about its job."""
 
 
 class Sample(NamedTuple):
-    """One attempt: how long it took (ns), and how it ended."""
+    """An attempt: its duration (ns) and its end."""
 
     took: int
     state: str = RunState.SUCCEEDED.value
@@ -32,11 +31,11 @@ class Sample(NamedTuple):
 
 
 _TOLD = {RunState.SUCCEEDED.value, RunState.FAILED.value, RunState.TIMED_OUT.value, RunState.OOM_KILLED.value}
-"""The ends that tell how long a run takes; what a person or the host has ended does not."""
+"""States that show how long a run takes; a user or the host caused the other ends."""
 
 
 def samples(record: Mapping[str, Any]) -> list[Sample]:
-    """The attempts that a record tells of, but for the failover, which is another command."""
+    """Return the attempts in a record, except the failover, which is another command."""
     found = []
     for attempt in record.get("attempts", ()):
         began, over = attempt.get("started"), attempt.get("ended")
@@ -51,14 +50,17 @@ def _instant(text: str) -> int:
 
 
 class Durations:
-    """The samples of each job; of one that has none, the time that was `given` for such, its timeout, or a minute."""
+    """The samples of each job.
+
+    A job without samples takes the `given` duration (ns), else its timeout, else a minute.
+    """
 
     def __init__(self, known: Mapping[str, Sequence[Sample]], given: int | None = None) -> None:
         self.known = known
         self._given = given
 
     def of(self, job: Job) -> Sequence[Sample]:
-        """All that a run of a job may draw; one where nothing is known.  A `timeout` ends what takes longer."""
+        """Return all samples that a run of a job may draw; a `timeout` ends longer ones."""
         found: Sequence[Sample] = self.known.get(job.id) or [Sample(self._given or job.timeout or GUESSED)]
         limit = job.timeout
         if limit is None or all(sample.took <= limit for sample in found):
@@ -68,7 +70,7 @@ class Durations:
 
 
 class Draws:
-    """The draws of one future: of each job a stream."""
+    """The draws of one future: a stream for each job."""
 
     def __init__(self, durations: Durations, chance: Chance) -> None:
         self._durations, self._chance = durations, chance
@@ -83,7 +85,7 @@ class Draws:
         return found[int(draw() * len(found))] if len(found) > 1 else found[0]
 
     def rest(self, job: Job, passed: int) -> Sample:
-        """Draw an attempt that has taken so long (ns) already; one that took longer than any is about to end."""
+        """Draw an attempt that has already run for `passed` ns; one that ran longer than any sample is about to end."""
         known = self._durations.of(job)
         found = [sample for sample in known if sample.took >= passed] or [Sample(passed + SOON)]
         return found[int(self._chance(f"{job.id} now")() * len(found))]

@@ -1,4 +1,4 @@
-"""Futures: what comes of one host by several draws of how long its runs take."""
+"""Futures: simulations of one host, each with other draws of how long runs take."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from jobqueued.model import Job, Run
 from jobqueued.saved import Hold, SavedJob
 
 _SLICES = 50
-"""So often the progress of a future is told."""
+"""Maximum progress reports for each group of jobs in a future."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A host as it is at an instant: its jobs and limits, where they stand, how long their runs take."""
+    """A host at an instant: its jobs and limits, their state, and the durations of runs."""
 
     begin: int
     jobs: tuple[Job, ...]
@@ -31,12 +31,12 @@ class Host:
     hold: Hold | None = None
 
     def without(self, jobs: Iterable[str]) -> Host:
-        """The same host without some jobs, and what there is of them."""
+        """Return the host without some jobs and their runs."""
         gone = set(jobs)
         return self.with_jobs([job for job in self.jobs if job.id not in gone])
 
     def with_jobs(self, jobs: Iterable[Job]) -> Host:
-        """The same host with other jobs."""
+        """Return the host with other jobs, and only the runs of these."""
         found = tuple(jobs)
         known = {job.id for job in found}
         runs = tuple(run for run in self.runs if run.id.job in known)
@@ -44,7 +44,7 @@ class Host:
 
 
 class _Group:
-    """Jobs that are played together: by the scheduler, or, if all of them are plain, by it whenever something waits."""
+    """Jobs that are simulated together: by the scheduler, or if all are plain, by it only while something waits."""
 
     def __init__(
         self, host: Host, jobs: Sequence[Job], draws: Draws, tally: Tally, calendar: Calendar, *, calm: bool
@@ -66,7 +66,7 @@ class _Group:
             )  # fmt: skip
 
     def play(self, until: int) -> None:
-        """Let all happen that does before an instant."""
+        """Simulate everything that happens before an instant."""
         while True:
             if self._calm is not None and self._world is None:
                 self._world = self._calm.play(until)
@@ -76,13 +76,13 @@ class _Group:
             self._world = None
 
     def settle(self, until: int) -> None:
-        """Count what lives and waits at an instant up to which all has happened, the end of it."""
+        """Count the live and waiting runs at the end of the simulation, which must have reached this instant."""
         if (last := self._world or self._calm) is not None:
             last.settle(until)
 
 
 def _going_on(host: Host, draws: Draws, run: Run) -> Begun:
-    """The end of a run that was live at the beginning."""
+    """Return a run that was live at the beginning, with its drawn end."""
     started = min(run.started or 0, host.begin)
     job = next(job for job in host.jobs if job.id == run.id.job)
     sample = draws.rest(job, host.begin - started)
@@ -93,9 +93,9 @@ def play(
     host: Host, until: int, chances: Sequence[Chance], progress: Callable[[float], None] = lambda _: None,
     *, keeps_starts: bool = False, apart: bool = True, first: Tally | None = None,
 ) -> list[Tally]:  # fmt: skip
-    """Play a host forward, once for each draw; `progress` is told the part that is done.
+    """Simulate a host once for each draw; `progress` gets the share that is done.
 
-    Not `apart`: by one scheduler from beginning to end, which takes longer.  `first`: the tally of the first draw.
+    `apart`: simulate groups of independent jobs separately, which is faster. `first`: the tally for the first draw.
     """
     tallies, calendar = list[Tally](), Calendar(host.begin)
     parts = groups(host.jobs, host.limits) if apart else [host.jobs]

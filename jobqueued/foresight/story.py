@@ -1,4 +1,4 @@
-"""The story of one future: each of its runs, as a record of it would be, for a chart."""
+"""The story of one future: each run as a record, for a chart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueued.model import RunId, RunState, to_text
 
 
 class Story(Tally):
-    """A tally that keeps each run too."""
+    """A tally that also records each run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Story(Tally):
     def started(
         self, run: RunId, due: int, planned: int, start: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Keep the start of a run."""
+        """Record the start of a run."""
         super().started(run, due, planned, start, blame, holder)
         self._runs[run] = {
             "due": due, "queued": planned, "started": start, "state": RunState.RUNNING.value, "attempts": [],
@@ -29,42 +29,42 @@ class Story(Tally):
     def waits(
         self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Keep a run that waits in the end."""
+        """Record a run that still waits at the end of the simulation."""
         super().waits(run, due, planned, until, blame, holder)
         self._runs[run] = {
             "due": due, "queued": planned, "state": RunState.WAITING.value, "attempts": [], **_wait(blame, holder),
         }  # fmt: skip
 
     def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
-        """Keep a run that has started before the beginning."""
+        """Record a run that started before the simulation."""
         told = {
             "due": due, "queued": queued, "started": started, "state": RunState.RUNNING.value, "attempts": [*attempts],
         }  # fmt: skip
         self._runs.setdefault(run, told)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Keep an attempt."""
+        """Record an attempt."""
         super().attempted(run, start, end)
         self._runs[run]["attempts"].append((start, end))
 
     def retries(self, run: RunId) -> None:
-        """Keep that a run waits for its next attempt in the end."""
+        """Record that a run waits for its next attempt at the end of the simulation."""
         self._runs[run]["state"] = RunState.RETRYING.value
 
     def ended(self, run: RunId, state: str) -> None:
-        """Keep the end of a run."""
+        """Record the end of a run."""
         super().ended(run, state)
         if (told := self._runs.get(run)) is not None:
             told["state"] = state
 
     def skipped(self, run: RunId, reason: str, times: int, first: int, last: int) -> None:
-        """Keep a skip, which may grow."""
+        """Record a skip; later skips of the same run are added to it."""
         super().skipped(run, reason, times, first, last)
         told = self._runs.setdefault(run, {"due": first, "attempts": [], "count": 0})
         told |= {"state": RunState.SKIPPED.value, "reason": reason, "last_due": last, "count": told["count"] + times}
 
     def records(self, until: int) -> Iterator[dict[str, Any]]:
-        """Yield a record of each run, for `jobqueuectl timeline --from`; `until`: the end, until which some wait."""
+        """Yield a record of each run, for `jobqueuectl timeline --from`; `until`: the end of the simulation."""
         for run, told in self._runs.items():
             found = {"job": run.job, "number": run.number, "trigger": "simulated", "tags": [], **told}
             attempts = told["attempts"]
@@ -75,7 +75,7 @@ class Story(Tally):
 
 
 def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
-    """The part of a record that tells of a wait."""
+    """Return the fields of a record that describe a wait."""
     told: dict[str, Any] = {} if holder is None else {"held_by": str(holder)}
     if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, HOLD):
         told["waited_for"] = [f"what is kept for {holder}" if blame.lacked == RESERVATION else blame.lacked]

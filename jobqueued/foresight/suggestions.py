@@ -1,7 +1,7 @@
-"""Suggestions: small changes that let runs wait less, each tried out before it is told.
+"""Suggestions: small changes that let runs wait less; each is simulated before it is suggested.
 
-What is tried: to let a job start later by as long as it waits anyway; to `spread` jobs that wait for the same; a larger
-`max_running`.  What a lock is for nobody knows here, so that it binds is told (`summary.lacked`), and no more.
+The changes are: start a job later, by as long as it waits anyway; `spread` jobs that wait for the same; a larger
+`max_running`. The purpose of a lock is unknown, so a lock that delays runs is only reported (`summary.lacked`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from jobqueued.text import duration
 from jobqueued.timing.schedule import Schedule, offset
 
 TRIED = 8
-"""So many changes are tried."""
+"""Maximum changes that are tried."""
 _ENOUGH = 0.8
-"""What waits is to wait at most this part of what it did."""
+"""A change helps if the wait falls to this share or less."""
 _ROUND = 5 * MINUTE
 _SPREAD, _MANY = 10 * MINUTE, 3
-"""So many jobs that wait for the same may be spread over this time."""
+"""The `spread` that is suggested (ns), and the minimum jobs that wait for the same."""
 
 
 class Change(NamedTuple):
-    """A change of some jobs, or of the host (""), as it is to be written; `apply` makes it."""
+    """A change of some jobs, or of the host (no jobs), and the text to write into the file; `apply` makes it."""
 
     jobs: tuple[str, ...]
     text: str
@@ -40,20 +40,20 @@ class Change(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The deadlines that are missed, and the time that is waited (ns), on the mean of all futures."""
+    """The missed deadlines and the waits (ns), each the mean of all futures."""
 
     missed: float
     waited: float
 
     def is_worse_than(self, other: Cost) -> bool:
-        """Tell whether the other is so much better that it is worth the change."""
+        """Return whether the other cost is better by enough to be worth the change."""
         saved = self.waited - other.waited
         much = saved >= MINUTE and other.waited <= _ENOUGH * self.waited
         return other.missed < self.missed or (other.missed == self.missed and much)
 
 
 class Suggestion(NamedTuple):
-    """A change that helps, with the costs of all jobs that it may concern, before and after it."""
+    """A change that helps, with the costs before and after of all jobs that it may affect."""
 
     change: Change
     before: Cost
@@ -64,9 +64,9 @@ def suggestions(
     host: Host, until: int, rows: Sequence[Row], chances: Sequence[Chance], seed: str,
     progress: Callable[[float], None] = lambda _: None,
 ) -> list[Suggestion]:  # fmt: skip
-    """Try changes for the jobs that wait most (`rows`), and tell those that help, the best first.
+    """Try changes for the jobs that wait most (`rows`); return those that help, the best first.
 
-    `seed` decides what part of a `spread` a job has.
+    `seed`: decides each job's delay in a `spread`.
     """
     found = list[Suggestion]()
     parts = groups(host.jobs, host.limits)
@@ -93,13 +93,13 @@ def _cost(futures: Sequence[Tally]) -> Cost:
 
 
 def _due(futures: Sequence[Tally], jobs: Iterable[str]) -> int:
-    """The occurrences of some jobs: what is due only after the end waits for nothing there."""
+    """Return the number of occurrences of some jobs: a change that moves them past the end only seems to help."""
     found = [future.of(job) for future in futures for job in jobs]
     return sum(it.runs + it.waiting + it.skipped.total() for it in found)
 
 
 def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:
-    """Yield what may help the jobs that wait most, the likeliest first."""
+    """Yield changes that may help the jobs that wait most, the most promising first."""
     jobs = {job.id: job for job in host.jobs}
     waiting = [(jobs[row.job], row) for row in rows if (row.late.most or row.missed.most) and row.job in jobs]
     if host.limits.max_running is not None and any(_lacks(row, SLOT.removeprefix(":")) for _, row in waiting):
@@ -109,7 +109,7 @@ def changes(host: Host, rows: Sequence[Row], seed: str) -> Iterator[Change]:
         if len(alike) >= _MANY:
             yield _spread(alike, seed)
     for job, row in waiting:
-        missed = job.start_deadline if row.missed.most else None  # what was missed has waited as long
+        missed = job.start_deadline if row.missed.most else None  # a missed start waited this long
         if (later := _later(job, max(row.most, row.longest // 2, missed or MINUTE))) is not None:
             yield later
 
@@ -125,7 +125,7 @@ def _more_slots(most: int) -> Change:
 
 
 def _may_be_spread(job: Job) -> bool:
-    """Tell whether a job has no part of a spread yet, and is due no more often than once in three times that."""
+    """Return whether a job has no `spread`, and is due at most once in three times the suggested one."""
     if job.spread or not job.triggers:
         return False
     first = job.next_after(DAY)
@@ -144,7 +144,10 @@ def _with(host: Host, new: dict[str, Job]) -> Host:
 
 
 def _later(job: Job, wait: int) -> Change | None:
-    """Let a job that starts at one minute of an hour, or of a day, start after what it waits for."""
+    """Return a change that starts a job after its usual wait, or None.
+
+    Only jobs that start at one minute of an hour or of a day can be changed.
+    """
     texts = job.schedule[0].split() if len(job.schedule) == 1 else []
     if len(texts) != 5 or not texts[0].isdecimal() or job.seconds is not None or job.every is not None:
         return None
@@ -159,7 +162,7 @@ def _later(job: Job, wait: int) -> Change | None:
 
 
 def words(it: Suggestion) -> str:
-    """Word what a change does: ``waits 20 min less``."""
+    """Describe what a change does: ``20 min less waiting``."""
     saved = it.before.waited - it.after.waited
     more = "less" if saved > 0 else "more"
     told = [f"{duration(abs(saved) / SECOND)} {more} waiting"] if abs(saved) >= SECOND else []

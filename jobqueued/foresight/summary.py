@@ -1,4 +1,4 @@
-"""The summary of several futures: of each figure its least and its most, which is the band that the draws give."""
+"""The summary of several futures: the least and the greatest value of each figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobqueued.foresight.tally import Blame, OfJob, Peak, Tally
 
 
 class Band(NamedTuple):
-    """The least and the most of a figure in all futures."""
+    """The least and the greatest value of a figure in all futures."""
 
     least: int
     most: int
@@ -21,35 +21,35 @@ class Band(NamedTuple):
 
 
 def band(figures: Iterable[int]) -> Band:
-    """The band of some figures, at least one."""
+    """Return the band of the figures, which must not be empty."""
     found = list(figures)
     return Band(min(found), max(found))
 
 
 class Row(NamedTuple):
-    """The figures of a job: waits in ns, of all futures together; `blamed` the causes, the worst first."""
+    """The figures of a job over all futures; waits are in ns. `blamed`: the causes of waits, the worst first."""
 
     job: str
     runs: Band
     late: Band
-    """The number of runs that start late, or wait in the end."""
+    """Runs that start late, or still wait at the end."""
     waiting: Band
-    """The number of those that wait in the end."""
+    """Runs that still wait at the end."""
     half: int
     most: int
-    """The waits that 50 % and 95 % of its runs do not exceed."""
+    """Waits (ns) that 50 % and 95 % of the runs do not exceed."""
     longest: int
     missed: Band
     skipped: dict[str, int]
-    """The number of occurrences that are skipped in the worst future, by the reason."""
+    """Reason → skipped occurrences in the worst future."""
     failed: Band
     blamed: list[tuple[Blame, int]]
     waited: int
-    """The mean, of all futures, of what its runs wait together."""
+    """Total wait of the runs (ns), mean of all futures."""
 
     @property
     def is_remarkable(self) -> bool:
-        """Tell whether there is more to say of it than that all goes as planned."""
+        """Return whether a run is late or skipped in any future."""
         return bool(self.late.most or self.skipped)
 
 
@@ -58,8 +58,9 @@ _live = attrgetter("live")
 
 
 def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[tuple[int, Band]]:
-    """The instants from one on at which most runs are live in any future, at most one in each span of so many ns, with
-    the band of the most of all futures in the same span, also of those in which nothing starts then.
+    """Return the instants at which most runs are live in any future, from `since` (ns) on, with the band of live runs.
+
+    At most one instant for each span of `apart` ns. The band also includes futures without a start in that span.
     """
     started = [{peak.instant // apart: peak for peak in future.peaks(None, apart, since)} for future in futures]
     begins = {span: max(since, span * apart) for each in started for span in each}
@@ -72,7 +73,7 @@ def peaks(futures: Sequence[Tally], count: int, apart: int, since: int) -> list[
 
 
 def rows(futures: Sequence[Tally]) -> list[Row]:
-    """The rows of all jobs, those whose runs wait longest together first."""
+    """Return the rows of all jobs; jobs with the most missed deadlines and longest total waits come first."""
     names = sorted({name for future in futures for name in future.jobs})
     found = [_row(name, [future.jobs.get(name, _NOTHING) for future in futures]) for name in names]
     return sorted(found, key=lambda row: (-row.missed.most, -row.waited, row.job))
@@ -96,13 +97,13 @@ def _row(name: str, found: list[OfJob]) -> Row:
 
 
 def wait_at(level: float, waits: Sequence[int], runs: int) -> int:
-    """The wait that this part of so many runs did not exceed; `waits`: those that were not 0, in order."""
+    """Return the wait (ns) that this share of the runs did not exceed; `waits`: the waits above 0, sorted."""
     place = -int(-level * runs // 1) - 1 - (runs - len(waits))
     return waits[place] if waits and place >= 0 else 0
 
 
 def lacked(found: Iterable[Row]) -> list[tuple[str, int, list[tuple[str, int]]]]:
-    """Name what binds: for how long runs wait for it, in all futures, and whose end they wait for, the worst first."""
+    """Return each thing that runs wait for, the total wait (ns) and the jobs whose end they await, worst first."""
     waited, holders = Counter[str](), dict[str, Counter[str]]()
     for row in found:
         for blame, time in row.blamed:
@@ -113,5 +114,5 @@ def lacked(found: Iterable[Row]) -> list[tuple[str, int, list[tuple[str, int]]]]
 
 
 def figures(futures: Sequence[Tally], figure: Callable[[Tally], int]) -> Band:
-    """The band of a figure of the whole host."""
+    """Return the band of a figure of the whole host."""
     return band(map(figure, futures))

@@ -1,7 +1,7 @@
-"""The tally of one future: of each job its runs, waits, and what it waited for; of the host its load.
+"""The tally of one future: the runs, waits and causes of waits of each job, and the load of the host.
 
-Instants and durations are nanoseconds.  A start is *late* by the time between its planned start (the due time, and the
-job's part of `spread`) and the start of its first attempt.
+Instants and durations are nanoseconds. A run is *late* by the time from its planned start (its due time plus the job's
+part of `spread`) to the start of its first attempt.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.core.eligibility import DEADLINE
 from jobqueued.model import RunId, RunState
 
 DEPENDENCIES, CONCURRENCY, RESERVATION, HOLD = "dependencies", "concurrency", "reservation", "hold"
-"""What a run may have waited for, beside locks and resources; the last two: what is kept for another, the host."""
+"""Causes of waits apart from locks and resources: dependencies, own live runs, a reservation, a hold of the host."""
 
 
 class Blame(NamedTuple):
-    """The cause of a wait: what was lacked, and the job whose end gave it free ("": none did)."""
+    """The cause of a wait: what the run lacked, and the job whose end released it ("" if none)."""
 
     lacked: str
     holder: str
@@ -29,47 +29,47 @@ class Blame(NamedTuple):
 
 @dataclass(slots=True)
 class OfJob:
-    """The fate of one job."""
+    """The tally of one job."""
 
     runs: int = 0
     waiting: int = 0
-    """The runs that still wait for their start in the end."""
+    """Runs that still wait for their start at the end."""
     waits: array[int] = field(default_factory=lambda: array("q"))
-    """Of each run that did not start as planned, by how much it was late; what waits in the end, by then."""
+    """Delay of each late run (ns); for runs that still wait at the end, the delay so far."""
     ends: Counter[str] = field(default_factory=Counter)
     busy: int = 0
-    """The time that all of its attempts took together."""
+    """Total time of all attempts (ns)."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """The number of its occurrences that were skipped, by the reason."""
+    """Reason → skipped occurrences."""
     blamed: dict[Blame, int] = field(default_factory=dict)
-    """For how long its runs have waited, by what for."""
+    """Cause → total wait of the job's runs (ns)."""
     dues: array[int] = field(default_factory=lambda: array("q"))
     begun: array[int] = field(default_factory=lambda: array("q"))
-    """Due time and start of each run, where these are kept."""
+    """Due time and start of each run, if starts are recorded."""
 
     @property
     def starts(self) -> Iterator[tuple[int, int]]:
-        """Both together."""
+        """Pairs of due time and start."""
         return zip(self.dues, self.begun, strict=True)
 
     @property
     def missed(self) -> int:
-        """The number of times that its `start_deadline` has passed."""
+        """Occurrences that missed their `start_deadline`."""
         return self.skipped[DEADLINE]
 
     @property
     def waited(self) -> int:
-        """The time that all of its runs have waited together."""
+        """Total wait of the job's runs (ns)."""
         return sum(self.waits)
 
     @property
     def failed(self) -> int:
-        """The runs that have not succeeded."""
+        """Runs that ended without success."""
         return self.ends.total() - self.ends[RunState.SUCCEEDED.value]
 
 
 class Tally:
-    """All that is counted of one future; `keeps_starts`: each start too."""
+    """The counters of one future; `keeps_starts`: also record each start."""
 
     def __init__(self, *, keeps_starts: bool = False) -> None:
         self.jobs: dict[str, OfJob] = {}
@@ -77,7 +77,7 @@ class Tally:
         self._begun, self._over = array("q"), array("q")
 
     def of(self, job: str) -> OfJob:
-        """The fate of a job."""
+        """Return the tally of a job."""
         found = self.jobs.get(job)
         if found is None:
             found = self.jobs[job] = OfJob()
@@ -86,7 +86,7 @@ class Tally:
     def started(
         self, run: RunId, due: int, planned: int, start: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Count the start of a run; `holder`: the one whose end gave free what it lacked."""
+        """Count the start of a run; `holder`: the run whose end released what it lacked."""
         it = self.of(run.job)
         it.runs += 1
         if self._keeps_starts:
@@ -96,65 +96,71 @@ class Tally:
             _wait(it, start - planned, blame)
 
     def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
-        """Note a run that has started before the beginning, and its attempts that are over: it is not counted."""
+        """Record a run that started before the simulation, with its ended attempts.
+
+        Does nothing here: it is not counted.
+        """
 
     def waits(
         self, run: RunId, due: int, planned: int, until: int, blame: Blame | None, holder: RunId | None = None
     ) -> None:
-        """Count a run that waits in the end; `holder`: the one that has what it lacks."""
+        """Count a run that still waits at the end; `holder`: the run that has what it lacks."""
         it = self.of(run.job)
         it.waiting += 1
         _wait(it, until - planned, blame)
 
     def attempted(self, run: RunId, start: int, end: int) -> None:
-        """Count an attempt, which is live in between; one that lives in the end, up to then."""
+        """Count an attempt; one that is live at the end of the simulation ends there."""
         self._begun.append(start)
         self._over.append(end)
         self.of(run.job).busy += end - start
 
     def retries(self, run: RunId) -> None:
-        """Note a run that waits for its next attempt in the end."""
+        """Record a run that waits for its next attempt at the end. Does nothing here."""
 
     def ended(self, run: RunId, state: str) -> None:
         """Count the end of a run."""
         self.of(run.job).ends[state] += 1
 
     def skipped(self, run: RunId, reason: str, times: int, first: int, last: int) -> None:
-        """Count occurrences that were skipped, by the run that stands for them; `first` and `last` were due then."""
+        """Count skipped occurrences that a run stands for; `first` and `last`: due times of the first and last."""
         self.of(run.job).skipped[reason] += times
 
     @property
     def runs(self) -> int:
-        """All starts."""
+        """Number of all starts."""
         return sum(it.runs for it in self.jobs.values())
 
     @property
     def waiting(self) -> int:
-        """All runs that wait in the end."""
+        """Number of all runs that still wait at the end."""
         return sum(it.waiting for it in self.jobs.values())
 
     @property
     def waited(self) -> int:
-        """The time that all runs have waited together."""
+        """Total wait of all runs (ns)."""
         return sum(it.waited for it in self.jobs.values())
 
     @property
     def missed(self) -> int:
-        """The number of times that a `start_deadline` has passed."""
+        """Occurrences that missed their `start_deadline`."""
         return sum(it.missed for it in self.jobs.values())
 
     @property
     def failed(self) -> int:
-        """The runs that did not succeed."""
+        """Runs that ended without success."""
         return sum(it.failed for it in self.jobs.values())
 
     @property
     def most_live(self) -> int:
-        """The most runs that are live at once."""
+        """Greatest number of runs live at once."""
         return max((live for _, live in _levels(self._begun, self._over)), default=0)
 
     def peaks(self, count: int | None, apart: int, since: int = 0) -> list[Peak]:
-        """The instants from one on at which most runs were live, at most one in each span of so many ns; None: all."""
+        """Return the instants from `since` on at which most runs were live, at most `count` (None: all).
+
+        At most one instant for each span of `apart` ns.
+        """
         found: dict[int, Peak] = {}
         for instant, live in _levels((max(since, start) for start in self._begun), self._over):
             span = instant // apart
@@ -163,7 +169,7 @@ class Tally:
         return sorted(found.values(), key=lambda peak: (-peak.live, peak.instant))[:count]
 
     def live_at(self, instants: Iterable[int]) -> list[int]:
-        """The number of runs that live on at each of some instants, having begun before it."""
+        """Return, for each instant, the number of runs that started before it and end after it."""
         begun, over = sorted(self._begun), sorted(self._over)
         return [bisect_left(begun, instant) - bisect_right(over, instant) for instant in instants]
 
@@ -175,14 +181,14 @@ def _wait(it: OfJob, time: int, blame: Blame | None) -> None:
 
 
 class Peak(NamedTuple):
-    """An instant at which so many runs were live."""
+    """An instant, and the number of runs live from then on."""
 
     instant: int
     live: int
 
 
 def _levels(begun: Iterable[int], over: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Yield each start with the number of runs live from then on; who ends at that instant is not any more."""
+    """Yield each start with the number of runs live from then on; a run that ends at that instant does not count."""
     ends, live = iter(sorted(over)), 0
     end = next(ends, None)
     for start in sorted(begun):

@@ -1,7 +1,7 @@
-"""The world of a future: the real scheduler on a virtual host, whose clock jumps to the next thing that happens.
+"""The world of a future: the real scheduler on a virtual host, whose clock jumps from event to event.
 
-Whatever the scheduler launches starts at once, and ends after the time that is drawn for it.  Nothing is written, no
-notice is sent, and accounts are there.  What people, files and events would make due does not come.
+A run starts as soon as the scheduler launches it, and ends after its drawn duration. Nothing is saved, no notice is
+sent, and every account exists. Users, files and events make nothing due.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _planned(run: Run, job: Job) -> int:
 
 
 class Begun(NamedTuple):
-    """A live attempt: its run and that one's due time, its start, and when and how it will end."""
+    """A live attempt: its run, the run's due time, its start, and its drawn end."""
 
     run: RunId
     due: int
@@ -47,16 +47,17 @@ class Begun(NamedTuple):
 
 
 def bare(job: Job) -> Job:
-    """A definition without what no queue depends on: whom it runs as, and who is told."""
+    """Return the definition without the settings that no queue depends on, such as the user and the notices."""
     return changed(
         job, user=None, group=None, groups=None, late=None, expect=None, notify=NOBODY, telemetry_hooks=(), ping=None,
     )  # fmt: skip
 
 
 class World:
-    """One host, from an instant on.
+    """One host from an instant on.
 
-    `saved`: where jobs stand then; `waiting`: the runs that have not started; `live`: those that have, and their ends.
+    `saved`: the state of the jobs. `waiting`: the runs that have not started. `live`: the started runs, with their
+    ends.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class World:
     ) -> None:  # fmt: skip
         self.now = Now(begin, begin)
         self.starts = 0
-        """How many attempts have started in it."""
+        """Number of attempts that started in this world."""
         self._draws, self._tally = draws, tally
         self._live: dict[tuple[RunId, int], tuple[Begun, Mapping[str, Any]]] = {}
         self._ends: list[tuple[int, RunId, int]] = []
@@ -78,7 +79,7 @@ class World:
             by_file.setdefault(job.file, []).append(bare(job))
         found, waiting, known = list(live), list(waiting), {it.job: it for it in saved}
         for of_file in by_file.values():
-            for job in of_file:  # what was due before the beginning is over
+            for job in of_file:  # occurrences due before the beginning are over
                 known.setdefault(job.id, SavedJob(job=job.id, rhythm=job.rhythm, cursor=begin - job.offset))
         self.scheduler.restore(known.values(), [*(run for run, _ in found), *waiting], self.now, hold)
         for run in (*(run for run, _ in found), *waiting):
@@ -95,25 +96,28 @@ class World:
         for it in known.values():
             if it.shared_pause:
                 self._happen(events.FleetPaused(it.job, it.shared_pause))
-        if limits.fleet:  # as if this host were the only one that is up
+        if limits.fleet:  # simulate this host as the fleet's only live one
             self._happen(FleetUp(""))
         self._settle()
 
     @property
     def live(self) -> list[Begun]:
-        """The attempts that are live now, the oldest first."""
+        """The live attempts, oldest first."""
         return [begun for begun, _ in self._live.values()]
 
     @property
     def is_calm(self) -> bool:
-        """Tell whether nothing waits, and nothing else is left to be done now."""
+        """True if no run waits and the scheduler has nothing to do now."""
         if len(self.scheduler.runs) > len(self._live):
             return False
         wake = self.scheduler.next_wakeup(self.now)
         return wake is None or wake > self.now.wall
 
     def play(self, until: int, least: int | None = None) -> bool:
-        """Let all happen that does before an instant; or only until nothing waits, once so many have started: True."""
+        """Simulate everything before an instant; return False.
+
+        With `least`: stop as soon as that many attempts have started and nothing waits, and return True.
+        """
         while (soonest := self._soonest()) is not None and soonest < until:
             if soonest > self.now.wall:
                 self.now, self._freed = Now(soonest, soonest), []
@@ -171,7 +175,7 @@ class World:
         heappush(self._ends, (max(begun.end, self.now.wall), run.id, run.attempt))
 
     def _blame(self, run: Run, waited_for: list[str]) -> tuple[Blame | None, RunId | None]:
-        """Name the cause of a wait that is over now: what the run lacked, and whose end has just given that free."""
+        """Return the cause of a wait that just ended, and the run whose end released what was lacking, or None."""
         freed = self._freed[0] if self._freed else None
         if not waited_for:
             own = next((it for it in self._freed if it.job == run.id.job), None)
@@ -188,7 +192,7 @@ class World:
         return Blame(lacked, "" if freed is None else freed.job), freed
 
     def settle(self, until: int) -> None:
-        """Count what lives and waits at an instant up to which all has happened, the end of it."""
+        """Count the live and waiting runs at the end of the simulation, which must have reached this instant."""
         for begun in self.live:
             self._tally.attempted(begun.run, begun.started, until)
         oldest: dict[str, RunId | None] = {}
@@ -200,7 +204,7 @@ class World:
                 self._tally.waits(run.id, run.due, _planned(run, job), until, *self._blame_so_far(run, oldest))
 
     def _blame_so_far(self, run: Run, oldest: dict[str, RunId | None]) -> tuple[Blame | None, RunId | None]:
-        """Name the cause of a wait that goes on: what the run lacks, and who has had that for longest (`oldest`)."""
+        """Return the cause of a lasting wait, and the run that has held the lacking thing longest (from `oldest`)."""
         held_back = run.waits[-1][1] if run.waits else ""
         if held_back == CONCURRENCY:
             return Blame(CONCURRENCY, run.id.job), self._oldest(self.scheduler[run.id.job].live)
@@ -220,13 +224,13 @@ class World:
         return (Blame(resource.removeprefix(":"), name) if resource else None), holder
 
     def _oldest(self, runs: Iterable[RunId]) -> RunId | None:
-        """The one of some live runs that has begun first."""
+        """Return the one of some live runs that started first, or None."""
         attempts = ((run, self.scheduler.runs[run].attempt) for run in runs)
         begun = [self._live[it][0] for it in attempts if it in self._live]
         return min(begun, key=lambda it: (it.started, it.run)).run if begun else None
 
     def _stop(self, run: RunId, attempt: int) -> None:
-        """End an attempt at once, as it is to stop."""
+        """End an attempt at once, because the scheduler stops it."""
         found = self._live.get((run, attempt))
         if found is not None:
             begun = found[0]._replace(end=self.now.wall, sample=Sample(0, RunState.KILLED.value, None, 15))
@@ -235,7 +239,7 @@ class World:
 
     def _end(self, end: int, run: RunId, attempt: int) -> None:
         found = self._live.pop((run, attempt), None)
-        if found is None:  # it was stopped before
+        if found is None:  # stopped before
             return
         (*_, started, _, sample), record = found
         self._tally.attempted(run, started, end)
