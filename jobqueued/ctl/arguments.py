@@ -23,7 +23,7 @@ _FIRST = to_datetime(0)
 
 
 class NoInstance(click.ClickException):
-    """Raised if no instance of the daemon matches the options or the environment."""
+    """Raised if the user's own instance (--user) can't have its directories; the message has the remedy."""
 
     exit_code = 2
 

@@ -147,7 +147,7 @@ class Call:
         return answer
 
     def _is_turned_away(self) -> bool:
-        """Return whether the daemon was full; if so, connect and call again after a pause."""
+        """Return whether the call was repeated, after a pause, because the daemon was full."""
         reply = self._replies[0]
         if reply.get("error") != _BUSY or (self._ends is not None and time.monotonic() + self._pause > self._ends):
             return False

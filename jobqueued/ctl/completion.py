@@ -34,7 +34,7 @@ def jobs_or_runs(context: click.Context, parameter: click.Parameter, begun: str)
 
 
 def hosts(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Return the hosts of the fleet that begin like the last name of the list, each after the names already typed."""
+    """Complete the last name in a comma-separated list with the hosts of the fleet."""
     before, comma, last = begun.rpartition(",")
     return [f"{before}{comma}{name}" for name in _asked(context, "Fleet").get("hosts", ()) if name.startswith(last)]
 

@@ -31,7 +31,7 @@ _NO_NEWLINE = "missing newline before EOF"
 
 
 class Verdict(NamedTuple):
-    """The result of a check: the errors that prevent the installation, with a summary line; the warnings; the jobs."""
+    """The result of a check. `errors` prevent the installation, and their last line sums them up."""
 
     errors: list[str]
     warnings: list[str]

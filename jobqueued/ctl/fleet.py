@@ -55,7 +55,10 @@ def _list_hosts(paths: Paths, *, as_json: bool) -> None:
 
 
 def known(answer: Message) -> list[str]:
-    """Return the fleet's hosts from the reply of the method Fleet. Raises Refused if it has none."""
+    """Return the fleet's hosts from the reply of the method Fleet.
+
+    Raises Refused if the host is in no fleet, or if the fleet is unreachable.
+    """
     if answer["fleet"] is None:
         raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
     if answer["down"] is not None:

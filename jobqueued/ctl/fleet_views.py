@@ -187,7 +187,7 @@ class _Call:
             _print(parts, rows, chosen, notes)
 
     def _read(self, words: Sequence[str], read: Callable[[str, Message], T]) -> Iterator[tuple[str, Message, T]]:
-        """Yield each host with its document and the result of `read`; a host without valid document counts as failed."""
+        """Yield each host with its document and the result of `read`; a host without valid document has failed."""
         for reply in self._replies(words):
             try:
                 document = _document(reply)

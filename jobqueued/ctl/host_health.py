@@ -88,7 +88,7 @@ def _directory(paths: Paths, path: Path) -> Finding:
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
     """Check that a power loss or a reboot keeps the written files.
 
-    `lost`: what a loss takes; "" if it is meant to go.
+    `lost`: the content that would be lost; "" if it may be.
     """
     real = Path(os.path.realpath(path))
     above = {str(real), *map(str, real.parents)}

@@ -193,7 +193,7 @@ _ELSEWHERE = {
 """Name in another program → our command."""
 _INTERRUPTED = 130
 _NEW_OBJECTS = 50_000
-"""Objects that exist before the first garbage collection; a short command then has none, and starts a tenth faster."""
+"""New objects that start a garbage collection; a short command never reaches this, and starts a tenth faster."""
 _WITH_VALUE = ("--root", "--config", "--jobs", "--run", "--logs", "--host", "--ssh", "--timeout")
 
 

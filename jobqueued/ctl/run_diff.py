@@ -12,7 +12,7 @@ from jobqueued.ctl.run_stats import cpu_of, took_of
 from jobqueued.model import Record
 
 OUTPUT_BYTES, OUTPUT_LINES = 256 << 10, 2000
-"""Limits of the end of each output that is compared (bytes, lines); the cost grows with the square of the lines."""
+"""Maximum end of each output that is compared: bytes and lines. The cost grows with the square of the lines."""
 _PLAIN = (
     "job", "command", "user", "host", "priority", "tags", "metadata", "trigger", "asked_by", "state", "reason",
     "exit_code", "signal", "waited_for", "enforced", "warnings",

@@ -75,7 +75,7 @@ _ALONE = {
     "checked": {"as_json"}, "back": {"as_json", "span", "seed", "default"},
     "keeps": {"as_json", "span", "draws", "seed", "default", "all_jobs"},
 }  # fmt: skip
-"""Option that asks for something other than a simulation → the options that may stand beside it."""
+"""Option that does not just print a simulation → the options that may stand beside it."""
 _TRIALS = 3
 """Draws that are enough to try a change."""
 _FILE = click.Path(path_type=Path, dir_okay=False)

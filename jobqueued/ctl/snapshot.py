@@ -97,7 +97,7 @@ def require_records(paths: Paths) -> None:
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
-    """Return the valid jobs and the limits of the host from its files, and the problems of these files."""
+    """Return the host's valid jobs (with those of users' files), its limits, and the problems of its files."""
     reading, (config, _) = read_files(paths), settings_of(paths)
     jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.zone))
     return jobs, limits_of(config, "", *host_has()), reading.problems
@@ -115,7 +115,7 @@ def _of_users(paths: Paths, timezone: str) -> list[Job]:
 
 
 def chance(seed: int, number: int) -> Chance:
-    """Return the random generator of one draw, by its number."""
+    """Return the source of random streams for one draw, by its number."""
     return lambda name: random.Random(f"{seed}/{number}/{name}").random
 
 

@@ -70,7 +70,7 @@ def print_json_list(document: Mapping[str, object], name: str, items: Iterable[M
 
 
 ASKERS = {"asked_by": "asked_by", "held_by": "held_until"}
-"""Fields that may contain a user as a uid → the field that must stand beside them."""
+"""Field that may contain a uid → the field that stands beside it in that case."""
 
 
 def named(value: Any) -> Any:

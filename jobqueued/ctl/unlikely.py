@@ -1,4 +1,4 @@
-"""The needs of jobs that this host probably does not meet: programs, directories, limits, future times.
+"""The needs of jobs that this host probably does not meet: programs, directories, limits; and an `at` that is past.
 
 The daemon does not check these when it reads a file: a look at one path can block forever (autofs, a dead network
 disk), and a missing program may be installed before the run starts. Otherwise the record shows what was missing.
