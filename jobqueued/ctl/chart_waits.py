@@ -1,9 +1,8 @@
 """Find the holder that kept a run from starting: the last run to release what it waited for.
 
 A record of the daemon names what its run waited for and held, but not the holder; a record from a file may, in
-`held_by`. Otherwise the holder is the run that ended last, while the run waited, of those that held it. If a record
-lacks the claims, the job's present claims are used. With several hosts, each has its own locks and resources, except
-the fleet's.
+`held_by`. Otherwise the holder is the last run to end, while the run waited, among the runs that held it. If a record
+lacks the claims, the job's present claims are used. Each host has its own locks and resources, except the fleet's.
 """
 
 from __future__ import annotations
@@ -96,14 +95,14 @@ class _Finder:
         self._held: dict[tuple[str, bool, str | None], list[tuple[int, Place]]] = {}
 
     def holder(self, job: str, place: int, run: Run, waited_for: tuple[str, ...]) -> Place | None:
-        """Return the run that ended last of those that kept this run from starting, or None if unknown."""
+        """Return the last run to end among the runs that kept this one from starting, or None if unknown."""
         if not waited_for:
             return self._earlier(job, place, run)
         ends = [self._last((job, place), run, name) for name in waited_for if not name.startswith(KEPT)]
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
     def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:
-        """Return the run that ended last of those that held `name` while this run waited, with its end, or None."""
+        """Return the last run to end, with its end, among the holders of `name` while this run waited, or None."""
         wants_alone = self._of(at[0], run.claims).get(name, False)
         host = None if name.startswith(_OF_FLEET) else self._runs.whose[at[0]][0]
         held = self._holders(name, host, shared=name != SLOT and not wants_alone)

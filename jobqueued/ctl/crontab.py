@@ -98,7 +98,7 @@ def _carried_out(words: list[str], paths: Paths) -> int:
 
 
 def _owner(named: list[str], paths: Paths) -> Owner:
-    """Return the user whose table it is. Raises Failure with the message of Debian's crontab."""
+    """Return the owner of the table. Raises Failure with the message of Debian's crontab."""
     try:
         entry = pwd.getpwuid(os.getuid())
     except KeyError:

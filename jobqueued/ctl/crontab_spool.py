@@ -26,7 +26,7 @@ class Failure(Exception):
 
 
 class Owner(NamedTuple):
-    """The user whose table it is."""
+    """The owner of a table."""
 
     name: str
     uid: int

@@ -1,4 +1,4 @@
-"""jobqueuectl emit: emit an event, which makes jobs due."""
+"""jobqueuectl emit: emit an event, which makes the jobs due that wait for it."""
 
 from __future__ import annotations
 

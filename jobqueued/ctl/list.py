@@ -165,7 +165,7 @@ def _chosen(jobs: list[Message], names: tuple[str, ...], tags: set[str], *, fail
 def _removed(paths: Paths, names: tuple[str, ...], known: set[str]) -> str:
     """Return a line for each overdue job in no file and each ended submission that failed in the last day.
 
-    `names`: only those with one of these names.
+    `names`: only jobs and submissions with one of these names.
     """
     found = removed(paths.control).items()
     overdue = [it for job, it in found if not names or any(fnmatchcase(job, name) for name in names)]

@@ -97,7 +97,7 @@ def require_records(paths: Paths) -> None:
 
 
 def host_of_files(paths: Paths) -> tuple[tuple[Job, ...], HostLimits, list[Problem]]:
-    """Return the host's valid jobs (with those of users' files), its limits, and the problems of its files."""
+    """Return the host's valid jobs (with the jobs of users' files), its limits, and the problems of its files."""
     reading, (config, _) = read_files(paths), settings_of(paths)
     jobs = (*(job for job in reading.jobs if job.id not in reading.invalid), *_of_users(paths, config.zone))
     return jobs, limits_of(config, "", *host_has()), reading.problems

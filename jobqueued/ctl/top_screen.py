@@ -104,7 +104,7 @@ def _unwell(status: Message) -> str:
 
 
 class Screen:
-    """The view, and what is shown over it: a page of lines, or a question."""
+    """The screen of `top`: the view, with a page of lines or a question over it."""
 
     def __init__(self, paths: Paths, view: View) -> None:
         self._paths, self._view = paths, view

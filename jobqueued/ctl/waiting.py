@@ -19,7 +19,7 @@ from jobqueued.run_states import PENDING
 from jobqueued.text import printable
 
 _FIRST, _LEAST, _MOST = 1.0, 5.0, 60.0
-"""Seconds before the first check of what is waited for, and the shortest and longest pause between checks.
+"""Seconds before the first check for the cause of a wait, and the shortest and longest pause between checks.
 
 The pauses grow, because each check costs the daemon time and many long waits may run at once.
 """
@@ -36,7 +36,7 @@ class Interrupted(click.ClickException):
 
 
 class Seen(NamedTuple):
-    """The thing that a wait is for, as text ("": nothing to print); it is printed again when `gist` changes."""
+    """The present cause of a wait, as text ("": nothing to print). The text is printed again when `gist` changes."""
 
     words: str
     gist: object

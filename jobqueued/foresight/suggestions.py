@@ -64,7 +64,7 @@ def suggestions(
     host: Host, until: int, rows: Sequence[Row], chances: Sequence[Chance], seed: str,
     progress: Callable[[float], None] = lambda _: None,
 ) -> list[Suggestion]:  # fmt: skip
-    """Try changes for the jobs that wait most (`rows`); return those that help, the best first.
+    """Try changes for the jobs that wait most (`rows`); return the changes that help, the best first.
 
     `seed`: decides each job's delay in a `spread`.
     """

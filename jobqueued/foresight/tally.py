@@ -98,7 +98,7 @@ class Tally:
     def found(self, run: RunId, due: int, queued: int, started: int, attempts: Sequence[tuple[int, int]]) -> None:
         """Record a run that started before the simulation, with its ended attempts.
 
-        Does nothing here: it is not counted.
+        A tally ignores it; a story records it.
         """
 
     def waits(
@@ -116,7 +116,7 @@ class Tally:
         self.of(run.job).busy += end - start
 
     def retries(self, run: RunId) -> None:
-        """Record a run that waits for its next attempt at the end. Does nothing here."""
+        """Record a run that waits for its next attempt at the end. A tally ignores it; a story records it."""
 
     def ended(self, run: RunId, state: str) -> None:
         """Count the end of a run."""
