@@ -275,7 +275,11 @@ def _print(name: str, answer: Message) -> None:
         errors = sum(problem["severity"] == "error" for problem in answer["problems"])
         print_line(f"{name}: nothing was changed, because of {counted(errors, 'error')}")
         return
-    print_line(f"{name} is in force: {_listed([job['id'] for job in answer['jobs']])}")
+    active = [job["id"] for job in answer["jobs"] if not job["invalid"]]
+    if answer["jobs"] and not active:
+        print_line(f"{name} is saved, but none of its jobs can run")
+    else:
+        print_line(f"{name} is in force: {_listed(active)}")
     for job in answer["jobs"]:
         if job["invalid"]:
             print_line(f"{job['id']} does not run: {job['invalid']}", "warning")

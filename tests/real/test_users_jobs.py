@@ -394,6 +394,18 @@ def test_check_as_the_user(site: Host, place: Path) -> None:
     wait_for(lambda: "is not in group 'root'" in invalid(site, f"{USER}/a"))
 
 
+def test_a_file_of_which_no_job_can_run(site: Host, place: Path) -> None:
+    """It is not said to be in force; of several jobs only those are named that can run."""
+    file = place / "none.yaml"
+    bad = "{command: 'true', resources: {gpu: 99}}"
+    file.write_text(f"jobs: {{bad: {bad}}}")
+    told = ctl(site, "add", str(file))
+    assert "none is saved, but none of its jobs can run" == told.out.splitlines()[0]
+    assert f"{USER}/bad does not run: it asks for 99 of gpu" in told.out + told.err
+    file.write_text(f"jobs: {{bad: {bad}, good: {{command: 'true'}}}}")
+    assert f"none is in force: {USER}/good" == ctl(site, "add", str(file)).out.splitlines()[0]
+
+
 def test_an_edit(site: Host, place: Path) -> None:
     """A new file begins with an example; an edit without a change changes nothing."""
     program = editor(place, f'cp "$1" {place}/seen; printf "%s" "{HELLO}" >"$1"')
