@@ -1,4 +1,4 @@
-"""The command line of jobqueued(8): what must be true before the loop may start, each failure with its remedy."""
+"""The command line of jobqueued(8): everything to check before the loop starts; each error has its remedy."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _STDERR = 2
 
 
 class CannotStart(Exception):
-    """The daemon can't start; the message has the reason and the remedy."""
+    """The daemon can't start; the message contains the reason and the remedy."""
 
 
 def main(arguments: list[str] | None = None, launcher: Path | None = None) -> int:
-    """Run the daemon; the exit status.  `launcher` is the program of the launcher, None: our own."""
+    """Run the daemon and return the exit status. `launcher`: the launcher's program; None: our own."""
     try:
         _open_standard_descriptors()
         options = _options(arguments)
-        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # it waits until it is caught, and others end us
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # SIGHUP stays pending until it is caught
         return _serve(options, launcher)
     except CannotStart as error:
         print(f"jobqueued: {error}", file=sys.stderr)
@@ -47,7 +47,9 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null as 0, 1 and 2 if they are closed, lest the next file opened get that number, and our log."""
+    """Open /dev/null as 0, 1 and 2 if they are closed; otherwise the next file opened would get that number and our
+    log.
+    """
     try:
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
             os.set_inheritable(descriptor, True)
@@ -184,7 +186,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             ready, log = detach([lock.descriptor for lock in held]), Log("journal", ctl)
             if not somebody_listens():
                 print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
-        faulthandler.enable(_STDERR)  # SIGABRT is the watchdog's: the journal then tells where the loop hung
+        faulthandler.enable(_STDERR)  # the watchdog sends SIGABRT: the journal then shows where the loop hung
         _limit_files()
         _write_pid(held, options.pid_file)
         own, words = None if options.launcher else launcher or LAUNCHER, ("--delegated",) * bool(options.delegated)
@@ -203,11 +205,11 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
 
 def _nobody_waits() -> None:
-    """Do nothing: without --detach no process waits for us to be ready."""
+    """Do nothing: without --detach no process waits for the daemon to be ready."""
 
 
 def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
-    """Make what is not there; what lasts may be read-only, or immutable, for a while."""
+    """Make the missing directories. State and logs may be read-only or immutable for a while."""
     is_new = not paths.logs.exists()
     modes = {paths.state: 0o700, paths.logs: 0o750, paths.run: 0o755, paths.runs: 0o711}
     for directory, mode in modes.items():
@@ -218,8 +220,8 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
             raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
         if why and not (remedy and directory in (paths.state, paths.logs)):
             raise CannotStart(f"{directory}: {why}; jobqueued must be able to write there{remedy}")
-    if paths.runtime is not None:  # for others a package, or an administrator, has made it
-        with contextlib.suppress(OSError):  # the first look at it says why
+    if paths.runtime is not None:  # elsewhere a package or an administrator made it
+        with contextlib.suppress(OSError):  # the first scan of the directory reports the reason
             paths.jobs.mkdir(parents=True, exist_ok=True)
     _check_trust(paths)
     if is_new and paths.runtime is None:
@@ -227,7 +229,7 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
 
 
 def _unwritable(directory: Path) -> tuple[str, str]:
-    """The reason why nothing can be made in a directory, and a remedy if nobody can, whoever it is; "": it can be."""
+    """Return why no file can be made in a directory, and a remedy if no user can make one; "", "" if it is writable."""
     if os.access(directory, os.W_OK | os.X_OK):
         return "", ""
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -241,7 +243,7 @@ def _unwritable(directory: Path) -> tuple[str, str]:
 
 
 def _check_trust(paths: Paths) -> None:
-    """Believe nothing that others can change, for state.db has commands, nor write there: a link leads anywhere."""
+    """Refuse directories that other users can change: state.db has commands, and a link could redirect our writes."""
     for directory in (paths.logs, paths.state, paths.run, paths.runs):
         try:
             paths.check(directory, os.geteuid())
@@ -252,16 +254,16 @@ def _check_trust(paths: Paths) -> None:
 
 
 def _give_to_operators(logs: Path, operators: tuple[str, ...]) -> None:
-    """Let the operators read the records in a directory that was just made, as a package would make it."""
+    """Let the operators read the records in a directory that was just made, as a package would set it up."""
     for name in operators[:1]:
-        with contextlib.suppress(KeyError, PermissionError):  # there is no such group; we may not give it away
+        with contextlib.suppress(KeyError, PermissionError):  # the group does not exist, or we may not use it
             os.chown(logs, -1, grp.getgrnam(name).gr_gid)
             logs.chmod(0o2750)
 
 
 @contextlib.contextmanager
 def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[InstanceLock]]:
-    """Hold state directory, run directory and PID file."""
+    """Hold the locks of the state directory, the run directory and the PID file."""
     held = list[InstanceLock]()
     try:
         held.append(InstanceLock(state / "lock", f"{state}", "--state"))
@@ -274,7 +276,7 @@ def _alone(state: Path, run: Path, pid_file: Path | None) -> Iterator[list[Insta
         yield held
     finally:
         if pid_file is not None:
-            with contextlib.suppress(OSError):  # on a file system that is read-only by now it stays, and is nobody's
+            with contextlib.suppress(OSError):  # on a read-only file system the file stays, unlocked
                 pid_file.unlink()
         for lock in held:
             os.close(lock.descriptor)
@@ -284,18 +286,18 @@ def _write_pid(held: list[InstanceLock], pid_file: Path | None) -> None:
     for lock in held:
         try:
             lock.write_pid()
-        except OSError as error:  # on a full disk nobody learns who holds the locks, and they hold all the same
+        except OSError as error:  # on a full disk the holder's PID is missing, but the locks hold
             if lock.file == pid_file:
                 remedy = "use another --pid-file"
                 raise CannotStart(f"cannot write the PID file {pid_file}: {error.strerror}; {remedy}") from None
 
 
 def _made_again(paths: Paths, lock: InstanceLock) -> None:
-    """Make the run directory, whose content somebody has removed, and lock it; end if another daemon has done so."""
+    """Make an emptied run directory again and lock it; end if another daemon already has it."""
     paths.make_run()
     try:
         lock.retake()
-    except CannotLock as error:  # no descriptor, no room: the listener tries again
+    except CannotLock as error:  # no descriptor or no space: the listener retries
         if error.errno == errno.EADDRINUSE:
             os.kill(os.getpid(), signal.SIGTERM)
         raise

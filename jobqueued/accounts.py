@@ -1,4 +1,4 @@
-"""The users and groups that jobs name, and that a host has or not."""
+"""The users and groups that jobs name; a host may lack them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from jobqueued.users import budget_of
 
 
 class Account(NamedTuple):
-    """A user, a group, the owner of jobs, as whom only the user of this `uid` counts, or of a crontab; `kind` is which.
+    """A user, a group, the owner of jobs or the user of a crontab; `kind` is which.
 
-    A group with a `uid` is one in which that user has to be, by the name `member`.
+    An owner must have this `uid`. A group with a `uid` must contain that user, whose name is `member`.
     """
 
     kind: str
@@ -23,7 +23,7 @@ class Account(NamedTuple):
 
 
 def accounts(job: Job) -> tuple[Account, ...]:
-    """The user and the groups that a job's file names, and without which it can't start."""
+    """Return the user and the groups that a job's file names; the job can't start without them."""
     if job.user is None and job.group is None and not job.groups:
         return ()
     groups = [group for group in (job.group, *(job.groups or ())) if group is not None]

@@ -1,4 +1,4 @@
-"""Acts: one commit of all that is to be kept, then command by command in the order given."""
+"""Acts: one commit of everything to save, then the commands one by one in the order given."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from jobqueued.state.write_batch import WriteBatch
 
 Answer = Callable[[int, dict[str, Any], str | None], None]
 MOST_KEPT = 256
-"""So many runs at most keep their R until their record file can be written."""
+"""Maximum runs whose R is kept until their record file can be written."""
 
 
 class Acts:
-    """Carries commands out.
+    """Carries out commands.
 
-    `ended` is told of each run whose end is committed, or can't be now, `unwritten` of each record file that can't be
-    written, and `look_after` of each job that has left its file and never ran.
+    Calls `ended` for each run whose end is committed or can't be committed now, `unwritten` for each record file that
+    can't be written, and `look_after` for each job that left its file and never ran.
     """
 
     def __init__(
@@ -43,25 +43,29 @@ class Acts:
         self._ended, self._unwritten, self._look_after = ended, unwritten, look_after
         self._log_directory = atomic_file.kept(str(logs))
         self._taken: list[Command] = []
-        """What is to be done with the next commit."""
+        """Commands to carry out with the next commit."""
         self._held_back: list[RemoveMarks | commands.NoteWhole] = []
         self._unsaved: dict[RunId, Record] = {}
-        """Records that are written once they are committed: else the next start would go on behind them."""
+        """Records to write after their commit: a record file ahead of state.db would mislead the next start."""
         self._failed: set[RunId] = set()
         """The runs whose record file could not be written in this turn."""
         self._kept: dict[RunId, list[RemoveMarks]] = {}
-        """R's that stay as long as no record file is there: if state.db is lost or falls back, they tell the end."""
+        """R's that stay until their record file exists: they show the end if state.db is lost or restored from a
+        backup.
+        """
         self._stuck: dict[RunId, dict[Name, None]] = {}
-        """R's that could not be removed.  History has to know their runs: the next start would take them for live."""
+        """R's that could not be removed. History keeps their runs, so that the next start does not count
+        them as live.
+        """
 
     def take(self, decided: Sequence[Command]) -> None:
-        """Have all of it committed, and done, together with what is carried out next."""
+        """Add commands to the next commit, and carry them out after it."""
         for command in decided:
             self._batch.take(command)
         self._taken += decided
 
     def carry_out(self, decided: Sequence[Command]) -> None:
-        """Commit first, then act."""
+        """Commit first, then carry out the commands."""
         self.take(decided)
         decided, self._taken = self._taken, []
         ended = [(each.run.id, each.record) for each in decided if isinstance(each, SaveRun) and each.record]
@@ -82,12 +86,12 @@ class Acts:
             self._ended(run, record)
 
     def last(self) -> None:
-        """Commit what is left before the end, and do what had to wait for that."""
+        """Commit what is left before the daemon ends, and carry out the commands that waited for a commit."""
         if self._commits.last():
             self._catch_up()
 
     def _ask_fleet(self, wishes: Sequence[commands.FleetCommand], committed: bool) -> None:
-        """Tell the fleet; a host that can't save what it is granted leaves that to others."""
+        """Send the fleet's commands. If this host can't save a grant, disconnect from the fleet first."""
         if not committed:
             self._fleet.lose("this host can't save what it would be granted")
         for wish in wishes:
@@ -95,18 +99,18 @@ class Acts:
         self._fleet.flush()
 
     def spared(self, live: Collection[RunId]) -> Container[RunId]:
-        """The runs of which history may let nothing go: those that live, and those whose R could not be removed."""
+        """Return the runs that history must keep: live runs, and runs whose R could not be removed."""
         return {*live, *self._stuck} if self._stuck else live
 
     def filed(self, run: RunId) -> None:
-        """The record file of a run is there now, or its history is let go."""
+        """Remove a run's R's: its record file exists now, or its history was deleted."""
         for command in self._kept.pop(run, ()):
             self._remove(command)
 
     def _act(self, command: Command, committed: bool) -> None:
         match command:
             case commands.Launch(run):
-                self._unsaved.pop(run.id, None)  # from now on its supervisor is the writer, and has that record
+                self._unsaved.pop(run.id, None)  # its supervisor has that record, and writes it from now on
                 self._link.launch(command)
             case commands.Stop(run, attempt, reason):
                 self._complain(self._link.stop(Name(run, attempt), reason))
@@ -135,7 +139,7 @@ class Acts:
             self._log.say("trouble", text=trouble)
 
     def _catch_up(self) -> None:
-        """Do what had to wait for this commit."""
+        """Carry out what waited for this commit."""
         held_back, self._held_back = self._held_back, []
         unsaved, self._unsaved = self._unsaved, {}
         for record in unsaved.values():
@@ -144,12 +148,12 @@ class Acts:
             self._act(command, committed=True)
 
     def _remove_marks(self, command: RemoveMarks) -> None:
-        """Remove an R, and those that the run has kept so far; or keep it."""
+        """Remove an R together with the kept R's of its run; or keep it."""
         run = command.run
         if not command.again:
             try:
                 is_kept = run in self._failed or (command.known and self._is_untold(command))
-            except OSError:  # too many open files: nobody can tell now
+            except OSError:  # too many open files: unknown for now
                 self._held_back.append(command)
                 return
             if is_kept:
@@ -161,14 +165,14 @@ class Acts:
         self._remove(command)
 
     def _is_untold(self, command: RemoveMarks) -> bool:
-        """Tell whether history has the run, and no record file has the end of this attempt; OSError."""
+        """Return whether history has the run, but no record file has the end of this attempt. Raises OSError."""
         with contextlib.suppress(StoreError):
             if self._batch.record(command.run) is None:
                 return False
         return not record_files.tells(self._logs, command.run, command.attempt)
 
     def _remove(self, command: RemoveMarks) -> None:
-        """Remove an R; where that is possible again, those that could not be removed, too."""
+        """Remove an R; if that works, also retry those that could not be removed."""
         name = Name(command.run, command.attempt)
         if trouble := self._removal(name):
             if name not in self._stuck.get(name.run, ()):
@@ -181,7 +185,7 @@ class Acts:
                 return
 
     def _removal(self, name: Name) -> str:
-        """Remove an R; why that can't be, "": it is gone."""
+        """Remove an R; return why it can't be removed, or "" if it was."""
         try:
             self._link.marks.remove(name)
         except OSError as error:

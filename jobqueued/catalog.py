@@ -1,4 +1,4 @@
-"""The jobs by id: add, remove, replace those of a file (the seed's "structure to catalog all jobs")."""
+"""The jobs by id: add, remove, replace the jobs of a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobqueued.users import Owner, share_of
 
 _NO_CIRCLE = "jobs of which none waits for itself; take one out of `dependencies` or `on`"
 _PATIENCE = 10
-"""So many circles that hang together cost one file each; then all files go that have a part in one."""
+"""Maximum linked circles that cost one file each; beyond it every file with a part in one is refused."""
 
 
 class Change(NamedTuple):
@@ -31,14 +31,14 @@ class Change(NamedTuple):
 
 
 class _Conflict(NamedTuple):
-    """The problems that keep a file from being accepted, and the files that have its ids."""
+    """The problems that keep a file from being accepted, and the files that already have its ids."""
 
     problems: list[Problem]
     holders: set[str]
 
 
 class Catalog:
-    """All jobs by id.  Iterates over the jobs in the order in which their ids came."""
+    """All jobs by id. Iterates in the order in which the ids were added."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self._jobs: dict[str, Job] = {}
@@ -66,70 +66,74 @@ class Catalog:
         return self._jobs[job_id]
 
     def get(self, job_id: str) -> Job | None:
-        """The job of that id, if there is one."""
+        """Return the job with this id, or None if there is none."""
         return self._jobs.get(job_id)
 
     def of_file(self, file: str) -> tuple[Job, ...]:
-        """The jobs of a file, by id."""
+        """Return the jobs of a file, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._ids.get(file, ())))
 
     def of_account(self, account: Account) -> tuple[Job, ...]:
-        """The jobs that run as a user or with a group, by id."""
+        """Return the jobs that run as a user or with a group, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._accounts.get(account, ())))
 
     def of_owner(self, owner: Owner | None) -> tuple[Job, ...]:
-        """The jobs of a user, by id."""
+        """Return the jobs of a user, by id; () for None."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._owned.get(owner, ()))) if owner else ()
 
     def limited(self) -> list[Job]:
-        """The jobs with `resource_limits`, by id."""
+        """Return the jobs with `resource_limits`, by id."""
         return [self._jobs[job_id] for job_id in sorted(self._limited)]
 
     @property
     def owned(self) -> int:
-        """The number of jobs of users."""
+        """The number of users' jobs."""
         return sum(map(len, self._owned.values()))
 
     def dependents(self, job_id: str) -> tuple[str, ...]:
-        """The ids of the jobs that depend on a job, there or not."""
+        """Return the ids of the jobs that depend on a job, even if that job does not exist."""
         found = self._dependents.get(job_id)
         return tuple(sorted(found)) if found else ()
 
     def followers(self, name: str) -> tuple[Job, ...]:
-        """The submissions that await the end of a run, or of a submission, by id."""
+        """Return the submissions that wait for the end of a run or of a submission, by id."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._followers.get(name, ())))
 
     def listeners(self, kind: str, name: str) -> tuple[Job, ...]:
-        """The jobs that an event makes due, by id; its kind and name are those of `On`."""
+        """Return the jobs that an event makes due, by id; its kind and name are those of `On`."""
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
-        """The patterns by which jobs hear of the ends of a job, there or not: nobody hears of another user's."""
+        """Return the patterns of `on: {jobs: …}` that match a job, which need not exist; only patterns of the same
+        user.
+        """
         share = share_of(job_id)
         return sorted(
             name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
         )
 
     def awaited_names(self, of_kind: str) -> list[str]:
-        """The names of the events, paths or jobs for which jobs wait; their kind is that of `On`."""
+        """Return the names of the events, paths or jobs that jobs wait for; `of_kind` is the kind of `On`."""
         return sorted(name for (kind, name), ids in self._listeners.items() if kind == of_kind and ids)
 
     def paths_of_user(self, owner: Owner) -> list[str]:
-        """The names of the paths for which jobs of a user wait."""
+        """Return the paths that jobs of a user wait for."""
         return sorted({on.name for job in self.of_owner(owner) for on in job.on if on.kind == "path"})
 
     def awaiting_paths(self) -> tuple[Job, ...]:
-        """The jobs that wait for files."""
+        """Return the jobs that wait for files."""
         return tuple(job for path in self.awaited_names("path") for job in self.listeners("path", path))
 
     def depending(self) -> list[Job]:
-        """The jobs that depend on others in any way."""
+        """Return the jobs that depend on others in any way."""
         ids = {*chain.from_iterable(self._dependents.values())}
         ids.update(*(found for (kind, _), found in self._listeners.items() if kind == "job"))
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
     def circles(self) -> dict[str, str]:
-        """For each job that waits for itself by way of others, a way for people: one for all of a circle."""
+        """Return job → circle, in words, for each job that waits for itself through other jobs; one text for a whole
+        circle.
+        """
         ways: dict[str, str] = {}
         for group in circles((job.id for job in self.depending()), self._awaited):
             way = told(way_back(min(group), {*group}, self._awaited))
@@ -141,21 +145,21 @@ class Catalog:
         return () if job is None else awaited(job)
 
     def add(self, job: Job) -> None:
-        """Add a job; ValueError if its id is taken."""
+        """Add a job. Raises ValueError if its id exists."""
         if job.id in self._jobs:
             raise ValueError(f"there is a job {job.id!r} already")
         self._put(job)
 
     def remove(self, job_id: str) -> Job:
-        """Remove a job and return it; KeyError if there is none."""
+        """Remove a job and return it. Raises KeyError if it does not exist."""
         job = self._jobs[job_id]
         _discard(self._ids, job.file, job_id)
         return self._pop(job_id)
 
     def replace_file(self, file: str, jobs: Iterable[Job]) -> Change:
-        """Make `jobs` all the jobs of `file` (their `file`), also those that were another file's: they moved.
+        """Make `jobs` all the jobs of `file`, including jobs that move there from another file.
 
-        A job that only moved, in its file or to this one, is in no part of the Change.
+        The Change omits jobs that only moved, within their file or to this one.
         """
         added, edited = [], []
         left = self._ids.pop(file, set())
@@ -171,16 +175,16 @@ class Catalog:
         return Change(tuple(added), tuple(edited), removed)
 
     def conflicts(self, file: str, jobs: tuple[Job, ...]) -> list[Problem]:
-        """Find what keeps `jobs` from being those of `file`: an id stays with the file that has it."""
+        """Find the problems that keep `jobs` from being those of `file`: an id stays with the file that has it."""
         return self.conflicts_among({file: jobs}).get(file, [])
 
     def conflicts_among(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str] = ()
     ) -> dict[str, list[Problem]]:
-        """Find what keeps files that are new at the same time from being accepted, by file.
+        """Return file → problems that keep it from being accepted, for files that are new at the same time.
 
-        So two files may swap ids.  An id that none has goes to the first in byte order of the names; those of
-        `vanished` files are free.  Of files that close a circle, the last by name is refused, as if it were not there.
+        So two files can swap ids. A new id goes to the first file by name (in byte order); the ids of `vanished` files
+        are free. If files close a circle, the last by name is refused, as if it did not exist.
         """
         refused = self._taken(files, vanished)
         for patience in count(_PATIENCE, -1):
@@ -195,7 +199,7 @@ class Catalog:
     def _closing(
         self, files: Map[str, tuple[Job, ...]], vanished: Container[str], *, all_of_them: bool
     ) -> dict[str, list[Problem]]:
-        """Find the files that close circles: of each circle one, or `all_of_them`."""
+        """Find the files that close circles: one file per circle, or `all_of_them`."""
         fresh = {job.id: job for jobs in files.values() for job in jobs}
         edges = {name: {*wanted} - {*self._awaited(name)} for name, job in fresh.items() if (wanted := awaited(job))}
 
@@ -223,7 +227,7 @@ class Catalog:
         while found := self._conflicts({f: jobs for f, jobs in files.items() if f not in refused}, vanished):
             sure = {file: conflict for file, conflict in found.items() if conflict.holders - found.keys()}
             refused |= sure or found
-        for file in sorted(refused):  # those that refused one another are tried again, the first by name first
+        for file in sorted(refused):  # retry files that refused one another, the first by name first
             if refused[file].holders <= refused.keys():
                 others = {other: jobs for other, jobs in files.items() if other == file or other not in refused}
                 if not self._conflicts(others, vanished):
@@ -245,7 +249,7 @@ class Catalog:
         return found
 
     def _holders(self, files: Map[str, tuple[Job, ...]], vanished: Container[str]) -> dict[str, Job]:
-        """The holder of each id in `files` if all of them are accepted, by right of having had it first."""
+        """Return id → its job for the ids in `files` if all of them are accepted: the earlier holder keeps it."""
         holders: dict[str, Job] = {}
         for file in sorted(files):
             for job in files[file]:
@@ -285,7 +289,7 @@ class Catalog:
         self._ids.setdefault(job.file, set()).add(job.id)
 
     def _forget(self, job: Job) -> None:
-        """Out of the indexes."""
+        """Remove a job from the indexes."""
         if job.owner is not None:
             self._owned[job.owner].discard(job.id)
             if not self._owned[job.owner]:
@@ -307,7 +311,7 @@ Key = TypeVar("Key")
 
 
 def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
-    """Take an id out of an index; what is left of it is nothing, where it was the last."""
+    """Remove an id from an index, and the key with its last id."""
     ids = index.get(key, set())
     ids.discard(job_id)
     if not ids:
@@ -315,12 +319,12 @@ def _discard(index: dict[Key, set[str]], key: Key, job_id: str) -> None:
 
 
 def written_in(job: Job) -> str:
-    """The path of the file that has a job at its `line`: its job file, or what is merged into that."""
+    """Return the path of the file that has the job at its `line`: its job file, or a drop-in merged into that."""
     return job.origin or job.file
 
 
 def awaited(job: Job) -> tuple[str, ...]:
-    """The ids of the jobs whose runs a job waits for, or is made due by; a pattern names none."""
+    """Return the ids of the jobs that a job waits for, or whose end makes it due; a pattern adds no id."""
     return (*job.dependencies, *(on.name for on in job.on if on.kind == "job"))
 
 
@@ -329,7 +333,7 @@ _definition = attrgetter(*(field.name for field in fields(Job) if field.name not
 
 
 def is_same(old: Job, new: Job) -> bool:
-    """Tell whether nothing changed but the place; compiled triggers follow from the rest, and from rules of zones."""
+    """Return whether only the place changed. Compiled triggers follow from the definition and the rules of zones."""
     return bool(_definition(old) == _definition(new)) and all(map(_has_same_zone, old.triggers, new.triggers))
 
 

@@ -1,4 +1,4 @@
-"""Circles: jobs that wait for themselves by way of others, found in a time that grows with the number of edges."""
+"""Circles: jobs that wait for themselves through other jobs. The search takes time linear in the number of edges."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ After = Callable[[str], Iterable[str]]
 """The names that a name waits for."""
 
 _FIRST, _LAST = 4, 2
-"""So many names of a long way are told."""
+"""Names shown at each end of a long way."""
 
 
 def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
-    """Find the groups to which `names` lead, in which each waits for all others and for itself (Tarjan 1972)."""
+    """Yield the groups reachable from `names` whose members all wait for one another and for themselves
+    (Tarjan 1972).
+    """
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_: dict[str, None] = {}
@@ -42,7 +44,7 @@ def circles(names: Iterable[str], after: After) -> Iterator[list[str]]:
 
 
 def _popped(names: dict[str, None], last: str) -> Iterator[str]:
-    """The newest of the names, down to the last."""
+    """Pop names from the newest down to `last`, and yield them."""
     name = ""
     while name != last:
         name, _ = names.popitem()
@@ -50,7 +52,7 @@ def _popped(names: dict[str, None], last: str) -> Iterator[str]:
 
 
 def way_back(start: str, group: Container[str], after: After) -> list[str]:
-    """A shortest way from a name in a group to itself: that name first and last."""
+    """Return a shortest way from a name in a group back to itself; the name is first and last."""
     came: dict[str, str] = {}
     reached = [start]
     while start not in came:
@@ -68,7 +70,7 @@ def way_back(start: str, group: Container[str], after: After) -> list[str]:
 
 
 def told(way: list[str]) -> str:
-    """A way for people: ``a → b → a``; of a long one the beginning and the end."""
+    """Format a way: ``a → b → a``; a long way is cut in the middle."""
     left_out = len(way) - _FIRST - _LAST
     if left_out > 1:
         way = [*way[:_FIRST], f"… ({left_out:,} more) …", *way[-_LAST:]]

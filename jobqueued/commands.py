@@ -1,8 +1,8 @@
-"""Commands: what the scheduler wants done.
+"""Commands: the scheduler's decisions for the daemon to carry out.
 
-Order is the promise.  All `Save…` commands of one loop turn are one durable commit, made before anything else of that
-turn is done; the rest is carried out in the order given.  So an intent is on disk before its process can exist, and an
-end is on disk before anybody acts on it.
+The order is a promise. All `Save…` commands of one loop turn are one durable commit, made before anything else of that
+turn is done; the rest is carried out in the order given. So an intent is on disk before its process can exist, and an
+end is on disk before anything acts on it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
 
 class SaveRun(NamedTuple):
-    """Durably keep this state of a run; `record` comes with the end and is kept whole."""
+    """Save this state of a run; `record` is there at the end, and is saved complete."""
 
     run: Run
     record: Record | None = None
 
 
 class ForgetRun(NamedTuple):
-    """Durably forget a run that never started.
+    """Delete a run that never started.
 
-    `record`: that of the skip before it, which covers its occurrence; None: another host of the fleet has that.
+    `record`: that of the skip before it, which covers its occurrence; None: another host of the fleet has it.
     """
 
     run: RunId
@@ -34,56 +34,56 @@ class ForgetRun(NamedTuple):
 
 
 class SaveJob(NamedTuple):
-    """Durably keep a job's cursor, numbers, counters and pause."""
+    """Save a job's cursor, numbers, counters and pause."""
 
     saved: SavedJob
 
 
 class SaveBoot(NamedTuple):
-    """Durably keep that this boot of the host was noticed."""
+    """Save that this boot of the host was noticed."""
 
     boot: str
 
 
 class SaveHold(NamedTuple):
-    """Durably keep that nothing new starts on this host; None: that it does again."""
+    """Save that no new run starts on this host, or with None that runs start again."""
 
     hold: Hold | None
 
 
 class SaveFleetMark(NamedTuple):
-    """Save the mark of the fleet that this host knows; one without an age: there is none."""
+    """Save the last mark of the fleet that this host received; a mark with `age` "" means none."""
 
     mark: FleetMark
 
 
 class SavePast(NamedTuple):
-    """Durably keep that a job was paused, the host held, or the like: for questions about that time."""
+    """Save that a job was paused, the host held, or the like: for later questions about that time."""
 
     past: Past
 
 
 class SaveIncident(NamedTuple):
-    """Durably keep what is wrong with a subject; None: nothing any more."""
+    """Save the problem of a subject; None: it has none now."""
 
     subject: str
     incident: Incident | None
 
 
 class SaveNotice(NamedTuple):
-    """Durably keep a notice that is to be sent."""
+    """Save a notice that is to be sent."""
 
     notice: Notice
 
 
 class ForgetNotice(NamedTuple):
-    """Durably forget a notice: it was sent, or is given up."""
+    """Delete a notice that was sent or given up."""
 
     id: int
 
 
 class SaveSubmission(NamedTuple):
-    """Durably keep a submission by its job's id: the `text` that defines it, and the asker's `key` ("": none)."""
+    """Save a submission by its job's id: its definition as `text`, and the asker's `key` ("": none)."""
 
     job: str
     text: str
@@ -91,14 +91,14 @@ class SaveSubmission(NamedTuple):
 
 
 class SaveNumber(NamedTuple):
-    """Durably keep the number of the last submission in a share ("host", "alice"): it is never given again."""
+    """Save the number of the last submission in a share ("host", "alice"), so that it is never used again."""
 
     share: str
     last: int
 
 
 class ForgetJob(NamedTuple):
-    """Durably forget where a job stood that is nowhere any more, and its definition, if it was submitted; not its
+    """Delete the saved state of a job that exists nowhere any longer, and its definition if it was submitted; not its
     history.
     """
 
@@ -106,15 +106,15 @@ class ForgetJob(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """Ask this host's databases for a user or a group; AccountKnown is the answer, which may take any time."""
+    """Ask this host's databases for a user or a group. The answer is AccountKnown, after any time."""
 
     account: Account
 
 
 class Launch(NamedTuple):
-    """Send the attempt to the launcher.  Only after the commit that holds the run as `starting`.
+    """Send the attempt to the launcher. Only after the commit that has the run as `starting`.
 
-    `grant` is the fleet's, where that has a say in the start.
+    `grant` is the fleet's, if the fleet had to agree to the start.
     """
 
     run: Run
@@ -124,11 +124,11 @@ class Launch(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the fleet for the occurrence of a run, where that is the fleet's, and for these parts: all or nothing.
+    """Ask the fleet for the occurrence of a run, if it is the fleet's, and for these parts: all or nothing.
 
-    Or for those of a person's command.  `key` with the run's job names it in the fleet.  `Granted`, `Denied` or `Taken`
-    is the answer, with this `number`.  For `keep` ns a host may come to the occurrence.  `spec`: the definition by
-    which it may run; "": by any.  Only after the commit that holds the run.
+    Or for the parts that a with-lock command wants. `key` with the run's job is its name in the fleet. The answer is
+    `Granted`, `Denied` or `Taken` with this `number`. For `keep` ns a host may still ask for the occurrence. `spec`:
+    the definition that the run requires; "": any. Only after the commit that has the run.
     """
 
     run: RunId | LockClientId
@@ -142,7 +142,8 @@ class Ask(NamedTuple):
 class AskToSkip(NamedTuple):
     """Ask the fleet for the occurrences of a job from one UTC second to another, to skip them for all hosts.
 
-    `MaySkip` is the answer; or `Taken`, of one of them, or `Published`, of the job, after which it may be asked again.
+    The answer is `MaySkip`, or `Taken` for one of them, or `Published` for the job; after the latter two the host may
+    ask again.
     """
 
     job: str
@@ -153,10 +154,9 @@ class AskToSkip(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Have the fleet go by this definition of a job, which its hash tells from others, if it went by `before` until now
-    ("": by none).
+    """Make this definition of a job, named by its hash, the fleet's, if the fleet's was `before` ("": none).
 
-    Only after the commit that holds the job's file.
+    Only after the commit that has the job's file.
     """
 
     job: str
@@ -165,13 +165,13 @@ class Publish(NamedTuple):
 
 
 class Accept(NamedTuple):
-    """Take what the fleet has now for what has happened, though it has forgotten some of that."""
+    """Accept the fleet's present state as the truth, though the fleet lost a part of it."""
 
 
 class GiveBack(NamedTuple):
-    """Give back all claims of a run to the fleet; with a `state` it has ended so, and its occurrence is over.
+    """Return all claims of a run to the fleet; with a `state` the run ended so, and its occurrence is over.
 
-    Only after the commit that holds that.
+    Only after the commit that has this.
     """
 
     job: str
@@ -180,8 +180,8 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Have a job paused on all hosts of the fleet ("": resumed), if its pause was `before`; "": whatever it was, and
-    somebody waits for that.
+    """Pause a job on all hosts of the fleet ("": resume it), if its pause was `before`; "": whatever its pause was, and
+    a caller waits for the answer.
     """
 
     job: str
@@ -190,7 +190,7 @@ class Pause(NamedTuple):
 
 
 class TellOverdue(NamedTuple):
-    """Tell the fleet that a job is overdue ("": no more), if what it was told of that is `before` ("": nothing)."""
+    """Report to the fleet that a job is overdue ("": no longer), if the fleet's last report is `before` ("": none)."""
 
     job: str
     text: str
@@ -198,21 +198,21 @@ class TellOverdue(NamedTuple):
 
 
 class Stand(NamedTuple):
-    """Stand in the fleet's line for a lock, at its end (`joins`), or leave it."""
+    """Join the end of the fleet's queue for a lock (`joins`), or leave the queue."""
 
     lock: str
     joins: bool
 
 
 class Announce(NamedTuple):
-    """Let the fleet know which labels this host has, and whether it is on hold."""
+    """Publish in the fleet which labels this host has, and whether it is on hold."""
 
     labels: tuple[str, ...]
     is_held: bool
 
 
 class Stop(NamedTuple):
-    """Tell the attempt's supervisor to end it.  Only after the commit that holds the run as `stopping`."""
+    """Order the attempt's supervisor to end it. Only after the commit that has the run as `stopping`."""
 
     run: RunId
     attempt: int
@@ -220,16 +220,16 @@ class Stop(NamedTuple):
 
 
 class NoteWhole(NamedTuple):
-    """Note that nobody has emptied the directory of all R's since.  Only after the commit that holds whose starts are
-    in doubt, as somebody has done so before.
+    """Mark the directory of all R's as not emptied since now. Only after the commit that has the runs whose start is in
+    doubt because it was emptied before.
     """
 
 
 class RemoveMarks(NamedTuple):
-    """Remove R, the attempt's directory.  Only after the commit that holds its end, and once its record is a file.
+    """Remove R, the attempt's directory. Only after the commit that has its end, and once its record is a file.
 
-    `again`: the attempt never started and is sent again under the same name, so its R holds nothing and goes at once.
-    `known`: its end was known before, so nobody has just written that file.
+    `again`: the attempt never started and is sent again under the same name, so its R is empty and is removed at once.
+    `known`: its end was saved before, so no supervisor has just written that file.
     """
 
     run: RunId
@@ -239,22 +239,22 @@ class RemoveMarks(NamedTuple):
 
 
 class WriteRecord(NamedTuple):
-    """Write the record file of a run that no supervisor wrote (skipped, lost).  After the commit."""
+    """Write the record file of a run that no supervisor wrote (skipped, lost). After the commit."""
 
     record: Record
 
 
 class Say(NamedTuple):
-    """One line for the journal.  `event` is of `journal.VOCABULARY`."""
+    """Write one line to the log. `event` is of `journal.VOCABULARY`."""
 
     event: str
     fields: dict[str, Any]
 
 
 class MarkLockHolder(NamedTuple):
-    """Mark that a person's command holds these claims, and which units it was given.
+    """Mark that a with-lock command holds these claims, and which units it got.
 
-    Before it is told: what is marked is found again.
+    Before the reply: after a restart, the mark is found again.
     """
 
     client: LockClientId
@@ -265,20 +265,20 @@ class MarkLockHolder(NamedTuple):
 
 
 class ForgetLockClient(NamedTuple):
-    """Forget a person's command, and its mark: it has no claims, and wants none any more."""
+    """Forget a with-lock command and its mark: it neither has nor wants claims."""
 
     client: LockClientId
 
 
 class LookAfter(NamedTuple):
-    """Look, some time after the commit, if anything is to be kept of a job that has left its file and never ran."""
+    """Check, some time after the commit, whether anything is to be kept of a job that left its file and never ran."""
 
     job: str
 
 
 class EndedElsewhere(NamedTuple):
-    """Take the end of a run on another host of the fleet into account (`core.recollection.end_of`): of one trouble of a
-    job people are told by one host.
+    """Handle the end of a run on another host of the fleet (`core.recollection.end_of`): one host notifies people of a
+    job's problem.
     """
 
     job: str
@@ -286,9 +286,9 @@ class EndedElsewhere(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Answer the asker with this ticket: `error` names the varlink error, else `value` is the reply.
+    """Answer the caller with this ticket: `error` names the varlink error; without one, `value` is the reply.
 
-    `asked`: what was carried out and is to survive a restart, for people; "": state.db has nothing to do with it.
+    `asked`: the act that must survive a restart, in words; "": state.db is not involved.
     """
 
     ticket: int
@@ -301,10 +301,10 @@ Save = (
     SaveRun | ForgetRun | SaveJob | SaveBoot | SaveHold | SaveFleetMark | SavePast | SaveIncident | SaveNotice
     | ForgetNotice | SaveSubmission | SaveNumber | ForgetJob
 )  # fmt: skip
-"""What has to survive: one durable commit a turn."""
+"""Everything that must survive: one durable commit a turn."""
 
 FleetCommand = Ask | AskToSkip | GiveBack | Publish | Accept | Announce | Stand | Pause | TellOverdue
-"""What the fleet is told."""
+"""Commands to the fleet."""
 
 Command = (
     Save | LookUp | FleetCommand | Launch | Stop | NoteWhole | RemoveMarks | WriteRecord | Say | MarkLockHolder

@@ -1,8 +1,8 @@
 """The composition root: one scheduler, everything that serves it, and the turns of its loop.
 
-A turn: take what happened, let the scheduler decide, commit, act.  Between turns the process sleeps in poll(2) until a
-descriptor is ready or the timer of the next wake-up fires; nothing ticks.  What can happen is a list of sources
-(source.py has the recipe for one more).
+A turn: collect events, let the scheduler decide, commit, act. Between turns the process sleeps in poll(2) until a
+descriptor is ready or the timer of the next wake-up fires; nothing polls periodically. Events come from a list of
+sources (source.py has the recipe for a new one).
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class Daemon:
         self._host, self._since, self._make_run = host, time.time_ns(), make_run or paths.make_run
         self._happened: list[events.Event] = []
         self._unrestored: Takeover | None = None
-        """What the scheduler is to begin with, before it does."""
+        """The takeover whose results the scheduler has not received yet."""
         self._boot: list[Command] = []
-        """What saves that all of this boot was recovered, once it was."""
+        """The command that saves this boot as recovered, after the recovery."""
         self._scheduler = Scheduler(limits_of(config, host, *host_has()))
         self._decisions = Decisions(self._scheduler, log, paths.state, trace)
         self._other_cron = OtherCron(paths.host, self._cron_changed) if config.cron.get("live") else None
@@ -145,7 +145,7 @@ class Daemon:
         self._loop = Loop(self._sources(), self._decisions.next_wakeup)
 
     def _serve(self, access: Access) -> None:
-        """Make what answers people, and writes metrics."""
+        """Make the parts that answer callers and write metrics."""
         paths, link, log = self._paths, self._link, self._log
         locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
         self._methods = Methods(
@@ -167,7 +167,7 @@ class Daemon:
         log.listeners += self._notice_sender.hear, self._methods.events.hear
 
     def _sources(self) -> tuple[Source, ...]:
-        """All that events come from, in the order of their turns."""
+        """Return all sources of events, in the order of their turns."""
         return (
             *([] if self._other_cron is None else [self._other_cron]),
             self._signals, self._path_triggers, self._lock_processes,
@@ -180,13 +180,13 @@ class Daemon:
         )  # fmt: skip
 
     def begin(self, boot_id: str) -> None:
-        """Take up what an earlier daemon left; LauncherError, StoreError, OSError if nobody can tell what that is."""
+        """Take over what an earlier daemon left. Raises LauncherError, StoreError or OSError if that can't be read."""
         self._signals.catch()
         gc.disable()
         self._begin(boot_id)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Run jobs to the stop; `ready` is called first."""
+        """Run jobs until the stop; `ready` is called first."""
         ready()
         gc.freeze()
         gc.enable()
@@ -219,7 +219,7 @@ class Daemon:
         self._link.keep_free = self._config.keep_free
         self._link.connect()
         self._happened += self._recover(same_boot=known)
-        self._acts.take(self._decide(admit=False))  # R's are used up once what they cover is saved, too
+        self._acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
         self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._submit_calls.ended)
         boot = None if known or takeover.lost else boot_id
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot))
@@ -236,7 +236,7 @@ class Daemon:
         self._housekeeping.begin(read_clocks(), None if known else takeover.saved_at)
 
     def _take_over(self, boot_id: str) -> Takeover:
-        """Take over what the records know, and state.db does not."""
+        """Take over what the records have and state.db lacks."""
         logs, limits, found = self._paths.logs, self._scheduler.limits, {name.run for name in self._link.marks.names()}
         takeover = Takeover(self._store, self._batch, logs, found, self._commit_part, boot_id, limits)
         self._unrestored = takeover
@@ -256,13 +256,13 @@ class Daemon:
             self._log.say("trouble", text=flaw)
 
     def _is_final(self, run: RunId) -> bool:
-        """Tell whether the end of a run is saved; one that can't be read is taken in again."""
+        """Return whether the end of a run is saved; if it can't be read, the end is handled again."""
         with contextlib.suppress(StoreError):
             return run not in self._scheduler.runs and self._batch.record(run) is not None
         return False
 
     def _everything(self) -> list[Command]:
-        """All that a state.db that is written anew has to hold."""
+        """Return everything that a new state.db must have."""
         if self._unrestored is not None:
             return self._unrestored.everything()
         return [*self._scheduler.everything(), *self._notices.everything(), *self._boot]
@@ -328,7 +328,7 @@ class Daemon:
         return summary(self._scheduler, len(self._watches.refused), self._commits.degraded)
 
     def _status(self) -> dict[str, Any]:
-        """The part of the method Status that only the daemon knows."""
+        """Return the part of the method Status that only the daemon has."""
         degraded = self._commits.degraded
         return {
             "version": __version__, "pid": os.getpid(), "host": self._host, "started": to_text(self._since),
@@ -340,7 +340,7 @@ class Daemon:
         }  # fmt: skip
 
     def _health(self) -> dict[str, Figure]:
-        """The daemon's own metrics."""
+        """Return the daemon's own metrics."""
         return {
             "jobqueue_build_info": [Sample("", {"version": __version__}, 1)],
             "jobqueue_start_time_seconds": self._since / SECOND,
@@ -357,11 +357,11 @@ class Daemon:
         }
 
     def _troubles(self) -> list[str]:
-        """All that lasts; what begins to be so later is told by a source, or by one of these."""
+        """Return all lasting problems; a source, or one of these, also logs when a new one begins."""
         return [*self._unknown_groups, *self._loop.troubles, *self._shortfall()[1], *self._decisions.troubles]
 
     def _shortfall(self) -> tuple[list[str], list[str]]:
-        """The limits that can't be enforced here, in words, and the jobs that do not start for that reason."""
+        """Return the limits that can't be enforced here, in words, and the jobs that don't start because of that."""
         return shortfall(self._scheduler.catalog.limited(), self._link.controllers)
 
     def _ended(self, run: RunId, record: Record) -> None:

@@ -1,7 +1,8 @@
-"""Decisions of the scheduler, written down; a bug in it costs one event, is told, and stops nothing else.
+"""The scheduler's decisions, with a trace. A bug in the scheduler costs one event, is logged, and stops nothing else.
 
-An event that it can't handle is an impossible step (lifecycle.IllegalStep) or any other exception.  The end of an
-attempt is not lost with it: the run counts as lost or, if that is impossible too, is set aside until the next start.
+An event that it can't handle is an impossible step (lifecycle.IllegalStep) or any other exception. The end of an
+attempt is not lost with the event: the run counts as lost or, if that is impossible too, is set aside until the next
+start.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _FILE_EVERY = 10 * MINUTE
 
 
 class Decisions:
-    """A scheduler and its trace.  `directory` gets the files about bugs, unless there is a `trace`."""
+    """A scheduler and its trace. `directory` gets the files about bugs, unless there is a `trace`."""
 
     def __init__(self, scheduler: Scheduler, log: Log, directory: Path, trace: TraceFile | None) -> None:
         self._scheduler, self._log, self._directory, self._trace = scheduler, log, directory, trace
@@ -42,17 +43,17 @@ class Decisions:
 
     @property
     def troubles(self) -> list[str]:
-        """Marks that a bug has left, and a trace that has ended, for people."""
+        """The attempts that a bug set aside, a stuck scheduler, and a trace that ended, in words."""
         trace = "" if self._trace is None else self._trace.trouble
         return [*self._set_aside.values(), *filter(None, (self._stuck, trace))]
 
     @property
     def stands_still(self) -> str:
-        """The reason why nothing starts though nobody wants that; "": it does."""
+        """The reason why no run starts without a user's hold, or "" if runs start."""
         return self._stuck or self._scheduler.unsaved
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
-        """Begin with what an earlier scheduler kept."""
+        """Start with the state that an earlier scheduler saved."""
         self._recorder.restore(jobs, runs, now, hold)
 
     def about(self, happened: Sequence[Event], now: Now) -> list[Command]:
@@ -60,7 +61,7 @@ class Decisions:
         return [command for event in happened for command in self._about(event, now)]
 
     def following(self, now: Now, *, admit: bool) -> Sequence[Command]:
-        """Decide what follows at the end of a turn and, if `admit`, who starts."""
+        """Decide what follows at the end of a turn and, if `admit`, which runs start."""
         if self._stuck_until > now.mono:
             return ()
         try:
@@ -72,13 +73,13 @@ class Decisions:
         return decided
 
     def next_wakeup(self, now: Now) -> int | None:
-        """The scheduler's own, but not while it is stuck."""
+        """Return the scheduler's next wake-up; while it is stuck, not before its retry."""
         wake = self._scheduler.next_wakeup(now)
         rest = self._stuck_until - now.mono
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
 
     def unanswered(self, what: str, error: Exception, now: Now) -> str:
-        """Tell of a bug that costs an answer, of one place each ten minutes; where it is, for who has asked."""
+        """Log a bug that costs an answer, once in ten minutes for each place; return the place for the caller."""
         kind = f"{type(error).__name__}{_place(error)}"
         if self._answered.get(kind, 0) <= now.mono:
             self._answered[kind] = now.mono + _FILE_EVERY
@@ -95,7 +96,7 @@ class Decisions:
             return self._instead(event, name, error, now)
 
     def _instead(self, event: Event, name: Name | None, error: Exception, now: Now) -> Sequence[Command]:
-        """Do what can still be done about an event that could not be handled."""
+        """Handle an event that raised an exception as far as possible."""
         why, how = _where(error), self._told(name, now)
         if name is not None and isinstance(event, RunEnded | NeverStarted):
             try:
@@ -120,7 +121,7 @@ class Decisions:
         self._say(f"{self._stuck}: {_where(error)}; to begin anew, restart jobqueued; {self._told(None, now)}")
 
     def _told(self, name: Name | None, now: Now) -> str:
-        """Write down how it came to this, and say where; one file each ten minutes will do."""
+        """Write a trace file, at most one in ten minutes, and return the words that point to it."""
         if self._trace is not None and self._trace.is_whole:
             path = self._trace.path
         else:
@@ -144,19 +145,19 @@ class Decisions:
 
 
 def _attempt(event: Event) -> Name | None:
-    """The attempt that an event is about."""
+    """Return the attempt that an event is about, or None."""
     run, attempt = getattr(event, "run", None), getattr(event, "attempt", None)
     return Name(run, attempt) if isinstance(run, RunId) and isinstance(attempt, int) else None
 
 
 def _subject(event: Event) -> str:
-    """The run, job or file that an event is about, for people."""
+    """Return the run, job or file that an event is about, in words."""
     found = (getattr(event, name, None) for name in ("run", "job", "file", "user", "path", "client"))
     return next((f" of {subject}" for subject in found if subject), "")
 
 
 def _where(error: Exception) -> str:
-    """The exception and its place: ``KeyError: 'x' (completion.py:45)``."""
+    """Return the exception and its place: ``KeyError: 'x' (completion.py:45)``."""
     return f"{type(error).__name__}: {error}{_place(error)}"
 
 

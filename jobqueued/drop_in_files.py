@@ -1,4 +1,4 @@
-"""Drop-ins on the disk: files beside a file, in a directory of its name and .d, in each of several places."""
+"""Drop-ins on the disk: files in a directory named like a file plus ``.d``, in each of several places."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from jobqueued.jobfile.drop_ins import MAX_DROP_INS
 
 _SUFFIX = ".d"
 _MOST_NAMES = 1000
-"""Names looked at in a directory of drop-ins: it has more only by mistake."""
+"""Maximum names read in a directory of drop-ins: only a mistake has more."""
 
 
 def is_job_file(name: str) -> bool:
-    """True if the directory's entry of this name is read.
+    """Return whether the directory's entry of this name is read.
 
-    ``*.yaml`` and ``*.yml`` leave out what editors and package managers leave behind (``~``, ``.swp``, ``.dpkg-old``);
-    dotfiles, and names that no terminal or journal could show, are left out too.
+    ``*.yaml`` and ``*.yml`` exclude the leftovers of editors and package managers (``~``, ``.swp``, ``.dpkg-old``).
+    Dotfiles and unprintable names are excluded too.
     """
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name.isprintable()
 
 
 def drop_in_directory(name: str) -> str:
-    """The name, or path, of the directory that has the drop-ins of a file."""
+    """Return the name, or path, of the directory that has the drop-ins of a file."""
     return name + _SUFFIX
 
 
 def file_of_drop_ins(directory: str) -> str:
-    """The name of the file of which a directory of this name has drop-ins; "": of none."""
+    """Return the name of the file whose drop-ins a directory of this name has, or "" if it is no such directory."""
     name = directory.removesuffix(_SUFFIX)
     return name if name != directory and is_job_file(name) else ""
 
 
 def listed(directory: str, daemon: int | None) -> list[str]:
-    """The names of the drop-ins in a directory, none if it is not there; Refused, OSError.
+    """Return the names of the drop-ins in a directory, [] if it is missing. Raises Refused or OSError.
 
-    `daemon` is the user of the daemon that reads it: nobody but root and that user may write there; None: nobody's.
+    `daemon` is the user of the daemon that reads it: only root and that user may be able to write there; None: no
+    check.
     """
     try:
         found = os.lstat(directory)
@@ -58,9 +59,10 @@ def listed(directory: str, daemon: int | None) -> list[str]:
 
 
 def places(directories: Sequence[str], names: Callable[[int, str], Iterable[str]]) -> list[tuple[int, str]]:
-    """The drop-ins of a file, in the order of their names, each with the number of the first directory that has it.
+    """Return the drop-ins of a file by name, each with the number of the first directory that has it.
 
-    `names` takes the number of a directory and its path; Refused where there are too many, and what `names` raises.
+    `names` gets the number of a directory and its path. Raises Refused if there are too many, and whatever `names`
+    raises.
     """
     found: dict[str, int] = {}
     for number, directory in reversed(list(enumerate(directories))):

@@ -15,7 +15,7 @@ from jobqueued.submission import Resized
 
 
 class JobsRead(NamedTuple):
-    """A job file was accepted: its jobs replace its earlier ones.  `place`: its path, if not in the first directory."""
+    """A job file was accepted: its jobs replace its earlier ones. `place`: its path, if not in the first directory."""
 
     file: str
     jobs: tuple[Job, ...]
@@ -23,14 +23,16 @@ class JobsRead(NamedTuple):
 
 
 class FileGone(NamedTuple):
-    """A job file has vanished for good; its jobs are removed."""
+    """A job file was deleted for good; its jobs are removed."""
 
     file: str
 
 
 class JobsLoaded(NamedTuple):
     """Every job file has been read once since the start, and every live attempt was found again.
-    `complete` False: some were refused, or are away, their jobs unknown.  `boot`: the id of this boot, if it is new.
+
+    `complete` False: some files were refused or unreachable, so their jobs are unknown. `boot`: the id of this boot, if
+    it is new.
     """
 
     complete: bool
@@ -38,18 +40,18 @@ class JobsLoaded(NamedTuple):
 
 
 class Reloaded(NamedTuple):
-    """A person asked for a reload, and every file that had changed was read; or the host has other users or groups."""
+    """A user asked for a reload, and every changed file was read; or the host has other users or groups."""
 
 
 class AccountKnown(NamedTuple):
-    """The host's databases have answered: `trouble` is why jobs can't run as a user or group, "" where they can."""
+    """The host's databases have answered: `trouble` is why jobs can't run as a user or group, "" if they can."""
 
     account: Account
     trouble: str
 
 
 class Woke(NamedTuple):
-    """The time that `next_wakeup` named has come (or may have come: the scheduler looks at `now`)."""
+    """The time that `next_wakeup` returned has come, or may have come: the scheduler checks `now`."""
 
 
 class ClockStepped(NamedTuple):
@@ -59,7 +61,7 @@ class ClockStepped(NamedTuple):
 
 
 class Slept(NamedTuple):
-    """The host was suspended for `duration` ns, in which no duration grows: nothing aged, nothing is nearer."""
+    """The host was suspended for `duration` ns. No duration counts that time: no run aged, no timeout came nearer."""
 
     duration: int
 
@@ -74,7 +76,9 @@ class RunStarted(NamedTuple):
 
 
 class RunStopping(NamedTuple):
-    """The attempt's supervisor began to end it: its time is up, its command left processes behind, or it was asked."""
+    """The attempt's supervisor began to end it: its time is up, its command left processes behind, or a user asked for
+    it.
+    """
 
     run: RunId
     attempt: int
@@ -90,7 +94,7 @@ class RunEnded(NamedTuple):
 
 
 class RunLost(NamedTuple):
-    """It may have run, but whoever watched it is gone; `wait_status`, `output`, `telemetry` None: nobody knows."""
+    """The attempt may have run, but its supervisor exited; `wait_status`, `output` and `telemetry` None: unknown."""
 
     run: RunId
     attempt: int
@@ -101,7 +105,9 @@ class RunLost(NamedTuple):
 
 
 class RunLingers(NamedTuple):
-    """Whoever watched it is gone, and something may live: `reason` says what, and the remedy.  RunLost may follow."""
+    """The attempt's supervisor exited, and a process may live: `reason` has the facts and the remedy. RunLost may
+    follow.
+    """
 
     run: RunId
     attempt: int
@@ -113,7 +119,7 @@ class RunsEmptied(NamedTuple):
 
 
 class NeverStarted(NamedTuple):
-    """The attempt was sent but certainly never started; `reason` says for people why, "" where nothing was wrong."""
+    """The attempt was sent but certainly never started; `reason`: why, for people; "": nothing was wrong."""
 
     run: RunId
     attempt: int
@@ -122,7 +128,7 @@ class NeverStarted(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """The fleet has granted what `Ask` has asked for by this number."""
+    """The fleet has granted the request of `Ask` with this number."""
 
     run: RunId | LockClientId
     number: int
@@ -130,21 +136,21 @@ class Granted(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """The fleet has not, as others have some of the claims; who has, was told before (`Held`)."""
+    """The fleet denied the request, because others have some of the claims; an earlier `Held` named them."""
 
     run: RunId | LockClientId
     number: int
 
 
 class FleetPaused(NamedTuple):
-    """The fleet has a job paused by now (core/pauses.py has the text); "": it has not."""
+    """The fleet's pause of a job is now this (core/pauses.py has the text's format); "": it has none."""
 
     job: str
     text: str
 
 
 class Taken(NamedTuple):
-    """An occurrence is not this host's: another runs it, or it is over, and has ended so; "": nobody knows."""
+    """An occurrence is not this host's: another host runs it, or it is over and ended in this state ("": unknown)."""
 
     job: str
     key: str
@@ -152,7 +158,7 @@ class Taken(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """An occurrence may be asked for by this key, as the `host` that had it is gone, and had not ended it."""
+    """An occurrence may be requested by this key: the `host` that had it failed before the end."""
 
     job: str
     key: str
@@ -160,21 +166,21 @@ class HostLost(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A holder on another host, or one whose turn it is, has these claims of the fleet by now; (): none."""
+    """A holder on another host, or the next one in the queue, now has these claims of the fleet; (): none."""
 
     holder: str
     claims: tuple[Claim, ...]
 
 
 class Published(NamedTuple):
-    """The fleet goes by this definition of a job by now (`Publish`); "": by none yet."""
+    """The fleet now uses this definition of a job (`Publish`); "": none yet."""
 
     job: str
     spec: str
 
 
 class HostSeen(NamedTuple):
-    """A host of the fleet has a session, with these labels; `store` tells who it is, "": it has none any more."""
+    """A host of the fleet has a session, with these labels; `store` identifies it, "": its session ended."""
 
     name: str
     store: str
@@ -183,20 +189,21 @@ class HostSeen(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """By what the fleet knows this host has an occurrence that is not over, or claims, in this name."""
+    """By the fleet's records this host has an unfinished occurrence, or claims, under this name."""
 
     job: str
     key: str
 
 
 AttemptOver = RunEnded | RunLost | NeverStarted
-"""What an attempt comes to."""
+"""The possible ends of an attempt."""
 
 
 class Found(NamedTuple):
-    """An attempt has an R, and its run's row is older or was never made: the commit before its launch was lost.
+    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost.
 
-    `sent` is the run as it was sent, by its launch spec (R/spec); None: that does not tell."""
+    `sent` is the run as it was sent, from its launch spec (R/spec); None: the spec can't be read.
+    """
 
     run: RunId
     attempt: int
@@ -204,15 +211,16 @@ class Found(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A record tells of a run that no commit told of, while what has made it due may be told again."""
+    """A record has a run that no commit has; its trigger may be reported again."""
 
     run: Run
 
 
 class RunAsked(NamedTuple):
-    """A person wants a job to run now, maybe once more (`again`, a run of it that has ended).
+    """A user wants a job to run now, or again (`again`: a run of it that has ended).
 
-    `key` was drawn by the asker's side; the answer goes to `ticket`.  `triggered_by` is what the run is told beside.
+    The caller's program drew `key`; the answer goes to `ticket`. `triggered_by` is passed to the run as additional
+    facts.
     """
 
     ticket: int
@@ -224,10 +232,10 @@ class RunAsked(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """Somebody hands in a job to run once: ``alice/`` where it is to have a number, else ``alice/name``.
+    """A user submits a job to run once: ``alice/`` to get a number, or ``alice/name``.
 
-    `text` defines it for the next start; `key` is the asker's, "" for none.  The answer goes to `ticket`.
-    `failed`: what it is to run after the success of, and has ended without one.
+    `text` defines it for the next start; `key` is the user's, "" for none. The answer goes to `ticket`. `failed`: runs
+    or submissions whose success it awaits, but which ended without success.
     """
 
     ticket: int
@@ -239,27 +247,29 @@ class Submitted(NamedTuple):
 
 
 class SubmissionsKept(NamedTuple):
-    """The submissions that were not over at the last end, with text and key, and the last numbers by user."""
+    """The unfinished submissions of the last daemon, with text and key, and the last numbers by user."""
 
     kept: tuple[tuple[Job, str, str], ...]
     numbers: dict[str, int]
 
 
 class AwaitedOver(NamedTuple):
-    """The end of a run, or of a submission, that another awaits, as its history has it."""
+    """The end of a run, or of a submission, that another awaits, from its history."""
 
     name: str
     succeeded: bool
 
 
 class HistoryGone(NamedTuple):
-    """Nothing is left of what a job has done, of one that was nowhere any more when that was seen."""
+    """Nothing is left of a job's history; the job existed nowhere when that was noticed."""
 
     job: str
 
 
 class WithdrawAsked(NamedTuple):
-    """Somebody wants nothing more of a submission to start, or it to `stop`; the answer goes to `ticket`."""
+    """A user wants no further run of a submission to start, and with `stop` its live runs to end; the answer goes to
+    `ticket`.
+    """
 
     ticket: int
     job: str
@@ -268,7 +278,7 @@ class WithdrawAsked(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """A person says that something has happened (`on: {event: …}`), of which runs are told `triggered_by`."""
+    """A user reports an event (`on: {event: …}`); its runs get `triggered_by`. The answer goes to `ticket`."""
 
     ticket: int
     event: str
@@ -278,7 +288,7 @@ class Emitted(NamedTuple):
 
 
 class StopAsked(NamedTuple):
-    """A person wants a run to end, or not to start; the answer goes to `ticket`."""
+    """A user wants a run to end, or not to start; the answer goes to `ticket`."""
 
     ticket: int
     run: RunId
@@ -286,7 +296,7 @@ class StopAsked(NamedTuple):
 
 
 class RetryAsked(NamedTuple):
-    """A person wants the next attempt of a run now, not after its delay; the answer goes to `ticket`."""
+    """A user wants the next attempt of a run now, not after its delay; the answer goes to `ticket`."""
 
     ticket: int
     run: RunId
@@ -294,14 +304,16 @@ class RetryAsked(NamedTuple):
 
 
 class LostAsked(NamedTuple):
-    """A person says that nothing lives of a run that lingers; `over`: what it comes to; the answer goes to `ticket`."""
+    """A user reports that no process of a lingering run lives; `over`: how the attempt ended; the answer goes to
+    `ticket`.
+    """
 
     ticket: int
     over: AttemptOver
 
 
 class PathAppeared(NamedTuple):
-    """A file of `on: {path: …}` has appeared at `instant` (wall), maybe others with it; `key` as of RunAsked."""
+    """A file of `on: {path: …}` appeared at `instant` (wall), perhaps with others; `key` as in RunAsked."""
 
     path: str
     instant: int
@@ -310,7 +322,7 @@ class PathAppeared(NamedTuple):
 
 
 class PauseAsked(NamedTuple):
-    """A person wants a job to be paused, maybe until an instant (wall), or resumed; the answer goes to `ticket`."""
+    """A user wants a job paused, perhaps until an instant (wall), or resumed; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -320,7 +332,7 @@ class PauseAsked(NamedTuple):
 
 
 class SkipAsked(NamedTuple):
-    """A person wants a clock's next occurrence skipped, or the last that was to be so not to be; answer to `ticket`."""
+    """A user wants the clock's next occurrence skipped, or the last such skip undone; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -329,7 +341,7 @@ class SkipAsked(NamedTuple):
 
 
 class ForgetAsked(NamedTuple):
-    """A person expects nothing more (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
+    """A user expects nothing more (`Job.expect`) of a job that is in no file; the answer goes to `ticket`."""
 
     ticket: int
     job: str
@@ -337,7 +349,7 @@ class ForgetAsked(NamedTuple):
 
 
 class HoldAsked(NamedTuple):
-    """A person puts the host on hold, or releases it (None); the answer goes to `ticket`."""
+    """A user puts the host on hold, or releases it (None); the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str
@@ -345,27 +357,27 @@ class HoldAsked(NamedTuple):
 
 
 class FleetAccepted(NamedTuple):
-    """A person takes what the fleet knows now for what has happened; the answer goes to `ticket`."""
+    """A user accepts the fleet's present state as the truth; the answer goes to `ticket`."""
 
     ticket: int
     asked_by: str
 
 
 class UnderPressure(NamedTuple):
-    """Work waits too long for `name` (cpu, memory or io) on this host, and until then (monotonic, ns) at least."""
+    """Work waits too long for `name` (cpu, memory or io) on this host, at least until this time (monotonic, ns)."""
 
     name: str
     until: int
 
 
 class StateUnsaved(NamedTuple):
-    """A start could not save its state: nothing new starts, for this reason.  "": it is saved now."""
+    """A start could not save its state, so no new run starts, for this reason; "": the state is saved now."""
 
     reason: str
 
 
 class LockAsked(NamedTuple):
-    """A person's command wants to hold locks as long as it lives; `at_once`: or not at all.  The answer to `ticket`."""
+    """A command wants to hold locks as long as it lives; `at_once`: now or not at all. The answer goes to `ticket`."""
 
     ticket: int
     client: LockClientId
@@ -375,7 +387,7 @@ class LockAsked(NamedTuple):
 
 
 class LockFound(NamedTuple):
-    """A command that was granted its locks by an earlier scheduler lives on."""
+    """A command that was granted its locks by an earlier scheduler still lives."""
 
     client: LockClientId
     claims: tuple[Claim, ...]
@@ -385,13 +397,13 @@ class LockFound(NamedTuple):
 
 
 class LockOver(NamedTuple):
-    """A command that wanted or had locks has ended, or asks no more."""
+    """A command that wanted or had locks ended, or withdrew."""
 
     client: LockClientId
 
 
 class EvictAsked(NamedTuple):
-    """A person takes away what a command wants or has.  The answer to `ticket`."""
+    """A user takes away the locks or the request of a command; the answer goes to `ticket`."""
 
     ticket: int
     client: LockClientId

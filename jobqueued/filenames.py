@@ -1,5 +1,6 @@
-"""Names of jobs and attempts as names of files: a job of a crontab has a slash in its name, and no job a plus; and the
-names that users give their job files.
+"""File names of jobs and attempts, and the names that users give their job files.
+
+A job of a crontab has a slash in its name, and no job has a plus: the file has a plus for the slash.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ _A_NAME = "a name such as backup: at most 64 of A-Z a-z 0-9 . _ -, first one of 
 
 
 def file_name(name: str) -> str:
-    """The name of the file or directory of a job, a run or an attempt."""
+    """Return the file or directory name of a job, a run or an attempt."""
     return name.replace("/", "+")
 
 
 def named_by_file(name: str) -> str:
-    """The inverse of `file_name`."""
+    """Invert `file_name`."""
     return name.replace("+", "/")
 
 
 def named(text: str) -> str:
-    """The name of a user's file, given with its suffix or without; ValueError."""
+    """Return the name of a user's file, given with or without its suffix. Raises ValueError."""
     name = text.removesuffix(".yaml").removesuffix(".yml")
     if not OF_A_USER.fullmatch(name):
         raise ValueError(f"{text!r}; accepted: {_A_NAME}")

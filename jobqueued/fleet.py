@@ -1,4 +1,4 @@
-"""The fleet that a host is in: several hosts with the same jobs, which share what they run by way of an etcd."""
+"""The fleet of a host: several hosts with the same jobs, which share what they run through an etcd."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from jobqueued.child.tuples import NamedTuple
 
 FLEET = ":fleet/"
-"""The begin of the name of what is held in the whole fleet."""
+"""Prefix of the names of fleet-wide locks."""
 MOST_AT_ONCE = 32
-"""Units of its locks that a run can have: they are claimed in one transaction, of which etcd takes no larger ones than
-128 operations.
+"""Maximum units of the fleet's locks that a run can have: they are claimed in one transaction, and etcd allows 128
+operations in one.
 """
 
 
 class Grant(NamedTuple):
-    """The right to start that a fleet has given to a run.
+    """The fleet's permission for a run to start.
 
-    `fence`: of a later holder of one of its locks it is greater; 0: no fleet was asked.  `until`: the instant
-    (CLOCK_BOOTTIME, ns) from which its locks may be another's, if nothing is heard of this host; 0: they stay its own.
+    `fence`: a later holder of one of its locks gets a greater number; 0: no fleet was asked. `until`: the instant
+    (CLOCK_BOOTTIME, ns) from which another host may get its locks if this host is not heard from; 0: the locks stay.
     """
 
     fence: int = 0
@@ -30,7 +30,7 @@ NO_GRANT = Grant()
 
 
 class Part(NamedTuple):
-    """So many `units` of a lock of the fleet, `of` those that there are; `lock` begins with `FLEET`."""
+    """The wanted `units` of a lock of the fleet, `of` the existing units; `lock` begins with `FLEET`."""
 
     lock: str
     units: int
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 class FleetUp(NamedTuple):
-    """The fleet can be asked from now on, after all its claims were received; or it can't, for this `reason`.
+    """The fleet is reachable from now on, after all its claims were received; or it is not, for this `reason`.
 
     `known`: the last instant (wall) at which this host was in the fleet, as saved before its agent connected.
     """
@@ -48,9 +48,9 @@ class FleetUp(NamedTuple):
 
 
 class FleetMark(NamedTuple):
-    """The mark of the fleet that a host was told last, and remembers (child/fleet/mark.py); "": none.  As an event: it
-    is to remember that.  `at`: the last instant (wall) of which is saved that the host was in the fleet; 0: none.
-    `fleet`: its name.
+    """The last mark of the fleet that a host received (child/fleet/mark.py); `age` "": none. As an event: save it.
+
+    `at`: the last saved instant (wall) at which the host was in the fleet; 0: none. `fleet`: its name.
     """
 
     age: str = ""
@@ -61,13 +61,13 @@ class FleetMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how they are spoken with.
+    """The key `fleet` of jobqueued.yaml: the members of its `etcd` as URLs with a port, and how to connect to them.
 
-    `name` and `timezone` decide when its jobs are due, and are the same on all of its hosts.  A lock stays a host's for
-    `lock_grace` (ns) after that was heard of last.  `resources`: the units of locks that have several.
-    `labels`: what this host has, and jobs may want.
+    `name` and `timezone` decide when its jobs are due, so all its hosts need the same. A host keeps its locks for
+    `lock_grace` (ns) after its last sign of life. `resources`: the units of locks that have several. `labels`: what
+    this host has, and jobs may require.
 
-    `authority`, `certificate` and `key` are PEM files, by an absolute path, or by the name of a credential of the
+    `authority`, `certificate` and `key` are PEM files, given by an absolute path or by the name of a credential of the
     agent's unit; "": none.
     """
 
@@ -83,14 +83,14 @@ class FleetSettings:
 
 
 class FleetTrouble(NamedTuple):
-    """The event that hosts differ where all have to agree, or another fleet has the same jobs; or that this is over."""
+    """Event: hosts differ where all must agree, or another fleet has the same jobs; or this problem is over."""
 
     text: str
     is_over: bool = False
 
 
 class MaySkip(NamedTuple):
-    """The event that the occurrences of a job from one UTC second to another are this host's, to be skipped."""
+    """Event: this host may skip the occurrences of a job from one UTC second to another for the fleet."""
 
     job: str
     first: int
@@ -98,15 +98,15 @@ class MaySkip(NamedTuple):
 
 
 class PauseMade(NamedTuple):
-    """The event that this host has made a pause of all hosts, or ended one (""), as a person asked it to."""
+    """Event: this host made a pause of all hosts, or ended one (""), as a user asked."""
 
     job: str
     text: str
 
 
 class SaidOverdue(NamedTuple):
-    """The event that a host of the fleet has said that a job is overdue (core/fleet_overdue.py has the text); "": none
-    has, or it is so no more.
+    """Event: a host of the fleet reported a job overdue (core/fleet_overdue.py has the text's format); "": none did, or
+    the job no longer is.
     """
 
     job: str
@@ -114,8 +114,8 @@ class SaidOverdue(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """The event that a host (`store`) has given back an occurrence that it had, before it ran: whoever asks first has
-    it; "": it is not to be had any more.
+    """Event: a host (`store`) returned an occurrence before it ran, and the first host that asks gets it; `store` "":
+    the occurrence is no longer available.
     """
 
     job: str

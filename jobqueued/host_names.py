@@ -1,4 +1,4 @@
-"""The names that files in /etc give the host: its zone, its id."""
+"""The host's zone and id, from files in /etc."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from jobqueued.instants import LEAPING
 
 
 def host_timezone(etc: Path = Path("/etc")) -> str:
-    """The name of the host's zone: where /etc/localtime points, or what /etc/timezone says (Debian's), else UTC.
+    """Return the host's zone: the target of /etc/localtime, or the content of /etc/timezone (Debian's), or UTC.
 
-    The C library knows /etc/localtime only, and timedatectl(1) changes nothing else.
+    /etc/localtime comes first: the C library reads only that, and timedatectl(1) changes nothing else.
     """
     for name in (_linked_zone(etc / "localtime"), _written(etc / "timezone")):
         try:
@@ -23,7 +23,7 @@ def host_timezone(etc: Path = Path("/etc")) -> str:
 
 
 def machine_id(file: Path = Path("/etc/machine-id")) -> str:
-    """The id that tells this host from others, so that a fleet's `H` do not all fall on one minute; "" without one."""
+    """Return the host's unique id, so that a fleet's `H` do not all fall on one minute; "" if there is none."""
     return _written(file)
 
 

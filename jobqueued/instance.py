@@ -1,4 +1,4 @@
-"""The instance of a run directory, in the words of remedies: the system's daemon, a user's own, or one apart."""
+"""The instance of a run directory, for the text of remedies: the system's daemon, a user's own, or another one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobqueued.paths import NoPlace, Paths
 
 _OF_A_USER = re.compile(r"/run/user/(\d+)/jobqueue")
 BOOTED = Path("/run/systemd/system")
-"""A directory that is there where systemd is the init of the host (sd_booted(3))."""
+"""A directory that exists if systemd is the init of the host (sd_booted(3))."""
 PID_FILE = "/run/jobqueued.pid"
-"""That of a system's daemon which no service manager keeps."""
+"""PID file of a system daemon without a service manager."""
 
 
 def program(name: str) -> str:
-    """A program of ours as it can be typed: its path, where the shell does not find it and it is beside this one."""
+    """Return a program of ours as typed in a shell: its path if it is not in PATH but next to this program."""
     beside = Path(sys.argv[0]).parent / name
     return name if shutil.which(name) is not None or not beside.is_file() else str(beside)
 
@@ -31,8 +31,8 @@ def program(name: str) -> str:
 class Instance:
     """One daemon.
 
-    `manager`: the command that starts and stops its units; "": no service manager keeps it.  `own`: the paths that the
-    instance of this user has; None: it is another one.
+    `manager`: the command that starts and stops its units; "": it has no service manager. `own`: the paths of this
+    user's own instance; None: it is another instance.
     """
 
     run: Path
@@ -41,10 +41,10 @@ class Instance:
 
     @classmethod
     def of(cls, run: Path) -> Instance:
-        """The instance with this run directory."""
+        """Return the instance with this run directory."""
         if run == Paths.system().run:
             return cls(run, "systemctl" * BOOTED.exists())
-        is_kept = os.path.exists(run.parent / "systemd")  # which a user's manager has there
+        is_kept = os.path.exists(run.parent / "systemd")  # a user's manager has this directory
         with contextlib.suppress(NoPlace):
             if (own := Paths.user()).run == run:
                 return cls(run, "systemctl --user" * is_kept, own)
@@ -57,7 +57,9 @@ class Instance:
 
     @property
     def ctl(self) -> str:
-        """The jobqueuectl that reaches the daemon, with the option that chooses it; another user has to say more."""
+        """The jobqueuectl command that reaches the daemon, with the option that selects it; another user needs more
+        options.
+        """
         if self.own is not None:
             return f"{program('jobqueuectl')} --user"
         if self.manager or self._is_system:
@@ -68,7 +70,7 @@ class Instance:
 
     @property
     def start(self) -> str:
-        """The command that starts the daemon, as it was started last."""
+        """The command that starts the daemon with the options of its last start."""
         if self.manager:
             return f"{self.manager} start jobqueued"
         if self._is_system:
@@ -82,14 +84,14 @@ class Instance:
 
     @property
     def restart(self) -> str:
-        """The command, or what else is to be done, to restart the daemon."""
+        """The command, or the instruction, to restart the daemon."""
         if self.manager:
             return f"{self.manager} restart jobqueued"
         return f"end it, and start it again with `{self.start}`"
 
     @property
     def renew(self) -> str:
-        """The command, or what else is to be done, to restart daemon and launcher; no run ends by that."""
+        """The command, or the instruction, to restart daemon and launcher; no run ends by that."""
         if self.manager:
             own = {"systemctl": "jobqueuectl", "systemctl --user": "jobqueuectl --user"}.get(self.manager)
             command = f"{own} restart-launcher" if own else f"{self.manager} restart jobqueued-launcher.socket"
@@ -98,29 +100,29 @@ class Instance:
 
     @property
     def see_log(self) -> str:
-        """The place where the daemon's log is."""
+        """The place of the daemon's log."""
         if self.manager.startswith("systemctl --user"):
             return "see: journalctl --user -u jobqueued"
         return "see: journalctl -u jobqueued" if self.manager else "see its log"
 
     @property
     def see_launcher(self) -> str:
-        """The place where it is told what is wrong with the launcher."""
+        """The place that shows why the launcher fails."""
         return f"see: {self.manager} status jobqueued-launcher" if self.manager else "see the log of the daemon"
 
     @property
     def start_launcher(self) -> str:
-        """The remedy where no launcher listens, and the daemon starts none."""
+        """The remedy if no launcher listens, and the daemon starts none."""
         return self._start("jobqueued-launcher.socket")
 
     @property
     def see_agent(self) -> str:
-        """The place where it is told what is wrong with the agent of the fleet."""
+        """The place that shows why the fleet's agent fails."""
         return f"see: {self.manager} status jobqueued-fleet" if self.manager else "see the log of the daemon"
 
     @property
     def start_agent(self) -> str:
-        """The remedy where no agent of the fleet listens, and the daemon starts none."""
+        """The remedy if no agent of the fleet listens, and the daemon starts none."""
         return self._start("jobqueued-fleet.socket")
 
     def _start(self, socket: str) -> str:

@@ -1,4 +1,6 @@
-"""Instants: integers, nanoseconds since 1970 UTC, so that comparisons are exact and cheap; durations are those, too."""
+"""Instants and durations: integers in nanoseconds, so that comparisons are exact and cheap. Instants count from 1970
+UTC.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +14,31 @@ HOUR, DAY = 60 * MINUTE, 24 * 60 * MINUTE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 INSTANTS = range(-DAY, 7_258_118_400 * SECOND + DAY)
-"""The instants that are accepted: the years 1970 to 2199 as every zone has them.  64 bits end in 2262."""
+"""The accepted instants: the years 1970 to 2199 in every zone. 64 bits end in 2262."""
 STEP_LIMIT = 3 * HOUR
-"""A due time that has had its turn, and is further ahead of the clock than this, is a wrong clock's."""
+"""If a due time that had its turn is further ahead of the clock than this (ns), the clock was wrong."""
 LEAPING = "right/"
-"""The zones whose clock counts leap seconds, as the host's does not: by these all would be due half a minute early."""
+"""Prefix of zones whose clock counts leap seconds, unlike the host's clock: jobs would be due half a minute early."""
 
 
 class Trigger(Protocol):
-    """A rule by which the clock makes a job due."""
+    """A rule of the clock that makes a job due."""
 
     @property
     def starts_twice(self) -> bool:
-        """True if a time that the clock shows twice makes it due twice."""
+        """True if a time that the clock shows twice makes the job due twice."""
 
     def after(self, instant: datetime) -> datetime | None:
-        """The first due time strictly later than `instant`, both aware; None: never again."""
+        """Return the first due time strictly after `instant`, both aware, or None if there is none."""
 
 
 def to_datetime(instant: int) -> datetime:
-    """The aware UTC datetime of an instant, cut to microseconds."""
+    """Return the aware UTC datetime of an instant, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=instant // 1000)
 
 
 def to_instant(moment: datetime) -> int:
-    """The instant of an aware datetime, exactly; ValueError: it is none of `INSTANTS`."""
+    """Return the exact instant of an aware datetime. Raises ValueError if it is outside `INSTANTS`."""
     instant = exactly(moment)
     if instant not in INSTANTS:
         raise ValueError(f"{moment} is not in the years 1970 to 2199")
@@ -44,6 +46,6 @@ def to_instant(moment: datetime) -> int:
 
 
 def exactly(moment: datetime) -> int:
-    """The instant of an aware datetime, also beyond `INSTANTS`."""
+    """Return the instant of an aware datetime, also beyond `INSTANTS`."""
     delta = moment - _EPOCH
     return ((delta.days * 86400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000

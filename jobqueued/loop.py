@@ -1,4 +1,4 @@
-"""The loop's sleep: poll(2) on what all sources wait for, with one timer for the soonest of their deadlines."""
+"""The loop's sleep: poll(2) on the descriptors of all sources, with one timer for the earliest of their deadlines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _has_more, _deadline, _descriptors = attrgetter("has_more"), attrgetter("deadlin
 
 
 def read_clocks() -> Now:
-    """Both clocks, now."""
+    """Return the present time of both clocks."""
     return Now(time.time_ns(), time.monotonic_ns())
 
 
 class Loop:
-    """Gathers what happens.  `next_wakeup` is the scheduler's: the wall instant at which it wants to look again."""
+    """Collects events. `next_wakeup` is the scheduler's: it returns the wall instant of its next check."""
 
     def __init__(self, sources: Sequence[Source], next_wakeup: Callable[[Now], int | None]) -> None:
         """The order of `sources` is that of their events in a turn."""
@@ -30,30 +30,32 @@ class Loop:
             [source for source in sources if getattr(type(source), name) is not getattr(Source, name)]
             for name in ("descriptors", "deadline", "has_more")
         )
-        """Those that have descriptors, deadlines, more at once: a source that has none of a kind isn't asked."""
+        """The sources that have descriptors, a deadline, or `has_more`: others are not asked for these."""
         self._turning = [source for source in sources if source in self._timed or source in self._eager]
         self._timer = WallTimer()
         self._interests = list[Mapping[int, int]]()
         self._poll, self._owners = self._register()
         self.woke = time.monotonic_ns()
-        """The end of the last sleep (CLOCK_MONOTONIC)."""
+        """The end of the last sleep (CLOCK_MONOTONIC, ns)."""
 
     @property
     def troubles(self) -> list[str]:
-        """Those of all sources."""
+        """The lasting problems of all sources."""
         return [trouble for source in self._sources for trouble in source.troubles]
 
     def clock_changes(self) -> list[Event]:
-        """Steps of the clock and sleep of the host since this was asked last.
+        """Return steps of the clock and sleep of the host since the last call.
 
-        They come before all else: what is due must not be judged by the new clock.
+        They come before all other events: the new clock must not decide what was due.
         """
         step, slept = self._timer.step(), self._timer.slept()
         changes: list[Event] = [Slept(slept)] if slept else []
         return [*changes, ClockStepped(step)] if step else changes
 
     def wait(self, happened: list[Event]) -> None:
-        """Sleep until a source has something, or not at all if there is something, and add what it has."""
+        """Sleep until a source has an event, and append the events to `happened`; do not sleep if `happened` is not
+        empty.
+        """
         at_once = bool(happened) or any(map(_has_more, self._eager)) or not self._can_sleep()
         interests = list(map(_descriptors, self._polled))
         if interests != self._interests:
@@ -76,14 +78,14 @@ class Loop:
             happened.append(Woke())
 
     def _can_sleep(self) -> bool:
-        """Set the timer; False if there is something to do already, or the clock was set just now."""
+        """Set the timer. Return False if an event is due already, or the clock was set just now."""
         now = read_clocks()
         deadline, wake = soonest(map(_deadline, self._timed)), self._next_wakeup(now)
         at = soonest((None if deadline is None else now.wall + max(0, deadline - now.mono), wake))
         return at is None or (at > now.wall and self._timer.set(at))
 
     def _register(self) -> tuple[select.poll, dict[int, Source]]:
-        """A poll of all descriptors, and the source of each."""
+        """Return a poll of all descriptors, and the source of each."""
         poll, owners = select.poll(), dict[int, Source]()
         poll.register(self._timer.fileno(), select.POLLIN)
         for source, interest in zip(self._polled, self._interests, strict=False):

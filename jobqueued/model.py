@@ -21,11 +21,11 @@ from jobqueued.submission import Submission
 from jobqueued.telemetry import TelemetryHook
 from jobqueued.users import Owner
 
-UNBOUNDED = 1 << 62  # more than there will ever be
+UNBOUNDED = 1 << 62  # more than can ever occur
 MAX_DIGITS = 18  # of a run's number, so that it fits an int64
 RECORD_VERSION = 1
-HIDDEN = "***"  # a secret, as those are told it who may know no more
-CommandLine = str | tuple[str, ...]  # a text for the shell, or a program and its arguments
+HIDDEN = "***"  # shown in place of a secret to users who may not see it
+CommandLine = str | tuple[str, ...]  # a string for the shell, or a program and its arguments
 
 _NO_LIMITS = dict[str, Any]()
 
@@ -70,23 +70,26 @@ class Overlap(StrEnum):
 
 
 class Scope(StrEnum):
-    """The hosts among which an occurrence of a job runs once: this one, or all of its fleet."""
+    """The hosts on which an occurrence of a job runs once: this one, or all of its fleet."""
 
     HOST = "host"
     FLEET = "fleet"
 
 
 class OnHostLoss(StrEnum):
-    """The fate of a run that has not ended when its host is gone for its fleet: it is lost, or another host has one."""
+    """The fate of a live run when its host leaves the fleet: the run is lost, or another host runs the occurrence
+    again.
+    """
 
     LOST = "lost"
     RERUN = "rerun"
 
 
 class Claim(NamedTuple):
-    """The part of one resource that a run needs while it runs: all of it, or `units` (0: a share, beside other shares).
+    """A run's part of one resource while it runs: everything, N `units`, or a share next to others (0 units).
 
-    `resource` is the name of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`."""
+    `resource` is the name of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`.
+    """
 
     resource: str
     units: int = 0
@@ -94,25 +97,25 @@ class Claim(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """Word how it is held: exclusive, units or shared."""
+        """Return how the resource is held: exclusive, units or shared."""
         return "exclusive" if self.exclusive else "units" if self.units else "shared"
 
 
 CPU, MEMORY = "cpu", "memory"
 """The resources that every host has, in thousandths of a core and in bytes."""
 CORE = 1000
-"""Units of CPU that are one core."""
+"""Units of CPU in one core."""
 
 
 class Escalation(NamedTuple):
-    """By how many points the priority of a waiting run grows, each `every` ns."""
+    """The priority of a waiting run grows by this many points, each `every` ns."""
 
     points: int = 1
     every: int = MINUTE
 
 
 class On(NamedTuple):
-    """A trigger beside the clock: `kind` is event, path, job or jobs (a pattern of ids); `result` is that of a run."""
+    """A trigger other than the clock: `kind` is event, path, job or jobs (a pattern of ids); `result` is a run's."""
 
     kind: str
     name: str
@@ -121,11 +124,12 @@ class On(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A definition: what to run, when, under which rules.  `keys.JOB_KEYS` documents the fields of the same name.
+    """A definition: what to run, when, under which rules. `keys.JOB_KEYS` documents the fields of the same name.
 
-    `triggers`: all that the clock does, compiled; `offset` (ns): its part of `spread`; `escalation`, `owner` None: the
-    host's; `asks_pam`: PAM may refuse it; `more_groups`: may be its, too; `line` is of `origin`, else of `file`;
-    `hosts`: the labels of those that may run it."""
+    `triggers`: all rules of the clock, compiled. `offset` (ns): the job's part of `spread`. `escalation`, `owner` None:
+    the host's. `asks_pam`: PAM may refuse the job. `more_groups`: groups it may have in addition to its user's. `line`
+    is in `origin`, or in `file` if there is no origin. `hosts`: labels that a host must have to run it.
+    """
 
     id: str
     command: CommandLine
@@ -216,15 +220,16 @@ class Job:
     drop_ins: tuple[str, ...] = ()
 
     def told(self, command: CommandLine | None) -> CommandLine | None:
-        """A command of it as records and other users have it: with ``***`` for each word of `redact`."""
+        """Return a command of the job for records and other users: with ``***`` for each word of `redact`."""
         if command is None or not self.redact:
             return command
         words = re.compile("|".join(map(re.escape, sorted(self.redact, key=len, reverse=True))))
         return words.sub(HIDDEN, command) if isinstance(command, str) else tuple(words.sub(HIDDEN, c) for c in command)
 
     def next_after(self, instant: int, settled: int = 0) -> int | None:
-        """The first clock due time strictly after `instant`, and, of triggers that do not start twice what a clock that
-        is set back shows twice, after `settled`; None: there is none before 2200.
+        """Return the first clock due time strictly after `instant`, or None if there is none before 2200.
+
+        After the clock was set back, triggers that do not start twice count only after `settled`.
         """
         moment = to_datetime(instant)
         later = moment if settled <= instant else to_datetime(settled)
@@ -234,7 +239,7 @@ class Job:
         return due if due is not None and due < INSTANTS.stop else None
 
     def next_starts(self, instant: int, count: int, settled: int = 0) -> list[int]:
-        """The first `count` times after `instant` at which the clock starts this job: due times plus `offset`."""
+        """Return the next `count` starts of this job by the clock after `instant`: due times plus `offset`."""
         starts: list[int] = []
         due: int | None = instant - self.offset
         while len(starts) < count and due is not None and (due := self.next_after(due, settled)) is not None:
@@ -242,12 +247,12 @@ class Job:
         return starts
 
     def occurrence(self, era: int, due: int) -> Occurrence:
-        """The occurrence of its clock at a nominal due time; one of a fleet's job is the same one on each host."""
+        """Return the clock's occurrence at a nominal due time; for a fleet job it is the same one on each host."""
         return Occurrence.fleet(self.id, due) if self.scope is Scope.FLEET else Occurrence.clock(self.id, era, due)
 
     @property
     def rhythm(self) -> str:
-        """Identity of the clock triggers: a cursor is only good for the rhythm it was made under."""
+        """Identity of the clock triggers: a cursor is only valid for the rhythm it was made under."""
         lines = [*self.schedule, self.timezone, self.dst] if self.schedule else []
         lines += [] if self.seconds is None else [f"seconds {self.seconds}"]
         lines += [] if self.every is None else [f"every {self.every}"]
@@ -258,9 +263,9 @@ class Job:
 class Occurrence(NamedTuple):
     """One due time of one job, the unit of "exactly once".
 
-    `key` is unique per job for ever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others;
-    ``f<UTC second>`` for those of a fleet's job, in all its hosts, and ``f<UTC second>.2`` for what follows the loss of
-    the first host that had it.
+    `key` is unique per job forever: ``c<era>.<UTC second>`` for clock triggers, ``x<64-bit hex>`` for all others. A
+    fleet job's key is ``f<UTC second>`` on all hosts, and ``f<UTC second>.2`` for the rerun after the first host was
+    lost.
     """
 
     job: str
@@ -269,12 +274,12 @@ class Occurrence(NamedTuple):
 
     @classmethod
     def clock(cls, job: str, era: int, due: int) -> Occurrence:
-        """The occurrence of a clock trigger at its nominal due time."""
+        """Return the occurrence of a clock trigger at its nominal due time."""
         return cls(job, f"c{era}.{due // SECOND}", due)
 
     @classmethod
     def fleet(cls, job: str, due: int) -> Occurrence:
-        """The occurrence of a clock trigger of a fleet's job; its key has no era, as that is the host's own."""
+        """Return the occurrence of a fleet job's clock; its key has no era, because each host has its own era."""
         return cls(job, f"f{due // SECOND}", due)
 
 
@@ -283,13 +288,13 @@ _LOCK_CLIENT = f"{WITH_LOCK}@"
 
 
 class LockClientId(NamedTuple):
-    """The name of a person's command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
+    """The name of a command that wants or has locks (jobqueuectl with-lock): ``:with-lock@3``."""
 
     number: int
 
     @property
     def key(self) -> str:
-        """The key by which a fleet knows it, beside WITH_LOCK."""
+        """The command's key in a fleet, together with WITH_LOCK."""
         return f"c{self.number}"
 
     def __str__(self) -> str:
@@ -297,7 +302,7 @@ class LockClientId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> LockClientId:
-        """The inverse of str(); ValueError."""
+        """Invert str(). Raises ValueError."""
         number = text.removeprefix(_LOCK_CLIENT)
         if number == text or not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
             raise ValueError(f"{text!r} is not a with-lock command; one is written {_LOCK_CLIENT}3")
@@ -305,7 +310,7 @@ class LockClientId(NamedTuple):
 
 
 class RunId(NamedTuple):
-    """A run's name for people: ``backup@142``; numbers count from 1 per job and are never used again."""
+    """A run's name for people: ``backup@142``; numbers count from 1 per job and are never reused."""
 
     job: str
     number: int
@@ -315,7 +320,7 @@ class RunId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunId:
-        """The inverse of str(); ValueError says what was found."""
+        """Invert str(). Raises ValueError, which quotes the wrong text."""
         job, at, number = text.rpartition("@")
         if not (at and job and number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and int(number)):
             raise ValueError(f"{text!r} is not a run; a run is written JOB@NUMBER, for example backup@142")
@@ -323,27 +328,27 @@ class RunId(NamedTuple):
 
 
 Holder = RunId | LockClientId | str
-"""Who waits for claims, and holds them; a text names a run of another host of the fleet."""
+"""A holder of claims, or one that waits for them; a string names a run of another host of the fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One occurrence being carried out (or skipped), with as much of its story as the scheduler needs.
+    """One occurrence being carried out (or skipped), with as much of its history as the scheduler needs.
 
-    `reason` is why it is stopping, or ended as it did.  `attempt` counts from 1 (0: none was ever sent); `failover`:
-    that attempt is the failover; `doubted`: its R may have been removed before its start was heard of; `stop_asked`:
-    nobody wants another.  `arrival` orders runs that are equal otherwise.
-    A skip that covers several occurrences has `due` of the first, `last_due` and `count`.  `triggered_by` says more of
-    its trigger than that word, where there is more.  `owner` is the job's, as its job was when the run was made.
+    `reason` is why it is stopping, or ended as it did. `attempt` counts from 1 (0: none was ever sent); `failover`:
+    that attempt is the failover; `doubted`: its R may have been removed before its start was reported; `stop_asked`: no
+    other attempt may follow. `arrival` orders runs that are equal otherwise. A skip that covers several occurrences has
+    `due` of the first, `last_due` and `count`. `triggered_by` has further facts about its trigger. `owner` is the job's
+    when the run was made.
 
-    It ages since `since` (wall; 0: it does not), and has aged for `waited` ns before that. Nothing is tried before
-    `not_before`. Others are held back for it since `drains_since`. Its dependencies hold it back since `held`;
-    `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it was given the
-    units in `placed`, and has ended by `ends_by` (None: nobody knows). `so_far` is the record of the attempts that
-    have ended. `waits`: since when (wall) what has held it back before its start; "": it was in the queue. A skip of a
-    run that came to be has `given_up`, when that was, and `lacked`, what it did not get in the queue; where it covers
-    several, of the last that waited. All instants are on the wall; a step of the clock shifts those from which
-    durations count.
+    It ages since `since` (wall; 0: it does not), and aged for `waited` ns before that. No attempt is made before
+    `not_before`. Other runs are held back for it since `drains_since`. Its dependencies hold it back since `held`;
+    `previous` is the instant before `due` in its job's rhythm. A live run holds `claims`, of which it got the units in
+    `placed`, and ends by `ends_by` (None: unknown). `so_far` is the record of the attempts that have ended. `waits`:
+    the start (wall) of each wait before its start, and what held it back; "": it was in the queue. A skip of a run that
+    existed has `given_up`, the time of that, and `lacked`, what it did not get in the queue; if it covers several,
+    those of the last that waited. All instants are wall time; a step of the clock shifts those from which durations
+    count.
     """
 
     id: RunId
@@ -381,11 +386,11 @@ class Run:
     doubted: bool = False
 
     def age(self, wall: int) -> int:
-        """For how long (ns) it has aged by now."""
+        """Return for how long (ns) it has aged."""
         return self.waited + (max(0, wall - self.since) if self.since else 0)
 
     def shifted(self, step: int) -> Run:
-        """The run after a step of the wall clock: what durations count from moves with it."""
+        """Return the run after a step of the wall clock: instants from which durations count move with the clock."""
         moments = {name: getattr(self, name) for name in ("since", "not_before", "held", "drains_since", "ends_by")}
         return changed(self, **{name: moment + step for name, moment in moments.items() if moment})
 

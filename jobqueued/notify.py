@@ -1,4 +1,4 @@
-"""Wishes to be told: who is to get a notice of what, by which channel, and how often; and who is to get pings."""
+"""The settings of notices: who is notified of what, by which channel and how often; and who gets pings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jobqueued.users import Owner
 _HOUR = 3600 * 1_000_000_000
 
 FAILURES = ("failure", "timeout", "oom", "lost")
-"""Ends that are failures: who wants `failure` wants all of them."""
+"""Ends that are failures: `failure` includes all of them."""
 EVENTS = (
     *FAILURES, "recovery", "success", "output", "failed_output", "missed", "late", "overdue", "skipped", "held_up",
     "fuse", "config_error", "degraded",
 )  # fmt: skip
-"""All that a notice may be about."""
+"""All possible subjects of a notice."""
 EVENTS_OF_SITE = ("failure", "recovery", "missed", "late", "overdue", "held_up", "fuse", "config_error", "degraded")
 """The events of a rule of the site that names none."""
 _WIDER = {"missed": "skipped", "failed_output": "output"}
@@ -27,9 +27,9 @@ CHANNELS = ("email", "webhook", "command", "apprise")
 
 
 class Target(NamedTuple):
-    """The way a notice goes: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
+    """A receiver of notices: ``email ops@example.org``, or ``command@1000:alice /home/alice/page-me``.
 
-    `owner`: the user who named it for own jobs, and as whom the notice is sent; None: it is the host's, as mail is.
+    `owner`: the user who named it for own jobs, and as whom the notice is sent; None: it is the host's; mail always is.
     """
 
     channel: str
@@ -41,7 +41,7 @@ class Target(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The target for people and logs: what is behind the host of a URL is a secret."""
+        """The target for people and logs, without secrets: the part of a URL after the host is hidden."""
         return f"{self._shown} as {self.owner.name}" if self.owner is not None else self._shown
 
     @property
@@ -49,13 +49,13 @@ class Target(NamedTuple):
         scheme, colon, rest = self.address.partition("://")
         if not colon:
             return f"{self.channel} {self.address}"
-        if self.channel == "apprise":  # there the host is often a token, too
+        if self.channel == "apprise":  # in an Apprise URL the host is often a token, too
             return f"{self.channel} {scheme}://…"
         return f"{self.channel} {scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}/…"
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """The inverse of str()."""
+        """Invert str()."""
         way, _, address = text.partition(" ")
         channel, _, owner = way.partition("@")
         uid, _, name = owner.partition(":")
@@ -78,16 +78,17 @@ class Webhook(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of it but the URL, as the notifier knows it."""
+        """Everything except the URL, in the notifier's format."""
         found = {**self._asdict(), "headers": dict(self.headers)}
         return {name: value for name, value in found.items() if value and name != "url"}
 
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """One wish: notices `on` these events to all these addresses; `remind` (ns): how often of what goes on.
+    """One rule: send notices `on` these events to all these addresses; `remind` (ns): pause between two reminders.
 
-    `sender`: from whom its mails are; "": as the settings have it.  `owner`: whose job has it; None: one of the host's.
+    `sender`: the From address of its mails; "": from the settings. `owner`: the user whose job has the rule; None: the
+    host's.
     """
 
     on: tuple[str, ...] = ("failure", "recovery", "missed", "overdue")
@@ -100,7 +101,7 @@ class Notify:
     owner: Owner | None = None
 
     def wants(self, event: str) -> bool:
-        """Tell whether it is about an event."""
+        """Return whether the rule includes an event."""
         wider = "failure" if event in FAILURES else _WIDER.get(event, event)
         return event in self.on or wider in self.on
 
@@ -112,7 +113,7 @@ class Notify:
                 yield Target(channel, each.url if isinstance(each, Webhook) else each, owner)
 
     def settings(self, target: Target) -> dict[str, Any]:
-        """The settings that it has for a target of its own; nothing for others."""
+        """Return the rule's own settings for a target, or {} if it has none."""
         if target.channel == "email":
             return {"from": self.sender} if self.sender and target.address in self.email else {}
         if target.channel != "webhook" or target.owner != self.owner:
@@ -120,7 +121,7 @@ class Notify:
         return next((hook.settings for hook in self.webhook if target.address == hook.url), {})
 
     def plain(self) -> dict[str, Any]:
-        """The wish in JSON's terms."""
+        """Return the rule as JSON."""
         lists = {name: list(getattr(self, name)) for name in _LISTS}
         hooks = [{"url": hook.url, **hook.settings} for hook in self.webhook]
         wish = {**lists, "webhook": hooks, "remind": self.remind, "sender": self.sender}
@@ -128,7 +129,7 @@ class Notify:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Notify:
-        """The inverse of `plain`."""
+        """Invert `plain`."""
         hooks = [{**hook, "headers": tuple(hook.get("headers", {}).items())} for hook in plain["webhook"]]
         lists = {name: tuple(plain[name]) for name in _LISTS}
         webhook = tuple(Webhook(**hook) for hook in hooks)
@@ -141,8 +142,10 @@ NOBODY = Notify()
 
 
 class Late(NamedTuple):
-    """The bound beyond which a run is late: it has not ended so long (ns) `after` it was due; or, where `level` is
-    set or neither is, it takes longer than is usual: of runs like those before, at most 1 - `level` do.
+    """The limit beyond which a run is late.
+
+    Either `after`: the run has not ended this long (ns) after its due time. Or, if `level` is set or neither is, the
+    run takes longer than usual: at most a share of 1 - `level` of similar runs takes longer.
     """
 
     after: int | None = None
@@ -153,8 +156,8 @@ USUALLY = Late()
 
 
 class Policy(NamedTuple):
-    """The times at which a target takes notices: not in the `quiet` part of the day (minutes), gathered for `digest`
-    (ns), and at most so many messages in so long (ns).  What is held back comes in one message.
+    """The times at which a target accepts notices: not in the `quiet` part of the day (minutes), collected for `digest`
+    (ns), and at most `rate`: a number of messages in a time (ns). Delayed notices are sent in one message.
     """
 
     quiet: tuple[int, int] | None = None
@@ -167,7 +170,9 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A wish of the site, about the jobs with one of these ids (patterns), tags and users; none: about all."""
+    """A rule of the site, about the jobs with one of these ids (patterns), tags and users; without any:
+    about all jobs.
+    """
 
     notify: Notify
     jobs: tuple[str, ...] = ()
@@ -177,10 +182,10 @@ class Rule:
 
 
 class Ping(NamedTuple):
-    """The URLs that are asked for when a run starts, has succeeded and has failed.
+    """The URLs that are requested when a run starts, succeeds and fails.
 
-    Those that are "" come from `url`, as healthchecks.io has them; where that is "" too, nothing is asked for.
-    `output`: the end of the output goes along.
+    Those that are "" are derived from `url`, in the format of healthchecks.io; if that is "" too, none is requested.
+    `output`: the end of the output is sent with the ping.
     """
 
     url: str = ""
@@ -189,17 +194,17 @@ class Ping(NamedTuple):
     failure: str = ""
     output: bool = True
     owner: Owner | None = None
-    """The user whose job has it, and as whom it is sent; None: it is of one of the host's."""
+    """The user whose job has the ping, and as whom it is sent; None: a job of the host."""
 
     @property
     def target(self) -> Target:
-        """The check, as one receiver: what waits for it is replaced by what is newer."""
+        """The check, as one receiver: a newer ping replaces one that waits for it."""
         return Target("ping", self.url or self.success or self.failure or self.start, self.owner)
 
     def at(self, event: str, how: str, run: str) -> str:
-        """The URL for ``start``, ``success`` or ``failure``, "" if there is none.
+        """Return the URL for ``start``, ``success`` or ``failure``, or "" if there is none.
 
-        `how` is what is appended to `url` (``/start``, ``/1``), `run` the id by which the pings of a run hang together.
+        `how` is appended to `url` (``/start``, ``/1``); `run` is the id that links the pings of one run.
         """
         own: str = getattr(self, event)
         if own or not self.url:
@@ -209,12 +214,12 @@ class Ping(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The wish as `ping` has it."""
+        """The setting in the format of `ping`."""
         return {name: value for name, value in self._asdict().items() if value != "" and name != "owner"}
 
 
 class Heartbeat(NamedTuple):
-    """A URL that is asked for `every` so often (ns) while scheduling goes on."""
+    """A URL that is requested `every` ns while scheduling works."""
 
     url: str
     every: int

@@ -1,4 +1,4 @@
-"""Paths of the daemon, as the command line chooses them."""
+"""Paths of the daemon, as the command line selects them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from jobqueued.child.unix_socket import JOURNALD
 _LEFT, _TOLD, _LONGEST = "paths.json", ("config", "jobs", "state", "logs"), 1 << 16
 _LAYERED = ("config", "jobs")
 _BELOW = ("run", "usr/local/lib", "usr/lib")
-"""The directories in which packages and others have what /etc overrides, as systemd.unit(5) and others have it."""
+"""The directories of packages that /etc overrides, as in systemd.unit(5)."""
 OPERATORS = "operators"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class NoPlace(Exception):
-    """There is no place for a user's own instance; the message says what to do."""
+    """A user's own instance has no place; the message contains the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The daemon's file and directories."""
+    """The daemon's files and directories."""
 
     config: Path
     jobs: Path
@@ -40,15 +40,15 @@ class Paths:
     host: Path = Path("/")
     """The directory below which cron has its tables: the host's root."""
     runtime: Path | None = None
-    """Of a user's own instance, $XDG_RUNTIME_DIR; None: of another."""
+    """$XDG_RUNTIME_DIR of a user's own instance; None for other instances."""
     more_config: tuple[Path, ...] = ()
-    """The places of the settings that `config` comes before, the first one first."""
+    """The places of the settings that `config` overrides, in order of precedence."""
     more_jobs: tuple[Path, ...] = ()
-    """The directories of job files that `jobs` comes before."""
+    """The directories of job files that `jobs` overrides, in order of precedence."""
 
     @classmethod
     def system(cls) -> Paths:
-        """Those of the system's own daemon."""
+        """Return the paths of the system's own daemon."""
         state, logs = Path("/var/lib/jobqueue"), Path("/var/log/jobqueue")
         run, journal = Path("/run/jobqueue"), Path(JOURNALD)
         return cls(
@@ -57,7 +57,7 @@ class Paths:
 
     @classmethod
     def under(cls, root: Path) -> Paths:
-        """Paths in one directory, as ``--root`` has it; so nothing goes to the host's journal."""
+        """Return the paths in one directory, for ``--root``; so nothing goes to the host's journal."""
         state, logs = root / "state", root / "logs"
         return cls(
             root / "jobqueued.yaml", root / "jobqueue.d", state, root / "run", logs, root / "journal", root,
@@ -66,7 +66,7 @@ class Paths:
 
     @classmethod
     def user(cls, environ: Mapping[str, str] = os.environ) -> Paths:
-        """Those of the user's own instance, by the XDG Base Directory Specification; NoPlace."""
+        """Return the paths of the user's own instance, by the XDG Base Directory Specification. Raises NoPlace."""
         config, state = (_base(environ, *usual) for usual in (("CONFIG", ".config"), ("STATE", ".local/state")))
         runtime = cls.runtime_of(environ)
         if why := _unusable(runtime):
@@ -79,15 +79,15 @@ class Paths:
 
     @staticmethod
     def runtime_of(environ: Mapping[str, str]) -> Path:
-        """The directory in $XDG_RUNTIME_DIR; without one, or with one that is not absolute, none: ``.``."""
+        """Return $XDG_RUNTIME_DIR, or ``.`` if it is missing or not absolute."""
         named = Path(environ.get("XDG_RUNTIME_DIR", ""))
         return named if named.is_absolute() else Path()
 
     @classmethod
     def chosen(cls, root: Path | None, *, user: bool = False, **options: Path | None) -> Paths:
-        """Those under `root`, the `user`'s own (NoPlace), or the system's, each replaced by the option of its name.
+        """Return the paths under `root`, the `user`'s own, or the system's; options replace the path of their name.
 
-        An option is a place of its own: there is none that it comes before.
+        A path given as an option overrides no other place. Raises NoPlace for `user`.
         """
         base = cls.user() if user else cls.system() if root is None else cls.under(root.absolute())
         given: dict[str, Any] = {name: path.absolute() for name, path in options.items() if path is not None}
@@ -96,16 +96,16 @@ class Paths:
 
     @property
     def job_directories(self) -> tuple[Path, ...]:
-        """The directories of job files, the one first whose files count before all others."""
+        """The directories of job files, in order of precedence."""
         return self.jobs, *self.more_jobs
 
     @property
     def config_files(self) -> tuple[Path, ...]:
-        """The places of the settings, the one first that counts before all others."""
+        """The places of the settings, in order of precedence."""
         return self.config, *self.more_config
 
     def has_settings(self, file: str) -> bool:
-        """True if a file is that of the settings, or a drop-in of it, wherever."""
+        """Return whether a file is one of the settings files, or a drop-in of one."""
         places = [str(place) for place in self.config_files]
         return file in places or os.path.dirname(file) in [f"{place}.d" for place in places]
 
@@ -121,7 +121,7 @@ class Paths:
 
     @property
     def operators(self) -> Path:
-        """The control socket of root and operators alone, to which nobody else can connect."""
+        """The control socket of root and operators only; other users can't connect to it."""
         return self.run / OPERATORS
 
     @property
@@ -131,12 +131,12 @@ class Paths:
 
     @property
     def forecast(self) -> Path:
-        """The newest forecast that was kept, by which `jobqueuectl next` goes."""
+        """The newest saved forecast, which `jobqueuectl next` uses."""
         return self.state / "forecast.json"
 
     @property
     def forecast_before(self) -> Path:
-        """The forecast of the day before that one."""
+        """The forecast saved one day before that one."""
         return self.state / "forecast-before.json"
 
     @property
@@ -145,9 +145,9 @@ class Paths:
         return self.run / "runs" / BOOT_ID.read_text().strip()
 
     def check(self, directory: Path, user: int) -> None:
-        """Refused unless only root and `user`, the daemon's, can change what is in one of these directories; OSError.
+        """Check that only root and `user`, the daemon's, can change files in a directory. Raises Refused or OSError.
 
-        Of the log directory only itself counts: on Ubuntu /var/log is the group syslog's.
+        The parents of the log directory are not checked: on Ubuntu /var/log belongs to the group syslog.
         """
         if directory == self.logs:
             check_status(os.stat(directory), str(directory), user)
@@ -155,7 +155,9 @@ class Paths:
             check_path(str(directory), user)
 
     def leave(self) -> None:
-        """Write into the run directory where the rest is, for who reads files while no daemon is there; OSError."""
+        """Write the other paths into the run directory, for programs that read files while no daemon runs. Raises
+        OSError.
+        """
         path = str(self.run / _LEFT)
         left: dict[str, str | list[str]] = {name: str(getattr(self, name)) for name in _TOLD}
         left |= {f"more_{name}": list(map(str, getattr(self, f"more_{name}"))) for name in _LAYERED}
@@ -163,9 +165,10 @@ class Paths:
         os.chmod(path, 0o644)
 
     def as_left(self, given: Container[str] = ()) -> Paths:
-        """These paths, with those that a daemon has left in the run directory, but for the `given` ones.
+        """Return these paths, replaced by those that a daemon left in the run directory, except the `given` ones.
 
-        Whoever owns the directory may be a stranger: a link, a pipe or anything else than a small file is left alone.
+        The owner of the directory may be untrusted: anything other than a small regular file, such as a link or pipe,
+        is ignored.
         """
         try:
             left = json.loads(_small_file(self.run / _LEFT))
@@ -173,11 +176,11 @@ class Paths:
             for name in (f"more_{name}" for name in _LAYERED if name not in given):
                 found[name] = tuple(map(Path, left.get(name, ())))
             return replace(self, **found)
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # none since the host is up, or no such
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # missing, or in another format
             return self
 
     def changes(self, run: Path) -> list[str]:
-        """The options by which a daemon with this run directory was started last, if these are its usual paths."""
+        """Return the options of the last start of a daemon with this run directory; `self` are its usual paths."""
         last = replace(self, run=run).as_left()
         changed = [name for name in _TOLD if last._places(name) != self._places(name)]
         return [word for name in changed for word in (f"--{name}", str(getattr(last, name)))]
@@ -186,26 +189,26 @@ class Paths:
         return getattr(self, name), *getattr(self, f"more_{name}", ())
 
     def make_run(self) -> None:
-        """Make the run directory and what is in it, where that is gone, for everybody to pass; OSError."""
+        """Make the run directory and its directories, if missing, so that every user can enter them. Raises OSError."""
         is_there = (self.run / _LEFT).exists()
         for directory, mode in ((self.run, 0o755), (self.runs.parent, 0o755), (self.runs, 0o711)):
             try:
                 directory.mkdir(mode)
             except FileExistsError:
                 continue
-            os.chmod(directory, mode)  # whatever the umask is
+            os.chmod(directory, mode)  # regardless of the umask
         if not is_there:
             self.leave()
 
 
 def _below(root: Path) -> dict[str, Any]:
-    """The places that those in /etc come before."""
+    """Return the places that those in /etc override."""
     names = {"more_config": "jobqueued.yaml", "more_jobs": "jobqueue.d"}
     return {key: tuple(root / directory / name for directory in _BELOW) for key, name in names.items()}
 
 
 def _small_file(path: Path) -> bytes:
-    """Read a regular file, or nothing; OSError."""
+    """Read a regular file; return b"" for anything else. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.read(descriptor, _LONGEST) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
@@ -214,7 +217,7 @@ def _small_file(path: Path) -> bytes:
 
 
 def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
-    """A base directory of the user, as an absolute path; NoPlace."""
+    """Return a base directory of the user, as an absolute path. Raises NoPlace."""
     named = Path(environ.get(f"XDG_{name}_HOME", ""))
     if named.is_absolute():
         return named
@@ -225,7 +228,7 @@ def _base(environ: Mapping[str, str], name: str, usual: str) -> Path:
 
 
 def _unusable(runtime: Path) -> str:
-    """The reason why a user's instance can't be in this runtime directory; "": it can."""
+    """Return why a user's instance can't use this runtime directory, or "" if it can."""
     uid = os.geteuid()
     if uid == 0:
         return "--user is for ordinary users: root's own instance is the system's, or one with --root"

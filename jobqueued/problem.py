@@ -1,4 +1,4 @@
-"""The problems of a file, as people are told them."""
+"""The problems of a file, as shown to people."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from jobqueued.child.tuples import NamedTuple
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a file, as a person can mend it, in a job of that id, if in one.
+    """One error in a file that a person can fix; `job` is the id of the job it is in, if any.
 
-    Lines and columns count from 1; 0: unknown.  The severity is "error", "warning" or "note".  `code` says what kind of
-    thing it is: `jobqueuectl check --explain`; ctl/findings.py has them all.
+    Lines and columns count from 1; 0: unknown. The severity is "error", "warning" or "note". `code` is the kind of the
+    problem, for `jobqueuectl check --explain`; ctl/findings.py lists all codes.
     """
 
     file: str

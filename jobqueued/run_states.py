@@ -1,4 +1,4 @@
-"""The states of a run, and what they have in common."""
+"""The states of a run, and their groups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """The states of a run; `lifecycle.TABLE` says how it gets there."""
+    """The states of a run; `lifecycle.TABLE` has the transitions."""
 
     DUE = "due"
     WAITING = "waiting"
@@ -28,13 +28,13 @@ PENDING = frozenset({RunState.DUE, RunState.WAITING, RunState.RETRYING})  # not 
 FAILURES = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.KILLED, RunState.OOM_KILLED, RunState.LOST})
 """The ends that need attention."""
 ATTENTION = ("invalid", "failing", "missed", "late", "overdue", "outdated", "paused", "set_back")
-"""The kinds of what a person should look at, in the order in which it is told."""
+"""The kinds of jobs that a user should look at, in the order of display."""
 WELL = frozenset({"paused", "set_back"})
-"""Those of them that are as they should be."""
+"""The kinds in ATTENTION that are no problem."""
 
 
 class Unstarted(StrEnum):
-    """Causes for which an attempt was not started; NO_FAULT: nothing was wrong, whoever was to start it was gone."""
+    """Causes for which an attempt was not started; NO_FAULT: no error, but the launcher or supervisor had exited."""
 
     NO_FAULT = "no_fault"
     TROUBLE = "trouble"

@@ -1,4 +1,4 @@
-"""State beside definitions and runs that survives restarts: where each job id stands, and the hold of the host."""
+"""State that survives restarts besides definitions and runs: the progress of each job id, and the hold of the host."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobqueued.users import Owner
 
 @dataclass(frozen=True, slots=True)
 class JobStats:
-    """Counters of one job over its whole life; they outlive edits, removal and restarts (the seed's JobStats)."""
+    """Counters of one job over its whole life; they survive edits, removal and restarts."""
 
     started: int = 0
     succeeded: int = 0
@@ -22,28 +22,28 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """The mean of how long its runs took that succeeded (ns), in which the newest counts for a quarter; what is usual
-    below a second (core/usual.py).
+    """The weighted mean duration of its successful runs (ns), the newest with a weight of a quarter; the usual time of
+    runs below a second (core/usual.py).
     """
     failing_since: int | None = None
-    """When the first of the runs that have failed in a row started; None: none fails.  One that was ended deliberately
-    is in no row.
+    """The start (wall) of the first of the runs that failed in a row; None: the last run did not fail. Runs that a user
+    stopped do not count.
     """
     failing_run: int | None = None
     failing_reason: str | None = None
     """Number and reason of the last of these runs."""
     by_failover: bool = False
-    """Whether the last run has succeeded by its failover only."""
+    """Whether the last run succeeded only by its failover."""
 
     @property
     def fails_since(self) -> int | None:
-        """As `failing_since`, also where an older version, which did not note that, has counted the last run."""
+        """As `failing_since`; also set if an older version, which did not save that, counted the last run."""
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
 
 
 OUTCOMES = 10
-"""So many outcomes come back from the records, beside the last success."""
+"""Maximum outcomes restored from the records, in addition to the last success."""
 
 
 class Outcome(NamedTuple):
@@ -56,15 +56,17 @@ class Outcome(NamedTuple):
 
 
 class Skip(NamedTuple):
-    """The due time of its clock that a person wants a job to skip, and who that is; None: nobody has kept that."""
+    """A due time of the clock that a user wants a job to skip, and that user; None: not recorded."""
 
     due: int
     asked_by: str | None = None
 
 
 class Expected(NamedTuple):
-    """The wish that a job succeeds at least each `within` ns: it has not `since` an instant (wall), which was `told` at
-    another (0: it was not).  `wishes` are the fields of its definition by which it is known who is told.
+    """The expectation that a job succeeds at least each `within` ns.
+
+    It has not succeeded `since` an instant (wall); people were notified at `told` (wall; 0: not yet). `wishes` are the
+    fields of its definition that decide who is notified.
     """
 
     within: int
@@ -75,21 +77,18 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedJob:
-    """The saved part of a job id beside its definition: where its clock stands and which numbers are used.
+    """The saved part of a job id besides its definition: the progress of its clock, and the used numbers.
 
-    `cursor`: every clock occurrence at or before it is covered by a record.  It holds for `rhythm` only.
-    `settled`: up to then times that the clock shows again, as it was set back, are due once more only by a trigger that
-    starts twice; 0: by any.
-    `previous`: the one that was the last before its rhythm was changed, until it is due by the new one.  `outcomes`:
-    those by which jobs that depend on it go, or may one day.  `satisfied`: the dependencies that have succeeded since
-    it was due last, where they make it due, and `ends`: by which runs.  `appeared`: files of its `on: {path: …}` that
-    came until then count for nothing any more.
-    `skips`: what of its clock is to be skipped, in the order in which that was asked for.  `took` and `delays`: how
-    long the newest of its runs took, if they have succeeded, and waited to start (core/usual.py).  `late`: the numbers
-    of its unfinished runs of which it was told that they are late.  `owner`: whose it was last.
-    `agreed`: the definition that is no news for its fleet; `offered`: the one that was published last, if it is not
-    known what came of that (core/agreement.py).  `shared_pause`: the pause of all hosts by which it is paused
-    (core/pauses.py).
+    `cursor`: every clock occurrence at or before it is covered by a record. It is valid for `rhythm` only. `settled`:
+    until this instant, times that the clock shows again after it was set back are due again only by a trigger that
+    starts twice; 0: by any. `previous`: the last due time before the rhythm changed, until the new rhythm makes the job
+    due. `outcomes`: those that dependent jobs use or may use. `satisfied`: the dependencies that succeeded since it was
+    due last, if they make it due, and `ends`: their runs. `appeared`: files of its `on: {path: …}` that came until this
+    instant no longer count. `skips`: due times of its clock to skip, in the order of the requests. `took` and `delays`:
+    durations of its newest successful runs, and their waits before the start (core/usual.py). `late`: the numbers of
+    its unfinished runs that were reported late. `owner`: its last owner. `agreed`: the definition that the fleet
+    already knows; `offered`: the last published one, while the result is unknown (core/agreement.py). `shared_pause`:
+    the pause of all hosts that pauses it (core/pauses.py).
     """
 
     job: str
@@ -117,14 +116,15 @@ class SavedJob:
     stats: JobStats = JobStats()
 
     def of(self, owner: Owner | None) -> SavedJob:
-        """The same for a job of this owner: of another's only what keeps numbers and keys from being used again."""
+        """Return this state for a job of `owner`; a new owner gets only what prevents reuse of numbers and keys."""
         if self.owner in (None, owner):
             return changed(self, owner=owner)
         return SavedJob(job=self.job, era=self.era + 1, last_number=self.last_number, owner=owner)
 
     def outcomes_with(self, run: Run, ended: int) -> tuple[Outcome, ...]:
-        """The newest outcomes, and the last success, with that of a run; the next end in life keeps those that somebody
-        goes by.
+        """Return the newest outcomes, and the last success, including that of a run.
+
+        The next end of a run drops those that no job needs.
         """
         due = run.due if run.last_due is None else run.last_due
         others = [known for known in self.outcomes if known.run != run.id.number]
@@ -136,19 +136,19 @@ class SavedJob:
 
     @property
     def skipped(self) -> tuple[int, ...]:
-        """The due times that are to be skipped."""
+        """The due times to skip."""
         return tuple(it.due for it in self.skips) if self.skips else ()
 
     @property
     def skippers(self) -> tuple[str | None, ...]:
-        """Of each of them who asked for that; () if that is known of none."""
+        """The user who asked for each skip; () if none is recorded."""
         askers = tuple(it.asked_by for it in self.skips) if self.skips else ()
         return askers if any(askers) else ()
 
     @property
     def is_noteworthy(self) -> bool:
-        """True if a person may have to do something: it is paused, its last run has failed, or it was only skipped; a
-        run of it is late, it has not succeeded for too long, or the clock was set back.
+        """True if a user may have to act: the job is paused, late, overdue, was only skipped, its last run failed, or
+        the clock was set back.
         """
         was_skipped = bool(self.stats.skipped and not self.stats.started)
         lasts = self.paused or self.is_overdue or bool(self.late) or self.settled > 0
@@ -156,20 +156,24 @@ class SavedJob:
 
     @property
     def is_overdue(self) -> bool:
-        """True if it was told that it has not succeeded for too long."""
+        """True if it was reported that the job has not succeeded for too long."""
         return self.overdue_since is not None
 
     @property
     def overdue_since(self) -> int | None:
-        """Since when (wall) it has not succeeded; None: for too long that is not."""
+        """The instant (wall) since which the job has not succeeded, or None if it is not overdue."""
         return self.expected.since if self.expected is not None and self.expected.told else None
 
     def next_due(self, job: Job, after: int) -> int | None:
-        """The first due time of the job's clock after an instant that is not settled; None: there is none."""
+        """Return the first due time of the job's clock after an instant that is not settled, or None if
+        there is none.
+        """
         return job.next_after(after, self.settled)
 
     def starts(self, job: Job, count: int) -> list[int]:
-        """The next starts of the job by the clock, past its pause and without those to be skipped: at most `count`."""
+        """Return the next starts of the job by the clock, after its pause and without those to be skipped: at most
+        `count`.
+        """
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
         since = max(self.cursor + job.offset, self.paused_until or 0)
@@ -178,8 +182,8 @@ class SavedJob:
 
 
 class Hold(NamedTuple):
-    """Nothing new starts on this host, until a person releases it, or until an instant (wall), or, where `boot` is set,
-    until another boot of the host than that one.  Then the host is held by `below`.
+    """No new run starts on this host until a user releases it, until an instant (wall), or, if `boot` is set, until the
+    host has another boot. After that the hold `below` is in force.
     """
 
     asked_by: str
@@ -188,13 +192,14 @@ class Hold(NamedTuple):
     below: Hold | None = None
 
     def lasts(self, wall: int) -> bool:
-        """Tell whether its time is not over."""
+        """Return whether the hold's time is not over."""
         return self.until is None or self.until > wall
 
 
 class Incident(NamedTuple):
-    """A trouble since an instant (wall): how often it was seen, the first run of it, and when each target of
-    notices was told last; `elsewhere`: by another host of the fleet, which tells of its end, too.
+    """A problem since an instant (wall): how often it was seen, its first run, and when each target was last notified.
+
+    `elsewhere`: another host of the fleet notified people; that host also reports its end.
     """
 
     subject: str
@@ -207,10 +212,10 @@ class Incident(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A change that people, or job files, have made to a job, or to the host (`job` ""), at an instant (wall).
+    """A change that people, or job files, made to a job, or to the host (`job` ""), at an instant (wall).
 
-    `what` it is since then: paused, resumed, held, released, or of a definition enabled, disabled, gone; `before`: what
-    it was, of these three.  `by` whom, and `until` when at most.
+    `what` is the new status: paused, resumed, held, released, or for a definition enabled, disabled, gone; `before`:
+    the old one of these three. `by`: the user; `until`: the latest end.
     """
 
     at: int
@@ -222,12 +227,11 @@ class Past(NamedTuple):
 
 
 class DueChange(NamedTuple):
-    """A change of what the clock makes due: what there was before held `until` one instant, this holds `since` another.
+    """A change of what the clock makes due: the old state ended at `until`, the new one begins at `since`.
 
-    `kind` "file": the job file of this name has this text (None: it is gone), `timezone` where a job names none; one of
-    cron's tables, with the scripts of `expand` behind its text.
-    "start": the daemon was down in between.  "clock": the clock was set from the one to the other.
-    "past": a `Past` of the job `name`, in `timezone` as JSON.
+    `kind` "file": the job file of this name has this text (None: it was deleted), and `timezone` for jobs that name
+    none; for a table of cron the text is followed by the scripts of `expand`. "start": the daemon was down in between.
+    "clock": the clock was set from the one to the other. "past": a `Past` of the job `name`, in `timezone` as JSON.
     """
 
     kind: str
@@ -241,9 +245,9 @@ class DueChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice that waits to be sent to a target: `about` is what its receiver is told (docs/notices.md).
+    """A notice that waits to be sent to a target: `about` is its content (docs/notices.md).
 
-    `more` are later ones for which there was no room.  `error`: why it could not be sent at the last of `tries`.
+    `more`: number of later notices for which there was no room. `error`: why the last of `tries` failed.
     """
 
     id: int

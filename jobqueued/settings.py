@@ -1,4 +1,4 @@
-"""The daemon's own settings: what /etc/jobqueued.yaml says, else what the host says."""
+"""The daemon's own settings: from /etc/jobqueued.yaml, with the host's own values as defaults."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ONE_A_MINUTE, _AS_USUAL = Escalation(), UserLimits()
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The history that each job keeps: what is beyond any of the bounds goes (`age` in ns)."""
+    """The limits of each job's history: what exceeds any of them is deleted (`age` in ns)."""
 
     runs: int = 100
     age: int = 90 * DAY
@@ -41,7 +41,7 @@ OPERATORS = ("jobqueue",)
 
 
 def user_name(uid: int) -> str | None:
-    """The name of a user, or the number of one without; None: root, who may be anybody."""
+    """Return the name of a user, the number of a nameless one, or None for root, who may act as any user."""
     if uid == 0:
         return None
     try:
@@ -60,13 +60,13 @@ class Settings:
     escalation: Escalation = _ONE_A_MINUTE
     pressure: dict[str, int] = field(default_factory=dict)
     timezone: str = ""
-    """The zone of jobs that name none, if the settings have one."""
+    """The zone of jobs that name none; "": the host's."""
     retention: Retention = Retention()
     operators: tuple[str, ...] = OPERATORS
     readers: tuple[str, ...] = ()
     max_use: int | None = None
     keep_free: int | None = None
-    """Bytes that output leaves free on its disk; None: by the size of that."""
+    """Bytes that output leaves free on its disk; None: depends on the size of the disk."""
     notify: tuple[Rule, ...] = ()
     notifier: str = "jobqueue"
     mail: dict[str, Any] = field(default_factory=dict)
@@ -78,31 +78,31 @@ class Settings:
 
     @property
     def zone(self) -> str:
-        """The zone of jobs that name none: where the settings have none the host's, as it is now."""
+        """The zone of jobs that name none: from the settings, or the host's present zone."""
         return self.timezone or host_timezone()
 
     @property
     def locality(self) -> Locality:
-        """The host as it reads job files."""
+        """The host's facts that reading job files needs."""
         return Locality(self.zone, machine_id(), self.fleet)
 
     @property
     def calm(self) -> int:
-        """The effective priority from which on runs start under pressure, too."""
+        """The lowest effective priority of runs that start even under pressure."""
         return self.pressure.get("below", 0)
 
 
 def capacity(config: Settings, cores: int, memory: int) -> dict[str, int]:
-    """The units of each resource that jobs have: what the settings say, else the host's own without the reserve.
+    """Return the units of each resource for jobs: from the settings, or the host's own minus the reserve.
 
-    `cores` and `memory` (bytes) are the host's; of CPU the units are thousandths of a core.
+    `cores` and `memory` (bytes) are the host's; units of CPU are thousandths of a core.
     """
     own = {CPU: cores * CORE - config.reserve.get(CPU, 0), MEMORY: memory - config.reserve.get(MEMORY, 0)}
     return {**{name: max(0, amount) for name, amount in own.items()}, **config.resources}
 
 
 def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slurm: bool) -> HostLimits:
-    """The limits of a host of this name, with CPUs of these numbers, so many bytes of memory, and Slurm or not."""
+    """Return the limits of a host with this name, these CPU numbers, this memory (bytes), and Slurm or not."""
     return HostLimits(
         host, config.max_running, capacity(config, len(cpus), memory), tuple(cpus), config.escalation, config.calm,
         machine_id(), config.users.live, config.users.waiting,
@@ -116,12 +116,11 @@ def limits_of(config: Settings, host: str, cpus: list[int], memory: int, has_slu
 def read_settings(
     path: Path, daemon: int | None = None, more: Sequence[Path] = (), *, of_user: bool = False
 ) -> tuple[Settings, list[Problem]]:
-    """The settings of a file with its drop-ins, with the default for each that is missing or wrong; no file: all
-    defaults.
+    """Return the settings of a file with its drop-ins; a missing or wrong setting gets its default.
 
-    `daemon` is the user of the daemon that reads it, who believes only what nobody but root and that user can change;
-    None: nobody's.  `more` are the places that `path` comes before: the first that there is counts, and the drop-ins of
-    all of them.  `of_user`: they are a user's own instance's.
+    `daemon` is the user of the daemon that reads the files: only root and that user may be able to change them; None:
+    no check. `more` are the places that `path` overrides: the first existing file counts, and the drop-ins of all
+    places. `of_user`: the settings are those of a user's own instance.
     """
     parts, unread = _read_all(list(map(str, (path, *more))), daemon)
     if unread is not None:
@@ -138,7 +137,7 @@ def read_settings(
 
 
 def settings_parts(places: Sequence[str]) -> list[Part]:
-    """The file of the settings and its drop-ins, without those that are not there or are masked; OSError, Refused."""
+    """Return the settings file and its drop-ins, without missing or masked ones. Raises OSError or Refused."""
     parts, unread = _read_all(places, None)
     if unread is not None:
         raise Refused(str(unread))
@@ -146,7 +145,7 @@ def settings_parts(places: Sequence[str]) -> list[Part]:
 
 
 def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Problem | None]:
-    """Read the file, empty if it is not there, and its drop-ins; or the reason why that can't be done."""
+    """Read the file, empty if missing, and its drop-ins; or return a Problem if that fails."""
     at = next(filter(os.path.lexists, places), places[0])
     folders = [drop_in_directory(place) for place in places]
 
@@ -170,7 +169,7 @@ def _read_all(places: Sequence[str], daemon: int | None) -> tuple[list[Part], Pr
 
 
 def _read(path: str, daemon: int | None) -> Part:
-    """Read a file; one that is not there, or is masked by a link to /dev/null, is empty."""
+    """Read a file; return an empty part if it is missing or masked by a link to /dev/null."""
     path = os.path.abspath(path)
     try:
         if os.path.islink(path) and os.readlink(path) == os.devnull:

@@ -1,9 +1,8 @@
-"""Sources of events, as the loop knows them: what to poll, when to look, and what has happened then.
+"""Sources of events for the loop: what to poll, when to check, and what happened.
 
-Recipe for a new one: derive a class from `Source`, override only what it has, return what happened as events (in
-events.py; the scheduler decides about each), and add a line to the list in `Daemon.__init__`.  The loop needs no edit.
-
-Nothing here may wait: while a source looks, everything else stands still.
+Recipe for a new one: derive a class from `Source`, override only what it needs, return what happened as events (in
+events.py; the scheduler decides about each), and add a line to the list in `Daemon._sources`. The loop needs no edit.
+Nothing here may block: while a source works, everything else waits.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def soonest(times: Iterable[int | None]) -> int | None:
-    """The first of some times; None: all are None."""
+    """Return the earliest of some times, or None if all are None."""
     found = [time for time in times if time is not None]
     return min(found) if found else None
 
 
 class Source:
-    """An origin of events that has nothing to tell: the defaults of all others."""
+    """A source without events: the defaults of all others."""
 
     def descriptors(self) -> Mapping[int, int]:
-        """Descriptors to wait for, each with its bits for poll(2); asked before each sleep."""
+        """Return the descriptors to wait for, each with its bits for poll(2). The loop calls it before each sleep."""
         return {}
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) from which `turn` is to be called; None: no such time."""
+        """The time (CLOCK_MONOTONIC, ns) from which `turn` is to be called, or None."""
         return None
 
     @property
@@ -41,19 +40,19 @@ class Source:
 
     @property
     def troubles(self) -> Sequence[str]:
-        """All that is not as it should be now and lasts, for people: `jobqueuectl status` and `doctor` tell it.
+        """The lasting problems, for people: `jobqueuectl status` and `doctor` show them.
 
-        What is said as `trouble` in the log and is over with that is none of these.
+        A momentary problem, which is only logged as `trouble`, is none of these.
         """
         return ()
 
     def ready(self, descriptor: int, now: Now) -> Iterable[Event]:
-        """Events behind a descriptor that poll(2) has told of.
+        """Return the events behind a descriptor that poll(2) reported.
 
-        It may have been closed since, and its number be another file's, by what was ready before it.
+        An earlier handler may have closed it since, so its number may be another file's.
         """
         return ()
 
     def turn(self, now: Now) -> Iterable[Event]:
-        """Events that are due: after `ready` of all sources, if there is more or the deadline is over."""
+        """Return the events that are due: after `ready` of all sources, if there is more or the deadline is over."""
         return ()

@@ -1,4 +1,4 @@
-"""Submissions: jobs that somebody hands in to run once.  Such a job is gone when nothing more is to come of it."""
+"""Submissions: jobs that a user submits to run once. Such a job is removed when no run of it can follow."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import re
 from jobqueued.child.tuples import NamedTuple
 
 FILE = "(submitted)"
-"""The word that stands for the file of such a job, as there is none."""
+"""Shown in place of the file of such a job, which has none."""
 OF_THE_HOST = "host"
-"""The first part of the ids of those of root and the daemon's own user: ``host/17``."""
+"""First part of the ids of root's submissions, and of the daemon's own user: ``host/17``."""
 MOST_RUNS = 100_000
-"""So many runs an array has at most, and so many submissions wait at a time."""
+"""Maximum runs of an array, and maximum submissions that wait at a time."""
 MOST_BYTES = 64 << 20
-"""So many bytes the texts of all submissions of a user have, while they wait."""
+"""Maximum bytes of the texts of a user's waiting submissions."""
 KEY = re.compile(r"[\x21-\x7e]{1,100}")
-"""A key of the asker's own, by which it is the same submission if it is asked for again."""
+"""A key of the user's own: a repeated request with the same key is the same submission."""
 _NUMBERED = re.compile(r"[^/]+/[1-9][0-9]*", re.ASCII)
 
 
@@ -32,12 +32,12 @@ class Array(NamedTuple):
         return (self.last - self.first) // self.step + 1
 
     def index_of(self, number: int) -> int:
-        """The index of the run of this number."""
+        """Return the index of the run with this number."""
         return self.first + (number - 1) * self.step
 
 
 class After(NamedTuple):
-    """A run (``alice/17@3``) or a submission with all its runs, whose end is awaited; `result`: success or any."""
+    """An awaited end: of a run (``alice/17@3``) or of a submission with all its runs; `result`: success or any."""
 
     name: str
     result: str = "success"
@@ -49,7 +49,7 @@ class Submission(NamedTuple):
     array: Array | None = None
     after: tuple[After, ...] = ()
     key: str = ""
-    """The asker's own; "": none."""
+    """The user's own key; "": none."""
 
     @property
     def runs(self) -> int:
@@ -58,7 +58,9 @@ class Submission(NamedTuple):
 
 
 class Resized(NamedTuple):
-    """Somebody wants so many runs of a submission at a time; `text`: its own by then; the answer goes to `ticket`."""
+    """A user changes the number of a submission's runs at a time; `text`: its new definition. The answer goes to
+    `ticket`.
+    """
 
     ticket: int
     job: str
@@ -68,10 +70,10 @@ class Resized(NamedTuple):
 
 
 def pool_of(job: str) -> str:
-    """The name of all submissions of the user whose submission has this id: ``alice/``."""
+    """Return the name that stands for all submissions of the user whose submission has this id: ``alice/``."""
     return f"{job.partition('/')[0]}/"
 
 
 def is_numbered(job: str) -> bool:
-    """Tell whether an id is one that submissions without a name are given."""
+    """Return whether an id is one of those that submissions without a name get."""
     return _NUMBERED.fullmatch(job) is not None

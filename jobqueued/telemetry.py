@@ -1,4 +1,4 @@
-"""Telemetry hooks: who is told of a run while it lives and at its end, and may add to its record."""
+"""Telemetry hooks: commands that get the record of a live or ended run and may add to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECOND = 1_000_000_000
 class TelemetryHook(NamedTuple):
     """A command that gets the record of a run at these moments of each attempt, and may add to it.
 
-    `every` is the time between two samples, `timeout` what it may take (ns).  For programs that use the library
+    `every` is the time between two samples (ns), `timeout` its time limit (ns). For programs that use the library
     `command` may be a function (library.md).
     """
 

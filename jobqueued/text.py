@@ -1,4 +1,4 @@
-"""Values as people read them, each spelled in one way by all programs."""
+"""Values for people, in one spelling for all programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def duration(seconds: float, parts: int = 2) -> str:
-    """A duration in at most so many units, none of them 0: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1 d``."""
+    """Format a duration with at most `parts` units, none of them 0: ``250 ms``, ``4.21 s``, ``2 h 10 min``, ``1 d``."""
     if 0 < seconds and (milliseconds := round(seconds * 1000)) < 1000:
         return f"{milliseconds} ms"
     if seconds < 60:
@@ -28,24 +28,26 @@ def duration(seconds: float, parts: int = 2) -> str:
 
 
 def ended(state: str, took: str, reason: str | None) -> str:
-    """The end of a run in words: ``failed after 3.2 s: exit code 1``; a timeout is not said twice."""
+    """Describe the end of a run: ``failed after 3.2 s: exit code 1``; a timeout is mentioned once."""
     words = state + (f" after {took}" if took else "")
     said = reason is None or (state == "timed_out" and reason.startswith("timeout after "))
     return words if said or not reason else f"{words}: {reason}"
 
 
 def reaching(text: str, ctl: str) -> str:
-    """A message whose remedies (``see: jobqueuectl list``) say `ctl`, the jobqueuectl that reaches the daemon."""
+    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, the command that reaches the
+    daemon.
+    """
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
 
 
 def settled_times(until: str) -> str:
-    """The reason why fixed times up to an instant (as text) are not due, though the clock shows them again."""
+    """Return the reason why fixed times up to an instant (as text) are not due, though the clock shows them again."""
     return f"fixed times until {until} had their turn before the clock was set back"
 
 
 def slurm_job(job: Mapping[str, Any]) -> str:
-    """The job on Slurm that a run is: ``job 42 on n1 (RUNNING)``, ``job 42 (PENDING: Resources)``."""
+    """Describe the Slurm job of a run: ``job 42 on n1 (RUNNING)``, ``job 42 (PENDING: Resources)``."""
     where = f" on {job['node']}" if job["node"] else ""
     reason = job.get("reason", "")
     why = f": {reason}" if reason not in ("", "None") else ""

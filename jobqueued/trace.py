@@ -1,7 +1,7 @@
-"""Trace files: what the scheduler was told and what it decided, as lines of JSON (docs/trace.md).
+"""Trace files: the scheduler's events and decisions, as lines of JSON (docs/trace.md).
 
-python -m jobqueued.trace story FILE RUN     tells the history of one run
-python -m jobqueued.trace replay FILE        tells where this version would decide otherwise
+python -m jobqueued.trace story FILE RUN     prints the history of one run
+python -m jobqueued.trace replay FILE        prints where this version would decide otherwise
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from jobqueued.core.trace import VERSION, Broken, Entry, Line, lines_of, replay,
 from jobqueued.model import RunId
 
 LIMIT = 64 << 20
-"""How long a trace file may become (bytes)."""
+"""Maximum size of a trace file (bytes)."""
 
 KEPT = 3
-"""How many files about bugs are kept."""
+"""Maximum number of kept files about bugs."""
 
 
 class TraceFile:
     """A trace that is written line by line, for ``jobqueued --trace FILE``.
 
-    It can be read by its owner only, as it holds commands.  What there was before becomes FILE.1, at the start and when
-    it is full.  A disk that is full ends the trace, not the daemon: `failed` is told why, once.
+    Only its owner can read it, because it has commands. An existing file becomes FILE.1, at the start and when it is
+    full. A full disk ends the trace, not the daemon: `failed` gets the reason, once.
     """
 
     def __init__(self, path: Path, failed: Callable[[str], None]) -> None:
-        """Begin it: OSError."""
+        """Create the file. Raises OSError."""
         self.path, self._failed = path, failed
         self.is_whole, self.trouble = True, ""
-        """Whether all is in it, and why not."""
+        """Whether the trace is complete, and why not."""
         self._file, self._size = -1, 0
         self._renew()
 
@@ -69,7 +69,7 @@ class TraceFile:
 
 
 def write_ring(directory: Path, ring: Iterable[Entry]) -> Path:
-    """Write the newest entries to a new file there, as many as it may hold, and keep but a few such files: OSError."""
+    """Write the newest entries to a new file, as many as fit, and delete all but KEPT such files. Raises OSError."""
     lines: list[bytes] = []
     size = 0
     for entry in reversed(list(ring)):
@@ -83,7 +83,7 @@ def write_ring(directory: Path, ring: Iterable[Entry]) -> Path:
         with open(_created(path), "wb") as file:
             file.writelines([_encoded(_header()), *reversed(lines)])
     except OSError:
-        path.unlink(missing_ok=True)  # a part of it would take the place of a whole one
+        path.unlink(missing_ok=True)  # a partial file would count as a whole one
         raise
     for old in sorted(directory.glob("bug-*.trace"))[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def _encoded(line: Line) -> bytes:
 
 
 def read(path: Path) -> Iterator[Line]:
-    """The lines of a trace file; one that was cut off at the end is left out.  Broken, OSError."""
+    """Yield the lines of a trace file, without one that is cut off at the end. Raises Broken or OSError."""
     with open(path, encoding="utf-8") as file:
         for number, text in enumerate(file):
             try:
@@ -118,7 +118,7 @@ def read(path: Path) -> Iterator[Line]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read a trace file; the exit status: 1 if it replays otherwise, 2 if it can't be used."""
+    """Read a trace file and return the exit status: 1 if it replays otherwise, 2 if it can't be used."""
     parser = argparse.ArgumentParser(prog="python -m jobqueued.trace", description="Read what jobqueued --trace wrote.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("story", help="tell the history of one run")
