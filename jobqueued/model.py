@@ -97,7 +97,7 @@ class Claim(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """Return how the resource is held: exclusive, units or shared."""
+        """The way the resource is held: exclusive, units or shared."""
         return "exclusive" if self.exclusive else "units" if self.units else "shared"
 
 

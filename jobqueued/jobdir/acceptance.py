@@ -1,6 +1,6 @@
-"""Acceptance of job files: parsed, free of other files' ids, all that changed together; else the last good jobs stay.
+"""Acceptance of job files: a parsed file with ids of its own replaces its last good jobs; otherwise those stay.
 
-Files that change together are judged together, so that ids may change hands between them.
+Files that change together are judged together, so that an id can move between them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,21 @@ from jobqueued.model import SECOND, Job
 from jobqueued.problem import Problem
 
 PATIENCE = 5 * SECOND
-"""The time a file may be missing before its jobs are removed: editors and package managers delete and re-create."""
+"""How long (ns) a file may be missing before its jobs are removed: editors and package managers delete
+and re-create.
+"""
 
 SLICE_JOBS, _AGREED_AS_ONE_TOLD = 60, 10
-"""Jobs told in one call of `told`, some 10 ms; so many that were agreed on just before count as one of them."""
+"""Maximum jobs reported in one call of `told` (some 10 ms), and how many jobs that were just agreed on cost as much as
+one reported job.
+"""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
 
 
 class File(NamedTuple):
-    """A good file: its text, its jobs, and what is odd about it, or wrong with some of its lines."""
+    """A good file: its text, its jobs, and its warnings and faulty lines."""
 
     text: bytes
     jobs: tuple[Job, ...]
@@ -40,13 +44,13 @@ class File(NamedTuple):
 class Acceptance:
     """The last good jobs of each file, and its problems.
 
-    A batch is begun, gets files offered, and is agreed on; then `told` gives what follows from it, slice by slice.
+    A batch is started, gets files offered, and is agreed on; then `told` yields the resulting events, slice by slice.
     """
 
     def __init__(self, read: Read, kept: Mapping[str, bytes], kind: Kind, is_gone: Callable[[str], bool]) -> None:
-        """`read` turns a file's bytes and path into its jobs, in steps; `kept` are the texts accepted last, by path.
+        """`read` parses a file's bytes and path into its jobs, in steps; `kept` are the last accepted texts, by path.
 
-        `is_gone` tells of a path whether there is no file any more; where nobody can tell there is.
+        `is_gone` returns whether the file of a path is missing; False if unknown.
         """
         self._kind, self._is_gone = kind, is_gone
         self.changes: dict[str, list[Problem]] = {}
@@ -55,20 +59,20 @@ class Acceptance:
         self._catalog = Catalog()
         self._said: dict[str, list[Problem]] = {}
         self._flawed: set[str] = set()
-        """Files that count, but for some of their lines."""
+        """Files that are accepted except for some of their lines."""
         self._batch: dict[str, File] = {}
         self._held: dict[str, File] = {}
-        """Good files with an id that is another file's: offered again with each batch."""
+        """Good files with an id of another file: offered again with each batch."""
         self._recalled: dict[str, File] = {}
-        """Good files of before the start that nobody has accepted anew."""
+        """Good files from before the start that were not accepted again yet."""
         self._away: dict[str, bytes] = {}
-        """The texts of before the start of files that were not there then."""
+        """path → text from before the start, of files that were missing at the start."""
         self._vanished: dict[str, int] = {}
-        """Missing files, and from when on (CLOCK_MONOTONIC) each is gone."""
+        """Missing file → the time (CLOCK_MONOTONIC, ns) from which it counts as deleted."""
         self._ready: deque[tuple[str, File]] = deque()
         self._leaving: deque[str] = deque()
         self._agreed = 0
-        """The jobs that were looked at to agree on the last batch, unless some have been told since."""
+        """The jobs checked to agree on the last batch, until some events were yielded."""
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
@@ -77,30 +81,30 @@ class Acceptance:
 
     @property
     def flaws(self) -> dict[str, list[Problem]]:
-        """Problems of the files that count, but for some of their lines, by path."""
+        """Problems of the files that are accepted except for some of their lines, by path."""
         return {path: self._said[path] for path in sorted(self._flawed)}
 
     def last_good(self, path: str) -> tuple[Job, ...]:
-        """The jobs that a file gave last, which go on while it is refused."""
+        """Return the last good jobs of a file, which stay in force while it is refused."""
         return self._catalog.of_file(path)
 
     @property
     def awaits(self) -> bool:
-        """True while a file that was not there at the start may come back with its jobs."""
+        """True while a file that was missing at the start may come back with its jobs."""
         return any(path in self._vanished for path in self._away)
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC) from which the next vanished file counts as gone."""
+        """The time (CLOCK_MONOTONIC, ns) from which the next missing file counts as deleted, or None."""
         return min(self._vanished.values(), default=None)
 
     @property
     def has_more(self) -> bool:
-        """True while there is more to be told."""
+        """True while there are more events to yield."""
         return bool(self._ready or self._leaving)
 
     def say(self, path: str, problems: list[Problem], *, counts: bool = False) -> None:
-        """Keep the Problems of a file, which `counts` all the same; they are in `changes` if they are news."""
+        """Save the problems of a file, which is accepted if `counts`; new problems are also in `changes`."""
         if counts and _has_error(problems):
             self._flawed.add(path)
         else:
@@ -113,13 +117,13 @@ class Acceptance:
     # one batch
 
     def begin(self) -> None:
-        """Begin a batch, with what the last had to hold back."""
+        """Begin a batch with the files that the last one held back."""
         self._batch = dict(self._held)
 
     def recall(self, mono: int) -> list[str]:
-        """Begin where an earlier daemon left off: the files that have their last good jobs until they are read.
+        """Take over from an earlier daemon: return the files that keep their last good jobs until they are read.
 
-        What is not there has a while to come back, and no jobs until then.
+        A missing file has no jobs; it may come back within PATIENCE.
         """
         kept, self._kept = self._kept, {}
         self._away = {path: text for path, text in kept.items() if self._is_gone(path)}
@@ -133,7 +137,7 @@ class Acceptance:
         return list(self._recalled)
 
     def withdraw(self, path: str) -> None:
-        """Take a file out of the batch: it has changed again."""
+        """Remove a file from the batch: it changed again."""
         self._batch.pop(path, None)
 
     def offer(self, path: str, text: bytes) -> Steps[None]:
@@ -150,28 +154,32 @@ class Acceptance:
             self.say(path, found)
 
     def refuse(self, path: str, reason: str, at: str, code: str) -> None:
-        """Keep the last good jobs of a file that is there and can't be read: it, or a drop-in of it, which is `at`."""
+        """Keep the last good jobs of a file that exists but can't be read; `at` is the file or its
+        unreadable drop-in.
+        """
         self._vanished.pop(path, None)
         self._recall_one(path)
         self.say(path, [Problem(at, 0, 0, "", reason, code=code)])
 
     def miss(self, path: str, mono: int, *, was_there: bool) -> None:
-        """Keep the last good jobs of a file that is not there, for a while."""
+        """Keep the last good jobs of a missing file for PATIENCE."""
         if was_there or path in self._recalled:
             self._vanished[path] = mono + PATIENCE
 
     def reprieve(self) -> list[str]:
-        """Let missing files keep their jobs, as their directory is missing too; they are looked for when it is back."""
+        """Let missing files keep their jobs, because their directory is missing too. Return them: check them when it is
+        back.
+        """
         spared = [path for path in self._vanished if path not in self._away]
         for path in spared:
             del self._vanished[path]
         return spared
 
     def agree(self) -> None:
-        """Accept the good files whose ids are no other file's, and hold the others until they are free.
+        """Accept the good files whose ids no other file has, and hold the others until the ids are free.
 
-        Jobs that move between files are never removed in between: files that get some are told first, and a file that
-        also gives some away is told twice, at first still with these.
+        Jobs that move between files are never removed in between: files that get some are reported first, and a file
+        that also gives some away is reported twice, at first still with these.
         """
         jobs = {path: file.jobs for path, file in self._batch.items()}
         refused = self._catalog.conflicts_among(jobs, self._vanished)
@@ -191,28 +199,28 @@ class Acceptance:
         self._ready.extend([(path, self._recalled[path]) for path in stale])
 
     def leave(self) -> None:
-        """Take all files for gone, whatever is there, and forget what was wrong with them."""
+        """Treat all files as deleted, even existing ones, and forget their problems."""
         self._leaving.extend(sorted({job.file for job in self._catalog} - {*self._leaving}))
         for forgotten in (self._said, self._flawed, self._batch, self._held, self._away, self._vanished, self._ready):
             forgotten.clear()
 
     @property
     def is_ready(self) -> bool:
-        """True if the batch can be agreed on before all that has changed was read.
+        """True if the batch can be agreed on before all changed files were read.
 
-        The ids of a table are of its own, so it waits for no other, and a thousand of them are not told in one turn.
+        The ids of a table are its own, so it waits for no other table, and a thousand tables do not take one long turn.
         """
         return self._kind.lenient and not self._recalled and bool(self._batch)
 
     # what follows
 
     def told(self) -> Iterator[JobsRead | FileGone]:
-        """Tell a slice of what was agreed on."""
+        """Yield the events of a slice of the agreed batch."""
         count, self._agreed = self._agreed // _AGREED_AS_ONE_TOLD, 0
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
             jobs = self.last_good(path)
-            if self._recalled.pop(path, None):  # of an earlier daemon: what becomes of their clocks is for who has jobs
+            if self._recalled.pop(path, None):  # the scheduler needs the jobs to settle their clocks
                 yield JobsRead(path, jobs)
             self.say(path, [])
             self._catalog.replace_file(path, ())
@@ -229,9 +237,9 @@ class Acceptance:
             yield JobsRead(path, file.jobs, "" if place == path else place)
 
     def expire(self, mono: int, *, at_once: bool) -> None:
-        """Let go of the files that have been missing for too long, or `at_once` of all that are missing."""
+        """Report the files that were missing for too long as deleted; with `at_once` all missing files."""
         for path in sorted(path for path, due in self._vanished.items() if at_once or due <= mono):
-            if not self._is_gone(path):  # it is there again, and being written; or nobody can tell
+            if not self._is_gone(path):  # it exists again and is being written; or unknown
                 self._vanished[path] = mono + PATIENCE
                 continue
             del self._vanished[path]
@@ -239,7 +247,7 @@ class Acceptance:
             self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
-        """Give a file that was away at the start, and is refused now that it is there, its last good jobs."""
+        """Give a file that was missing at the start, and is refused now, its last good jobs."""
         file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file
@@ -254,20 +262,20 @@ class Acceptance:
         return problems if self._refuses(problems) else File(text, jobs, problems)
 
     def _refuses(self, problems: list[Problem]) -> bool:
-        """Tell whether these are more than what some lines cost."""
+        """Return whether some errors refuse the whole file, not only its lines."""
         return any(problem.severity == "error" and not (problem.line and self._kind.lenient) for problem in problems)
 
     def _name(self, path: str) -> str:
-        """The name of a file in state.db."""
+        """Return the name of a file in state.db."""
         return self._kind.prefix + os.path.basename(path)
 
     def _takes_over(self, path: str, jobs: tuple[Job, ...]) -> bool:
-        """True if jobs move here from another file: told first, so that they are not removed in between."""
+        """Return whether jobs move here from another file; such files are reported first."""
         return any(job.id in self._catalog and self._catalog[job.id].file != path for job in jobs)
 
 
 def _emptied(path: str) -> Problem:
-    """Refuse what a full disk leaves: it is not taken for somebody's wish that all jobs go."""
+    """Return the problem of an emptied file: a full disk leaves one, so it does not mean that all jobs go."""
     message = "found an empty file that had jobs; accepted: `jobs: {}` where all of them are to go"
     return Problem(path, 0, 0, "", message, code="JQ112")
 

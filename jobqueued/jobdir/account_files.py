@@ -1,6 +1,6 @@
-"""The host's own users and groups: where their files change, what jobs ask for is looked up anew.
+"""The host's own users and groups: when their files change, the accounts of jobs are looked up again.
 
-What a network's database says is asked at the start, at a reload, and where jobs are read.
+A network's databases are asked only at the start, at a reload, and when jobs are read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jobqueued.source import Source
 
 _FILES = frozenset(("passwd", "group"))
 _CALM = SECOND
-"""The time without a further change: programs that make a user change these files several times."""
+"""Pause (ns) without a further change: programs that make a user change these files several times."""
 
 
 class AccountFiles(Source):
-    """Watches them; a host that gives no inotify does without."""
+    """Watches /etc/passwd and /etc/group; without inotify changes are noticed at the next reload."""
 
     def __init__(self, directory: Path = Path("/etc")) -> None:
         self._inotify: int | None = None
@@ -39,22 +39,22 @@ class AccountFiles(Source):
             self._inotify = None
 
     def descriptors(self) -> dict[int, int]:
-        """Of inotify."""
+        """The descriptor of inotify."""
         return {} if self._inotify is None else {self._inotify: select.POLLIN}
 
     @property
     def deadline(self) -> int | None:
-        """The time from which a change is told."""
+        """The time (CLOCK_MONOTONIC, ns) at which a change is reported, or None."""
         return None if self._changed is None else self._changed + _CALM
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Take in what inotify tells; what it has lost may have been one of the files."""
+        """Read inotify's events; after an overflow, one of the files may have changed."""
         for event in inotify.events(descriptor):
             if event.name in _FILES or event.mask & inotify.IN_Q_OVERFLOW:
                 self._changed = now.mono
         return ()
 
     def turn(self, now: Now) -> list[Reloaded]:
-        """Tell that they have changed."""
+        """Report that the files have changed."""
         self._changed = None
         return [Reloaded()]

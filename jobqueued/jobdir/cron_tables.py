@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _ANACRON = "usr/sbin/anacron"
 _ROOT = "root"
 _TOLD = b"\n#!jobqueued "
-"""What stands between a text and the scripts that go with it."""
+"""Separates a text from its scripts in the history of what was due."""
 
 
 def readers(
     paths: Paths, config: Settings, scripts: Scripts, zone: Callable[[], str], *, boots: bool = True
 ) -> list[tuple[Path, Read, Kind]]:
-    """The directories of cron's tables, with what reads those of each; `zone` is that of the host when one is read.
+    """Return the directories of cron's tables, with the reader and kind of each; `zone` returns the host's zone.
 
-    `boots`: this start of the daemon may be the first after a boot, as far as it knows.
+    `boots`: this start of the daemon may be the first after a boot.
     """
     boots = boots and not (paths.host / REBOOTED).exists()
     host = host_of(config)._replace(boots=boots)
@@ -43,9 +43,9 @@ def readers(
 
 
 def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, Kind]:
-    """The directories of cron's tables, each with their kind; an anacrontab is one where no anacron reads it.
+    """Return the directories of cron's tables with their kinds; anacrontab counts only if no anacron is installed.
 
-    `beside_anacron`: there, too.
+    `beside_anacron`: it counts even then.
     """
     has_own = not beside_anacron and os.access(paths.host / _ANACRON, os.X_OK)
     kinds = CRONTAB if has_own else CRONTAB_AND_ANACRONTAB, CRON_D, SPOOL
@@ -53,7 +53,9 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
 
 
 def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
-    """All directories in which a file may be a table, of the host's own cron, too, whatever root the daemon has."""
+    """Return all directories in which a file may be a table, including the host's own cron, whatever root the daemon
+    has.
+    """
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
 
@@ -65,13 +67,13 @@ def _read(
 
 
 def with_scripts(scripts: Scripts | None, expand: bool, name: str, text: bytes) -> bytes:
-    """A text as the history of what was due has it: with the scripts that its table was told, which no text tells."""
+    """Return a text for the history of what was due: with the scripts that its table got, which are in no text."""
     told = {} if scripts is None else scripts.told(name)
     return text + _TOLD + json.dumps({"expand": expand, "scripts": told}).encode() if told else text
 
 
 def jobs_of_text(name: str, text: bytes, host: Host) -> tuple[Job, ...]:
-    """The jobs of a text of that history."""
+    """Return the jobs of a text of that history."""
     kind = next((kind for kind in (CRON_D, SPOOL) if name.startswith(kind.prefix)), CRONTAB)
     table, expand, scripts = _apart(text) if kind is not SPOOL or os.path.basename(name) == _ROOT else (text, False, {})
     place = place_of(kind, name, expand=expand)
@@ -79,21 +81,23 @@ def jobs_of_text(name: str, text: bytes, host: Host) -> tuple[Job, ...]:
 
 
 def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
-    """A text of that history, apart from what was put behind it, if anything was."""
+    """Split a text of that history into the table, `expand` and its scripts."""
     table, _, told = text.rpartition(_TOLD)
     try:
         noted = json.loads(told)
         return table, noted["expand"], {directory: tuple(names) for directory, names in noted["scripts"].items()}
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # a comment of somebody else's
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # not our separator
         return text, False, {}
 
 
 def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
-    """The place of a table, after which its jobs are named: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
+    """Return the place of a table, which its jobs are named after: crontab, anacrontab, cron.d/NAME or
+    crontabs/USER.
+    """
     name = os.path.basename(path)
     if kind.prefix == CRONTAB.prefix:
         return Place(name, expand=expand, periodic=name == "anacrontab")
-    if kind is SPOOL:  # a directory of a user's may hang whoever lists it
+    if kind is SPOOL:  # listing a user's directory may hang
         return Place(kind.prefix + of_table(name), name)
     return Place(kind.prefix + of_table(name), expand=expand)
 
@@ -105,5 +109,5 @@ def host_of(config: Settings, timezone: str = "") -> Host:
 
 
 def takes_mails(config: Settings) -> bool:
-    """Tell whether there is something that takes mails; without it cron drops the output, and the records have it."""
+    """Return whether the host can send mail; without it cron drops the output, and the records have it."""
     return "smtp" in config.mail or os.access(config.mail.get("sendmail", "/usr/sbin/sendmail"), os.X_OK)

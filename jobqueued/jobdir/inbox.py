@@ -1,7 +1,7 @@
-"""The job directory as inotify(7), the table of mounts and listings tell of it: names of files that need to be read.
+"""Changes of a job directory, from inotify(7), the table of mounts and listings: names of files that must be read.
 
-A directory that is missing, or can't be read, says nothing about its files: only an empty one says that all are gone.
-A file is read when its writer has closed it, never while it is being written: half a command is a command too.
+A missing or unreadable directory says nothing about its files: only an empty one means that all were deleted. A file is
+read when its writer has closed it, never while it is being written: half a command is a command too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from jobqueued.model import SECOND
 from jobqueued.problem import Problem
 
 RESCAN = 60 * SECOND
-"""The least time between two listings for which no event asked."""
+"""Minimum time (ns) between two listings that no event triggered."""
 AGAIN = 10 * SECOND
-"""The time after which it is tried again to read what could not be read."""
+"""Pause (ns) before a failed read is retried."""
 
 _MOUNTS = "/proc/self/mountinfo"
 _OCTAL = re.compile(rb"\\([0-7]{3})")
@@ -35,13 +35,13 @@ CHANGES_IN_DIRECTORY = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_FROM
 
 Signature = tuple["int | Signature", ...]
 _UNREAD: Signature = (0,)
-"""That of no file."""
+"""The signature of no file."""
 
 
 class News(NamedTuple):
-    """Names of job files that came, went or changed, and paths of files that are not read but were meant to be.
+    """Names of job files that appeared, vanished or changed, and paths of unread files that look like job files.
 
-    `trouble` is what is wrong with the directory itself; None: nobody looked.
+    `trouble` has the problems of the directory itself; None: not checked.
     """
 
     names: set[str]
@@ -50,37 +50,39 @@ class News(NamedTuple):
 
 
 class Ears:
-    """The kernel's words: an inotify instance, which inboxes may share, and the table of mounts."""
+    """The kernel's notices: an inotify instance, which inboxes may share, and the table of mounts."""
 
     def __init__(self, *, heard: bool = True) -> None:
         self.inotify: int | None = None
         self.mounts = _opened(_MOUNTS) if heard else None
-        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: there is none."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None if there is none."""
 
     def open(self) -> None:
-        """Have an inotify instance, if there is none yet; OSError."""
+        """Create an inotify instance, if there is none yet. Raises OSError."""
         if self.inotify is None:
             self.inotify = inotify.instance()
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the descriptors."""
         for descriptor in (self.inotify, self.mounts):
             if descriptor is not None:
                 os.close(descriptor)
 
     def events(self) -> Iterable[inotify.Event]:
-        """The events by now."""
+        """Return the pending events."""
         return [] if self.inotify is None else inotify.events(self.inotify)
 
 
 class Inbox:
-    """One directory, which need not exist.  `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
+    """One directory, which need not exist. Call `drain` if `fileno` is readable, `remounted` if `mounts`
+    has POLLPRI.
+    """
 
     def __init__(self, directory: Path, kind: Kind = JOB_FILES, ears: Ears | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
         self._ears = Ears(heard=kind.heard) if ears is None else ears
         self.at = str(directory)
-        """The path of what was read last."""
+        """The path that was read last."""
         self.has_news, self.was_listed, self.is_unreadable = True, False, False
         self._directory, self._where = directory, {*directory.parts, ""}
         self._unwatched = ""
@@ -93,18 +95,18 @@ class Inbox:
         self._listed_at = 0
         self._again: set[str] = set()
         self.deadline: int | None = None
-        """The time (CLOCK_MONOTONIC) to `take` again, as something could not be read or watched; None: all can."""
+        """The time (CLOCK_MONOTONIC, ns) to `take` again, because something could not be read or watched, or None."""
         self._watch = self._parent = 0
         self._mounted = self._mounts_here(mount_table())
         self._arm()
 
     def fileno(self) -> int | None:
-        """The inotify descriptor; None: there is none to be had."""
+        """Return the inotify descriptor, or None if there is none."""
         return self._ears.inotify
 
     @property
     def mounts(self) -> int | None:
-        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None without /proc."""
         return self._ears.mounts
 
     def close(self) -> None:
@@ -112,12 +114,12 @@ class Inbox:
         self._ears.close()
 
     def drain(self) -> None:
-        """Take in what inotify tells by now."""
+        """Process the pending inotify events."""
         for event in self._ears.events():
             self.hear(event)
 
     def hear(self, event: inotify.Event) -> None:
-        """Take in one thing that inotify tells."""
+        """Process one inotify event."""
         if event.mask & inotify.IN_Q_OVERFLOW:
             self.relist()
         elif event.watch == self._watch:
@@ -128,33 +130,37 @@ class Inbox:
             self._hear_else(event)
 
     def remounted(self, table: Sequence[Mount] | None = None) -> None:
-        """List anew if a mount touches the directory, a file in it, or what it is in."""
+        """List the directory again if a mount changed on it, in it, or above it."""
         before, self._mounted = self._mounted, self._mounts_here(mount_table() if table is None else table)
         if before != self._mounted:
             self.relist()
 
     def touch(self, name: str) -> None:
-        """Have a file taken as one that has changed."""
+        """Treat a file as changed."""
         self._touched.add(name)
         self.has_news = True
 
     def relist(self) -> None:
-        """List anew: for a reload by hand, as inotify is blind to networks."""
+        """List the directory again: for a reload by a user, because inotify does not report changes on network file
+        systems.
+        """
         self._lost_track = self.has_news = True
         self._in_writing.clear()
 
     def forget_all(self) -> None:
-        """Take all files for changed ones."""
+        """Treat all files as changed."""
         self._seen = dict.fromkeys(self._seen, _UNREAD)
         self.relist()
 
     def rescan(self, mono: int) -> None:
-        """List anew if the last time is a minute ago: for what no event tells, as on a network's file system."""
+        """List the directory again if the last listing is a minute old, for changes without events, as on network file
+        systems.
+        """
         if mono >= self._listed_at + RESCAN:
             self.relist()
 
     def take(self, mono: int) -> News:
-        """Take what changed since the last time."""
+        """Return the changes since the last call."""
         again = set[str]()
         if self.deadline is not None and self.deadline <= mono:
             again, self._again, self.deadline = self._again, set(), None
@@ -175,10 +181,10 @@ class Inbox:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file that nobody is writing; InWriting, and what else its kind raises.
+        """Read a file that no process is writing. Raises InWriting, and what else its kind raises.
 
-        Its close was told, or the kernel knows of no writer.  The kernel tells of a close a moment before it forgets
-        the writer, so what was told is not asked again.
+        The file is read if its close was reported, or if the kernel has no writer of it. The kernel reports a close a
+        moment before it forgets the writer, so after such a report the writer is not checked.
         """
         if name in self._in_writing and self._is_told:
             raise InWriting
@@ -188,21 +194,21 @@ class Inbox:
         return self._kind.read(self.at, os.geteuid(), closed)
 
     def put_back(self, name: str) -> bool:
-        """Keep a file that is being written for later; True if inotify has told of that, and will tell of its close."""
+        """Keep a file that is being written for later. Return whether inotify will report its close."""
         self._in_writing.add(name)
         self.expect(name)
         return self._is_told
 
     def has_read(self, name: str, signature: Signature) -> None:
-        """Take note that a file was read, whatever came of it, after it had this signature."""
+        """Save the signature that a file had before it was read, regardless of the result."""
         self._seen[name] = signature
 
     def expect(self, name: str) -> None:
-        """Take note that there is a file which was not read: if a listing does not have it, it is gone."""
+        """Note that a file exists which was not read: if a listing lacks it, it was deleted."""
         self._seen.setdefault(name, _UNREAD)
 
     def look_again(self, name: str, mono: int) -> None:
-        """Have a file that can't be read now taken again later: that says nothing about the file."""
+        """Retry a file that can't be read now; a failed read says nothing about the file."""
         self._again.add(name)
         self._take_again(mono + AGAIN)
 
@@ -210,7 +216,7 @@ class Inbox:
         self.deadline = at if self.deadline is None else min(self.deadline, at)
 
     def forget(self, name: str) -> bool:
-        """Take note that a file is not there; True if it was."""
+        """Forget a missing file, and return whether it existed."""
         return self._seen.pop(name, None) is not None
 
     # what the kernel tells
@@ -226,10 +232,10 @@ class Inbox:
             self._take_in(name, mask, name)
 
     def _hear_else(self, event: inotify.Event) -> None:
-        """Take in what is told of another directory."""
+        """Process an event of another directory."""
 
     def _take_in(self, path: str, mask: int, name: str) -> None:
-        """Take in what is told of a path, which changes the file of this name."""
+        """Process an event of a path, which changes the file of this name."""
         if mask & inotify.IN_MODIFY:
             self._in_writing.add(path)
             self._closed.discard(path)
@@ -241,7 +247,7 @@ class Inbox:
                 self._in_writing.discard(path)
 
     def _arm(self) -> None:
-        """Watch the directory and, to see it come back, its nearest parent that exists."""
+        """Watch the directory and its nearest existing parent, to notice when the directory comes back."""
         if not self._kind.heard:
             return
         try:
@@ -256,7 +262,7 @@ class Inbox:
             self._parent = self._add(nearest, _ENTRIES | _SELF)
         self._watch = self._add(self._directory, CHANGES_IN_DIRECTORY | _SELF | inotify.IN_ONLYDIR)
         for number in before - {0, self._watch, self._parent}:
-            with contextlib.suppress(OSError):  # gone with what it watched
+            with contextlib.suppress(OSError):  # the kernel removed the watch
                 self._unwatch(number)
 
     def _unwatch(self, number: int) -> None:
@@ -272,22 +278,24 @@ class Inbox:
             return 0
 
     def _mounts_here(self, table: Sequence[Mount]) -> list[bytes]:
-        """Mounts on the directory, in it, or on what it is in; no two have the same line."""
+        """Return the mounts on the directory, in it, or on its parents; no two have the same line."""
         directory = os.fsencode(os.path.realpath(self._directory))
         return [line for line, point in table if _inside(point, directory) or _inside(directory, point)]
 
     def _distrust(self) -> Refused | None:
-        """The reason why nothing in the directory can be believed: somebody else can change what is there."""
+        """Return why the directory can't be trusted, because another user can change it, or None."""
         try:
             check_path(str(self._directory), os.geteuid(), sticky=self._kind.sticky)
         except Refused as distrust:
             return distrust
-        except OSError:  # listing it will say the same
+        except OSError:  # listing it reports the same error
             pass
         return None
 
     def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory: what came, went or changed while nobody watched, and what is wrong with it."""
+        """List the directory: return files that appeared, vanished or changed while unwatched, and problems of the
+        directory.
+        """
         self._arm()
         directory = str(self._directory)
         try:
@@ -311,7 +319,9 @@ class Inbox:
         return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
 
     def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
-        """Take note that all is known, for now: without a watch what changes is found by the next look."""
+        """Note a complete listing; return [], or the problem that the directory can't be watched and is listed once a
+        minute.
+        """
         self.was_listed, self.is_unreadable, self._lost_track = True, False, self._kind.heard and not is_watched
         if not self._lost_track:
             return []
@@ -321,23 +331,23 @@ class Inbox:
 
     @property
     def _hears_all(self) -> bool:
-        """True if nothing that a listing has found is unwatched."""
+        """True if everything that a listing found is watched."""
         return True
 
     def _missing(self) -> set[str]:
-        """The files of which it is news that the directory, which may be missing, is."""
+        """Return the files that changed because the optional directory is missing."""
         return set()
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """The files that a listing tells of otherwise than by their names."""
+        """Return the files that a listing implies other than by their names."""
         return set()
 
     def is_gone(self, name: str) -> bool:
-        """True if the directory is there and has no such file; False also where the file system can't tell."""
+        """Return whether the directory exists without such a file; False also if the file system fails."""
         return self.is_missing_in(name) and os.path.isdir(self._directory)
 
     def is_missing_in(self, name: str) -> bool:
-        """True if the directory has no such file, or is not there; False where the file system can't tell."""
+        """Return whether the file or its directory is missing; False also if the file system fails."""
         try:
             os.lstat(f"{self._directory}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -347,15 +357,15 @@ class Inbox:
         return False
 
     def place(self, name: str) -> str:
-        """The path of a file."""
+        """Return the path of a file."""
         return f"{self._directory}/{name}"
 
     def orphans(self, name: str) -> list[str]:
-        """The directories with something that belongs to a file."""
+        """Return the directories that belong to a file."""
         return []
 
     def signature(self, name: str) -> Signature:
-        """The signature of a file; where its kind may be a link, of what that leads to as well."""
+        """Return the signature of a file; if its kind may be a link, with that of the target."""
         path = f"{self._directory}/{name}"
         return signature_of(path) + (signature_of(path, os.stat) if self._kind.follows else ())
 
@@ -365,7 +375,7 @@ Mount = tuple[bytes, bytes]
 
 
 def mount_table() -> list[Mount]:
-    """All mounts; none where there is no /proc."""
+    """Return all mounts; [] without /proc."""
     try:
         with open(_MOUNTS, "rb") as file:
             lines = file.readlines()
@@ -375,7 +385,7 @@ def mount_table() -> list[Mount]:
 
 
 def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) -> Signature:
-    """A tuple that is another whenever a file was changed or replaced; () while there is none."""
+    """Return a tuple that differs after each change or replacement of a file; () if there is none."""
     try:
         found = look(path)
     except OSError:
@@ -384,7 +394,7 @@ def signature_of(path: str, look: Callable[[str], os.stat_result] = os.lstat) ->
 
 
 def remedy(error: OSError) -> str:
-    """The way to let inotify(7) watch again."""
+    """Return the remedy for an inotify(7) error."""
     limits = {errno.ENOSPC: "fs.inotify.max_user_watches", errno.EMFILE: "fs.inotify.max_user_instances"}
     return f"raise {limits[error.errno]}" if error.errno in limits else str(error.strerror)
 

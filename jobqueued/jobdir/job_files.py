@@ -29,8 +29,8 @@ _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
-    """All watched directories, each with files of its own kind, and what these depend on: `zones`, and of cron's tables
-    `scripts`.
+    """All watched directories, each with its own kind of files, and what these depend on: time `zones`, and for cron's
+    tables `scripts`.
     """
 
     def __init__(
@@ -48,40 +48,40 @@ class Watches:
 
     @property
     def problems(self) -> dict[str, list[Problem]]:
-        """The same, and those of files that count but for some of their lines."""
+        """Problems of the refused files and of those accepted except for some of their lines, by path."""
         flaws = {watch.place(path): found for watch in self._watches for path, found in watch.flaws.items()}
         return {**self.refused, **flaws}
 
     @property
     def stale(self) -> list[str]:
-        """The refused files whose last good jobs go on."""
+        """The refused files whose last good jobs stay in force."""
         found = ((watch, path) for watch in self._watches for path in watch.problems if watch.last_good(path))
         return sorted(watch.place(path) for watch, path in found)
 
     @property
     def has_more(self) -> bool:
-        """True if there is something for another scan of one, at once."""
+        """True if a watch has something to scan at once."""
         return any(map(_has_more, self._watches)) or (self.zones is not None and self.zones.is_asked)
 
     @property
     def complete(self) -> bool:
-        """True if it is known which jobs there are."""
+        """True if all existing jobs are known."""
         return all(watch.complete for watch in self._watches)
 
     def hold_tables(self, held: bool) -> None:
-        """Take cron's tables for gone while another cron runs them."""
+        """Treat cron's tables as deleted while another cron runs them."""
         for watch in self._watches:
             if watch.is_table:
                 watch.hold(held=held)
 
     def settle(self) -> None:
-        """List all anew, and wait for nothing that is not there."""
+        """List everything again, and wait for no missing file."""
         for watch in self._watches:
             watch.settle()
         self._ask_for_zones()
 
     def rescan(self, mono: int) -> None:
-        """List anew what was not for a minute."""
+        """List again each directory that was not listed for a minute."""
         for watch in self._watches:
             watch.inbox.rescan(mono)
         if self.scripts is not None:
@@ -89,7 +89,7 @@ class Watches:
         self._ask_for_zones()
 
     def zone(self) -> str:
-        """The zone of jobs that name none; UTC without `zones`."""
+        """Return the zone of jobs that name none; UTC without `zones`."""
         return "UTC" if self.zones is None else self.zones.name()
 
     def _ask_for_zones(self) -> None:
@@ -97,7 +97,7 @@ class Watches:
             self.zones.ask()
 
     def follow_zones(self, mono: int) -> list[str]:
-        """Have all files read again where zones have changed: what has, for people."""
+        """Read all files again if rules of zones changed; return the changes, for people."""
         news = [] if self.zones is None else self.zones.news(mono)
         if news:
             for watch in self._watches:
@@ -105,7 +105,7 @@ class Watches:
         return news
 
     def read_again(self, paths: Iterable[str]) -> None:
-        """Have these files read again."""
+        """Read these files again."""
         for path in paths:
             for watch in self._watches:
                 watch.read_again(path)
@@ -116,7 +116,7 @@ def watches_of(
 ) -> Watches:  # fmt: skip
     """Return the watches of a daemon: its job files, those of users, and with `of_cron` the tables of cron.
 
-    `kept` are the texts of the files that were accepted last; `boots`: this may be the first start after a boot.
+    `kept` are the last accepted texts of files; `boots`: this may be the first start after a boot.
     """
     where = Surroundings(len(host_has()[0]), user_name(os.geteuid()), has_own_tmp())
     scripts, zones = Scripts() if of_cron else None, TimeZones(config)
@@ -131,14 +131,16 @@ def watches_of(
 
 
 class JobFiles(Source):
-    """Watches in the loop.  `keep` takes the texts of accepted files, to be committed with what their jobs bring."""
+    """The watches in the loop. `keep` gets the texts of accepted files, to be committed together with the effects of
+    their jobs.
+    """
 
     def __init__(self, watches: Watches, keep: Callable[[Mapping[str, bytes | None]], None], log: Log) -> None:
         self._watches, self._keep, self._log = watches, keep, log
         self._complete = True
 
     def descriptors(self) -> dict[int, int]:
-        """Of inotify and of the table of mounts, of each."""
+        """The descriptors of inotify and of the table of mounts, of each watch."""
         scripts, zones = self._watches.scripts, self._watches.zones
         wanted = [(None if it is None else it.fileno(), select.POLLIN) for it in (scripts, zones)]
         for inbox in (watch.inbox for watch in self._watches):
@@ -147,8 +149,8 @@ class JobFiles(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time from which a file that vanished counts as gone, to try again what could not be read, or to look at
-        zones that have changed.
+        """The earliest time (CLOCK_MONOTONIC, ns) at which a missing file counts as deleted, a failed read is retried,
+        or changed zones are checked; or None.
         """
         zones = self._watches.zones
         return soonest([*map(_deadline, self._watches), None if zones is None else zones.deadline])
@@ -159,7 +161,7 @@ class JobFiles(Source):
         return self._watches.has_more
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Take in what the kernel tells; `turn` acts on it."""
+        """Process the kernel's notices; `turn` reads the files."""
         scripts, zones = self._watches.scripts, self._watches.zones
         if zones is not None and descriptor == zones.fileno():
             zones.drain(now.mono)
@@ -173,7 +175,7 @@ class JobFiles(Source):
         return ()
 
     def turn(self, now: Now) -> Iterator[JobsRead | FileGone | JobsLoaded]:
-        """Read a slice of the first that has one."""
+        """Read a slice of the first watch that has one."""
         for text in self._watches.follow_zones(now.mono):
             self._log.say("time_zone", text=text)
         late = [watch for watch in self._watches if watch.deadline is not None and watch.deadline <= now.mono]
@@ -183,7 +185,7 @@ class JobFiles(Source):
             yield from self._followed(watch.scan(now.mono))
             self._keep(watch.accepted)
             self._say_changes(watch)
-        if not self._complete and self._watches.complete:  # what is nowhere never comes
+        if not self._complete and self._watches.complete:  # a job that exists nowhere never comes
             self._complete = True
             yield JobsLoaded(True)
 
@@ -195,9 +197,9 @@ class JobFiles(Source):
             yield event
 
     def read_once(self) -> bool:
-        """Take note that each file was read once; True if it is known now which jobs there are.
+        """Note that each file was read once; return whether all existing jobs are known.
 
-        If not, that is told when it is.
+        If not, `turn` reports it later.
         """
         self._complete = self._watches.complete
         return self._complete

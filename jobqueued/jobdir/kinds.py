@@ -1,4 +1,4 @@
-"""Kinds of watched directories: which names are read, whom a file has to be of, what becomes of one with an error."""
+"""Kinds of watched directories: which names are read, which owners a file may have, and the effect of an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_RUN_PARTS = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Unreadable(Refused):
-    """Refusal of a table that this process may not read."""
+    """A table was refused because this process may not read it."""
 
 
 def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
@@ -33,14 +33,14 @@ def _read_job_file(path: str, daemon: int, closed: bool) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind: `reads` tells of a name whether its file is read, `is_foreign` of others whether that is worth a word.
+    """A kind of directory.
 
-    `read` takes a path, the user of the daemon, and whether it is known that nobody writes the file; it raises Refused,
-    InWriting and OSError.  In state.db the names have a `prefix`.  `lenient`: an error that has a line costs that line
-    alone.  `optional`: the directory may be missing.  `sticky`: others may put files of their own there.  `follows`: a
-    file may be a link.  `drop_ins`: a file may have some, and may be in one of several directories.  `vital`: jobs
-    elsewhere may depend on what is in a file that can't be read.  `heard`: inotify tells of it; else who writes there
-    does.
+    `reads` returns whether the file of a name is read, `is_foreign` whether an unread one deserves a warning. `read`
+    gets a path, the user of the daemon, and whether the file is known to have no writer; it raises Refused, InWriting
+    and OSError. In state.db the names have a `prefix`. `lenient`: an error that has a line costs only that line.
+    `optional`: the directory may be missing. `sticky`: other users may put files of their own there. `follows`: a file
+    may be a link. `drop_ins`: a file may have drop-ins, and lie in one of several directories. `vital`: jobs elsewhere
+    may depend on those of an unreadable file. `heard`: inotify reports changes; otherwise the writer does.
     """
 
     reads: Callable[[str], bool] = is_job_file
@@ -76,7 +76,7 @@ _never = frozenset[str]().__contains__
 
 
 def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
-    """Read a table of the system: root's, and a link only where nobody else can lead it elsewhere."""
+    """Read a table of the system: root's, or a link that no other user can redirect."""
     is_link = os.path.islink(path)
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
@@ -87,14 +87,14 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     try:
         descriptor = os.open(path, trust.OPEN | (0 if is_link else os.O_NOFOLLOW))
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # it has become one just now, or is a socket
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # it became a link just now, or is a socket
             raise Refused("found no regular file; accepted: one, or a link of root's to one") from None
         raise
     return trust.read_checked(descriptor, lambda found: trust.check_trusted(found, path, daemon), asks=not closed)
 
 
 def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
-    """Read a user's table: the user's own or root's, for nobody else to read or write, and of one name."""
+    """Read a user's table: the user's own or root's, with one name, and closed to all other users."""
     user = os.path.basename(path)
     owners = {0, daemon, _uid(user)}
     try:
@@ -120,7 +120,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
 
 
 def _uid(user: str) -> int | None:
-    """The number of a user; a network is asked only for one that /etc/passwd has not."""
+    """Return the number of a user, or None; a network is asked only for users missing in /etc/passwd."""
     with suppress(OSError), open("/etc/passwd", errors="replace") as file:
         for line in file:
             if line.startswith(f"{user}:") and (number := line.split(":")[2]).isdigit():
@@ -131,7 +131,7 @@ def _uid(user: str) -> int | None:
 
 
 def _is_of_spool(name: str) -> bool:
-    """True if a name in the spool is a user's: crontab(1) has its new tables there, too."""
+    """Return whether a name in the spool is a user's: crontab(1) also puts its new tables there."""
     return name.isprintable() and not name.startswith((".", "tmp.")) and not trust.is_leftover(name)
 
 
@@ -144,7 +144,7 @@ CRONTAB = Kind(
     prefix="etc/", lenient=True, optional=True, follows=True,
 )  # fmt: skip
 CRONTAB_AND_ANACRONTAB = replace(CRONTAB, reads=frozenset(("crontab", "anacrontab")).__contains__)
-"""Where no anacron is there to read its own."""
+"""The kind if no anacron reads its own table."""
 SPOOL = Kind(
     reads=_is_of_spool, is_foreign=_never, is_meant=_never, read=_read_of_user, prefix="crontabs/", lenient=True,
     optional=True, sticky=True,

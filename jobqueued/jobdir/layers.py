@@ -1,7 +1,7 @@
-"""The directories of job files as one inbox: of a file that is in several the first counts, with all its drop-ins.
+"""The directories of job files as one inbox: the first directory with a file of a name counts, with drop-ins of all.
 
-What is known of one directory alone is not acted on: while one of them can't be read, nothing changes, as what is there
-may take the place of what others have.  A directory that other users can change is left out, but for the first one.
+While one of the directories can't be read, nothing changes, because its files may replace those of others. A directory
+that other users can change is ignored, except for the first one.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from jobqueued.source import soonest
 
 _has_news, _deadline = attrgetter("has_news"), attrgetter("deadline")
 _NONE = -1
-"""The watch of what is no directory: the one that it is in tells when it becomes one."""
+"""The watch of a path that is no directory: its parent's watch reports when it becomes one."""
 
 
 class Layer(Inbox):
     """One of the directories, and the directories of drop-ins in it.
 
-    A file of which a drop-in changes has changed itself.
+    A change of a drop-in counts as a change of its file.
     """
 
     def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
         self._watches: dict[str, int] = {}
-        """The watch of the drop-ins of a file, by its name; 0: there may be some, and no watch."""
+        """file → watch of its drop-ins; 0: there may be some, but no watch."""
         self._files: dict[int, str] = {}
         super().__init__(directory, kind, ears)
 
     def drop_ins(self, name: str) -> list[str]:
-        """The names of the drop-ins of a file; Refused, OSError."""
+        """Return the names of the drop-ins of a file. Raises Refused or OSError."""
         return listed(self._of_drop_ins(name), os.geteuid()) if name in self._watches else []
 
     def has_drop_ins(self, name: str) -> bool:
-        """True if there is a directory of drop-ins of a file."""
+        """Return whether a file has a directory of drop-ins."""
         return name in self._watches
 
     def put_back(self, name: str) -> bool:
@@ -67,13 +67,13 @@ class Layer(Inbox):
         return self._is_told
 
     def signature(self, name: str) -> Signature:
-        """The signature of a file with its drop-ins, as far as they are here."""
+        """Return the signature of a file with its drop-ins in this directory."""
         own = super().signature(name)
         if name not in self._watches:
             return own
         directory = self._of_drop_ins(name)
         names = list[str]()
-        with suppress(Exception):  # reading it will say the same
+        with suppress(Exception):  # reading it reports the same error
             names = sorted(listed(directory, None))
         return sum(
             (signature_of(f"{directory}/{each}") for each in names), (*own, *signature_of(directory), len(names))
@@ -92,7 +92,7 @@ class Layer(Inbox):
             super()._note(name, mask)
 
     def _hear_else(self, event: inotify.Event) -> None:
-        """Take in what is told of a directory of drop-ins."""
+        """Process an event of a directory of drop-ins."""
         file = self._files.get(event.watch)
         if file is None:
             return
@@ -105,7 +105,7 @@ class Layer(Inbox):
             self._take_in(f"{drop_in_directory(file)}/{event.name}", event.mask, file)
 
     def _others(self, names: Sequence[str]) -> set[str]:
-        """Follow all directories of drop-ins that a listing has, and no others: the names of their files."""
+        """Watch all directories of drop-ins in a listing, and no others; return the names of their files."""
         found = {file for name in names if (file := file_of_drop_ins(name))}
         for file in self._watches.keys() - found:
             self._forsake(file)
@@ -118,7 +118,7 @@ class Layer(Inbox):
         return all(self._watches.values())
 
     def _follow(self, file: str) -> None:
-        """Watch the drop-ins of a file, if there may be any; what was watched before may be another directory."""
+        """Watch the drop-ins of a file, if it has any; the directory may have been replaced since."""
         directory, old, new = self._of_drop_ins(file), self._watches.get(file), 0
         is_directory = None
         try:
@@ -126,7 +126,7 @@ class Layer(Inbox):
         except (FileNotFoundError, NotADirectoryError):
             self._forsake(file)
             return
-        except OSError:  # it is there, whatever it is
+        except OSError:  # it exists, whatever it is
             pass
         if is_directory is False:
             new = _NONE
@@ -142,41 +142,41 @@ class Layer(Inbox):
         watch = self._watches.pop(file, 0)
         if watch > 0:
             self._files.pop(watch, None)
-            with suppress(OSError):  # gone with what it watched
+            with suppress(OSError):  # the kernel removed the watch
                 self._unwatch(watch)
 
 
 class OptionalLayer(Layer):
-    """A directory that counts as empty while it is missing, as packages come and go with it, or is not trusted."""
+    """A directory that counts as empty while it is missing, because packages come and go with it, or is not trusted."""
 
     def __init__(self, directory: Path, kind: Kind, ears: Ears) -> None:
         super().__init__(directory, kind, ears)
         self._is_optional, self._is_left_out = True, False
 
     def read(self, name: str) -> bytes:
-        """Read a file as Inbox does; FileNotFoundError while the directory is left out."""
+        """Read a file as Inbox does. Raises FileNotFoundError while the directory is ignored."""
         if self._is_left_out:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self._directory}/{name}")
         return super().read(name)
 
     def drop_ins(self, name: str) -> list[str]:
-        """Return the names of the drop-ins of a file; Refused, OSError."""
+        """Return the names of the drop-ins of a file. Raises Refused or OSError."""
         return [] if self._is_left_out else super().drop_ins(name)
 
     def has_drop_ins(self, name: str) -> bool:
-        """Tell whether there is a directory of drop-ins of a file."""
+        """Return whether there is a directory of drop-ins of a file."""
         return not self._is_left_out and super().has_drop_ins(name)
 
     def signature(self, name: str) -> Signature:
-        """Return the signature of a file with its drop-ins, as far as they count."""
+        """Return the signature of a file with its drop-ins, or () while the directory is ignored."""
         return () if self._is_left_out else super().signature(name)
 
     def is_missing_in(self, name: str) -> bool:
-        """Tell whether no such file of this directory counts."""
+        """Return whether the file is missing, or the directory ignored."""
         return self._is_left_out or super().is_missing_in(name)
 
     def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory, or leave it out while other users can change it: then no other directory waits for it."""
+        """List the directory, or ignore it while other users can change it, so that no other directory waits for it."""
         self._is_left_out = distrust is not None
         if distrust is None:
             return super()._listed(mono, None)
@@ -192,7 +192,7 @@ class OptionalLayer(Layer):
 
 
 class Layers:
-    """Several directories, the first of which has to be there, in all that `Watch` wants of an inbox."""
+    """Several directories, of which the first must exist, with the interface of an inbox for `Watch`."""
 
     def __init__(self, directories: Sequence[Path], kind: Kind) -> None:
         first, *others = directories
@@ -200,19 +200,19 @@ class Layers:
         self.parts = (Layer(first, kind, self._ears), *(OptionalLayer(each, kind, self._ears) for each in others))
         self._troubles: list[list[Problem]] = [[] for _ in self.parts]
         self._held: set[str] = set()
-        """Files that have changed, as far as some directories tell, while another could not be read."""
+        """Files that changed in some directories while another one could not be read."""
         self._assembly = Assembly([str(each) for each in directories], self._read, self._drop_ins)
         self._directories = [str(each) for each in directories]
         self._writing: tuple[Layer, str] = (self.parts[0], "")
 
     @property
     def at(self) -> str:
-        """The path of what was read last."""
+        """The path that was read last."""
         return self._assembly.at
 
     @property
     def has_news(self) -> bool:
-        """True if there is something to `take`."""
+        """True if there are changes to `take`."""
         return any(map(_has_news, self.parts))
 
     @property
@@ -222,21 +222,21 @@ class Layers:
 
     @property
     def is_unreadable(self) -> bool:
-        """True if one of them could not be listed the last time."""
+        """True if the last listing of one of them failed."""
         return any(part.is_unreadable for part in self.parts)
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC) to `take` again; None: when there are news."""
+        """The time (CLOCK_MONOTONIC, ns) to `take` again, or None to wait for events."""
         return soonest(map(_deadline, self.parts))
 
     def fileno(self) -> int | None:
-        """The inotify descriptor; None: there is none to be had."""
+        """Return the inotify descriptor, or None if there is none."""
         return self._ears.inotify
 
     @property
     def mounts(self) -> int | None:
-        """A descriptor on which poll(2) tells POLLPRI when something was mounted or unmounted; None: no /proc."""
+        """A descriptor on which poll(2) sets POLLPRI after a mount or unmount, or None without /proc."""
         return self._ears.mounts
 
     def close(self) -> None:
@@ -244,38 +244,40 @@ class Layers:
         self._ears.close()
 
     def drain(self) -> None:
-        """Take in what inotify tells by now."""
+        """Process the pending inotify events."""
         for event in self._ears.events():
             for part in self.parts:
                 part.hear(event)
 
     def remounted(self) -> None:
-        """List those anew that a mount touches."""
+        """List again the directories that a changed mount touches."""
         table = mount_table()
         for part in self.parts:
             part.remounted(table)
 
     def touch(self, name: str) -> None:
-        """Have a file taken as one that has changed."""
+        """Treat a file as changed."""
         self.parts[0].touch(name)
 
     def relist(self) -> None:
-        """List all anew."""
+        """List all directories again."""
         for part in self.parts:
             part.relist()
 
     def forget_all(self) -> None:
-        """Take all files for changed ones."""
+        """Treat all files as changed."""
         for part in self.parts:
             part.forget_all()
 
     def rescan(self, mono: int) -> None:
-        """List anew what was not for a minute."""
+        """List again each directory that was not listed for a minute."""
         for part in self.parts:
             part.rescan(mono)
 
     def take(self, mono: int) -> News:
-        """Take what changed since the last time; nothing while one directory can't be read, but then all of it."""
+        """Return the changes since the last call; none while one directory can't be read, and all of
+        them after that.
+        """
         taken = [part.take(mono) for part in self.parts]
         for number, news in enumerate(taken):
             if news.trouble is not None:
@@ -292,7 +294,9 @@ class Layers:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file with its drop-ins, as one text; FileNotFoundError, InWriting, Refused and OSError are of `at`."""
+        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, Refused or OSError about
+        `at`.
+        """
         return self._assembly.text(name)
 
     def _read(self, number: int, path: str) -> bytes:
@@ -307,17 +311,19 @@ class Layers:
         return self.parts[number].drop_ins(name)
 
     def put_back(self, name: str) -> bool:
-        """Keep a file for later, as what was read last is being written; True if its close will be told."""
+        """Keep a file for later, because the part read last is being written. Return whether its close will be
+        reported.
+        """
         part, path = self._writing
         self.expect(name)
         return part.put_back(path)
 
     def signature(self, name: str) -> Signature:
-        """The signatures of what all directories have of a file."""
+        """Return the signatures of a file in all directories."""
         return tuple(part.signature(name) for part in self.parts)
 
     def has_read(self, name: str, signature: Signature) -> None:
-        """Take note that a file was read, after all of it had this signature."""
+        """Save the signatures that a file had before it was read."""
         for part, of_part in zip(self.parts, signature, strict=True):
             if of_part and isinstance(of_part, tuple):
                 part.has_read(name, of_part)
@@ -325,30 +331,30 @@ class Layers:
                 part.forget(name)
 
     def expect(self, name: str) -> None:
-        """Take note that there is a file which was not read."""
+        """Note that a file exists which was not read."""
         self.parts[0].expect(name)
 
     def look_again(self, name: str, mono: int) -> None:
-        """Have a file that can't be read now taken again later."""
+        """Retry a file that can't be read now."""
         self.parts[0].look_again(name, mono)
 
     def forget(self, name: str) -> bool:
-        """Take note that a file is nowhere; True if it was somewhere."""
+        """Forget a file that is in no directory, and return whether it existed."""
         known = [part.forget(name) for part in self.parts]
         return any(known)
 
     def is_gone(self, name: str) -> bool:
-        """True if no directory has such a file; False also where one can't tell."""
+        """Return whether no directory has such a file; False also if a file system fails."""
         first, *others = self.parts
         return first.is_gone(name) and all(part.is_missing_in(name) for part in others)
 
     def place(self, name: str) -> str:
-        """The path of a file: in the first directory that has it, or in the first of all."""
+        """Return the path of a file: in the first directory that has it, or in the first of all."""
         paths = [f"{directory}/{name}" for directory in self._directories]
         return next(filter(os.path.lexists, paths), paths[0])
 
     def orphans(self, name: str) -> list[str]:
-        """The directories of drop-ins of a file."""
+        """Return the directories of drop-ins of a file."""
         return [
             f"{directory}/{drop_in_directory(name)}"
             for part, directory in zip(self.parts, self._directories, strict=True)

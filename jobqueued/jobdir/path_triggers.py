@@ -1,6 +1,6 @@
-"""Files that appear where the host's jobs wait for them (`on: {path: …}`); those of users have watchers of their own.
+"""Files that the host's jobs wait for (`on: {path: …}`); each user's jobs have a watcher process of their own.
 
-A turn takes a part of what has happened, as `child/watcher/appearing.py` has it.
+A turn handles a part of the events, as `child/watcher/appearing.py` describes.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ class PathTriggers(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell why something may go unnoticed."""
+        """The reason why a file may go unnoticed, in words."""
         return [] if self._files.trouble is None else [in_words(self._files.trouble)]
 
     def descriptors(self) -> dict[int, int]:
-        """One of inotify, readable once something has happened, unless a storm rests."""
+        """Return the inotify descriptor, readable after an event, unless a storm of events is paused."""
         return dict.fromkeys(self._files.descriptors(), select.POLLIN)
 
     @property
     def deadline(self) -> int | None:
-        """The time to read on, to look through a directory, or to tell a path again; None: there is nothing to do."""
+        """The time to read on, to search a directory, or to report a path again; None if there is nothing to do."""
         return min((at for at in (self._files.deadline, self._files.tells_at) if at is not None), default=None)
 
     @property
     def has_more(self) -> bool:
-        """True while a directory is looked through, or ways to one have changed."""
+        """True while a directory is searched, or paths to one have changed."""
         return self._files.has_more
 
     def ready(self, descriptor: int, now: Now) -> list[PathAppeared]:
-        """Read what has happened, once."""
+        """Read the events, once."""
         self._files.read(now.mono)
         return self._told(now.mono)
 
     def turn(self, now: Now) -> list[PathAppeared]:
-        """Do a part of what there is to do, and tell what has appeared."""
+        """Do a part of the work, and return the files that appeared."""
         self._files.turn(now.mono)
         return self._told(now.mono)
 
@@ -59,12 +59,12 @@ class PathTriggers(Source):
 
 
 def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppeared:
-    """The event of a path that is told, at its own instant, or now."""
+    """Return the event of a path at its own instant, or now."""
     return PathAppeared(path, wall if instant is None else instant, f"x{os.urandom(8).hex()}", file)
 
 
 def in_words(trouble: Trouble) -> str:
-    """Word why something may go unnoticed."""
+    """Describe why a file may go unnoticed."""
     if not trouble.number:
         found = f"{trouble.directory} has more than {MOST} files, and events were lost"
         return f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"

@@ -1,4 +1,4 @@
-"""Scripts of the directories that tables of the system have run-parts run: listed for the tables, and watched."""
+"""Scripts of the directories that system tables run with run-parts: listed for the tables, and watched."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _CHANGES = (
 
 
 class Scripts:
-    """The directories that were asked for, each with its scripts as they were told last and the tables that asked."""
+    """The requested directories, each with its last reported scripts and the tables that asked for them."""
 
     def __init__(self, *, watched: bool = True) -> None:
-        """`watched`: changes are to be told."""
+        """`watched`: changes are to be reported."""
         self._told: dict[str, tuple[str, ...]] = {}
         self._tables: dict[str, set[str]] = {}
         self._inotify: int | None = None
         self._watched = watched
 
     def fileno(self) -> int | None:
-        """The inotify descriptor; None: nobody has asked, or there is none to be had."""
+        """Return the inotify descriptor, or None if no table asked or there is none."""
         return self._inotify
 
     def close(self) -> None:
@@ -39,33 +39,33 @@ class Scripts:
             self._inotify = None
 
     def of_table(self, table: str) -> Mapping[str, tuple[str, ...]]:
-        """The scripts by directory, for the table at this path, which has to be read again when they change."""
+        """Return directory → scripts for the table at this path, which must be read again when they change."""
         return _Asked(self, table)
 
     def ask(self, directory: str, table: str) -> tuple[str, ...]:
-        """The scripts of a directory, as run-parts finds them."""
+        """Return the scripts of a directory, as run-parts finds them."""
         self._tables.setdefault(directory, set()).add(table)
         if self._watched:
-            with suppress(OSError):  # a minute's look is left then; or it is not there; watched twice is watched once
+            with suppress(OSError):  # the minute's rescan finds changes, or the directory is missing
                 self._inotify = inotify.instance() if self._inotify is None else self._inotify
                 inotify.watch(self._inotify, directory, _CHANGES)
         self._told[directory] = found = _listed(directory)
         return found
 
     def told(self, name: str) -> dict[str, tuple[str, ...]]:
-        """The scripts, by directory, that a table was told last, which state.db has under this name."""
+        """Return directory → scripts as last reported to a table, by its name in state.db."""
         of_table = (each for each, tables in self._tables.items() if any(it.endswith(f"/{name}") for it in tables))
         return {directory: self._told[directory] for directory in sorted(of_table)}
 
     def drain(self) -> set[str]:
-        """Take in what inotify tells: the tables that have to be read again."""
+        """Process inotify's events; return the tables that must be read again."""
         if self._inotify is not None:
             for _ in inotify.events(self._inotify):
                 pass
         return self.changed()
 
     def changed(self) -> set[str]:
-        """Look at all directories: the tables whose scripts are others than they were told."""
+        """List all directories; return the tables whose scripts have changed."""
         changed = [directory for directory, told in self._told.items() if _listed(directory) != told]
         return {table for directory in changed for table in self._tables[directory]}
 
@@ -87,7 +87,7 @@ class _Asked(Mapping[str, tuple[str, ...]]):
 
 
 def _listed(directory: str) -> tuple[str, ...]:
-    """The names that run-parts takes, of files that it could execute, in its order."""
+    """Return the names that run-parts accepts, of executable files, in its order."""
     try:
         with os.scandir(directory) as entries:
             names = [entry.name for entry in islice(entries, _MOST_NAMES) if is_script(entry.name) and _runs(entry)]

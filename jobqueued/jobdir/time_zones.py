@@ -1,6 +1,6 @@
-"""The host's time zone, and the rules of those that jobs go by: watched, as both may change while the daemon lives.
+"""The host's time zone, and the rules of the zones that jobs use: both may change while the daemon runs.
 
-Job files and tables are then read anew, as what is due, and the instant of an `at`, follow from them.
+Job files and tables are then read again, because due times, and the instant of an `at`, depend on them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from jobqueued.timing.schedule import forget_zones
 _FILES = frozenset(("localtime", "timezone"))
 _CHANGES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_DELETE | inotify.IN_ONLYDIR
 _CALM = SECOND
-"""The time without a further change: packages change several files, and a link may be gone before its next is there."""
+"""Pause (ns) without a further change: packages change several files, and may remove a link before they replace it."""
 
 
 class TimeZones:
-    """Those by which jobs are read now, with these settings.  A look at all costs one file for each."""
+    """The zones that reading jobs uses now, with these settings. Checking all of them reads one file for each."""
 
     def __init__(self, config: Settings, etc: Path = Path("/etc")) -> None:
         self._host, self._config = config.locality, config
         self._rules: dict[str, str] = {}
-        """By zone, a digest of its file as it was when jobs were read; "": there is none."""
+        """zone → digest of its file when jobs were read; "" if the file is missing."""
         self._inotify: int | None = None
         self._etc = self._watch(str(etc))
         self._changed: int | None = None
@@ -39,24 +39,24 @@ class TimeZones:
         self.follow([self.name()])
 
     def host(self) -> Locality:
-        """The host as it reads job files."""
+        """Return the host's facts for reading job files."""
         return self._host
 
     def name(self) -> str:
-        """The zone of jobs that name none."""
+        """Return the zone of jobs that name none."""
         return self._host.timezone
 
     def fileno(self) -> int | None:
-        """The inotify descriptor; None: there is none to be had, and a look once a minute is left."""
+        """Return the inotify descriptor, or None if there is none; a check once a minute remains."""
         return self._inotify
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC) to look, some time after the last change."""
+        """The time (CLOCK_MONOTONIC, ns) of the check, some time after the last change, or None."""
         return None if self._changed is None else self._changed + _CALM
 
     def follow(self, names: Iterable[str]) -> None:
-        """Have the rules of these zones watched, too."""
+        """Watch the rules of these zones, too."""
         for name in set(names) - self._rules.keys():
             path = _path(name)
             self._rules[name] = _digest(path)
@@ -64,26 +64,26 @@ class TimeZones:
                 self._watch(directory)
 
     def drain(self, mono: int) -> None:
-        """Take in what inotify tells."""
+        """Process inotify's events."""
         assert self._inotify is not None
         for event in inotify.events(self._inotify):
             if event.watch != self._etc or event.name in _FILES:
                 self._changed = mono
 
     def ask(self) -> None:
-        """Have the next `news` looked for at once."""
+        """Make the next `news` check at once."""
         self.is_asked = True
 
     def news(self, mono: int) -> list[str]:
-        """Look, if it is time to: what has changed, for people."""
+        """Check if it is time to; return the changes, for people."""
         if not self.is_asked and (self.deadline is None or self.deadline > mono):
             return []
         self.is_asked, self._changed = False, None
-        time.tzset()  # for the times of the log, which the C library reckons
+        time.tzset()  # for the times of the log, which the C library formats
         return [*self._of_rules(), *self._of_host()]
 
     def _of_rules(self) -> Iterator[str]:
-        """Forget the rules that are others now; a zone that is not in the database any more stays as it was."""
+        """Forget the rules that changed; a zone that left the database keeps its rules."""
         found = {name: _digest(_path(name)) for name in self._rules}
         changed = sorted(name for name, known in self._rules.items() if found[name] not in ("", known))
         if changed:
@@ -98,7 +98,7 @@ class TimeZones:
             yield f"the time zone of the host is {name} now; it was {before}"
 
     def _watch(self, directory: str) -> int:
-        """Watch a directory, if that can be; twice is once."""
+        """Watch a directory if possible, and return the watch or 0; watching it twice changes nothing."""
         with suppress(OSError):
             self._inotify = inotify.instance() if self._inotify is None else self._inotify
             return inotify.watch(self._inotify, directory, _CHANGES)
@@ -106,7 +106,7 @@ class TimeZones:
 
 
 def _path(name: str) -> str:
-    """The file of a zone; "": none of the host's."""
+    """Return the file of a zone, or "" if the host has none."""
     return next((path for place in zoneinfo.TZPATH if os.path.isfile(path := os.path.join(place, name))), "")
 
 

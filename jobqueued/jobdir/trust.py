@@ -1,6 +1,6 @@
-"""Trust in files of the job directory: by name, type, owner and mode, and not while they are written.
+"""Trust in files of the job directory: by name, type, owner and mode, and only while no process writes them.
 
-Who can change the directory itself is asked of `child/trust.py`.
+`child/trust.py` checks who can change the directory itself.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from jobqueued.drop_in_files import is_job_file
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
 OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Flags of open(2) for a file that may be anything."""
+"""Flags of open(2) for a file of unknown type."""
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 _UNOPENED = {errno.ELOOP: "symbolic link", errno.ENXIO: "socket"}
 
 
 class InWriting(Exception):
-    """Somebody has the file open for writing."""
+    """A process has the file open for writing."""
 
 
 MASKED = b"jobs: {}  # a link to /dev/null\n"
-"""The text that a link to /dev/null stands for: so systemd's units are masked, and so people disable a file.
+"""The text that a link to /dev/null stands for: it disables a file, as it masks systemd's units.
 
-Such a link is root's or the daemon's user's, as a file would be, and leads there in one step.
+Such a link must be root's or the daemon's user's, as a file must, and point there directly.
 """
 IS_MASKED = "is masked by its link to /dev/null, and has no jobs"
 UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
 
 
 def is_meant(name: str) -> bool:
-    """True if a file that is not read was probably meant to be: it is worth a word."""
+    """Return whether an unread file was probably meant to be read, and deserves a warning."""
     return name.lower().endswith((".yaml", ".yml")) and not name.startswith(".") and not is_job_file(name)
 
 
@@ -47,23 +47,23 @@ _LEFTOVERS = (
 
 
 def is_foreign(name: str) -> bool:
-    """True if a file that is not read may have been meant to be: no leftover, nothing that is switched off by its name.
+    """Return whether an unread file may have been meant to be read: no leftover, not disabled by its name.
 
-    A name that lives for a moment while an editor saves looks no different, so this is for listings only.
+    A temporary name while an editor saves looks the same, so this is for listings only.
     """
     return is_meant(name) or not (is_job_file(name) or is_leftover(name))
 
 
 def is_leftover(name: str) -> bool:
-    """True if editors and package managers leave files of this name, or people switch one off by it."""
+    """Return whether editors and package managers leave files of this name, or people disable one by it."""
     return re.fullmatch(_LEFTOVERS, name) is not None
 
 
 def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> bytes:
-    """A file's bytes, at most one more than it may have; Refused as `check_trusted` says, OSError as open(2).
+    """Return a file's bytes, at most one more than allowed. Raises Refused like `check_trusted`, and OSError.
 
-    `daemon` is the user of the daemon that reads it, and InWriting tells that a writer has it open, unless it is known
-    to be `closed`; None: nobody's, so anybody may own and write it.
+    `daemon` is the user of the daemon that reads it; None: no daemon, so any user may own and write it. Raises
+    InWriting if a process is writing it; a daemon checks that unless the file is known to be `closed`.
     """
     try:
         descriptor = os.open(path, OPEN | os.O_NOFOLLOW)
@@ -81,9 +81,9 @@ def read_trusted(path: str, daemon: int | None, *, closed: bool = False) -> byte
 
 
 def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, asks: bool) -> bytes:
-    """The bytes behind a descriptor, which is closed, as `read_trusted`: `check` raises Refused.
+    """Return the bytes of a descriptor, like `read_trusted`, and close it; `check` raises Refused.
 
-    If it `asks` for a writer, InWriting tells of one.
+    With `asks`, raises InWriting if a process is writing it.
     """
     try:
         check(os.fstat(descriptor))
@@ -91,14 +91,16 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
             raise InWriting
         with open(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        check(os.fstat(descriptor))  # who may write it now may have done so before it was read
+        check(os.fstat(descriptor))  # a user who may write it now may have written it before
         return data
     finally:
         os.close(descriptor)
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Refused unless it is a regular file and, for a daemon, of one name that only root or its user may write."""
+    """Raise Refused unless it is a regular file and, for a daemon, has one name and only root or its
+    user may write it.
+    """
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
     if daemon is None:

@@ -1,4 +1,4 @@
-"""Job files by convention: of several directories the first that has a name, with drop-ins from all of them."""
+"""Job files by convention: the first directory with a file of a name counts, with drop-ins from all directories."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
 ORPHANS = "is not read, as there is no {}; accepted: drop-ins of a job file"
-"""Said of a directory of drop-ins whose file is nowhere."""
+"""The warning about a directory of drop-ins whose file is missing."""
 
 
 class Assembly:
-    """The reading of files with their drop-ins; `at` is the path that was read last, which what is raised is about.
+    """Reads files with their drop-ins; `at` is the path that was read last, so errors are about it.
 
-    `read` takes the number of a directory and a path in it, `drop_ins` such a number and the name of a file.
+    `read` gets the number of a directory and a path in it, `drop_ins` such a number and the name of a file.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class Assembly:
         self.at = directories[0]
 
     def text(self, name: str) -> bytes:
-        """The file and its drop-ins as one text; FileNotFoundError: it is nowhere.  Refused, and what `read` raises."""
+        """Return the file and its drop-ins as one text. Raises FileNotFoundError, Refused, and what `read` raises."""
         return packed(self.parts(name), os.path.join(self._directories[0], name))
 
     def parts(self, name: str) -> list[Part]:
-        """The file and its drop-ins, without those that are masked; FileNotFoundError, and so on."""
+        """Return the file and its drop-ins, without masked ones. Raises the same errors as `text`."""
         main = self._main(name)
         if main.text == MASKED:
             return [main]

@@ -1,4 +1,4 @@
-"""The watch of users' job files: what the daemon reads of them, and how it tells one from what is none."""
+"""The watch of users' job files: which files the daemon reads, and how."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ USERS = Kind(
 def watch(
     files: UserFiles, limits: UserLimits, host: Callable[[], Locality], where: Surroundings, kept: Mapping[str, bytes]
 ) -> Watch:
-    """Watch the files; `kept` are the texts accepted last, of all kinds of files, `host` reads one."""
+    """Watch the files; `kept` are the last accepted texts, of all kinds of files, `host` returns the facts for reading
+    one.
+    """
     return Watch(files.directory, partial(read, limits, host, where), kept, USERS)
 
 
 def read(
     limits: UserLimits, host: Callable[[], Locality], where: Surroundings, data: bytes, path: str
 ) -> Steps[Content]:
-    """Read the jobs of a file, which is a user's by the name of it."""
+    """Read the jobs of a file, whose user is in its name."""
     file = UserFile.parse(os.path.basename(path))
     assert file is not None, path
     rules = UserRules(file.owner, limits)

@@ -1,6 +1,6 @@
-"""Job files of users, below the state directory: whose each is, its name tells, by the name and the number of its user.
+"""Job files of users, below the state directory: the name of each has the name and the number of its user.
 
-Only the daemon writes there.  Each is the old one or the new one, whoever dies while it is written.
+Only the daemon writes there. A crash during a write leaves either the old or the new file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from jobqueued.users import Owner, UserLimits
 
 DIRECTORY = "users"
 NONE = "none"
-"""The stamp of a file that there is not."""
+"""The stamp of a missing file."""
 _FILE = re.compile(rf"([^/:]+):([0-9]{{1,10}})\+({OF_A_USER.pattern})\.yaml")
 _LONGEST = 255 - len(atomic_file.TEMPORARY)
 
 
 class UserFile(NamedTuple):
-    """A file, there or not: its user, and the name by which that user knows it."""
+    """A file, existing or not: its user, and the name that this user gave it."""
 
     owner: Owner
     name: str
@@ -45,19 +45,19 @@ class UserFile(NamedTuple):
 
     @classmethod
     def parse(cls, stored_as: str) -> UserFile | None:
-        """The inverse of `stored_as`; None: it is no such name."""
+        """Invert `stored_as`; return None if it is no such name."""
         found = _FILE.fullmatch(stored_as)
         return None if found is None else cls(Owner(int(found[2]), found[1]), found[3])
 
 
 def fits(file: UserFile) -> bool:
-    """True if a file of a user can be stored: a name may be too long, or none that can be printed."""
+    """Return whether a user's file can be stored: its name may be too long or unprintable."""
     stored_as = file.stored_as
     return stored_as.isprintable() and len(os.fsencode(stored_as)) <= _LONGEST and UserFile.parse(stored_as) == file
 
 
 def stamp_of(text: bytes) -> str:
-    """The digest that tells a text from those before and after it."""
+    """Return the digest that distinguishes versions of a text."""
     return sha256(text).hexdigest()
 
 
@@ -71,7 +71,7 @@ class UserFiles:
                 left.unlink()
 
     def all(self) -> list[UserFile]:
-        """The files that there are, by user and name; OSError."""
+        """Return the existing files, by user and name. Raises OSError."""
         try:
             names = os.listdir(self.directory)
         except FileNotFoundError:
@@ -79,11 +79,11 @@ class UserFiles:
         return sorted(file for name in names if (file := UserFile.parse(name)) is not None)
 
     def path(self, file: UserFile) -> str:
-        """The place of a file, there or not."""
+        """Return the path of a file, existing or not."""
         return f"{self.directory}/{file.stored_as}"
 
     def read(self, file: UserFile) -> tuple[bytes, str]:
-        """Its text, and the stamp of that; b"", NONE: there is none.  OSError."""
+        """Return its text and stamp, or b"" and NONE if it is missing. Raises OSError."""
         try:
             text = atomic_file.content(self.path(file))
         except FileNotFoundError:
@@ -91,12 +91,12 @@ class UserFiles:
         return text, stamp_of(text)
 
     def write(self, file: UserFile, text: bytes) -> None:
-        """Put a text in place; OSError, and the old one is there."""
+        """Write a text. Raises OSError, and the old text stays."""
         atomic_file.make_directory(str(self.directory), 0o700)
         atomic_file.replace(self.path(file), text, 0o600, durable=True)
 
     def remove(self, file: UserFile) -> bool:
-        """Remove a file; False: there is none.  OSError, and it is there."""
+        """Remove a file; return False if it is missing. Raises OSError, and the file stays."""
         try:
             os.unlink(self.path(file))
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class UserFiles:
         return True
 
     def made_durable(self) -> str:
-        """Make what was written or removed last outlast a crash of the host; the reason why that can't be, or ""."""
+        """Sync the last write or removal, so that it survives a crash of the host; return the error or ""."""
         try:
             descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -117,13 +117,13 @@ class UserFiles:
 
 
 def of_state(name: str) -> UserFile | None:
-    """The file that has this name in state.db; None: that is no user's."""
+    """Return the file with this name in state.db, or None if it is no user's."""
     directory, _, stored_as = name.rpartition("/")
     return UserFile.parse(stored_as) if directory == DIRECTORY else None
 
 
 def jobs_of_text(file: UserFile, text: bytes, timezone: str, seed: str) -> tuple[Job, ...] | None:
-    """The jobs of a text that was accepted once, by whatever limits there were then; None: it can't be read."""
+    """Return the jobs of a text that was accepted once, whatever the limits were then, or None if it can't be read."""
     rules = UserRules(file.owner, UserLimits(permit=PERMITS, interval=0))
     found, problems = read_jobs(text, file.shown, timezone=timezone, seed=seed, rules=rules)
     return None if any(problem.severity == "error" for problem in problems) else found

@@ -1,9 +1,9 @@
-"""Files that appear where jobs of users wait for them: each user has a watcher, a process that is the user's.
+"""Files that jobs of users wait for: each user has a watcher, a process that runs as the user.
 
-The launcher starts it, and passes on what it says.  That is a user's word: it names none but the user's own paths, by
-their places in the order, and is worth no more than what its jobs could do anyway.  How much it says the launcher
-bounds.  A watcher that is gone, whoever has ended it, is ordered again after a pause; as it begins with a look for what
-has changed last, nothing is lost, and the jobs know what they were told of by that instant.
+The launcher starts a watcher and forwards its lines. A user controls these lines: they name only the user's own paths,
+by their number in the order, and can do no more than the user's jobs could anyway. The launcher limits their amount. A
+watcher that ended, for any reason, is ordered again after a pause. A new watcher first looks for recent changes, so
+nothing is lost, and each job saves the instant up to which it was notified.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ from jobqueued.text import duration
 from jobqueued.users import Owner, awaited_path
 
 APART = SECOND
-"""Between two orders for one user."""
+"""Minimum time (ns) between two orders for one user."""
 CALM = 60 * SECOND
-"""A watcher that lives so long has not failed."""
+"""A watcher that lives this long (ns) has not failed."""
 LONGEST_PAUSE = 300 * SECOND
 A_TURN = 16
-"""Orders in a turn."""
+"""Maximum orders in a turn."""
 _FULL = 1 << 16
-"""Bytes that wait for the launcher to take them, before it gets more orders of these."""
+"""Maximum unsent bytes to the launcher; beyond it no watcher is ordered."""
 _SHOWN_AFTER = 3
 _LATEST = 1 << 63
 
 
 @dataclass(slots=True)
 class _Watched:
-    """The paths of one user: as jobs have them, in the order of the numbers that the watcher knows."""
+    """The paths of one user, as jobs name them; a watcher uses their numbers in this order."""
 
     owner: Owner
     paths: tuple[str, ...]
     order_at: int | None = 0
-    """When (monotonic) to order its watcher; None: that was done."""
+    """The time (CLOCK_MONOTONIC, ns) to order its watcher; None: it was ordered."""
     number: int = 0
-    """That of the order; 0: there was none, or its watcher has ended."""
+    """The number of the order; 0: there was none, or its watcher ended."""
     ordered: int = -APART
     failures: int = 0
     trouble: Trouble | None = None
 
     def pause(self, mono: int) -> int:
-        """Take in that it has ended; for how long nobody starts another."""
+        """Note the watcher's end, and return the pause (ns) before the next one."""
         self.failures = self.failures + 1 if mono - self.ordered < CALM else 1
         self.number, self.trouble = 0, None
         return min(SECOND << min(self.failures - 1, 20), LONGEST_PAUSE)
@@ -64,13 +64,13 @@ class UserWatchers(Source):
 
     def __init__(self, link: LauncherLink, scheduler: Scheduler) -> None:
         self._link, self._scheduler, self._greeting = link, scheduler, -1
-        self._last = time.time_ns()  # what was said of an earlier scheduler's orders is nothing to us
+        self._last = time.time_ns()  # lines about an earlier scheduler's orders are ignored
         self._of_owner: dict[Owner, _Watched] = {}
         self._of_number: dict[int, _Watched] = {}
         link.hear_watcher = self._hear
 
     def follow(self, happened: Iterable[Event], mono: int) -> None:
-        """Wait for what the jobs of users wait for now, of whose files or account something has happened."""
+        """Update the watched paths of the users whose files or account changed."""
         for owner in {found for event in happened if (found := _concerned(event))}:
             names = self._scheduler.catalog.paths_of_user(owner) if self._scheduler.may_have_jobs(owner) else []
             self._want(owner, tuple(names), mono)
@@ -93,7 +93,7 @@ class UserWatchers(Source):
         watched.number = 0
 
     def words(self) -> dict[Owner, str]:
-        """Tell why something of a user's may go unnoticed."""
+        """Return user → why a file of theirs may go unnoticed, in words."""
         return {owner: words for owner, watched in self._of_owner.items() if (words := self._worded(watched))}
 
     def _worded(self, watched: _Watched) -> str:
@@ -106,7 +106,7 @@ class UserWatchers(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time to order a watcher; None: none is to be ordered, or the launcher takes no more now."""
+        """The time to order a watcher; None if none is to be ordered, or the launcher's backlog is full."""
         if not self._link.greeted or self._link.unsent_bytes > _FULL:
             return None
         if self._greeting != self._link.greetings:
@@ -116,7 +116,7 @@ class UserWatchers(Source):
         return min((it.order_at for it in self._of_owner.values() if it.order_at is not None), default=None)
 
     def turn(self, now: Now) -> tuple[()]:
-        """Order the watchers whose time has come; of a new launcher all of them, as that has none."""
+        """Order the watchers whose time has come; for a new launcher all of them, because it has none."""
         if self._greeting != self._link.greetings:
             self._greeting = self._link.greetings
             self._of_number.clear()
@@ -139,7 +139,7 @@ class UserWatchers(Source):
         self._link.queue(f"watch {watched.number} {uid} {json.dumps(document, separators=(',', ':'))}\n")
 
     def _hear(self, verb: str, number: int, rest: str) -> Iterator[PathAppeared]:
-        """Take in what a watcher says, or that it has ended, and tell what it is for the scheduler."""
+        """Handle a watcher's line, or its end, and yield the events for the scheduler."""
         if (watched := self._of_number.get(number)) is None:
             return
         if verb == "unwatched":
@@ -158,7 +158,7 @@ class UserWatchers(Source):
 
 
 def _concerned(event: Event) -> Owner | None:
-    """The user whose paths may be others by an event."""
+    """Return the user whose paths an event may change, or None."""
     match event:
         case AccountKnown(account) if account.kind == "owner":
             return Owner(account.uid, account.name)

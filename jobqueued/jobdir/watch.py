@@ -1,6 +1,6 @@
 """The watched job directory: names come from the inbox, their files are read in slices, and accepted together.
 
-No call takes long, however many files change, and what changes together counts together.
+No call takes long, however many files change, and files that change together are accepted together.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from jobqueued.problem import Problem
 from jobqueued.source import soonest
 
 SLICE = 16
-"""Files begun, and steps of reading them, in one call of `scan`: some 10 ms."""
+"""Maximum files started, and reading steps, in one call of `scan`: some 10 ms."""
 MOST_UNREAD = 20
-"""Files told of that are not read: who keeps others there knows it by then."""
+"""Maximum warnings about unread files in one batch; more are of no use."""
 _OVER = object()
 
 
 class Watch:
-    """The files of one directory, or of several of which the first counts that has a file.
+    """The files of one directory, or of several, in which the first directory with a file counts.
 
-    `scan` while `has_more`, and at `deadline`; `inbox` hears what the kernel tells.
+    Call `scan` while `has_more`, and at `deadline`; `inbox` gets the kernel's notices.
     """
 
     def __init__(
         self, directory: Path, read: Read, kept: Mapping[str, bytes] | None = None, kind: Kind = JOB_FILES,
         below: Sequence[Path] = (),
     ) -> None:  # fmt: skip
-        """Start to watch; `read` turns a file's bytes and path into its jobs, in steps.  The directory need not exist.
+        """Start to watch; `read` parses a file's bytes and path into its jobs, in steps. The directory need not exist.
 
-        `kept` are the texts accepted last, by name: what is there but can't be accepted now keeps those jobs.  `below`
-        are the other directories; a file's path is always the one that it has, or would have, in the first.
+        `kept` are the last accepted texts, by name: a file that exists but can't be accepted now keeps those jobs.
+        `below` are the other directories; a file's path is always the one that it has, or would have, in the first.
         """
         self.directory = self._directory = directory.absolute()
         self.read, self._kind = read, kind
@@ -58,9 +58,9 @@ class Watch:
         self._is_agreed = True
         """Whether the last batch was agreed on."""
         self._is_held = self._leaves = False
-        """Whether its files are another's, and whether they are to be taken for gone."""
+        """Whether another cron runs the files, and whether the files are still to be reported as deleted."""
         self._is_asked = self._settles = False
-        """Whether somebody has asked since the last batch began, or had before it."""
+        """Whether a user asked for a reload since the current batch began, or before it."""
 
     @property
     def is_table(self) -> bool:
@@ -69,12 +69,12 @@ class Watch:
 
     @property
     def changes(self) -> dict[str, list[Problem]]:
-        """News of the last scan, by path: the Problems of a file, or none: it is mended."""
+        """Changes of the last scan: path → problems of a file; [] if they were fixed."""
         return self._acceptance.changes
 
     @property
     def accepted(self) -> dict[str, bytes | None]:
-        """The texts that the last scan accepted, by name; None: the file is gone."""
+        """The texts that the last scan accepted, by name; None: the file was deleted."""
         return self._acceptance.accepted
 
     @property
@@ -84,26 +84,24 @@ class Watch:
 
     @property
     def flaws(self) -> dict[str, list[Problem]]:
-        """Problems of the files that count, but for some of their lines, by path."""
+        """Problems of the files that are accepted except for some of their lines, by path."""
         return self._acceptance.flaws
 
     def last_good(self, path: str) -> tuple[Job, ...]:
-        """The jobs that a file gave last, which go on while it is refused."""
+        """Return the last good jobs of a file, which stay in force while it is refused."""
         return self._acceptance.last_good(path)
 
     def is_gone(self, path: str) -> bool:
-        """True if there is no such file; False also where the file system can't tell, or there is no directory."""
+        """Return whether there is no such file; False also if the file system fails or the directory is missing."""
         return self.inbox.is_gone(os.path.basename(path))
 
     def place(self, path: str) -> str:
-        """The path at which people find a file, or what else is at a path in the directory."""
+        """Return the path of a file for people; other paths stay as they are."""
         return self.inbox.place(os.path.basename(path)) if os.path.dirname(path) == str(self._directory) else path
 
     @property
     def complete(self) -> bool:
-        """True if it is known which jobs there are, and was told: each file was seen, and if it is refused has its last
-        good ones.
-        """
+        """True if all existing jobs were reported: each file was read, and each refused one has last good jobs."""
         if self._is_held:
             return not self.has_more
         if self._is_busy:
@@ -113,7 +111,9 @@ class Watch:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC) for a scan: a vanished file counts as gone, or one is tried again."""
+        """The time (CLOCK_MONOTONIC, ns) for a scan: a missing file counts as deleted, or a file is
+        retried; or None.
+        """
         return soonest((self._acceptance.deadline, self.inbox.deadline))
 
     @property
@@ -126,24 +126,26 @@ class Watch:
         return bool(self._todo or self._reading or self._acceptance.has_more) or not self._is_agreed
 
     def read_again(self, path: str) -> None:
-        """Have a file read again, if it is one of this directory: what it depends on has changed."""
+        """Read a file again, if it is in this directory: a file that it depends on changed."""
         if os.path.dirname(path) == str(self._directory):
             self.inbox.touch(os.path.basename(path))
 
     def settle(self) -> None:
-        """List anew, and wait for nothing that is not there: somebody who knows what there is asks for a reload."""
+        """List the directory again and wait for no missing file: a user who asks for a reload has
+        finished the changes.
+        """
         self.inbox.relist()
         self._is_asked = True
 
     def hold(self, *, held: bool) -> None:
-        """Take all files for gone while they are another's to run; then read them anew."""
+        """Treat all files as deleted while another cron runs them; after that read them again."""
         self._is_held = self._leaves = held
         self.inbox.forget_all()
 
     def scan(self, mono: int) -> list[JobsRead | FileGone]:
-        """Read a slice of what changed and say what follows: the jobs of accepted files, and files gone for good.
+        """Read a slice of the changed files and return the events: jobs of accepted files, and deleted files.
 
-        A refused file keeps its last good jobs, so it has no event; it is in `problems`, and in `changes` once.
+        A refused file keeps its last good jobs, so it has no event; it is in `problems`, and once in `changes`.
         """
         acceptance = self._acceptance
         acceptance.changes, acceptance.accepted = {}, {}
@@ -164,7 +166,7 @@ class Watch:
         return found
 
     def _agree(self) -> None:
-        """Agree on what was read, if that is all of the batch, or need not wait for the rest."""
+        """Agree on the files read so far, if the batch is complete, or need not wait for the rest."""
         if self._reading is not None:
             return
         if not self._todo:
@@ -175,7 +177,7 @@ class Watch:
             self._acceptance.begin()
 
     def _read_slice(self, mono: int) -> None:
-        """Go on with the files of the batch."""
+        """Continue with the files of the batch."""
         for _ in range(SLICE):
             if self._reading is None:
                 if not self._todo:
@@ -185,7 +187,7 @@ class Watch:
                 self._reading = None
 
     def _begin(self, mono: int) -> None:
-        """Begin a batch with what changed since the last."""
+        """Begin a batch with the changes since the last one."""
         self._settles, self._is_asked, self._is_agreed = self._is_asked, False, False
         news = self.inbox.take(mono)
         if news.trouble is not None:
@@ -204,7 +206,7 @@ class Watch:
                 self.inbox.expect(os.path.basename(path))
 
     def _leave(self, mono: int) -> None:
-        """Begin nothing, and end what has begun."""
+        """Drop the current batch, and report all files as deleted."""
         self._todo, self._reading, self._leaves, self._is_agreed = [], None, False, True
         if self._recalls:
             self._recalls = False
@@ -212,7 +214,7 @@ class Watch:
         self._acceptance.leave()
 
     def _look(self, name: str, mono: int) -> Steps[None]:
-        """Read one file into the batch, or say what is wrong with it."""
+        """Read one file into the batch, or report its problems."""
         path = str(self._directory / name)
         self._acceptance.withdraw(path)
         signature = self.inbox.signature(name)
@@ -239,14 +241,14 @@ class Watch:
         self.inbox.has_read(name, signature)
 
     def _say_orphans(self, name: str, messages: list[str]) -> None:
-        """Say this of the directories of drop-ins of a file."""
+        """Report these warnings about the drop-in directories of a file."""
         for path in self.inbox.orphans(name):
             found = [Problem(path, 0, 0, "", message, "warning", code="JQ503") for message in messages]
             self._acceptance.say(path, found)
 
 
 def _of(kind: Kind, kept: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """Yield those of the texts that are of files of a kind, by the names of the files."""
+    """Yield the texts of files of a kind, with the names of the files."""
     for name, text in kept.items():
         prefix, slash, rest = name.rpartition("/")
         if prefix + slash == kind.prefix:

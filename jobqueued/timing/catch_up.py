@@ -1,4 +1,4 @@
-"""Catching up after a gap: some of the occurrences that came due still run, the others are skipped as missed."""
+"""Catching up after a gap: some of the missed occurrences still run, the others are skipped as missed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def window_of(job: Job, memory: int | None) -> int:
 
 
 def grace_of(job: Job, memory: int | None) -> int:
-    """Return how late (ns) an occurrence may be that is not missed: no later than that `memory`, either."""
+    """Return how late (ns) an occurrence may be before it is missed; at most the fleet's `memory`."""
     return job.grace if memory is None else min(job.grace, memory)
 
 
 def sort_out(
     job: Job, dues: list[int], wall: int, *, complete: bool, since: int | None = None, memory: int | None = None
 ) -> Sorted:
-    """Let run what is at most `grace` late, and of older ones what `catch_up` says, inside `catch_up_window`.
+    """Let occurrences run that are at most `grace` late, and older ones in `catch_up_window` according to `catch_up`.
 
-    `latest` means one run for the whole gap, so it catches nothing up where a fresh one runs anyway.  `complete` False:
-    later due times follow in another call, so the latest is not among these.  `since`: what is due later than that was
-    passed over by a step of the clock, and of that the latest runs even where `catch_up` is `none`.  `memory`: nothing
-    older than that runs, as it may have run on another host of the fleet; None: all is remembered.
+    `latest` means one run for the whole gap, so it catches up nothing if a fresh one runs anyway. `complete` False:
+    later due times follow in another call, so the latest is not among these. `since`: a step of the clock passed over
+    later due times, and the latest of them runs even if `catch_up` is `none`. `memory` (ns): nothing older runs,
+    because it may have run on another host of the fleet; None: no limit.
     """
     grace = grace_of(job, memory)
     fresh = [due for due in dues if wall - due <= grace]

@@ -1,4 +1,4 @@
-"""Clock changes of a time zone to come, as instants, and the wall times that each of them skips or repeats."""
+"""Future clock changes of a time zone, as instants, and the wall times that each of them skips or repeats."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jobqueued.child.tuples import NamedTuple
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _HORIZON = 400
-"""Days, in which a zone that has summer time changes at least twice."""
+"""Days; in them a zone that has summer time changes at least twice."""
 
 
 class ClockChange(NamedTuple):
-    """One change at an instant: of wall times those from `begin` to before `end` are skipped, or come twice."""
+    """One change at an instant: it skips or repeats the wall times from `begin` to before `end`."""
 
     instant: datetime
     begin: datetime
@@ -28,7 +28,7 @@ class ClockChange(NamedTuple):
 
 @lru_cache(maxsize=256)
 def next_changes(timezone: str, day: datetime, count: int = 2) -> tuple[ClockChange, ...]:
-    """The first changes of the offset after an aware instant, in 400 days; of two in one day both may be missing."""
+    """Return the first changes of the offset after an aware instant, in 400 days; two in one day may be missed."""
     zone, found = ZoneInfo(timezone), list[ClockChange]()
     for change in _changes(zone, day.astimezone(UTC)):
         found.append(change)

@@ -1,4 +1,4 @@
-"""The shortest time between two starts by the clock, as times of day tell it: whatever the days are."""
+"""The shortest time between two starts by the clock, from their times of day, as if the job ran every day."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MINUTES = 24 * 60
 
 
 def closest(triggers: Iterable[Trigger], interval: int) -> int | None:
-    """The shortest time (ns) between two of the times of day in cron expressions, if it is below `interval` (ns).
+    """Return the shortest time (ns) between two times of day of cron expressions, or None if not below `interval` (ns).
 
-    None: it is not.  Expressions count together, and as if each day were one of theirs, the one after it too.
+    All expressions count together, as if each matched every day, including the next.
     """
     minutes, seconds = 0, {0}
     for trigger in triggers:
@@ -37,5 +37,5 @@ def closest(triggers: Iterable[Trigger], interval: int) -> int | None:
 
 
 def _of_a_day(minutes: int, hours: int) -> int:
-    """A bit for each minute of the day, of a bit for each minute of the hour and each hour."""
+    """Return a bit for each matching minute of the day, from the bits for minutes of the hour and for hours."""
     return sum(minutes << 60 * hour for hour in range(24) if hours >> hour & 1)

@@ -1,7 +1,7 @@
 """A cron expression: its grammar, and the wall times that match it.
 
-The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`, and it is checked here, because croniter
-guesses where we refuse.  croniter then expands each plain field; the expanded sets are searched on naive wall time.
+The grammar is crontab(5) as Vixie wrote it, with `L`, `#` and Jenkins' `H`. This module checks it, because croniter
+guesses where we refuse. croniter then expands each plain field; the expanded sets are searched on naive wall time.
 """
 
 import re
@@ -18,7 +18,7 @@ from jobqueued.timing.expansion import expanded
 
 
 class ScheduleError(ValueError):
-    """An expression, zone or dst rule is refused: `field` is where, `reason` what to write, `code` its Problem's."""
+    """An expression, zone or dst rule is refused: `field` is the place, `reason` the advice, `code` its Problem's."""
 
     def __init__(self, field: str, reason: str, code: str = "JQ301") -> None:
         super().__init__(field, reason, code)
@@ -28,8 +28,8 @@ class ScheduleError(ValueError):
         return f"{self.field}: {self.reason}"
 
 
-# Construction looks for a match from here on, since zones keep the last of their known rules for good, and those
-# of today's tzdata with dated exceptions (Morocco's Ramadan) end in 2087.
+# The check for a match starts here, because zones keep the last of their known rules forever, and those of today's
+# tzdata with dated exceptions (Morocco's Ramadan) end in 2087.
 LASTING = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -47,7 +47,7 @@ class Pattern:
     wild: bool
 
     def later(self, wall: datetime) -> datetime | None:
-        """Return the first matching minute that begins after `wall`; None if 40 years have none."""
+        """Return the first matching minute that begins after `wall`, or None if there is none in 40 years."""
         year, month, day, hour = wall.year, wall.month, wall.day, wall.hour
         days = self._days(year, month)
         if days >> day & 1:
@@ -151,7 +151,7 @@ _REFUSED = (
 
 @lru_cache(maxsize=4096)
 def fields(expression: str) -> tuple[tuple[Field, str], ...]:
-    """Split an expression into its five fields, as they are written; `@reboot` has none."""
+    """Split an expression into its five fields as written; `@reboot` has none. Raises ScheduleError."""
     texts = expression.split()
     if len(expression) > MAX_CHARACTERS:
         raise ScheduleError("expression", f"found {len(expression)} characters: write at most {MAX_CHARACTERS}")
@@ -171,7 +171,7 @@ def fields(expression: str) -> tuple[tuple[Field, str], ...]:
 
 
 def _in_ascii(texts: list[str]) -> str:
-    """The spelling with plain spaces, if it is right then."""
+    """Return the spelling with plain spaces, if that is valid."""
     plain = " ".join(texts)
     if not (plain.isascii() and plain.isprintable()):
         return "plain ASCII"
@@ -188,7 +188,7 @@ def _check_commas(field: Field, text: str) -> None:
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:
-    """Tell what is wrong with an expression of more or fewer fields than five."""
+    """Describe the error of an expression with more or fewer than five fields."""
     if "{{" in expression:
         return f"found `{expression}`, a template that was not rendered: write five fields"
     if ";" in expression or "\n" in expression:
@@ -214,7 +214,7 @@ def _miscounted(expression: str, texts: list[str]) -> str:
 
 
 def _as_date(texts: list[str]) -> str:
-    """The value of `at` for fields that are one date of a year; "" for others."""
+    """Return the value of `at` for fields that are one date of a year, or ""."""
     try:
         minute, hour, day, month, year = (int(texts[place]) for place in (0, 1, 2, 3, 5))
         return f": `at: {datetime(year, month, day, hour, minute).isoformat(timespec='minutes')}`"
@@ -233,7 +233,9 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Expand five fields whose `H` are drawn; one pattern serves all the schedules that share it."""
+    """Expand five fields whose `H` are drawn; all schedules with the same text share the pattern. Raises
+    ScheduleError.
+    """
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):
@@ -245,7 +247,7 @@ def pattern_of(text: str) -> Pattern:
 
 @lru_cache(maxsize=4096)
 def exists(day: str, month: str, weekday: str) -> bool:
-    """True if some date of the next 40 years matches the drawn day fields."""
+    """Return whether a date in 40 years matches the drawn day fields."""
     return Pattern(1, 1, _mask(_MONTH, month), _day_masks(day, weekday), wild=False).later(LASTING) is not None
 
 
@@ -283,7 +285,7 @@ def _weeks(text: str) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=4096)
 def _mask(field: Field, text: str) -> int:
-    """Expand a field of plain items with croniter, which gets it alone and free of all that it reads differently."""
+    """Expand a field of plain items with croniter, alone and without the forms that croniter reads differently."""
     texts = ["*"] * len(_FIELDS)
     items = (_bounds(field, item) for item in text.split(","))
     # To croniter `5-5` is the whole field.
@@ -294,7 +296,7 @@ def _mask(field: Field, text: str) -> int:
 
 
 def check_field(index: int, text: str) -> None:
-    """Raise ScheduleError unless a crontab's field of this place is understood: there is no `L`, `#` and `H` there."""
+    """Raise ScheduleError unless a crontab's field at this place is valid: `L`, `#` and `H` are not allowed there."""
     _check_commas(_FIELDS[index], text)
     if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
         raise ScheduleError(_FIELDS[index].name, f"found `{odd}`, which no cron knows: write that job in a job file")
@@ -302,7 +304,7 @@ def check_field(index: int, text: str) -> None:
 
 
 def seconds_of(text: str, job: str) -> tuple[int, ...]:
-    """Expand a field of seconds, in the grammar of the minute field."""
+    """Expand a field of seconds, in the grammar of the minute field. Raises ScheduleError."""
     texts = text.split()
     if len(texts) != 1 or not text.isascii() or len(text) > MAX_CHARACTERS:
         raise ScheduleError(SECONDS.name, f"found {text!a}: write one field, like `*/10` or `0,30`")
@@ -312,7 +314,7 @@ def seconds_of(text: str, job: str) -> tuple[int, ...]:
 
 
 def drawn(job: str, purpose: str) -> int:
-    """Draw the number of a job for a purpose, below 2^64; it is the same for ever."""
+    """Draw the number of a job for a purpose, below 2^64; it never changes."""
     return int.from_bytes(sha256(f"{job}\0{purpose}".encode()).digest()[:8], "big")
 
 
@@ -365,7 +367,7 @@ def _value(field: Field, text: str, item: str) -> int:
 
 
 def _unrolled(field: Field, low: int, high: int, step: int, spelling: str) -> str:
-    """Spell a range that runs over the end of its field as a list, with names if it was written so."""
+    """Spell a range that wraps around the end of its field as a list, with names if it was written with names."""
     width = field.high - field.low + 1
     values = ((value - field.low) % width + field.low for value in range(low, high + width + 1, step))
     return ",".join(str(value) if spelling.isdigit() else field.names[value] for value in values)
@@ -389,7 +391,7 @@ def _refused(field: Field, item: str) -> ScheduleError:
 
 
 class Overstep(NamedTuple):
-    """An item of a field whose step is wider than what it steps through: accepted, but hardly meant."""
+    """An item of a field whose step is wider than its range: accepted, but probably a mistake."""
 
     field: str
     item: str
@@ -404,7 +406,7 @@ class Overstep(NamedTuple):
 
 
 def oversteps(texts: Iterable[tuple[Field, str]]) -> Iterator[Overstep]:
-    """Find the steps that are too wide."""
+    """Yield the steps that are too wide."""
     for field, item in ((field, item) for field, text in texts for item in text.split(",") if "/" in item):
         low, high, step = _bounds(field, item)
         if step > high - low + 1:

@@ -1,4 +1,4 @@
-"""Crontabs and times as people paste them from elsewhere: told from others, and said in the words of job files."""
+"""Crontabs and times that people paste from elsewhere: recognised, and translated into keys of job files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-"""The nicknames of crontab(5); @reboot beside them is no time."""
+"""The nicknames of crontab(5); @reboot is none, because it is no time."""
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 """The first and the last number of each field."""
@@ -24,7 +24,7 @@ _LINE = rf"(?m)^[ \t]*(?P<time>{_TIME})[ \t]+(?P<rest>\S[^\n]*)"
 _WITH_USER = r"(?P<user>(?:root|nobody|www-data)\b|[a-z_][a-z0-9_-]*(?=\t|  | +(?:/|\[ |test )))[ \t]+(?P<command>\S.*)"
 _PLAIN = r"[\w/.][\w/. =+-]*"
 _PERCENT = r"(?<!\\)%"
-"""The end of a command in a crontab: what follows is its standard input, each further one a new line."""
+"""The end of a command in a crontab: its standard input follows, and each further one starts a new line."""
 _MOST = 300
 _IN_WORDS = {
     "boot": "@reboot", "startup": "@reboot", "minutely": "* * * * *", "every minute": "* * * * *",
@@ -36,14 +36,14 @@ _CALENDAR = r"(?a)(?:(mon|tue|wed|thu|fri|sat|sun) )?(?:\*-\*-\* )?([01]?[0-9]|2
 
 
 def drawn_once(expression: str) -> str:
-    """The fields of a crontab with an `H(a-b)` for each `a~b`, which OpenBSD's cron and cronie draw at each load."""
+    """Replace each `a~b` in a crontab's fields, which OpenBSD's cron and cronie draw at each load, by `H(a-b)`."""
     if "~" not in expression:
         return expression
     return " ".join(field_drawn_once(index, text) for index, text in enumerate(expression.split(" ")))
 
 
 def field_drawn_once(index: int, text: str) -> str:
-    """One of these fields."""
+    """Replace each `a~b` in one field."""
     return ",".join(_hashed(index, item) for item in text.split(","))
 
 
@@ -54,7 +54,7 @@ def _hashed(index: int, item: str) -> str:
 
 
 def in_a_job(text: str) -> str:
-    """The keys for the first line of a crontab in a text, ``schedule: "0 2 * * *", command: x``; "": there is none."""
+    """Return the keys for the first crontab line in a text, ``schedule: "0 2 * * *", command: x``, or ""."""
     found = re.search(_LINE, text)
     if found is None or len(found[0]) > _MOST:
         return ""
@@ -62,7 +62,7 @@ def in_a_job(text: str) -> str:
 
 
 def behind_the_fields(text: str) -> str:
-    """The keys for what stands behind the five fields: a command, and a user as in /etc/crontab."""
+    """Return the keys for the text after the five fields: a command, with a user before it as in /etc/crontab."""
     found = re.fullmatch(_WITH_USER, text)
     user = f"user: {found['user']}, " if found else ""
     command, *lines = (part.replace("\\%", "%") for part in re.split(_PERCENT, found["command"] if found else text))
@@ -71,12 +71,12 @@ def behind_the_fields(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """A text as a value of YAML."""
+    """Return a text as a value of YAML."""
     return text if re.fullmatch(_PLAIN, text) and not text.endswith(" ") else "'" + text.replace("'", "''") + "'"
 
 
 def meant_time(text: str) -> str:
-    """The spelling of a time in words, or as systemd has it; "" for no guess."""
+    """Return the cron spelling of a time in words or in systemd's format, or "" without a guess."""
     if (name := f"@{text}") in (*ALIASES, "@reboot") or (name := _IN_WORDS.get(text, "")):
         return f'`"{name}"`'
     if re.fullmatch(_EASY_INTERVAL, text):

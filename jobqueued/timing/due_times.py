@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from jobqueued.model import SECOND, Job
 
 FIRST, MOST = 2, 64
-"""Jobs that are taken at once: so many first, and ever more as long as there are, but never more than that."""
+"""Jobs taken at once: FIRST in the first call, then more while many are due, at most MOST."""
 
 _Entry = tuple[int, int, str]
 
@@ -23,8 +23,9 @@ class DueTimes:
         self._passed_over, self._jumped, self._pace = (0, 0), (0, 0), FIRST
 
     def set(self, job: Job, cursor: int, settled: int = 0, *, rests: bool = False) -> None:
-        """The next start is that of the first occurrence after `cursor` that is not `settled`; of a job that `rests` it
-        does not come.
+        """Set a job's next start to that of the first occurrence after `cursor` that is not `settled`.
+
+        A job that `rests` has a next start, but does not become due.
         """
         due = job.next_after(cursor, settled) if job.enabled else None
         if due is None:
@@ -39,7 +40,7 @@ class DueTimes:
         self._tidy()
 
     def pass_over(self, since: int, to: int) -> None:
-        """Note that the clock went from one instant to another at once; a passage right before is a part of it."""
+        """Note that the clock jumped from one instant to another; a jump right before becomes a part of it."""
         before, end = self._passed_over
         self._passed_over = before if since <= end < to else since, to
 
@@ -50,33 +51,36 @@ class DueTimes:
             self.pass_over(since, to)
 
     def jumped(self, job: Job, due: int) -> bool:
-        """Tell whether the last step of the clock went over the start for `due` of a job."""
+        """Return whether the last step of the clock went over the start for `due` of a job."""
         since, to = self._jumped
         return since < due + job.offset <= to
 
     def passed_since(self, job: Job, due: int) -> int | None:
-        """Since when the clock went over the start for `due` of a job that outlasts that; None: it did not."""
+        """Return the instant since which the clock jumped over a job's start for `due`, or None if it did not.
+
+        Only for jobs that outlast steps.
+        """
         since, to = self._passed_over
         return since - job.offset if job.outlasts_steps and since < due + job.offset <= to else None
 
     def clear(self, job: str) -> None:
-        """The clock does not start this job any more."""
+        """Remove the job's next start."""
         self._next.pop(job, None)
         self._resting.discard(job)
         self._tidy()
 
     def _tidy(self) -> None:
-        """Drop the stale entries, of definitions that were edited or are gone, once they are the most."""
+        """Drop the stale entries, of edited or removed definitions, when they are the majority."""
         if len(self._heap) > 2 * len(self._next) + 64:
             self._heap = [entry for name, entry in self._next.items() if name not in self._resting]
             heapify(self._heap)
 
     def next(self, job: str) -> int | None:
-        """The instant at which the clock starts a job next."""
+        """Return the instant at which the clock starts a job next, or None."""
         return self._next[job][0] if job in self._next else None
 
     def first(self) -> tuple[int, str] | None:
-        """The next start of any job, and that job."""
+        """Return the next start of any job, and that job, or None."""
         heap = self._heap
         while heap:
             start, _, job = entry = heap[0]
@@ -89,7 +93,7 @@ class DueTimes:
         return self._next.get(entry[2]) == entry and entry[2] not in self._resting
 
     def in_order(self, limit: int) -> Iterator[tuple[int, str]]:
-        """Yield the next starts, the soonest first, and their jobs, as far as so many looks find them."""
+        """Yield the next starts, the earliest first, and their jobs, after at most `limit` looks at the heap."""
         heap, found, told = self._heap, [(self._heap[0], 0)] if self._heap else [], set[str]()
         for _ in range(limit):
             if not found:
@@ -103,16 +107,16 @@ class DueTimes:
                 heappush(found, (heap[below], below))
 
     def soonest(self) -> int | None:
-        """The next start of any job."""
+        """Return the next start of any job, or None."""
         first = self.first()
         return None if first is None else first[0]
 
     def take(self, wall: int) -> list[str]:
-        """Take some jobs whose start has come, by time and priority; the caller sets each anew.
+        """Return some jobs whose start has come, by time and priority; the caller sets each again.
 
-        Of many they are few at first, so that these need not wait for others, then ever more at a time, which is
-        cheaper; after a gap, in which not only those of one instant came, as many as may be, as others go by their
-        order.
+        If many are due, the first call returns few, so that these need not wait for the others, and later calls return
+        more, which is cheaper. After a gap a call returns the maximum, because the order among jobs of several instants
+        matters.
         """
         ready: dict[str, None] = {}
         while (start := self.soonest()) is not None and start <= wall:

@@ -1,8 +1,8 @@
 """A plain field of a cron expression, expanded by croniter.
 
-It would load dateutil, pytz and calendar for walks through time, random for draws that differ each time and traceback
-for a field that is none, and ask file(1), by platform, for the machine's word size: much of what the start of a command
-costs that reads job files.
+croniter would load dateutil, pytz and calendar for walks through time, random for random draws, and traceback for
+errors, and would run file(1), through platform, to get the machine's word size. That is a large part of the start time
+of a command that reads job files.
 """
 
 from collections.abc import Sequence
@@ -15,5 +15,5 @@ with own_copy("croniter"), without(hollow=_NEEDLESS, covered=("platform",)):
 
 
 def expanded(fields: Sequence[str], index: int) -> Sequence[int | str]:
-    """The values of the field at that place; ["*"]: all."""
+    """Return the values of the field at that place; ["*"] means all."""
     return croniter.expand(" ".join(fields))[0][index]

@@ -1,7 +1,7 @@
-"""Triggers by the clock: a cron expression in a time zone, under a rule for clock changes, elapsed time, or once.
+"""Triggers by the clock: a cron expression in a time zone with a rule for clock changes, elapsed time, or one instant.
 
-Matches are searched on naive wall time and mapped to UTC by the `dst` rule.  Wall times only ever grow in that search,
-so it cannot loop.
+Matches are searched on naive wall time and mapped to UTC by the `dst` rule. Wall times only grow in that search, so it
+cannot loop.
 """
 
 import re
@@ -35,11 +35,11 @@ __all__ = ["At", "Every", "Schedule", "ScheduleError", "Seconds", "offset"]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A cron expression in a zone; `job_id` and `seed` (say, the machine id) decide what its `H` stand for.
+    """A cron expression in a zone; `job_id` and `seed` (for example the machine id) decide the values of its `H`.
 
-    `dst` says what a clock change does to it: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
+    `dst` is the rule for a clock change: `cron` (as Vixie: jobs at fixed hours as `once`, wildcard jobs by elapsed
     time), `once` (each wall time once), `both` (those of a repeated hour twice), `skip` (none for a skipped hour).
-    `@reboot` is understood too: `at_boot` is true, and no clock makes it due.
+    `@reboot` is accepted too: `at_boot` is true, and no clock makes it due.
     """
 
     expression: str
@@ -53,7 +53,7 @@ class Schedule:
     _rule: "_Rule" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Raise ScheduleError unless all of it is understood and some instant matches."""
+        """Raise ScheduleError unless the whole expression is valid and some instant matches."""
         pattern = self._drawn_pattern(fields(self.expression))
         object.__setattr__(self, "at_boot", pattern is _NEVER)
         object.__setattr__(self, "_pattern", pattern)
@@ -64,7 +64,7 @@ class Schedule:
             raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
-        """The pattern of the fields, with `H` drawn again where a draw makes a date that does not exist."""
+        """Return the pattern of the fields; `H` is drawn again if a draw makes a date that does not exist."""
         return pattern_of(" ".join(self._drawn_texts(texts))) if texts else _NEVER
 
     def _drawn_texts(self, texts: tuple[tuple[Field, str], ...]) -> list[str]:
@@ -77,32 +77,32 @@ class Schedule:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone with its rules; another one after `forget_zones`."""
+        """The zone with its rules; another object after `forget_zones`."""
         return self._zone
 
     @property
     def is_fixed(self) -> bool:
-        """True unless it is a wildcard job, whose minute or hour field starts with ``*``, or due by no clock."""
+        """True unless it is due by no clock or a wildcard job, whose minute or hour field starts with ``*``."""
         return not (self._pattern.wild or self.at_boot)
 
     @property
     def in_numbers(self) -> str:
-        """The five fields, with the number that each `H` stands for; "" of `@reboot`."""
+        """The five fields, with the number that each `H` stands for; "" for `@reboot`."""
         return " ".join(self._drawn_texts(fields(self.expression))) if not self.at_boot else ""
 
     @property
     def is_drawn(self) -> bool:
-        """True if it depends on the job: there is an `H` in it."""
+        """True if it depends on the job, because it has an `H`."""
         return any(with_draws(f, text, "") != text for f, text in fields(self.expression))
 
     @property
     def times_of_day(self) -> tuple[int, int]:
-        """The minutes of the hour and the hours of the day that match, as bit masks; none of `@reboot`."""
+        """The minutes of the hour and the hours of the day that match, as bit masks; 0 for `@reboot`."""
         return self._pattern.minutes, self._pattern.hours
 
     @property
     def starts_in_gaps(self) -> bool:
-        """True if it is due at the clock change, where that skips a time that matches."""
+        """True if a match that the clock skips is due at the clock change."""
         return self._rule.in_gap
 
     @property
@@ -111,17 +111,19 @@ class Schedule:
         return self._rule.repeats
 
     def first_within(self, begin: datetime, end: datetime) -> datetime | None:
-        """Return the first wall time from `begin` to before `end` that matches, whatever the clock does then."""
+        """Return the first matching wall time from `begin` to before `end`, regardless of clock changes, or None."""
         found = self._pattern.later(begin - _TICK)
         return found if found is not None and found < end else None
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """Accepted but hardly meant: steps wider than what they step through."""
+        """Steps wider than their range: accepted, but probably a mistake."""
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        """Return the first due instant strictly after an aware `instant`, in UTC, or None if there is
+        none in 40 years.
+        """
         if instant.utcoffset() is None:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
         if self.at_boot:
@@ -134,7 +136,7 @@ class Schedule:
         return self._first(instant, wall)
 
     def _first(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Find the first match later than both, if no repeated hour lies between `wall` and `instant`."""
+        """Find the first match after both, if no repeated hour lies between `wall` and `instant`."""
         while (found := self._pattern.later(wall)) is not None:
             early, late = _offsets(self._zone, found)
             if early >= late or self._rule.in_gap:
@@ -145,7 +147,7 @@ class Schedule:
         return None
 
     def _after_repeated(self, instant: datetime, wall: datetime) -> datetime | None:
-        """Find the first match later than `instant`, whose wall time `wall` is one that occurs twice."""
+        """Find the first match after `instant`, whose wall time `wall` occurs twice."""
         early, late = _offsets(self._zone, wall)
         change = _change(self._zone, wall)
         start, end = (change.replace(tzinfo=None) + offset for offset in (late, early))
@@ -162,7 +164,7 @@ class Schedule:
 
 
 def schedule_of(job: str, expression: str, timezone: str, dst: str, seed: str) -> Schedule:
-    """The schedule of a job: one for all that have the same, and no `H` in it."""
+    """Return the schedule of a job; equal expressions without an `H` share one. Raises ScheduleError."""
     if "h" in expression.lower():
         return Schedule(expression, timezone, job, dst, seed=seed)
     return _common(expression, timezone, dst)
@@ -182,7 +184,7 @@ class Seconds:
     _offsets: tuple[timedelta, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Raise ScheduleError unless the field is understood."""
+        """Raise ScheduleError unless the field is valid."""
         if self.schedule.at_boot:
             raise ScheduleError("seconds", "found seconds beside `@reboot`: write them beside five fields")
         seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
@@ -190,12 +192,12 @@ class Seconds:
 
     @property
     def zone(self) -> ZoneInfo:
-        """That of the schedule."""
+        """The zone of the schedule."""
         return self.schedule.zone
 
     @property
     def starts_twice(self) -> bool:
-        """As its schedule."""
+        """As in its schedule."""
         return self.schedule.starts_twice
 
     @property
@@ -205,11 +207,13 @@ class Seconds:
 
     @property
     def warnings(self) -> tuple[Overstep, ...]:
-        """Accepted but hardly meant: those of the schedule, and steps of the seconds."""
+        """The schedule's warnings, and too wide steps of the seconds."""
         return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
-        """The first due instant strictly later than an aware `instant`, in UTC; None if 40 years have none."""
+        """Return the first due instant strictly after an aware `instant`, in UTC, or None if there is
+        none in 40 years.
+        """
         instant = instant.astimezone(UTC)
         minute = self.schedule.after(instant - _MINUTE)
         while minute is not None and minute + self._offsets[-1] <= instant:
@@ -225,18 +229,18 @@ class Every:
     anchor: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def __post_init__(self) -> None:
-        """Raise ScheduleError unless time goes on."""
+        """Raise ScheduleError unless the interval is at least one whole second."""
         if self.interval < SECOND or self.interval % SECOND:
             raise ScheduleError("every", f"found {self.interval} ns: write whole seconds, 1 or more")
-        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # else its zone's wall time would be added to
+        object.__setattr__(self, "anchor", self.anchor.astimezone(UTC))  # `after` must add to UTC, not wall time
 
     @property
     def starts_twice(self) -> bool:
-        """True: elapsed time goes on, whatever the clock shows."""
+        """True: elapsed time does not depend on what the clock shows."""
         return True
 
     def after(self, instant: datetime) -> datetime:
-        """The first due instant strictly later than an aware `instant`, in UTC."""
+        """Return the first due instant strictly after an aware `instant`, in UTC."""
         step = timedelta(seconds=self.interval // SECOND)
         return self.anchor + max(0, (instant - self.anchor) // step + 1) * step
 
@@ -249,7 +253,9 @@ class At:
 
     @classmethod
     def read(cls, moment: datetime, timezone: str) -> "At":
-        """An aware moment, or a wall time of the zone: one that the clock skips is the change, one of two the first."""
+        """Return an aware moment, or a wall time of the zone: a skipped time means the change, a repeated one its first
+        instant.
+        """
         if moment.tzinfo is not None:
             return cls(moment.astimezone(UTC))
         zone = _zone(timezone)
@@ -262,18 +268,18 @@ class At:
         return False
 
     def after(self, instant: datetime) -> datetime | None:
-        """The instant, unless it is not later than `instant`."""
+        """Return the instant, or None if it is not after `instant`."""
         return self.instant if self.instant > instant else None
 
 
 def forget_zones(names: list[str]) -> None:
-    """Load the rules of these zones anew for schedules that are made from now on: the tz database has changed."""
+    """Make new schedules load the rules of these zones again: the tz database has changed."""
     ZoneInfo.clear_cache(only_keys=names)
     _common.cache_clear()
 
 
 def offset(window: int, job_id: str, seed: str) -> int:
-    """The part of a window (ns, whole seconds) by which this job starts later than it is due; the same for ever."""
+    """Return how long (ns) after its due time a job starts, within a window (ns, whole seconds); it never changes."""
     return drawn(_owner(seed, job_id), "spread") % max(1, window // SECOND) * SECOND
 
 
@@ -322,7 +328,7 @@ def _zone(name: str) -> ZoneInfo:
 
 @cache
 def zones() -> tuple[str, ...]:
-    """The names of the tz database, in order."""
+    """Return the names of the tz database, in order."""
     return tuple(sorted(available_timezones()))
 
 
@@ -334,18 +340,18 @@ _ABBREVIATIONS = {
     "AEST": "Australia/Sydney", "AEDT": "Australia/Sydney", "NZST": "Pacific/Auckland", "NZDT": "Pacific/Auckland",
     "Z": "UTC", "ZULU": "UTC",
 }  # fmt: skip
-"""What these mean in most mouths; the tz database has the other usual ones as names."""
+"""Abbreviations that are no names in the tz database, and their usual zones."""
 _AHEAD = r"(?a)(?:UTC|GMT)?([-+])0?(\d{1,2})(?::?00)?"
 
 
 @lru_cache(maxsize=1024)
 def similar_zones(name: str) -> str:
-    """The zones that a wrong name may mean, in words; "" where there is no guess."""
+    """Return the zones that a wrong name may mean, in words, or "" without a guess."""
     wanted = name.strip().casefold().replace(" ", "_")
     if name.upper() in _ABBREVIATIONS:
         return _ABBREVIATIONS[name.upper()]
     if (ahead := re.fullmatch(_AHEAD, name.upper())) and int(ahead[2]) <= 12:
-        sign = "-" if ahead[1] == "+" else "+"  # as POSIX has it, west is positive there
+        sign = "-" if ahead[1] == "+" else "+"  # in POSIX west is positive
         return f"Etc/GMT{sign}{int(ahead[2])}, which is UTC{ahead[1]}{int(ahead[2])}" if int(ahead[2]) else "UTC"
     same = [zone for zone in zones() if zone.casefold() == wanted or wanted.endswith(f"/zoneinfo/{zone.casefold()}")]
     city = wanted.rpartition("/")[2]
@@ -363,7 +369,7 @@ def _utc(wall: datetime, offset: timedelta) -> datetime:
 
 
 def _change(zone: ZoneInfo, wall: datetime) -> datetime:
-    """Return the instant of the clock change in whose gap or fold `wall` lies (zoneinfo does not list its changes)."""
+    """Return the instant of the clock change whose gap or fold contains `wall` (zoneinfo does not list its changes)."""
     early, late = _offsets(zone, wall)
     low, high = sorted((_utc(wall.replace(microsecond=0), early), _utc(wall.replace(microsecond=0), late)))
 

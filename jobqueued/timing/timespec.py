@@ -1,7 +1,7 @@
-"""Times in people's words, as at(1) has them and some more: ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m``, ``noon``.
+"""Times in words, as in at(1) and more: ``tomorrow 03:00``, ``5pm + 2 days``, ``in 90m``, ``noon``.
 
-Its grammar is that of at(1) (/usr/share/doc/at/timespec); time and date may come in either order.  What could mean
-several instants, or none, is refused with what is accepted.
+The grammar is that of at(1) (/usr/share/doc/at/timespec); time and date may come in either order. A text that could
+mean several instants, or none, is refused; the message shows what is accepted.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _MOST = 100_000
 
 
 class TimeError(ValueError):
-    """Words that are no time, or not one: str() says what was found, and what is accepted."""
+    """The text is no time, or an ambiguous one: str() quotes it and shows what is accepted."""
 
 
 class NoTime(TimeError):
-    """Words that are no time at all."""
+    """The text is no time at all."""
 
 
 class PastTime(TimeError):
-    """Words that are a time that is past."""
+    """The text is a time in the past."""
 
 
 def read(text: str, now: int, timezone: str) -> int:
-    """The instant that words mean at `now`, in a zone; TimeError.  A time of day that is past is tomorrow's."""
+    """Return the instant that a text means at `now` in a zone; a past time of day is tomorrow's. Raises TimeError."""
     words = _Words(text, now, ZoneInfo(timezone))
     try:
         instant = to_instant(words.moment())
@@ -59,9 +59,9 @@ def read(text: str, now: int, timezone: str) -> int:
 
 
 def read_past(text: str, now: int, timezone: str) -> int:
-    """The instant that the same words, and ``yesterday``, mean as a time that is past; TimeError.
+    """Return the past instant that a text means; ``yesterday`` is accepted too. Raises TimeError.
 
-    A time of day, a weekday or a day of a month is the last of these.
+    A time of day, a weekday or a day of a month is the last one before `now`.
     """
     words = _Words(text, now, ZoneInfo(timezone), is_past=True)
     try:
@@ -79,7 +79,7 @@ def _shown(moment: datetime, zone: ZoneInfo) -> str:
 
 
 class _Words:
-    """Words that are read from left to right."""
+    """A text that is read from left to right."""
 
     def __init__(self, text: str, now: int, zone: ZoneInfo, *, is_past: bool = False) -> None:
         self.text, self.zone, self._is_past = text, zone, is_past
@@ -189,7 +189,7 @@ class _Words:
         self._date = it
 
     def _of_month(self, month: int, day: int) -> date:
-        """A day of a month, of the year behind it, else of this year, or of the next, or the last, to be in time."""
+        """Return a day of a month: of the year after it, or of the nearest fitting year, future or past."""
         if self._todo and self._todo[-1][0] == "number" and self._is_year():
             return _dated(self._todo.pop()[1], str(month), str(day))
         found, today = date(self.now.year, month, day), self.now.date()
@@ -198,7 +198,7 @@ class _Words:
         return found if found >= today else date(self.now.year + 1, month, day)
 
     def _is_year(self) -> bool:
-        """Tell a year from a time of day: ``jul 31 2027``, ``jul 31 1730``."""
+        """Return whether the next number is a year, not a time of day: ``jul 31 2027``, ``jul 31 1730``."""
         digits, behind = self._peek(), self._todo[-2][1] if len(self._todo) > 1 else ""
         if behind in ("am", "pm"):
             return False
@@ -217,7 +217,7 @@ class _Words:
             self._add(1, word)
 
     def _weekday(self, day: int) -> None:
-        """Take the next day of this name; that of today is in a week.  As a past time: the last such day, or today."""
+        """Set the next day of this name; today's name means in a week. For past times: the last such day, or today."""
         if self._is_past:
             self._set_date(self.now.date() - timedelta(days=(self.now.weekday() - day) % 7))
             self._weekly = True
@@ -226,7 +226,7 @@ class _Words:
         self._set_date(self.now.date() + timedelta(days=ahead))
 
     def _increment(self, sign: int) -> None:
-        """Take ``2 hours``, ``2h``, ``1h30m``."""
+        """Read ``2 hours``, ``2h``, ``1h30m``."""
         if not self._todo or self._todo[-1][0] != "number":
             raise self.wrong()
         while self._todo and self._todo[-1][0] == "number":
@@ -268,7 +268,7 @@ class _Words:
         return self._unique(wall, zone) + seconds
 
     def _unique(self, wall: datetime, zone: ZoneInfo) -> datetime:
-        """The instant of a wall time; TimeError: the clock of the zone skips it, or shows it twice."""
+        """Return the instant of a wall time. Raises TimeError if the clock of the zone skips it or shows it twice."""
         early, late = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
         if early.utcoffset() == late.utcoffset():
             return early.astimezone(UTC)
@@ -283,12 +283,12 @@ class _Words:
 
 
 def _place(word: str, names: tuple[str, ...]) -> int | None:
-    """The place of a name that a word is, or begins, with three letters at least."""
+    """Return the index of the name that a word is, or begins, with at least three letters, or None."""
     return next((at for at, name in enumerate(names) if len(word) >= 3 and name.startswith(word)), None)
 
 
 def _of_digits(word: str) -> date:
-    """A day as ``2027-01-31``, ``31.1.2027``, or as in America, ``1/31/2027``."""
+    """Return a day from ``2027-01-31``, ``31.1.2027``, or the American ``1/31/2027``."""
     if "-" in word:
         return _dated(*word.split("-"))
     if "." in word:
@@ -303,7 +303,7 @@ def _dated(year: str, month: str, day: str) -> date:
 
 
 def _later(wall: datetime, months: int, days: int) -> datetime:
-    """So many months and days later; the last day of a month that has no such day."""
+    """Return `wall` that many months and days later; the last day if the month lacks the day."""
     if months:
         at = wall.year * 12 + wall.month - 1 + months
         year, month = divmod(at, 12)
