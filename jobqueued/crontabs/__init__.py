@@ -1,1 +1,1 @@
-"""Crontabs: the text of a table → its lines, as cron reads them → Jobs, or what is wrong (pure)."""
+"""Crontabs: the text of a table → its lines, as cron reads them → Jobs or problems (pure)."""

@@ -1,7 +1,7 @@
-"""Names of a crontab's jobs: one that a person recognizes, and that stays while schedule, user and command stay.
+"""Names of a crontab's jobs: recognizable, and stable while schedule, user and command stay.
 
-The name of a line is made of the line alone, of nothing that stands around it and of no memory: so it is the same on
-each host, survives lines above it that come and go, and a lost state.db.
+The name of a line depends only on that line, not on other lines or saved state. So it is the same on each host, and
+survives changes of other lines and a lost state.db.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _OF_THE_SHELL = frozenset((
     "[", "[[", "!", ":", ".", "test", "cd", "if", "then", "else", "elif", "fi", "for", "do", "done", "while",
     "sleep", "true", "set", "export", "umask",
 ))  # fmt: skip
-"""Words that begin a part of a command which is not what it is for."""
+"""Words that begin a part of a command which is not its purpose."""
 _AROUND = frozenset((
     "chronic", "command", "env", "exec", "flock", "ionice", "nice", "nohup", "sudo", "time", "timeout",
 ))  # fmt: skip
-"""Programs that start what they are named for no more than a line of the table is."""
+"""Wrapper programs: the command is named after the program that they start."""
 _INTERPRETERS = re.compile(r"(?:ba|da|k|z)?sh|perl|php[\d.]*|python[\d.]*|ruby|node|java")
 _FIXED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 
 def of_line(entry: Entry, owner: str) -> str:
-    """The name of a line in its table: ``munin-cron-5c1e90``; `owner` is whose lines are that name no user."""
+    """Return the name of a line in its table: ``munin-cron-5c1e90``; `owner` is the user of lines that name none."""
     told = "\0".join((entry.schedule, entry.user or owner, entry.command, entry.stdin or ""))
     return f"{word_of(entry.command)}-{sha256(told.encode()).hexdigest()[:_DIGITS]}"
 
 
 def of_table(name: str) -> str:
-    """The name of a file as a part of ids: as it is where that may be, else cut, with something that tells it apart."""
+    """Return a file's name as a part of ids: unchanged if possible, otherwise cut, with a digest."""
     if len(name) <= LONGEST_TABLE and _FIXED.fullmatch(name):
         return name
     digits = sha256(name.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
@@ -44,13 +44,13 @@ def of_table(name: str) -> str:
 
 
 def of_script(directory: str, script: str) -> str:
-    """The name of a script that run-parts runs: as they are, but where that could be no name of a file with records."""
+    """Return the name of a script that run-parts runs: unchanged unless it is too long for a record's file name."""
     whole = f"{directory}/{script}"
     return whole if len(whole) <= _LONGEST_SCRIPT else f"{of_table(directory)}/{of_table(script)}"
 
 
 def word_of(command: str) -> str:
-    """The word by which people know a command: the program it is for, without guards and what is around it."""
+    """Return the word that people recognize a command by: its main program, without guards and wrappers."""
     for part in _PARTS.split(_QUOTED.sub(" ", command)):
         words = part.split()
         while words and (words[0] in ("then", "do", "else", "!") or _VARIABLE.fullmatch(words[0])):
@@ -61,7 +61,7 @@ def word_of(command: str) -> str:
 
 
 def _program(words: list[str]) -> str:
-    """The name of the program of a simple command, "" where only an interpreter is known."""
+    """Return the program of a simple command, or "" if only an interpreter is known."""
     names = [word.rpartition("/")[2] for word in words if not word.startswith("-") and not word.isdigit()]
     while names and names[0] in _AROUND:
         names.pop(0)

@@ -21,22 +21,22 @@ _LINE = re.compile(r"#+[ \t]*jobqueue:[ \t]*(.*)")
 _OF_THE_LINE = frozenset((
     "command", "schedule", "user", "stdin", "environment", "shell", "seconds", "every", "anchor", "at", "on",
 ))  # fmt: skip
-"""Keys of which a line, and the variables above it, say the same."""
+"""Keys that the line itself, or the variables above it, already set."""
 OF_A_USER = frozenset((
     "id", "catch_up", "catch_up_window", "concurrency", "description", "dst", "enabled", "failover", "grace",
     "kill_grace", "leave_children", "locks", "max_runs", "metadata", "output",
     "overlap", "redact", "retries", "retry_backoff", "retry_delay", "retry_max_delay", "retry_on", "spread",
     "start_deadline", "stop_signal", "success_codes", "tags", "timeout", "timezone", "umask", "working_directory",
 ))  # fmt: skip
-"""Keys that a user's own table may have: those that take nothing from others, and open nothing as root."""
+"""Keys that a user's own table may have: they neither harm other users nor use root's rights."""
 _OWN = table(
     Key("id", ID, "", "Name of the job behind that of its table, which stays whatever becomes of the line.", "backup"),
     Key("expand", FLAG, "false", "Make one job of each script that run-parts runs.", "true"),
 )
 MOVED = "# moved to jobqueued: "
-"""The begin of a line that is switched off, as its job is in a job file now."""
+"""Prefix of a line that is disabled, because its job is in a job file now."""
 _LONGEST = 4000
-"""Characters, which are read in one step."""
+"""Maximum characters, which are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
 _BARRED = {
     **dict.fromkeys(_OF_THE_LINE, "a key for what neither the line nor a variable above it says"),
@@ -46,18 +46,20 @@ _BARRED = {
 
 
 def is_option(comment: Comment) -> bool:
-    """Tell whether a comment has options."""
+    """Return whether a comment has options."""
     return _LINE.fullmatch(comment.text) is not None
 
 
 def written(above: tuple[Comment, ...]) -> dict[str, Node]:
-    """The options above a line, of which `options` says that they are right, as they are written."""
+    """Return the options above a line as written; `options` has already accepted them."""
     trees = (read_tree(found[1].encode(), "")[0] for comment in above if (found := _LINE.fullmatch(comment.text)))
     return {name: entry.value for tree in trees if isinstance(tree, Mapping) for name, entry in tree.entries.items()}
 
 
 def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    """The values of all options above a line, and what is wrong with them; `owner`: whose own table it is, if one's."""
+    """Return the values of all options above a line, and their problems; `owner`: the user whose own table it is, or
+    None.
+    """
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for comment in above:
@@ -113,5 +115,5 @@ def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
 
 
 def _of_user(claim: Claim, owner: str) -> Claim:
-    """The lock of a user's own, which no other user can hold up."""
+    """Return a user's own lock: no other user can hold it."""
     return claim._replace(resource=f"{owner}/{claim.resource}")

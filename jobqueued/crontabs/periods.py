@@ -1,4 +1,6 @@
-"""Lines of an anacrontab: anacron asks what has not run for a period; here a job is due at times, and caught up."""
+"""Lines of an anacrontab: anacron runs a job when a period has passed; here the job is due at fixed times and caught
+up.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,27 @@ from jobqueued.model import DAY, CatchUp, Claim
 
 _HOURS = re.compile(r"([01]?\d|2[0-3])(?:-\d{1,2})?", re.ASCII)
 _HALF_PAST_SEVEN = 7 * 60 + 30
-"""Minutes: when Debian starts anacron in the morning."""
+"""Minutes after midnight: Debian starts anacron at this time."""
 _DAYS = {1: "* * *", 7: "* * 0", 30: "1 * *", 31: "1 * *", 365: "1 1 *"}
-"""The day fields of the periods that a calendar has."""
+"""Days of a period → its day fields, for periods of the calendar."""
 _BY_CRONTAB = frozenset(("/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly"))
 OF_ANACRON: dict[str, Any] = {
     "concurrency": 1, "catch_up": CatchUp.LATEST, "catch_up_window": 365 * DAY,
     "locks": (Claim("anacrontab", exclusive=True),),
 }  # fmt: skip
-"""Each job runs once after a time in which the host was down, and none beside another."""
+"""Each job runs once after a downtime of the host, and no two at the same time."""
 
 
 def is_run_by_crontab(entry: Entry) -> bool:
-    """Tell whether it is one of the lines that a package puts there, of which /etc/crontab has the same."""
+    """Return whether it is one of the packaged lines that /etc/crontab has too."""
     parts = parts_of(entry.command)
     return parts is not None and parts.directory in _BY_CRONTAB
 
 
 def when(entry: Entry) -> tuple[str, int | None]:
-    """The cron expression of a period, or "" and the minutes of the day at which it is due each so many days."""
+    """Return the cron expression of a period and None, or "" and the minute of the day at which it is
+    due every N days.
+    """
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")
     begin = _HOURS.fullmatch(hours)
     if hours and not begin:

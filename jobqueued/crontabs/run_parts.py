@@ -1,7 +1,7 @@
-"""Lines that run all scripts of a directory (run-parts(8)), taken apart: one job a script, by the line's own words.
+"""Lines that run all scripts of a directory with run-parts(8), split into one job for each script.
 
-What guards the line guards each of them: of ``test -x /usr/sbin/anacron || ( cd / && run-parts --report DIRECTORY )``
-only ``run-parts --report DIRECTORY`` becomes a script.
+Each job keeps the rest of the line: in ``test -x /usr/sbin/anacron || ( cd / && run-parts --report DIRECTORY )`` the
+script replaces only ``run-parts --report DIRECTORY``.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
 class Parts(NamedTuple):
-    """A call of run-parts in a command: what stands before it and behind it, and its directory."""
+    """A call of run-parts in a command: the text before and after it, and its directory."""
 
     before: str
     directory: str
     behind: str
 
     def command(self, script: str) -> str:
-        """The command with one script in place of all."""
+        """Return the command with one script instead of the call."""
         return f"{self.before}{self.directory}/{script}{self.behind}"
 
 
 def parts_of(command: str) -> Parts | None:
-    """The only call of run-parts in a command; None: there is none, several, or one with options that change more."""
+    """Return the only call of run-parts in a command, or None if there is none, several, or one with other options."""
     calls = list(_CALL.finditer(command))
     if len(calls) != 1 or not _HARMLESS.issuperset(calls[0][1].split()):
         return None
@@ -38,5 +38,5 @@ def parts_of(command: str) -> Parts | None:
 
 
 def is_script(name: str) -> bool:
-    """True if run-parts takes a file of this name."""
+    """Return whether run-parts accepts a file of this name."""
     return _NAME.fullmatch(name) is not None

@@ -1,6 +1,6 @@
-"""The text of a crontab → what stands in it, line by line, as cron reads it; whatever is wrong with a line is told.
+"""The text of a crontab → its items, line by line, as cron reads it; a faulty line becomes a Flaw.
 
-A line that is wrong harms no other.  docs/moving-from-cron.md says where this is stricter than cron.
+A faulty line does not affect the others. docs/moving-from-cron.md lists where this is stricter than cron.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from jobqueued.timing.cronexpr import MAX_CHARACTERS, ScheduleError, check_field
 from jobqueued.timing.crontab import ALIASES
 
 LONGEST = (128 << 10) - 1
-"""Bytes of a line: the kernel takes no longer argument (MAX_ARG_STRLEN)."""
+"""Maximum bytes of a line: the kernel accepts no longer argument (MAX_ARG_STRLEN)."""
 MOST_VARIABLES = 256
-"""Variables of one table, each of which each job behind it gets."""
+"""Maximum variables of one table; each job after a variable gets it."""
 LINES_A_STEP = 100
-"""Some half a millisecond."""
+"""Lines in one step, about half a millisecond."""
 REBOOT = "@reboot"
 
 _BLANKS = re.compile(r"[ \t]+")
@@ -39,7 +39,7 @@ _TILDES = "write a~b with a not above b, both of the field"
 
 
 class Form(StrEnum):
-    """The forms of a table: that of the system has a column with the user; an anacrontab has period, delay and name."""
+    """The forms of a table: a system table has a column with the user; an anacrontab has period, delay and name."""
 
     USER = "user"
     SYSTEM = "system"
@@ -62,15 +62,15 @@ class Assignment(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A job: `schedule` is five fields with a space between them, or a nickname; `user` None: the table's owner.
+    """A job: `schedule` is five fields separated by spaces, or a nickname; `user` None: the table's owner.
 
-    `environment` are the variables that were set above it.  `above` are the comments directly above it.  `stdin` None:
-    it has none.  `quiet`: a ``-`` before it keeps it out of syslog.  `only_on_error`: a ``-n`` before its command keeps
-    its output from being mailed where it succeeds (cronie's).  `dos`: the line ends with a carriage return, which cron
-    would take for a part of the command, and which is not in `command` and `stdin` here.
+    `environment`: the variables set above it. `above`: the comments directly above it. `stdin` None: it has none.
+    `quiet`: a ``-`` before it keeps it out of syslog. `only_on_error`: a ``-n`` before its command (cronie's)
+    suppresses the mail of a successful run. `dos`: the line ends with a carriage return; cron would pass it to the
+    command, but `command` and `stdin` here lack it.
 
-    Of an anacrontab `schedule` is the period as written, `days` is how long that is, `delay` the minutes before the
-    start, and `name` the job's.
+    In an anacrontab `schedule` is the period as written, `days` its length, `delay` the minutes before the start, and
+    `name` the job's.
     """
 
     line: int
@@ -89,7 +89,7 @@ class Entry(NamedTuple):
 
 
 class Flaw(NamedTuple):
-    """A line that counts for nothing: `reason` in the words of cron, `message` in ours, with what to write instead."""
+    """A line without effect: `reason` in cron's words, `message` in ours, with the correct form."""
 
     line: int
     reason: str
@@ -101,12 +101,12 @@ Item = Comment | Assignment | Entry | Flaw
 
 
 def read(data: bytes, form: Form) -> list[Item]:
-    """All that stands in a table, in its order.  Never raises; linear in the length of the text."""
+    """Return all items of a table, in order. Never raises; linear in the length of the text."""
     return at_once(read_in_steps(data, form))
 
 
 def read_in_steps(data: bytes, form: Form) -> Steps[list[Item]]:
-    """Do the same in steps of a millisecond or so."""
+    """Return all items of a table, in steps of about a millisecond."""
     reading = _Reading(form)
     *lines, rest = data.split(b"\n")
     for number, line in enumerate(lines, 1):
@@ -137,7 +137,7 @@ class _Reading:
         self._above: list[Comment] = []
 
     def take(self, number: int, raw: bytes) -> None:
-        """Take a line, without its newline."""
+        """Process a line, without its newline."""
         body = raw.strip(b" \t\r")
         if not body:
             self._above.clear()
@@ -151,7 +151,7 @@ class _Reading:
             self._add(number, raw, above)
 
     def take_rest(self, number: int, raw: bytes) -> None:
-        """Take a last line that has no newline: half a line may be a command too."""
+        """Report a last line without a newline: half a line may be a command too."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
             message = "found no newline at its end; accepted: one, as without it this may be half of a line"
             self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw)))
@@ -188,7 +188,7 @@ class _Reading:
         return Entry(number, schedule, user, command, stdin, self._set_by_now(), above, quiet, flag is not None, dos)
 
     def _periodic(self, number: int, line: str, above: tuple[Comment, ...], dos: bool) -> Entry:
-        """A line of an anacrontab."""
+        """Return the entry for a line of an anacrontab. Raises _Wrong."""
         period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
         if period not in _PERIODS and not _PERIOD.fullmatch(period):
             found = f"found the period {_short(period)}; accepted: days, 1 to 999, or {' '.join(_PERIODS)}"
@@ -204,13 +204,13 @@ class _Reading:
         return Entry(number, period, None, command, None, own, above, dos=dos, name=name, days=days, delay=int(delay))
 
     def _set_by_now(self) -> tuple[tuple[str, str], ...]:
-        """The variables, which lines between two assignments share."""
+        """Return the variables set so far; lines between two assignments share the tuple."""
         if self._environment is None:
             self._environment = tuple(self._variables.items())
         return self._environment
 
     def _user(self, rest: str) -> tuple[str | None, str]:
-        """The user of a line of the system, and what is behind."""
+        """Return the user of a line of a system table, and the rest of the line."""
         if self._form is Form.USER or not rest or rest.startswith("*"):
             return None, rest
         user, *behind = _BLANKS.split(rest, 1)
@@ -225,7 +225,7 @@ def _shown(raw: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    """A line as text."""
+    """Return a line as text. Raises _Wrong."""
     if len(raw) > LONGEST:
         message = f"found {len(raw)} bytes in a line; accepted: at most {LONGEST}; call a script"
         raise _Wrong("command too long", message)
@@ -240,7 +240,7 @@ def _text(raw: bytes) -> str:
 
 
 def _when(line: str) -> tuple[str, str]:
-    """The times at the beginning of a line, and what is behind."""
+    """Return the times at the beginning of a line, and the rest of the line. Raises _Wrong."""
     if line.startswith("@"):
         name, *behind = _BLANKS.split(line, 1)
         if name not in ALIASES and name != REBOOT:
@@ -258,7 +258,7 @@ def _when(line: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _refused(index: int, text: str) -> str:
-    """The reason why a field is not accepted, "" if it is."""
+    """Return why a field is not accepted, or ""."""
     if len(text) > MAX_CHARACTERS:
         return f"found a field of {len(text)} characters; accepted: at most {MAX_CHARACTERS}"
     try:
@@ -277,5 +277,5 @@ def _no_command(command: str, form: Form) -> str:
 
 
 def _short(text: str, most: int = 80) -> str:
-    """A text of a stranger, fit for a line of a message."""
+    """Return an untrusted text, shortened and printable, for a message."""
     return printable(text if len(text) <= most else f"{text[:most]}…")

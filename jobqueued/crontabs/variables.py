@@ -1,4 +1,4 @@
-"""Variables that mean something to cron itself, and what they mean for a job."""
+"""Variables with a meaning for cron itself, translated into keys of a job."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _MOST_MINUTES = DAY // MINUTE
 
 
 class Unusable(Exception):
-    """A variable that cron itself goes by has a value that it can't go by; str() is what is wrong."""
+    """A variable that cron itself uses has a value that is not accepted; str() describes the problem."""
 
 
 def keys_of(entry: Entry, owner: str, *, mails: bool) -> dict[str, Any]:
-    """The fields of a Job that the variables above a line decide; Unusable.
+    """Return the fields of a Job that the variables above a line decide. Raises Unusable.
 
-    `owner` gets the mail where MAILTO says nothing; `mails`: there is something that takes mails.
+    `owner` gets the mail if there is no MAILTO; `mails`: the host can send mail.
     """
     return _keys(entry.environment, owner if mails else None, entry.only_on_error)
 
 
 @lru_cache(maxsize=256)
 def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_error: bool) -> dict[str, Any]:
-    """The same for all lines with these variables, which share them."""
+    """Return these fields; lines with the same variables share them."""
     given = dict(environment)
     given.pop("LOGNAME", None)
     found: dict[str, Any] = {
@@ -64,7 +64,7 @@ def _minutes(text: str) -> int:
 
 
 def _notify(given: Mapping[str, str], owner: str, only_on_error: bool) -> Notify:
-    """The wish that a line's output is mailed, as MAILTO says, or that of failures only; NOBODY where that is empty."""
+    """Return the setting that mails a line's output to MAILTO, or only that of failures; NOBODY if MAILTO is empty."""
     addresses = [part.strip() for part in given.get("MAILTO", owner).split(",") if part.strip()]
     if not addresses:
         return NOBODY
@@ -95,7 +95,7 @@ def _is_address(text: str) -> bool:
 
 
 def _address(variable: str, text: str) -> str:
-    """A mail address as job files take it."""
+    """Return a mail address if job files accept it. Raises Unusable."""
     try:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:

@@ -1,4 +1,4 @@
-"""The words of a crontab's line: an assignment as cron's load_env() reads it, and a command apart from its input."""
+"""The parts of a crontab's line: an assignment as cron's load_env() reads it, and a command and its input."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _IN_INPUT = re.compile(r"\\?%")
 
 
 def assignment(text: str) -> tuple[str, str] | None:
-    """The name and value of ``NAME = value``; None: the line is something else.
+    """Return the name and value of ``NAME = value``, or None if the line is something else.
 
-    Either may be in quotes, single or double, and then keeps blanks; behind a closing quote only blanks may follow.
-    Nothing is expanded and no backslash means anything.
+    Either may be in single or double quotes, and then keeps blanks; only blanks may follow a closing quote. Variables
+    are not expanded, and a backslash is a plain character.
     """
     found = _ASSIGNMENT.fullmatch(text.lstrip(" \t"))
     if found is None:
@@ -27,10 +27,10 @@ def assignment(text: str) -> tuple[str, str] | None:
 
 
 def split_command(text: str) -> tuple[str, str | None]:
-    """A command, and its standard input: what is behind the first ``%``, each further one a new line; None: no ``%``.
+    """Return a command, and its standard input or None: the text after the first ``%``; each further one is a new line.
 
-    ``\\%`` is a plain character.  In the command ``\\\\`` is one backslash (cronie leaves both), in the input two, as
-    in Debian's do_command.c.
+    ``\\%`` is a plain character. In the command ``\\\\`` is one backslash (cronie keeps both), in the input two, as in
+    Debian's do_command.c.
     """
     command, behind = [], 0
     for found in _PERCENT.finditer(text):

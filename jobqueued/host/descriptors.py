@@ -1,20 +1,20 @@
-"""Descriptors, of which a process may have so many: what is dear keeps some free for what must not fail."""
+"""Limits of descriptors: optional uses leave some free for essential ones."""
 
 from __future__ import annotations
 
 import resource
 
 LEAST = 64
-"""The number without which the daemon does not begin: it has some 25 of its own."""
+"""Minimum limit with which the daemon starts: it has some 25 of its own."""
 RESERVED = 16
-"""So many stay free for the loop's own reading and writing, whoever wants to be served or followed."""
+"""Descriptors that stay free for the loop's own reading and writing, however many clients there are."""
 
 
 def most() -> int:
-    """The number of those that this process may have."""
+    """Return how many descriptors this process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def is_spare(descriptor: int) -> bool:
-    """Tell whether enough is left beside this one.  The kernel gives the lowest number that is free."""
+    """Return whether enough descriptors are left after this one: the kernel gives the lowest free number."""
     return descriptor < most() - RESERVED

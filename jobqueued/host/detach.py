@@ -10,14 +10,14 @@ from collections.abc import Callable
 import daemon
 
 _READY = b"\0"
-"""The last byte to the one at the terminal; what comes before it, or without it, is text for people."""
+"""The last byte to the process at the terminal; other bytes are text for people."""
 
 
 def detach(kept: list[int]) -> Callable[[], None]:
     """Go into the background: double fork, new session, directory /, /dev/null for stdio; only `kept` stays open.
 
-    Whoever called stays in the foreground until the function returned here is called ("ready"; exit status 0) or the
-    daemon ends before that (1), and prints what sys.stderr gets until then.  To be called before any thread runs.
+    The calling process stays in the foreground and prints what sys.stderr gets, until the returned function is called
+    ("ready"; exit status 0) or the daemon ends before that (1). Call it before any thread runs.
     """
     reading, writing = os.pipe()
     if os.fork():
@@ -34,14 +34,14 @@ def detach(kept: list[int]) -> Callable[[], None]:
 
     def ready() -> None:
         sys.stderr = nowhere
-        with contextlib.suppress(OSError), terminal:  # whoever waited may have gone
+        with contextlib.suppress(OSError), terminal:  # the waiting process may have exited
             terminal.write(_READY.decode())
 
     return ready
 
 
 def _attend(reading: int) -> int:
-    """Print what the daemon says until it is ready or gone; the exit status."""
+    """Print the daemon's messages until it is ready or has exited; return the exit status."""
     text = b""
     while data := os.read(reading, 4096):
         text += data

@@ -1,4 +1,4 @@
-"""The collection of garbage, in a process with much that stays."""
+"""Garbage collection in a process with many permanent objects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import gc
 
 
 def freeze() -> None:
-    """Have no collection look again at the jobs, none of which is part of a circle: of 100,000 it takes half a second.
+    """Exclude the jobs from later collections, because none is part of a cycle: 100,000 jobs take half a second.
 
-    What is garbage by now is collected before, as nothing would afterwards; so what comes and goes, as connections do,
-    may be part of no circle once it is over: it may be frozen here while it lives.
+    Present garbage is collected first, because nothing would collect it later. So temporary objects, such as
+    connections, must not form cycles after their end: they may be frozen here while they live.
     """
     gc.collect(1)
     gc.freeze()

@@ -1,5 +1,5 @@
-"""Locks of the daemon's directories and of its PID file: one daemon for each; the kernel lets go of them when it ends,
-however it ends.
+"""Locks of the daemon's directories and of its PID file: one daemon for each. The kernel releases them when it ends in
+any way.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ PRIVATE = 0o600
 
 
 class CannotLock(OSError):
-    """The lock can't be had; `strerror` says why, with the remedy.  Where another has it, `errno` is EADDRINUSE."""
+    """The lock is unavailable; `strerror` has the reason and the remedy. If another daemon has it, `errno` is
+    EADDRINUSE.
+    """
 
 
 class InstanceLock:
-    """The lock of one file.  Who can read one can lock it: that of others than ours, as of a PID file, counts for
-    nothing.  `name`: what it is for; `option`: how to name another.
+    """The lock of one file.
+
+    A user who can read a file can lock it: for readable files, such as a PID file, only our own user's lock counts.
+    `name`: what it is for; `option`: the option to use another.
     """
 
     def __init__(self, file: Path, name: str, option: str, mode: int = PRIVATE) -> None:
-        """Take it; CannotLock."""
+        """Acquire the lock. Raises CannotLock."""
         self.file, self._name, self._option, self._mode = file, name, option, mode
         self.descriptor = self._taken()
 
     def retake(self) -> None:
-        """Take it again, if the file was removed or is another; CannotLock: somebody else was quicker."""
+        """Acquire it again if the file was removed or replaced. Raises CannotLock if another process was quicker."""
         if self._is_there():
             return
         old, self.descriptor = self.descriptor, self._taken()
         os.close(old)
-        with contextlib.suppress(OSError):  # on a full disk nobody learns who holds it, and it is held all the same
+        with contextlib.suppress(OSError):  # on a full disk the holder's pid is missing, but the lock is held
             self.write_pid()
 
     def write_pid(self) -> None:
-        """Say who holds it; OSError."""
+        """Write our pid into the file. Raises OSError."""
         os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
 
     def _is_there(self) -> bool:
@@ -52,7 +56,7 @@ class InstanceLock:
         descriptor = -1
         try:
             descriptor = _opened(self.file, self._mode)
-            with contextlib.suppress(OSError):  # a file system that is read-only
+            with contextlib.suppress(OSError):  # a read-only file system
                 os.fchmod(descriptor, self._mode)
             check_status(os.fstat(descriptor), str(self.file), os.geteuid())
             _lock_once_free(descriptor)
@@ -74,14 +78,14 @@ class InstanceLock:
 
 
 def _given_up(descriptor: int, number: int | None, text: str) -> CannotLock:
-    """The error, once the file is closed: it may be tried again."""
+    """Close the file and return the error, so that the caller can retry."""
     if descriptor >= 0:
         os.close(descriptor)
     return CannotLock(number, text)
 
 
 def _is_ours(pid: str) -> bool:
-    """True of a live process of the daemon's user."""
+    """Return whether this is a live process of the daemon's user."""
     try:
         return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
     except OSError:
@@ -89,7 +93,7 @@ def _is_ours(pid: str) -> bool:
 
 
 def _lock_once_free(descriptor: int) -> None:
-    """Lock a file: BlockingIOError.  A launcher about to be started holds the lock of a dead daemon for a while."""
+    """Lock a file. Raises BlockingIOError. A launcher that is about to start briefly holds a dead daemon's lock."""
     for _ in range(100):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,12 +105,14 @@ def _lock_once_free(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Whoever has written its pid into a locked file."""
+    """Return the pid that is written in a locked file."""
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
 def _opened(file: Path, mode: int) -> int:
-    """A descriptor of the file, which is made; where nobody can write there, as it is: a lock needs no writing."""
+    """Return a descriptor of the file, created if missing; read-only if it can't be written, which
+    suffices for a lock.
+    """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)

@@ -28,14 +28,14 @@ def _checked(name: str, result: int) -> int:
 
 
 def realtime_timer() -> int:
-    """A CLOCK_REALTIME timerfd(2), unarmed."""
+    """Return an unarmed CLOCK_REALTIME timerfd(2)."""
     return _checked("timerfd_create", _libc.timerfd_create(_CLOCK_REALTIME, _TFD_NONBLOCK_CLOEXEC))
 
 
 def arm(timer: int, instant: int) -> bool:
-    """Arm the timer for an absolute instant (ns); a later set of the clock makes read(2) fail with ECANCELED.
+    """Arm the timer for an absolute instant (ns); if the clock is set later, read(2) fails with ECANCELED.
 
-    False: it was set between the last call and this one, which the kernel tells once; arm again.
+    Return False if the clock was set between the last call and this one; the kernel reports it once, so arm again.
     """
     spec = _ITIMERSPEC.pack(0, 0, *divmod(instant, 1_000_000_000))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
@@ -47,22 +47,24 @@ def arm(timer: int, instant: int) -> bool:
 
 
 def realtime_offset() -> int:
-    """REALTIME − BOOTTIME (ns): it changes only when the clock is set, not while the host sleeps."""
+    """Return REALTIME − BOOTTIME (ns): it changes only when the clock is set, not while the host sleeps."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def time_asleep() -> int:
-    """BOOTTIME − MONOTONIC (ns): for how long the host was suspended since it is up."""
+    """Return BOOTTIME − MONOTONIC (ns): how long the host was suspended since its boot."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
 def has_just_booted() -> bool:
-    """True for ten minutes after a boot: who has installed the daemon later has not booted the host for that."""
+    """Return True for ten minutes after a boot: a daemon that is installed later was not started by a boot."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) < 600
 
 
 def has_own_tmp() -> bool:
-    """True if /tmp is this process's alone, as systemd makes one for PrivateTmp=; so nobody's files appear there."""
+    """Return whether /tmp is private to this process, as with systemd's PrivateTmp=; then other users' files never
+    appear.
+    """
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             return any("/systemd-private-" in root and point == "/tmp" for root, point in map(_mounted, mounts))
@@ -76,6 +78,6 @@ def _mounted(line: str) -> tuple[str, str]:
 
 
 def give_back_memory() -> None:
-    """Let the kernel have what malloc(3) keeps and nobody uses; a libc without malloc_trim(3) does so as it likes."""
+    """Return malloc(3)'s unused memory to the kernel; does nothing if the libc lacks malloc_trim(3)."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

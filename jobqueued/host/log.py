@@ -1,4 +1,4 @@
-"""The daemon's own lines: one vocabulary, three dresses: journald's fields, JSON lines, or plain text for people."""
+"""The daemon's log lines: one vocabulary in three formats: journald's fields, JSON lines, or plain text for people."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 class Log:
-    """The daemon's lines, told in one dress.  `say` never raises: a dead journald must not stop anything."""
+    """The daemon's log in one format. `say` never raises: a dead journald must not stop anything."""
 
     def __init__(self, dress: str = "auto", ctl: str = "jobqueuectl") -> None:
-        """`ctl`: the jobqueuectl that reaches this daemon, for remedies."""
+        """`ctl`: the jobqueuectl command that reaches this daemon, for remedies."""
         if dress == "auto":
             dress = "journal" if _stderr_is_journal() else "text" if sys.stderr.isatty() else "json"
         self._logger = structlog.wrap_logger(
@@ -40,25 +40,25 @@ class Log:
             processors=[add_log_level, partial(_add_message, ctl), *_DRESSES[dress]],
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
-        ).bind()  # without it each line would be said by a logger of its own, which only the collector can remove
+        ).bind()  # otherwise each line would create a logger that only the garbage collector can remove
         self.listeners: list[Callable[[str, Fields], object]] = []
-        """They hear each line, too."""
+        """Functions that also get each line."""
 
     def say(self, event: str, **fields: Any) -> None:
-        """One line; `event` is of VOCABULARY."""
+        """Log one line; `event` is of VOCABULARY."""
         for hear in self.listeners:
             hear(event, fields)
         getattr(self._logger, level_of(event, fields))(event, **fields)
 
 
 _PIECE = 1024
-"""Characters that a pipe which takes any takes at once: PIPE_BUF bytes at most."""
+"""Characters that a writable pipe accepts at once: at most PIPE_BUF bytes."""
 
 
 class _Stderr:
-    """The standard error of the moment: `detach` changes it.  Where nobody listens any more the records tell it all.
+    """The current standard error, which `detach` replaces. If no process reads it, only the records have the facts.
 
-    A line of which only a part could be written is ended before the next one.
+    A line that was written partly is ended before the next one.
     """
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class _Stderr:
 
 
 def _takes(stream: TextIO) -> bool:
-    """True unless it is a pipe or socket whose reader does not read: that must not stop the loop."""
+    """Return whether writing would not block: an idle reader of a pipe or socket must not stop the loop."""
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError):  # none of a file
+    except (OSError, ValueError):  # not a file
         return True
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -101,7 +101,7 @@ def _stderr_is_journal() -> bool:
 
 
 def _add_message(ctl: str, _logger: object, _method: str, fields: Fields) -> Fields:
-    """The words of the vocabulary."""
+    """Add the text of the vocabulary."""
     text = VOCABULARY[fields["event"]].text(fields)
     fields["message"] = printable(reaching(text, ctl))
     return fields
@@ -112,7 +112,7 @@ def _to_text(_logger: object, _method: str, fields: Fields) -> str:
 
 
 def _to_journald(_logger: object, _method: str, fields: Fields) -> Fields:
-    """journald with fields; where there is none syslog(3)'s form at /dev/log; else it goes on to the next processor."""
+    """Send a line to journald, or to /dev/log in syslog(3)'s format; if both fail, the next processor gets it."""
     if _sent(_JOURNAL, journald.datagram(_journal_fields(fields))) or _sent(_SYSLOG, _syslog_line(fields)):
         raise structlog.DropEvent
     return fields
@@ -125,11 +125,11 @@ _JSON = [
     JSONRenderer(lambda fields, **_: _encode(fields)),
 ]
 _DRESSES: dict[str, list[Any]] = {"text": _TEXT, "json": _JSON, "journal": [_to_journald, *_JSON]}
-"""structlog's processors from the fields of a line to its text."""
+"""format → structlog's processors from the fields of a line to its text"""
 
 
 def somebody_listens() -> bool:
-    """True if journald or a syslogd is there."""
+    """Return whether journald or a syslogd is running."""
     return os.path.exists(_JOURNAL) or os.path.exists(_SYSLOG)
 
 
@@ -138,7 +138,7 @@ def _sent(address: str, datagram: bytes) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(datagram, socket.MSG_DONTWAIT, address)
     except BlockingIOError:
-        pass  # a journald that does not read must not stop the loop; the records tell the same story
+        pass  # a busy journald must not stop the loop; the records have the same facts
     except OSError:
         return False
     return True

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
 
 def _fleet(fields: Fields) -> str:
-    """The fleet, by its name where it has one of its own."""
+    """Return the fleet's name in a sentence; the default name is omitted."""
     return "the fleet" if fields["fleet"] == "fleet" else f"the fleet {fields['fleet']}"
 
 
@@ -54,7 +54,7 @@ def _until(fields: Fields) -> str:
 
 
 def _notices(fields: Fields, number: str) -> str:
-    """``2 pings`` or ``1 notice``, by the target, which begins with the channel."""
+    """Return ``2 pings`` or ``1 notice``, depending on the target's channel."""
     return counted(fields[number], "ping" if fields["target"].startswith("ping ") else "notice")
 
 
@@ -77,13 +77,13 @@ def _seconds_between(first: str, last: str) -> float:
 
 
 def local_time(instant: int) -> str:
-    """An instant in the host's zone, for people: ``2026-11-24 02:00:00``."""
+    """Format an instant in the host's zone, for people: ``2026-11-24 02:00:00``."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(instant // SECOND))
 
 
 def _read(fields: Fields) -> str:
     changes = [(fields[name], name) for name in ("added", "edited", "removed") if fields.get(name)]
-    if fields.get("at_start"):  # all jobs come then, those of yesterday too
+    if fields.get("at_start"):  # at the start all jobs are read, including old ones
         return f"{fields['file']}: {counted(changes[0][0], 'job')}"
     words = [f"{count} {change}" for count, change in changes]
     words[0] = f"{counted(changes[0][0], 'job')} {changes[0][1]}"
@@ -285,27 +285,27 @@ VOCABULARY: dict[str, Entry] = {
 _STATES = {
     "run_started": "running", "run_stopping": "stopping", "run_skipped": "skipped", "run_retrying": "retrying",
 }  # fmt: skip
-"""The state of a run by then, where no record tells it, or another than that of its last attempt."""
+"""Event → state of the run, for events without a record, or with a state other than the record's."""
 
 
 def level_of(event: str, fields: Mapping[str, Any]) -> str:
-    """The level of a line."""
+    """Return the level of a line."""
     failed = event == "run_ended" and fields["record"]["state"] != "succeeded"
     return "warning" if failed else VOCABULARY[event].level
 
 
 def run_of(fields: Mapping[str, Any]) -> str | None:
-    """The run that a line is about; None: it is about none."""
+    """Return the run that a line is about, or None."""
     run: str | None = fields.get("run") or fields.get("record", {}).get("run")
     return run
 
 
 def job_of(fields: Mapping[str, Any]) -> str | None:
-    """The job that a line is about; None: it is about none."""
+    """Return the job that a line is about, or None."""
     run, job = run_of(fields), fields.get("job")
     return run.rpartition("@")[0] if run else job
 
 
 def state_of(event: str, fields: Mapping[str, Any]) -> str | None:
-    """The state of the run that a line is about, by then; None: it tells none."""
+    """Return the state of the run that a line is about, at that time, or None."""
     return _STATES.get(event) or fields.get("record", {}).get("state")

@@ -1,4 +1,4 @@
-"""Another cron daemon of this host: whoever lets it run as well has each job run twice."""
+"""Another cron daemon of this host: if both run the tables, each job runs twice."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 
 PID_FILE = Path("run/crond.pid")
-"""Below the host's root; Debian's cron, cronie and bcron lock it."""
+"""Below the host's root; Debian's cron, cronie and bcron lock this file."""
 REBOOTED = Path("run/crond.reboot")
-"""Below the host's root: what was due at this boot is not any more (Debian's cron, and packages that install one)."""
+"""Below the host's root; if it exists, this boot's @reboot jobs ran (Debian's cron, and packages that install one)."""
 _GENERATED = Path("run/systemd/generator/cron.target.wants")
 """The timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
 _FLOCK = struct.Struct("hhqqi")
 _TELLING = frozenset({PID_FILE.name, *_GENERATED.parts[1:]})
-"""Names of which inotify tells where a cron daemon comes or goes."""
+"""Names whose inotify events mean that a cron daemon may have started or ended."""
 _CHANGES = (
     inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE
     | inotify.IN_CLOSE_WRITE | inotify.IN_MODIFY
 )  # fmt: skip
 PATIENCE = 10 * SECOND
-"""The time after which one that has gone has gone for good."""
+"""Time (ns) after which a vanished cron daemon counts as ended."""
 _REMEDY = "systemctl disable --now cron"
 
 
 def other_cron(host: Path) -> str:
-    """Another cron daemon in words, "" if there is none: who locks the PID file, or is root's and called so."""
+    """Return another cron daemon in words, or "": a process that locks the PID file, or a root process
+    of a known name.
+    """
     return _found(host).words
 
 
 class _Found(NamedTuple):
-    """Another cron daemon, and its process; 0: it has none, or nobody can tell which."""
+    """Another cron daemon, and its process; 0: none, or unknown."""
 
     words: str = ""
     pid: int = 0
@@ -60,18 +62,18 @@ def _known(host: Path) -> _Found:
 
 
 class OtherCron(Source):
-    """Another cron daemon comes, or goes: inotify(7) tells of its PID file, and pidfd_open(2) of its end.
+    """Notices when another cron daemon starts or ends: inotify(7) reports its PID file, and pidfd_open(2) its end.
 
-    `words` says who it is, "" if there is none.  One that locks no file, and is no systemd-cron, is found at the start
-    only.  It has gone when it has not been there for a while: who starts it anew stops it before.
+    `words` describes it, "" if there is none. One that locks no file, and is not systemd-cron, is found only at the
+    start. It counts as ended after PATIENCE, because a restart stops it first.
     """
 
     def __init__(self, host: Path, changed: Callable[[bool, str], None]) -> None:
-        """`changed` is called with whether there is one now, and what is to be told of that."""
+        """`changed` is called with whether there is one now, and with the text for the log."""
         self._host, self._changed = host, changed
         self._inotify: int | None = None
         self._process: int | None = None
-        """A descriptor of the one that is there."""
+        """A descriptor of its process."""
         self._looks = True
         self._again: int | None = None
         with contextlib.suppress(OSError):
@@ -82,26 +84,28 @@ class OtherCron(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell that cron's tables are not run, and what to do."""
+        """The message that cron's tables do not run, with the remedy."""
         told = f"cron's tables are not run, as {self.words} runs their jobs; they are once that is gone: {_REMEDY}"
         return [told] if self.words else []
 
     def descriptors(self) -> dict[int, int]:
-        """Of inotify, and of the process."""
+        """Return the descriptors of inotify and of the process."""
         return dict.fromkeys([each for each in (self._inotify, self._process) if each is not None], select.POLLIN)
 
     @property
     def has_more(self) -> bool:
-        """True if it is to be looked at once."""
+        """True if it must be checked at once."""
         return self._looks
 
     @property
     def deadline(self) -> int | None:
-        """The time for another look: one that is there may have gone for good by then, one that begins has its lock."""
+        """The time (CLOCK_MONOTONIC, ns) of the next check: after PATIENCE for an ended daemon, after 1 s for a
+        starting one.
+        """
         return self._again
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Look at once for one that comes, and later for one that goes."""
+        """Check at once whether a daemon started, and later whether one ended."""
         if descriptor == self._process:
             self._follow(0)
         elif descriptor != self._inotify or not {it.name for it in inotify.events(descriptor)} & _TELLING:
@@ -111,7 +115,7 @@ class OtherCron(Source):
         return ()
 
     def turn(self, now: Now) -> tuple[()]:
-        """Look whether there is one."""
+        """Check whether there is another cron daemon."""
         self._looks = False
         if self._again is not None and self._again <= now.mono:
             self._again = None
@@ -129,16 +133,16 @@ class OtherCron(Source):
         self._follow(found.pid)
 
     def _follow(self, pid: int) -> None:
-        """Be told of the end of this process, and of that of no other."""
+        """Watch for the end of this process only."""
         if self._process is not None:
             os.close(self._process)
             self._process = None
         if pid:
-            with contextlib.suppress(OSError):  # it has ended by now; what has its lock ends it by closing the file
+            with contextlib.suppress(OSError):  # it ended; that closes its PID file, and inotify reports it
                 self._process = os.pidfd_open(pid)
 
     def _watch(self) -> None:
-        """Watch all directories that are there; one twice is watched once."""
+        """Watch all existing directories; watching one twice changes nothing."""
         if self._inotify is not None:
             for directory in (PID_FILE.parent, *_GENERATED.parents[:2]):
                 with contextlib.suppress(OSError):
@@ -146,7 +150,7 @@ class OtherCron(Source):
 
 
 def _holder(file: Path) -> int | None:
-    """The process that has a file locked, 0 where nobody can tell which; None: nobody has."""
+    """Return the process that locks a file, 0 if unknown, or None if it is not locked."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
@@ -171,7 +175,7 @@ def _written(descriptor: int) -> int:
 
 
 def _of_root() -> Iterator[tuple[int, bytes]]:
-    """Yield the processes of root on this host, each with its name; those of containers are none."""
+    """Yield pid and name of root's processes on this host, except those in containers."""
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             with contextlib.suppress(OSError):
@@ -183,6 +187,6 @@ def _of_root() -> Iterator[tuple[int, bytes]]:
 
 
 def _here() -> list[bytes]:
-    """Our own numbers, one for each namespace of processes that we are in."""
+    """Return our own pids, one for each pid namespace that we are in."""
     with open("/proc/self/status", "rb") as file:
         return next((line.split()[1:] for line in file if line.startswith(b"NSpid:")), [b"1"])

@@ -1,7 +1,7 @@
-"""Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel tells when work waits too long.
+"""Pressure on the host (PSI, Documentation/accounting/psi.rst): the kernel reports when work waits too long.
 
-A trigger fires at most once in its window, while the part of the time in which some work was stalled is above the
-limit; so pressure that is not told again is over.  Nobody polls.
+A trigger fires at most once in its window, while the share of time in which some work was stalled exceeds the limit. So
+pressure that is not reported again is over, and no polling is needed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jobqueued.model import Now
 from jobqueued.source import Source
 
 _WINDOW = 2_000_000
-"""Microseconds; whoever lacks CAP_SYS_RESOURCE may only use multiples of 2 s."""
+"""Microseconds; a process without CAP_SYS_RESOURCE may only use multiples of 2 s."""
 _LASTS = 2 * _WINDOW * 1000
 
 DIRECTORY = Path("/proc/pressure")
 
 
 class PressureTriggers(Source):
-    """The triggers; `limits` are percent of the time by name: cpu, memory, io."""
+    """The triggers; `limits`: cpu, memory or io → percent of the time."""
 
     def __init__(self, limits: Mapping[str, int], directory: Path = DIRECTORY) -> None:
         self._triggers: dict[int, str] = {}
@@ -39,7 +39,7 @@ class PressureTriggers(Source):
 
     @property
     def troubles(self) -> list[str]:
-        """Tell which triggers can't be had, and why."""
+        """The triggers that could not be set, and why."""
         return self._troubles
 
     def descriptors(self) -> dict[int, int]:
@@ -47,7 +47,7 @@ class PressureTriggers(Source):
         return dict.fromkeys(self._triggers, select.POLLPRI)
 
     def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:
-        """Tell what a trigger that fired means."""
+        """Return the event for a trigger that fired."""
         return [UnderPressure(self._triggers[descriptor], now.mono + _LASTS)]
 
 
@@ -55,19 +55,19 @@ def _trigger(path: Path, percent: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(descriptor, b"some %d %d\0" % (_WINDOW * percent // 100, _WINDOW))
-    except OSError:  # without a trigger it would be told all the time
+    except OSError:  # without a trigger poll(2) would return at once
         os.close(descriptor)
         raise
     return descriptor
 
 
 def averages(directory: Path = DIRECTORY) -> dict[str, float | None]:
-    """The part of the last 10 s in which some task waited for cpu, memory or io, in percent; None: it is not told."""
+    """Return the share (%) of the last 10 s in which some task waited for cpu, memory or io; None if unknown."""
     return {name: _average(directory / name) for name in ("cpu", "memory", "io")}
 
 
 def _average(path: Path) -> float | None:
-    """The field avg10 of the first line: ``some avg10=1.53 avg60=…``."""
+    """Return the field avg10 of the first line: ``some avg10=1.53 avg60=…``."""
     try:
         return float(path.read_text().split()[1].partition("=")[2])
     except (OSError, ValueError, IndexError):

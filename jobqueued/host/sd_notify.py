@@ -13,7 +13,7 @@ from jobqueued.text import printable
 
 
 class ServiceManager(Source):
-    """The notification socket of the unit that started us, if any.  Its deadline is for `follow`, after the turn."""
+    """The notification socket of the unit that started us, if any. Its deadline is for `follow`, after the turn."""
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
@@ -23,19 +23,19 @@ class ServiceManager(Source):
         ours = os.environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = int(os.environ.pop("WATCHDOG_USEC", "0")) if ours else 0
         self.watchdog: int | None = microseconds * 1000 // 2 or None
-        """The interval (ns) at which `alive` has to be called; None: nobody watches."""
+        """The interval (ns) at which `alive` must be called, or None without a watchdog."""
 
     @property
     def deadline(self) -> int | None:
-        """The time from which `follow` may tell again; None: not before something happens."""
+        """The time (CLOCK_MONOTONIC, ns) from which `follow` may notify again; None: after the next event."""
         return self._due
 
     def starting(self, status: str) -> None:
-        """The start goes on, and takes another minute at most until this is told again."""
+        """Report that the start continues, and extend its timeout by a minute."""
         self._notify(f"EXTEND_TIMEOUT_USEC={MINUTE // 1000}", f"STATUS={status}")
 
     def tell_ready(self, status: str) -> None:
-        """Start-up (or a reload) is complete.  Only this waits while PID 1 is too busy to listen."""
+        """Report that start-up (or a reload) is complete. Only this call blocks while PID 1 is busy."""
         if self._notifier.socket is None:
             return
         self._notifier.socket.setblocking(True)
@@ -44,11 +44,13 @@ class ServiceManager(Source):
         self._told = status
 
     def reloading(self, mono: int) -> None:
-        """A reload begins; `mono` is CLOCK_MONOTONIC in ns (Type=notify-reload wants to know)."""
+        """Report that a reload begins; `mono` is CLOCK_MONOTONIC in ns (Type=notify-reload needs it)."""
         self._notify("RELOADING=1", f"MONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
     def follow(self, mono: int, status: Callable[[], str]) -> None:
-        """After each turn: tell the line for ``systemctl status`` if it has changed, and look at most once a second."""
+        """Send the line for ``systemctl status`` if it has changed; checks at most once a second. Call it after each
+        turn.
+        """
         if self._notifier.socket is None:
             return
         if mono < self._quiet_until:
@@ -60,20 +62,20 @@ class ServiceManager(Source):
             self._notify(f"STATUS={text}")
 
     def alive(self) -> None:
-        """The loop makes progress."""
+        """Report that the loop makes progress."""
         self._notify("WATCHDOG=1")
 
     def stopping(self, text: str) -> None:
-        """The end begins."""
+        """Report that the daemon is stopping."""
         self._notify("STOPPING=1", f"STATUS={text}")
 
     def _notify(self, *assignments: str) -> None:
-        """Send as UTF-8: the library would send Latin-1, and nothing at all where that lacks a letter."""
+        """Send as UTF-8: the library would encode as Latin-1, and drop texts with other letters."""
         self._notifier.notify("\n".join(map(printable, assignments)).encode().decode("latin-1"))
 
 
 class Watchdog(Source):
-    """The sign of life for PID 1, where it watches; `beat` is called with each, as that wakes the host up anyway."""
+    """The sign of life for PID 1, if its watchdog is on; each calls `beat`, because the host wakes up anyway."""
 
     def __init__(self, service_manager: ServiceManager, beat: Callable[[int], None]) -> None:
         self._service_manager, self._beat = service_manager, beat
@@ -81,11 +83,11 @@ class Watchdog(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time of the next sign."""
+        """The time (CLOCK_MONOTONIC, ns) of the next sign, or None."""
         return self._at
 
     def turn(self, now: Now) -> tuple[()]:
-        """Tell that the loop makes progress."""
+        """Report that the loop makes progress."""
         self._service_manager.alive()
         self._at = now.mono + (self._service_manager.watchdog or 0)
         self._beat(now.mono)

@@ -12,7 +12,7 @@ from jobqueued.source import Source
 
 
 class Signals(Source):
-    """Signals as bytes on a socket, so that the loop's sleep ends with each; `reload` is called for SIGHUP."""
+    """Signals as bytes on a socket, so that each ends the loop's sleep; SIGHUP calls `reload`."""
 
     def __init__(self, reload: Callable[[Now], None]) -> None:
         self._reload = reload
@@ -21,10 +21,10 @@ class Signals(Source):
         """True once the daemon is to end."""
 
     def catch(self) -> None:
-        """Take signals from now on, also those that were blocked until now, by whoever has started us."""
+        """Receive signals from now on, including those that our parent had blocked."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a launcher of our own that has left is no zombie
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # our own launcher must not become a zombie when it exits
         signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -32,7 +32,7 @@ class Signals(Source):
         self.stop |= number != signal.SIGHUP
 
     def descriptors(self) -> dict[int, int]:
-        """One of them, readable after a signal."""
+        """The reading end of the socket, readable after a signal."""
         return {self._reading.fileno(): select.POLLIN}
 
     @property
@@ -41,7 +41,7 @@ class Signals(Source):
         return self.stop
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:
-        """Take the bytes."""
+        """Read the bytes, and reload after a SIGHUP."""
         if signal.SIGHUP in self._reading.recv(4096):
             self._reload(now)
         return ()

@@ -1,8 +1,7 @@
-"""Imports of libraries without what these would load beside, which a daemon has no use for: 2.5 MiB, and 8
-of rich and asyncio.
+"""Imports of libraries without modules that a daemon does not need: saves 2.5 MiB, and 8 MiB of rich and asyncio.
 
-structlog would load rich and greenlet, where they are installed, and asyncio for its methods of coroutines; hashlib
-OpenSSL, where Python has a SHA-256 of its own.  croniter is imported so by whoever does (timing/expansion.py).
+structlog would load rich and greenlet, if they are installed, and asyncio for its coroutine methods; hashlib would load
+OpenSSL, though Python has a SHA-256 of its own. timing/expansion.py does the same for croniter.
 """
 
 from __future__ import annotations
@@ -18,5 +17,5 @@ _OWN_HASHES = ("_sha2", "_sha256")
 
 
 def spare_imports() -> AbstractContextManager[None]:
-    """Have what is imported meanwhile do without those modules, but for those that are there already."""
+    """Import modules inside this context without those modules, except those that are loaded already."""
     return without(absent=(*_ABSENT, *(("_hashlib",) if any(map(find_spec, _OWN_HASHES)) else ())), hollow=_HOLLOW)

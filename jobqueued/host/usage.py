@@ -1,4 +1,4 @@
-"""Use of the host by live runs and in all, read only when somebody asks: from cgroups, or else from /proc."""
+"""Resource use of live runs and of the host, read only on request: from cgroups, or otherwise from /proc."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from jobqueued.child.tuples import NamedTuple
 
 
 class Usage(NamedTuple):
-    """Use at an instant (CLOCK_MONOTONIC, ns): seconds of CPU time, and bytes read from and written to disks, so far;
-    bytes of memory and tasks now.  None: not known.  `partial`: of more processes than are looked at, the first.
+    """Resource use at an instant (CLOCK_MONOTONIC, ns). None: unknown.
+
+    CPU seconds and bytes read from and written to disks are totals so far; memory (bytes) and tasks are current.
+    `partial`: the run has more processes than were read.
     """
 
     at: int
@@ -29,17 +31,17 @@ class Usage(NamedTuple):
 
 
 MOST, _MOST_STEPS = 2000, 20_000
-"""Processes of a run that are looked at, and their threads with the looks: a look is some 0.2 s at most."""
+"""Maximum processes of a run, and maximum steps over its processes and threads: some 0.2 s at most."""
 
 
 def host() -> Usage:
-    """Memory is what could not be had by others at once; CPU time is that of all CPUs, and not that spent waiting."""
-    import psutil  # a MiB, for those who ask
+    """Return the host's use: memory is what is not available at once; CPU time is that of all CPUs, without waiting."""
+    import psutil  # takes 1 MiB, only on request
 
     times, memory = psutil.cpu_times(), psutil.virtual_memory()
     try:
         disks = psutil.disk_io_counters(perdisk=True)
-    except NotImplementedError:  # a container that sees none
+    except NotImplementedError:  # a container without disks
         disks = {}
     real = [counters for name, counters in disks.items() if os.path.exists(f"/sys/block/{name}/device")]
     io = (sum(each.read_bytes for each in real), sum(each.write_bytes for each in real)) if real else (None, None)
@@ -50,7 +52,7 @@ def host() -> Usage:
 
 
 def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | None:
-    """The fields of Usage, of an attempt by its name and processes; None: it is gone."""
+    """Return the fields of Usage for an attempt, by its name and processes, or None if it has ended."""
     meter = Meter(attempt, pid, supervisor)
     try:
         *_, used = meter.read()
@@ -60,9 +62,9 @@ def usage(attempt: str, pid: int, supervisor: int | None) -> dict[str, Any] | No
 
 
 class Meter:
-    """The use of one attempt, by its main process and its supervisor (None: it did not say).
+    """The use of one attempt, by its main process and its supervisor (None: unknown).
 
-    `by`: ``cgroup`` or ``processes``; `limits`: what the cgroup may have of cpu, memory, tasks.
+    `by`: ``cgroup`` or ``processes``; `limits`: the cgroup's limits of cpu, memory and tasks.
     """
 
     def __init__(self, attempt: str, pid: int, supervisor: int | None) -> None:
@@ -74,15 +76,17 @@ class Meter:
 
     @property
     def descriptor(self) -> int:
-        """That of its cgroup; -1: it needs none."""
+        """The descriptor of its cgroup, or -1."""
         return self._cgroup.directory
 
     def close(self) -> None:
-        """No more reading."""
+        """Close the cgroup."""
         self._cgroup.close()
 
     def read(self) -> Iterator[Usage | None]:
-        """Piece by piece: None while there is more to be read; at last what is used, None: it is gone."""
+        """Read piece by piece: yield None while there is more to read, and finally the use, or None if the attempt has
+        ended.
+        """
         if self.by == "processes":
             yield from self._of_processes()
             return
@@ -95,7 +99,7 @@ class Meter:
         yield Usage(at, user + system, *now, *disks, throttled, tree.is_stopped(self._pid))
 
     def _of_processes(self) -> Iterator[Usage | None]:
-        """Add up all below the supervisor, to which those come that have lost their parent."""
+        """Add up all processes below the supervisor, which also adopts orphans."""
         at, partial = time.monotonic_ns(), False
         read = list[tuple[float, int, int, int | None, int | None] | None]()
         for step, found in enumerate(tree.steps([] if self._supervisor is None else [self._supervisor])):
@@ -114,14 +118,14 @@ class Meter:
 
 
 def _total(column: tuple[Any, ...]) -> Any:
-    """None: of some it is not known."""
+    """Return the sum of a column, or None if a value is unknown."""
     return None if None in column else sum(column)
 
 
 def _of_process(pid: int) -> tuple[float, int, int, int | None, int | None] | None:
-    """CPU time (with that of children it has waited for), memory, tasks, bytes read and written, as in Usage.
+    """Return CPU time (with reaped children), memory, tasks, bytes read and written, as in Usage; None if it ended.
 
-    Not everybody may see what a process does to disks, nor does every kernel tell.
+    Bytes are None without permission, or if the kernel does not report them.
     """
     import psutil
 

@@ -1,4 +1,4 @@
-"""The one timer of the loop, on CLOCK_REALTIME: the kernel cancels it when somebody sets the clock."""
+"""The one timer of the loop, on CLOCK_REALTIME: the kernel cancels it when a process sets the clock."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from jobqueued.host import linux
 from jobqueued.model import SECOND
 
 _SLEW = SECOND // 2
-"""Less than this between two turns is NTP's slewing, not a step."""
+"""A smaller difference (ns) between two turns is NTP's slewing, not a step."""
 
 
 class WallTimer:
-    """Rings at an instant of the wall clock, and tells by how much that was set."""
+    """Fires at an instant of the wall clock, and measures steps of that clock."""
 
     def __init__(self) -> None:
         self._timer = linux.realtime_timer()
@@ -21,29 +21,29 @@ class WallTimer:
         self._offset, self._asleep = linux.realtime_offset(), linux.time_asleep()
 
     def fileno(self) -> int:
-        """Readable once it rings, or the clock was set."""
+        """Return the descriptor, readable once the timer fires or the clock is set."""
         return self._timer
 
     def set(self, wake: int) -> bool:
-        """Arm it.  False: the clock was set just now, and `wake` (wall, ns) may be of the old one."""
+        """Arm the timer. Return False if the clock was set just now, so that `wake` (wall, ns) may be outdated."""
         if wake != self._armed:
             self._armed = wake if linux.arm(self._timer, wake) else None
         return self._armed is not None
 
     def rang(self) -> None:
-        """Take note that it rang: it has to be set anew."""
+        """Note that it fired, so that it is armed again."""
         self._armed = None
-        with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` tells
+        with contextlib.suppress(OSError):  # ECANCELED: the clock was set, which `step` reports
             os.read(self._timer, 8)
 
     def slept(self) -> int:
-        """The time (ns) that the host was suspended since the last call."""
+        """Return the time (ns) that the host was suspended since the last call."""
         asleep, before = linux.time_asleep(), self._asleep
         self._asleep = asleep
         return asleep - before if asleep - before > _SLEW else 0
 
     def step(self) -> int:
-        """The step (ns) by which the clock was set since the last call; 0: it was not."""
+        """Return the step (ns) by which the clock was set since the last call, or 0."""
         offset, before = linux.realtime_offset(), self._offset
         self._offset = offset
         return offset - before if abs(offset - before) > _SLEW else 0

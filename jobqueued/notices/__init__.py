@@ -1,1 +1,1 @@
-"""Notices: who is told what, once and again (pure; docs/notices.md)."""
+"""Notices: who is notified of which event, how often, and of its end (pure; docs/notices.md)."""

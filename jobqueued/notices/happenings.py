@@ -1,4 +1,4 @@
-"""Happenings that somebody may want to be told of: made of the lines that are said of them."""
+"""Happenings that people may be notified of, made from log lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jobqueued.users import share_of
 
 
 class Happening(NamedTuple):
-    """One event of `notify.EVENTS`, or an end that is news only to those who were told of its beginning ("over").
+    """One event of `notify.EVENTS`, or an end that only people who got a notice of its beginning receive ("over").
 
-    What has the same `subject` is one incident while it lasts, and told anew where its `kind` is another; ""
-    opens none.  `closes` are the subjects that are over with it.
+    Happenings with the same `subject` are one incident while it lasts, which people are notified of again if its `kind`
+    changes; "" opens none. `closes`: the subjects that it ends.
     """
 
     event: str
@@ -32,15 +32,15 @@ class Happening(NamedTuple):
 
 
 def of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """The happening behind a line of the log; None: nobody is told of such a line."""
+    """Return the happening of a log line, or None if no one is notified of such a line."""
     made = _MADE_OF.get(event)
     return None if made is None else made(fields)
 
 
 def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
-    """The output of a run that has ended, however it did, which some want to have as cron mails it; None: it has none.
+    """Return the happening for the output of an ended run, which some want as mail, as from cron; None if no output.
 
-    It is beside what else is told of the end.
+    It is sent in addition to other notices of the end.
     """
     if event != "run_ended" or not fields["record"]["output"]["bytes"]:
         return None
@@ -54,7 +54,7 @@ _EVENT_OF = {"timed_out": "timeout", "oom_killed": "oom", "lost": "lost", "faile
 
 
 def ending(record: Record) -> str:
-    """The end of a run in a sentence: ``backup@142 failed after 31 s: exit code 1``."""
+    """Describe the end of a run: ``backup@142 failed after 31 s: exit code 1``."""
     if record["state"] == "succeeded" and has_failover(record):
         why = _before_failover(record)
         return f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"
@@ -75,18 +75,20 @@ def _run_ended(fields: Mapping[str, Any]) -> Happening | None:
         return Happening("failure", summary, subject, kind, (), job, record["run"], record)
     if succeeded:
         return Happening("success", summary, closes=_over(job), job=job, run=record["run"], record=record)
-    if state not in _EVENT_OF:  # a person, or the host's shutdown, wanted it
+    if state not in _EVENT_OF:  # a user, or the host's shutdown, stopped the run
         return None
     return Happening(_EVENT_OF[state], summary, subject, way_of(record), (), job, record["run"], record)
 
 
 def _over(job: str) -> tuple[str, ...]:
-    """The subjects that are over with a success of a job."""
+    """Return the subjects that a success of a job ends."""
     return tuple(f"{subject} {job}" for subject in ("run", "skipped", "missed", "held_up", "fuse"))
 
 
 def elsewhere(job: str, state: str) -> Happening | None:
-    """The end of a run on another host of the fleet, by what the fleet has of it: ``failed exit code 3``."""
+    """Return the happening of a run's end on another host, from the fleet's text: ``failed exit code 3``; None if no
+    notice.
+    """
     if state == "succeeded":
         return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)
     ended, _, way = state.partition(" ")
@@ -136,7 +138,7 @@ def _late_over(fields: Mapping[str, Any]) -> Happening:
 
 
 def _overdue(fields: Mapping[str, Any]) -> Happening | None:
-    if "teller" in fields:  # another host of the fleet, which tells of the end, too
+    if "teller" in fields:  # another host of the fleet reported it, and reports the end
         return None
     job = fields["job"]
     summary = f"{job} has not succeeded for {duration(fields['within'] / SECOND)}: {fields['reason']}"

@@ -1,4 +1,6 @@
-"""Incidents: what is wrong is told once, again where it is something else, now and then while it lasts, and its end."""
+"""Incidents: people are notified of a problem once, again if it changes, by reminders while it lasts,
+and of its end.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from jobqueued.saved import Incident
 def goes_on(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> tuple[Incident, dict[Target, str]]:
-    """The incident with what has happened, and who is told now, as what.
+    """Return the incident with the new happening, and target → event, for the targets to notify now.
 
-    `wishes` are those who want to be told of it, each with the time between two reminders (ns; None: no reminder).
+    `wishes`: target → pause (ns) between two reminders, for those that want this event; None: no reminder.
     """
     run = happening.run or ""
     if known is None:
@@ -35,7 +37,7 @@ def goes_on(
 def goes_on_elsewhere(
     known: Incident | None, happening: Happening, wishes: Mapping[Target, int | None], wall: int
 ) -> Incident:  # fmt: skip
-    """The incident with what has happened on another host of the fleet, which tells of it."""
+    """Return the incident with a happening on another host of the fleet, which notifies people itself."""
     if known is not None and known.kind == happening.kind:
         return known._replace(times=known.times + 1)
     marks = _marks(dict(known.told) if known else {}, dict.fromkeys(wishes, happening.event), wall)
@@ -44,7 +46,7 @@ def goes_on_elsewhere(
 
 
 def _is_due(told: int | None, remind: int | None, wall: int) -> bool:
-    """Tell whether somebody is told now who was told then; a clock that was set back must not make them wait for it."""
+    """Return whether a target is due for a notice; the mark of a clock that was ahead delays nothing."""
     return told is None or (remind is not None and not told <= wall < told + remind)
 
 
@@ -53,5 +55,5 @@ def _marks(before: Mapping[str, int], told: Mapping[Target, str], wall: int) -> 
 
 
 def told_of(incident: Incident) -> list[Target]:
-    """Those who know of it, and are to know of its end."""
+    """Return the targets that were notified of it, and are to be notified of its end."""
     return [Target.parse(text) for text, _ in incident.told]

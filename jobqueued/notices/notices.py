@@ -1,6 +1,6 @@
-"""Notices: makes incidents of what is said, and notices for whoever wants to be told of them.
+"""Makes incidents from log lines, and notices for the people who want them.
 
-commands = notices.about(commands, now)    # before the commit that holds what they are about
+commands = notices.about(commands, now)    # before the commit that has the events
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from jobqueued.users import share_of
 
 
 class Notices:
-    """`job` finds a job by its id, `zone` the host's zone, `rules` are the site's; `user` has jobs without one."""
+    """`job` returns the job of an id, `zone` the host's zone, `rules` are the site's; `user` runs jobs that name no
+    user.
+    """
 
     def __init__(
         self, host: str, rules: Sequence[Rule], zone: Callable[[], str], job: Callable[[str], Job | None],
@@ -43,28 +45,28 @@ class Notices:
         self.incidents: dict[str, Incident] = {}
 
     def restore(self, kept: Iterable[Incident], waiting: Iterable[Notice]) -> None:
-        """Take over what an earlier scheduler kept."""
+        """Take over the state that an earlier scheduler saved."""
         self.incidents = {incident.subject: incident for incident in kept}
         waiting = list(waiting)
         self.outbox.restore(notice for notice in waiting if not _is_ping(notice))
         self.pings.restore(filter(_is_ping, waiting))
 
     def everything(self) -> list[Command]:
-        """The commands that save all of it."""
+        """Return the commands that save the whole state."""
         saves: list[Command] = [SaveIncident(each.subject, each) for each in self.incidents.values()]
         return [*saves, *map(SaveNotice, self.waiting())]
 
     def waiting(self) -> Iterator[Notice]:
-        """All that wait to be sent, pings too."""
+        """Return everything that waits to be sent, including pings."""
         return chain(self.outbox, self.pings)
 
     @property
     def troubles(self) -> list[str]:
-        """Tell of the receivers that can't be reached."""
+        """The unreachable receivers, for people."""
         return [*self.outbox.troubles, *self.pings.troubles.told]
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """The saves of all that these commands are to be told of."""
+        """Return the commands that save the notices and incidents of these commands."""
         saves = list[Command]()
         for command in commands:
             if isinstance(command, Say) and self._matters(command.fields):
@@ -74,7 +76,7 @@ class Notices:
         return saves
 
     def _of_another_host(self, ended: EndedElsewhere, wall: int) -> Iterator[Command]:
-        """Yield what is to be kept of the end of a run on another host, which tells of it itself."""
+        """Yield the saves for the end of a run on another host, which notifies people itself."""
         happening = happenings.elsewhere(ended.job, ended.state)
         if happening is None:
             return
@@ -88,7 +90,7 @@ class Notices:
             yield SaveIncident(incident.subject, incident)
 
     def _of_line(self, said: Say, wall: int) -> list[Command]:
-        """The saves of what is said; output goes to whom nothing else is told of its run."""
+        """Return the saves for a log line; output goes only to targets without another notice of the run."""
         happening, output = happenings.of(said.event, said.fields), happenings.output_of(said.event, said.fields)
         saves = [*self.note(happening, wall)] if happening else []
         if output is not None:
@@ -98,7 +100,7 @@ class Notices:
         return saves
 
     def _matters(self, fields: Mapping[str, Any]) -> bool:
-        """Tell whether anybody may want to know of it: where nobody does, a run costs nothing more."""
+        """Return whether people may want a notice; if not, a run costs nothing more."""
         if self._rules or self.incidents:
             return True
         record, run = fields.get("record"), fields.get("run")
@@ -107,7 +109,7 @@ class Notices:
         return job is not None and job.notify is not NOBODY
 
     def note(self, happening: Happening, wall: int) -> Iterator[Command]:
-        """Yield what is to be kept of a happening."""
+        """Yield the saves for a happening."""
         for subject in happening.closes:
             yield from self._close(subject, happening, wall)
         wishes = self._wishes(happening)
@@ -115,7 +117,7 @@ class Notices:
             yield from (self._put(target, happening, happening.event, None, wall) for target in wishes)
             return
         known = self.incidents.get(happening.subject)
-        if known is None and not wishes:  # nobody will ever ask for its end
+        if known is None and not wishes:  # its end will interest no one
             return
         incident, told = incidents.goes_on(known, happening, wishes, wall)
         self.incidents[incident.subject] = incident
@@ -124,7 +126,7 @@ class Notices:
             yield self._put(target, happening, event, incident, wall)
 
     def _is_once(self, happening: Happening) -> bool:
-        """Tell whether it is the end of a submission: no later run will succeed, so nothing lasts."""
+        """Return whether it is the end of a submission: no later run will succeed, so it is no incident."""
         job = self._job(happening.job) if happening.job is not None else None
         return job is not None and job.submission is not None and happening.event not in ("late", "overdue")
 
@@ -132,10 +134,10 @@ class Notices:
         self, refused: Collection[str], invalid: Callable[[str], bool | None], lasts: Callable[[str, str], bool],
         wall: int,
     ) -> list[Command]:  # fmt: skip
-        """End what is over though nothing said so; what belongs to a job that is gone ends in silence.
+        """End incidents whose end was not logged; those of a deleted job end silently.
 
-        `refused`: the files that are now; `invalid` tells of a job if it can't run, None: there is none of that name;
-        `lasts`: if it is still late, or overdue.
+        `refused`: the files refused now; `invalid` returns whether a job can't run, None if there is no such job;
+        `lasts`: whether it is still late, or overdue.
         """
         commands: list[Command] = []
         for subject in list(self.incidents):
@@ -156,7 +158,9 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Let go what waits for receivers that no file names any more; `jobs` finds all, asked if anything waits."""
+        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, and is called only if some
+        wait.
+        """
         if self.outbox.is_idle and self.pings.is_idle:
             return []
         named = self._named | self.outbox.of_submissions()
@@ -167,7 +171,7 @@ class Notices:
         return [*self._let_go(named), *self.pings.retain(checks)]
 
     def _let_go(self, named: Collection[Target]) -> Iterator[Command]:
-        """Let go what waits for others than these; who never got it was told of no incident."""
+        """Drop notices for other targets than these; such a target counts as not notified."""
         waited = {notice.target for notice in self.outbox}
         yield from self.outbox.retain(named)
         gone = {target for target in waited if not self.outbox.waits_for(target)}
@@ -178,19 +182,19 @@ class Notices:
                 yield SaveIncident(subject, self.incidents[subject])
 
     def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
-        """Put a notice for a target that only tries whether it gets there, as one of this job would: at once, with
-        all that waits, though the last message did not.
+        """Add a test notice for a target, for this job or for none. It is sent at once, with all waiting ones, even if
+        the last message failed.
         """
         self.outbox.try_again(target)
         test = Happening("test", f"a test of notices to {target.shown} from {self._host}", job=job)
         return self._put(target, test, "test", None, wall)
 
     def knows(self, job: str) -> bool:
-        """Tell whether there is a job of this name."""
+        """Return whether there is a job of this name."""
         return self._job(job) is not None
 
     def targets(self, job: str) -> list[Target]:
-        """All that may be told of a job, by itself or by the rules of the site."""
+        """Return all targets that may get notices of a job, from its own setting or the site's rules."""
         own, about = self._job(job), Happening("test", "", job=job)
         rules = [
             rule for rule, jobs in zip(self._rules, self._patterns, strict=True) if _is_about(rule, jobs, about, own)
@@ -199,7 +203,7 @@ class Notices:
         return list(dict.fromkeys(target for wish in wishes for target in wish.targets()))
 
     def all_targets(self, jobs: Iterable[Job]) -> dict[Target, str | None]:
-        """All that may be told by the rules of the site (None), and by these jobs, each with the first that does so."""
+        """Return target → the first of these jobs that names it; None if the site's rules name it."""
         found: dict[Target, str | None] = {target: None for rule in self._rules for target in rule.notify.targets()}
         for job in jobs:
             for target in job.notify.targets():
@@ -207,15 +211,15 @@ class Notices:
         return found
 
     def may_go(self, target: Target, job: str | None) -> bool:
-        """Tell whether it is known as whom a notice about this job goes to a target.
+        """Return whether it is known as which user a notice about this job is sent to a target.
 
-        An earlier version, whose notices may wait still, sent what users named as it sent the host's.
+        An earlier version, whose notices may still wait, sent notices to users' own targets as the daemon's user.
         """
         is_known = target.owner is not None or target.channel == "email" or target in self._named
         return is_known or not share_of(job or "")
 
     def settings(self, target: Target, job: str | None) -> dict[str, Any]:
-        """The settings with which a notice about this job goes to a target."""
+        """Return the settings for sending a notice about this job to a target."""
         own = self._job(job) if job is not None else None
         wishes = [*([] if own is None else [own.notify]), *(rule.notify for rule in self._rules)]
         return next((found for wish in wishes if (found := wish.settings(target))), {})
@@ -240,7 +244,7 @@ class Notices:
                 yield self._put(target, told, "recovery", incident, wall)
 
     def _wishes(self, happening: Happening) -> Mapping[Target, int | None]:
-        """Those who want to be told of it, with the time between reminders."""
+        """Return target → pause (ns) between reminders, for the targets that want this happening."""
         job = self._job(happening.job) if happening.job is not None else None
         own = [job.notify] if job is not None else []
         site = [rule.notify for rule, jobs in zip(self._rules, self._patterns, strict=True)
@@ -251,7 +255,7 @@ class Notices:
         return self.outbox.put(target, self._document(it, event, incident, wall), wall)
 
     def _document(self, it: Happening, event: str, incident: Incident | None, wall: int) -> dict[str, Any]:
-        """The words and facts for the receiver; docs/notices.md describes them."""
+        """Return the text and facts for the receiver; docs/notices.md describes them."""
         record, since = it.record, ""
         if incident is not None and event == "reminder":
             since = f" ({incident.times} times since {to_text(incident.since)})"
@@ -268,7 +272,7 @@ def _is_ping(notice: Notice) -> bool:
 
 
 _RECOVERS = ("run", "invalid", "file", "state", "late", "overdue")
-"""The subjects whose end is news; others are over in silence."""
+"""The subjects whose end is reported; others end silently."""
 
 
 def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
@@ -282,7 +286,7 @@ def _told(incident: Incident | None, host: str) -> dict[str, Any] | None:
 
 
 def _is_about(rule: Rule, jobs: re.Pattern[str] | None, happening: Happening, job: Job | None) -> bool:
-    """Tell whether a rule of the site is about it: about a user's own job only one that names it, or the user."""
+    """Return whether a site rule is about a happening; a user's own job needs a rule that names the job or the user."""
     if jobs is not None and not jobs.fullmatch(happening.job or ""):
         return False
     if share_of(happening.job or "") and jobs is None and not rule.users:

@@ -1,8 +1,8 @@
-"""The outbox: notices that wait to be sent, gathered for each target, and tried again until they are or get too old.
+"""The outbox: notices that wait to be sent, collected for each target, and retried until they are sent or too old.
 
-Each output of a run is a message of its own, as cron sends it, until a target takes no more of them.
+Each output of a run is a message of its own, as cron sends it, until the target's rate is used up.
 
-At least once: what was sent is forgotten after the answer, so a notice may be sent again, under the same id.
+At least once: a sent notice is deleted after the answer, so a notice may be sent again, under the same id.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from jobqueued.text import counted
 from jobqueued.users import Owner
 
 SENDING = 2
-"""Messages that are on their way at a time."""
+"""Maximum messages sent at a time."""
 MOST = 500
-"""Notices that wait for one target; of further ones only their number is kept."""
+"""Maximum waiting notices for one target; beyond it they are only counted."""
 MOST_OF_USER = 1000
-"""Notices that wait for all targets that one user named."""
+"""Maximum waiting notices for all targets of one user."""
 SHOWN = 50
-"""Notices that one message names."""
+"""Maximum notices named in one message."""
 _NAMED = 3
 _FIRST_PAUSE = MINUTE
 _GIVE_UP, _TRIES = 3 * DAY, 10
@@ -40,7 +40,7 @@ _LONGEST_PERIOD, _MANY = DAY, 64
 
 
 class Message(NamedTuple):
-    """One message to a target: a notice, or several together.  `number` is unique for ever on this host."""
+    """One message to a target: one notice, or several together. `number` is unique on this host forever."""
 
     number: int
     id: str
@@ -51,19 +51,19 @@ class Message(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """The notices of one kind for one target; outputs and all others hold up, and join, only their own kind."""
+    """The notices of one kind for one target; outputs and other notices delay, and join, only their own kind."""
 
     target: Target
     is_output: bool
 
     @classmethod
     def of(cls, target: Target, about: Mapping[str, Any]) -> Lane:
-        """The lane of a notice."""
+        """Return the lane of a notice."""
         return cls(target, about["event"] == "output")
 
 
 class Outbox:
-    """`policy` tells when a target takes notices, by the clock of `zone`."""
+    """`policy` returns when a target accepts notices, by the clock of `zone`."""
 
     def __init__(
         self, host: str, policy: Callable[[Target], Policy], zone: Callable[[], str], numbers: Numbers
@@ -71,26 +71,26 @@ class Outbox:
         self._host, self._policy, self._zone, self._numbers = host, policy, zone, numbers
         self._waiting: dict[Lane, dict[int, Notice]] = {}
         self._of_users = Counter[Owner]()
-        """Notices that wait for all targets of a user."""
+        """user → number of waiting notices for all the user's targets."""
         self._sending: dict[int, tuple[Lane, list[int]]] = {}
         self._sent: dict[Lane, deque[int]] = {}
         self._many = _MANY
-        """So many lanes in `_sent` are looked through for those to which nothing was sent lately."""
+        """Size of `_sent` at which old lanes are removed from it."""
         self._troubles, self._places = Troubles[Target]("notices to "), Places()
         self._known: tuple[int, int | None] | None = None
-        """When `next_at` was last found out, and what it was then; None: something has changed."""
+        """The time of the last `next_at`, and its result; None: something changed since."""
 
     def __iter__(self) -> Iterator[Notice]:
-        """All that wait, and are on their way."""
+        """Iterate over all notices that wait or are being sent."""
         return (notice for notices in self._waiting.values() for notice in notices.values())
 
     @property
     def troubles(self) -> list[str]:
-        """The targets that can't be reached, for people."""
+        """The unreachable targets, for people."""
         return self._troubles.told
 
     def restore(self, notices: Iterable[Notice]) -> None:
-        """Take over what an earlier scheduler kept."""
+        """Take over the notices that an earlier scheduler saved."""
         for notice in sorted(notices, key=lambda notice: notice.id):
             lane = Lane.of(Target.parse(notice.target), notice.about)
             self._waiting.setdefault(lane, {})[notice.id] = notice
@@ -99,7 +99,7 @@ class Outbox:
         self._known = None
 
     def put(self, target: Target, about: dict[str, Any], wall: int) -> SaveNotice:
-        """Take in a notice."""
+        """Add a notice."""
         lane = Lane.of(target, about)
         if (full := self._full(lane)) is not None:
             notice = changed(newest := _newest(self._waiting[full]), more=newest.more + 1)
@@ -113,7 +113,9 @@ class Outbox:
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """The lane whose newest notice counts one more, as no further one may wait for this target, or for its user."""
+        """Return the lane whose newest notice counts one more, if this target or its user has the maximum waiting; or
+        None.
+        """
         waiting, owner = self._waiting.get(lane, {}), lane.target.owner
         if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):
             return None
@@ -122,34 +124,34 @@ class Outbox:
         return found if own and _newest(self._waiting[found]).id not in self._on_way(found) else None
 
     def _count(self, lane: Lane, notices: int) -> None:
-        """Note that so many more wait for the user of a lane, if it is one's."""
+        """Add to the count of notices that wait for the user of a lane, if it has one."""
         if (owner := lane.target.owner) is not None:
             self._of_users[owner] += notices
             if not self._of_users[owner]:
                 del self._of_users[owner]
 
     def try_again(self, target: Target) -> None:
-        """Let the next message to a target go at once, though the last one did not: what was wrong may be mended."""
+        """Send the next message to a target at once, though the last one failed: the problem may be fixed."""
         self._troubles.try_again(target)
         self._known = None
 
     def first(self, notice: Notice) -> Notice:
-        """The notice with which this one goes, or which goes before it: it has the tries, and what the last came to."""
+        """Return the oldest notice of this one's lane, which has the tries and the last error."""
         waiting = self._waiting[Lane.of(Target.parse(notice.target), notice.about)]
         return waiting[_oldest(waiting)]
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing waits, and nobody is in trouble."""
+        """True if nothing waits, and no receiver has a problem."""
         return not (self._waiting or self._troubles)
 
     def of_submissions(self) -> set[Target]:
-        """The targets for which something waits about submissions, which are in no file."""
+        """Return the targets of waiting notices about submissions, which are in no file."""
         waiting = self._waiting.items()
         return {lane.target for lane, of in waiting if any(is_numbered(it.about["job"] or "") for it in of.values())}
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Let go what waits for others than these, but for what is on its way, and forget their troubles."""
+        """Drop notices for other targets than these, except those being sent, and forget their problems."""
         busy = self._busy()
         gone = [lane for lane in self._waiting if lane.target not in targets and lane.target not in busy]
         self._troubles.retain(targets)
@@ -166,14 +168,14 @@ class Outbox:
         return commands
 
     def waits_for(self, target: str) -> bool:
-        """Tell whether something waits for a target, by its str."""
+        """Return whether a notice waits for a target, given as str."""
         asked = Target.parse(target)
         return any(Lane(asked, is_output) in self._waiting for is_output in (False, True))
 
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """The instant (wall) at which `take` has something; None: only an answer or a notice changes anything."""
+        """Return the instant (wall) at which `take` has a message, or None until an answer or a notice comes."""
         if len(self._sending) >= SENDING:
             return None
         if self._known is not None:
@@ -196,7 +198,7 @@ class Outbox:
         return {lane.target for lane, _ in self._sending.values()}
 
     def _ready(self) -> list[Lane]:
-        """Those that could go; one place is kept from targets that did not take the last message."""
+        """Return the lanes that could send; targets that did not accept the last message leave one place free."""
         busy = self._busy()
         found = [lane for lane, waiting in self._waiting.items() if waiting and lane.target not in busy]
         free = self._places.left((lane.target for lane in found), busy)
@@ -204,7 +206,7 @@ class Outbox:
         return [lane for lane in found if lane.target in spared]
 
     def _opens(self, lane: Lane, wall: int) -> int:
-        """The instant from which a message may go; what was noted by a clock that was ahead of now holds up nothing."""
+        """Return the instant (wall) from which a message may be sent; marks of a clock that was ahead delay nothing."""
         policy, waiting = self._policy(lane.target), self._waiting[lane]
         marks = [(waiting[_oldest(waiting)].created, policy.digest)]
         marks += self._troubles.rest(lane.target)
@@ -216,14 +218,14 @@ class Outbox:
         return self._after_quiet(policy.quiet, opens)
 
     def _batch(self, lane: Lane, wall: int) -> list[Notice]:
-        """The notices that go in one message: one output by itself, unless no other message may go after it."""
+        """Return the notices for one message: a single output, unless it is the last message that the rate allows."""
         waiting, policy = list(self._waiting[lane].values()), self._policy(lane.target)
         most, period = policy.rate
         sent = sum(wall - period < at <= wall for at in self._sent.get(lane, ()))
         return waiting[:1] if lane.is_output and not policy.digest and most - sent > 1 else waiting
 
     def _after_quiet(self, quiet: tuple[int, int] | None, instant: int) -> int:
-        """The instant, or the end of the quiet part of the day in which it is."""
+        """Return the instant, or the end of the quiet part of the day that contains it."""
         if quiet is None:
             return instant
         local = datetime.fromtimestamp(instant // SECOND, ZoneInfo(self._zone()))
@@ -239,7 +241,7 @@ class Outbox:
     # sending
 
     def take(self, wall: int) -> Iterator[Message]:
-        """Yield the messages that are due; each is on its way until `answered`."""
+        """Yield the messages that are due; each counts as being sent until `answered`."""
         if (at := self.next_at(wall)) is None or at > wall:
             return
         for lane in sorted(self._ready(), key=self._rank):
@@ -262,11 +264,11 @@ class Outbox:
         self._sending[number] = lane, [notice.id for notice in notices]
         name, about = f"{self._host}-{number}-{notices[-1].id}", together(notices)
         if lane.is_output and notices[0].tries and self._troubles.is_refused(lane.target):
-            about = _gathered(notices)  # it may be too large, or look like spam: the end of it is not
+            about = _gathered(notices)  # the message may be too large or look like spam; its summary is not
         return Message(number, name, lane.target, about, notices[0].about["job"])
 
     def answered(self, number: int, answer: str, wall: int) -> list[Command]:
-        """Take the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
+        """Handle the answer about a message: ``sent``, ``later SECONDS WHY`` or ``never WHY``."""
         if number not in self._sending:
             return []
         self._known = None
@@ -283,7 +285,7 @@ class Outbox:
         if not waiting:
             del self._waiting[lane]
         self._sent.setdefault(lane, deque(maxlen=1000)).append(wall)
-        if len(self._sent) > self._many:  # each submission may name another one
+        if len(self._sent) > self._many:  # each submission may name another target
             since = wall - _LONGEST_PERIOD
             self._sent = {other: marks for other, marks in self._sent.items() if since < marks[-1] <= wall}
             self._many = 2 * len(self._sent) + _MANY
@@ -303,7 +305,7 @@ class Outbox:
         return commands + self._give_up(lane, wall)
 
     def _give_up(self, lane: Lane, wall: int) -> list[Command]:
-        """Let go what is too old, and was tried for long: the clock may have jumped since it was made."""
+        """Give up notices that are too old and were tried often enough: the clock may have jumped since."""
         waiting = self._waiting[lane]
         if waiting[_oldest(waiting)].tries < _TRIES:
             return []
@@ -322,17 +324,17 @@ class Outbox:
 
 
 def _oldest(waiting: dict[int, Notice]) -> int:
-    """The id of the first notice that waits for a target: they are put in their order."""
+    """Return the id of the first notice that waits for a target: they are in order."""
     return next(iter(waiting))
 
 
 def _newest(waiting: dict[int, Notice]) -> Notice:
-    """The last notice that waits for a target."""
+    """Return the last notice that waits for a target."""
     return waiting[next(reversed(waiting))]
 
 
 def together(notices: list[Notice]) -> dict[str, Any]:
-    """One document about all of them: the only one, or a digest that names them."""
+    """Return one document about all notices: the only one's, or a digest that names them."""
     return notices[0].about if len(notices) == 1 and not notices[0].more else _gathered(notices)
 
 
@@ -348,6 +350,6 @@ def _gathered(notices: list[Notice]) -> dict[str, Any]:
 
 
 def _held(about: Mapping[str, Any]) -> dict[str, Any]:
-    """One line of a digest; an output has its end, too, as nothing else would bring it."""
+    """Return one line of a digest; an output includes its tail, because no other message has it."""
     line = {**{name: about[name] for name in ("event", "at", "job", "run", "summary")}, "count": 1}
     return {**line, "tail": about["record"]["output"]["tail"]} if about["event"] == "output" else line

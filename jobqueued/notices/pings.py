@@ -1,7 +1,7 @@
-"""Pings: a receiver outside is told of each run's start and end, so that it can raise the alarm when none comes.
+"""Pings: an outside receiver gets each run's start and end, so that it can raise the alarm when none comes.
 
-What waits for a check is replaced by what is newer, and let go when it is too old: a ping says how things are, and a
-stale one would say so falsely.  Within that, at least once, under the same run id.
+A newer ping of a check replaces a waiting one, and a ping that is too old is given up: pings report the present state,
+and an old one would be wrong. Otherwise pings are sent at least once, under the same run id.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from jobqueued.saved import Notice
 from jobqueued.sha256 import sha256
 
 SENDING = 2
-"""Batches that are on their way at a time, each to a receiver of its own."""
+"""Maximum batches sent at a time, each to a receiver of its own."""
 MOST = 50
-"""Checks of one batch."""
+"""Maximum checks of one batch."""
 _APART = SECOND
-"""The time between the beginnings of batches: each is a process."""
+"""Minimum time (ns) between the starts of batches: each is a process."""
 _FIRST_PAUSE = 10 * SECOND
 _TOO_OLD = DAY
 
 
 class Batch(NamedTuple):
-    """Pings of several checks of one receiver (`receiver_of`), in order; `number` names it in the answer."""
+    """Pings of several checks of one receiver (`receiver_of`), in order; `number` identifies the batch
+    in the answer.
+    """
 
     number: int
     receiver: Target
@@ -41,7 +43,7 @@ class Batch(NamedTuple):
 
 
 class Pings:
-    """`job` finds a job by its id."""
+    """`job` returns the job of an id."""
 
     def __init__(self, host: str, job: Callable[[str], Job | None], numbers: Numbers) -> None:
         self._host, self._job, self._numbers = host, job, numbers
@@ -52,11 +54,11 @@ class Pings:
         self.troubles = Troubles[Target]("")
 
     def __iter__(self) -> Iterator[Notice]:
-        """All that wait, and are on their way."""
+        """Iterate over all pings that wait or are being sent."""
         return (notice for notices in self._waiting.values() for notice in notices.values())
 
     def restore(self, notices: Iterable[Notice]) -> None:
-        """Take over what an earlier scheduler kept."""
+        """Take over the pings that an earlier scheduler saved."""
         for notice in sorted(notices, key=lambda notice: notice.id):
             self._waiting.setdefault(Target.parse(notice.target), {})[notice.id] = notice
             self._numbers.saw(notice.id)
@@ -64,14 +66,14 @@ class Pings:
     # what is told
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """The saves of all that these commands tell of runs whose jobs have a `ping`."""
+        """Return the commands that save the pings for these commands."""
         said = (each for each in commands if isinstance(each, Say) and each.event in _TOLD)
         return [command for each in said for command in _TOLD[each.event](self, each.fields, wall)]
 
     def _started(self, fields: Mapping[str, Any], wall: int) -> list[Command]:
         run = fields["run"]
         job, wish = self._wish(run.rpartition("@")[0])
-        if wish is None or "late" not in fields:  # a further attempt
+        if wish is None or "late" not in fields:  # a later attempt
             return []
         return self._put(wish, "start", "/start", job, run, f"{run} started", "", wall)
 
@@ -103,9 +105,9 @@ class Pings:
         return [SaveNotice(notice), *self._prune(wish.target)]
 
     def _prune(self, target: Target) -> list[Command]:
-        """Let go what newer ones have made stale: all ends but the newest, and starts of runs that have ended.
+        """Drop outdated pings: all ends except the newest, and starts of runs that have ended.
 
-        The error of a ping that is let go stays, with the newest end: people look for it there.
+        The newest end keeps the error of a dropped ping, because people look for it there.
         """
         waiting, busy = self._waiting[target], self._on_way(target)
         ends = [notice for notice in waiting.values() if notice.about["event"] != "start"]
@@ -121,7 +123,7 @@ class Pings:
         return [*saves, *self._drop(target, dropped)]
 
     def _outdate(self, target: Target) -> list[Command]:
-        """Let go the ends that wait, as there is a newer one that nobody asks to be told of."""
+        """Drop the waiting ends, because there is a newer end without a ping."""
         waiting, busy = self._waiting.get(target, {}), self._on_way(target)
         ends = [it.id for it in waiting.values() if it.about["event"] != "start" and it.id not in busy]
         return self._drop(target, ends) if ends else []
@@ -135,11 +137,11 @@ class Pings:
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing waits, and nobody is in trouble."""
+        """True if nothing waits, and no receiver has a problem."""
         return not (self._waiting or self.troubles)
 
     def retain(self, targets: Collection[Target]) -> list[Command]:
-        """Let go what waits for others than these, but for what is on its way, and forget their troubles."""
+        """Drop pings for other targets than these, except those being sent, and forget their problems."""
         gone = [target for target in self._waiting if target not in targets and not self._on_way(target)]
         self.troubles.retain({*targets, *map(receiver_of, targets)})
         return [command for target in gone for command in self._drop(target, list(self._waiting[target]))]
@@ -147,7 +149,7 @@ class Pings:
     # when
 
     def next_at(self, wall: int) -> int | None:
-        """The instant (wall) at which `take` has something; None: only an answer or a run changes anything."""
+        """Return the instant (wall) at which `take` has a batch, or None until an answer or a run comes."""
         if not self._waiting or len(self._sending) >= SENDING:
             return None
         return min((self._opens(target, wall) for target in self._ready()), default=None)
@@ -168,7 +170,7 @@ class Pings:
     # sending
 
     def take(self, wall: int) -> Batch | None:
-        """Take the pings of one receiver that are due, if there are any; they are on their way until `answered`."""
+        """Return the due pings of one receiver, or None; they count as being sent until `answered`."""
         if len(self._sending) >= SENDING:
             return None
         due = [target for target in self._ready() if self._opens(target, wall) <= wall]
@@ -189,7 +191,7 @@ class Pings:
         return self._places.rank(target), receiver_of(target) in self.troubles, min(self._waiting[target])
 
     def expire(self, wall: int) -> list[Command]:
-        """Give up what is too old to be true."""
+        """Give up the pings that are too old to be true."""
         commands: list[Command] = []
         for target in list(self._waiting):
             busy, waiting = self._on_way(target), self._waiting[target].values()
@@ -201,7 +203,7 @@ class Pings:
         return commands
 
     def answered(self, batch: int, verdicts: Mapping[int, str], others: str, wall: int) -> list[Command]:
-        """Take the verdicts on pings of a batch by their number, and the one on all others."""
+        """Handle the answer about a batch: number → verdict of a ping, and the verdict on all others."""
         receiver, checks = self._sending.pop(batch)
         rest, found = Verdict.parse(others), {it: Verdict.parse(verdict) for it, verdict in verdicts.items()}
         pings = [(target, it, found.get(it, rest)) for target, ids in checks.items() for it in ids]
@@ -238,19 +240,19 @@ _TOLD: dict[str, Callable[[Pings, Mapping[str, Any], int], Sequence[Command]]] =
 
 
 def receiver_of(target: Target) -> Target:
-    """The scheme, host and port of a check: what is away, is away for all checks there that one user asks for."""
+    """Return the scheme, host and port of a check: if they are unreachable, so are all checks of one user there."""
     scheme, _, rest = target.address.partition("://")
     return Target("receiver", f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}", target.owner)
 
 
 def run_id(host: str, run: str) -> str:
-    """The UUID (version 8) by which the pings of a run hang together."""
+    """Return the UUID (version 8) that links the pings of a run."""
     drawn = sha256(f"{host}\0{run}".encode()).hexdigest()
     return f"{drawn[:8]}-{drawn[8:12]}-8{drawn[12:15]}-8{drawn[15:18]}-{drawn[18:30]}"
 
 
 def _outcome(record: Record) -> tuple[str, str]:
-    """The event of an end, and what is appended to the URL of a check: nothing, its exit code, or /fail."""
+    """Return the event of an end, and the suffix for the URL of a check: "", its exit code, or /fail."""
     if record["state"] == "succeeded" and not has_failover(record):
         return "success", ""
     code = record["exit_code"]

@@ -1,4 +1,4 @@
-"""Places: of those that may be on their way at a time, one is for all users, who take turns."""
+"""Places: the messages that may be sent at a time. One place is for all users, who take turns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from jobqueued.notify import Target
 from jobqueued.users import Owner
 
 _MANY = 1000
-"""Users whose last turn is noted."""
+"""Maximum users whose last turn is saved."""
 
 
 class Places:
-    """A receiver of a user's may take as long as a process may: the others are the host's."""
+    """Limits users' receivers to one place, because each may take a process's whole time limit; the rest are the
+    host's.
+    """
 
     def __init__(self) -> None:
         self._turns: dict[Owner, int] = {}
@@ -20,16 +22,16 @@ class Places:
         self._last = 0
 
     def left(self, targets: Iterable[Target], busy: Collection[Target]) -> list[Target]:
-        """Those of the targets for which a place is left while others are `busy`."""
+        """Return the targets for which a place is free while others are `busy`."""
         is_taken = any(target.owner is not None for target in busy)
         return [target for target in targets if target.owner is None or not is_taken]
 
     def rank(self, target: Target) -> int:
-        """The order among those that are due: the host's and new users' first, then who had no turn for longest."""
+        """Return the rank of a due target: the host's and new users' first, then the user with the oldest last turn."""
         return 0 if target.owner is None else self._turns.get(target.owner, 0)
 
     def give(self, target: Target) -> None:
-        """Note that a message to a target goes now."""
+        """Note that a message to a target is sent now."""
         if target.owner is None:
             return
         self._last += 1

@@ -1,4 +1,4 @@
-"""Troubles: receivers that don't take what is sent, when each is tried again, and when that is said."""
+"""Receivers that do not accept messages: when each is retried, and when that is logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Receiver = TypeVar("Receiver", bound=Hashable)
 
 
 class Verdict(NamedTuple):
-    """The answer of a notifier: sent, or why not and for how long (ns; 0: it does not say) nothing is tried."""
+    """The answer of a notifier: sent, or the error and the pause (ns; 0: none given) before a retry."""
 
     sent: bool
     why: str = ""
@@ -26,9 +26,9 @@ class Verdict(NamedTuple):
 
     @classmethod
     def parse(cls, answer: str) -> Verdict:
-        """Read ``sent``, ``later SECONDS WHY`` or ``never WHY``; what is none of them counts as never.
+        """Parse ``sent``, ``later SECONDS WHY`` or ``never WHY``; anything else counts as never.
 
-        A pause is a day at most: a process of a user may have written the answer.
+        A pause is at most a day: a process of a user may have written the answer.
         """
         word, _, why = answer.partition(" ")
         if word == "sent":
@@ -41,12 +41,12 @@ class Verdict(NamedTuple):
 
 
 def grown(first: int, tries: int) -> int:
-    """The pause after so many tries: it doubles from the first (ns) to an hour."""
+    """Return the pause (ns) after this many tries: it doubles from `first` to an hour."""
     return min(_LONGEST_PAUSE, first << min(tries - 1, 12))
 
 
 class _Trouble(NamedTuple):
-    """The last failure, and for how long (ns) nothing is sent from then on."""
+    """The last failure, and the pause (ns) after it without messages."""
 
     shown: str
     error: str
@@ -56,27 +56,27 @@ class _Trouble(NamedTuple):
 
 
 class Troubles(Generic[Receiver]):
-    """Receivers that did not take what was sent last; to each belong the words that people are shown, behind `what`."""
+    """Receivers that did not accept the last message; each has a name for people, shown after `what`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._troubles: dict[Receiver, _Trouble] = {}
         self._said: dict[str, int] = {}
-        """When it was said last of a receiver, as that is shown."""
+        """name of a receiver, as shown → when its failure was last logged (wall)"""
 
     @property
     def told(self) -> list[str]:
-        """Tell of each, for people."""
+        """Each failing receiver and its error, for people."""
         shown = {trouble.shown: trouble.error for trouble in self._troubles.values()}
         return [f"{self._what}{it} can't be sent: {why}; see: jobqueuectl notify" for it, why in shown.items()]
 
     def times(self, receiver: Receiver) -> int:
-        """The failures in a row."""
+        """Return the number of failures in a row."""
         known = self._troubles.get(receiver)
         return 0 if known is None else known.times
 
     def note(self, receiver: Receiver, shown: str, why: str, pause: int, wall: int) -> bool:
-        """Note a failure; True: it is to be said, as it was not for a day."""
+        """Note a failure; return whether to log it, because it was not logged for a day."""
         self._troubles[receiver] = _Trouble(shown, why, wall, pause, self.times(receiver) + 1)
         said = self._said.get(shown)
         if said is not None and said <= wall < said + _SAID_EVERY:
@@ -85,56 +85,56 @@ class Troubles(Generic[Receiver]):
         return True
 
     def end(self, receiver: Receiver) -> None:
-        """Note that it took something; if it does not take the next, that is said no sooner for it."""
+        """Note that a receiver accepted a message; the next failure is not logged sooner for that."""
         self._troubles.pop(receiver, None)
 
     def retain(self, receivers: Collection[Receiver]) -> None:
-        """Forget all but these."""
+        """Forget all receivers except these."""
         self._troubles = {receiver: it for receiver, it in self._troubles.items() if receiver in receivers}
         shown = {it.shown for it in self._troubles.values()}
         self._said = {receiver: at for receiver, at in self._said.items() if receiver in shown}
 
     def try_again(self, receiver: Receiver) -> None:
-        """Let it have the next at once."""
+        """Let the receiver have the next message at once."""
         if (known := self._troubles.get(receiver)) is not None:
             self._troubles[receiver] = known._replace(pause=0)
 
     def is_refused(self, receiver: Receiver) -> bool:
-        """Tell whether it refused the last for good."""
+        """Return whether the receiver refused the last message for good."""
         known = self._troubles.get(receiver)
         return known is not None and known.pause == _HOPELESS_PAUSE
 
     def rest(self, receiver: Receiver) -> list[tuple[int, int]]:
-        """The instant and the pause (ns) after it, if there is one."""
+        """Return [(instant, pause in ns)] of the last failure, or []."""
         known = self._troubles.get(receiver)
         return [] if known is None else [(known.since, known.pause)]
 
     def spared(self, receivers: list[Receiver], busy: Collection[Receiver]) -> list[Receiver]:
-        """Those of them that may get something while others are `busy`: one in trouble at a time."""
+        """Return the receivers that may get a message while others are `busy`: only one failing receiver at a time."""
         if not any(receiver in self._troubles for receiver in busy):
             return receivers
         return [receiver for receiver in receivers if receiver not in self._troubles]
 
     def __contains__(self, receiver: Receiver) -> bool:
-        """Tell whether it did not take the last."""
+        """Return whether the receiver did not accept the last message."""
         return receiver in self._troubles
 
     def __bool__(self) -> bool:
-        """Tell whether there is any."""
+        """Return whether any receiver fails."""
         return bool(self._troubles)
 
 
 class Numbers:
-    """Numbers of notices, unique on this host for ever: instants, but never the same and never less than before."""
+    """Numbers of notices, unique on this host forever: instants, but each greater than the one before."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def saw(self, number: int) -> None:
-        """Go on behind a number that is in use."""
+        """Continue after a number that is in use."""
         self._last = max(self._last, number)
 
     def next(self, wall: int) -> int:
-        """The next one."""
+        """Return the next number."""
         self._last = max(self._last + 1, wall)
         return self._last
