@@ -1,1 +1,1 @@
-"""The bytes of a job file become Jobs, or Problems with line and column.  Pure."""
+"""The bytes of a job file become Jobs, or Problems with line and column. Pure."""

@@ -1,11 +1,10 @@
 """A file and its drop-ins: their texts as one, and their trees as one.
 
-A drop-in says what is other than in the file, and in drop-ins before it.  Where both have a mapping, the keys of both
-count, and of a key that both have this rule holds again; anything else in a drop-in takes the place of what was there,
-and nothing (`key:`, `~`, `null`) takes it away.
+A drop-in changes the file and the drop-ins before it. If both have a mapping at a key, the mappings are merged by the
+same rule. Any other value in a drop-in replaces the old one, and an empty value (`key:`, `~`, `null`) removes it.
 
-A node of part N of a file has the line N * PART + line, as positions of Go's go/token count on from file to file: so
-whatever knows a line knows the file, too.
+A node of part N of a file has the line N * PART + line, as positions in Go's go/token continue from file to file. So a
+line number also identifies its file.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from jobqueued.jobfile.yamltext import MAX_BYTES, PART, Entry, Mapping, is_null
 from jobqueued.problem import Problem
 
 MAX_DROP_INS = 100
-"""Drop-ins of one file."""
+"""Maximum drop-ins of one file."""
 _MARK = b"\0drop-ins\0"
-"""No text that begins so is YAML, so none of a file is taken for several."""
+"""Not valid YAML, so no file can look like several packed ones."""
 
 
 class Part(NamedTuple):
@@ -31,7 +30,7 @@ class Part(NamedTuple):
 
 
 def packed(parts: Sequence[Part], file: str) -> bytes:
-    """A file and its drop-ins as one text, which is that of the file where it is all there is, and at the path `file`.
+    """Return a file and its drop-ins as one text; a file at the path `file` without drop-ins keeps its text.
 
     Together they have at most `MAX_BYTES`.
     """
@@ -43,7 +42,7 @@ def packed(parts: Sequence[Part], file: str) -> bytes:
 
 
 def parts_of(text: bytes, file: str) -> list[Part]:
-    """The parts of a packed text; one that is not is that of `file`."""
+    """Return the parts of a packed text; another text is the only part, at the path `file`."""
     if not text.startswith(_MARK):
         return [Part(file, text)]
     table, _, rest = text[len(_MARK) :].partition(b"\0")
@@ -55,12 +54,12 @@ def parts_of(text: bytes, file: str) -> list[Part]:
 
 
 def main_path(text: bytes, file: str) -> str:
-    """The path of the file itself in a packed text."""
+    """Return the path of the file itself in a packed text."""
     return parts_of(text, file)[0].path if text.startswith(_MARK) else file
 
 
 def merged(below: Mapping, above: Mapping, of_no_effect: list[Problem]) -> Mapping:
-    """The tree of a file with that of a drop-in; a key that takes away what is not there is a warning."""
+    """Merge a drop-in's tree into that of a file; a key that removes a missing key becomes a warning."""
     return _merged(below, above, of_no_effect, ())
 
 
@@ -85,13 +84,13 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
 
 
 def in_its_file(problem: Problem, paths: Sequence[str]) -> Problem:
-    """A Problem at a place of the merged tree, with the file that this is in, and the line there."""
+    """Return a Problem with a line of the merged tree, changed to its own file and line."""
     number, line = divmod(problem.line, PART)
     return problem._replace(file=paths[number], line=line)
 
 
 def origins(tree: Mapping, paths: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield each key of a mapping, those in mappings below it as ``environment.PATH``, with its file and line."""
+    """Yield each key of a mapping, nested ones as ``environment.PATH``, with its file and line."""
     for name, (key, value) in tree.entries.items():
         if isinstance(value, Mapping) and value.entries:
             yield from ((f"{name}.{inner}", file, line) for inner, file, line in origins(value, paths))

@@ -1,4 +1,4 @@
-"""The key `fleet` of jobqueued.yaml: the etcd of the fleet that the host is in, and what is the same on all hosts."""
+"""The key `fleet` of jobqueued.yaml: the etcd of the host's fleet, and settings that all its hosts share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _URL = url(
 
 
 def _member(node: Scalar) -> str:
-    """The URL of a member, as one alone is written that means the same: in small letters, with its port."""
+    """Return the URL of a member in one spelling: lower case, with its port."""
     if "@" in node.text:  # may be a secret
         accepted = "a URL without a user; who asks is told by `certificate`"
         raise NotAccepted(Refusal.of(node, accepted, "a user in the URL of a member"))

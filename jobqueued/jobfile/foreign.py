@@ -1,7 +1,7 @@
-"""Foreign names: what a job's keys are called elsewhere, and what to write here instead.
+"""Names of job keys in other programs, and what to write here instead.
 
-The names are those of cron's variables, systemd, launchd, Kubernetes, Nomad, dkron, yacron and cronstable, Airflow,
-APScheduler, Ansible, and what people guess.
+The names come from cron's variables, systemd, launchd, Kubernetes, Nomad, dkron, yacron and cronstable, Airflow,
+APScheduler, Ansible, and from guesses of people.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _KEYS = {
     "metadata": "annotations meta owner",
     "telemetry_hooks": "hooks statsd",
 }
-"""By our key the names that stand for it, in small letters without - and _."""
+"""Our key → other names for it, in lower case without - and _."""
 
 _OF_FAILURES = (
     "`notify: {email: ops@example.org}`, `failover: /usr/local/bin/mend`, or another job with "
@@ -100,10 +100,10 @@ _WORDS = {
         "one `command` for all of it, such as `command: prepare && backup`",
     "accuracysec wakesystem wantedby type unit remainafterexit cronfile": "the file without it; nothing does that here",
 }  # fmt: skip
-"""By names for which no key alone stands: what to write."""
+"""Names that do not correspond to a single key → what to write."""
 
 ELSEWHERE = {word: key for key, words in _KEYS.items() for word in words.split()}
-"""Names that other schedulers use, in small letters without - and _: our key, or what to write here."""
+"""Names that other schedulers use, in lower case without - and _ → our key, or what to write here."""
 
 ELSEWHERE |= {word: advice for words, advice in _WORDS.items() for word in words.split()}
 
@@ -114,7 +114,7 @@ AT_THE_TOP = {
     for name, key in JOB_KEYS.items()
     for word in (name.replace("_", ""), *_KEYS.get(name, "").split())
 }
-"""The advice for a job's key that stands beside `jobs`."""
+"""Advice for a job's key next to `jobs`."""
 
 _SAME = (
     "run cmd exec interpreter stdin env envs vars variables environmentvariables envfile envfiles cwd workdir "
@@ -124,4 +124,4 @@ _SAME = (
     "displayname title labels annotations meta notifications"
 )
 SAME = frozenset(_SAME.split())
-"""Those of these names that mean just what our key means, with values of the same kind."""
+"""The names that mean exactly what our key means, with the same kind of values."""

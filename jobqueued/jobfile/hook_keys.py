@@ -1,4 +1,4 @@
-"""The keys of telemetry hooks: which program is told of a run, and when."""
+"""The keys of telemetry hooks: programs that get the record of a run, and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueued.jobfile.yamltext import Mapping, Node
 from jobqueued.telemetry import TelemetryHook
 
 MOST = 8
-"""Hooks of a job: all of them together may delay the end of its runs."""
+"""Maximum hooks of a job: together they may delay the end of its runs."""
 
 _HOOK = section(table(
     Key("command", COMMAND, "", "Program that gets the record: a list is executed as it is, a text is passed to "

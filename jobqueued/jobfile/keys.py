@@ -1,4 +1,4 @@
-"""The closed table of job-file keys: what each takes, its default, its help; everything about a key is said here.
+"""The closed table of job-file keys: accepted values, default and help; it is the only description of a key.
 
 The parser, JSON Schema (`schema.py`) and the keys in jobqueue.d(5) come from it.
 """

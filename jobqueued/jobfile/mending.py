@@ -1,7 +1,7 @@
-"""Mends: what is wrong with a job file and has one remedy, carried out; all other bytes stay what they are.
+"""Fixes for the errors of a job file that have one remedy; all other bytes stay.
 
-Keys that are misspelled, or are called otherwise elsewhere, and values whose meaning is sure are written as they are
-accepted; tabs at the begin of a line become spaces, a byte order mark goes.
+Misspelled keys, other programs' names of keys, and values with a certain meaning get the accepted spelling; tabs at the
+beginning of a line become spaces, and a byte order mark is removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobqueued.problem import Problem
 
 _MARK = b"\xef\xbb\xbf"
 _ROUNDS = 20
-"""Each of which mends up to `MAX_PROBLEMS`."""
+"""Maximum rounds; each fixes up to `MAX_PROBLEMS`."""
 _TABS = re.compile(r"^\t+", re.MULTILINE)
 _WIDTHS = (2, 4, 8)
 _OF_YAML = "JQ1"
@@ -35,7 +35,7 @@ class _Edit(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """A text as it is read: its errors, those by what is told of them, and the refusals among them."""
+    """The result of reading a text: its errors, each error's line, key and message, and the refusals among them."""
 
     errors: list[Problem]
     refusals: list[Refusal]
@@ -46,7 +46,7 @@ class _Read(NamedTuple):
 
 
 def mended(data: bytes) -> bytes:
-    """The text of a job file, or of a drop-in, mended as far as that can be; the same where nothing can."""
+    """Return the text of a job file, or of a drop-in, with all possible fixes; unchanged if there are none."""
     if len(data) > MAX_BYTES:
         return data
     try:
@@ -69,7 +69,7 @@ def _read(text: str) -> _Read:
 
 
 def _without_tabs(text: str) -> str:
-    """The text with spaces for tabs at the begin of lines, if it is YAML then, and else as it is."""
+    """Return the text with spaces for tabs at the beginning of lines if that makes it YAML, otherwise unchanged."""
     if not any(error.code == "JQ111" for error in _read(text).errors):
         return text
     for width in _WIDTHS:
@@ -80,32 +80,32 @@ def _without_tabs(text: str) -> str:
 
 
 def _better(text: str) -> str:
-    """The text with all edits that lead to no other error in their lines, and take one away."""
+    """Return the text with all edits that remove an error without a new one in their lines."""
     before = _read(text)
     edits = list(_edits(text, before.refusals))
     while edits:
         lines = {edit.line for edit in edits}
         found = _edited(text, edits)
         more = [edit for edit in _edits(found, _read(found).refusals) if edit.line in lines]
-        found = _edited(found, more)  # a value under a key that was none before
+        found = _edited(found, more)  # a value under a key that was unknown before
         after = _read(found)
         new = {line for line, _, _ in after.told - before.told}
         if not new & lines and (not new or len(before.errors) >= MAX_PROBLEMS):
             return found
         good = [edit for edit in edits if edit.line not in new]
-        if len(good) == len(edits):  # one of them does harm elsewhere, as a key that is there already
+        if len(good) == len(edits):  # one of the edits causes an error elsewhere, such as a duplicate key
             good = [edit for edit in edits if _is_harmless(text, edit, before)]
         edits = good if len(good) < len(edits) else []
     return text
 
 
 def _is_harmless(text: str, edit: _Edit, before: _Read) -> bool:
-    """Tell whether an edit alone leads to no error in another line."""
+    """Return whether an edit alone causes no error in another line."""
     return {line for line, _, _ in _read(_edited(text, [edit])).told - before.told} <= {edit.line}
 
 
 def _edits(text: str, refusals: list[Refusal]) -> Iterator[_Edit]:
-    """Yield what to write for each refusal that has one remedy; of several at a place the first."""
+    """Yield the edit for each refusal that has one remedy; at most one for each place."""
     spans, taken = spans_of(text), set[tuple[int, int]]()
     for refusal in refusals:
         place = refusal.line, refusal.column

@@ -16,7 +16,9 @@ _EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where 
 
 
 class Merged(NamedTuple):
-    """The tree of a file with its drop-ins, what is wrong with their YAML, and with them, at places of that tree."""
+    """The tree of a file with its drop-ins, the problems of their YAML, and refusals and warnings at places of that
+    tree.
+    """
 
     tree: Node | None
     problems: list[Problem]
@@ -25,7 +27,7 @@ class Merged(NamedTuple):
 
 
 def merged_tree(parts: Sequence[Part]) -> Steps[Merged]:
-    """The tree of all parts, in steps."""
+    """Return the tree of all parts, in steps."""
     (tree, problems), *others = yield from read_trees_in_steps(parts)
     refusals, of_no_effect = list[Problem](), list[Problem]()
     if others and (tree is None or is_null(tree)):

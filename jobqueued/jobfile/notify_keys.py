@@ -1,4 +1,4 @@
-"""The keys of notices: who is told, of jobs in their files, and of all in jobqueued.yaml, and how mails are sent."""
+"""The keys of notices: the recipients, in job files and for all jobs in jobqueued.yaml, and the sending of mails."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _HEADERS = mapping(
     {"additionalProperties": _HEADER.schema},
 )
 _PART = r"[^\s@<>,;:\\\"()\[\]|/-][^\s@<>,;:\\\"()\[\]]*"
-"""Part of an address; to sendmail(8) a leading - is an option, | a program, and / a file."""
+"""Part of an address; sendmail(8) would read a leading - as an option, | as a program, and / as a file."""
 ADDRESS = text(
     "a mail address such as ops@example.org", f"(?!.{{255}}){_PART}(@{_PART})?"
-)  # a path of RFC 5321 has 254 at most
+)  # RFC 5321 allows a path of 254
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
     Key("url", _URL, "", "The URL.", "https://example.org/hook"),
@@ -97,11 +97,11 @@ _NOTIFY = table(
 
 
 _FIELDS = {"from": "sender"}
-"""Fields of a Notify that have another name than their key."""
+"""Key → field of a Notify, if their names differ."""
 
 
 def _notify(values: dict[str, Any]) -> Notify:
-    """The wish of a mapping with these keys."""
+    """Return the setting of a mapping with these keys."""
     return Notify(**{_FIELDS.get(name, name): value for name, value in values.items() if name in _NOTIFY})
 
 
@@ -194,7 +194,7 @@ def _late(node: Node) -> Late | None:
 
 
 def _meant_late(node: Scalar) -> Iterator[str]:
-    """The mapping that was meant by one of its values."""
+    """Yield the mapping that a single value probably means."""
     for name, key in _LATE.items():
         with suppress(NotAccepted):
             key.type.read(node)

@@ -1,4 +1,4 @@
-"""Oddities: what a job file may say and this host can hardly carry out, as warnings with the remedy."""
+"""Warnings about jobs that this host can hardly run as written, with the remedy."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ _PERCENT = r"(?<!\\)\\%"
 _SHELLS = r"(.*/)?(sh|bash|dash|zsh|ksh|ash|env|su|sudo|ssh|runuser|setpriv)"
 _LEAST_MEMORY = 1 << 20
 _OF_WORDS = ("command", "failover", "shell", "working_directory", "environment_file", "tags")
-"""Keys whose values are words of a shell, paths, or names."""
+"""Keys whose values are shell words, paths, or names."""
 _TEMPORARY = "/(var/)?tmp/"
 
 
 class Surroundings(NamedTuple):
-    """The surroundings of the daemon: the CPUs that it has, its user where that is not root, and if /tmp is its own."""
+    """The surroundings of the daemon: the number of its CPUs, its user if not root, and whether /tmp is
+    private to it.
+    """
 
     cpus: int
     user: str | None = None
@@ -42,20 +44,20 @@ class Surroundings(NamedTuple):
 def read_here(
     where: Surroundings, data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Read the jobs of a file with its drop-ins as `read_packed` does, and what is odd about them here, too."""
+    """Read the jobs of a file with its drop-ins like `read_packed`, and add the warnings of this host."""
     jobs, problems = yield from read_parts_in_steps(parts_of(data, file), file, host, rules=rules)
     return jobs, [*problems, *oddities(jobs, where)][:MAX_PROBLEMS]
 
 
 def oddities(jobs: Iterable[Job], where: Surroundings) -> Iterator[Problem]:
-    """Yield a warning for each, at the line of its job."""
+    """Yield a warning for each oddity, at the line of its job."""
     for job in jobs:
         for code, key, message in _of(job, where):
             yield Problem(written_in(job), job.line, 0, key, message, "warning", job.id, code)
 
 
 def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
-    """Yield the code, the key and the message of each."""
+    """Yield the code, the key and the message of each oddity."""
     for key, command in (("command", job.command), ("failover", job.failover)):
         if isinstance(command, tuple) and (message := _of_words(command)):
             yield "JQ204", key, message
@@ -91,13 +93,13 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
 
 
 def _text_of(job: Job, key: str) -> str:
-    """The value of a key that is a text, or several, as one."""
+    """Return the value of a text key, or several values joined."""
     value = getattr(job, key)
     return " ".join(value) if isinstance(value, tuple) else value or ""
 
 
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
-    """Tell, with its code, of what is right in a crontab, or for a terminal, and not here."""
+    """Yield code and message of forms that are right in a crontab or a terminal, but not here."""
     if re.search(_BACKGROUND, line) and not job.leave_children:
         detached = "found & at the end, so the run is over at once, and what goes on behind it is killed"
         accepted = "the command without it (and without nohup), or `leave_children: true`"
@@ -107,7 +109,9 @@ def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _of_variable(value: str) -> str:
-    """Tell of a value that only a shell would expand; it is not quoted, as it may be a secret."""
+    """Return the warning about a value that only a shell would expand, or ""; it is not quoted, because it may be a
+    secret.
+    """
     if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":
@@ -118,7 +122,7 @@ def _of_variable(value: str) -> str:
 
 
 def _of_words(words: tuple[str, ...]) -> str:
-    """Tell of what only a shell would understand in the words of a list."""
+    """Return the warning about a list with words that only a shell would understand, or ""."""
     if re.fullmatch(_SHELLS, words[0]):
         return ""
     odd = next((word for word in words if re.fullmatch(_OPERATORS, word) or re.fullmatch(_EXPANDED, word)), "")

@@ -1,4 +1,4 @@
-"""Types of value that concern a process: its command, its user, its variables, its place; made as in types.py."""
+"""Types of value that concern a process: its command, user, variables and directory; made as in types.py."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _io_class(node: Scalar) -> str:
 
 
 def _command(node: Node) -> str | tuple[str, ...]:
-    """The words of a list, of which the first is the program, or a text for the shell."""
+    """Return the words of a list, the program first, or a string for the shell."""
     if not isinstance(node, Sequence):
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(WORD).read(node)
@@ -52,7 +52,7 @@ def _environment(entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
 
 
 def _named(entries: dict[str, Entry], value: ValueType, name: str, rule: str) -> dict[str, Any]:
-    """Values by names that people choose; what is wrong with a name does not hide what is wrong with a value."""
+    """Return name → value for names that people choose; an error in a name does not hide one in a value."""
     refusals = [
         Refusal.of(key, rule, quoted(key.text)) for key, _ in entries.values() if not re.fullmatch(name, key.text)
     ]
@@ -66,12 +66,12 @@ def _named(entries: dict[str, Entry], value: ValueType, name: str, rule: str) ->
 
 
 def by_name(value: ValueType, name: str, rule: str) -> Callable[[dict[str, Entry]], dict[str, Any]]:
-    """Read values by names of which `rule` says how they look."""
+    """Return a reader of values by name; `rule` describes valid names."""
     return lambda entries: _named(entries, value, name, rule)
 
 
 def unshown(kind: ValueType) -> ValueType:
-    """The same type, for values that may be secrets: what is wrong with one does not quote it."""
+    """Return the same type for values that may be secrets: an error does not quote the value."""
 
     def read(node: Node) -> Any:
         try:

@@ -27,7 +27,7 @@ UNITS = integer(1, 1_000_000)
 
 
 def cores(node: Scalar) -> float:
-    """Cores as a float, of ``0.5`` or ``50%``."""
+    """Return the cores in ``0.5`` or ``50%`` as a float. Raises ValueError."""
     percent = re.fullmatch(_PERCENT, node.text)
     number = int(percent[1]) / 100 if percent else meaning(node)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0.01 <= number <= 4096:
@@ -43,7 +43,7 @@ CPU_AMOUNT = scalar(
 
 
 def _lock_name(node: Scalar) -> str:
-    """The name of a lock; a resource's or a path is answered with where it belongs."""
+    """Return the name of a lock. Raises Instead with the right form for a resource or a path."""
     if node.text.startswith("/"):
         raise Instead(f"{{path: {node.text}}}")
     if node.text in (CPU, MEMORY):
@@ -54,7 +54,7 @@ def _lock_name(node: Scalar) -> str:
 
 
 def _value_of_name(node: Scalar) -> str:
-    """The name in a mapping; a path is answered with the key that it belongs to."""
+    """Return the name in a mapping. Raises Instead with the right key for a path."""
     if node.text.startswith("/"):
         raise Instead(f"the key `path`, as in `path: {node.text}`")
     return _lock_name(node)
@@ -64,7 +64,7 @@ def _lock_path(node: Scalar) -> str:
     if re.fullmatch(NAME, node.text) and not is_null(node):
         raise Instead(f"the key `name`, as in `name: {node.text}`")
     root, *parts = node.text.split("/")
-    if root or not parts or {"", ".", ".."}.intersection(parts):  # else one file could have two names, and be two locks
+    if root or not parts or {"", ".", ".."}.intersection(parts):  # so that no file has two names, and so two locks
         raise ValueError
     return str(PATH.read(node))
 
@@ -108,7 +108,7 @@ def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
 
 
 def made(inner: ValueType, make: Callable[[Node, dict[str, Any]], Any]) -> ValueType:
-    """A section whose values become one thing; `make` raises NotAccepted where they don't go together."""
+    """Return a section whose values `make` turns into one object; it raises NotAccepted if they conflict."""
     return replace(inner, read=lambda node: make(node, inner.read(node)))
 
 
@@ -117,7 +117,7 @@ _ONE_LOCK = either(_PLAIN_LOCK, made(section(_LOCK_KEYS), _lock))
 
 
 def _without_twins(inner: ValueType) -> ValueType:
-    """A list of claims of which no two are of one thing."""
+    """Return a list of claims without duplicates."""
 
     def read(node: Node) -> tuple[Claim, ...]:
         claims: tuple[Claim, ...] = inner.read(node)
@@ -143,7 +143,7 @@ _AMOUNT = text("an amount such as 2, 0.5, 50% or 400M", r"[0-9]{1,9}(\.[0-9]{1,9
 
 
 def _amounts(entries: dict[str, Entry]) -> dict[str, int]:
-    """Units by resource: CPU in thousandths of a core, memory in bytes."""
+    """Return resource → units: CPU in thousandths of a core, memory in bytes."""
     refusals = [Refusal.of(key, A_NAME, quoted(key.text)) for key, _ in entries.values() if not is_name(key.text)]
     values: dict[str, int] = {}
     for name, entry in entries.items():
@@ -189,7 +189,7 @@ ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**value
 
 
 def _glob(node: Scalar) -> str:
-    """An absolute path whose last part may match several names; ``~/`` is for users alone."""
+    """Return an absolute path whose last part may be a pattern; ``~/`` is for users only."""
     directory, _, name = node.text.rpartition("/")
     if not node.text.startswith(("/", "~/")) or not name or re.search(r"[*?\[\0]", directory) or "\0" in name:
         raise ValueError
@@ -238,7 +238,7 @@ ENDS = {
     "failure": "failure", "failed": "failure", "fail": "failure", "error": "failure", "onfailure": "failure",
     "success": "success", "succeeded": "success", "ok": "success", "end": "any", "finish": "any", "done": "any",
 }  # fmt: skip
-"""Words for the end of a run, and the `result` that is meant: as an event they would wait for somebody to emit it."""
+"""Words for the end of a run → the `result` that is meant: as an event name they would wait for `jobqueuectl emit`."""
 
 
 def _boot(node: Scalar) -> str:
@@ -257,7 +257,7 @@ _REAL_TIME = r"SIGRTMIN\+([1-9]|[12][0-9])"
 
 
 def _is_cause(word: str) -> bool:
-    """True if a record can tell it so: a signal has one name."""
+    """Return whether a record can contain this cause: a signal has one name."""
     named = word in Signals.__members__ and Signals[word].name == word
     return named or word in ("timeout", "oom", "lost", "start") or bool(re.fullmatch(_REAL_TIME, word))
 

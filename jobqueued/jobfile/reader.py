@@ -1,7 +1,7 @@
-"""One job file: bytes → Jobs, or everything that is wrong with it.
+"""One job file: bytes → Jobs, or all its problems.
 
-The file is accepted or refused as a whole.  `defaults` apply to each job of the file: maps merge one level, lists and
-all else are replaced.
+The file is accepted or refused as a whole. `defaults` apply to each job of the file: maps merge one level; lists and
+other values are replaced.
 """
 
 from __future__ import annotations
@@ -42,23 +42,25 @@ from jobqueued.timing.schedule import At, Every, Schedule, ScheduleError, Second
 
 _BODY = mapping("a mapping of job keys", dict)
 MAX_JOBS = 1000
-"""Jobs of one file, which come into force in one turn."""
+"""Maximum jobs of one file, which come into force in one turn."""
 MAX_EXPRESSIONS = 500
-"""Cron expressions of one job, which are compiled in one step: some 10 ms."""
+"""Maximum cron expressions of one job, which are compiled in one step: some 10 ms."""
 MAX_ID = 64
 MAX_COST, EXPRESSION = 15_000, 3
-"""Variables copied for one file, as which a cron expression counts so often: 5,000 of them are some 30 ms in a turn."""
+"""Maximum variables copied for one file; a cron expression counts as EXPRESSION of them. 5,000 expressions take some 30
+ms in a turn.
+"""
 JOBS_A_STEP = 5
-"""Some half a millisecond."""
+"""Jobs in one step, about half a millisecond."""
 _COST_OF_A_JOB = 10 * EXPRESSION
-"""Ten expressions take as long as all else of a job."""
+"""Ten expressions take as long as the rest of a job."""
 _OF_CRON = {
     "MAILTO": ("notify", "no mail is sent"),
     "CRON_TZ": ("timezone", "write `timezone`"),
     "SHELL": ("shell", "write `shell`"),
     "RANDOM_DELAY": ("spread", "write `spread`"),
 }
-"""Variables of a crontab: the key that does it here, and what to say where it is missing."""
+"""Variables of a crontab → the key that replaces them, and what to do if it is missing."""
 
 Entries = dict[str, Entry]
 
@@ -66,10 +68,10 @@ Entries = dict[str, Entry]
 def read_jobs(
     data: bytes, file: str, *, timezone: str = "UTC", seed: str = "", rules: UserRules | None = None
 ) -> tuple[tuple[Job, ...], list[Problem]]:
-    """The jobs of a file, in its order; with any Problem of severity "error" there are none.
+    """Return the jobs of a file, in its order; none if any Problem has the severity "error".
 
-    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`; `rules`: it is a user's.
-    Problems come errors first, then by their place, at most `MAX_PROBLEMS`.  Never raises.
+    `timezone` is that of jobs that name none; `seed` (the machine id) decides their `H`; `rules`: the file is a user's.
+    Problems are sorted, errors first, then by place; at most `MAX_PROBLEMS`. Never raises.
     """
     return at_once(read_in_steps(data, file, Locality(timezone, seed), rules=rules))
 
@@ -77,12 +79,12 @@ def read_jobs(
 def read_in_steps(
     data: bytes, file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
-    """Do the same in steps of a millisecond or so."""
+    """Read a file as `read_jobs` does, in steps of about a millisecond."""
     return (yield from read_parts_in_steps([Part(file, data)], file, host, rules=rules))
 
 
 def read_packed(text: bytes, file: str, host: Locality = NOWHERE) -> tuple[tuple[Job, ...], list[Problem]]:
-    """The jobs of a file with its drop-ins, as `packed` has put them together; each Problem is of its own file."""
+    """Return the jobs of a file with its drop-ins, as `packed` joined them; each Problem names its own file."""
     return at_once(read_parts_in_steps(parts_of(text, file), file, host))
 
 
@@ -90,9 +92,9 @@ def read_parts_in_steps(
     parts: Sequence[Part], file: str, host: Locality = NOWHERE, *, rules: UserRules | None = None,
     refused: list[Refusal] | None = None,
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:  # fmt: skip
-    """Do the same in steps.  The jobs are those of `file`, the name that the catalog has for it.
+    """Read the parts of a file in steps. The jobs get `file`, their name in the catalog.
 
-    `refused` gets the refusals of which Problems were made.
+    The refusals that became Problems are added to `refused`.
     """
     tree, problems, refusals, of_no_effect = yield from merged_tree(parts)
     reading = _Reading(file, host, [part.path for part in parts], rules, refused=refused)
@@ -106,10 +108,10 @@ def read_parts_in_steps(
 
 @dataclass(slots=True)
 class _Reading:
-    """One file being read, and what was found so far, with the job (its id: `job`) in which it was found first.
+    """One file being read, and the problems so far, each with the job (its id: `job`) in which it was found first.
 
-    Each job meets what is wrong in `defaults` again, which is nothing new then.  `stood_for` has the keys for which
-    unknown ones were found.  Lines are those of the merged tree of all parts, at these `paths`.
+    An error in `defaults` appears again in each job, but counts once. `stood_for`: the keys for which unknown ones were
+    found. Lines are those of the merged tree of all parts, at these `paths`.
     """
 
     file: str
@@ -125,7 +127,7 @@ class _Reading:
     refused: list[Refusal] | None = None
 
     def note(self, refusals: list[Problem], of_no_effect: list[Problem]) -> None:
-        """Take what was found before."""
+        """Add the problems that were found before."""
         self._note(self.errors, *refusals)
         self._note(self.warnings, *of_no_effect)
 
@@ -136,7 +138,7 @@ class _Reading:
         return sorted(problems, key=lambda problem: (self.paths.index(problem.file), *problem[1:]))
 
     def _place(self, key: Scalar) -> dict[str, Any]:
-        """The fields of a Job that say where it is."""
+        """Return the fields of a Job that contain its place."""
         number, line = divmod(key.line, PART)
         place: dict[str, Any] = {"file": self.file, "line": line}
         if self.paths != [self.file]:
@@ -156,7 +158,7 @@ class _Reading:
         self.shared = self._values(defaults, JOB_KEYS, ELSEWHERE)
         self._when("defaults", self.shared, defaults, defaults)
         if self.errors:
-            self.shared.pop("schedule", None)  # what is wrong with it was said
+            self.shared.pop("schedule", None)  # its error was already reported
         jobs: list[Job] = []
         bodies = list(top.get("jobs", {}).values())
         if len(bodies) > MAX_JOBS:
@@ -177,7 +179,7 @@ class _Reading:
         return jobs
 
     def _costs_too_much(self, place: Scalar) -> bool:
-        """Give up where `defaults`, worked on again for each job, would keep the daemon busy for minutes."""
+        """Stop if `defaults`, processed again for each job, would keep the daemon busy for minutes."""
         if self.cost > MAX_COST:
             counting = f"a cron expression counts as {EXPRESSION}, and `defaults` for each job"
             found = f"more than {MAX_COST} variables ({counting})"
@@ -221,7 +223,7 @@ class _Reading:
         return job
 
     def _check_claims(self, values: dict[str, Any], entries: Entries) -> None:
-        """Locks and resources are of one kind: a run claims each once."""
+        """Refuse a name that is both a lock and a resource: a run claims each once."""
         locks = {claim.resource for claim in values.get("locks", ())}
         for claim in values.get("resources", ()):
             if claim.resource in locks:
@@ -230,7 +232,7 @@ class _Reading:
                 self._refuse(twice.below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
-        """The entries of a job, maps with what the default has more."""
+        """Return the entries of a job; its maps include additional entries of the default."""
         own = dict(given)
         for name in defaults.keys() & given.keys():
             key, mine = given[name]
@@ -241,7 +243,7 @@ class _Reading:
         return own
 
     def _when(self, job: str, values: dict[str, Any], entries: Entries, own: Entries) -> dict[str, Any]:
-        """The fields of a Job that say when it is due."""
+        """Return the fields of a Job that decide when it is due."""
         expressions, seconds = values.get("schedule", ()), values.get("seconds")
         self.cost += EXPRESSION * len(expressions)
         if len(expressions) > MAX_EXPRESSIONS:
@@ -318,8 +320,7 @@ class _Reading:
             self._note(self.warnings, _about(entries[name].key, name, message, "JQ206", "warning"))
 
     def _warn_of_variables(self, own: Entries, entries: Entries) -> None:
-        """Tell of variables that do what they do in a crontab only by a key, where neither the job has it nor they
-        are empty."""
+        """Warn of crontab variables that need a key here, unless the job has the key or the variable is empty."""
         body = own["environment"].value if "environment" in own else None
         for name, place in body.entries.items() if isinstance(body, Mapping) else ():
             key, advice = _OF_CRON.get(name, ("", ""))
@@ -329,7 +330,7 @@ class _Reading:
                 self._note(self.warnings, _about(place.key, f"environment.{name}", message, "JQ207", "warning"))
 
     def _warn_of_notices(self, own: Entries, values: dict[str, Any]) -> None:
-        """Tell of a wish without an address; `notify: {}` says that nobody is told."""
+        """Warn of `notify` without an address; `notify: {}` means that no one is notified."""
         body = own["notify"].value if "notify" in own else None
         says_something = isinstance(body, Mapping) and body.entries and "notify" in values
         if says_something and next(values["notify"].targets(), None) is None:
@@ -377,7 +378,7 @@ _INDENT = "a line `jobs:` above it, and the job with all its keys indented below
 
 
 def _misplaced(name: str, node: Node) -> str:
-    """The advice for a job, or a line of a crontab, that stands where `jobs` belongs; "" for anything else."""
+    """Return the advice for a job, or a line of a crontab, in the place of `jobs`, or ""."""
     if isinstance(node, Mapping):
         return _INDENT if "command" in node.entries else ""
     keys = in_a_job(f"{name}: {node.text}") if isinstance(node, Scalar) else ""

@@ -1,4 +1,4 @@
-"""A value that is not accepted, as data; its words are made here only: "found X; accepted: Y"."""
+"""A value that is not accepted, as data; its message is made only here: "found X; accepted: Y"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from jobqueued.problem import Problem
 
 
 class Refusal(NamedTuple):
-    """One thing that is not accepted at a place of the file: what was found, and what is accepted there.
+    """One value that is not accepted: its place in the file, what was found, and what is accepted.
 
-    `key` is the place inside a value: "", ``[2]``, ``.PATH``; whoever reads the mapping around it adds its key.
-    `meant`: a spelling that was probably meant.  `stands_for`: our key, where an unknown one is another word for it.
-    `code` is that of its Problem.  `is_sure`: what was meant can stand in its place, as nothing else can be.
+    `key` is the place inside a value: "", ``[2]``, ``.PATH``; the reader of the surrounding mapping adds its key.
+    `meant`: the spelling that was probably meant. `stands_for`: our key, if an unknown one is another name for it.
+    `code` is that of its Problem. `is_sure`: `meant` or `stands_for` is the only possible meaning.
     """
 
     line: int
@@ -27,15 +27,15 @@ class Refusal(NamedTuple):
 
     @classmethod
     def of(cls, node: Node, accepted: str, found: str = "", meant: str = "", code: str = "JQ202") -> Refusal:
-        """The value at `node` is refused; `found` describes it where its type does not say what is wrong."""
+        """Refuse the value at `node`; `found` describes it if its type is not the error."""
         return cls(node.line, node.column, "", found or described(node), accepted, meant, code=code)
 
     def below(self, place: str) -> Refusal:
-        """The same, seen from further out."""
+        """Return the refusal with its place seen from the surrounding value."""
         return self._replace(key=place + self.key)
 
     def problem(self, file: str = "") -> Problem:
-        """In words, as a person can mend it."""
+        """Return the refusal as a Problem that a person can fix."""
         accepted = f"{self.meant} ({self.accepted})" if self.meant else self.accepted
         message = f"found {self.found}; accepted: {accepted}"
         return Problem(file, self.line, self.column, self.key, message, code=self.code)

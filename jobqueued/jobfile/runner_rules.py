@@ -1,4 +1,4 @@
-"""Rules of runners: what a job can't have that runs on Slurm, as that has no such thing, and the other way round."""
+"""Rules of runners: the keys that a job on Slurm can't have, and those that only a job on Slurm has."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobqueued.jobfile.yamltext import Entry, quoted
 from jobqueued.model import CPU, MEMORY, Job
 
 ASKED_OF_SLURM = frozenset({"memory", "cpu"})
-"""The limits that Slurm sees to."""
+"""The limits that Slurm enforces."""
 _WITH_PROCESS = frozenset({"open_files", "file_size", "core", "cpu_time", "stack", "locked_memory", "address_space",
     "processes", "data", "msgqueue", "sigpending"})  # fmt: skip
-"""Those that a process has with it wherever it runs (setrlimit(2))."""
+"""The limits that a process keeps wherever it runs (setrlimit(2))."""
 
 
 class _Rule(NamedTuple):
-    """A key that a job on Slurm can't have so: what was found ("": nothing), and what is accepted."""
+    """A key that a job on Slurm can't have: what was found ("": nothing), and what is accepted."""
 
     key: str
     found: Callable[[Job], str]
@@ -52,7 +52,7 @@ _RULES = (
 
 
 def of_a_runner(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
-    """Refuse in a job with `runner: slurm` what it can't have there, and in others what only those there have."""
+    """Refuse keys that a job with `runner: slurm` can't have, and in other jobs the keys of Slurm."""
     if job.runner == "slurm":
         for key, found, accepted in _RULES:
             if what := found(job):

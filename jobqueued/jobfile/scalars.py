@@ -1,6 +1,6 @@
-"""Types of one scalar in YAML files: what each accepts, how it is read, and what JSON Schema says of it.
+"""Types of one scalar in YAML files: what each accepts, how it is read, and its JSON Schema.
 
-Where a text is wanted, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
+If a text is expected, a number or a word such as ``true`` means its characters as written: ``command: [sleep, 5]``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A type of value: its name, what is accepted (for people), and `read`: its node → the value, or NotAccepted.
+    """A type of value: its name, what it accepts (for people), and `read`: node → value, or raises NotAccepted.
 
-    `schema` is the part of JSON Schema for it: it accepts whatever `read` does, and maybe a little more.  `keys` are
-    those of a mapping whose keys are fixed, which it `is_mapping` if nothing else is accepted.
+    `schema` is its JSON Schema: it accepts whatever `read` does, and perhaps a little more. `keys` are those of a
+    mapping with fixed keys; `is_mapping`: only a mapping is accepted.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ValueType:
 class Key:
     """One key: `default` and `example` are YAML; the default "" means that there is none.
 
-    `planned`: its values are checked, but nothing carries it out yet; so a file that uses it is refused.
+    `planned`: its values are checked, but nothing implements it yet, so a file that uses it is refused.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Key:
 
 
 def table(*keys: Key) -> dict[str, Key]:
-    """Keys by their names."""
+    """Return keys by their names."""
     return {key.name: key for key in keys}
 
 
@@ -74,7 +74,7 @@ _ANY_SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 
 
 def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Schema | None = None) -> ValueType:
-    """A type of one scalar; `parse` raises ValueError for what it does not accept, Instead with a better spelling."""
+    """Return a type of one scalar; `parse` raises ValueError for a wrong value, or Instead with a better spelling."""
 
     def read(node: Node) -> Any:
         if not isinstance(node, Scalar):
@@ -91,13 +91,13 @@ def scalar(name: str, accepted: str, parse: Callable[[Scalar], Any], schema: Sch
 
 
 def _is_sure(text: str, meant: str) -> bool:
-    """Tell whether there is one meaning, and it is not that text with more around it, such as a unit that is likely."""
-    is_abbreviation = "/" in meant and text.isupper()  # of a zone, and others have the same
+    """Return whether `meant` is the only meaning, and not just the text with an addition, such as a likely unit."""
+    is_abbreviation = "/" in meant and text.isupper()  # of a zone; other zones may share it
     return bool(meant) and " or " not in meant and text not in meant and not is_abbreviation
 
 
 def _with_spaces(node: Scalar, parse: Callable[[Scalar], Any]) -> str:
-    """The text with plain spaces, or none, for those that only look so, where it is accepted then; else ""."""
+    """Return the text with odd spaces made plain or removed, if it is accepted then, or ""."""
     for space in " ", "":
         text = re.sub(ODD_SPACE, space, node.text).strip()
         if text != node.text:
@@ -113,7 +113,7 @@ def _spaced(node: Scalar) -> str:
 
 
 def optional(inner: ValueType, word: str = "none") -> ValueType:
-    """The inner type, or a word (and with "none" also null), which is None."""
+    """Return the inner type, which also accepts a word (for "none" also null) that means None."""
     words = _NONE if word == "none" else (word,)
 
     def read(node: Node) -> Any:
@@ -128,7 +128,7 @@ def optional(inner: ValueType, word: str = "none") -> ValueType:
 
 
 def or_unbounded(inner: ValueType) -> ValueType:
-    """The inner type, or none, which is `UNBOUNDED` and not what counts without the key."""
+    """Return the inner type, which also accepts none; it means `UNBOUNDED`, not the default."""
     outer = optional(inner)
 
     def read(node: Node) -> int:
@@ -139,7 +139,7 @@ def or_unbounded(inner: ValueType) -> ValueType:
 
 
 def integer(low: int, high: int) -> ValueType:
-    """A whole number from `low` to `high`."""
+    """Return a type for whole numbers from `low` to `high`."""
 
     def parse(node: Scalar) -> int:
         number = meaning(node)
@@ -152,7 +152,7 @@ def integer(low: int, high: int) -> ValueType:
 
 
 def number(low: float, high: float) -> ValueType:
-    """A number from `low` to `high`, as a float."""
+    """Return a type for numbers from `low` to `high`, read as float."""
 
     def parse(node: Scalar) -> float:
         value = meaning(node)
@@ -165,7 +165,7 @@ def number(low: float, high: float) -> ValueType:
 
 
 def duration(low: str, high: str) -> ValueType:
-    """Nanoseconds from `low` to `high`."""
+    """Return a type for durations from `low` to `high`, read as nanoseconds."""
     examples = _within(parse_duration, low, high, "90s", "5m", "2h", "1d12h")
     accepted = f"a duration such as {examples}, from {low} to {high}"
     schema = {"type": "string", "pattern": _anchored(DURATION), "minLength": 1}
@@ -173,20 +173,20 @@ def duration(low: str, high: str) -> ValueType:
 
 
 def size(low: str, high: str) -> ValueType:
-    """Bytes from `low` to `high`."""
+    """Return a type for sizes from `low` to `high`, read as bytes."""
     schema = {"anyOf": [{"type": "string", "pattern": _anchored(SIZE)}, {"const": 0}]}
     accepted = f"a size such as {_within(parse_size, low, high, '512K', '512M', '2G')}, from {low} to {high}"
     return scalar("size", accepted, _measure(parse_size, meant_size, low, high), schema)
 
 
 def _within(parse: Callable[[str], int], low: str, high: str, *examples: str) -> str:
-    """The examples that are accepted between two bounds, for people."""
+    """Return the examples between two bounds, for people."""
     *others, last = [one for one in examples if parse(low) <= parse(one) <= parse(high)]
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str, high: str) -> Callable[[Scalar], int]:
-    """Reads a number with units; what is spelled as elsewhere is answered with our spelling."""
+    """Return a reader of a number with units; it raises Instead with our spelling for other programs' spellings."""
     least, most = parse(low), parse(high)
 
     def read(node: Scalar) -> int:
@@ -202,7 +202,7 @@ def _measure(parse: Callable[[str], int], meant: Callable[[str], str], low: str,
 
 
 def choice(*words: str) -> ValueType:
-    """One of a few words; members of a StrEnum stay what they are."""
+    """Return a type for one of a few words; members of a StrEnum stay members."""
     values = {str(word): word for word in words}
     *others, last = values
 
@@ -216,7 +216,7 @@ def choice(*words: str) -> ValueType:
 
 
 def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueType:
-    """A text that matches as a whole."""
+    """Return a type for a text that matches as a whole."""
 
     def parse(node: Scalar) -> str:
         if is_null(node) or not re.fullmatch(pattern, node.text):
@@ -228,11 +228,11 @@ def text(accepted: str, pattern: str = "(?s).+", name: str = "text") -> ValueTyp
 
 
 def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
-    """A URL with a host, in ASCII, of one of these schemes; `bare`: with nothing behind its host and port."""
+    """Return a type for ASCII URLs of these schemes with a host; `bare`: with nothing after host and port."""
 
     def parse(node: Scalar) -> str:
         parts = urlsplit(node.text)
-        port = parts.port  # ValueError: it is none
+        port = parts.port  # raises ValueError if it is none
         if not (re.fullmatch(_ASCII, node.text) and parts.scheme in schemes and parts.hostname and port != 0):
             raise ValueError
         if bare and (parts.path or parts.query or parts.fragment):
@@ -269,7 +269,7 @@ FLAG = scalar("boolean", "true or false", _flag, {"type": "boolean"})
 
 
 def reworded(inner: ValueType, accepted: str) -> ValueType:
-    """The inner type, refusing a value as a whole in the words of a wider one."""
+    """Return the inner type, which refuses whole values with the description of a wider type."""
 
     def read(node: Node) -> Any:
         try:
@@ -291,5 +291,5 @@ def _inside(low: Number, value: Number, high: Number) -> Number:
 
 
 def _anchored(pattern: str) -> str:
-    """A pattern as JSON Schema wants it: it searches, and knows no groups by number."""
+    """Return a pattern for JSON Schema, which searches, and has no numbered groups."""
     return f"^(?:{pattern})$"

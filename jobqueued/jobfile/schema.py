@@ -1,7 +1,7 @@
-"""JSON Schema of the job file, for editors: it says what the parser says, because both come from the table of keys.
+"""JSON Schema of the job file, for editors: it agrees with the parser, because both come from the table of keys.
 
-It accepts every file that the parser accepts.  What it can't say (the grammar of cron expressions, zones that exist,
-ranges of durations, ids of other files) only the parser refuses.
+It accepts every file that the parser accepts. Only the parser can refuse errors in cron expressions, unknown zones,
+durations out of range, and ids of other files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _HAS_COMMAND = {"required": ["command"]}
 
 
 def job_file_schema() -> Schema:
-    """The whole schema, of draft 7, which editors know best."""
+    """Return the whole schema, of draft 7, which editors support best."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "jobqueued job file",

@@ -1,4 +1,4 @@
-"""Scopes: the host and the fleet by which a file is read, and what no job can have whose occurrences are a fleet's."""
+"""Scopes: the host and fleet for reading a file, and the keys that a job with fleet-wide occurrences can't have."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from jobqueued.model import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
 ONLY_OF_HOST = "one of this host; what a fleet has in common is in job files of root"
-"""What is accepted where others may say nothing about the fleet."""
+"""The accepted form in files that may not concern the fleet."""
 
 
 def lock_of_fleet(locks: Iterable[Claim]) -> str:
-    """Name the first of the locks that is the fleet's; "": none is."""
+    """Return the name of the first lock that is the fleet's, or ""."""
     found = (lock.resource.removeprefix(FLEET) for lock in locks if lock.resource.startswith(FLEET))
     return next(found, "")
 
 
 class Locality(NamedTuple):
-    """The host that reads a file: its zone, its seed (the machine id), and the fleet that it is in."""
+    """The host that reads a file: its zone, its seed (the machine id), and its fleet."""
 
     timezone: str = "UTC"
     seed: str = ""
     fleet: FleetSettings | None = None
 
     def of(self, scope: Scope) -> tuple[str, str]:
-        """The zone of jobs that name none, and the seed of `H` and `spread`: of a fleet's jobs the same on each host.
+        """Return the default zone of jobs, and the seed of `H` and `spread`; a fleet's are the same on each host.
 
-        Where there is no fleet its jobs are read as the host's; they do not run.
+        Without a fleet, its jobs are read as the host's, but do not run.
         """
         if scope is Scope.FLEET and self.fleet is not None:
             return self.fleet.timezone, self.fleet.name
@@ -39,11 +39,11 @@ class Locality(NamedTuple):
 
 
 NOWHERE = Locality()
-"""What a file is read by that no host reads."""
+"""For files that are read without a host."""
 
 
 class _Rule(NamedTuple):
-    """A key that a fleet's job can't have so: what was found ("": nothing), and what is accepted."""
+    """A key that a fleet's job can't have: what was found ("": nothing), and what is accepted."""
 
     key: str
     found: Callable[[Job], str]
@@ -55,7 +55,7 @@ def _boot(job: Job) -> bool:
 
 
 def _on(job: Job) -> str:
-    """Find what happens on one host alone."""
+    """Return the event that happens on one host only, or ""."""
     if job.at_boot and not _boot(job):
         return quoted("boot")
     return next((f"the {on.kind.removesuffix('s')} {quoted(on.name)}" for on in job.on if on.kind != "event"), "")
@@ -84,7 +84,7 @@ _OF_HOST = (
 
 
 def of_a_fleet(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
-    """Refuse in a job with `scope: fleet` what one host alone can't know or do, and in others what no other does."""
+    """Refuse keys that can't work for a job with `scope: fleet`, and in other jobs the keys of a fleet."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):
             told = f"{what} beside `scope: fleet`"

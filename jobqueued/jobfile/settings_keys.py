@@ -1,4 +1,4 @@
-"""The keys of jobqueued.yaml, as keys.py has those of job files; jobqueued.yaml(5) comes from it."""
+"""The keys of jobqueued.yaml, as in keys.py for job files; jobqueued.yaml(5) is generated from it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _reserved(entries: dict[str, Entry]) -> dict[str, int]:
 
 _BOTH = ("cpu", "memory")
 _VARIABLES = ("cpus", "job", "run", "attempt", "due", "invocation_id", "invocation-id", "invocation.id")
-"""Names whose variables (JOBQUEUE_JOB …) tell a command other things."""
+"""Names whose variables (JOBQUEUE_JOB …) have another meaning for a command."""
 _TAKEN = "cpus, job, run, attempt, due and invocation_id"
 _RESOURCES = mapping(AMOUNTS.accepted, _resources, AMOUNTS.schema)
 _RESERVE = mapping("a mapping with the keys cpu and memory such as {cpu: 0.5, memory: 1G}", _reserved)
@@ -131,14 +131,14 @@ _TOP = mapping(f"a mapping with the keys {_LIVE}", dict)
 
 
 _HOSTS = ("operators", "readers", "notifier", "cron", "users", "fleet")
-"""Keys about other users, who can't reach a user's own instance, and as whom it runs nothing, and about other hosts."""
+"""Keys about other users and hosts, which have nothing to do with a user's own instance."""
 _NOT_OWN = "the file without it, as a user's own instance (--user) has to do with no other user or host"
 
 
 def read_settings_parts(trees: Sequence[Node | None], *, of_user: bool = False) -> tuple[dict[str, Any], list[Refusal]]:
-    """The settings of a file and its drop-ins that are right, by the name of their key, and what is wrong with others.
+    """Return the valid settings of a file and its drop-ins by key, and the refusals of the others.
 
-    Of a part that is empty there is no tree.  `of_user`: they are a user's own instance's.
+    An empty part has no tree. `of_user`: the settings are those of a user's own instance.
     """
     main, *others = trees
     try:

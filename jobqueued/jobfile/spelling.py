@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them, and what was probably meant: an elsewhere usual spelling, a near name."""
+"""Durations and sizes in job files, and guesses of what was meant: other programs' spellings, and similar names."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _UNIT = "|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
 
 
 class Instead(ValueError):
-    """A value is not accepted, and the message is what was probably meant."""
+    """A value is not accepted; the message is what was probably meant."""
 
 
 def plain_name(name: str) -> str:
-    """A name without what people spell differently: capitals, ``-``, ``_`` and spaces."""
+    """Return a name without differences of spelling: capitals, ``-``, ``_`` and spaces."""
     return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The name that is spelled most like it, at most a third of its letters different; "" if there is none."""
+    """Return the most similar name, with at most a third of the letters different, or ""."""
     word = plain_name(name)[:64]
     distance, near = min((_distance(word, plain_name(other)), other) for other in names)
     return near if word and distance <= len(word) // 3 else ""
 
 
 def is_alone(name: str, names: Iterable[str]) -> bool:
-    """True if no other name is spelled as much like it as the nearest."""
+    """Return whether the most similar name is unique."""
     word = plain_name(name)[:64]
     distances = sorted(_distance(word, plain_name(other)) for other in names)
     return distances[:1] != distances[1:2]
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``; ValueError for anything else."""
+    """Return the nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``. Raises ValueError for anything else."""
     match = re.fullmatch(DURATION, text)
     if match is None or not text:
         raise ValueError(f"{text!r} is no duration such as 90s, 5m, 2h or 1d12h")
@@ -46,7 +46,7 @@ def parse_duration(text: str) -> int:
 
 
 def parse_size(text: str) -> int:
-    """Bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``; ValueError for anything else."""
+    """Return the bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``. Raises ValueError for anything else."""
     match = re.fullmatch(SIZE, text)
     if match is None:
         raise ValueError(f"{text!r} is no size such as 512M or 2G")
@@ -54,13 +54,15 @@ def parse_size(text: str) -> int:
 
 
 def meant_duration(text: str) -> str:
-    """The spelling of what is written otherwise elsewhere, as ``90min``, ``1.5h``, ``02:00:00``; "" for no guess."""
+    """Return our spelling of other programs' durations, such as ``90min``, ``1.5h``, ``02:00:00``, or "" without a
+    guess.
+    """
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
         return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):
         least = int(clock[1]) * 60 + int(clock[2])
         return f"{_in_units(least * 60)} or {_in_units(least)}" if least else ""
-    if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, where capitals mean something
+    if re.search("[0-9] ?M", text) and not text.startswith("PT"):  # months, in formats with significant capitals
         return ""
     plain = re.sub(r" and |, ?(?=\d)| |^pt(?=\d)", "", text.lower())
     parts: list[tuple[str, str]] = re.findall(r"(\d{1,6}(?:\.\d{1,3})?)([a-z]*)", plain, re.ASCII)
@@ -76,7 +78,7 @@ def meant_duration(text: str) -> str:
 
 
 def spelled_duration(span: int) -> str:
-    """The inverse of `parse_duration`, for whole seconds: ``1h30m``, ``0s``."""
+    """Invert `parse_duration` for whole seconds: ``1h30m``, ``0s``."""
     return _in_units(span // SECOND) or "0s"
 
 
@@ -88,7 +90,7 @@ def _in_units(seconds: int) -> str:
 
 
 def meant_size(text: str) -> str:
-    """The spelling of what is written otherwise elsewhere, as ``5MB``, ``512Mi``, ``1.5G``; "" for no guess."""
+    """Return our spelling of other programs' sizes, such as ``5MB``, ``512Mi``, ``1.5G``, or "" without a guess."""
     if re.fullmatch("[1-9][0-9]{3,14}", text) and int(text) % 1024 == 0:
         power = next(power for power in (40, 30, 20, 10) if int(text) % (1 << power) == 0)
         return f"{int(text) >> power}{'KMGT'[power // 10 - 1]}"
@@ -102,24 +104,24 @@ def meant_size(text: str) -> str:
 
 
 ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
-"""Characters that look like a space, or like nothing, and are none to a shell, to cron and to YAML."""
+"""Characters that look like a space, or are invisible, but are no space to a shell, to cron and to YAML."""
 
 
 def odd_space_in(text: str) -> str:
-    """Tell of the first such character, with what to write; "" where there is none."""
+    """Return the advice about the first such character, or ""."""
     found = re.search(ODD_SPACE, text)
     advice = "which is no space to a shell or a file system; accepted: a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 
 def name_of_space(character: str) -> str:
-    """Name such a character for a message."""
+    """Return the name of such a character for a message."""
     kind = {"\u00a0": "a no-break space", "\u200b": "a zero-width space"}.get(character, "an odd space")
     return f"{kind} (U+{ord(character):04X})"
 
 
 def _distance(one: str, other: str) -> int:
-    """Letters to insert, delete or replace between two words (Levenshtein)."""
+    """Return the letters to insert, delete or replace between two words (Levenshtein distance)."""
     row = list(range(len(other) + 1))
     for index, letter in enumerate(one, 1):
         above, row = row, [index]

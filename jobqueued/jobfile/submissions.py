@@ -1,6 +1,6 @@
-"""Submissions as people hand them in: keys of a job file, an array, what they wait for → a Job, or what is wrong.
+"""Submissions: keys of a job file, an array, and awaited runs → a Job, or its problems.
 
-What was taken is kept as this document, and read again at the next start.
+An accepted submission is saved as this document, and read again at the next start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jobqueued.timing.schedule import At
 from jobqueued.users import Owner, UserLimits
 
 LARGEST = 160 << 10
-"""Bytes of a document."""
+"""Maximum bytes of a document."""
 KEYS: dict[str, Key] = {
     name: JOB_KEYS[name]
     for name in (
@@ -50,11 +50,11 @@ _DEEPEST = 16
 
 
 class Wrong(Exception):
-    """A submission that is not accepted: str() says what was found, and what is accepted."""
+    """A submission is not accepted: str() contains what was found, and what is accepted."""
 
 
 class Asked(NamedTuple):
-    """A submission: its job, which has no number yet, the document that is kept, and the asker's key ("": none)."""
+    """A submission: its job, which has no number yet, the document to save, and the user's key ("": none)."""
 
     job: Job
     text: str
@@ -65,9 +65,9 @@ def read(
     document: dict[str, Any], owner: Owner | None, limits: UserLimits, timezone: str, *, mails: bool = True,
     again: bool = False,
 ) -> Asked:  # fmt: skip
-    """The submission of a user (None: of the host's), within these limits; Wrong.
+    """Return the submission of a user (None: of the host), within these limits. Raises Wrong.
 
-    `mails`: a mail can be sent from this host.  `again`: it was taken, whatever the limits are by now.
+    `mails`: this host can send mail. `again`: it was accepted before, so the present limits do not matter.
     """
     known = {"v", "owner", "keys", "name", "array", "after", "key", "mail", "tool"}
     if odd := sorted(document.keys() - known):
@@ -100,7 +100,7 @@ def read(
 
 
 def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails: bool) -> Job:
-    """The job of a submission that was kept, by its id; Wrong, where another version has written it."""
+    """Return the job of a saved submission, with this id. Raises Wrong if another version wrote a different text."""
     try:
         document = json.loads(text)
         owner = None if document["owner"] is None else Owner(*document["owner"])
@@ -110,14 +110,14 @@ def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails:
 
 
 def resized(text: str, at_a_time: int) -> str:
-    """The text of a submission of several runs that was kept, with so many of them at a time."""
+    """Return the text of a saved array submission, changed to `at_a_time` live runs."""
     document = json.loads(text)
     array = f"{document['array'].partition('%')[0]}%{at_a_time}"
     return json.dumps({**document, "array": array}, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_array(text: object) -> tuple[Array, int | None]:
-    """The runs of ``1-100%10``, and how many of them may be live at a time; Wrong."""
+    """Return the runs of ``1-100%10``, and how many of them may be live at a time, or None. Raises Wrong."""
     found = _ARRAY.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise Wrong(f"array: found {text!r}; accepted: {A_RANGE}")
@@ -131,7 +131,7 @@ def read_array(text: object) -> tuple[Array, int | None]:
 
 
 def read_after(text: object) -> After:
-    """The run or submission of ``alice/17``, ``any:alice/17@3``; Wrong."""
+    """Return the run or submission in ``alice/17``, ``any:alice/17@3``. Raises Wrong."""
     found = _AFTER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         accepted = "a submission such as alice/17, or a run of one, alice/17@3; any: before it, if it may fail"
@@ -175,7 +175,7 @@ def _told(refusal: Refusal) -> str:
 
 
 def _node(value: object, depth: int) -> Node:
-    """A value of JSON, as the same text of a job file is read."""
+    """Return a JSON value as the node that the same text in a job file would give."""
     if depth > _DEEPEST:
         raise Wrong(f"found more than {_DEEPEST} levels")
     if isinstance(value, dict):
@@ -193,7 +193,7 @@ def _text(text: str) -> Scalar:
 
 
 def _fields(values: dict[str, Any], timezone: str) -> dict[str, Any]:
-    """The fields of a Job that keys of it give."""
+    """Return the fields of a Job from its keys."""
     fields = {"timezone": timezone, **values}
     if "at" in fields:
         at = At.read(fields["at"], fields["timezone"])
@@ -208,7 +208,7 @@ def _mail(when: object, name: str) -> Notify:
 
 
 def _name(name: object) -> str:
-    """The part of its id that is the asker's to choose; "": none."""
+    """Return the part of the id that the user chose, or "". Raises Wrong."""
     if name is None:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():

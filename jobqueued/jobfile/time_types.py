@@ -31,19 +31,19 @@ def _zone(node: Scalar) -> str:
 
 
 def _like(name: str) -> list[str]:
-    """The zones that begin like a name and are about as long: to compare it with all would take long."""
+    """Return the zones with the same first letter and about the same length: comparing with all is slow."""
     return [zone for zone in zones() if zone[:1] == name[:1].upper() and abs(len(zone) - len(name)) <= _TYPO]
 
 
 def _expression(node: Scalar) -> Scalar:
-    """The node itself, with its place in the file: what is wrong inside is found later."""
+    """Return the node itself, with its place in the file: its errors are found later."""
     if is_null(node) or not node.text.strip():
         raise ValueError
     return node
 
 
 def _instant(node: Scalar) -> datetime:
-    """Aware if a zone is written with it, else naive."""
+    """Return an instant: aware if it is written with a zone, otherwise naive. Raises ValueError."""
     if not re.fullmatch(_INSTANT, node.text):
         raise Instead(_meant_instant(node.text))
     try:
@@ -57,7 +57,7 @@ def _instant(node: Scalar) -> datetime:
 
 
 def _meant_instant(text: str) -> str:
-    """The spelling of an instant that is written as elsewhere; "" for no guess."""
+    """Return our spelling of an instant in another format, or "" without a guess."""
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
         daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
         return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
@@ -80,7 +80,7 @@ def _meant_instant(text: str) -> str:
 
 
 def _days(year: int, month: int, day: int) -> list[date]:
-    """The day, or if its month has no such one the last of that and the one as many days later."""
+    """Return the day; if its month lacks it, the month's last day, and the day that many days later."""
     first = date(year, month, 1)
     found = first + timedelta(days=day - 1)
     if not 1 <= day <= _MOST_DAYS:

@@ -15,7 +15,7 @@ from jobqueued.jobfile.spelling import is_alone, nearest, plain_name
 from jobqueued.jobfile.yamlslips import GLUED_KEY, NO_SPACE
 from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, Sequence, is_null, meaning, quoted
 
-MAX_PROBLEMS = 100  # of one file; who looks for more helps nobody, and each costs a search for the nearest key
+MAX_PROBLEMS = 100  # of one file; more are of no use, and each costs a search for the most similar key
 
 Value = TypeVar("Value")
 
@@ -23,9 +23,9 @@ Value = TypeVar("Value")
 def read_keys(
     entries: dict[str, Entry], keys: dict[str, Key], elsewhere: dict[str, str] | None = None
 ) -> tuple[dict[str, Any], list[Refusal]]:
-    """The values that are right, by the name of their key, and what is wrong with the others.
+    """Return the valid values by key, and the refusals of the others.
 
-    `elsewhere` has the words that other programs use, plain as `plain_name` makes them, and our key, or a sentence.
+    `elsewhere`: names in other programs, as `plain_name` returns them → our key, or a sentence.
     """
     values: dict[str, Any] = {}
     refusals: list[Refusal] = []
@@ -45,7 +45,7 @@ def read_keys(
 
 
 def _shown(refusal: Refusal, key: Key) -> Refusal:
-    """The refusal of a whole value, of which a mapping is wanted, with an example of that."""
+    """Add the key's example to a refusal of a whole value that should be a mapping."""
     is_whole = not (refusal.key or refusal.meant) and refusal.accepted == key.type.accepted
     example = f"{refusal.accepted}, such as {key.example}" if is_whole and key.type.is_mapping else ""
     return refusal._replace(accepted=example) if example else refusal
@@ -55,7 +55,7 @@ def _shown(refusal: Refusal, key: Key) -> Refusal:
 
 
 def sequence(item: ValueType, *, least: int = 1) -> ValueType:
-    """`least` or more values of a type, as a tuple."""
+    """Return a type for lists of `least` or more values, read as a tuple."""
     accepted = f"a list, each item {item.accepted}"
 
     def read(node: Node) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ def sequence(item: ValueType, *, least: int = 1) -> ValueType:
 
 
 def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
-    """One value of a type, or a list of `least` or more of them: a tuple either way."""
+    """Return a type for one value, or a list of `least` or more; both are read as a tuple."""
     several = sequence(item, least=least)
     accepted = f"{item.accepted}, or a list of them"
     single = reworded(item, accepted)
@@ -85,7 +85,7 @@ def one_or_more(item: ValueType, *, least: int = 1) -> ValueType:
 
 
 def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
-    """The refusal of one value, with the list that was meant where it has commas."""
+    """Return the refusal of one value; if it has commas, with the list that was meant."""
     if not isinstance(node, Scalar) or "," not in node.text or refusal.meant:
         return refusal
     words = [word.strip() for word in node.text.split(",")]
@@ -97,7 +97,7 @@ def _as_list(node: Node, refusal: Refusal, several: ValueType) -> Refusal:
 
 
 def either(simple: ValueType, structured: ValueType) -> ValueType:
-    """A scalar of one type, or a mapping of another."""
+    """Return a type for a scalar of one type, or a mapping of another."""
     accepted = simple.accepted if _is_planned(structured) else f"{simple.accepted}, or {structured.accepted}"
     plain_one = reworded(simple, accepted)
 
@@ -109,7 +109,7 @@ def either(simple: ValueType, structured: ValueType) -> ValueType:
 
 
 def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Schema | None = None) -> ValueType:
-    """A mapping; nothing at all counts as an empty one."""
+    """Return a type for mappings; an empty value counts as an empty mapping."""
 
     def read_entries(node: Node) -> Value:
         if isinstance(node, Mapping):
@@ -125,7 +125,7 @@ def mapping(accepted: str, read: Callable[[dict[str, Entry]], Value], schema: Sc
 
 
 def section(keys: dict[str, Key]) -> ValueType:
-    """A mapping with keys of its own; the value is a dict of those given."""
+    """Return a type for mappings with fixed keys; the value is a dict of the given ones."""
 
     def read(entries: dict[str, Entry]) -> dict[str, Any]:
         values, refusals = read_keys(entries, keys)
@@ -139,7 +139,7 @@ def section(keys: dict[str, Key]) -> ValueType:
 
 
 def made(inner: ValueType, make: Callable[[Any], Any]) -> ValueType:
-    """The inner type, with something else made of what it reads."""
+    """Return the inner type; `make` converts its value."""
     return replace(inner, read=lambda node: make(inner.read(node)))
 
 
@@ -148,7 +148,7 @@ def _is_planned(structured: ValueType) -> bool:
 
 
 def schema_of(keys: dict[str, Key]) -> Schema:
-    """JSON Schema's properties of a table, without what is only planned."""
+    """Return JSON Schema's properties of a table, without planned keys."""
     properties = {name: _described(key) for name, key in keys.items() if not key.planned}
     return {"properties": properties, "additionalProperties": False}
 
@@ -159,7 +159,7 @@ def _described(key: Key) -> Schema:
 
 
 def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> list[Value]:
-    """The values at the places inside a bigger value; NotAccepted tells of every one that is refused."""
+    """Return the values at places inside a bigger value. Raises NotAccepted with every refusal."""
     values: list[Value] = []
     refusals: list[Refusal] = []
     for place, node in places:
@@ -173,7 +173,7 @@ def each(places: Iterable[tuple[str, Node]], read: Callable[[Node], Value]) -> l
 
 
 def plain(node: Node, of: Callable[[Scalar], Any] | None = None) -> Any:
-    """The value as JSON knows it; `of` reads a scalar otherwise than as what it means, if that is finite."""
+    """Return the value for JSON; `of` reads the scalars, by default as what they mean, if that is finite."""
     of = of or _finite
     match node:
         case Sequence():
@@ -192,7 +192,7 @@ def _finite(node: Scalar) -> Any:
 
 
 def _as_written(node: Scalar) -> Any:
-    """The meaning; but a number that JSON would write otherwise, such as 1.10, is a text."""
+    """Return the meaning; but a number that JSON would write differently, such as 1.10, stays text."""
     value = _finite(node)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return node.text if is_number and json.dumps(value) != node.text else value
@@ -205,7 +205,7 @@ PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later v
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:
-    """Refuse a key, with what to write: one that means the same elsewhere, or is spelled nearly so, or any."""
+    """Refuse a key, with what to write: another program's name for a key, a similar key, or any key."""
     name, stands_for, is_sure = key.text, "", False
     if plain_name(name) in elsewhere:
         accepted = elsewhere[plain_name(name)]

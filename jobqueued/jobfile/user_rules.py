@@ -1,6 +1,6 @@
-"""The rules for the file of a user: what its jobs are, and what in it only root has, or whom the site permits it.
+"""The rules for a user's file: whose its jobs are, and the keys that only root has, unless the site permits them.
 
-Ids, locks and events are the user's own: in alice's file `x` is ``alice/x``.  Resources are the host's.
+Ids, locks and events are the user's own: in alice's file `x` is ``alice/x``. Resources are the host's.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ Entries = Mapping[str, Entry]
 _SETTINGS = "in jobqueued.yaml"
 _CODE = "JQ214"
 _MOST_TARGETS = 20
-"""Addresses that one job of a user may name: each is a message of its own."""
+"""Maximum addresses in one job of a user: each is a message of its own."""
 
 
 class _Permit(NamedTuple):
-    """A key that the site may permit: if a job asks for more than users have, what was found, and what they have."""
+    """A key that the site may permit: whether a job needs permission, what was found, and what users may have without
+    it.
+    """
 
     key: str
     is_more: Callable[[Job], bool]
@@ -52,22 +54,24 @@ _PERMITS = (
 
 
 class UserRules(NamedTuple):
-    """The rules by which the files of a user are read."""
+    """The rules for reading the files of a user."""
 
     owner: Owner
     limits: UserLimits
 
     @property
     def prefix(self) -> str:
-        """The beginning of the ids of this user's jobs."""
+        """The prefix of the ids of this user's jobs."""
         return f"{self.owner.share}/"
 
     def applied(self, job: Job, entries: Entries) -> tuple[Job, list[Refusal]]:
-        """The job as it is this user's, and what in its `entries` a user may not have."""
+        """Return the job as this user's own, and the refusals of `entries` that a user may not have."""
         return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
 
     def _owned(self, job: Job) -> Job:
-        """Its id has the prefix already."""
+        """Return the job with its owner, and the owner's names for locks, dependencies and events; its id has the
+        prefix already.
+        """
         own = self.prefix
         return replace(
             job, owner=self.owner, user=self.owner.name, asks_pam=True, more_groups=self.limits.groups,
@@ -79,7 +83,7 @@ class UserRules(NamedTuple):
 
 
 def _sent_as(owner: Owner, wish: Notify) -> Notify:
-    """The wish with whom its notices are sent as; mail is the host's."""
+    """Return the setting with the user as whom its notices are sent; mail is sent as the host's."""
     is_own = any(target.channel != "email" for target in wish.targets())
     return replace(wish, owner=owner) if is_own else wish
 
@@ -102,7 +106,7 @@ def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Mail to oneself needs no permission: it is what cron sends."""
+    """Refuse too many addresses, and without permission all except mail to oneself, which cron also sends."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
         accepted = f"at most {_MOST_TARGETS} addresses of a user's job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
@@ -120,7 +124,7 @@ def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 
 
 def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
-    """Refuse in a file of the host's what only users have: a home that goes without saying."""
+    """Refuse a path with ``~/`` in a file of the host: only users' files may have one."""
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
         accepted = "an absolute path; one with ~/ is for files that users hand in (jobqueuectl add)"
@@ -183,7 +187,7 @@ def _time(nanoseconds: int) -> str:
 
 
 def _within(node: Node, key: str) -> Node:
-    """The place of a key in a mapping."""
+    """Return the node of a key in a mapping, or the node itself if it has no such key."""
     return node.entries[key].value if isinstance(node, Tree) and key in node.entries else node
 
 

@@ -1,8 +1,8 @@
-"""The parser of PyYAML, which is libyaml's where that is there (the only importer of yaml).
+"""PyYAML's parser, which is libyaml's if installed (this is the only module that imports yaml).
 
-`import yaml` would load its twin in Python, and what builds and writes values: nine tenths of what it takes, and of no
-use here.  So libyaml's is imported from the package before that is initialized.  It asks for the errors of the others,
-and raises of a text that can be read only those with a mark, which differ by their names.
+`import yaml` would also load the parser in Python and the code that builds and writes values: nine tenths of the cost,
+unused here. So libyaml's parser is imported from the package before that is initialized. It needs the error classes of
+the other modules. For readable text it raises only errors with a mark, which differ by their names.
 """
 
 from types import SimpleNamespace

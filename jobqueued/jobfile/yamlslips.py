@@ -1,4 +1,4 @@
-"""YAML's mistakes that people make in job files: where each is, and what to write instead of what the parser says."""
+"""Common YAML mistakes in job files: the place of each, and the advice that replaces the parser's message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINE_BREAK = "\r?\n"
 
 
 class Fault(Exception):
-    """A Problem without its file; raised only where reading cannot go on."""
+    """A Problem without its file; raised only if reading can't continue."""
 
     def __init__(self, line: int, column: int, message: str, code: str = "JQ101", severity: str = "error") -> None:
         super().__init__(line, column, message)
@@ -22,13 +22,15 @@ class Fault(Exception):
 
 
 def position(before: str) -> tuple[int, int]:
-    """Line and column of the character that follows the text `before`."""
+    """Return line and column of the character after the text `before`."""
     lines = re.split(_LINE_BREAK, before)
     return len(lines), len(lines[-1]) + 1
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """The value of a key that this event is; Fault of a plain one that has none and is hardly meant so."""
+    """Return the value of a key from this event. Raises Fault for a plain key without value that is
+    probably a mistake.
+    """
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -48,9 +50,9 @@ _CONFLICT = "(?m)^(<{7} |={7}$|>{7} )"
 _BRACKET = r"[\[{]"
 _GLUED = r"([a-z_]+):([^\s:/][^\n]{0,60})"
 GLUED_KEY = r"([A-Za-z_][\w.-]{0,30}):([^ :/][^\n]{0,60})"
-"""A key, or a value in the place of a mapping, without a space after its colon."""
+"""A key, or a value in place of a mapping, without a space after its colon."""
 _NEAR = 60
-"""Characters beside a key."""
+"""Characters near a key."""
 NO_SPACE = "without a space after the colon"
 _LAST_WORD = r"\s([a-z_]{2,30})$"
 _LONE_WORD = r"\s*[\w.-]+\s*"
@@ -78,11 +80,11 @@ _REMEDIES = (
     ("found invalid Unicode character escape code", "",
         "an escape for half a character; accepted: the character itself"),
 )  # fmt: skip
-"""The beginning of the parser's complaint, the character it points to, and what we say instead."""
+"""The beginning of the parser's message, the character at its place, and our message."""
 
 
 def syntax_fault(error: Any, text: str) -> Fault:
-    """The parser's complaint, at the place of the mistake rather than where it was noticed."""
+    """Return the parser's error, at the place of the mistake instead of where the parser noticed it."""
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     assert mark is not None
@@ -104,7 +106,7 @@ def syntax_fault(error: Any, text: str) -> Fault:
 
 
 def _opened(context: str, problem: str, rest: str, lines: int) -> str:
-    """Tell of what was begun and found without its end somewhere below; "" if the mistake is not of that sort."""
+    """Return the message about an unclosed bracket or quote, or a line without a colon, or "" for other mistakes."""
     if context.startswith("while scanning a simple key"):
         if glued := re.match(_GLUED, rest):
             return f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2]}"
@@ -138,7 +140,9 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
 
 
 def _of_first(found: str, before: str, value: str) -> str:
-    """Tell of a character with which no plain value begins, with its value in quotes where it is a line's rest."""
+    """Return the message about a character that can't begin a plain value, with the value in quotes if it is a whole
+    line.
+    """
     if before.strip() == "schedule:" and (keys := in_a_job(value)):
         return f"found a line of a crontab; accepted: a key for each, as in {{{keys}}}"
     is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)
@@ -147,7 +151,7 @@ def _of_first(found: str, before: str, value: str) -> str:
 
 
 def _of_colon(before: str, above: str) -> str:
-    """Tell of a colon where none can be, by what is before it in its line, and by the line above."""
+    """Return the message about a misplaced colon, from the text before it and the line above."""
     if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
         return f"found {glued[1]}: without a space behind its colon above; accepted: {glued[1]}: {glued[2]}"
     if re.fullmatch(_LONE_WORD, before):

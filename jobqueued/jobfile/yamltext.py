@@ -1,8 +1,9 @@
-"""Bytes → a tree of nodes that know their line and column, or Problems.
+"""Bytes → a tree of nodes with line and column, or Problems.
 
-The tree is built here from the parser's events: load() and compose() recurse as deep as the input says (100 kB of ``[``
-is a SIGSEGV on Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML 1.1, where
-``no`` is false, ``12:30`` is 750 and ``010`` is 8.  Here YAML 1.2's core schema holds.  Lines and columns count from 1.
+The tree is built here from the parser's events, because load() and compose() recurse as deep as the input demands (100
+kB of ``[`` is a SIGSEGV on Debian's libyaml), silently keep the last of two equal keys, and read plain scalars by YAML
+1.1, in which ``no`` is false, ``12:30`` is 750 and ``010`` is 8. Here YAML 1.2's core schema applies. Lines and columns
+count from 1.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from jobqueued.problem import Problem
 
 MAX_BYTES, MAX_NODES = 1 << 20, 100_000
 PART = 1 << 21
-"""More lines than a file has: the nodes of a drop-in count theirs from a multiple of it (drop_ins.py)."""
+"""More lines than a file can have: the lines of each drop-in start at a multiple of it (drop_ins.py)."""
 NODES_A_STEP = 100
-"""Some half a millisecond."""
+"""Nodes in one step, about half a millisecond."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Work in small pieces that leads to a T: who has other things to do rests between them."""
+"""Work in small pieces with a result of type T: the caller can do other work between them."""
 
 
 def at_once(steps: Steps[T]) -> T:
-    """Do all of it."""
+    """Run all steps, and return the result."""
     while True:
         try:
             next(steps)
@@ -43,10 +44,10 @@ def at_once(steps: Steps[T]) -> T:
 
 
 class Scalar(NamedTuple):
-    """One text as written; `plain`: without quotes, so that `meaning` may see a number in it.
+    """One text as written; `plain`: without quotes, so `meaning` may read a number in it.
 
-    `joined`: lines of the file that have become one, and do not look as if that was meant.  `escaped`: an escape in
-    double quotes that has become another character, ``\\t``.
+    `joined`: several lines of the file became one, probably unintentionally. `escaped`: an escape in double quotes that
+    became another character, ``\\t``.
     """
 
     line: int
@@ -84,23 +85,23 @@ Node = Scalar | Sequence | Mapping
 
 
 def read_tree(data: bytes, file: str) -> tuple[Node | None, list[Problem]]:
-    """The root of the only document in `data` (None: it is empty, or no YAML), and all that is wrong with it.
+    """Return the root of the only document in `data` (None: empty, or no YAML), and all its Problems.
 
-    Never raises: a tree beside Problems is good enough to look for further Problems, not to be used.
+    Never raises. A tree with Problems may be searched for more Problems, but not used.
     """
     return at_once(read_tree_in_steps(data, file))
 
 
 def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[Problem]]]:
-    """Do the same in steps."""
+    """Read a tree as `read_tree` does, in steps."""
     ((root, problems),) = yield from read_trees_in_steps([(file, data)])
     return root, problems
 
 
 def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
-    """Do the same with the parts of a file, each with its path: their values count together.
+    """Read the parts of a file, each with its path, in steps; the limit of nodes is for all parts together.
 
-    The lines of nodes count on from part to part, by `PART`; those of Problems do not.
+    The lines of nodes continue from part to part, by `PART`; those of Problems do not.
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):
@@ -123,7 +124,7 @@ def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[
 
 
 def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
-    """The begin and end of each scalar in one line of a text, by its line and column, as far as it is YAML."""
+    """Return (line, column) → begin and end of each one-line scalar of a text, up to its first error."""
     found, parser = dict[tuple[int, int], tuple[int, int]](), PARSER(text)
     with suppress(YAMLError, ValueError, OverflowError):
         while not isinstance(event := parser.get_event(), events.StreamEndEvent):
@@ -134,10 +135,10 @@ def spans_of(text: str) -> dict[tuple[int, int], tuple[int, int]]:
 
 
 def meaning(scalar: Scalar) -> str | int | float | bool | None:
-    """The value of a scalar in YAML 1.2's core schema.
+    """Return the value of a scalar in YAML 1.2's core schema.
 
-    A number with a leading zero stays text, because nobody can know what it means.  An integer beyond 64 bits is
-    infinite, like a float beyond its range.
+    A number with a leading zero stays text, because its meaning is ambiguous. An integer beyond 64 bits is infinite,
+    like a float beyond its range.
     """
     text = scalar.text
     if not scalar.plain:
@@ -151,7 +152,7 @@ def meaning(scalar: Scalar) -> str | int | float | bool | None:
 
 
 def is_null(node: Node) -> bool:
-    """True if nothing was written: ``key:``, ``~`` or ``null``."""
+    """Return whether nothing was written: ``key:``, ``~`` or ``null``."""
     return isinstance(node, Scalar) and node.plain and _WORDS.get(node.text, "") is None
 
 
@@ -173,7 +174,7 @@ def described(node: Node) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text of the file's, safe and short enough for a message."""
+    """Return a text from the file, safe and short enough for a message."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
@@ -193,12 +194,12 @@ _WORDS: dict[str, bool | None] = {
 
 _NOT_TEXT = "\r(?!\n)|[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _LINE_ENDS = {"\r": "a carriage return alone", "\x85": "U+0085", "\u2028": "U+2028", "\u2029": "U+2029"}
-"""What ends a line for some programs and for others not: so a comment could go on as a job."""
+"""Characters that only some programs treat as the end of a line: so a comment could continue as a job."""
 _UTF_16 = re.compile(rb"\xff\xfe|\xfe\xff|[\t\n\r -~]\0[\t\n\r -~]\0|\0[\t\n\r -~]\0[\t\n\r -~]")
 
 
 def _decoded(data: bytes) -> str:
-    """UTF-8 that the parser cannot refuse character by character: its own error would name only a byte."""
+    """Decode UTF-8 that the parser can't refuse by character: its own error would name only a byte."""
     if len(data) > MAX_BYTES:
         raise Fault(0, 0, "found more than 1 MiB; accepted: a file of at most 1 MiB", "JQ103")
     if _UTF_16.match(data):
@@ -208,7 +209,7 @@ def _decoded(data: bytes) -> str:
     except UnicodeDecodeError as error:
         message = f"found the byte 0x{data[error.start]:02x}; accepted: UTF-8 text"
         raise Fault(*position(data[: error.start].decode()), message, "JQ102") from None
-    if text.replace("\n", "").isprintable():  # as nearly all are
+    if text.replace("\n", "").isprintable():  # true of nearly all files
         return text
     odd = re.search(_NOT_TEXT, text)
     if odd and odd[0] in _LINE_ENDS:
@@ -221,16 +222,16 @@ def _decoded(data: bytes) -> str:
 
 
 class _Tree:
-    """Builds the nodes of one text; what is wrong without being the end goes to `faults`."""
+    """Builds the nodes of one text; errors that do not stop it go to `faults`."""
 
     def __init__(self, text: str, faults: list[Fault], lines: int, nodes: int) -> None:
-        """`lines` and `nodes` are those before it."""
+        """`lines` and `nodes`: the counts of earlier parts."""
         self._text, self._lines = text, lines
         self._faults = faults
         self._next: Callable[[], Any] = PARSER(text).get_event
         self._anchors: dict[str, Node] = {}
         self._unused: dict[str, Any] = {}
-        """The events of the anchors that no alias has named yet."""
+        """anchor that no alias has used yet → its event"""
         self.nodes = self._rested = nodes
 
     def root(self) -> Steps[Node | None]:
@@ -262,7 +263,7 @@ class _Tree:
         if event.anchor is None and event.tag is None:
             return (yield from self._bare(event, depth))
         if event.tag is not None:
-            known = event.tag.startswith(_OF_YAML)  # any other may be a password without its quotes
+            known = event.tag.startswith(_OF_YAML)  # any other may be an unquoted password
             tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
             self._refuse(event, f"found {tag}; accepted: values without a tag, or one that starts with ! in quotes")
         self._anchors.pop(event.anchor, None)
@@ -273,18 +274,18 @@ class _Tree:
         return node
 
     def _leaf(self, event: Any, depth: int) -> Scalar | None:
-        """The scalar that an event is, as nearly all are, without a step; None: it takes a closer look."""
+        """Return the scalar of an event without a step, which is the usual case, or None if it needs a closer look."""
         if type(event) is not _SCALAR or event.anchor or event.tag or (style := event.style) == '"':
             return None
         nodes = self.nodes + 1
-        if nodes >= self._rested + NODES_A_STEP or nodes > MAX_NODES or depth > MAX_DEPTH:  # time for a rest, or an end
+        if nodes >= self._rested + NODES_A_STEP or nodes > MAX_NODES or depth > MAX_DEPTH:  # a pause, or an error
             return None
         self.nodes = nodes
         start, end = event.start_mark, event.end_mark
         if start.line != end.line or self._text[end.index : end.index + 1] in _BLANKS:
             return self._scalar(event)
         fields = (self._lines + start.line + 1, start.column + 1, sys.intern(event.value), not style, False, "")
-        return tuple.__new__(Scalar, fields)  # past its constructor, as there are so many
+        return tuple.__new__(Scalar, fields)  # faster than its constructor: there are many nodes
 
     def _bare(self, event: Any, depth: int) -> Steps[Node]:
         mark = event.start_mark
@@ -298,11 +299,11 @@ class _Tree:
         return Mapping(self._lines + mark.line + 1, mark.column + 1, (yield from self._entries(depth + 1)))
 
     def _scalar(self, event: Any) -> Scalar:
-        """The text, with what has become of it that a reader of the file may not see."""
+        """Return the text, with the changes that a reader of the file may not see."""
         start, end = event.start_mark, event.end_mark
-        plain, value = not event.style, sys.intern(event.value)  # jobs say the same again and again
+        plain, value = not event.style, sys.intern(event.value)  # jobs repeat many texts
         if start.line == end.line and event.style != '"' and self._text[end.index : end.index + 1] not in " \t":
-            return Scalar(self._lines + start.line + 1, start.column + 1, value, plain)  # as nearly all are
+            return Scalar(self._lines + start.line + 1, start.column + 1, value, plain)  # the usual case
         raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
@@ -336,7 +337,7 @@ class _Tree:
         return entries
 
     def _first_node(self, event: Any, depth: int) -> Steps[Node]:
-        """A key that takes a closer look."""
+        """Return a key that needs a closer look."""
         if isinstance(event, events.MappingStartEvent) and self._is_template(event):
             message = "found {{, a template that was not rendered; accepted: such a value in quotes"
             raise _fault(event, message, "JQ106")
@@ -368,7 +369,7 @@ class _Tree:
         return node
 
     def _count_again(self, node: Node, event: Any, depth: int) -> None:
-        """An alias costs what the nodes it stands for would cost; so aliases of aliases cannot explode."""
+        """Count an alias like all nodes that it stands for, so that aliases of aliases can't explode."""
         self._count(event, depth)
         if isinstance(node, Sequence):
             for item in node.items:
@@ -388,7 +389,7 @@ class _Tree:
 
 
 _LOST = re.compile(r"[ \t]+(#[^\s#!-][^\n]*)")
-"""A word that starts with #: comments have a space there, ``#42`` and ``#b`` are lost words."""
+"""A word that starts with #: comments have a space there, so ``#42`` and ``#b`` are lost words."""
 _PLAIN_ESCAPE = re.compile(r"""\\["\\/ \n]""")
 _ESCAPE = re.compile(r"\\.")
 _GOES_ON = re.compile(r"(&&|\|\|?|;|,|[({\[])\s*$")
@@ -396,7 +397,7 @@ _CONTINUES = re.compile(r"\s*(-|&&|\||;|>|<|[)}\]])")
 
 
 def _is_joined(lines: list[str]) -> bool:
-    """Tell whether lines that become one may have been meant as several: none shows that it goes on."""
+    """Return whether joined lines may have been meant as several: none shows that it continues."""
     lines = [line for line in lines if line.strip() and not re.fullmatch(r">[-+0-9]*\s*(#.*)?", line.strip())]
     return any(not (_GOES_ON.search(line) or _CONTINUES.match(following)) for line, following in pairwise(lines))
 
