@@ -1,1 +1,1 @@
-"""Audit: due times beside records, read by nobody who has decided about them."""
+"""Audit: due times compared with records, without the code that decided about them."""

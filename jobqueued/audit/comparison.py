@@ -1,4 +1,4 @@
-"""The comparison of what was due with the records: every due time has one, a run or a skip, and none has two."""
+"""The comparison of due times with records: every due time has one record, a run or a skip, and none has two."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CLOCK = re.compile(r"c(\d{1,18})\.\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cover:
-    """A record, as far as it tells what it is the record of: `count` due times of its clock, from `first` to `last`.
+    """The part of a record that the comparison needs: it covers `count` due times of its clock, from `first` to `last`.
 
-    `era` None: it was not the clock that made it due.  `is_pending`: it is no record yet, and may become part of one.
+    `era` None: the clock did not make it due. `is_pending`: it is no final record yet, and may become part of one.
     """
 
     number: int
@@ -41,12 +41,12 @@ class Cover:
 
     @property
     def begins(self) -> int:
-        """The instant before which nothing that is due has a later number."""
+        """The instant before which every due time has a lower number."""
         return self.queued if self.era is None else min(self.queued, self.first) - 1
 
 
 def cover_of(record: Mapping[str, Any], *, is_pending: bool = False) -> Cover:
-    """The due times that a record is of; ValueError, TypeError or LookupError: it makes no sense."""
+    """Return the due times that a record covers. Raises ValueError, TypeError or LookupError for an invalid record."""
     key, due = _CLOCK.fullmatch(record["key"]), _instant(record["due"])
     is_skip = record["state"] == "skipped"
     last, count = (record.get("last_due"), record.get("count", 1)) if is_skip else (None, 1)
@@ -62,7 +62,7 @@ def _instant(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Due times in a row without a record ("hole"), or with two ("double"); the runs that have to do with it."""
+    """Due times in a row without a record ("hole"), or with two ("double"); `runs`: numbers of the related runs."""
 
     what: str
     first: int
@@ -73,7 +73,7 @@ class Finding:
 
 
 class Verdict(NamedTuple):
-    """The outcome for one job: how much was due later than `since`, and what is wrong.  `before`: why not earlier."""
+    """The outcome for one job: how much was due later than `since`, and the findings. `before`: why not earlier."""
 
     job: str
     since: int
@@ -89,7 +89,7 @@ ASKED = ""
 
 @dataclass()
 class Comparison:
-    """One job.  `kept`: so many runs, and so many skips, retention lets a job have."""
+    """Compares one job. `kept`: the number of runs, and of skips, that retention keeps for a job."""
 
     job: str
     spans: Sequence[Span]
@@ -108,7 +108,7 @@ class Comparison:
             reached = max(reached, until)
 
     def verdict(self, since: int, until: int) -> Verdict:
-        """Compare what was due later than `since`, and not later than `until`, but for times that came twice."""
+        """Compare the due times after `since`, up to `until`, except times that came twice."""
         begin, before = max((self.spans[0].after, UNKNOWN_FILE), (self._records_begin(), EXPIRED), (since, ASKED))
         self._sort()
         expected = Counter(due for span in self.spans for due in self._judged(span, begin, until))
@@ -118,9 +118,9 @@ class Comparison:
         return Verdict(self.job, begin, before, sum(expected.values()), sorted(findings, key=lambda found: found.first))
 
     def _records_begin(self) -> int:
-        """The instant from which on no record can have expired."""
+        """Return the instant from which no record can have expired."""
         numbers = {cover.number for cover in self.covers}
-        if len(numbers) == max(numbers, default=0):  # it has them all
+        if len(numbers) == max(numbers, default=0):  # it has all records
             return 0
         known = sorted(cover for cover in self.covers if not cover.is_pending)
         bounds = [known[0].begins] if known and known[0].number > 1 else []
@@ -140,9 +140,9 @@ class Comparison:
         self._hits = Counter()
 
     def _judged(self, span: Span, begin: int, until: int) -> Iterator[int]:
-        """Yield what is sure to have been due: of a job that may have had all its `max_runs`, up to its last record.
+        """Yield the times that were certainly due; if `max_runs` may be used up, only up to the job's last record.
 
-        Of a time that came once more, as the clock was set back, no record tells which of both it is of.
+        If the clock was set back, no record shows which of two equal times it is for.
         """
         limit = span.job.max_runs
         if limit is not None and max((cover.number for cover in self.covers), default=0) >= limit:
@@ -153,7 +153,7 @@ class Comparison:
         yield from (due for due in span.dues(begin, until) if not self._came_twice(due - 1, due))
 
     def _came_twice(self, after: int, until: int) -> bool:
-        """Tell whether a part of this time came more than once."""
+        """Return whether a part of this time came more than once."""
         place = bisect_left(self._twice, (until, 0))
         return place > 0 and self._twice[place - 1][1] > after
 
@@ -168,7 +168,7 @@ class Comparison:
     # findings
 
     def _holes(self, dues: Sequence[int], holes: Iterable[int]) -> Iterator[Finding]:
-        """Tell of due times without a record, those in a row together."""
+        """Yield due times without a record, consecutive ones as one finding."""
         place = {due: number for number, due in enumerate(dues)}
         rows: list[list[int]] = []
         for due in holes:
@@ -181,7 +181,7 @@ class Comparison:
             yield Finding("hole", row[0], row[-1], len(row), tuple(gone[:10]), self._cause(row[0], row[-1], gone))
 
     def _gone_about(self, first: int, last: int) -> list[int]:
-        """The numbers without a record between those of the records before and after some due times."""
+        """Return the numbers without a record between the records before and after these due times."""
         clocked = sorted((cover for cover in self.covers if cover.era is not None), key=lambda cover: cover.first)
         place = bisect_left(clocked, first, key=lambda cover: cover.first)
         after = [cover.number for cover in clocked[place:] if cover.first > last][:1]
@@ -215,7 +215,7 @@ class Comparison:
                 yield Finding("double", two.first, last, least, (one.number, two.number), cause.format(*runs))
 
     def _counts(self, begin: int, until: int) -> Iterator[Finding]:
-        """Tell of skips that count fewer due times than there were, or more."""
+        """Yield skips that count fewer or more due times than there were."""
         for cover in self._ranges:
             hits, run = self._hits[cover.number], RunId(self.job, cover.number)
             if not begin < cover.first <= cover.last <= until or hits == cover.count:
@@ -227,7 +227,7 @@ class Comparison:
             is_sure = len(about) == 1 and {one.era for one in beside} - {None} == {cover.era}
             is_sure = is_sure and about[0].after < cover.first and cover.last <= about[0].until
             is_sure = is_sure and about[0].job.max_runs is None
-            if hits > cover.count or is_sure:  # in other times there may be more than was surely due
+            if hits > cover.count or is_sure:  # in other times more may have been due than is certain
                 what, other = ("hole", hits - cover.count) if hits > cover.count else ("double", cover.count - hits)
                 cause = f"{run} counts {cover.count} of {hits} that were due and have no other record"
                 yield Finding(what, cover.first, cover.last, other, (cover.number,), cause)

@@ -1,4 +1,4 @@
-"""All that is known of a job for an answer about an instant, the answer, and the times in which runs were live."""
+"""The facts about a job for an answer about an instant, the answer, and the times of live runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from jobqueued.saved import Past
 
 
 class Known(NamedTuple):
-    """All that is known of a job for an answer about an instant.
+    """The facts about a job for an answer about an instant.
 
-    `runs`: its records about that instant, `is_whole` if none is missing before them, and `looked_back` to the first
-    of those that were looked at for runs that lasted so long ("": to all that are kept); `others`: those of runs of
-    any job that may have been live then, and `has_all_others` if no other was.  `past`: what was noted of the job, and
-    of the host, oldest first.  `downs`: the last sign of life of each daemon, and the start of the next.  `standing`:
-    enabled, disabled or gone by now; `next_due`: when the clock makes it due next.
+    `runs`: its records about that instant; `is_whole`: none is missing before them; `looked_back`: the first record
+    that was searched for long runs ("": all saved records were). `others`: the records of any job's runs that may have
+    been live then; `has_all_others`: no other run was. `past`: recorded changes of the job and of the host, oldest
+    first. `downs`: the last sign of life of each daemon, and the start of the next. `standing`: enabled, disabled or
+    gone now; `next_due`: when the clock makes it due next.
     """
 
     job: str
@@ -33,8 +33,9 @@ class Known(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer: its `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or
-    unknown; the run that it is about; the reasons in words, the first of which is the answer; what is not known.
+    """The answer: its kind, its run, the reasons in words, the answer first, and what is unknown.
+
+    `kind` is running, down, gone, waiting, retrying, ended, disabled, paused, skipped, not_due or unknown.
     """
 
     kind: str
@@ -44,24 +45,24 @@ class Answer(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The time of one attempt; `end` None: it goes on.  One that `is_lost` was over by then, and maybe before."""
+    """The time of one attempt; `end` None: it is live. If it `is_lost`, it ended at `end` or earlier."""
 
     begin: int
     end: int | None
     is_lost: bool = False
 
     def covers(self, at: int) -> bool:
-        """Tell whether the attempt was live at an instant, or may have been if it is lost."""
+        """Return whether the attempt was live at an instant, or may have been if it is lost."""
         return self.begin <= at and (self.end is None or at < self.end)
 
 
 def instant(text: str) -> int:
-    """An instant as records have it."""
+    """Return an instant in the format of records."""
     return to_instant(datetime.fromisoformat(text))
 
 
 def spans(record: Record) -> list[Span]:
-    """The times in which a run was live, by its attempts."""
+    """Return the times in which a run was live, one for each attempt."""
     begun = [it for it in record["attempts"] if it["started"] is not None]
     following = [*(it["started"] for it in begun[1:]), record.get("given_up")]
     found = [
@@ -74,18 +75,18 @@ def spans(record: Record) -> list[Span]:
 
 
 def dues(record: Record) -> tuple[int, int]:
-    """The first and the last due time that a record covers."""
+    """Return the first and the last due time that a record covers."""
     return instant(record["due"]), instant(record.get("last_due") or record["due"])
 
 
 def given_up(record: Record) -> int | None:
-    """The instant at which a skip that had waited was given up; None: it had not, or that is not known."""
+    """Return the instant at which a waiting run was skipped, or None if it did not wait or that is unknown."""
     text = record.get("given_up") if record["state"] == RunState.SKIPPED else None
     return None if text is None else instant(text)
 
 
 def over(record: Record) -> int | None:
-    """The instant at which a run that has started was over; None: it goes on, never started, or that is not known."""
+    """Return the instant at which a started run ended, or None if it is live, never started, or that is unknown."""
     if record["state"] in LIVE | PENDING or record["state"] == RunState.SKIPPED:
         return None
     text = record.get("given_up") or record["ended"]

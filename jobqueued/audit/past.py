@@ -1,6 +1,6 @@
-"""The past of a job: why it did not run at an instant, by records, and what was noted of people and job files.
+"""The past of a job: why it did not run at an instant, from records and the recorded changes of people and job files.
 
-It asks nobody who decides now.  What is not kept is told to be so, and not guessed.
+It does not ask the scheduler. Missing facts are reported as unknown, not guessed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OF_PAUSES, _OF_HOLDS, _OF_FILES = ("paused", "resumed"), ("held", "released"), 
 
 
 def answer(known: Known, at: int, run: str | None = None) -> Answer:
-    """Tell why the job, or this run of it, did not run at an instant (wall)."""
+    """Return why the job, or this run of it, did not run at an instant (wall)."""
     at = _meant(known.runs, at)
     context = list(_context(known, at))
     found = next(_answers(known, at, run))
@@ -34,8 +34,9 @@ def answer(known: Known, at: int, run: str | None = None) -> Answer:
 
 
 def _meant(runs: Iterable[Record], at: int) -> int:
-    """The instant that is meant: who names the one at which a run was due asks what became of that, and it takes some
-    milliseconds from there to its start.
+    """Return the start of the run that was due at exactly this instant, if it started within a second; otherwise `at`.
+
+    A user who names a due time means its run, which starts some milliseconds later.
     """
     for record in runs:
         if record["state"] != RunState.SKIPPED and dues(record)[0] == at:
@@ -45,7 +46,7 @@ def _meant(runs: Iterable[Record], at: int) -> int:
 
 
 def _answers(known: Known, at: int, run: str | None) -> Iterator[Answer]:
-    """Yield all that could be said, what counts first."""
+    """Yield all possible answers, the most relevant first."""
     runs = [record for record in known.runs if run in (None, record["run"])]
     context = dict(_context(known, at))
     yield from _live(runs, at)
@@ -92,11 +93,11 @@ def _end(record: Record) -> str:
     return record["state"] + (f", {record['reason']}" if record["reason"] else "")
 
 
-# what stood in the way of all runs
+# what blocked all runs
 
 
 def _context(known: Known, at: int) -> Iterator[tuple[str, str]]:
-    """Yield what kept any run of the job from starting at an instant: its kind, and words."""
+    """Yield what kept every run of the job from starting at an instant: its kind, and words."""
     for begin, end in known.downs:
         if begin <= at < end:
             yield (
@@ -123,7 +124,7 @@ def _whose(past: Past) -> str:
 
 
 def _lasting(past: Iterable[Past], job: str, whats: tuple[str, str], at: int) -> Past | None:
-    """The pause, or hold, that lasted at an instant."""
+    """Return the pause, or hold, that was in force at an instant, or None."""
     last = max((it for it in past if it.job == job and it.what in whats and it.at <= at), default=None, key=_at)
     return last if last is not None and last.what == whats[0] and (last.until is None or at < last.until) else None
 
@@ -133,7 +134,7 @@ def _at(past: Past) -> int:
 
 
 def _standing(known: Known, at: int) -> tuple[str, str]:
-    """The standing of the job by its file at an instant, and since when, in words; "": that is not known."""
+    """Return the job's status by its file at an instant, and since when, in words; "" if unknown."""
     noted = [it for it in known.past if it.job == known.job and it.what in _OF_FILES]
     before = [it for it in noted if it.at <= at]
     if before:
@@ -144,7 +145,7 @@ def _standing(known: Known, at: int) -> tuple[str, str]:
 
 
 def _taken_up(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield what became of what was due while the daemon was down."""
+    """Yield the outcome of occurrences that were due while the daemon was down."""
     for record in runs:
         due, last = dues(record)
         if due <= at <= last or (due <= at < instant(record["queued"])):
@@ -162,7 +163,7 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
 
 
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[Answer]:
-    """Yield what became of what was due last, or that nothing was due yet."""
+    """Yield the outcome of the last occurrence, or that nothing was due yet."""
     before = _before(runs, at)
     if run is None and (lacking := _unkept(known, at)):
         yield Answer("unknown", None, [], lacking)
@@ -189,12 +190,12 @@ def _before(runs: Iterable[Record], at: int) -> list[Record]:
 
 
 def _last(before: Iterable[Record], at: int) -> Record:
-    """The record of what was due last before an instant."""
+    """Return the record of the last occurrence due before an instant."""
     return max(before, key=lambda it: (min(dues(it)[1], at), it["number"]))
 
 
 def _unkept(known: Known, at: int) -> list[str]:
-    """Tell what is not known as records of that time have expired."""
+    """Return what is unknown because records of that time have expired."""
     what, before = f"what {known.job} did then: its records", _before(known.runs, at)
     if before:
         last = _last(before, at)
@@ -205,7 +206,7 @@ def _unkept(known: Known, at: int) -> list[str]:
 
 
 def _unkept_lives(known: Known, at: int) -> list[str]:
-    """Tell what is not known as runs from before may have been live still, of which the records have expired."""
+    """Return what is unknown because earlier runs with expired records may still have been live."""
     before = sorted(_before(known.runs, at), key=_number)
     begun = max((it["number"] for it in before if (times := spans(it)) and times[0].begin <= at), default=0)
     ordered = [it for it in before if it["number"] >= begun]  # those before the newest that ran were over
@@ -216,7 +217,7 @@ def _unkept_lives(known: Known, at: int) -> list[str]:
 
 
 def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
-    """Yield what is not known as skips that share a record have one instant of their end."""
+    """Yield what is unknown because skips that share a record have only one instant of their end."""
     for record in runs:
         end = given_up(record)
         if end is not None and record.get("count", 1) > 1 and instant(record["due"]) <= at < end:
@@ -224,7 +225,7 @@ def _unsure_waits(runs: Iterable[Record], at: int) -> Iterator[str]:
 
 
 def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None:
-    """The next record, where others were between what was due last before an instant and that; else None."""
+    """Return the next record if records are missing between the last one due before an instant and it, or None."""
     following = min((it for it in runs if it["number"] > last["number"]), key=_number, default=None)
     if following is None or at <= dues(last)[1] or not _is_gap(runs, last, following):
         return None
@@ -232,9 +233,9 @@ def _after_a_gap(runs: Iterable[Record], last: Record, at: int) -> Record | None
 
 
 def _is_gap(runs: Iterable[Record], one: Record, other: Record) -> bool:
-    """Tell whether records between these are missing: runs and skips expire apart, each the oldest first.
+    """Return whether records between these are missing: runs and skips expire separately, each the oldest first.
 
-    Runs that joined a skip have left a gap in the numbers behind it, too.
+    Runs that joined a skip also leave a gap in the numbers after it.
     """
     missing = other["number"] - one["number"] - 1
     if not missing or one["state"] != RunState.SKIPPED or missing >= one.get("count", 1):
@@ -257,7 +258,7 @@ def _skipped(record: Record, at: int) -> Answer:
 
 
 def _following(known: Known, at: int) -> str:
-    """The next due time after an instant, in words."""
+    """Return the next due time after an instant, in words, or ""."""
     later = [due for record in known.runs for due in dues(record) if due > at]
     if known.next_due is not None and known.next_due > at:
         later.append(known.next_due)

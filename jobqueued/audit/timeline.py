@@ -1,9 +1,9 @@
-"""The timeline: from the changes of what was due, the spans of time in which a job was due by one definition.
+"""The timeline: from the recorded changes, the spans of time in which one definition made a job due.
 
-An edit that leaves a job's rhythm alone goes on in its span.  Of another rhythm nothing is due before the edit.  A step
-of the clock forward of up to 3 h is a gap like any other, in which everything is due once; a larger one is a
-correction, and what lies between is not due.  After a step back what follows elapsed time is due once more, a fixed
-time only if the clock is more than 3 h behind.  The scheduler uses its cursor; that both agree is what is audited.
+An edit that keeps a job's rhythm continues its span. A new rhythm makes nothing due before the edit. A forward step of
+the clock of up to 3 h is a gap like any other, and everything in it is due once. A larger step is a correction, and the
+skipped times are not due. After a step back, triggers by elapsed time are due again; fixed times only after a step of
+more than 3 h. The scheduler uses its cursor; the audit checks that both agree.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from jobqueued.model import HOUR, SECOND, Job, Scope
 from jobqueued.saved import DueChange
 
 Read = Callable[[DueChange], Iterable[Job] | None]
-"""The jobs of a text; None: they can't be read."""
+"""Returns the jobs of a text, or None if it can't be read."""
 
 STEP = 3 * HOUR
 SLACK = 2 * SECOND
-"""So long before the last commit of a daemon that died something may have come due that it had not decided."""
+"""A daemon that died may have had undecided due times for this long (ns) before its last commit."""
 
 
 class Span(NamedTuple):
-    """All that is due by this definition, later than `after`, and not later than `until`."""
+    """The due times of this definition, after `after` and up to `until`."""
 
     job: Job
     after: int
     until: int
 
     def dues(self, after: int, until: int) -> Iterator[int]:
-        """Yield its due times later than one instant and not later than another."""
+        """Yield its due times after one instant, up to another."""
         due, last = self.job.next_after(max(self.after, after)), min(self.until, until)
         while due is not None and due <= last:
             yield due
@@ -39,7 +39,7 @@ class Span(NamedTuple):
 
 
 class Down(NamedTuple):
-    """A time in which the daemon was down (`step` False), or over which the clock was set."""
+    """A time in which the daemon was down (`step` False), or which a step of the clock passed."""
 
     begin: int
     end: int
@@ -48,7 +48,9 @@ class Down(NamedTuple):
 
 @dataclass(slots=True)
 class _Clock:
-    """The standing of one job: due `after` an instant (`job` None: never).  `reached`: what was due by then is told."""
+    """The state of one job: due `after` an instant (`job` None: never). `reached`: due times up to it are already
+    covered.
+    """
 
     job: Job | None = None
     after: int = 0
@@ -63,7 +65,7 @@ class _Clock:
         self.after = self.reached = max(self.after, until)
 
     def define(self, job: Job | None, change: DueChange) -> None:
-        """Take another definition."""
+        """Use another definition from now on."""
         old, offset = self.job, 0 if self.job is None else self.job.offset
         if job is not None and old is not None and _same(old, job):
             self.job = job
@@ -73,7 +75,7 @@ class _Clock:
         self.job, self.after = job, max(self.after, change.since)
 
     def set_back(self, change: DueChange) -> None:
-        """Go on after a small step back: what was due until then at fixed times is not due again."""
+        """Continue after a small step back: fixed times that were due are not due again."""
         if self.job is None:
             return
         if any(trigger.starts_twice for trigger in self.job.triggers):
@@ -82,12 +84,12 @@ class _Clock:
             self.reached = max(self.reached, change.until - self.job.offset)
 
     def correct(self, change: DueChange) -> None:
-        """Go on from the new time: what is due later than it, also if it was due before."""
+        """Continue from the new time: later times are due, even if they were due before."""
         self.close(change.until - (self.job.offset if self.job else 0) - SLACK)
         self.after, self.reached = change.since, 0
 
     def is_ahead_of(self, change: DueChange) -> bool:
-        """Tell whether it was due so much later than the new time, by then, that the clock was wrong."""
+        """Return whether it was due so far after the new time that the clock had been wrong."""
         latest = change.since + STEP
         if self.job is None:
             return self.after > latest
@@ -96,7 +98,7 @@ class _Clock:
 
 
 class Timeline:
-    """All that was due, of all jobs."""
+    """All due times of all jobs."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -109,7 +111,7 @@ class Timeline:
         """The instant of the newest change (wall)."""
 
     def take(self, change: DueChange) -> None:
-        """Take the next change."""
+        """Process the next change."""
         self.since = change.since
         match change.kind:
             case "file":
@@ -129,7 +131,7 @@ class Timeline:
         old, self._files[change.name] = self._files.get(change.name, {}), new
         for name in (*new, *(old.keys() - new.keys())):
             job = new.get(name) or next((jobs[name] for jobs in self._files.values() if name in jobs), None)
-            is_own = job is not None and job.scope is Scope.HOST  # of others the records of one host do not tell
+            is_own = job is not None and job.scope is Scope.HOST  # a fleet's records are on several hosts
             due = job is not None and is_own and job.enabled and job.triggers
             self._clocks.setdefault(name, _Clock()).define(job if due else None, change)
 
@@ -142,7 +144,7 @@ class Timeline:
                 clock.set_back(change)
 
     def spans(self, until: int) -> dict[str, list[Span]]:
-        """The spans of each job that was ever due by the clock, up to an instant."""
+        """Return job → its spans up to an instant, for each job that was ever due by the clock."""
         found = {}
         for name, clock in self._clocks.items():
             end = max(until - clock.job.offset, clock.reached) if clock.job else 0
@@ -153,5 +155,5 @@ class Timeline:
 
 
 def _same(old: Job, new: Job) -> bool:
-    """Tell whether a definition goes on where the other was: it has its rhythm, and as many runs."""
+    """Return whether a definition continues the other one: it has the same rhythm and `max_runs`."""
     return (old.rhythm, old.max_runs) == (new.rhythm, new.max_runs)

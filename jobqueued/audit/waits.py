@@ -1,4 +1,4 @@
-"""Runs that waited at an instant: for what, and who had it, by their records."""
+"""Runs that waited at an instant: what each waited for, and the holder, from their records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jobqueued.audit.known import Answer, Known, Span, dues, given_up, instant, 
 from jobqueued.model import SECOND, Record, RunState, to_text
 
 _STARTING = SECOND
-"""So long before a start a run may have been admitted already."""
+"""A run may be admitted this long (ns) before its start."""
 _MOST_NAMED = 5
 
 
 def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> Iterator[Answer]:
-    """Yield the runs that had not started, or waited for another attempt, whatever became of them later."""
+    """Yield the runs that had not started, or waited for another attempt, regardless of their end."""
     for record in sorted(runs, key=lambda it: it["number"]):
         if record["state"] == RunState.SKIPPED:
             if (since := _waited_since(record, at)) is not None:
@@ -31,9 +31,9 @@ def pending(known: Known, runs: Iterable[Record], at: int, *, is_held: bool) -> 
 
 
 def _waited_since(record: Record, at: int) -> int | None:
-    """The instant since which a run waited that was skipped later, by its skip; None: it did not wait at that instant.
+    """Return the instant since which a run that was skipped later had waited, or None if it did not wait at `at`.
 
-    Of several that share a record that is told of the last.
+    If several share a record, the last one counts.
     """
     end, since = given_up(record), instant(record["queued"])
     if record.get("count", 1) > 1:
@@ -62,7 +62,7 @@ def _waiting(known: Known, record: Record, at: int, queued: int, start: int | No
 
 
 def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterator[str]:
-    """Yield what is not known of a run in the queue that lacked nothing that is known."""
+    """Yield what is unknown about a queued run that lacked nothing in the records."""
     if start is not None and start - at <= _STARTING:
         return
     waited_for = record.get("waited_for")
@@ -76,7 +76,7 @@ def _why_not(known: Known, record: Record, at: int, start: int | None) -> Iterat
 
 
 def _word(known: Known, record: Record, at: int, what: str) -> str:
-    """A wait in words."""
+    """Describe a wait."""
     kind, _, name = what.partition(" ")
     match kind:
         case "dependency":
@@ -105,7 +105,7 @@ def _by(names: Sequence[str]) -> str:
 
 
 def _is_under_way(record: Record, at: int) -> bool:
-    """Tell whether a run was in the queue or live at an instant, or waited for another attempt."""
+    """Return whether a run was queued, live, or waiting for another attempt at an instant."""
     if record["state"] == RunState.SKIPPED:
         return _waited_since(record, at) is not None
     ended = over(record)
@@ -122,7 +122,7 @@ def _retrying(record: Record, attempt: int, times: Sequence[Span]) -> Answer:
 
 
 def lacked_claims(record: Record, live: Iterable[Record]) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
-    """Yield the claims that a run could not have beside these, and who held what it lacked."""
+    """Yield the claims that a run could not get because of these live runs, and the holders."""
     held: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     names = list[str]()
     for other in live:

@@ -1,4 +1,4 @@
-"""A job of at(1), as it lies in its spool → the draft of a job that is due once."""
+"""A job of at(1), from its spool file → the draft of a job that is due once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobqueued.notify import NOBODY, Notify
 from jobqueued.timing.schedule import At
 
 NAME = re.compile(r"([a-zA-Z])([0-9a-f]{5})([0-9a-f]{8})")
-"""The name of a job in the spool: its queue, number and minute since 1970; one that begins with = runs already."""
+"""Name of a job in the spool: its queue, number and minute since 1970; one that begins with = is already running."""
 _HEAD = re.compile(r"#! ?/bin/sh\n# atrun uid=(\d+) gid=\d+\n# mail +(\S+) (-?\d)\n")
 _UMASK = re.compile(r"umask ([0-7]{1,4})\n")
 _EXPORT = re.compile(r"([^=\n]+)=((?:\\\n|[^\n]|\n(?!export ))*?); export \1\n")
@@ -25,7 +25,7 @@ _SHELL = "/bin/sh"
 
 
 def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host: Host, ids: Ids) -> Source:
-    """The job of a file of the spool; `user` is the name of who gave it, None: nobody of this host.  Never raises."""
+    """Read the job of a spool file; `user` is the name of its owner, None: no user of this host. Never raises."""
     source = Source(file, spool_name)
     job_id: str | None = None
     row: dict[str, Any] = {"line": 1, "type": "job", "schedule": "", "user": user, "command": "", "stdin": None}
@@ -55,7 +55,7 @@ def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host:
 
 
 def uid_of(data: bytes) -> int | None:
-    """The number of the user who gave a job; None: it is none of at(1)'s."""
+    """Return the number of the user who submitted a job, or None if it is not at(1)'s."""
     found = _HEAD.match(data[:4096].decode(errors="replace"))
     return int(found[1]) if found else None
 
@@ -72,7 +72,9 @@ def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
 
 
 def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:
-    """The keys of a job's script: what stands before the commands in it are variables and the like."""
+    """Return the keys of a job's script: the lines before its commands set variables and the like.
+    Raises ValueError.
+    """
     head = _HEAD.match(text)
     if head is None:
         raise ValueError("does not begin as at(1) begins a job")
@@ -113,10 +115,10 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
 
 
 def _unquoted(text: str) -> str:
-    """A word as the shell reads it: at(1) puts a backslash before all that might mean something, each byte of é too."""
+    """Return a word as the shell reads it: at(1) escapes each special byte, including each byte of é."""
     return _whole("".join(shlex.split(text.replace('"\n"', "'\n'"))))
 
 
 def _whole(text: str) -> str:
-    """A text of which single bytes were apart; UnicodeDecodeError."""
+    """Join the bytes of a text that were escaped singly. Raises UnicodeDecodeError."""
     return text.encode(errors="surrogateescape").decode()

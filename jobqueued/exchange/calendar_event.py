@@ -1,4 +1,4 @@
-"""Calendar events of systemd (systemd.time(7)) → cron expressions, as far as cron can say them."""
+"""Calendar events of systemd (systemd.time(7)) → cron expressions, if cron can express them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ITEM = r"(\*|\d{1,2})(?:\.\.(\d{1,2}))?(?:/(\d{1,2}))?"
 
 
 class Unsayable(ValueError):
-    """Cron can't say it; str() is what of it."""
+    """Cron can't express it; str() names the part."""
 
 
 class CronTime(NamedTuple):
@@ -32,7 +32,7 @@ class CronTime(NamedTuple):
 
 
 def cron_time(text: str) -> CronTime:
-    """The times of a calendar event; Unsayable."""
+    """Return the times of a calendar event. Raises Unsayable."""
     words = _WORDS.get(text.strip().lower(), text).split()
     zone = words.pop() if len(words) > 1 and re.fullmatch(_ZONE, words[-1]) and not _is_weekdays(words[-1]) else ""
     weekday = _weekdays(words.pop(0)) if words and words[0][0].isalpha() else "*"
@@ -57,7 +57,7 @@ def _is_weekdays(word: str) -> bool:
 
 
 def _weekdays(text: str) -> str:
-    """``Mon,Wed..Fri`` as cron has it."""
+    """Return ``Mon,Wed..Fri`` in cron's format. Raises Unsayable."""
     items = []
     for part in text.rstrip(",").split(","):
         ends = [_weekday(end) for end in re.split(r"\.\.|-", part)]
@@ -80,7 +80,7 @@ def _weekday(text: str) -> int:
 
 
 def _field(text: str, low: int, high: int) -> str:
-    """A component as a field of cron."""
+    """Return a component as a field of cron. Raises Unsayable."""
     items = []
     for part in text.split(","):
         found = re.fullmatch(_ITEM, part)

@@ -1,4 +1,4 @@
-"""A crontab → drafts of jobs that do what the live table would do, its comments, and what is said of each line."""
+"""A crontab → drafts of jobs that do the same as the live table, its comments, and notes about each line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_MAIL = (
 
 
 def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids: Ids) -> Source:
-    """All of a table; `name` is what it is called after.  Never raises."""
+    """Read a whole table; `name` is what it is called after. Never raises."""
     source = Source(file, name)
     jobs, problems = at_once(read_jobs_in_steps(data, file, place, host))
     reading = _Reading(source, place, host, ids, jobs, problems)
@@ -40,7 +40,7 @@ def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids:
 
 
 class _Reading:
-    """A table of which drafts are made; `pending` are the comments that no draft has yet."""
+    """A table of which drafts are made; `pending`: comments that belong to no draft yet."""
 
     def __init__(
         self, source: Source, place: Place, host: Host, ids: Ids, jobs: tuple[Job, ...], problems: list[Problem]
@@ -55,7 +55,7 @@ class _Reading:
         self._pending: list[tuple[int, str]] = []
 
     def take(self, item: Item) -> None:
-        """Take the next of its lines."""
+        """Process the next line."""
         match item:
             case Comment():
                 if not is_option(item):
@@ -71,7 +71,7 @@ class _Reading:
                 self._take_entry(item)
 
     def end(self) -> None:
-        """Give the last comments their place."""
+        """Assign the last comments."""
         if self._source.drafts:
             self._source.tail = tuple(text for _, text in self._pending)
         else:
@@ -138,7 +138,7 @@ def _left_out(line: int, text: str) -> str:
 
 
 def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
-    """The keys of a job of a table, and what of it no job file can say; `timezone` is that of jobs without one."""
+    """Return the keys of a table's job, and its parts that no job file can express; `timezone` is the default zone."""
     environment, differs = _environment(job)
     keys: dict[str, Any] = {
         "schedule": job.schedule[0] if len(job.schedule) == 1 else list(job.schedule), "timezone": job.timezone,
@@ -161,7 +161,7 @@ def keys_of(job: Job, timezone: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
-    """The variables; the shell is one in any case."""
+    """Return the variables, and notes about omitted ones; the shell is a key, not a variable."""
     given = {name: value for name, value in job.environment if (name, value) != ("SHELL", job.shell)}
     odd = [name for name in given if not is_variable(name)]
     for name in odd:
@@ -173,7 +173,7 @@ def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
 
 
 def _lock(claim: Claim, differs: list[str]) -> Any:
-    """A lock as a value; of a user's own the name of the user is a part."""
+    """Return a lock as a value; a user's own lock gets the user's name."""
     if claim.resource.startswith("/"):
         name = {"path": claim.resource}
     else:
@@ -186,7 +186,7 @@ def _lock(claim: Claim, differs: list[str]) -> Any:
 
 
 def _wall(job: Job) -> str:
-    """The anchor as a clock in the zone of the job shows it."""
+    """Return the anchor as wall time in the job's zone."""
     wall = to_datetime(job.anchor).astimezone(ZoneInfo(job.timezone))
     return wall.replace(tzinfo=None).isoformat(timespec="minutes")
 

@@ -1,4 +1,4 @@
-"""Drafts: jobs that are to be written, beside what their source means; and what is said of each line of a source."""
+"""Drafts: jobs to be written, with the meaning of their source, and notes about each line of a source."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _OTHER = "[^a-z0-9._-]+"
 
 
 SAID = frozenset(("schedule", "environment.MAILTO", "command"))
-"""Keys of a job file whose warnings are for who writes one by hand, or are told of the source already."""
+"""Keys of a job file whose warnings are for hand-written files, or are already reported for the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A job as it is to be written: `keys` as YAML has them, and `means`, the Job that its source is.
+    """A job to be written: `keys` for YAML, and `means`, the Job that its source stands for.
 
-    `above` are the comments directly above it, `apart` those further up; `differs` says what a job file can't say.
+    `above` are the comments directly above it, `apart` those further up; `differs` lists what a job file can't express.
     """
 
     id: str
@@ -36,9 +36,9 @@ class Draft:
 
 @dataclass(slots=True)
 class Source:
-    """A file of another scheduler, read: its lines as `rows` in the form of ``import --json``, and its jobs.
+    """A file of another scheduler: its lines as `rows` in the form of ``import --json``, and its jobs.
 
-    `head` and `tail` are comments at its begin and end; `used` are the lines that have become jobs.
+    `head` and `tail` are comments at its beginning and end; `used` are the lines that have become jobs.
     """
 
     file: str
@@ -55,19 +55,19 @@ class Source:
         return {draft.line for draft in self.drafts}
 
     def tell(self, line: int, message: str, severity: str = "warning") -> None:
-        """Say something about a line."""
+        """Add a problem of a line."""
         code = "JQ608" if severity == "warning" else "JQ609"
         self.problems.append(Problem(self.file, line, 0, "", message, severity, code=code))
 
 
 class Ids:
-    """The ids of a host: those that are taken, and new ones that nobody has."""
+    """Generates ids that are unique on a host."""
 
     def __init__(self, taken: set[str] | None = None) -> None:
         self._taken = set(taken or ())
 
     def free(self, *words: str) -> str:
-        """An id made of words, as like them as an id may be."""
+        """Return a free id made of words."""
         text = re.sub(_OTHER, "-", "-".join(filter(None, words)).lower()).strip("-._")[:_LONGEST].strip("-._") or "job"
         found, number = text, 1
         while found in self._taken:
@@ -78,5 +78,5 @@ class Ids:
 
 
 def name_of_file(name: str) -> str:
-    """The name of a job file for a source of this name."""
+    """Return the name of a job file for a source of this name."""
     return f"{re.sub(_OTHER, '-', name.lower()).strip('-._') or 'imported'}.yaml"

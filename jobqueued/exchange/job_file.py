@@ -1,4 +1,4 @@
-"""Drafts → the text of a job file, with the comments of their source, and what they share in its defaults."""
+"""Drafts → the text of a job file, with the comments of their source, and common keys in its defaults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jobqueued.exchange.draft import Draft
 from jobqueued.exchange.yaml_values import comment, flow, lines
 
 _OF_THE_JOB = frozenset(("schedule", "command", "stdin", "description", "at", "every", "on", "locks"))
-"""Keys that each job has for itself."""
+"""Keys that are never in the defaults."""
 _AS_ELSEWHERE = ("concurrency", "catch_up", "catch_up_window", "leave_children")
-"""Keys by which jobs do what their scheduler did, and which stand in the defaults even if there is one job only."""
+"""Keys that imitate the old scheduler, and are in the defaults even of a single job."""
 _WITHIN = "  "
 
 
 def text_of(drafts: Iterable[Draft], first: str, head: Iterable[str] = (), tail: Iterable[str] = ()) -> str:
-    """The text of a job file; `first` is its first line, a comment."""
+    """Return the text of a job file; `first` is its first line, a comment."""
     drafts = tuple(drafts)
     shared = _shared(drafts)
     found = [comment(first)]
@@ -48,7 +48,7 @@ def _lines(name: str, value: Any, indent: str) -> list[str]:
 
 
 def _shared(drafts: tuple[Draft, ...]) -> dict[str, Any]:
-    """The keys that all jobs of the file have, with the value of nearly all."""
+    """Return the keys that all jobs of the file have, with their most common value."""
     names = [name for name in drafts[0].keys if all(name in draft.keys for draft in drafts)] if drafts else []
     shared: dict[str, Any] = {}
     for name in names:
@@ -69,7 +69,7 @@ def _shared(drafts: tuple[Draft, ...]) -> dict[str, Any]:
 
 
 def _own(keys: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that the defaults do not say already."""
+    """Return the keys that the defaults do not already set."""
     own: dict[str, Any] = {}
     for name, value in keys.items():
         given = value

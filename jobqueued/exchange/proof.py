@@ -1,4 +1,4 @@
-"""The proof that a written job does what its source does: field by field, and by due times that are reckoned twice."""
+"""The proof that a written job does the same as its source: by field, and by due times computed in two ways."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jobqueued.problem import Problem
 from jobqueued.timing.schedule import Schedule
 
 INSTANTS = 1000
-"""Due times that are compared from the start on."""
+"""Due times that are compared, counted from the start."""
 YEARS = 2
-"""Years of which the days around each change of the clock are looked at, too."""
+"""Years in which the days around each clock change are also compared."""
 _AROUND = timedelta(hours=26)
 _NOT_SAID = frozenset(
     (
@@ -36,11 +36,11 @@ _NOT_SAID = frozenset(
         "outlasts_steps",
     )
 )
-"""Fields in which both may differ: their names, what follows from these, and what is compared otherwise."""
+"""Fields in which both may differ: names, values derived from them, and values compared in another way."""
 
 
 def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterator[tuple[Draft, str]]:
-    """Yield what in jobs that were read back differs from what their drafts mean."""
+    """Yield the differences between jobs that were read back and the meaning of their drafts."""
     found = {job.id: job for job in jobs}
     for draft in drafts:
         job = found.get(draft.id)
@@ -53,7 +53,7 @@ def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterat
 
 
 def problems(file: str, differences: Iterable[tuple[Draft, str]]) -> list[Problem]:
-    """The differences as problems of a source."""
+    """Return the differences as problems of a source."""
     return [
         Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, "JQ607") for draft, text in differences
     ]
@@ -68,7 +68,7 @@ def _of_fields(means: Job, job: Job) -> Iterator[str]:
 
 
 def _plain(job: Job, name: str) -> Any:
-    """The value of a field without what makes no difference: the order of variables, the shell as one of them."""
+    """Return the value of a field without irrelevant differences: the order of variables, and SHELL as one of them."""
     value = getattr(job, name)
     if name == "environment":
         return {key: text for key, text in value if (key, text) != ("SHELL", job.shell)}
@@ -84,7 +84,7 @@ def _lock(claim: Claim) -> str:
 
 
 def _of_times(means: Job, job: Job, now: datetime) -> str:
-    """The first due time that differs from those that are reckoned from the words of the source alone."""
+    """Describe the first due time that differs from those computed from the source alone, or return ""."""
     for begin, end in windows((means.timezone,), now):
         wanted, got = _wanted(means, job, begin, end), times_of(clock_of(job), begin, end)
         if (place := differs_at(wanted, got, end)) is not None:
@@ -94,16 +94,16 @@ def _of_times(means: Job, job: Job, now: datetime) -> str:
 
 
 def windows(zones: Iterable[str], now: datetime) -> Iterator[tuple[datetime, datetime | None]]:
-    """Yield the stretches of time of which the due times are compared: the first ones, those around clock changes."""
+    """Yield the periods for comparing due times: (now, None) for the first ones, and those around clock changes."""
     yield now, None
     for zone in sorted({*zones}):
         yield from ((at - _AROUND, at + _AROUND) for at in changes(zone, now, YEARS))
 
 
 def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetime | None) -> int | None:
-    """The place of the first difference; None: there is none."""
+    """Return the index of the first difference, or None."""
     if end is None:
-        got = got[: len(wanted)]  # there is more of it beyond the end of what is reckoned
+        got = got[: len(wanted)]  # it continues beyond the computed times
     pairs = enumerate(zip(wanted, got, strict=False))
     if (place := next((n for n, (one, other) in pairs if one != other), None)) is not None:
         return place
@@ -111,7 +111,7 @@ def differs_at(wanted: Sequence[datetime], got: Sequence[datetime], end: datetim
 
 
 def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
-    """The due times that are reckoned from the source; of what is drawn, from the numbers that the job has drawn."""
+    """Return the due times computed from the source; for `H`, from the numbers that the job drew."""
     clock = [text for text in means.schedule if text != "@reboot"]
     if not clock:
         return times_of(clock_of(means), begin, end)
@@ -125,14 +125,14 @@ def _wanted(means: Job, job: Job, begin: datetime, end: datetime | None) -> tupl
 def reckoned(
     text: str, zone: str, dst: str, begin: datetime, end: datetime | None, seconds: str = "0"
 ) -> tuple[datetime, ...]:
-    """The due times of a line after an instant that are reckoned: up to another, or the first."""
+    """Return the computed due times of a line after an instant: up to `end`, or the first INSTANTS."""
     if end is None:
         return tuple(first(text, zone, begin, INSTANTS, dst, seconds))
     return tuple(takewhile(end.__ge__, due_times(text, zone, begin, dst, seconds)))
 
 
 def clock_of(job: Job) -> tuple[Trigger, ...]:
-    """The triggers of a job, the same for all jobs that have the same: without the id where no `H` depends on it."""
+    """Return a job's triggers without its id if no `H` depends on it, so that equal jobs share cached times."""
     return tuple(
         replace(trigger, job_id="") if isinstance(trigger, Schedule) and not trigger.is_drawn else trigger
         for trigger in job.triggers
@@ -141,7 +141,7 @@ def clock_of(job: Job) -> tuple[Trigger, ...]:
 
 @lru_cache(maxsize=4096)
 def times_of(clock: tuple[Trigger, ...], begin: datetime, end: datetime | None) -> tuple[datetime, ...]:
-    """The due times after an instant: up to another, or the first."""
+    """Return the due times after an instant: up to `end`, or the first INSTANTS."""
     found, due = list[datetime](), begin
     while end is not None or len(found) < INSTANTS:
         times = [at for at in (trigger.after(due) for trigger in clock) if at is not None]

@@ -1,6 +1,6 @@
-"""Real crons: the first difference of each line of a table between what they do and what its job does here.
+"""Real crons: the first difference of each line of a table between their behaviour and its job here.
 
-A cron that refuses a whole table for one line differs in all its lines.
+If a cron refuses a whole table because of one line, all its lines differ.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Cron(StrEnum):
 
 
 class Host(NamedTuple):
-    """The host whose cron it is: its zone, the present, and whether it has a user of a name."""
+    """The host whose cron it is: its zone, the present time, and whether a user exists."""
 
     zone: str
     now: datetime
@@ -41,7 +41,7 @@ class Host(NamedTuple):
 
 
 def problems(file: str, data: bytes, form: Form, drafts: Iterable[Draft], cron: Cron, host: Host) -> Iterator[Problem]:
-    """Yield what a cron would do otherwise than the jobs that a table becomes."""
+    """Yield the differences between a cron and the jobs that a table becomes."""
     if form is Form.ANACRON:
         yield from (_problem(file, draft.line, text, draft.id) for draft, text in _of_anacron(data, drafts))
         return
@@ -67,7 +67,7 @@ def _entries(data: bytes, form: Form) -> dict[int, Entry]:
 
 
 def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
-    """The first difference of a line, "" if there is none."""
+    """Return the first difference of a line, or ""."""
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
         return f"the command begins with -n for {cron.told}"
@@ -85,7 +85,7 @@ def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
 
 
 def _drawn(draft: Draft) -> str:
-    """The numbers that the job has drawn: cronie might have drawn them as well."""
+    """Return the numbers that the job drew: cronie might have drawn the same."""
     (trigger,) = draft.means.triggers
     assert isinstance(trigger, Schedule)
     return trigger.in_numbers
@@ -101,7 +101,7 @@ def _ways(cron: Cron, schedule: str, zone: str, host: Host) -> str:
 
 
 def _of_times(draft: Draft, schedule: str, zone: str, ways: str, cron: Cron, now: datetime) -> str:
-    """The first start of the cron that is none of ours, or the first of ours that is none of its."""
+    """Describe the first start that only the cron has, or only the job, or return ""."""
     clock = clock_of(draft.means)
     for begin, end in windows({zone, draft.means.timezone}, now):
         wanted, got = reckoned(schedule, zone, ways, begin, end), times_of(clock, begin, end)
@@ -118,7 +118,7 @@ def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int,
 
 
 def _of_lost_change(name: str, now: datetime) -> str:
-    """Tell of a change of the clock that cronie does not notice: it looks at the flag of summer time only."""
+    """Describe a clock change that cronie does not notice, or return "": it checks only the flag of summer time."""
     zone = ZoneInfo(name)
     for change in reckoning.changes(name, now, 2):
         before, after = (at.astimezone(zone).dst() for at in (change - timedelta(seconds=1), change))
@@ -159,7 +159,7 @@ _FIELDS: tuple[_Field, ...] = (
 
 
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
-    """The line for which Debian's cron ignores a whole table, and its word for that; None: there is none."""
+    """Return the line because of which Debian's cron ignores a whole table, and cron's reason, or None."""
     *lines, rest = data.decode("latin-1").split("\n")
     if len(lines) > _MOST_LINES:
         return _MOST_LINES + 1, "too many lines"
@@ -171,7 +171,7 @@ def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[i
 
 
 def _wrong(line: str, form: Form, has_user: Callable[[str], bool]) -> str:
-    """Cron's word for what is wrong in a line; "": nothing is."""
+    """Return cron's word for the error in a line, or ""."""
     if not line or line.startswith("#") or _ASSIGNMENT.fullmatch(line):
         return ""
     if line.startswith("@"):

@@ -1,8 +1,8 @@
-"""Due times of a crontab's line, reckoned from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
+"""Due times of a crontab's line, computed from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
 
-Also of real crons, whose ways with clock changes and odd fields are not ours.
+It also imitates real crons, which handle clock changes and odd fields differently.
 
-It shares no code with `timing/`, and is slow where that is fast: each wall time of a day is looked at in its zone.
+It shares no code with `timing/` and is slower: it checks each wall time of a day in its zone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from jobqueued.child.tuples import NamedTuple
 
 DEBIAN, CRONIE, CRON_TZ = "debian", "cronie", "cronie's CRON_TZ"
-"""The ways of real crons, in the place of a `dst`; those of cronie with clock changes are for the host's zone only."""
+"""The rules of real crons, in place of a `dst`; cronie's for clock changes apply to the host's zone only."""
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 NAMES = {"month": (_MONTHS, 1), "day-of-week": (_WEEKDAYS, 0)}
@@ -30,14 +30,14 @@ _DAY = timedelta(days=1)
 _LAST_YEAR = 2099
 _RULES = {"once": (True, False), "both": (True, True), "skip": (False, False), CRON_TZ: (False, True)}
 _LONGEST_GAP = timedelta(hours=3)
-"""Debian's cron takes a longer one for a clock that was set, and drops what is in it."""
+"""Debian's cron treats a longer gap as a corrected clock, and drops the times in it."""
 _PART = re.compile(r"(\*|([A-Za-z0-9]+)(?:(-)([A-Za-z0-9]*))?)(?:(/)([A-Za-z0-9]*))?")
 
 
 class Line(NamedTuple):
-    """The five fields as sets, and what of them begins with ``*``; ``in_gap``, ``twice``: what a clock change does.
+    """The five fields as sets, and which fields begin with ``*``; `in_gap`, `twice`: the effect of a clock change.
 
-    `each` match in a gap of at most `longest` is a start of its own, as in a real cron.
+    `each`: every match in a gap of at most `longest` is a start of its own, as in a real cron.
     """
 
     minutes: list[int]
@@ -53,7 +53,7 @@ class Line(NamedTuple):
 
     @classmethod
     def read(cls, schedule: str, dst: str = "cron") -> Line:
-        """The line of five fields or a nickname; ValueError where cron's grammar is not enough."""
+        """Read five fields or a nickname. Raises ValueError for anything beyond cron's grammar."""
         minute, hour, day, month, weekday = _NICKNAMES.get(schedule, schedule).split()
         wild, numbers = minute[0] == "*" or hour[0] == "*", lax_numbers if dst == DEBIAN else _numbers
         in_gap, twice = _RULES.get(dst, (not wild, wild))
@@ -65,15 +65,15 @@ class Line(NamedTuple):
         )  # fmt: skip
 
     def has(self, day: date) -> bool:
-        """Tell whether a day is one of its days."""
+        """Return whether the line matches a day."""
         by_day, by_weekday = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return day.month in self.months and ((by_day and by_weekday) if any(self.stars) else (by_day or by_weekday))
 
 
 def due_times(schedule: str, zone: str, start: datetime, dst: str = "cron", seconds: str = "0") -> Iterator[datetime]:
-    """Yield the due times later than an aware `start`, in UTC, until the end of the century; ValueError.
+    """Yield the due times after an aware `start`, in UTC, until the end of the century. Raises ValueError.
 
-    Those of real crons come as often as these start something then; `seconds` are those of each minute.
+    A real cron's times are repeated as often as it would start the job; `seconds` are those of each minute.
     """
     offsets = [timedelta(seconds=number) for number in sorted(_numbers(seconds, 0, 59))]
     for minute in _minutes(Line.read(schedule, dst), ZoneInfo(zone), start.astimezone(UTC) - offsets[-1]):
@@ -94,13 +94,13 @@ def _minutes(line: Line, clock: ZoneInfo, last: datetime) -> Iterator[datetime]:
 def first(
     schedule: str, zone: str, start: datetime, count: int, dst: str = "cron", seconds: str = "0"
 ) -> list[datetime]:
-    """The first of them."""
+    """Return the first `count` due times."""
     return list(islice(due_times(schedule, zone, start, dst, seconds), count))
 
 
 @lru_cache(maxsize=256)
 def changes(zone: str, start: datetime, years: int) -> tuple[datetime, ...]:
-    """The instants after `start` at which a zone's clock is changed, in UTC, for so many years."""
+    """Return the instants after `start` at which a zone's clock changes, in UTC, for this many years."""
     clock, found = ZoneInfo(zone), list[datetime]()
     for number in range(366 * years):
         day = start + number * _DAY
@@ -122,7 +122,7 @@ def _of_day(line: Line, clock: ZoneInfo, day: date) -> Iterator[datetime]:
 
 
 def _change(clock: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The instant between two of different offsets at which the clock is changed."""
+    """Return the instant of the clock change between two instants with different offsets."""
     before = low.astimezone(clock).utcoffset()
     while high - low > timedelta(seconds=1):
         middle = (low + (high - low) / 2).replace(microsecond=0)
@@ -133,7 +133,7 @@ def _change(clock: ZoneInfo, low: datetime, high: datetime) -> datetime:
 
 
 def _numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
-    """The numbers of a field; ValueError."""
+    """Return the numbers of a field. Raises ValueError."""
     found = set[int]()
     for part in text.split(","):
         span, slash, step = part.partition("/")
@@ -148,9 +148,9 @@ def _numbers(text: str, low: int, high: int, names: list[str] | None = None, bas
 
 
 def lax_numbers(text: str, low: int, high: int, names: list[str] | None = None, base: int = 0) -> set[int]:
-    """The numbers of a field as Debian's cron reads it; ValueError where it refuses the whole table.
+    """Return the numbers of a field as Debian's cron reads it. Raises ValueError if it refuses the whole table.
 
-    It skips garbage behind a part, and a range that runs backwards is empty.
+    It ignores garbage after a part, and a backward range is empty.
     """
     found, place = set[int](), 0
     while part := _PART.match(text, place):

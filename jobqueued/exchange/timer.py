@@ -1,4 +1,4 @@
-"""A timer of systemd and its service → the draft of a job, and what of them no job file says."""
+"""A timer of systemd and its service → the draft of a job, and the settings that no job file can express."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IGNORED = frozenset((
     "AccuracySec", "Unit", "Documentation", "WantedBy", "Type", "RemainAfterExit", "StandardOutput", "StandardError",
     "SyslogIdentifier", "After", "Before", "Wants", "DefaultDependencies", "Also", "Alias", "RequiresMountsFor",
 ))  # fmt: skip
-"""Settings without which a job does the same, or which order the boot."""
+"""Settings that make no difference to a job, or that order the boot."""
 _SIMPLE = {
     "User": "user", "Group": "group", "UMask": "umask", "Nice": "nice", "OOMScoreAdjust": "oom_score_adj",
     "KillSignal": "stop_signal",
@@ -36,11 +36,11 @@ _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
 
 class _Failed(Exception):
-    """No job can be made of it; str() is why."""
+    """It can't become a job; str() is the reason."""
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:
-    """The job of a timer called `name`; `service` None: there is none.  Never raises."""
+    """Read the job of a timer called `name`; `service` None: it has none. Never raises."""
     source = Source(file, name)
     reading = _Reading(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
@@ -68,7 +68,7 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
 
 
 class _Reading:
-    """Two units that become the keys of a job: each setting is asked for once, and the rest is lost."""
+    """Two units that become the keys of a job; settings that were not used are lost."""
 
     def __init__(self, timer: Unit, service: Unit, directory: str) -> None:
         self._directory = directory
@@ -83,16 +83,16 @@ class _Reading:
         self.lost: list[str] = []
 
     def all(self, name: str) -> list[str]:
-        """The values of a setting."""
+        """Return the values of a setting."""
         self._asked.add(name)
         return self._settings.get(name, [])
 
     def last(self, name: str, default: str = "") -> str:
-        """The value that counts of a setting that has one."""
+        """Return the last value of a setting, which counts."""
         return (self.all(name) or [default])[-1]
 
     def keys(self) -> dict[str, Any]:
-        """All keys; what no key says goes to `lost`."""
+        """Return all keys; settings without a key go to `lost`."""
         self._asked.clear()
         keys: dict[str, Any] = {"description": self.last("Description")}
         keys |= self._when() | self._command()
@@ -131,7 +131,7 @@ class _Reading:
         return {"timeout": _span(self._finite("RuntimeMaxSec")), "kill_grace": grace}
 
     def _finite(self, name: str) -> str:
-        """The time span of a setting, "" where that is no bound, or never comes."""
+        """Return the time span of a setting, or "" if it is missing or infinite."""
         return "" if (value := self.last(name)) == _NEVER else value
 
     def _plain(self, setting: str, value: str) -> str:
@@ -169,7 +169,7 @@ class _Reading:
         return keys
 
     def _command(self) -> dict[str, Any]:
-        """The command: the words of one line, or a line for the shell of several or of those that may fail."""
+        """Return the command: the words of one line, or a shell line for several commands or those that may fail."""
         lines = list[tuple[str, list[str]]]()
         for setting in ("ExecStartPre", "ExecStart", "ExecStartPost"):
             for text in self.all(setting):
@@ -184,7 +184,7 @@ class _Reading:
         return {"command": " && ".join(f"{{ {text}; }}" if " || " in text else text for text in joined)}
 
     def _line(self, setting: str, text: str, first: str, *words: str) -> tuple[str, list[str]]:
-        """The prefixes of a command, and its words."""
+        """Return the prefixes of a command, and its words. Raises _Failed."""
         found = re.fullmatch(_PREFIXED, first)
         prefix, program = (found[1], found[2]) if found else ("", first)
         if set(prefix) & set("@+!|"):

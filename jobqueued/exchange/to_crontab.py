@@ -1,4 +1,4 @@
-"""Jobs → a crontab in the form of /etc/cron.d, with what cron can't say as comments above each line."""
+"""Jobs → a crontab in the form of /etc/cron.d; a comment above each line lists what cron can't express."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SAID = frozenset((
     "drop_ins", "description", "concurrency", "catch_up", "catch_up_window", "leave_children", "grace", "asks_pam",
     "outlasts_steps",
 ))  # fmt: skip
-"""Fields of a Job that a line says, or that are told otherwise."""
+"""Fields of a Job that a line contains, or that are handled in another way."""
 _EVEN = (1, 3, 5, 15)
 """Minutes between starts that fall on the same minutes of the hour in each zone."""
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
-"""The variables that a line needs above it, as they are at the begin of a table."""
+"""The variables that a line needs above it, with their values at the beginning of a table."""
 _ESCAPED = re.compile(r"(\\*)%|\\{2,}")
 _HEAD = "By jobqueuectl export --crontab, in the form of /etc/cron.d: minute hour day month weekday user command."
 _WAYS = (
@@ -38,7 +38,7 @@ _WAYS = (
 
 
 class Exported(NamedTuple):
-    """A crontab, and what it doesn't say of which job; `left_out` are the jobs that have no line in it."""
+    """A crontab, and its losses as (job, text); `left_out` are the jobs without a line."""
 
     text: str
     losses: list[tuple[str, str]]
@@ -46,11 +46,11 @@ class Exported(NamedTuple):
 
 
 class _Unsaid(Exception):
-    """A job, or one of its times, can't be said in a crontab."""
+    """A crontab can't express a job, or one of its times."""
 
 
 def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
-    """The crontab of jobs for a host in a zone; `user` runs those that name nobody."""
+    """Return the crontab of jobs for a host in a zone; `user` runs those that name no user."""
     jobs = tuple(jobs)
     variables: dict[str, str | None] = {**_UNSET, "CRON_TZ": timezone}
     found, losses, left_out = [comment(_HEAD)], list[tuple[str, str]](), list[str]()
@@ -78,20 +78,20 @@ def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
 
 
 def _assignment(name: str, value: str) -> str:
-    """The line that sets a variable; "" where there is none."""
+    """Return the line that sets a variable, or "" if no line can."""
     lines = (f"{name}={quote}{value}{quote}" for quote in "\"'")
     return next((line for line in lines if "\n" not in line and assignment(line) == (name, value)), "")
 
 
 def _variables(job: Job) -> dict[str, str]:
-    """The variables of the table that the line of a job needs above it."""
+    """Return the variables of the table that the line of a job needs above it."""
     path = dict(job.environment).get("PATH", DEFAULT_PATH)
     mailto = ",".join(job.notify.email) if "output" in job.notify.on else ""
     return {"SHELL": job.shell, "PATH": path, "MAILTO": mailto, "MAILFROM": job.notify.sender, "CRON_TZ": job.timezone}
 
 
 def _losses(job: Job, timezone: str) -> Iterator[str]:
-    """Tell of the keys of a job that no line of cron has."""
+    """Yield the losses of a job: keys that no line of cron has."""
     blank = Job(id=job.id, command=job.command)
     names = (field.name for field in fields(Job) if field.name not in _SAID)
     lost = [name for name in names if getattr(job, name) != getattr(blank, name)]
@@ -108,7 +108,7 @@ def _losses(job: Job, timezone: str) -> Iterator[str]:
 
 
 def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
-    """The lines of a job, and why there are not more of them."""
+    """Return the lines of a job, and why some are missing."""
     lines, wrong = list[str](), list[str]()
     try:
         command, stdin = _command(job), _stdin(job)
@@ -127,7 +127,7 @@ def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
 
 
 def _times(job: Job, wrong: list[str]) -> Iterator[str]:
-    """Yield the five fields of each of its times; what can't be said goes to `wrong`."""
+    """Yield the five fields of each of its times; reasons for missing ones go to `wrong`."""
     if job.seconds not in (None, "0"):
         wrong.append("cron has no seconds")
         return
@@ -173,7 +173,7 @@ def _command(job: Job) -> str:
 
 
 def _escaped(command: str) -> str:
-    """A command as it stands in a line, where a backslash is one before whatever is neither that nor ``%``."""
+    """Escape a command for a line: cron keeps a backslash unless another one or ``%`` follows."""
     return _ESCAPED.sub(lambda found: found[1] * 2 + "\\%" if found[0].endswith("%") else found[0] * 2, command)
 
 
@@ -186,7 +186,7 @@ def _stdin(job: Job) -> str:
 
 
 def _is_read(line: str, when: str, user: str, command: str, stdin: str) -> bool:
-    """Tell whether cron reads from a line what was meant with it."""
+    """Return whether cron would read the intended values from a line."""
     items = read(f"{line}\n".encode(errors="surrogateescape"), Form.SYSTEM)
     meant = (when, user, command, stdin)
     return [meant] == [

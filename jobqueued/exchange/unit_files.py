@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from jobqueued.jobfile.spelling import meant_duration, parse_duration
 
 Unit = dict[str, dict[str, list[str]]]
-"""By section and name all values of a setting; an empty value has taken away those before it."""
+"""Section → name → all values of a setting; an empty value removes those before it."""
 
 
 def read_unit(text: str, into: Unit | None = None) -> Unit:
-    """The settings of a unit file, or of one with a drop-in read into it."""
+    """Return the settings of a unit file; `into` adds a drop-in to earlier settings."""
     unit: Unit = {} if into is None else into
     section: dict[str, list[str]] = {}
     for line in _joined(text):
@@ -26,7 +26,7 @@ def read_unit(text: str, into: Unit | None = None) -> Unit:
 
 
 def _joined(text: str) -> Iterator[str]:
-    """Yield lines without comments; a backslash at the end of one is a blank, and the next line goes on there."""
+    """Yield lines without comments; a backslash at the end of a line joins it with the next by a blank."""
     begun = ""
     for raw in text.splitlines():
         if raw.lstrip().startswith(("#", ";")):
@@ -42,7 +42,7 @@ def _joined(text: str) -> Iterator[str]:
 
 
 def span_of(text: str) -> int:
-    """Nanoseconds of a time span such as ``1h 30min``; ValueError."""
+    """Return the nanoseconds of a time span such as ``1h 30min``. Raises ValueError."""
     spelled = f"{text}s" if text.isdigit() else meant_duration(text) or text
     try:
         return parse_duration(spelled)
@@ -51,12 +51,12 @@ def span_of(text: str) -> int:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a list of settings, quotes and escapes resolved; ValueError."""
+    """Return the words of a list of settings, with quotes and escapes resolved. Raises ValueError."""
     return [word for _, word in _tokens(text)]
 
 
 def commands_of(text: str) -> Iterator[list[str]]:
-    """Yield the words of each command of a line, which a ``;`` of its own parts; ValueError."""
+    """Yield the words of each command of a line; a separate ``;`` splits commands. Raises ValueError."""
     words = list[str]()
     for raw, word in _tokens(text):
         if raw != ";":
@@ -69,7 +69,7 @@ def commands_of(text: str) -> Iterator[list[str]]:
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each word as it is written, and as it is meant; ValueError."""
+    """Yield each word as written, and with quotes and escapes resolved. Raises ValueError."""
     place = 0
     for found in _WORD.finditer(text):
         if found.start() != place:
@@ -90,7 +90,7 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 def _meant(found: re.Match[str]) -> str:
-    """A quoted part of a word, or an escape, as it is meant; one that systemd does not know stays as it is."""
+    """Resolve a quoted part of a word, or an escape; one that systemd does not define stays as it is."""
     text = found[0]
     if text[0] in "\"'":
         return re.sub(rf"(?s){_ESCAPE}", _meant, text[1:-1])
@@ -108,10 +108,10 @@ def _meant(found: re.Match[str]) -> str:
 
 
 def has_specifier(text: str) -> bool:
-    """Tell whether there is a specifier (``%i``) in a text, for which systemd would put something."""
+    """Return whether a text has a specifier (``%i``), which systemd would replace."""
     return "%" in text.replace("%%", "")
 
 
 def has_variable(text: str) -> bool:
-    """Tell whether there is a variable (``$X``) in a word of a command."""
+    """Return whether a word of a command has a variable (``$X``)."""
     return "$" in text.replace("$$", "")

@@ -1,1 +1,1 @@
-"""Metrics: what is counted, what is read when somebody asks, and how it is written (pure; docs/metrics.md)."""
+"""Metrics: counters, values read on request, and their text format (pure; docs/metrics.md)."""

@@ -1,6 +1,6 @@
-"""Counts: what has happened since the start, taken from the lines that are said of it.
+"""Counters since the start, updated from log lines.
 
-What is counted by job is bounded: `MOST_JOBS` have labels of their own, all others share one.
+The number of labels is limited: `MOST_JOBS` jobs have labels of their own, all others share one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_JOBS = 1000
 DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0)
 RUN_TIMES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 28800.0, 86400.0)
 SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Bounds (seconds) of the buckets of start delays, of run times, and of turns and commits."""
+"""Upper bounds (s) of the buckets for start delays, for run times, and for turns and commits."""
 
 _REASONS = frozenset({
     "missed", "queue_full", "job_removed", "clock", "paused", "past", "stopped", "replaced", "overlap", "invalid",
@@ -31,13 +31,13 @@ _REASONS = frozenset({
 
 
 def reason_class(reason: str | None) -> str:
-    """The class of a reason for a skip: its first word, ``other`` for one that is not known."""
+    """Return the class of a reason for a skip: its first word, or ``other`` if unknown."""
     word = (reason or "").partition(" ")[0].rstrip(":")
     return word if word in _REASONS else "other"
 
 
 class Histogram:
-    """Seconds by buckets; each has what is not above its bound."""
+    """Counts seconds in buckets; a bucket includes its bound."""
 
     __slots__ = ("bounds", "counts", "longest", "sum")
 
@@ -46,13 +46,13 @@ class Histogram:
         self.sum = self.longest = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one value."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
         self.longest = max(self.longest, seconds)
 
     def samples(self) -> list[Sample]:
-        """The buckets, each with all that are in those before it, the number and the sum."""
+        """Return the cumulative buckets, the number and the sum."""
         found, so_far = list[Sample](), 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
             so_far += count
@@ -61,20 +61,20 @@ class Histogram:
 
 
 class Counts:
-    """Counters of all that a turn has decided; at most `most` jobs have a label of their own."""
+    """Counters of the decisions of each turn; at most `most` jobs have a label of their own."""
 
     def __init__(self, most: int = MOST_JOBS) -> None:
         self._most = most
         self._labels: set[str] = set()
         self.ended = Counter[tuple[str, str]]()
-        """Runs by job and state."""
+        """(job, state) → ended runs"""
         self.skipped = Counter[tuple[str, str]]()
-        """Occurrences by job and class of reason."""
+        """(job, class of reason) → skipped occurrences"""
         self.retried = Counter[tuple[str]]()
         self.took: dict[str, tuple[int, float]] = {}
-        """By job, the number of runs that have started and ended, and the seconds of all of them."""
+        """Job → number of runs that started and ended, and their total seconds."""
         self.succeeded: dict[str, float] = {}
-        """By job, the start (seconds since 1970) of the last run that succeeded; those without a label have none."""
+        """Job with a label → start (seconds since 1970) of its last successful run."""
         self.delays, self.run_times = Histogram(DELAYS), Histogram(RUN_TIMES)
         self._counted: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
             "run_started": self._started, "run_ended": self._ended, "run_skipped": self._skipped,
@@ -82,14 +82,14 @@ class Counts:
         }  # fmt: skip
 
     def about(self, commands: Iterable[Command]) -> None:
-        """Count what these commands tell of."""
+        """Count the log lines among these commands."""
         counted = self._counted
         for each in commands:
             if isinstance(each, Say) and (count := counted.get(each.event)) is not None:
                 count(each.fields)
 
     def label(self, job: str) -> str:
-        """The label of a job: its id as long as there are not too many; submissions of a user are one: ``alice/``."""
+        """Return the label of a job: its id while there is room; submissions of a user share one: ``alice/``."""
         if is_numbered(job):
             job = pool_of(job)
         if job in self._labels:
@@ -100,7 +100,7 @@ class Counts:
         return job
 
     def make_room(self, jobs: Container[str]) -> None:
-        """Forget what was counted of those that are none of these `jobs` any more, if others need their labels."""
+        """Remove the counters of jobs that are not in `jobs`, if all labels are used."""
         if len(self._labels) < self._most or not (gone := {job for job in self._labels if job not in jobs}):
             return
         self._labels -= gone
@@ -112,7 +112,7 @@ class Counts:
             self.succeeded.pop(job, None)
 
     def _started(self, fields: Mapping[str, Any]) -> None:
-        if "late" in fields:  # a further attempt is no start of a run
+        if "late" in fields:  # a later attempt is no start of a run
             self.delays.add(fields["late"] / SECOND)
 
     def _ended(self, fields: Mapping[str, Any]) -> None:

@@ -1,17 +1,17 @@
-"""The families of metrics, as docs/metrics.md has them: names, types, labels, meaning."""
+"""The families of metrics in docs/metrics.md: names, types, labels, meaning."""
 
 from __future__ import annotations
 
 from jobqueued.child.tuples import NamedTuple
 
 JOB = "job_id"
-"""The label of a job; what is called ``job`` is Prometheus' own."""
+"""The label of a job; ``job`` is reserved by Prometheus."""
 OTHERS = ":others"
-"""The label of all jobs, or locks, that have none of their own; nothing else is called so."""
+"""The label of all jobs, or locks, without a label of their own; no job or lock can have this name."""
 
 
 class Family(NamedTuple):
-    """One family: `kind` is counter, gauge, histogram or summary; `name` is without what samples add (``_total``)."""
+    """One family: `kind` is counter, gauge, histogram or summary; `name` is without a sample's suffix (``_total``)."""
 
     name: str
     kind: str
@@ -20,7 +20,7 @@ class Family(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One value: `suffix` is what it adds to the name of its family."""
+    """One value: `suffix` is added to the name of its family."""
 
     suffix: str
     labels: dict[str, str]
@@ -75,4 +75,4 @@ _ALL = (
 )
 
 FAMILIES = {family.name: family for family in _ALL}
-"""All of them, by name."""
+"""Name → family."""

@@ -1,4 +1,4 @@
-"""Readings: all metrics at an instant, in pieces, as there may be very many jobs."""
+"""All metrics at an instant, in pieces, because there may be very many jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobqueued.notify import Target
 from jobqueued.run_states import ATTENTION
 
 MOST_LOCKS = 200
-"""Locks with a label of their own; those that come later by name share one."""
+"""Maximum locks with a label of their own, in order of name; the others share one."""
 _PIECE = 250
 """Jobs, or samples, that are read together: some 0.3 ms."""
 
@@ -27,9 +27,9 @@ Named = tuple[str, Iterable[list[Sample]]]
 
 
 class Readings:
-    """All that is counted, and all that is read of the scheduler and of the notices.
+    """Reads all counters, and all metrics of the scheduler and of the notices.
 
-    `health` are figures of the daemon itself, by the name of their family.
+    `health` returns metrics of the daemon itself, by family.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Readings:
         self._scheduler, self._notices, self._counts, self._health = scheduler, notices, counts, health
 
     def all(self, now: Now) -> Iterator[Told]:
-        """Yield every family with its samples, which are read as they are taken."""
+        """Yield every family with its samples, which are read on demand."""
         jobs = sorted(job.id for job in self._scheduler.catalog)
         labels = {job: self._counts.label(job) for job in jobs}
         for part in (self._daemon(), self._queue(labels, now), self._counted(), self._by_job(labels),
@@ -92,7 +92,7 @@ class Readings:
     def _of_jobs(
         self, labels: Mapping[str, str], read: Callable[[Readings, Job], float | None], *, adds_up: bool
     ) -> Iterator[list[Sample]]:
-        """Yield the value of each job that has one; those without a label have one together if it `adds_up`."""
+        """Yield the value of each job that has one; if it `adds_up`, jobs without a label share a sum."""
         rest, names = 0.0, iter(labels)
         while taken := list(islice(names, _PIECE)):
             jobs = [job for name in taken if (job := self._scheduler.catalog.get(name)) is not None]
@@ -117,7 +117,7 @@ class Readings:
         return None if last is None else last / SECOND
 
     def _last_success(self, job: Job) -> float | None:
-        """The last run that is known to have succeeded: what was before the last one, no start of the daemon knows."""
+        """Return the start (s) of the last known success, or None: after a restart only the last run is known."""
         stats = self._scheduler[job.id].saved.stats
         if stats.last_state is RunState.SUCCEEDED and stats.last_run is not None:
             return stats.last_run / SECOND
@@ -159,7 +159,7 @@ _INSTANTS: Mapping[str, Callable[[Readings, Job], float | None]] = {
 
 
 def of_usage(runs: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
-    """Yield what live runs use (the interface's RunUsage), added up by job."""
+    """Yield the resource use of live runs (the interface's RunUsage), summed by job."""
     names = sorted({run["job"] for run in runs})
     labels = {name: name if place < MOST_JOBS else OTHERS for place, name in enumerate(names)}
     for name, key in (("cpus", "cpu"), ("memory_bytes", "memory"), ("tasks", "tasks")):
@@ -171,7 +171,7 @@ def of_usage(runs: Iterable[Mapping[str, Any]]) -> Iterator[Told]:
 
 
 def _one(value: float | None) -> list[list[Sample]]:
-    """The one value of a family; None: there is none now."""
+    """Return the samples of a family with one value, or [] for None."""
     return [] if value is None else [[Sample("", {}, +value)]]
 
 
@@ -186,7 +186,7 @@ def _cut(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
 
 
 def _oldest(claims: list[LockClaim], labels: Mapping[str, str]) -> dict[str, float]:
-    """The earliest instant (seconds since 1970) of each lock, as far as that is known."""
+    """Return lock → earliest known instant (seconds since 1970)."""
     found = dict[str, float]()
     for one in claims:
         if one.since:
