@@ -47,9 +47,7 @@ def main(arguments: list[str] | None = None, launcher: Path | None = None) -> in
 
 
 def _open_standard_descriptors() -> None:
-    """Open /dev/null as 0, 1 and 2 if they are closed; otherwise the next file opened would get that number and our
-    log.
-    """
+    """Open /dev/null as 0, 1 and 2 if they are closed, so that no other file or log gets that number."""
     try:
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
             os.set_inheritable(descriptor, True)

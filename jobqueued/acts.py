@@ -50,13 +50,9 @@ class Acts:
         self._failed: set[RunId] = set()
         """The runs whose record file could not be written in this turn."""
         self._kept: dict[RunId, list[RemoveMarks]] = {}
-        """R's that stay until their record file exists: they show the end if state.db is lost or restored from a
-        backup.
-        """
+        """R's that stay until their record file exists: they prove the end if state.db is lost or put back."""
         self._stuck: dict[RunId, dict[Name, None]] = {}
-        """R's that could not be removed. History keeps their runs, so that the next start does not count
-        them as live.
-        """
+        """R's that could not be removed. History keeps their runs, or the next start would count them as live."""
 
     def take(self, decided: Sequence[Command]) -> None:
         """Add commands to the next commit, and carry them out after it."""

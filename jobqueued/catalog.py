@@ -104,9 +104,7 @@ class Catalog:
         return tuple(self._jobs[job_id] for job_id in sorted(self._listeners.get((kind, name), ())))
 
     def patterns(self, job_id: str) -> list[str]:
-        """Return the patterns of `on: {jobs: …}` that match a job, which need not exist; only patterns of the same
-        user.
-        """
+        """Return the patterns in `on: {job: …}` of the same user that match a job, even if that job does not exist."""
         share = share_of(job_id)
         return sorted(
             name for name, pattern in self._patterns.items() if pattern.fullmatch(job_id) and share_of(name) == share
@@ -131,9 +129,7 @@ class Catalog:
         return [self._jobs[job_id] for job_id in sorted(ids)]
 
     def circles(self) -> dict[str, str]:
-        """Return job → circle, in words, for each job that waits for itself through other jobs; one text for a whole
-        circle.
-        """
+        """Return job → circle, in words, for each job that waits for itself through others; one text for a circle."""
         ways: dict[str, str] = {}
         for group in circles((job.id for job in self.depending()), self._awaited):
             way = told(way_back(min(group), {*group}, self._awaited))

@@ -17,7 +17,7 @@ from jobqueued.saved import Hold, Incident, Notice, Past, SavedJob
 
 
 class SaveRun(NamedTuple):
-    """Save this state of a run; `record` is there at the end, and is saved complete."""
+    """Save this state of a run; `record` comes with the end, and is saved complete."""
 
     run: Run
     record: Record | None = None
@@ -98,9 +98,7 @@ class SaveNumber(NamedTuple):
 
 
 class ForgetJob(NamedTuple):
-    """Delete the saved state of a job that exists nowhere any longer, and its definition if it was submitted; not its
-    history.
-    """
+    """Delete the saved state of a job that exists nowhere, and its definition if submitted; not its history."""
 
     job: str
 
@@ -180,8 +178,9 @@ class GiveBack(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Pause a job on all hosts of the fleet ("": resume it), if its pause was `before`; "": whatever its pause was, and
-    a caller waits for the answer.
+    """Pause a job on all hosts of the fleet, or resume it ("").
+
+    `before`: only if its pause was this; "": in any case, and a caller waits for the answer.
     """
 
     job: str
@@ -220,8 +219,9 @@ class Stop(NamedTuple):
 
 
 class NoteWhole(NamedTuple):
-    """Mark the directory of all R's as not emptied since now. Only after the commit that has the runs whose start is in
-    doubt because it was emptied before.
+    """Mark the directory of all R's as not emptied since now.
+
+    Only after the commit that has the runs whose start is in doubt because the directory was emptied before.
     """
 
 
@@ -277,8 +277,9 @@ class LookAfter(NamedTuple):
 
 
 class EndedElsewhere(NamedTuple):
-    """Handle the end of a run on another host of the fleet (`core.recollection.end_of`): one host notifies people of a
-    job's problem.
+    """Handle the end of a run on another host of the fleet (`core.recollection.end_of`).
+
+    Only one host notifies people of a job's problem.
     """
 
     job: str

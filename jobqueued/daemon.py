@@ -322,7 +322,7 @@ class Daemon:
         if self._watches.complete:
             self._notice_sender.retain(self._scheduler.all_told_of)
 
-    # what others are told
+    # replies and reports
 
     def _summary(self) -> str:
         return summary(self._scheduler, len(self._watches.refused), self._commits.degraded)

@@ -29,10 +29,8 @@ class FileGone(NamedTuple):
 
 
 class JobsLoaded(NamedTuple):
-    """Every job file has been read once since the start, and every live attempt was found again.
-
-    `complete` False: some files were refused or unreachable, so their jobs are unknown. `boot`: the id of this boot, if
-    it is new.
+    """Every job file was read, and every live attempt was found. `complete` False: some files were refused or
+    unreachable, and their jobs are unknown. `boot`: the id of this boot, if it is new.
     """
 
     complete: bool
@@ -76,9 +74,7 @@ class RunStarted(NamedTuple):
 
 
 class RunStopping(NamedTuple):
-    """The attempt's supervisor began to end it: its time is up, its command left processes behind, or a user asked for
-    it.
-    """
+    """The supervisor began to end the attempt: its time is up, processes were left behind, or a user asked."""
 
     run: RunId
     attempt: int
@@ -105,9 +101,7 @@ class RunLost(NamedTuple):
 
 
 class RunLingers(NamedTuple):
-    """The attempt's supervisor exited, and a process may live: `reason` has the facts and the remedy. RunLost may
-    follow.
-    """
+    """The attempt's supervisor exited, and a process may live; `reason` includes the remedy. RunLost may follow."""
 
     run: RunId
     attempt: int
@@ -200,9 +194,8 @@ AttemptOver = RunEnded | RunLost | NeverStarted
 
 
 class Found(NamedTuple):
-    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost.
-
-    `sent` is the run as it was sent, from its launch spec (R/spec); None: the spec can't be read.
+    """An attempt has an R, but its run's row is older or missing: the commit before its launch was lost. `sent`: the
+    run in its launch spec (R/spec), or None if that is unreadable.
     """
 
     run: RunId
@@ -217,10 +210,8 @@ class Recorded(NamedTuple):
 
 
 class RunAsked(NamedTuple):
-    """A user wants a job to run now, or again (`again`: a run of it that has ended).
-
-    The caller's program drew `key`; the answer goes to `ticket`. `triggered_by` is passed to the run as additional
-    facts.
+    """A user wants a job to run now, or to repeat a run of it that has ended (`again`). The caller's program drew
+    `key`; the answer goes to `ticket`. The run gets `triggered_by` as additional facts.
     """
 
     ticket: int
@@ -267,9 +258,7 @@ class HistoryGone(NamedTuple):
 
 
 class WithdrawAsked(NamedTuple):
-    """A user wants no further run of a submission to start, and with `stop` its live runs to end; the answer goes to
-    `ticket`.
-    """
+    """A user wants no further run of a submission to start; `stop`: its live runs end, too; answer to `ticket`."""
 
     ticket: int
     job: str
@@ -304,9 +293,7 @@ class RetryAsked(NamedTuple):
 
 
 class LostAsked(NamedTuple):
-    """A user reports that no process of a lingering run lives; `over`: how the attempt ended; the answer goes to
-    `ticket`.
-    """
+    """A user reports that no process of a lingering run lives; `over`: the attempt's end; answer to `ticket`."""
 
     ticket: int
     over: AttemptOver

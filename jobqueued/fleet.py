@@ -10,9 +10,7 @@ from jobqueued.child.tuples import NamedTuple
 FLEET = ":fleet/"
 """Prefix of the names of fleet-wide locks."""
 MOST_AT_ONCE = 32
-"""Maximum units of the fleet's locks that a run can have: they are claimed in one transaction, and etcd allows 128
-operations in one.
-"""
+"""Maximum units of the fleet's locks for one run: one transaction claims them, and etcd allows 128 operations."""
 
 
 class Grant(NamedTuple):
@@ -105,8 +103,9 @@ class PauseMade(NamedTuple):
 
 
 class SaidOverdue(NamedTuple):
-    """Event: a host of the fleet reported a job overdue (core/fleet_overdue.py has the text's format); "": none did, or
-    the job no longer is.
+    """Event: a host of the fleet reported a job overdue; "": no host did, or the job no longer is.
+
+    core/fleet_overdue.py has the format of `text`.
     """
 
     job: str
@@ -114,8 +113,9 @@ class SaidOverdue(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """Event: a host (`store`) returned an occurrence before it ran, and the first host that asks gets it; `store` "":
-    the occurrence is no longer available.
+    """Event: a host (`store`) returned an occurrence before it ran: the first host that asks gets it.
+
+    `store` "": the occurrence is no longer available.
     """
 
     job: str

@@ -57,9 +57,7 @@ class Instance:
 
     @property
     def ctl(self) -> str:
-        """The jobqueuectl command that reaches the daemon, with the option that selects it; another user needs more
-        options.
-        """
+        """The jobqueuectl command, with options, that reaches the daemon; another user needs more options."""
         if self.own is not None:
             return f"{program('jobqueuectl')} --user"
         if self.manager or self._is_system:

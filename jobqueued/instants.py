@@ -1,6 +1,4 @@
-"""Instants and durations: integers in nanoseconds, so that comparisons are exact and cheap. Instants count from 1970
-UTC.
-"""
+"""Instants (since 1970 UTC) and durations: integers in nanoseconds, so that comparisons are exact and cheap."""
 
 from __future__ import annotations
 

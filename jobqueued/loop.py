@@ -53,9 +53,7 @@ class Loop:
         return [*changes, ClockStepped(step)] if step else changes
 
     def wait(self, happened: list[Event]) -> None:
-        """Sleep until a source has an event, and append the events to `happened`; do not sleep if `happened` is not
-        empty.
-        """
+        """Sleep until a source has an event, unless `happened` has one, and append the events to `happened`."""
         at_once = bool(happened) or any(map(_has_more, self._eager)) or not self._can_sleep()
         interests = list(map(_descriptors, self._polled))
         if interests != self._interests:

@@ -77,18 +77,15 @@ class Scope(StrEnum):
 
 
 class OnHostLoss(StrEnum):
-    """The fate of a live run when its host leaves the fleet: the run is lost, or another host runs the occurrence
-    again.
-    """
+    """The fate of a live run if its host leaves the fleet: it is lost, or another host runs its occurrence again."""
 
     LOST = "lost"
     RERUN = "rerun"
 
 
 class Claim(NamedTuple):
-    """A run's part of one resource while it runs: everything, N `units`, or a share next to others (0 units).
-
-    `resource` is the name of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`.
+    """A run's part of one resource while it runs: everything, N `units`, or a share (0 units). `resource` is the name
+    of a lock or resource, the absolute path of a lock file, or `locks.HOST` or `SLOT`.
     """
 
     resource: str

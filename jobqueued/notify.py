@@ -170,9 +170,7 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of the site, about the jobs with one of these ids (patterns), tags and users; without any:
-    about all jobs.
-    """
+    """A rule of the site about jobs with one of these ids (patterns), tags and users; by default about all jobs."""
 
     notify: Notify
     jobs: tuple[str, ...] = ()

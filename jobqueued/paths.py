@@ -155,8 +155,8 @@ class Paths:
             check_path(str(directory), user)
 
     def leave(self) -> None:
-        """Write the other paths into the run directory, for programs that read files while no daemon runs. Raises
-        OSError.
+        """Write the other paths into the run directory, for programs that read files without a daemon.
+        Raises OSError.
         """
         path = str(self.run / _LEFT)
         left: dict[str, str | list[str]] = {name: str(getattr(self, name)) for name in _TOLD}

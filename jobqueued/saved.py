@@ -22,13 +22,13 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """The weighted mean duration of its successful runs (ns), the newest with a weight of a quarter; the usual time of
-    runs below a second (core/usual.py).
+    """Mean duration of its successful runs (ns), the newest weighted by a quarter: the usual time for runs below a
+    second.
+
+    core/usual.py has the usual time of longer runs.
     """
     failing_since: int | None = None
-    """The start (wall) of the first of the runs that failed in a row; None: the last run did not fail. Runs that a user
-    stopped do not count.
-    """
+    """The start (wall) of the first of the failed runs in a row, or None. Runs that a user stopped do not count."""
     failing_run: int | None = None
     failing_reason: str | None = None
     """Number and reason of the last of these runs."""
@@ -37,7 +37,7 @@ class JobStats:
 
     @property
     def fails_since(self) -> int | None:
-        """As `failing_since`; also set if an older version, which did not save that, counted the last run."""
+        """The instant of `failing_since`, also if an older version, which did not save that, counted the last run."""
         is_older = self.failing_since is None and self.last_state in FAILURES - {RunState.KILLED}
         return self.last_run if is_older else self.failing_since
 
@@ -165,15 +165,11 @@ class SavedJob:
         return self.expected.since if self.expected is not None and self.expected.told else None
 
     def next_due(self, job: Job, after: int) -> int | None:
-        """Return the first due time of the job's clock after an instant that is not settled, or None if
-        there is none.
-        """
+        """Return the first due time of the job's clock after an instant that is not settled, or None."""
         return job.next_after(after, self.settled)
 
     def starts(self, job: Job, count: int) -> list[int]:
-        """Return the next starts of the job by the clock, after its pause and without those to be skipped: at most
-        `count`.
-        """
+        """Return the job's next starts by the clock, after its pause and without skipped ones: at most `count`."""
         if not job.enabled or (self.paused and self.paused_until is None):
             return []
         since = max(self.cursor + job.offset, self.paused_until or 0)

@@ -42,7 +42,7 @@ class Source:
     def troubles(self) -> Sequence[str]:
         """The lasting problems, for people: `jobqueuectl status` and `doctor` show them.
 
-        A momentary problem, which is only logged as `trouble`, is none of these.
+        Momentary problems are only logged, as `trouble`.
         """
         return ()
 

@@ -58,7 +58,7 @@ class Submission(NamedTuple):
 
 
 class Resized(NamedTuple):
-    """A user changes the number of a submission's runs at a time; `text`: its new definition. The answer goes to
+    """A user changes how many runs of a submission may be live; `text`: its new definition. The answer goes to
     `ticket`.
     """
 

@@ -35,9 +35,7 @@ def ended(state: str, took: str, reason: str | None) -> str:
 
 
 def reaching(text: str, ctl: str) -> str:
-    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, the command that reaches the
-    daemon.
-    """
+    """Replace jobqueuectl in a message's remedies (``see: jobqueuectl list``) by `ctl`, which reaches the daemon."""
     return re.sub(r"(?<=[:,] )jobqueuectl (?=[a-z])", lambda _: f"{ctl} ", text)
 
 

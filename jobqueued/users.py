@@ -62,7 +62,7 @@ def budget_of(job: str) -> str:
 
 
 def path_in(resource: str) -> str:
-    """Return the path of the lock file that a claim is for, whoever has it, or "" if it is for none.
+    """Return the path of the lock file that a claim is for, or "" if the claim is for another resource.
 
     A claim of a user's job begins with the user's share, ``alice//srv/x.lock``: the file itself, opened as that user,
     shows its holder.

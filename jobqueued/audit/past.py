@@ -93,7 +93,7 @@ def _end(record: Record) -> str:
     return record["state"] + (f", {record['reason']}" if record["reason"] else "")
 
 
-# what blocked all runs
+# reasons that block all runs
 
 
 def _context(known: Known, at: int) -> Iterator[tuple[str, str]]:
@@ -159,7 +159,7 @@ def _skips_then(known: Known, at: int) -> Iterator[str]:
             yield f"what was due then was skipped: {record['reason']} ({record['run']})"
 
 
-# what was due
+# due occurrences
 
 
 def _due(known: Known, runs: Sequence[Record], at: int, run: str | None) -> Iterator[Answer]:

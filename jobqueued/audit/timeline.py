@@ -48,9 +48,7 @@ class Down(NamedTuple):
 
 @dataclass(slots=True)
 class _Clock:
-    """The state of one job: due `after` an instant (`job` None: never). `reached`: due times up to it are already
-    covered.
-    """
+    """The state of one job: due `after` an instant (`job` None: never). Due times up to `reached` are covered."""
 
     job: Job | None = None
     after: int = 0

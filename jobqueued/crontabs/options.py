@@ -57,9 +57,7 @@ def written(above: tuple[Comment, ...]) -> dict[str, Node]:
 
 
 def options(above: tuple[Comment, ...], owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values of all options above a line, and their problems; `owner`: the user whose own table it is, or
-    None.
-    """
+    """Return the values of all options above a line, and their problems; `owner`: the user of a user's table."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for comment in above:

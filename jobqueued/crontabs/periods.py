@@ -1,6 +1,4 @@
-"""Lines of an anacrontab: anacron runs a job when a period has passed; here the job is due at fixed times and caught
-up.
-"""
+"""Lines of an anacrontab: anacron waits until a period has passed; here a job has due times and is caught up."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ def is_run_by_crontab(entry: Entry) -> bool:
 
 
 def when(entry: Entry) -> tuple[str, int | None]:
-    """Return the cron expression of a period and None, or "" and the minute of the day at which it is
-    due every N days.
-    """
+    """Return a period's cron expression and None, or "" and the minute of the day at which it is due every N days."""
     hours = dict(entry.environment).get("START_HOURS_RANGE", "")
     begin = _HOURS.fullmatch(hours)
     if hours and not begin:

@@ -72,9 +72,7 @@ def _job(job_id: str, keys: dict[str, Any], due: int, timezone: str) -> Job:
 
 
 def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[str]]:
-    """Return the keys of a job's script: the lines before its commands set variables and the like.
-    Raises ValueError.
-    """
+    """Return the keys of a job's script: variables and the like precede its commands. Raises ValueError."""
     head = _HEAD.match(text)
     if head is None:
         raise ValueError("does not begin as at(1) begins a job")

@@ -40,7 +40,7 @@ def read_table(data: bytes, file: str, name: str, place: Place, host: Host, ids:
 
 
 class _Reading:
-    """A table of which drafts are made; `pending`: comments that belong to no draft yet."""
+    """A table that becomes drafts; `pending`: comments that belong to no draft yet."""
 
     def __init__(
         self, source: Source, place: Place, host: Host, ids: Ids, jobs: tuple[Job, ...], problems: list[Problem]

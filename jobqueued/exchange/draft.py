@@ -51,7 +51,7 @@ class Source:
 
     @property
     def used(self) -> set[int]:
-        """The lines of which jobs were made."""
+        """The numbers of the lines that became jobs."""
         return {draft.line for draft in self.drafts}
 
     def tell(self, line: int, message: str, severity: str = "warning") -> None:

@@ -28,7 +28,7 @@ class Cron(StrEnum):
 
     @property
     def told(self) -> str:
-        """Its name in a sentence."""
+        """The cron's name in a sentence."""
         return "Debian's cron" if self is Cron.DEBIAN else "cronie"
 
 
@@ -159,7 +159,7 @@ _FIELDS: tuple[_Field, ...] = (
 
 
 def refusal(data: bytes, form: Form, has_user: Callable[[str], bool]) -> tuple[int, str] | None:
-    """Return the line because of which Debian's cron ignores a whole table, and cron's reason, or None."""
+    """Return the line that makes Debian's cron ignore a whole table, and cron's reason, or None."""
     *lines, rest = data.decode("latin-1").split("\n")
     if len(lines) > _MOST_LINES:
         return _MOST_LINES + 1, "too many lines"

@@ -1,8 +1,7 @@
 """Due times of a crontab's line, computed from crontab(5) and cron(8) alone, day by day: a second opinion for a proof.
 
-It also imitates real crons, which handle clock changes and odd fields differently.
-
-It shares no code with `timing/` and is slower: it checks each wall time of a day in its zone.
+The module also imitates real crons, which handle clock changes and odd fields differently. It shares no code with
+`timing/` and is slower: it checks each wall time of a day in its zone.
 """
 
 from __future__ import annotations

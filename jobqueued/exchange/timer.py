@@ -36,7 +36,7 @@ _PREFIXED = r"(?s)([-@:+!|]*)(.*)"
 
 
 class _Failed(Exception):
-    """It can't become a job; str() is the reason."""
+    """A timer can't become a job; str() is the reason."""
 
 
 def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone: str, ids: Ids) -> Source:

@@ -1,6 +1,4 @@
-"""Locks of the daemon's directories and of its PID file: one daemon for each. The kernel releases them when it ends in
-any way.
-"""
+"""Locks of the daemon's directories and of its PID file, one daemon for each; the kernel releases them at its end."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ PRIVATE = 0o600
 
 
 class CannotLock(OSError):
-    """The lock is unavailable; `strerror` has the reason and the remedy. If another daemon has it, `errno` is
-    EADDRINUSE.
-    """
+    """The lock is unavailable; `strerror` includes the remedy. If another daemon has it, `errno` is EADDRINUSE."""
 
 
 class InstanceLock:
@@ -110,9 +106,7 @@ def _holder(descriptor: int) -> str:
 
 
 def _opened(file: Path, mode: int) -> int:
-    """Return a descriptor of the file, created if missing; read-only if it can't be written, which
-    suffices for a lock.
-    """
+    """Return a descriptor of the file, created if missing; a read-only one suffices for a lock."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(file, flags | os.O_RDWR | os.O_CREAT, mode)

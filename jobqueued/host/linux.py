@@ -62,9 +62,7 @@ def has_just_booted() -> bool:
 
 
 def has_own_tmp() -> bool:
-    """Return whether /tmp is private to this process, as with systemd's PrivateTmp=; then other users' files never
-    appear.
-    """
+    """Return whether /tmp is private to this process (systemd's PrivateTmp=), so that no user's files appear there."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             return any("/systemd-private-" in root and point == "/tmp" for root, point in map(_mounted, mounts))

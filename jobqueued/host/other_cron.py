@@ -18,7 +18,7 @@ from jobqueued.source import Source
 PID_FILE = Path("run/crond.pid")
 """Below the host's root; Debian's cron, cronie and bcron lock this file."""
 REBOOTED = Path("run/crond.reboot")
-"""Below the host's root; if it exists, this boot's @reboot jobs ran (Debian's cron, and packages that install one)."""
+"""Below the host's root; if it exists, nothing is due at this boot (Debian's cron and packages of crons make it)."""
 _GENERATED = Path("run/systemd/generator/cron.target.wants")
 """The timers of systemd-cron, which has no daemon."""
 _NAMES = frozenset((b"cron", b"crond", b"bcron-sched", b"fcron", b"busybox-crond"))
@@ -35,9 +35,7 @@ _REMEDY = "systemctl disable --now cron"
 
 
 def other_cron(host: Path) -> str:
-    """Return another cron daemon in words, or "": a process that locks the PID file, or a root process
-    of a known name.
-    """
+    """Return another cron daemon in words, or "": it locks the PID file, or is a root process of a known name."""
     return _found(host).words
 
 
@@ -99,9 +97,7 @@ class OtherCron(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) of the next check: after PATIENCE for an ended daemon, after 1 s for a
-        starting one.
-        """
+        """The time (CLOCK_MONOTONIC, ns) of the next check: PATIENCE after an end, 1 s after a start; or None."""
         return self._again
 
     def ready(self, descriptor: int, now: Now) -> tuple[()]:

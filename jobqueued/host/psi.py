@@ -43,7 +43,7 @@ class PressureTriggers(Source):
         return self._troubles
 
     def descriptors(self) -> dict[int, int]:
-        """The triggers: each has POLLPRI once its limit is exceeded."""
+        """Return the triggers: each has POLLPRI once its limit is exceeded."""
         return dict.fromkeys(self._triggers, select.POLLPRI)
 
     def ready(self, descriptor: int, now: Now) -> list[UnderPressure]:

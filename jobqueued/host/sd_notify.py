@@ -48,9 +48,7 @@ class ServiceManager(Source):
         self._notify("RELOADING=1", f"MONOTONIC_USEC={mono * 1_000_000 // SECOND}")
 
     def follow(self, mono: int, status: Callable[[], str]) -> None:
-        """Send the line for ``systemctl status`` if it has changed; checks at most once a second. Call it after each
-        turn.
-        """
+        """Send a changed line for ``systemctl status``, at most one check a second. Call it after each turn."""
         if self._notifier.socket is None:
             return
         if mono < self._quiet_until:

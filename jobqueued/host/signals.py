@@ -32,7 +32,7 @@ class Signals(Source):
         self.stop |= number != signal.SIGHUP
 
     def descriptors(self) -> dict[int, int]:
-        """The reading end of the socket, readable after a signal."""
+        """Return the reading end of the socket, readable after a signal."""
         return {self._reading.fileno(): select.POLLIN}
 
     @property

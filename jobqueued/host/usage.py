@@ -84,9 +84,7 @@ class Meter:
         self._cgroup.close()
 
     def read(self) -> Iterator[Usage | None]:
-        """Read piece by piece: yield None while there is more to read, and finally the use, or None if the attempt has
-        ended.
-        """
+        """Read step by step: yield None while there is more, and at last the use, or None if the attempt has ended."""
         if self.by == "processes":
             yield from self._of_processes()
             return

@@ -20,14 +20,10 @@ from jobqueued.model import SECOND, Job
 from jobqueued.problem import Problem
 
 PATIENCE = 5 * SECOND
-"""How long (ns) a file may be missing before its jobs are removed: editors and package managers delete
-and re-create.
-"""
+"""How long (ns) a file may be missing before its jobs are removed: editors and package managers re-create files."""
 
 SLICE_JOBS, _AGREED_AS_ONE_TOLD = 60, 10
-"""Maximum jobs reported in one call of `told` (some 10 ms), and how many jobs that were just agreed on cost as much as
-one reported job.
-"""
+"""Maximum jobs reported in one call of `told` (some 10 ms), and the number of agreed jobs that cost as much as one."""
 
 Content = tuple[tuple[Job, ...], list[Problem]]
 Read = Callable[[bytes, str], Steps[Content]]
@@ -154,9 +150,7 @@ class Acceptance:
             self.say(path, found)
 
     def refuse(self, path: str, reason: str, at: str, code: str) -> None:
-        """Keep the last good jobs of a file that exists but can't be read; `at` is the file or its
-        unreadable drop-in.
-        """
+        """Keep the last good jobs of a file that can't be read; `at` is the file or its unreadable drop-in."""
         self._vanished.pop(path, None)
         self._recall_one(path)
         self.say(path, [Problem(at, 0, 0, "", reason, code=code)])
@@ -167,9 +161,7 @@ class Acceptance:
             self._vanished[path] = mono + PATIENCE
 
     def reprieve(self) -> list[str]:
-        """Let missing files keep their jobs, because their directory is missing too. Return them: check them when it is
-        back.
-        """
+        """Let missing files keep their jobs while their directory is missing too; return them for a later check."""
         spared = [path for path in self._vanished if path not in self._away]
         for path in spared:
             del self._vanished[path]
@@ -220,7 +212,7 @@ class Acceptance:
         while self._leaving and count < SLICE_JOBS:
             path = self._leaving.popleft()
             jobs = self.last_good(path)
-            if self._recalled.pop(path, None):  # the scheduler needs the jobs to settle their clocks
+            if self._recalled.pop(path, None):  # the resulting events
                 yield JobsRead(path, jobs)
             self.say(path, [])
             self._catalog.replace_file(path, ())
@@ -247,7 +239,7 @@ class Acceptance:
             self._leaving.append(path)
 
     def _recall_one(self, path: str) -> None:
-        """Give a file that was missing at the start, and is refused now, its last good jobs."""
+        """# the file exists again and is being written, or that is unknown"""
         file = at_once(self._parsed(path, self._away.pop(path))) if path in self._away else None
         if isinstance(file, File) and not self._catalog.conflicts(path, file.jobs):
             self._recalled[path] = file

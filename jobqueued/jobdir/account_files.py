@@ -39,7 +39,7 @@ class AccountFiles(Source):
             self._inotify = None
 
     def descriptors(self) -> dict[int, int]:
-        """The descriptor of inotify."""
+        """Return the descriptor of inotify."""
         return {} if self._inotify is None else {self._inotify: select.POLLIN}
 
     @property

@@ -53,8 +53,8 @@ def kinds_by_place(paths: Paths, *, beside_anacron: bool = False) -> dict[Path, 
 
 
 def kinds_of_host(paths: Paths) -> dict[Path, Kind]:
-    """Return all directories in which a file may be a table, including the host's own cron, whatever root the daemon
-    has.
+    """Return all directories that may have tables, including those of the host's own cron, whatever the
+    daemon's root.
     """
     return {**kinds_by_place(Paths.system(), beside_anacron=True), **kinds_by_place(paths, beside_anacron=True)}
 
@@ -91,9 +91,7 @@ def _apart(text: bytes) -> tuple[bytes, bool, dict[str, tuple[str, ...]]]:
 
 
 def place_of(kind: Kind, path: str, *, expand: bool = False) -> Place:
-    """Return the place of a table, which its jobs are named after: crontab, anacrontab, cron.d/NAME or
-    crontabs/USER.
-    """
+    """Return the place of a table, the prefix of its jobs: crontab, anacrontab, cron.d/NAME or crontabs/USER."""
     name = os.path.basename(path)
     if kind.prefix == CRONTAB.prefix:
         return Place(name, expand=expand, periodic=name == "anacrontab")

@@ -74,9 +74,7 @@ class Ears:
 
 
 class Inbox:
-    """One directory, which need not exist. Call `drain` if `fileno` is readable, `remounted` if `mounts`
-    has POLLPRI.
-    """
+    """One directory, maybe missing. Call `drain` if `fileno` is readable, `remounted` if `mounts` has POLLPRI."""
 
     def __init__(self, directory: Path, kind: Kind = JOB_FILES, ears: Ears | None = None) -> None:
         self._kind, self._is_optional = kind, kind.optional
@@ -141,9 +139,7 @@ class Inbox:
         self.has_news = True
 
     def relist(self) -> None:
-        """List the directory again: for a reload by a user, because inotify does not report changes on network file
-        systems.
-        """
+        """List the directory again after a user's reload: inotify reports no changes on network file systems."""
         self._lost_track = self.has_news = True
         self._in_writing.clear()
 
@@ -153,9 +149,7 @@ class Inbox:
         self.relist()
 
     def rescan(self, mono: int) -> None:
-        """List the directory again if the last listing is a minute old, for changes without events, as on network file
-        systems.
-        """
+        """List the directory again if a minute has passed: network file systems, for example, report no changes."""
         if mono >= self._listed_at + RESCAN:
             self.relist()
 
@@ -219,7 +213,7 @@ class Inbox:
         """Forget a missing file, and return whether it existed."""
         return self._seen.pop(name, None) is not None
 
-    # what the kernel tells
+    # events of the kernel
 
     def _note(self, name: str, mask: int) -> None:
         if not name:
@@ -293,9 +287,7 @@ class Inbox:
         return None
 
     def _listed(self, mono: int, distrust: Refused | None) -> tuple[set[str], list[Problem]]:
-        """List the directory: return files that appeared, vanished or changed while unwatched, and problems of the
-        directory.
-        """
+        """List the directory: return the files that changed while unwatched, and problems of the directory."""
         self._arm()
         directory = str(self._directory)
         try:
@@ -319,9 +311,7 @@ class Inbox:
         return {name for name in known if self._seen.get(name) != self.signature(name)}, trouble
 
     def _listed_well(self, is_watched: object, mono: int) -> list[Problem]:
-        """Note a complete listing; return [], or the problem that the directory can't be watched and is listed once a
-        minute.
-        """
+        """Note a complete listing; return [], or a problem if the directory is unwatched and listed once a minute."""
         self.was_listed, self.is_unreadable, self._lost_track = True, False, self._kind.heard and not is_watched
         if not self._lost_track:
             return []

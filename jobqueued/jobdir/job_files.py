@@ -29,8 +29,8 @@ _has_more, _deadline = attrgetter("has_more"), attrgetter("deadline")
 
 
 class Watches:
-    """All watched directories, each with its own kind of files, and what these depend on: time `zones`, and for cron's
-    tables `scripts`.
+    """All watched directories, each with its own kind of files, the time `zones`, and the `scripts` of
+    cron's tables.
     """
 
     def __init__(
@@ -131,16 +131,14 @@ def watches_of(
 
 
 class JobFiles(Source):
-    """The watches in the loop. `keep` gets the texts of accepted files, to be committed together with the effects of
-    their jobs.
-    """
+    """The watches in the loop. `keep` gets the texts of accepted files, to commit them with their effects."""
 
     def __init__(self, watches: Watches, keep: Callable[[Mapping[str, bytes | None]], None], log: Log) -> None:
         self._watches, self._keep, self._log = watches, keep, log
         self._complete = True
 
     def descriptors(self) -> dict[int, int]:
-        """The descriptors of inotify and of the table of mounts, of each watch."""
+        """Return the descriptors of inotify and of the table of mounts, of each watch."""
         scripts, zones = self._watches.scripts, self._watches.zones
         wanted = [(None if it is None else it.fileno(), select.POLLIN) for it in (scripts, zones)]
         for inbox in (watch.inbox for watch in self._watches):
@@ -149,8 +147,9 @@ class JobFiles(Source):
 
     @property
     def deadline(self) -> int | None:
-        """The earliest time (CLOCK_MONOTONIC, ns) at which a missing file counts as deleted, a failed read is retried,
-        or changed zones are checked; or None.
+        """The earliest time (CLOCK_MONOTONIC, ns) for a turn, or None.
+
+        Then a missing file counts as deleted, a failed read is retried, or changed zones are checked.
         """
         zones = self._watches.zones
         return soonest([*map(_deadline, self._watches), None if zones is None else zones.deadline])

@@ -82,7 +82,7 @@ class Layer(Inbox):
     def _of_drop_ins(self, name: str) -> str:
         return f"{self._directory}/{drop_in_directory(name)}"
 
-    # what the kernel tells
+    # events of the kernel
 
     def _note(self, name: str, mask: int) -> None:
         if file := file_of_drop_ins(name):
@@ -126,7 +126,7 @@ class Layer(Inbox):
         except (FileNotFoundError, NotADirectoryError):
             self._forsake(file)
             return
-        except OSError:  # it exists, whatever it is
+        except OSError:  # something exists, of any type
             pass
         if is_directory is False:
             new = _NONE
@@ -275,9 +275,7 @@ class Layers:
             part.rescan(mono)
 
     def take(self, mono: int) -> News:
-        """Return the changes since the last call; none while one directory can't be read, and all of
-        them after that.
-        """
+        """Return the changes since the last call; while one directory can't be read, none: they come later."""
         taken = [part.take(mono) for part in self.parts]
         for number, news in enumerate(taken):
             if news.trouble is not None:
@@ -294,8 +292,8 @@ class Layers:
     # one file
 
     def read(self, name: str) -> bytes:
-        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, Refused or OSError about
-        `at`.
+        """Read a file with its drop-ins as one text. Raises FileNotFoundError, InWriting, Refused,
+        OSError about `at`.
         """
         return self._assembly.text(name)
 
@@ -311,9 +309,7 @@ class Layers:
         return self.parts[number].drop_ins(name)
 
     def put_back(self, name: str) -> bool:
-        """Keep a file for later, because the part read last is being written. Return whether its close will be
-        reported.
-        """
+        """Keep a file for later, because its last read part is being written; return whether its close is reported."""
         part, path = self._writing
         self.expect(name)
         return part.put_back(path)

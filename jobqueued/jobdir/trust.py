@@ -98,9 +98,7 @@ def read_checked(descriptor: int, check: Callable[[os.stat_result], None], *, as
 
 
 def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
-    """Raise Refused unless it is a regular file and, for a daemon, has one name and only root or its
-    user may write it.
-    """
+    """Raise Refused unless it is a regular file; for a daemon, with one name and writable only for root or its user."""
     if not stat.S_ISREG(found.st_mode):
         raise Refused(f"found a {_KINDS.get(stat.S_IFMT(found.st_mode), 'special file')}; accepted: a regular file")
     if daemon is None:

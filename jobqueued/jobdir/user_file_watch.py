@@ -29,9 +29,7 @@ USERS = Kind(
 def watch(
     files: UserFiles, limits: UserLimits, host: Callable[[], Locality], where: Surroundings, kept: Mapping[str, bytes]
 ) -> Watch:
-    """Watch the files; `kept` are the last accepted texts, of all kinds of files, `host` returns the facts for reading
-    one.
-    """
+    """Watch the files; `kept` are the last accepted texts of all kinds of files, `host` the facts for reading one."""
     return Watch(files.directory, partial(read, limits, host, where), kept, USERS)
 
 

@@ -111,8 +111,8 @@ class Watch:
 
     @property
     def deadline(self) -> int | None:
-        """The time (CLOCK_MONOTONIC, ns) for a scan: a missing file counts as deleted, or a file is
-        retried; or None.
+        """The time (CLOCK_MONOTONIC, ns) for a scan, or None: a missing file counts as deleted, or a
+        file is retried.
         """
         return soonest((self._acceptance.deadline, self.inbox.deadline))
 
@@ -131,9 +131,7 @@ class Watch:
             self.inbox.touch(os.path.basename(path))
 
     def settle(self) -> None:
-        """List the directory again and wait for no missing file: a user who asks for a reload has
-        finished the changes.
-        """
+        """List the directory again and wait for no missing file: the user who reloads has finished the changes."""
         self.inbox.relist()
         self._is_asked = True
 

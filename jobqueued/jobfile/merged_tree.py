@@ -16,9 +16,7 @@ _EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where 
 
 
 class Merged(NamedTuple):
-    """The tree of a file with its drop-ins, the problems of their YAML, and refusals and warnings at places of that
-    tree.
-    """
+    """The tree of a file with its drop-ins, the problems of their YAML, and problems at places of that tree."""
 
     tree: Node | None
     problems: list[Problem]

@@ -32,9 +32,7 @@ _TEMPORARY = "/(var/)?tmp/"
 
 
 class Surroundings(NamedTuple):
-    """The surroundings of the daemon: the number of its CPUs, its user if not root, and whether /tmp is
-    private to it.
-    """
+    """The daemon's surroundings: its number of CPUs, its user if not root, and whether its /tmp is private."""
 
     cpus: int
     user: str | None = None
@@ -109,9 +107,7 @@ def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _of_variable(value: str) -> str:
-    """Return the warning about a value that only a shell would expand, or ""; it is not quoted, because it may be a
-    secret.
-    """
+    """Return the warning about a value that only a shell would expand, or "". It omits the value, perhaps a secret."""
     if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":

@@ -47,9 +47,7 @@ MAX_EXPRESSIONS = 500
 """Maximum cron expressions of one job, which are compiled in one step: some 10 ms."""
 MAX_ID = 64
 MAX_COST, EXPRESSION = 15_000, 3
-"""Maximum variables copied for one file; a cron expression counts as EXPRESSION of them. 5,000 expressions take some 30
-ms in a turn.
-"""
+"""Maximum cost of one file: a copied variable costs 1, a cron expression EXPRESSION (5,000: some 30 ms in a turn)."""
 JOBS_A_STEP = 5
 """Jobs in one step, about half a millisecond."""
 _COST_OF_A_JOB = 10 * EXPRESSION

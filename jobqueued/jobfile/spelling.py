@@ -54,9 +54,7 @@ def parse_size(text: str) -> int:
 
 
 def meant_duration(text: str) -> str:
-    """Return our spelling of other programs' durations, such as ``90min``, ``1.5h``, ``02:00:00``, or "" without a
-    guess.
-    """
+    """Return our spelling of a foreign duration, such as ``90min``, ``1.5h``, ``02:00:00``, or "" without a guess."""
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d):(\d\d)", text, re.ASCII):
         return _in_units(int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3]))
     if clock := re.fullmatch(r"(\d{1,4}):(\d\d)", text, re.ASCII):

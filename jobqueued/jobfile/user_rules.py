@@ -29,9 +29,7 @@ _MOST_TARGETS = 20
 
 
 class _Permit(NamedTuple):
-    """A key that the site may permit: whether a job needs permission, what was found, and what users may have without
-    it.
-    """
+    """A key that the site may permit: whether a job exceeds a user's rights, what was found, and what is accepted."""
 
     key: str
     is_more: Callable[[Job], bool]
@@ -69,9 +67,7 @@ class UserRules(NamedTuple):
         return self._owned(job), [refusal for about in _RULES for refusal in about(self, job, entries)]
 
     def _owned(self, job: Job) -> Job:
-        """Return the job with its owner, and the owner's names for locks, dependencies and events; its id has the
-        prefix already.
-        """
+        """Return the job with its owner, who prefixes locks, dependencies and events; its id has the prefix already."""
         own = self.prefix
         return replace(
             job, owner=self.owner, user=self.owner.name, asks_pam=True, more_groups=self.limits.groups,

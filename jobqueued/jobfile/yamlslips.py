@@ -28,9 +28,7 @@ def position(before: str) -> tuple[int, int]:
 
 
 def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
-    """Return the value of a key from this event. Raises Fault for a plain key without value that is
-    probably a mistake.
-    """
+    """Return the value of a key from this event. Raises Fault if a plain key lacks a value, probably by mistake."""
     if getattr(value, "text", None) != "" or not (key.plain and value.plain):
         return value
     begin, end = event.start_mark, event.end_mark.index
@@ -140,9 +138,7 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
 
 
 def _of_first(found: str, before: str, value: str) -> str:
-    """Return the message about a character that can't begin a plain value, with the value in quotes if it is a whole
-    line.
-    """
+    """Return the message about a character that can't begin a plain value; it quotes a value that fills the line."""
     if before.strip() == "schedule:" and (keys := in_a_job(value)):
         return f"found a line of a crontab; accepted: a key for each, as in {{{keys}}}"
     is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)

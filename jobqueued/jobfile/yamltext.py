@@ -99,9 +99,8 @@ def read_tree_in_steps(data: bytes, file: str) -> Steps[tuple[Node | None, list[
 
 
 def read_trees_in_steps(parts: Iterable[tuple[str, bytes]]) -> Steps[list[tuple[Node | None, list[Problem]]]]:
-    """Read the parts of a file, each with its path, in steps; the limit of nodes is for all parts together.
-
-    The lines of nodes continue from part to part, by `PART`; those of Problems do not.
+    """Read the parts of a file, each with its path, in steps; all parts share the limit of nodes. The lines of nodes
+    continue from part to part, by `PART`; those of Problems do not.
     """
     found, nodes = [], 0
     for number, (file, data) in enumerate(parts):

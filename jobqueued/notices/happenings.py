@@ -86,9 +86,7 @@ def _over(job: str) -> tuple[str, ...]:
 
 
 def elsewhere(job: str, state: str) -> Happening | None:
-    """Return the happening of a run's end on another host, from the fleet's text: ``failed exit code 3``; None if no
-    notice.
-    """
+    """Return the happening of a run's end on another host, or None; `state` is the fleet's: ``failed exit code 3``."""
     if state == "succeeded":
         return Happening("over", f"{job} has succeeded on another host of its fleet", closes=_over(job), job=job)
     ended, _, way = state.partition(" ")

@@ -1,6 +1,4 @@
-"""Incidents: people are notified of a problem once, again if it changes, by reminders while it lasts,
-and of its end.
-"""
+"""Incidents: people are notified of a problem once, of changes, by reminders while it lasts, and of its end."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ from jobqueued.users import share_of
 
 
 class Notices:
-    """`job` returns the job of an id, `zone` the host's zone, `rules` are the site's; `user` runs jobs that name no
-    user.
-    """
+    """`job` returns an id's job, `zone` the host's zone; `rules` are the site's; `user` runs jobs that name none."""
 
     def __init__(
         self, host: str, rules: Sequence[Rule], zone: Callable[[], str], job: Callable[[str], Job | None],
@@ -158,8 +156,8 @@ class Notices:
         return commands
 
     def retain(self, jobs: Callable[[], Iterable[Job]]) -> list[Command]:
-        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, and is called only if some
-        wait.
+        """Drop notices for receivers that no file names any longer; `jobs` returns all jobs, called only
+        if some wait.
         """
         if self.outbox.is_idle and self.pings.is_idle:
             return []
@@ -182,8 +180,9 @@ class Notices:
                 yield SaveIncident(subject, self.incidents[subject])
 
     def tell(self, target: Target, job: str | None, wall: int) -> SaveNotice:
-        """Add a test notice for a target, for this job or for none. It is sent at once, with all waiting ones, even if
-        the last message failed.
+        """Add a test notice for a target, for this job or for none.
+
+        It is sent at once, with all waiting ones, even if the last message failed.
         """
         self.outbox.try_again(target)
         test = Happening("test", f"a test of notices to {target.shown} from {self._host}", job=job)

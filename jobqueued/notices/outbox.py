@@ -113,8 +113,8 @@ class Outbox:
         return SaveNotice(notice)
 
     def _full(self, lane: Lane) -> Lane | None:
-        """Return the lane whose newest notice counts one more, if this target or its user has the maximum waiting; or
-        None.
+        """Return the lane whose newest notice counts one more, because this target or its user has too
+        many; or None.
         """
         waiting, owner = self._waiting.get(lane, {}), lane.target.owner
         if len(waiting) < MOST and (owner is None or self._of_users[owner] < MOST_OF_USER):

@@ -33,9 +33,7 @@ _TOO_OLD = DAY
 
 
 class Batch(NamedTuple):
-    """Pings of several checks of one receiver (`receiver_of`), in order; `number` identifies the batch
-    in the answer.
-    """
+    """Pings of several checks of one receiver (`receiver_of`), in order; the answer names their `number`."""
 
     number: int
     receiver: Target
@@ -66,7 +64,7 @@ class Pings:
     # what is told
 
     def about(self, commands: Iterable[Command], wall: int) -> list[Command]:
-        """Return the commands that save the pings for these commands."""
+        """# pings of runs"""
         said = (each for each in commands if isinstance(each, Say) and each.event in _TOLD)
         return [command for each in said for command in _TOLD[each.event](self, each.fields, wall)]
 

@@ -12,9 +12,7 @@ _MANY = 1000
 
 
 class Places:
-    """Limits users' receivers to one place, because each may take a process's whole time limit; the rest are the
-    host's.
-    """
+    """Limits users' receivers to one place, because each may take a process's time limit; the others are the host's."""
 
     def __init__(self) -> None:
         self._turns: dict[Owner, int] = {}

@@ -233,9 +233,7 @@ def _alias(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
-    """Expand five fields whose `H` are drawn; all schedules with the same text share the pattern. Raises
-    ScheduleError.
-    """
+    """Expand five fields whose `H` are drawn; equal texts share a pattern. Raises ScheduleError."""
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):

@@ -121,9 +121,7 @@ class Schedule:
         return tuple(oversteps(fields(self.expression)))
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due instant strictly after an aware `instant`, in UTC, or None if there is
-        none in 40 years.
-        """
+        """Return the first due instant after an aware `instant`, in UTC, or None if there is none in 40 years."""
         if instant.utcoffset() is None:
             raise ValueError(f"naive datetime, it needs a time zone: {instant!r}")
         if self.at_boot:
@@ -197,7 +195,7 @@ class Seconds:
 
     @property
     def starts_twice(self) -> bool:
-        """As in its schedule."""
+        """The value of the schedule."""
         return self.schedule.starts_twice
 
     @property
@@ -211,9 +209,7 @@ class Seconds:
         return (*self.schedule.warnings, *oversteps([(SECONDS, self.seconds.strip())]))
 
     def after(self, instant: datetime) -> datetime | None:
-        """Return the first due instant strictly after an aware `instant`, in UTC, or None if there is
-        none in 40 years.
-        """
+        """Return the first due instant after an aware `instant`, in UTC, or None if there is none in 40 years."""
         instant = instant.astimezone(UTC)
         minute = self.schedule.after(instant - _MINUTE)
         while minute is not None and minute + self._offsets[-1] <= instant:
@@ -253,8 +249,8 @@ class At:
 
     @classmethod
     def read(cls, moment: datetime, timezone: str) -> "At":
-        """Return an aware moment, or a wall time of the zone: a skipped time means the change, a repeated one its first
-        instant.
+        """Return an aware moment, or a wall time of the zone: a skipped time is the change, a repeated
+        one its first.
         """
         if moment.tzinfo is not None:
             return cls(moment.astimezone(UTC))
