@@ -49,7 +49,7 @@ class Decisions:
 
     @property
     def stands_still(self) -> str:
-        """The reason why no run starts without a user's hold, or "" if runs start."""
+        """The reason (a bug, or unsaved state) why no run starts, or "" if runs start."""
         return self._stuck or self._scheduler.unsaved
 
     def restore(self, jobs: Iterable[SavedJob], runs: Iterable[Run], now: Now, hold: Hold | None) -> None:
@@ -79,7 +79,7 @@ class Decisions:
         return wake if not self._stuck or rest <= 0 else max(wake or 0, now.wall + rest)
 
     def unanswered(self, what: str, error: Exception, now: Now) -> str:
-        """Log a bug that costs an answer, once in ten minutes for each place; return the place for the caller."""
+        """Log a bug that costs an answer, once in ten minutes for each place; return its type and place."""
         kind = f"{type(error).__name__}{_place(error)}"
         if self._answered.get(kind, 0) <= now.mono:
             self._answered[kind] = now.mono + _FILE_EVERY

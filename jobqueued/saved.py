@@ -22,16 +22,15 @@ class JobStats:
     last_run: int | None = None
     last_state: RunState | None = None
     usual: int | None = None
-    """Mean duration of its successful runs (ns), the newest weighted by a quarter: the usual time for runs below a
-    second.
+    """Mean duration of its successful runs (ns), in which the newest counts for a quarter.
 
-    core/usual.py has the usual time of longer runs.
+    It is the usual time of runs below a second; core/usual.py has that of longer ones.
     """
     failing_since: int | None = None
     """The start (wall) of the first of the failed runs in a row, or None. Runs that a user stopped do not count."""
     failing_run: int | None = None
     failing_reason: str | None = None
-    """Number and reason of the last of these runs."""
+    """Number and reason of the last of the runs that failed in a row."""
     by_failover: bool = False
     """Whether the last run succeeded only by its failover."""
 
