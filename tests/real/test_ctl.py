@@ -177,7 +177,7 @@ class TestAnswers:
         shown = run("--root", tmp_path, "show", "nightly-backup")
         expected = {
             "status": "Failed", "defined in": "/etc/jobqueue.d/backup.yaml:5", "command": "backup --to 'a b'",
-            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": '{"A": "b"}',
+            "timeout": "2 h", "umask": "0022", "success codes": "0, 3", "environment": "A=b",
             "runs so far": "3 ended (1 succeeded, 2 failed), 4 skipped", "on": "boot, {event: e}",
             "locks": "db, {name: tape, mode: shared}",
         }  # fmt: skip

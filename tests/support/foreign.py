@@ -57,7 +57,6 @@ NOWHERE = {
     r"journalctl -u etcd": "there is no etcd in the machine, and none that is out of order",
     r"cron -n": "an option of cron that there is not here, as the page says",
     r"(psql|sh) -c|test -x /usr/sbin/anacron \|\||systemctl set-property … .*": "a part of a line",
-    r"rm -rf /run/jobqueue/\*|exec 9>>x; flock 9": "what somebody did to the daemon, in the changes",
 }
 """Lines that nobody runs, and why."""
 
