@@ -36,7 +36,7 @@ class Audience:
             self.leaves = True
 
     def stopping(self, reason: str) -> None:
-        """Tell all why the attempt ends, or why it is not over yet."""
+        """Send the launcher and all callers the reason why the attempt ends, or why it is not over yet."""
         self.reason = reason
         self.say(f"stopping {self._name} {reason}")
         self._control.tell(f"stopping {reason}")

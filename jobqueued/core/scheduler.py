@@ -215,7 +215,7 @@ class Scheduler:
         return self._state.due_times.in_order(limit)
 
     def invalid(self, job: Job) -> str:
-        """Return why a job can't run, whatever its file says, or "" if nothing is known."""
+        """Return the reason outside its file why a job can't run, or "" if none is known."""
         return self._state.invalid(job)
 
     def may_have_jobs(self, owner: Owner) -> bool:

@@ -51,7 +51,7 @@ def processes(instance: Instance, scheduler: int, most: int | None) -> Iterator[
 def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[Finding]:
     """Show what all runs of one user may take together; `caps` are those of the settings."""
     bounds = {**capacity.caps_by_default(scheduler), **caps}
-    memory, tasks = bounds["memory"], bounds["tasks"]
+    memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
     yield Finding("users", OK, f"all runs of one user together: {most}; to change: {_CAPS}")
 

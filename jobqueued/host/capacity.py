@@ -21,12 +21,13 @@ def caps_by_default(pid: int | str = "self", root: Path = _ROOT) -> dict[str, in
     """Limits of all runs of one user together: four fifths of the memory and a third of the tasks.
 
     They are parts of what the host has, or of what the cgroups above that of the daemon, `pid`, allow.  The daemon's
-    own cgroup does not count, because runs are in the launcher's.  `root` has /proc and /sys.
+    own cgroup does not count, because runs are in the launcher's.  `root` has /proc and /sys.  If no file says how many
+    tasks there may be, there is no limit of tasks.
     """
     above = parents(pid, root)
     memory = min([_memory(root), *(most for most, _ in limits(above, "memory.max"))])
-    tasks = min(most for most, _ in (*kernel_tasks(root), *limits(above, "pids.max")))
-    return {"memory": memory * 4 // 5, "tasks": max(1, tasks // 3)}
+    tasks = [most for most, _ in (*kernel_tasks(root), *limits(above, "pids.max"))]
+    return {"memory": memory * 4 // 5, **({"tasks": max(1, min(tasks) // 3)} if tasks else {})}
 
 
 def _memory(root: Path) -> int:
@@ -39,7 +40,8 @@ def kernel_tasks(root: Path = _ROOT) -> Iterator[tuple[int, Path]]:
     """Yield how many tasks the kernel allows, and the file that has it."""
     for name in ("pid_max", "threads-max"):
         file = root / "proc/sys/kernel" / name
-        yield int(file.read_text()), file
+        if (most := _number(file)) is not None:
+            yield most, file
 
 
 def cgroup_of(pid: int | str, root: Path = _ROOT) -> Path | None:
@@ -60,6 +62,14 @@ def parents(pid: int | str, root: Path = _ROOT) -> list[Path]:
 def limits(places: list[Path], name: str) -> Iterator[tuple[int, Path]]:
     """Yield the limits of these cgroups in the file of this name, and where each is."""
     for place in places:
-        file = place / name
-        if file.exists() and (text := file.read_text().strip()) != "max":
-            yield int(text), file
+        if (most := _number(place / name)) is not None:
+            yield most, place / name
+
+
+def _number(file: Path) -> int | None:
+    """Return the number in a file, or None if it has none ("max") or can't be read, as in some containers."""
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None

@@ -67,6 +67,6 @@ def in_words(trouble: Trouble) -> str:
     """Describe why a file may go unnoticed."""
     if not trouble.number:
         found = f"{trouble.directory} has more than {MOST} files, and events were lost"
-        return f"{found}; what came meanwhile may be noticed with the next file only: move what is done elsewhere"
+        return f"{found}: new files may be noticed only with the next one; move processed files to another directory"
     how = remedy(OSError(trouble.number, os.strerror(trouble.number)))
     return f"cannot watch {trouble.directory}: {how}; until then it is looked at once a minute"

@@ -214,8 +214,8 @@ _EVENTS = table(
         "job",
         _IDS,
         "",
-        "Due when a run of this job, or of one that matches, has ended, after all its attempts. Who hears by a pattern "
-        "hears nothing of itself, nor of runs that a pattern has made due.",
+        "Due when a run of this job, or of one that matches, ended, after all its attempts. A job with a "
+        "pattern is not made due by its own runs, nor by runs that a pattern made due.",
         "rotate-logs",
     ),
     Key("result", choice("success", "failure", "any"), "success", "Result that the run must have.", "any"),

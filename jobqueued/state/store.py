@@ -284,7 +284,7 @@ class Store:
         raise failed
 
     def _failing(self) -> CommitFailed | None:
-        """Return the failure that must be mended first, as after writes of other programs, or None."""
+        """Return the failure that must be fixed first, as after writes of other programs, or None."""
         if self.failure is None:
             self.failure = self._own.trouble()
             self._is_doubted |= self.failure is not None and self.failure.fault is Fault.FOREIGN

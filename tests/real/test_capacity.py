@@ -43,3 +43,11 @@ def test_a_part_of_the_host(tmp_path: Path, cgroup: str, limits: dict[str, str],
     """
     found = caps_by_default(7, host(tmp_path, cgroup, limits))
     assert {"memory": memory, "tasks": tasks} == found
+
+
+def test_files_that_are_missing(tmp_path: Path) -> None:
+    """A daemon starts on a host, such as a container, that shows no limit of tasks: then there is none."""
+    root = host(tmp_path, "0::/\n", {"pids.max": "\n"})
+    for name in ("pid_max", "threads-max"):
+        (root / "proc/sys/kernel" / name).unlink()
+    assert {"memory": 8 * GIB} == caps_by_default(7, root)

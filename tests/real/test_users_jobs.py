@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import pwd
 import sys
@@ -404,6 +405,21 @@ def test_a_file_of_which_no_job_can_run(site: Host, place: Path) -> None:
     assert f"{USER}/bad does not run: it asks for 99 of gpu" in told.out + told.err
     file.write_text(f"jobs: {{bad: {bad}, good: {{command: 'true'}}}}")
     assert f"none is in force: {USER}/good" == ctl(site, "add", str(file)).out.splitlines()[0]
+
+
+def test_the_limits_of_all_runs_of_a_user(site: Host, place: Path) -> None:
+    """The order of a run has those by default for its user's cgroup: nobody has asked for them, so they have no key."""
+    file = place / "limited.yaml"
+    file.write_text(f"jobs: {{limited: {{command: 'until [ -e {place}/go ]; do sleep 0.05; done'}}}}")
+    assert 0 == ctl(site, "add", str(file)).status
+    run = site.run(f"{USER}/limited")
+    found = wait_for(lambda: [*(site.root / "run").rglob("*limited@*/spec")], why="its order")
+    above = json.loads(found[0].read_text())["above"]
+    assert [["", "memory.max"], ["", "pids.max"]] == [[key, name] for key, name, _ in above["caps"]]
+    assert f"u{UID}" == above["name"]
+    assert all(int(most) > 0 for *_, most in above["caps"])
+    (place / "go").touch()
+    assert "succeeded" == site.wait(run)["state"]
 
 
 def test_an_edit(site: Host, place: Path) -> None:
