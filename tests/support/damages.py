@@ -305,13 +305,15 @@ class Outcome(NamedTuple):
         return f"| {way} | {self.becomes} | {self.survives} | {said} |"
 
 
-GOES_ON, OLDER, NEW = "it goes on", "it goes on behind the records", "a new one, from the records"
-ASIDE = f"set aside; {NEW}"
-IN_PART, REFUSED = "set aside; all but the history goes into a new one", "the start is refused, not a byte is changed"
+GOES_ON, OLDER, NEW = "continues", "continues after the records", "writes a new file from the records"
+ASIDE = f"sets it aside; {NEW}"
+IN_PART, REFUSED = "sets it aside; writes all but the history to a new file", "refuses to start; changes no byte"
 ALL = (
     "history", "numbers", "waiting runs", "pauses", "the hold", "keys of submissions that are over",
     "keys of submissions that wait",
 )  # fmt: skip
+UNRECORDED = ["waiting runs", "pauses", "the hold", "keys of submissions that wait"]
+"""Words of `ALL` for what no record contains."""
 
 
 def outcome(left: Left, way: str, root: Path) -> Outcome:
@@ -349,7 +351,8 @@ def outcome(left: Left, way: str, root: Path) -> Outcome:
     assert not [run for run in again.runs if run.startswith("nightly@")], "it would be started again"
     again.store.close()
     lost = [word for word in ALL if word not in found and word != "history"]
-    return Outcome(becomes, f"all but {', '.join(lost)}" if lost else "all", said)
+    survives = "what records contain" if lost == UNRECORDED else f"all but {', '.join(lost)}"
+    return Outcome(becomes, survives if lost else "all", said)
 
 
 def _can_be_written(start: Start) -> bool:
@@ -381,7 +384,7 @@ def _short(text: str, root: Path) -> str:
 
 
 DOCS, BEGIN, END = REPO / "docs" / "power.md", "<!-- the ways: begin -->\n", "<!-- the ways: end -->\n"
-HEAD = "| state.db | What becomes of it | What survives | What is said |\n|---|---|---|---|\n"
+HEAD = "| state.db | What the daemon does | What survives | What it logs |\n|---|---|---|---|\n"
 
 
 def table() -> str:
