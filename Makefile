@@ -91,12 +91,12 @@ faults: $(VENV)/.tested
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
 
-# Whole lives of a host by seed, in one process: docs/simulation.md.
+# Whole lives of a host by seed, in one process: docs/dev/simulation.md.
 SEEDS ?= 1-10000
 simulation: $(VENV)/.tested
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
-# Bad days, as root, judged by what the jobs wrote down (docs/chaos.md).  DAY: more options, such as --markdown FILE.
+# Bad days, as root, judged by what the jobs wrote down (docs/dev/chaos.md).  DAY: more options, such as --markdown FILE.
 MINUTES ?= 10
 SEED ?= 1
 chaos: $(VENV)/.tested
@@ -106,7 +106,7 @@ chaos: $(VENV)/.tested
 chaos-breaks: $(VENV)/.tested
 	$(BIN)/python -m tests.chaos.breaks
 
-# Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/fleet-chaos.md); `make fleet`
+# Three daemons beside three members of etcd, under faults of hosts, network and etcd (docs/dev/fleet-chaos.md); `make fleet`
 # takes some ten minutes, as root, and types docs/fleet-setup.md.  FLEET: more options, such as --pause 3, or --only "answers".
 fleet: $(VENV)/.tested
 	$(BIN)/python -m tests.fleet --minutes 1.8 --pause 4 --seed $(SEED) $(FLEET)
@@ -229,6 +229,7 @@ install-files:
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d completion/jobqueuectl.fish
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/cockpit/jobqueued cockpit/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued README.md CHANGELOG.md docs/*.md
+	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/dev docs/dev/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/metrics docs/metrics/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/timeline docs/timeline/*
 	install -Dm644 -t $(DESTDIR)$(PREFIX)/share/doc/jobqueued/cockpit docs/cockpit/*

@@ -60,7 +60,7 @@ def figures(checker: Checker) -> dict[str, int]:
 
 
 def markdown(plan: Plan, checker: Checker, found: list[Violation]) -> str:
-    """The figures as tables for docs/chaos.md."""
+    """Return the figures as tables, from which those of docs/dev/chaos.md are made."""
     verdicts = Counter(violation.verdict for violation in found)
     few = {name: verdicts.pop(name, 0) for name in ("doubled", "lost")} | {"violated": verdicts.total()}
     options = f"MINUTES={plan.seconds / 60:g} SEED={plan.seed}"

@@ -1,4 +1,4 @@
-"""A state.db damaged in each way of docs/power.md: it starts, nothing is lost in silence, and no run repeats."""
+"""A state.db damaged in each way of docs/dev/power.md: it starts, nothing is lost in silence, and no run repeats."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def test_a_history_is_shortened() -> None:
 def test_what_is_printed_of_a_seed_that_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """docs/simulation.md has it, with figures of its day."""
-    shown = next(it for it in blocks((ROOT / "docs" / "simulation.md").read_text()) if it.startswith("seed "))
+    """docs/dev/simulation.md has it, with figures of its day."""
+    shown = next(it for it in blocks((ROOT / "docs/dev/simulation.md").read_text()) if it.startswith("seed "))
     terms = "--seed 1 --hours 2 --jobs 8 --faults 24 --people 0 --only kill,kill-all,give-way"
     monkeypatch.setattr(sys, "argv", ["simulation", *terms.split()])
     with MUTANTS["launches before the commit"].installed():

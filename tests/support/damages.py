@@ -1,4 +1,4 @@
-"""A host's state in use, and all ways in which its state.db may be hurt: the table in docs/power.md has them by name.
+"""A host's state in use, and all ways in which its state.db may be hurt: the table in docs/dev/power.md has them by name.
 
 python -m tests.support.damages --write    writes that table
 """
@@ -383,7 +383,7 @@ def _short(text: str, root: Path) -> str:
     return text.replace(f"{root}/state/", "").replace(f"{root}/state", "…").replace(str(root), "…").partition(";")[0]
 
 
-DOCS, BEGIN, END = REPO / "docs" / "power.md", "<!-- the ways: begin -->\n", "<!-- the ways: end -->\n"
+DOCS, BEGIN, END = REPO / "docs/dev/power.md", "<!-- the ways: begin -->\n", "<!-- the ways: end -->\n"
 HEAD = "| state.db | What the daemon does | What survives | What it logs |\n|---|---|---|---|\n"
 
 

@@ -30,7 +30,7 @@ _VARIES = {
 }
 """What one time differs from the other, and the word in its place."""
 
-PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
+PAPERS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("man/*.[1-9]")], key=str)
 
 OF_OTHERS = (
     "apt|bench|cat|cd|chmod|cron(?= -)|crontab|curl|env|exec|export|flock|fuser|generate-jobs|git|hostname|install"
