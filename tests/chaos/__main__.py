@@ -107,9 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--episode", type=int, action="append", default=[], help="only this episode, by its number; may be repeated"
     )
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write the figures to FILE as tables in Markdown"
-    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the figures to FILE as tables in Markdown")
     parser.add_argument("--judge", type=Path, metavar="D", help="live through no day, but judge what is kept in D")
     parser.add_argument(
         "--foresee", type=float, default=0, metavar="S", help="tell how well S seconds of it could be foreseen"

@@ -1,1 +1,1 @@
-"""Mutants of the core: small changes of `queue/` and `core/`, each of which a test should notice (docs/dev/mutants.md)."""
+"""Mutants of the core: small changes of `queue/` and `core/`, which tests should notice (docs/dev/mutants.md)."""

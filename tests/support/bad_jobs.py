@@ -264,9 +264,7 @@ HEAD = """# Bad jobs
 When a job misbehaves, you see a line in a log and must find its cause. This table shows bad jobs and how each looks
 in its record, in the journal and in `jobqueuectl show RUN`, so you can search it for the words you see.
 
-The daemon ran each job and wrote these words; `make test` runs the jobs again and fails if a word differs. T, N and
-ROOT stand for values that differ each time. Developers: `python -m tests.support.bad_jobs --write` (as root) writes
-this page.
+All words are what a daemon wrote. T, N and ROOT stand for values that differ each time.
 
 | The job | Record | Journal | `show` |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""A host's state in use, and all ways in which its state.db may be hurt: the table in docs/dev/power.md has them by name.
+"""A host's state in use, and each way of damaging its state.db that the table in docs/dev/power.md names.
 
 python -m tests.support.damages --write    writes that table
 """

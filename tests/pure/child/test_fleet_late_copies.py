@@ -311,10 +311,10 @@ def calls() -> set[tuple[str, str, str]]:
 
 
 def test_all_writes_are_known() -> None:
-    """The table in docs/fleet.md has all that is written: each line of a scheduler, and each call of etcd beside."""
+    """The table in docs/dev/late-copies.md lists each write: each line of a scheduler, and each call of etcd beside."""
     assert CALLS | READS == calls()
     orders = [line.partition("→ ")[2] for line in str(lines.__doc__).splitlines() if "→ " in line]
     said = {word for order in orders for word in re.findall(r"(?:^|\| )([a-z_]+)", order)}
-    table = (REPO / "docs/fleet.md").read_text().partition("## Late copies")[2].partition("\n## ")[0]
+    table = (REPO / "docs/dev/late-copies.md").read_text()
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert sorted((said - NO_CALL) | BESIDE) == sorted(name for row in rows for name in re.findall("`(.+?)`", row))
