@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from jobqueued.notify import (
     DEFAULT_POLICY,
     EVENTS,
     EVENTS_OF_SITE,
+    NOBODY,
     USUALLY,
     Heartbeat,
     Late,
@@ -48,14 +49,13 @@ ADDRESS = text(
 )  # RFC 5321 allows a path of 254
 _URL = unshown(url("a URL such as https://example.org/hook", "https", "http"))
 _HOOK = table(
-    Key("url", _URL, "", "The URL.", "https://example.org/hook"),
-    Key("template", unshown(WORD), "", "Text that is posted instead, with names such as $title; see docs/notices.md.",
-        '\'{"text": "$title"}\''),
-    Key("headers", unshown(_HEADERS), "{}",
-        "Further headers of the request.", "{Authorization: Bearer tk_123}"),
-    Key("secret_file", PATH, "", "File with the secret that signs what is posted.", "/etc/jobqueued/webhook-secret"),
-    Key("proxy", unshown(url("a URL such as http://proxy.example.org:3128", "http")), "", "Proxy for the request.",
-        "http://proxy.example.org:3128"),
+    Key("url", _URL, "", "URL to which notices are posted.", "https://example.org/hook"),
+    Key("template", unshown(WORD), "",
+        "Text to post instead of JSON, with names such as $title; see docs/notices.md.", '\'{"text": "$title"}\''),
+    Key("headers", unshown(_HEADERS), "{}", "Additional headers of the request.", "{Authorization: Bearer tk_123}"),
+    Key("secret_file", PATH, "", "File with the secret that signs each request.", "/etc/jobqueued/webhook-secret"),
+    Key("proxy", unshown(url("a URL such as http://proxy.example.org:3128", "http")), "",
+        "HTTP proxy for the request.", "http://proxy.example.org:3128"),
 )  # fmt: skip
 
 
@@ -75,24 +75,27 @@ def _webhook(node: Node) -> Webhook:
     return Webhook(**values)
 
 
+def _in_yaml(words: Iterable[str]) -> str:
+    return f"[{', '.join(words)}]"
+
+
 _WEBHOOK = replace(section(_HOOK), read=_webhook)
 _NOTIFY = table(
-    Key("on", one_or_more(choice(*EVENTS)), "[failure, recovery, missed, overdue]",
-        "Events to send a notice of; `failure` includes timeout, oom and lost, `skipped` includes missed, `output` "
-        "includes failed_output.",
-        "[failure, recovery, success]"),
+    Key("on", one_or_more(choice(*EVENTS)), _in_yaml(NOBODY.on),
+        "Events to send notices of. `failure` includes timeout, oom and lost. `skipped` includes missed. `output` "
+        "includes failed_output.", "[failure, recovery, success]"),
     Key("email", one_or_more(ADDRESS), "", "Mail addresses that get the notices.", "ops@example.org"),
     Key("webhook", one_or_more(either(made(_URL, Webhook), _WEBHOOK)), "",
-        "URLs to which the notices are posted as JSON; what is behind the host is shown to root and the job's user "
-        "only.",
-        "https://example.org/hook"),
+        "URLs to which the notices are posted as JSON. Only root and the job's user see the part of a URL after the "
+        "host.", "https://example.org/hook"),
     Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
         "/usr/local/bin/page-me"),
     Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
-        "URLs of Apprise that get the notices; it needs the package apprise.", "ntfy://my-topic"),
+        "Apprise URLs that get the notices. They need the package apprise.", "ntfy://my-topic"),
     Key("remind", optional(duration("0s", "365d")), "6h",
-        "Time after which a continuing failure is reported again; with 0s, every failure is.", "1d"),
-    Key("from", ADDRESS, "", "Sender of these mails; by default as jobqueued.yaml has it.", "cron@example.org"),
+        "Time after which a continuing failure is reported again. With 0s, every failure is reported.", "1d"),
+    Key("from", ADDRESS, "",
+        "Sender of the mails. By default it is `from` of `mail` in jobqueued.yaml.", "cron@example.org"),
 )  # fmt: skip
 
 
@@ -124,32 +127,40 @@ def _rate(node: Scalar) -> tuple[int, int]:
     return int(found[1]), {"1m": MINUTE, "1h": HOUR, "1d": DAY}[found[2]]
 
 
+_OF_THE_SITE = table(
+    replace(_NOTIFY["on"], default=_in_yaml(EVENTS_OF_SITE)),
+    replace(_NOTIFY["webhook"],
+        help="URLs to which the notices are posted as JSON. Lists and logs hide the part of a URL after the host."),
+)  # fmt: skip
+"""Keys of a job's setting that differ in a rule of the site."""
 _RULE = table(
-    *_NOTIFY.values(),
+    *{**_NOTIFY, **_OF_THE_SITE}.values(),
     Key("jobs", one_or_more(text("a job id, or a pattern of them with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
-        "Jobs that the rule is about, by id or pattern; by default all.", '["db-*", backup]'),
+        "Ids or patterns of the jobs that the rule applies to. A rule without `jobs` and `users` applies to all jobs "
+        "of the host, but not to users' own jobs.", '["db-*", backup]'),
     Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",
-        "Tags of which a job has one if the rule is about it.", "[nightly]"),
-    Key("users", one_or_more(ACCOUNT), "", "Users that the jobs run as.", "[www-data]"),
+        "Apply the rule only to jobs with one of these tags.", "[nightly]"),
+    Key("users", one_or_more(ACCOUNT), "", "Apply the rule only to jobs that run as one of these users.", "[www-data]"),
     Key("quiet", scalar("part of the day", "a part of the day such as 22:00-07:00", _quiet), "",
-        "Part of the day, in `timezone`, in which notices are held back; what has gathered comes at its end.",
-        "22:00-07:00"),
-    Key("digest", duration("1m", "30d"), "", "Time for which notices are gathered into one message.", "1h"),
+        "Part of the day in which notices are held back, in the time zone of `timezone`. At its end, they are sent "
+        "together.", "22:00-07:00"),
+    Key("digest", duration("1m", "30d"), "", "Time for which notices are collected into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
-        "Most messages to each address in a period, and as many with outputs of runs; further notices are counted and "
-        "come in the next message.",
-        "10/1h"),
+        "Largest number of messages to each address in a period. Messages with outputs of runs are counted "
+        "separately. Further notices wait for the next message.", "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
-    Key("from", ADDRESS, "", "Sender of mails; by default jobqueue at the host's name.", "cron@example.org"),
+    Key("from", ADDRESS, "", "Sender of mails. By default it is jobqueue at the host's name.", "cron@example.org"),
     Key("smtp", unshown(url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
-        "smtp", "smtps", bare=True)), "", "Server that takes the mails; by default they go to `sendmail`.",
-        "smtp://localhost:25"),
+        "smtp", "smtps", bare=True)), "",
+        "Server that accepts the mails. Without it, `sendmail` gets them.", "smtp://localhost:25"),
     Key("starttls", choice("required", "opportunistic", "never"), "opportunistic",
-        "Encryption of the connection to smtp://.", "required"),
-    Key("password_file", PATH, "", "File with the password for the user in `smtp`.", "/etc/jobqueued/smtp-password"),
-    Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that takes mails.", "/usr/lib/sendmail"),
-    Key("attach_limit", size("0", "16M"), "1M", "Size up to which the output of the run is attached.", "200K"),
+        "Encryption of connections to a server smtp://. `opportunistic`: TLS if the server offers it. `required`: no "
+        "mail without TLS and a trusted certificate.", "required"),
+    Key("password_file", PATH, "", "File with the password of the user in `smtp`.", "/etc/jobqueued/smtp-password"),
+    Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that accepts mails like sendmail(8).", "/usr/lib/sendmail"),
+    Key("attach_limit", size("0", "16M"), "1M",
+        "Largest attachment with the output of a run. If the output is larger, only its end is attached.", "200K"),
 ))  # fmt: skip
 
 
@@ -177,11 +188,10 @@ def _rule(values: dict[str, Any]) -> Rule:
 
 NOTIFY = made(section(_NOTIFY), _notify)
 _LATE = table(
-    Key("after", duration("1s", "365d"), "", "Time since it was due within which a run is to end.", "2h"),
+    Key("after", duration("1s", "365d"), "", "Longest time between the due time of a run and its end.", "2h"),
     Key("level", number(0.5, 0.99), "",
-        "Part of the runs that is in time if they are like those before: at 0.99 one of 100 is late, and 99 must be "
-        "known, at 0.95 one of 20; with fewer the default holds.",
-        "0.95"),
+        "Share of usual runs that are in time. With 0.99, 1 of 100 usual runs is late, and 99 runs must be known. "
+        "With 0.95, 1 of 20 is late, and 20 must be known. Until then, the default limit applies.", "0.95"),
 )  # fmt: skip
 
 
@@ -218,16 +228,17 @@ RULES = one_or_more(replace(_WHOLE_RULE, read=_addressed), least=0)
 
 _CHECK = unshown(url("a URL such as https://hc-ping.com/UUID", "https", "http"))
 _PING = section(table(
-    Key("url", _CHECK, "", "URL of a check of healthchecks.io or its like: /start, /fail or the exit code is appended.",
+    Key("url", _CHECK, "",
+        "URL of a check in the format of healthchecks.io: /start, /fail or the exit code is appended.",
         "https://hc-ping.com/UUID"),
-    Key("start", _CHECK, "", "URL for the start of a run.", "https://example.org/p/KEY?state=run"),
-    Key("success", _CHECK, "", "URL for a success.", "https://example.org/api/push/TOKEN?status=up"),
-    Key("failure", _CHECK, "", "URL for a failure.", "https://example.org/api/push/TOKEN?status=down"),
-    Key("output", FLAG, "true", "Send the end of the output along.", "false"),
+    Key("start", _CHECK, "", "URL to request when a run starts.", "https://example.org/p/KEY?state=run"),
+    Key("success", _CHECK, "", "URL to request when a run succeeded.", "https://example.org/api/push/TOKEN?status=up"),
+    Key("failure", _CHECK, "", "URL to request when a run failed.", "https://example.org/api/push/TOKEN?status=down"),
+    Key("output", FLAG, "true", "Send the end of the output to `url`, with the result of the run.", "false"),
 ))  # fmt: skip
 _HEARTBEAT = section(table(
-    Key("url", _CHECK, "", "The URL.", "https://hc-ping.com/UUID"),
-    Key("every", duration("10s", "1d"), "1m", "Time between two pings.", "5m"),
+    Key("url", _CHECK, "", "URL to request.", "https://hc-ping.com/UUID"),
+    Key("every", duration("10s", "1d"), "1m", "Time between two requests.", "5m"),
 ))  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from jobqueued.control.definitions import definition
 from jobqueued.jobfile.keys import FILE_KEYS, JOB_KEYS
 from jobqueued.jobfile.reader import read_jobs
 from jobqueued.jobfile.refusal import NotAccepted
-from jobqueued.jobfile.scalars import Key
+from jobqueued.jobfile.scalars import Key, ValueType
 from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from jobqueued.jobfile.spelling import meant_duration, meant_size, parse_duration, parse_size
 from jobqueued.jobfile.types import read_keys
@@ -56,6 +56,14 @@ def test_each_example_is_accepted(key: Key) -> None:
 def test_each_key_is_explained_in_one_sentence(key: Key) -> None:
     """Each key says what it takes and what it is for, in a sentence."""
     assert (True, True) == (bool(key.type.accepted), re.fullmatch(r"[A-Z`].*[^.]\.", key.help) is not None)
+
+
+@pytest.mark.parametrize("whole", [JOB_KEYS["notify"].type, SETTINGS_KEYS["notify"].type], ids=["job", "site"])
+def test_the_events_of_a_rule_that_names_none(whole: ValueType) -> None:
+    """The default of `on` that the manual shows is the one in force, for a job and for a rule of the site."""
+    documented = whole.keys["on"].default
+    found, expected = (whole.read(node(text)) for text in ("{email: a@b.c}", f"{{email: a@b.c, on: {documented}}}"))
+    assert expected == found
 
 
 LIVE = [key for key in JOB_KEYS.values() if not key.planned]
