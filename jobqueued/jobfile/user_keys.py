@@ -51,31 +51,48 @@ PERMITS = (
 """Keys with which one job may burden or reach others, so that users have them only where the site permits."""
 _LIFTED = ("memory", "tasks")
 """Those that have a default, so that there is a word for none."""
+_CAPS = {
+    "cpu": "CPU cores that all runs of a user can use together.",
+    "memory": "Memory of all runs of a user together, including page cache. If they need more, the kernel kills "
+    "the largest process, or all of its run if the run has a limit of its own.",
+    "memory_high": "Memory of all runs of a user together. If they use more, the kernel slows them down.",
+    "swap": "Swap space that all runs of a user can use together.",
+    "tasks": "Processes and threads that all runs of a user can have together.",
+}
 CAPS = {
-    name: replace(key, type=optional(key.type, "unlimited")) if name in _LIFTED else key
-    for name, key in RESOURCE_LIMITS.items()
-    if name in ("cpu", "memory", "memory_high", "swap", "tasks")
+    name: replace(
+        RESOURCE_LIMITS[name],
+        help=about,
+        type=optional(RESOURCE_LIMITS[name].type, "unlimited") if name in _LIFTED else RESOURCE_LIMITS[name].type,
+    )
+    for name, about in _CAPS.items()
 }
 USERS = table(
     Key("allow", optional(_WHO, "all"), "all",
-        "Users that may have jobs of their own, those of a crontab included.", "[alice, '@developers']"),
-    Key("deny", _WHO, "[]", "Users that may not, even if `allow` has them.", "['@guests']"),
-    Key("jobs", integer(0, 10_000), "100", "Jobs that a user may have in files.", "20"),
+        "Users that can have jobs of their own, including jobs of their crontabs.", "[alice, '@developers']"),
+    Key("deny", _WHO, "[]", "Users that can't have jobs of their own, even if `allow` names them.", "['@guests']"),
+    Key("jobs", integer(0, 10_000), "100", "Jobs that a user can have in job files.", "20"),
     Key("interval", duration("1s", "1d"), "1m", "Shortest time between two starts of a job by the clock.", "10m"),
     Key("live", integer(1, 100_000), "32",
-        "Runs of a user that may be live at a time, those of the user's crontab included; others wait.", "4"),
-    Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that may wait.", "500"),
-    Key("logs", size("1M", "999T"), "2G", "Space for records and output of a user: beyond it the oldest go.  "
-        "Divided by `live` it is the limit of the output of each run.", "200M"),
+        "Runs of a user that can be live at the same time, including those of the user's crontab. Further runs wait.",
+        "4"),
+    Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that can wait at the same time.", "500"),
+    Key("logs", size("1M", "999T"), "2G",
+        "Space for the records and output of a user's runs. If they need more, the oldest are deleted. Divided by "
+        "`live`, it is the output limit of each run.", "200M"),
     Key("calls", integer(1, 1_000_000), "20000",
-        "Jobs that a user may add, change and submit in a minute; a file is one, and one for each 128 bytes.",
-        "60"),
-    Key("permit", one_or_more(choice(*PERMITS), least=0), "[]", "Keys of job files that only root has otherwise.",
+        "Changes of job files and submissions that a user can make in a minute. Each counts as 1. A new text of a file "
+        "counts as 1 more for each 128 bytes.", "60"),
+    Key("permit", one_or_more(choice(*PERMITS), least=0), "[]",
+        "Keys of job files that users can use as root can. docs/users.md shows what users can set without this.",
         "[nice, notify]"),
-    Key("groups", _GROUPS, "[]", "Groups that jobs of users may have, beside those that their user is in.", "[video]"),
+    Key("groups", _GROUPS, "[]",
+        "Groups that users' jobs can have, in addition to the groups of their user.", "[video]"),
     Key("reach", one_or_more(_REACH, least=0), "[]",
-        "Addresses of this host or its link to which notices of users may go nonetheless.", "['127.0.0.1:2586']"),
-    Key("caps", section(CAPS), "{}", "Limits of all runs of a user together.  Without `memory` they "
-        "have four fifths of the host's, without `tasks` a third of what the host allows; `unlimited` lifts these two.",
+        "Addresses of this host or its local network that notices of users can be sent to. Without this, such "
+        "addresses are refused.", "['127.0.0.1:2586']"),
+    Key("caps", section(CAPS), "{}",
+        "Limits of all runs of a user together. Without `memory`, it is four fifths of the host's memory. Without "
+        "`tasks`, it is a third of what the host allows. `unlimited` removes the limit.",
         "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip
