@@ -18,13 +18,14 @@ MOST = 8
 """Maximum hooks of a job: together they may delay the end of its runs."""
 
 _HOOK = section(table(
-    Key("command", COMMAND, "", "Program that gets the record: a list is executed as it is, a text is passed to "
-        "`shell` -c.", "[/usr/local/bin/push-metrics, --fast]"),
+    Key("command", COMMAND, "",
+        "Program that gets the record on its standard input. A list is executed directly, without a shell. A text is "
+        "run by `shell` -c.", "[/usr/local/bin/push-metrics, --fast]"),
     Key("at", one_or_more(choice(*MOMENTS)), "[start, sample, end]",
-        "Moments of each attempt at which it is told: `start`, once the command has started; `sample`, while it runs; "
-        "`end`.", "[start, end]"),
+        "Moments of each attempt at which the program is called. `start`: the command has started. `sample`: the "
+        "command runs, each `every`. `end`: the attempt ended.", "[start, end]"),
     Key("every", duration("1s", "1d"), "1m", "Time between two samples.", "10s"),
-    Key("timeout", duration("1s", "5m"), "10s", "Time after which it is killed.", "30s"),
+    Key("timeout", duration("1s", "5m"), "10s", "Time after which the program is killed.", "30s"),
 ))  # fmt: skip
 
 

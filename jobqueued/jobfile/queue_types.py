@@ -74,12 +74,13 @@ _LOCK_KEYS = table(
     Key("name", scalar("name", A_NAME, _value_of_name, _LOCK.schema), "", "Name of the lock.", "tape"),
     Key("path", scalar("path", "the absolute path of a file, with no . or .. in it", _lock_path, PATH.schema), "",
         "File to lock with flock(2), instead of a name.", "/run/lock/backup.lock"),
-    Key("mode", choice("exclusive", "shared"), "exclusive", "Hold the lock alone, or with others that share it.",
-        "shared"),
-    Key("units", UNITS, "", "Units to hold of a lock that has several, set by `resources` in jobqueued.yaml.", "2"),
+    Key("mode", choice("exclusive", "shared"), "exclusive",
+        "Way to hold the lock. `exclusive`: alone. `shared`: together with other runs that share it.", "shared"),
+    Key("units", UNITS, "",
+        "Units of the lock that the run holds. `resources` in jobqueued.yaml sets how many the lock has.", "2"),
     Key("scope", choice(*Scope), "host",
-        "Hosts that share the lock: this one alone, or all of its fleet. A lock of the fleet has a name, and several "
-        "units by `resources` below `fleet` in jobqueued.yaml.", "fleet"),
+        "Hosts that share the lock. `host`: this host alone. `fleet`: all hosts of the fleet; such a lock has a "
+        "`name`, and `resources` of `fleet` in jobqueued.yaml gives it several units.", "fleet"),
 )  # fmt: skip
 
 
@@ -181,8 +182,8 @@ HOSTS = made(
 )
 
 _ESCALATION = table(
-    Key("points", integer(0, 1000), "1", "Points by which the priority grows.", "5"),
-    Key("every", duration("1s", "1d"), "1m", "Waiting time for which it grows by `points`.", "10m"),
+    Key("points", integer(0, 1000), "1", "Points that the priority grows by in the time `every`.", "5"),
+    Key("every", duration("1s", "1d"), "1m", "Waiting time in which the priority grows by `points`.", "10m"),
 )
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
@@ -205,20 +206,26 @@ _EVENTS = table(
         "path",
         _GLOB,
         "",
-        "Due when a matching file has appeared and is complete; for many files at once, 10 times, then once a second. "
-        "In files of users it may begin with ~/.",
+        "Path or pattern of files. The job is due when such a file has appeared and is complete. If many appear, the "
+        "job is due 10 times at once, then at most once a second. In users' files the path can start with ~/.",
         "/srv/in/*.csv",
     ),
-    Key("event", EVENT_NAME, "", "Due when this event is emitted: `jobqueuectl emit NAME`.", "deployed"),
+    Key("event", EVENT_NAME, "", "Name of an event. The job is due when `jobqueuectl emit NAME` emits it.", "deployed"),
     Key(
         "job",
         _IDS,
         "",
-        "Due when a run of this job, or of one that matches, ended, after all its attempts. A job with a "
-        "pattern is not made due by its own runs, nor by runs that a pattern made due.",
+        "Id or pattern of another job. This job is due when a run of it ended after all its attempts. A pattern "
+        "ignores this job's own runs, and runs that a pattern made due.",
         "rotate-logs",
     ),
-    Key("result", choice("success", "failure", "any"), "success", "Result that the run must have.", "any"),
+    Key(
+        "result",
+        choice("success", "failure", "any"),
+        "success",
+        "Result of the other job's run that makes this job due.",
+        "any",
+    ),
 )
 
 
