@@ -75,25 +75,28 @@ def _resources(entries: dict[str, Entry]) -> dict[str, int]:
 
 _RESOURCES = mapping("a mapping of locks to their units such as {license: 5}", _resources, AMOUNTS.schema)
 _FLEET = section(table(
-    Key("etcd", replace(_MEMBERS, read=_members), "", "URLs of the members of etcd; without a port it is 2379.",
+    Key("etcd", replace(_MEMBERS, read=_members), "",
+        "URLs of the members of etcd. Without a port, 2379 is used.",
         "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),
     Key("name", text(A_NAME, NAME, "name"), "fleet",
-        "Name of the fleet, the same on all of its hosts; it decides `H` and `spread` of its jobs.", "web"),
-    Key("timezone", ZONE, "UTC", "Time zone of its jobs that name none, the same on all of its hosts.",
-        "Europe/Berlin"),
+        "Name of the fleet, the same on all its hosts. `H` and `spread` of fleet jobs depend on it.", "web"),
+    Key("timezone", ZONE, "UTC",
+        "Time zone of fleet jobs that have no `timezone`, the same on all hosts of the fleet.", "Europe/Berlin"),
     Key("lock_grace", duration("30s", "1d"), "60s",
-        "Time for which its locks stay those of a host that can't be reached.", "5m"),
-    Key("resources", _RESOURCES, "{}", "Units of each of its locks that has several, the same on all of its hosts.",
-        "{license: 5}"),
-    Key("labels", LABELS, "", "Labels of this host, by which jobs choose their hosts (`hosts`).", "[gpu, site-a]"),
+        "Time for which an unreachable host keeps its fleet locks, the same on all hosts of the fleet.", "5m"),
+    Key("resources", _RESOURCES, "{}",
+        "Number of units of each fleet lock that has several, the same on all hosts of the fleet.", "{license: 5}"),
+    Key("labels", LABELS, "",
+        "Labels of this host. The key `hosts` of a job names the labels that the job needs.", "[gpu, site-a]"),
     Key("authority", _PEM, "",
-        "File with the certificates of the authorities that the members' are signed by; by default the host's.",
-        "/etc/jobqueued/authority.pem"),
-    Key("certificate", _PEM, "", "File with the certificate by which the members know this host.",
-        "/etc/jobqueued/host.pem"),
-    Key("key", _PEM, "", "File with the private key of `certificate`, readable for the user jobqueue-fleet alone; or "
-        "jobqueued-fleet.key, which systemd takes from /etc/credstore, as jobqueued-fleet.certificate and "
-        "jobqueued-fleet.authority.", "/etc/jobqueued/host.key"),
+        "File with the certificates of the authorities that signed the members' certificates. By default the host's "
+        "authorities are trusted.", "/etc/jobqueued/authority.pem"),
+    Key("certificate", _PEM, "",
+        "File with the certificate that identifies this host to the members.", "/etc/jobqueued/host.pem"),
+    Key("key", _PEM, "",
+        "File with the private key of `certificate`. Only the user jobqueue-fleet should be able to read it. Instead "
+        "of files, systemd can provide the credentials jobqueued-fleet.key, jobqueued-fleet.certificate and "
+        "jobqueued-fleet.authority from /etc/credstore.", "/etc/jobqueued/host.key"),
 ))  # fmt: skip
 _PAIR = ("certificate", "key")
 

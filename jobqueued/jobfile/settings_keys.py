@@ -55,14 +55,14 @@ def _percent(node: Scalar) -> int:
 _PART = scalar("percentage", "a percentage such as 40%, from 1% to 99%", _percent)
 _PRESSURE = section(
     table(
-        Key("cpu", _PART, "", "Share of time in which work waits for CPU.", "80%"),
-        Key("memory", _PART, "", "Share of time in which work waits for memory.", "10%"),
-        Key("io", _PART, "", "Share of time in which work waits for disks.", "40%"),
+        Key("cpu", _PART, "", "Share of time in which a task waits for CPU.", "80%"),
+        Key("memory", _PART, "", "Share of time in which a task waits for memory.", "10%"),
+        Key("io", _PART, "", "Share of time in which a task waits for disks.", "40%"),
         Key(
             "below",
             integer(-1000, 1000),
             "0",
-            "Runs wait while their priority, with its growth, is lower than this.",
+            "Lowest priority of runs that start in spite of the pressure. `escalation` counts.",
             "10",
         ),
     )
@@ -70,60 +70,68 @@ _PRESSURE = section(
 
 _PROM = text("an absolute path that ends in .prom such as /var/lib/jobqueued.prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
 _METRICS = table(
-    Key("textfile", _PROM, "", "File for the textfile collector of node_exporter, written at most every 15 s.",
+    Key("textfile", _PROM, "",
+        "File for the textfile collector of node_exporter. It is written at most every 15 s.",
         "/var/lib/prometheus/node-exporter/jobqueued.prom"),
 )  # fmt: skip
 
 _CRON = table(
     Key("live", FLAG, "false",
-        "Run the jobs of cron's own tables, /etc/crontab, /etc/cron.d and users' crontabs, while no other cron runs.",
-        "true"),
+        "Run the jobs of cron's own tables while no other cron runs: /etc/crontab, /etc/cron.d, users' crontabs, and "
+        "/etc/anacrontab if anacron is not installed.", "true"),
     Key("expand", FLAG, "false",
-        "Make one job of each script of /etc/cron.daily and its like, in place of one that runs all of them.", "true"),
+        "Make one job of each script in /etc/cron.daily and similar directories, instead of one job that runs all of "
+        "them.", "true"),
 )  # fmt: skip
 
 _GROUPS = one_or_more(GROUP, least=0)
 
 SETTINGS_KEYS = table(
-    Key("max_running", optional(integer(1, 100_000)), "none", "Runs that may be live on this host at a time.", "8"),
-    Key("timezone", ZONE, "", "Time zone of jobs that name none; by default the host's.", "Europe/Berlin"),
+    Key("max_running", optional(integer(1, 100_000)), "none",
+        "Runs that can be live on this host at the same time.", "8"),
+    Key("timezone", ZONE, "",
+        "Time zone of jobs that have no `timezone`. By default it is the host's.", "Europe/Berlin"),
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
     Key("max_use", optional(size("1M", "999T")), "none",
-        "Space for records and output of all jobs together: beyond it the oldest runs go, those of the job that uses "
-        "most first.", "20G"),
+        "Space for the records and output of all jobs together. If they need more, the oldest runs of the job that "
+        "uses most are deleted first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
-        "Space that output leaves free on the disk of the log directory: output that would take it is dropped, and the "
-        "record counts it; by default a twentieth of the disk, but at most 4G.  Runs of users leave twice as much.",
-        "1G"),
-    Key("resources", _RESOURCES, "{}", "Units of each resource and lock that jobs can hold in all; of cpu and memory "
-        "by default what the host has.", "{gpu: 2, license: 5, memory: 16G}"),
-    Key("reserve", _RESERVE, "{}", "CPU and memory of the host that jobs do not get.",
-        "{cpu: 0.5, memory: 1G}"),
+        "Free space that output leaves on the disk of the log directory. Output that needs it is dropped, and the "
+        "record has the number of dropped bytes. By default it is a twentieth of the disk, but at most 4G. Runs of "
+        "users leave twice as much.", "1G"),
+    Key("resources", _RESOURCES, "{}",
+        "Units of each resource and lock that all live runs together can hold. By default jobs get the host's cpu and "
+        "memory without `reserve`.", "{gpu: 2, license: 5, memory: 16G}"),
+    Key("reserve", _RESERVE, "{}",
+        "CPU and memory of the host that jobs do not get. An amount in `resources` replaces the host's and is not "
+        "reduced.", "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
         "Growth of the priority while a run waits, for jobs that do not set it.",
         "{points: 2, every: 5m}"),
     Key("pressure", _PRESSURE, "{}",
-        "Pressure on the host (the kernel's PSI) above which runs of low priority do not start.",
-        "{cpu: 80%, io: 40%, below: 10}"),
+        "Limits of the pressure on the host (PSI of the kernel). While one is exceeded, runs of low priority do not "
+        "start.", "{cpu: 80%, io: 40%, below: 10}"),
     Key("operators", _GROUPS, "[jobqueue]",
-        "Groups whose members may see everything and run, stop, pause and hold.",
-        "[jobqueue, wheel]"),
-    Key("readers", _GROUPS, "[]", "Groups whose members may see everything, and change nothing.", "[adm]"),
+        "Groups whose members can see everything, and run, stop, pause and hold.", "[jobqueue, wheel]"),
+    Key("readers", _GROUPS, "[]", "Groups whose members can see everything but change nothing.", "[adm]"),
     Key("notify", RULES, "[]",
-        "Notices to send, and their recipients: rules about many jobs, the job files and the daemon.",
+        "Rules about jobs, job files and the daemon: the notices to send, and their recipients.",
         "{email: ops@example.org}"),
     Key("notifier", ACCOUNT, "jobqueue",
-        "User that sends the notices; if the daemon does not run as root, its own user.", "nobody"),
-    Key("mail", MAIL, "{}", "How mails are sent.", "{smtp: 'smtp://localhost:25'}"),
-    Key("heartbeat", HEARTBEAT, "", "Ping of a monitor that raises the alarm when it stays away: sent while scheduling "
-        "goes on.", "{url: 'https://hc-ping.com/UUID', every: 1m}"),
-    Key("metrics", section(_METRICS), "{}", "Metrics that are written to a file; by default none.",
+        "User that sends the notices. A daemon that does not run as root sends them as its own user.", "nobody"),
+    Key("mail", MAIL, "{}", "Settings for sending mails.", "{smtp: 'smtp://localhost:25'}"),
+    Key("heartbeat", HEARTBEAT, "",
+        "Requests to a monitor while the daemon can start runs. The monitor raises an alarm if they stop.",
+        "{url: 'https://hc-ping.com/UUID', every: 1m}"),
+    Key("metrics", section(_METRICS), "{}",
+        "File for metrics. By default none is written.",
         "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
-    Key("cron", section(_CRON), "{}", "Cron's tables as jobs; see docs/moving-from-cron.md.", "{live: true}"),
-    Key("users", section(USERS), "{}", "What users may do with jobs of their own; see docs/users.md.",
-        "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
-    Key("fleet", FLEET_SETTINGS, "", "Fleet of hosts that the host is in; by default none.",
-        "{etcd: https://etcd.example.org:2379}"),
+    Key("cron", section(_CRON), "{}",
+        "Settings for running cron's tables; see docs/moving-from-cron.md.", "{live: true}"),
+    Key("users", section(USERS), "{}",
+        "Limits of users' own jobs; see docs/users.md.", "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
+    Key("fleet", FLEET_SETTINGS, "",
+        "Fleet that this host is in. By default it is in none.", "{etcd: https://etcd.example.org:2379}"),
 )  # fmt: skip
 
 _LIVE = ", ".join(name for name, key in SETTINGS_KEYS.items() if not key.planned)
