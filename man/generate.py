@@ -17,7 +17,7 @@ from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
 from jobqueued.control import access
 from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl import documents, explain
-from jobqueued.ctl.main import main
+from jobqueued.ctl.main import TASKS, main
 from jobqueued.host.messages import VOCABULARY
 from jobqueued.jobfile.keys import GROUPS, JOB_KEYS
 from jobqueued.jobfile.scalars import Key
@@ -40,13 +40,15 @@ def schema_text(_before: str) -> str:
 
 
 def page_text(page: str) -> str:
-    """jobqueue.d(5) with the keys as they are now, and their index."""
+    """jobqueue.d(5) with the keys as they are now, and their indexes."""
+    page = _with(page, "jobqueued/jobfile/keys.py by section", _names(GROUPS))
     page = _with(page, "jobqueued/jobfile/keys.py", [*_groups(), *_reserved()])
     return _with(page, "jobqueued/jobfile/keys.py by name", _index())
 
 
 def ctl_page_text(page: str) -> str:
     """jobqueuectl(1) with the options and commands as they are now."""
+    page = _with(page, "jobqueued/ctl/main.py by task", _tasks())
     page = _with(page, "jobqueued/ctl/main.py", _options(main))
     return _with(page, "jobqueued/ctl", [line for name in sorted(main.commands) for line in _command(name)])
 
@@ -123,7 +125,8 @@ def _rights() -> Iterator[str]:
 
 
 def settings_page_text(page: str) -> str:
-    """jobqueued.yaml(5) with the keys as they are now."""
+    """jobqueued.yaml(5) with the keys as they are now, and their index."""
+    page = _with(page, "jobqueued/jobfile/settings_keys.py by name", _settings_names())
     return _with(page, "jobqueued/jobfile/settings_keys.py", _keys(SETTINGS_KEYS.values()))
 
 
@@ -190,6 +193,16 @@ def _arguments(command: click.Command) -> Iterator[str]:
             yield name if argument.required or name.startswith("[") else f"[{name}]"
 
 
+def _tasks() -> Iterator[str]:
+    """The commands by task, each in a line, as in the help of jobqueuectl."""
+    for task, commands in TASKS.items():
+        yield from (f".Ss {task}", ".Bl -tag -width language-server -compact")
+        for name, (*_, text) in commands.items():
+            yield f".It Ic {mdoc.arguments(name)}"
+            yield from mdoc.prose(text)
+        yield ".El"
+
+
 def _options(command: click.Command) -> Iterator[str]:
     """A list of its options; nothing if there are none."""
     listed = [option for option in command.params if isinstance(option, click.Option) and option.help is not None]
@@ -241,11 +254,36 @@ def _index() -> Iterator[str]:
     yield ".TE"
 
 
+def _names(groups: dict[str, dict[str, Key]]) -> Iterator[str]:
+    """The names of the keys, by the section that describes them."""
+    yield ".Bl -tag -width Ds -compact"
+    for title, keys in groups.items():
+        if names := [key.name for key in keys.values() if not key.planned]:
+            yield f".It Sx {title}"
+            yield _listed(names)
+    yield ".El"
+
+
+def _settings_names() -> Iterator[str]:
+    """The names of all settings, and for each mapping the keys inside."""
+    yield f"{_listed(sorted(SETTINGS_KEYS))}"
+    yield from (".Pp", "Keys inside of these:", ".Bl -tag -width Ds -compact")
+    for name, key in sorted(SETTINGS_KEYS.items()):
+        if key.type.keys:
+            yield f".It Cm {mdoc.arguments(name)}"
+            yield _listed(key.type.keys)
+    yield ".El"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " ,\n".join(f".Cm {mdoc.arguments(name)}" for name in names)
+
+
 def _reserved() -> Iterator[str]:
     yield ".Ss Reserved"
     yield "These keys belong to later versions; a file that uses one is refused:"
     names = sorted(key.name for key in JOB_KEYS.values() if key.planned)
-    yield " ,\n".join(f".Cm {mdoc.arguments(name)}" for name in names) + " ."
+    yield f"{_listed(names)} ."
 
 
 GENERATED: dict[str, Callable[[str], str]] = {

@@ -20,7 +20,7 @@ from jobqueued.ctl.arguments import chosen, duration
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_TASKS = {
+TASKS = {
     "See what runs": {
         "status": ("status", "status", "Show whether everything is healthy, and list what is not."),
         "list": ("list", "list_jobs", "List the jobs, one per line."),
@@ -94,7 +94,7 @@ _TASKS = {
 
 A command's file is imported only when the command is called; the list of commands is made from this table.
 """
-_COMMANDS = {name: entry for commands in _TASKS.values() for name, entry in commands.items()}
+_COMMANDS = {name: entry for commands in TASKS.values() for name, entry in commands.items()}
 
 
 class _Commands(dict[str, click.Command]):
@@ -144,7 +144,7 @@ class _Group(click.Group):
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         width = max(map(len, _COMMANDS))
-        for task, commands in _TASKS.items():
+        for task, commands in TASKS.items():
             with formatter.section(task):
                 formatter.write_dl([(name.ljust(width), text) for name, (*_, text) in commands.items()])
 
