@@ -76,7 +76,7 @@ def _resources(entries: dict[str, Entry]) -> dict[str, int]:
 _RESOURCES = mapping("a mapping of locks to their units such as {license: 5}", _resources, AMOUNTS.schema)
 _FLEET = section(table(
     Key("etcd", replace(_MEMBERS, read=_members), "",
-        "URLs of the members of etcd. Without a port, 2379 is used.",
+        "URLs of the members of etcd. The default port is 2379.",
         "[https://a.example.org:2379, https://b.example.org:2379, https://c.example.org:2379]"),
     Key("name", text(A_NAME, NAME, "name"), "fleet",
         "Name of the fleet, the same on all its hosts. `H` and `spread` of fleet jobs depend on it.", "web"),
@@ -89,13 +89,13 @@ _FLEET = section(table(
     Key("labels", LABELS, "",
         "Labels of this host. The key `hosts` of a job names the labels that the job needs.", "[gpu, site-a]"),
     Key("authority", _PEM, "",
-        "File with the certificates of the authorities that signed the members' certificates. By default the host's "
-        "authorities are trusted.", "/etc/jobqueued/authority.pem"),
+        "File with the certificates of the authorities that signed the members' certificates. The default is the "
+        "host's authorities.", "/etc/jobqueued/authority.pem"),
     Key("certificate", _PEM, "",
         "File with the certificate that identifies this host to the members.", "/etc/jobqueued/host.pem"),
     Key("key", _PEM, "",
-        "File with the private key of `certificate`. Only the user jobqueue-fleet should be able to read it. Instead "
-        "of files, systemd can provide the credentials jobqueued-fleet.key, jobqueued-fleet.certificate and "
+        "File with the private key of `certificate`. Only the user jobqueue-fleet should be able to read this file. "
+        "Instead of files, systemd can provide the credentials jobqueued-fleet.key, jobqueued-fleet.certificate and "
         "jobqueued-fleet.authority from /etc/credstore.", "/etc/jobqueued/host.key"),
 ))  # fmt: skip
 _PAIR = ("certificate", "key")

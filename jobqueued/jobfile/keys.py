@@ -64,7 +64,7 @@ _RATE = size("1K", "1000000T")
 RESOURCE_LIMITS = table(
     Key("cpu", CPU_AMOUNT, "", "CPU cores that the processes of the run can use together.", "0.5"),
     Key("memory", _RATE, "", "Memory of the run, including its page cache. A run that needs more is killed.", "512M"),
-    Key("memory_high", _RATE, "", "Memory of the run. If it uses more, the kernel slows it down.", "400M"),
+    Key("memory_high", _RATE, "", "Memory of the run above which the kernel slows the run down.", "400M"),
     Key("swap", _BYTES, "", "Swap space that the run can use.", "0"),
     Key("tasks", UNITS, "", "Processes and threads that the run can have at the same time.", "64"),
     Key("io_read", _RATE, "", "Bytes per second that the run can read from each disk.", "20M"),
@@ -96,25 +96,25 @@ RETENTION = table(
         "bytes",
         size("1M", "999T"),
         "1G",
-        "Space for the records and output of each job. If they need more, the oldest are deleted.",
+        "Space for the records and output of each job. Beyond this limit, the oldest are deleted.",
         "10G",
     ),
 )
 
 SLURM = table(
-    Key("partition", SLURM_NAME, "", "Partition to submit to. Without it, Slurm uses its default partition.", "long"),
+    Key("partition", SLURM_NAME, "", "Partition to submit to. The default is Slurm's default partition.", "long"),
     Key(
         "account",
         SLURM_NAME,
         "",
-        "Account that is charged for the runs. Without it, Slurm uses the default account of the job's user.",
+        "Account that is charged for the runs. The default is the one that Slurm has for the job's user.",
         "physics",
     ),
     Key(
         "qos",
         SLURM_NAME,
         "",
-        "Quality of service to request. Without it, Slurm uses the default of the account.",
+        "Quality of service to request. The default is the one that Slurm has for the account.",
         "high",
     ),
     Key(
@@ -132,7 +132,7 @@ SLURM = table(
         PATH,
         "",
         "Directory that this host and the nodes share, and that the job's user can write. Each attempt keeps its "
-        "files there until it ends. By default it is the directory in which the command starts.",
+        "files there until the attempt ends. The default is the directory in which the command starts.",
         "/shared/jobqueue",
     ),
 )
@@ -146,22 +146,21 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("shell", PATH, "/bin/sh", "Shell that runs a `command` that is a text.", "/bin/bash"),
         Key("stdin", unshown(WORD), '""', "Text that the command reads from its standard input.", "hello"),
         Key("working_directory", DIRECTORY, "",
-            "Directory in which the command starts. By default it is the user's home. If the path has a - before it "
-            "and the directory can't be entered, the command starts in / and the record has a warning.", "/srv"),
+            "Directory in which the command starts. The default is the user's home. If the path has a - before it and "
+            "the directory can't be entered, the command starts in / and the record has a warning.", "/srv"),
         Key("environment", ENVIRONMENT, "{}",
             "Variables for the command, in addition to the variables that every run gets. Only root and the job's "
             "user see their values.", "{LANG: C.UTF-8}"),
         Key("environment_file", one_or_more(PATH), "",
-            "Files with variables for the command, one NAME=VALUE a line. `environment` overrides them.",
-            "/etc/default/backup"),
+            "Files with variables for the command, one NAME=VALUE a line. Variables of `environment` override those "
+            "of the files.", "/etc/default/backup"),
         Key("umask", MODE, "",
-            "File mode creation mask: the permission bits that new files do not get. Without it, the mask is 0022.",
-            "0027"),
-        Key("user", ACCOUNT, "", "User that runs the command. By default it is the daemon's own user.", "backup"),
-        Key("group", GROUP, "", "Primary group of the command. By default it is the user's primary group.", "backup"),
+            "File mode creation mask: the permission bits that new files do not get. The default is 0022.", "0027"),
+        Key("user", ACCOUNT, "", "User that runs the command. The default is the daemon's own user.", "backup"),
+        Key("group", GROUP, "", "Primary group of the command. The default is the user's primary group.", "backup"),
         Key("groups", one_or_more(GROUP, least=0), "",
-            "Supplementary groups of the command. By default they are the user's groups. A job of root without "
-            "`group` gets those of the daemon by default.", "[tape, adm]"),
+            "Supplementary groups of the command. The default is the user's groups. For a job of root without "
+            "`group`, the default is the daemon's groups.", "[tape, adm]"),
         Key("login_environment", FLAG, "false",
             "Give the command the environment that the user has after a login.", "true"),
         Key("credentials", PATHS_BY_NAME, "{}",
@@ -172,11 +171,10 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("schedule", one_or_more(EXPRESSION), "",
             "Times at which the job is due: a cron expression, or a list of them.", '"0 2 * * *"'),
         Key("seconds", SECONDS, "",
-            "Seconds of each minute of `schedule` at which the job is due. Without it, the job is due at second 0.",
-            '"*/10"'),
+            "Seconds of each minute of `schedule` at which the job is due. The default is 0.", '"*/10"'),
         Key("timezone", ZONE, "",
-            "Time zone of `schedule`, and of an `at` or `anchor` without an offset. By default it is `timezone` of "
-            "jobqueued.yaml, or for a job with `scope: fleet` that of the fleet.", "Europe/Berlin"),
+            "Time zone of `schedule`, and of an `at` or `anchor` without an offset. The default is `timezone` of "
+            "jobqueued.yaml. For a job with `scope: fleet`, the default is `timezone` of the fleet.", "Europe/Berlin"),
         Key("dst", choice("cron", "once", "both", "skip"), "cron",
             "Rule for times that a clock change skips or repeats.", "once"),
         Key("every", optional(duration("1s", "365d")), "none",
@@ -190,18 +188,18 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Longest delay of a start after a due time of the clock. Each job has a fixed delay up to this one, so "
             "jobs that are due together start at different times.", "10m"),
         Key("catch_up", choice(*CatchUp), "latest",
-            "Occurrences to run after a downtime, a suspend or a clock change, of all that are late by more than "
-            "`grace`.", "all"),
+            "Missed occurrences that run after a downtime, a suspend or a clock change. An occurrence is missed if it "
+            "is late by more than `grace`.", "all"),
         Key("catch_up_window", duration("1m", "365d"), "1d",
             "Age up to which `catch_up` runs missed occurrences.", "12h"),
         Key("grace", duration("0s", "1d"), "1m",
-            "Longest delay with which an occurrence still does not count as missed.", "5m"),
+            "Longest delay with which an occurrence does not yet count as missed.", "5m"),
         Key("start_deadline", optional(duration("1s", "365d")), "none",
-            "Longest time between a due time (plus `spread`) and the start of its run. If the run does not start in "
-            "this time, it is skipped.", "1h"),
+            "Longest time between a due time (plus `spread`) and the start of its run. A run that does not start in "
+            "this time is skipped.", "1h"),
         Key("enabled", FLAG, "true",
-            "Let the clock and events make the job due. With `false` it only runs on request (`jobqueuectl run`).",
-            "false"),
+            "Let the clock and events make the job due. With `false`, the job only runs on request (`jobqueuectl "
+            "run`).", "false"),
         Key("max_runs", optional(integer(1, 1_000_000_000)), "none",
             "Number of runs after which the job is completed. Retries do not count.", "100"),
     ),
@@ -209,26 +207,27 @@ GROUPS: dict[str, dict[str, Key]] = {
         Key("priority", integer(-1000, 1000), "0",
             "Rank in the queue. A run with a higher priority starts first.", "10"),
         Key("escalation", ESCALATION, "",
-            "Growth of the priority while a run waits. By default it is `escalation` of jobqueued.yaml.",
+            "Growth of the priority while a run waits. The default is `escalation` of jobqueued.yaml.",
             "{points: 5, every: 1m}"),
         Key("scope", choice(*Scope), "host",
-            "Hosts that share the occurrences of the job. `host`: each host that has the file runs all of them. "
-            "`fleet`: one host of the fleet in jobqueued.yaml runs each of them.", "fleet"),
+            "Hosts that share the occurrences of the job. `host`: each host that has the file runs every occurrence. "
+            "`fleet`: for each occurrence, one host of the fleet in jobqueued.yaml runs the job.", "fleet"),
         Key("hosts", HOSTS, "",
             "Hosts of the fleet that can run the job: those with all of these `labels`.", "{labels: [gpu]}"),
         Key("on_host_loss", choice(*OnHostLoss), "lost",
             "Action for an unfinished run of a fleet job if its host is unreachable for longer than `lock_grace`. "
-            "`lost`: another host records the run as lost. `rerun`: another host runs it again, once. The first run "
-            "may have succeeded.", "rerun"),
+            "`lost`: another host records the run as lost. `rerun`: another host runs the job again, once. The first "
+            "run may have succeeded.", "rerun"),
         Key("exclusive", FLAG, "false",
-            "Start a run only while no other run is live on this host, and start no other run until it ends.", "true"),
+            "Run alone on this host: a run starts only while no other run is live, and no other run starts until it "
+            "ends.", "true"),
         Key("concurrency", integer(1, 1000), "1", "Runs of this job that can be live at the same time.", "2"),
         Key("overlap", choice(*Overlap), "queue",
             "Action if a run becomes due while the job has reached its `concurrency`. `queue`: the new run waits. "
             "`skip`: the new run is skipped. `replace`: the live run is stopped, and the new run starts.", "skip"),
         Key("max_waiting", or_unbounded(integer(1, 100_000)), "",
-            "Runs of this job that can wait at the same time. Further runs are skipped. By default a run that the "
-            "clock makes due is skipped if 1 run waits, any other run if 100 wait. `none`: no limit.", "5"),
+            "Runs of this job that can wait at the same time. Further runs are skipped. The default is 1 for a run "
+            "that the clock makes due, and 100 for any other run. `none`: no limit.", "5"),
         Key("locks", LOCKS, "", "Locks that a run holds while it is live.",
             "[database, {name: tape, mode: shared}, {name: license, units: 2}]"),
         Key("resources", RESOURCES, "{}",
@@ -236,37 +235,39 @@ GROUPS: dict[str, dict[str, Key]] = {
             "(`resources`).", "{cpu: 1, memory: 400M, gpu: 1}"),
         Key("placement", choice("spread", "pack", "none"), "none",
             "Choice of units of the resources, and of CPUs, for a run. `spread`: the least used ones. `pack`: the "
-            "first free ones. `none`: the least used units, and no choice of CPUs. Only a run with cpu in `resources` "
-            "gets CPUs of its own.", "spread"),
+            "first free ones. `none`: the least used units, and no choice of CPUs. CPUs are only chosen for a run "
+            "with cpu in `resources`.", "spread"),
         Key("dependencies", one_or_more(ID, least=0), "",
             "Jobs that must succeed before this job runs.", "[rotate-logs]"),
         Key("dependency_timeout", duration("1s", "365d"), "1d",
-            "Longest time that a run waits for its `dependencies`. After it, they count as failed.", "2h"),
+            "Longest time that a run waits for its `dependencies`. After this time, an unfinished dependency counts "
+            "as failed.", "2h"),
         Key("on_dependency_failure", choice("skip", "run"), "skip",
-            "Action if a dependency failed. `skip`: the run is skipped. `run`: it runs anyway.", "run"),
+            "Action if a dependency failed. `skip`: the run is skipped. `run`: the run starts anyway.", "run"),
         Key("drain", duration("1s", "365d"), "1h",
             "Longest time that a waiting run keeps other runs from starting, while a run without `timeout` holds what "
             "the waiting run needs.", "10m"),
     ),
     "The end of a run": table(
         Key("timeout", optional(duration("1s", "365d")), "none",
-            "Longest time that an attempt can take. After it, the attempt is stopped and counts as failed.", "2h"),
+            "Longest time that an attempt can take. After this time, the attempt is stopped and counts as failed.",
+            "2h"),
         Key("kill_grace", duration("0s", "1h"), "10s",
             "Time between `stop_signal` and SIGKILL, when a run is stopped.", "30s"),
         Key("stop_signal", SIGNAL, "SIGTERM", "Signal that asks a run to end.", "SIGINT"),
         Key("success_codes", one_or_more(integer(0, 255)), "[0]", "Exit codes that mean success.", "[0, 24]"),
         Key("retries", integer(0, 1000), "0", "Number of further attempts after a failure.", "3"),
         Key("retry_delay", duration("0s", "30d"), "1m",
-            "Time between a failure and the next attempt, plus up to a tenth at random. From the sixth retry on, it "
-            "is at least 1s.", "5m"),
+            "Time between a failure and the next attempt, plus up to a tenth at random. From the sixth retry on, the "
+            "delay is at least 1s.", "5m"),
         Key("retry_backoff", number(1, 10), "1", "Factor by which `retry_delay` grows with each attempt.", "2"),
         Key("retry_max_delay", optional(duration("1s", "30d")), "none",
             "Upper limit of the delay between two attempts.", "1h"),
         Key("retry_on", one_or_more(CAUSE), "",
-            "Failures that are retried. By default all except `lost`.", "[75, timeout]"),
+            "Failures that are retried. The default is all except `lost`.", "[75, timeout]"),
         Key("failover", COMMAND, "", "Command to run if the last attempt fails.", "/usr/local/bin/backup-to-disk"),
         Key("leave_children", FLAG, "false",
-            "Let processes that outlive the command continue. Without it, they are stopped.", "true"),
+            "Let processes that outlive the command continue. With `false`, they are stopped.", "true"),
     ),
     "Slurm": table(
         Key("runner", choice("local", "slurm"), "local",
@@ -300,8 +301,8 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Lines of output per second that a run can send to the journal, and ten times as many in a burst. Further "
             "lines are dropped, and the record has their number.", "20"),
         Key("redact", one_or_more(text("a text that is not empty")), "",
-            "Words of `command` and `failover` to replace by ***. In records this hides them from all users, "
-            "elsewhere from all users except root and the job's user.", "[hunter2]"),
+            "Words of `command` and `failover` to replace by ***. Records hide the words from all users. Other output "
+            "hides them from all users except root and the job's user.", "[hunter2]"),
         Key("retention", section(RETENTION), "{}", "History of the job to keep.", "{runs: 500}", planned=True),
         Key("notify", NOTIFY, "{}",
             "Notices to send about the job, and their recipients.", "{on: failure, email: ops@example.org}"),
@@ -309,15 +310,15 @@ GROUPS: dict[str, dict[str, Key]] = {
             "Check of a monitor such as healthchecks.io that gets each start, success and failure. Only root and the "
             "job's user see the part of the URL after the host.", "https://hc-ping.com/UUID"),
         Key("telemetry_hooks", HOOKS, "",
-            "Programs that get the record of each run at its start, while it runs and at its end. They can add data "
-            "to the record.", "[/usr/local/bin/push-metrics]"),
+            "Programs that get the record of each run at its start, while it runs and at its end. The programs can "
+            "add data to the record.", "[/usr/local/bin/push-metrics]"),
         Key("late", LATE, "true",
             "Limit after which one notice reports that a run has not started or has not ended. `true`: three times "
             "the mean, but at least the longest of the last 99 runs, and at least 1m (10m while fewer than 20 runs "
             "are known). `false`: no limit.", "{after: 2h}"),
         Key("expect", optional(duration("1s", "365d")), "none",
-            "Longest time between two successes. After it, one notice reports that the job is overdue, even if the "
-            "job is paused, invalid, or missing from its file.", "26h"),
+            "Longest time between two successes. After this time, one notice reports that the job is overdue, even if "
+            "the job is paused, invalid, or missing from its file.", "26h"),
         Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",
             "Labels that commands and notices can choose jobs by.", "[backup, nightly]"),
         Key("metadata", ANYTHING, "",

@@ -91,11 +91,11 @@ _NOTIFY = table(
     Key("command", one_or_more(PATH), "", "Programs that get the notices as JSON on their standard input.",
         "/usr/local/bin/page-me"),
     Key("apprise", one_or_more(unshown(text("a URL of Apprise such as ntfy://topic", r"[a-z][a-z0-9+.-]*://\S+"))), "",
-        "Apprise URLs that get the notices. They need the package apprise.", "ntfy://my-topic"),
+        "Apprise URLs that get the notices. These URLs need the package apprise.", "ntfy://my-topic"),
     Key("remind", optional(duration("0s", "365d")), "6h",
         "Time after which a continuing failure is reported again. With 0s, every failure is reported.", "1d"),
     Key("from", ADDRESS, "",
-        "Sender of the mails. By default it is `from` of `mail` in jobqueued.yaml.", "cron@example.org"),
+        "Sender of the mails. The default is `from` of `mail` in jobqueued.yaml.", "cron@example.org"),
 )  # fmt: skip
 
 
@@ -142,20 +142,20 @@ _RULE = table(
         "Apply the rule only to jobs with one of these tags.", "[nightly]"),
     Key("users", one_or_more(ACCOUNT), "", "Apply the rule only to jobs that run as one of these users.", "[www-data]"),
     Key("quiet", scalar("part of the day", "a part of the day such as 22:00-07:00", _quiet), "",
-        "Part of the day in which notices are held back, in the time zone of `timezone`. At its end, they are sent "
-        "together.", "22:00-07:00"),
+        "Part of the day in which notices are held back, in the time zone of `timezone`. At the end of this part, "
+        "they are sent together.", "22:00-07:00"),
     Key("digest", duration("1m", "30d"), "", "Time for which notices are collected into one message.", "1h"),
     Key("rate", scalar("rate", "a rate such as 10/1h: messages in 1m, 1h or 1d", _rate), "30/1h",
         "Largest number of messages to each address in a period. Messages with outputs of runs are counted "
         "separately. Further notices wait for the next message.", "10/1h"),
 )  # fmt: skip
 _MAIL = section(table(
-    Key("from", ADDRESS, "", "Sender of mails. By default it is jobqueue at the host's name.", "cron@example.org"),
+    Key("from", ADDRESS, "", "Sender of mails. The default is jobqueue at the host's name.", "cron@example.org"),
     Key("smtp", unshown(url("a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
         "smtp", "smtps", bare=True)), "",
-        "Server that accepts the mails. Without it, `sendmail` gets them.", "smtp://localhost:25"),
+        "Server that accepts the mails. Without this key, `sendmail` gets the mails.", "smtp://localhost:25"),
     Key("starttls", choice("required", "opportunistic", "never"), "opportunistic",
-        "Encryption of connections to a server smtp://. `opportunistic`: TLS if the server offers it. `required`: no "
+        "Encryption of connections to an smtp:// server. `opportunistic`: TLS if the server offers it. `required`: no "
         "mail without TLS and a trusted certificate.", "required"),
     Key("password_file", PATH, "", "File with the password of the user in `smtp`.", "/etc/jobqueued/smtp-password"),
     Key("sendmail", PATH, "/usr/sbin/sendmail", "Program that accepts mails like sendmail(8).", "/usr/lib/sendmail"),
@@ -190,8 +190,9 @@ NOTIFY = made(section(_NOTIFY), _notify)
 _LATE = table(
     Key("after", duration("1s", "365d"), "", "Longest time between the due time of a run and its end.", "2h"),
     Key("level", number(0.5, 0.99), "",
-        "Share of usual runs that are in time. With 0.99, 1 of 100 usual runs is late, and 99 runs must be known. "
-        "With 0.95, 1 of 20 is late, and 20 must be known. Until then, the default limit applies.", "0.95"),
+        "Share of usual runs that are in time. With 0.99, 1 of 100 usual runs is late; this needs 99 known runs. With "
+        "0.95, 1 of 20 usual runs is late; this needs 20 known runs. While fewer runs are known, the default limit "
+        "applies.", "0.95"),
 )  # fmt: skip
 
 

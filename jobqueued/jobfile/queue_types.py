@@ -79,8 +79,8 @@ _LOCK_KEYS = table(
     Key("units", UNITS, "",
         "Units of the lock that the run holds. `resources` in jobqueued.yaml sets how many the lock has.", "2"),
     Key("scope", choice(*Scope), "host",
-        "Hosts that share the lock. `host`: this host alone. `fleet`: all hosts of the fleet; such a lock has a "
-        "`name`, and `resources` of `fleet` in jobqueued.yaml gives it several units.", "fleet"),
+        "Hosts that share the lock. `host`: this host alone. `fleet`: all hosts of the fleet. A lock of the fleet "
+        "needs a `name`. `resources` of `fleet` in jobqueued.yaml can give the lock several units.", "fleet"),
 )  # fmt: skip
 
 
@@ -182,8 +182,10 @@ HOSTS = made(
 )
 
 _ESCALATION = table(
-    Key("points", integer(0, 1000), "1", "Points that the priority grows by in the time `every`.", "5"),
-    Key("every", duration("1s", "1d"), "1m", "Waiting time in which the priority grows by `points`.", "10m"),
+    Key("points", integer(0, 1000), "1", "Points that are added to the priority in each period `every`.", "5"),
+    Key(
+        "every", duration("1s", "1d"), "1m", "Period of waiting after which the priority has grown by `points`.", "10m"
+    ),
 )
 
 ESCALATION = made(section(_ESCALATION), lambda _node, values: Escalation(**values))
@@ -206,8 +208,9 @@ _EVENTS = table(
         "path",
         _GLOB,
         "",
-        "Path or pattern of files. The job is due when such a file has appeared and is complete. If many appear, the "
-        "job is due 10 times at once, then at most once a second. In users' files the path can start with ~/.",
+        "Path or pattern of files. The job is due when a matching file has appeared and is complete. If many files "
+        "appear, the job is due 10 times at once, then at most once a second. In users' files the path can start with "
+        "~/.",
         "/srv/in/*.csv",
     ),
     Key("event", EVENT_NAME, "", "Name of an event. The job is due when `jobqueuectl emit NAME` emits it.", "deployed"),
@@ -215,8 +218,8 @@ _EVENTS = table(
         "job",
         _IDS,
         "",
-        "Id or pattern of another job. This job is due when a run of it ended after all its attempts. A pattern "
-        "ignores this job's own runs, and runs that a pattern made due.",
+        "Id or pattern of another job. This job is due when a run of the other job ended after all its attempts. A "
+        "pattern ignores this job's own runs, and runs that a pattern made due.",
         "rotate-logs",
     ),
     Key(

@@ -62,7 +62,7 @@ _PRESSURE = section(
             "below",
             integer(-1000, 1000),
             "0",
-            "Lowest priority of runs that start in spite of the pressure. `escalation` counts.",
+            "Lowest priority of runs that start under pressure. The priority includes its growth by `escalation`.",
             "10",
         ),
     )
@@ -71,7 +71,7 @@ _PRESSURE = section(
 _PROM = text("an absolute path that ends in .prom such as /var/lib/jobqueued.prom", r"/(?:[^\0]*/)?[^/\0]+\.prom")
 _METRICS = table(
     Key("textfile", _PROM, "",
-        "File for the textfile collector of node_exporter. It is written at most every 15 s.",
+        "File for the textfile collector of node_exporter. The daemon writes the file at most every 15 s.",
         "/var/lib/prometheus/node-exporter/jobqueued.prom"),
 )  # fmt: skip
 
@@ -80,8 +80,8 @@ _CRON = table(
         "Run the jobs of cron's own tables while no other cron runs: /etc/crontab, /etc/cron.d, users' crontabs, and "
         "/etc/anacrontab if anacron is not installed.", "true"),
     Key("expand", FLAG, "false",
-        "Make one job of each script in /etc/cron.daily and similar directories, instead of one job that runs all of "
-        "them.", "true"),
+        "Make one job of each script in /etc/cron.daily and similar directories, instead of one job for all scripts.",
+        "true"),
 )  # fmt: skip
 
 _GROUPS = one_or_more(GROUP, least=0)
@@ -90,27 +90,27 @@ SETTINGS_KEYS = table(
     Key("max_running", optional(integer(1, 100_000)), "none",
         "Runs that can be live on this host at the same time.", "8"),
     Key("timezone", ZONE, "",
-        "Time zone of jobs that have no `timezone`. By default it is the host's.", "Europe/Berlin"),
+        "Time zone of jobs that have no `timezone`. The default is the host's time zone.", "Europe/Berlin"),
     Key("retention", section(RETENTION), "{}", "History to keep of each job.", "{runs: 500, age: 365d, bytes: 10G}"),
     Key("max_use", optional(size("1M", "999T")), "none",
-        "Space for the records and output of all jobs together. If they need more, the oldest runs of the job that "
-        "uses most are deleted first.", "20G"),
+        "Space for the records and output of all jobs together. Beyond this limit, the oldest runs of the job that "
+        "uses most space are deleted first.", "20G"),
     Key("keep_free", size("0", "999T"), "",
-        "Free space that output leaves on the disk of the log directory. Output that needs it is dropped, and the "
-        "record has the number of dropped bytes. By default it is a twentieth of the disk, but at most 4G. Runs of "
-        "users leave twice as much.", "1G"),
+        "Free space that output leaves on the disk of the log directory. Output that would use this space is dropped, "
+        "and the record has the number of dropped bytes. The default is a twentieth of the disk, but at most 4G. Runs "
+        "of users leave twice as much.", "1G"),
     Key("resources", _RESOURCES, "{}",
-        "Units of each resource and lock that all live runs together can hold. By default jobs get the host's cpu and "
-        "memory without `reserve`.", "{gpu: 2, license: 5, memory: 16G}"),
+        "Units of each resource and lock that all live runs together can hold. The default for cpu and memory is that "
+        "of the host, less `reserve`.", "{gpu: 2, license: 5, memory: 16G}"),
     Key("reserve", _RESERVE, "{}",
-        "CPU and memory of the host that jobs do not get. An amount in `resources` replaces the host's and is not "
-        "reduced.", "{cpu: 0.5, memory: 1G}"),
+        "CPU and memory of the host that jobs do not get. An amount that `resources` sets is not reduced.",
+        "{cpu: 0.5, memory: 1G}"),
     Key("escalation", ESCALATION, "{points: 1, every: 1m}",
         "Growth of the priority while a run waits, for jobs that do not set it.",
         "{points: 2, every: 5m}"),
     Key("pressure", _PRESSURE, "{}",
-        "Limits of the pressure on the host (PSI of the kernel). While one is exceeded, runs of low priority do not "
-        "start.", "{cpu: 80%, io: 40%, below: 10}"),
+        "Limits of the pressure on the host (PSI of the kernel). While a limit is exceeded, runs of low priority do "
+        "not start.", "{cpu: 80%, io: 40%, below: 10}"),
     Key("operators", _GROUPS, "[jobqueue]",
         "Groups whose members can see everything, and run, stop, pause and hold.", "[jobqueue, wheel]"),
     Key("readers", _GROUPS, "[]", "Groups whose members can see everything but change nothing.", "[adm]"),
@@ -121,17 +121,18 @@ SETTINGS_KEYS = table(
         "User that sends the notices. A daemon that does not run as root sends them as its own user.", "nobody"),
     Key("mail", MAIL, "{}", "Settings for sending mails.", "{smtp: 'smtp://localhost:25'}"),
     Key("heartbeat", HEARTBEAT, "",
-        "Requests to a monitor while the daemon can start runs. The monitor raises an alarm if they stop.",
+        "Requests to a monitor while the daemon can start runs. The monitor raises an alarm if no more requests come.",
         "{url: 'https://hc-ping.com/UUID', every: 1m}"),
     Key("metrics", section(_METRICS), "{}",
-        "File for metrics. By default none is written.",
+        "File for metrics. Without this key, the daemon writes none.",
         "{textfile: /var/lib/prometheus/node-exporter/jobqueued.prom}"),
     Key("cron", section(_CRON), "{}",
         "Settings for running cron's tables; see docs/moving-from-cron.md.", "{live: true}"),
     Key("users", section(USERS), "{}",
         "Limits of users' own jobs; see docs/users.md.", "{deny: ['@guests'], jobs: 20, live: 4, caps: {memory: 8G}}"),
     Key("fleet", FLEET_SETTINGS, "",
-        "Fleet that this host is in. By default it is in none.", "{etcd: https://etcd.example.org:2379}"),
+        "Fleet that this host is in. Without this key, the host is in no fleet.",
+        "{etcd: https://etcd.example.org:2379}"),
 )  # fmt: skip
 
 _LIVE = ", ".join(name for name, key in SETTINGS_KEYS.items() if not key.planned)

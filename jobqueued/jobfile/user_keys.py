@@ -53,9 +53,9 @@ _LIFTED = ("memory", "tasks")
 """Those that have a default, so that there is a word for none."""
 _CAPS = {
     "cpu": "CPU cores that all runs of a user can use together.",
-    "memory": "Memory of all runs of a user together, including page cache. If they need more, the kernel kills "
-    "the largest process, or all of its run if the run has a limit of its own.",
-    "memory_high": "Memory of all runs of a user together. If they use more, the kernel slows them down.",
+    "memory": "Memory of all runs of a user together, including page cache. Beyond this limit, the kernel "
+    "kills the largest process, or the whole run of this process if the run has a limit of its own.",
+    "memory_high": "Memory of all runs of a user together, above which the kernel slows the runs down.",
     "swap": "Swap space that all runs of a user can use together.",
     "tasks": "Processes and threads that all runs of a user can have together.",
 }
@@ -78,21 +78,20 @@ USERS = table(
         "4"),
     Key("waiting", integer(1, 1_000_000), "10000", "Runs of a user that can wait at the same time.", "500"),
     Key("logs", size("1M", "999T"), "2G",
-        "Space for the records and output of a user's runs. If they need more, the oldest are deleted. Divided by "
-        "`live`, it is the output limit of each run.", "200M"),
+        "Space for the records and output of a user's runs. Beyond this limit, the oldest are deleted. The output "
+        "limit of each run is this space divided by `live`.", "200M"),
     Key("calls", integer(1, 1_000_000), "20000",
         "Changes of job files and submissions that a user can make in a minute. Each counts as 1. A new text of a file "
         "counts as 1 more for each 128 bytes.", "60"),
     Key("permit", one_or_more(choice(*PERMITS), least=0), "[]",
-        "Keys of job files that users can use as root can. docs/users.md shows what users can set without this.",
-        "[nice, notify]"),
+        "Keys of job files that are not restricted for users. docs/users.md shows the restrictions.", "[nice, notify]"),
     Key("groups", _GROUPS, "[]",
         "Groups that users' jobs can have, in addition to the groups of their user.", "[video]"),
     Key("reach", one_or_more(_REACH, least=0), "[]",
-        "Addresses of this host or its local network that notices of users can be sent to. Without this, such "
+        "Loopback, link-local and other own addresses of this host that users' notices can be sent to. All other such "
         "addresses are refused.", "['127.0.0.1:2586']"),
     Key("caps", section(CAPS), "{}",
-        "Limits of all runs of a user together. Without `memory`, it is four fifths of the host's memory. Without "
-        "`tasks`, it is a third of what the host allows. `unlimited` removes the limit.",
+        "Limits of all runs of a user together. Without `memory`, the limit is four fifths of the host's memory. "
+        "Without `tasks`, the limit is a third of what the host allows. `unlimited` removes the limit.",
         "{cpu: 2, memory: 8G, tasks: 500}"),
 )  # fmt: skip
