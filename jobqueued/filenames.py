@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 OF_A_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_A_NAME = "a name such as backup: at most 64 of A-Z a-z 0-9 . _ -, first one of A-Z a-z 0-9"
+_A_NAME = "a name such as backup: up to 64 characters of A-Z a-z 0-9 . _ -, starting with a letter or digit"
 
 
 def file_name(name: str) -> str:

@@ -23,7 +23,7 @@ _PORT = 2379
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 _LOOPBACK = rf"localhost|::1|127(?:\.{_BYTE}){{3}}"
 _URL = url(
-    "the URL of a member such as https://etcd-1.example.org:2379, or with http:// one of this host's own, such as "
+    "the URL of a member such as https://etcd-1.example.org:2379, or for a member on this host "
     "http://127.0.0.1:2379", "https", "http", bare=True,
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ _URL = url(
 def _member(node: Scalar) -> str:
     """Return the URL of a member in one spelling: lower case, with its port."""
     if "@" in node.text:  # may be a secret
-        accepted = "a URL without a user; who asks is told by `certificate`"
+        accepted = "a URL without a user; `certificate` identifies this host"
         raise NotAccepted(Refusal.of(node, accepted, "a user in the URL of a member"))
     text = node.text.rstrip("/")
     parts = urlsplit(_URL.read(node._replace(text=text)))
@@ -52,7 +52,7 @@ def _members(node: Node) -> tuple[str, ...]:
     if twin:
         raise NotAccepted(Refusal.of(node, "each member once", f"{twin} twice", code="JQ205"))
     if len(members) == 2:
-        accepted = "one member, three or five, as two can do nothing as soon as one of them stops"
+        accepted = "one, three or five members, because two can do nothing as soon as one of them stops"
         raise NotAccepted(Refusal.of(node, accepted, "two members", code="JQ205"))
     if len(members) > _MOST:
         raise NotAccepted(Refusal.of(node, f"at most {_MOST}", f"{len(members)} members", code="JQ103"))

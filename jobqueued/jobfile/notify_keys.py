@@ -135,7 +135,7 @@ _OF_THE_SITE = table(
 """Keys of a job's setting that differ in a rule of the site."""
 _RULE = table(
     *{**_NOTIFY, **_OF_THE_SITE}.values(),
-    Key("jobs", one_or_more(text("a job id, or a pattern of them with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
+    Key("jobs", one_or_more(text("a job id, or a pattern of ids with * and ?", r"[A-Za-z0-9_.:/*?\[\]!-]+")), "",
         "Ids or patterns of the jobs that the rule applies to. A rule without `jobs` and `users` applies to all jobs "
         "of the host, but not to users' own jobs.", '["db-*", backup]'),
     Key("tags", one_or_more(text("a text without a comma", "(?s)[^,]+")), "",

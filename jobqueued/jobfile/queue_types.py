@@ -19,7 +19,9 @@ from jobqueued.model import CORE, CPU, MEMORY, Claim, Escalation, On, Scope
 
 _PERCENT = "([0-9]{1,6})%"
 
-ID = text("an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9", NAME, "id")
+ID = text(
+    "an id such as nightly-backup: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit", NAME, "id"
+)
 PATH = text("an absolute path such as /srv/backup", "/[^\0]*", "path")
 DIRECTORY = text("an absolute path such as /srv/backup", "-?/[^\0]*", "path")
 EVENT_NAME = text(A_NAME, NAME, "name")

@@ -212,7 +212,7 @@ def _name(name: object) -> str:
     if name is None:
         return ""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.isdigit():
-        accepted = "at most 64 of a-z 0-9 . _ -, first one of a-z 0-9, and not a number, as those are given"
+        accepted = "up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit, and not a number"
         raise Wrong(f"name: found {name!r}; accepted: {accepted}")
     return name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 NAME = "[a-z0-9][a-z0-9._-]{0,63}"
-A_NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+A_NAME = "a name such as db-1: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
 VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
 NOT_VALUE = "[\0\ud800-\udfff]"
 """Characters that no value may have: a NUL, or half of a pair of surrogates."""

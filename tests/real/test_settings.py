@@ -302,14 +302,13 @@ def test_files_are_read_by_the_fleet(host: Host) -> None:
 
 
 MEMBER = (
-    "the URL of a member such as https://etcd-1.example.org:2379, or with http:// one of this host's own, such as "
-    "http://127.0.0.1:2379"
+    "the URL of a member such as https://etcd-1.example.org:2379, or for a member on this host http://127.0.0.1:2379"
 )
 
 BAD = {
     "fleet: {}": "1:8: fleet: found an empty mapping; accepted: its `etcd` as well",
-    "fleet: {etcd: https://a, name: Web}": "1:32: fleet.name: found 'Web'; accepted: a name such as db-1: at most 64 "
-    "of a-z 0-9 . _ -, first one of a-z 0-9",
+    "fleet: {etcd: https://a, name: Web}": "1:32: fleet.name: found 'Web'; accepted: a name such as db-1: up to 64 "
+    "characters of a-z 0-9 . _ -, starting with a letter or digit",
     "fleet: {etcd: http://db1:2379}": "1:15: fleet.etcd: found 'http://db1:2379'; accepted: https://db1:2379 "
     f"({MEMBER}, or a list of them)",
     "fleet: {etcd: http://127.0.0.1.example.org}": "1:15: fleet.etcd: found 'http://127.0.0.1.example.org'; accepted: "
@@ -320,9 +319,9 @@ BAD = {
     f"accepted: [https://a, https://b, https://c] ({MEMBER}, or a list of them)",
     "fleet: {etcd: [https://db1:0]}": f"1:16: fleet.etcd[0]: found 'https://db1:0'; accepted: {MEMBER}",
     "fleet: {etcd: https://me:secret@db1}": "1:15: fleet.etcd: found a user in the URL of a member; accepted: a URL "
-    "without a user; who asks is told by `certificate`",
-    "fleet: {etcd: [https://a, https://b]}": "1:15: fleet.etcd: found two members; accepted: one member, three or "
-    "five, as two can do nothing as soon as one of them stops",
+    "without a user; `certificate` identifies this host",
+    "fleet: {etcd: [https://a, https://b]}": "1:15: fleet.etcd: found two members; accepted: one, three or five "
+    "members, because two can do nothing as soon as one of them stops",
     "fleet: {etcd: [https://a, https://A:2379, https://b]}": "1:15: fleet.etcd: found https://a:2379 twice; accepted: "
     "each member once",
     f"fleet: {{etcd: [{', '.join(f'https://{n}' for n in range(10))}]}}": "1:15: fleet.etcd: found 10 members; "
@@ -365,8 +364,8 @@ BAD = {
     "resources: {gpu: 0}": "1:18: resources.gpu: found 0; accepted: a whole number from 1 to 1000000",
     "resources: {memory: 16}": "1:21: resources.memory: found 16; accepted: a size such as 512K, 512M or 2G, from 1K "
     "to 1000000T",
-    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; accepted: a name such as db-1: at most 64 of a-z 0-9 . _ -, "
-    "first one of a-z 0-9",
+    "resources: {GPU: 1}": "1:13: resources: found 'GPU'; accepted: a name such as db-1: up to 64 characters of "
+    "a-z 0-9 . _ -, starting with a letter or digit",
     "reserve: {disk: 1G}": "1:11: reserve: found 'disk'; accepted: cpu or memory",
     "reserve: {cpu: 1G}": "1:16: reserve.cpu: found '1G'; accepted: a number of cores such as 0.5, or a percentage of "
     "one core such as 50%, from 0.01 to 4096 cores",

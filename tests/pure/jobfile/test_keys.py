@@ -163,9 +163,11 @@ VARIABLE = "accepted: a name of letters, digits and _ that does not start with a
 WORD = 'accepted: a text ("" for none)'
 LATER = "found a key of a later version; accepted: the file without it"
 CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
-NAME = "a name such as db-1: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+NAME = "a name such as db-1: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
 LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units, scope"
-IDENTIFIER = "accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+IDENTIFIER = (
+    "accepted: an id such as nightly-backup: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
+)
 CAUSES = (
     "accepted: an exit code such as 75, a signal such as SIGSEGV, "
     "timeout, oom, lost, or start (it could not be started)"
@@ -218,8 +220,8 @@ BAD = [
         "which does that, is a key of a later version"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path such as "
         "/srv/in/*.csv, with * ? and [] in its last part only"),
-    ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: at most 64 of "
-        "a-z 0-9 . _ -, first one of a-z 0-9; or a pattern of ids with * and ?"),
+    ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: up to 64 "
+        "characters of a-z 0-9 . _ -, starting with a letter or digit; or a pattern of ids with * and ?"),
     ("on: boots", f"f:1:5: on: found 'boots'; accepted: {EVENTS}"),
     ("on: rebooted", f"f:1:5: on: found 'rebooted'; accepted: {{event: rebooted}} or {{job: rebooted}} ({EVENTS})"),
     ("on: [deployed]", "f:1:6: on[0]: found 'deployed'; accepted: {event: deployed} or {job: deployed} (boot, or a "

@@ -180,10 +180,12 @@ BAD = {
     "jobs: {a: [x]}": ["f:1:11: a: found a list; accepted: a mapping of job keys"],
     "jobs: {a: }": [f"f:1:8: a: {NO_COMMAND}"],
     "jobs: {A b: {command: x}}": [
-        "f:1:8: found 'A b'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+        "f:1:8: found 'A b'; accepted: an id such as nightly-backup: up to 64 characters "
+        "of a-z 0-9 . _ -, starting with a letter or digit"
     ],
     "jobs: {../x: {command: x}}": [
-        "f:1:8: found '../x'; accepted: an id such as nightly-backup: at most 64 of a-z 0-9 . _ -, first one of a-z 0-9"
+        "f:1:8: found '../x'; accepted: an id such as nightly-backup: up to 64 characters "
+        "of a-z 0-9 . _ -, starting with a letter or digit"
     ],
     "jobs: {a: {command: x}, a: {command: y}}": [
         "f:1:25: found the key 'a' again; accepted: each key once, it is on line 1 already"
