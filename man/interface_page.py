@@ -35,5 +35,14 @@ def _for_whom(heads: tuple[str, ...], cells: tuple[str, ...]) -> str:
 
 
 def _words(comment: str) -> str:
-    text = " ".join(line.removeprefix("#").strip() for line in comment.splitlines())
-    return text.replace("<", "&lt;").replace("*", r"\*")
+    """A comment as paragraphs and lists. An item of a list begins with a dash; its other lines are indented."""
+    parts: list[str] = []
+    for line in (line.removeprefix("#").removeprefix(" ") for line in comment.splitlines()):
+        is_list = bool(parts) and parts[-1].startswith("- ")
+        if line.startswith("- "):
+            parts += [line] if is_list or not parts else ["", line]
+        elif parts and is_list == line.startswith("  "):
+            parts[-1] += f" {line.strip()}"
+        else:
+            parts += ["", line] if parts else [line]
+    return "\n".join(parts).replace("<", "&lt;").replace("*", r"\*")

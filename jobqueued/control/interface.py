@@ -7,15 +7,18 @@ HISTORY = 60
 """Maximum number of samples of each run, and of the host, in Usage."""
 
 INTERFACE = """\
-# The job queue of this host. Everybody may ask for Status, List and Fleet, with less in the answers (no descriptions,
-# no triggers, no paths, of problems the file's name and how many), and for everything about own jobs. Readers may ask
-# about all jobs, operators make things happen. Instants are RFC 3339 in UTC, durations seconds, sizes bytes; a run is
-# written JOB@NUMBER. While state.db can't be written, what is asked for is done all the same, and unsaved says that a
-# restart forgets it.
+# The job queue of this host. Every user may call Status, List and Fleet, whose replies then lack descriptions,
+# triggers and paths, and of problems show only the file names and counts. For their own jobs, users may call all
+# methods about jobs and runs. Readers see all jobs; operators may also act. Instants are RFC 3339 in UTC, durations
+# are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db can't be written, a change takes effect,
+# but a restart forgets it, and the reply says so in unsaved. If state.db has not been writable since the daemon
+# started, Run, Rerun, Emit and Submit are refused.
 interface io.jobqueue
 
-# The progress of a submission with several runs: of all of them so many are done, among these those that failed;
-# running and waiting are the others. The rest is likely to take so many seconds, null if that is unknown.
+# The progress of a submission with several runs.
+# - done: runs that ended, including the failed ones
+# - waiting: all other runs
+# - left: the likely time until the last run ends, null if unknown
 type Batch (
   runs: int,
   done: int,
@@ -25,13 +28,18 @@ type Batch (
   left: ?float
 )
 
-# A job, where it stands, and where it was defined. Last are start and state of the last run that has ended, and whether
-# it has succeeded by its failover only; the job is failing since the first of the runs in a row that have failed, of
-# which those that were ended deliberately are none. So many of its runs are late; if it has not succeeded for longer
-# than its expect, it is overdue since that began to count. Next is the first start past a pause, and null while it is
-# paused without an end, disabled or invalid, too; skips are the starts that SkipNext has taken out. Scope is host or
-# fleet, of whose hosts one runs each occurrence. Settled, as the clock was set back: up to then times that it shows
-# again are due where they follow elapsed time, and no fixed ones.
+# A job, its status, and the file that defines it.
+# - skips: the starts that SkipNext removed
+# - scope: host, or fleet: one host of the fleet runs each occurrence
+# - next: the next start by the clock, after a pause with an end. Null if a pause has no end, or the job is disabled
+#   or invalid
+# - settled: set after the system clock was set back. A fixed time until then is not due again; a time that follows
+#   elapsed time is
+# - last_run, last_state: the start and the state of the run that ended last
+# - last_failover: the last run succeeded only by its failover
+# - failing_since: the first of the consecutive failed runs. Runs that a user stopped do not count
+# - late: how many of its runs are late
+# - overdue_since: when the job became overdue, because it had not succeeded for longer than its expect
 type Job (
   id: string,
   description: string,
@@ -65,8 +73,8 @@ type Job (
   batch: ?Batch
 )
 
-# One thing wrong with a file, and the id of its job, "" if it is in none. Lines and columns count from 1; 0 means
-# unknown. Of each code jobqueuectl check --explain tells what it means.
+# An error or a warning about a file. job is the id of the job, "" if it concerns none. Lines and columns count from
+# 1; 0 is unknown. jobqueuectl check --explain explains each code.
 type Problem (
   file: string,
   line: int,
@@ -78,11 +86,15 @@ type Problem (
   code: string
 )
 
-# What a person should look at (run: the late one, or the last that failed): the kind is invalid, failing, missed (no
-# start of it has come to anything, and there is no other), overdue (it has not succeeded for longer than its expect;
-# it may be in no file any more), outdated (its fleet goes by a newer definition of it than the files of this host have)
-# or paused for a job, late for a run that has not started, or not ended, when it usually would have; set_back for a job
-# whose fixed times come again and are not due, as the clock was set back. Until is the end of a pause, or of these.
+# A job or run that a person should look at. The kinds:
+# - invalid: the job cannot run on this host
+# - failing: its last run failed. run is that run
+# - missed: no run of it ever started, and no start follows
+# - overdue: it has not succeeded for longer than its expect. It may be in no file any longer
+# - outdated: its fleet uses a newer definition than the files of this host have
+# - late: run has not started or ended when it usually would have
+# - paused: until is the end of the pause
+# - set_back: the clock was set back, and its fixed times until then are not due again
 type Attention (
   kind: string,
   job: string,
@@ -92,8 +104,8 @@ type Attention (
   reason: ?string
 )
 
-# What is used: CPUs on the mean since the sample before (the first of a run: since its start), memory and tasks, and
-# bytes a second from and to disks, null where that is not known.
+# Usage at an instant. cpu is the mean number of CPUs since the previous sample, or since the start of the run;
+# io_read and io_write are bytes per second from and to disks, null if unknown.
 type Sample (
   time: string,
   cpu: float,
@@ -103,8 +115,8 @@ type Sample (
   io_write: ?float
 )
 
-# What all of the host uses, of so many CPUs and so much memory; pressure is the percentage of the last 10 s in which
-# some task waited for it, null where the kernel does not tell.
+# The usage of the whole host, and its number of CPUs and its memory. pressure is the percentage of the last 10 s in
+# which a task waited for that resource, null if the kernel does not report it.
 type HostUsage (
   cpus: int,
   memory: int,
@@ -113,11 +125,13 @@ type HostUsage (
   history: []Sample
 )
 
-# What a live run uses, by its cgroup or, where it has none, by its processes. The limits are those that its cgroup has,
-# null for what it has not. So far it has used seconds of CPU time, and been throttled for some. It may be stopped by a
-# signal; it is late if it has not ended when it usually would have. A run of its job usually takes so many seconds,
-# null where nobody knows. Of a run without a cgroup at most 2000 processes are looked at; where there are more, this is
-# partial.
+# The usage of a live run, measured by its cgroup or, without one, by its processes.
+# - limits: the limits of its cgroup, null for each that is not set
+# - throttled: seconds for which its CPU limit made it wait, null without a cgroup
+# - stopped: a signal has stopped it
+# - partial: without a cgroup, at most 2000 processes are measured, and the run has more
+# - late: the run has not ended when it usually would have
+# - usual: the usual duration of a run of this job, null if unknown
 type RunUsage (
   run: string,
   job: string,
@@ -138,10 +152,10 @@ type RunUsage (
   history: []Sample
 )
 
-# A lock, or another resource that comes in units, that somebody holds, or waits for where it is not held: a run, or the
-# command of a person (:with-lock@3), with the pid and command that its process has by now. The reason says why a lock
-# is waited for that none of these has: a program of somebody else has the file, it is reserved for another, or the run
-# lacks something else.
+# A lock, or units of another resource, that the holder holds (held) or waits for. The holder is a run or a user's
+# command (:with-lock@3); pid and command are those of its process. reason is set if the holder waits although no run
+# or command holds the lock: another program has the lock file, the lock is reserved for another run, or the run lacks
+# something else.
 type LockClaim (
   lock: string,
   mode: string,
@@ -155,17 +169,23 @@ type LockClaim (
   reason: ?string
 )
 
-# The daemon, its queue, and the files it could not accept, of which stale ones keep their last good jobs.
-# Left are the runs that have ended and left processes behind, as their jobs are allowed to.
-# The state is ok or degraded, the reason says why. Controllers are those of the cgroups that runs have, null where
-# they have none: then memory is sampled, and other limits of cgroups are not enforced; unenforced tells what of that
-# jobs ask for. Troubles tell what else the daemon can't do, unwatched where files may come unnoticed that jobs of users
-# wait for, who are told their own. Nothing new starts while the launcher does not answer, or
-# the host is on hold; it is draining where that lasts until the next boot at most. The problems are those of job
-# files, and of the settings as their file has them now. Exclusive is the live run of an exclusive job: nothing runs
-# beside it. Of a host in a fleet its name is there, and how many hosts of it have a session, null while it can't be
-# asked. Unwell says what is not as it should be, and is empty where all is well; attention names at most 100 of a kind,
-# and each kind has its number.
+# The daemon, its queue, and the files that it refused.
+# - unwell: all that is wrong, one sentence each; empty if everything is healthy
+# - state, reason: ok, or degraded and the reason
+# - exclusive: the live run of an exclusive job; no other run starts beside it
+# - fleet, fleet_hosts: the fleet, and how many of its hosts have a session, null while it is unreachable
+# - controllers: the cgroup controllers of runs. Null if runs have no cgroup: then memory is sampled, and other limits
+#   of cgroups are not enforced
+# - unenforced: which limits of jobs are not enforced
+# - launcher: false while the launcher does not answer; then nothing new starts
+# - troubles: what else the daemon cannot do
+# - unwatched: where a new file may go unnoticed that the job of a user waits for. Users see only their own
+# - left: ended runs whose processes live on because their jobs allow it
+# - held_by, held_until, draining: the hold of the host. Nothing new starts; draining means that the hold ends at the
+#   next boot at the latest
+# - attention: at most 100 of each kind. invalid to set_back are the total of each kind
+# - stale: refused files whose last good jobs stay in force
+# - problems: those of job files and of the present file of settings
 method Status() -> (
   unwell: []string,
   version: string,
@@ -207,10 +227,11 @@ method Status() -> (
   problems: []Problem
 )
 
-# All jobs, by id, and the hold of the host; for others than readers and operators as they were at most a second ago.
+# All jobs, sorted by id, and the hold of the host. For users who are neither readers nor operators, the reply is up
+# to a second old.
 method List() -> (jobs: []Job, held_by: ?string, held_until: ?string, draining: bool)
 
-# One job with its counters and its newest records (10 by default), newest first.
+# One job with its counters and its newest records (10 by default, at most 1000), newest first.
 method Describe(job: string, runs: ?int) -> (
   job: Job,
   definition: object,
@@ -218,17 +239,18 @@ method Describe(job: string, runs: ?int) -> (
   runs: []object
 )
 
-# The record of a run; that of a live run so far, with its present usage {cpu_seconds, memory, tasks,
-# io_read, io_write, throttled, stopped, partial}. What made it due is triggered_by: its kind and, by that, {run, state,
-# exit_code, signal, ends, path, event, data}.
+# The record of a run. For a live run, the record so far, and its present usage {cpu_seconds, memory, tasks, io_read,
+# io_write, throttled, stopped, partial}. triggered_by is what made the run due: kind and, depending on it, {run,
+# state, exit_code, signal, ends, path, event, data}.
 method Show(run: string) -> (record: object)
 
-# What the host and all live runs use: once, measured over 0.3 s, or with more a reply each second. The
-# first has on demand the history too, at most a minute of it, as far as a client was watching.
+# What the host and all live runs use. Without more, the daemon measures for 0.3 s and replies once; with more, it
+# replies each second. With history, the first reply has the samples of the last minute, as far as a client was
+# watching.
 method Usage(history: ?bool) -> (host: HostUsage, runs: []RunUsage)
 
-# A line that the daemon says: its event, level and words, as jobqueued(8) lists them; the job and
-# the run that it is about, and the run's state by then. The record is there at the end of an attempt or a run.
+# A line of the daemon's log: its event, level and message, as listed in jobqueued(8); the job and the run that it is
+# about, and the state of the run at that time. The line that ends an attempt or a run has the record.
 type Event (
   at: string,
   event: string,
@@ -240,13 +262,13 @@ type Event (
   record: ?object
 )
 
-# All that the daemon says from now on, or these events only, or of these jobs. Call it with more: the first reply has
-# no lines and comes at once. What a line tells is saved, unless the state is degraded. Whoever does not read for long
-# has missed so many lines of all.
+# The lines of the daemon's log from now on: all, or only those with these events, or about these jobs. Call it with
+# more. The first reply comes at once and has no lines. A line is sent after its effect is saved, unless the state is
+# degraded. A client that reads too slowly loses lines; missed is their number, whatever it selected.
 method Watch(events: ?[]string, jobs: ?[]string) -> (events: []Event, missed: int)
 
-# Metrics, for Prometheus and its kind. The kind of a family is counter, gauge, histogram or summary; a sample's name is
-# that of its family with the suffix (_total, _bucket, _count, _sum).
+# Metrics for Prometheus. The kind of a family is counter, gauge, histogram or summary. The name of a sample is that
+# of its family plus the suffix (_total, _bucket, _count, _sum).
 method Metrics() -> (
   families: [](
     name: string,
@@ -256,8 +278,8 @@ method Metrics() -> (
   )
 )
 
-# When the clock starts a job next, in its zone: at most count times, past its pause if that has an end; what keeps the
-# job from starting, and the hold of the host.
+# When the clock starts a job next: at most count starts (1000 at most), after a pause with an end; what keeps the job
+# from starting; and the hold of the host. timezone is that of the job.
 method Next(job: string, count: int) -> (
   timezone: string,
   next: []string,
@@ -271,38 +293,38 @@ method Next(job: string, count: int) -> (
   draining: bool
 )
 
-# Records, newest first by when the run was queued: of one job or all, in some states, queued from since on and before
-# until. First come the runs that are live, and those that wait to start where their state is asked for. A reply has at
-# most limit runs (50, also by default), fewer where many were passed over; its next, as before, gets what follows, and
-# where it is null there is no more.
+# Records of one job or all, newest first by the time at which the run was queued. states selects by state, since
+# (inclusive) and until (exclusive) by that time. Live runs come first; waiting runs are included only if states names
+# their state. A reply has at most limit runs (50, the default and the maximum), and may have fewer. To get the
+# following runs, pass next as before; next is null at the end.
 method History(job: ?string, states: ?[]string, since: ?string, until: ?string, before: ?string, limit: ?int) -> (
   runs: []object,
   next: ?string
 )
 
-# The output of a run from a byte on (0 by default), in base64, at most limit bytes (64 KiB, also by default); size is
-# how much there is by now. Of a live run there may be more later.
+# The output of a run in base64, from the byte offset (default 0): at most limit bytes (64 KiB, the default and the
+# maximum). size is the length of the output so far; that of a live run may grow.
 method Logs(run: string, offset: ?int, limit: ?int) -> (data: string, size: int, live: bool)
 
-# Make a job due now. Here, and of Rerun and Emit, traceparent names the span that the run is part of, as W3C Trace
-# Context has it.
+# Make a job due now. In Run, Rerun and Emit, traceparent is the span (W3C Trace Context) that becomes the parent of
+# the run's.
 method Run(job: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
-# Stop a run; a waiting one never starts; the state is stopping or skipped. A run whose supervisor is gone keeps its
-# claims while something of it may live: lost says that nothing does, and the state is lost (retrying, if it is tried
-# again).
+# Stop a run. A waiting run never starts. The state is stopping or skipped. A run whose supervisor died keeps its
+# claims while one of its processes may live. With lost, the caller declares that none lives; then the state is lost,
+# or retrying if another attempt follows.
 method Stop(run: string, lost: ?bool) -> (state: string, unsaved: ?string)
 
-# Start the next attempt of a run now, which waits for its retry_delay, or for another try after it could not be
-# started. It passes the queue like any other: the state is waiting, or due if its job is held back.
+# End a run's wait for its next attempt, or for another try after its start failed. The run joins the queue like any
+# other: the state is waiting, or due if its job is held back.
 method Retry(run: string) -> (state: string, unsaved: ?string)
 
-# Make the job of a run due once more, whether that run has ended or not.
+# Make the job of a run due again. The run may be live or ended.
 method Rerun(run: string, traceparent: ?string) -> (run: string, unsaved: ?string)
 
-# Something has happened: make the jobs due that wait for this event. The runs are theirs, skipped ones too; they find
-# the data, of at most 16 KiB as JSON and 16 levels, in JOBQUEUE_TRIGGER_DATA. Disabled are jobs that would have one.
-# Where no job waits for it, nearest is an event of a similar name for which one does.
+# Report an event: make the jobs due that wait for it. runs are the new runs, including skipped ones; they find the
+# data in JOBQUEUE_TRIGGER_DATA (at most 16 KiB of JSON, 16 levels deep). disabled are jobs that wait for the event
+# but are disabled. If no job waits for it, nearest is an event with a similar name for which a job waits.
 method Emit(event: string, data: ?object, traceparent: ?string) -> (
   runs: []string,
   disabled: []string,
@@ -310,15 +332,20 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
   unsaved: ?string
 )
 
-# Why a run has not started, why it is stopping, or how it has ended: reasons for people; missing, the claims not
-# granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held, ends_by, lingers}}; lingers
-# says what may live of a holder whose supervisor is gone; ahead, the runs that go first and want the same, and behind,
-# the one for which its claims are reserved; effective_priority by now, which grows by points each every seconds, and
-# growth, the same for people; expected, when it is likely to start; late, of one that is late, by how much. Give either
-# run or job. Of a job why is null, and runs has the same of its first 10 runs that wait to start; more is how many
-# others wait; idle says why none does. With an instant, at, past says why the job, or the run, did not run then, by
-# what is kept: {job, at, kind, run, reasons, unknown}, its kind running, down (the daemon), gone (from all job files),
-# waiting, retrying, ended, disabled, paused, skipped, not_due or unknown; what is not kept is told in unknown.
+# Why a run has not started, why it is stopping, or how it ended. Pass either run or job. With job, why is null, runs
+# explains its first 10 runs that wait to start, more is the number of others, and idle says why none waits. The
+# object for a run has:
+# - reasons: sentences for people
+# - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
+#   ends_by, lingers}}. lingers says what may still live of a holder whose supervisor died
+# - ahead: the runs that go first and want the same
+# - behind: the run for which its claims are reserved
+# - effective_priority: the priority now. It grows by points every so many seconds (every); growth describes that
+# - expected: when it will probably start
+# - late: how late it is, if it is late
+# With at, past says why the job or the run did not run at that instant, as far as records show: {job, at, kind, run,
+# reasons, unknown}. kind is running, down (the daemon), gone (from all job files), waiting, retrying, ended,
+# disabled, paused, skipped, not_due or unknown. unknown lists what the records do not show.
 method Why(run: ?string, job: ?string, at: ?string) -> (
   why: ?object,
   runs: []object,
@@ -327,25 +354,27 @@ method Why(run: ?string, job: ?string, at: ?string) -> (
   past: ?object
 )
 
-# Let nothing of a job start until it is resumed, or until an instant; what comes due meanwhile is skipped, what waits
-# is held.
+# Start no run of a job until it is resumed, or until an instant. Runs that come due meanwhile are skipped; waiting
+# runs are held.
 method Pause(job: string, until: ?string) -> (unsaved: ?string)
 
-# Skip what the clock makes due of a job next; due is when that would have started, and next the start that comes first
-# now, past a pause; the zone is the job's. Undo: start the last of those after all.
+# Skip the next start of a job by the clock. due is the start that is skipped, next the first one that is not, after a
+# pause; timezone is that of the job. With undo, cancel the last such skip.
 method SkipNext(job: string, undo: ?bool) -> (due: string, next: ?string, timezone: string, unsaved: ?string)
 
-# Expect nothing more of a job that is in no file (`expect`): it is not overdue any more.
+# Expect nothing more of a job that is in no file (expect): it is no longer overdue.
 method Forget(job: string) -> (unsaved: ?string)
 
-# Start nothing new on this host: until Release, until an instant, and where boot is true at most until the next boot.
+# Start no run on this host until Release, or until an instant. With boot, the hold ends at the next boot at the
+# latest.
 method Hold(until: ?string, boot: ?bool) -> (unsaved: ?string)
 
-# Let new runs start again on this host.
+# End the hold of this host: runs start again.
 method Release() -> (unsaved: ?string)
 
-# The fleet that this host is in, null: none; the hosts of it that have a session now, by name, this one as host;
-# about tells their labels, and whether they are on hold; down why it can't be asked, and so who they are, null: it can.
+# The fleet of this host, null if it has none, and the hosts that have a session now, by name. host is this host;
+# about has labels and holds of the hosts. down is why the fleet is unreachable, or null; while it is unreachable,
+# hosts is empty.
 method Fleet() -> (
   fleet: ?string,
   host: string,
@@ -354,22 +383,25 @@ method Fleet() -> (
   down: ?string
 )
 
-# Go on in a fleet whose etcd has forgotten what its hosts have done, as it was put back to an earlier state.
+# Continue in a fleet whose etcd was restored to an earlier state, and so has forgotten what its hosts did.
 method AcceptFleet() -> (unsaved: ?string)
 
-# Hold a lock for the process that asks, until it ends: alone, shared, or some units of it. The answer comes when it is
-# granted; with no_wait it is Refused if that is not at once. Who hangs up before wants it no more.
+# Hold a lock for the calling process until that process ends: exclusive, shared, or some of its units. The reply
+# comes when the lock is granted; with no_wait, Refused comes at once if it is not free. A caller that disconnects
+# before the reply leaves the queue.
 method Lock(lock: string, shared: ?bool, units: ?int, no_wait: ?bool) -> (holder: string, environment: [string]string)
 
-# Who holds locks, and who waits for some: all, or those of one lock, by its name, at most 1000; more is how many are
-# left out. Where no job and nobody else uses a lock of that name, known has the names that are used, at most 1000.
+# The holders of locks and those who wait: of all locks, or of the one with this name. At most 1000; more is how many
+# are left out. If nothing uses a lock of that name, known lists the names in use, at most 1000.
 method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 
-# Take away what a command with a lock holds or waits for. Its process is left alone; held tells which it was.
+# Take away what a command holds or waits for. Its process continues. held is true if it held the locks, false if it
+# waited.
 method Evict(holder: string) -> (locks: []string, held: bool)
 
-# What is wrong for longer, so that it is not told each time: a job that fails or can't run, a refused file, the state.
-# Told are those who have been sent what is to be known of it.
+# A lasting problem, of which people are notified once, not each time: a job that fails or can't run, a refused file,
+# or a state that can't be saved. times counts its occurrences. told lists the receivers that have been sent
+# everything.
 type Incident (
   subject: string,
   kind: string,
@@ -379,8 +411,8 @@ type Incident (
   told: []string
 )
 
-# A notice that waits to be sent, or is being sent, with why that failed last. First is the first that waits for the
-# same receiver: they are sent together, and it has the tries and the error. More are later ones that it stands for.
+# A notice that waits to be sent, or is being sent. Notices to one receiver are sent together: first is the oldest of
+# them, and has their tries and the last error. more is the number of later notices that this one stands for.
 type Notice (
   id: string,
   first: string,
@@ -393,25 +425,27 @@ type Notice (
   error: ?string
 )
 
-# Open incidents and waiting notices, at most 1000 of each; more is how many are left out.
+# Open incidents and waiting notices, at most 1000 of each. more is how many are left out.
 method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 
-# Put a test for all who may be told of a job, by itself or by the rules of the site; without one for all who may be
-# told of anything, 100 at most. It goes at once, with what waits, though the last message did not get there; what is
-# not in Notices any more was sent.
+# Send a test to everyone who can be notified of a job, by its file or by jobqueued.yaml; without job, to everyone who
+# can be notified of anything. Refused if these are more than 100. Tests are sent at once, with the notices that wait
+# for the same receivers, even if the last message failed. A notice that is no longer in Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
-# Let a paused job go on; this fires nothing. Whether it was paused, and what else keeps it from starting.
+# End the pause of a job. This makes nothing due. was_paused says whether it was paused; enabled and invalid, what
+# else keeps it from starting.
 method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 
-# The record of a run, once the run has ended.
+# The record of a run. The reply comes when the run has ended.
 method Wait(run: string) -> (record: object)
 
-# A change of what the clock makes due: what there was before held until one instant, this holds since another. Kind
-# past: in timezone is, in JSON, who has paused or held what, or what became of a job by its file. Kind
-# file: the job file of this name has this text, in base64 (null: it is gone), and this zone where a job names none.
-# The text of one with drop-ins, or elsewhere than in /etc, begins with a NUL, and has all parts with their paths.
-# Kind start: the daemon was down in between. Kind clock: the clock was set from the one to the other.
+# A change of what is due by the clock: the old rule holds until one instant, the new one since another. The kinds:
+# - file: the job file name now has this text (base64, null if it was deleted); timezone is for jobs that name none.
+#   If the file has drop-ins or is outside /etc, the text begins with a NUL and has all parts with their paths
+# - start: the daemon was down in between
+# - clock: the clock was set from one instant to the other
+# - past: timezone has, as JSON, who paused or held what, or what happened to a job by its file
 type DueChange (
   kind: string,
   name: string,
@@ -422,12 +456,13 @@ type DueChange (
   text: ?string
 )
 
-# The changes of what was due, oldest first, as far as they are kept: for an audit of the records. As job files may hold
-# secrets, only root and the daemon's own user may ask. A reply has some of them; its next, as after, gets what follows,
-# and where it is null there is no more.
+# The retained changes of what was due, oldest first, for an audit of the records. Only root and the daemon's own user
+# may call it, because job files may hold secrets. To get the following changes, pass next as after; next is null at
+# the end.
 method DueChanges(after: ?int) -> (changes: []DueChange, next: ?int)
 
-# Read every job file that has changed, and answer when its jobs count: what became of which ids, and what is refused.
+# Read all changed job files. The reply comes when their jobs are in force: the ids that were added, edited and
+# removed, and what is refused.
 method Reload() -> (
   jobs: int,
   added: []string,
@@ -437,19 +472,19 @@ method Reload() -> (
   problems: []Problem
 )
 
-# The crontab of who asks, or of another user, for which only root may ask: its bytes in base64, and a stamp that tells
-# it from those before and after it. Syslog is told that it is listed, or that an edit of it begins.
+# The crontab of the caller, or for root that of another user: its bytes in base64, and the stamp of this version. The
+# call is logged to syslog as a list, or with edit as the begin of an edit.
 method CrontabGet(user: ?string, edit: ?bool) -> (table: string, stamp: string)
 
-# Put a crontab in place, of at most 128 KiB, in base64; Refused if there is not the one of that stamp ("none": none at
-# all), where one is given. Whether this daemon runs what is in crontabs.
+# Install a crontab of at most 128 KiB, in base64. With a stamp, the reply is CrontabChanged unless the crontab still
+# has that stamp ("none": there is no crontab). live says whether this daemon runs the crontabs.
 method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
 
-# Remove a crontab.
+# Remove the crontab of the caller, or for root that of another user.
 method CrontabRemove(user: ?string) -> ()
 
-# A job file of a user's: the ids of the jobs that are in force by it, the reason why one of them is invalid, and what
-# keeps the file from being accepted as it is now.
+# A job file of a user. jobs are its jobs in force; invalid is why one of them cannot run; refused is why the file is
+# refused as it is now.
 type UserFile (
   name: string,
   user: string,
@@ -459,15 +494,16 @@ type UserFile (
   refused: ?string
 )
 
-# The job files of who asks, or of another user, for which only root may ask; root without one gets those of all users,
-# at most 1000; more is how many are left out. Here, and below, root means by NAME:UID one of several users of a name.
+# The job files of the caller, or for root those of another user, or of all users if root names none. At most 1000;
+# more is how many are left out. In these four methods root writes NAME:UID if several users had the same name.
 method UserFiles(user: ?string) -> (files: []UserFile, more: int)
 
-# A job file: its text in base64, and a stamp that tells it from those before and after it ("none": there is none).
+# A job file: its text in base64, and the stamp of this version ("none": there is no file).
 method UserFileGet(name: string, user: ?string) -> (text: string, stamp: string, user: string)
 
-# Put a job file in place, of at most 64 KiB, in base64, if there is the one of that stamp, where one is given. Stored
-# is false if there are problems that are errors; else the jobs are in force, and next has the first of their starts.
+# Store a job file of at most 64 KiB, in base64. With a stamp, the reply is UserFileChanged unless the file still has
+# that stamp. stored is false if a problem is an error. Otherwise the jobs are in force, and next has the first
+# starts.
 method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) -> (
   stored: bool,
   problems: []Problem,
@@ -477,29 +513,34 @@ method UserFileSet(name: string, text: string, user: ?string, stamp: ?string) ->
   unsaved: ?string
 )
 
-# Remove a job file, and so its jobs, whose ids are told.
+# Remove a job file and its jobs; jobs are their ids. stamp is as in UserFileSet.
 method UserFileRemove(name: string, user: ?string, stamp: ?string) -> (jobs: []string, unsaved: ?string)
 
-# Hand in what is to run once, as who asks; root's, and of the daemon's own user, are the host's. A submission has keys,
-# those of a job file that make sense for one run, command among them; the rest is optional: name, array (1-100%10),
-# after ([alice/17, any:alice/18@3]), a key, by which asking again gives the same job, and mail (output or always), for
-# a mail to the user when it has ended; tool is at, if it comes by that. At most 160 KiB. It is saved before the answer;
-# its first run is the job's number 1.
+# Submit a job that runs once, as the caller. A job of root or of the daemon's own user belongs to the host.
+# submission has at most 160 KiB and these fields, of which only keys is required:
+# - keys: the keys of a job file that apply to one run; command is required
+# - name: a name for the job instead of a number
+# - array: the numbers of its runs, and how many may be live (1-100%10)
+# - after: the submissions and runs to wait for ([alice/17, any:alice/18@3])
+# - key: a second call with this key returns the same job
+# - mail: output or always, to send the user a mail at the end
+# - tool: at, if it comes from at(1)
+# The submission is saved before the reply. Its first run has the number 1.
 method Submit(submission: object) -> (job: string, is_new: bool, unsaved: ?string)
 
-# The end of a submission, once it is over: how many runs it had, how many succeeded, and the record of the first that
-# did not, or of the last.
+# The end of a submission. The reply comes when all its runs have ended: their number, how many succeeded, and the
+# record of the first that did not succeed, else of the last.
 method Await(job: string) -> (runs: int, succeeded: int, record: ?object)
 
-# Let nothing of a submission start that has not: so many runs waited, and so many are live, which go on, or with stop
-# are stopped, too.
+# Start no further run of a submission. waiting is how many runs waited, running how many are live. Live runs
+# continue; with stop, they are stopped.
 method Withdraw(job: string, stop: ?bool) -> (running: int, waiting: int, unsaved: ?string)
 
-# Let so many runs of a submission be live at a time, instead of as many as before; what is live goes on.
+# Change how many runs of a submission may be live at a time; before is the old number. Live runs continue.
 method Resize(job: string, runs: int) -> (before: int, unsaved: ?string)
 
-# The submissions that are not over, of who asks, of all for readers and operators; at most 10,000, and how many more
-# there are. Left are runs of an array that are not made yet; the standard input is told to its user and root.
+# The unfinished submissions of the caller; readers and operators get those of all users. At most 10,000; more is how
+# many are left out. left is the number of runs of an array that are not queued yet. Only the user and root see stdin.
 method Submissions() -> (
   submissions: [](
     job: string,
@@ -517,19 +558,19 @@ method Submissions() -> (
 
 error NoSuchJob (job: string)
 error NoSuchRun (run: string)
-# The run is known, but there is no output of it to be read.
+# The run exists, but its output cannot be read.
 error NoOutput (run: string, reason: string)
-# The request makes sense, but not now.
+# The daemon understood the request but cannot fulfil it now.
 error Refused (reason: string)
 error PermissionDenied ()
-# Instead of an answer to the first call: there is no place for one more connection. What was asked for is not done.
+# The daemon has no room for another connection. This replaces the reply to the first call, which was not carried out.
 error Busy (reason: string)
 error NoCrontab (user: string)
-# By cron.allow or cron.deny; program at: by at.allow or at.deny.
+# By cron.allow or cron.deny or, with the program at, by at.allow or at.deny.
 error NotAllowed (user: string, program: ?string)
-# The crontab is not the one of the stamp any more.
+# The crontab no longer has the given stamp.
 error CrontabChanged ()
 error NoSuchUserFile (name: string)
-# The job file is not the one of the stamp any more.
+# The job file no longer has the given stamp.
 error UserFileChanged (name: string)
 """
