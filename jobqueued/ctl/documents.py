@@ -15,7 +15,7 @@ from jobqueued.control.interface import INTERFACE
 from jobqueued.ctl.terminal import ASKERS, JSON_SCHEMA
 
 TYPES = """\
-# Why a run has not started, is stopping, or how it has ended, as the method Why has it; with --expect, foreseen.
+# Why a run has not started, why it is stopping, or how it ended, as in the method Why. Only --expect adds foreseen.
 type Why (
   run: string,
   state: string,
@@ -35,7 +35,7 @@ type Why (
   foreseen: ?(expected: string, earliest: string, latest: string)
 )
 
-# A claim that is not granted, and who has what it is for.
+# A claim that is not granted, and the holders of that lock or resource.
 type Missing (
   resource: string,
   mode: string,
@@ -52,7 +52,7 @@ type Missing (
   )
 )
 
-# A run as a chart has it; those of several hosts are called "db1: backup@142", in `held_by`, too.
+# A run in a timeline. With several hosts, run and held_by begin with the host: "db1: backup@142".
 type Charted (
   run: string,
   job: string,
@@ -74,7 +74,7 @@ type Charted (
   memory_peak: ?int
 )
 
-# What the futures of a host have in common: of numbers the least and the most.
+# The result of a simulation. A pair of numbers is the least and the most of all draws.
 type Simulated (
   runs: []int,
   waiting: []int,
@@ -263,7 +263,7 @@ def _of_typed_dict(kind: Any) -> Schema:
 
 
 def _with_names(fields: dict[str, Schema]) -> dict[str, Schema]:
-    """Return the fields, with the user names that commands add beside uids."""
+    """Return the fields, with the user names that commands add to uids."""
     told = [name for name, beside in ASKERS.items() if name in fields and beside in fields]
     return {**fields, **{f"{name}_name": _nullable(_PLAIN["string"]) for name in told}}
 
