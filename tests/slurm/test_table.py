@@ -1,4 +1,4 @@
-"""docs/slurm.md tells each end as it is told now."""
+"""docs/slurm-ends.md shows each end as it is now."""
 
 from __future__ import annotations
 
