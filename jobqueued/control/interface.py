@@ -11,8 +11,8 @@ INTERFACE = """\
 # triggers and paths, and of problems show only the file names and counts. For their own jobs, users may call all
 # methods about jobs and runs. Readers see all jobs; operators may also act. Instants are RFC 3339 in UTC, durations
 # are in seconds, sizes in bytes. A run is written JOB@NUMBER. While state.db can't be written, a change takes effect,
-# but a restart forgets it, and the reply says so in unsaved. If state.db has not been writable since the daemon
-# started, Run, Rerun, Emit and Submit are refused.
+# but a restart forgets it, and the reply has the reason in unsaved. If state.db has not been writable since the
+# daemon started, Run, Rerun, Emit and Submit are refused.
 interface io.jobqueue
 
 # The progress of a submission with several runs.
@@ -333,17 +333,17 @@ method Emit(event: string, data: ?object, traceparent: ?string) -> (
 )
 
 # Why a run has not started, why it is stopping, or how it ended. Pass either run or job. With job, why is null, runs
-# explains its first 10 runs that wait to start, more is the number of others, and idle says why none waits. The
-# object for a run has:
+# explains its first 10 runs that wait to start, more is the number of others, and idle is why none waits. The object
+# for a run has:
 # - reasons: sentences for people
 # - missing: the claims not granted, each {resource, mode, units, capacity, holders: {run, mode, units, since, held,
-#   ends_by, lingers}}. lingers says what may still live of a holder whose supervisor died
+#   ends_by, lingers}}. lingers is what may still live of a holder whose supervisor died
 # - ahead: the runs that go first and want the same
 # - behind: the run for which its claims are reserved
-# - effective_priority: the priority now. It grows by points every so many seconds (every); growth describes that
+# - effective_priority: the priority now. It grows by points each every seconds; growth describes that for people
 # - expected: when it will probably start
 # - late: how late it is, if it is late
-# With at, past says why the job or the run did not run at that instant, as far as records show: {job, at, kind, run,
+# With at, past is why the job or the run did not run at that instant, as far as records show: {job, at, kind, run,
 # reasons, unknown}. kind is running, down (the daemon), gone (from all job files), waiting, retrying, ended,
 # disabled, paused, skipped, not_due or unknown. unknown lists what the records do not show.
 method Why(run: ?string, job: ?string, at: ?string) -> (
@@ -399,9 +399,8 @@ method Locks(lock: ?string) -> (claims: []LockClaim, more: int, known: []string)
 # waited.
 method Evict(holder: string) -> (locks: []string, held: bool)
 
-# A lasting problem, of which people are notified once, not each time: a job that fails or can't run, a refused file,
-# or a state that can't be saved. times counts its occurrences. told lists the receivers that have been sent
-# everything.
+# A lasting problem: a job that fails or can't run, a refused file, or a state that can't be saved. People are
+# notified once, not each time. times counts its occurrences. told lists the receivers that have been sent everything.
 type Incident (
   subject: string,
   kind: string,
@@ -433,7 +432,7 @@ method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 # for the same receivers, even if the last message failed. A notice that is no longer in Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
-# End the pause of a job. This makes nothing due. was_paused says whether it was paused; enabled and invalid, what
+# End the pause of a job. This makes nothing due. was_paused is true if it was paused. enabled and invalid show what
 # else keeps it from starting.
 method Resume(job: string) -> (was_paused: bool, enabled: bool, invalid: ?string, file: string, unsaved: ?string)
 
@@ -477,7 +476,7 @@ method Reload() -> (
 method CrontabGet(user: ?string, edit: ?bool) -> (table: string, stamp: string)
 
 # Install a crontab of at most 128 KiB, in base64. With a stamp, the reply is CrontabChanged unless the crontab still
-# has that stamp ("none": there is no crontab). live says whether this daemon runs the crontabs.
+# has that stamp ("none": there is no crontab). live is true if this daemon runs the crontabs.
 method CrontabSet(table: string, user: ?string, stamp: ?string) -> (live: bool)
 
 # Remove the crontab of the caller, or for root that of another user.
