@@ -429,7 +429,7 @@ method Notices() -> (incidents: []Incident, notices: []Notice, more: int)
 
 # Send a test to everyone who can be notified of a job, by its file or by jobqueued.yaml; without job, to everyone who
 # can be notified of anything. Refused if these are more than 100. Tests are sent at once, with the notices that wait
-# for the same receivers, even if the last message failed. A notice that is no longer in Notices was sent.
+# for the same receivers, even if the last message to them failed. A notice that is no longer in Notices was sent.
 method Notify(job: ?string) -> (notices: []Notice)
 
 # End the pause of a job. This makes nothing due. was_paused is true if it was paused. enabled and invalid show what
@@ -565,7 +565,7 @@ error PermissionDenied ()
 # The daemon has no room for another connection. This replaces the reply to the first call, which was not carried out.
 error Busy (reason: string)
 error NoCrontab (user: string)
-# By cron.allow or cron.deny or, with the program at, by at.allow or at.deny.
+# cron.allow or cron.deny excludes the user. If program is at, at.allow or at.deny does.
 error NotAllowed (user: string, program: ?string)
 # The crontab no longer has the given stamp.
 error CrontabChanged ()
