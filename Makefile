@@ -87,7 +87,7 @@ NTH ?= 1
 faults: $(VENV)/.tested
 	JOBQUEUED_FAULTS=$(NTH) $(BIN)/python -m pytest -n 4 --dist worksteal tests/real/test_faults.py tests/real/test_notice_crash_points.py tests/real/test_killed_starts.py
 
-# Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: docs/realcron.md.
+# Our due times beside the real Debian cron and cronie, as root: fetched, not installed.  --write: docs/dev/realcron.md.
 realcron: $(VENV)/.installed
 	$(BIN)/python -m tests.realcron
 

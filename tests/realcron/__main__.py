@@ -2,7 +2,7 @@
 
 What Debian's does while its clock is set is compared with the rules by which tests/pure/core/test_set_back.py goes.
 
-python -m tests.realcron            compare, and check that docs/realcron.md has the current table
+python -m tests.realcron            compare, and check that docs/dev/realcron.md has the current table
 python -m tests.realcron --write    compare, and write the table there
 
 Needs root, namespaces, and Debian's package lists (apt-get update); takes a bit more than a minute.
@@ -24,7 +24,7 @@ from tests.realcron.matrix import Window, windows
 from tests.realcron.steps import SCENES, differences
 from tests.realcron.table import BEGIN, END, block, runs
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "realcron.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "dev" / "realcron.md"
 ROUNDS = 3
 STAGGER = 0.25
 """Seconds between the starts of daemons, so that they do not all have the same busy minute."""
@@ -122,7 +122,7 @@ def compare(write: bool) -> int:
 def main() -> int:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.realcron", description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", action="store_true", help="write the table into docs/realcron.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/dev/realcron.md")
     try:
         return compare(parser.parse_args().write)
     except CannotRun as problem:

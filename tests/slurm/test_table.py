@@ -1,4 +1,4 @@
-"""docs/slurm-ends.md shows each end as it is now."""
+"""docs/dev/slurm-ends.md shows each end as it is now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ends of runs on Slurm as record, journal and `show` tell them: the table in docs/slurm-ends.md.
+"""The ends of runs on Slurm as record, journal and `show` tell them: the table in docs/dev/slurm-ends.md.
 
 python -m tests.support.slurm_ends --write        writes the table anew: read the difference
 """
@@ -17,7 +17,7 @@ from tests.support.bad_jobs import row
 from tests.support.host import Host, kill, wait_for
 from tests.support.slurm import Cluster
 
-PAPER = REPO / "docs" / "slurm-ends.md"
+PAPER = REPO / "docs" / "dev" / "slurm-ends.md"
 _BEGIN, _END = "| The run | Record | Journal | `show` |\n|---|---|---|---|\n", "\n\n"
 
 
