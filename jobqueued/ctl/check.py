@@ -97,6 +97,8 @@ def check(
     problems += rhythms(jobs, now, usual_times(paths))
     rows = [row(job, now, runs=job.enabled and job.id not in invalid) for job in jobs]
     _print(rows, problems, refused, form)
+    if form == "text" and sys.stdout.isatty():
+        _print_next(paths, files, problems)
     is_bad = bool(invalid) or any(problem.severity == "error" for problem in problems)
     sys.exit(2 if unreadable else int(is_bad))
 
@@ -159,6 +161,16 @@ def _mended(paths: Paths, files: tuple[Path, ...], out: TextIO, *, writes: bool)
             why = error.strerror if isinstance(error, OSError) else error
             click.echo(f"{printable(mend.path)}: not changed: {why}", err=True)
     return bool(found)
+
+
+def _print_next(paths: Paths, files: tuple[Path, ...], problems: list[Problem]) -> None:
+    """Print the commands that help a person with these problems."""
+    from jobqueued.ctl.mends import mends
+
+    if problems:
+        click.echo(f"to explain a code: jobqueuectl check --explain {problems[0].code}")
+    if any(mends(paths, files)):
+        click.echo("to correct each error that has only one correction: add --fix")
 
 
 def owner_of(paths: Paths, user: str | None) -> Owner | None:

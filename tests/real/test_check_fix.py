@@ -11,6 +11,7 @@ import pytest
 
 from jobqueued.ctl.main import main
 from jobqueued.ctl.mends import Mend, Unwritten
+from tests.support.client import on_terminal, run
 from tests.support.users import NEEDS_ROOT, STRANGER
 
 TYPO = "# kept\njobs:\n  a:\n    comand: 'true'   # kept, too\n"
@@ -58,6 +59,19 @@ def test_diff_shows_and_writes_nothing(file: Path, check: Check) -> None:
     assert TYPO == file.read_text()
     file.write_text(RIGHT)
     assert (0, "") == (check("--diff", "a.yaml").exit_code, check("--diff").stdout)
+
+
+def test_a_person_at_a_terminal_sees_the_next_commands(file: Path) -> None:
+    """--explain for a problem, and --fix if it can correct one; a program that reads the output sees neither."""
+    explain, fix = "check --explain JQ201", "add --fix"
+    shown = on_terminal(200, "--root", "none", "check", file, TERM="dumb")
+    assert (True, True) == (explain in shown, fix in shown)
+    assert "--" not in run("--root", "none", "check", file).stdout
+    file.write_text(f"{RIGHT}    nonsense_of_mine: 1\n")
+    shown = on_terminal(200, "--root", "none", "check", file, TERM="dumb")
+    assert (True, False) == (explain in shown, fix in shown)
+    file.write_text(RIGHT)
+    assert "--" not in on_terminal(200, "--root", "none", "check", file, TERM="dumb")
 
 
 def test_fix_writes_what_it_shows(file: Path, check: Check) -> None:
