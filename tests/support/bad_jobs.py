@@ -103,14 +103,14 @@ CASES = [
     Case("exit code 255", {"command": "exit 255"}),
     Case("exit code that means success", {"command": "exit 24", "success_codes": [0, 24]}),
     Case("exit code 0 that does not mean success", {"command": "true", "success_codes": [1]}),
-    Case("exit code 143, as shells tell SIGTERM", {"command": "exit 143"}),
-    Case("says why before it fails", {"command": "echo No space left on device >&2; exit 1"}),
+    Case("exit code 143, as shells report SIGTERM", {"command": "exit 143"}),
+    Case("prints the reason before it fails", {"command": "echo No space left on device >&2; exit 1"}),
     Case("kills itself with SIGKILL", {"command": "kill -KILL $$"}),
     Case("SIGSEGV", {"command": "kill -SEGV $$", "resource_limits": {"core": "0"}}),
     Case("SIGABRT", {"command": "kill -ABRT $$", "resource_limits": {"core": "0"}}),
     Case("a real-time signal", {"command": "kill -37 $$"}),
     Case("SIGTERM to its own group", {"command": "kill 0; sleep 60"}),
-    Case("SIGTERM by a person", {"command": _PID_AND_WAIT}, _kill),
+    Case("SIGTERM sent by a user", {"command": _PID_AND_WAIT}, _kill),
     Case("no such command, as a list", {"command": ["no-such-command"]}),
     Case("no such command, as a text", {"command": "no-such-command"}),
     Case("no such file", {"command": ["/no/such/file"]}),
@@ -143,16 +143,16 @@ CASES = [
     Case("leaves a child in a session of its own", {"command": _DAEMON.format("")}),
     Case("leaves a child in a session of its own that ignores SIGTERM",
          {"command": _DAEMON.format('trap "" TERM; '), "kill_grace": "1s"}),
-    Case("leaves a child, as it may", {"command": "sleep 3 & sleep 0.2", "leave_children": True}),
+    Case("leaves a child, with leave_children", {"command": "sleep 3 & sleep 0.2", "leave_children": True}),
     Case("a fork bomb under resource_limits.processes",
          {"command": "f() { f | f & }; f 2>/dev/null; exec sleep 600", "user": "games", "timeout": "2s",
           "resource_limits": {"processes": 40}, "working_directory": "/"}, root=True),
-    Case("closes its output and goes on", {"command": "exec >&- 2>&-; sleep 0.5; exit 4"}),
-    Case("its output is held open by a process of somebody else", {"command": _UNTIL_USR1}, _hold_its_pipe),
+    Case("closes its output and continues", {"command": "exec >&- 2>&-; sleep 0.5; exit 4"}),
+    Case("another process holds its output open", {"command": _UNTIL_USR1}, _hold_its_pipe),
     Case("reads its stdin", {"command": "cat; echo end"}),
     Case("100 MB without a newline", {
         "command": "head -c 100000000 /dev/zero | tr '\\0' x; exit 1", "output_limit": "1M"}),
-    Case("output that is no UTF-8", {"command": "printf 'caf\\351\\n'; exit 1"}),
+    Case("output that is not UTF-8", {"command": "printf 'caf\\351\\n'; exit 1"}),
     Case("output with escape sequences", {"command": "printf '\\033[2J\\033]0;title\\007gone\\n'; exit 1"}),
     Case("output that looks like a journal field", {"command": "printf 'x\\nJOBQUEUE_RUN=other@1\\n'; exit 1"}),
     Case("removes its own log", {
@@ -261,10 +261,10 @@ def same_everywhere(row: str, root: Path, login: str = ME.pw_name) -> str:
 
 HEAD = """# Bad jobs
 
-When a job misbehaves, you see a line in a log and must find its cause. This table shows bad jobs and how each looks
-in its record, in the journal and in `jobqueuectl show RUN`, so you can search it for the words you see.
+Search this page for the words that you see in a log or a record. Each row has one kind of bad job, and how it looks
+in its record, in the journal and in `jobqueuectl show RUN`.
 
-All words are what a daemon wrote. T, N and ROOT stand for values that differ each time.
+A daemon wrote all these words. T, N and ROOT stand for a time, a number and a directory, which differ each time.
 
 | The job | Record | Journal | `show` |
 |---|---|---|---|
