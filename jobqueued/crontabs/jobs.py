@@ -82,7 +82,7 @@ def read_jobs_in_steps(
 ) -> Steps[tuple[tuple[Job, ...], list[Problem]]]:
     """The jobs of a table, and what is wrong with its other lines, in steps of a millisecond or so.  Never raises."""
     if len(data) > MAX_BYTES:
-        message = f"found more than {size(MAX_BYTES)}; accepted: at most that in a table"
+        message = f"found more than {size(MAX_BYTES)}; accepted: at most {size(MAX_BYTES)} per table"
         return (), [Problem(file, 0, 0, "", message, code="JQ103")]
     items = yield from read_in_steps(data, place.form)
     reading = _Reading(file, place, host)
@@ -134,14 +134,14 @@ class _Reading:
 
     def end(self) -> tuple[tuple[Job, ...], list[Problem]]:
         for line in self.loose:
-            self._tell(line, "has no effect: no job is directly below it", "JQ603", "warning")
+            self._tell(line, "has no effect, because the line directly below is not a job", "JQ603", "warning")
         if self.dos:
             message = (
-                "ends with a carriage return (DOS), which is left out; accepted: lines that end with a newline only"
+                "ends with a carriage return (DOS), which is removed; accepted: lines that end with a newline only"
             )
             self._tell(self.dos, message, "JQ604", "warning")
         if len(self.jobs) > MAX_JOBS:
-            message = f"found more than {MAX_JOBS} jobs; accepted: at most that in a table; the others are not run"
+            message = f"found more than {MAX_JOBS} jobs; accepted: at most {MAX_JOBS} per table; the others are not run"
             self._tell(self.jobs[MAX_JOBS].line, message, "JQ103")
         problems = sorted(self.problems, key=lambda problem: (problem.severity, problem.line))
         if (more := len(problems) - MAX_PROBLEMS) > 0:
@@ -206,7 +206,7 @@ class _Reading:
     def _periodic(self, entry: Entry, name: str | None, values: dict[str, Any]) -> Iterator[Job]:
         """The job of a line of an anacrontab."""
         if is_run_by_crontab(entry):
-            self._tell(entry.line, "is not run, as /etc/crontab has that directory run", "JQ605", "warning")
+            self._tell(entry.line, "is not run, because /etc/crontab already runs this directory", "JQ605", "warning")
             return
         job_id = self._free(f"{self.place.id}:{name or names.of_table(entry.name)}")
         expression, minutes = when(entry)

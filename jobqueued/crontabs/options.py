@@ -39,8 +39,8 @@ _LONGEST = 4000
 """Maximum characters, which are read in one step."""
 _BODY = mapping("a mapping of job keys, as in {timeout: 2h}", dict)
 _BARRED = {
-    **dict.fromkeys(_OF_THE_LINE, "a key for what neither the line nor a variable above it says"),
-    "scope": "the line without it; what a fleet has in common is in job files of root",
+    **dict.fromkeys(_OF_THE_LINE, "a key that neither the line nor a variable above it sets"),
+    "scope": "the line without it; only root's job files may have jobs of the fleet",
 }
 """Keys that no table may have, and what is accepted in their place."""
 
@@ -94,9 +94,9 @@ def _read(text: str, owner: str | None) -> tuple[dict[str, Any], list[Problem]]:
         refusals.append(Refusal.of(entries["locks"].value, ONLY_OF_HOST, found, code="JQ606").below("locks"))
     locks = {claim.resource for claim in values.get("locks", ())}
     refusals += [
-        Refusal.of(entries["resources"].key, "one of both", f"{claim.resource!r} among the locks", code="JQ205").below(
-            "resources"
-        )
+        Refusal.of(
+            entries["resources"].key, "the name in only one of them", f"{claim.resource!r} in `locks`", code="JQ205"
+        ).below("resources")
         for claim in values.get("resources", ())
         if claim.resource in locks
     ]
@@ -108,7 +108,7 @@ def _is_barred(name: str, owner: str | None) -> bool:
 
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
-    accepted = _BARRED.get(name, f"the line without it; the table of {owner} is not root's")
+    accepted = _BARRED.get(name, f"a line without it, because only root's tables may have it, not {owner}'s")
     return Refusal.of(key, accepted, f"the key {name!r}", code="JQ606").below(name)
 
 

@@ -35,7 +35,7 @@ _PERIOD, _DELAY = re.compile(r"[1-9]\d{0,2}", re.ASCII), re.compile(r"\d{1,4}", 
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
-_TILDES = "write a~b with a not above b, both of the field"
+_TILDES = "write `1~5` with a range of this field"
 
 
 class Form(StrEnum):
@@ -153,7 +153,7 @@ class _Reading:
     def take_rest(self, number: int, raw: bytes) -> None:
         """Report a last line without a newline: half a line may be a command too."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
-            message = "found no newline at its end; accepted: one, as without it this may be half of a line"
+            message = "found no newline at its end; accepted: a newline, because a line without one may be incomplete"
             self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw)))
 
     def _add(self, number: int, raw: bytes, above: tuple[Comment, ...]) -> None:
@@ -166,7 +166,9 @@ class _Reading:
 
     def _set(self, number: int, name: str, value: str) -> Assignment:
         if name not in self._variables and len(self._variables) >= MOST_VARIABLES:
-            raise _Wrong("too many variables", f"found more than {MOST_VARIABLES} variables; accepted: at most that")
+            raise _Wrong(
+                "too many variables", f"found more than {MOST_VARIABLES} variables; accepted: at most {MOST_VARIABLES}"
+            )
         self._variables[name] = value
         self._environment = None
         return Assignment(number, name, value)
@@ -191,14 +193,14 @@ class _Reading:
         """Return the entry for a line of an anacrontab. Raises _Wrong."""
         period, delay, name, command = (*_BLANKS.split(line, 3), "", "", "")[:4]
         if period not in _PERIODS and not _PERIOD.fullmatch(period):
-            found = f"found the period {_short(period)}; accepted: days, 1 to 999, or {' '.join(_PERIODS)}"
+            found = f"found the period {_short(period)}; accepted: 1 to 999 days, or {' '.join(_PERIODS)}"
             raise _Wrong("bad period", found)
         if not _DELAY.fullmatch(delay):
-            raise _Wrong("bad delay", f"found the delay {_short(delay)!r}; accepted: minutes, 0 to 9999")
+            raise _Wrong("bad delay", f"found the delay {_short(delay)!r}; accepted: 0 to 9999 minutes")
         if not _NAME.fullmatch(name):
             raise _Wrong("bad job identifier", f"found the name {_short(name)!r}; accepted: letters, digits and . _ -")
         if not command:
-            raise _Wrong("bad command", "found no command; accepted: one behind period, delay and name")
+            raise _Wrong("bad command", "found no command; accepted: a command after period, delay and name")
         days = _PERIODS.get(period) or int(period)
         own = self._set_by_now()
         return Entry(number, period, None, command, None, own, above, dos=dos, name=name, days=days, delay=int(delay))
@@ -227,15 +229,15 @@ def _shown(raw: bytes) -> str:
 def _text(raw: bytes) -> str:
     """Return a line as text. Raises _Wrong."""
     if len(raw) > LONGEST:
-        message = f"found {len(raw)} bytes in a line; accepted: at most {LONGEST}; call a script"
+        message = f"found {len(raw)} bytes in a line; accepted: at most {LONGEST}; for a longer command, call a script"
         raise _Wrong("command too long", message)
     if b"\0" in raw:
-        raise _Wrong("bad command", f"found a NUL (byte {raw.index(0) + 1} of the line); accepted: text without any")
+        raise _Wrong("bad command", f"found a NUL (byte {raw.index(0) + 1} of the line); accepted: text without NUL")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         where = f"0x{raw[error.start]:02X} (byte {error.start + 1} of the line)"
-        message = f"found {where}, which is no UTF-8; accepted: UTF-8, as of iconv -f latin1 -t utf-8"
+        message = f"found {where}, which is not UTF-8; accepted: UTF-8, for example from iconv -f latin1 -t utf-8"
         raise _Wrong("bad command", message) from None
 
 
@@ -244,13 +246,16 @@ def _when(line: str) -> tuple[str, str]:
     if line.startswith("@"):
         name, *behind = _BLANKS.split(line, 1)
         if name not in ALIASES and name != REBOOT:
-            found = f"found {_short(name)}; accepted: {' '.join((REBOOT, *ALIASES))}, in small letters"
+            found = f"found {_short(name)}; accepted: {' '.join((REBOOT, *ALIASES))}, in lower case"
             raise _Wrong("bad time specifier", found)
         return name, behind[0] if behind else ""
     parts = _BLANKS.split(line, len(_FIELDS))
     for index, name in enumerate(_FIELDS):
         if index >= len(parts) or not parts[index]:
-            raise _Wrong(f"bad {name}", f"found {len([*filter(None, parts)])} of five fields; accepted: all, a command")
+            raise _Wrong(
+                f"bad {name}",
+                f"found {len([*filter(None, parts)])} of five fields; accepted: five fields and a command",
+            )
         if refused := _refused(index, parts[index]):
             raise _Wrong(f"bad {name}", refused)
     return " ".join(parts[: len(_FIELDS)]), parts[5] if len(parts) > len(_FIELDS) else ""
@@ -273,7 +278,7 @@ def _no_command(command: str, form: Form) -> str:
     if command:
         return "found a sixth field, `*`; accepted: five fields, and then the command"
     who = "a user and " if form is Form.SYSTEM else ""
-    return f"found no command; accepted: {who}a command behind the five fields"
+    return f"found no command; accepted: {who}a command after the five fields"
 
 
 def _short(text: str, most: int = 80) -> str:

@@ -53,13 +53,13 @@ def _keys(environment: tuple[tuple[str, str], ...], owner: str | None, only_on_e
 def _absolute(given: Mapping[str, str], name: str, default: str) -> str:
     value = given.get(name) or default
     if not value.startswith("/"):
-        raise Unusable(f"found {name}={quoted(value)} above it; accepted: an absolute path")
+        raise Unusable(f"found {name}={quoted(value)} above this line; accepted: an absolute path")
     return value
 
 
 def _minutes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= _MOST_MINUTES):
-        raise Unusable(f"found RANDOM_DELAY={quoted(text)} above it; accepted: minutes, 0 to {_MOST_MINUTES}")
+        raise Unusable(f"found RANDOM_DELAY={quoted(text)} above this line; accepted: 0 to {_MOST_MINUTES} minutes")
     return int(text)
 
 
@@ -82,8 +82,8 @@ def foreign_sender(sender: str, owner: str, host: str) -> str:
     if not _is_address(sender) or (name == owner and (not at or domain.lower() == host.lower())):
         return ""
     own = f"{owner}, {owner}@{host}" if host else owner
-    permit = "any address if root permits it by `users: {permit: [notify]}` in jobqueued.yaml"
-    return f"found {quoted(sender)}; accepted in a table of {owner}: {own}, or {permit}"
+    permit = "any address if root permits it with `users: {permit: [notify]}` in jobqueued.yaml"
+    return f"found {quoted(sender)}; accepted in the table of {owner}: {own}, or {permit}"
 
 
 def _is_address(text: str) -> bool:
@@ -100,5 +100,5 @@ def _address(variable: str, text: str) -> str:
         found: str = ADDRESS.read(Scalar(0, 0, text, plain=False))
     except NotAccepted as wrong:
         accepted = wrong.refusals[0].accepted
-        raise Unusable(f"found {quoted(text)} in {variable} above it; accepted: {accepted}") from None
+        raise Unusable(f"found {quoted(text)} in {variable} above this line; accepted: {accepted}") from None
     return found

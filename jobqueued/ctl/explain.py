@@ -19,7 +19,7 @@ def found(code: str) -> Finding:
     wanted = code.strip().upper()
     finding = FINDINGS.get(wanted) or FINDINGS.get(f"JQ{wanted}")
     if finding is None:
-        raise click.UsageError(f"There is no finding {code!a}; all of them: jobqueuectl check --explain {ALL}")
+        raise click.UsageError(f"There is no finding {code!a}; to list all: jobqueuectl check --explain {ALL}")
     return finding
 
 

@@ -90,11 +90,11 @@ def _unchanged(directory: int, name: str, text: bytes) -> os.stat_result:
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise Unwritten("it is no regular file")
+            raise Unwritten("it is not a regular file")
         if found.st_nlink > 1:
             raise Unwritten(f"it has {found.st_nlink} names (hard links)")
         if file.read(len(text) + 1) != text:
-            raise Unwritten("it has changed meanwhile")
+            raise Unwritten("it has changed in the meantime")
     return found
 
 

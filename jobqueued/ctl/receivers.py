@@ -82,7 +82,7 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
         yield Problem(file, 0, 0, "notifier", _NOBODY.format(config.notifier), "warning", code="JQ514")
         sender = Sender(config.notifier, 0, frozenset())  # unknown user: assume the widest rights
     if barred := _bars(sender, sys.executable):
-        message = f"{sender.name} can't start {sys.executable}, as it may not enter {barred}"
+        message = f"{sender.name} can't start {sys.executable}, because it may not enter {barred}"
         message += "; accepted: a user who can, such as root"
         yield Problem(file, 0, 0, "notifier", message, "warning", code="JQ514")
     for code, key, message in [*_of_mail(config, sender, [*wishes, *(job.notify for job in jobs)])]:
@@ -96,8 +96,8 @@ def problems(jobs: Iterable[Job], config: Settings, paths: Paths, daemon: int) -
 
 
 _NOBODY = (
-    "no user {!r} on this host, so no notice is sent; "
-    "accepted: a user of this host (systemd-sysusers jobqueue.conf makes jobqueue)"
+    "found no user {!r} on this host, so no notice can be sent; "
+    "accepted: a user of this host (systemd-sysusers jobqueue.conf creates the user jobqueue)"
 )
 
 
@@ -125,8 +125,8 @@ def _closed(url: str, permitted: Sequence[str]) -> str:
         ip = meant("127.0.0.1" if parts.hostname == "localhost" else parts.hostname or "")
         shown = spelled(ip, parts.port or {"http": 80}.get(parts.scheme, 443))
         if (what := what_is(ip)) and shown not in permitted:
-            permit = f"what root permits by `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
-            return f"{shown} is {what}, where no notice of a user goes; accepted: another, or {permit}"
+            permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}` in jobqueued.yaml"
+            return f"{shown} is {what}, which users' notices can't reach; accepted: another address, {permit}"
     return ""
 
 
@@ -142,7 +142,7 @@ def _of_wish(wish: Notify, sender: Sender) -> Iterator[tuple[str, str, str]]:
         if hook.secret_file and (message := _of_credential(hook.secret_file, sender, is_own=wish.owner is not None)):
             yield "JQ516", "notify.webhook.secret_file", message
     if wish.apprise and importlib.util.find_spec("apprise") is None:
-        message = "found no package apprise here; accepted: apt install apprise, or another channel"
+        message = "found no package apprise here; accepted: the package (apt install apprise), or another channel"
         yield "JQ517", "notify.apprise", message
 
 
@@ -152,7 +152,7 @@ def _of_mail(config: Settings, sender: Sender, wishes: Iterable[Notify]) -> Iter
     if not config.mail.get("smtp"):
         path = config.mail.get("sendmail", _SENDMAIL)
         if message := _of_program(path, sender):
-            yield "JQ515", "mail.sendmail", f"{message}; or `smtp` with a server"
+            yield "JQ515", "mail.sendmail", f"{message}, or `smtp` with a server"
     path = config.mail.get("password_file", "")
     if path and (message := _of_credential(path, sender)):
         yield "JQ516", "mail.password_file", message
@@ -163,10 +163,10 @@ def _of_program(path: str, sender: Sender) -> str:
         try:
             mode = os.stat(path).st_mode
             if not (stat.S_ISREG(mode) and mode & 0o111):
-                return f"{printable(path)} is no program here; accepted: the path of a program"
+                return f"{printable(path)} is not a program here; accepted: the path of a program"
             if (barred := sender.barred(path)) or not sender.may(1, path):
-                why = f"as it may not enter {barred}" if barred else "by its mode"
-                return f"{sender.name} can't start {printable(path)}, {why}; accepted: a program that it can"
+                why = f"because it may not enter {barred}" if barred else "because of its mode"
+                return f"{sender.name} can't start {printable(path)} {why}; accepted: a program that it can start"
         except (FileNotFoundError, NotADirectoryError):
             return f"{printable(path)} does not exist here; accepted: the path of a program"
     return ""
@@ -174,7 +174,9 @@ def _of_program(path: str, sender: Sender) -> str:
 
 def _mend(path: str, sender: Sender, *, is_own: bool) -> str:
     return (
-        "a file that it may" if is_own else f"chgrp {_group(sender)} {printable(path)} && chmod 640 {printable(path)}"
+        "a file that it may read"
+        if is_own
+        else f"chgrp {_group(sender)} {printable(path)} && chmod 640 {printable(path)}"
     )
 
 
@@ -182,9 +184,10 @@ def _of_credential(path: str, sender: Sender, *, is_own: bool = False) -> str:
     with suppress(PermissionError):
         try:
             if os.stat(path).st_mode & (stat.S_IROTH | stat.S_IWOTH):
-                return f"everybody may read or write {printable(path)}; accepted: a secret: chmod o= {printable(path)}"
+                shown = printable(path)
+                return f"any user may read or write {shown}; accepted: no access for other users: chmod o= {shown}"
             if barred := sender.barred(path):
-                place = "a place where it may" if is_own else "a place where it may, such as /etc/jobqueued"
+                place = "a directory that it may enter" + (", such as /etc/jobqueued" if not is_own else "")
                 return f"{sender.name} may not enter {barred}; accepted: {place}"
             if not sender.may(4, path):
                 return f"{sender.name} may not read {printable(path)}; accepted: {_mend(path, sender, is_own=is_own)}"

@@ -31,9 +31,9 @@ _RUNS, _STARTS, _OFTEN, _NAMED = 10, 30, 6, 5
 _RARE = 367 * DAY
 _WHOLE_DAY = (1 << 24) - 1
 _UNUSUAL = {
-    Overlap.QUEUE: "others wait, and more than `max_waiting` are skipped",
-    Overlap.SKIP: "others are skipped",
-    Overlap.REPLACE: "each stops the one before it",
+    Overlap.QUEUE: "later runs wait, and runs beyond `max_waiting` are skipped",
+    Overlap.SKIP: "later runs are skipped",
+    Overlap.REPLACE: "each run stops the one before it",
 }
 Usual = Callable[[str], int | None]
 """Job → usual duration of its runs (ns), or None if unknown."""
@@ -89,7 +89,7 @@ def _rarely(job: Job, now: int) -> Iterator[str]:
     first, second, *_ = [*job.next_starts(now, 2), None, None]
     if first is not None and (first - now > _RARE or (second is not None and second - first > _RARE)):
         then = "" if second is None else f", then {local(to_text(second))}"
-        yield f"found next starts {local(to_text(first))}{then}; accepted: those, if they are meant, or another day"
+        yield f"found rare starts: {local(to_text(first))}{then}; accepted: these, if you want them, or another day"
 
 
 def _of_changes(job: Job, now: datetime) -> Iterator[str]:
@@ -110,10 +110,10 @@ def _goes_on(schedule: Schedule) -> bool:
 
 
 def _of_change(schedule: Schedule, change: ClockChange, match: datetime) -> str:
-    when = f"{match:%H:%M} {'does not exist' if change.skips else 'comes twice'} on {match:%Y-%m-%d}"
+    when = f"{match:%H:%M} {'does not exist' if change.skips else 'occurs twice'} on {match:%Y-%m-%d}"
     if not change.skips:
-        return f"{when}, and it starts {'both times' if schedule.starts_twice else 'the first time only'}"
-    return f"{when}, and it {f'starts at {change.end:%H:%M}' if schedule.starts_in_gaps else 'does not start'}"
+        return f"{when}, and the job starts {'both times' if schedule.starts_twice else 'the first time only'}"
+    return f"{when}, and the job {f'starts at {change.end:%H:%M}' if schedule.starts_in_gaps else 'does not start'}"
 
 
 def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
@@ -121,8 +121,10 @@ def _too_long(job: Job, now: int, usual: Usual) -> Iterator[str]:
     interval, took = _interval(job, now), usual(job.id)
     if interval is None or took is None or took < interval * job.concurrency:
         return
-    found = f"found runs that usually take {spelled_duration(took)}, and {spelled_duration(interval)} between two"
-    yield f"{found}, so {_UNUSUAL[job.overlap]}; accepted: more time between them, or a higher `concurrency`"
+    found = (
+        f"found runs that usually take {spelled_duration(took)}, but only {spelled_duration(interval)} between starts"
+    )
+    yield f"{found}, so {_UNUSUAL[job.overlap]}; accepted: more time between starts, or a higher `concurrency`"
 
 
 def _interval(job: Job, now: int) -> int | None:
@@ -146,7 +148,7 @@ def _together(jobs: list[Job], now: int) -> Iterator[Problem]:
 
 def _crowd(instant: int, found: list[Job]) -> str:
     names, more = [job.id for job in found[:_NAMED]], len(found) - _NAMED
-    accepted = "`spread: 15m`, or H in the minute field, where the exact time does not matter"
+    accepted = "`spread: 15m`, or H in the minute field, if the exact time does not matter"
     crowd = f"{', '.join(names)} and {more} more"
     return f"found {len(found)} jobs that start at {local(to_text(instant))}, {crowd}; accepted: {accepted}"
 
@@ -178,6 +180,8 @@ def _load(holders: list[_Holder]) -> float:
 
 def _without_pause(job: Job, name: str, holders: list[_Holder]) -> str:
     names = ", ".join(holder.job.id for holder in holders[:_NAMED])
-    found = f"found {names} to share {name} without a pause, with no `timeout`, and usually for longer than its `drain`"
-    remedy = "a `timeout` for them, or a longer `drain`"
-    return f"{found} ({spelled_duration(job.drain)}), so it may never be free for this job; accepted: {remedy}"
+    found = (
+        f"found that {names} share {name} without a pause or `timeout`, usually for longer than the `drain` of this job"
+    )
+    remedy = "a `timeout` for the jobs that share it, or a longer `drain`"
+    return f"{found} ({spelled_duration(job.drain)}), so the lock may never be free; accepted: {remedy}"

@@ -45,8 +45,10 @@ def unlikely(jobs: Iterable[Job], paths: Paths, daemon: int) -> Iterator[Problem
     for job in jobs:
         found = [*_of_files(job, daemon), *([] if status is None else _of_limits(job, status["controllers"]))]
         if job.at is not None and job.at < now:
-            message = f"it is past ({local(to_text(job.at))}): unless the job has run by now, it never will"
-            found.append(("JQ305", "at", f"{message}; accepted: an instant to come, or `schedule` for more than one"))
+            message = (
+                f"found an instant in the past ({local(to_text(job.at))}), so a job that did not run yet never will"
+            )
+            found.append(("JQ305", "at", f"{message}; accepted: a future instant, or `schedule` for several"))
         yield from (
             Problem(written_in(job), job.line, 0, key, text, "warning", job.id, code) for code, key, text in found
         )
@@ -66,8 +68,8 @@ def _of_limits(job: Job, controllers: list[str] | None) -> Iterator[tuple[str, s
 
     if keys := unenforced(job, controllers):
         limits = ", ".join(f"resource_limits.{key}" for key in keys)
-        remedy = "accepted: best_effort, or what `jobqueuectl doctor` says of cgroups"
-        yield "JQ512", "enforce", f"the job will not start, as this host can't enforce {limits}; {remedy}"
+        remedy = "accepted: best_effort, or the cgroups that `jobqueuectl doctor` lists as missing"
+        yield "JQ512", "enforce", f"the job will not start, because this host can't enforce {limits}; {remedy}"
 
 
 def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
@@ -75,15 +77,15 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
     directory = None if job.working_directory is None else job.working_directory.removeprefix("-")
     if directory is not None and not os.path.isdir(directory):
         with suppress(PermissionError):
-            seen = "is no directory" if _exists(directory) else "does not exist"
-            message = f"{printable(directory)} {seen} here; accepted: a directory that is there"
+            seen = "is not a directory" if _exists(directory) else "does not exist"
+            message = f"{printable(directory)} {seen} here; accepted: an existing directory"
             yield "JQ510", "working_directory", message
     if isinstance(job.command, str) and (message := _program(job, (job.shell,))[1]):
         yield "JQ507", "shell", message
     user = _user(job, daemon)
     for path in job.environment_file:
         if message := _of_variables(job, path, user):
-            yield "JQ509", "environment_file", f"{message}; without it the job will not start"
+            yield "JQ509", "environment_file", f"{message}; without this file, the job will not start"
         elif message := _of_writers(path, user):
             yield "JQ508", "environment_file", message
     hooks = [("telemetry_hooks", hook.command) for hook in job.telemetry_hooks]
@@ -101,7 +103,7 @@ def _of_files(job: Job, daemon: int) -> Iterator[tuple[str, str, str]]:
         directory = os.path.dirname(path)
         with suppress(PermissionError):
             if not _exists(directory):
-                message = f"{printable(directory)}, where {printable(path)} belongs, does not exist here"
+                message = f"{printable(directory)} does not exist here, so {printable(path)} can't be in it"
                 yield "JQ510", key, message
 
 
@@ -114,8 +116,8 @@ def misplaced_user(job: Job) -> str:
         pwd.getpwnam(word)
     except (KeyError, ValueError):
         return ""
-    advice = "the command alone, as only tables of the system have a column of users"
-    return f"found the user {word} where the command begins; accepted: {advice}"
+    advice = "the command alone, because only system tables have a column for users"
+    return f"found the user {word} at the start of the command; accepted: {advice}"
 
 
 def _exists(path: str) -> bool:
@@ -143,8 +145,8 @@ def _of_variables(job: Job, path: str, user: pwd.struct_passwd | None) -> str:
         if user is not None and (job.owner is not None or not is_roots_alone(path)):
             reader = Sender.of(user.pw_name)
             if (barred := reader.barred(path)) or not reader.may(4, path):
-                why = f"as it may not enter {barred}" if barred else "by its mode"
-                return f"{user.pw_name} may not read {printable(path)}, {why}"
+                why = f"because it may not enter {barred}" if barred else "because of its mode"
+                return f"{user.pw_name} may not read {printable(path)} {why}"
         from jobqueued.child import environment
         from jobqueued.child.identity import StartFailed
 
@@ -179,7 +181,7 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
     if (word.startswith("/") or "/" not in word) and (found := shutil.which(word, path=path)):
         return found if found.startswith("/") else "", ""
     if word.startswith("/"):
-        seen = "is no program" if os.path.exists(word) else "does not exist"
+        seen = "is not a program" if os.path.exists(word) else "does not exist"
         return "", f"{word} {seen} here; accepted: the path of a program"
     if "/" in word:
         base = (job.working_directory or "").removeprefix("-")
@@ -187,13 +189,13 @@ def _program(job: Job, command: str | tuple[str, ...]) -> tuple[str, str]:
             return "", ""
         if found := shutil.which(os.path.join(base, word)):
             return found, ""
-        return "", f"no program {word} in {printable(base)}, the job's working_directory; accepted: its whole path"
+        return "", f"found no program {word} in {printable(base)}, the job's working_directory; accepted: its full path"
     if job.environment_file or job.login_environment:
         return "", ""
     if job.asks_pam and (told := misplaced_user(job)):
         return "", told
     remedy = "`PATH=…` above its line" if job.asks_pam else "`environment: {PATH: …}`"  # in a table, in a job file
-    return "", f"no program {word} in the job's PATH ({path}); accepted: its whole path, or {remedy}"
+    return "", f"found no program {word} in the job's PATH ({path}); accepted: its full path, or {remedy}"
 
 
 def _first_word(line: str) -> str:

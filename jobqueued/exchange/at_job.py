@@ -32,15 +32,17 @@ def read_at_job(data: bytes, file: str, spool_name: str, user: str | None, host:
     try:
         found = NAME.fullmatch(spool_name)
         if found is None:
-            raise ValueError("has no name of a job of at(1)")
+            raise ValueError("does not have the name of a job of at(1)")
         if user is None:
-            raise ValueError("is of a user that this host does not have")
+            raise ValueError("belongs to a user who does not exist on this host")
         due = int(found[3], 16) * MINUTE
         keys, differs = _keys(data.decode(errors="surrogateescape"), user, mails=host.mails)
         keys = {"at": to_datetime(due).replace(tzinfo=None).isoformat(timespec="minutes") + "Z", **keys}
         row |= {"schedule": keys["at"], "command": keys["command"]}
         if found[1] not in "aA":
-            differs.append(f"is of the queue {found[1]!r}, and here has no rank and waits for no low load")
+            differs.append(
+                f"is in the queue {found[1]!r}, but here it has the usual priority and does not wait for a low load"
+            )
         job_id = ids.free("at", str(int(found[2], 16)))
         source.drafts.append(
             Draft(id=job_id, keys=keys, means=_job(job_id, keys, due, host.timezone), line=1, differs=tuple(differs))
@@ -75,7 +77,7 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
     """Return the keys of a job's script: variables and the like precede its commands. Raises ValueError."""
     head = _HEAD.match(text)
     if head is None:
-        raise ValueError("does not begin as at(1) begins a job")
+        raise ValueError("does not start as a job of at(1) starts")
     place, differs = head.end(), list[str]()
     keys: dict[str, Any] = {"user": user}
     if found := _UMASK.match(text, place):
@@ -85,7 +87,7 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
         variables[found[1]], place = _unquoted(found[2]), found.end()
     for name in [name for name in variables if not is_variable(name)]:
         del variables[name]
-        differs.append(f"leaves the variable {name!r} out, as a job file has none of that name")
+        differs.append(f"leaves the variable {name!r} out, because a job file can't have a variable of this name")
     if found := _CD.match(text, place):
         keys["working_directory"], place = _unquoted(found[1]), found.end()
     body = text[place:]
@@ -104,11 +106,11 @@ def _keys(text: str, user: str, *, mails: bool) -> tuple[dict[str, Any], list[st
     if keys.get("shell") == _SHELL:
         del keys["shell"]
     if head[3] != _QUIET and not mails:
-        differs.append("tells nobody, as nothing takes mails here (no sendmail, no `smtp` in jobqueued.yaml)")
+        differs.append("notifies no one, because this host can't send mail (no sendmail, no `smtp` in jobqueued.yaml)")
     elif head[3] != _QUIET:
         keys["notify"] = {"on": "output", "email": head[2], "remind": "none"}
     if head[3] == _ALWAYS:
-        differs.append("is mailed where it has written something, and not always")
+        differs.append("sends mail only if the job prints something, not always")
     return {name: value for name, value in keys.items() if value != {}}, differs
 
 

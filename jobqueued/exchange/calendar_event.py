@@ -43,12 +43,12 @@ def cron_time(text: str) -> CronTime:
         elif found := re.fullmatch(_DATE, word):
             year, month, day = found[1] or "*", found[2], found[3]
         else:
-            raise Unsayable(f"found {word!r}, which no cron expression can say")
+            raise Unsayable(f"found {word!r}, which no cron expression can express")
     if year != "*":
-        raise Unsayable("found a year")
+        raise Unsayable("found a year, which no cron expression can have")
     fields = (_field(minute, 0, 59), _field(hour, 0, 23), _field(day, 1, 31), _field(month, 1, 12))
     if weekday != "*" and not fields[2].startswith("*"):
-        raise Unsayable("found days of the month and of the week, both of which have to be right; cron takes either")
+        raise Unsayable("found days of the month and of the week: systemd requires both to match, cron only one")
     return CronTime(" ".join((*fields, weekday)), _field(second, 0, 59), zone)
 
 
@@ -62,7 +62,7 @@ def _weekdays(text: str) -> str:
     for part in text.rstrip(",").split(","):
         ends = [_weekday(end) for end in re.split(r"\.\.|-", part)]
         if len(ends) > 2 or ends != sorted(ends):
-            raise Unsayable(f"found {part!r} as weekdays")
+            raise Unsayable(f"found {part!r}, which is not a valid list of weekdays")
         items.append("-".join(_WEEKDAYS[end] for end in ends))
     named = ",".join(items)
     return (
@@ -76,7 +76,7 @@ def _weekday(text: str) -> int:
     for names in (_WEEKDAYS, _LONG):
         if text.lower() in names:
             return names.index(text.lower())
-    raise Unsayable(f"found {text!r}, which is no weekday")
+    raise Unsayable(f"found {text!r}, which is not a weekday")
 
 
 def _field(text: str, low: int, high: int) -> str:
@@ -85,12 +85,12 @@ def _field(text: str, low: int, high: int) -> str:
     for part in text.split(","):
         found = re.fullmatch(_ITEM, part)
         if found is None:
-            raise Unsayable(f"found {part!r}, which no cron expression can say")
+            raise Unsayable(f"found {part!r}, which no cron expression can express")
         begin, end, step = found.groups()
         first = low if begin == "*" else int(begin)
         last = int(end) if end else high
         if not low <= first <= last <= high or (step and int(step) < 1):
-            raise Unsayable(f"found {part!r}, which never comes")
+            raise Unsayable(f"found {part!r}, which never occurs")
         if (begin == "*" or step) and (first, last) == (low, high):
             items.append(f"*/{int(step)}" if step and int(step) > 1 else "*")
         elif end or step:

@@ -23,8 +23,8 @@ _NOT_KEYS = ("id", "expand", "locks")
 """Options that are written in another way."""
 _SHELL = "/bin/sh"
 _NO_MAIL = (
-    "MAILTO has no effect, as with cron, and no job gets `notify`: nothing takes mails here (no sendmail, no `smtp` in "
-    "jobqueued.yaml)"
+    "MAILTO has no effect, as with cron, and no job gets `notify`: this host can't send mail (no sendmail, no `smtp` "
+    "in jobqueued.yaml)"
 )
 
 
@@ -91,7 +91,9 @@ class _Reading:
         )  # fmt: skip
         self._source.rows[-1]["notes"] += [text for draft in drafts for text in draft.differs]
         if len(drafts) > 1:
-            self._source.rows[-1]["notes"].append(f"is one job a script: {', '.join(draft.id for draft in drafts)}")
+            self._source.rows[-1]["notes"].append(
+                f"becomes one job per script: {', '.join(draft.id for draft in drafts)}"
+            )
         if not drafts:
             self._pending.append((entry.line, _left_out(entry.line, f"{entry.schedule} {entry.command}")))
             return
@@ -168,7 +170,8 @@ def _environment(job: Job) -> tuple[dict[str, str], list[str]]:
         del given[name]
     rule = "a name of letters, digits and _"
     return given, [
-        f"leaves the variable {name!r} out, as a job file has none of that name; accepted: {rule}" for name in odd
+        f"leaves the variable {name!r} out, because a job file can't have a variable of this name; accepted: {rule}"
+        for name in odd
     ]
 
 
@@ -179,7 +182,7 @@ def _lock(claim: Claim, differs: list[str]) -> Any:
     else:
         name = {"name": claim.resource.replace("/", "-")}
         if "/" in claim.resource:
-            differs.append(f"has the lock {name['name']!r}, which is {claim.resource!r} in the table")
+            differs.append(f"renames the lock {claim.resource!r} to {name['name']!r}")
     if claim.exclusive:
         return name.get("name", name)
     return {**name, "units": claim.units} if claim.units else {**name, "mode": "shared"}

@@ -45,7 +45,7 @@ def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterat
     for draft in drafts:
         job = found.get(draft.id)
         if job is None:
-            yield draft, "is not in the file that was written"
+            yield draft, "is missing in the written file"
             continue
         yield from ((draft, text) for text in _of_fields(draft.means, job))
         if text := _of_times(draft.means, job, now):
@@ -89,7 +89,7 @@ def _of_times(means: Job, job: Job, now: datetime) -> str:
         wanted, got = _wanted(means, job, begin, end), times_of(clock_of(job), begin, end)
         if (place := differs_at(wanted, got, end)) is not None:
             one, other = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
-            return f"is due {one}, and its source {other}"
+            return f"is due {one}, but its source is due {other}"
     return ""
 
 

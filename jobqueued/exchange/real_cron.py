@@ -47,7 +47,9 @@ def problems(file: str, data: bytes, form: Form, drafts: Iterable[Draft], cron: 
         return
     if cron is Cron.DEBIAN and (found := refusal(data, form, host.has_user)):
         line, reason = found
-        yield _problem(file, line, f"{cron.told} runs nothing of this table, as line {line} has an error: {reason}")
+        yield _problem(
+            file, line, f"{cron.told} runs nothing of this table, because line {line} has an error: {reason}"
+        )
         return
     entries = _entries(data, form)
     for draft in drafts:
@@ -70,9 +72,9 @@ def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
     """Return the first difference of a line, or ""."""
     variables = dict(entry.environment)
     if cron is Cron.DEBIAN and entry.only_on_error:
-        return f"the command begins with -n for {cron.told}"
+        return f"{cron.told} reads -n as the beginning of the command"
     if cron is Cron.DEBIAN and draft.means.spread:
-        return f"starts later by a share of RANDOM_DELAY, which {cron.told} ignores"
+        return f"starts later by a part of RANDOM_DELAY, which {cron.told} ignores"
     if draft.means.at_boot or not draft.means.schedule or draft.means.schedule[0] == "@reboot":
         return ""
     zone = variables.get("CRON_TZ", "") if cron is Cron.CRONIE else ""
@@ -81,7 +83,7 @@ def _of_line(draft: Draft, entry: Entry, cron: Cron, host: Host) -> str:
     schedule = _drawn(draft) if cron is Cron.CRONIE and "~" in entry.schedule else entry.schedule
     text = _of_times(draft, schedule, zone or host.zone, _ways(cron, schedule, zone, host), cron, host.now)
     ignored = cron is Cron.DEBIAN and variables.get("CRON_TZ", host.zone) != host.zone
-    return f"{text}, as it ignores CRON_TZ" if text and ignored else text
+    return f"{text}, because it ignores CRON_TZ" if text and ignored else text
 
 
 def _drawn(draft: Draft) -> str:
@@ -112,9 +114,9 @@ def _of_times(draft: Draft, schedule: str, zone: str, ways: str, cron: Cron, now
 
 def _difference(wanted: Sequence[datetime], got: Sequence[datetime], place: int, cron: Cron) -> str:
     if 0 < place < len(wanted) and wanted[place] == wanted[place - 1]:
-        return f"is due once at {wanted[place]}, and {cron.told} starts it {wanted.count(wanted[place])} times then"
+        return f"is due once at {wanted[place]}, but {cron.told} starts it {wanted.count(wanted[place])} times then"
     ours, theirs = (f"{times[place]}" if place < len(times) else "never" for times in (got, wanted))
-    return f"is due {ours}, and {cron.told} starts it {theirs}"
+    return f"is due {ours}, but {cron.told} starts it {theirs}"
 
 
 def _of_lost_change(name: str, now: datetime) -> str:
@@ -123,7 +125,7 @@ def _of_lost_change(name: str, now: datetime) -> str:
     for change in reckoning.changes(name, now, 2):
         before, after = (at.astimezone(zone).dst() for at in (change - timedelta(seconds=1), change))
         if bool(before) == bool(after):
-            return f"{name} changes its clock at {change} without summer time, which cronie does not notice"
+            return f"{name} changes its clock at {change} without summer time, and cronie does not notice that"
     return ""
 
 
@@ -137,7 +139,7 @@ def _of_anacron(data: bytes, drafts: Iterable[Draft]) -> Iterator[tuple[Draft, s
     for draft in drafts:
         if (days := entries[draft.line].days) > 1:
             when = _WHEN.get(days, f"every {days} days of the calendar")
-            yield draft, f"is due {when}, and anacron runs it {days} days after the last time"
+            yield draft, f"is due {when}, but anacron runs it {days} days after its last run"
 
 
 # ── a table that Debian's cron refuses ──

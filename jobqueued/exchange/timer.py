@@ -45,7 +45,7 @@ def read_timer(timer: Unit, service: Unit | None, file: str, name: str, timezone
     reading = _Reading(timer, service or {}, "" if _OF_USERS in file else "/")
     try:
         if service is None:
-            raise _Failed("has no service: neither `Unit=` nor its name leads to one")
+            raise _Failed("has no service, neither in `Unit=` nor by its name")
         keys = reading.keys()
         job_id = ids.free(name)
         draft = Draft(id=job_id, keys=keys, means=Job(id=job_id, command="true"), differs=tuple(reading.lost))
@@ -110,23 +110,23 @@ class _Reading:
         if numbers := [int(code) for code in codes if code.isdigit()]:
             keys["success_codes"] = [0, *numbers]
         if len(numbers) < len(codes):
-            self.lost.append("`success_codes` are numbers, and other words of `SuccessExitStatus=` are left out")
+            self.lost.append("`success_codes` has only numbers; other words of `SuccessExitStatus=` are left out")
         if files := self.all("EnvironmentFile"):
             keys["environment_file"] = [self._plain("EnvironmentFile", text.lstrip("-")) for text in files]
             if any(text.startswith("-") for text in files):
-                self.lost.append("`EnvironmentFile=-…`: a file that is not there is a failure here")
+                self.lost.append("`EnvironmentFile=-…`: here the job fails if the file is missing")
         words = (word for text in self.all("Environment") for word in words_of(text))
         variables = [self._plain("Environment", word) for word in words]
         keys["environment"] = dict(word.split("=", 1) for word in variables if "=" in word)
         rest = sorted(name for name, values in self._settings.items() if values and name not in self._asked | _IGNORED)
         if rest:
-            self.lost.append(f"no key of a job says {', '.join(f'`{name}=`' for name in rest)}")
+            self.lost.append(f"no job key corresponds to {', '.join(f'`{name}=`' for name in rest)}")
         return {name: value for name, value in keys.items() if value not in ("", {}, [], False)}
 
     def _limits(self) -> dict[str, str]:
         grace = self.last("TimeoutStopSec")
         if grace in (_NEVER, "0"):
-            self.lost.append(f"`kill_grace` is {_MOST_GRACE} at most, and systemd waits for ever")
+            self.lost.append(f"`kill_grace` is {_MOST_GRACE} at most, but systemd waits forever")
         grace = _MOST_GRACE if grace in (_NEVER, "0") else _span(grace)
         return {"timeout": _span(self._finite("RuntimeMaxSec")), "kill_grace": grace}
 
@@ -143,7 +143,7 @@ class _Reading:
         keys: dict[str, Any] = {}
         times = [cron_time(text) for text in self.all("OnCalendar")]
         if len({(time.seconds, time.timezone) for time in times}) > 1:
-            raise Unsayable("`OnCalendar=` with several zones or seconds, of which a job has one")
+            raise Unsayable("`OnCalendar=` has several zones or seconds, but a job can have only one")
         if times:
             schedules = [time.schedule for time in times]
             keys |= {"schedule": schedules if len(schedules) > 1 else schedules[0], "dst": "skip"}
@@ -152,12 +152,12 @@ class _Reading:
         if boot:
             keys["on"] = "boot"
             if span_of(boot) >= SECOND:
-                self.lost.append(f"starts at boot, and not {spelled_duration(span_of(boot))} later")
+                self.lost.append(f"starts at boot, not {spelled_duration(span_of(boot))} later")
         if again := self._finite("OnUnitActiveSec") or self._finite("OnUnitInactiveSec"):
             keys["every"] = _span(again)
-            self.lost.append(f"`every: {keys['every']}` counts from midnight of 1970, and not from the last run")
+            self.lost.append(f"`every: {keys['every']}` counts from 1 January 1970, 00:00 UTC, not from the last run")
         if not {"schedule", "on", "every"} & keys.keys():
-            raise _Failed("has no time that a job could have")
+            raise _Failed("has no time that a job file can express")
         persistent = self.last("Persistent") in ("true", "yes", "on", "1")
         keys["catch_up"] = "latest" if persistent else "none"
         if persistent:
@@ -165,7 +165,7 @@ class _Reading:
         if delay := self.last("RandomizedDelaySec"):
             keys["spread"] = _span(delay)
             if self.last("FixedRandomDelay") not in ("true", "yes", "on", "1"):
-                self.lost.append("`spread` is the same delay each time, and not another one")
+                self.lost.append("`spread` is the same delay at each start, not a new random one")
         return keys
 
     def _command(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class _Reading:
         found = re.fullmatch(_PREFIXED, first)
         prefix, program = (found[1], found[2]) if found else ("", first)
         if set(prefix) & set("@+!|"):
-            raise _Failed(f"`{setting}={text}`: no job has {prefix!r} before its command")
+            raise _Failed(f"`{setting}={text}`: a job file can't have {prefix!r} before a command")
         if not program:
             raise _Failed("has no command")
         has_variables = ":" not in prefix
@@ -199,7 +199,7 @@ class _Reading:
 
 
 def _replaced(setting: str, text: str) -> _Failed:
-    return _Failed(f"`{setting}={text}` has something that systemd replaces")
+    return _Failed(f"`{setting}={text}` has a specifier or variable that systemd replaces")
 
 
 def _span(text: str) -> str:

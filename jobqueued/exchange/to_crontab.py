@@ -30,9 +30,11 @@ _EVEN = (1, 3, 5, 15)
 _UNSET = {"SHELL": "/bin/sh", "PATH": None, "MAILTO": None, "MAILFROM": ""}
 """The variables that a line needs above it, with their values at the beginning of a table."""
 _ESCAPED = re.compile(r"(\\*)%|\\{2,}")
-_HEAD = "By jobqueuectl export --crontab, in the form of /etc/cron.d: minute hour day month weekday user command."
+_HEAD = (
+    "Written by jobqueuectl export --crontab in the format of /etc/cron.d: minute hour day month weekday user command."
+)
 _WAYS = (
-    "cron starts a job although its last run goes on, runs nothing later that it missed, and leaves alone what a "
+    "cron starts a job while its last run is live, does not catch up missed starts, and does not stop processes that a "
     "command leaves behind"
 )
 
@@ -63,10 +65,10 @@ def crontab_of(jobs: Iterable[Job], timezone: str, user: str) -> Exported:
         changed = {name: value for name, value in _variables(job).items() if variables[name] != value}
         above = [_assignment(name, value) for name, value in changed.items()]
         unsaid = list(_losses(job, timezone))
-        lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that no crontab can say"])
+        lines, wrong = _lines(job, user) if all(above) else ([], ["it has a variable that no crontab can express"])
         unsaid += wrong
         found += ["", comment(f"{job.id}{job.description and ': '}{job.description}")]
-        found += [comment(f"not said here: {text}") for text in unsaid]
+        found += [comment(f"not in this crontab: {text}") for text in unsaid]
         losses += [(job.id, text) for text in unsaid]
         if not lines:
             left_out.append(job.id)
@@ -100,11 +102,11 @@ def _losses(job: Job, timezone: str) -> Iterator[str]:
     if lost:
         yield f"cron has no {', '.join(f'`{name}`' for name in lost)}"
     if job.timezone != timezone:
-        yield "Debian's cron has no CRON_TZ, and takes the times as those of the host; cronie has it"
+        yield "Debian's cron has no CRON_TZ and uses the host's time zone; cronie has CRON_TZ"
     if job.on:
-        yield "cron knows of no events: the job does not start by `on`"
+        yield "cron has no events, so `on` does not start the job"
     if not job.enabled:
-        yield "the job is not enabled, and its line a comment"
+        yield "the job is not enabled, so its line is a comment"
 
 
 def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
@@ -119,10 +121,10 @@ def _lines(job: Job, user: str) -> tuple[list[str], list[str]]:
         if _is_read(line, when, job.user or user, command, job.stdin):
             lines.append(line)
         else:
-            wrong.append("it has something that no crontab can say, such as a backslash before % in its `stdin`")
+            wrong.append("it has something that no crontab can express, such as a backslash before % in its `stdin`")
             break
     if not lines and not wrong:
-        wrong.append("it has no time at which the clock starts it")
+        wrong.append("it has no clock time that starts it")
     return lines, wrong
 
 
@@ -136,7 +138,7 @@ def _times(job: Job, wrong: list[str]) -> Iterator[str]:
     if job.every is not None:
         minutes, odd = divmod(job.every, MINUTE)
         if odd or minutes not in _EVEN or job.anchor % job.every:
-            wrong.append("cron has no `every`; it can say 1m, 3m, 5m and 15m")
+            wrong.append("cron has no `every`; it can express only 1m, 3m, 5m and 15m")
         else:
             yield "* * * * *" if minutes == 1 else f"*/{minutes} * * * *"
     if job.at_boot:
@@ -148,7 +150,7 @@ def _times(job: Job, wrong: list[str]) -> Iterator[str]:
                 for index, text in enumerate(numbers.split()):
                     check_field(index, text)
             except ScheduleError:
-                wrong.append(f"cron can't say {numbers!r}")
+                wrong.append(f"cron can't express {numbers!r}")
             else:
                 yield numbers
 
@@ -168,7 +170,7 @@ def _command(job: Job) -> str:
         before.append(f"cd {shlex.quote(directory)} || {'exit' if directory == job.working_directory else 'cd /'}")
     whole = "; ".join([*before, text.strip(" \t")])
     if "\n" in whole:
-        raise _Unsaid("its command has several lines; a script that has them could be called")
+        raise _Unsaid("its command has several lines; put them into a script and call that")
     return whole
 
 
@@ -181,7 +183,7 @@ def _stdin(job: Job) -> str:
     if not job.stdin:
         return ""
     if not job.stdin.endswith("\n"):
-        raise _Unsaid("its `stdin` does not end with a newline, as each of cron's does")
+        raise _Unsaid("its `stdin` does not end with a newline, but cron always adds one")
     return "%" + job.stdin.removesuffix("\n").replace("%", "\\%").replace("\n", "%")
 
 

@@ -47,7 +47,7 @@ def span_of(text: str) -> int:
     try:
         return parse_duration(spelled)
     except ValueError:
-        raise ValueError(f"{text!r} is no time span that a job could have") from None
+        raise ValueError(f"{text!r} is not a time span that a job file can express") from None
 
 
 def words_of(text: str) -> list[str]:
@@ -103,7 +103,7 @@ def _meant(found: re.Match[str]) -> str:
         return text
     number = int(text[1:], 8) if kind in "01234567" else int(digits, 16)
     if not number or (kind not in "uU" and number > 127):
-        raise ValueError(f"found {text}, which is no character of ASCII")
+        raise ValueError(f"found {text}, which is not an ASCII character")
     return chr(number)
 
 

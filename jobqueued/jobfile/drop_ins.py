@@ -70,9 +70,7 @@ def _merged(below: Mapping, above: Mapping, of_no_effect: list[Problem], way: tu
         if is_null(value):
             entries.pop(name, None)
             if old is None:
-                message = (
-                    "takes away what is not there; accepted: a key that the file has, or a drop-in before this one"
-                )
+                message = "found no such key to remove; accepted: a key of the file, or of an earlier drop-in"
                 of_no_effect.append(
                     Problem("", key.line, key.column, ".".join((*way, name)), message, "warning", code="JQ110")
                 )

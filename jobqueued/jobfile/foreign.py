@@ -68,11 +68,11 @@ _KEYS = {
 """Our key → other names for it, in lower case without - and _."""
 
 _OF_FAILURES = (
-    "`notify: {email: ops@example.org}`, `failover: /usr/local/bin/mend`, or another job with "
+    "`notify: {email: ops@example.org}`, `failover: /usr/local/bin/repair`, or another job with "
     "`on: {job: backup, result: failure}`"
 )
 _WORDS = {
-    "name id job label syslogidentifier": "the id as the key above the job, as in jobs: {backup: {…}}",
+    "name id job label syslogidentifier": "the id as the job's key, as in jobs: {backup: {…}}",
     "memory mem memorymax memorylimit maxmemory memlimit": "`resource_limits: {memory: 512M}`",
     "cpu cpus cpuquota cpulimit maxcpu": "`resource_limits: {cpu: 0.5}`",
     "memoryhigh": "`resource_limits: {memory_high: 400M}`",
@@ -83,7 +83,7 @@ _WORDS = {
     "openfiles nofile limitnofile": "`resource_limits: {open_files: 1024}`",
     "limitnproc nproc": "`resource_limits: {processes: 256}`",
     "limitcore": "`resource_limits: {core: 0}`",
-    "suspend disabled disable paused": "`enabled: false` for a job that is not to start, else no such key",
+    "suspend disabled disable paused": "`enabled: false` to turn the job off, otherwise the job without this key",
     "utc": "`timezone: UTC`",
     "path": "`environment: {PATH: /usr/local/bin:/usr/bin:/bin}`",
     "home lang": "`environment: {HOME: /srv}`",
@@ -93,12 +93,13 @@ _WORDS = {
     "mail mailto email owneremail": "`notify: {email: ops@example.org}`",
     "webhook webhooks slack": "`notify: {webhook: https://example.org/hook}`",
     "event": "`on: {event: deployed}`",
-    "onsuccess parentjob": "`on: {job: backup, result: success}` in the job that is to follow",
+    "onsuccess parentjob": "`on: {job: backup, result: success}` in the job that should follow",
     "onfailure onerror onpermanentfailure failureaction errorhandler": _OF_FAILURES,
     "image container docker": "a `command` that starts the container, such as `command: podman run --rm alpine date`",
     "execstartpre execstartpost execstop pre post before setup":
-        "one `command` for all of it, such as `command: prepare && backup`",
-    "accuracysec wakesystem wantedby type unit remainafterexit cronfile": "the file without it; nothing does that here",
+        "one `command` that runs all steps, such as `command: prepare && backup`",
+    "accuracysec wakesystem wantedby type unit remainafterexit cronfile":
+        "the file without it; jobqueued has no such setting",
 }  # fmt: skip
 """Names that do not correspond to a single key → what to write."""
 
@@ -110,7 +111,7 @@ ELSEWHERE |= {word: advice for words, advice in _WORDS.items() for word in words
 AT_THE_TOP = {
     word: PLANNED_TOO.format(name)
     if key.planned
-    else f"defaults and jobs; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
+    else f"defaults or jobs at the top; {name!r} belongs to a job, as in jobs: {{backup: {{{name}: {key.example}}}}}"
     for name, key in JOB_KEYS.items()
     for word in (name.replace("_", ""), *_KEYS.get(name, "").split())
 }

@@ -36,7 +36,7 @@ def _hook(node: Node) -> TelemetryHook:
     hook = TelemetryHook(**values)
     if "every" in values and "sample" not in hook.at and isinstance(node, Mapping):
         place = node.entries["every"].key
-        found = "the time between samples, of which there are none"
+        found = "the time between samples, but no samples"
         raise NotAccepted(Refusal.of(place, "no `every`, or `sample` in `at`", found, code="JQ205").below(".every"))
     return hook
 

@@ -12,7 +12,7 @@ from jobqueued.jobfile.yamltext import PART, Mapping, Node, Steps, is_null, read
 from jobqueued.problem import Problem
 
 TOP = mapping("a mapping with the keys defaults and jobs", dict)
-_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where it is to say nothing"
+_EMPTY = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"
 
 
 class Merged(NamedTuple):

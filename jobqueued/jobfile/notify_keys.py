@@ -36,7 +36,7 @@ from jobqueued.notify import (
 _HEADER = text("a text of one line, in ASCII", r"[ -~\t]*")
 _SET_BY_US = ("connection", "content-length", "host", "transfer-encoding")
 _HEADER_NAME = f"(?i:(?!(?:{'|'.join(_SET_BY_US)})$)[a-z0-9][a-z0-9-]*)"
-_HEADER_RULE = f"the name of a header, but for {', '.join(_SET_BY_US)}"
+_HEADER_RULE = f"the name of a header other than {', '.join(_SET_BY_US)}"
 _HEADERS = mapping(
     "a mapping of names to texts such as {Priority: high}",
     lambda entries: tuple(by_name(unshown(_HEADER), _HEADER_NAME, _HEADER_RULE)(entries).items()),
@@ -172,7 +172,7 @@ def _mail(node: Node) -> dict[str, Any]:
             Refusal.of(node, "its `password_file` as well", "a user in `smtp` without a password", code="JQ205")
         )
     if user.username and user.scheme == "smtp" and values.get("starttls") == "never":
-        accepted = "`starttls: required`, or smtps://, as passwords go over TLS only"
+        accepted = "`starttls: required`, or smtps://, because passwords are sent only over TLS"
         raise NotAccepted(Refusal.of(node, accepted, "a user in `smtp` with `starttls: never`", code="JQ205"))
     return values
 
@@ -220,7 +220,7 @@ _WHOLE_RULE = made(section(_RULE), _rule)
 def _addressed(node: Node) -> Rule:
     rule: Rule = _WHOLE_RULE.read(node)
     if next(rule.notify.targets(), None) is None:
-        raise NotAccepted(Refusal.of(node, _ADDRESS, "nobody who is told", code="JQ205"))
+        raise NotAccepted(Refusal.of(node, _ADDRESS, "no recipient", code="JQ205"))
     return rule
 
 

@@ -67,27 +67,27 @@ def _of(job: Job, where: Surroundings) -> Iterator[tuple[str, str, str]]:
             yield "JQ210", f"environment.{name}", message
     cpu, memory = job.resource_limits.get("cpu"), job.resource_limits.get("memory")
     if cpu is not None and cpu > where.cpus and job.runner == "local":
-        share = f"; accepted: {cpu:g}%, if per cent are meant" if cpu >= 10 else "; accepted: less, or no such key"
-        yield "JQ511", "resource_limits.cpu", f"found {cpu:g} cores, and the daemon has {where.cpus}{share}"
+        share = f"; accepted: {cpu:g}%, if you meant percent" if cpu >= 10 else "; accepted: fewer cores, or no limit"
+        yield "JQ511", "resource_limits.cpu", f"found {cpu:g} cores, but the daemon has {where.cpus}{share}"
     if memory is not None and memory < _LEAST_MEMORY:
-        message = "found less than any program needs; accepted: at least some MiB, such as 64M"
+        message = "found less than any program needs; accepted: at least a few MiB, such as 64M"
         yield "JQ511", "resource_limits.memory", message
     if where.user is not None and job.user not in (None, where.user):
         message = (
-            f"found {quoted(job.user or '')}, and the daemon runs as {where.user}, who can start nothing as others"
+            f"found {quoted(job.user or '')}, but the daemon runs as {where.user} and can't start jobs of other users"
         )
-        yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that root starts"
+        yield "JQ506", "user", f"{message}; accepted: {where.user}, or a daemon that runs as root"
     for on in job.on:
         if on.kind == "event" and (result := ENDS.get(on.name)):
-            found = f"found {quoted(on.name)}, which comes only by `jobqueuectl emit {on.name}`"
+            found = f"found {quoted(on.name)}, an event that only `jobqueuectl emit {on.name}` emits"
             yield (
                 "JQ217",
                 "on.event",
-                f"{found}; accepted: {{job: backup, result: {result}}} for each such end of backup",
+                f"{found}; accepted: {{job: backup, result: {result}}} to start after each such run of backup",
             )
         if where.own_tmp and on.kind == "path" and re.match(_TEMPORARY, on.name):
-            message = f"found {quoted(on.name)}, where the daemon has a directory of its own (PrivateTmp=)"
-            yield "JQ513", "on.path", f"{message}; accepted: a path outside of /tmp and /var/tmp"
+            message = f"found {quoted(on.name)}, but the daemon has its own /tmp (PrivateTmp=) and can't see this path"
+            yield "JQ513", "on.path", f"{message}; accepted: a path outside /tmp and /var/tmp"
 
 
 def _text_of(job: Job, key: str) -> str:
@@ -99,11 +99,11 @@ def _text_of(job: Job, key: str) -> str:
 def _of_line(line: str, job: Job) -> Iterator[tuple[str, str]]:
     """Yield code and message of forms that are right in a crontab or a terminal, but not here."""
     if re.search(_BACKGROUND, line) and not job.leave_children:
-        detached = "found & at the end, so the run is over at once, and what goes on behind it is killed"
-        accepted = "the command without it (and without nohup), or `leave_children: true`"
+        detached = "found & at the end, so the run ends at once and the daemon kills the background process"
+        accepted = "the command without & (and without nohup), or `leave_children: true`"
         yield "JQ211", f"{detached}; accepted: {accepted}"
     if re.search(_PERCENT, line):
-        yield "JQ212", "found \\%, as a crontab wants it; accepted: %, which is a plain character here"
+        yield "JQ212", "found \\%, which only a crontab needs; accepted: %, an ordinary character here"
 
 
 def _of_variable(value: str) -> str:
@@ -111,10 +111,10 @@ def _of_variable(value: str) -> str:
     if not (found := re.search(_IN_VALUES, value)):
         return ""
     if found["name"] == "PATH":
-        return f"found $PATH, which nothing expands here; accepted: in its place what it is else, {DEFAULT_PATH}"
+        return f"found $PATH, which nothing expands here; accepted: the directories themselves, such as {DEFAULT_PATH}"
     home = found["tilde"] or found["name"] == "HOME"
     remedy = "the directory itself, such as /home/alice" if home else "its value"
-    return f"found {found['tilde'] or '$' + found['name']}, which nothing expands here; accepted: in its place {remedy}"
+    return f"found {found['tilde'] or '$' + found['name']}, which nothing expands here; accepted: {remedy}"
 
 
 def _of_words(words: tuple[str, ...]) -> str:
@@ -125,5 +125,5 @@ def _of_words(words: tuple[str, ...]) -> str:
     if not odd and re.search(r"\s", words[0].strip()):
         odd = words[0]
     text = " ".join(words)
-    remedy = f"a text, which a shell reads: {quoted(text)}"
+    remedy = f"one string, which a shell reads: {quoted(text)}"
     return f"found {quoted(odd)} in a list, which no shell reads; accepted: {remedy}" if odd else ""

@@ -42,7 +42,7 @@ def _command(node: Node) -> str | tuple[str, ...]:
         return str(_COMMAND_LINE.read(node))
     words: tuple[str, ...] = sequence(WORD).read(node)
     if not words[0]:
-        raise NotAccepted(Refusal.of(node.items[0], "the program").below("[0]"))
+        raise NotAccepted(Refusal.of(node.items[0], "the name or path of a program").below("[0]"))
     return words
 
 
@@ -84,9 +84,9 @@ def unshown(kind: ValueType) -> ValueType:
     return replace(kind, read=read)
 
 
-_UNSHOWN = "a value that is not shown, as it may be a secret"
+_UNSHOWN = "a value that is not shown because it may be a secret"
 MODE = scalar("mode", "an octal mode with a leading zero, such as 0022", _mode)
-WORD = text('a text ("" for none)', "(?s).*")
+WORD = text('a string ("" for an empty one)', "(?s).*")
 ACCOUNT = text("the name of an account such as backup", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 GROUP = text("the name of a group such as backup", r"[^\s:,/\x00-\x1f\x7f]{1,64}", "name")
 _COMMAND_LINE = text("a command for the shell, or a list of the program and its arguments", r"(?s).*\S.*")
@@ -98,7 +98,7 @@ _SIGNALS = "HUP INT QUIT ABRT KILL USR1 USR2 PIPE ALRM TERM WINCH IO PWR SYS XCP
 SIGNAL = text("a signal that ends programs, such as SIGTERM, SIGINT or SIGRTMIN+3",
     rf"SIG(?:{_SIGNALS.replace(' ', '|')}|RTMIN\+[1-9]|RTMIN\+[12][0-9]|RTMIN)", "signal")  # fmt: skip
 ENVIRONMENT = unshown(
-    mapping("a mapping of names to texts such as {LANG: C.UTF-8}", _environment, {"additionalProperties": WORD.schema})
+    mapping("a mapping of names to values such as {LANG: C.UTF-8}", _environment, {"additionalProperties": WORD.schema})
 )
 PATHS_BY_NAME = mapping(
     "a mapping of names to absolute paths such as {token: /etc/backup/token}", by_name(PATH, NAME, A_NAME)

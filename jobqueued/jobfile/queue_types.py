@@ -49,7 +49,7 @@ def _lock_name(node: Scalar) -> str:
     if node.text.startswith("/"):
         raise Instead(f"{{path: {node.text}}}")
     if node.text in (CPU, MEMORY):
-        raise Instead(f"{node.text} below `resources`, as it is no lock")
+        raise Instead(f"{node.text} under `resources`, because it is not a lock")
     if is_null(node) or not re.fullmatch(NAME, node.text):
         raise ValueError
     return node.text
@@ -104,8 +104,8 @@ def _lock(node: Node, values: dict[str, Any]) -> Claim:
 def _of_fleet(node: Node, values: dict[str, Any]) -> Claim:
     others = [name for name in ("path", "mode") if values.get(name, "exclusive") != "exclusive"]
     if others:
-        found = f"`{others[0]}: {values[others[0]]}` beside `scope: fleet`"
-        raise NotAccepted(Refusal.of(node, "a `name`, held alone or some `units` of it", found, code="JQ205"))
+        found = f"`{others[0]}: {values[others[0]]}` with `scope: fleet`"
+        raise NotAccepted(Refusal.of(node, "a lock with a `name`, held alone or with `units`", found, code="JQ205"))
     name, units = f"{FLEET}{values['name']}", values.get("units", 0)
     return Claim(name, units, exclusive=not units)
 
@@ -238,9 +238,9 @@ def _event(node: Node, values: dict[str, Any]) -> On:
     kinds = [kind for kind in ("path", "event", "job") if kind in values]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "neither path nor event nor job"
-        raise NotAccepted(Refusal.of(node, "one of path, event and job", found, code="JQ205"))
+        raise NotAccepted(Refusal.of(node, "exactly one of path, event and job", found, code="JQ205"))
     if "result" in values and "job" not in values:
-        raise NotAccepted(Refusal.of(node, "result beside job only", f"result beside {kinds[0]}", code="JQ205"))
+        raise NotAccepted(Refusal.of(node, "`result` only with `job`", f"`result` with `{kinds[0]}`", code="JQ205"))
     name = values[kinds[0]]
     kind = "jobs" if kinds == ["job"] and re.search("[*?]", name) else kinds[0]
     return On(kind, name, values.get("result", "success"))
@@ -257,7 +257,7 @@ def _boot(node: Scalar) -> str:
     if node.text == "boot":
         return node.text
     if result := ENDS.get(node.text.lower()):
-        raise Instead(f"{{job: backup, result: {result}}}, which starts it at each such end of backup")
+        raise Instead(f"{{job: backup, result: {result}}}, which starts the job after each such run of backup")
     if is_null(node) or not is_name(node.text) or nearest(node.text, ["boot"]):
         raise ValueError
     raise Instead(f"{{event: {node.text}}} or {{job: {node.text}}}")

@@ -53,7 +53,7 @@ JOBS_A_STEP = 5
 _COST_OF_A_JOB = 10 * EXPRESSION
 """Ten expressions take as long as the rest of a job."""
 _OF_CRON = {
-    "MAILTO": ("notify", "no mail is sent"),
+    "MAILTO": ("notify", "for mail, write `notify`"),
     "CRON_TZ": ("timezone", "write `timezone`"),
     "SHELL": ("shell", "write `shell`"),
     "RANDOM_DELAY": ("spread", "write `spread`"),
@@ -179,16 +179,16 @@ class _Reading:
     def _costs_too_much(self, place: Scalar) -> bool:
         """Stop if `defaults`, processed again for each job, would keep the daemon busy for minutes."""
         if self.cost > MAX_COST:
-            counting = f"a cron expression counts as {EXPRESSION}, and `defaults` for each job"
+            counting = f"a cron expression counts as {EXPRESSION}, and `defaults` count for each job"
             found = f"more than {MAX_COST} variables ({counting})"
-            self._refuse(Refusal.of(place, "at most that in a file", found, code="JQ103"))
+            self._refuse(Refusal.of(place, f"at most {MAX_COST} in a file", found, code="JQ103"))
         return self.cost > MAX_COST
 
     def _job(self, entry: Entry, defaults: Entries) -> Job | None:
         key, body = entry
         if key.text in JOB_KEYS and not isinstance(body, Mapping) and not is_null(body):
-            found = f"the job key {key.text!r} as an id"
-            accepted = "the id of its job above it, and the key further to the right"
+            found = f"the job key {key.text!r} in place of a job id"
+            accepted = "the id of its job above it, and the key indented below that"
             self._refuse(Refusal.of(key, accepted, found, code="JQ201"))
             return None
         self.job = ""
@@ -225,8 +225,8 @@ class _Reading:
         locks = {claim.resource for claim in values.get("locks", ())}
         for claim in values.get("resources", ()):
             if claim.resource in locks:
-                found = f"{claim.resource!r} among the locks and the resources"
-                twice = Refusal.of(entries["resources"].key, "one of both", found, code="JQ205")
+                found = f"{claim.resource!r} in `locks` and in `resources`"
+                twice = Refusal.of(entries["resources"].key, "the name in only one of them", found, code="JQ205")
                 self._refuse(twice.below("resources"))
 
     def _own(self, defaults: Entries, given: Entries) -> Entries:
@@ -324,7 +324,7 @@ class _Reading:
             key, advice = _OF_CRON.get(name, ("", ""))
             is_empty = isinstance(place.value, Scalar) and not place.value.text
             if key and key not in entries and not is_empty:
-                message = f"has no effect here as in a crontab; {advice}"
+                message = f"is only a variable of the command, unlike in a crontab; {advice}"
                 self._note(self.warnings, _about(place.key, f"environment.{name}", message, "JQ207", "warning"))
 
     def _warn_of_notices(self, own: Entries, values: dict[str, Any]) -> None:
@@ -341,11 +341,14 @@ class _Reading:
             if not isinstance(node, Scalar):
                 continue
             if node.joined:
-                message = "its lines are one line for the shell; accepted: | behind the key, which keeps them apart"
+                message = (
+                    "found several lines, which the shell gets as one; accepted: | after the key, which "
+                    "keeps them apart"
+                )
                 self._note(self.warnings, _about(node, name, message, "JQ208", "warning"))
             if node.escaped:
-                message = f"found {node.escaped} in double quotes, where it is no longer that for the shell"
-                message += "; accepted: single quotes, or |"
+                message = f"found {node.escaped} in double quotes, where YAML replaces it before the shell sees it"
+                message += "; accepted: single quotes, or | after the key"
                 self._note(self.warnings, _about(node, name, message, "JQ209", "warning"))
 
     def _entries(self, node: Node, body: ValueType) -> Entries | None:
@@ -372,7 +375,7 @@ class _Reading:
             self.refused += refusals
 
 
-_INDENT = "a line `jobs:` above it, and the job with all its keys indented below that, as in jobs: {backup: {…}}"
+_INDENT = "a line `jobs:` above it, and the job with its keys indented below that, as in jobs: {backup: {…}}"
 
 
 def _misplaced(name: str, node: Node) -> str:
@@ -380,7 +383,7 @@ def _misplaced(name: str, node: Node) -> str:
     if isinstance(node, Mapping):
         return _INDENT if "command" in node.entries else ""
     keys = in_a_job(f"{name}: {node.text}") if isinstance(node, Scalar) else ""
-    return f"{A_JOB_FILE.format(keys)}; this is a line of a crontab" if keys else ""
+    return f"{A_JOB_FILE.format(keys)}; this line is from a crontab" if keys else ""
 
 
 def _reason(error: ScheduleError) -> str:

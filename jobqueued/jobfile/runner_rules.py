@@ -35,19 +35,20 @@ def _resources(job: Job) -> str:
 
 
 _RULES = (
-    _Rule("resources", _resources, "`resource_limits: {cpu: …, memory: …}`, which Slurm is asked for, as CPUs and "
-        "memory of this host are not used"),
-    _Rule("resource_limits", _limits, "cpu, memory, and those of setrlimit(2), as cgroups on nodes are Slurm's"),
+    _Rule("resources", _resources, "`resource_limits: {cpu: …, memory: …}` to ask Slurm for them, because the "
+        "job uses no CPU or memory of this host"),
+    _Rule("resource_limits", _limits, "cpu, memory and limits of setrlimit(2), because Slurm manages cgroups on nodes"),
     _Rule("placement", lambda job: quoted(job.placement) * (job.placement != "none"),
-        "none, as Slurm chooses the CPUs"),
+        "none, because Slurm chooses the CPUs"),
     _Rule("leave_children", lambda job: "true" * job.leave_children,
-        "false, as Slurm ends what a job leaves on its node"),
-    _Rule("ionice", lambda job: "" if job.ionice is None else quoted(job.ionice), "none, as that is of this host"),
+        "false, because Slurm ends all processes that a job leaves on its node"),
+    _Rule("ionice", lambda job: "" if job.ionice is None else quoted(job.ionice),
+        "none, because it works on this host only"),
     _Rule("cpu_scheduling", lambda job: quoted(job.cpu_scheduling) * (job.cpu_scheduling != "other"),
-        "other, as that is of this host"),
+        "other, because it works on this host only"),
     _Rule("oom_score_adj", lambda job: str(job.oom_score_adj or ""),
-        "0, as that is of this host"),
-    _Rule("no_new_privs", lambda job: "true" * job.no_new_privs, "false, as the process on a node is Slurm's"),
+        "0, because it works on this host only"),
+    _Rule("no_new_privs", lambda job: "true" * job.no_new_privs, "false, because Slurm starts the process on the node"),
 )  # fmt: skip
 
 
@@ -56,8 +57,8 @@ def of_a_runner(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
     if job.runner == "slurm":
         for key, found, accepted in _RULES:
             if what := found(job):
-                told = f"{what} beside `runner: slurm`"
+                told = f"{what} with `runner: slurm`"
                 yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)
     elif job.slurm:
         told = "`slurm` in a job that runs on this host"
-        yield Refusal.of(entries["slurm"].key, "`runner: slurm` beside it", told, code="JQ205").below("slurm")
+        yield Refusal.of(entries["slurm"].key, "`runner: slurm` in the same job", told, code="JQ205").below("slurm")

@@ -238,7 +238,9 @@ def url(accepted: str, *schemes: str, bare: bool = False) -> ValueType:
         if bare and (parts.path or parts.query or parts.fragment):
             raise ValueError
         if "#" in node.text:
-            raise NotAccepted(Refusal.of(node, f"{accepted}, without a # and what follows, as no server gets that"))
+            raise NotAccepted(
+                Refusal.of(node, f"{accepted}, without # and the text after it, because no server receives that")
+            )
         return node.text
 
     pattern = f"^(?:{'|'.join(schemes)})://[^\\s/?#]+(?:[/?][^\\s#]*)?$"

@@ -11,7 +11,7 @@ from jobqueued.jobfile.yamltext import Entry, quoted
 from jobqueued.model import Claim, Job, OnHostLoss, Overlap, Scope
 from jobqueued.timing.schedule import Schedule
 
-ONLY_OF_HOST = "one of this host; what a fleet has in common is in job files of root"
+ONLY_OF_HOST = "one of this host; only root's job files may have those of the fleet"
 """The accepted form in files that may not concern the fleet."""
 
 
@@ -63,23 +63,23 @@ def _on(job: Job) -> str:
 
 _RULES = (
     _Rule("schedule", lambda job: quoted("@reboot") * _boot(job),
-        "times of the clock, as each host boots at another time"),
-    _Rule("on", _on, "an event by name, as boots, files and ends of runs are of one host"),
+        "clock times, because each host boots at a different time"),
+    _Rule("on", _on, "a named event, because boots, files and ends of runs concern only one host"),
     _Rule("max_runs", lambda job: "" if job.max_runs is None else str(job.max_runs),
-        "none, as each host counts its own runs"),
-    _Rule("exclusive", lambda job: "true" * job.exclusive, "false, as no run can have all hosts for itself"),
+        "none, because each host counts its own runs"),
+    _Rule("exclusive", lambda job: "true" * job.exclusive, "false, because no run can have all hosts for itself"),
     _Rule("overlap", lambda job: quoted("replace") * (job.overlap is Overlap.REPLACE),
-        "queue or skip, as the live run may be on another host"),
+        "queue or skip, because the live run may be on another host"),
     _Rule("dependencies", lambda job: quoted(", ".join(job.dependencies)) if job.dependencies else "",
-        "a job without them, as their runs may be on other hosts"),
+        "a job without dependencies, because their runs may be on other hosts"),
 )  # fmt: skip
 
 
 _OF_HOST = (
     _Rule("on_host_loss", lambda job: quoted(job.on_host_loss.value) * (job.on_host_loss is not OnHostLoss.LOST),
-        "lost, or a job with `scope: fleet`, which another host could run again"),
+        "lost, or `scope: fleet`, which lets another host run the job again"),
     _Rule("hosts", lambda job: quoted(", ".join(job.hosts)) if job.hosts else "",
-        "none, or a job with `scope: fleet`, as other jobs run on each host that has their file"),
+        "none, or `scope: fleet`, because with `scope: host` each host that has the file runs the job"),
 )  # fmt: skip
 
 
@@ -87,9 +87,9 @@ def of_a_fleet(job: Job, entries: Mapping[str, Entry]) -> Iterator[Refusal]:
     """Refuse keys that can't work for a job with `scope: fleet`, and in other jobs the keys of a fleet."""
     for key, found, accepted in _RULES:
         if job.scope is Scope.FLEET and (what := found(job)):
-            told = f"{what} beside `scope: fleet`"
+            told = f"{what} with `scope: fleet`"
             yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)
     for key, found, accepted in _OF_HOST:
         if job.scope is Scope.HOST and (what := found(job)):
-            told = f"{what} beside `scope: host`"
+            told = f"{what} with `scope: host`"
             yield Refusal.of(entries[key].value, accepted, told, code="JQ205").below(key)

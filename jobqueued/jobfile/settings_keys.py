@@ -23,7 +23,7 @@ from jobqueued.jobfile.yamltext import Entry, Mapping, Node, Scalar, quoted
 def _resources(entries: dict[str, Entry]) -> dict[str, int]:
     taken = [entry.key for entry in entries.values() if entry.key.text in _VARIABLES]
     if taken:
-        accepted = f"another name, as {_TAKEN} mean something else"
+        accepted = f"another name, because {_TAKEN} mean something else"
         raise NotAccepted(*(Refusal.of(key, accepted, quoted(key.text)) for key in taken))
     return dict(AMOUNTS.read(Mapping(0, 0, entries)))
 

@@ -41,7 +41,7 @@ def parse_duration(text: str) -> int:
     """Return the nanoseconds in ``90s``, ``5m``, ``2h``, ``1d12h``. Raises ValueError for anything else."""
     match = re.fullmatch(DURATION, text)
     if match is None or not text:
-        raise ValueError(f"{text!r} is no duration such as 90s, 5m, 2h or 1d12h")
+        raise ValueError(f"{text!r} is not a duration such as 90s, 5m, 2h or 1d12h")
     return sum(int(count) * unit for count, unit in zip(match.groups("0"), (DAY, HOUR, MINUTE, SECOND), strict=True))
 
 
@@ -49,7 +49,7 @@ def parse_size(text: str) -> int:
     """Return the bytes in ``512M`` or ``2G`` (powers of 1024) or ``0``. Raises ValueError for anything else."""
     match = re.fullmatch(SIZE, text)
     if match is None:
-        raise ValueError(f"{text!r} is no size such as 512M or 2G")
+        raise ValueError(f"{text!r} is not a size such as 512M or 2G")
     return int(match[1] or 0) << {"K": 10, "M": 20, "G": 30, "T": 40, None: 0}[match[2]]
 
 
@@ -108,7 +108,7 @@ ODD_SPACE = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u2060\u3000]"
 def odd_space_in(text: str) -> str:
     """Return the advice about the first such character, or ""."""
     found = re.search(ODD_SPACE, text)
-    advice = "which is no space to a shell or a file system; accepted: a plain space, or none"
+    advice = "which is not a space to a shell or a file system; accepted: a plain space, or none"
     return f"found {name_of_space(found[0])}, {advice}" if found else ""
 
 

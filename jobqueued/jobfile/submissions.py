@@ -41,7 +41,7 @@ KEYS: dict[str, Key] = {
 }  # fmt: skip
 """The keys of a job file that a submission may have, too."""
 _ARRAY = re.compile(r"(?:(\d{1,10})-)?(\d{1,10})(?::(\d{1,10}))?(?:%(\d{1,10}))?", re.ASCII)
-A_RANGE = "a range such as 1-100, 0-9:3 (each third) or 1-100%10 (10 at a time)"
+A_RANGE = "a range such as 1-100, 0-9:3 (every third) or 1-100%10 (10 at a time)"
 _AFTER = re.compile(rf"(?:(any|success):)?([^/@:\s]{{1,64}}/{NAME}(?:@[1-9][0-9]{{0,17}})?)", re.ASCII)
 _NAME = re.compile(NAME)
 _VARIABLE = re.compile(VARIABLE)
@@ -77,7 +77,7 @@ def read(
         ensure_ascii=False, separators=(",", ":"),
     )  # fmt: skip
     if len(text) > LARGEST:
-        raise Wrong(f"it has {size(len(text))}; accepted: at most {size(LARGEST)}, with script and environment")
+        raise Wrong(f"found {size(len(text))}; accepted: at most {size(LARGEST)}, including script and environment")
     entries, values = _values(document.get("keys", {}))
     array, at_a_time = read_array(document["array"]) if "array" in document else (None, None)
     awaited = document.get("after", [])
@@ -106,7 +106,7 @@ def read_again(text: str, job: str, limits: UserLimits, timezone: str, *, mails:
         owner = None if document["owner"] is None else Owner(*document["owner"])
         return replace(read(document, owner, limits, timezone, mails=mails, again=True).job, id=job)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Wrong(f"its text makes no sense: {error}") from None
+        raise Wrong(f"its saved text can't be read: {error}") from None
 
 
 def resized(text: str, at_a_time: int) -> str:
@@ -134,7 +134,9 @@ def read_after(text: object) -> After:
     """Return the run or submission in ``alice/17``, ``any:alice/17@3``. Raises Wrong."""
     found = _AFTER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        accepted = "a submission such as alice/17, or a run of one, alice/17@3; any: before it, if it may fail"
+        accepted = (
+            "a submission such as alice/17, or one of its runs such as alice/17@3; any: before it, if it may fail"
+        )
         raise Wrong(f"after: found {text!r}; accepted: {accepted}")
     return After(found[2], found[1] or "success")
 
@@ -177,7 +179,7 @@ def _told(refusal: Refusal) -> str:
 def _node(value: object, depth: int) -> Node:
     """Return a JSON value as the node that the same text in a job file would give."""
     if depth > _DEEPEST:
-        raise Wrong(f"found more than {_DEEPEST} levels")
+        raise Wrong(f"found more than {_DEEPEST} levels of nesting; accepted: at most {_DEEPEST}")
     if isinstance(value, dict):
         pairs = {name: Entry(_text(name), _node(each, depth + 1)) for name, each in value.items()}
         return Mapping(0, 0, pairs)
@@ -188,7 +190,7 @@ def _node(value: object, depth: int) -> Node:
 
 def _text(text: str) -> Scalar:
     if not is_value(text):
-        raise Wrong("found a NUL, or half of a character; accepted: text")
+        raise Wrong("found a NUL, or half of a character; accepted: text without it")
     return Scalar(0, 0, text, plain=False)
 
 
@@ -219,5 +221,5 @@ def _name(name: object) -> str:
 
 def _key(key: object) -> str:
     if not isinstance(key, str) or (key and not KEY.fullmatch(key)):
-        raise Wrong("key: accepted: at most 100 ASCII characters without a blank")
+        raise Wrong("key: accepted: at most 100 ASCII characters without a space")
     return key

@@ -20,7 +20,7 @@ _INSTANT = r"(?a)\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(Z|[-+]\d\d:\d\d)?"
 
 def _zone(node: Scalar) -> str:
     if node.text in ("localtime", "posixrules"):
-        raise Instead("no key at all for the host's own zone")
+        raise Instead("no `timezone` at all for the host's own zone")
     try:
         ZoneInfo(node.text)
     except (KeyError, ValueError, OSError):  # a path; a directory of the zone data, such as Europe
@@ -60,7 +60,7 @@ def _meant_instant(text: str) -> str:
     """Return our spelling of an instant in another format, or "" without a guess."""
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text, re.ASCII):
         daily = f'`schedule: "{int(clock[2])} {int(clock[1])} * * *"`'
-        return f"a date before it, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
+        return f"a date before the time, such as 2027-01-31T{int(clock[1]):02}:{clock[2]}; for every day, {daily}"
     if re.fullmatch("[1-9][0-9]{8,9}", text):
         return datetime.fromtimestamp(int(text), UTC).isoformat().replace("+00:00", "Z")
     text = re.sub(r"(?a)(\d\d?)\.(\d\d?)\.(\d{4})", r"\3-\2-\1", " ".join(text.split()))

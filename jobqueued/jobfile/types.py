@@ -35,7 +35,7 @@ def read_keys(
         if name not in keys:
             refusals.append(_unknown(key, keys, elsewhere or {}))
         elif keys[name].planned:
-            refusals.append(Refusal.of(key, "the file without it", _PLANNED, code="JQ215").below(name))
+            refusals.append(Refusal.of(key, "the file without this key", _PLANNED, code="JQ215").below(name))
         else:
             try:
                 values[name] = keys[name].type.read(node)
@@ -201,7 +201,7 @@ def _as_written(node: Scalar) -> Any:
 ANYTHING = mapping("a mapping such as {owner: ops}", lambda entries: plain(Mapping(0, 0, entries), _as_written))
 
 _PLANNED = "a key of a later version"
-PLANNED_TOO = "the file without it; `{}`, which does that, is a key of a later version"
+PLANNED_TOO = "the file without it (the key `{}` comes in a later version)"
 
 
 def _unknown(key: Scalar, keys: dict[str, Key], elsewhere: dict[str, str]) -> Refusal:

@@ -25,7 +25,7 @@ def _few(node: Node) -> tuple[str, ...]:
     if len(names) > _MOST:
         found = f"{len(names)} names"
         raise NotAccepted(
-            Refusal.of(node, f"at most {_MOST}; of more users make a group, and write @GROUP", found, code="JQ103")
+            Refusal.of(node, f"at most {_MOST} names; for more users, write a group as @GROUP", found, code="JQ103")
         )
     return names
 

@@ -85,7 +85,7 @@ def _sent_as(owner: Owner, wish: Notify) -> Notify:
 
 
 def _permit(key: str, accepted: str) -> str:
-    return f"{accepted}, or what root permits by `users: {{permit: [{key}]}}` {_SETTINGS}"
+    return f"{accepted}, unless root permits it with `users: {{permit: [{key}]}}` {_SETTINGS}"
 
 
 def _of_permits(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
@@ -97,21 +97,21 @@ def _of_permits(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusa
 def _of_user(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     name = rules.owner.name
     if job.user not in (None, name):
-        accepted = f"{name}, as whom all jobs of this file run"
+        accepted = f"{name}, because all jobs of this file run as {name}"
         yield Refusal.of(entries["user"].value, accepted, quoted(job.user or ""), code=_CODE).below("user")
 
 
 def _of_notices(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     """Refuse too many addresses, and without permission all except mail to oneself, which cron also sends."""
     if (named := len({*job.notify.targets()})) > _MOST_TARGETS:
-        accepted = f"at most {_MOST_TARGETS} addresses of a user's job; one `command` can notify several people"
+        accepted = f"at most {_MOST_TARGETS} addresses per job; one `command` can notify several people"
         yield Refusal.of(entries["notify"].value, accepted, str(named), code=_CODE).below("notify")
     if "notify" in rules.limits.permit:
         return
     oneself = Target("email", rules.owner.name)
     other = next((target for target in job.notify.targets() if target != oneself), None)
     if other is not None or job.notify.sender:
-        accepted = _permit("notify", f"`email: {rules.owner.name}` alone")
+        accepted = _permit("notify", f"only `email: {rules.owner.name}`")
         found = other.shown if other is not None else "`from`"
         yield Refusal.of(entries["notify"].value, accepted, found, code=_CODE).below("notify")
     if job.ping is not None:
@@ -123,13 +123,13 @@ def of_the_host(job: Job, entries: Entries) -> Iterator[Refusal]:
     """Refuse a path with ``~/`` in a file of the host: only users' files may have one."""
     name = next((on.name for on in job.on if on.kind == "path" and on.name.startswith("~")), None)
     if name is not None:
-        accepted = "an absolute path; one with ~/ is for files that users hand in (jobqueuectl add)"
+        accepted = "an absolute path; ~/ works only in files that users add (jobqueuectl add)"
         yield Refusal.of(entries["on"].value, accepted, quoted(name), code=_CODE).below("on")
 
 
 def _of_locks(_rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     if any(claim.units for claim in job.locks):
-        accepted = "the whole lock; units are of the host's resources: `resources`"
+        accepted = "the whole lock; for units, use `resources` of the host"
         yield Refusal.of(entries["locks"].value, accepted, "units of a lock", code=_CODE).below("locks")
     if name := lock_of_fleet(job.locks):
         found = f"the lock {quoted(name)} of the fleet"
@@ -148,7 +148,7 @@ def _of_caps(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
         asked = job.resource_limits[key]
         if asked is None or asked > cap:
             place, at = _within(entries["resource_limits"].value, key), f"resource_limits.{key}"
-            accepted = f"at most {_amount(key, cap)}, as `users: {{caps: …}}` {_SETTINGS} has it"
+            accepted = f"at most {_amount(key, cap)}, the limit of `users: {{caps: …}}` {_SETTINGS}"
             yield Refusal.of(place, accepted, _amount(key, asked), code=_CODE).below(at)
 
 
@@ -160,20 +160,20 @@ def _amount(key: str, value: Any) -> str:
 
 def _of_interval(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     interval = rules.limits.interval
-    accepted = f"{_time(interval)} or more, or less where `users: {{interval: …}}` {_SETTINGS} lets it"
+    accepted = f"{_time(interval)} or more, unless root lowers `users: {{interval: …}}` {_SETTINGS}"
     for trigger in job.triggers:
         if isinstance(trigger, Every) and trigger.interval < interval:
             yield Refusal.of(entries["every"].value, accepted, _time(trigger.interval), code=_CODE).below("every")
     if (apart := closest(job.triggers, interval)) is not None:
         key = "seconds" if job.seconds is not None and "seconds" in entries else "schedule"
-        found = f"{_time(apart)} between two times of day"
+        found = f"{_time(apart)} between two starts"
         yield Refusal.of(entries[key].value, accepted, found, code=_CODE).below(key)
 
 
 def _of_output(rules: UserRules, job: Job, entries: Entries) -> Iterator[Refusal]:
     most = rules.limits.output_of_a_run
     if "output_limit" in entries and job.output_limit > most:
-        accepted = f"at most {size(most)}: `logs` of `users` {_SETTINGS}, divided by its `live`"
+        accepted = f"at most {size(most)}, which is `logs` divided by `live` of `users` {_SETTINGS}"
         refusal = Refusal.of(entries["output_limit"].value, accepted, size(job.output_limit), code=_CODE)
         yield refusal.below("output_limit")
 

@@ -36,7 +36,7 @@ def value_of_key(text: str, key: Any, value: Any, event: Any) -> Any:
     if behind.startswith(":"):
         return value
     if before.endswith("?"):
-        message = f"found ? before a key that has no value; accepted: {key.text}: and its value"
+        message = f"found ? before a key that has no value; accepted: {key.text}: and a value"
     elif glued := re.fullmatch(GLUED_KEY, key.text):
         message = f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2].strip()}"
     else:
@@ -60,21 +60,22 @@ A_JOB_FILE = "a job file, as in jobs: {{backup: {{{}}}}}"
 """What to write for a line of a crontab."""
 
 _REMEDIES = (
-    ("", "\t", "a tab; accepted: spaces, YAML indents with nothing else"),
+    ("", "\t", "a tab; accepted: spaces (`check --fix` replaces tabs at the start of a line)"),
     ("block sequence entries are not allowed", "",
-        "a - inside a line; accepted: a value that starts with - in quotes, or a list on lines of its own"),
-    ("found character that cannot start any token", ">", "a > in brackets, and no shell reads a list; " + AS_A_TEXT),
-    ("found character that cannot start any token", "|", "a | in brackets, and no shell reads a list; " + AS_A_TEXT),
+        "a - inside a line; accepted: quotes around a value that starts with -, or a list with one item per line"),
+    ("found character that cannot start any token", ">", "a > in brackets, but no shell reads a list; " + AS_A_TEXT),
+    ("found character that cannot start any token", "|", "a | in brackets, but no shell reads a list; " + AS_A_TEXT),
     ("did not find expected <document start>", "",
-        "text behind the end of the first value; accepted: one mapping, which no INI file and no crontab is"),
+        "text after the end of the first value; accepted: one YAML mapping (not an INI file or a crontab)"),
     ("did not find expected ',' or", "",
-        "text behind a value in brackets; accepted: a comma between the values, or the value in quotes"),
+        "text after a value in brackets; accepted: a comma between the values, or quotes around the whole value"),
     ("found unknown directive name", "",
-        "a line that starts with %; accepted: such a value in quotes, or # before a comment"),
+        "a line that starts with %; accepted: quotes around a value that starts with %, or # before a comment"),
     ("found unknown escape character", "",
-        "an unknown escape in double quotes; accepted: single quotes, in which \\ is a plain character"),
+        "an unknown escape in double quotes; accepted: single quotes, inside which \\ is an ordinary character"),
     ("did not find expected hex", "",
-        "an escape without its digits in double quotes; accepted: single quotes, in which \\ is a plain character"),
+        "an escape without its hex digits in double quotes; accepted: single quotes, inside which \\ is an "
+        "ordinary character"),
     ("found invalid Unicode character escape code", "",
         "an escape for half a character; accepted: the character itself"),
 )  # fmt: skip
@@ -87,7 +88,7 @@ def syntax_fault(error: Any, text: str) -> Fault:
     mark = error.problem_mark or error.context_mark
     assert mark is not None
     if conflict := re.search(_CONFLICT, text):
-        message = "found a conflict marker of git; accepted: a merged file"
+        message = "found a conflict marker of git; accepted: the file without conflicts"
         return Fault(*position(text[: conflict.start()]), message, "JQ106")
     if "exceeded maximum nesting depth" in problem + context:
         place = [bracket.start() for bracket in re.finditer(_BRACKET, text)][MAX_DEPTH]
@@ -110,9 +111,11 @@ def _opened(context: str, problem: str, rest: str, lines: int) -> str:
             return f"found {glued[1]}: {NO_SPACE}; accepted: {glued[1]}: {glued[2]}"
         return "found a line without a colon; accepted: a key, a colon, a space, and its value"
     if context.startswith("while scanning a quoted scalar") and "end of stream" in problem:
-        return f"found a {rest[:1]} that is never closed; accepted: a closing one (inside '…' a ' is written '')"
+        return f"found a {rest[:1]} that is never closed; accepted: a closing quote (inside '…', write ' as '')"
     if context.startswith("while parsing a flow") and lines:
-        return f"found a {rest[:1]} that is not closed, or a comma missing below it; accepted: [a, b] or {{a: b}}"
+        return (
+            f"found a {rest[:1]} without its closing bracket, or a missing comma below it; accepted: [a, b] or {{a: b}}"
+        )
     return ""
 
 
@@ -127,32 +130,34 @@ def _remedy(problem: str, context: str, text: str, index: int) -> str:
     if found and found in "@`%*&" and context.startswith("while scanning"):
         return _of_first(found, before, text[index:].partition("\n")[0])
     if context.startswith("while scanning a block scalar"):
-        return "found text behind | or >; accepted: the text on the lines below, or such a value in quotes"
+        return "found text after | or >; accepted: the text on the lines below, or quotes around the whole value"
     if problem.startswith("mapping values are not allowed"):
         return _of_colon(before, text[: index - len(before)].rpartition("\n")[0].rpartition("\n")[2])
     if problem.startswith("did not find expected key") and context.startswith("while parsing a block mapping"):
         if before.strip():
-            return "found text behind a value; accepted: the whole value in quotes (inside '…' a ' is written '')"
-        return "found a line that is indented unlike its neighbours; accepted: the keys of a mapping in one column"
+            return "found text after a value; accepted: quotes around the whole value (inside '…', write ' as '')"
+        return "found a line with wrong indentation; accepted: all keys of a mapping in the same column"
     return f"this is not YAML: {context} {problem}".replace(":  ", ": ")
 
 
 def _of_first(found: str, before: str, value: str) -> str:
     """Return the message about a character that can't begin a plain value; it quotes a value that fills the line."""
     if before.strip() == "schedule:" and (keys := in_a_job(value)):
-        return f"found a line of a crontab; accepted: a key for each, as in {{{keys}}}"
+        return f"found a line of a crontab; accepted: a key for each part, as in {{{keys}}}"
     is_whole = re.fullmatch(r"\s*(- )?[a-z_]+: *", before) and re.fullmatch(r"[^&'\"#\\][^'\"#\\]{0,60}", value)
-    accepted = f'"{value.rstrip()}"' if is_whole else "such a value in quotes"
+    accepted = f'"{value.rstrip()}"' if is_whole else "the value in quotes"
     return f"found a value that starts with {found}; accepted: {accepted}"
 
 
 def _of_colon(before: str, above: str) -> str:
     """Return the message about a misplaced colon, from the text before it and the line above."""
     if re.fullmatch(_LONE_WORD, before) and (glued := re.fullmatch(_GLUED, above.strip())):
-        return f"found {glued[1]}: without a space behind its colon above; accepted: {glued[1]}: {glued[2]}"
+        return f"found {glued[1]}: without a space after its colon in the line above; accepted: {glued[1]}: {glued[2]}"
     if re.fullmatch(_LONE_WORD, before):
-        return "found a key inside the value above it; accepted: a colon behind the key above, or less indentation"
+        return (
+            "found a key inside the value of the line above; accepted: a colon after the key above, or less indentation"
+        )
     if key := re.search(_LAST_WORD, before):
-        where = f"or {key[1]}: on a line of its own, if it is a key"
-        return f"found a colon inside a value; accepted: such a value in quotes, {where}"
-    return "found a colon inside a value; accepted: such a value in quotes"
+        where = f"or {key[1]}: on its own line if it is a key"
+        return f"found a colon inside a value; accepted: the value in quotes, {where}"
+    return "found a colon inside a value; accepted: the value in quotes"

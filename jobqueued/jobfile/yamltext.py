@@ -212,7 +212,7 @@ def _decoded(data: bytes) -> str:
         return text
     odd = re.search(_NOT_TEXT, text)
     if odd and odd[0] in _LINE_ENDS:
-        message = f"found {_LINE_ENDS[odd[0]]}, which not all take for the end of a line; accepted: a line feed"
+        message = f"found {_LINE_ENDS[odd[0]]}, which not all programs read as the end of a line; accepted: a line feed"
         raise Fault(*position(text[: odd.start()]), message, "JQ102")
     if odd:
         name = "a byte order mark" if odd[0] == "\ufeff" else f"the character U+{ord(odd[0]):04X}"
@@ -243,9 +243,9 @@ class _Tree:
         root = yield from self._node(self._next(), 1)
         self._next()
         if not isinstance(end := self._next(), events.StreamEndEvent):
-            raise _fault(end, "found a second document; accepted: one document a file", "JQ105")
+            raise _fault(end, "found a second document; accepted: one document per file", "JQ105")
         for name, event in self._unused.items():
-            hint = f"such a value in quotes, if it starts with &, or without &{name[:_SHOWN]}"
+            hint = f"quotes around a value that starts with &, or the value without &{name[:_SHOWN]}"
             self._refuse(event, f"found &{name[:_SHOWN]}, which no *{name[:_SHOWN]} uses; accepted: {hint}")
         return root
 
@@ -264,7 +264,9 @@ class _Tree:
         if event.tag is not None:
             known = event.tag.startswith(_OF_YAML)  # any other may be an unquoted password
             tag = f"the tag {quoted(event.tag.replace(_OF_YAML, '!!', 1))}" if known else "a tag"
-            self._refuse(event, f"found {tag}; accepted: values without a tag, or one that starts with ! in quotes")
+            self._refuse(
+                event, f"found {tag}; accepted: a value without a tag, or quotes around a value that starts with !"
+            )
         self._anchors.pop(event.anchor, None)
         node = yield from self._bare(event, depth)
         if event.anchor is not None:
@@ -306,7 +308,8 @@ class _Tree:
         raw = self._text[start.index : end.index] if end.line > start.line or event.style == '"' else ""
         if plain and (lost := _LOST.match(self._text, end.index)) and self._text[end.index - 1] != "#":
             message = (
-                f"found {quoted(lost[1])} behind the value, a comment; accepted: the value in quotes, or # and a space"
+                f"found {quoted(lost[1])} after the value, which YAML reads as a comment; "
+                "accepted: quotes around the whole value, or a space after the # of a comment"
             )
             column = lost.start(1) - self._text.rfind("\n", 0, lost.start(1))
             self._faults.append(Fault(end.line + 1, column, message, "JQ108", "warning"))
@@ -338,7 +341,9 @@ class _Tree:
     def _first_node(self, event: Any, depth: int) -> Steps[Node]:
         """Return a key that needs a closer look."""
         if isinstance(event, events.MappingStartEvent) and self._is_template(event):
-            message = "found {{, a template that was not rendered; accepted: such a value in quotes"
+            message = (
+                "found {{, a template that was not rendered; accepted: the rendered file, or quotes around the value"
+            )
             raise _fault(event, message, "JQ106")
         return (yield from self._node(event, depth))
 
@@ -346,10 +351,10 @@ class _Tree:
         if not isinstance(key, Scalar):
             self._refuse(event, f"found {described(key)} as a key; accepted: a text")
         elif key.plain and key.text == "<<":
-            self._refuse(event, "found the merge key <<; accepted: `defaults` for what the jobs of a file share")
+            self._refuse(event, "found the merge key <<; accepted: `defaults` for keys that all jobs of the file share")
         elif first := entries.get(key.text):
-            where = f"it is on line {first.key.line - self._lines} already"
-            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once, {where}", "JQ104")
+            where = f"it is already on line {first.key.line - self._lines}"
+            self._refuse(event, f"found the key {quoted(key.text)} again; accepted: each key once ({where})", "JQ104")
         else:
             return key
         return None
@@ -361,7 +366,7 @@ class _Tree:
     def _aliased(self, event: Any, depth: int) -> Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            hint = "a value that starts with * in quotes, or an alias after its anchor"
+            hint = "quotes around a value that starts with *, or an alias below its anchor"
             raise _fault(event, f"found an alias without its anchor; accepted: {hint}", "JQ105")
         self._unused.pop(event.anchor, None)
         self._count_again(node, event, depth)
@@ -383,7 +388,7 @@ class _Tree:
         if depth > MAX_DEPTH:
             raise _fault(event, TOO_DEEP, "JQ103")
         if self.nodes > MAX_NODES:
-            message = f"found more than {MAX_NODES} values (aliases count in full); accepted: at most that"
+            message = f"found more than {MAX_NODES} values (aliases count in full); accepted: at most {MAX_NODES}"
             raise _fault(event, message, "JQ103")
 
 

@@ -136,16 +136,16 @@ _INTERVAL = r"(?i)(\d+[dhms])+"
 # Spellings of other crons, and ours in the wrong field.
 _REFUSED = (
     (r"\?", "write `*`"),
-    (r"lw|wl", "write `L`, or `25-31` and let the command look for the last working day"),
-    (r"\d*w\d*", "write the day itself, and let the command look for the nearest working day"),
+    (r"lw|wl", "write `L`, or `25-31` and let the command check for the last working day"),
+    (r"\d*w\d*", "write the day itself, and let the command check for the nearest working day"),
     (r"l-\d+", "write `L` for the last day, or `25-31` and let the command count from the end"),
     (r"\d+-l.*", "write the number of the last day, 31 for any month"),
-    (r"\d+l", "write it in the day of week field, or `L` in the day of month field"),
+    (r"\d+l", "write this in the day of week field, or `L` in the day of month field"),
     (r"l\d+", "write the weekday first, like `5L` for the last Friday, in the day of week field"),
     (r"l", "write `L` in the day of month field, or a weekday before it, like `6L`, in the day of week field"),
     (r".*#.*", "write a weekday, `#` and 1 to 5, like `1#2` for the second Monday, in the day of week field"),
-    (r".*~.*|r(\(.*)?", "write `H` or `H(a-b)`, which draws once for the job and then stays"),
-    (r"h.*", "write `H`, `H(a-b)` with a not above b and both of the field, or these with `/step`"),
+    (r".*~.*|r(\(.*)?", "write `H` or `H(a-b)`, which picks a number for the job once and keeps it"),
+    (r"h.*", "write `H`, or `H(1-5)` with a range of this field; `/step` may follow"),
 )
 
 
@@ -184,7 +184,7 @@ def _in_ascii(texts: list[str]) -> str:
 
 def _check_commas(field: Field, text: str) -> None:
     if "" in text.split(","):
-        raise ScheduleError(field.name, f"found `{text}`: take the stray comma away")
+        raise ScheduleError(field.name, f"found `{text}`: remove the stray comma")
 
 
 def _miscounted(expression: str, texts: list[str]) -> str:
@@ -194,22 +194,22 @@ def _miscounted(expression: str, texts: list[str]) -> str:
     if ";" in expression or "\n" in expression:
         return f"found `{' '.join(texts)}`: write several expressions as a list"
     if len(texts) > len(_FIELDS) and any(text[0] == "," or text[-1] == "," for text in texts):
-        return f"found `{expression}`: write no spaces beside commas"
+        return f"found `{expression}`: write commas without spaces"
     if texts and "=" in texts[0]:
         return f"found `{texts[0]}`: write a zone under `timezone`, a variable under `environment`"
     if len(texts) > len(_FIELDS) and not re.fullmatch(_LIKE_A_FIELD, texts[5]):
         behind = " ".join(texts[5:])
         if texts[6:] == [] and "/" not in behind:
-            return f"found `{behind}` behind the five fields: write a user under `user`, a command under `command`"
+            return f"found `{behind}` after the five fields: write a user under `user`, a command under `command`"
         keys = f'schedule: "{" ".join(texts[:5])}", {behind_the_fields(behind)}'
-        return f"found `{behind}` behind the five fields: write a key for each, as in {{{keys}}}"
+        return f"found `{behind}` after the five fields: write a key for each, as in {{{keys}}}"
     if len(texts) == len(_FIELDS) + 1 and re.fullmatch("(19|20)[0-9]{2}", texts[5]):
         return f"found the year {texts[5]}: write five fields; for one date, the key `at`{_as_date(texts)}"
     if meant := meant_time(" ".join(texts).lower()):
         return f"found `{expression}`: write {meant}"
     if len(texts) == len(_FIELDS) + 1:
         five = f'`schedule: "{" ".join(texts[1:])}"` and `seconds: "{texts[0]}"`'
-        return f"found 6 fields: write five; if the first is of seconds, write {five}"
+        return f"found 6 fields: write five; if the first is for seconds, write {five}"
     return f"found {counted(len(texts), 'field')}: write five, minute hour day-of-month month day-of-week"
 
 
@@ -237,8 +237,8 @@ def pattern_of(text: str) -> Pattern:
     minute, hour, day, month, weekday = text.split()
     wild = minute.startswith("*") or hour.startswith("*")
     if not exists(day, month, weekday):
-        advice = "write a day that its months have, or `L` for the last one"
-        found = f"found `{day} {month} {weekday}` (day, month, weekday), which no date in 40 years is"
+        advice = "write a day that these months have, or `L` for the last day"
+        found = f"found `{day} {month} {weekday}` (day, month, weekday), which matches no date in 40 years"
         raise ScheduleError("day of month", f"{found}: {advice}", "JQ302")
     return Pattern(_mask(_MINUTE, minute), _mask(_HOUR, hour), _mask(_MONTH, month), _day_masks(day, weekday), wild)
 
@@ -297,7 +297,9 @@ def check_field(index: int, text: str) -> None:
     """Raise ScheduleError unless a crontab's field at this place is valid: `L`, `#` and `H` are not allowed there."""
     _check_commas(_FIELDS[index], text)
     if odd := next((item for item in text.split(",") if _OURS.fullmatch(item)), ""):
-        raise ScheduleError(_FIELDS[index].name, f"found `{odd}`, which no cron knows: write that job in a job file")
+        raise ScheduleError(
+            _FIELDS[index].name, f"found `{odd}`, which cron does not support: write this job in a job file"
+        )
     _mask(_FIELDS[index], with_draws(_FIELDS[index], field_drawn_once(index, text), ""))
 
 
@@ -384,7 +386,7 @@ def _refused(field: Field, item: str) -> ScheduleError:
         return ScheduleError(field.name, f"found `{item}`: write `{name}`")
     names = f" or {field.names[field.low]} to {field.names[-1]}" if field.names else ""
     numbers = f"{field.low} to {field.top}{names}"
-    advice = f"write {numbers}, a range `a-b`, `*`, or one of the last two with `/step`"
+    advice = f"write {numbers}, a range `a-b`, or `*`; `/step` may follow a range or `*`"
     return ScheduleError(field.name, f"found `{item}`: {advice}")
 
 
@@ -397,7 +399,7 @@ class Overstep(NamedTuple):
     @property
     def text(self) -> str:
         """The warning without its field."""
-        return f"the step of `{self.item}` is above the width of its range, so that only one value matches"
+        return f"the step of `{self.item}` is wider than its range, so only one value matches"
 
     def __str__(self) -> str:
         return f"{self.field}: {self.text}"

@@ -60,7 +60,7 @@ class Schedule:
         object.__setattr__(self, "_zone", _zone(self.timezone))
         object.__setattr__(self, "_rule", _rule(self.dst, pattern.wild))
         if not self.at_boot and self.after(LASTING) is None:
-            found = f"found `{self.dst}`, and the clock of {self.timezone} skips each match"
+            found = f"found `{self.dst}`, but clock changes in {self.timezone} skip every match"
             raise ScheduleError("dst", f"{found}: write `once`, or another hour", "JQ302")
 
     def _drawn_pattern(self, texts: tuple[tuple[Field, str], ...]) -> Pattern:
@@ -184,7 +184,7 @@ class Seconds:
     def __post_init__(self) -> None:
         """Raise ScheduleError unless the field is valid."""
         if self.schedule.at_boot:
-            raise ScheduleError("seconds", "found seconds beside `@reboot`: write them beside five fields")
+            raise ScheduleError("seconds", "found `seconds` with `@reboot`: write `seconds` only with five fields")
         seconds = seconds_of(self.seconds, _owner(self.schedule.seed, self.schedule.job_id))
         object.__setattr__(self, "_offsets", tuple(timedelta(seconds=second) for second in seconds))
 

@@ -53,7 +53,7 @@ def read(text: str, now: int, timezone: str) -> int:
         raise error if isinstance(error, TimeError) else words.wrong() from None
     if instant < now - now % (60 * SECOND):
         raise PastTime(
-            f"found {text!r}, which is past: {_shown(to_datetime(instant), words.zone)}; accepted: a later time"
+            f"found {text!r}, which is in the past: {_shown(to_datetime(instant), words.zone)}; accepted: a later time"
         )
     return max(instant, now)
 
@@ -70,7 +70,7 @@ def read_past(text: str, now: int, timezone: str) -> int:
         raise error if isinstance(error, TimeError) else words.wrong(ACCEPTED_PAST) from None
     if instant > now:
         shown = _shown(to_datetime(instant), words.zone)
-        raise TimeError(f"found {text!r}, which is to come: {shown}; accepted: an earlier time")
+        raise TimeError(f"found {text!r}, which is in the future: {shown}; accepted: an earlier time")
     return instant
 
 
@@ -232,7 +232,7 @@ class _Words:
         while self._todo and self._todo[-1][0] == "number":
             number = int(self._take_number(6))
             if not self._todo or self._todo[-1][0] != "word":
-                raise self.wrong(f"a unit behind {number}: minutes, hours, days, weeks, months or years")
+                raise self.wrong(f"a unit after {number}: minutes, hours, days, weeks, months or years")
             self._add(sign * number, self._todo.pop()[1])
 
     def _add(self, number: int, unit: str) -> None:

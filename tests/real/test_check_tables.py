@@ -16,7 +16,7 @@ from tests.support.users import ME, NEEDS_ROOT, STRANGER
 
 Check = Callable[..., "Done"]
 IS_BAD = (
-    "minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two with `/step`; this line is not run"
+    "minute: found `61`: write 0 to 59, a range `a-b`, or `*`; `/step` may follow a range or `*`; this line is not run"
 )
 
 
@@ -82,7 +82,7 @@ def test_a_line_with_an_error(root: Path, check: Check, table: str) -> None:
     """It is told with file and line, and is an error, though the others count."""
     with open(root / table, "a") as file:
         file.write(f"# jobqueue: {{user: x}}\n@daily {ME.pw_name} true\n61 * * * * {ME.pw_name} true\n")
-    accepted = "a key for what neither the line nor a variable above it says"
+    accepted = "a key that neither the line nor a variable above it sets"
     bad = f"{root}/{table}:2:14: user: found the key 'user'; accepted: {accepted}; its job is not run [JQ606]"
     for words in (root / table,), ():
         exit_code, lines = check(*words)
@@ -98,7 +98,7 @@ def test_what_can_not_run_here(root: Path, check: Check) -> None:
     exit_code, lines = check(root / "etc/cron.d/x")
     assert (0, True) == (
         exit_code,
-        lines[0].endswith("its whole path, or `PATH=…` above its line (warning) [JQ507]"),
+        lines[0].endswith("its full path, or `PATH=…` above its line (warning) [JQ507]"),
     ), lines
 
 

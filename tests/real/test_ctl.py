@@ -1341,27 +1341,29 @@ def test_check_warns_of_what_can_not_run_here(tmp_path: Path) -> None:
     no_group = "accepted: a group of this host; without it the job will not run (warning) [JQ505]"
     expected = [
         f"{file}:2: a: command: /nowhere/prog does not exist here; accepted: the path of a program (warning) [JQ507]",
-        f"{file}:3: b: command: /etc/passwd is no program here; accepted: the path of a program (warning) [JQ507]",
-        f"{file}:4: c: at: it is past (2020-01-01 00:00:00 UTC): unless the job has run by now, it never will; "
-        "accepted: an instant to come, or `schedule` for more than one (warning) [JQ305]",
+        f"{file}:3: b: command: /etc/passwd is not a program here; accepted: the path of a program (warning) [JQ507]",
+        f"{file}:4: c: at: found an instant in the past (2020-01-01 00:00:00 UTC), "
+        "so a job that did not run yet never will; accepted: a future instant, or `schedule` for several (warning) "
+        "[JQ305]",
     ]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    remedy = "accepted: its whole path, or `environment: {PATH: …}` (warning) [JQ507]"
+    remedy = "accepted: its full path, or `environment: {PATH: …}` (warning) [JQ507]"
     expected += [
-        f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; accepted: a directory that is there "
+        f"{file}:6: e: working_directory: {tmp_path}/none does not exist here; accepted: an existing directory "
         "(warning) [JQ510]",
-        f"{file}:6: e: command: no program no-such-prog in the job's PATH ({path}); {remedy}",
-        f"{file}:6: e: failover: no program no-such-either in the job's PATH ({path}); {remedy}",
-        f"{file}:9: g: command: no program hidden in the job's PATH (/nowhere:/root); {remedy}",
-        f"{file}:10: h: environment_file: /etc/default/x does not exist here; without it the job will not start "
+        f"{file}:6: e: command: found no program no-such-prog in the job's PATH ({path}); {remedy}",
+        f"{file}:6: e: failover: found no program no-such-either in the job's PATH ({path}); {remedy}",
+        f"{file}:9: g: command: found no program hidden in the job's PATH (/nowhere:/root); {remedy}",
+        f"{file}:10: h: environment_file: /etc/default/x does not exist here; without this file, the job will not "
+        f"start "
         "(warning) [JQ509]",
-        f"{file}:11: i: working_directory: /etc/passwd is no directory here; accepted: a directory that is there "
+        f"{file}:11: i: working_directory: /etc/passwd is not a directory here; accepted: an existing directory "
         "(warning) [JQ510]",
-        f"{file}:12: j: command: no program bin/x in /, the job's working_directory; accepted: its whole path "
+        f"{file}:12: j: command: found no program bin/x in /, the job's working_directory; accepted: its full path "
         "(warning) [JQ507]",
-        f"{file}:12: j: locks: /no/where, where /no/where/x.lock belongs, does not exist here (warning) [JQ510]",
+        f"{file}:12: j: locks: /no/where does not exist here, so /no/where/x.lock can't be in it (warning) [JQ510]",
         f"{file}:13: k: shell: /bin/dsh does not exist here; accepted: the path of a program (warning) [JQ507]",
-        f"{file}:13: k: on: /no/where, where /no/where/*.csv belongs, does not exist here (warning) [JQ510]",
+        f"{file}:13: k: on: /no/where does not exist here, so /no/where/*.csv can't be in it (warning) [JQ510]",
     ]
     expected += [
         f"{file}:3: b: group: found 'no-such'; {no_group}",
@@ -1376,7 +1378,8 @@ def test_check_warns_of_limits_that_are_required_and_missing(host: Host) -> None
         "jobs: {a: {command: [sh], resource_limits: {tasks: 9, open_files: 9}, enforce: required}}"
     )
     told = (
-        "enforce: the job will not start, as this host can't enforce resource_limits.tasks; accepted: best_effort, or"
+        "enforce: the job will not start, because this host can't enforce resource_limits.tasks; "
+        "accepted: best_effort, or"
     )
     assert told not in run("--root", host.root, "check").stdout
     host.start()

@@ -284,7 +284,7 @@ def test_what_was_imported_can_be_exported(root: Path, run_import: Import, capsy
         main(["--root", str(root), "export", "own", "--crontab"])
     told = capsys.readouterr()
     assert (1, True) == (end.value.code, "own: cron has no `timeout`\n" in told.err)
-    assert "\n# not said here: cron has no `timeout`\n" in told.out
+    assert "\n# not in this crontab: cron has no `timeout`\n" in told.out
     assert "/opt/backup" not in told.out
 
 

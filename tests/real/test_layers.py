@@ -286,7 +286,7 @@ def test_a_broken_drop_in_makes_its_file_stale(jobs: Layered) -> None:
     jobs.put("etc/b.yaml", "jobs: {c: {command: x}}")
     assert ["b.yaml: c"] == jobs.scan()
     wrong = [
-        'etc/a.yaml.d/x.yaml:4: environment.Y: found a list; accepted: a text ("" for none)',
+        'etc/a.yaml.d/x.yaml:4: environment.Y: found a list; accepted: a string ("" for an empty one)',
         "etc/a.yaml.d/x.yaml:5: prioriti: found an unknown key; accepted: 'priority'",
     ]
     later = again(jobs)
@@ -325,7 +325,7 @@ def test_a_drop_in_is_masked_and_overridden(jobs: Layered) -> None:
     jobs.put("usr/lib/a.yaml.d/x.yaml", B)
     mask = jobs.put("etc/a.yaml.d/x.yaml", "")
     jobs.scan()
-    empty = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, where it is to say nothing"
+    empty = "found an empty drop-in; accepted: `{}`, or a link to /dev/null, for a drop-in without changes"
     assert [f"etc/a.yaml.d/x.yaml:0: : {empty}"] == jobs.told()
     for text in ("{}", "# nothing"):
         mask.write_text(text)

@@ -77,7 +77,7 @@ def test_no_spelling_of_an_address_of_the_host(host: str) -> None:
         }
         told = [users("webhook", url), users("ping", "x", event=ping), users("webhook", "http://192.0.2.1/", proxy=url)]
     assert ([], []) == (taken, [it for it in told if not it.startswith("never ")])
-    assert all("accepted: another, or what root permits by `users: {reach: ['" in it for it in told)
+    assert all("accepted: another address, unless root permits this one with `users: {reach: ['" in it for it in told)
 
 
 def test_an_address_of_an_interface() -> None:

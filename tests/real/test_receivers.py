@@ -52,7 +52,7 @@ def test_programs(tmp_path: Path) -> None:
         tmp_path, Notify(command=("/nonexistent",))
     )
     for path in (plain, tmp_path):
-        assert f"notify.command: {path} is no program here; accepted: the path of a program" in found(
+        assert f"notify.command: {path} is not a program here; accepted: the path of a program" in found(
             tmp_path, Notify(command=(str(path),))
         )
 
@@ -92,7 +92,7 @@ def test_secrets(tmp_path: Path) -> None:
     assert [] == found(tmp_path, wish)
     secret.chmod(0o604)
     (shared,) = found(tmp_path, wish)
-    assert f"everybody may read or write {secret}; accepted: a secret: chmod o= {secret}" in shared
+    assert f"any user may read or write {secret}; accepted: no access for other users: chmod o= {secret}" in shared
 
 
 @NEEDS_ROOT
@@ -112,13 +112,14 @@ def test_what_the_sender_may_not() -> None:
         told = [line for line in found(directory, wish, notifier=OTHER) if not line.startswith("notifier")]
         group = receivers._group(Sender.of(OTHER))
         assert told == [
-            f"notify.command: {OTHER} can't start {directory}/program, by its mode; accepted: a program that it can",
-            f"notify.command: {OTHER} can't start {hidden}/program, as it may not enter {hidden}; "
-            "accepted: a program that it can",
+            f"notify.command: {OTHER} can't start {directory}/program because of its mode; "
+            "accepted: a program that it can start",
+            f"notify.command: {OTHER} can't start {hidden}/program because it may not enter {hidden}; "
+            "accepted: a program that it can start",
             f"notify.webhook.secret_file: {OTHER} may not read {directory}/secret; "
             f"accepted: chgrp {group} {directory}/secret && chmod 640 {directory}/secret",
             f"notify.webhook.secret_file: {OTHER} may not enter {hidden}; "
-            "accepted: a place where it may, such as /etc/jobqueued",
+            "accepted: a directory that it may enter, such as /etc/jobqueued",
         ]
         assert Sender.of("root").barred(f"{hidden}/program") == ""
 
@@ -179,13 +180,15 @@ def test_the_sender_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     beating = Settings(notifier="no-such-user", heartbeat=Heartbeat(HOOK, 60))
     (problem,) = receivers.problems((), beating, Paths.under(tmp_path), 0)
     assert ("notifier", str(Paths.under(tmp_path).config)) == (problem.key, problem.file)
-    assert "no user 'no-such-user' on this host, so no notice is sent" in problem.message
+    assert "no user 'no-such-user' on this host, so no notice can be sent" in problem.message
     told = found(tmp_path, Notify(command=("/nonexistent",)), notifier="no-such-user")
     without_root = ["notify.command"]  # an ordinary user's notices are sent as that user
     assert (["notifier"] if ROOT else []) + without_root == [each.partition(":")[0] for each in told]
     monkeypatch.setattr(Sender, "barred", lambda _self, _path: "/root")
     (barred, *_) = found(tmp_path, Notify(apprise=("ntfy://x",)))
-    assert f"{ME.pw_name} can't start {sys.executable}, as it may not enter /root; accepted: a user who can" in barred
+    assert (
+        f"{ME.pw_name} can't start {sys.executable}, because it may not enter /root; accepted: a user who can" in barred
+    )
 
 
 def test_apprise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

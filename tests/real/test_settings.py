@@ -166,7 +166,7 @@ def test_a_rule_names_an_address(tmp_path: Path) -> None:
     file = tmp_path / "jobqueued.yaml"
     file.write_text("notify:\n  - {on: failure, email: a@example.org}\n  - {jobs: x, quiet: 22:00-07:00}\n")
     (problem,) = read_settings(file)[1]
-    said = f"{file}:3:5: notify[1]: found nobody who is told; accepted: an address as well: "
+    said = f"{file}:3:5: notify[1]: found no recipient; accepted: an address as well: "
     assert str(problem).startswith(said)
 
 
@@ -340,7 +340,7 @@ BAD = {
     "mail: {smtp: 'smtp://me@h:25'}": "1:7: mail: found a user in `smtp` without a password; accepted: its "
     "`password_file` as well",
     "mail: {smtp: 'smtp://me:x@h', starttls: never}": "1:7: mail: found a user in `smtp` with `starttls: never`; "
-    "accepted: `starttls: required`, or smtps://, as passwords go over TLS only",
+    "accepted: `starttls: required`, or smtps://, because passwords are sent only over TLS",
     "mail: {smtp: 'smtp://h:99999'}": "1:14: mail.smtp: found a value that is not shown, as it may be a "
     "secret; accepted: a URL such as smtp://localhost:25 or smtps://user@mail.example.org:465",
     "heartbeat: {every: 1m}": "1:12: heartbeat: found a mapping; accepted: its `url` as well",
@@ -373,7 +373,7 @@ BAD = {
     "such as {points: 2, every: 5m}",
     "escalation: {every: 0s}": "1:21: escalation.every: found '0s'; accepted: a duration such as 90s, 5m or 2h, "
     "from 1s to 1d",
-    "a: !x 1\n": "1:4: found a tag; accepted: values without a tag, or one that starts with ! in quotes",
+    "a: !x 1\n": "1:4: found a tag; accepted: a value without a tag, or quotes around a value that starts with !",
 }
 
 

@@ -71,7 +71,8 @@ def _trouble(family: int, address: Any, permitted: Collection[str]) -> str:
     what = what_is(ip) or (HOST if _is_ours(family, host) else "")
     if not what or shown in permitted:
         return ""
-    return f"{shown} is {what}; accepted: another, or what root permits by `users: {{reach: ['{shown}']}}`"
+    permit = f"unless root permits this one with `users: {{reach: ['{shown}']}}`"
+    return f"{shown} is {what}; accepted: another address, {permit}"
 
 
 def _is_ours(family: int, host: str) -> bool:

@@ -86,7 +86,9 @@ def test_no_user_sends_mail_in_the_name_of_another(place: Place, sender: str, pe
     host = HOST._replace(name="db1", any_sender=permits)
     (job,), problems = at_once(read_jobs_in_steps(text.encode(), "f", place, host))
     assert job.notify.sender == sender * is_taken
-    accepted = "accepted in a table of alice: alice, alice@db1, or any address if root permits it by `users: {permit: "
+    accepted = (
+        "accepted in a table of alice: alice, alice@db1, or any address if root permits it with `users: {permit: "
+    )
     told = f"f:1: MAILFROM has no effect: found {sender!r}; {accepted}[notify]}}` in jobqueued.yaml"
     expected = [] if is_taken else [(told, "warning", "JQ603")]
     assert expected == [(f"f:{it.line}: {it.message}", it.severity, it.code) for it in problems]
@@ -95,14 +97,14 @@ def test_no_user_sends_mail_in_the_name_of_another(place: Place, sender: str, pe
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("SHELL=bash", "found SHELL='bash' above it; accepted: an absolute path"),
-        ("HOME=x", "found HOME='x' above it; accepted: an absolute path"),
-        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above it; accepted: minutes, 0 to 1440"),
-        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above it; accepted: a mail address"),
-        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above it; accepted: a mail address"),
-        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above it; accepted: a mail address"),
-        ("MAILTO=a b", "found 'a b' in MAILTO above it; accepted: a mail address"),
-        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above it; accepted: a mail address"),
+        ("SHELL=bash", "found SHELL='bash' above this line; accepted: an absolute path"),
+        ("HOME=x", "found HOME='x' above this line; accepted: an absolute path"),
+        ("RANDOM_DELAY=1h", "found RANDOM_DELAY='1h' above this line; accepted: 0 to 1440 minutes"),
+        ("MAILTO=-oQ/tmp", "found '-oQ/tmp' in MAILTO above this line; accepted: a mail address"),
+        ("MAILTO=|/bin/sh", "found '|/bin/sh' in MAILTO above this line; accepted: a mail address"),
+        ("MAILTO=/srv/mails", "found '/srv/mails' in MAILTO above this line; accepted: a mail address"),
+        ("MAILTO=a b", "found 'a b' in MAILTO above this line; accepted: a mail address"),
+        ("MAILFROM=x;y", "found 'x;y' in MAILFROM above this line; accepted: a mail address"),
         ("CRON_TZ=CET/Berlin", "timezone: found 'CET/Berlin': write Europe/Berlin"),
     ],
 )
@@ -223,10 +225,10 @@ def test_what_has_no_effect_is_said() -> None:
     """An option that stands above no job, LOGNAME, a step that is too wide, DOS line ends."""
     text = "# jobqueue: {timeout: 1h}\n\n@daily x\r\nLOGNAME=x\n# jobqueue: {timeout: 1h}\n"
     assert problems_of(text) == [
-        "f:1: has no effect: no job is directly below it",
-        "f:3: ends with a carriage return (DOS), which is left out; accepted: lines that end with a newline only",
+        "f:1: has no effect, because the line directly below is not a job",
+        "f:3: ends with a carriage return (DOS), which is removed; accepted: lines that end with a newline only",
         "f:4: has no effect: LOGNAME is the name of the user who runs the job",
-        "f:5: has no effect: no job is directly below it",
+        "f:5: has no effect, because the line directly below is not a job",
     ]
     (found,) = problems_of("*/61 * * * * x\n")
     assert found.startswith("f:1: minute: the step of `*/61` is above the width")
@@ -235,7 +237,9 @@ def test_what_has_no_effect_is_said() -> None:
 def test_a_date_that_never_comes_is_told() -> None:
     """Cron accepts it and never runs it, which people hardly mean."""
     (found,) = problems_of("0 0 30 2 * x\n")
-    assert found.startswith("f:1: day of month: found `30 2 *` (day, month, weekday), which no date in 40 years is")
+    assert found.startswith(
+        "f:1: day of month: found `30 2 *` (day, month, weekday), which matches no date in 40 years"
+    )
 
 
 def test_at_boot_no_clock_makes_it_due() -> None:
@@ -263,7 +267,7 @@ def test_a_tilde_is_drawn_once(schedule: str, ours: str) -> None:
 def test_a_tilde_that_nobody_knows(minute: str) -> None:
     """It is told with the right spelling."""
     (found,) = problems_of(f"{minute} 3 * * * x\n")
-    assert found.startswith(f"f:1: minute: found `{minute}`: write a~b with a not above b, both of the field")
+    assert found.startswith(f"f:1: minute: found `{minute}`: write a~b, a not above b, both in the field's range")
 
 
 def test_two_lines_draw_apart() -> None:
@@ -347,19 +351,19 @@ START_HOURS_RANGE=3-22
     start = to_instant(datetime(2026, 1, 1, tzinfo=UTC))
     first, second = (to_datetime(it - third.offset) for it in third.next_starts(start, 2))
     assert (first.hour, first.minute, (second - first).days) == (2, 10, 3)
-    assert problems_of(text, ANACRON) == ["f:8: is not run, as /etc/crontab has that directory run"]
+    assert problems_of(text, ANACRON) == ["f:8: is not run, because /etc/crontab already runs this directory"]
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("0 5 a x", "found the period 0; accepted: days, 1 to 999, or @daily"),
-        ("@hourly 5 a x", "found the period @hourly; accepted: days, 1 to 999, or @daily"),
-        ("1 soon a x", "found the delay 'soon'; accepted: minutes, 0 to 9999"),
+        ("0 5 a x", "found the period 0; accepted: 1 to 999 days, or @daily"),
+        ("@hourly 5 a x", "found the period @hourly; accepted: 1 to 999 days, or @daily"),
+        ("1 soon a x", "found the delay 'soon'; accepted: 0 to 9999 minutes"),
         ("1 5 a/b x", "found the name 'a/b'; accepted: letters, digits and . _ -"),
-        ("1 5 a", "found no command; accepted: one behind period, delay and name"),
+        ("1 5 a", "found no command; accepted: a command after period, delay and name"),
         ("1", "found the delay ''; accepted: minutes"),
-        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above it; accepted: hours, as in 6-22"),
+        ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above this line; accepted: hours, as in 6-22"),
     ],
 )
 def test_a_wrong_line_of_an_anacrontab_costs_itself(line: str, said: str) -> None:

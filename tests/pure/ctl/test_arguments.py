@@ -162,9 +162,9 @@ def test_future(text: str) -> None:
 
 def test_words_of_another_direction() -> None:
     """They are refused with the instant that they mean."""
-    told = "found 'now + 2 hours', which is to come: 2026-11-24 14:00; accepted: an earlier time"
+    told = "found 'now + 2 hours', which is in the future: 2026-11-24 14:00; accepted: an earlier time"
     assert told == refusal(past_time, "now + 2 hours")
-    told = "found 'now - 2 hours', which is past: 2026-11-24 10:00; accepted: a later time"
+    told = "found 'now - 2 hours', which is in the past: 2026-11-24 10:00; accepted: a later time"
     assert told == refusal(future_time, "now - 2 hours")
 
 

@@ -61,7 +61,7 @@ class TestClockChanges:
         """The dates of the next two changes, and what becomes of the run."""
         assert [
             "JQ306 found `30 2 * * *` in Europe/Berlin: 02:30 does not exist on 2027-03-28, and it starts at 03:00; "
-            "02:30 comes twice on 2027-10-31, and it starts the first time only (dst: cron)"
+            "02:30 occurs twice on 2027-10-31, and the job starts the first time only (dst: cron)"
         ] == of_job("schedule: '30 2 * * *', timezone: Europe/Berlin")
 
     @pytest.mark.parametrize(("keys", "words"), [
@@ -94,10 +94,10 @@ class TestClockChanges:
         for change in next_changes(zone, datetime(2026, 11, 27, tzinfo=UTC)):
             wall = change.begin.replace(hour=hour, minute=minute)
             if not change.begin <= wall < change.end:
-                assert f"{wall:%H:%M} comes twice on {wall:%Y-%m-%d}" not in message
+                assert f"{wall:%H:%M} occurs twice on {wall:%Y-%m-%d}" not in message
                 continue
             found = [f"{start:%H:%M}" for start in starts if start.date() == wall.date()]
-            when = f"{wall:%H:%M} {'does not exist' if change.skips else 'comes twice'} on {wall:%Y-%m-%d}"
+            when = f"{wall:%H:%M} {'does not exist' if change.skips else 'occurs twice'} on {wall:%Y-%m-%d}"
             then = {
                 (True, 0): "does not start", (True, 1): f"starts at {change.end:%H:%M}",
                 (False, 1): "starts the first time only", (False, 2): "starts both times",
@@ -139,7 +139,7 @@ class TestTogether:
         assert [(
             "JQ307", "j00",
             "found 12 jobs that start at 2026-11-28 02:00:00 UTC, j00, j01, j02, j03, j04 and 7 more; "
-            "accepted: `spread: 15m`, or H in the minute field, where the exact time does not matter",
+            "accepted: `spread: 15m`, or H in the minute field, if the exact time does not matter",
         )] == found  # fmt: skip
 
     @pytest.mark.parametrize("keys", [
@@ -161,11 +161,11 @@ class TestTooLong:
     def test_longer_than_the_interval(self) -> None:
         """The warning says both times, and what becomes of the next run."""
         assert [
-            "JQ308 found runs that usually take 12m, and 10m between two, so others wait, and more than "
-            "`max_waiting` are skipped; accepted: more time between them, or a higher `concurrency`"
+            "JQ308 found runs that usually take 12m, but only 10m between starts, so later runs wait, and runs "
+            "beyond `max_waiting` are skipped; accepted: more time between starts, or a higher `concurrency`"
         ] == of_job("schedule: '*/10 * * * *'", 12 * MINUTE)
-        assert "others are skipped" in of_job("every: 10m, overlap: skip", 12 * MINUTE)[0]
-        assert "each stops the one" in of_job("every: 10m, overlap: replace", 12 * MINUTE)[0]
+        assert "later runs are skipped" in of_job("every: 10m, overlap: skip", 12 * MINUTE)[0]
+        assert "each run stops the one" in of_job("every: 10m, overlap: replace", 12 * MINUTE)[0]
 
     @pytest.mark.parametrize(("keys", "took"), [
         ("every: 10m", 9 * MINUTE), ("every: 10m, concurrency: 2", 12 * MINUTE), ("on: boot", HOUR),
@@ -209,7 +209,7 @@ class TestStarved:
         """By holders that the drain does not outlast, and that nothing bounds."""
         assert [
             "found a, b to share db without a pause, with no `timeout`, and usually for longer than its `drain` (1h), "
-            "so it may never be free for this job; accepted: a `timeout` for them, or a longer `drain`"
+            "so the lock may never be free; accepted: a `timeout` for them, or a longer `drain`"
         ] == starved(LONG)
 
     def test_it_becomes_free(self) -> None:

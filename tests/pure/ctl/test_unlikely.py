@@ -86,7 +86,7 @@ def test_variables_that_can_not_be_read(place: Path, text: str | None, reason: s
     ((code, key, message),) = told(place, f"command: 'true', environment_file: {place}/vars")
     assert ("JQ509", "environment_file") == (code, key)
     assert reason in message
-    assert message.endswith("; without it the job will not start")
+    assert message.endswith("; without this file, the job will not start")
     assert [("JQ509", "environment_file")] == codes(place, f"command: 'true', environment_file: {place}")
 
 

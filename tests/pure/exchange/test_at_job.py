@@ -59,9 +59,9 @@ def test_letters_of_several_bytes_are_one_again() -> None:
     ("data", "name", "user", "said"),
     [
         (HEAD + "umask 22\n", NAME, "alice", "has no command"),
-        ("#!/bin/bash\nrm x\n", NAME, "alice", "does not begin as at(1) begins a job"),
-        (HEAD + "x\n", "b", "alice", "has no name of a job of at(1)"),
-        (HEAD + "x\n", NAME, None, "is of a user that this host does not have"),
+        ("#!/bin/bash\nrm x\n", NAME, "alice", "does not start as a job of at(1) starts"),
+        (HEAD + "x\n", "b", "alice", "does not have the name of a job of at(1)"),
+        (HEAD + "x\n", NAME, None, "belongs to a user who does not exist on this host"),
         (HEAD + "x 'open\n", NAME, "alice", ""),
         (HEAD + "cd 'open || {\n echo\n exit 1\n}\nx\n", NAME, "alice", "No closing quotation"),
     ],
@@ -77,6 +77,6 @@ def test_what_differs_is_told() -> None:
     """Another queue, a mail in any case, nobody who takes mails."""
     data = HEAD.replace(" 0\n", " 1\n").encode() + b"x\n"
     found = read_at_job(data, "f", "b" + NAME[1:], "alice", HOST._replace(mails=False), Ids()).problems
-    words = [word for word in ("queue 'b'", "not always", "nothing takes mails") if word in str(found)]
-    assert ["queue 'b'", "not always", "nothing takes mails"] == words
+    words = [word for word in ("queue 'b'", "not always", "can't send mail") if word in str(found)]
+    assert ["queue 'b'", "not always", "can't send mail"] == words
     assert (1000, None) == (uid_of(HEAD.encode()), uid_of(b"x"))

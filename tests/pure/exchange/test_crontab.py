@@ -145,7 +145,7 @@ def test_scripts_of_run_parts_are_jobs_of_their_own() -> None:
         "25 6 * * * root cd / && run-parts --report /etc/cron.daily\n", Place("crontab", expand=True)
     )
     assert ["cron.daily-0anacron", "cron.daily-logrotate"] == [job.id for job in jobs]
-    assert ["is one job a script: cron.daily-0anacron, cron.daily-logrotate"] == source.rows[0]["notes"]
+    assert ["becomes one job per script: cron.daily-0anacron, cron.daily-logrotate"] == source.rows[0]["notes"]
 
 
 def test_ids_are_words_that_nobody_else_has() -> None:
@@ -172,8 +172,8 @@ def test_what_a_job_file_cannot_say_is_told() -> None:
         ({"timezone": "UTC"}, "timezone is 'UTC' and was 'Europe/Berlin'"),
         ({"catch_up": "latest"}, "catch_up is 'latest' and was 'none'"),
         ({"at_boot": True}, "starts at boot"),
-        ({"triggers": ()}, "is due never, and its source 2027-03-01 01:30:00+00:00"),
-        ({"id": "other"}, "is not in the file that was written"),
+        ({"triggers": ()}, "is due never, but its source is due 2027-03-01 01:30:00+00:00"),
+        ({"id": "other"}, "is missing in the written file"),
     ],
 )
 def test_the_proof_tells_what_differs(changed: dict[str, object], told: str) -> None:
@@ -190,7 +190,7 @@ def test_the_proof_does_not_believe_the_search_that_runs_the_jobs() -> None:
     source = read_table(b"30 2 * * * x\n", "f", "x", ALICE, HOST, Ids())
     wrong = tuple(replace(draft.means, id=draft.id, triggers=_in_utc()) for draft in source.drafts)
     drafts = [replace(draft, means=replace(draft.means, triggers=_in_utc())) for draft in source.drafts]
-    assert ["is due 2027-03-01 02:30:00+00:00, and its source 2027-03-01 01:30:00+00:00"] == [
+    assert ["is due 2027-03-01 02:30:00+00:00, but its source is due 2027-03-01 01:30:00+00:00"] == [
         text for _, text in proof.check(drafts, wrong, NOW)
     ]
 

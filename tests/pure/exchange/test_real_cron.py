@@ -100,7 +100,7 @@ def test_cron_tz_has_no_effect_in_debian() -> None:
 
 def test_random_delay_and_n_have_no_effect_in_debian() -> None:
     """It starts what cronie delays at once, and gives -n to the shell."""
-    assert ["2: starts later by a share of RANDOM_DELAY, which Debian's cron ignores"] == differences(
+    assert ["2: starts later by a part of RANDOM_DELAY, which Debian's cron ignores"] == differences(
         "RANDOM_DELAY=45\n0 12 * * * root x\n", Cron.DEBIAN
     )
     assert ["1: the command begins with -n for Debian's cron"] == differences("0 1 * * * root -n x\n", Cron.DEBIAN)

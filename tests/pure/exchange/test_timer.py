@@ -69,7 +69,7 @@ def test_a_timer_with_its_service_is_a_job() -> None:
     ("timer", "service", "said"),
     [
         ("OnCalendar=daily", "ExecStart=/bin/x\nProtectSystem=strict\nConditionACPower=true",
-         "no key of a job says `ConditionACPower=`, `ProtectSystem=`"),
+         "no job key corresponds to `ConditionACPower=`, `ProtectSystem=`"),
         ("OnBootSec=15min", "ExecStart=/bin/x", "starts at boot, and not 15m later"),
         ("OnUnitActiveSec=1d", "ExecStart=/bin/x", "`every: 1d` counts from midnight of 1970"),
         ("OnCalendar=daily\nRandomizedDelaySec=5m", "ExecStart=/bin/x", "`spread` is the same delay each time"),
@@ -89,11 +89,19 @@ def test_what_no_key_says_is_told(timer: str, service: str, said: str) -> None:
         ("OnCalendar=daily", None, "has no service"),
         ("OnCalendar=daily", "Type=oneshot", "has no command"),
         ("OnCalendar=daily", "ExecStart=+/bin/x", "`ExecStart=+/bin/x`: no job has '+' before its command"),
-        ("OnCalendar=daily", "ExecStart=/bin/x %i", "`ExecStart=/bin/x %i` has something that systemd replaces"),
-        ("OnCalendar=daily", "ExecStart=/bin/x $A", "`ExecStart=/bin/x $A` has something that systemd replaces"),
+        (
+            "OnCalendar=daily",
+            "ExecStart=/bin/x %i",
+            "`ExecStart=/bin/x %i` has a specifier or variable that systemd replaces",
+        ),
+        (
+            "OnCalendar=daily",
+            "ExecStart=/bin/x $A",
+            "`ExecStart=/bin/x $A` has a specifier or variable that systemd replaces",
+        ),
         ("OnCalendar=daily", "ExecStart=/bin/x 'open", "No closing quotation"),
         ("OnCalendar=2027-01-01", "ExecStart=/bin/x", "found a year"),
-        ("Persistent=true", "ExecStart=/bin/x", "has no time that a job could have"),
+        ("Persistent=true", "ExecStart=/bin/x", "has no time that a job file can express"),
         ("OnCalendar=daily", "ExecStart=/bin/x\nNice=often", "nice: found"),
         ("OnUnitActiveSec=5y", "ExecStart=/bin/x", "'5y' is no time span"),
     ],
@@ -173,7 +181,7 @@ def test_infinity(timer: str, service: str, keys: dict[str, str]) -> None:
     assert keys.items() <= draft.keys.items()
     assert (None, False) == (job.timeout, job.at_boot)
     told = [problem.message for problem in source.problems if "kill_grace" in problem.message]
-    assert told == ["`kill_grace` is 1h at most, and systemd waits for ever"] * ("kill_grace" in keys)
+    assert told == ["`kill_grace` is 1h at most, but systemd waits forever"] * ("kill_grace" in keys)
 
 
 def test_the_directory_is_that_of_systemd() -> None:

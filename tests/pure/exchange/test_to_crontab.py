@@ -70,20 +70,20 @@ def test_variables_stand_above_the_first_job_that_has_them() -> None:
         ("schedule: '@daily', timezone: Asia/Tokyo", "Debian's cron has no CRON_TZ"),
         ("schedule: '@daily', notify: {email: a}", "cron has no `notify`"),
         ("schedule: '@daily', dst: once", "cron has no `dst`"),
-        ("every: 7m", "cron has no `every`; it can say 1m, 3m, 5m and 15m"),
+        ("every: 7m", "cron has no `every`; it can express only 1m, 3m, 5m and 15m"),
         ("at: 2030-01-01T00:00Z", "cron has no `at`: see at(1)"),
         ("schedule: '@daily', seconds: '*/10'", "cron has no seconds"),
-        ("schedule: 0 0 L * *", "cron can't say '0 0 L * *'"),
+        ("schedule: 0 0 L * *", "cron can't express '0 0 L * *'"),
         ("on: {job: b}", "cron knows of no events"),
         ("schedule: '@daily', stdin: x", "its `stdin` does not end with a newline"),
-        ("", "it has no time at which the clock starts it"),
+        ("", "it has no clock time that starts it"),
     ],
 )
 def test_what_cron_cannot_say_is_told_and_stands_above_the_line(keys: str, said: str) -> None:
     """It is a comment there, so that whoever reads the table later knows it too."""
     found = exported(", ".join(filter(None, ("command: x", keys))))
     assert [said] == [text[: len(said)] for _, text in found.losses][:1]
-    assert f"# not said here: {said}" in found.text
+    assert f"# not in this crontab: {said}" in found.text
 
 
 @pytest.mark.parametrize("command", ["a\\nb", "-n x"])

@@ -45,14 +45,14 @@ SHOWN = 90
 
 # A message about a cron expression starts with the field.
 FIELD = "((minute|hour|day of month|month|day of week|expression|seconds|dst): )?"
-FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; accepted: |: write |: take the stray comma away).*")
+FOUND_AND_ACCEPTED = re.compile(f"{FIELD}found .+(; accepted: |: write |: remove the stray comma).*")
 # Messages that do not say "found X; accepted: Y".  The list may only shrink.
 OTHERWISE = re.compile(
     f"{FIELD}("
     "this is not YAML: .+"
     "|has no effect without `.+`"
-    "|the step of `.+` is above the width of its range, so that only one value matches"
-    "|has no effect here as in a crontab; .+"
+    "|the step of `.+` is wider than its range, so only one value matches"
+    "|is only a variable of the command, unlike in a crontab; .+"
     ")"
 )
 

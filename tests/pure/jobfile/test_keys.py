@@ -160,8 +160,8 @@ SHORT = "accepted: a duration such as 90s, 5m or 2h, from "
 SPAN = "accepted: a duration such as 90s, 5m, 2h or 1d12h, from "
 LINE = "accepted: a command for the shell, or a list of the program and its arguments"
 VARIABLE = "accepted: a name of letters, digits and _ that does not start with a digit"
-WORD = 'accepted: a text ("" for none)'
-LATER = "found a key of a later version; accepted: the file without it"
+WORD = 'accepted: a string ("" for an empty one)'
+LATER = "found a key of a later version; accepted: the file without this key"
 CORES = "accepted: a number of cores such as 0.5, or a percentage of one core such as 50%, from 0.01 to 4096 cores"
 NAME = "a name such as db-1: up to 64 characters of a-z 0-9 . _ -, starting with a letter or digit"
 LOCK = f"accepted: {NAME}, or a mapping with the keys name, path, mode, units, scope"
@@ -202,22 +202,22 @@ BAD = [
     ("command: ' '", f"f:1:10: command: found ' '; {LINE}"),
     ("command: {a: b}", f"f:1:10: command: found a mapping; {LINE}"),
     ("command: []", f"f:1:10: command: found an empty list; accepted: a list, each item {WORD[10:]}"),
-    ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the program"),
+    ("command: ['', a]", "f:1:11: command[0]: found ''; accepted: the name or path of a program"),
     ("command: [a, ~]", f"f:1:14: command[1]: found ~, which means nothing; {WORD}"),
     ("schedule: ''", f"f:1:11: schedule: found ''; {CRON}"),
     ("shell: sh", "f:1:8: shell: found 'sh'; accepted: an absolute path such as /srv/backup"),
     ("user: ''", "f:1:7: user: found ''; accepted: the name of an account such as backup"),
     ("environment: {1A: x}", f"f:1:15: environment: found '1A'; {VARIABLE}"),
     ("environment: {A: [x]}", f"f:1:18: environment.A: found a list; {WORD}"),
-    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to texts "
+    ("environment: [A=x]", "f:1:14: environment: found a list; accepted: a mapping of names to values "
         "such as {LANG: C.UTF-8}"),
     ("success_codes: [256]", "f:1:17: success_codes[0]: found 256; accepted: a whole number from 0 to 255"),
     ("metadata: {a: {b: [.inf]}}", f"f:1:20: metadata.a.b[0]: found .inf; {FINITE}"),
     ("metadata: {a: 18446744073709551616}", f"f:1:15: metadata.a: found 18446744073709551616; {FINITE}"),
     ("shcedule: x", "f:1:1: shcedule: found an unknown key; accepted: 'schedule'"),
     ("credentials: {a: /a}", f"f:1:1: credentials: {LATER}"),
-    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: the file without it; `credentials`, "
-        "which does that, is a key of a later version"),
+    ("credential: {a: /a}", "f:1:1: credential: found an unknown key; accepted: the file without it "
+        "(the key `credentials` comes in a later version)"),
     ("on: {path: srv/in}", "f:1:12: on.path: found 'srv/in'; accepted: an absolute path such as "
         "/srv/in/*.csv, with * ? and [] in its last part only"),
     ("on: {job: 'Db-*'}", "f:1:11: on.job: found 'Db-*'; accepted: an id such as nightly-backup: up to 64 "
@@ -263,7 +263,7 @@ def test_all_wrong_values_are_named() -> None:
 @pytest.mark.parametrize("text", ["", "s", "1", "1w", "1h1d", " 1s", "1s\n", "-1s", "1.5h", "1234567d", "²s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Only whole numbers with units, from days down, are a duration."""
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
 
 
@@ -295,7 +295,7 @@ def test_sizes_from_elsewhere_are_understood(text: str, spelling: str) -> None:
 @pytest.mark.parametrize("text", ["", "K", "1", "1k", "1KB", "1.5G", " 1K", "1K\n", "9999999999K"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     """Only a whole number with one capital unit is a size."""
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a size"):
         parse_size(text)
 
 

@@ -30,7 +30,7 @@ def told(body: str, where: Surroundings = ROOT) -> list[str]:
 def test_a_list_is_no_shell(command: str, odd: str) -> None:
     """Shell syntax in a list is told, with the text that a shell would read."""
     (warning,) = told(f"command: {command}")
-    assert warning.startswith(f"command: found '{odd}' in a list, which no shell reads; accepted: a text, which")
+    assert warning.startswith(f"command: found '{odd}' in a list, which no shell reads; accepted: one string, which")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_space_that_is_none(body: str, key: str) -> None:
     """What only looks like a space is a part of the word to shells and file systems."""
     (warning,) = told(body)
     assert warning.startswith(f"{key}: found a")
-    assert warning.endswith(", which is no space to a shell or a file system; accepted: a plain space, or none")
+    assert warning.endswith(", which is not a space to a shell or a file system; accepted: a plain space, or none")
     assert [] == told("command: a, description: 'b\u00a0!', stdin: 'c\u00a0d'")
 
 
@@ -63,7 +63,8 @@ def test_what_programs_read_themselves(command: str) -> None:
 @pytest.mark.parametrize(
     ("value", "found", "remedy"),
     [
-        ("/opt/bin:$PATH", "$PATH", "what it is else, /"), ("${HOME}/x", "$HOME", "the directory itself"),
+        ("/opt/bin:$PATH", "$PATH", "the directories themselves, such as /"),
+        ("${HOME}/x", "$HOME", "the directory itself"),
         ("~/x", "~", "the directory itself"), ("/a:~/b", "~", "the directory itself"),
         ("x-$USER", "$USER", "its value"),
     ],
@@ -71,9 +72,7 @@ def test_what_programs_read_themselves(command: str) -> None:
 def test_no_variable_is_expanded(value: str, found: str, remedy: str) -> None:
     """What only a shell would expand in a value of `environment` is told, without the value."""
     (warning,) = told(f"command: x, environment: {{A: 1, X: '{value}'}}")
-    assert warning.startswith(
-        f"environment.X: found {found}, which nothing expands here; accepted: in its place {remedy}"
-    )
+    assert warning.startswith(f"environment.X: found {found}, which nothing expands here; accepted: {remedy}")
     assert value not in warning
 
 
@@ -87,7 +86,7 @@ def test_values_that_only_look_so(value: str) -> None:
 def test_a_command_that_goes_on_behind_its_run(line: str) -> None:
     """A trailing & ends the run at once and kills what it was about."""
     (warning,) = told(f'command: "{line}"')
-    assert "found & at the end, so the run is over at once" in warning
+    assert "found & at the end, so the run ends at once" in warning
     assert [] == told(f'command: "{line}", leave_children: true')
 
 
@@ -100,17 +99,17 @@ def test_commands_that_wait(line: str) -> None:
 def test_percent_of_a_crontab() -> None:
     """A backslash that a crontab needs is told: in quotes it would reach the program."""
     (warning,) = told(r"command: 'tar czf x-$(date +\%F).tgz /srv'")
-    assert r"command: found \%, as a crontab wants it; accepted: %, which is a plain character here" == warning
+    assert r"command: found \%, which only a crontab needs; accepted: %, an ordinary character here" == warning
     assert [] == told("command: 'tar czf x-$(date +%F).tgz /srv'")
 
 
 def test_limits() -> None:
     """More CPUs than there are, and less memory than a program needs, are told."""
-    assert ["resource_limits.cpu: found 200 cores, and the daemon has 2; accepted: 200%, if per cent are meant"] == (
+    assert ["resource_limits.cpu: found 200 cores, but the daemon has 2; accepted: 200%, if you meant percent"] == (
         told("command: x, resource_limits: {cpu: 200}")
     )
     (warning,) = told("command: x, resource_limits: {memory: 1K}")
-    assert warning.endswith("found less than any program needs; accepted: at least some MiB, such as 64M")
+    assert warning.endswith("found less than any program needs; accepted: at least a few MiB, such as 64M")
     assert [] == told("command: x, resource_limits: {cpu: 200%, memory: 1M}")
 
 
@@ -119,12 +118,12 @@ def test_another_user() -> None:
     own = Surroundings(2, "alice")
     assert [] == told("command: x, user: alice", own) == told("command: x", own) == told("command: x, user: bob")
     (warning,) = told("command: x, user: bob", own)
-    assert warning.startswith("user: found 'bob', and the daemon runs as alice")
+    assert warning.startswith("user: found 'bob', but the daemon runs as alice")
 
 
 def test_paths_that_never_appear() -> None:
     """What others write below /tmp the daemon does not see where it has one of its own."""
     (warning,) = told("command: x, on: {path: /tmp/in/*.csv}")
-    assert warning.startswith("on.path: found '/tmp/in/*.csv', where the daemon has a directory of its own")
+    assert warning.startswith("on.path: found '/tmp/in/*.csv', but the daemon has its own /tmp (PrivateTmp=)")
     assert [] == told("command: x, on: {path: /srv/in/*.csv}")
     assert [] == told("command: x, on: {path: /tmp/in/*.csv}", Surroundings(2))

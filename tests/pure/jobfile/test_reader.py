@@ -188,17 +188,17 @@ BAD = {
         "of a-z 0-9 . _ -, starting with a letter or digit"
     ],
     "jobs: {a: {command: x}, a: {command: y}}": [
-        "f:1:25: found the key 'a' again; accepted: each key once, it is on line 1 already"
+        "f:1:25: found the key 'a' again; accepted: each key once (it is already on line 1)"
     ],
     "jobs: {a: {command: x, schedule: '61 * * * *'}}": [
-        "f:1:34: a: schedule: minute: found `61`: write 0 to 59, a range `a-b`, `*`, or one of the last two "
-        "with `/step`"
+        "f:1:34: a: schedule: minute: found `61`: write 0 to 59, a range `a-b`, or `*`; `/step` may "
+        "follow a range or `*`"
     ],
     "jobs: {a: {command: x, schedule: [0 2 * * *, 0 25 * * *]}}": [
-        "f:1:46: a: schedule: hour: found `25`: write 0 to 23, a range `a-b`, `*`, or one of the last two with `/step`"
+        "f:1:46: a: schedule: hour: found `25`: write 0 to 23, a range `a-b`, or `*`; `/step` may follow a range or `*`"
     ],
     "jobs: {a: {command: [], timeout: 5, schedule: ''}, b: {notify: required}}": [
-        'f:1:21: a: command: found an empty list; accepted: a list, each item a text ("" for none)',
+        'f:1:21: a: command: found an empty list; accepted: a list, each item a string ("" for an empty one)',
         "f:1:34: a: timeout: found 5; accepted: 5s (a duration such as 90s, 5m, 2h or 1d12h, from 1s to 365d, or none)",
         "f:1:47: a: schedule: found ''; accepted: a cron expression such as \"0 2 * * *\", or a list of them",
         f"f:1:52: b: {NO_COMMAND}",

@@ -76,8 +76,8 @@ def test_what_is_quoted_is_accepted(name: str, text: str) -> None:
         ("enabled", "yes", "true"), ("enabled", "Off", "false"), ("catch_up", "Latest", "latest"),
         ("timeout", "2\u00a0h", "2h"), ("priority", "5\u200b", "5"), ("user", "ops\u00a0", "ops"),
         ("resource_limits.memory", "536870912", "512M"), ("resource_limits.memory", "1.5K", ""),
-        ("on", "failure", "{job: backup, result: failure}, which starts it at each such end of backup"),
-        ("on", "Succeeded", "{job: backup, result: success}, which starts it at each such end of backup"),
+        ("on", "failure", "{job: backup, result: failure}, which starts the job after each such run of backup"),
+        ("on", "Succeeded", "{job: backup, result: success}, which starts the job after each such run of backup"),
         ("on", "deployed", "{event: deployed} or {job: deployed}"), ("on", "boots", ""),
         ("resource_limits.memory", "0.5G", "512M"), ("resource_limits.memory", "512 megabytes", ""),
     ],
@@ -102,7 +102,7 @@ def test_units_keep_their_length(count: int, unit: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("backup: {command: x, schedule: '0 2 * * *'}", "a line `jobs:` above it, and the job with all its keys"),
+        ("backup: {command: x, schedule: '0 2 * * *'}", "a line `jobs:` above it, and the job with its keys"),
         ("jobs: {a: {command: x, mailto: ops}}", "`notify: {email: ops@example.org}`"),
         ("jobs: {a: {command: x, notfy: ops}}", "'notify'"),
         ("jobs: {a: {command: x, metrics_hooks: ops}}", "a key of jobqueue.d(5)"),
@@ -200,14 +200,14 @@ def test_times_in_words(written: str, meant: str) -> None:
 
 SLIPS = {
     "jobs: {a: {command: [~/bin/x, -a, >, /tmp/y]}}": "accepted: the whole command in quotes, as in command: '",
-    "jobs: {a: {command: [a, |, b]}}": "found a | in brackets, and no shell reads a list",
+    "jobs: {a: {command: [a, |, b]}}": "found a | in brackets, but no shell reads a list",
     "jobs:\n  a:\n    schedule: */5 * * * *\n    command: x\n": 'accepted: "*/5 * * * *"',
     "jobs: {a: {command: x, schedule: 5m}}": "like `every: 5m`",
     "jobs:\n  a:\n    command:echo hi\n    user: x\n": "accepted: command: echo hi",
-    "jobs:\n  a:\n    command: echo hi timeout: 5m\n": "such a value in quotes, or timeout: on a line of its own",
-    "jobs:\n  a:\n    command\n    user: x\n": "accepted: a colon behind the key above, or less indentation",
-    "jobs:\n  a:\n\tcommand: x\n": "accepted: spaces, YAML indents with nothing else",
-    "jobs:\n  a:\n    command: 'echo\n": "accepted: a closing one",
+    "jobs:\n  a:\n    command: echo hi timeout: 5m\n": "the value in quotes, or timeout: on its own line",
+    "jobs:\n  a:\n    command\n    user: x\n": "accepted: a colon after the key above, or less indentation",
+    "jobs:\n  a:\n\tcommand: x\n": "accepted: spaces (`check --fix` replaces tabs",
+    "jobs:\n  a:\n    command: 'echo\n": "accepted: a closing quote",
     "jobs:\n  a:\n    command: [a, b\n    user: x\n": "accepted: [a, b] or {a: b}",
     "jobs:\n  a:\n    command: && b\n": "accepted: both commands in one value, in quotes: 'a && b'",
     "jobs:\n  a:\n    command: x\n    timeout:\n": "timeout: found nothing; accepted: a duration",
@@ -236,13 +236,13 @@ SLIPS = {
     "jobs:\n  a: command:x\n": "found command: without a space after the colon; accepted: command: x",
     "jobs:\n  a:\n    command: x\n    metadata: {b:c}\n": "found b: without a space after the colon; accepted: b: c",
     "jobs:\n  a:\n    command:\u00a0x\n": "found command: without a space after the colon; accepted: command: x",
-    "jobs:\n  ? 5\n": "found ? before a key that has no value; accepted: 5: and its value",
+    "jobs:\n  ? 5\n": "found ? before a key that has no value; accepted: 5: and a value",
     "jobs:\n  a:\n    command: x\n    metadata:\n      ? 5\n": "found ? before a key that has no value; accepted: 5:",
-    "jobs: {a: {command: x, metadata: {? 5}}}": "found ? before a key that has no value; accepted: 5: and its value",
+    "jobs: {a: {command: x, metadata: {? 5}}}": "found ? before a key that has no value; accepted: 5: and a value",
     "jobs: {a: {command: x, timeout: 5 minutes}}": "accepted: 5m (",
     "jobs: {a: {command: x, timezone: GMT+5}}": "accepted: Etc/GMT-5, which is UTC+5 (",
     "jobs:\n  a:\n    command: [a, b] && c\n": "accepted: ",
-    "%JOBS 1\njobs: {}\n": "such a value in quotes, or # before a comment",
+    "%JOBS 1\njobs: {}\n": "quotes around a value that starts with %, or # before a comment",
 }
 """The commonest slips, and what is said of each in our words."""
 

@@ -48,7 +48,8 @@ def test_a_lost_word(value: str, lost: str) -> None:
     """A word with # behind a value is told as the comment that it is; a comment with a space is one that is meant."""
     jobs, told = read(f"jobs:\n  a:\n    command: {value}\n")
     column = len("    command: ") + value.partition("#")[0].__len__() + 1
-    rest = "behind the value, a comment; accepted: the value in quotes, or # and a space"
+    accepted = "quotes around the whole value, or a space after the # of a comment"
+    rest = f"after the value, which YAML reads as a comment; accepted: {accepted}"
     assert ([f"3:{column}::warning:found {lost!r} {rest}"] if lost else []) == told
     assert jobs
 
@@ -56,7 +57,7 @@ def test_a_lost_word(value: str, lost: str) -> None:
 def test_an_anchor_that_nobody_uses() -> None:
     """It is refused, as it takes a word away from the value; one that is used is not."""
     jobs, told = read("jobs:\n  a:\n    command: &backup /usr/bin/backup\n")
-    hint = "such a value in quotes, if it starts with &, or without &backup"
+    hint = "quotes around a value that starts with &, or the value without &backup"
     assert ((), [f"3:14::error:found &backup, which no *backup uses; accepted: {hint}"]) == (jobs, told)
     assert [] == read("jobs:\n  a: {command: &c x}\n  b: {command: *c}\n")[1]
     assert "which no *c uses" in read("jobs:\n  a: {command: &c x}\n  b: {command: *c, stdin: &c y}\n")[1][0]
@@ -74,7 +75,7 @@ def test_an_anchor_that_nobody_uses() -> None:
 def test_lines_that_become_one(value: str, joined: bool) -> None:
     """Commands on lines of their own that YAML makes one line are told; a line that goes on is meant so."""
     _, told = read(f"jobs:\n  a:\n    command: {value}")
-    message = "its lines are one line for the shell; accepted: | behind the key, which keeps them apart"
+    message = "found several lines, which the shell gets as one; accepted: | after the key, which keeps them apart"
     assert ([f"3:14:command:warning:{message}"] if joined else []) == told
     assert [] == read(f"jobs:\n  a:\n    command: x\n    description: {value}")[1]
 
@@ -88,7 +89,8 @@ def test_escapes_in_commands(value: str, escape: str) -> None:
     """An escape that the shell does not get as it is written is told; those for quotes and backslash are meant."""
     _, told = read(f"jobs:\n  a:\n    command: {value}\n")
     message = (
-        f"found {escape} in double quotes, where it is no longer that for the shell; accepted: single quotes, or |"
+        f"found {escape} in double quotes, where YAML replaces it before the shell sees it; accepted: single "
+        f"quotes, or | after the key"
     )
     assert ([f"3:14:command:warning:{message}"] if escape else []) == told
 

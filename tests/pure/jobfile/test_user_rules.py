@@ -65,7 +65,7 @@ def test_a_job_is_the_users_whatever_the_file_says() -> None:
     for other in ("root", "bob", "'1000'"):
         jobs, problems = read(f"user: {other}")
         name = other.strip("'")
-        told = f"f:4:11: x: user: found '{name}'; accepted: alice, as whom all jobs of this file run"
+        told = f"f:4:11: x: user: found '{name}'; accepted: alice, because all jobs of this file run as alice"
         assert ([], [told]) == (jobs, problems)
 
 
@@ -88,7 +88,7 @@ def test_the_hosts_jobs_have_no_home() -> None:
     """What ~ means is clear in a user's file alone; ~bob means nobody's anywhere."""
     text = "jobs: {x: {command: 'true', on: {path: ~/in/*}}}"
     _, problems = read_jobs(text.encode(), "f")
-    accepted = "an absolute path; one with ~/ is for files that users hand in (jobqueuectl add)"
+    accepted = "an absolute path; ~/ works only in files that users add (jobqueuectl add)"
     assert [f"f:1:33: x: on: found '~/in/*'; accepted: {accepted}"] == [str(problem) for problem in problems]
     pattern = "accepted: an absolute path such as /srv/in/*.csv, with * ? and [] in its last part only"
     assert pattern in read("on: {path: ~bob/in}")[1][0]
@@ -112,7 +112,7 @@ def test_a_name_that_cannot_stand_in_an_id_gives_a_share_by_number() -> None:
         ),
         ("scope: fleet", "scope: found a job of the fleet; accepted: one of this host"),
         ("ping: https://hc-ping.com/x", "ping: found the key `ping`; accepted: a job without it"),
-        ("notify: {email: alice, from: root}", "notify: found `from`; accepted: `email: alice` alone"),
+        ("notify: {email: alice, from: root}", "notify: found `from`; accepted: only `email: alice`"),
         ("notify: {command: /bin/true}", "notify: found command /bin/true; accepted"),
         ("notify: {webhook: https://x.example/secret}", "notify: found webhook https://x.example/…; accepted"),
     ],
@@ -143,7 +143,7 @@ def test_the_addresses_of_a_job() -> None:
     for number in (20, 21):
         jobs, problems = read(f"notify: {{command: [{', '.join(f'/bin/x{n}' for n in range(number))}]}}", permitted)
         assert (number == 20, number == 21) == (bool(jobs), len(problems) == 1)
-    assert "x: notify: found 21; accepted: at most 20 addresses of a user's job" in problems[0]
+    assert "x: notify: found 21; accepted: at most 20 addresses per job" in problems[0]
 
 
 CAPS: dict[str, Any] = {"cpu": 2.0, "memory": 1 << 30, "swap": 0, "tasks": 10}
@@ -169,10 +169,10 @@ def test_no_job_has_more_than_the_caps_of_its_user(asked: str, told: str) -> Non
     [
         ("schedule: '* * * * *'", MINUTE, ""), ("every: 1m", MINUTE, ""),
         ("every: 59s", MINUTE, "every: found 59 s; accepted: 1 min or more"),
-        ("seconds: '*/30'\n    schedule: '@daily'", MINUTE, "seconds: found 30 s between two times of day"),
+        ("seconds: '*/30'\n    schedule: '@daily'", MINUTE, "seconds: found 30 s between two starts"),
         ("seconds: 30\n    schedule: '* * * * *'", MINUTE, ""),
         ("schedule: '*/10 * * * *'", 10 * MINUTE, ""),
-        ("schedule: '*/9 * * * *'", 10 * MINUTE, "schedule: found 6 min between two times of day"),
+        ("schedule: '*/9 * * * *'", 10 * MINUTE, "schedule: found 6 min between two starts"),
         ("schedule: ['0 5 * * *', '9 5 * * *']", 10 * MINUTE, "schedule: found 9 min between"),
         ("schedule: ['0 0 * * *', '55 23 * * *']", 10 * MINUTE, "schedule: found 5 min between"),
         ("schedule: '@daily'", 24 * 60 * MINUTE, ""), ("schedule: '@reboot'", 24 * 60 * MINUTE, ""),
@@ -193,7 +193,10 @@ def test_the_output_of_a_run() -> None:
     assert (1, []) == (len(read("output_limit: 64M")[0]), read("output_limit: 64M")[1])
     jobs, problems = read("output_limit: 100G")
     assert ([], 1) == (jobs, len(problems))
-    assert "output_limit: found 100 GiB; accepted: at most 64 MiB: `logs` of `users`" in problems[0]
+    assert (
+        "output_limit: found 100 GiB; accepted: at most 64 MiB, which is `logs` divided by `live` of `users`"
+        in problems[0]
+    )
     assert ["alice/x"] == [job.id for job in read("", replace(LIMITS, logs=16))[0]]
 
 

@@ -49,20 +49,22 @@ def plain(node: Node) -> object:
 
 
 NO_ANCHOR = (
-    "found an alias without its anchor; accepted: a value that starts with * in quotes, or an alias after its anchor"
+    "found an alias without its anchor; accepted: quotes around a value that starts with *, or an alias "
+    "below its anchor"
 )
 BAD = [
-    ("a: 1\nb: 2\na: 3\n", "f:3:1: found the key 'a' again; accepted: each key once, it is on line 1 already"),
+    ("a: 1\nb: 2\na: 3\n", "f:3:1: found the key 'a' again; accepted: each key once (it is already on line 1)"),
     (
         "a: !!python/name:os x",
-        "f:1:4: found the tag '!!python/name:os'; accepted: values without a tag, or one that starts with ! in quotes",
+        "f:1:4: found the tag '!!python/name:os'; accepted: a value without a tag, or quotes around a value that "
+        "starts with !",
     ),
-    ("a: ! x", "f:1:4: found a tag; accepted: values without a tag, or one that starts with ! in quotes"),
+    ("a: ! x", "f:1:4: found a tag; accepted: a value without a tag, or quotes around a value that starts with !"),
     (
         "a: &x {b: 1}\nc:\n  <<: *x\n",
-        "f:3:3: found the merge key <<; accepted: `defaults` for what the jobs of a file share",
+        "f:3:3: found the merge key <<; accepted: `defaults` for keys that all jobs of the file share",
     ),
-    ("a: 1\n---\nb: 1\n", "f:2:1: found a second document; accepted: one document a file"),
+    ("a: 1\n---\nb: 1\n", "f:2:1: found a second document; accepted: one document per file"),
     ("? [a]\n: 1\n", "f:1:3: found a list as a key; accepted: a text"),
     ("%YAML 1.1\n---\na: no\n", "f:1:1: found a % directive; accepted: YAML 1.2 without directives"),
     ("a: *b", f"f:1:4: {NO_ANCHOR}"),
@@ -72,10 +74,10 @@ BAD = [
     ("a: @daily", 'f:1:4: found a value that starts with @; accepted: "@daily"'),
     ("a: `date`", 'f:1:4: found a value that starts with `; accepted: "`date`"'),
     ("a: %H", 'f:1:4: found a value that starts with %; accepted: "%H"'),
-    ("a:\n\tb: 1", "f:2:1: found a tab; accepted: spaces, YAML indents with nothing else"),
+    ("a:\n\tb: 1", "f:2:1: found a tab; accepted: spaces (`check --fix` replaces tabs at the start of a line)"),
     (
         "a: echo b: c",
-        "f:1:10: found a colon inside a value; accepted: such a value in quotes",
+        "f:1:10: found a colon inside a value; accepted: the value in quotes",
     ),
     ('a: "\\0"', "f:1:4: found an escape for U+0000; accepted: text without it"),
     ("a: \x00", "f:1:4: found the character U+0000; accepted: UTF-8 text without it"),
@@ -83,7 +85,7 @@ BAD = [
     ("a: é\r\nb\x1b", "f:2:2: found the character U+001B; accepted: UTF-8 text without it"),
     ("a: " + "x" * yamltext.MAX_BYTES, "f: found more than 1 MiB; accepted: a file of at most 1 MiB"),
     ("[" * 33, "f:1:33: found more than 32 levels of nesting; accepted: at most 32"),
-    ("- 1\n" * 100_000, "f:100000:3: found more than 100000 values (aliases count in full); accepted: at most that"),
+    ("- 1\n" * 100_000, "f:100000:3: found more than 100000 values (aliases count in full); accepted: at most 100000"),
 ]
 
 
