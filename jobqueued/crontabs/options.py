@@ -108,7 +108,7 @@ def _is_barred(name: str, owner: str | None) -> bool:
 
 
 def _not_here(name: str, key: Node, owner: str | None) -> Refusal:
-    accepted = _BARRED.get(name, f"a line without it, because only root's tables may have it, not {owner}'s")
+    accepted = _BARRED.get(name, f"the line without it, because the table of {owner} is not root's")
     return Refusal.of(key, accepted, f"the key {name!r}", code="JQ606").below(name)
 
 

@@ -35,7 +35,7 @@ _PERIOD, _DELAY = re.compile(r"[1-9]\d{0,2}", re.ASCII), re.compile(r"\d{1,4}", 
 _NAME = re.compile(r"[\w.-]+", re.ASCII)
 
 
-_TILDES = "write `1~5` with a range of this field"
+_TILDES = "write a range of this field, such as `1~5`"
 
 
 class Form(StrEnum):

@@ -70,7 +70,7 @@ def test_without_write_it_prints_and_changes_nothing(root: Path, run_import: Imp
     assert (1, before) == (done.exit_code, content(root))
     assert 'backup:\n    schedule: "30 2 * * *"' in done.stdout
     assert f"{root}/etc/cron.d/backup:4: minute: found `61`: write 0 to 59" in done.stderr
-    refused = "differs: Debian's cron runs nothing of this table, as line 4 has an error: bad minute"
+    refused = "differs: Debian's cron runs nothing of this table, because line 4 has an error: bad minute"
     assert f"{root}/etc/cron.d/backup:4: {refused}" in done.stderr
     assert f"{root}/etc/cron.d/backup: 1 job, 1 line not imported\n" in done.stderr
     assert done == run_import("--dry-run")
@@ -88,7 +88,7 @@ def test_it_asks_whose_cron(root: Path, run_import: Import) -> None:
     debian = run_import()
     assert (1, True) == (debian.exit_code, "as line 3 has an error: bad username nobody-here" in debian.stderr)
     copy = run_import("--kind", "system", str(root / "etc/cron.d/../cron.d/backup"))
-    assert (1, True) == (copy.exit_code, ", as it ignores CRON_TZ" in copy.stderr)
+    assert (1, True) == (copy.exit_code, ", because it ignores CRON_TZ" in copy.stderr)
     (root / "usr/sbin").mkdir(parents=True)
     (root / "usr/sbin/crond").touch()
     assert cronie == run_import()

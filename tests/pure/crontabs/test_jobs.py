@@ -87,7 +87,7 @@ def test_no_user_sends_mail_in_the_name_of_another(place: Place, sender: str, pe
     (job,), problems = at_once(read_jobs_in_steps(text.encode(), "f", place, host))
     assert job.notify.sender == sender * is_taken
     accepted = (
-        "accepted in a table of alice: alice, alice@db1, or any address if root permits it with `users: {permit: "
+        "accepted in the table of alice: alice, alice@db1, or any address if root permits it with `users: {permit: "
     )
     told = f"f:1: MAILFROM has no effect: found {sender!r}; {accepted}[notify]}}` in jobqueued.yaml"
     expected = [] if is_taken else [(told, "warning", "JQ603")]
@@ -185,7 +185,7 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
     [
         ("{lock: disk}", "f:1:14: lock: found an unknown key; accepted: 'locks'"),
         ("{timeout: soon}", "f:1:23: timeout: found 'soon'; accepted: "),
-        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: a key for what neither the line"),
+        ("{command: y}", "f:1:14: command: found the key 'command'; accepted: a key that neither the line"),
         ("{priority: 5}", "f:1:14: priority: found the key 'priority'; accepted: the line without it"),
         ("{expand: true}", "f:1:14: expand: found the key 'expand'; accepted: the line without it"),
         ("{output_limit: 1T}", "f:1:14: output_limit: found the key 'output_limit'; accepted: the line without it"),
@@ -197,7 +197,10 @@ def test_a_comment_above_a_line_adds_any_key_of_a_job() -> None:
             "{locks: {name: x, scope: fleet}}",
             "f:1:21: locks: found the lock 'x' of the fleet; accepted: one of this host",
         ),
-        ("{scope: fleet}", "f:1:14: scope: found the key 'scope'; accepted: the line without it; what a fleet has"),
+        (
+            "{scope: fleet}",
+            "f:1:14: scope: found the key 'scope'; accepted: the line without it; only root's job files",
+        ),
         ("5", "f:1:13: found 5; accepted: a mapping of job keys"),
         ("", "f:1:12: found nothing; accepted: a mapping"),
         ("{timeout: 2h} # " + "x" * 4000, "f:1:13: found 4016 characters; accepted: at most 4000"),
@@ -231,7 +234,7 @@ def test_what_has_no_effect_is_said() -> None:
         "f:5: has no effect, because the line directly below is not a job",
     ]
     (found,) = problems_of("*/61 * * * * x\n")
-    assert found.startswith("f:1: minute: the step of `*/61` is above the width")
+    assert found.startswith("f:1: minute: the step of `*/61` is wider than its range")
 
 
 def test_a_date_that_never_comes_is_told() -> None:
@@ -267,7 +270,7 @@ def test_a_tilde_is_drawn_once(schedule: str, ours: str) -> None:
 def test_a_tilde_that_nobody_knows(minute: str) -> None:
     """It is told with the right spelling."""
     (found,) = problems_of(f"{minute} 3 * * * x\n")
-    assert found.startswith(f"f:1: minute: found `{minute}`: write a~b, a not above b, both in the field's range")
+    assert found.startswith(f"f:1: minute: found `{minute}`: write a range of this field, such as `1~5`")
 
 
 def test_two_lines_draw_apart() -> None:
@@ -279,7 +282,7 @@ def test_two_lines_draw_apart() -> None:
 def test_a_space_that_is_none() -> None:
     """What only looks like a space is a part of the word to the shell, which is told."""
     (found,) = problems_of("0 1 * * * a\u00a0b\n")
-    assert found.startswith("f:1: found a no-break space (U+00A0), which is no space to a shell")
+    assert found.startswith("f:1: found a no-break space (U+00A0), which is not a space to a shell")
 
 
 def test_mail_of_failures_only() -> None:
@@ -362,7 +365,7 @@ START_HOURS_RANGE=3-22
         ("1 soon a x", "found the delay 'soon'; accepted: 0 to 9999 minutes"),
         ("1 5 a/b x", "found the name 'a/b'; accepted: letters, digits and . _ -"),
         ("1 5 a", "found no command; accepted: a command after period, delay and name"),
-        ("1", "found the delay ''; accepted: minutes"),
+        ("1", "found the delay ''; accepted: 0 to 9999 minutes"),
         ("START_HOURS_RANGE=x\n1 5 a x", "found START_HOURS_RANGE='x' above this line; accepted: hours, as in 6-22"),
     ],
 )

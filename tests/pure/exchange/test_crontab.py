@@ -87,8 +87,8 @@ def test_rows_say_each_line_as_cron_reads_it() -> None:
         {
             "line": 3, "type": "error", "reason": "bad time specifier", "text": "@never root z",
             "notes": [
-                "found @never; accepted: @reboot @hourly @daily @midnight @weekly @monthly @yearly @annually, in small "
-                "letters; this line is not imported"
+                "found @never; accepted: @reboot @hourly @daily @midnight @weekly @monthly @yearly @annually, in lower "
+                "case; this line is not imported"
             ],
         },
     ]  # fmt: skip
@@ -215,5 +215,5 @@ def test_an_anacrontab_becomes_jobs_that_are_caught_up() -> None:
     assert (("clean-up", "5 6 * * 0"), ("ten", 10 * DAY)) == ((weekly.id, weekly.schedule[0]), (ten.id, ten.every))
     assert "anchor: 1970-01-01T06:00" in written
     assert ("latest", 1, ["anacrontab"]) == (weekly.catch_up, weekly.concurrency, [c.resource for c in weekly.locks])
-    assert ["is not imported, as /etc/crontab has that directory run"] == source.rows[-1]["notes"]
+    assert ["is not imported, because /etc/crontab already runs this directory"] == source.rows[-1]["notes"]
     assert "# line 5 is not imported: 1 run-parts /etc/cron.daily\n" in written

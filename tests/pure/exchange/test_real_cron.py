@@ -79,7 +79,7 @@ def test_a_users_table() -> None:
 def test_a_refused_table_is_told_once() -> None:
     """None of its lines runs there; in cronie the others do."""
     text = f"{GOOD}30 2 * * * root y\n61 * * * * root z\n"
-    told = "3: Debian's cron runs nothing of this table, as line 3 has an error: bad minute"
+    told = "3: Debian's cron runs nothing of this table, because line 3 has an error: bad minute"
     assert [told] == differences(text, Cron.DEBIAN, zone="UTC")
     assert [] == differences(text, Cron.CRONIE, zone="UTC")
 
@@ -89,13 +89,14 @@ def test_cron_tz_has_no_effect_in_debian() -> None:
     text = "CRON_TZ=Asia/Tokyo\n0 12 * * * root x\n"
     (found,) = differences(text, Cron.DEBIAN)
     assert found == (
-        "2: is due 2027-03-01 03:00:00+00:00, and Debian's cron starts it 2027-03-01 11:00:00+00:00, as it ignores "
+        "2: is due 2027-03-01 03:00:00+00:00, but Debian's cron starts it 2027-03-01 11:00:00+00:00, because it "
+        "ignores "
         "CRON_TZ"
     )
     assert [] == differences(text, Cron.CRONIE)
     assert [] == differences("CRON_TZ=Europe/Berlin\n0 12 * * * root x\n", Cron.DEBIAN)
     (found,) = differences("CRON_TZ=Europe/Berlin\n30 2 * * * root x\n", Cron.CRONIE, zone="UTC")
-    assert found.startswith("2: is due 2027-03-28 01:00:00+00:00, and cronie starts it 2027-03-29 00:30:00+00:00")
+    assert found.startswith("2: is due 2027-03-28 01:00:00+00:00, but cronie starts it 2027-03-29 00:30:00+00:00")
 
 
 def test_random_delay_and_n_have_no_effect_in_debian() -> None:
@@ -103,7 +104,9 @@ def test_random_delay_and_n_have_no_effect_in_debian() -> None:
     assert ["2: starts later by a part of RANDOM_DELAY, which Debian's cron ignores"] == differences(
         "RANDOM_DELAY=45\n0 12 * * * root x\n", Cron.DEBIAN
     )
-    assert ["1: the command begins with -n for Debian's cron"] == differences("0 1 * * * root -n x\n", Cron.DEBIAN)
+    assert ["1: Debian's cron reads -n as the beginning of the command"] == differences(
+        "0 1 * * * root -n x\n", Cron.DEBIAN
+    )
     assert [] == differences("RANDOM_DELAY=45\n0 12 * * * root -n x\n", Cron.CRONIE)
 
 
@@ -112,7 +115,7 @@ def test_each_match_in_a_gap_is_a_start(cron: Cron) -> None:
     """Two processes at 3 o'clock, where one run is due here; a single match, and a wildcard, are the same in both."""
     (found,) = differences("0,30 2 * * * root x\n", cron)
     told = cron.told
-    assert found == f"1: is due once at 2027-03-28 01:00:00+00:00, and {told} starts it 2 times then"
+    assert found == f"1: is due once at 2027-03-28 01:00:00+00:00, but {told} starts it 2 times then"
     assert [] == differences("30 2 * * * root x\n*/20 * * * * root y\n30 1,2,3 * * * root z\n@reboot root w\n", cron)
 
 
@@ -121,7 +124,7 @@ def test_a_tilde() -> None:
     text = "30~59 3 * * * root x\n"
     (found,) = differences(text, Cron.DEBIAN, zone="UTC")
     assert found.endswith("Debian's cron starts it 2027-03-01 03:30:00+00:00")
-    assert ["1: Debian's cron runs nothing of this table, as line 1 has an error: bad minute"] == differences(
+    assert ["1: Debian's cron runs nothing of this table, because line 1 has an error: bad minute"] == differences(
         "~ 3 * * * root x\n", Cron.DEBIAN
     )
     assert [] == differences(f"{text}~ ~5 * * mon~ root y\n", Cron.CRONIE, zone="UTC")
@@ -141,7 +144,7 @@ def test_gaps_of_real_crons() -> None:
 
 def test_anacron_counts_from_the_last_time() -> None:
     """Here a period is a part of the calendar; a daily one is the same."""
-    assert ["2: is due each Sunday, and anacron runs it 7 days after the last time",
-            "3: is due every 10 days of the calendar, and anacron runs it 10 days after the last time"] == differences(
+    assert ["2: is due each Sunday, but anacron runs it 7 days after its last run",
+            "3: is due every 10 days of the calendar, but anacron runs it 10 days after its last run"] == differences(
         "1 5 a x\n@weekly 5 b y\n10 5 c z\n", Cron.DEBIAN, Place("anacrontab", periodic=True)
     )  # fmt: skip

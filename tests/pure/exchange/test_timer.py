@@ -70,9 +70,9 @@ def test_a_timer_with_its_service_is_a_job() -> None:
     [
         ("OnCalendar=daily", "ExecStart=/bin/x\nProtectSystem=strict\nConditionACPower=true",
          "no job key corresponds to `ConditionACPower=`, `ProtectSystem=`"),
-        ("OnBootSec=15min", "ExecStart=/bin/x", "starts at boot, and not 15m later"),
-        ("OnUnitActiveSec=1d", "ExecStart=/bin/x", "`every: 1d` counts from midnight of 1970"),
-        ("OnCalendar=daily\nRandomizedDelaySec=5m", "ExecStart=/bin/x", "`spread` is the same delay each time"),
+        ("OnBootSec=15min", "ExecStart=/bin/x", "starts at boot, not 15m later"),
+        ("OnUnitActiveSec=1d", "ExecStart=/bin/x", "`every: 1d` counts from 1 January 1970"),
+        ("OnCalendar=daily\nRandomizedDelaySec=5m", "ExecStart=/bin/x", "`spread` is the same delay at each start"),
         ("OnCalendar=daily", "ExecStart=/bin/x\nEnvironmentFile=-/etc/x", "`EnvironmentFile=-…`"),
     ],
 )  # fmt: skip
@@ -88,7 +88,7 @@ def test_what_no_key_says_is_told(timer: str, service: str, said: str) -> None:
     [
         ("OnCalendar=daily", None, "has no service"),
         ("OnCalendar=daily", "Type=oneshot", "has no command"),
-        ("OnCalendar=daily", "ExecStart=+/bin/x", "`ExecStart=+/bin/x`: no job has '+' before its command"),
+        ("OnCalendar=daily", "ExecStart=+/bin/x", "`ExecStart=+/bin/x`: a job file can't have '+' before a command"),
         (
             "OnCalendar=daily",
             "ExecStart=/bin/x %i",
@@ -103,7 +103,7 @@ def test_what_no_key_says_is_told(timer: str, service: str, said: str) -> None:
         ("OnCalendar=2027-01-01", "ExecStart=/bin/x", "found a year"),
         ("Persistent=true", "ExecStart=/bin/x", "has no time that a job file can express"),
         ("OnCalendar=daily", "ExecStart=/bin/x\nNice=often", "nice: found"),
-        ("OnUnitActiveSec=5y", "ExecStart=/bin/x", "'5y' is no time span"),
+        ("OnUnitActiveSec=5y", "ExecStart=/bin/x", "'5y' is not a time span"),
     ],
 )
 def test_what_cannot_be_a_job_is_told(timer: str, service: str | None, said: str) -> None:

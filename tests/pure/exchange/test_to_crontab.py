@@ -74,7 +74,7 @@ def test_variables_stand_above_the_first_job_that_has_them() -> None:
         ("at: 2030-01-01T00:00Z", "cron has no `at`: see at(1)"),
         ("schedule: '@daily', seconds: '*/10'", "cron has no seconds"),
         ("schedule: 0 0 L * *", "cron can't express '0 0 L * *'"),
-        ("on: {job: b}", "cron knows of no events"),
+        ("on: {job: b}", "cron has no events"),
         ("schedule: '@daily', stdin: x", "its `stdin` does not end with a newline"),
         ("", "it has no clock time that starts it"),
     ],
