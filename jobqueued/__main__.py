@@ -63,9 +63,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.detach and options.log in ("text", "json"):
-        parser.error(f"argument --log: {options.log} needs stderr, which a detached daemon does not have")
+        parser.error(
+            f"argument --log: {options.log} needs stderr, which a daemon with --detach does not have; omit one of them"
+        )
     if options.delegated and options.launcher:
-        parser.error("argument --delegated: not with --launcher, which divides the cgroup of its own process")
+        parser.error("argument --delegated: it can't be combined with --launcher; pass it to that launcher instead")
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, value.absolute())
@@ -132,14 +134,20 @@ def _limit_files() -> None:
 
     limit_files(None)
     if most() < LEAST:
-        raise CannotStart(f"{most()} open files are too few; raise LimitNOFILE= or ulimit -n to {LEAST} or more")
+        raise CannotStart(
+            f"a limit of {most()} open files is too low; raise LimitNOFILE= or ulimit -n to at least {LEAST}"
+        )
 
 
 def _leave(paths: Paths, log: Log) -> None:
     try:
         paths.leave()
     except OSError as error:
-        log.say("trouble", text=f"{paths.run}: {error.strerror}; without the daemon, jobqueuectl needs its options")
+        log.say(
+            "trouble",
+            text=f"{paths.run}: {error.strerror}; while the daemon is down, jobqueuectl needs the options"
+            " of the daemon",
+        )
 
 
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
@@ -171,7 +179,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     for problem in problems:
         log.say("problem", text=str(problem), file=problem.file, code=problem.code)
     if file := next((problem.file for problem in problems if problem.severity == "error"), ""):
-        raise CannotStart(f"{file} has errors; fix those named above, or remove the file to use the defaults")
+        raise CannotStart(f"{file} has errors; fix the errors above, or remove the file to use the defaults")
     os.umask(0o077 if paths.runtime else 0o022)
     _make_directories(paths, config.operators)
     os.umask(0o027)  # state.db holds commands and output
@@ -183,7 +191,7 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
 
             ready, log = detach([lock.descriptor for lock in held]), Log("journal", ctl)
             if not somebody_listens():
-                print("jobqueued: neither journald nor syslog is running: log messages are lost", file=sys.stderr)
+                print("jobqueued: neither journald nor syslog is running, so log messages are lost", file=sys.stderr)
         faulthandler.enable(_STDERR)  # the watchdog sends SIGABRT: the journal then shows where the loop hung
         _limit_files()
         _write_pid(held, options.pid_file)
@@ -215,9 +223,9 @@ def _make_directories(paths: Paths, operators: tuple[str, ...]) -> None:
             atomic_file.make_directory(str(directory), mode)
             why, remedy = _unwritable(directory)
         except OSError as error:
-            raise CannotStart(f"{directory}: {error.strerror}; jobqueued must be able to write there") from None
+            raise CannotStart(f"{directory}: {error.strerror}; jobqueued needs write permission there") from None
         if why and not (remedy and directory in (paths.state, paths.logs)):
-            raise CannotStart(f"{directory}: {why}; jobqueued must be able to write there{remedy}")
+            raise CannotStart(f"{directory}: {why}; jobqueued must write there{remedy}")
     if paths.runtime is not None:  # elsewhere a package or an administrator made it
         with contextlib.suppress(OSError):  # the first scan of the directory reports the reason
             paths.jobs.mkdir(parents=True, exist_ok=True)
@@ -237,7 +245,7 @@ def _unwritable(directory: Path) -> tuple[str, str]:
     except OSError as error:
         if error.errno == errno.EPERM:
             return "it is immutable", f": chattr -i {directory}"
-    return "not writable by this user", ""
+    return "this user can't write to it", ""
 
 
 def _check_trust(paths: Paths) -> None:

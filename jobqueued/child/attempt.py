@@ -186,7 +186,7 @@ class Attempt:
 
     def _bide(self, document: Record, error: OSError, seconds: float) -> None:
         """Pause, because R can't be written; meanwhile serve followers, and pump the output of what was left."""
-        reason = f"it is over ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
+        reason = f"it ended ({record.verdict(document)}), but its run directory can't be written: {error.strerror}"
         if reason != self._audience.reason:
             self._audience.stopping(reason)
         self._be_there()
@@ -284,7 +284,7 @@ class Attempt:
     def _give_the_output_up(self) -> None:
         self._drain_until = NEVER
         if not self._output.ended and self._output.reading in self._loop and self._state is State.EMPTY:
-            self._warn("a process of another run or service keeps its output open: not waited for")
+            self._warn("a process of another run or service keeps its output open; the run did not wait for it")
         self._loop.off(self._output.reading)
 
     # its end
@@ -353,7 +353,7 @@ class Attempt:
             self._drain_until = time.monotonic() + _DRAIN_OF_LEFT
             return
         self._step(Step.CLEAR)
-        self._warn(f"its command left processes behind, which were ended: {names}")
+        self._warn(f"its command left processes behind; they were ended: {names}")
         self._tell_to_end(f"its command has ended and left {names}")
 
     def _outlive(self) -> None:

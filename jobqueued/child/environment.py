@@ -91,7 +91,7 @@ class Environment:
             told = os.fsdecode(file.read())
         if code or not told:
             how = f"exited with code {code}" if code >= 0 else f"was ended by signal {-code}"
-            raise StartFailed("login_environment", 0, f"the profile, read by {shell}, {how} before its end")
+            raise StartFailed("login_environment", 0, f"{shell} {how} while it read the profile")
         variables = dict(variable.split("=", 1) for variable in told.split("\0")[:-1])
         return {name: value for name, value in variables.items() if name not in _OF_THE_SHELL}
 
@@ -115,7 +115,7 @@ def read(path: str) -> Iterator[tuple[str, str]]:
         if found is None:
             raise _wrong(path, text, place, "accepted: NAME=VALUE, quotes closed")
         if any(part[4] for part in _QUOTED.finditer(found[2])):
-            raise _wrong(path, text, place, "whether # begins a comment there is unclear; put the value into quotes")
+            raise _wrong(path, text, place, "it is unclear whether # starts a comment there; put the value into quotes")
         yield found[1], _QUOTED.sub(_plain, _stripped(found[2]))
         place = found.end()
 
@@ -126,7 +126,10 @@ def _read_by_user(path: str) -> Iterator[tuple[str, str]]:
     except StartFailed as failure:
         if failure.number != errno.EACCES:
             raise
-        why = "it is read as the job's user, as others than root can change it or what it is in"
+        why = (
+            "the job's user must be able to read it, because users other than root can change it or a"
+            " directory above it"
+        )
         raise StartFailed(failure.step, failure.number, f"{failure.detail}; {why}") from None
 
 

@@ -173,7 +173,7 @@ def _followed(pid: int, output: int, errors: int, caps: Caps, writing: int) -> t
             elif descriptor == errors:
                 tail = (tail + data)[-_TAIL:]
             elif len(said := said + data) > telemetry.MOST:
-                raise telemetry.Refused(f"said more than {telemetry.MOST:,} bytes")
+                raise telemetry.Refused(f"printed more than {telemetry.MOST:,} bytes")
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
         raise _Failed(_failure(code, caps, last_line(tail)))

@@ -29,7 +29,7 @@ PATIENCE = 5.0
 _MOMENT = 1.0
 """Seconds for which hooks may run at the end before the audience and the disk learn of it."""
 _CHUNK = 1 << 16
-_INTERIM = "this was written before its telemetry hooks were through: what they said later is missing"
+_INTERIM = "this record was written before its telemetry hooks ended; what they printed later is missing"
 
 
 class Hooks:
@@ -161,7 +161,7 @@ class Hooks:
             if held_up := {by: count for (whom, by), count in self._left_out.items() if whom == index}:
                 busy = " or ".join("it" if by == index else self._hooks[by]["name"] for by in held_up)
                 times = counted(sum(held_up.values()), "time")
-                yield failed(each["name"], SAMPLE, f"not told {times}, as {busy} was still busy")
+                yield failed(each["name"], SAMPLE, f"not started {times}, because {busy} was still busy")
         if self._given_up:
             yield f"its telemetry hooks were cut short: {self._given_up}"
 
@@ -223,7 +223,7 @@ class Hooks:
 
     def _leave(self) -> None:
         assert self._told is not None
-        self._note(*self._told, "does not end, though it was killed")
+        self._note(*self._told, "does not end, although it was killed")
         self._told, self.left = None, True
         self._hang_up()
         self.give_up("one of them does not end")

@@ -83,11 +83,11 @@ def _trouble_with_owner(found: int, name: str, uid: int) -> str:
     `found`: the number that the name has now.
     """
     if uid == NOBODY:
-        return f"{NOBODY} is the number of whoever has none here, and has no jobs"
+        return f"uid {NOBODY} stands for users without a uid on this host, so it can't have jobs"
     if found != uid:
-        return f"user {name!r} is number {found} on this host, and the job is of one with number {uid}"
+        return f"user {name!r} has uid {found} on this host, but the job belongs to uid {uid}"
     return (
-        "root's jobs are files of the job directory; for those of a user, say --user NAME"
+        "root's jobs are files of the job directory; for the files of a user, add --user NAME"
         if uid == 0 and _ME == 0
         else ""
     )
@@ -196,9 +196,9 @@ def barred(user: User, allow: list[str] | None, deny: list[str]) -> str:
     `allow` (None: everybody) and `deny` are names of users, and of groups with an ``@``; an unknown group is empty.
     """
     if _is_among(user, deny):
-        return f"user {user.name!r} may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
+        return f"user {user.name!r} can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"
     if allow is not None and not _is_among(user, allow):
-        return f"user {user.name!r} may not have jobs here, by `users: {{allow: …}}` in jobqueued.yaml"
+        return f"user {user.name!r} can't have jobs here, because of `users: {{allow: …}}` in jobqueued.yaml"
     return ""
 
 

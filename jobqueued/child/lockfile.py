@@ -82,7 +82,9 @@ class LockFiles:
             yield from (_opened(path, _ME) for path in paths)
             return
         if user.uid != owner["uid"]:
-            raise StartFailed("lock", 0, f"user {user.name!r} has the uid {user.uid}, and the job is of {owner['uid']}")
+            raise StartFailed(
+                "lock", 0, f"user {user.name!r} has uid {user.uid}, but the job belongs to uid {owner['uid']}"
+            )
         yield from as_user.opened(user, groups_of(self._order, user), paths, _opened)
 
     def examined(self) -> list[str]:
@@ -129,13 +131,15 @@ def _exposed(path: str, found: os.stat_result, user: int) -> str:
     if found.st_mode & _OTHERS:
         commands.append(f"chmod go= {quoted(path)}")
     if commands:
-        return f"others can hold the lock file {path}, and so keep the job from starting: {' && '.join(commands)}"
+        return (
+            f"other users can lock {path} and so keep the job from starting; to prevent this: {' && '.join(commands)}"
+        )
     try:
         check_path(os.path.dirname(path), user, sticky=True)
     except OSError:
         return ""
     except Refused as refused:
-        return f"others can put another file in the place of the lock file {path}: {refused}"
+        return f"other users can replace the lock file {path}: {refused}"
     return ""
 
 
@@ -152,8 +156,8 @@ def _holders(found: os.stat_result) -> str:
     if not holders:  # the first holder found is enough
         holders = [pid for _, pid in zip(range(1), _having(where, everybody), strict=False)]
     if None in holders:
-        return f"a process that is not among those with the first {_LOOKS:,} descriptors of this host"
-    unseen = "a process that can't be seen from here" if takers else ""
+        return f"a process that was not found among the first {_LOOKS:,} descriptors of this host"
+    unseen = "a process that is not visible here" if takers else ""
     return ", ".join(map(_named, filter(None, holders[:3]))) or unseen
 
 

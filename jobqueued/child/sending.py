@@ -31,8 +31,8 @@ _SHOWN = 240
 """Maximum characters of an answer that are passed on: it must fit into a message to the launcher."""
 
 
-_NO_USER = "; make it with systemd-sysusers, or name another: notifier in jobqueued.yaml"
-_OTHER_USER = "; name a user who can: notifier in jobqueued.yaml"
+_NO_USER = "; create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
+_OTHER_USER = "; set `notifier` in jobqueued.yaml to a user who can"
 _PART = re.compile(r"[0-9]{1,20} (sent|later|never)\b")
 
 
@@ -63,7 +63,7 @@ def send(document: int, home: int = -1) -> tuple[str, list[str]]:
         return lines[-1], [*parts.values()]
     said = lines[-1][:200] if lines else ""
     remedy = _OTHER_USER if os.strerror(errno.EACCES) in said and not is_own else ""
-    return f"later 0 its sender gave no answer{f': {said}' if said else ''}{remedy}", [*parts.values()]
+    return f"later 0 its sender did not reply{f': {said}' if said else ''}{remedy}", [*parts.values()]
 
 
 def _refusal(order: dict[str, Any]) -> bytes:
@@ -105,7 +105,7 @@ def _run(order: dict[str, Any], cgroup: Cgroup) -> bytes:
             pid = spawn.spawn(_spec(order), writing, cgroup).pid
         except OSError as error:
             if error.errno == errno.EBUSY:
-                raise OSError(errno.EBUSY, "the process that sent the last one does not end") from None
+                raise OSError(errno.EBUSY, "the process that sent the last notice does not exit") from None
             raise
         finally:
             os.close(writing)

@@ -244,7 +244,7 @@ class _Steps:
             number = getattr(resource, name)
             soft, hard = resource.getrlimit(number)
             if self._plan.order.get("owner") and _as_number(limit[1]) > _as_number(hard):  # users lower limits only
-                raise StartFailed(self.step, errno.EPERM, f"{key}: this host gives users {hard} at most")
+                raise StartFailed(self.step, errno.EPERM, f"{key}: users of this host are limited to {hard}")
             if name in _OF_OURSELVES:
                 resource.setrlimit(number, (soft, max(hard, limit[1], key=_as_number)))  # lowered at the very end
             else:
@@ -309,7 +309,7 @@ def _what_is_missing(program: str) -> str:
     with open(program, "rb") as file:
         line = file.readline(256)
     if not line.startswith(b"#!"):
-        return "the loader that it was built for is missing"
+        return "the loader that the program needs is missing"
     dos = "; the file has DOS line ends" if line.endswith(b"\r\n") else ""
     return f"its interpreter {line[2:].strip().decode(errors='replace')} is missing{dos}"
 
@@ -351,7 +351,7 @@ def _ionice(text: str) -> None:
     name, _, level = text.partition(":")
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"not known on {os.uname().machine}")
+        raise OSError(errno.ENOSYS, f"jobqueued does not know ioprio_set(2) on {os.uname().machine}")
     if _LIBC.syscall(number, 1, 0, _IOPRIO_CLASSES[name] << 13 | int(level or 0)):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

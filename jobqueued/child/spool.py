@@ -189,7 +189,7 @@ class Spool:
             raise Refused(f"{place}: found {kind}; accepted: a regular file; as root: {remove}")
         if found.st_nlink > 1:
             raise Refused(
-                f"{place}: found {found.st_nlink} hard links; accepted: one name for a file; as root: {remove}"
+                f"{place}: found {found.st_nlink} hard links; accepted: a file with one name; as root: {remove}"
             )
         if found.st_uid not in (0, os.geteuid(), uid):
             mend = f"chown {trust.quoted(name)} {trust.quoted(self._place(name))}"

@@ -22,7 +22,7 @@ _SECONDS = 60
 _PART = 450
 """Bytes of a table in a message to the launcher."""
 _SHOWN = 800
-_UNLESS = "root can allow that by name: `users: {allow: [NAME]}` in jobqueued.yaml"
+_UNLESS = "root can allow it with `users: {allow: [NAME]}` in jobqueued.yaml"
 
 
 def carry_out(document: int) -> tuple[str, list[str]]:
@@ -63,13 +63,16 @@ def _carried_out(order: dict[str, Any]) -> tuple[str, list[str]]:
         trouble = identity.trouble_with("owner", [name, uid, order["allow"], order["deny"]])
         if not trouble and order.get("lists") and asker and not allowed(host, name, asker):
             trouble = (
-                f"{name} may not use cron here (/etc/cron.allow, /etc/cron.deny), and so may not add jobs; {_UNLESS}"
+                f"{name} is not allowed to use cron here (/etc/cron.allow, /etc/cron.deny), and so can't"
+                f" add jobs; {_UNLESS}"
             )
         return f"refused {trouble}" if trouble else f"done {uid} {name}", []
     if os.geteuid() not in (0, uid):
-        raise Refused("this daemon is not root's, and keeps the table of its own user only")
+        raise Refused("this daemon does not run as root, so it keeps only the table of its own user")
     if not fits(name):
-        raise Refused(f"a user of the name {printable(name)!r} can't have a crontab, as that is no name of a file here")
+        raise Refused(
+            f"a user of the name {printable(name)!r} can't have a crontab, because this name can't be a file name here"
+        )
     who, pid = _name(asker), order.get("pid", 0)  # a scheduler from before an upgrade sends less
     if not allowed(host, name, asker):
         spool_log.say_forbidden(host, who, pid)

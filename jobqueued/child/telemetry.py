@@ -28,29 +28,29 @@ class Refused(ValueError):
 def said(data: bytes) -> Telemetry:
     """Return the object in a hook's output, or {} if it is empty. Raises Refused."""
     if len(data) > MOST:
-        raise Refused(f"said more than {MOST:,} bytes")
+        raise Refused(f"printed more than {MOST:,} bytes")
     try:
         text = data.decode()
         found = json.loads(text, object_pairs_hook=_once) if text.strip() else {}
     except UnicodeDecodeError as error:
-        raise Refused(f"said bytes that are no UTF-8, the first after {error.start:,}") from None
+        raise Refused(f"printed bytes that are not UTF-8, the first after {error.start:,}") from None
     except json.JSONDecodeError as error:
-        raise Refused(f"said no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+        raise Refused(f"printed no JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
     except RecursionError:
-        raise Refused("said objects in one another without end") from None
+        raise Refused("printed objects nested too deeply") from None
     except Refused:
         raise
     except ValueError:  # a number with more digits than Python accepts
-        raise Refused("said a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
+        raise Refused("printed a number of thousands of digits; accepted: one of at most 64 bits, or a text") from None
     return checked(found)
 
 
 def checked(found: object) -> Telemetry:
     """Return an object in the form that records can contain. Raises Refused."""
     if not isinstance(found, dict):
-        raise Refused(f'said {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
+        raise Refused(f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
     if flaw := next(flaws(found, "telemetry"), ""):
-        raise Refused(f"said what no record can hold: {flaw}")
+        raise Refused(f"printed a value that no record can hold: {flaw}")
     kept: Telemetry = _shown(found)
     return kept
 
@@ -62,7 +62,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Telemetry:
     found: Telemetry = {}
     for name, value in pairs:
         if name in found:
-            raise Refused(f"said the key {json.dumps(name)[:40]} twice in one object")
+            raise Refused(f"printed the key {json.dumps(name)[:40]} twice in one object")
         found[name] = value
     return found
 
@@ -80,7 +80,7 @@ def merged(telemetry: Mapping[str, Any], update: Mapping[str, Any]) -> Telemetry
     """Return the telemetry with one more object. Raises Refused if that is too large; then it counts for nothing."""
     found = _patched(telemetry, update)
     if (size := len(compact(found))) > MOST:
-        raise Refused(f"said too much: it would make {size:,} bytes of telemetry; accepted: at most {MOST:,}")
+        raise Refused(f"printed too much: the run would have {size:,} bytes of telemetry; accepted: at most {MOST:,}")
     return found
 
 

@@ -125,7 +125,7 @@ def _writers(found: os.stat_result, path: str) -> str:
         return ""
     with contextlib.suppress(OSError):  # no list, or no support for one
         os.getxattr(path, _ACCESS_CONTROL_LIST)
-        return "others, by its access control list,"
+        return "others, through its access control list,"
     return "" if _is_private(found.st_gid, found.st_uid) else f"group {name_of(found.st_gid, '/etc/group')}"
 
 

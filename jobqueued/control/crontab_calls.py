@@ -98,7 +98,7 @@ class CrontabCalls:
             case "refused":
                 return {"reason": rest}, "Refused"
         why = rest.removeprefix("0 ")
-        return {"reason": f"it is not known if that was done, as {why}; see: crontab -l"}, "Refused"
+        return {"reason": f"it is unknown whether this was done: {why}; to check: crontab -l"}, "Refused"
 
 
 def _table(text: str) -> bytes:
@@ -107,6 +107,6 @@ def _table(text: str) -> bytes:
     except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "table"}) from None
     if len(table) > LARGEST_SENT:
-        reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}, and more of root"
+        reason = f"the table has {size(len(table))}; accepted: at most {size(LARGEST_SENT)}; root may install more"
         raise VarlinkError("Refused", {"reason": reason})
     return table

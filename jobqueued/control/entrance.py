@@ -43,7 +43,7 @@ def admit_operators(path: Path, access: Access) -> str:
     except OSError as error:
         if error.errno not in _NONE:
             raise
-        return "this file system has no access control lists: operators share the socket of all users"
+        return "this file system has no access control lists, so operators share the socket with all users"
     return ""
 
 

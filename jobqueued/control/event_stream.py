@@ -70,7 +70,7 @@ class EventStream(Source):
         """Send a watcher everything logged from now on; the first answer, without lines, comes at once."""
         events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
         if unknown := sorted(events - VOCABULARY.keys()):
-            raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; they are in jobqueued(8)"})
+            raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; jobqueued(8) lists all events"})
         ticket = asker.ticket()
         if self.reply(ticket, text_of({"events": [], "missed": 0})):
             self._watchers[ticket] = _Watcher(self._next, events, jobs, asker)

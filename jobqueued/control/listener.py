@@ -95,7 +95,7 @@ class Listener:
             self._unheard(error, mono)
         else:
             self.trouble = ""
-            what = "was gone; it is there again" if len(gone) == 1 else "were gone; they are there again"
+            what = "was missing and has been restored" if len(gone) == 1 else "were missing and have been restored"
             self._log.say("recovered", text=f"{' and '.join(map(str, gone))} {what}")
 
     def _forget_news(self) -> None:
@@ -120,7 +120,7 @@ class Listener:
         """Log an error once, and retry later."""
         self.deadline = mono + AGAIN
         missing = " and ".join(str(path) for path in self._gone()) or str(self.directory)
-        text = f"{missing}: {why.strerror}; nobody can connect there; the daemon retries every 10 s"
+        text = f"{missing}: {why.strerror}; clients can't connect there; the daemon retries every 10 s"
         if text != self.trouble:
             self.trouble = text
             self._log.say("trouble", text=text)

@@ -40,14 +40,21 @@ class LockCalls:
         if units < 0 or (units and asked.get("shared")):
             raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "units"})
         if is_of_fleet and asked.get("shared"):
-            raise VarlinkError("Refused", {"reason": "a lock of the fleet is held alone, or some units of it"})
+            raise VarlinkError(
+                "Refused", {"reason": "a fleet lock can't be shared; hold it alone, or some of its units"}
+            )
         claim = Claim(resource if is_of_fleet else name, units, exclusive=not (units or asked.get("shared")))
         try:
             client = self._processes.come(peer)
         except ProcessLookupError:
-            raise VarlinkError("Refused", {"reason": "the asking process is not visible to the daemon"}) from None
+            raise VarlinkError(
+                "Refused",
+                {"reason": "the daemon can't see the process that asked: it exited, or is in another PID namespace"},
+            ) from None
         except OSError as error:
-            raise VarlinkError("Refused", {"reason": f"cannot follow the asking process: {error.strerror}"}) from None
+            raise VarlinkError(
+                "Refused", {"reason": f"cannot watch the process that asked: {error.strerror}"}
+            ) from None
         number = ticket()
         self._processes.waits(client, number)
         self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
@@ -108,7 +115,7 @@ class LockCalls:
             client = LockClientId.parse(text)
         except ValueError:
             run = _run(text)
-            reason = f"{run} is a run, and loses its locks when it ends; to end it: jobqueuectl stop {run}"
+            reason = f"{run} is a run and keeps its locks until it ends; to end it: jobqueuectl stop {run}"
             raise VarlinkError("Refused", {"reason": reason}) from None
         self._happen(EvictAsked(ticket(), client, peer.name))
 

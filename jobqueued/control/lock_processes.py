@@ -92,7 +92,7 @@ class LockProcesses(Source):
         return LockFound(client, claims, placed, str(mark["asked_by"]), since)
 
     def _note(self, path: Path, error: OSError) -> None:
-        text = f"{path}: {error.strerror}; locks of with-lock commands that it tells of are not kept for them"
+        text = f"{path}: {error.strerror}; the with-lock commands saved there lose their locks"
         self._troubles.append(text)
 
     def come(self, peer: Peer) -> LockClientId:
@@ -104,10 +104,13 @@ class LockProcesses(Source):
         if born is None or (peer.process >= 0 and _has_ended(peer.process)):  # while it lives, the pid is its own
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         if peer.process < 0:
-            raise OSError(errno.EMFILE, "there was no descriptor for it when it connected")
+            raise OSError(errno.EMFILE, "the daemon had no free descriptor when it connected")
         of_user = sum(asked.uid == peer.uid for asked in self._asked.values())
         if of_user >= OF_A_USER and peer.uid not in (0, os.geteuid()):
-            raise OSError(errno.EUSERS, f"{peer.name} has {of_user} with-lock commands already (jobqueuectl locks)")
+            raise OSError(
+                errno.EUSERS,
+                f"{peer.name} has {of_user} with-lock commands, which is the limit; see: jobqueuectl locks",
+            )
         descriptor = os.dup(peer.process)
         if not is_spare(descriptor):  # it has no locks yet, and can ask again
             os.close(descriptor)
@@ -193,7 +196,7 @@ class LockProcesses(Source):
             self._directory.mkdir(mode=0o700, exist_ok=True)
             atomic_file.replace(str(path), json.dumps(mark).encode())
         except OSError as error:
-            return f"{path}: {error.strerror}; this with-lock will be forgotten at a restart"
+            return f"{path}: {error.strerror}; a restart of the daemon will release the locks of this with-lock"
         return ""
 
     def descriptors(self) -> dict[int, int]:

@@ -252,7 +252,7 @@ class Methods:
         if run in self._scheduler.runs:
             return self._records.explained(run, self._now(), asker.owner)
         record = self._records.ended(text)
-        said = f"{run} has ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
+        said = f"{run} ended: {record['state']}" + (f", {record['reason']}" if record["reason"] else "")
         return {"run": text, "state": record["state"], "reasons": [said]}
 
     def _why_of_job(self, name: str, asker: Asker) -> dict[str, Any]:
@@ -269,12 +269,12 @@ class Methods:
     def _ask_for_stop(self, text: str, lost: bool, asker: Asker) -> None:
         run, by = run_of(text), asker.peer.name
         if run not in self._scheduler.runs:
-            raise VarlinkError("Refused", {"reason": f"{run} has ended: {self._records.ended(text)['state']}"})
+            raise VarlinkError("Refused", {"reason": f"{run} has already ended: {self._records.ended(text)['state']}"})
         if lost:
             try:
                 over = self._lost_attempts.give_up(run, by)
             except OSError as error:
-                reason = f"what is left of {run} can't be read now ({error.strerror}); ask again"
+                reason = f"cannot read the files of {run} now ({error.strerror}); try again"
                 raise VarlinkError("Refused", {"reason": reason}) from None
             if over is None:
                 raise VarlinkError("Refused", {"reason": f"{run} is not lost; to stop it: jobqueuectl stop {run}"})

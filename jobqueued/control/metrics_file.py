@@ -82,10 +82,10 @@ class MetricsFile(Source):
             atomic_file.replace(path, "".join(self._parts).encode(errors="replace"), _READABLE)
         except OSError as error:
             if not self._trouble:
-                mend = "its directory has to be there, and in ReadWritePaths= if its unit has them (docs/metrics.md)"
+                mend = "its directory must exist, and ReadWritePaths= of the unit must allow it (docs/metrics.md)"
                 self._trouble = f"cannot write the metrics to {path}: {error.strerror}; {mend}"
                 self._log.say("trouble", text=self._trouble)
             return
         if self._trouble:
             self._trouble = ""
-            self._log.say("recovered", text=f"{path}: the metrics are written again")
+            self._log.say("recovered", text=f"{path}: metrics are written again")

@@ -39,12 +39,14 @@ class NoticeCalls:
         try:
             tests = self._test(job)
         except TooMany as many:
-            reason = f"a test would go to {many} receivers; to those of a job: jobqueuectl notify --test --job JOB"
+            reason = (
+                f"a test would go to {many} recipients; to test those of one job: jobqueuectl notify --test --job JOB"
+            )
             raise VarlinkError("Refused", {"reason": reason}) from None
         if not tests:
             what = "anything" if job is None else job
-            where = "nor in a job" if job is None else "that is about it, nor in its file"
-            reason = f"nobody is told of {what}: no `notify` is in jobqueued.yaml {where}"
+            where = "or in any job" if job is None else "for it, or in its file"
+            reason = f"nobody is notified of {what}: there is no `notify` in jobqueued.yaml {where}"
             raise VarlinkError("Refused", {"reason": reason})
         return {"notices": [self._notice(notice) for notice in tests]}
 

@@ -87,7 +87,7 @@ class RecordCalls:
         """Explain a run: what it waits for, why it is stopping, and what Slurm reports."""
         why, run = self._scheduler.explain(name, now, asker), self._scheduler.runs[name]
         there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
-        return why if there is None else {**why, "reasons": [*why["reasons"], f"Slurm has it: {slurm_job(there)}"]}
+        return why if there is None else {**why, "reasons": [*why["reasons"], f"it is in Slurm: {slurm_job(there)}"]}
 
     def ended(self, text: str) -> Record:
         """Return the record of an ended run. Raises VarlinkError."""

@@ -39,14 +39,16 @@ class SettingsFile:
             self._paths.config, os.geteuid(), self._paths.more_config, of_user=of_user
         )  # fmt: skip
         if any(problem.severity == "error" for problem in problems):
-            stays = "the settings of the last start stay in force, and with this file there is no other start"
+            stays = "the settings of the last start stay in force, but jobqueued can't start again with this file"
             return [problem._replace(message=f"{problem.message}; {stays}") for problem in problems]
         if settings == self._in_force:
             return []
         remedy = f"{Instance.of(self._paths.run).restart} (live runs go on)"
         place = next(filter(os.path.lexists, map(str, self._paths.config_files)), str(self._paths.config))
         return [
-            Problem(place, 0, 0, "", f"was changed after the start; to follow it: {remedy}", "warning", code="JQ519")
+            Problem(
+                place, 0, 0, "", f"was changed after the start; to apply the changes: {remedy}", "warning", code="JQ519"
+            )
         ]
 
 

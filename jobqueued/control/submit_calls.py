@@ -91,7 +91,7 @@ class SubmitCalls:
             return None
         name = _name(peer)
         if name.isdigit():
-            raise VarlinkError("Refused", {"reason": f"this host has no user of the number {name}"})
+            raise VarlinkError("Refused", {"reason": f"this host has no user with the uid {name}"})
         limits = self._config.users
         allowed = limits.allow is None or _has(limits.allow, name, peer.gids)
         if not allowed or _has(limits.deny, name, peer.gids) or peer.uid == self._access.notifier:
@@ -104,21 +104,21 @@ class SubmitCalls:
         if self._access.rank(peer) is not Rank.ROOT and self._budget.take(peer.uid, self._now().mono):
             most = self._config.users.calls
             accepted = f"at most {most} (`users: {{calls: {most}}}` in jobqueued.yaml)"
-            raise Wrong(f"found more calls in this minute; accepted: {accepted}")
+            raise Wrong(f"found too many calls within a minute; accepted: {accepted}")
 
     def _known(self, asked: Asked) -> str | None:
         """Return the earlier submission with this key, as long as anything of it is saved, or None. Raises Wrong."""
         share, owner = share_in(asked.job.id), asked.job.owner
         known = self._scheduler.submission_of(share, asked.key) or self._batch.submission_of(share, asked.key)
         if known and owner is not None and self._ownership.job(known, owner) is not Whose.OWN:
-            raise Wrong(f"key: {asked.key} is that of an earlier user of the name {owner.name}; take another one")
+            raise Wrong(f"key: {asked.key} belongs to an earlier user named {owner.name}; use another key")
         return known
 
     def _awaiting(self, job: Job) -> tuple[Job, tuple[str, ...]]:
         """Return the job with what it must wait for, and what ended without the needed success. Raises Wrong."""
         assert job.submission is not None
         if not job.id.endswith("/") and self._has_history(job.id):
-            raise Wrong(f"there is history of an earlier {job.id}; give it another name, or none")
+            raise Wrong(f"an earlier {job.id} has history; use another name, or none")
         if len(job.submission.after) > _MOST_AWAITED:
             raise Wrong(f"after: found {len(job.submission.after)}; accepted: at most {_MOST_AWAITED}")
         left, failed = list[After](), list[str]()
@@ -127,7 +127,7 @@ class SubmitCalls:
             if self._is_going_on(after.name):
                 left.append(after)
             elif (state := self.ended(after.name)) is None:
-                raise Wrong(f"after: found {after.name}, which there is not, or its record has expired")
+                raise Wrong(f"after: {after.name} does not exist, or its record has expired")
             elif after.result == "success" and not state:
                 left.append(after)
                 failed.append(after.name)
@@ -173,7 +173,7 @@ class SubmitCalls:
         if job is None or job.submission is None:
             raise VarlinkError("NoSuchJob", {"job": name})
         if job.submission.runs == 1:
-            raise VarlinkError("Refused", {"reason": f"{name} has one run; accepted: a submission with --array"})
+            raise VarlinkError("Refused", {"reason": f"{name} has only one run; accepted: a submission with --array"})
         if not 1 <= runs <= MOST_RUNS:
             raise VarlinkError("Refused", {"reason": f"found {runs}; accepted: a number from 1 to {MOST_RUNS}"})
         text = submissions.resized(self._scheduler.text_of(name), runs)
@@ -254,7 +254,7 @@ def kept(store: Store, limits: UserLimits, timezone: str, *, mails: bool) -> tup
         try:
             found.append((submissions.read_again(it.text, it.job, limits, timezone, mails=mails), it.text, it.key))
         except Wrong as wrong:
-            troubles.append(f"the submission {it.job} can't be read, so it does not run: {wrong}")
+            troubles.append(f"the submission {it.job} will not run, because it can't be read: {wrong}")
     return SubmissionsKept(tuple(found), numbers), troubles
 
 

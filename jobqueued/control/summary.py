@@ -26,4 +26,4 @@ def farewell(scheduler: Scheduler) -> str:
     """Describe the live runs when the daemon stops, and what becomes of them."""
     live = [run for run in scheduler.runs.values() if run.state in LIVE]
     names = ", ".join(f"{run.id} (pid {run.pid})" if run.pid else str(run.id) for run in live)
-    return f"live runs go on, and are followed again after the next start: {names}" if live else "nothing was running"
+    return f"live runs continue, and the next start follows them again: {names}" if live else "nothing was running"

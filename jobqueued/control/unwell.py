@@ -12,13 +12,13 @@ def unwell(status: Mapping[str, Any]) -> list[str]:
     """Return all problems in a reply of Status as text, or [] if everything is healthy."""
     wrong = len({problem["file"] for problem in status["problems"] if problem["severity"] == "error"})
     told = [
-        (status["reason"] is not None, "its state can't be saved"),
+        (status["reason"] is not None, "the daemon can't save its state"),
         (not status["launcher"], "the launcher does not answer: nothing new starts"),
         (status["held_by"], f"the host is {'draining' if status['draining'] else 'on hold'}: nothing new starts"),
     ]
     words = [text for fact, text in told if fact]
     for count, noun, one, more in (
-        (len(status["troubles"]), "thing", "is wrong with the daemon", "are wrong with the daemon"),
+        (len(status["troubles"]), "problem", "affects the daemon", "affect the daemon"),
         (wrong, "file", "has errors", "have errors"),
         (status["invalid"], "job", "is invalid", "are invalid"),
         (status["failing"], "job", "fails", "fail"),

@@ -42,7 +42,7 @@ _BYTES_OF_A_CALL = 128
 _STEPS = 16
 """Maximum steps of reading a text in a turn: about 10 ms."""
 _LAUNCHER_SILENT = "the launcher does not answer; see: systemctl status jobqueued-launcher"
-_EMPTY = "found no text; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
+_EMPTY = "found an empty file; accepted: `jobs: {}` for a file without jobs, or: jobqueuectl remove"
 
 Answer = tuple[dict[str, Any], str | None]
 """The parameters of a reply, and its error."""
@@ -157,7 +157,7 @@ class UserFileCalls(Source):
                 case "denied":
                     self._finish(call, ({}, "PermissionDenied"))
                 case _:
-                    self._finish(call, _refused(f"nothing was done, as {rest.removeprefix('0 ')}; try again"))
+                    self._finish(call, _refused(f"nothing was done: {rest.removeprefix('0 ')}; try again"))
             self._go_on()
 
         return answered
@@ -187,7 +187,7 @@ class UserFileCalls(Source):
             found = [file for file in files if file.name == call.name]
             if call.user is None or len(found) > 1:
                 users = " or ".join(f"--user {_names(file.owner)[1]}" for file in found[:3]) or "--user NAME"
-                self._finish(call, _refused(f"root has no such files, and other users do; say {users}"))
+                self._finish(call, _refused(f"root has no such file, but another user has: add {users}"))
             elif not found:
                 self._finish(call, _no_file(call))
             elif call.act == _GET:
@@ -230,16 +230,16 @@ class UserFileCalls(Source):
         """Return the reason why a user may not store this file, whatever it contains, or ""."""
         owner, others = file.owner, self._files.all()
         if not fits(file):
-            return f"a file {file.name} of a user of that name can't be stored"
+            return f"a file {file.name} of a user with this name can't be stored"
         former = next((each for each in others if each.owner != owner and each.owner.share == owner.share), None)
         if former is not None:
             was = _names(former.owner)[1]
             remedy = f"root can remove it: jobqueuectl remove --user {was} {former.name}"
-            return f"files of another user of that name are here ({was}, {former.shown}); {remedy}"
+            return f"an earlier user with this name still has files here ({was}, {former.shown}); {remedy}"
         most = self._limits.jobs
         own = [each for each in others if each.owner == owner and each.name != file.name]
         if len(own) >= max(1, most):
-            return f"you have {counted(len(own), 'file')}, and may have {most}; put more jobs into one of them"
+            return f"you have {counted(len(own), 'file')}, but at most {most} are allowed; add the jobs to one of them"
         return ""
 
     def _remove(self, call: _Call, file: UserFile) -> None:
@@ -279,7 +279,7 @@ class UserFileCalls(Source):
             try:
                 self._judge(reading, *over.value)
             except OSError as error:
-                reason = f"it could not be stored, and all is as before: {self._files.directory}: {error.strerror}"
+                reason = f"it could not be stored, so nothing has changed: {self._files.directory}: {error.strerror}"
                 self._finish(reading.call, _refused(reason))
 
     def _judge(self, reading: _Reading, jobs: tuple[Job, ...], problems: list[Problem]) -> None:
@@ -304,13 +304,13 @@ class UserFileCalls(Source):
         most = self._limits.jobs
         awaited = {on.name for job in jobs for on in job.on if on.kind == "path"}
         if awaited and len(known := awaited | self._awaited_elsewhere(file)) > most:
-            accepted = f"{most} of a user, as many as jobs (users: {{jobs: …}} in jobqueued.yaml)"
+            accepted = f"at most {most} a user, like jobs (users: {{jobs: …}} in jobqueued.yaml)"
             message = f"found {counted(len(known), 'path')} that jobs wait for; accepted: {accepted}"
             yield Problem(self._files.path(file), 0, 0, "on", message, code="JQ214")
         if others + len(jobs) > most:
-            there = f" beside {others} in other files" if others else ""
+            there = f" in addition to {others} in other files" if others else ""
             found = f"found {counted(len(jobs), 'job')}{there}"
-            accepted = f"{most} of a user, or what root sets by `users: {{jobs: …}}` in jobqueued.yaml"
+            accepted = f"at most {most} a user (`users: {{jobs: …}}` in jobqueued.yaml)"
             message = f"{found}; accepted: {accepted}"
             yield Problem(self._files.path(file), 0, 0, "jobs", message, code="JQ214")
 
@@ -356,7 +356,7 @@ def _no_file(call: _Call) -> Answer:
 
 
 def _unsaved(reason: str) -> dict[str, str]:
-    return {"unsaved": f"it is in force, and a crash of the host may undo it: {reason}"} if reason else {}
+    return {"unsaved": f"the file is active but not saved; a host crash may lose it: {reason}"} if reason else {}
 
 
 def _name(text: str) -> str:
@@ -372,6 +372,6 @@ def _text(encoded: str) -> bytes:
     except ValueError:  # no base64, or not ASCII
         raise VarlinkError("org.varlink.service.InvalidParameter", {"parameter": "text"}) from None
     if len(text) > LARGEST_FILE:
-        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}, and several files"
+        reason = f"the file has {size(len(text))}; accepted: at most {size(LARGEST_FILE)}; divide it into several files"
         raise VarlinkError("Refused", {"reason": reason})
     return text

@@ -174,8 +174,8 @@ def idleness(job: Job, it: Standing, newest: Iterable[Record], set_back: int | N
         (it.rests, it.rests),
         (not job.enabled, "it is disabled (`enabled: false`)"),
         (it.is_used_up, f"its max_runs ({job.max_runs}) are used up"),
-        (it.running, "its runs are live"),
-        (it.next, f"it is next due at {it.next}{', as what comes before is skipped' if it.skips else ''}{again}"),
+        (it.running, "its runs are live now"),
+        (it.next, f"it is next due at {it.next}{', because earlier ones will be skipped' if it.skips else ''}{again}"),
     )  # fmt: skip
     skipped = [f"{one['run']} was skipped: {one['reason']}; " for one in newest if one["state"] == "skipped"]
     due = f"; it comes due {', '.join(rhythms(job))}" if job.dependencies or job.on else ""

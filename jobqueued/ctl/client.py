@@ -29,7 +29,7 @@ _CROWDED = 0.01
 _LIMIT = 1 << 28
 """Limit of a reply (bytes). The daemon is trusted with more than its clients: 100,000 jobs are a message of 30 MiB."""
 
-_WHO_MAY = "run this as root, or as a member of a group that jobqueued.yaml names for it (operators, readers)"
+_WHO_MAY = "run this as root, or as a member of a group in `operators` or `readers` of jobqueued.yaml"
 OWN_ONLY = "only your own jobs and their runs are shown"
 _NO_JOB, _NO_RUN = f"{NAME}.NoSuchJob", f"{NAME}.NoSuchRun"
 _REFUSALS = {
@@ -38,12 +38,12 @@ _REFUSALS = {
     f"{NAME}.NoOutput": "no output of {run}: {reason}",
     f"{NAME}.Refused": "refused: {reason}",
     _BUSY: "refused: {reason}",
-    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; jobs of your own have your name in their ids: NAME/…",
+    f"{NAME}.PermissionDenied": f"permission denied; {_WHO_MAY}; ids of your own jobs begin with your name: NAME/…",
     f"{NAME}.NoCrontab": "no crontab for {user}",
-    f"{NAME}.NotAllowed": "{user} may not use crontab; see: /etc/cron.allow, /etc/cron.deny",
-    f"{NAME}.CrontabChanged": "the crontab has been changed meanwhile",
+    f"{NAME}.NotAllowed": "{user} is not allowed to use crontab; see: /etc/cron.allow, /etc/cron.deny",
+    f"{NAME}.CrontabChanged": "the crontab was changed in the meantime",
     f"{NAME}.NoSuchUserFile": "no job file {name}; see: jobqueuectl files",
-    f"{NAME}.UserFileChanged": "the job file {name} has been changed meanwhile; see: jobqueuectl files {name}",
+    f"{NAME}.UserFileChanged": "the job file {name} was changed in the meantime; see: jobqueuectl files {name}",
 }
 
 
@@ -251,14 +251,14 @@ def _cause(error: OSError | MessageError, control: Path) -> tuple[str, str]:
     match error:
         case _ if isinstance(error, _NOT_THERE):
             start = printable(Instance.of(control.parent).start)
-            return "it is not running", f"start it (`{start}`), or give its place with --user, --root or --run"
+            return "it is not running", f"start it (`{start}`), or choose another daemon with --user, --root or --run"
         case PermissionError():
             return "permission denied", _WHO_MAY
         case TimeoutError():
             return "no answer in time", Instance.of(control.parent).see_log
         case OSError():
             return str(error.strerror), Instance.of(control.parent).see_log
-    return f"another program is listening there ({error})", ""
+    return f"another program listens there ({error})", ""
 
 
 def _refusal(reply: Message, control: Path) -> click.ClickException:
@@ -272,8 +272,8 @@ def _refusal(reply: Message, control: Path) -> click.ClickException:
         if parameters.get("program") == "at":
             return Refused("You do not have permission to use at.", error)
         return Refused(printable(localised(_REFUSALS[name].format_map(parameters))), error)
-    remedy = "if its version is not that of jobqueuectl, restart it"
-    return Unreachable(printable(f"the daemon answers {name} {parameters}"), remedy)
+    remedy = "if its version differs from that of jobqueuectl, restart the daemon"
+    return Unreachable(printable(f"the daemon replied {name} {parameters}"), remedy)
 
 
 def removed(control: Path) -> dict[str, str]:
@@ -284,7 +284,7 @@ def removed(control: Path) -> dict[str, str]:
     except (Refused, Unreachable):
         return {}
     gone = {one["job"]: one["since"] for one in found if one["job"] not in known}
-    so = "{0} is in no job file, but overdue: it has not succeeded since {1}; if that is wanted: jobqueuectl forget {0}"
+    so = "no job file has {0}, but it is overdue since {1}; to stop expecting it: jobqueuectl forget {0}"
     return {job: printable(so.format(job, moment(since))) for job, since in gone.items()}
 
 
@@ -297,7 +297,7 @@ def _nearest(error: str, parameters: Message, control: Path) -> str:
     except (Refused, Unreachable):
         return ""
     if error == _NO_RUN and wanted in jobs:
-        return f"{printable(wanted)} is a job, and no run; for its runs: jobqueuectl history {wanted}"
+        return f"{printable(wanted)} is a job, not a run; for its runs: jobqueuectl history {wanted}"
     if error == _NO_RUN and job in jobs:
         return f"no such run: {printable(wanted)}, or its record has expired; see: jobqueuectl history {job}"
     from jobqueued.jobfile.spelling import nearest

@@ -19,7 +19,7 @@ from jobqueued.ctl.diagnosis import ERROR, OK, WARNING, Finding
 from jobqueued.ctl.job_files import read_files, settings_of
 from jobqueued.ctl.old_code import listener
 from jobqueued.ctl.problems import in_brackets
-from jobqueued.ctl.terminal import command, json_option, print_json, print_table, styled
+from jobqueued.ctl.terminal import command, json_option, localised, print_json, print_table, styled
 from jobqueued.instance import BOOTED, Instance
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
@@ -27,13 +27,13 @@ from jobqueued.text import counted
 
 _CGROUPS, _VERSION_1 = Path("/sys/fs/cgroup"), Path("/proc/cgroups")
 _WANTED = {
-    "memory": "memory is sampled, memory_high and swap are not enforced", "pids": "tasks is not enforced",
+    "memory": "memory is only sampled, and memory_high and swap are not enforced", "pids": "tasks is not enforced",
     "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
-    "cpuset": "CPUs are given by affinity, which a run can change",
+    "cpuset": "CPUs are assigned by affinity, which a run can change",
 }  # fmt: skip
 _DELEGATE = (
-    "as root: systemctl edit user@.service, with [Service] and Delegate=cpu cpuset io memory pids in it; it counts from"
-    " the next start of the user's manager on"
+    "as root: systemctl edit user@.service, and add [Service] Delegate=cpu cpuset io memory pids; this takes effect at"
+    " the next start of the user's service manager"
 )
 
 
@@ -78,18 +78,18 @@ def _daemon(paths: Paths, status: Message) -> Iterator[Finding]:
     if status["version"] == __version__:
         yield Finding("daemon", OK, f"jobqueued {status['version']} on {status['host']}, pid {status['pid']}")
     else:
-        seen = f"the daemon is version {status['version']}, jobqueuectl is {__version__}"
+        seen = f"the daemon has version {status['version']}, but jobqueuectl has {__version__}"
         yield Finding("daemon", WARNING, seen, instance.restart)
     if status["reason"] is not None:
-        yield Finding("state", ERROR, status["reason"], "free space there, or make it writable")
+        yield Finding("state", ERROR, status["reason"], "free space on its file system, or make it writable")
     if status["launcher"]:
         yield Finding("launcher", OK, "it answers")
     else:
-        yield Finding("launcher", ERROR, "no answer: nothing starts", instance.see_launcher)
+        yield Finding("launcher", ERROR, "it does not answer, so no run starts", instance.see_launcher)
     for trouble in status["troubles"]:
         yield Finding("trouble", ERROR, trouble)
     if status["held_by"] is not None:
-        seen = f"on hold by {status['held_by']}: nothing new starts"
+        seen = f"put on hold by {localised(status['held_by'])}: nothing new starts"
         yield Finding("queue", WARNING, seen, command("release"))
     if status["pid"] == listener(paths.control):  # the daemon is not in a container
         yield from process_health.processes(instance, status["pid"], status["max_running"])
@@ -149,30 +149,32 @@ def _limits(paths: Paths, status: Message) -> Iterator[Finding]:
     found = status["controllers"]
     missing = [name for name in _WANTED if name not in (found or ())]
     if found is None:
-        seen = "runs have none: memory is sampled, other cgroup limits are not enforced, usage is counted by process"
+        seen = "runs have none: memory is only sampled, other limits are not enforced, usage is counted by process"
         yield Finding("cgroups", WARNING, seen, _cgroup_remedy(paths))
     elif missing:
         lost = "; ".join(f"no {name}: {_WANTED[name]}" for name in missing)
-        seen = f"runs have {', '.join(found) or 'no controller'}, but {lost}"
+        seen = f"runs have the controllers {', '.join(found) or 'none'}; {lost}"
         verdict = OK if missing == ["cpuset"] else WARNING
         remedy = _without_version_1(*missing) if paths.runtime is None else _DELEGATE
         yield Finding("cgroups", verdict, seen, remedy)
     else:
-        yield Finding("cgroups", OK, f"runs have {', '.join(found)}")
+        yield Finding("cgroups", OK, f"runs have the controllers {', '.join(found)}")
     for limit in status["unenforced"]:
         yield Finding("limits", WARNING, limit)
     if found is not None and not posixspawn.AVAILABLE:
         yield Finding(
-            "start", OK, "this C library can't start processes in a cgroup, so they are forked: some ms slower"
+            "start", OK, "this C library can't start processes in a cgroup, so runs start by fork, some ms slower"
         )
 
 
 def _cgroups(paths: Paths) -> Iterator[Finding]:
     """Check this host's cgroups without the daemon."""
     if (_CGROUPS / "cgroup.controllers").exists() and not os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
-        yield Finding("cgroups", OK, "this host has version 2; only the daemon knows if runs get their own")
+        yield Finding(
+            "cgroups", OK, "this host has cgroups version 2; whether runs get cgroups, only the running daemon knows"
+        )
     else:
-        yield Finding("cgroups", WARNING, "runs will have none", _cgroup_remedy(paths))
+        yield Finding("cgroups", WARNING, "runs will have no cgroups", _cgroup_remedy(paths))
 
 
 def _without_version_1(*controllers: str) -> str:
@@ -180,25 +182,25 @@ def _without_version_1(*controllers: str) -> str:
     names = {"blkio" if name == "io" else name for name in controllers}
     lines = _VERSION_1.read_text().splitlines()[1:]
     taken = [name for name, hierarchy, *_ in map(str.split, lines) if name in names and hierarchy != "0"]
-    return f"boot with cgroup_no_v1={','.join(taken)} (kernel command line)" if taken else ""
+    return f"boot with cgroup_no_v1={','.join(taken)} on the kernel command line" if taken else ""
 
 
 def _cgroup_remedy(paths: Paths) -> str:
     is_booted, instance = BOOTED.exists(), Instance.of(paths.run)
     if not (_CGROUPS / "cgroup.controllers").exists():
         if is_booted:
-            return "cgroup v2 is not mounted here; boot with systemd.unified_cgroup_hierarchy=1 (kernel command line)"
+            return "boot with systemd.unified_cgroup_hierarchy=1 on the kernel command line: cgroup v2 is not mounted"
         mount = f"mount -t cgroup2 none {_CGROUPS}"
         return f"{free}, then: {mount}" if (free := _without_version_1(*_WANTED)) else mount
     if os.statvfs(_CGROUPS).f_flag & os.ST_RDONLY:
-        return "/sys/fs/cgroup is read-only here: a container needs it writable"
+        return "make /sys/fs/cgroup writable: in this container it is read-only"
     if not is_booted and os.geteuid():
-        return "root may start it in a cgroup of its own, with --delegated"
+        return "let root start the daemon in its own cgroup, with --delegated"
     if not is_booted:
         own = _CGROUPS / "jobqueued"
         start = f"sh -c 'echo 0 >{own}/cgroup.procs; exec {instance.start} --delegated'"
-        return f"end it, and start it in a cgroup of its own: mkdir {own}; {start}"
+        return f"end the daemon, and start it in its own cgroup: mkdir {own}; {start}"
     if instance.manager:
-        return f"end it, and run it as installed: {instance.start}"
+        return f"end the daemon, and start its service: {instance.start}"
     user = " --user" if os.geteuid() else ""
     return f"systemd-run{user} --scope --property=Delegate=yes {instance.start} --delegated"

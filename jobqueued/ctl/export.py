@@ -72,10 +72,10 @@ def export(
       jobqueuectl export --crontab >crontab
     """
     if (otlp_to is not None) + chrome_trace + crontab != 1:
-        raise click.UsageError("one format, please: --otlp, --chrome-trace or --crontab")
+        raise click.UsageError("choose one format: --otlp, --chrome-trace or --crontab")
     if crontab:
         if not wanted.is_any:
-            raise click.UsageError("--crontab has jobs, and no runs that could be chosen")
+            raise click.UsageError("--crontab exports jobs, not runs, so no runs can be chosen")
         _print_crontab(paths, jobs)
         return
     ended = tuple(sorted(ENDED if wanted.states is None else ENDED.intersection(wanted.states)))
@@ -153,7 +153,7 @@ def _send(url: Url, batches: Iterator[Batch]) -> None:
             if runs:
                 click.echo(f"{counted(runs, 'run')} sent to {url}, {counted(spans, 'span')}", err=True)
     if refused:
-        click.echo(f"{counted(refused, 'span')} of these refused, see the warnings", err=True)
+        click.echo(f"{counted(refused, 'span')} of these refused; see the warnings", err=True)
         sys.exit(1)
 
 

@@ -36,9 +36,9 @@ def fleet(paths: Paths, action: str, as_json: bool) -> None:
         _list_hosts(paths, as_json=as_json)
         return
     if as_json:
-        raise click.UsageError("--json goes with `hosts`")
+        raise click.UsageError("--json works only with `hosts`")
     ask(paths.control, "AcceptFleet")
-    print_line(f"this host accepted the state of etcd; to see whether the fleet can be asked: {command('status')}")
+    print_line(f"this host accepted the state of etcd; to see whether the fleet is available: {command('status')}")
 
 
 def _list_hosts(paths: Paths, *, as_json: bool) -> None:
@@ -62,6 +62,6 @@ def known(answer: Message) -> list[str]:
     if answer["fleet"] is None:
         raise Refused("this host is in no fleet; to join one: `fleet` in jobqueued.yaml")
     if answer["down"] is not None:
-        raise Refused(printable(f"the fleet can't be asked: {answer['down']}"))
+        raise Refused(printable(f"the fleet is unavailable: {answer['down']}"))
     hosts: list[str] = answer["hosts"]
     return hosts

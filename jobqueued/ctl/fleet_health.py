@@ -43,15 +43,15 @@ def fleet(paths: Paths, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
     agent = _shown(instance, "jobqueued-fleet.service") if has_units else {}
     found = [*_unit(instance, agent)] if has_units else []
     found += _files(settings, agent.get("User") or pwd.getpwuid(user_of_daemon(paths)).pw_name, credentials)
-    yield from found or [Finding("fleet", OK, "its agent can start, and read the files that `fleet` names")]
+    yield from found or [Finding("fleet", OK, "the agent can start and can read the files that `fleet` names")]
 
 
 def load(jobs: Iterable[Job], hosts: int, now: int) -> Iterator[Finding]:
     """Check if etcd can notify all hosts of all runs, from the rate at which these jobs come due after `now` (ns)."""
     often = sum(_a_second(job, now) for job in jobs if job.scope is Scope.FLEET and job.enabled)
     if (cpus := often * hosts * _TOLD) > _MANY:
-        seen = f"{hosts:,} hosts hear of {often:.1f} runs a second, which takes {cpus:.1f} CPUs of etcd's members"
-        remedy = "hosts that do other work can be a fleet of their own, with an etcd of its own"
+        seen = f"etcd notifies {hosts:,} hosts of {often:.1f} runs a second, which needs {cpus:.1f} CPUs of its members"
+        remedy = "divide the hosts into several fleets, each with its own etcd"
         yield Finding("fleet", WARNING, seen, remedy)
 
 
@@ -71,15 +71,15 @@ def _shown(instance: Instance, unit: str) -> Unit:
 def _unit(instance: Instance, agent: Unit) -> Iterator[Finding]:
     socket = instance.run / "fleet"
     if _shown(instance, "jobqueued-fleet.socket").get("ActiveState") != "active" or not socket.is_socket():
-        seen = f"jobqueued-fleet.socket does not listen at {socket}: the agent is never started"
+        seen = f"jobqueued-fleet.socket does not listen at {socket}, so the agent never starts"
         yield Finding("fleet", ERROR, seen, f"{instance.manager} restart jobqueued-fleet.socket")
     if agent.get("Result", "success") != "success":
-        yield Finding("fleet", ERROR, f"the agent has failed ({agent['Result']})", instance.see_agent)
+        yield Finding("fleet", ERROR, f"the agent failed ({agent['Result']})", instance.see_agent)
     if agent.get("NeedDaemonReload") == "yes":
-        seen = "jobqueued-fleet.service was changed since systemd read it"
+        seen = "jobqueued-fleet.service changed after systemd read it"
         yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
     if file := replaced(int(agent.get("MainPID") or 0), code_of("jobqueued.child")):
-        seen = f"the agent (pid {agent['MainPID']}) runs what an update has replaced: {file}"
+        seen = f"the agent (pid {agent['MainPID']}) still runs old code; an update has replaced {file}"
         yield Finding("code", WARNING, seen, instance.renew)
 
 
@@ -89,7 +89,7 @@ def _files(settings: FleetSettings, user: str, credentials: Path) -> Iterator[Fi
     try:
         agent = Sender.of(user)
     except KeyError:
-        seen = f"there is no user {user}, as whom the agent would run"
+        seen = f"the agent would run as user {user}, who does not exist"
         yield Finding("fleet", ERROR, seen, "systemd-sysusers jobqueue.conf")
         return
     for name in FILES:
@@ -110,14 +110,14 @@ def _file(name: str, path: str, agent: Sender | None) -> Iterator[Finding]:
     mode = os.stat(path).st_mode
     if agent is not None:
         if barred := agent.barred(path):
-            yield Finding("fleet", ERROR, f"`{name}`: {agent.name} may not enter {barred}", f"chmod o+x {barred}")
+            yield Finding("fleet", ERROR, f"`{name}`: {agent.name} can't enter {barred}", f"chmod o+x {barred}")
         elif not agent.may(4, path):
-            seen = f"`{name}`: {agent.name} may not read {path}"
+            seen = f"`{name}`: {agent.name} can't read {path}"
             yield Finding("fleet", ERROR, seen, f"chown {agent.name} {path} && chmod 400 {path}")
         if name == "key" and mode & (stat.S_IROTH | stat.S_IWOTH):
-            yield Finding("fleet", WARNING, f"`key`: everybody may read or write {path}", f"chmod o= {path}")
+            yield Finding("fleet", WARNING, f"`key`: everybody can read or write {path}", f"chmod o= {path}")
     if name != "key":
-        renew = "renew it; the agent reads it anew"
+        renew = "renew it; the agent reads the new file by itself"
         yield from _validity(name, path, _RENEW_CREDENTIAL if agent is None else renew)
 
 
@@ -130,12 +130,12 @@ def _validity(name: str, path: str, remedy: str) -> Iterator[Finding]:
     except ValueError:
         found = []
     if not found:
-        yield Finding("fleet", ERROR, f"`{name}`: {path} has no certificate in PEM")
+        yield Finding("fleet", ERROR, f"`{name}`: {path} has no PEM certificate")
         return
     end = max(found) if name == "authority" else found[0]
     left, date = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
     if left <= timedelta():
-        yield Finding("fleet", ERROR, f"`{name}`: {path} has expired on {date}", remedy)
+        yield Finding("fleet", ERROR, f"`{name}`: {path} expired on {date}", remedy)
     elif left < _SOON:
         seen = f"`{name}`: {path} expires on {date}, in {counted(left.days, 'day')}"
         yield Finding("fleet", WARNING, seen, remedy)

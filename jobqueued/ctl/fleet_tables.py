@@ -79,7 +79,7 @@ def _history(options: Options) -> list[Part]:
 def _locks(_options: Options) -> list[Part]:
     from jobqueued.ctl.locks import CLAIMS
 
-    return [Part("claims", CLAIMS, lambda claim: claim["lock"], "nobody holds a lock or waits for one")]
+    return [Part("claims", CLAIMS, lambda claim: claim["lock"], "no lock is held or waited for")]
 
 
 def _next(options: Options) -> list[Part]:

@@ -93,17 +93,17 @@ class _Call:
         if self.name not in known:
             remedy = f"on one of them: ssh HOST jobqueuectl {self.name} …"
             raise click.UsageError(
-                f"{self.name} is no command for other hosts; those are: {', '.join(known)}; {remedy}"
+                f"{self.name} does not work for other hosts; commands that do: {', '.join(known)}; {remedy}"
             )
         apart = VIEWS[self.name].apart if self.name in VIEWS else ()
         if odd := [option for option in apart if self.options[option]]:
-            raise click.UsageError(f"--{odd[0]} is no option for other hosts; on one of them: ssh HOST jobqueuectl …")
+            raise click.UsageError(f"--{odd[0]} does not work for other hosts; on one of them: ssh HOST jobqueuectl …")
         values = (self.options.get(name) for name in ("name", "names", "run"))
         names = [name for value in values for name in ((value,) if isinstance(value, str) else value or ())]
         if len(self._hosts) != 1 and (run := next((name for name in names if "@" in str(name)), None)):
-            raise click.UsageError(f"each host numbers its own runs; say whose {run} is meant: --host HOST")
+            raise click.UsageError(f"each host numbers its own runs; name the host of {run}: --host HOST")
         if len(self._hosts) != 1 and self.name in _OF_ONE and self.name != "logs":
-            raise click.UsageError(f"`{self.name}` is for one host; say for which: --host HOST")
+            raise click.UsageError(f"`{self.name}` works for one host; name it: --host HOST")
 
     # hosts
 
@@ -115,7 +115,7 @@ class _Call:
 
     def _is_host(self, name: str) -> bool:
         if not over_ssh.is_host(name):
-            self._fail(name, f"the fleet has that as the name of a host; accepted: {over_ssh.A_HOST}")
+            self._fail(name, f"the fleet has this as the name of a host; accepted: {over_ssh.A_HOST}")
         return over_ssh.is_host(name)
 
     @cached_property
@@ -195,7 +195,7 @@ class _Call:
             except _NoDocument as why:
                 self._fail(reply.host, str(why), reply.code or _UNREACHED)
             except _ODD:
-                self._fail(reply.host, "its jobqueuectl is of another version: it prints what this one can't read")
+                self._fail(reply.host, "its jobqueuectl has another version: this one can't read its output")
             else:
                 yield reply.host, document, found
 
@@ -239,7 +239,7 @@ class _Call:
                 self._copy(host, process)
             except _ODD:
                 process.kill()
-                self._fail(host, "it prints no output of a run")
+                self._fail(host, "its jobqueuectl printed no output of a run")
         self.code = max(self.code, process.returncode if process.returncode in (0, 1) else _UNREACHED)
         return words
 
@@ -296,16 +296,18 @@ def _document(reply: Reply) -> Message:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or "schema" not in document:
-        raise _NoDocument(_last(reply) if reply.code or not reply.out else "it prints no JSON document")
+        raise _NoDocument(_last(reply) if reply.code or not reply.out else "its jobqueuectl printed no JSON document")
     if document["schema"] != JSON_SCHEMA:
         theirs = printable(str(document["schema"]))[:20]
-        raise _NoDocument(f"its jobqueuectl prints documents of schema {theirs}, this one reads {JSON_SCHEMA}")
+        raise _NoDocument(f"its jobqueuectl prints schema {theirs}, but this one reads schema {JSON_SCHEMA}")
     return document
 
 
 def _last(reply: Reply) -> str:
     """Return the last line on stderr, which usually has the cause, or else the exit status."""
-    return reply.errors[-1].removeprefix("Error: ") if reply.errors else f"it ends with exit status {reply.code}"
+    return (
+        reply.errors[-1].removeprefix("Error: ") if reply.errors else f"its jobqueuectl exited with status {reply.code}"
+    )
 
 
 def _rows(part: Part, host: str, document: Message) -> Iterator[_Row]:
@@ -332,7 +334,7 @@ def _print(
             ("HOST", *headings), ((row.host, *row.cells) for row in chosen[part.name]), (keep[0], "HOST", *keep[1:])
         )
         if more := len(rows[part.name]) - len(chosen[part.name]):
-            click.echo(f"{more:,} more are left out; to have them: -n {len(rows[part.name])}", err=True)
+            click.echo(f"{more:,} more are not shown; to see them: -n {len(rows[part.name])}", err=True)
     for note in notes:
         print_line(note)
 
@@ -341,5 +343,5 @@ def named_hosts(context: click.Context) -> list[str]:
     """Return the hosts that --host names, without duplicates. Raises UsageError if a name is invalid."""
     names = list(dict.fromkeys(name for text in context.params["host"] for name in text.split(",") if name))
     if odd := [name for name in names if not over_ssh.is_host(name)]:
-        raise click.UsageError(f"--host: {printable(odd[0])!r} is no name of a host; accepted: {over_ssh.A_HOST}")
+        raise click.UsageError(f"--host: {printable(odd[0])!r} is not the name of a host; accepted: {over_ssh.A_HOST}")
     return names

@@ -55,7 +55,9 @@ def drain(paths: Paths, until: int | None) -> None:
       jobqueuectl drain && systemctl reboot
     """
     if own_run() is not None:
-        raise click.UsageError("a run can't wait until no run is live; use `jobqueuectl hold`")
+        raise click.UsageError(
+            "a run can't wait until no run is live, because it is live itself; use `jobqueuectl hold`"
+        )
     ask(paths.control, "Hold", until=None if until is None else to_text(until), boot=True)
     stays = f"the host stays on hold until {_end_of_drain(until)}, or `{command('release')}`"
     while live := _live_and_on_hold(paths):
@@ -75,7 +77,7 @@ def _end_of_drain(until: int | None) -> str:
 
 def _live_and_on_hold(paths: Paths) -> list[str]:
     if ask(paths.control, "Status")["held_by"] is None:
-        raise Refused("the hold has ended while runs were live: runs start again")
+        raise Refused("the hold ended while runs were still live: runs start again")
     states = [state.value for state in LIVE]
     return [record["run"] for record in history(paths, {"states": states, "limit": 50}) if record["state"] in states]
 

@@ -38,7 +38,7 @@ _UNITS = ("/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/system
 def host(paths: Paths, etc: Path = Path("/etc")) -> Iterator[Finding]:
     """Check the host; works also while the daemon is down."""
     for path, lost in (
-        (paths.state, "what waits, pauses, submissions, and what was due meanwhile"), (paths.run, ""),
+        (paths.state, "waiting runs, pauses, submissions, and what became due meanwhile"), (paths.run, ""),
         (paths.logs, "records and output"),
     ):  # fmt: skip
         yield _directory(paths, path)
@@ -56,7 +56,7 @@ def metrics(paths: Paths) -> Iterator[Finding]:
     if path := settings_of(paths)[0].metrics.get("textfile"):
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
-            seen = f"{path} can't be written: there is no directory {directory}"
+            seen = f"{path} can't be written: the directory {directory} is missing"
             yield Finding("metrics", ERROR, seen, f"mkdir -p {directory}")
 
 
@@ -66,7 +66,7 @@ def _directory(paths: Paths, path: Path) -> Finding:
         found = os.statvfs(path)
         paths.check(path, user)
         if not path.is_dir() or (user == os.geteuid() and not os.access(path, os.W_OK | os.X_OK)):
-            return Finding("directory", ERROR, f"{path} is no directory that jobqueued can write")
+            return Finding("directory", ERROR, f"{path} is not a directory in which jobqueued can write")
     except Refused as refused:
         return Finding("directory", ERROR, f"{path}: {refused}")
     except FileNotFoundError as error:
@@ -76,13 +76,17 @@ def _directory(paths: Paths, path: Path) -> Finding:
     except PermissionError as error:
         return Finding("directory", WARNING, f"{path}: {error.strerror}", "run this as root")
     except OSError as error:
-        return Finding("directory", ERROR, f"{path}: {error.strerror}", "look for errors of the disk: dmesg")
+        return Finding("directory", ERROR, f"{path}: {error.strerror}", "look for disk errors: dmesg")
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     scarce = free < min(_SCARCE, total // 10) or (found.f_files and not found.f_favail)
     if found.f_flag & os.ST_RDONLY:
         return Finding("directory", ERROR, f"{path} is on a read-only file system")
     seen = f"{path}: {size(free)} free"
-    return Finding("directory", WARNING, seen, "free space there") if scarce else Finding("directory", OK, seen)
+    return (
+        Finding("directory", WARNING, seen, "free space on its file system")
+        if scarce
+        else Finding("directory", OK, seen)
+    )
 
 
 def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
@@ -97,15 +101,19 @@ def _mount(path: Path, lost: str, *, is_database: bool) -> Iterator[Finding]:
         return
     place, kind, options = max(reversed(mounts), key=lambda each: len(each[0]))  # at one place the last is visible
     if kind in _VOLATILE:
-        seen = f"{path} is in memory ({kind}): a reboot forgets {lost}"
-        yield Finding("file system", WARNING, seen, "put it on a disk, by a mount or a bind mount")
+        seen = f"{path} is in memory ({kind}): a reboot loses {lost}"
+        yield Finding("file system", WARNING, seen, "mount a disk there, or use a bind mount")
     elif kind in _OVER_A_NETWORK:
-        why = "SQLite's locks and log can't be relied on there" if is_database else "runs wait while its server is away"
-        seen = f"{path} is on a network ({kind}): {why}"
-        yield Finding("file system", WARNING, seen, "put it on a disk of this host")
+        why = (
+            "SQLite's locks and log are unreliable there"
+            if is_database
+            else "runs wait while the server is unreachable"
+        )
+        seen = f"{path} is on a network file system ({kind}): {why}"
+        yield Finding("file system", WARNING, seen, "move it to a disk of this host")
     elif unsafe := _UNSAFE.intersection(options.split(",")):
-        seen = f"{place} is mounted with {min(unsafe)}: a loss of power takes back what was committed"
-        yield Finding("file system", WARNING, seen, f"take {min(unsafe)} out of /etc/fstab, and reboot")
+        seen = f"{place} is mounted with {min(unsafe)}: a power loss undoes committed writes"
+        yield Finding("file system", WARNING, seen, f"remove {min(unsafe)} from /etc/fstab, and reboot")
 
 
 def _mounts() -> Iterator[tuple[str, str, str]]:
@@ -121,7 +129,7 @@ def _journal(path: Path) -> Finding:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
             unix_socket.connect(peer, str(path))
     except OSError as error:
-        seen = f"output goes to files only: {path}: {error.strerror}"
+        seen = f"output is saved in files only, not in the journal: {path}: {error.strerror}"
         if path != Paths.system().journal or not BOOTED.exists():  # a journal of another path or system is optional
             return Finding("journal", OK, seen)
         return Finding("journal", WARNING, seen, "systemctl start systemd-journald.socket")
@@ -134,9 +142,9 @@ def _linger(paths: Paths) -> Iterator[Finding]:
         return
     name = user_name(os.geteuid())
     if (_LINGER / str(name)).exists():
-        yield Finding("linger", OK, f"on for {name}: the daemon starts with the host, and jobs run without a login")
+        yield Finding("linger", OK, f"on for {name}: the daemon starts at boot, and jobs run without a login")
     else:
-        seen = f"off for {name}: the daemon and all runs are ended at the last logout, and start at the next login"
+        seen = f"off for {name}: the daemon and all runs end at the last logout; the daemon starts at the next login"
         yield Finding("linger", WARNING, seen, f"loginctl enable-linger {name}")
 
 
@@ -144,14 +152,14 @@ def _clock(etc: Path) -> Iterator[Finding]:
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     if state == _TIME_ERROR:
         has_one = any(Path(place, f"{unit}.service").exists() for place in _UNITS for unit in _SYNCHRONISERS)
-        remedy = "timedatectl set-ntp true; then see: timedatectl" if has_one else "apt install systemd-timesyncd"
+        remedy = "timedatectl set-ntp true; then check: timedatectl" if has_one else "apt install systemd-timesyncd"
         if not BOOTED.exists():
-            remedy = "apt install chrony && service chrony start; in a container, see that of the host"
-        yield Finding("clock", WARNING, "it is not synchronised: jobs start when it says so, right or wrong", remedy)
+            remedy = "apt install chrony && service chrony start; in a container, check the clock of the host"
+        yield Finding("clock", WARNING, "it is not synchronised: if it is wrong, jobs start at the wrong time", remedy)
     elif state >= 0:
         yield Finding("clock", OK, "it is synchronised")
     if (_content(etc / "adjtime") or b"").split(b"\n")[2:3] == [b"LOCAL"]:
-        seen = "the hardware clock has local time: a boot after a change of summer time begins an hour off"
+        seen = "the hardware clock has local time: after a change to or from summer time, a boot starts one hour off"
         yield Finding("clock", WARNING, seen, "timedatectl set-local-rtc 0")
 
 
@@ -161,13 +169,13 @@ def _zone(paths: Paths, etc: Path) -> Iterator[Finding]:
     local = _content(etc / "localtime")
     here = _of_zone("UTC") if local is None else {local}  # as the C library does
     if not any(map(os.path.isdir, zoneinfo.TZPATH)):
-        yield Finding("time zone", ERROR, "no time zones are installed: only UTC is known", "apt install tzdata")
+        yield Finding("time zone", ERROR, "no time zones are installed, so only UTC works", "apt install tzdata")
     elif name != of_host:
-        yield Finding("time zone", OK, f"{name}, by the settings; the host's is {of_host}")
+        yield Finding("time zone", OK, f"{name}, from the settings; the host uses {of_host}")
     elif not here & _of_zone(name):
-        is_there = "is another zone or an old copy" if local else "is not there, which means UTC"
-        seen = f"jobs go by {name}; /etc/localtime, by which all else goes, {is_there}"
-        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or the zone that is meant"
+        is_there = "has another zone or an old copy" if local else "is missing, which means UTC"
+        seen = f"jobs use {name}; other programs use /etc/localtime, which {is_there}"
+        link = f"ln -sf {zoneinfo.TZPATH[0]}/{name} /etc/localtime, or link the zone you want"
         yield Finding("time zone", WARNING, seen, link)
     else:
         yield Finding("time zone", OK, name)
@@ -180,7 +188,7 @@ def _lists(etc: Path) -> Iterator[Finding]:
         if path is None or (content := _content(path)) is None:
             continue
         names = counted(len(content.split()), "user")
-        who = f"only root and {names} may" if path.suffix == ".allow" else f"{names} may not"
+        who = f"only root and {names} can" if path.suffix == ".allow" else f"{names} can't"
         seen = f"{path}: {who} {act}; to override: `users: {{allow: …}}` in jobqueued.yaml"
         yield Finding("users", OK, seen)
 

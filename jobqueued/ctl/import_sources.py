@@ -192,7 +192,7 @@ def _at_job(file: Path) -> Found | Failure:
     except OSError as error:
         return file, f"cannot be read: {error.strerror}"
     if found.st_nlink > 1:
-        return file, f"found {found.st_nlink} hard links to this file; accepted: one name for a file"
+        return file, f"found {found.st_nlink} hard links to this file; accepted: a file with one name"
     if at_job.uid_of(data) not in (None, found.st_uid):
         return file, "found the number of another user in it than its owner's; accepted: a job as at(1) leaves it"
     user = None

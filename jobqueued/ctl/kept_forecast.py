@@ -94,9 +94,9 @@ def newest_over(paths: Paths) -> Kept:
             return read(path)
     daily = next((path for path in _DAILY if os.path.exists(path)), "")
     raise Refused(
-        f"no forecast was kept in {printable(str(paths.state))}; to keep one now: jobqueuectl simulate --keep; "
-        f"{f'to keep one each day: cp {daily} /etc/jobqueue.d; ' if daily else ''}"
-        "to ask the same of the past: --backtest yesterday"
+        f"no forecast was saved in {printable(str(paths.state))}; to save one now: jobqueuectl simulate --keep; "
+        f"{f'to save one each day: cp {daily} /etc/jobqueue.d; ' if daily else ''}"
+        "to test a forecast of the past: --backtest yesterday"
     )
 
 
@@ -116,7 +116,7 @@ def read(path: Path, only: Collection[str] | None = None) -> Kept:
     try:
         document = json.loads(path.read_bytes())
         if document["version"] != calibration.VERSION:
-            raise Refused(f"{printable(str(path))} is a forecast of another version; make one anew: simulate --save")
+            raise Refused(f"{printable(str(path))} is a forecast of another version; make a new one: simulate --save")
         since, until = (to_instant(datetime.fromisoformat(document[name])) for name in ("since", "until"))
         if not 0 <= since <= until <= _LAST:
             raise ValueError
@@ -126,7 +126,7 @@ def read(path: Path, only: Collection[str] | None = None) -> Kept:
     except OSError as error:
         raise Refused(f"cannot read {printable(str(path))}: {error.strerror}") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        raise Refused(f"{printable(str(path))} is no forecast; one is written by simulate --save") from None
+        raise Refused(f"{printable(str(path))} is not a forecast; simulate --save writes one") from None
 
 
 def came(paths: Paths, kept: Kept) -> dict[str, dict[int, int | None]]:

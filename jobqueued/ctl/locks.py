@@ -7,12 +7,15 @@ import click
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import arguments
 from jobqueued.ctl.client import ask, meanwhile
-from jobqueued.ctl.terminal import Columns, distance, json_option, print_json, print_line
+from jobqueued.ctl.terminal import Columns, distance, json_option, localised, print_json, print_line
 from jobqueued.jobfile.spelling import nearest
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
 
-_KEPT = "Live runs and with-lock commands keep what they hold; nobody else gets it before the daemon is up again."
+_KEPT = (
+    "Live runs and with-lock commands keep what they hold; no other run or command gets these"
+    " locks until the daemon runs again."
+)
 
 
 @click.command()
@@ -39,7 +42,7 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
     """
     if evict is not None:
         if lock is not None:
-            raise click.UsageError("--evict takes a holder, and no lock")
+            raise click.UsageError("--evict needs a holder, not a lock")
         with meanwhile(_KEPT):
             _evict(paths, evict)
         return
@@ -49,9 +52,7 @@ def locks(paths: Paths, as_json: bool, evict: str | None, lock: str | None) -> N
         print_json(answer)
         return
     if not answer["claims"]:
-        print_line(
-            f"nobody holds {printable(lock)} or waits for it" if lock else "nobody holds a lock or waits for one"
-        )
+        print_line(f"{printable(lock)} is neither held nor waited for" if lock else "no lock is held or waited for")
         warn_of_slip(answer, lock)
         return
     CLAIMS.print(answer["claims"])
@@ -68,7 +69,7 @@ def _cells(claim: Message) -> tuple[str, ...]:
         distance(claim["since"]),
         "-" if claim["pid"] is None else str(claim["pid"]),
         counted(claim["units"], "unit") if claim["units"] else claim["mode"],
-        claim["asked_by"] or "-",
+        localised(claim["asked_by"] or "-"),
         claim["command"] or "-",
     )
 
@@ -90,4 +91,4 @@ def _evict(paths: Paths, holder: str) -> None:
     answer = ask(paths.control, "Evict", holder=holder)
     pid = next((claim["pid"] for claim in claims if claim["pid"] is not None), None)
     taken = f"{printable(', '.join(answer['locks']))} taken from {printable(holder)}"
-    click.echo(f"{taken}; its process goes on: {pid}" if answer["held"] and pid is not None else taken)
+    click.echo(f"{taken}; its process {pid} continues" if answer["held"] and pid is not None else taken)

@@ -71,7 +71,7 @@ def logs(paths: Paths, /, name: str, as_json: bool, **options: Any) -> None:
         record = by_whole_name(paths.control, name, lambda name: copied(paths, name, as_json=as_json, **options))
     except KeyboardInterrupt:
         raise Interrupted(
-            f"what is live of {printable(name)} goes on; see: jobqueuectl show {printable(name)}"
+            f"a live run of {printable(name)} continues; see: jobqueuectl show {printable(name)}"
         ) from None
     if options["follow"]:
         click.echo(f"{record['run']} {result(record)}", err=True)
@@ -130,7 +130,7 @@ def _live(paths: Paths, job: str) -> Record:
         known = _started(paths, job)
         if known is None or known["state"] not in _OPEN:
             last = f"; for the last: jobqueuectl logs {known['run']}" if known else ""
-            click.echo(printable(reaching(f"{job} has no live run; its next one is waited for{last}")), err=True)
+            click.echo(printable(reaching(f"{job} has no live run; waiting for its next run{last}")), err=True)
         found = known
         while found is None or (found["state"] not in _OPEN and found == known):
             time.sleep(_LOOK)
@@ -219,7 +219,7 @@ def _bounds(record: Record, attempt: int) -> tuple[int, int]:
 
 def _no_output(paths: Paths, record: Record) -> Refused:
     lost = record["state"] in LIVE and _is_full(paths)
-    reason = f"what it writes is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
+    reason = f"its output is dropped while {paths.logs} is full" if lost else record_files.no_output(record)
     return Refused(printable(f"no output of {record['run']}: {reason}"))
 
 

@@ -13,7 +13,7 @@ from jobqueued.ctl.terminal import distance, json_option, print_json, print_line
 from jobqueued.paths import Paths
 from jobqueued.text import counted, printable
 
-_KEPT = "Notices that wait are kept, and sent once the daemon is up again."
+_KEPT = "The daemon keeps waiting notices and sends them when it runs again."
 _PATIENCE, _LOOK_EVERY = 60.0, 0.2
 
 
@@ -104,7 +104,7 @@ def _test(paths: Paths, job: str | None, *, as_json: bool) -> None:
                     print_line(f"sent to {test['target']}" if not error else f"{test['target']}: {printable(error)}")
         time.sleep(_LOOK_EVERY)
     for test in waiting.values():
-        why = reaching("still held back: by its quiet hours, digest or rate; see: jobqueuectl notify")
+        why = reaching("still held back by quiet hours, a digest or a rate limit; see: jobqueuectl notify")
         results.append({"target": test["target"], "sent": False, "error": why})
         if not as_json:
             print_line(f"{test['target']}: {why}")

@@ -48,7 +48,7 @@ def explain(paths: Paths, down: Unreachable, unknown: str = "") -> None:
     for directory, content in hidden:
         click.echo(f"The {content} are missing: no permission to read {_shown(directory)}.", err=True)
     if hidden:
-        click.echo("Once the daemon runs again, it shows you those of your own jobs.", err=True)
+        click.echo("When the daemon runs again, it shows you the records and live runs of your own jobs.", err=True)
 
 
 def _last_saved(paths: Paths) -> int:
@@ -78,7 +78,7 @@ def require_record(paths: Paths, down: Unreachable, job: str | None) -> None:
 def no_record(paths: Paths, down: Unreachable, name: str | None) -> Unreachable:
     """Return the error for a job or run without a record in the files while the daemon is down."""
     record = f"record of {printable(name)}" if name else "record"
-    hidden = "; once it runs again, it shows you those of your own jobs" * is_hidden(paths.logs)
+    hidden = "; when the daemon runs again, it shows you the records of your own jobs" * is_hidden(paths.logs)
     return Unreachable(f"{down.message}\nNo {record} can be read from {_shown(paths.logs)} either{hidden}.")
 
 

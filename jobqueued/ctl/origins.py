@@ -77,7 +77,7 @@ def origins_of(paths: Paths, job: str) -> list[Origin]:
             body = _jobs(tree).get(job)
             if isinstance(tree, Mapping) and body is not None:
                 return list(_origins(tree, body, [part.path for part in parts]))
-    raise Refused(f"no job file has it: {printable(job)}; see: jobqueuectl list --files")
+    raise Refused(f"{printable(job)} is in no job file; see: jobqueuectl list --files")
 
 
 def _origins(tree: Mapping, body: Entry, paths: Sequence[str]) -> Iterator[Origin]:

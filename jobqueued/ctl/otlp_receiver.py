@@ -33,10 +33,10 @@ _TRIES, _PATIENCE = 5, 60
 """Maximum tries of one request, and longest Retry-After (s) that is respected between two tries."""
 _ANSWER, _QUOTED = 1 << 16, 300
 _REMEDIES = {
-    400: "it does not like what it gets: does it take OTLP as JSON?",
-    401: "give it a header in OTEL_EXPORTER_OTLP_HEADERS", 403: "look at OTEL_EXPORTER_OTLP_HEADERS",
-    404: f"look at the path: it is {_PATH} as a rule", 405: f"look at the path: it is {_PATH} as a rule",
-    413: "raise its limit: a request has some 1 MiB", 415: "it takes no JSON: switch on OTLP/HTTP with JSON there",
+    400: "the request is not accepted: does the receiver take OTLP as JSON?",
+    401: "set a header in OTEL_EXPORTER_OTLP_HEADERS", 403: "check OTEL_EXPORTER_OTLP_HEADERS",
+    404: f"check the path: it is usually {_PATH}", 405: f"check the path: it is usually {_PATH}",
+    413: "raise its limit: a request has about 1 MiB", 415: "it does not accept JSON: enable OTLP/HTTP with JSON there",
 }  # fmt: skip
 
 
@@ -154,8 +154,8 @@ class Receiver:
         answer = _json(body)
         if answer is None and body.strip() and not self._was_odd:
             self._was_odd = True
-            click.echo(f"Warning: {self._url} answered {status}, but not as OTLP does{_quoted(body)}; does the URL "
-                       "lead to a receiver of OTLP?", err=True)  # fmt: skip
+            click.echo(f"Warning: {self._url} answered {status}, but not with OTLP{_quoted(body)}; does the URL "
+                       "lead to an OTLP receiver?", err=True)  # fmt: skip
         partial = (answer or {}).get("partialSuccess")
         if not isinstance(partial, dict):
             return 0
@@ -198,24 +198,26 @@ def _connection(url: Url) -> http.client.HTTPConnection:
 
 def _remedy(status: int) -> str:
     if 300 <= status < 400:
-        return "it sends us elsewhere, and redirects are not followed: write the URL that is meant"
-    return _REMEDIES.get(status, "look at its log")
+        return "it is a redirect; redirects are not followed: use the final URL"
+    return _REMEDIES.get(status, "check the log of the receiver")
 
 
 def _trouble(url: Url, error: OSError | http.client.HTTPException) -> str:
     """Describe a connection error, with a remedy."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        trust = (
+            "copy the certificate of its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        )
         return f"{url}: its certificate is refused: {error.verify_message}; {trust}"
     if isinstance(error, ssl.SSLError):
-        return f"{url}: TLS failed: {error.reason or error}; does it speak http there?"
+        return f"{url}: TLS failed: {error.reason or error}; does the receiver use http instead?"
     if isinstance(error, TimeoutError):
-        return f"{url}: no whole answer in time; is it a receiver of OTLP?"
+        return f"{url}: no complete answer in time; is it an OTLP receiver?"
     if isinstance(error, ConnectionRefusedError):
-        return f"{url}: connection refused; is a receiver running there?  OTLP over HTTP has port 4318 as a rule"
+        return f"{url}: connection refused; is a receiver running there?  OTLP over HTTP usually has port 4318"
     if isinstance(error, http.client.HTTPException | ConnectionError):
-        return f"{url}: it closed the connection, or speaks no HTTP; port 4318 is HTTP as a rule, 4317 is gRPC"
-    return f"{url}: {error.strerror or error}; look at the URL"
+        return f"{url}: it closed the connection, or does not use HTTP; usually port 4318 is HTTP, 4317 is gRPC"
+    return f"{url}: {error.strerror or error}; check the URL"
 
 
 def _json(body: bytes) -> dict[str, object] | None:

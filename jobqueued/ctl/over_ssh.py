@@ -76,7 +76,7 @@ def replies(hosts: Sequence[str], command: Callable[[str], list[str]], seconds: 
 
 def _reply(host: str, command: list[str], deadline: float) -> Reply:
     if time.monotonic() >= deadline:
-        return Reply(host, problem="it was not asked, as the time was over; for more: --timeout")
+        return Reply(host, problem="it was not asked, because the time was over; to wait longer: --timeout")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -97,7 +97,7 @@ def _reply(host: str, command: list[str], deadline: float) -> Reply:
     return Reply(host, process.returncode, bytes(out), errors, problem)
 
 
-_LATE = "no answer in time; for more: --timeout"
+_LATE = "no answer in time; to wait longer: --timeout"
 
 
 def _read(pipes: dict[IO[bytes], bytearray], deadline: float) -> str:
@@ -115,5 +115,5 @@ def _read(pipes: dict[IO[bytes], bytearray], deadline: float) -> str:
                     selector.unregister(key.fileobj)
                 read += data
                 if len(read) > _MOST:
-                    return f"it prints more than {size(_MOST)}"
+                    return f"it printed more than {size(_MOST)}"
     return ""

@@ -49,7 +49,7 @@ def resume(paths: Paths, job: str) -> None:
       jobqueuectl resume nightly-backup
     """
     answer = ask(paths.control, "Resume", job=job)
-    is_resumed = f"{job} is resumed; what was skipped meanwhile is not run"
+    is_resumed = f"{job} is resumed; runs that were skipped during the pause do not start"
     print_line(is_resumed if answer["was_paused"] else f"{job} was not paused")
     if reason := standing.obstacle(job, answer):
         click.echo(printable(reason), err=True)
@@ -69,7 +69,7 @@ def forget(paths: Paths, job: str) -> None:
       jobqueuectl forget nightly-backup
     """
     ask(paths.control, "Forget", job=job)
-    print_line(f"nothing is expected of {job} any more")
+    print_line(f"{job} is no longer expected to succeed")
 
 
 @click.command("skip-next")
@@ -89,7 +89,7 @@ def skip_next(paths: Paths, job: str, undo: bool) -> None:
     """
     answer = ask(paths.control, "SkipNext", job=job, undo=undo)
     zone = ZoneInfo(answer["timezone"])
-    due, then = local(answer["due"], zone), "none as things stand"
+    due, then = local(answer["due"], zone), "none"
     if answer["next"] is not None:
         then = f"{local(answer['next'], zone)} ({distance(answer['next'])})"
     if undo:

@@ -17,12 +17,12 @@ from jobqueued.text import counted, size
 
 _CAPABILITIES = {
     0: ("CHOWN", "runs of other users can't be started"),
-    1: ("DAC_OVERRIDE", "runs of root can't write where root has no mode bits"),
+    1: ("DAC_OVERRIDE", "runs of root can't write files whose mode denies it to root"),
     5: ("KILL", "runs of other users can't be ended"),
     6: ("SETGID", "runs of other users can't be started"),
     7: ("SETUID", "runs of other users can't be started"),
-    23: ("SYS_NICE", "`nice` below 0, and `cpu_scheduling` of real time are refused"),
-    24: ("SYS_RESOURCE", "limits above those of the launcher, and `oom_score_adj` below 0 are refused"),
+    23: ("SYS_NICE", "`nice` below 0 and real-time `cpu_scheduling` fail"),
+    24: ("SYS_RESOURCE", "limits above the launcher's own and `oom_score_adj` below 0 fail"),
 }
 """Of capability.h, with what does not work without them."""
 _NAMESPACES = {
@@ -53,7 +53,7 @@ def users(caps: Mapping[str, Any], scheduler: int) -> Iterator[Finding]:
     bounds = {**capacity.caps_by_default(scheduler), **caps}
     memory, tasks = bounds["memory"], bounds.get("tasks")
     most = f"memory {'unlimited' if memory is None else size(memory)}, tasks {tasks or 'unlimited'}"
-    yield Finding("users", OK, f"all runs of one user together: {most}; to change: {_CAPS}")
+    yield Finding("users", OK, f"limits of all runs of one user together: {most}; to change them: {_CAPS}")
 
 
 def units(instance: Instance) -> Iterator[Finding]:
@@ -69,13 +69,13 @@ def units(instance: Instance) -> Iterator[Finding]:
         )  # fmt: skip
         found = dict(line.partition("=")[::2] for line in shown.stdout.splitlines())
         if unit == "jobqueued" and found.get("UnitFileState") not in ("enabled", "static", None):
-            seen = f"{name} is {found['UnitFileState']}: it does not start with the host"
+            seen = f"{name} is {found['UnitFileState']}: it will not start at boot"
             yield Finding("unit", WARNING, seen, f"{instance.manager} enable jobqueued")
         if found.get("Restart", "always") != "always":
-            seen = f"{name} has Restart={found['Restart']}: once dead it may stay so"
-            yield Finding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; have Restart=always")
+            seen = f"{name} has Restart={found['Restart']}: after a crash it may not start again"
+            yield Finding("unit", WARNING, seen, f"{instance.manager} cat {unit} shows where; set Restart=always")
         if found.get("NeedDaemonReload") == "yes":
-            seen = f"{name} was changed since systemd read it"
+            seen = f"{name} changed after systemd read it"
             yield Finding("unit", WARNING, seen, f"{instance.manager} daemon-reload")
 
 
@@ -85,25 +85,30 @@ def _code(instance: Instance, scheduler: int, found: list[int]) -> Iterator[Find
     processes += [("launcher", pid, ["jobqueued.child"]) for pid in found]
     for name, pid, packages in processes:
         if file := replaced(pid, code_of(*packages)):
-            seen = f"the {name} (pid {pid}) runs what an update has replaced: {file}"
+            seen = f"the {name} (pid {pid}) still runs old code; an update has replaced {file}"
             yield Finding("code", WARNING, seen, instance.renew)
 
 
 def _rights(instance: Instance, launcher: int) -> Iterator[Finding]:
     """Check what the launcher may do, as each run inherits it, and that runs see the host as this shell does."""
     status = _status(launcher)
-    freed = f"{instance.manager} cat jobqueued-launcher shows who takes it; then: {instance.renew}"
+    freed = (
+        f"{instance.manager} cat jobqueued-launcher shows which line takes it away; remove that"
+        f" line, then: {instance.renew}"
+    )
     for follows, names in _lacking(status).items():
         given, lacked = " ".join(f"--cap-add={name}" for name in names), ", ".join(f"CAP_{name}" for name in names)
-        remedy = freed if instance.manager else f"start it with {lacked}; a container: {given}"
+        remedy = freed if instance.manager else f"start it with {lacked}; in a container: {given}"
         yield Finding("launcher", WARNING, f"it lacks {lacked}: {follows}", remedy)
     if status["NoNewPrivs"] == "1":
-        seen = "it has no_new_privs: sudo, mail and other programs with set-user-ID gain nothing in runs"
-        remedy = freed if instance.manager else "start it without: systemd has NoNewPrivileges=, setpriv --no-new-privs"
+        seen = "it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges"
+        remedy = (
+            freed if instance.manager else "start it without NoNewPrivileges= (systemd) or --no-new-privs (setpriv)"
+        )
         yield Finding("launcher", WARNING, seen, remedy)
     apart = [seen for name, seen in _NAMESPACES.items() if _namespace(launcher, name) != _namespace(os.getpid(), name)]
     if apart:
-        seen = f"runs have other namespaces than this shell, and may see another host: {', '.join(apart)}"
+        seen = f"runs have other namespaces than this shell, so they may see different {', '.join(apart)}"
         yield Finding("launcher", WARNING, seen, freed if instance.manager else "")
 
 
@@ -122,11 +127,11 @@ def _room(scheduler: int, launcher: int, most: int | None) -> Iterator[Finding]:
     for name, pid in (("scheduler", scheduler), ("launcher", launcher)):
         files, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         if files < 2 * wanted + _SPARE_DESCRIPTORS:
-            seen = f"the {name} may open {files} files: too few for {counted(wanted, 'live run')}"
-            yield Finding("limits", WARNING, seen, "LimitNOFILE= of its unit, or ulimit -n before it is started")
+            seen = f"the {name} can open {files} files, too few for {counted(wanted, 'live run')}"
+            yield Finding("limits", WARNING, seen, "raise LimitNOFILE= of its unit, or ulimit -n before its start")
     for tasks, where in _bounds(launcher):
         if tasks < _A_RUN * wanted:
-            seen = f"{where} allows {tasks} processes: too few for {counted(wanted, 'live run')}"
+            seen = f"{where} allows {tasks} processes, too few for {counted(wanted, 'live run')}"
             yield Finding("limits", WARNING, seen, _more_tasks(where))
 
 
@@ -143,7 +148,7 @@ def _more_tasks(where: str) -> str:
         return f"sysctl -w {where.removeprefix('/proc/sys/').replace('/', '.')}=4194304"
     unit = Path(where).parent.name
     if not unit.endswith((".service", ".scope", ".slice")):
-        return "it is a container's: --pids-limit=-1, or whoever starts it"
+        return "raise the limit of the container, such as with --pids-limit=-1"
     return f"systemctl set-property {unit} TasksMax=infinity"
 
 

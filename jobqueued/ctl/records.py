@@ -68,7 +68,7 @@ def own_span() -> str | None:
 
 def result(record: Record) -> str:
     """Format a run's end as a line: ``failed after 3.2 s: exit code 1``."""
-    return printable(ended(record["state"], elapsed(record) or "", record["reason"]))
+    return printable(localised(ended(record["state"], elapsed(record) or "", record["reason"])))
 
 
 def reason(record: Mapping[str, Any]) -> str | None:

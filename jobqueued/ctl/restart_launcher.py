@@ -36,7 +36,7 @@ def restart_launcher(paths: Paths) -> None:
     """
     instance = Instance.of(paths.run)
     if not instance.manager:
-        raise click.ClickException(f"no service manager keeps this daemon; {instance.renew}")
+        raise click.ClickException(f"no service manager runs this daemon; {instance.renew}")
     sockets = ["jobqueued-launcher.socket"]
     if not instance.manager.endswith("--user"):  # no user's instance is in a fleet
         sockets.append("jobqueued-fleet.socket")
@@ -46,4 +46,4 @@ def restart_launcher(paths: Paths) -> None:
             click.echo(f"Error: {shlex.join(command)} failed; {instance.see_log}", err=True)
             sys.exit(2)
     status = ask(paths.control, "Status")
-    print_line(f"launcher and daemon were restarted; {counted(status['running'], 'live run')} went on")
+    print_line(f"launcher and daemon were restarted; {counted(status['running'], 'live run')} continued")

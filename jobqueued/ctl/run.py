@@ -80,7 +80,7 @@ def retry(paths: Paths, run: str, wait: bool) -> None:
     state = ask(paths.control, "Retry", TIMEOUT, run=run)["state"]
     click.echo(printable(f"{run} {state}"))
     if state == "due":
-        click.echo(reaching(f"it is held back; to see by what: jobqueuectl why {run}"), err=True)
+        click.echo(reaching(f"it can't start yet; to see why: jobqueuectl why {run}"), err=True)
     if wait:
         sys.exit(wait_for_end(paths, run, "goes on")["state"] != "succeeded")
 
@@ -95,4 +95,4 @@ def _queue(paths: Paths, wait: bool, method: str, **parameters: object) -> None:
 
 def _refuse_in_a_run(wait: bool) -> None:
     if wait and own_run() is not None:
-        raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
+        raise click.UsageError("a run can't wait for another run, because both might need the same slot; omit --wait")

@@ -37,7 +37,7 @@ def obstacle(job: str, answer: Message) -> str:
         return f"{job} is invalid: {answer['invalid']}"
     if not answer.get("enabled", True):
         place = f"{answer['file']} has" if answer.get("file") else "its job file has"
-        return f"{job} is disabled: {place} `enabled: false`, which keeps the clock and events from starting it"
+        return f"{job} is disabled: {place} `enabled: false`, so the clock and events do not start it"
     if answer.get("paused"):
         return f"{job} is paused{until(answer['paused_until'])}{resumed_by(job)}"
     if answer.get("set_back_until"):

@@ -12,7 +12,7 @@ from jobqueued.ctl import failed_submissions, standing
 from jobqueued.ctl.client import Unreachable, ask
 from jobqueued.ctl.problems import print_problems, print_stale
 from jobqueued.ctl.records import print_runs
-from jobqueued.ctl.terminal import command, json_option, moment, print_facts, print_json, print_line, styled
+from jobqueued.ctl.terminal import command, json_option, localised, moment, print_facts, print_json, print_line, styled
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.text import counted
@@ -96,7 +96,7 @@ def _print(answer: Message, problems: list[Problem], submissions: list[str]) -> 
             ("reason", answer["reason"]),
             ("jobs", str(answer["jobs"])),
             ("runs", f"{running}, {answer['waiting']} waiting, {answer['due']} due, {answer['retrying']} retrying"),
-            ("exclusive", answer["exclusive"] and f"{answer['exclusive']}: nothing runs beside it"),
+            ("exclusive", answer["exclusive"] and f"{answer['exclusive']}: nothing else runs"),
             ("fleet", _fleet(answer)),
             *_some("trouble", answer["troubles"]),
             *_some("limits", answer["unenforced"]),
@@ -132,7 +132,7 @@ def _fleet(answer: Message) -> str | None:
     if not answer.get("fleet"):
         return None
     hosts = answer["fleet_hosts"]
-    known = "which can't be asked" if hosts is None else f"{counted(hosts, 'host')}; see: {command('fleet hosts')}"
+    known = "unavailable" if hosts is None else f"{counted(hosts, 'host')}; see: {command('fleet hosts')}"
     return f"{answer['fleet']}, {known}"
 
 
@@ -145,7 +145,7 @@ def _some(name: str, texts: list[str], where: str = "doctor") -> Iterator[tuple[
 
 def _because(one: Message) -> str:
     """The reason of a problem, as the end of its line; "" if it has none."""
-    return f": {one['reason']}" if one["reason"] else ""
+    return f": {localised(one['reason'])}" if one["reason"] else ""
 
 
 def _failure(one: Message) -> str:
@@ -154,7 +154,7 @@ def _failure(one: Message) -> str:
 
 
 _WORDS: dict[str, Callable[[Message], str]] = {
-    "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it can not run on this host'}",
+    "invalid": lambda one: f"{one['job']}: {one['reason'] or 'it cannot run on this host'}",
     "failing": lambda one: f"{one['job']}, since {moment(one['since'])}{_failure(one)}",
     "missed": lambda one: f"{one['job']}, due {moment(one['since'])}; to run it: {command('run ' + one['job'])}",
     "late": lambda one: f"{one['run']}: {one['reason'] or 'since ' + moment(one['since'])}",

@@ -63,7 +63,7 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
 
     found = [run for run in offline.live(paths) if {run["run"], run["job"]} & {*names}]
     lines = (
-        f"{run['run']} goes on without it; to end it now: kill {run['pid']}, and its record says that it was"
+        f"{run['run']} continues without the daemon; to end it now: kill {run['pid']}; its record will show this"
         for run in found
         if run["pid"] is not None
     )
@@ -73,5 +73,5 @@ def _live_without_it(paths: Paths, names: tuple[str, ...]) -> str:
 def _live_runs(paths: Paths, job: str) -> list[str]:
     live = [run["run"] for run in takewhile(lambda run: run["state"] in LIVE, history(paths, {"job": job}))]
     if not live:
-        raise Refused(f"{printable(job)} has no live run; to stop one that waits, name it: JOB@N")
+        raise Refused(f"{printable(job)} has no live run; to stop a waiting run, name it: JOB@N")
     return live

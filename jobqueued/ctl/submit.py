@@ -92,15 +92,17 @@ def submit(
       jobqueuectl submit -f nightly.sh
     """
     if (wait or follow) and os.environ.get("JOBQUEUE_RUN") is not None:
-        raise click.UsageError("a run can't wait for another one, as both might need the same slot; omit --wait")
+        raise click.UsageError("a run can't wait for another run, because both might need the same slot; omit --wait")
     try:
         document, start = _document(list(command[command[:1] == ("--",) :]), file, options)
     except NotRead as wrong:
         raise click.UsageError(printable(str(wrong))) from None
     if follow and (start is not None or "array" in document):
-        raise click.UsageError("--follow is for one run that starts now; see later: jobqueuectl logs -f JOB")
+        raise click.UsageError(
+            "--follow works only for one run that starts now; for others, later: jobqueuectl logs -f JOB"
+        )
     if options["key"] == "":
-        raise click.UsageError("the key is empty; give it a text, or leave out --key")
+        raise click.UsageError("the key is empty; enter a key, or omit --key")
     if follow and as_json:
         raise click.UsageError("--json and --follow exclude each other: both print to the standard output")
     answer = hand_in(paths, document)
@@ -109,7 +111,7 @@ def submit(
     else:
         click.echo(answer["job"])
         if not answer["is_new"]:
-            click.echo(f"{answer['job']} was handed in before under this key; nothing new was", err=True)
+            click.echo(f"{answer['job']} was submitted earlier with this key; nothing new was", err=True)
         if start is not None and sys.stderr.isatty():
             click.echo(f"it starts at {local(to_text(start))}", err=True)
     if follow:
@@ -121,7 +123,7 @@ def submit(
 def hand_in(paths: Paths, document: Message) -> Message:
     """Submit the document and return the daemon's reply. Raises UsageError if the document is too large."""
     if (found := len(encode(document))) > _TOO_LARGE:
-        raise click.UsageError(f"all of it has {size(found)}; accepted: at most {size(_TOO_LARGE)}")
+        raise click.UsageError(f"the submission has {size(found)}; accepted: at most {size(_TOO_LARGE)}")
     return ask(paths.control, "Submit", TIMEOUT, submission=document)
 
 
@@ -256,7 +258,7 @@ def wait_for(paths: Paths, job: str) -> int:
     from jobqueued.ctl.records import result
     from jobqueued.ctl.waiting import Interrupted
 
-    goes_on = f"{printable(job)} goes on; see: jobqueuectl logs {printable(job)}"
+    goes_on = f"{printable(job)} continues; see: jobqueuectl logs {printable(job)}"
     try:
         with Call(paths.control, "Await", None, job=job) as call:
             answer = call.answer()

@@ -77,9 +77,9 @@ def form_of(**wanted: bool) -> str:
     """Return the chosen format, or "". Raises UsageError for several formats, or for HTML on a terminal."""
     forms = [form for form, is_wanted in wanted.items() if is_wanted]
     if len(forms) > 1:
-        raise click.UsageError("one form, please: --html, --chrome-trace or --json")
+        raise click.UsageError("choose one format: --html, --chrome-trace or --json")
     if forms == ["html"] and sys.stdout.isatty():
-        raise click.UsageError("a page is no text for a terminal; say where it goes: --html >timeline.html")
+        raise click.UsageError("an HTML page does not belong on a terminal; write it to a file: --html >timeline.html")
     return forms[0] if forms else ""
 
 
@@ -146,7 +146,7 @@ def of_hosts(
 ) -> None:  # fmt: skip
     """Draw the chart of several hosts; `ask` returns their runs, and the field `hosts` for JSON."""
     if source is not None:
-        raise click.UsageError("--from is no option for other hosts; a file is drawn without --fleet and --host")
+        raise click.UsageError("--from reads a file, so it can't be combined with --fleet or --host")
     chart = Chart(form_of(html=html, chrome_trace=chrome_trace, as_json=as_json), jobs, wanted)
     found, head = ask(chart.fetched)
     if head["hosts"] or as_json:

@@ -262,7 +262,8 @@ def _set(paths: Paths, name: str, text: bytes, user: str | None, stamp: str | No
     """Send a text to the daemon; return the reply."""
     if len(text) > LARGEST_FILE:
         raise Refused(
-            f"the file has more than {size(LARGEST_FILE)}; accepted: at most that, and several files", "Refused"
+            f"the file has more than {size(LARGEST_FILE)}; accepted: at most that; divide it into several files",
+            "Refused",
         )
     encoded = base64.b64encode(text).decode()
     return ask(paths.control, "UserFileSet", _SECONDS, name=name, text=encoded, user=user, stamp=stamp)

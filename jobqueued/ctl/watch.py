@@ -78,7 +78,7 @@ def _comes(stream: Stream) -> bool:
             if any(descriptor == sys.stdout.fileno() for descriptor, _bits in poll.poll()):
                 return False
     except Unreachable as error:
-        raise Unreachable("the daemon has closed the connection", error.remedy) from None
+        raise Unreachable("the daemon closed the connection", error.remedy) from None
     return True
 
 

@@ -54,5 +54,5 @@ def _whole(control: Path, name: str) -> str:
     found = [] if job in ids else sorted(owned(escape(job), ids))
     if len(found) > 1:
         rest = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else f" and {found.pop()}"
-        raise Refused(printable(f"no such job: {job}; there are {', '.join(found[:_SHOWN])}{rest}"), "NoSuchJob")
+        raise Refused(printable(f"no such job: {job}; did you mean {', '.join(found[:_SHOWN])}{rest}?"), "NoSuchJob")
     return f"{found[0]}{at}{number}" if found else ""

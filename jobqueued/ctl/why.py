@@ -15,7 +15,7 @@ from jobqueued.paths import Paths
 from jobqueued.run_states import PENDING, RunState
 
 _TO_START = {RunState.DUE, RunState.WAITING}
-_UNKNOWN = "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, jobqueuectl show {}"
+_UNKNOWN = "Only the daemon knows what waits and why; live runs continue; see: jobqueuectl status, jobqueuectl show {}"
 
 
 @click.command()
@@ -57,7 +57,7 @@ def why(paths: Paths, name: str, all_ahead: bool, expect: bool, at: int | None, 
       jobqueuectl why nightly-backup --json | jq '.runs[].missing'
     """
     if at is not None and expect:
-        raise click.UsageError("--expect tells of what is to come, --at of what was: give one of them")
+        raise click.UsageError("--expect is about the future, --at about the past: use only one")
     if at is not None:
         past = by_whole_name(paths.control, name, lambda name: _past(paths, *_run_or_job(name), at))
         _print_past(past, as_json=as_json)

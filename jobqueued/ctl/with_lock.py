@@ -63,7 +63,7 @@ def with_lock(
       jobqueuectl with-lock fleet/archive -- rotate-archive
     """
     if own_run() is not None:
-        _refuse("a run gets all its locks at its start; list this one in the job's `locks`")
+        _refuse("a run gets all its locks at its start; add this lock to `locks` of the job")
     program, *_ = words = command[command[0] == "--" :] or _refuse("COMMAND is missing")
     if (held := os.environ.get("JOBQUEUE_LOCK")) is not None and wait is None and not no_wait:
         _refuse(f"lock {printable(held)} is held already, so this could wait forever; use --no-wait or --wait")

@@ -64,7 +64,7 @@ class InstanceLock:
                     descriptor, errno.EADDRINUSE, f"{text}; stop it, or use another {self._option}"
                 ) from None
         except OSError as error:
-            text = f"{self.file}: {error.strerror}; jobqueued must be able to write there"
+            text = f"{self.file}: {error.strerror}; jobqueued needs write permission there"
             raise _given_up(descriptor, error.errno, text) from None
         except Refused as refused:
             raise _given_up(descriptor, errno.EPERM, f"{self.file}: {refused}") from None

@@ -102,13 +102,12 @@ def _refused(fields: Fields) -> str:
 def _flawed(fields: Fields) -> str:
     lines = fields["lines"]
     named = ", ".join(map(str, lines[:10])) + (f" and {len(lines) - 10} more" if len(lines) > 10 else "")
-    return (
-        f"{fields['file']}: what is wrong in {'line' if len(lines) == 1 else 'lines'} {named} is not run; the rest is"
-    )
+    errors = "line {} has an error and is ignored" if len(lines) == 1 else "lines {} have errors and are ignored"
+    return f"{fields['file']}: {errors.format(named)}; the other lines run"
 
 
 def _mended(fields: Fields) -> str:
-    return f"{fields['file']}: {'removed, and its problems with it' if fields.get('gone') else 'accepted again'}"
+    return f"{fields['file']}: {'removed, with its errors' if fields.get('gone') else 'accepted again'}"
 
 
 VOCABULARY: dict[str, Entry] = {
@@ -131,13 +130,15 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "retry_asked": Entry(
         "info", "6781061588b1493f81799258dff68178",
-        lambda f: f"{f['run']}: attempt {f['attempt']} is due {duration(f['early'])} early: asked by {f['asked_by']}",
+        lambda f: f"{f['run']}: attempt {f['attempt']} is due now, {duration(f['early'])} early:"
+        f" asked by {f['asked_by']}",
     ),
     "run_stopping": Entry(
         "info", "4c8f1e0a7d3b4b62a9e5d2c6f7b80a93", lambda f: f"{f['run']} is stopping: {f['reason']}"
     ),
     "run_lingers": Entry(
-        "error", "6a3b49a4ff5c4ef79f7025c6cc8d9fe3", lambda f: f"{f['run']} keeps its claims: {f['reason']}"
+        "error", "6a3b49a4ff5c4ef79f7025c6cc8d9fe3", 
+        lambda f: f"{f['run']} still holds its locks and resources: {f['reason']}",
     ),
     "run_ended": Entry("info", "f5e0d3b48a2c4b64a7c1e9d07b3f6c18", _ended),
     "run_late": Entry(
@@ -145,20 +146,20 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "late_over": Entry(
         "info", "3784316f4b234dc4bebdb23167749c7f",
-        lambda f: f"{f['run']}, which was late, is over: {ended(f['state'], '', f['reason'])}",
+        lambda f: f"late run {f['run']} ended: {ended(f['state'], '', f['reason'])}",
     ),
     "overdue": Entry(
         "error", "9218649c4b7a4f3c83724e5728da496e",
         lambda f: f"{f['job']} has not succeeded for {duration(f['within'] / SECOND)}: {f['reason']}"
-        + (f"; told by {f['teller']}" if "teller" in f else ""),
+        + (f"; {f['teller']} sends the notice" if "teller" in f else ""),
     ),
     "overdue_over": Entry(
-        "info", "6373e1673c9b4977ac734d0c73d91944", lambda f: f"{f['job']} is not overdue any more: {f['reason']}"
+        "info", "6373e1673c9b4977ac734d0c73d91944", lambda f: f"{f['job']} is no longer overdue: {f['reason']}"
     ),
     "still_expected": Entry(
         "warning", "e46b751f82fb4fa4a7f706f352e9d687",
-        lambda f: f"{f['job']}: removed, but expected to succeed each {duration(f['within'] / SECOND)};"
-        f" if that is wanted no more: jobqueuectl forget {f['job']}",
+        lambda f: f"{f['job']}: removed, but still expected to succeed every {duration(f['within'] / SECOND)};"
+        f" to stop expecting it: jobqueuectl forget {f['job']}",
     ),
     "run_skipped": Entry(
         "warning", "4e9b8f1d6c3a4e75b2f0d8a5c7e91b36", _skipped
@@ -168,12 +169,14 @@ VOCABULARY: dict[str, Entry] = {
         lambda f: f"{f['run']} could not be started: {f['reason']}; next try in {duration(f['again_in'])}",
     ),
     "clock_stepped": Entry(
-        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", lambda f: f"the system clock was set by {f['seconds']:+.3f} s"
+        "warning", "c7a9e2d15f8b4c36917d0b4e6f3a8c51", 
+        lambda f: f"the system clock was changed by {f['seconds']:+.3f} s",
     ),
     "clock_was_ahead": Entry(
         "warning",
         "6b5a5da011de470dbc3202b276906886",
-        lambda f: f"{f['job']}: last due {duration(f['seconds'])} in the future, when the clock was wrong;"
+        lambda f: f"{f['job']}: its last due time is {duration(f['seconds'])} in the future,"
+        " because the clock was wrong then;"
         " its schedule continues from now",
     ),
     "job_paused": Entry(
@@ -182,12 +185,12 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "skips_next": Entry(
         "info", "3a7de9f04c6b4f1d8be25a90c7d1f683",
-        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will be skipped, as {f['asked_by']} asked;"
+        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will be skipped: asked by {f['asked_by']};"
         f" to undo: jobqueuectl skip-next --undo {f['job']}",
     ),
     "skips_not": Entry(
         "info", "8d1f6b3e5a0c4927b4e8c2f7d9a61b35",
-        lambda f: f"{f['job']}: the run due {local_time(f['due'])} will not be skipped: undone by {f['asked_by']}",
+        lambda f: f"{f['job']}: the run due {local_time(f['due'])} is no longer skipped: undone by {f['asked_by']}",
     ),
     "held": Entry(
         "warning", "9e0b4a6d1c7f4825b3d6e8f2a5c01974",
@@ -198,28 +201,29 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "fleet_down": Entry(
         "error", "3999309ca428493097aeef1bde09b606",
-        lambda f: f"{_fleet(f)} can't be asked: {f['reason']}; its jobs do not start here",
+        lambda f: f"{_fleet(f)} is unavailable: {f['reason']}; this host starts none of its jobs",
     ),
     "fleet_up": Entry(
-        "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"{_fleet(f)} can be asked: its jobs start here"
+        "info", "1edadea5fc11455caf034ed9aa50e0a9", lambda f: f"{_fleet(f)} is available: this host starts its jobs"
     ),
     "fleet_accepted": Entry(
         "warning", "0b6f3e1a94d84c7fa25c8de7b1f06d39",
-        lambda f: f"{_fleet(f)} is gone on with as it is, by {f['asked_by']}: what it has forgotten may run again",
+        lambda f: f"{f['asked_by']} accepted the restored state of {_fleet(f)}: runs that etcd has lost may repeat",
     ),
     "lock_lost": Entry(
         "error", "7e9d2c40b1f84a65935ed0c7a86b1f23",
-        lambda f: f"{f['run']} goes on without the lock {f['lock']}, which {f['holder']} has: this host was away for"
+        lambda f: f"{f['run']} continues without the lock {f['lock']}, which {f['holder']} now holds:"
+        " this host was unreachable for"
         " longer than lock_grace",
     ),
     "job_outdated": Entry(
         "warning", "5d0c4b8e7a614f0c9b1e52a6f3d7c810",
-        lambda f: f"job {f['job']}: {_fleet(f)} goes by a newer definition of it than the files of this host have; to"
-        " have it run here: bring them up to date, or change the job in them, as the last change counts",
+        lambda f: f"job {f['job']}: {_fleet(f)} uses a newer definition than the files of this host; to run"
+        " the job here, update these files, or change the job in them: the last change counts",
     ),
     "job_agreed": Entry(
         "info", "c1a7e2d95b3f4860a8d4f6b0e9735c24",
-        lambda f: f"job {f['job']}: {_fleet(f)} goes by the definition that the files of this host have",
+        lambda f: f"job {f['job']}: {_fleet(f)} uses the definition in the files of this host",
     ),
     "lock_granted": Entry(
         "info", "a6c1e8f3d9b74250b3e7c5d1f8a20694",
@@ -236,14 +240,15 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "out_of_step": Entry(
         "warning", "ea195765400946ada73c8995ae6d7972",
-        lambda f: f"{f['job']} is out of step with its dependencies: {f['end']} came due before its last run; it waits"
+        lambda f: f"{f['job']} is out of step with its dependencies: {f['end']} came due before the job's"
+        " last run; the job waits"
         f" for {f['awaited']}",
     ),
     "emitted": Entry("info", "b5e8d1a7c2f34069a8d4e6b3f7c91052", _emitted),
     "held_up": Entry(
         "warning", "c4d7a2e9f8b64135907ed3c6b1a8f520",
         lambda f: f"{f['run']} is delayed: it waits for {', '.join(f['holders'])}, which may never end (no timeout);"
-        " others may pass it for now",
+        " other runs may start before it",
     ),
     "fuse": Entry(
         "error", "e7a1c9d4b3f54e62870bd5f8a6c3e291",
@@ -252,7 +257,7 @@ VOCABULARY: dict[str, Entry] = {
     ),
     "resized": Entry(
         "info", "bbfab9e295ee4300a59e4987568cc12a",
-        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time, before {f['before']}: asked by {f['asked_by']}",
+        lambda f: f"{f['job']}: {counted(f['runs'], 'run')} at a time, {f['before']} before: asked by {f['asked_by']}",
     ),
     "job_resumed": Entry(
         "info", "7a1d5e93b0c64f28a6f4c8e2d9b3170f", lambda f: f"{f['job']}: resumed by {f['asked_by']}"

@@ -55,7 +55,7 @@ def _found(host: Path) -> _Found:
 
 def _known(host: Path) -> _Found:
     if (pid := _holder(host / PID_FILE)) is not None:
-        return _Found(f"a cron daemon (pid {pid or 'unknown'}) that has {host / PID_FILE}", pid)
+        return _Found(f"a cron daemon (pid {pid or 'unknown'}) with the PID file {host / PID_FILE}", pid)
     return _Found("systemd-cron" if (host / _GENERATED).exists() else "")
 
 
@@ -83,7 +83,7 @@ class OtherCron(Source):
     @property
     def troubles(self) -> list[str]:
         """The message that cron's tables do not run, with the remedy."""
-        told = f"cron's tables are not run, as {self.words} runs their jobs; they are once that is gone: {_REMEDY}"
+        told = f"cron's tables are ignored here, because {self.words} runs them; to run them here: {_REMEDY}"
         return [told] if self.words else []
 
     def descriptors(self) -> dict[int, int]:
@@ -119,7 +119,7 @@ class OtherCron(Source):
         before, found = self.words, _found(self._host) if self.words else _known(self._host)
         self._take(found)
         if before and not found.words:
-            self._changed(False, f"{before} is gone, so cron's tables are run here from now on")
+            self._changed(False, f"{before} has exited, so jobqueued runs cron's tables from now on")
         elif found.words and not before:
             self._changed(True, self.troubles[0])
         return ()

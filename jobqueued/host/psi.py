@@ -34,7 +34,7 @@ class PressureTriggers(Source):
                 self._triggers[_trigger(path, percent)] = name
             except OSError as error:
                 self._troubles.append(
-                    f"cannot watch the pressure of {name}, so it delays no run: {path}: {error.strerror}"
+                    f"cannot watch {name} pressure, so no run waits for it to fall: {path}: {error.strerror}"
                 )
 
     @property

@@ -301,10 +301,10 @@ class Inbox:
             self.is_unreadable = True
             if not (is_missing and self._parent):
                 self._take_again(mono + AGAIN)
-            none = f"; put it back, or, to have none: mkdir {quoted(directory)}" if is_missing else ""
+            none = f"; restore it, or, to have no jobs: mkdir {quoted(directory)}" if is_missing else ""
             cause = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             code = "JQ501" if isinstance(error, OSError) else "JQ502"
-            return set(), [Problem(directory, 0, 0, "", f"{cause}; the jobs that it had last go on{none}", code=code)]
+            return set(), [Problem(directory, 0, 0, "", f"{cause}; its last known jobs stay in force{none}", code=code)]
         known = {*filter(self._kind.reads, names), *self._others(names), *self._seen}
         self._unread |= set(filter(self._kind.is_foreign, names))
         trouble = self._listed_well(self._watch and self._hears_all, mono)
@@ -316,7 +316,7 @@ class Inbox:
         if not self._lost_track:
             return []
         self._take_again(mono + RESCAN)
-        advice = f"cannot be watched: {self._unwatched}; until then it is read once a minute"
+        advice = f"cannot be watched, so it is read once a minute: {self._unwatched}"
         return [Problem(str(self._directory), 0, 0, "", advice, code="JQ501")]
 
     @property

@@ -81,7 +81,7 @@ def _read_of_system(path: str, daemon: int, closed: bool) -> bytes:
     if is_link and os.path.realpath(path) == os.devnull:
         return b""
     if is_link and not os.path.exists(path):
-        raise Refused("found a link that leads to nothing; accepted: a regular file, or a link of root's to one")
+        raise Refused("found a broken link; accepted: a regular file, or a link of root's to one")
     if is_link:
         check_path(path, daemon)
     try:
@@ -109,7 +109,7 @@ def _read_of_user(path: str, daemon: int, closed: bool) -> bytes:
     def check(found: os.stat_result) -> None:
         trust.check_trusted(found, path, None)
         if found.st_nlink > 1:
-            raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
+            raise Refused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
         if found.st_uid not in owners:
             mend = f"chown {quoted(user)} {quoted(path)}"
             raise Refused(f"found a table that user {name_of(found.st_uid)} owns; accepted: {user}'s own: {mend}")

@@ -184,7 +184,7 @@ class OptionalLayer(Layer):
         unwatched = self._listed_well(self._watch, mono)
         self._lost_track = True
         self._take_again(mono + AGAIN)
-        why = Problem(str(self._directory), 0, 0, "", f"{distrust}; until then no file in it counts", code="JQ502")
+        why = Problem(str(self._directory), 0, 0, "", f"{distrust}; until then its files are ignored", code="JQ502")
         return self._missing(), [why, *unwatched]
 
     def _missing(self) -> set[str]:

@@ -66,7 +66,10 @@ def event_of(path: str, instant: int | None, file: str, wall: int) -> PathAppear
 def in_words(trouble: Trouble) -> str:
     """Describe why a file may go unnoticed."""
     if not trouble.number:
-        found = f"{trouble.directory} has more than {MOST} files, and events were lost"
-        return f"{found}: new files may be noticed only with the next one; move processed files to another directory"
+        found = f"{trouble.directory} has more than {MOST} files, so events were lost"
+        return (
+            f"{found}: a new file may go unnoticed until the next one arrives; move processed files to"
+            " another directory"
+        )
     how = remedy(OSError(trouble.number, os.strerror(trouble.number)))
-    return f"cannot watch {trouble.directory}: {how}; until then it is looked at once a minute"
+    return f"cannot watch {trouble.directory}, so it is checked once a minute: {how}"

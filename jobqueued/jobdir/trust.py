@@ -31,8 +31,8 @@ MASKED = b"jobs: {}  # a link to /dev/null\n"
 
 Such a link must be root's or the daemon's user's, as a file must, and point there directly.
 """
-IS_MASKED = "is masked by its link to /dev/null, and has no jobs"
-UNREAD = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
+IS_MASKED = "is masked by its link to /dev/null, so it has no jobs"
+UNREAD = "is ignored; accepted: a printable name that ends in .yaml or .yml (lower case)"
 
 
 def is_meant(name: str) -> bool:
@@ -104,5 +104,5 @@ def check_trusted(found: os.stat_result, path: str, daemon: int | None) -> None:
     if daemon is None:
         return
     if found.st_nlink > 1:
-        raise Refused(f"found {found.st_nlink} hard links to this file; accepted: one name for a file")
+        raise Refused(f"found {found.st_nlink} hard links to this file; accepted: a file with one name")
     check_status(found, path, daemon)

@@ -13,7 +13,7 @@ from jobqueued.jobdir.trust import MASKED
 from jobqueued.jobfile.drop_ins import Part, packed
 from jobqueued.jobfile.yamltext import MAX_BYTES
 
-ORPHANS = "is not read, as there is no {}; accepted: drop-ins of a job file"
+ORPHANS = "is ignored, because there is no {}; accepted: drop-ins of a job file"
 """The warning about a directory of drop-ins whose file is missing."""
 
 
@@ -45,7 +45,7 @@ class Assembly:
         parts = [main, *(part for part in drop_ins if part.text != MASKED)]
         if drop_ins and sum(len(part.text) for part in parts) > MAX_BYTES:
             self.at = main.path
-            raise Refused("found more than 1 MiB, with its drop-ins; accepted: at most 1 MiB")
+            raise Refused("found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB")
         return parts
 
     def _main(self, name: str) -> Part:

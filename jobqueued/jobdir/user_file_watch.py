@@ -21,7 +21,7 @@ _never = frozenset[str]().__contains__
 USERS = Kind(
     reads=lambda name: UserFile.parse(name) is not None, is_meant=_never, prefix=f"{DIRECTORY}/",
     is_foreign=lambda name: UserFile.parse(name) is None and not is_leftover(name),
-    unread="is not read; accepted: files of users, as jobqueuectl add puts them here",
+    unread="is ignored; accepted: files that users stored with jobqueuectl add",
     optional=True, vital=False, heard=False,
 )  # fmt: skip
 

@@ -225,7 +225,7 @@ class Watch:
             return
         except InWriting:
             if not self.inbox.put_back(name):
-                message = "is still being written; it is read once closed"
+                message = "is still being written; it will be read when its writer closes it"
                 self._acceptance.say(path, [Problem(self.inbox.at, 0, 0, "", message, "warning", code="JQ518")])
             return
         except OSError as error:

@@ -131,7 +131,7 @@ def _late(fields: Mapping[str, Any]) -> Happening:
 
 def _late_over(fields: Mapping[str, Any]) -> Happening:
     job, run = fields["job"], fields["run"]
-    summary = f"{run}, which was late, is over: {ended(fields['state'], '', fields['reason'])}"
+    summary = f"late run {run} ended: {ended(fields['state'], '', fields['reason'])}"
     return Happening("over", summary, closes=(f"late {job}",), job=job, run=run)
 
 
@@ -145,7 +145,7 @@ def _overdue(fields: Mapping[str, Any]) -> Happening | None:
 
 def _overdue_over(fields: Mapping[str, Any]) -> Happening:
     job = fields["job"]
-    return Happening("over", f"{job} is not overdue any more: {fields['reason']}", closes=(f"overdue {job}",), job=job)
+    return Happening("over", f"{job} is no longer overdue: {fields['reason']}", closes=(f"overdue {job}",), job=job)
 
 
 def _invalid(fields: Mapping[str, Any]) -> Happening:

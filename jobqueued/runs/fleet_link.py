@@ -102,7 +102,7 @@ def event_of(line: Line) -> events.Event:
             return Returned(job, key, store)
         case ["ours", str(job), str(key)]:
             return events.Ours(job, key)
-    raise ValueError(f"the agent of the fleet says {line}")
+    raise ValueError(f"the fleet's agent sent an unknown line: {line}")
 
 
 class FleetLink(Source):
@@ -182,7 +182,7 @@ class FleetLink(Source):
     @property
     def troubles(self) -> list[str]:
         """Problems: an unreachable fleet, and conflicts with other hosts and fleets."""
-        down = [f"the fleet can't be asked, and its jobs do not start here: {self._down}"] if self._down else []
+        down = [f"the fleet is unavailable, so this host starts none of its jobs: {self._down}"] if self._down else []
         return [*down, *self._neighbours.troubles]
 
     @property
@@ -202,14 +202,14 @@ class FleetLink(Source):
         self.flush()
         heard = self._lines.read()
         if heard is None:
-            self.lose("its agent is gone")
+            self.lose("its agent exited")
             return
         for data in heard:
             try:
                 line = lines.decode(data)
                 happened = [] if line[0] == "fleets" else [event_of(line)]
             except ValueError:
-                self.lose("its agent is of another version")
+                self.lose("its agent has another version")
                 return
             self._asked_at, self._pause = None, _FIRST_PAUSE
             match line:

@@ -31,7 +31,7 @@ def difference(own: Common, other: Common) -> str:
     """Describe how another host's settings differ from `own`, or return "" if they are equal."""
     found = list[str]()
     for name, theirs, ours in zip(Common._fields, other, own, strict=True):
-        found += [f"{name} {_shown(theirs)}, not {_shown(ours)}"] if theirs != ours else []
+        found += [f"{name} {_shown(theirs)} instead of {_shown(ours)}"] if theirs != ours else []
     return " and ".join(found)
 
 
@@ -72,10 +72,11 @@ class Neighbours:
         for name in {*self._fleets, *fleets}:
             same = sorted(set(jobs.get(name, ())) & set(own))
             where = (
-                f"the fleet {printable(name)}, of {_some(fleets.get(name, ()))}, is in the same etcd as {self._name}"
+                f"the fleet {printable(name)} (hosts: {_some(fleets.get(name, ()))}) uses the same etcd as"
+                f" the fleet {self._name}"
             )
-            twice = f"{where} and has {_some(same)}, too: each of the two fleets runs that"
-            text = f"{twice}; for one fleet give its hosts one `name`, for two give the jobs different names"
+            twice = f"{where}, and both have {_some(same)}: each fleet runs that"
+            text = f"{twice}; to have one fleet, give all hosts one `name`; to have two, give the jobs different names"
             yield from _exchanged(self._fleets, name, text if same else "")
 
 

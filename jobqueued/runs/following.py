@@ -154,9 +154,9 @@ def _silent(supervisor: _Supervisor) -> str:
     name, pid = supervisor.name, supervisor.pid
     return (
         f"the supervisor of {name}, process {pid}, has not answered for {duration(SILENT / SECOND)};"
-        f" the run counts as live; if it hangs, end both: kill -KILL {pid}"
+        f" the run counts as live; if the supervisor hangs, end it and the run: kill -KILL {pid}"
     )
 
 
 def _unsettled(name: Name, why: str) -> str:
-    return f"cannot tell whether {name} lives ({why}); it counts as live, and is looked at again"
+    return f"cannot tell whether {name} lives ({why}); it counts as live until the next check"

@@ -200,11 +200,11 @@ def shortfall(jobs: Iterable[Job], controllers: list[str] | None) -> tuple[list[
             for key in keys:
                 short.setdefault(key, []).append(job.id)
     found = None if controllers is None else ", ".join(controllers) or "no controller"
-    why = "have no cgroups" if found is None else f"have cgroups with {found} only"
+    why = "have no cgroups" if found is None else f"have only the cgroup controllers {found}"
     how = {"memory": "only sampled"}
     lost = [f"resource_limits.{key} is {how.get(key, 'not enforced')} ({_some(ids)})" for key, ids in short.items()]
     verb = "does" if len(barred) == 1 else "do"
-    barring = f"{_some(barred)} {verb} not start (enforce: required), as runs {why} on this host"
+    barring = f"{_some(barred)} {verb} not start (enforce: required), because runs {why} on this host"
     return [f"runs {why} on this host: {', '.join(lost)}"] if lost else [], [barring] if barred else []
 
 

@@ -130,7 +130,7 @@ class LauncherLink:
         self._calls += 1
         orders, self._orders = self._orders, {}
         for answered in orders.values():
-            answered(None, "later 0 its sender was gone")
+            answered(None, "later 0 its sender exited")
         if self._calls > CALLS:
             self._calls = 0
             raise LauncherError(f"the launcher at {self._address} does not answer; {self.see}")
@@ -266,7 +266,7 @@ class LauncherLink:
         except ConnectionError:  # the attempt just ended
             return ""
         except OSError as error:
-            return f"cannot tell {name} to stop: {error.strerror}; ask again: jobqueuectl stop {name.run}"
+            return f"cannot stop {name}: {error.strerror}; to retry: jobqueuectl stop {name.run}"
         return ""
 
     def look_up(self, account: Account) -> None:

@@ -56,7 +56,7 @@ class LauncherNews(Source):
         heard = self._link.read(descriptor)
         if heard is None:
             if self._link.greeted:
-                self._say("the launcher is gone; live runs go on; connecting to a new one")
+                self._say("the launcher exited; live runs continue; connecting to a new launcher")
             self._call()
             return []
         events = list(heard)
@@ -74,7 +74,7 @@ class LauncherNews(Source):
             yield from self._recover()
         except OSError as error:
             where, again = error.filename or "run directory", duration(_CALL_AGAIN / SECOND)
-            self._say(f"{where}: {error.strerror}; live runs are looked for again in {again}")
+            self._say(f"{where}: {error.strerror}; the next search for live runs is in {again}")
             self._call_again_at = time.monotonic_ns() + _CALL_AGAIN
 
     def turn(self, now: Now) -> list[Event]:

@@ -56,7 +56,10 @@ class _Lost:
 
     def told(self, name: Name) -> str:
         """Return the whole report."""
-        return f"{self.dead.reason}, and {self.living}; if nothing of it lives: jobqueuectl stop --lost {name.run}"
+        return (
+            f"{self.dead.reason}, but {self.living}; if no process of the run is left: jobqueuectl"
+            f" stop --lost {name.run}"
+        )
 
 
 class LostAttempts(Source):
@@ -90,7 +93,7 @@ class LostAttempts(Source):
     def troubles(self) -> list[str]:
         """The report on each attempt, for people."""
         return [
-            f"{name.run} keeps its claims: {it.told(name)}"
+            f"{name.run} still holds its locks and resources: {it.told(name)}"
             for name, it in self._lost.items()
             if it.living and not it.dead.is_leftover
         ]
@@ -149,7 +152,7 @@ class LostAttempts(Source):
         except OSError as error:
             for name, lost in due.items():
                 if self._lost.get(name) is lost and lost.look_at == _IN_THIS_LOOK:
-                    yield from self._say(name, f"what lives of it can't be told ({error.strerror})")
+                    yield from self._say(name, f"its processes can't be listed ({error.strerror})")
 
     def _judge(self, due: dict[Name, _Lost], processes: Processes) -> Iterator[Event | None]:
         """Yield what is left of each attempt; an attempt without live processes during a check has none afterwards."""
@@ -218,9 +221,9 @@ def _is_helper(it: Process, dead: Dead) -> bool:
 def _living(found: Kin, dead: Dead) -> str:
     helpers = [each for each in found.certain if _is_helper(each, dead)]
     others = [each for each in found.certain if each not in helpers]
-    words = [f"{named(helpers)} ends its job on Slurm"] if helpers else []
+    words = [f"{named(helpers)} is still ending its job on Slurm"] if helpers else []
     words += [f"{named(others)} can't be killed"] if others else []
-    words += [f"{named(found.uncertain)} may be its own"] if found.uncertain else []
+    words += [f"{named(found.uncertain)} may belong to it"] if found.uncertain else []
     return ", and ".join(words)
 
 

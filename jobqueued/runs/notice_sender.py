@@ -23,7 +23,7 @@ _HEARD = frozenset({"refused", "flawed", "mended", "degraded", "recovered"})
 """Events that no command of the scheduler logs."""
 
 
-_OF_EARLIER = "never it is of an earlier version, which did not note whose channel it is"
+_OF_EARLIER = "never an earlier version wrote it without the user of its channel"
 MOST_TESTED = 100
 """Maximum receivers of one test."""
 

@@ -115,7 +115,7 @@ class Commits(Source):
         if self.degraded:
             self.degraded = None
             self._store.tidy()  # creates the ballast again, too
-            self._log.say("recovered", text=f"{self._paths.state}: state is saved again", of="state")
+            self._log.say("recovered", text=f"{self._paths.state}: the state is saved again", of="state")
         return True
 
     def last(self) -> bool:
@@ -125,7 +125,7 @@ class Commits(Source):
 
     def keep(self, asked: str) -> str:
         """Keep a user's request in memory until a commit saves it; return what that means, for the user."""
-        unsaved = f"in memory only, and a restart forgets it: {self._cause}"
+        unsaved = f"saved in memory only; a restart will lose it: {self._cause}"
         if asked not in self._asked:
             self._asked.append(asked)
             self._asked_in_all += 1
@@ -138,8 +138,8 @@ class Commits(Source):
         if not self._asked:
             return ""
         more = self._asked_in_all - len(self._asked)
-        others = f" and {more} before" if more else ""
-        return f"{self._cause}; so the next start does not know of {'; '.join(self._asked)}{others}"
+        others = f" and {more} earlier requests" if more else ""
+        return f"{self._cause}; the next start will not know {'; '.join(self._asked)}{others}"
 
     def _commit(self) -> str:
         self._mend()
@@ -162,18 +162,18 @@ class Commits(Source):
             self._batch.begin_anew(self._everything(), mended.mirror)
         is_set_aside = self._store.lost != lost_before
         if is_set_aside or (mended is not None and mended.is_new):
-            lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is gone"
-            found = "history is taken over from the records at the next start"
-            self._log.say("trouble", text=f"{lost}; a new one is written, with all but the history; {found}")
+            lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is missing"
+            found = "the next start restores history from the records"
+            self._log.say("trouble", text=f"{lost}; jobqueued writes a new one with everything except history; {found}")
         elif mended is not None:
-            lost = f"another program has written to {self._paths.state}/state.db, or to its log"
-            found = "its history is compared with the records at the next start"
-            self._log.say("trouble", text=f"{lost}; all else is written to it again, and {found}")
+            lost = f"another program has written to {self._paths.state}/state.db or its log"
+            found = "the next start compares its history with the records"
+            self._log.say("trouble", text=f"{lost}; jobqueued writes everything else again; {found}")
 
     def degrade(self, error: CommitFailed) -> None:
         """Note a failed commit, and log the first one."""
-        risk = f"starts and ends are only in {self._paths.run} so far, so runs may repeat if the host goes down"
-        effect = "live runs are followed, but nothing new starts" if self._holds else f"runs go on, but {risk}"
+        risk = f"starts and ends are saved only in {self._paths.run}, so runs may repeat if the host goes down"
+        effect = "live runs continue, but nothing new starts" if self._holds else f"runs start and continue, but {risk}"
         self._cause = f"{self._paths.state}/state.db can't be written ({error}); {error.fault.remedy}"
         text = f"{self._paths.state}: cannot save state ({error}); {effect}; {error.fault.remedy}"
         if self.degraded is None:

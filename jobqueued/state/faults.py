@@ -16,16 +16,16 @@ from pathlib import Path
 class Fault(Enum):
     """The kinds of faults, each with its remedy."""
 
-    FULL = "free space there"
-    READ_ONLY = "remount it read-write (dmesg tells why it is read-only)"
-    FAILING = "look for errors of the disk: dmesg"
+    FULL = "free space on its file system"
+    READ_ONLY = "remount it read-write (dmesg shows why it is read-only)"
+    FAILING = "look for disk errors: dmesg"
     DENIED = "make it writable for jobqueued"
     LIMIT = "raise the limit (LimitNOFILE=, LimitFSIZE= of the service; fs.file-max)"
     MEMORY = "free memory"
     BUSY = "end the program that has it open: fuser state.db"
-    BROKEN = "it is set aside, and a new one is written"
-    FOREIGN = "it is checked, and written again"
-    BUG = "please report it"
+    BROKEN = "jobqueued sets it aside and writes a new one"
+    FOREIGN = "jobqueued checks it and writes it again"
+    BUG = "please report this bug"
 
     @property
     def remedy(self) -> str:
@@ -86,7 +86,7 @@ def failure(error: Exception, directory: Path) -> CommitFailed:
     if code is None:  # Python's: it could not pass the data to SQLite
         return CommitFailed(str(error), Fault.BUG)
     if (known := of_code(code)) is not None:
-        return CommitFailed("it is shorter than it says itself" if code == _UNREADABLE else str(error), known)
+        return CommitFailed("the file is shorter than its header says" if code == _UNREADABLE else str(error), known)
     if (found := _asked(directory)) is not None:
         return CommitFailed(f"{error}: {found.strerror}", _OF_ERRNO.get(found.errno or 0, Fault.FAILING))
     path = str(directory / "state.db")

@@ -84,9 +84,10 @@ CLEAR = tuple(
 """Statements that delete everything except history."""
 
 _BACK = (
-    "install that version again, or go back without it: mkdir {directory}/format-{version} &&"
-    " mv {path}* {directory}/format-{version}/ (history, counters and numbers come back from the records; what waits,"
-    " pauses, the hold and notices do not)"
+    "install that version again, or continue without this file: mkdir {directory}/format-{version} &&"
+    " mv {path}* {directory}/format-{version}/ (history, counters and run numbers return from"
+    " the records; waiting runs,"
+    " pauses, the hold and notices are lost)"
 )
 
 

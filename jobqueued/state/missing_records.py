@@ -133,16 +133,14 @@ class MissingRecords:
     def say(self, run: RunId, error: OSError) -> None:
         """Log that a record could not be written, once for all of them."""
         if not self.trouble:
-            rest = "until they can be written, records are kept in state.db"
+            rest = "state.db keeps new records until they can be written"
             self.trouble, self._written = f"cannot write the record of {run}: {error.strerror}; {rest}", 0
             self._log.say("trouble", text=self.trouble)
 
     def recover(self) -> None:
         """Log that no record is missing any longer."""
         if self.trouble:
-            text = f"{self._written} records that were missing are written"
-            text = {0: "no record is missing any more", 1: "the record that was missing is written"}.get(
-                self._written, text
-            )
+            text = f"{self._written} missing records were written"
+            text = {0: "no record is missing now", 1: "the missing record was written"}.get(self._written, text)
             self._log.say("recovered", text=f"{self._logs}: {text}")
             self.trouble = ""

@@ -71,7 +71,7 @@ def to_write(path: Path, *, at_start: bool) -> Opened:
     log = path.with_name(f"{path.name}-wal")
     size = _size(path)
     if 0 < size < LEAST or (not size and _size(log)):  # SQLite would start again, and delete the log
-        raise SetAside(set_aside(path, f"is cut to {size} bytes"))
+        raise SetAside(set_aside(path, f"was cut to {size} bytes"))
     checked = at_start and log.exists() and size <= CHECKED
     refuse_newer(format_on_disk(path), path)
     with _connected(path, path.as_uri(), PATIENCE if at_start else 0.0, aside=True) as db:
@@ -99,8 +99,8 @@ def to_read(path: Path, *, at_start: bool) -> Opened:
     try:
         with _connected(path, f"{path.as_uri()}?{how}", 0.0, aside=False) as db:
             if (version := _version(db, path)) < VERSION:
-                remedy = f"make {path.parent} writable for a start"
-                raise StoreError(f"{path} is of format {version}, which has to be brought to {VERSION}; {remedy}")
+                remedy = f"make {path.parent} writable"
+                raise StoreError(f"{path} has format {version}, which a start must convert to {VERSION}; {remedy}")
             return Opened(db, _is_new(db), _read(db) if at_start else None)
     except CommitFailed as failed:
         if failed.fault is not Fault.BROKEN:
@@ -126,7 +126,7 @@ def left(directory: Path) -> Left:
     try:
         opened = to_read(path, at_start=True)
         if opened.kept is None:
-            raise StoreError(opened.broken or f"{path} is not there")
+            raise StoreError(opened.broken or f"{path} is missing")
         with contextlib.closing(opened.db) as db:
             changes = [rows.due_change_in(row[1:]) for row in db.execute(rows.DUE_CHANGES, (0, -1))]
             saved_at = int(rows.read_meta(db).get("saved", "0"))
@@ -143,7 +143,7 @@ def _is_no_file(path: Path) -> str:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise failure(error, path.parent) from None
-            found = "a link to nothing" if part.is_symlink() else ""
+            found = "a broken link" if part.is_symlink() else ""
         else:
             found = _KINDS.get(kind, "a device")
         if found:
@@ -158,10 +158,10 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     """
     version = version_of(db, path)
     if not version and db.execute("SELECT 1 FROM sqlite_master").fetchone():
-        raise CommitFailed("it has tables, and no format of jobqueued's", Fault.BROKEN)
+        raise CommitFailed("its tables are not those of jobqueued", Fault.BROKEN)
     with open(path, "rb") as file:
         if file.read(_HEADER)[_WRITE_VERSION:] > _WAL_MODE:
-            raise CommitFailed("its header says that it can only be read", Fault.BROKEN)
+            raise CommitFailed("its header marks it as read-only", Fault.BROKEN)
     if version and (mine := _own_id(path)) and mine != _id_in(db):
         raise CommitFailed("its write-ahead log belongs to another state.db", Fault.BROKEN)
     return version

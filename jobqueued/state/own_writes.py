@@ -86,8 +86,8 @@ class OwnWrites:
         if was is None or file is None or not _is_same(was, file):
             return CommitFailed("it was removed or replaced", Fault.BROKEN)
         if file.size < was.size:
-            return CommitFailed(f"it is cut to {file.size} bytes", Fault.BROKEN)
-        return CommitFailed("another program has written to it, or to its log", Fault.FOREIGN)
+            return CommitFailed(f"it was cut to {file.size} bytes", Fault.BROKEN)
+        return CommitFailed("another program has written to it or its log", Fault.FOREIGN)
 
 
 def _look(path: str) -> Look | None:

@@ -68,7 +68,7 @@ def checked(logs: Path, run: RunId) -> Record:
             raise
         raise Damaged(error.strerror) from None
     except (ValueError, RecursionError):
-        raise Damaged("it is no JSON") from None
+        raise Damaged("it is not JSON") from None
     return recollection.checked(document, run)
 
 
@@ -96,14 +96,14 @@ def shortage(logs: Path, keep_free: int | None) -> str:
     except OSError:
         return ""
     if disk.f_flag & os.ST_RDONLY:
-        return f"{logs} is on a read-only file system: no output is kept; remount it read-write"
+        return f"{logs} is on a read-only file system: no output is saved; remount it read-write"
     if disk.f_files and not disk.f_favail:
-        return f"{logs}: no inodes are left: no output is kept; remove files there"
+        return f"{logs}: no inodes are left, so no output is saved; remove files there"
     kept, free = output.kept_by_default(disk) if keep_free is None else keep_free, disk.f_bavail * disk.f_frsize
     if free > kept:
         return ""
-    limit = f", and {size(kept)} are kept free (keep_free in jobqueued.yaml)" if kept else ""
-    return f"{logs}: {size(free)} are free{limit}: no output is kept; free space there"
+    limit = f", and {size(kept)} must stay free (keep_free in jobqueued.yaml)" if kept else ""
+    return f"{logs}: {size(free)} are free{limit}: no output is saved; free space on its file system"
 
 
 def found_output(logs: Path, run: RunId) -> Output | None:
@@ -141,7 +141,7 @@ def no_output(document: Record) -> str:
         (state in LIVE, "it has written nothing so far"),
         (state == "skipped", f"it did not run: {document['reason']}"),
         (output.get("error"), f"it could not be stored: {output.get('error')}"),
-        (output["file"], f"its file {output['file']} is gone"),
+        (output["file"], f"its file {output['file']} was deleted"),
         (
             output["bytes"] or output["tail"],
             f"it was not stored in a file; try `journalctl JOBQUEUE_RUN={document['run']}`",

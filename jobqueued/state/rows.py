@@ -170,14 +170,14 @@ def _times(rare: dict[str, Any], name: str) -> str:
     """Return a list of durations (core/usual.py).  Raises ValueError."""
     text = rare.get(name, "")
     if _TIMES.fullmatch(text) is None:
-        raise ValueError(f"{text[:40]!r} is no {name}")
+        raise ValueError(f"{text[:40]!r} is not a valid {name}")
     return cast("str", text)
 
 
 def _expected(plain: list[Any]) -> Expected:
     expected = Expected(*plain)
     if not isinstance(expected.wishes["tags"], list) or not isinstance(expected.wishes["user"], str | None):
-        raise TypeError("the wishes of a job are damaged")
+        raise TypeError("the saved settings of a job are damaged")
     Notify.of(expected.wishes["notify"])
     return expected
 

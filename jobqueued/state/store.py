@@ -118,7 +118,7 @@ class Store:
             except CommitFailed as failed:
                 if failed.fault is not Fault.FULL or not self._ballast.give_up():
                     raise
-        raise CommitFailed("what is written there can't be read", Fault.FAILING)
+        raise CommitFailed("jobqueued can't read back what it writes there", Fault.FAILING)
 
     def of_fleet(self) -> tuple[str, FleetMark]:
         """Return the unique name of this state, "" before its first commit, and the mark of the fleet that was saved

@@ -138,27 +138,29 @@ class Takeover:
         """Describe the takeover for people; `state`: the directory of state.db."""
         texts = []
         records, jobs = counted(self._records, "record"), counted(len(self._jobs), "job")
-        came = f"{records} of {jobs} taken over from {self._logs}"
+        came = f"{records} of {jobs} restored from {self._logs}"
         if self.lost:
             texts.append(
                 f"{self._store.lost or f'{state}/state.db was missing or empty'}; {came}: history, counters and run"
-                " numbers go on; lost are runs and submissions that waited, with their keys, notices, pauses,"
-                " skip-next and the hold of the host; what came due meanwhile is not caught up"
+                " numbers continue; lost are waiting runs, submissions and their keys, notices, pauses,"
+                " skip-next and the hold of the host; jobs that came due in between are not caught up"
             )
         elif self._records and self._is_untaken:
             texts.append(f"{state}/state.db lacked history; {came}")
         elif self._records:
             texts.append(
-                f"{state}/state.db is older than the records, as after a backup was put back, or its disk was full;"
-                f" {came}; lost are later pauses, skip-next, holds, notices, submissions, and runs that waited"
+                f"{state}/state.db is older than the records: a backup was restored, or the disk was full;"
+                f" {came}; lost are later pauses, skip-next, holds, notices, submissions and waiting runs"
             )
         if self._damaged:
             texts.append(
-                f"no record that can be read of {counted(self._damaged, 'run')} in {self._logs}"
-                f" ({self._first_damaged}); each number counts as used"
+                f"cannot read the records of {counted(self._damaged, 'run')} in {self._logs}"
+                f" ({self._first_damaged}); their numbers count as used"
             )
         if self._unreadable:
-            texts.append(f"{self._unreadable}; its records may be newer than state.db; restart jobqueued to look again")
+            texts.append(
+                f"{self._unreadable}; its records may be newer than state.db; to check again, restart jobqueued"
+            )
         if not self._has_room:
             texts.append(f"{state} has no room for all records, so history has gaps; free space, and restart jobqueued")
         return texts

@@ -218,7 +218,7 @@ class WriteBatch:
             self._store.commit(self.runs, self._jobs, {}, self._meta, self._forgotten, *rest, (), keys, anew=anew)
             was_told = self.trouble
             names = self._files or [kind if kind == PAST else name or kind for kind, name in self._due_changes]
-            self.trouble = f"no room for the last good text of {', '.join(names)}: {error}"
+            self.trouble = f"no room to save the last good version of {', '.join(names)}: {error}"
             told = "" if was_told else self.trouble
         self.runs, self._jobs, self._meta, self._forgotten = {}, {}, {}, set()
         self._incidents, self._notices, self.submissions, self._over, self._numbers = {}, {}, {}, set(), {}

@@ -134,7 +134,7 @@ NO_MESSAGES = {
     "tee /proc/1/fd/1": "behind a command of the reader's",
     "and pid": "put together from two texts",
     "records of": "put together from two texts",
-    "state.db is a link to nothing": "put together from two texts; test_damaged_state.py has it",
+    "state.db is a broken link": "put together from two texts; test_damaged_state.py has it",
 }
 """What is said elsewhere, and where, or cannot be found as one text."""
 

@@ -73,7 +73,7 @@ def check_waiting_start(host: Host, reason: str) -> None:
     run = "long@1"
     said = degraded(host)
     assert reason in said
-    assert "live runs are followed, but nothing new starts" in said
+    assert "live runs continue, but nothing new starts" in said
     (host.root / "go").touch()
     assert host.wait(run)["exit_code"] == 3
     assert host.marks() == [f"{run}.1"]
@@ -264,7 +264,7 @@ class TestImmutable:
         place.fix(".")
         assert 1 == place.disk.start(host, ready=False).wait(30)
         run = host.root / "run"
-        assert f"{run}: it is immutable; jobqueued must be able to write there: chattr -i {run}" in host.log()
+        assert f"{run}: it is immutable; jobqueued needs write permission there: chattr -i {run}" in host.log()
 
 
 def shut_down(place: Path) -> None:

@@ -89,7 +89,7 @@ class TestDamaged:
                 patched.setattr(opening, name, no_room)
             with pytest.raises(CommitFailed):
                 store.mend()
-        with pytest.raises(StoreError, match=r"/state.db can't be opened: no room; free space there$"):
+        with pytest.raises(StoreError, match=r"/state.db can't be opened: no room; free space on its file system$"):
             store.hold()
         store.mend()
         assert store.hold() is None
@@ -242,12 +242,12 @@ def saving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Saving]:
 STATEMENTS = 7
 """BEGIN, a run, jobs, a value that goes and one that comes, the instant, COMMIT."""
 REMEDIES = {
-    "SQLITE_FULL": "free space there", "SQLITE_IOERR_WRITE": "look for errors of the disk: dmesg",
-    "SQLITE_IOERR_FSYNC": "look for errors of the disk: dmesg", "SQLITE_READONLY": "make it writable for jobqueued",
-    "SQLITE_CANTOPEN": "look for errors of the disk: dmesg", "SQLITE_NOMEM": "free memory",
+    "SQLITE_FULL": "free space on its file system", "SQLITE_IOERR_WRITE": "look for disk errors: dmesg",
+    "SQLITE_IOERR_FSYNC": "look for disk errors: dmesg", "SQLITE_READONLY": "make it writable for jobqueued",
+    "SQLITE_CANTOPEN": "look for disk errors: dmesg", "SQLITE_NOMEM": "free memory",
     "SQLITE_BUSY": "end the program that has it open: fuser state.db",
     "SQLITE_READONLY_DBMOVED": "make it writable for jobqueued",
-    "SQLITE_ERROR": "look for errors of the disk: dmesg",
+    "SQLITE_ERROR": "look for disk errors: dmesg",
 }  # fmt: skip
 
 
@@ -290,7 +290,7 @@ class TestFailing:
             assert saving.commits.make()
             event, text = saving.log.lines[-1]
             assert ("trouble", True) == (event, f"moved to state.db.broken-{statement + 1}" in text)
-            assert "history is taken over from the records at the next start" in text
+            assert "the next start restores history from the records" in text
         before = kept(saving.store)
         saving.store.close()
         again = Saving(saving.paths.state.parent)
@@ -399,7 +399,7 @@ class TestStart:
         assert not again.commits.make()
         (event,) = again.commits.begun()
         assert isinstance(event, StateUnsaved)
-        assert "live runs are followed, but nothing new starts" in event.reason
+        assert "live runs continue, but nothing new starts" in event.reason
         now = Now(0, 0)
         assert (False, ()) == (again.commits.has_more, again.commits.turn(now))
         again.wait()

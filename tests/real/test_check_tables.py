@@ -115,7 +115,10 @@ def test_a_user_who_may_not_have_jobs(root: Path, check: Check, users: str) -> N
     table.chmod(0o600)
     os.chown(table, uid, gid)
     (root / "etc/cron.d/x").write_text(f"@reboot {user} true\n")
-    why = f"user {user!r} may not have jobs here, by `users: {{{users[1:].partition(':')[0]}: …}}` in jobqueued.yaml"
+    why = (
+        f"user {user!r} can't have jobs here, because of `users:"
+        f" {{{users[1:].partition(':')[0]}: …}}` in jobqueued.yaml"
+    )
     for words in (table,), ():
         exit_code, lines = check(*words)
         assert (1, [f"{table}: {why} [JQ214]"]) == (exit_code, [line for line in lines if "[JQ" in line])

@@ -530,7 +530,7 @@ class TestVerbs:
         client = real.client()
         refused = {"error": "io.jobqueue.Refused", "parameters": {"reason": "Too many open files"}}
         assert refused == client.ask("Status")
-        reason = "cannot follow the asking process: Too many open files"
+        reason = "cannot watch the process that asked: Too many open files"
         assert {"error": "io.jobqueue.Refused", "parameters": {"reason": reason}} == client.ask("Lock", lock="a")
         assert "jobs" in client.ask("List")["parameters"]
 

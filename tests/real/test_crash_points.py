@@ -232,7 +232,9 @@ def test_a_silent_supervisor(armed: Host) -> None:
     armed.start()
     assert armed.said("trouble") == [], "the start waited for it"
     (trouble,) = wait_for(lambda: armed.said("trouble"))
-    assert trouble["message"].endswith(f"the run counts as live; if it hangs, end both: kill -KILL {supervisor}")
+    assert trouble["message"].endswith(
+        f"the run counts as live; if the supervisor hangs, end it and the run: kill -KILL {supervisor}"
+    )
     assert armed.call("Status")["troubles"] == [trouble["message"]]
     os.kill(pid, signal.SIGTERM)
     os.kill(supervisor, signal.SIGCONT)

@@ -166,9 +166,7 @@ def test_links_to_nothing(tables: Tables) -> None:
     (tables.cron_d / "masked").symlink_to("/dev/null")
     (tables.cron_d / "lost").symlink_to("nowhere")
     assert tables.scan() == {"masked": []}
-    assert tables.refused() == {
-        "lost": ["found a link that leads to nothing; accepted: a regular file, or a link of root's to one"]
-    }
+    assert tables.refused() == {"lost": ["found a broken link; accepted: a regular file, or a link of root's to one"]}
 
 
 @NEEDS_ROOT
@@ -360,7 +358,7 @@ class TestOtherCron:
         file.write_text("4711\n")
         with open(file) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            assert other_cron(tmp_path) == f"a cron daemon (pid 4711) that has {file}"
+            assert other_cron(tmp_path) == f"a cron daemon (pid 4711) with the PID file {file}"
 
     def test_lockf(self, tmp_path: Path) -> None:
         """Of a lock by fcntl(2) the kernel knows whose it is."""
@@ -371,7 +369,7 @@ class TestOtherCron:
         with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
             assert other.stdout is not None
             other.stdout.readline()
-            assert other_cron(tmp_path) == f"a cron daemon (pid {other.pid}) that has {file}"
+            assert other_cron(tmp_path) == f"a cron daemon (pid {other.pid}) with the PID file {file}"
             other.communicate(b"\n")
 
 
@@ -404,7 +402,7 @@ class TestOneThatComesAndGoes:
             assert (seen.told, seen.cron.deadline) == ([], None)
 
     def test_its_process(self, tmp_path: Path) -> None:
-        """Its end is told by the kernel, as its file may be closed before its lock is gone."""
+        """Its end is told by the kernel, as its file may be closed before its lock was deleted."""
         file = tmp_path / PID_FILE
         file.parent.mkdir()
         program = f"import fcntl; f = open({str(file)!r}, 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
@@ -669,7 +667,7 @@ def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
         status = host.call("Status")
         (trouble,) = (text for text in status["troubles"] if "cron" in text)
         assert trouble.startswith(
-            f"cron's tables are not run, as a cron daemon (pid {os.getpid()}) that has {file} runs "
+            f"cron's tables are not run, as a cron daemon (pid {os.getpid()}) with the PID file {file} runs "
         )
         assert trouble.endswith("once that is gone: systemctl disable --now cron")
         assert [trouble] == [line["text"] for line in host.said("trouble")]

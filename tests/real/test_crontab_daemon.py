@@ -89,7 +89,7 @@ def test_a_table_of_any_bytes_and_size(call: Calls) -> None:
     assert 0 == call("-", text=large).status
     assert large == call("-l").out.encode(errors="surrogateescape")
     told = call("-", text=large + large)
-    assert (1, True) == (told.status, told.err.endswith("; accepted: at most 128 KiB, and more of root\n"))
+    assert (1, True) == (told.status, told.err.endswith("; accepted: at most 128 KiB; root may install more\n"))
     assert 0 == call("-", text=large + large, uid=None).status
 
 

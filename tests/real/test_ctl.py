@@ -102,7 +102,7 @@ class TestAnswers:
         assert told["missed"].endswith(f"; to run it: jobqueuectl --root {tmp_path} run b")
         assert "c: its fleet has a newer one" == told["outdated"]
         assert told["clock set back"].startswith("d: fixed times until 2100-01-01 ")
-        assert ("full", "x@1: nothing runs beside it") == (told["trouble"], told["exclusive"])
+        assert ("full", "x@1: nothing else runs") == (told["trouble"], told["exclusive"])
         words = "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed; 1 job is outdated"
         assert words == told["all is well"]
 
@@ -449,7 +449,7 @@ class TestStop:
         """Nothing of a job to be stopped is a no."""
         daemon.answers("History", {"runs": [RECORD], "next": None})
         shown = run("--root", tmp_path, "stop", "nightly-backup")
-        told = "Error: nightly-backup has no live run; to stop one that waits, name it: JOB@N\n"
+        told = "Error: nightly-backup has no live run; to stop a waiting run, name it: JOB@N\n"
         assert (1, "", told, []) == (shown.returncode, shown.stdout, shown.stderr, asked)
 
     def test_wait(self, host: Host) -> None:
@@ -530,7 +530,7 @@ class TestDaemonDown:
         pid = wait_for(lambda: host.call("Show", run=first)["record"]["pid"])
         host.kill()
         shown = run("--root", host.root, "stop", "a")
-        told = f"{first} goes on without it; to end it now: kill {pid}, and its record says that it was"
+        told = f"{first} continues without the daemon; to end it now: kill {pid}; its record will show this"
         assert (2, [told]) == (shown.returncode, shown.stderr.splitlines()[1:])
         os.kill(pid, signal.SIGTERM)
         record = wait_for(lambda: host.record(first))
@@ -1242,10 +1242,10 @@ class TestDoctor:
             ({"controllers": ["memory", "pids"]}, "warning", "cgroups: runs have memory, pids, but no io: io_read an"),
             ({"unenforced": ["runs have no cgroups"]}, "warning", "limits: runs have no cgroups; "),
             ({"troubles": ["no inodes are left"]}, "error", "trouble: no inodes are left; "),
-            ({"launcher": False}, "error", "launcher: no answer: nothing starts; see the log of the daemon"),
-            ({"reason": "disk full"}, "error", "state: disk full; free space there, or make it writable"),
+            ({"launcher": False}, "error", "launcher: it does not answer, so no run starts; see the log of the daemon"),
+            ({"reason": "disk full"}, "error", "state: disk full; free space on its file system, or make it writable"),
             ({"held_by": "root"}, "warning", "queue: on hold by root: nothing new starts; jobqueuectl --root "),
-            ({"version": "0.0.9"}, "warning", "daemon: the daemon is version 0.0.9, jobqueuectl is "),
+            ({"version": "0.0.9"}, "warning", "daemon: the daemon has version 0.0.9, but jobqueuectl has "),
             ({"problems": [PROBLEM]}, "error", "job files: /etc/jobqueue.d/b.yaml:3:5: schedule: found 'x'; "),
         ],
     )  # fmt: skip
@@ -1301,7 +1301,7 @@ class TestDoctor:
         ]
         (tmp_path / "logs").rmdir()
         (tmp_path / "logs").touch()
-        told = f"directory: {tmp_path}/logs is no directory that jobqueued can write; "
+        told = f"directory: {tmp_path}/logs is not a directory in which jobqueued can write; "
         assert told in self.findings(tmp_path)[1]["error"]
 
 
@@ -1314,7 +1314,7 @@ def test_check_blames_the_file_that_closes_a_circle(tmp_path: Path) -> None:
     (directory / "m.yaml").symlink_to("/dev/null")
     (circle, masked, *rest) = run("--root", tmp_path, "check").stdout.splitlines()
     assert circle.startswith(f"{directory}/b.yaml:1: found a circle: b → a → b; ")
-    assert f"{directory}/m.yaml: is masked by its link to /dev/null, and has no jobs (warning) [JQ504]" == masked
+    assert f"{directory}/m.yaml: is masked by its link to /dev/null, so it has no jobs (warning) [JQ504]" == masked
     assert ["JOB  NEXT", "a    -", "1 job, 2 problems; 1 file refused with all jobs"] == rest
     assert 1 == json.loads(run("--root", tmp_path, "check", "--json").stdout)["refused"]
 
@@ -1393,7 +1393,7 @@ def test_check_names_files_that_are_not_read(tmp_path: Path) -> None:
         (tmp_path / name).write_text("jobs: {}")
     (tmp_path / "archive").mkdir()
     shown = run("check", tmp_path).stdout.splitlines()
-    not_read = "is not read; accepted: a name that ends in .yaml or .yml, in small letters, and that can be printed"
+    not_read = "is ignored; accepted: a printable name that ends in .yaml or .yml (lower case)"
     names = ("a.YAML", "backup", "cleanup.conf", "jobs.json")
     told = [f"{tmp_path}/{name}: {not_read} (warning) [JQ503]" for name in names]
     assert told == [line for line in shown if "(warning)" in line]

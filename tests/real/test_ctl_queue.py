@@ -173,7 +173,7 @@ class TestWhy:
         first, second = busy.call("Show", run=name)["record"]["attempts"]
         assert (ME, None) == (first["retried_by"], second.get("retried_by"))
         (line,) = busy.said("retry_asked")
-        assert re.fullmatch(rf"{name}: attempt 2 is due (1 h|59 min).* early: asked by {ME}", line["message"])
+        assert re.fullmatch(rf"{name}: attempt 2 is due now, (1 h|59 min).* early: asked by {ME}", line["message"])
         ended = f"Error: refused: {name} has ended; to run its job again: jobqueuectl rerun {name}\n"
         assert (1, "", ended) == ctl(busy, "retry", name)
         code, shown, told = ctl(busy, "retry", "failing@9")
@@ -184,7 +184,7 @@ class TestWhy:
         name = busy.run("failing")
         wait_for(lambda: busy.said("run_retrying"))
         assert 0 == ctl(busy, "pause", "failing")[0]
-        held = f"it is held back; to see by what: jobqueuectl why {name}\n"
+        held = f"it can't start yet; to see why: jobqueuectl why {name}\n"
         assert (0, f"{name} due\n", held) == ctl(busy, "retry", name)
         busy.kill()
         busy.start()
@@ -360,10 +360,12 @@ class TestPause:
     def test_resumed_and_no_better(self, idle: Host) -> None:
         """Resumed, or not paused at all, a job that something else keeps from starting is told so."""
         file = idle.root / "jobqueue.d" / "jobs.yaml"
-        why = f"off is disabled: {file} has `enabled: false`, which keeps the clock and events from starting it\n"
+        why = f"off is disabled: {file} has `enabled: false`, so the clock and events do not start it\n"
         assert (0, "off was not paused\n", why) == ctl(idle, "resume", "off")
         ctl(idle, "pause", "off")
-        assert (0, "off is resumed; what was skipped meanwhile is not run\n", why) == ctl(idle, "resume", "off")
+        assert (0, "off is resumed; runs that were skipped during the pause do not start\n", why) == ctl(
+            idle, "resume", "off"
+        )
         wait_for(lambda: job(idle, "ghost")["invalid"])
         shown = ctl(idle, "resume", "ghost")
         assert (0, "ghost was not paused\n", "ghost is invalid: no user 'no-such-user' on this host\n") == shown
@@ -424,10 +426,10 @@ class TestSkipNext:
             code, shown, error = ctl(busy, "skip-next", "nightly")
             assert (0, True, "") == (code, shown.startswith(told), error)
             assert shown.endswith("); to undo: jobqueuectl skip-next --undo nightly\n")
-            assert ", as what comes before is skipped" in ctl(busy, "why", "nightly")[1]
+            assert ", because earlier ones will be skipped" in ctl(busy, "why", "nightly")[1]
         (line, _) = busy.said("skips_next")
         assert re.fullmatch(
-            rf"nightly: the run due {TIME} will be skipped, as {ME} asked;"
+            rf"nightly: the run due {TIME} will be skipped: asked by {ME};"
             rf" to undo: jobqueuectl --root {busy.root} skip-next --undo nightly",
             line["message"],
         )
@@ -473,7 +475,7 @@ class TestSkipNext:
         code, shown, told = ctl(busy, "skip-next", "--undo", "nightly")
         assert (1, "", True) == (code, shown, "no skip of nightly to undo" in told)
         assert "skip-next" not in facts(ctl(busy, "show", "nightly")[1])
-        assert busy.said("skips_not")[0]["message"].endswith(f"will not be skipped: undone by {ME}")
+        assert busy.said("skips_not")[0]["message"].endswith(f"is no longer skipped: undone by {ME}")
 
     @pytest.mark.parametrize(
         ("name", "told"), [("nobody", "no such job: nobody"), ("plain", "the clock does not start plain")]

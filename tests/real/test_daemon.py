@@ -131,7 +131,7 @@ def test_a_running_job_survives_an_orderly_stop(host: Host) -> None:
     pid = wait_for(lambda: host.call("Show", run=run)["record"]["pid"])
     assert host.stop(signal.SIGINT) == 0
     assert host.said("stopped")[-1]["message"] == (
-        f"stopped: live runs go on, and are followed again after the next start: {run} (pid {pid})"
+        f"stopped: live runs continue, and the next start follows them again: {run} (pid {pid})"
     )
     assert Path(f"/proc/{pid}").exists()
     host.start()
@@ -399,7 +399,7 @@ def test_a_read_only_state_directory(host: Host) -> None:
     (host.root / "state").mkdir()
     (host.root / "state").chmod(0o555)
     assert host.start(ready=False).wait(20) == 1
-    reason = "not writable by this user; jobqueued must be able to write there"
+    reason = "this user can't write to it; jobqueued needs write permission there"
     assert host.log() == f"jobqueued: {host.root}/state: {reason}\n"
 
 
@@ -666,7 +666,7 @@ def test_limits_without_cgroups(host: Host) -> None:
     )
     host.start()
     barred, short = host.said("trouble")
-    assert barred["message"] == "strict does not start (enforce: required), as runs have no cgroups on this host"
+    assert barred["message"] == "strict does not start (enforce: required), because runs have no cgroups on this host"
     assert short["message"] == (
         "runs have no cgroups on this host: resource_limits.memory is only sampled (eats), resource_limits.tasks is "
         "not enforced (eats)"

@@ -81,7 +81,7 @@ class TestProcesses:
         """Those that do the same are told together."""
         launcher("setpriv", "--bounding-set=-setuid,-setgid,-kill,-net_raw")
         assert [
-            "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with CAP_KILL; a container: "
+            "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with CAP_KILL; in a container: "
             "--cap-add=KILL",
             "launcher: it lacks CAP_SETGID, CAP_SETUID: runs of other users can't be started → start it with "
             "CAP_SETGID, CAP_SETUID; a container: --cap-add=SETGID --cap-add=SETUID",
@@ -92,14 +92,14 @@ class TestProcesses:
     def test_namespaces(self, tmp_path: Path, launcher: Launcher, option: str, apart: str) -> None:
         launcher("unshare", option)
         (found,) = told(tmp_path)
-        assert found.startswith("launcher: runs have other namespaces than this shell, and may see another host: ")
+        assert found.startswith("launcher: runs have other namespaces than this shell, so they may see different ")
         assert apart in found
 
     def test_descriptors(self, tmp_path: Path, launcher: Launcher) -> None:
         launcher("prlimit", "--nofile=200:200")
         assert [] == told(tmp_path, 68)
         assert [
-            "limits: the launcher may open 200 files: too few for 69 live runs → LimitNOFILE= of its unit, or ulimit "
+            "limits: the launcher can open 200 files, too few for 69 live runs → LimitNOFILE= of its unit, or ulimit "
             "-n before it is started"
         ] == told(tmp_path, 69)
 
@@ -107,7 +107,7 @@ class TestProcesses:
         launcher()
         most = int(Path("/proc/sys/kernel/pid_max").read_text())
         assert any(
-            it.startswith(f"limits: /proc/sys/kernel/pid_max allows {most} processes: too few for ")
+            it.startswith(f"limits: /proc/sys/kernel/pid_max allows {most} processes, too few for ")
             and it.endswith(" → sysctl -w kernel.pid_max=4194304")
             for it in told(tmp_path, most)
         )
@@ -129,7 +129,7 @@ class TestWithoutSystemd:
         monkeypatch.setattr(os, "geteuid", lambda: 0)
 
     @pytest.mark.parametrize(
-        ("blkio", "free"), [("0", ""), ("7", "boot with cgroup_no_v1=blkio (kernel command line), then: ")]
+        ("blkio", "free"), [("0", ""), ("7", "boot with cgroup_no_v1=blkio on the kernel command line, then: ")]
     )
     def test_no_version_2(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blkio: str, free: str) -> None:
         """It is mounted; what version 1 has is taken from it by the kernel's command line only."""
@@ -183,9 +183,9 @@ class TestFileSystems:
         table.write_text(f"x / ext4 rw 0 0\nx {tmp_path} tmpfs rw 0 0\n")
         monkeypatch.setattr(host_health, "_MOUNTS", table)
         assert [
-            f"file system: {paths.state} is in memory (tmpfs): a reboot forgets what waits, pauses, submissions, "
-            "and what was due meanwhile → put it on a disk, by a mount or a bind mount",
-            f"file system: {paths.logs} is in memory (tmpfs): a reboot forgets records and output → put it on a "
+            f"file system: {paths.state} is in memory (tmpfs): a reboot loses what waits, pauses, submissions, "
+            "and what was due meanwhile → mount a disk there, or use a bind mount",
+            f"file system: {paths.logs} is in memory (tmpfs): a reboot loses records and output → put it on a "
             "disk, by a mount or a bind mount",
         ] == bad(paths, "file system")
 
@@ -206,7 +206,7 @@ class TestFileSystems:
             ([("/", "xfs", "rw,barrier=0")], "/ is mounted with barrier=0: "),
             (
                 [("/", "ext4", "rw"), ("{}/state", "nfs4", "rw")],
-                "state is on a network (nfs4): SQLite's locks and log ",
+                "state is on a network file system (nfs4): SQLite's locks and log ",
             ),
             ([("/", "ext4", "rw"), ("{}/state", "nfs4", "rw"), ("{}/state", "ext4", "rw")], None),
             ([("/", "nfs4", "rw"), ("{}", "ext4", "rw")], None),
@@ -241,7 +241,7 @@ def test_the_bounds_of_users(monkeypatch: pytest.MonkeyPatch, caps: dict[str, in
     """It shows what one user's runs may take, by default or by the settings."""
     monkeypatch.setattr(capacity, "caps_by_default", lambda _pid: {"memory": 8 << 30, "tasks": 10_000})
     (finding,) = users(caps, os.getpid())
-    assert finding.seen.startswith(f"all runs of one user together: {found}; to change: ")
+    assert finding.seen.startswith(f"limits of all runs of one user together: {found}; to change them: ")
 
 
 def test_cron_s_lists(tmp_path: Path) -> None:
@@ -272,8 +272,8 @@ class TestTime:
         shutil.copy("/usr/share/zoneinfo/Asia/Tokyo", place / "localtime")
         (found,) = bad(paths, "time zone", place)
         assert found.startswith(
-            "time zone: jobs go by Europe/Berlin; /etc/localtime, by which all else goes, is another zone or an old "
-            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or the zone that is meant"
+            "time zone: jobs use Europe/Berlin; other programs use /etc/localtime, which is another zone or an old "
+            "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or link the zone you want"
         )
         paths.config.write_text("timezone: Asia/Tokyo\n")
         assert [] == bad(paths, "time zone", place), "the settings say so"
@@ -286,7 +286,7 @@ class TestTime:
             (place / "timezone").write_text(f"{zone}\n")
             paths.config.write_text(f"timezone: {zone}\n")
             found = bad(paths, "time zone", place)
-            assert seen == len([it for it in found if "is not there, which means UTC" in it]), found
+            assert seen == len([it for it in found if "is missing, which means UTC" in it]), found
 
     @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, Path.touch, lambda file: file.write_bytes(b"\xff\n\xfe")])
     def test_files_that_are_none(self, tmp_path: Path, make: Callable[[Path], object]) -> None:
@@ -300,7 +300,7 @@ class TestTime:
 
     def test_no_zones(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("zoneinfo.TZPATH", (str(tmp_path / "none"),))
-        assert "time zone: no time zones are installed: only UTC is known → apt install tzdata" in bad(
+        assert "time zone: no time zones are installed, so only UTC works → apt install tzdata" in bad(
             made(tmp_path), "time zone"
         )
 

@@ -174,7 +174,7 @@ def test_a_hint_is_no_refusal(export: Export) -> None:
     ("said", "told"),
     [
         (answer("400 Bad Request", b'{"message": "no JSON"}'), "400 Bad Request: no JSON; it does not like"),
-        (answer("401 Unauthorized"), "401 Unauthorized; give it a header in OTEL_EXPORTER_OTLP_HEADERS"),
+        (answer("401 Unauthorized"), "401 Unauthorized; set a header in OTEL_EXPORTER_OTLP_HEADERS"),
         (
             answer("404 Not Found", b"\n<html>no</html>"),
             "404 Not Found: <html>no</html>; look at the path: it is /v1/tr",
@@ -245,7 +245,7 @@ def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "one format, please: --otlp, --chrome-trace or --crontab"),
+        ([], "choose one format: --otlp, --chrome-trace or --crontab"),
         (["--otlp", "--chrome-trace"], "one format, please"),
         (["--otlp", "a"], "a JOB goes before --otlp"),
         (["--otlp", "ftp://x"], "accepted: http://HOST:PORT/v1/traces, or https://"),

@@ -102,7 +102,7 @@ def fenced(tmp_path: Path) -> Fenced:
 
 
 def refusal(fenced: Fenced, seen: int, number: int) -> tuple[int, str]:
-    said = f"{fenced.file}: refused: a later run has been here, with {seen}; this one has {number}"
+    said = f"{fenced.file}: refused: a later run, with number {seen}, has used it; this run has number {number}"
     return fence.REFUSED, said
 
 
@@ -183,7 +183,7 @@ def test_without_a_number(fenced: Fenced) -> None:
     done = subprocess.run(
         [*PROGRAM, *fenced.words()], env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE
     )
-    said = "$JOBQUEUE_FENCE is not set: give the job, or a lock of it, `scope: fleet`; see jobqueue-fence(1)"
+    said = "$JOBQUEUE_FENCE is not set: give the job, or one of its locks, `scope: fleet`; see jobqueue-fence(1)"
     assert (fence.FAILED, said) == told(done)
     assert [] == fenced.had()
 
@@ -228,8 +228,8 @@ FAULTS = [
     ("create fence ENOSPC", "cannot open {0}: No space left on device"),
     ("create fence EMFILE", "cannot open {0}: Too many open files"),
     ("open fence EIO", "cannot open {0}: Input/output error"),
-    ("lock fence ENOLCK", "cannot lock {0}: No locks available; put it on a file system that has locks"),
-    ("lock fence EOPNOTSUPP", "cannot lock {0}: Operation not supported; put it on a file system that has locks"),
+    ("lock fence ENOLCK", "cannot lock {0}: No locks available; move it to a file system that supports locks"),
+    ("lock fence EOPNOTSUPP", "cannot lock {0}: Operation not supported; move it to a file system that supports locks"),
     ("lock fence EIO", "cannot lock {0}: Input/output error"),
     ("read fence EIO", "cannot read {0}: Input/output error"),
     ("write fence ENOSPC", "cannot write {0}: No space left on device"),
@@ -265,7 +265,7 @@ def test_a_write_that_ends_half_way(fenced: Fenced) -> None:
     """It is said, and so is what mends the file, at once and by who comes next."""
     assert (0, "") == fenced.run(5)
     status, said = fenced.failing("write fence torn", 7)
-    mend = f"if this is the right file, see that no earlier run goes on, and then: truncate -s 0 {fenced.file}"
+    mend = f"if this is the right file, make sure that no earlier run continues, then: truncate -s 0 {fenced.file}"
     assert (fence.FAILED, f"cannot write {fenced.file}: only 21 of 42 bytes; {mend}") == (status, said)
     status, said = fenced.run(8)
     assert fence.FAILED == status
@@ -284,7 +284,7 @@ def test_a_mount_that_tells_nobody_of_locks(fenced: Fenced, option: str, is_ther
     number = f"{os.major(device)}:{os.minor(device)}" if is_there else "4095:1"
     mounts = fenced.root / "mountinfo"
     mounts.write_text(Path(fence.MOUNTS).read_text() + MOUNTED.format(number, "nfs", option))
-    said = f"{fenced.file}: other hosts would not see its lock; mount that file system without {option}"
+    said = f"{fenced.file}: other hosts would not see its lock; mount its file system without {option}"
     expected = (fence.FAILED, said) if is_there else (0, "")
     assert expected == fenced.run(7, program=having("MOUNTS", str(mounts)))
 
@@ -318,7 +318,7 @@ def test_killed_after_the_start(fenced: Fenced) -> None:
     wait_for(fenced.had)
     kill(process.pid)
     assert -signal.SIGKILL == process.wait()
-    busy = (fence.NOT_IN_TIME, f"another run has {fenced.file}")
+    busy = (fence.NOT_IN_TIME, f"another run holds {fenced.file}")
     assert busy == fenced.run(8, "true", "--wait", "0")
     gate.write_text("\n")
     assert 0 == fenced.run(8)[0]
@@ -337,7 +337,7 @@ def test_two_at_the_same_time(fenced: Fenced) -> None:
     second, older = fenced.begin(8), fenced.begin(6)
     for process in (second, older):
         assert process.stderr is not None
-        assert f"jobqueue-fence: waiting for {fenced.file}, which another run has\n" == process.stderr.readline()
+        assert f"jobqueue-fence: waiting for {fenced.file}, which another run holds\n" == process.stderr.readline()
     first.communicate("\n", timeout=DEADLINE)
     refused = f"jobqueue-fence: {refusal(fenced, 7, 6)[1]}"
     assert ("", 0) == (second.communicate(timeout=DEADLINE)[1], second.returncode)
@@ -365,7 +365,7 @@ def test_a_wait_that_ends(fenced: Fenced) -> None:
     """In time, with a status of its own; the number was not left."""
     first = fenced.begin(7, "read _", stdin=PIPE)
     wait_for(fenced.had)
-    said = f"waiting for {fenced.file}, which another run has\nanother run still has {fenced.file} after 0.2 s"
+    said = f"waiting for {fenced.file}, which another run holds\nanother run still holds {fenced.file} after 0.2 s"
     assert (fence.NOT_IN_TIME, said) == fenced.run(8, "true", "--wait", "0.2")
     often = having("_NUDGE", 0.0005)  # an alarm may come whatever it does by then
     assert (fence.NOT_IN_TIME, said) == fenced.run(8, "true", "--wait", "0.2", program=often)

@@ -114,7 +114,7 @@ def test_onto_a_file_system(site: Site) -> None:
     wait_for((site.srv / "begun").exists)
     assert [(0, ""), "report 42\n"] == [site.run(15, 42), (reports / "today").read_text()]
     (site.srv / "gate").write_text("\n")
-    said = "jobqueue-fence: .fence: refused: a later run has been here, with 42; this one has 41\n"
+    said = "jobqueue-fence: .fence: refused: a later run, with number 42, has used it; this run has number 41\n"
     assert (fence.REFUSED, said) == ended(late)
     assert "report 42\n" == (reports / "today").read_text()
     assert [(0, ""), "report 43\n"] == [site.run(15, 43), (reports / "today").read_text()]

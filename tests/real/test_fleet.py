@@ -195,7 +195,7 @@ def test_a_command_on_all_hosts(host: Host, other: Agent, tmp_path: Path) -> Non
     done = run(*words, JOBQUEUE_SSH=str(ssh.path))
     assert (2, 3, 1) == (done.returncode, len(done.stdout.splitlines()), len(ssh.asked()))
     assert done.stderr.startswith(
-        "-oProxyCommand=\\x1b: the fleet has that as the name of a host; accepted: a name of "
+        "-oProxyCommand=\\x1b: the fleet has this as the name of a host; accepted: a name of "
     )
 
 
@@ -223,16 +223,16 @@ def test_without_its_etcd(host: Host) -> None:
     host.write("jobs.yaml", JOBS)
     host.start()
     wait_for(lambda: host.said("fleet_down"))
-    told = "the fleet can't be asked, and its jobs do not start here: http://127.0.0.1:1: Connection refused"
+    told = "the fleet is unavailable, so this host starts none of its jobs: http://127.0.0.1:1: Connection refused"
     assert told in host.call("Status")["troubles"]
     done = run("--root", host.root, "fleet", "hosts")
     assert (1, "") == (done.returncode, done.stdout)
-    assert done.stderr == "Error: the fleet can't be asked: http://127.0.0.1:1: Connection refused\n"
+    assert done.stderr == "Error: the fleet is unavailable: http://127.0.0.1:1: Connection refused\n"
     assert [] == json.loads(run("--root", host.root, "fleet", "hosts", "--json").stdout)["hosts"]
     done = run("--root", host.root, "--fleet", "list")
     assert (1, "") == (done.returncode, done.stdout)
-    assert done.stderr == "Error: the fleet can't be asked: http://127.0.0.1:1: Connection refused\n"
-    assert "which can't be asked" in facts(run("--root", host.root, "status").stdout)["fleet"]
+    assert done.stderr == "Error: the fleet is unavailable: http://127.0.0.1:1: Connection refused\n"
+    assert "unavailable" in facts(run("--root", host.root, "status").stdout)["fleet"]
     assert "succeeded" == host.wait(host.run("plain"))["state"]
     why = host.call("Why", run=host.run("tape"))["runs"][0]["reasons"]
     assert ["its fleet can't be asked: http://127.0.0.1:1: Connection refused"] == why
@@ -277,7 +277,7 @@ def test_hosts_that_differ(host: Host, other: Agent, tmp_path: Path) -> None:
 
     both = "fourth is in the fleet with timezone Europe/Berlin, not UTC and lock_grace 30 s, not 1 min: all hosts need"
     wait_for(lambda: both in troubles(), why="a host that differs")
-    twice = "the fleet flet, of third, is in the same etcd as fleet and has tick, too"
+    twice = "the fleet flet (hosts: third) uses the same etcd as the fleet fleet and has tick, too"
     wait_for(lambda: twice in troubles(), why="another fleet", seconds=90)
     wait_for(lambda: any(line[0] == "fleets" and "fleet" in line[1] for line in _heard(alone)), why="the other side")
     assert {both[:20], twice[:20]} <= {entry["text"][:20] for entry in host.said("trouble")}

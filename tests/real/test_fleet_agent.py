@@ -353,7 +353,7 @@ def test_leases_that_are_gone(two: list[Agent], address: str) -> None:
         gateway.call("lease/revoke", {"ID": lease["ID"]})
     gateway.close()
     for agent in two:
-        agent.hear("up", "the session of this host was over in etcd")
+        agent.hear("up", "the session of this host expired in etcd")
     for agent in two:
         agent.hear("up", "")
     one.ask("backup", LATER, "tape")
@@ -397,7 +397,7 @@ def test_an_etcd_that_is_put_back_meanwhile(two: list[Agent], address: str) -> N
     for lease in etcd.call("lease/leases", {})["leases"]:
         etcd.call("lease/revoke", {"ID": lease["ID"]})
     etcd.close()
-    one.hear("up", "the session of this host was over in etcd")
+    one.hear("up", "the session of this host expired in etcd")
     assert "etcd was put back to an earlier state" in one.hear("up")[1]
 
 

@@ -67,15 +67,19 @@ def test_no_fleet(tmp_path: Path) -> None:
 
 def test_all_is_well(tmp_path: Path, pem: Path) -> None:
     """One row says so."""
-    assert ["ok: its agent can start, and read the files that `fleet` names"] == told(tmp_path, pem)
+    assert ["ok: the agent can start and can read the files that `fleet` names"] == told(tmp_path, pem)
 
 
 @pytest.mark.parametrize(
     ("days", "found"),
     [
         (15.5, "ok"),
-        (13.5, "warning: `certificate`: PEM/host.pem expires on {}, in 13 days → renew it; the agent reads it anew"),
-        (-1, "error: `certificate`: PEM/host.pem has expired on {} → renew it; the agent reads it anew"),
+        (
+            13.5,
+            "warning: `certificate`: PEM/host.pem expires on {}, in 13 days → renew it; the agent"
+            " reads the new file by itself",
+        ),
+        (-1, "error: `certificate`: PEM/host.pem expired on {} → renew it; the agent reads the new file by itself"),
     ],
 )
 def test_a_certificate_that_ends(tmp_path: Path, pem: Path, days: float, found: str) -> None:
@@ -90,7 +94,7 @@ def test_files_that_are_not_there(tmp_path: Path, pem: Path) -> None:
     """Each is named with its setting; so is one that is something else."""
     (pem / "text.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     assert [
-        "error: `authority`: PEM/text.pem has no certificate in PEM",
+        "error: `authority`: PEM/text.pem has no PEM certificate",
         "error: `certificate`: PEM/other.pem: No such file or directory",
         "error: `key`: PEM/other.key: No such file or directory",
     ] == told(tmp_path, pem, host="other", authority="text.pem")
@@ -99,7 +103,7 @@ def test_files_that_are_not_there(tmp_path: Path, pem: Path) -> None:
 def test_a_key_that_everybody_may_read(tmp_path: Path, pem: Path) -> None:
     """The warning has the command that mends it."""
     (pem / "host.key").chmod(0o644)
-    assert ["warning: `key`: everybody may read or write PEM/host.key → chmod o= PEM/host.key"] == told(tmp_path, pem)
+    assert ["warning: `key`: everybody can read or write PEM/host.key → chmod o= PEM/host.key"] == told(tmp_path, pem)
 
 
 @NEEDS_ROOT
@@ -132,14 +136,14 @@ def test_units(tmp_path: Path, pem: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Instance, "of", lambda run: Instance(run, str(manager)))
     monkeypatch.setattr(fleet_health, "BOOTED", tmp_path)
     assert [
-        f"error: jobqueued-fleet.socket does not listen at RUN/fleet: the agent is never started → {manager} restart "
+        f"error: jobqueued-fleet.socket does not listen at RUN/fleet, so the agent never starts → {manager} restart "
         "jobqueued-fleet.socket",
-        f"error: the agent has failed (exit-code) → see: {manager} status jobqueued-fleet",
-        f"warning: jobqueued-fleet.service was changed since systemd read it → {manager} daemon-reload",
+        f"error: the agent failed (exit-code) → see: {manager} status jobqueued-fleet",
+        f"warning: jobqueued-fleet.service changed after systemd read it → {manager} daemon-reload",
     ] == told(tmp_path, pem)
     manager.write_text("#!/bin/sh\necho User=no-such-user\n")
     assert told(tmp_path, pem)[1:] == [
-        "error: there is no user no-such-user, as whom the agent would run → systemd-sysusers jobqueue.conf"
+        "error: the agent would run as user no-such-user, who does not exist → systemd-sysusers jobqueue.conf"
     ]
 
 
@@ -156,7 +160,7 @@ def test_credentials(tmp_path: Path, pem: Path) -> None:
     (paths.run / "credentials").symlink_to(pem)
     first, second = in_words(paths, pem)
     assert "error: `authority`: RUN/credentials/a.pem: No such file or directory → " in first
-    assert second.startswith("error: `certificate`: RUN/credentials/host.pem has expired on ")
+    assert second.startswith("error: `certificate`: RUN/credentials/host.pem expired on ")
     assert second.endswith(" → renew it in /etc/credstore, then: systemctl restart jobqueued-fleet.service")
 
 

@@ -41,7 +41,7 @@ def turned(link: FleetLink, mono: int) -> list[Event]:
 
 def trouble(reason: str) -> list[str]:
     """The trouble that is told of that."""
-    return [f"the fleet can't be asked, and its jobs do not start here: {reason}"]
+    return [f"the fleet is unavailable, so this host starts none of its jobs: {reason}"]
 
 
 def test_no_agent(tmp_path: Path) -> None:

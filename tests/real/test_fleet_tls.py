@@ -90,12 +90,12 @@ def test_right_certificates(address: str, pem: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"authority": "another"}, "its certificate is signed by no authority of PEM/another.pem: see `authority`"),
-        ({"authority": ""}, "its certificate is signed by no authority of this host: see `authority`"),
-        ({"host": ""}, "it wants a certificate of this host: see `certificate` and `key`"),
+        ({"authority": "another"}, "its certificate is not signed by an authority of PEM/another.pem: set `authority`"),
+        ({"authority": ""}, "its certificate is not signed by an authority of this host: set `authority`"),
+        ({"host": ""}, "it requires a certificate of this host: set `certificate` and `key`"),
         ({"host": "expired"}, "the certificate of this host has expired: renew it"),
-        ({"host": "stranger"}, "it knows no authority that the certificate of this host is signed by"),
-        ({"key": "member"}, "key: PEM/member.key is not that of PEM/host.pem"),
+        ({"host": "stranger"}, "it does not know the authority that signed the certificate of this host"),
+        ({"key": "member"}, "key: PEM/member.key does not belong to PEM/host.pem"),
         ({"host": "nowhere"}, "certificate: PEM/nowhere.pem: No such file or directory"),
     ],
     ids=["authority", "none-of-the-host", "no-certificate", "expired", "stranger", "other-key", "no-file"],
@@ -128,9 +128,9 @@ def test_files_of_something_else(said: Said, address: str, pem: Path, tmp_path: 
     """A file without PEM is named with its setting."""
     text = tmp_path / "text"
     text.write_text("no certificate\n")
-    assert f"authority: {text} has no certificate in PEM" == said(address, authority=str(text))
+    assert f"authority: {text} has no PEM certificate" == said(address, authority=str(text))
     wrong = files(pem) | {"key": str(text)}
-    assert f"certificate, key: no PEM of one is in {pem}/host.pem, or none in {text}" == said(address, **wrong)
+    assert f"certificate, key: {pem}/host.pem has no PEM certificate, or {text} no PEM key" == said(address, **wrong)
 
 
 @NEEDS_USER
@@ -144,15 +144,15 @@ def test_a_key_of_somebody_else(said: Said, address: str, pem: Path, tmp_path: P
 def test_no_tls(said: Said, address: str, pem: Path, tmp_path: Path) -> None:
     """A member without TLS is called one; a member with it says what it wants."""
     with etcd(tmp_path) as plain:
-        assert "it has hung up, or speaks no TLS" == said(plain.replace("http:", "https:"), **files(pem))
-    assert "it has hung up, or wants TLS" == said(address.replace("https:", "http:"))
+        assert "it closed the connection, or does not use TLS" == said(plain.replace("http:", "https:"), **files(pem))
+    assert "it closed the connection, or wants TLS" == said(address.replace("https:", "http:"))
 
 
 def test_credentials(said: Said, address: str, pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name without a slash is a credential of the unit; one that this has not is named, with its remedy."""
     named = {name: f"{words}" for name, words in (("authority", "authority.pem"), ("certificate", "host.pem"))}
     monkeypatch.delenv("INVOCATION_ID", raising=False)
-    reason = "authority: only a unit of systemd has credentials such as authority.pem: name a file by its path"
+    reason = "authority: credentials such as authority.pem exist only in a unit of systemd; write the path of a file"
     assert reason == said(address, **named, key="host.key")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(pem))
     assert "" == said(address, **named, key="host.key")

@@ -84,7 +84,7 @@ def test_the_newest_of_all(fleet: Fleet) -> None:
         row[:2] for row in fleet.table(*BOTH, "history", "-n", "3")[1:]
     ]
     told = fleet.ctl(*BOTH, "history", "-n", "3").stderr
-    assert "1 more are left out; to have them: -n 4\n" == told
+    assert "1 more are not shown; to see them: -n 4\n" == told
 
 
 @pytest.mark.parametrize("command", [name for name in VIEWS if name != "why"])
@@ -103,16 +103,16 @@ def test_why(fleet: Fleet) -> None:
     wait_for(lambda: fleet.a.call("Status")["due"])
     heading, row, *rest = fleet.table(*BOTH, "why", "nap")
     assert (["HOST", "RUN"], ["a", "nap@2"]) == (heading[:2], row[:2])
-    assert "b: its runs are live" == " ".join(rest[-1])
+    assert "b: its runs are live now" == " ".join(rest[-1])
     assert 0 == fleet.ctl("--host", "a", "stop", "nap@2").returncode
     running = [["a", "nap", "running", "nap@1"], ["b", "nap", "running", "nap@1"]]
     wait_for(lambda: running == [row[:4] for row in fleet.table(*BOTH, "why", "nap", "--at", "1s")[1:]])
 
 
 WRONG = [
-    ("hang", "no answer in time; for more: --timeout"),
+    ("hang", "no answer in time; to wait longer: --timeout"),
     ("gone", "ssh: connect to host gone port 22: No route to host"),
-    ("flood", "it prints more than 64 MiB"),
+    ("flood", "it printed more than 64 MiB"),
 ]
 
 
@@ -130,16 +130,16 @@ def test_a_host_that_is_out_of_order(fleet: Fleet, host: str, reason: str) -> No
 
 DOWN = "it prints what this one can't read"
 ODD = [
-    ("all is well", "it prints no JSON document"),
-    ("x" * (1 << 20), "it prints no JSON document"),
-    ("[" * 100_000, "it prints no JSON document"),
-    ("[1]", "it prints no JSON document"),
-    ('{"schema": 2, "jobs": []}', "its jobqueuectl prints documents of schema 2, this one reads 1"),
+    ("all is well", "its jobqueuectl printed no JSON document"),
+    ("x" * (1 << 20), "its jobqueuectl printed no JSON document"),
+    ("[" * 100_000, "its jobqueuectl printed no JSON document"),
+    ("[1]", "its jobqueuectl printed no JSON document"),
+    ('{"schema": 2, "jobs": []}', "its jobqueuectl prints schema 2, but this one reads schema 1"),
     ('{"schema": 1}', DOWN),
     ('{"schema": 1, "jobs": 7}', DOWN),
     ('{"schema": 1, "jobs": [{"id": 7}]}', DOWN),
     ('{"schema": 1, "jobs": [[]]}', DOWN),
-    ("", "it ends with exit status 0"),
+    ("", "its jobqueuectl exited with status 0"),
 ]
 
 
@@ -183,11 +183,11 @@ def test_a_name_that_is_none(fleet: Fleet, name: str) -> None:
     ("words", "why"),
     [
         (["import", "x"], "import is no command for other hosts; those are: emit, history, hold, list, "),
-        (["history", "--stats"], "--stats is no option for other hosts; on one of them: ssh HOST jobqueuectl"),
-        (["stop", "nap@1"], "each host numbers its own runs; say whose nap@1 is meant: --host HOST"),
-        (["logs", "nap@1"], "each host numbers its own runs; say whose nap@1 is meant: --host HOST"),
-        (["why", "nap@1"], "each host numbers its own runs; say whose nap@1 is meant: --host HOST"),
-        (["run", "backup"], "`run` is for one host; say for which: --host HOST"),
+        (["history", "--stats"], "--stats does not work for other hosts; on one of them: ssh HOST jobqueuectl"),
+        (["stop", "nap@1"], "each host numbers its own runs; name the host of nap@1: --host HOST"),
+        (["logs", "nap@1"], "each host numbers its own runs; name the host of nap@1: --host HOST"),
+        (["why", "nap@1"], "each host numbers its own runs; name the host of nap@1: --host HOST"),
+        (["run", "backup"], "`run` works for one host; name it: --host HOST"),
         (["list", "--sotr", "next"], "No such option"),
     ],
 )
@@ -210,7 +210,7 @@ def test_acts(fleet: Fleet) -> None:
     fleet.b.wait("backup@2")
     done = fleet.ctl("--host", "a,b,gone", "stop", "backup")
     assert 2 == done.returncode
-    assert "a: Error: backup has no live run; to stop one that waits, name it: JOB@N" == done.stderr.splitlines()[0]
+    assert "a: Error: backup has no live run; to stop a waiting run, name it: JOB@N" == done.stderr.splitlines()[0]
     assert 1 == fleet.ctl(*BOTH, "stop", "backup").returncode
 
 

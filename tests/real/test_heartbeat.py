@@ -126,7 +126,7 @@ def test_no_launcher() -> None:
     beating = Beating()
     beating.turn()
     beating.greeted = False
-    beating.take("", "later 0 its sender was gone")
+    beating.take("", "later 0 its sender exited")
     assert (1, None) == (beating.turn(3600), beating.due_in())
     beating.greeted = True
     assert (0, 2) == (beating.due_in(), beating.turn())

@@ -83,7 +83,7 @@ BAD = {
     "echo one >&2; echo 'no \033[1mrows' >&2; exit 1": r"exit code 1: no \x1b[1mrows",
     "kill -9 $$": "ended by signal 9 (SIGKILL)",
     "echo rows": "said no JSON: Expecting value in line 1, column 1",
-    "yes": "said more than 65,536 bytes",
+    "yes": "printed more than 65,536 bytes",
     "exec /no/such": "exit code 127: ",
 }
 
@@ -149,7 +149,7 @@ def test_samples_that_are_left_out(pool: Pool) -> None:
     document = run(pool, f"until [ -e {pool.root}/told ]; do sleep 0.01; done; {watch}", hook(busy, SAMPLE))[1]
     assert "x\n" == (pool.root / "told").read_text()
     (warning,) = document["warnings"]
-    assert re.search(r"sample: not told \d+ times?, as it was still busy", warning)
+    assert re.search(r"sample: not started \d+ times?, because it was still busy", warning)
 
 
 def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +164,8 @@ def test_who_holds_up_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     for second in range(1, 4):
         them.look(second)
     assert [
-        "telemetry hook slow, sample: not told 2 times, as it was still busy",
-        "telemetry hook fast, sample: not told 2 times, as slow was still busy",
+        "telemetry hook slow, sample: not started 2 times, because it was still busy",
+        "telemetry hook fast, sample: not started 2 times, because slow was still busy",
     ] == list(them.warnings())
     for descriptor in (answer, writing):
         os.close(descriptor)
@@ -197,7 +197,7 @@ def test_what_was_said_is_in_the_record_file_first(pool: Pool) -> None:
     (failure,) = document["warnings"]
     for name, telemetry, failures in (("first", {"begun": 1}, []), ("second", {"begun": 1, "rows": 7}, [failure])):
         found = json.loads((pool.root / name).read_bytes())
-        missing = "this was written before its telemetry hooks were through: what they said later is missing"
+        missing = "this record was written before its telemetry hooks ended; what they printed later is missing"
         assert ("succeeded", telemetry, [*failures, missing]) == (found["state"], found["telemetry"], found["warnings"])
         assert found["warnings"] == found["attempts"][-1]["warnings"]
     assert {"begun": 1, "rows": 7} == document["telemetry"]
@@ -240,7 +240,7 @@ def test_one_that_cannot_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said, document = run(pool, "exit 3", hook(stuck, timeout=1), hook("""echo '{"a": 1}'"""))
     assert ("left", 3, {}) == (said[-1], document["exit_code"], document["telemetry"])
     one, cut = document["warnings"]
-    assert one.endswith("end: does not end, though it was killed")
+    assert one.endswith("end: does not end, although it was killed")
     assert "its telemetry hooks were cut short: one of them does not end" == cut
     assert b"" == pool.socket.recv(1)
     os.kill(int((tmp_path / "keeper").read_text()), signal.SIGCONT)

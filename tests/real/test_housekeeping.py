@@ -264,7 +264,9 @@ class TestRetention:
         kept = free.f_bavail * free.f_frsize + (1 << 40)
         (told,) = house.sweep(keep_free=kept).troubles
         assert told.startswith(f"{house.logs}: ")
-        assert told.endswith(" are kept free (keep_free in jobqueued.yaml): no output is kept; free space there")
+        assert told.endswith(
+            " are kept free (keep_free in jobqueued.yaml): no output is kept; free space on its file system"
+        )
         assert [] == house.sweep(keep_free=0).troubles
         house.logs.rmdir()
         assert [] == house.sweep(keep_free=kept).troubles
@@ -479,7 +481,7 @@ class TestMissing:
             assert (4, ["trouble"], 4 * AGAIN) == (len(tried), [event for event, _ in said], housekeeping.deadline)
         house.go_on(housekeeping, 4 * AGAIN)
         assert ([1, 2, 3], DAY) == (house.records, housekeeping.deadline)
-        assert ("recovered", f"{house.logs}: 3 records that were missing are written") == said[1]
+        assert ("recovered", f"{house.logs}: 3 missing records were written") == said[1]
 
     def test_those_of_the_newest_runs_come_first(self, house: House) -> None:
         """What only state.db has is written in the first turns, however much there is to look at: this start may be cut
@@ -512,7 +514,7 @@ class TestMissing:
         house.rows(3)
         housekeeping.miss(RunId("job", 3), OSError(errno.ENOSPC, "no room"), Now(NOW, 5))
         house.go_on(housekeeping, AGAIN + 5)
-        assert said[1:] == [f"{house.logs}: the record that was missing is written"]
+        assert said[1:] == [f"{house.logs}: the missing record was written"]
 
     def test_more_than_can_be_known(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         """The jobs of those beyond are looked at; of a live run nothing is written."""

@@ -73,7 +73,7 @@ class Small:
         """The next notice."""
         while b"\n" not in self._rest:
             data = self.socket.recv(1 << 16)
-            assert data, f"it has hung up: {self.stderr()}"
+            assert data, f"it closed the connection: {self.stderr()}"
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
@@ -324,7 +324,7 @@ def test_all_disks_are_full_and_everybody_else_dies(faulty: Host, *, launcher_fi
     (faulty.root / "standing").write_text("create ended ENOSPC\ncreate 1.json.tmp ENOSPC\n")
     (faulty.root / "go").touch()
     [told] = wait_for(lambda: faulty.said("run_stopping"))
-    why = "it is over (exit code 7), but its run directory can't be written: No space left on device"
+    why = "it ended (exit code 7), but its run directory can't be written: No space left on device"
     assert told["message"] == f"{run} is stopping: {why}"
     for _ in range(2):
         if launcher_first:

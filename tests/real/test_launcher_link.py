@@ -109,7 +109,7 @@ def test_a_stop_that_can_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     link = LauncherLink(Paths.under(tmp_path), tmp_path / "none", None)
     monkeypatch.setattr(link.marks, "follow", fails)
-    why = f"cannot tell a@1.2 to stop: {os.strerror(number)}; ask again: jobqueuectl stop a@1"
+    why = f"cannot stop a@1.2: {os.strerror(number)}; to retry: jobqueuectl stop a@1"
     assert ("" if number == errno.ECONNRESET else why) == link.stop(Name(RunId("a", 1), 2), "stopped by root")
 
 
@@ -131,6 +131,6 @@ def test_a_run_directory_that_can_not_be_read(tmp_path: Path) -> None:
     news = LauncherNews(LauncherLink(Paths.under(tmp_path), tmp_path / "none", None), recover, log)
     before = read_clocks().mono
     assert [] == list(news._recovered())
-    assert ["/run/x: No such file or directory; live runs are looked for again in 10 s"] == log.texts
+    assert ["/run/x: No such file or directory; the next search for live runs is in 10 s"] == log.texts
     assert news.deadline is not None
     assert launcher_news._CALL_AGAIN == 10 * SECOND <= news.deadline - before

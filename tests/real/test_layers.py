@@ -120,7 +120,7 @@ def test_a_directory_that_others_can_change_is_left_out(jobs: Layered) -> None:
     jobs.put("run/a.yaml", C)
     assert (["a.yaml: j", "b.yaml: b"], {"j": "b"}) == (jobs.scan(0), jobs.jobs("a.yaml"))
     assert ["jobqueue.d"] == list(jobs.problems())
-    assert [f"run:0: : {OPEN_TO_ALL} /run/jobqueue.d; until then no file in it counts"] == jobs.told()
+    assert [f"run:0: : {OPEN_TO_ALL} /run/jobqueue.d; until then its files are ignored"] == jobs.told()
     assert ["c.yaml gone"] == jobs.scan(PATIENCE)
     directory.chmod(0o755)
     assert (["a.yaml: j", "b.yaml: b d", "c.yaml: c"], {"j": "c"}, []) == (
@@ -135,7 +135,7 @@ def test_a_directory_that_is_left_out_from_the_start(tmp_path: Path) -> None:
     jobs.put("etc/a.yaml", A)
     jobs.file("usr/local/lib/b.yaml").parent.parent.chmod(0o777)
     assert (["a.yaml: j"], True) == (jobs.scan(0), jobs.watch.complete)
-    assert [f"usr/local/lib:0: : {OPEN_TO_ALL} /usr/local/lib; until then no file in it counts"] == jobs.told()
+    assert [f"usr/local/lib:0: : {OPEN_TO_ALL} /usr/local/lib; until then its files are ignored"] == jobs.told()
     (tmp_path / "usr/local/lib").chmod(0o755)
     jobs.put("usr/local/lib/b.yaml", "jobs: {b: {command: x}}")
     assert (["b.yaml: b"], []) == (jobs.scan(AGAIN), jobs.told())
@@ -165,7 +165,7 @@ def test_a_link_to_dev_null_masks_what_packages_have(jobs: Layered) -> None:
     assert ["a.yaml: j k"] == jobs.scan(0)
     (jobs.path / "a.yaml").symlink_to("/dev/null")
     assert ["a.yaml: "] == jobs.scan(0)
-    assert ["etc/a.yaml:0: : is masked by its link to /dev/null, and has no jobs"] == jobs.news()
+    assert ["etc/a.yaml:0: : is masked by its link to /dev/null, so it has no jobs"] == jobs.news()
     (jobs.path / "a.yaml").unlink()
     assert ["a.yaml: j k"] == jobs.scan(0)
 
@@ -308,7 +308,7 @@ def test_drop_ins_of_no_file_are_told_of(jobs: Layered) -> None:
     """They make no jobs, are a warning, and count once the file is there; and again when it went."""
     jobs.put("etc/a.yaml.d/x.yaml", A)
     assert ([], []) == (jobs.scan(0), jobs.told())
-    orphans = "etc/a.yaml.d:0: : is not read, as there is no a.yaml; accepted: drop-ins of a job file"
+    orphans = "etc/a.yaml.d:0: : is ignored, because there is no a.yaml; accepted: drop-ins of a job file"
     assert [orphans] == jobs.news()
     jobs.watch.inbox.relist()
     assert ([], []) == (jobs.scan(0), jobs.news())
@@ -376,7 +376,7 @@ def big(directory: Path) -> None:
 OPEN = believing("everybody may write; accepted: one that only root can write: chmod go-w")
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "too many": (many, "etc/a.yaml.d:0: : found more than 1000 files; accepted: at most 100 drop-ins of a file"),
-    "too big": (big, "etc/a.yaml:0: : found more than 1 MiB, with its drop-ins; accepted: at most 1 MiB"),
+    "too big": (big, "etc/a.yaml:0: : found more than 1 MiB in the file and its drop-ins; accepted: at most 1 MiB"),
     "a directory": (
         lambda directory: (directory / "x.yaml").mkdir(),
         "etc/a.yaml.d/x.yaml:0: : found a directory; accepted: a regular file",
@@ -561,7 +561,7 @@ def test_without_a_watch_of_its_own_a_directory_of_drop_ins_is_listed(
         jobs.put("etc/a.yaml.d/x.yaml", B)
         jobs.watch.inbox.relist()
         assert (["a.yaml: j"], RESCAN) == (jobs.scan(), jobs.watch.deadline)
-        advice = "cannot be watched: raise fs.inotify.max_user_watches; until then it is read once a minute"
+        advice = "cannot be watched, so it is read once a minute: raise fs.inotify.max_user_watches"
         assert [f"etc:0: : {advice}"] == jobs.told()
         jobs.put("etc/a.yaml.d/x.yaml", C)
         assert (["a.yaml: j"], {"j": "c"}) == (jobs.scan(RESCAN), jobs.jobs("a.yaml"))

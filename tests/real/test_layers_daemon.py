@@ -115,7 +115,7 @@ def test_check_reads_what_the_daemon_reads(host: Host) -> None:
     put(host, "run/jobqueue.d/c.yaml.d/x.yaml", "{}")
     checked = run("--root", host.root, "check")
     orphan = (
-        f"{host.root}/run/jobqueue.d/c.yaml.d: is not read, as there is no c.yaml; accepted: drop-ins of a job file"
+        f"{host.root}/run/jobqueue.d/c.yaml.d: is ignored, because there is no c.yaml; accepted: drop-ins of a job file"
     )
     told = [f"{orphan} (warning) [JQ503]", "JOB  NEXT", "a    -", "b    -", "2 jobs, 1 problem"]
     assert told == checked.stdout.splitlines()

@@ -540,7 +540,7 @@ class TestLocks:
         waiting = hold("tape")
         wait_for(lambda: len(busy.call("Locks", lock="tape")["claims"]) == 3)
         shown = run("--root", busy.root, "locks", "--evict", ":with-lock@1")
-        assert f"tape taken from :with-lock@1; its process goes on: {holder.process.pid}\n" == shown.stdout
+        assert f"tape taken from :with-lock@1; its process {holder.process.pid} continues\n" == shown.stdout
         assert "tape taken from :with-lock@2\n" == run("--root", busy.root, "locks", "--evict", ":with-lock@2").stdout
         stdout, stderr = waiting.process.communicate(timeout=DEADLINE)
         evicted = stderr.splitlines()[-1]

@@ -61,8 +61,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         "/a.yaml: refused, stale: its last good jobs stay in force: backup, x; see: jobqueuectl check",
     ),
     ("refused", {"file": "/c/x", "jobs": []}, "/c/x: refused; see: jobqueuectl check"),
-    ("flawed", {"file": "/c/x", "lines": [3]}, "/c/x: what is wrong in line 3 is not run; the rest is"),
-    ("flawed", {"file": "/c/x", "lines": [3, 7]}, "/c/x: what is wrong in lines 3, 7 is not run; the rest is"),
+    ("flawed", {"file": "/c/x", "lines": [3]}, "/c/x: line 3 has an error and is ignored; the other lines run"),
+    ("flawed", {"file": "/c/x", "lines": [3, 7]}, "/c/x: lines 3, 7 have errors and are ignored; the other lines run"),
     ("mended", {"file": "/a.yaml", "gone": False}, "/a.yaml: accepted again"),
     ("time_zone", {"text": "the zone is another"}, "the zone is another"),
     (
@@ -78,13 +78,13 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "retry_asked",
         {"run": "backup@142", "attempt": 2, "early": 250.0, "asked_by": "root"},
-        "backup@142: attempt 2 is due 4 min 10 s early: asked by root",
+        "backup@142: attempt 2 is due now, 4 min 10 s early: asked by root",
     ),
     ("run_stopping", {"run": "backup@142", "reason": "stopped by root"}, "backup@142 is stopping: stopped by root"),
     (
         "run_lingers",
-        {"run": "backup@142", "reason": "its supervisor is gone, and pid 7 (tar) may be its own"},
-        "backup@142 keeps its claims: its supervisor is gone, and pid 7 (tar) may be its own",
+        {"run": "backup@142", "reason": "its supervisor is gone, and pid 7 (tar) may belong to it"},
+        "backup@142 still holds its locks and resources: its supervisor is gone, and pid 7 (tar) may belong to it",
     ),
     ("run_ended", {"record": FAILED}, "backup@142 failed after 310 ms: exit code 1"),
     (
@@ -110,12 +110,12 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "overdue_over",
         {"job": "backup", "reason": "backup@142 has succeeded"},
-        "backup is not overdue any more: backup@142 has succeeded",
+        "backup is no longer overdue: backup@142 has succeeded",
     ),
     (
         "still_expected",
         {"job": "backup", "within": 26 * HOUR},
-        "backup: removed, but expected to succeed each 1 d 2 h; if that is wanted no more: jobqueuectl forget backup",
+        "backup: removed, but still expected to succeed every 1 d 2 h; to stop expecting it: jobqueuectl forget backup",
     ),
     (
         "run_skipped",
@@ -136,11 +136,12 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
         {"run": "backup@142", "reason": "fork: no", "again_in": 4.0},
         "backup@142 could not be started: fork: no; next try in 4 s",
     ),
-    ("clock_stepped", {"seconds": -3.5}, "the system clock was set by -3.500 s"),
+    ("clock_stepped", {"seconds": -3.5}, "the system clock was changed by -3.500 s"),
     (
         "clock_was_ahead",
         {"job": "backup", "seconds": 7500.0},
-        "backup: last due 2 h 5 min in the future, when the clock was wrong; its schedule continues from now",
+        "backup: its last due time is 2 h 5 min in the future, because the clock was wrong then;"
+        " its schedule continues from now",
     ),
     (
         "job_paused",
@@ -150,13 +151,13 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "skips_next",
         {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
-        f"backup: the run due {local_time(MIDNIGHT)} will be skipped, as root asked;"
+        f"backup: the run due {local_time(MIDNIGHT)} will be skipped: asked by root;"
         " to undo: jobqueuectl skip-next --undo backup",
     ),
     (
         "skips_not",
         {"job": "backup", "asked_by": "root", "due": MIDNIGHT},
-        f"backup: the run due {local_time(MIDNIGHT)} will not be skipped: undone by root",
+        f"backup: the run due {local_time(MIDNIGHT)} is no longer skipped: undone by root",
     ),
     (
         "held",
@@ -167,30 +168,31 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "fleet_down",
         {"fleet": "web", "reason": "no member of etcd answers"},
-        "the fleet web can't be asked: no member of etcd answers; its jobs do not start here",
+        "the fleet web is unavailable: no member of etcd answers; this host starts none of its jobs",
     ),
-    ("fleet_up", {"fleet": "web"}, "the fleet web can be asked: its jobs start here"),
+    ("fleet_up", {"fleet": "web"}, "the fleet web is available: this host starts its jobs"),
     (
         "fleet_accepted",
         {"fleet": "web", "asked_by": "root"},
-        "the fleet web is gone on with as it is, by root: what it has forgotten may run again",
+        "root accepted the restored state of the fleet web: runs that etcd has lost may repeat",
     ),
     (
         "lock_lost",
         {"run": "backup@3", "lock": "fleet/tape", "holder": "copy on b"},
-        "backup@3 goes on without the lock fleet/tape, which copy on b has: this host was away for longer than"
+        "backup@3 continues without the lock fleet/tape, which copy on b now holds: this host was"
+        " unreachable for longer than"
         " lock_grace",
     ),
     (
         "job_outdated",
         {"job": "backup", "fleet": "fleet"},
-        "job backup: the fleet goes by a newer definition of it than the files of this host have; to have it run here:"
+        "job backup: the fleet uses a newer definition than the files of this host; to run have it run here:"
         " bring them up to date, or change the job in them, as the last change counts",
     ),
     (
         "job_agreed",
         {"job": "backup", "fleet": "web"},
-        "job backup: the fleet web goes by the definition that the files of this host have",
+        "job backup: the fleet web uses the definition in the files of this host",
     ),
     (
         "lock_granted",
@@ -210,7 +212,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "out_of_step",
         {"job": "report", "end": "import@5", "awaited": "import@6"},
-        "report is out of step with its dependencies: import@5 came due before its last run; it waits for import@6",
+        "report is out of step with its dependencies: import@5 came due before the job's last"
+        " run; the job waits for import@6",
     ),
     (
         "emitted",
@@ -220,7 +223,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "held_up",
         {"run": "backup@142", "holders": ["a@1", "b@2"]},
-        "backup@142 is delayed: it waits for a@1, b@2, which may never end (no timeout); others may pass it for now",
+        "backup@142 is delayed: it waits for a@1, b@2, which may never end (no timeout); other"
+        " runs may start before it",
     ),
     (
         "fuse",
@@ -231,7 +235,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "resized",
         {"job": "host/batch", "runs": 4, "before": 2, "asked_by": "root"},
-        "host/batch: 4 runs at a time, before 2: asked by root",
+        "host/batch: 4 runs at a time, 2 before: asked by root",
     ),
     ("job_resumed", {"job": "backup", "asked_by": "root"}, "backup: resumed by root"),
     (
@@ -263,7 +267,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("degraded", {"text": "cannot save state"}, "cannot save state"),
     ("unsaved", {"text": "the hold by root: in memory only"}, "the hold by root: in memory only"),
     ("trouble", {"text": "the launcher is gone"}, "the launcher is gone"),
-    ("recovered", {"text": "state is saved again", "of": "state"}, "state is saved again"),
+    ("recovered", {"text": "the state is saved again", "of": "state"}, "the state is saved again"),
     ("recovered", {"text": "the launcher answers again"}, "the launcher answers again"),
     ("bug", {"text": "event dropped"}, "event dropped"),
 ]

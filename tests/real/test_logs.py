@@ -272,7 +272,10 @@ class TestNone:
         ("change", "told"),
         [
             ({"output": {"file": None, "bytes": 0, "dropped": 0, "tail": ""}}, "it wrote nothing"),
-            ({"output": {"file": "/x/142.log", "bytes": 9, "dropped": 0, "tail": "a"}}, "its file /x/142.log is gone"),
+            (
+                {"output": {"file": "/x/142.log", "bytes": 9, "dropped": 0, "tail": "a"}},
+                "its file /x/142.log was deleted",
+            ),
             (
                 {"output": {"file": None, "bytes": 9, "dropped": 0, "tail": "a"}},
                 "it was not stored in a file; try `journalctl JOBQUEUE_RUN=nightly-backup@142`",
@@ -319,7 +322,7 @@ def test_lost_output_is_told(kept: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert told in shown.stderr.decode()
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0))
     live = {**LIVE, "attempts": [], "output": {**output, "error": None, "dropped": 0}}
-    reason = f"what it writes is dropped while {kept}/logs is full"
+    reason = f"its output is dropped while {kept}/logs is full"
     assert f"no output of nightly-backup@143: {reason}" == _no_output(Paths.under(kept), live).message
 
 
@@ -353,13 +356,13 @@ class TestFollow:
         host.start()
         follower = Follower(host.root, "-f", "echo")
         assert follower.program.stderr is not None
-        assert b"echo has no live run; its next one is waited for\n" == follower.program.stderr.readline()
+        assert b"echo has no live run; waiting for its next run\n" == follower.program.stderr.readline()
         host.run("echo")
         os.write(fifo, b"one\n")
         assert b"one\n" == follower.line()
         follower.program.send_signal(signal.SIGINT)
         code, _, said = follower.end()
-        assert (130, "what is live of echo goes on; see: jobqueuectl show echo") == (code, said.splitlines()[-1])
+        assert (130, "a live run of echo continues; see: jobqueuectl show echo") == (code, said.splitlines()[-1])
 
     def test_waiting(self, host: Host, fifo: int) -> None:
         """A run that waits is followed from before its first byte; -n counts from what there was."""

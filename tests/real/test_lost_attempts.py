@@ -170,11 +170,15 @@ def lingering(host: Host) -> int:
 def test_the_claims_are_kept(host: Host) -> None:
     """A process that may be the run's own is left alone, and everybody says so; when it ends, the run is lost."""
     pid = lingering(host)
-    told = f"{GONE}, and pid {pid} (sleep) may be its own; if nothing of it lives: jobqueuectl stop --lost a@1"
+    told = (
+        f"{GONE}, but pid {pid} (sleep) may belong to it; if no process of the run is left: jobqueuectl stop --lost a@1"
+    )
     assert [told] == [line["reason"] for line in host.said("run_lingers")]
     assert told == host.call("Show", run="a@1")["record"]["reason"]
     assert f"({told})" in host.call("Why", run="b@1")["why"]["reasons"][0]
-    assert [f"a@1 keeps its claims: {told}"] == [text for text in host.call("Status")["troubles"] if "a@1" in text]
+    assert [f"a@1 still holds its locks and resources: {told}"] == [
+        text for text in host.call("Status")["troubles"] if "a@1" in text
+    ]
     typed = told.replace("jobqueuectl", f"jobqueuectl --root {host.root}")
     assert typed in ctl(host, "doctor")[1].replace(told, typed)
     assert typed in ctl(host, "stop", "a@1")[2]
@@ -195,7 +199,7 @@ def test_a_person_releases_them(host: Host) -> None:
     pid = lingering(host)
     assert (0, "a@1 lost\n", "") == ctl(host, "stop", "--lost", "a@1")
     record = host.wait("a@1")
-    reason = f"{GONE}; released by {ME.pw_name}, although pid {pid} (sleep) may be its own"
+    reason = f"{GONE}; released by {ME.pw_name}, although pid {pid} (sleep) may belong to it"
     assert ("lost", reason) == (record["state"], record["reason"])
     assert "succeeded" == host.wait("b@1")["state"]
     assert lives(pid)
@@ -286,9 +290,9 @@ def test_what_can_not_be_killed(lost: LostAttempts, sleeper: Process, monkeypatc
     assert [] == said(lost), "it is given some time"
     monkeypatch.setattr(lost_attempts, "_PATIENCE", 0)
     lives_on = f"pid {sleeper.pid} (sleep) can't be killed"
-    told = f"{GONE}, and {lives_on}; if nothing of it lives: jobqueuectl stop --lost job@1"
+    told = f"{GONE}, but {lives_on}; if no process of the run is left: jobqueuectl stop --lost job@1"
     assert [told] == wait_for(lambda: said(lost))
-    assert [f"job@1 keeps its claims: {told}"] == lost.troubles
+    assert [f"job@1 still holds its locks and resources: {told}"] == lost.troubles
     assert [] == said(lost), "its time has not come"
     assert RunLost(*NAME, f"{GONE}; released by me, although {lives_on}") == lost.give_up(NAME.run, "me")
     assert ({}, None, []) == (lost.descriptors(), lost.deadline, lost.troubles)
@@ -339,7 +343,7 @@ def test_nobody_can_read_its_marks(lost: LostAttempts, monkeypatch: pytest.Monke
     see(monkeypatch, Kin([], []))
     with monkeypatch.context() as short:
         short.setattr(RunDirectory, "lost", none_left)
-        assert ["what lives of it can't be told (Too many open files)" in text for text in said(lost)] == [True]
+        assert ["its processes can't be listed (Too many open files)" in text for text in said(lost)] == [True]
         with pytest.raises(OSError, match="Too many open files"):
             lost.give_up(NAME.run, "root")
     assert [GONE] == wait_for(lambda: said(lost))

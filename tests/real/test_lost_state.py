@@ -114,7 +114,7 @@ def test_damaged_records(host: Host) -> None:
     said = [entry["message"] for entry in host.said("trouble")]
     assert (2, True) == (
         len(said),
-        f"no record that can be read of {len(DAMAGES)} runs in {host.root}/logs" in said[1],
+        f"cannot read the records of {len(DAMAGES)} runs in {host.root}/logs" in said[1],
     )
     assert [*range(2 * len(DAMAGES), 0, -2)] == [r["number"] for r in host.call("History")["runs"]]
     assert f"job@{2 * len(DAMAGES) + 1}" == host.run("job")
@@ -210,20 +210,20 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
         host.call("Run", job="job")
     shown = client("--root", host.root, "pause", "job")
     error = "disk I/O error, SQLITE_IOERR_WRITE"
-    state = f"{host.root}/state/state.db can't be written ({error}); look for errors of the disk: dmesg"
-    assert (0, f"Warning: in memory only, and a restart forgets it: {state}\n") == (shown.returncode, shown.stderr)
+    state = f"{host.root}/state/state.db can't be written ({error}); look for disk errors: dmesg"
+    assert (0, f"Warning: saved in memory only; a restart will lose it: {state}\n") == (shown.returncode, shown.stderr)
     asked: tuple[tuple[str, dict[str, str]], ...] = (
         ("Resume", {"job": "job"}), ("SkipNext", {"job": "job"}), ("Emit", {"event": "deployed"}),
         ("Stop", {"run": "job@1"}), ("Rerun", {"run": "job@1"}), ("Release", {}),
     )  # fmt: skip
     for method, parameters in asked:
         os.truncate(host.root / "daemon.log", 0)
-        assert f"in memory only, and a restart forgets it: {state}" == host.call(method, **parameters)["unsaved"]
+        assert f"saved in memory only; a restart will lose it: {state}" == host.call(method, **parameters)["unsaved"]
     submission = {"keys": {"command": "true"}, "key": "once"}
     answers = [host.call("Submit", submission=submission) for _ in range(2)]
     wait_for(lambda: host.record(f"{answers[0]['job']}@1"), why="it is over")
     answers.append(host.call("Submit", submission=submission))
-    assert [f"in memory only, and a restart forgets it: {state}"] * 3 == [answer["unsaved"] for answer in answers]
+    assert [f"saved in memory only; a restart will lose it: {state}"] * 3 == [answer["unsaved"] for answer in answers]
     assert 1 == len({answer["job"] for answer in answers})
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     assert any(entry["text"].startswith(f"the release by {user}: in memory only") for entry in host.said("unsaved"))
@@ -232,7 +232,7 @@ def test_what_people_ask_for_while_degraded(host: Host) -> None:
     os.truncate(host.root / "daemon.log", 0)
     host.stop()
     told = host.said("trouble")[-1]["message"]
-    assert told.startswith(f"{state}; so the next start does not know of job@")
+    assert told.startswith(f"{state}; the next start will not know job@")
     assert f"the pause of job by {user}; the resumption of job by {user}; the skip of job by {user}; event" in told
     assert told.endswith(
         f"the stop of job@1 by {user}; job@4, asked for by {user}; the release by {user}; host/1, submitted by {user}"
@@ -357,7 +357,7 @@ try:
     subprocess.run(["mount", "-o", "remount,size=4m", str(root / "logs")], check=True)
     wait_for(lambda: all(host.record(run) == records[run] for run in runs))
     wait_for(lambda: host.said("recovered"))
-    assert host.said("recovered")[-1]["message"].endswith(" records that were missing are written")
+    assert host.said("recovered")[-1]["message"].endswith(" missing records were written")
 finally:
     host.close()
     print(host.log())

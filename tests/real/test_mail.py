@@ -153,7 +153,7 @@ host      db1
 at        2026-11-26T12:00:00Z
 command   /usr/local/bin/backup --full
 user      root
-incident  since 2026-11-26T02:00:00Z, 5 so far, the first was backup@138
+incident  since 2026-11-26T02:00:00Z, 5 so far, first run backup@138
 
 jobqueuectl show backup@142
 jobqueuectl logs backup@142
@@ -242,7 +242,7 @@ class TestOutput:
         mail = the_mail(server, with_output(tmp_path / "142.log", data))
         assert "\\xff\\xfe\\x1b]0;evil\\x07\nFrom me\n.\n\\x00xxx" in text_of(mail)
         assert attached(mail) == [data]
-        assert "It is attached as it was written." in text_of(mail)
+        assert "The output is attached as it was written." in text_of(mail)
         assert [part.get_filename() for part in mail.iter_attachments()] == ["backup@142.log"]
         assert max(map(len, mail.as_bytes().split(b"\n"))) <= 998
 
@@ -255,7 +255,7 @@ class TestOutput:
         assert data.endswith(b"\n" + end)
         text = text_of(mail)
         assert "Its output (the end of 11.25 MiB):\n\nline 6" in text
-        assert f"Attached is its end, {size(len(end))}; all of it: jobqueuectl logs backup@142" in text
+        assert f"The last {size(len(end))} are attached; for all of it: jobqueuectl logs backup@142" in text
 
     def test_attach_nothing(self, server: tuple[MailServer, int], tmp_path: Path) -> None:
         """No attachment, if none is wanted."""

@@ -116,7 +116,7 @@ class TestCanNotStart:
         """A directory that can't be made, by root neither, is named, and what jobqueued needs."""
         message = refused("--root", root, f"--{option}", "/dev/null/x")
         assert re.fullmatch(
-            "jobqueued: /dev/null/x[^ ]*: Not a directory; jobqueued must be able to write there", message
+            "jobqueued: /dev/null/x[^ ]*: Not a directory; jobqueued needs write permission there", message
         )
 
     @NEEDS_USER
@@ -186,7 +186,7 @@ class TestCanNotStart:
         assert 1 == status
         assert f"{path}:" in first
         assert problem.partition(": ")[2] in first
-        assert last == f"jobqueued: {path} has errors; fix those named above, or remove the file to use the defaults"
+        assert last == f"jobqueued: {path} has errors; fix the errors above, or remove the file to use the defaults"
 
     def test_newer_state(self, root: Path) -> None:
         """A state of a newer jobqueued is not touched."""
@@ -254,7 +254,10 @@ class TestLife:
             assert host.daemon is not None
             host.daemon.send_signal(signal.SIGHUP)
             wait_for(lambda: host.said("odd"))
-            assert "open.yaml: is still being written; it is read once closed" in host.said("odd")[0]["message"]
+            assert (
+                "open.yaml: is still being written; it will be read when its writer"
+                " closes it" in host.said("odd")[0]["message"]
+            )
             assert {"closed", "old"} == {job["id"] for job in host.call("List")["jobs"]}
         wait_for(lambda: len(host.said("jobs_read")) == 3)
         assert {"closed", "open"} == {job["id"] for job in host.call("List")["jobs"]}
@@ -446,7 +449,7 @@ class TestDetach:
         """Without journald and syslog it warns that messages are lost, and starts; a later syslog gets them."""
         os.rename(detached.root.parent / "log", detached.root.parent / "away")
         status, said = detached.start()
-        assert (0, "jobqueued: neither journald nor syslog is running: log messages are lost") == (
+        assert (0, "jobqueued: neither journald nor syslog is running, so log messages are lost") == (
             status,
             said.splitlines()[0],
         )
@@ -459,7 +462,7 @@ class TestDetach:
         """Formats for stderr are refused where there is none."""
         status, _output, errors = jobqueued("--root", root, "--detach", "--log", log)
         assert 2 == status
-        assert f"argument --log: {log} needs stderr, which a detached daemon does not have" in errors
+        assert f"argument --log: {log} needs stderr, but --detach closes it; omit --log or --detach" in errors
 
     def test_closed_descriptors(self, detached: Detached) -> None:
         """Started with 0, 1 and 2 closed, as some init scripts do."""

@@ -400,7 +400,7 @@ def test_when_a_claim_was_made(marks: RunDirectory) -> None:
 
 
 def test_a_run_without_its_directory(marks: RunDirectory) -> None:
-    """Its launcher tells the end; without one, what has the name of its attempt may be its own."""
+    """Its launcher tells the end; without one, what has the name of its attempt may belong to it."""
     live = replace(RUN, pid=1 << 22, started=marks.logs.parent.stat().st_mtime_ns)
     marks.remove(NAME)
     for held, dead in (({NAME}, []), (set(), [NAME])):

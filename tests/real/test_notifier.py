@@ -50,18 +50,18 @@ class TestProgram:
     @pytest.mark.parametrize(
         ("data", "said"),
         [
-            (b"", "never the notice is no JSON"),
-            (b"{", "never the notice is no JSON"),
-            (b"[" * 100_000, "never the notice is no JSON"),
-            (b"\xff", "never the notice is no JSON"),
+            (b"", "never the notice is not JSON"),
+            (b"{", "never the notice is not JSON"),
+            (b"[" * 100_000, "never the notice is not JSON"),
+            (b"\xff", "never the notice is not JSON"),
             (b"[]", "never the notice is not of version 1; restart jobqueued after an upgrade"),
             (b'{"version": 2}', "never the notice is not of version 1; restart jobqueued after an upgrade"),
             (b'{"version": 1, "event": {"at": 3}}', "never the notice lacks id, channel, target, settings, "
              "event.event, event.host, event.at, event.summary"),
             (document("command", []), "never the notice's target is a list, but not of words"),
             (document("pigeon", "x"), "never there is no channel pigeon; accepted: email, webhook, command, apprise"),
-            (document("webhook", ["x"]), "never webhook: accepted: one target, found a list"),
-            (document("email", "a@b", timeout="5s"), "never email: timeout is a str, which is not what it takes"),
+            (document("webhook", ["x"]), "never webhook: found a list; accepted: one target"),
+            (document("email", "a@b", timeout="5s"), "never email: timeout is a str, which is not accepted"),
             (document("email", "a@b", timeout=0), "never email: timeout is 0; accepted: up to 55 (seconds)"),
             (document("email", "a@b", timeout=56), "never email: timeout is 56; accepted: up to 55 (seconds)"),
             (document("email", "a@b").replace(b"n-142", b"n\\n142"), "never the notice's id is not what headers take"),
@@ -89,7 +89,7 @@ class TestProgram:
         monkeypatch.setattr(webhook, "send", failing)
         verdict = send(document("webhook", "http://h"))
         assert verdict.startswith("later 0 a bug of jobqueued: KeyError at test_notifier.py:")
-        assert verdict.endswith("; please report it")
+        assert verdict.endswith("; please report this bug")
 
     def test_prints_nothing_else(self) -> None:
         """Whatever is printed meanwhile is no verdict."""
@@ -122,7 +122,7 @@ class TestProgram:
             document("email", "a@b", event, sendmail="/bin/true", attach_limit=limit) for limit in (1 << 20, 6 << 20)
         )
         assert (0, b"sent\n", b"") == ran(small, limit=256 << 20)
-        said = b"later 0 the memory of a notifier does not suffice; attach less (attach_limit)\n"
+        said = b"later 0 the notifier ran out of memory; attach less (attach_limit)\n"
         assert (0, said, b"") == ran(large, limit=48 << 20)
 
 
@@ -165,7 +165,7 @@ class TestCommand:
             ("exit 75", "later 0 COMMAND: exit code 75"),
             ("echo 'no route' >&2; echo >&2; exit 75", "later 0 COMMAND: exit code 75: no route"),
             ("echo a >&2; printf '\\033[2Jb\\377' >&2; exit 3",
-             "never COMMAND: exit code 3: \\x1b[2Jb\ufffd; it exits with 75 if it is to be tried again"),
+             "never COMMAND: exit code 3: \\x1b[2Jb\ufffd; to be retried, it must exit with 75"),
             ("kill -9 $$", "later 0 COMMAND was ended by signal 9 (SIGKILL)"),
             ("sleep 1000 & echo $! >child", "sent"),
             ("yes >&2 & echo $! >child; exit 0", "sent"),
@@ -184,7 +184,10 @@ class TestCommand:
         """It is killed at the end of its time, and nothing of what it says is kept but the end."""
         path = script("exec yes >&2")
         said = send(document("command", path, timeout=0.3))
-        late = "not sent within 0.3 s: its receiver is too slow; look at it"  # where the machine was slow to start it
+        late = (
+            "not sent within 0.3 s: the receiver is too slow; check the"
+            " receiver"
+        )  # where the machine was slow to start it
         assert said in (f"later 0 {path} did not end within 0.3 s, and was killed", f"later 0 {late}")
 
     @pytest.mark.parametrize(
@@ -208,7 +211,7 @@ class TestApprise:
 
     def test_is_missing(self) -> None:
         """Without it, that is said, and what installs it."""
-        said = b"never apprise is not installed; install it: apt install apprise\n"
+        said = b"never apprise is not installed; to install it: apt install apprise\n"
         assert (0, said, b"") == ran(document("apprise", "json://127.0.0.1/"), "-S")
 
     @pytest.fixture

@@ -111,6 +111,6 @@ def test_a_start_before_anybody_knows(site: Host, etc: Path) -> None:
     assert put(site, FIRST)["stored"]
     (etc / "passwd").write_text((etc / "passwd").read_text().replace(f"alice:x:{FIRST}", f"alice:x:{SECOND}"))
     record = ran(site)
-    why = f"user: user 'alice' is number {SECOND} on this host, and the job is of one with number {FIRST}"
+    why = f"user: user 'alice' has uid {SECOND} on this host, but the job belongs to uid {FIRST}"
     assert record["state"] in ("failed", "skipped")
     assert record["state"] == "skipped" or why in record["reason"]

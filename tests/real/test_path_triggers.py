@@ -378,7 +378,7 @@ def test_more_files_than_anybody_looks_at(tmp_path: Path, monkeypatch: pytest.Mo
     waiting = Waiting(tmp_path / "a.csv")
     waiting.triggers.begin()
     assert [] == waiting.told()
-    assert waiting.triggers.troubles[0].startswith(f"{tmp_path} has more than {2 * SLICE} files, and events were lost")
+    assert waiting.triggers.troubles[0].startswith(f"{tmp_path} has more than {2 * SLICE} files, so events were lost")
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     waiting.later += PAUSE

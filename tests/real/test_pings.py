@@ -51,7 +51,7 @@ class TestNotifier:
         with WebServer(lambda request: said.get(request.path, OK)) as web:
             verdicts = send(order(*(f"{web.url}/{name}" for name in ("a", "no", "much", "b")))).splitlines()
         assert ["1 sent", "4 sent", "sent"] == [verdicts[0], *verdicts[3:]]
-        assert verdicts[1].startswith("2 never look at the URL; ")
+        assert verdicts[1].startswith("2 never check the URL; ")
         assert verdicts[2].startswith("3 later 7 ")
 
     @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ class TestNotifier:
     def test_too_late(self) -> None:
         """What says "now" is not sent when that is over."""
         with WebServer(OK) as web:
-            assert "later 0 it was too late to be true" == send(order(f"{web.url}/a", until=0.001))
+            assert "later 0 its time was over before it could be sent" == send(order(f"{web.url}/a", until=0.001))
             assert "1 sent\nsent" == send(order(f"{web.url}/a", until=1e12))
         assert 1 == len(web.requests)
 
@@ -124,7 +124,7 @@ def test_the_way_of_verdicts() -> None:
             [sys.executable, "-c", ALONE, document], capture_output=True, text=True, timeout=30, check=True, cwd=REPO
         )
     last, parts = json.loads(done.stdout)
-    assert ("sent", "1 sent", "2 never look at the URL") == (last, parts[0], parts[1].partition(";")[0])
+    assert ("sent", "1 sent", "2 never check the URL") == (last, parts[0], parts[1].partition(";")[0])
 
 
 class Pinging(Host):

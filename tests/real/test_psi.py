@@ -57,6 +57,6 @@ def test_what_cannot_be_watched_is_said_and_not_polled(tmp_path: Path) -> None:
     watched = PressureTriggers({"cpu": 80, "io": 40}, tmp_path)
     assert watched.descriptors() == {}
     assert watched.troubles == [
-        f"cannot watch the pressure of cpu, so it delays no run: {tmp_path}/cpu: No such file or directory",
-        f"cannot watch the pressure of io, so it delays no run: {tmp_path}/io: No space left on device",
+        f"cannot watch cpu pressure, so no run waits for it to fall: {tmp_path}/cpu: No such file or directory",
+        f"cannot watch io pressure, so no run waits for it to fall: {tmp_path}/io: No space left on device",
     ]

@@ -108,8 +108,8 @@ def copy_over(state: Path) -> None:
 
 NOISE = random.Random(1).randbytes
 DB, LOG = "state.db", "state.db-wal"
-NEW = "a new one is written, with all but the history; history is taken over from the records at the next start"
-AGAIN = "all else is written to it again, and its history is compared with the records at the next start"
+NEW = "a new one is written, with all but the history; the next start restores history from the records"
+AGAIN = "all else is written to it again, and the next start compares its history with the records"
 WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "cut to nothing": (NEW, cut(DB, 0)),
     "cut to half": (NEW, cut(DB, 0.5)),

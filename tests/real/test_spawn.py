@@ -284,7 +284,10 @@ class TestUsers:
             case "file of the user":
                 path = secret / "env"
                 os.chown(path, account.pw_uid, account.pw_gid)
-        why = "it is read as the job's user, as others than root can change it or what it is in"
+        why = (
+            "the job's user must be able to read it, because users other than root can change it or a"
+            " directory above it"
+        )
         failure = Way("other user").refused("echo $TOKEN", environment_file=[str(path)])
         assert f"environment_file: {path}: Permission denied; {why}" == str(failure)
 
@@ -349,11 +352,11 @@ class TestUsers:
             (
                 USER,
                 4242,
-                f"user {USER!r} is number {account.pw_uid} on this host, and the job is of one with number 4242",
+                f"user {USER!r} has uid {account.pw_uid} on this host, but the job belongs to uid 4242",
             ),
             ("no-such", account.pw_uid, "no user 'no-such' on this host"),
             (OTHER, 65534, "65534 is the number of whoever has none here, and has no jobs"),
-            ("root", 0, "root's jobs are files of the job directory; for those of a user, say --user NAME"),
+            ("root", 0, "root's jobs are files of the job directory; for the files of a user, add --user NAME"),
         ):
             keys = {"user": name, "owner": owner(uid, name)}
             if not why:
@@ -396,7 +399,7 @@ class TestUsers:
             limits = {"limits": {"RLIMIT_NOFILE": ["open_files", most, most]}}
             assert (f"{most}\n", 0) == Way("fork").run("ulimit -Hn", attributes=limits, **keys)
         limits = {"limits": {"RLIMIT_NOFILE": ["open_files", hard + 1, hard + 1]}}
-        why = f"resource_limits: open_files: this host gives users {hard} at most"
+        why = f"resource_limits: open_files: users of this host are limited to {hard}"
         assert why == str(Way("fork").refused("true", attributes=limits, **keys))
 
     @NEEDS_ROOT

@@ -187,7 +187,7 @@ def test_more_at_a_time(host: Host) -> None:
     host.start()
     assert 4 == next(row["concurrency"] for row in host.call("List")["jobs"] if row["id"] == "host/1")
     shown = run("--root", host.root, "resize", "host/2", "4")
-    refused = "Error: refused: host/2 has one run; accepted: a submission with --array\n"
+    refused = "Error: refused: host/2 has only one run; accepted: a submission with --array\n"
     assert (1, refused) == (shown.returncode, shown.stderr)
     assert "no such job: host/7" in run("--root", host.root, "resize", "host/7", "4").stderr
 
@@ -363,7 +363,7 @@ def test_a_name_of_two(open_host: Host, tmp_path: Path) -> None:
     ):
         done = run("--root", open_host.root, *words)
         assert 1 == done.returncode
-        assert f"no such job: batch; there are {USER}/batch and host/batch" in done.stderr, done.stderr
+        assert f"no such job: batch; did you mean {USER}/batch and host/batch?" in done.stderr, done.stderr
     assert [f"{USER}/batch", "host/batch"] == sorted(left(open_host))
     assert 1 == Caller(open_host, tmp_path, "withdraw", "batch").end()[0]
     open_host.call("Withdraw", job="host/batch")
@@ -489,7 +489,7 @@ def test_a_key_that_was_used(host: Host) -> None:
     """That nothing new is handed in is said; an empty key is none that somebody meant; one output is of one kind."""
     first, second = (run("--root", host.root, "submit", "--key", "k", "--", "true") for _ in range(2))
     assert (0, "host/1\n", "") == (first.returncode, first.stdout, first.stderr)
-    again = "host/1 was handed in before under this key; nothing new was\n"
+    again = "host/1 was submitted earlier with this key; nothing new was\n"
     assert (0, "host/1\n", again) == (second.returncode, second.stdout, second.stderr)
     for words in (["--key", ""], ["--json", "--follow"]):
         assert 2 == run("--root", host.root, "submit", *words, "--", "true").returncode

@@ -389,7 +389,7 @@ class TestLockFiles:
             place.chmod(mode)
             _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, **{"way/a": True}))
             warnings = json.loads((run / wire.ENDED).read_bytes())["warnings"]
-            why = f"others can put another file in the place of the lock file {pool.root}/way/a: "
+            why = f"other users can replace the lock file {pool.root}/way/a: "
             assert warned == any(text.startswith(why) for text in warnings)
         os.chown(pool.root / "way", STRANGER, -1, follow_symlinks=False)
         _said, run = pool.order(Job(id="job", command="true"), **self.locks(pool, **{"way/b": True}))

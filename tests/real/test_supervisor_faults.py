@@ -84,7 +84,7 @@ class TestTheEnd:
         """Nothing can be written: it lives, tells why, answers as long as it lasts, and then tells the exact end."""
         faulty.fail(f"create ended {fault}", f"create {faulty.number + 1}.json.tmp {fault}")
         path = faulty.send(Job(id="job", command="exit 7"))
-        why = f"it is over (exit code 7), but its run directory can't be written: {os.strerror(_number(fault))}"
+        why = f"it ended (exit code 7), but its run directory can't be written: {os.strerror(_number(fault))}"
         assert [faulty.next().split()[0], faulty.next()] == ["started", f"stopping job@1.1 {why}"]
         for _ in range(3):
             with faulty.follow(path) as follower:

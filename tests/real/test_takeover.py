@@ -56,7 +56,7 @@ class TestLost:
         )  # fmt: skip
         assert ["job@3"] == list(start.runs)  # the next skip may join it
         (text,) = start.told
-        assert text.startswith(f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs taken over from ")
+        assert text.startswith(f"{tmp_path}/state/state.db was missing or empty; 4 records of 2 jobs restored from ")
         assert (start.takeover.lost, start.store.knows_boot(BOOT)) == (True, True)
         start.close()
 
@@ -113,7 +113,7 @@ class TestLost:
             start.history(), start.jobs["job"].last_number, start.jobs["job"].stats.started,
         )  # fmt: skip
         assert [True, True] == [
-            "no record that can be read of 2 runs in " in start.told[1],
+            "cannot read the records of 2 runs in " in start.told[1],
             "(job@3: " in start.told[1],
         ]
         start.close()
@@ -197,7 +197,7 @@ class TestLost:
         start.close()
         again = Start(tmp_path)
         assert ([1, 2, 3], 3) == (again.history(), again.jobs["job"].stats.started)
-        assert [f"{tmp_path}/state/state.db lacked history; 3 records of 1 job taken over from {tmp_path}/logs"] == (
+        assert [f"{tmp_path}/state/state.db lacked history; 3 records of 1 job restored from {tmp_path}/logs"] == (
             again.told
         )
         again.close()

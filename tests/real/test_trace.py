@@ -214,7 +214,7 @@ def test_an_end_that_can_not_be_taken_in(host: Host) -> None:
     (said,) = host.said("bug")
     (path,) = (host.root / "state").glob("bug-*.trace")
     assert said["message"].startswith("the end of bad@1.1 could not be taken in, so it counts as lost: IndexError: ")
-    assert f"please report it with {path}" in said["message"]
+    assert f"please report this bug with {path}" in said["message"]
     bugs = [line for line in trace.read(path) if line.get("bug")]
     assert ["IndexError: no such step"] == [line["bug"] for line in bugs]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -250,7 +250,7 @@ def test_who_asks_is_told_of_a_bug(host: Host) -> None:
     assert "io.jobqueue.Refused" == answer["error"]
     assert answer["reason"].startswith("a bug in jobqueued: IndexError: no such step (")
     (said,) = host.said("bug")
-    assert f"please report it with {host.root}/trace" in said["message"]
+    assert f"please report this bug with {host.root}/trace" in said["message"]
     assert [] == list((host.root / "state").glob("bug-*"))
     last = [json.loads(line) for line in (host.root / "trace").read_text().splitlines()]
     assert "RunAsked" in [line["told"]["is"] for line in last if "told" in line]

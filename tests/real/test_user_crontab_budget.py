@@ -21,7 +21,7 @@ LINES = 12
 
 
 DENIED = "news"
-DENIAL = f"user '{DENIED}' may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
+DENIAL = f"user '{DENIED}' can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"
 
 
 @pytest.fixture

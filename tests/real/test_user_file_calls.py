@@ -223,7 +223,7 @@ def test_a_launcher_that_does_not_answer(site: Site) -> None:
     """It is said, and the next one is asked anew."""
     ticket = site.begin(71000, "UserFileSet", name="x", text="")
     site.launcher.answer("later 0 its supervisor has died")
-    reason = "nothing was done, as its supervisor has died; try again"
+    reason = "nothing was done: its supervisor has died; try again"
     assert ({"reason": reason}, "Refused") == site.replies[ticket]
     site.launcher.greeted = False
     ticket = site.begin(71000, "UserFileSet", name="x", text="")
@@ -282,7 +282,7 @@ def test_a_directory_that_can_not_be_synced(site: Site, monkeypatch: pytest.Monk
     """The file is in force, and that a crash of the host may undo it is said."""
     monkeypatch.setattr(UserFiles, "made_durable", lambda _self: "users: Input/output error")
     answer = site.put(71000, "x", b"jobs: {}")
-    unsaved = "it is in force, and a crash of the host may undo it: users: Input/output error"
+    unsaved = "the file is active but not saved; a host crash may lose it: users: Input/output error"
     assert (True, unsaved) == (answer["stored"], answer["unsaved"])
 
 

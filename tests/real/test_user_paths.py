@@ -208,7 +208,7 @@ def test_where_the_user_may_not_look(site: Host, place: Path) -> None:
     wait_for(lambda: Job.name() in jobs(site), why="root's job")
     put(site, secret / "*", place / "seen")
     unwatched = wait_for(lambda: as_user(UID, lambda: site.call("Status"))["unwatched"], why="it is said")
-    assert [f"cannot watch {secret}: Permission denied; until then it is looked at once a minute"] == unwatched
+    assert [f"cannot watch {secret}, so it is checked once a minute: Permission denied"] == unwatched
     assert [f"{USER}: {unwatched[0]}"] == site.call("Status")["unwatched"]
     assert [] == as_user(THEIRS, lambda: site.call("Status"))["unwatched"]
     drop(secret / "x")

@@ -125,7 +125,7 @@ def test_trouble(site: Site) -> None:
     site.know(ALICE)
     ((number, *_),) = site.orders()
     site.say(f"unnoticed {number} 0 28")
-    told = "cannot watch ~/in: raise fs.inotify.max_user_watches; until then it is looked at once a minute"
+    told = "cannot watch ~/in, so it is checked once a minute: raise fs.inotify.max_user_watches"
     assert {ALICE: told} == site.watchers.words()
     for over in ("- 0", "1 13"):
         site.say(f"unnoticed {number} 0 999")

@@ -191,12 +191,12 @@ def test_names_that_lead_nowhere(site: Host, name: str) -> None:
 
 def test_who_may_have_none(site: Host) -> None:
     """By the settings, as there is no such user, or as it is nobody or root: the reason is told, nothing is kept."""
-    by_settings = f"user '{DENIED}' may not have jobs here, by `users: {{deny: …}}` in jobqueued.yaml"
+    by_settings = f"user '{DENIED}' can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"
     reasons = {
         pwd.getpwnam(DENIED).pw_uid: by_settings,
         STRANGER: "65534 is the number of whoever has none here, and has no jobs",
         54321: "this host has no user with the uid 54321",
-        0: "root's jobs are files of the job directory; for those of a user, say --user NAME",
+        0: "root's jobs are files of the job directory; for the files of a user, add --user NAME",
     }  # fmt: skip
     for uid, reason in reasons.items():
         assert {"error": REFUSED, "reason": reason} == put(site, HELLO, uid=uid)
@@ -212,7 +212,7 @@ def test_the_quota_of_jobs(site: Host) -> None:
     assert put(site, some("de"), "two")["stored"]
     answer = put(site, some("def"), "two")
     assert not answer["stored"]
-    message = "found 3 jobs beside 3 in other files; accepted: 5 of a user"
+    message = "found 3 jobs in addition to 3 in other files; accepted: 5 of a user"
     assert message in answer["problems"][0]["message"]
     assert put(site, some("abc"), "one")["stored"]
     assert not put(site, some("abcx"), "one")["stored"]
@@ -220,7 +220,7 @@ def test_the_quota_of_jobs(site: Host) -> None:
     assert put(site, some("defgh"), "two")["stored"]
     for name in ("3", "4", "5"):
         assert put(site, "jobs: {}", name)["stored"]
-    reason = "you have 5 files, and may have 5; put more jobs into one of them"
+    reason = "you have 5 files, but at most 5 are allowed; add the jobs to one of them"
     assert {"error": REFUSED, "reason": reason} == put(site, "jobs: {}", "6")
     assert put(site, some("z"), uid=THEIRS)["stored"], "others are not concerned"
 
@@ -237,10 +237,10 @@ def test_the_size_of_a_file(site: Host, place: Path) -> None:
     """At the bound it is read; beyond it the program says so, and the daemon too; of a million characters as well."""
     filler = HELLO + "#" * (LARGEST_FILE - len(HELLO))
     assert put(site, filler)["stored"]
-    reason = "the file has 64 KiB; accepted: at most 64 KiB, and several files"
+    reason = "the file has 64 KiB; accepted: at most 64 KiB; divide it into several files"
     assert reason.partition(";")[2] in put(site, filler + "#")["reason"]
     file = written(f"{place}/x.yaml", HELLO * 20_000)
-    told = Told(1, "", "Error: the file has more than 64 KiB; accepted: at most that, and several files\n")
+    told = Told(1, "", "Error: the file has more than 64 KiB; accepted: at most that; divide it into several files\n")
     assert told == ctl(site, "add", file)
     assert {f"{USER}:{UID}+x.yaml": filler} == stored(site)
 
@@ -288,13 +288,15 @@ def test_a_user_who_is_gone_or_another_by_now(site: Host) -> None:
     wait_for(lambda: invalid(site, f"{NEIGHBOUR}/old") and invalid(site, "no-such/old") != "no such job")
     wait_for(lambda: invalid(site, "no-such/old"))
     assert "no user 'no-such' on this host" == invalid(site, "no-such/old")
-    why = f"user '{NEIGHBOUR}' is number {THEIRS} on this host, and the job is of one with number 4242"
+    why = f"user '{NEIGHBOUR}' has uid {THEIRS} on this host, but the job belongs to uid 4242"
     assert why == invalid(site, f"{NEIGHBOUR}/old")
     answer = site.call("Run", job=f"{NEIGHBOUR}/old")
     assert "error" in answer or site.wait(answer["run"])["state"] == "skipped"
     answer = put(site, HELLO, uid=THEIRS)
     remedy = f"root can remove it: jobqueuectl remove --user {NEIGHBOUR}:4242 x"
-    assert f"files of another user of that name are here ({NEIGHBOUR}:4242, x.yaml); {remedy}" == answer["reason"]
+    assert (
+        f"an earlier user with this name still has files here ({NEIGHBOUR}:4242, x.yaml); {remedy}" == answer["reason"]
+    )
     assert [] == ask(site, "UserFiles", THEIRS)["files"]
     assert "NoSuchUserFile" in ask(site, "UserFileRemove", THEIRS, name="x")["error"]
     for user in ("no-such", f"{NEIGHBOUR}:4242"):

@@ -189,8 +189,8 @@ def test_files_that_swap_ids_are_accepted_together(jobs: Directory) -> None:
 
 def missing(path: Path) -> dict[str, list[str]]:
     """The Problem of a directory that is not there."""
-    words = "cannot be read: No such file or directory; the jobs that it had last go on"
-    return {path.name: [f"{words}; put it back, or, to have none: mkdir {path}"]}
+    words = "cannot be read: No such file or directory; its last known jobs stay in force"
+    return {path.name: [f"{words}; restore it, or, to have no jobs: mkdir {path}"]}
 
 
 def test_a_directory_that_comes_later_is_seen(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_without_inotify_it_is_listed_every_minute(tmp_path: Path, monkeypatch: 
         patch.setattr(inotify, "instance", none_left)
         directory = Directory(tmp_path)
         assert ([], RESCAN) == (directory.scan(), directory.watch.deadline)
-        advice = "cannot be watched: raise fs.inotify.max_user_instances; until then it is read once a minute"
+        advice = "cannot be watched, so it is read once a minute: raise fs.inotify.max_user_instances"
         assert {tmp_path.name: [advice]} == directory.problems()
     directory.write("a.yaml", "a")
     assert (["a.yaml: a"], {}, None) == (directory.scan(RESCAN), directory.problems(), directory.watch.deadline)
@@ -325,7 +325,7 @@ def test_without_watches_every_scan_lists(tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("a", "b"):
         directory.write(f"{name}.yaml", name)
         assert [f"{name}.yaml: {name}"] == directory.scan()
-    advice = "cannot be watched: raise fs.inotify.max_user_watches; until then it is read once a minute"
+    advice = "cannot be watched, so it is read once a minute: raise fs.inotify.max_user_watches"
     assert {tmp_path.name: [advice]} == directory.problems()
     directory.watch.inbox.close()
 
@@ -440,7 +440,7 @@ def test_a_directory_that_can_not_be_read_is_tried_again(
         patch.setattr(os, "lstat", _fails(number, ".yaml"))
         later = again(jobs)
         assert (["a.yaml: a", "b.yaml: b"], False, AGAIN) == (later.scan(), later.watch.complete, later.watch.deadline)
-        advice = f"cannot be read: {os.strerror(number)}; the jobs that it had last go on"
+        advice = f"cannot be read: {os.strerror(number)}; its last known jobs stay in force"
         assert {jobs.path.name: [advice]} == later.problems()
         assert ([], {}) == (later.scan(AGAIN), later.changes())
     assert (["a.yaml: a"], {}, True) == (later.scan(2 * AGAIN), later.problems(), later.watch.complete)
@@ -571,7 +571,7 @@ def test_a_link_to_dev_null_disables_a_file(jobs: Directory) -> None:
     jobs.scan()
     (jobs.path / "new").symlink_to("/dev/null")
     os.rename(jobs.path / "new", jobs.path / "a.yaml")
-    told = {"a.yaml": ["is masked by its link to /dev/null, and has no jobs"]}
+    told = {"a.yaml": ["is masked by its link to /dev/null, so it has no jobs"]}
     assert (["a.yaml: "], told, True) == (jobs.scan(), jobs.changes(), jobs.watch.complete)
     assert {} == jobs.problems()
     jobs.write("new", "b")
@@ -880,7 +880,7 @@ def test_a_file_with_two_names_is_refused(jobs: Directory) -> None:
     """A hard link could be anybody's way to a file of root's."""
     jobs.write("a.yaml", "a")
     os.link(jobs.path / "a.yaml", jobs.path / "b.txt")
-    assert ([], {"a.yaml": ["found 2 hard links to this file; accepted: one name for a file"]}) == (
+    assert ([], {"a.yaml": ["found 2 hard links to this file; accepted: a file with one name"]}) == (
         jobs.scan(),
         jobs.problems(),
     )

@@ -60,7 +60,7 @@ def test_the_daemon_ends(host: Host) -> None:
         assert [json.loads(line)["event"] for line in lines.splitlines()][-1:] in ([], ["stopped"])
         assert program.wait(10) == 2
         assert program.stderr is not None
-        assert program.stderr.read() == "Error: the daemon has closed the connection; see its log\n"
+        assert program.stderr.read() == "Error: the daemon closed the connection; see its log\n"
 
 
 def test_nobody_reads_any_more(host: Host) -> None:

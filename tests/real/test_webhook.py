@@ -213,7 +213,7 @@ class TestAnswer:
             (
                 "404 Not Found",
                 b"Cannot POST " + PATH.encode(),
-                "look at the URL; ORIGIN/… answered 404 Not Found: Cannot POST /…",
+                "check the URL; ORIGIN/… answered 404 Not Found: Cannot POST /…",
             ),
             ("403 Forbidden", b"\x1b[2J\xff", "ORIGIN/… answered 403 Forbidden: \\x1b[2J\ufffd"),
             ("418 I'm a teapot", b"", "never ORIGIN/… answered 418 I'm a teapot"),
@@ -319,7 +319,7 @@ class TestAnswer:
         """Who says something all the time, yet comes to no end, has as long as one try has."""
         with WebServer(b"HTTP/1.1 100 Continue\r\n\r\n", "repeat") as server:
             verdict = posted(server, timeout=0.9)
-        assert verdict == "later 0 not sent within 0.9 s: its receiver is too slow; look at it"
+        assert verdict == "later 0 not sent within 0.9 s: the receiver is too slow; check the receiver"
 
     def test_nobody_there(self, unused_port: int) -> None:
         """A refused connection may pass."""

@@ -24,7 +24,7 @@ def test_texts_give_way_to_runs(tmp_path: Path) -> None:
     limit_pages(store, 1)
     batch.take_files({"a.yaml": b"x" * 100_000})
     batch.take(SaveBoot("one"))
-    assert "no room for the last good text of a.yaml: database or disk is full" == batch.commit()
+    assert "no room to save the last good version of a.yaml: database or disk is full" == batch.commit()
     assert (True, {}, True) == (store.knows_boot("one"), store.files(), bool(batch))
     batch.take(SaveBoot("two"))
     assert ("", True) == (batch.commit(), store.knows_boot("two"))

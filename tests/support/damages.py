@@ -284,7 +284,7 @@ WAYS: dict[str, Callable[[Path, Left], None]] = {
     "a text": _instead(lambda path: path.write_text("state\n" * 1000) and None),
     "a directory": _instead(lambda path: path.mkdir()),
     "a pipe": _instead(os.mkfifo),
-    "a link to nothing": _instead(lambda path: path.symlink_to("/nowhere/state.db")),
+    "a broken link": _instead(lambda path: path.symlink_to("/nowhere/state.db")),
     "a link to a device": _instead(lambda path: path.symlink_to("/dev/zero")),
 }
 

@@ -241,7 +241,7 @@ class Agent:
         self.cut()
         self.conversation = Conversation(PATIENCE)
         self.connection += 1
-        self.fleet.hosts[self.store].happen(FleetUp("its agent is gone"))
+        self.fleet.hosts[self.store].happen(FleetUp("its agent exited"))
 
     def start(self) -> None:
         """Begin anew, and be called."""

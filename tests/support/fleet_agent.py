@@ -88,7 +88,7 @@ class Agent:
     def _read(self) -> None:
         while select.select([self.connection], [], [], 0.02)[0]:
             data = self.connection.recv(1 << 16)
-            assert data, "it has hung up"
+            assert data, "it closed the connection"
             *whole, self._rest = (self._rest + data).split(b"\n")
             self.heard += map(lines.decode, whole)
 

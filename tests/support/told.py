@@ -76,7 +76,7 @@ class Told:
     def lose(self) -> None:
         """Whoever sends is gone."""
         for number in [*self.notices.outbox._sending]:
-            self.commit(self.notices.outbox.answered(number, "later 0 its sender was gone", self.wall))
+            self.commit(self.notices.outbox.answered(number, "later 0 its sender exited", self.wall))
 
     def send(self) -> list[Message]:
         """Send what is due, and give the answers."""

@@ -173,7 +173,7 @@ def test_cgroups_below() -> None:
     """What a job has made below its own cgroup goes with it, and what is in there too."""
     record = finished("nests")
     assert record["state"] == "succeeded"
-    assert "its command left processes behind, which were ended: s" in record["warnings"][0], "sh or already sleep"
+    assert "its command left processes behind; they were ended: s" in record["warnings"][0], "sh or already sleep"
     assert left() == ["self"]
 
 

@@ -116,7 +116,7 @@ def found() -> list[str]:
 
 def test_what_the_doctor_says() -> None:
     """All is well; a socket that is stopped is told, with what starts it."""
-    assert ["ok: its agent can start, and read the files that `fleet` names"] == found()
+    assert ["ok: the agent can start and can read the files that `fleet` names"] == found()
     sh("systemctl", "stop", SOCKET)
     command = ("jobqueuectl", "doctor", "--json")
     told = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -219,7 +219,7 @@ def test_a_new_launcher() -> None:
     """It is asked for by a command, which returns when all is ready; what lives goes on, and is recorded."""
     run, pid = long_run()
     before = [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
-    assert "launcher and daemon were restarted; 1 live run went on\n" == sh("jobqueuectl", "restart-launcher")
+    assert "launcher and daemon were restarted; 1 live run continued\n" == sh("jobqueuectl", "restart-launcher")
     after = [state(unit, "MainPID") for unit in ("jobqueued", "jobqueued-launcher")]
     assert not set(before) & set(after)
     assert_went_on(run, pid)

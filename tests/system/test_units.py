@@ -263,7 +263,7 @@ def test_a_stop_is_clean(live_run: tuple[str, int]) -> None:
     run, pid = live_run
     sh("systemctl", "stop", "jobqueued", "jobqueued-launcher.socket")
     said = journal("JOBQUEUE_EVENT=stopped")[-1]["MESSAGE"]
-    assert said == f"stopped: live runs go on, and are followed again after the next start: {run} (pid {pid})"
+    assert said == f"stopped: live runs continue, and the next start follows them again: {run} (pid {pid})"
     sh("systemctl", "start", "jobqueued")
     assert_went_on(*live_run)
 
@@ -294,19 +294,20 @@ def test_a_host_that_was_tuned() -> None:
         place.mkdir(exist_ok=True)
         (place / "tuned.conf").write_text(f"[Service]\n{text}")
     for unit in dropins:
-        assert f"unit: {unit}.service was changed since systemd read it → systemctl daemon-reload" in unwell()
+        assert f"unit: {unit}.service changed after systemd read it → systemctl daemon-reload" in unwell()
     sh("systemctl", "disable", "jobqueued")  # which reloads them, too
     shown = "systemctl cat jobqueued-launcher shows who takes it"
     renewed = f"{shown}; then: jobqueuectl restart-launcher (live runs go on)"
     sh("jobqueuectl", "restart-launcher")
     assert [
         f"launcher: it lacks CAP_KILL: runs of other users can't be ended → {renewed}",
-        "launcher: it lacks CAP_SYS_NICE: `nice` below 0, and `cpu_scheduling` of real time are refused → " + renewed,
-        "launcher: it has no_new_privs: sudo, mail and other programs with set-user-ID gain nothing in runs → "
+        "launcher: it lacks CAP_SYS_NICE: `nice` below 0 and real-time `cpu_scheduling` fail → " + renewed,
+        "launcher: it has no_new_privs: in runs, sudo, mail and other set-user-ID programs get no privileges → "
         + renewed,
-        f"launcher: runs have other namespaces than this shell, and may see another host: files → {renewed}",
-        "unit: jobqueued.service is disabled: it does not start with the host → systemctl enable jobqueued",
-        "unit: jobqueued.service has Restart=no: once dead it may stay so → systemctl cat jobqueued shows where; "
+        f"launcher: runs have other namespaces than this shell, so they may see different files → {renewed}",
+        "unit: jobqueued.service is disabled: it will not start at boot → systemctl enable jobqueued",
+        "unit: jobqueued.service has Restart=no: after a crash it may not start again → systemctl"
+        " cat jobqueued shows where; "
         "have Restart=always",
     ] == unwell()
     for unit in dropins:

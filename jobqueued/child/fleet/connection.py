@@ -60,7 +60,7 @@ class Connection:
         self._deadline = time.monotonic() + self._timeout
         version, status, reason = f"{self._line()}  ".split(" ", 2)
         if version not in ("HTTP/1.1", "HTTP/1.0"):
-            raise Garbled(f"it speaks no HTTP: {version[:20]!r}")
+            raise Garbled(f"it does not speak HTTP: {version[:20]!r}")
         found = self._fields()
         self._deadline = None
         self._body = self._pieces(found, is_kept=version == "HTTP/1.1" and found.get("connection", "") != "close")
@@ -95,7 +95,7 @@ class Connection:
             while size := _number(self._line().partition(";")[0].strip(), 16):
                 yield from self._bytes(size)
                 if self._line():
-                    raise Garbled("a chunk is longer than it says")
+                    raise Garbled("a chunk is longer than its header says")
             self._fields()
         else:
             yield from self._bytes(_number(fields.get("content-length", "")))
@@ -136,11 +136,11 @@ class Connection:
         self.socket.settimeout(left)
         data = self.socket.recv(_PIECE)
         if not data:
-            raise ConnectionResetError("it has hung up")
+            raise ConnectionResetError("it closed the connection")
         self._received += data
 
 
 def _number(text: str, base: int = 10) -> int:
     if not _NUMBER[base].fullmatch(text):
-        raise Garbled(f"it says {text[:20]!r} where a number is to be")
+        raise Garbled(f"it sent {text[:20]!r} instead of a number")
     return int(text, base)

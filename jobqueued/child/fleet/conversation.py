@@ -26,7 +26,7 @@ _HOSTS, _JOBS, _PAUSED, _WAIT = (f"{ROOT}{kind}/" for kind in ("hosts", "jobs", 
 _TOLD = (_HOSTS, _PAUSED, OVERDUE, FREED)
 _MOST_UNITS = 48
 """Maximum units in a request: etcd allows 64 operations in each transaction of a batch."""
-_OVER = "etcd was not reached in time, so that the session of this host is over"
+_OVER = "etcd was unreachable for too long, so the session of this host expired"
 _UNREACHED = "etcd has not answered yet"
 
 

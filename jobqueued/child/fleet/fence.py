@@ -116,7 +116,9 @@ def _number() -> int:
     """Return the fence number of this run."""
     text = os.environ.get(VARIABLE)
     if text is None:
-        raise Failure(f"${VARIABLE} is not set: give the job, or a lock of it, `scope: fleet`; see jobqueue-fence(1)")
+        raise Failure(
+            f"${VARIABLE} is not set: give the job, or one of its locks, `scope: fleet`; see jobqueue-fence(1)"
+        )
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS and 0 < (number := int(text)) <= _GREATEST:
         return number
     raise Failure(f"${VARIABLE}: found {printable(text)!r}; accepted: a whole number from 1 to {_GREATEST}")
@@ -140,7 +142,7 @@ def _locked(path: str, wait: float | None) -> int:
         except BlockingIOError:
             _wait_for(lock, shown, wait)
         except OSError as error:
-            where = "; put it on a file system that has locks" if error.errno in _NO_LOCKS else ""
+            where = "; move it to a file system that supports locks" if error.errno in _NO_LOCKS else ""
             raise Failure(f"cannot lock {shown}: {error.strerror}{where}") from None
         if _tried(f"find {shown}", _is_there, path, found):
             return lock
@@ -152,11 +154,11 @@ def _wait_for(lock: int, shown: str, wait: float | None) -> None:
 
     def give_up(*_: object) -> NoReturn:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        raise Failure(f"another run still has {shown} after {wait:g} s", NOT_IN_TIME)
+        raise Failure(f"another run still holds {shown} after {wait:g} s", NOT_IN_TIME)
 
     if wait == 0:
-        raise Failure(f"another run has {shown}", NOT_IN_TIME)
-    _tell(f"waiting for {shown}, which another run has")
+        raise Failure(f"another run holds {shown}", NOT_IN_TIME)
+    _tell(f"waiting for {shown}, which another run holds")
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, wait or 0, _NUDGE)
     _tried(f"lock {shown}", fcntl.flock, lock, fcntl.LOCK_EX)
@@ -177,7 +179,7 @@ def _see_that_others_see_it(shown: str, device: int) -> None:
         of_device = (words for line in mounts if (words := line.split())[2] == f"{os.major(device)}:{os.minor(device)}")
         options = {option for words in of_device for option in words[-1].split(",")}
     for option in options & _KEPT_HERE:
-        raise Failure(f"{shown}: other hosts would not see its lock; mount that file system without {option}")
+        raise Failure(f"{shown}: other hosts would not see its lock; mount its file system without {option}")
 
 
 # ── compare, write ──
@@ -188,7 +190,9 @@ def _enter(lock: int, path: str, number: int) -> None:
     shown = printable(path)
     seen = _seen(lock, shown)
     if seen > number:
-        raise Failure(f"{shown}: refused: a later run has been here, with {seen}; this one has {number}", REFUSED)
+        raise Failure(
+            f"{shown}: refused: a later run, with number {seen}, has used it; this run has number {number}", REFUSED
+        )
     data = _content(number)
     written = _tried(f"write {shown}", os.pwrite, lock, data, 0)
     if written < len(data):
@@ -208,11 +212,11 @@ def _seen(lock: int, shown: str) -> int:
         return 0
     if first.isdigit() and data == _content(int(first)):
         return int(first)
-    raise Failure(f"{shown}: found {data!r}, which is no number of jobqueue-fence; {_mended(shown)}")
+    raise Failure(f"{shown}: found {data!r}, which is not a number from jobqueue-fence; {_mended(shown)}")
 
 
 def _mended(shown: str) -> str:
-    return f"if this is the right file, see that no earlier run goes on, and then: truncate -s 0 {shown}"
+    return f"if this is the right file, make sure that no earlier run continues, then: truncate -s 0 {shown}"
 
 
 def _content(number: int) -> bytes:

@@ -86,11 +86,9 @@ class Gateway:
                 line = nameless(connection.readline(_MOST), self._fleet)
                 document = _document(line) if line else {}
             except (OSError, Garbled, ValueError) as error:
-                raise self._left(f"it has gone silent: {_words(error)}") from None
+                raise self._left(f"it stopped sending: {_words(error)}") from None
             if "result" not in document:
-                raise self._left(
-                    f"it has ended the stream: {_rejected(document)}" if document else "it has ended the stream"
-                )
+                raise self._left(f"it ended the stream: {_rejected(document)}" if document else "it ended the stream")
             yield document["result"]
 
     def close(self) -> None:
@@ -149,7 +147,7 @@ class Gateway:
         if isinstance(error, ssl.SSLError):
             return self._tls.words(error)
         if isinstance(error, ConnectionResetError | BrokenPipeError) and member.startswith("http:"):
-            return "it has hung up, or wants TLS"
+            return "it closed the connection, or requires TLS"
         return _words(error)
 
     def _connected(self, member: str) -> Connection:
@@ -202,14 +200,16 @@ def _rejection(connection: Connection, head: Head) -> Rejected:
     try:
         return _rejected(_document(words))
     except ValueError:  # the answer is a proxy's, or the gateway is switched off
-        return Rejected(-1, f"HTTP {head.status} {head.reason}: it speaks no JSON, so it may not be etcd's gateway")
+        return Rejected(
+            -1, f"HTTP {head.status} {head.reason}: it does not speak JSON, so it is probably not etcd's gateway"
+        )
 
 
 def _document(data: bytes) -> Message:
     """Return an answer of the gateway. Raises ValueError if it is something else."""
     document = json.loads(data)
     if not isinstance(document, dict):
-        raise ValueError("it is no answer of etcd's gateway")
+        raise ValueError("it is not an answer of etcd's gateway")
     return document
 
 

@@ -98,11 +98,11 @@ def open_session(gateway: Gateway, settings: Mapping[str, Any], path: str) -> Op
 def _whose(host: str, store: str, value: str) -> str:
     if value.partition(" ")[0] == store:
         return (
-            f"an earlier session of {host} is not over yet; where it does not end within {2 * TTL} s,"
-            " another host has a copy of this one's state.db"
+            f"an earlier session of {host} still exists; if it does not expire within {2 * TTL} s,"
+            " another host has a copy of this host's state.db"
         )
-    remedy = "each needs a name of its own: hostnamectl hostname NAME"
-    return f"another host of the fleet is called {host}, too, or was until now; {remedy}"
+    remedy = "each host needs its own name: hostnamectl hostname NAME"
+    return f"another host of the fleet has, or had until now, the name {host}; {remedy}"
 
 
 def check(gateway: Gateway, store: str, seen: Mark) -> Mark:

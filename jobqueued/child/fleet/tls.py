@@ -14,10 +14,11 @@ _EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64
 _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 """Codes X509_V_ERR_…, see openssl-verification-options(1)."""
 _ALERTS = {
-    "CERTIFICATE_REQUIRED": "it wants a certificate of this host: see `certificate` and `key`",
+    "CERTIFICATE_REQUIRED": "it requires a certificate of this host: set `certificate` and `key`",
     "CERTIFICATE_EXPIRED": "the certificate of this host has expired: renew it",
-    "UNKNOWN_CA": "it knows no authority that the certificate of this host is signed by",
-    "BAD_CERTIFICATE": "it does not accept the certificate of this host: one of another authority, or of another use",
+    "UNKNOWN_CA": "it does not know the authority that signed the certificate of this host",
+    "BAD_CERTIFICATE": "it refuses the certificate of this host: another authority signed it, or it is for"
+    " another purpose",
 }
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"})
 
@@ -38,7 +39,7 @@ class Tls:
         try:
             context = ssl.create_default_context(cafile=paths.get("authority"))
         except ssl.SSLError:
-            raise Unusable(f"authority: {paths['authority']} has no certificate in PEM") from None
+            raise Unusable(f"authority: {paths['authority']} has no PEM certificate") from None
         if "certificate" in paths:
             _introduce(context, paths["certificate"], paths["key"])
         return context
@@ -52,30 +53,30 @@ class Tls:
         if alert == "BAD_CERTIFICATE" and not self._given["certificate"]:
             alert = "CERTIFICATE_REQUIRED"
         if reason in _NO_TLS or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return "it has hung up, or speaks no TLS"
-        return _ALERTS.get(alert) or f"no TLS with it: {reason.lower().replace('_', ' ')}"
+            return "it closed the connection, or does not use TLS"
+        return _ALERTS.get(alert) or f"TLS failed: {reason.lower().replace('_', ' ')}"
 
     def _refusal(self, error: ssl.SSLCertVerificationError) -> str:
         if error.verify_code in _UNKNOWN_AUTHORITY:
             known = self._given["authority"] or "this host"
-            return f"is signed by no authority of {known}: see `authority`"
+            return f"is not signed by an authority of {known}: set `authority`"
         if error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
             name = error.verify_message.rstrip(".").rpartition(" ")[2]
-            return f"is not for {name}: have `etcd` name it as the certificate does, or have one issued for that"
+            return f"is not for {name}: in `etcd`, use a name from the certificate, or get a certificate for this name"
         known_words = {_EXPIRED: "has expired", _NOT_YET: "is not valid yet, or the clock of this host is wrong"}
         return known_words.get(error.verify_code, f"is refused: {error.verify_message}")
 
 
 def _introduce(context: ssl.SSLContext, certificate: str, key: str) -> None:
     def password() -> str:
-        raise Unusable(f"key: {key} has a password, and nobody is there to be asked")
+        raise Unusable(f"key: {key} has a password; use a key without one")
 
     try:
         context.load_cert_chain(certificate, key, password)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            raise Unusable(f"key: {key} is not that of {certificate}") from None
-        raise Unusable(f"certificate, key: no PEM of one is in {certificate}, or none in {key}") from None
+            raise Unusable(f"key: {key} does not belong to {certificate}") from None
+        raise Unusable(f"certificate, key: {certificate} has no PEM certificate, or {key} no PEM key") from None
 
 
 def _readable(name: str, given: str) -> str:
@@ -88,12 +89,12 @@ def _readable(name: str, given: str) -> str:
         why = error.strerror
     if path == given:
         raise Unusable(f"{name}: {path}: {why}")
-    store = f"put it there as /etc/credstore/{given}, or see LoadCredential= in systemd.exec(5), and restart that"
+    store = f"store it as /etc/credstore/{given} (or see LoadCredential= in systemd.exec(5)), then restart the service"
     raise Unusable(f"{name}: jobqueued-fleet.service has no credential {given}: {store}")
 
 
 def _credential(name: str, given: str) -> str:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if directory is None and "INVOCATION_ID" not in os.environ:
-        raise Unusable(f"{name}: only a unit of systemd has credentials such as {given}: name a file by its path")
+        raise Unusable(f"{name}: credentials such as {given} exist only in a unit of systemd; write the path of a file")
     return f"{directory or '/run/credentials'}/{given}"

@@ -282,7 +282,7 @@ class Uplink:
                 self._conversation.until = max(self._conversation.until, locks)
                 if is_over or session.now() >= self._alive_until:
                     self._leases = None
-                    self._rest("the session of this host was over in etcd" if is_over else trouble)
+                    self._rest("the session of this host expired in etcd" if is_over else trouble)
             self._wake()
 
     def _look_around(self, gateway: Gateway) -> None:
@@ -343,7 +343,7 @@ class Uplink:
                 # etcd was kept alive since the watch ended, and is so now
                 has_answered = max(since + TTL * SECOND, session.now()) < self._alive_until
                 if mute > _MUTE and not is_past() and has_answered:
-                    self._rest("etcd answers, and tells no news: is there a proxy in between that holds them back?")
+                    self._rest("etcd answers but sends no events: is there a proxy in between that holds them back?")
                 if self._changed.wait_for(is_past, _some(pause)):
                     return
             pause = min(2 * pause, _LONGEST_PAUSE)

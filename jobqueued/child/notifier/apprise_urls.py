@@ -26,14 +26,14 @@ def send(notice: Notice) -> None:
     try:
         import apprise
     except ImportError:
-        raise Never("apprise is not installed; install it: apt install apprise") from None
+        raise Never("apprise is not installed; to install it: apt install apprise") from None
     url = notice.address
     notice.hide(url)
     log = Log(logging.WARNING)
     logging.getLogger("apprise").addHandler(log)
     service = apprise.Apprise()
     if not service.add(url):
-        said = f"this is no URL that it knows{notice.quoted(log.said)}"
+        said = f"found a URL that apprise does not know{notice.quoted(log.said)}"
         raise Never(f"apprise: {said}; accepted: slack://…, ntfy://…, see apprise(1)")
     known = notice_text.values(notice)
     template = notice.setting("template", str, "")
@@ -44,4 +44,4 @@ def send(notice: Notice) -> None:
     if not service.notify(body=text, title=title, notify_type=getattr(apprise.NotifyType, kind), body_format="text"):
         if refused := refusal():
             raise Never(f"apprise: {url.partition('://')[0]}://: {refused.strerror}")
-        raise Later(f"apprise: {url.partition('://')[0]}:// did not take it{notice.quoted(log.said)}")
+        raise Later(f"apprise: {url.partition('://')[0]}:// did not accept the notice{notice.quoted(log.said)}")

@@ -137,9 +137,9 @@ def _quoted(output: Output, shown: str, attached: int, run: str) -> str:
     if shown:
         blocks += [_heading(output.size), shown.rstrip("\n")]
     if attached and output.size is not None and attached < output.size:
-        blocks.append(f"Attached is its end, {size(attached)}; all of it: jobqueuectl logs {run}")
+        blocks.append(f"The last {size(attached)} are attached; for all of it: jobqueuectl logs {run}")
     elif attached:
-        blocks.append("It is attached as it was written.")
+        blocks.append("The output is attached as it was written.")
     return "\n\n".join(blocks)
 
 

@@ -74,12 +74,12 @@ def _login(notice: Notice, where: Address, how: str) -> tuple[str, str] | None:
     if where.user is None:
         return None
     if where.scheme == "smtp" and how == "never":
-        raise Never(f"{where}: a password goes over TLS only: write starttls: required, or smtps://")
+        raise Never(f"{where}: a password is sent only over TLS: write starttls: required, or smtps://")
     password = where.password or notice.credential("password_file")
     if password is None:
         raise Never(f"{where}: its user has no password: write password_file: /etc/jobqueued/smtp-password")
     if not (password.isascii() and where.user.isascii()):
-        raise Never(f"{where}: user and password are accepted in ASCII")
+        raise Never(f"{where}: user and password must be ASCII")
     for answer in (f"\0{where.user}\0{password}", where.user, password):  # in the forms that AUTH sends
         notice.secrets.append(base64.b64encode(answer.encode()).decode())
     return where.user, password

@@ -48,9 +48,9 @@ def _sent(given: Notice) -> str:
     except OutOfTime as error:
         return f"later 0 {_line(str(error))}"
     except MemoryError:
-        return "later 0 the memory of a notifier does not suffice; attach less (attach_limit)"
+        return "later 0 the notifier ran out of memory; attach less (attach_limit)"
     except Exception as error:  # the exception's text might contain a secret
-        return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report it"
+        return f"later 0 a bug of jobqueued: {type(error).__name__} at {_place(error)}; please report this bug"
     return "sent"
 
 
@@ -93,7 +93,7 @@ def _alarm(seconds: float) -> Iterator[None]:
     """Raise OutOfTime at any point of the block after `seconds`."""
 
     def ring(*_: object) -> None:
-        raise OutOfTime(f"not sent within {seconds:.3g} s: its receiver is too slow; look at it")
+        raise OutOfTime(f"not sent within {seconds:.3g} s: the receiver is too slow; check the receiver")
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -104,7 +104,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def _line(text: str) -> str:
-    line = printable(re.sub(r"\s+", " ", text)).strip() or "no reason is known"
+    line = printable(re.sub(r"\s+", " ", text)).strip() or "the reason is unknown"
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

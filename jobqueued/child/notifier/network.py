@@ -41,7 +41,7 @@ def address(notice: Notice, url: str, ports: Mapping[str, int]) -> Address:
     except ValueError:
         port, host = 0, None
     if not re.fullmatch("[!-~]+", url) or not host or port == 0 or parts.scheme not in ports:
-        raise Never(f"{notice.channel}: this is no URL that it takes; accepted: {accepted}, in ASCII")
+        raise Never(f"{notice.channel}: found a URL that it can't use; accepted: {accepted}, in ASCII")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asked = [value for pair in parts.query.split("&") for value in (pair, pair.partition("=")[2])]
     for secret in (path.strip("/"), *parts.path.split("/"), *asked, parts.username, parts.password):
@@ -56,7 +56,9 @@ def trouble(where: Address, error: OSError, seconds: float) -> Later | Never:
     if isinstance(error, Refused):
         return Never(f"{where}: {error.strerror}")
     if isinstance(error, ssl.SSLCertVerificationError):
-        trust = "put its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        trust = (
+            "copy the certificate of its authority into /usr/local/share/ca-certificates and run update-ca-certificates"
+        )
         return Never(f"{where}: its certificate is refused: {error.verify_message}; {trust}")
     if isinstance(error, TimeoutError):
         return Later(f"{where}: no answer within {seconds:.3g} s")

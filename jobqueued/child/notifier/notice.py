@@ -139,7 +139,7 @@ class Notice(NamedTuple):
         """The target, if it must be a single string. Raises Never for a list."""
         if isinstance(self.target, str):
             return self.target
-        raise Never(f"{self.channel}: accepted: one target, found a list")
+        raise Never(f"{self.channel}: found a list; accepted: one target")
 
     def setting(self, name: str, kind: type[T] | tuple[type[T], ...], default: T) -> T:
         """Return a setting of the channel, or the default. Raises Never if it has another type."""
@@ -147,7 +147,7 @@ class Notice(NamedTuple):
         if value is None:
             return default
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise Never(f"{self.channel}: {name} is a {type(value).__name__}, which is not what it takes")
+            raise Never(f"{self.channel}: {name} is a {type(value).__name__}, which is not accepted")
         return value
 
     def hide(self, text: str) -> None:
@@ -181,7 +181,7 @@ def read(data: bytes) -> Notice:
         # encoding and decoding again replaces lone surrogates
         given = json.loads(json.dumps(json.loads(data), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
-        raise Never("the notice is no JSON") from None
+        raise Never("the notice is not JSON") from None
     fields: dict[str, type | tuple[type, ...]] = {
         "id": str,
         "channel": str,

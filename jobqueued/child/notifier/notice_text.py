@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from jobqueued.child.notifier import template as templates
 from jobqueued.child.notifier.notice import Event, Never, Notice
-from jobqueued.child.text import printable
+from jobqueued.child.text import counted, printable
 
 _INFO, _WARNING, _ERROR, _CRITICAL = "info", "warning", "error", "critical"
 _SEVERITY = {
@@ -108,8 +108,8 @@ def _facts(event: Event) -> Iterator[str]:
     if user := event.get("user"):
         yield f"user      {printable(user)}"
     if incident := event.get("incident"):
-        first = f", the first was {printable(incident['first_run'])}" if incident["first_run"] else ""
-        yield f"incident  since {printable(incident['since'])}, {incident['count']} so far{first}"
+        first = f", first run {printable(incident['first_run'])}" if incident["first_run"] else ""
+        yield f"incident  since {printable(incident['since'])}, {counted(incident['count'], 'time')} so far{first}"
 
 
 def hints(event: Event) -> list[str]:

@@ -30,7 +30,7 @@ def send(notice: Notice) -> None:
             where = network.address(notice, ping["url"], webhook.PORTS)
             until = ping.get("until")
             if until is not None and until < time.monotonic():
-                raise Later("it was too late to be true")
+                raise Later("its time was over before it could be sent")
             if connection is None:
                 connection = _connection(notice, where)
             try:
@@ -41,7 +41,7 @@ def send(notice: Notice) -> None:
                     raise
                 notice.parts.append((ping["number"], verdict))
             except HTTPException as error:
-                raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
+                raise Later(f"{where}: the answer is not HTTP: {type(error).__name__}") from None
             except OSError as error:
                 raise network.trouble(where, error, _seconds(notice)) from None
             else:

@@ -42,9 +42,7 @@ def send(notice: Notice) -> None:
     if ended.code == TEMPORARY:
         raise Later(f"{words[0]}: exit code {ended.code}{ended.said}")
     if ended.code:
-        raise Never(
-            f"{words[0]}: exit code {ended.code}{ended.said}; it exits with {TEMPORARY} if it is to be tried again"
-        )
+        raise Never(f"{words[0]}: exit code {ended.code}{ended.said}; to be retried, it must exit with {TEMPORARY}")
 
 
 def document(notice: Notice) -> bytes:

@@ -29,10 +29,10 @@ _LONGEST_WAIT = 86400
 _QUOTED = 4096
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _REMEDIES = {
-    400: "it does not like the body: look at the template", 401: "look at the token or password",
-    403: "look at the token or password", 404: "look at the URL", 405: "look at the URL: it takes no POST",
-    410: "look at the URL", 413: "it finds the body too large: write a template",
-    415: "look at the header Content-Type", 422: "it does not like the body: look at the template",
+    400: "the body is not accepted: check the template", 401: "check the token or password",
+    403: "check the token or password", 404: "check the URL", 405: "check the URL: it does not accept POST",
+    410: "check the URL", 413: "the body is too large: write a shorter template",
+    415: "check the header Content-Type", 422: "the body is not accepted: check the template",
 }  # fmt: skip
 _OURS = frozenset({"content-length", "host", "transfer-encoding", "connection"})
 
@@ -50,7 +50,7 @@ def send(notice: Notice) -> None:
             connection.request("POST", path, content, {**headers, "Connection": "close"})
             judge(notice, where, connection.getresponse())
     except HTTPException as error:
-        raise Later(f"{where}: no answer that is HTTP: {type(error).__name__}") from None
+        raise Later(f"{where}: the answer is not HTTP: {type(error).__name__}") from None
     except OSError as error:
         raise network.trouble(where, error, notice.step) from None
 
@@ -137,7 +137,7 @@ def judge(notice: Notice, where: Address, response: HTTPResponse) -> None:
         return
     said = f"{where} answered {status} {notice.quoted(response.reason)}".rstrip()
     if 300 <= status < 400:
-        raise Never(f"{said}, which sends us elsewhere; redirects are not followed: write the URL that is meant")
+        raise Never(f"{said}, a redirect; redirects are not followed: use the final URL")
     said += "".join(f": {notice.quoted(line)}" for line in _first_line(response))
     if status in _PASSING or status >= 500:
         raise Later(said, wait(response.headers.get("Retry-After", ""), datetime.now(UTC)))

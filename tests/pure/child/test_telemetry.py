@@ -60,7 +60,7 @@ def test_taken(output: bytes, expected: dict[str, Any]) -> None:
         (rb'{"a": [{"\u0000": 2, "\ud800": 3}]}', 'said the key "\\ufffd" twice'),
         (b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1), f"found more than {DEEPEST} levels"),
         (b"[" * 30_000 + b"]" * 30_000, "in one another without end"),
-        (b'{"a": "%s"}' % (b"x" * MOST), "said more than 65,536 bytes"),
+        (b'{"a": "%s"}' % (b"x" * MOST), "printed more than 65,536 bytes"),
     ],
 )
 def test_refused(output: bytes, words: str) -> None:

@@ -76,10 +76,10 @@ def test_a_launcher_that_goes(calls: Calls) -> None:
     calls.methods["CrontabSet"]({"table": "IyBhCg=="})
     calls.methods["CrontabGet"]({})
     calls.link.greeted = False
-    calls.answer("later 0 its sender was gone")
+    calls.answer("later 0 its sender exited")
     reasons = {ticket: (value["reason"], error) for ticket, (value, error) in calls.replies.items()}
     assert {
-        1: ("it is not known if that was done, as its sender was gone; see: crontab -l", "Refused"),
+        1: ("it is unknown whether this was done: its sender was gone; to check: crontab -l", "Refused"),
         2: ("the launcher does not answer; see its log", "Refused"),
     } == reasons
     calls.link.greeted = True

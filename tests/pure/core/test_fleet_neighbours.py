@@ -64,7 +64,9 @@ def test_another_fleet() -> None:
     known = Neighbours(replace(OWN, name="web"))
     assert [] == [*known.note_fleets({"db": ["c"]}, {"db": ["dump"]}, {"report": 1, "sync": 1})]
     (found,) = known.note_fleets({"wbe": ["c", "d"]}, {"wbe": ["report", "sync", "x"]}, {"report": 1, "sync": 1})
-    assert found.text.startswith("the fleet wbe, of c, d, is in the same etcd as web and has report, sync, too")
+    assert found.text.startswith(
+        "the fleet wbe (hosts: c, d) uses the same etcd as the fleet web and has report, sync, too"
+    )
     assert [found.text] == known.troubles
     (over,) = known.note_fleets({}, {}, {"report": 1})
     assert FleetTrouble(found.text, is_over=True) == over

@@ -171,7 +171,7 @@ def test_the_site() -> None:
     told.say("refused", file="/etc/jobqueue.d/a.yaml", jobs=["a"])
     told.say("mended", file="/etc/jobqueue.d/a.yaml")
     told.say("job_valid", job="b")
-    told.say("recovered", text="state is saved again", of="state")
+    told.say("recovered", text="the state is saved again", of="state")
     told.say("recovered", text="the launcher answers again")
     told.wait(MINUTE)
     events = [each["event"] for message in told.got for each in message.about["held_back"] or [message.about]]
@@ -248,7 +248,7 @@ def test_a_late_run() -> None:
     told.wait(MINUTE)
     assert ["late", "recovery"] == told.events
     assert "a@1 is late: it has run for 3 h, and usually ends within 1 h" == told.summaries[0]
-    assert "a@1, which was late, is over: failed: exit code 1" == told.summaries[1]
+    assert "late run a@1 ended: failed: exit code 1" == told.summaries[1]
     assert told.got[0].about["incident"]["id"] == told.got[1].about["incident"]["id"]
 
 
@@ -259,7 +259,7 @@ def test_an_overdue_job() -> None:
     told.wait(DAY)
     told.say("overdue_over", job="a", reason="a@5 has succeeded")
     told.wait(DAY)
-    assert ["a has not succeeded for 1 d 2 h: it is paused", "a is not overdue any more: a@5 has succeeded"] == (
+    assert ["a has not succeeded for 1 d 2 h: it is paused", "a is no longer overdue: a@5 has succeeded"] == (
         told.summaries
     )
 

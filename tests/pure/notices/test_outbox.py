@@ -441,7 +441,7 @@ def test_the_next_instant_is_kept(steps: list[tuple[str | int, int]]) -> None:
             on_way += outbox.take(told.wall)
         elif step == "lose":
             for message in on_way:
-                told.commit(outbox.answered(message.number, "later 0 its sender was gone", told.wall))
+                told.commit(outbox.answered(message.number, "later 0 its sender exited", told.wall))
             on_way.clear()
         elif on_way:
             told.commit(outbox.answered(on_way.pop(0).number, step, told.wall))
