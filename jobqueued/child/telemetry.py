@@ -50,7 +50,7 @@ def checked(found: object) -> Telemetry:
     if not isinstance(found, dict):
         raise Refused(f'printed {_KINDS.get(type(found), "something else")}; accepted: an object such as {{"rows": 7}}')
     if flaw := next(flaws(found, "telemetry"), ""):
-        raise Refused(f"printed a value that no record can hold: {flaw}")
+        raise Refused(f"printed what no record can hold: {flaw}")
     kept: Telemetry = _shown(found)
     return kept
 

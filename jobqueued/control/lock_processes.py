@@ -196,7 +196,7 @@ class LockProcesses(Source):
             self._directory.mkdir(mode=0o700, exist_ok=True)
             atomic_file.replace(str(path), json.dumps(mark).encode())
         except OSError as error:
-            return f"{path}: {error.strerror}; a restart of the daemon will release the locks of this with-lock"
+            return f"{path}: {error.strerror}; a restart of the daemon will release the locks of this with-lock command"
         return ""
 
     def descriptors(self) -> dict[int, int]:

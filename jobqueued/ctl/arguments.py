@@ -68,7 +68,7 @@ def kept_time(context: click.Context, parameter: click.Parameter, text: str | No
     """Parse a time in the past as an instant (ns). Raises BadParameter for 1970, because nothing older is saved."""
     instant = past_time(context, parameter, text)
     if instant == 0:
-        raise click.BadParameter(f"{text!r} is before anything that is kept")
+        raise click.BadParameter(f"{text!r} is before all saved records")
     return instant
 
 
@@ -217,7 +217,7 @@ def _there(moment: datetime, text: str) -> datetime:
     """Return the moment in the local zone. Raises BadParameter if the clocks are set forward over this time."""
     here = moment.astimezone()
     if moment.tzinfo is None and ":" in text and here.replace(tzinfo=None) != moment:
-        raise click.BadParameter(f"{text!r} never comes: the clocks are set forward then")
+        raise click.BadParameter(f"{text!r} does not exist: the clocks are set forward then")
     return here
 
 

@@ -282,7 +282,10 @@ def _write(paths: Paths, plans: list[Plan], *, force: bool, disable: bool) -> bo
         elif disable:
             failed |= not _disable(plan)
         elif plan.found.is_of_host:
-            _tell(f"{plan.source.file}: unchanged; a cron that runs it runs these jobs, too (see --disable-source)")
+            _tell(
+                f"{plan.source.file}: unchanged; a cron that reads it runs these jobs a second time (see"
+                " --disable-source)"
+            )
     return failed
 
 
@@ -292,7 +295,7 @@ def _hindrance(paths: Paths, plan: Plan, *, force: bool, disable: bool) -> str:
     if not plan.is_good:
         return "it would be refused"
     if plan.old not in (None, plan.text) and not force:
-        return "it is there and differs; see --diff, and --force"
+        return "it exists and differs; to compare, use --diff; to overwrite it, use --force"
     if config.cron.get("live") and plan.found.is_of_host and plan.found.kind not in _OFF and not disable:
         return (
             f"jobqueued runs {plan.source.file} as it is (`cron: {{live: true}}` in {paths.config}); --disable-source"
@@ -321,7 +324,10 @@ def _disable(plan: Plan) -> bool:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or path.read_bytes() != plan.found.data:
-            _tell(f"{path}: not changed, as it is not the same any more; both run now: repeat it, with --force")
+            _tell(
+                f"{path}: not changed, because it changed in the meantime; its jobs now run twice: repeat"
+                " the import with --force"
+            )
             return False
         atomic_file.replace(str(new), disabled(plan.found.data, plan.source.used), stat.S_IMODE(found.st_mode))
         os.chown(new, found.st_uid, found.st_gid)
@@ -329,7 +335,7 @@ def _disable(plan: Plan) -> bool:
         os.rename(new, path)
     except OSError as error:
         new.unlink(missing_ok=True)
-        _tell(f"{path}: not changed: {error.strerror}; its jobs are in both places now")
+        _tell(f"{path}: not changed: {error.strerror}; its jobs now run twice")
         return False
     _tell(f"{path}: {counted(len(plan.source.used), 'line')} made comments")
     return True

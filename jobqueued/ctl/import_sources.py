@@ -108,7 +108,7 @@ def named(paths: Paths, files: Iterable[Path], wish: Wish) -> Iterator[Found | F
         elif wish.kind is Kind.TIMER or (wish.kind is None and file.suffix == ".timer"):
             yield _timer(file)
         elif wish.kind is None:
-            told = f"cannot tell by its name what {file} is; say it with --kind user, or --kind "
+            told = f"the name of {file} does not show its format; add --kind user, or --kind "
             told += "system (with a column of users)"
             raise Unclear(told)
         else:

@@ -69,7 +69,7 @@ def next_times(
         zone = timezone or _own_zone(paths)
         answer = _of_expression(expression, zone, dst, seconds, job, count)
     elif timezone or seconds or dst != "cron":
-        raise click.UsageError("--timezone, --seconds and --dst go with --expression")
+        raise click.UsageError("--timezone, --seconds and --dst work only with --expression")
     elif job is None:
         _print_all(paths, count, expect=expect, as_json=as_json)
         return

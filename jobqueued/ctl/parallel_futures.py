@@ -67,7 +67,9 @@ def _gathered(pipes: dict[Connection, int], progress: Callable[[float], None]) -
             try:
                 told = pipe.recv()
             except EOFError:
-                raise Refused("a process that played some of the draws has died; less to play: --draws 1") from None
+                raise Refused(
+                    "a process that simulated some of the draws died; to use less memory: --draws 1"
+                ) from None
             if isinstance(told, float):
                 done[pipes[pipe]] = told
                 progress(sum(done) / len(pipes))

@@ -186,4 +186,4 @@ def _verdict(notice: bytes) -> str:
         done = subprocess.run(command, check=False, input=notice, capture_output=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
         return f"later 0 not sent within {_SECONDS} s"
-    return done.stdout.decode(errors="replace").strip() or "later 0 its sender has ended without a word"
+    return done.stdout.decode(errors="replace").strip() or "later 0 its sender exited without an answer"

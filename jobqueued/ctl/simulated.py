@@ -131,7 +131,7 @@ def _print_differences(rows: Sequence[Row], others: Sequence[Row], most: int | N
     today, other = ({row.job: row for row in each} for each in (rows, others))
     changed = [name for name in dict.fromkeys([*other, *today]) if _fate(today.get(name)) != _fate(other.get(name))]
     if not changed:
-        print_line("These files change nothing of what is foreseen.")
+        print_line("These files do not change the forecast.")
         return
     heads = ("RUNS", "LATE", "WAITED", "MISSED")
     print_table(
@@ -148,7 +148,7 @@ def _fate(row: Row | None) -> tuple[str, ...]:
 
 def _print_advice(advice: Sequence[Suggestion]) -> None:
     if not advice:
-        print_line("Nothing that was tried helps.")
+        print_line("No change that was tried helps.")
         return
     from jobqueued.foresight import suggestions
 

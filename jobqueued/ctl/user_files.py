@@ -95,7 +95,7 @@ def _name_of(file: Path) -> str:
     try:
         return named(file.name)
     except ValueError as wrong:
-        raise click.UsageError(f"found the name {printable(str(wrong))}; or say another: --name NAME") from None
+        raise click.UsageError(f"found the name {printable(str(wrong))}; to use another name: --name NAME") from None
 
 
 @click.command()
@@ -200,7 +200,7 @@ def edit(paths: Paths, file: str, user: str | None) -> None:
         with open(copy, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as stream:
             stream.write(text)
     except OSError as error:
-        raise Unreachable(f"no copy to edit can be made: {error.filename}: {error.strerror}") from None
+        raise Unreachable(f"cannot make a copy to edit: {error.filename}: {error.strerror}") from None
     session = _Session(paths, file, user, copy)
     sys.exit(session.last(text, found["stamp"]))
 
@@ -244,14 +244,14 @@ class _Session:
             descriptor = os.open(self._copy, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(descriptor, "rb") as stream:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise Refused(f"{self._copy} is no regular file any more; nothing was changed")
+                    raise Refused(f"{self._copy} is no longer a regular file; nothing was changed")
                 return stream.read(LARGEST_FILE + 1)
         except OSError as error:
             raise Refused(f"{self._copy}: {error.strerror}; nothing was changed") from None
 
     def _kept(self) -> str:
         user = f" --user {self._user}" if self._user else ""
-        return f"your text is kept; to hand it in: jobqueuectl add{user} {printable(self._copy)}"
+        return f"your text is saved; to store it: jobqueuectl add{user} {printable(self._copy)}"
 
     def _clean_up(self) -> None:
         with contextlib.suppress(OSError):
@@ -274,7 +274,7 @@ def _print(name: str, answer: Message) -> None:
     print_problems(Problem(**problem) for problem in answer["problems"])
     if not answer["stored"]:
         errors = sum(problem["severity"] == "error" for problem in answer["problems"])
-        print_line(f"{name}: nothing was changed, because of {counted(errors, 'error')}")
+        print_line(f"{name}: nothing was changed, because the file has {counted(errors, 'error')}")
         return
     active = [job["id"] for job in answer["jobs"] if not job["invalid"]]
     if answer["jobs"] and not active:

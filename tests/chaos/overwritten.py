@@ -15,7 +15,7 @@ from tests.chaos.episodes import Episode
 PAGE = 4096
 _NOTICED = 20.0
 """Something is committed within so many seconds, on a busy host, too."""
-_WORDS = ("a new one is written, with all but the history", "all else is written to it again")
+_WORDS = ("jobqueued writes a new one with everything except history", "jobqueued writes everything else again")
 LOG, _SHORT = "state.db-wal", 1 << 20
 _UNWRITTEN = "cannot write the record"
 

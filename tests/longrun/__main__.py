@@ -32,7 +32,7 @@ _SETTLED = {
     "runs without an end": "SELECT count(*) FROM run WHERE record IS NULL",
     "submissions that are not over": "SELECT count(*) FROM submission",
 }
-_OF_KILLS = ("the launcher is gone", "its sender was gone")
+_OF_KILLS = ("the launcher exited", "its sender exited")
 """What has to be said of a launcher that was killed."""
 BEGIN = 6000
 """The runs of the life that is judged until the ring of the trace, which has a bound, is full."""

@@ -312,7 +312,7 @@ class TestLife:
             assert host.wait(host.run("quick"))["state"] == "succeeded"
         said = degraded(host)
         assert {"abort": "Read-only file system", "shutdown": "Input/output error"}[fault] in said
-        assert {"abort": "remount it read-write", "shutdown": "look for errors of the disk"}[fault] in said
+        assert {"abort": "remount it read-write", "shutdown": "look for disk errors"}[fault] in said
         assert (quick(host), daemon.poll()) == (4, None)
         host.close()
         disk.close()

@@ -667,9 +667,9 @@ def test_beside_another_cron_nothing_runs_twice(host: Host) -> None:
         status = host.call("Status")
         (trouble,) = (text for text in status["troubles"] if "cron" in text)
         assert trouble.startswith(
-            f"cron's tables are not run, as a cron daemon (pid {os.getpid()}) with the PID file {file} runs "
+            f"cron's tables are ignored here, because a cron daemon (pid {os.getpid()}) with the PID file {file} runs "
         )
-        assert trouble.endswith("once that is gone: systemctl disable --now cron")
+        assert trouble.endswith("to run them here: systemctl disable --now cron")
         assert [trouble] == [line["text"] for line in host.said("trouble")]
         assert [] == status["problems"]
         assert {"live": False} == host.call("CrontabSet", table="")

@@ -301,7 +301,7 @@ def test_who_may_add_jobs(tmp_path: Path, asker: int, lists: bool, refused: bool
         "lists": lists,
     }  # fmt: skip
     answer, _ = spool_orders._carried_out(order)
-    assert answer.startswith("refused daemon may not use cron here" if refused else "done 1 daemon")
+    assert answer.startswith("refused daemon is not allowed to use cron here" if refused else "done 1 daemon")
 
 
 @NEEDS_ROOT

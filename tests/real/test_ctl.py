@@ -103,7 +103,7 @@ class TestAnswers:
         assert "c: its fleet has a newer one" == told["outdated"]
         assert told["clock set back"].startswith("d: fixed times until 2100-01-01 ")
         assert ("full", "x@1: nothing else runs") == (told["trouble"], told["exclusive"])
-        words = "no: 1 thing is wrong with the daemon; 1 job fails; 1 job was missed; 1 job is outdated"
+        words = "no: 1 problem affects the daemon; 1 job fails; 1 job was missed; 1 job is outdated"
         assert words == told["all is well"]
 
     def test_status_while_held(self, daemon: Daemon, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ class TestAnswers:
             (VarlinkError("NoSuchJob", {"job": "a\x1b"}), 1, r"no such job: a\x1b"),
             (VarlinkError("NoSuchRun", {"run": "a@1"}), 1, "no such run: a@1"),
             (VarlinkError("Refused", {"reason": "not now"}), 1, "refused: not now"),
-            (VarlinkError("PermissionDenied"), 1, "member of a group that jobqueued.yaml names"),
+            (VarlinkError("PermissionDenied"), 1, "member of a group in `operators` or `readers`"),
             (
                 VarlinkError("org.varlink.service.MethodNotFound", {"method": "X"}),
                 2,
@@ -501,16 +501,16 @@ class TestDaemonDown:
         shown = run("--root", tmp_path, *arguments)
         assert (2, "") == (shown.returncode, shown.stdout)
         seen = f"Error: cannot reach the daemon at {tmp_path}/run/control: it is not running; start it "
-        assert shown.stderr.startswith(f"{seen}(`jobqueued --root {tmp_path}`), or give its place")
+        assert shown.stderr.startswith(f"{seen}(`jobqueued --root {tmp_path}`), or choose another daemon")
 
     @pytest.mark.parametrize(
         ("arguments", "more"),
         [
             (["locks"], "Live runs and with-lock commands keep what they hold; "),
             (["locks", "--evict", ":with-lock@3"], "Live runs and with-lock commands keep what they hold; "),
-            (["why", "a"], "Only the daemon knows what waits, and why; live runs go on: jobqueuectl status, "),
-            (["notify"], "Notices that wait are kept, and sent once "),
-            (["notify", "--test"], "Notices that wait are kept, and sent once "),
+            (["why", "a"], "Only the daemon knows what waits and why; live runs continue; see: jobqueuectl status, "),
+            (["notify"], "The daemon keeps waiting notices and sends "),
+            (["notify", "--test"], "The daemon keeps waiting notices and sends "),
         ],
         ids=str,
     )
@@ -1009,7 +1009,7 @@ class TestNext:
             (["-e", "* * * * *", "--seconds", "61"], 1, "seconds: found `61`"),
             (["-e", "H * * * *"], 2, "`H` is drawn for a job"),
             (["-e", "@reboot"], 1, ""),
-            (["job", "-z", "UTC"], 2, "go with --expression"),
+            (["job", "-z", "UTC"], 2, "work only with --expression"),
             (["-n", "0", "-e", "* * * * *"], 2, "--count"),
         ],
     )

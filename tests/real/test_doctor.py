@@ -74,7 +74,7 @@ class TestProcesses:
     def test_no_new_privileges(self, tmp_path: Path, launcher: Launcher) -> None:
         launcher("setpriv", "--no-new-privs")
         (found,) = told(tmp_path)
-        assert found.startswith("launcher: it has no_new_privs: sudo, mail and other programs with set-user-ID gain ")
+        assert found.startswith("launcher: it has no_new_privs: sudo, mail and other set-user-ID programs get no ")
 
     @NEEDS_ROOT
     def test_capabilities(self, tmp_path: Path, launcher: Launcher) -> None:
@@ -84,7 +84,7 @@ class TestProcesses:
             "launcher: it lacks CAP_KILL: runs of other users can't be ended → start it with CAP_KILL; in a container: "
             "--cap-add=KILL",
             "launcher: it lacks CAP_SETGID, CAP_SETUID: runs of other users can't be started → start it with "
-            "CAP_SETGID, CAP_SETUID; a container: --cap-add=SETGID --cap-add=SETUID",
+            "CAP_SETGID, CAP_SETUID; in a container: --cap-add=SETGID --cap-add=SETUID",
         ] == told(tmp_path)
 
     @NEEDS_ROOT
@@ -146,7 +146,7 @@ class TestWithoutSystemd:
         monkeypatch.setattr(doctor, "_CGROUPS", tmp_path)
         start = "exec jobqueued --detach --pid-file /run/jobqueued.pid --delegated'"
         own = f"mkdir {tmp_path}/jobqueued; sh -c 'echo 0 >{tmp_path}/jobqueued/cgroup.procs; {start}"
-        assert f"end it, and start it in a cgroup of its own: {own}" == doctor._cgroup_remedy(Paths.system())
+        assert f"end the daemon, and start it in its own cgroup: {own}" == doctor._cgroup_remedy(Paths.system())
 
     def test_no_journal(self, tmp_path: Path) -> None:
         """That is nothing to mend."""
@@ -183,7 +183,7 @@ class TestFileSystems:
         table.write_text(f"x / ext4 rw 0 0\nx {tmp_path} tmpfs rw 0 0\n")
         monkeypatch.setattr(host_health, "_MOUNTS", table)
         assert [
-            f"file system: {paths.state} is in memory (tmpfs): a reboot loses what waits, pauses, submissions, "
+            f"file system: {paths.state} is in memory (tmpfs): a reboot loses waiting runs, pauses, submissions, "
             "and what was due meanwhile → mount a disk there, or use a bind mount",
             f"file system: {paths.logs} is in memory (tmpfs): a reboot loses records and output → put it on a "
             "disk, by a mount or a bind mount",
@@ -194,7 +194,7 @@ class TestFileSystems:
         paths = Paths.under(tmp_path)
         paths.state.symlink_to("state")
         assert (
-            f"directory: {paths.state}: Too many levels of symbolic links → look for errors"
+            f"directory: {paths.state}: Too many levels of symbolic links → look for disk errors"
             in bad(paths, "directory")[0]
         )
 
@@ -202,7 +202,7 @@ class TestFileSystems:
         ("mounts", "said"),
         [
             ([("/", "ext4", "rw,relatime")], None),
-            ([("/", "ext4", "rw,nobarrier")], "/ is mounted with nobarrier: a loss of power takes back what was"),
+            ([("/", "ext4", "rw,nobarrier")], "/ is mounted with nobarrier: a power loss undoes committed"),
             ([("/", "xfs", "rw,barrier=0")], "/ is mounted with barrier=0: "),
             (
                 [("/", "ext4", "rw"), ("{}/state", "nfs4", "rw")],
@@ -272,7 +272,7 @@ class TestTime:
         shutil.copy("/usr/share/zoneinfo/Asia/Tokyo", place / "localtime")
         (found,) = bad(paths, "time zone", place)
         assert found.startswith(
-            "time zone: jobs use Europe/Berlin; other programs use /etc/localtime, which is another zone or an old "
+            "time zone: jobs use Europe/Berlin; other programs use /etc/localtime, which has another zone or an old "
             "copy → ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime, or link the zone you want"
         )
         paths.config.write_text("timezone: Asia/Tokyo\n")

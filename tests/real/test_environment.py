@@ -44,7 +44,7 @@ WRONG = [
     ("A-B=1\n", 1, "accepted: NAME=VALUE"),
     ("set -x\n", 1, "accepted: NAME=VALUE"),
     ("A =1\n", 1, "accepted: NAME=VALUE"),
-    ("A=1 # or not\n", 1, "whether # begins a comment"),
+    ("A=1 # or not\n", 1, "whether # starts a comment"),
     ("A=it's\n", 1, "quotes closed"),
 ]
 
@@ -163,9 +163,7 @@ def test_a_login_reads_what_the_system_sets(tmp_path: Path, monkeypatch: pytest.
 def test_a_profile_that_ends(tmp_path: Path, profile: str, how: str) -> None:
     """The command is not taken for run where its environment could not be had."""
     (tmp_path / ".profile").write_text(f"{profile}\n")
-    with pytest.raises(
-        StartFailed, match=f"^login_environment: the profile, read by /bin/sh, .*{how} before"
-    ) as failed:
+    with pytest.raises(StartFailed, match=f"^login_environment: /bin/sh .*{how} while it read the profile") as failed:
         Environment(order(login_environment=True), user(tmp_path)).whole()
     assert failed.value.number == 0
 

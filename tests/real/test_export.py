@@ -173,16 +173,16 @@ def test_a_hint_is_no_refusal(export: Export) -> None:
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (answer("400 Bad Request", b'{"message": "no JSON"}'), "400 Bad Request: no JSON; it does not like"),
+        (answer("400 Bad Request", b'{"message": "no JSON"}'), "400 Bad Request: no JSON; the request is not accepted"),
         (answer("401 Unauthorized"), "401 Unauthorized; set a header in OTEL_EXPORTER_OTLP_HEADERS"),
         (
             answer("404 Not Found", b"\n<html>no</html>"),
-            "404 Not Found: <html>no</html>; look at the path: it is /v1/tr",
+            "404 Not Found: <html>no</html>; check the path: it is usually /v1/tr",
         ),
         (answer("301 Moved", Location="/x"), "redirects are not followed"),
         (answer("500 Oops", b"\xff\x00" * 9000), "500 Oops: \\ufffd"),
         (answer("429 Later", Retry_After="3600"), "try again in 3600 s"),
-        (b"", "it closed the connection, or speaks no HTTP"),
+        (b"", "it closed the connection, or does not use HTTP"),
         (b"\x00\x00\x12\x04\x00\x00\x00", "4317 is gRPC"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "it closed the connection"),
     ],
@@ -210,19 +210,19 @@ def test_silence(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp_receiver, "_SILENCE", 0.1)
     with server(b"", then="hang") as receiver:
         done = export("--otlp", receiver.url)
-    assert (2, True) == (done.exit_code, "no whole answer in time" in done.stderr)
+    assert (2, True) == (done.exit_code, "no complete answer in time" in done.stderr)
     monkeypatch.setattr(otlp_receiver, "_SILENCE", 10)
     monkeypatch.setattr(otlp_receiver, "_LONGEST", 0.3)
     with server(b"HTTP/1.1 200 OK\r\nX: ", then="hang") as receiver:
         done = export("--otlp", receiver.url)
-    assert (2, True) == (done.exit_code, "no whole answer in time" in done.stderr)
+    assert (2, True) == (done.exit_code, "no complete answer in time" in done.stderr)
 
 
 def test_it_is_no_receiver(export: Export) -> None:
     """A page with 200 is no success that nobody questions."""
     with server(answer("200 OK", b"<html>log in</html>")) as receiver:
         done = export("--otlp", receiver.url)
-    assert "answered 200, but not as OTLP does: <html>log in</html>; does the URL lead to a receiver" in done.stderr
+    assert "answered 200, but not with OTLP: <html>log in</html>; does the URL lead to an OTLP receiver" in done.stderr
 
 
 def test_secrets(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:

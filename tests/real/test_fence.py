@@ -203,7 +203,9 @@ def test_a_damaged_file(fenced: Fenced, content: bytes) -> None:
     """It is never passed: what is there is said, and the command that mends it; after that the next one goes on."""
     fenced.file.write_bytes(content)
     status, said = fenced.run(10)
-    begin = f"{fenced.file}: found {content[:43]!r}, which is no number of jobqueue-fence; if this is the right file, "
+    begin = (
+        f"{fenced.file}: found {content[:43]!r}, which is not a number from jobqueue-fence; if this is the right file, "
+    )
     assert (fence.FAILED, begin) == (status, said[: len(begin)])
     assert (content, []) == (fenced.file.read_bytes(), fenced.had())
     subprocess.run(said.partition("and then: ")[2], shell=True, check=True)

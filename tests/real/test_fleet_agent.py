@@ -284,7 +284,7 @@ def test_an_earlier_session(address: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_names_are_not_shared(two: list[Agent], address: str, tmp_path: Path) -> None:
     """A second host of the same name is in no fleet, and is told why."""
     again = Agent(tmp_path / "again", address, "one", store="another")
-    assert "another host of the fleet is called one" in again.hear("up")[1]
+    assert "another host of the fleet has, or had until now, the name one" in again.hear("up")[1]
     two[0].ask("backup", TICK)
     two[0].hear("granted", "backup")
     again.close()

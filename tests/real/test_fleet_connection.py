@@ -110,9 +110,9 @@ def test_torn_answers(whole: bytes) -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (b"SSH-2.0-OpenSSH_10.0\r\n", "it speaks no HTTP: 'SSH-2.0-OpenSSH_10.0'"),
-        (b"\n", "it speaks no HTTP: ''"),
-        (b"HTTP/2 200 OK\r\n\r\n", "it speaks no HTTP: 'HTTP/2'"),
+        (b"SSH-2.0-OpenSSH_10.0\r\n", "it does not speak HTTP: 'SSH-2.0-OpenSSH_10.0'"),
+        (b"\n", "it does not speak HTTP: ''"),
+        (b"HTTP/2 200 OK\r\n\r\n", "it does not speak HTTP: 'HTTP/2'"),
         (b"HTTP/1.1\r\n\r\n", "it sent '' instead of a number"),
         (b"HTTP/1.1 2_0 OK\r\n\r\n", "it says '2_0' where"),
         (b"HTTP/1.1 200 OK\r\n\r\n{}", "it says '' where"),

@@ -119,7 +119,7 @@ def test_a_key_that_the_agent_may_not_read(tmp_path: Path, pem: Path) -> None:
 
 def _is_mended(tmp_path: Path, pem: Path) -> None:
     mended = f"chown {USER} PEM/host.key && chmod 400 PEM/host.key"
-    assert [f"error: `key`: {USER} may not read PEM/host.key → {mended}"] == told(tmp_path, pem)
+    assert [f"error: `key`: {USER} can't read PEM/host.key → {mended}"] == told(tmp_path, pem)
     subprocess.run(mended.replace("PEM", str(pem)), shell=True, check=True)
     (said,) = told(tmp_path, pem)
     assert said.startswith("ok")
@@ -182,4 +182,4 @@ def test_a_fleet_that_is_too_large() -> None:
     jobs += [job(f"more{number}", "*/2 * * * *", scope=Scope.FLEET, enabled=number < 4000) for number in range(5000)]
     assert [] == list(fleet_health.load(jobs, 3, MIDNIGHT))
     (found,) = fleet_health.load(jobs, 1000, MIDNIGHT)
-    assert "1,000 hosts hear of 35.3 runs a second, which takes 2.1 CPUs of etcd's members" == found.seen
+    assert "etcd notifies 1,000 hosts of 35.3 runs a second, which needs 2.1 CPUs of its members" == found.seen

@@ -79,4 +79,4 @@ def test_watches_that_bring_nothing(*, is_alive: bool, tmp_path: Path, monkeypat
         wait_for(is_down, why="that nothing can be asked", seconds=30)
         found.stop()
     wait_for(lambda: others.issuperset(threading.enumerate()), why="the end of its threads", seconds=30)
-    assert reasons[0].startswith("etcd answers, and tells no news") == is_alive, reasons
+    assert reasons[0].startswith("etcd answers but sends no events") == is_alive, reasons

@@ -145,7 +145,7 @@ def test_no_tls(said: Said, address: str, pem: Path, tmp_path: Path) -> None:
     """A member without TLS is called one; a member with it says what it wants."""
     with etcd(tmp_path) as plain:
         assert "it closed the connection, or does not use TLS" == said(plain.replace("http:", "https:"), **files(pem))
-    assert "it closed the connection, or wants TLS" == said(address.replace("https:", "http:"))
+    assert "it closed the connection, or requires TLS" == said(address.replace("https:", "http:"))
 
 
 def test_credentials(said: Said, address: str, pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_credentials(said: Said, address: str, pem: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(pem))
     assert "" == said(address, **named, key="host.key")
     reason = said(address, **named, key="fleet.key")
-    assert reason.startswith("key: jobqueued-fleet.service has no credential fleet.key: put it there as /etc/credstore")
+    assert reason.startswith("key: jobqueued-fleet.service has no credential fleet.key: store it as /etc/credstore")
 
 
 def test_a_certificate_that_is_renewed(address: str, pem: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_host_that_is_out_of_order(fleet: Fleet, host: str, reason: str) -> No
     assert ({host: reason}, ["a"]) == (document["failed"], list(document["hosts"]))
 
 
-DOWN = "it prints what this one can't read"
+DOWN = "its jobqueuectl has another version: this one can't read its output"
 ODD = [
     ("all is well", "its jobqueuectl printed no JSON document"),
     ("x" * (1 << 20), "its jobqueuectl printed no JSON document"),
@@ -182,7 +182,7 @@ def test_a_name_that_is_none(fleet: Fleet, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["import", "x"], "import is no command for other hosts; those are: emit, history, hold, list, "),
+        (["import", "x"], "import does not work for other hosts; commands that do: emit, history, hold, list, "),
         (["history", "--stats"], "--stats does not work for other hosts; on one of them: ssh HOST jobqueuectl"),
         (["stop", "nap@1"], "each host numbers its own runs; name the host of nap@1: --host HOST"),
         (["logs", "nap@1"], "each host numbers its own runs; name the host of nap@1: --host HOST"),
@@ -277,7 +277,7 @@ def test_a_chart_of_what_is_chosen(fleet: Fleet) -> None:
     assert ("--state=failed" in asked, "--longer-than=90s" in asked, "--tag" in asked) == (True, True, False)
     done = fleet.ctl(*BOTH, "timeline", "--from", "-")
     assert (2, []) == (done.returncode, fleet.ssh.asked())
-    assert "--from is no option for other hosts" in done.stderr
+    assert "--from reads a file" in done.stderr
 
 
 def test_a_chart_without_a_host(fleet: Fleet) -> None:
@@ -297,7 +297,7 @@ def test_so_many_at_once() -> None:
     names = [f"h{number}" for number in range(9)]
     found = list(over_ssh.replies(names, lambda _: ["sleep", "1000"], 1.0))
     assert names == [reply.host for reply in found]
-    assert ["no answer in time"] * 8 + ["it was not asked, as the time was over"] == [
+    assert ["no answer in time"] * 8 + ["it was not asked, because the time was over"] == [
         reply.problem.partition(";")[0] for reply in found
     ]
 

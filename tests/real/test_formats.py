@@ -191,7 +191,7 @@ def test_the_way_back_is_one(tmp_path: Path) -> None:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
     assert 1 == host.start(ready=False).wait(20)
     refused = host.log().splitlines()[-1]
-    command = refused.partition("go back without it: ")[2].partition(" (history")[0]
+    command = refused.partition("continue without this file: ")[2].partition(" (history")[0]
     subprocess.run(["sh", "-ec", command], check=True)
     host.start()
     assert ("job@2", first) == (host.run("job"), host.record("job@1"))

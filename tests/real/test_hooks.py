@@ -82,7 +82,7 @@ BAD = {
     "exit 3": "exit code 3",
     "echo one >&2; echo 'no \033[1mrows' >&2; exit 1": r"exit code 1: no \x1b[1mrows",
     "kill -9 $$": "ended by signal 9 (SIGKILL)",
-    "echo rows": "said no JSON: Expecting value in line 1, column 1",
+    "echo rows": "printed no JSON: Expecting value in line 1, column 1",
     "yes": "printed more than 65,536 bytes",
     "exec /no/such": "exit code 127: ",
 }

@@ -265,7 +265,7 @@ class TestRetention:
         (told,) = house.sweep(keep_free=kept).troubles
         assert told.startswith(f"{house.logs}: ")
         assert told.endswith(
-            " are kept free (keep_free in jobqueued.yaml): no output is kept; free space on its file system"
+            " must stay free (keep_free in jobqueued.yaml): no output is saved; free space on its file system"
         )
         assert [] == house.sweep(keep_free=0).troubles
         house.logs.rmdir()

@@ -110,7 +110,7 @@ def test_write_makes_job_files_that_are_checked(root: Path, run_import: Import) 
     """As private as their source; once more changes nothing; what differs is not written over without --force."""
     done = run_import("--write")
     assert f"{root}/jobqueue.d/cron.d-backup.yaml: written" in done.stderr
-    assert "unchanged; a cron that runs it runs these jobs, too" in done.stderr
+    assert "unchanged; a cron that reads it runs these jobs a second time" in done.stderr
     modes = {path.name: path.stat().st_mode & 0o777 for path in (root / "jobqueue.d").iterdir()}
     assert {"cron.d-backup.yaml": 0o644, "crontab-daemon.yaml": 0o600} == modes
     with pytest.raises(SystemExit) as end:
@@ -119,7 +119,10 @@ def test_write_makes_job_files_that_are_checked(root: Path, run_import: Import) 
     assert f"{root}/jobqueue.d/cron.d-backup.yaml: unchanged" in run_import("--write").stderr
     (root / "jobqueue.d/cron.d-backup.yaml").write_text("jobs: {mine: {command: x}}\n")
     done = run_import("--write")
-    assert (2, True) == (done.exit_code, "not written: it is there and differs; see --diff, and --force" in done.stderr)
+    assert (2, True) == (
+        done.exit_code,
+        "not written: it exists and differs; to compare, use --diff; to overwrite it, use --force" in done.stderr,
+    )
     assert "mine" in (root / "jobqueue.d/cron.d-backup.yaml").read_text()
     assert "-jobs: {mine: {command: x}}\n" in run_import("--diff").stdout
     assert 1 == run_import("--write", "--force").exit_code
@@ -167,7 +170,7 @@ def test_a_table_that_was_changed_meanwhile_is_left_alone(
     )
     done = run_import("--write", "--disable-source")
     assert (2, "# all new\n") == (done.exit_code, table.read_text())
-    assert f"{table}: not changed, as it is not the same any more" in done.stderr
+    assert f"{table}: not changed, because it changed in the meantime" in done.stderr
 
 
 def test_a_disk_without_room_loses_neither_file(
@@ -242,7 +245,7 @@ def test_json_has_each_line_in_order(root: Path, run_import: Import, monkeypatch
         (("--write", "--diff"), "one of --dry-run, --diff and --write"),
         (("--kind", "user"), "--kind needs a FILE"),
         (("--user", "x", "f"), "--user needs --kind user"),
-        (("f",), "cannot tell by its name what f is; say it with --kind user, or --kind system"),
+        (("f",), "the name of f does not show its format; add --kind user, or --kind system"),
         (("/nowhere/f", "--kind", "user"), "/nowhere/f: cannot be read: No such file or directory"),
     ],
 )
@@ -292,7 +295,7 @@ def test_what_was_imported_can_be_exported(root: Path, run_import: Import, capsy
     ("words", "said"),
     [
         (("--crontab", "--otlp"), "one format, please"),
-        (("--crontab", "--since", "1h"), "--crontab has jobs, and no runs"),
+        (("--crontab", "--since", "1h"), "--crontab exports jobs, not runs"),
         (("nothing", "--crontab"), "no such job in"),
     ],
 )
@@ -362,7 +365,7 @@ def test_a_table_that_cannot_be_replaced_stays_and_nothing_else_does(
     done = run_import("--write", "--disable-source")
     table = root / "etc/cron.d/backup"
     assert (2, TABLE, ["backup"]) == (done.exit_code, table.read_text(), os.listdir(table.parent))
-    assert f"{table}: not changed: Operation not permitted; its jobs are in both places now" in done.stderr
+    assert f"{table}: not changed: Operation not permitted; its jobs now run twice" in done.stderr
 
 
 def test_at_a_terminal_a_long_comparison_tells_how_far_it_is(

@@ -246,7 +246,7 @@ class TestAskers:
         """A user may have so many, root and others any more."""
         theirs, ours = peer(sleeper.pid, 4711), peer(sleeper.pid)
         clients = [processes.come(theirs) for _ in range(OF_A_USER)]
-        with pytest.raises(OSError, match="uid 4711 has 64 with-lock commands already"):
+        with pytest.raises(OSError, match="uid 4711 has 64 with-lock commands, which is the limit"):
             processes.come(theirs)
         processes.come(ours)
         processes.forget(clients[0])
@@ -475,7 +475,7 @@ class TestWithLock:
         """A run is refused a lock beside those it has, lest two of them wait for each other, and told what to do."""
         shown = run("--root", tmp_path, "with-lock", "tape", "--", "echo", "in", JOBQUEUE_RUN="a@1")
         assert (2, "") == (shown.returncode, shown.stdout)
-        assert "list this one in the job's `locks`" in shown.stderr
+        assert "add this lock to `locks` of the job" in shown.stderr
 
     def test_killed(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """However its process ends, the lock is given back at once."""
@@ -512,7 +512,7 @@ class TestLocks:
         assert ["license", ":with-lock@2", "holds"] == lines(busy)[0][:3]
         assert [3, 4] == [len(lines(busy, "tape")), len(lines(busy))]
         none = run("--root", busy.root, "locks", "other")
-        assert (0, "nobody holds other or waits for it\n", "") == (none.returncode, none.stdout, none.stderr)
+        assert (0, "other is neither held nor waited for\n", "") == (none.returncode, none.stdout, none.stderr)
 
     def test_an_interrupted_wait(self, busy: Host, hold: Callable[..., Holder]) -> None:
         """A wait tells who holds the lock; Ctrl-C ends it, says that nothing was run, and leaves the queue."""

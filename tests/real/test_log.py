@@ -95,7 +95,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "late_over",
         {"job": "backup", "run": "backup@142", "state": "failed", "reason": "exit code 1"},
-        "backup@142, which was late, is over: failed: exit code 1",
+        "late run backup@142 ended: failed: exit code 1",
     ),
     (
         "overdue",
@@ -105,7 +105,7 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "overdue",
         {"job": "backup", "within": 26 * HOUR, "since": MIDNIGHT, "reason": "it is paused", "teller": "web2"},
-        "backup has not succeeded for 1 d 2 h: it is paused; told by web2",
+        "backup has not succeeded for 1 d 2 h: it is paused; web2 sends the notice",
     ),
     (
         "overdue_over",
@@ -186,8 +186,8 @@ SAMPLES: list[tuple[str, dict[str, Any], str]] = [
     (
         "job_outdated",
         {"job": "backup", "fleet": "fleet"},
-        "job backup: the fleet uses a newer definition than the files of this host; to run have it run here:"
-        " bring them up to date, or change the job in them, as the last change counts",
+        "job backup: the fleet uses a newer definition than the files of this host; to run"
+        " the job here, update these files, or change the job in them: the last change counts",
     ),
     (
         "job_agreed",

@@ -434,7 +434,7 @@ class TestTls:
             (0o602, "x\n", "everybody may read or write it: chmod o= "),
             (0o600, "\n", "accepted: one line"),
             (0o600, "x" * 5000, "accepted: one line"),
-            (0o600, "grün\n", "accepted in ASCII"),
+            (0o600, "grün\n", "must be ASCII"),
         ],
     )
     def test_bad_password_file(self, password: Path, mode: int | None, content: str, said: str) -> None:

@@ -158,7 +158,7 @@ def test_a_test(told: Told) -> None:
     (told.root / "jobqueued.yaml").write_text("{}")
     told.stop()
     told.begin_again()
-    assert "nobody is told" in json.dumps(told.call("Notify"))
+    assert "nobody is notified" in json.dumps(told.call("Notify"))
 
 
 KEYED = """\
@@ -263,4 +263,7 @@ def test_a_notifier_that_does_not_exist(told: Told) -> None:
     told.ends("b")
     wait_for(lambda: told.said("notice_failed"), why="the failure to send")
     message = told.said("notice_failed")[0]["message"]
-    assert "no user 'no-such-user' on this host; make it with systemd-sysusers, or name another: notifier" in message
+    assert (
+        "no user 'no-such-user' on this host; create this user with systemd-sysusers, or set another `notifier`"
+        in message
+    )

@@ -244,8 +244,12 @@ class TestApprise:
 
     def test_fails(self, fake: list[dict[str, object]]) -> None:
         """Of a failure it tells no more, so it may pass; what is no URL never will be."""
-        assert send(document("apprise", "bad://verysecret/token")) == "later 0 apprise: bad:// did not take it"
-        assert send(document("apprise", "verysecret")).startswith("never apprise: this is no URL that it knows")
+        assert (
+            send(document("apprise", "bad://verysecret/token")) == "later 0 apprise: bad:// did not accept the notice"
+        )
+        assert send(document("apprise", "verysecret")).startswith(
+            "never apprise: found a URL that apprise does not know"
+        )
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what it imports is its own business
     def test_the_real_one(self) -> None:

@@ -182,7 +182,7 @@ def test_tidying_hides_nothing(saving: Saving) -> None:
     assert saving.store.failure is not None
     assert saving.commits
     assert saving.commits.make()
-    assert ("trouble", True) == (saving.log.lines[-1][0], "is written to it again" in saving.log.lines[-1][1])
+    assert ("trouble", True) == (saving.log.lines[-1][0], "writes everything else again" in saving.log.lines[-1][1])
     assert ([saving.run], [3, 2]) == (saving.store.load()[1], list(saving.store.history("job", 9)))
 
 

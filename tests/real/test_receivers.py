@@ -248,5 +248,9 @@ def test_a_sender_who_can_not(what: str) -> None:
         command = [sys.executable, "-c", BARRED, what, str(hidden / "it"), user]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=REPO)
     assert done.stdout.startswith("later 0 ")
-    remedy = "make it with systemd-sysusers, or name another" if what == "user" else "name a user who can"
-    assert done.stdout.endswith(f"; {remedy}: notifier in jobqueued.yaml\n")
+    remedy = (
+        "create this user with systemd-sysusers, or set another `notifier` in jobqueued.yaml"
+        if what == "user"
+        else "set `notifier` in jobqueued.yaml to a user who can"
+    )
+    assert done.stdout.endswith(f"; {remedy}\n")

@@ -108,8 +108,8 @@ def copy_over(state: Path) -> None:
 
 NOISE = random.Random(1).randbytes
 DB, LOG = "state.db", "state.db-wal"
-NEW = "a new one is written, with all but the history; the next start restores history from the records"
-AGAIN = "all else is written to it again, and the next start compares its history with the records"
+NEW = "jobqueued writes a new one with everything except history; the next start restores history from the records"
+AGAIN = "jobqueued writes everything else again; the next start compares its history with the records"
 WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "cut to nothing": (NEW, cut(DB, 0)),
     "cut to half": (NEW, cut(DB, 0.5)),
@@ -150,7 +150,7 @@ def test_nothing_is_forgotten(host: Host, tmp_path: Path, way: str) -> None:
     assert [what in text for text in said] == [True] * bool(what)
     assert what == NEW or not list(host.root.glob("state/*broken*"))
     assert "host/1" == submit(host, "over")["job"]
-    assert "there is history of an earlier host/named" in submit(host, "another", name="named")["reason"]
+    assert "an earlier host/named has history" in submit(host, "another", name="named")["reason"]
     host.kill()
     host.start()
     assert ["host/1", "host/2"] == [submit(host, key)["job"] for key in ("over", "waits")]

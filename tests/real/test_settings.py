@@ -144,8 +144,8 @@ def test_the_file_may_change(host: Host) -> None:
     file.write_text("keep_free: 999T\n")
     host.start()
     status = host.call("Status")
-    assert (["1 thing is wrong with the daemon"], []) == (status["unwell"], status["problems"])
-    assert "999 TiB are kept free (keep_free in jobqueued.yaml): no output is kept" in status["troubles"][0]
+    assert (["1 problem affects the daemon"], []) == (status["unwell"], status["problems"])
+    assert "999 TiB must stay free (keep_free in jobqueued.yaml): no output is saved" in status["troubles"][0]
     file.write_text("keep_free: 0\n")
     (changed,) = host.call("Status")["problems"]
     assert ("warning", str(file)) == (changed["severity"], changed["file"])
@@ -153,8 +153,8 @@ def test_the_file_may_change(host: Host) -> None:
     assert restart in changed["message"], "a daemon below a root is no unit of systemd"
     file.write_text("keep_fre: 0\n")
     status = host.call("Status")
-    assert ["1 thing is wrong with the daemon", "1 file has errors"] == status["unwell"]
-    assert "with this file there is no other start" in status["problems"][0]["message"]
+    assert ["1 problem affects the daemon", "1 file has errors"] == status["unwell"]
+    assert "jobqueued can't start again with this file" in status["problems"][0]["message"]
     shown = client("--root", host.root, "reload")
     assert (1, True) == (shown.returncode, f"{file}:1:1: keep_fre: " in shown.stdout)
     file.write_text("keep_free: 999T # as before\n")

@@ -255,7 +255,7 @@ jobs:
     assert "expected start  2" in run("--root", host.root, "why", asked, "--expect").stdout
     assert "foreseen" not in run("--root", host.root, "why", failed, "--expect", "--json").stdout
     both = run("--root", host.root, "why", "asked", "--expect", "--at", "1h")
-    assert (2, True) == (both.returncode, "give one of them" in both.stderr)
+    assert (2, True) == (both.returncode, "use only one" in both.stderr)
     host.call("Pause", jobs=["first"])
     host.call("Hold")
     assert "not within a day" in run("--root", host.root, "why", asked, "--expect").stdout
@@ -356,7 +356,7 @@ def test_the_forecast_of_yesterday_is_kept(host: Host) -> None:
         return str(json.loads(run("--root", host.root, "simulate", "--check", "--json").stdout)["since"])
 
     none = run("--root", host.root, "simulate", "--check")
-    assert (1, True) == (none.returncode, "no forecast was kept" in none.stderr), none
+    assert (1, True) == (none.returncode, "no forecast was saved" in none.stderr), none
     first = kept()
     assert (39, first["since"], False) == (first["draws"], checked(), yesterday.exists())
     second = kept()

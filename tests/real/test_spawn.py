@@ -355,7 +355,7 @@ class TestUsers:
                 f"user {USER!r} has uid {account.pw_uid} on this host, but the job belongs to uid 4242",
             ),
             ("no-such", account.pw_uid, "no user 'no-such' on this host"),
-            (OTHER, 65534, "65534 is the number of whoever has none here, and has no jobs"),
+            (OTHER, 65534, "uid 65534 stands for users without a uid on this host, so it can't have jobs"),
             ("root", 0, "root's jobs are files of the job directory; for the files of a user, add --user NAME"),
         ):
             keys = {"user": name, "owner": owner(uid, name)}

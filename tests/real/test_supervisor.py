@@ -256,7 +256,7 @@ class TestLockFiles:
             fcntl.flock(other, fcntl.LOCK_SH)
             with pytest.raises(lockfile.Withheld) as busy:
                 LockFiles(wants(f"{pool.root}/b")).take()
-        told = "held by a process that is not among those with the first 1 descriptors of this host"
+        told = "held by a process that was not found among the first 1 descriptors of this host"
         assert f"path busy: {pool.root}/b, {told}" == str(busy.value)
 
     def test_nobody_can_have_it(self, pool: Pool) -> None:
@@ -285,7 +285,7 @@ class TestLockFiles:
         path.touch()
         path.chmod(mode)
         os.chown(path, owner, -1)
-        why = f"others can hold the lock file {path}, and so keep the job from starting: "
+        why = f"other users can lock {path} and so keep the job from starting; to prevent this: "
         command = remedy.format(path)
         _said, run = pool.order(Job(id="job", command=command or "true"), **self.locks(pool, a=True))
         assert [why + command] * bool(command) == json.loads((run / wire.ENDED).read_bytes())["warnings"]
@@ -348,7 +348,7 @@ class TestLockFiles:
             place.chmod(0o777)
             reason = self.of_a_user(pool, f"{place}/x", SOMEBODY._replace(uid=SOMEBODY.uid + 1))
             assert "start_failed: " in reason
-            assert f"has the uid {SOMEBODY.uid}" in reason
+            assert f"has uid {SOMEBODY.uid}" in reason
             assert [] == os.listdir(place)
 
     @NEEDS_ROOT
@@ -425,7 +425,7 @@ def test_a_profile_that_ends_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     pool = Pool(tmp_path)
     said, document = pool.run(command="true", login_environment=True)
     assert (said, document["state"]) == (["ended"], "failed")
-    how = "the profile, read by /bin/sh, exited with code 3 before its end"
+    how = "/bin/sh exited with code 3 while it read the profile"
     assert document["reason"] == f"start_failed: login_environment: {how}"
     assert not Path(f"/proc/{(tmp_path / 'child').read_text().strip()}").exists()
     (tmp_path / ".profile").write_text("export A=profile\n")

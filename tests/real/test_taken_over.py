@@ -84,7 +84,7 @@ def test_who_comes_after_has_nothing(place: Place, users: dict[str, int], uid: i
     for after in ("alice/over", "alice/over@1", "alice/live", KEEPS):
         assert "accepted: submissions of" in place.submit(uid, "true", after=[after])["reason"], after
     answer = place.submit(uid, "id -u", key="k")
-    assert answer.get("is_new") or "take another one" in answer["reason"]
+    assert answer.get("is_new") or "use another key" in answer["reason"]
     own = place.submit(uid, "id -u")["job"]
     assert (1, f"{uid}\n".encode()) == (place.ask(uid, "Await", job=own)["succeeded"], place.host.output(f"{own}@1"))
     (place.place / "gate").touch()

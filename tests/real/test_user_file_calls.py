@@ -250,7 +250,7 @@ def test_what_root_can_mean(site: Site) -> None:
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old:7")
     assert {"jobs": []} == site.ask(0, "UserFileRemove", name="x", user="old")
     ticket = site.begin(0, "UserFileGet", name="x")
-    assert "say --user NAME" in site.replies[ticket][0]["reason"]
+    assert "add --user NAME" in site.replies[ticket][0]["reason"]
 
 
 @pytest.mark.parametrize("step", ["all", "read", "write", "remove"])

@@ -213,9 +213,9 @@ ME_AGAIN = {"uid": UID, "name": USER}
     ("owner", "barred", "told"),
     [
         (ME_AGAIN, [[USER], []], ""), (ME_AGAIN, [None, []], ""),
-        (ME_AGAIN, [None, [USER]], "may not have jobs here, by `users: {deny: …}`"),
-        (ME_AGAIN, [["root"], []], "may not have jobs here, by `users: {allow: …}`"),
-        (ME_AGAIN, [None, [f"@{USER}"]], "may not have jobs here, by `users: {deny: …}`"),
+        (ME_AGAIN, [None, [USER]], "can't have jobs here, because of `users: {deny: …}`"),
+        (ME_AGAIN, [["root"], []], "can't have jobs here, because of `users: {allow: …}`"),
+        (ME_AGAIN, [None, [f"@{USER}"]], "can't have jobs here, because of `users: {deny: …}`"),
         ({**ME_AGAIN, "uid": UID + 1}, [None, []], f"user '{USER}' is number {UID} on this host"),
         ({"uid": 0, "name": "root"}, [None, []], "root's jobs are files of the job directory"),
         ({"uid": 0, "name": USER}, [None, []], f"user '{USER}' is number {UID} on this host"),

@@ -141,7 +141,7 @@ def test_a_text_with_an_error_changes_nothing(site: Host, place: Path) -> None:
     lines = told.out.splitlines()
     places = ["x.yaml:3:29: y: priority", "x.yaml:3:39: y: every", "x.yaml:4:3: z: command"]
     assert (1, places) == (told.status, [line.partition(": found")[0] for line in lines[:-1]])
-    assert "x: nothing was changed, because of 3 errors" == lines[-1]
+    assert "x: nothing was changed, because the file has 3 errors" == lines[-1]
     assert ({f"{USER}:{UID}+x.yaml": HELLO}, [f"{USER}/hello"]) == (stored(site), jobs(site))
 
 
@@ -194,7 +194,7 @@ def test_who_may_have_none(site: Host) -> None:
     by_settings = f"user '{DENIED}' can't have jobs here, because of `users: {{deny: …}}` in jobqueued.yaml"
     reasons = {
         pwd.getpwnam(DENIED).pw_uid: by_settings,
-        STRANGER: "65534 is the number of whoever has none here, and has no jobs",
+        STRANGER: "uid 65534 stands for users without a uid on this host, so it can't have jobs",
         54321: "this host has no user with the uid 54321",
         0: "root's jobs are files of the job directory; for the files of a user, add --user NAME",
     }  # fmt: skip
@@ -451,7 +451,7 @@ def test_a_file_that_nobody_put_there(site: Host) -> None:
     try:
         site.call("Reload")
         assert [] == jobs(site)
-        assert any(f"{stray}: is not read; accepted: files of users" in line["message"] for line in site.said("odd"))
+        assert any(f"{stray}: is ignored; accepted: files that users" in line["message"] for line in site.said("odd"))
     finally:
         stray.unlink()
 

@@ -169,7 +169,9 @@ class TestRequest:
     def test_bad_urls(self, url: str) -> None:
         """What is none is refused and not shown."""
         verdict = send(document("webhook", url))
-        assert verdict.startswith("never webhook: this is no URL that it takes; accepted: http://HOST:PORT or https://")
+        assert verdict.startswith(
+            "never webhook: found a URL that it can't use; accepted: http://HOST:PORT or https://"
+        )
         assert "cret" not in verdict
 
     def test_proxy(self, server: WebServer) -> None:
@@ -208,7 +210,7 @@ class TestAnswer:
             (
                 "400 Bad Request",
                 b"\n invalid_blocks \nmore",
-                "look at the template; ORIGIN/… answered 400 Bad Request: invalid_blocks",
+                "check the template; ORIGIN/… answered 400 Bad Request: invalid_blocks",
             ),
             (
                 "404 Not Found",
@@ -232,8 +234,7 @@ class TestAnswer:
         """They are not followed, and where they lead is not shown."""
         verdict = verdict_on(answer(status, Location=f"{server.url}/secretplace"))
         assert verdict == (
-            f"never ORIGIN/… answered {status}, which sends us elsewhere; redirects are not followed: "
-            "write the URL that is meant"
+            f"never ORIGIN/… answered {status}, a redirect; redirects are not followed: use the final URL"
         )
         assert server.requests == []
 
@@ -243,8 +244,7 @@ class TestAnswer:
         with WebServer(answer("302 Found", Location="/x")) as server:
             verdict = posted(server, path)
         assert verdict == (
-            f"never {server.url}/… answered 302 Found, which sends us elsewhere; redirects are not followed: "
-            "write the URL that is meant"
+            f"never {server.url}/… answered 302 Found, a redirect; redirects are not followed: use the final URL"
         )
 
     @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ class TestAnswer:
         [
             (b"HTTP/1.1 500 X\r\n\r\nmore\n", "answered 500 X: more"),
             (b"HTTP/1.1 404 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nmore\n\r\n", "answered 404 X: more"),
-            (b"HTTP/1.1 200 OK\r\n", "no answer that is HTTP: HTTPException"),
-            (b"x" * 65536, "no answer that is HTTP: LineTooLong"),
+            (b"HTTP/1.1 200 OK\r\n", "the answer is not HTTP: HTTPException"),
+            (b"x" * 65536, "the answer is not HTTP: LineTooLong"),
         ],
     )
     def test_without_end(self, start: bytes, said: str) -> None:

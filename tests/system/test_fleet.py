@@ -120,7 +120,7 @@ def test_what_the_doctor_says() -> None:
     sh("systemctl", "stop", SOCKET)
     command = ("jobqueuectl", "doctor", "--json")
     told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "the agent is never started" in told.stdout
+    assert "the agent never starts" in told.stdout
     remedy = next(it["remedy"] for it in json.loads(told.stdout)["findings"] if it["what"] == "fleet")
     sh(*remedy.split())
     can_be_asked()

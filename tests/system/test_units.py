@@ -296,7 +296,7 @@ def test_a_host_that_was_tuned() -> None:
     for unit in dropins:
         assert f"unit: {unit}.service changed after systemd read it → systemctl daemon-reload" in unwell()
     sh("systemctl", "disable", "jobqueued")  # which reloads them, too
-    shown = "systemctl cat jobqueued-launcher shows who takes it"
+    shown = "systemctl cat jobqueued-launcher shows which line takes it away"
     renewed = f"{shown}; then: jobqueuectl restart-launcher (live runs go on)"
     sh("jobqueuectl", "restart-launcher")
     assert [

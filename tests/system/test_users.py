@@ -281,7 +281,7 @@ def test_the_daemon_is_down() -> None:
     """Nobody but root reads what files tell, and users are told so; a user's run goes on."""
     sh("systemctl", "stop", "jobqueued")
     code, text = of("alice", "jobqueuectl", "history")
-    assert (2, True) == (code, "nce it runs again, it shows you those of your own jobs" in text), text
+    assert (2, True) == (code, "en the daemon runs again, it shows you the records" in text), text
     sh("systemctl", "start", "jobqueued")
     assert told("alice", "Show", **LIVE)["record"]["state"] == "running"
     told("alice", "Stop", **LIVE)

@@ -79,7 +79,7 @@ def test_a_launcher_that_goes(calls: Calls) -> None:
     calls.answer("later 0 its sender exited")
     reasons = {ticket: (value["reason"], error) for ticket, (value, error) in calls.replies.items()}
     assert {
-        1: ("it is unknown whether this was done: its sender was gone; to check: crontab -l", "Refused"),
+        1: ("it is unknown whether this was done: its sender exited; to check: crontab -l", "Refused"),
         2: ("the launcher does not answer; see its log", "Refused"),
     } == reasons
     calls.link.greeted = True
