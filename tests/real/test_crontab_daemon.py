@@ -231,8 +231,8 @@ def test_sigkill_on_the_way(site: Host, call: Calls, who: str) -> None:
     with open(reading) as file:
         told = file.read()
     os.waitpid(pid, 0)
-    assert told.startswith("crontab: refused: it is not known if that was done, as its "), told
-    assert told.endswith("; see: crontab -l\n")
+    assert told.startswith("crontab: refused: it is unknown whether this was done: its "), told
+    assert told.endswith("; to check: crontab -l\n")
     wait_for(lambda: site.call("Status")["launcher"], why="a launcher")
     assert call("-l").out in ((TABLE,) if who == "supervisors" else (TABLE, "# new\n"))
     assert Told(0, "", "") == call("-", text="# newer\n")

@@ -111,8 +111,8 @@ def test_wrong_files(said: Said, address: str, pem: Path, given: dict[str, str],
         ("expired", "its certificate has expired"),
         (
             "elsewhere",
-            "its certificate is not for '127.0.0.1': have `etcd` name it as the certificate does, or have one issued "
-            "for that",
+            "its certificate is not for '127.0.0.1': in `etcd`, use a name from the certificate, or get a "
+            "certificate for this name",
         ),
     ],
 )

@@ -238,7 +238,7 @@ class TestAskers:
             process = os.pidfd_open(ended.pid)
         with pytest.raises(ProcessLookupError):
             processes.come(Peer(0, frozenset(), os.getpid(), process))
-        with pytest.raises(OSError, match="no descriptor for it when it connected"):
+        with pytest.raises(OSError, match="no free descriptor when it connected"):
             processes.come(Peer(0, frozenset(), os.getpid()))
         os.close(process)
 
@@ -549,7 +549,7 @@ class TestLocks:
         assert ([], None) == (marks(busy.root / "run" / "with-lock"), holder.process.poll())
         refused = run("--root", busy.root, "locks", "--evict", name).stderr
         told = (
-            f"{name} is a run, and loses its locks when it ends; to end it: jobqueuectl --root {busy.root} stop {name}"
+            f"{name} is a run and keeps its locks until it ends; to end it: jobqueuectl --root {busy.root} stop {name}"
         )
         assert f"Error: refused: {told}\n" == refused
         assert "accepted: the HOLDER of a lock such as" in run("--root", busy.root, "locks", "--evict", "x").stderr

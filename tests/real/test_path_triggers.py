@@ -257,8 +257,8 @@ def test_without_inotify_it_is_looked_once_a_minute(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(inotify, call, none_left)
         waiting = Waiting(tmp_path / "*.csv")
-        advice = "raise fs.inotify.max_user_instances; until then it is looked at once a minute"
-        assert [f"cannot watch {tmp_path}: {advice}"] == waiting.triggers.troubles
+        advice = "so it is checked once a minute: raise fs.inotify.max_user_instances"
+        assert [f"cannot watch {tmp_path}, {advice}"] == waiting.triggers.troubles
         (tmp_path / "a.csv").touch()
         assert [] == _looked(waiting, 0)
         assert [str(tmp_path / "*.csv")] == _looked(waiting, 2 * RESCAN)
@@ -282,8 +282,8 @@ def test_a_directory_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(inotify, "watch", refuse)
         waiting = Waiting(waiting_for)
-        told = "Permission denied; until then it is looked at once a minute"
-        assert [f"cannot watch {tmp_path}/in: {told}"] == waiting.triggers.troubles
+        told = "so it is checked once a minute: Permission denied"
+        assert [f"cannot watch {tmp_path}/in, {told}"] == waiting.triggers.troubles
     waiting_for.touch()
     assert ([], [str(waiting_for)]) == (_looked(waiting, 0), _looked(waiting, 2 * RESCAN))
     waiting_for.write_text("again")
