@@ -164,11 +164,13 @@ class Commits(Source):
         if is_set_aside or (mended is not None and mended.is_new):
             lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is missing"
             found = "the next start restores history from the records"
-            self._log.say("trouble", text=f"{lost}; jobqueued writes a new one with everything except history; {found}")
+            self._log.say(
+                "trouble", text=f"{lost}; the daemon writes a new one with everything except history; {found}"
+            )
         elif mended is not None:
             lost = f"another program has written to {self._paths.state}/state.db or its log"
             found = "the next start compares its history with the records"
-            self._log.say("trouble", text=f"{lost}; jobqueued writes everything else again; {found}")
+            self._log.say("trouble", text=f"{lost}; the daemon writes everything else again; {found}")
 
     def degrade(self, error: CommitFailed) -> None:
         """Note a failed commit, and log the first one."""

@@ -15,7 +15,7 @@ from tests.chaos.episodes import Episode
 PAGE = 4096
 _NOTICED = 20.0
 """Something is committed within so many seconds, on a busy host, too."""
-_WORDS = ("jobqueued writes a new one with everything except history", "jobqueued writes everything else again")
+_WORDS = ("the daemon writes a new one with everything except history", "the daemon writes everything else again")
 LOG, _SHORT = "state.db-wal", 1 << 20
 _UNWRITTEN = "cannot write the record"
 

@@ -532,7 +532,7 @@ def test_an_end_that_only_r_has_beside_a_damaged_file(host: Host) -> None:
         file.write(b"\xa5" * PAGE)
     (host.root / "logs" / "first").unlink()
     host.start()
-    assert "jobqueued writes a new one with everything except history" in host.log()
+    assert "the daemon writes a new one with everything except history" in host.log()
     assert wait_for(lambda: host.record(run))["state"] == "succeeded"
     wait_for(lambda: not host.marks())
     assert ["first@1", "next@1"] == [line["record"]["run"] for line in host.said("run_ended")]

@@ -108,8 +108,8 @@ def copy_over(state: Path) -> None:
 
 NOISE = random.Random(1).randbytes
 DB, LOG = "state.db", "state.db-wal"
-NEW = "jobqueued writes a new one with everything except history; the next start restores history from the records"
-AGAIN = "jobqueued writes everything else again; the next start compares its history with the records"
+NEW = "the daemon writes a new one with everything except history; the next start restores history from the records"
+AGAIN = "the daemon writes everything else again; the next start compares its history with the records"
 WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "cut to nothing": (NEW, cut(DB, 0)),
     "cut to half": (NEW, cut(DB, 0.5)),
