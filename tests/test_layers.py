@@ -64,10 +64,10 @@ WINGS: dict[str, list[str]] = {
     "core": [
         "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
         "set_back", "memory", "presence", "fleet_state", "retries", "timers", "patience", "job_state", "agenda",
-        "changes", "submitted", "holders", "scheduler_state", "invariants", "turn", "verdicts", "agreement", "lateness",
-        "fleet_overdue", "expectation", "dependencies",
+        "changes", "submitted", "holders", "other_hosts", "scheduler_state", "invariants", "turn", "verdicts",
+        "agreement", "lateness", "fleet_overdue", "expectation", "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
-        "clock",
+        "clock", "fleet_policy",
         "pauses", "jobs", "submissions", "lock_clients",
         "attempts", "host_loss", "fleet_clients", "fleet", "forecast", "why", "attention",
         "scheduler", "trace",

@@ -10,63 +10,32 @@ from typing import Any
 
 from jobqueued import events
 from jobqueued.child.documents import ENDS
-from jobqueued.commands import Ask, Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
+from jobqueued.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import clock, lateness, lifecycle, record
 from jobqueued.core.completion import attempt_ended, give_up, stopping
 from jobqueued.core.eligibility import Bar, Obstacle, barred, noted, planned, watch_over
-from jobqueued.core.fleet_state import hosts_before, is_begun_elsewhere, is_of_fleet
 from jobqueued.core.lifecycle import Step
-from jobqueued.core.memory import looks_back
 from jobqueued.core.turn import Turn
 from jobqueued.fleet import NO_GRANT, Grant
 from jobqueued.model import LIVE, SECOND, Run, RunId, RunState, to_text
-from jobqueued.queue.locks import of_fleet
 from jobqueued.run_states import Unstarted
 
 BACKOFF_MAX = 60 * SECOND
 
 
 def launch(turn: Turn, run: Run) -> None:
-    """Launch an admitted run, or ask the fleet first if the run needs its consent."""
+    """Launch an admitted run, or ask other hosts first if the run needs their consent."""
     state, now = turn.state, turn.now
     if is_kept_back(turn, run):
         return
     job = state.catalog[run.id.job]
     priority = round(state.admission.waiting.priority(run.id, now.mono), 3)
     waited_for = list(lateness.lacked(state, run, job.owner))
-    if not ((state.fleet.name or is_of_fleet(run.key)) and _ask(turn, run, priority, waited_for)):
+    if reason := state.others.refusal(job, run):
+        give_up(turn, run, reason)
+    elif not state.others.ask(turn, run, priority, waited_for):
         begin(turn, run, priority, waited_for)
-
-
-def _ask(turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
-    """Ask the fleet about a run; return False if the run does not need its consent.
-
-    A run that this host can't ask about now is given up or put back; the result is True then, too.
-    """
-    state = turn.state
-    job = state.catalog[run.id.job]
-    claims, _, bound, *_ = state.terms(job)
-    if is_begun_elsewhere(run):  # nothing of it starts before the fleet says which host records its loss
-        claims = ()
-    wanted = of_fleet(claims)
-    if not (wanted or is_of_fleet(run.key)):
-        return False
-    if not state.fleet.name:
-        give_up(turn, run, "this host is in no fleet any more")
-        return True
-    if is_of_fleet(run.key) and not hosts_before(run.key) and (lacking := state.fleet.lacks(job)):
-        give_up(turn, run, f"this host no longer has the label {lacking[0]}")
-        return True
-    if state.fleet.down:  # the job has left the fleet, but this run still belongs to it
-        back = state.put_back(run, turn.now)
-        state.change(back, waits=noted(back, turn.now.wall, Obstacle(Bar.FLEET).word))
-        return True
-    state.leave_queue(run.id)
-    state.admission.hold(run.id, claims, None if bound is None else turn.now.mono + bound)
-    number, spec = state.fleet.ask(run, wanted, priority, waited_for), state.fleet.definition(job.id)
-    turn.do(Ask(run.id, run.key, state.admission.locks.parts(wanted), number, looks_back(job), spec))
-    return True
 
 
 def is_kept_back(turn: Turn, run: Run) -> bool:

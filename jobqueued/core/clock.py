@@ -6,11 +6,10 @@ from functools import partial
 
 from jobqueued import events
 from jobqueued.copies import changed
-from jobqueued.core import dependencies, expectation, verdicts
+from jobqueued.core import dependencies, expectation
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing
 from jobqueued.core.eligibility import resume
-from jobqueued.core.fleet_state import Verdict
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.occurrences import HELD_FROM_OTHERS, new, refusal
 from jobqueued.core.recollection import era_of
@@ -19,9 +18,8 @@ from jobqueued.core.set_back import set_back
 from jobqueued.core.skips import CLOCK, skip
 from jobqueued.core.turn import Turn
 from jobqueued.instants import STEP_LIMIT
-from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run, Scope
+from jobqueued.model import MINUTE, SECOND, CatchUp, Job, Occurrence, Run
 from jobqueued.saved import SavedJob
-from jobqueued.timing import catch_up
 
 HELD_FROM_CLOCK = 1
 """Limit of due and queued runs that a job gets from its clock, if it has no `max_waiting`."""
@@ -44,12 +42,11 @@ def catch_clock(turn: Turn, job: Job) -> None:
 def comes_due(turn: Turn, job: Job) -> bool:
     """Handle everything that the clock has made due of one job until now.
 
-    Return False if a skip for all hosts of its fleet must come first, which the fleet has not left to a host yet.
+    Return False if the clock must wait, because other hosts were asked about a skip and have not answered yet.
     """
     while (start := turn.state.due_times.next(job.id)) is not None and start <= turn.now.wall:
-        if job.id in turn.state.fleet.verdicts:
+        if not _come_due(turn, job, at_once=False):
             return False
-        _come_due(turn, job, at_once=False)
     return True
 
 
@@ -68,7 +65,7 @@ def cover(turn: Turn, job: str) -> None:
     """
     state = turn.state
     if job in state.catalog:
-        if state.catalog[job].scope is Scope.FLEET:  # its occurrences are recognized by their keys
+        if state.others.shares(state.catalog[job]):  # its occurrences are recognized by their keys
             return
         _catch_era(turn, state.catalog[job])
         _take_up_era(turn, state.catalog[job])
@@ -124,79 +121,42 @@ def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]])
         cursor = found[-1]
 
 
-def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) -> None:
+def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) -> bool:
     """Make each due time from the cursor to now, or to an earlier `until`, a run or a skip; move the cursor past them.
 
-    A skip for all hosts of a fleet waits for the fleet, and everything after it waits too, unless `at_once`.
+    Return False, and do nothing, if other hosts must be asked about a skip first; with `at_once` the clock can't wait.
     """
     state = turn.state
     before = state[job.id].saved
     wall = turn.now.wall - job.offset
     found, following = dues(job, before.cursor, wall if until is None else until, before.settled)
     complete, since = following is None or following > wall, state.due_times.passed_since(job, found[-1])
-    if not at_once and _awaits_verdict(turn, job, found, following, complete=complete, since=since):
-        return
-    verdicts.decide_here(turn, job)
-    state.fleet.leading.discard(job.id)
+    if state.others.hold_up(turn, job, found, following, since, at_once=at_once):
+        return False
     previous = dict(zip(found, [before.previous or before.cursor, *found], strict=False))
     skips = tuple(it for it in before.skips if it.due > before.cursor)
-    settled = before.settled if before.settled > found[-1] else 0
-    state.remember(job.id, cursor=found[-1], previous=0, settled=settled, skips=skips)
+    cursor, settled = found[-1], before.settled if before.settled > found[-1] else 0
+    state.remember(job.id, cursor=cursor, previous=0, settled=settled, skips=skips)
     state.wind(job)
-    if state.fleet.lacks(job):
-        state.fleet.elsewhere.pass_by(job.id, found[-1])
-        return
+    if state.others.keep_all(job, cursor):
+        return True
     if known := state.found.get(job.id):
         found = [due for due in found if job.occurrence(before.era, due).key not in known]
     if before.settled:  # settled before the clock was set back, and jumped over since
         found = [due for due in found if due > before.settled or not state.due_times.jumped(job, due)]
     if before.paused:
         found = _after_pause(turn, job, found)
-    memory = state.fleet.memory(job, wall)
-    todo = catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory)
-    if job.scope is Scope.FLEET:  # only now, so that all hosts choose the same ones to catch up
-        todo = catch_up.Sorted(*(state.fleet.elsewhere.leave_out(job.id, dues) for dues in todo))
-        state.fleet.elsewhere.pass_by(job.id, state[job.id].saved.cursor)
-    _skip_here(turn, job, todo.missed, "missed")
+    todo = state.others.sort_out(job, found, wall, cursor, complete=complete, since=since)
+    skip_dues(turn, job, state.others.own_skips(job, todo.missed), "missed")
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
         skip_dues(turn, job, todo.run, "fuse")
-        return
+        return True
     for instant in todo.run:
         _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
+    return True
 
 
-def _awaits_verdict(
-    turn: Turn, job: Job, found: list[int], following: int | None, *, complete: bool, since: int | None
-) -> bool:  # fmt: skip
-    """Return whether the first of these due times must be skipped for all hosts of a fleet, and ask the fleet for it
-    once.
-    """
-    state, saved = turn.state, turn.state[job.id].saved
-    if job.scope is not Scope.FLEET or not state.fleet.name or state.fleet.lacks(job) or state.fleet.rests(job):
-        return False
-    if job.id in state.fleet.verdicts:
-        return True
-    wall = turn.now.wall - job.offset
-    if saved.paused:
-        dues = [due for due in found if _is_of_pause(turn, job, due)] if saved.shared_pause else []
-    else:
-        memory = state.fleet.memory(job, wall)
-        dues = catch_up.sort_out(job, found, wall, complete=complete, since=since, memory=memory).missed
-    known = state.found.get(job.id, {})
-    own = {due for due in dues if job.occurrence(saved.era, due).key in known}
-    if first := state.fleet.elsewhere.first_free(job.id, dues, own):
-        period = None if following is None else following - found[-1]
-        verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"), period)
-    return bool(first)
-
-
-def _skip_here(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
-    """Skip due times, unless the fleet has a newer definition of the job: then hosts with that definition skip them."""
-    if job.id not in turn.state.fleet.outdated:
-        skip_dues(turn, job, dues, reason)
-
-
-def _is_of_pause(turn: Turn, job: Job, due: int) -> bool:
+def is_of_pause(turn: Turn, job: Job, due: int) -> bool:
     """Return whether an occurrence came due before the end of its job's pause."""
     until = turn.state[job.id].saved.paused_until
     return until is None or until >= turn.now.wall or due + job.offset <= until
@@ -206,8 +166,8 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
     """Skip what came due during a job's pause, resume the job if its pause is over, and return what came due later."""
     until = turn.state[job.id].saved.paused_until
     is_over = until is not None and until < turn.now.wall
-    during = [due for due in found if _is_of_pause(turn, job, due)]
-    _skip_here(turn, job, turn.state.fleet.elsewhere.leave_out(job.id, during), "paused")
+    during = [due for due in found if is_of_pause(turn, job, due)]
+    skip_dues(turn, job, turn.state.others.own_skips(job, during), "paused")
     if not is_over:
         return []
     resume(turn, job.id, UNTIL)
@@ -258,6 +218,7 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
     """
     state, wall = turn.state, turn.now.wall
     turn.say("clock_stepped", seconds=event.step / SECOND)
+    state.others.clock_stepped(event.step, turn.now.mono)
     _shift(turn, event.step)
     for job in state.catalog.awaiting_paths():
         if state[job.id].saved.appeared > wall:  # otherwise no file would be new until the clock gets there
@@ -266,8 +227,6 @@ def clock_stepped(turn: Turn, event: events.ClockStepped) -> None:
         state.due_times.jump(wall - event.step, wall)
         if event.step > 0:
             return
-    else:
-        state.fleet.verdicts.clear()  # their times no longer count
     for job in state.catalog:
         _follow_step(turn, job, event.step)
 
@@ -292,6 +251,7 @@ def _stand(turn: Turn, job: str, after: SavedJob) -> None:
 
 def slept(turn: Turn, event: events.Slept) -> None:
     """Shift everything that durations count from; what came due during the sleep is caught up as after any gap."""
+    turn.state.others.slept(event.duration, turn.now.mono)
     _shift(turn, event.duration)
     if 0 < event.duration <= STEP_LIMIT:
         turn.state.due_times.pass_over(turn.now.wall - event.duration, turn.now.wall)
@@ -299,7 +259,6 @@ def slept(turn: Turn, event: events.Slept) -> None:
 
 def _shift(turn: Turn, step: int) -> None:
     state = turn.state
-    state.fleet.presence.stepped(step, turn.now.mono)
     state.patience.set_back.update(state.runs)
     expectation.shift(turn, step)
     for run in list(state.runs.values()):

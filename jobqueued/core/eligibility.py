@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.commands import Pause, SavePast
-from jobqueued.core import dependencies, lateness, verdicts
+from jobqueued.commands import SavePast
+from jobqueued.core import dependencies, lateness
 from jobqueued.core.completion import give_up
 from jobqueued.core.dependencies import Standing, Verdict
-from jobqueued.core.fleet_state import hosts_before, is_of_fleet
 from jobqueued.core.host_hold import UNTIL
 from jobqueued.core.lifecycle import Step
 from jobqueued.core.retries import most_attempts
@@ -19,7 +18,6 @@ from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
 from jobqueued.events import RetryAsked
 from jobqueued.model import LIVE, PENDING, SECOND, Job, Now, Record, Run, RunId, RunState
-from jobqueued.queue.locks import asks_fleet
 from jobqueued.saved import Past
 
 DEADLINE = "start_deadline"
@@ -35,11 +33,11 @@ class Bar(Enum):
     PAUSED = auto()
     ACCOUNT_UNKNOWN = auto()
     FLEET = auto()
-    """The fleet can't be asked."""
+    """Other hosts must consent and can't be asked."""
     OUTDATED = auto()
-    """The fleet has a newer definition of the job."""
+    """Other hosts have a newer definition of the job."""
     TURN = auto()
-    """Other hosts of the fleet come first."""
+    """Other hosts come first."""
     AWAITS = auto()
     """The job is a submission that waits for other runs or submissions to end."""
     CONCURRENCY = auto()
@@ -96,9 +94,9 @@ def barred(state: SchedulerState, job: Job) -> Bar | None:
     """Return what keeps all runs of a job from the queue, or None if nothing does."""
     if state[job.id].saved.paused:
         return Bar.PAUSED
-    if state.fleet.down and asks_fleet(job):
+    if not state.others.can_be_asked(job):
         return Bar.FLEET
-    if job.id in state.fleet.outdated:
+    if state.others.has_newer(job):
         return Bar.OUTDATED
     if any(awaited_by(state, job)):
         return Bar.AWAITS
@@ -122,7 +120,7 @@ def promote(turn: Turn, name: str) -> None:
         give_up_all(turn, job, f"invalid: {state.invalid(job)}")
     if state.is_completed(job):
         complete(turn, job)
-    _leave_late(turn, job)
+    state.others.skip_all_late(turn, job)
     due = [state.runs[run] for run in state[name].due]
     for place, run in enumerate(due):
         found = obstacle(state, run, turn.now)
@@ -143,13 +141,6 @@ def promote(turn: Turn, name: str) -> None:
             if found.bar is Bar.TURN:
                 state.timers.after(turn.now.mono + run.not_before - turn.now.wall, run.id)
             _rest(turn, run, found.word)
-
-
-def _leave_late(turn: Turn, job: Job) -> None:
-    """Ask the fleet about the due runs of a job that no host has started before their start deadline."""
-    for run in [turn.state.runs[run] for run in turn.state[job.id].due if turn.state.fleet.name]:
-        if is_of_fleet(run.key) and _is_late(turn, job, run):
-            _leave(turn, job, run)
 
 
 def _rest(turn: Turn, run: Run, word: str) -> None:
@@ -206,9 +197,10 @@ def look_at_run(turn: Turn, name: RunId) -> None:
     if run is None or job is None or run.state not in PENDING:
         return
     delay = state[name.job].delayed.get(name)
-    if _is_late(turn, job, run):
-        _leave(turn, job, run)
-    elif verdicts.is_put_off(turn, run):  # the clock was set back since then
+    if is_late(turn, job, run):
+        if not state.others.skip_late(turn, job, run):
+            give_up(turn, run, DEADLINE)
+    elif state.others.is_put_off(run):  # the clock was set back since then
         watch_over(turn, job, state.put_back(run, turn.now))
     elif delay is None:
         state.stir(name.job)
@@ -216,17 +208,10 @@ def look_at_run(turn: Turn, name: RunId) -> None:
         _go_on(turn, job, run)
 
 
-def _leave(turn: Turn, job: Job, run: Run) -> None:
-    """Skip a run that missed its start deadline; if it is the fleet's, ask to skip it for all hosts."""
-    if turn.state.fleet.name and is_of_fleet(run.key):
-        verdicts.ask_of_run(turn, job, run, DEADLINE)
-    else:
-        give_up(turn, run, DEADLINE)
-
-
-def _is_late(turn: Turn, job: Job, run: Run) -> bool:
+def is_late(turn: Turn, job: Job, run: Run) -> bool:
+    """Return whether a run missed its start deadline."""
     deadline = job.start_deadline
-    if deadline is None or run.so_far is not None or hosts_before(run.key):
+    if deadline is None or run.so_far is not None or turn.state.others.has_begun(run):
         return False
     return planned(turn.state, run) + deadline <= turn.now.wall
 
@@ -292,9 +277,9 @@ def _gone(job: Job, run: Run) -> str:
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:
-    """Resume a paused job; if the time of a pause of the whole fleet is over, resume it in the fleet, too."""
-    if (shared := turn.state[name].saved.shared_pause) and asked_by == UNTIL:
-        turn.do(Pause(name, "", shared))
+    """Resume a paused job; if its pause is over and was for all hosts, resume it on the others, too."""
+    if asked_by == UNTIL:
+        turn.state.others.end_pause(turn, name)
     turn.state.remember(name, paused=False, paused_until=None, shared_pause="")
     turn.do(SavePast(Past(turn.now.wall, name, "resumed", by=asked_by)))
     lateness.go_on(turn, turn.state[name].pending)

@@ -223,7 +223,7 @@ class FleetState:
 
     def give_back(self, run: Run, record: Record | None = None) -> None:
         """Give back what the fleet may have granted to a run; with a record the run has ended."""
-        if self.name and (is_of_fleet(run.key) or of_fleet(run.claims)):
+        if is_of_fleet(run.key) or of_fleet(run.claims):
             self._note(run, "" if record is None else end_of(record))
             if record is not None and is_of_fleet(run.key) and record["state"] != RunState.SKIPPED:
                 self.is_newer_end(run.id.job, run.key)

@@ -34,3 +34,8 @@ class HostLimits(NamedTuple):
     """Labels of this host, by which jobs of the fleet choose hosts."""
     has_slurm: bool = False
     """True if this host can submit to Slurm."""
+
+    @property
+    def units(self) -> dict[str, int]:
+        """Resource, or lock that has several units → its units."""
+        return {**self.resources, **self.of_fleet}

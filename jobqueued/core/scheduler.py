@@ -38,10 +38,12 @@ from jobqueued.core import (
     verdicts,
     why,
 )
+from jobqueued.core.fleet_policy import FleetPolicy
 from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import JobState
 from jobqueued.core.lock_clients import LockClaim
+from jobqueued.core.other_hosts import OtherHosts
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.timers import HostTimer
 from jobqueued.core.turn import Turn
@@ -156,7 +158,9 @@ class Scheduler:
     """All decisions about one host's jobs.  `validate` states the invariants that hold after every event."""
 
     def __init__(self, limits: HostLimits | None = None) -> None:
-        self._state = SchedulerState(limits or HostLimits())
+        limits = limits or HostLimits()
+        fleet = FleetState(limits.fleet, limits.labels)
+        self._state = SchedulerState(limits, fleet, FleetPolicy(fleet) if fleet.name else OtherHosts())
 
     @property
     def live(self) -> list[Run]:

@@ -28,6 +28,7 @@ from jobqueued.core.holders import ANOTHERS_RUN, LockClient
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.job_state import Delay, JobState, leave
 from jobqueued.core.lifecycle import Step
+from jobqueued.core.other_hosts import OtherHosts
 from jobqueued.core.patience import Patience
 from jobqueued.core.submitted import Submitted
 from jobqueued.core.timers import HostTimer, Timers
@@ -45,7 +46,7 @@ from jobqueued.users import Owner, budget_of, share_of
 class SchedulerState:
     """The jobs, their runs, the queue, and the host."""
 
-    def __init__(self, limits: HostLimits) -> None:
+    def __init__(self, limits: HostLimits, fleet: FleetState, others: OtherHosts) -> None:
         self.limits, self.catalog = limits, Catalog()
         """The jobs that files and submissions define now; `jobs.read` changes it."""
         self.due_times = DueTimes()
@@ -67,7 +68,7 @@ class SchedulerState:
         self.complete = False
         """True if all jobs are known: a file that can't be read yet, or has just disappeared, may have more."""
         slots = {} if limits.max_running is None else {SLOT: limits.max_running}
-        self.admission = Admission(Locks({**limits.resources, **limits.of_fleet, **slots}), limits.most_of_a_user)
+        self.admission = Admission(Locks({**limits.units, **slots}), limits.most_of_a_user)
         """The queue (runs in a `waiting`, clients with a ticket), and the locks of everything that holds claims."""
         self.placement = Placement(limits.resources, limits.cpus)
         """The units that holders of claims were given."""
@@ -93,8 +94,8 @@ class SchedulerState:
         """Live run whose supervisor is gone → what may live of it.  `attempts.lingers` changes it."""
         self.jobs: dict[str, JobState] = {}
         """Job id → its state, for each id that was ever used."""
-        self.submitted, self.fleet = Submitted(), FleetState(limits.fleet, limits.labels)
-        """The unfinished submissions, and the questions to the fleet.  `submissions` and `fleet` change them."""
+        self.submitted, self.others, self.fleet = Submitted(), others, fleet
+        """The unfinished submissions (`submissions` changes them), the policy about other hosts, and what it knows."""
         self._arrivals, self.changes = 0, Changes()
 
     def restore(self, saved: Iterable[SavedJob], runs: Iterable[Run], hold: Hold | None, now: Now) -> None:
@@ -166,8 +167,8 @@ class SchedulerState:
 
     def close(self, run: Run, record: Record) -> None:
         """End a run with its record, and remove it from its place."""
-        if run.id in self._runs:  # otherwise the fleet was not asked
-            self.fleet.give_back(run, record)
+        if run.id in self._runs:  # otherwise no other host was asked
+            self.others.give_back(run, record)
         self._let_go(run)
         self.agenda.note_over(run)
         self.changes.note_run(SaveRun(run, record))
@@ -176,7 +177,7 @@ class SchedulerState:
         """Forget a run that never started: another record covers it or, if None, another host has its occurrence."""
         self._let_go(run)
         if record is not None:
-            self.fleet.give_back(run, record)
+            self.others.give_back(run, record)
         self.changes.note_run(ForgetRun(run.id, record))
 
     def _let_go(self, run: Run) -> None:
@@ -251,7 +252,7 @@ class SchedulerState:
         if self.is_completed(job):
             self.due_times.clear(job.id)
         else:
-            self.due_times.set(job, saved.cursor, saved.settled, rests=self.fleet.rests(job))
+            self.due_times.set(job, saved.cursor, saved.settled, rests=self.others.is_clock_waiting(job))
 
     def is_completed(self, job: Job) -> bool:
         """Return whether `max_runs` have started."""
@@ -323,7 +324,7 @@ class SchedulerState:
         if run.id in state.due:
             state.due.remove(run.id)
         state.delayed.pop(run.id, None)
-        if run.id in self.fleet.asked:
+        if run.id in self.admission.locks:  # it waits already, and other hosts were asked for it
             self.leave_queue(run.id)
         state.waiting[run.id] = None
         since = now.mono - run.age(now.wall)
@@ -331,7 +332,7 @@ class SchedulerState:
             began = now.mono - max(0, now.wall - run.drains_since)
             self.admission.drains.found(run.id, job.drain, began)
         self.admission.waiting.add(run.id, terms := self.terms(job), job.priority, since, run.due, run.arrival)
-        self.fleet.note_wait(run.id, terms.claims)
+        self.others.note_wait(run.id, terms.claims)
         self.queue_stuck = False
         return run
 
@@ -371,15 +372,14 @@ class SchedulerState:
         self.lingering.pop(run.id, None)
         self.admission.release(run.id)
         self.placement.give_back(run.placed, run.claims, now.mono)
-        self.fleet.give_back(run)
+        self.others.give_back(run)
         self.queue_stuck = False
 
     def leave_queue(self, holder: Holder) -> None:
-        """Remove a run or client from the queue, or withdraw its question to the fleet; its reservation is over."""
-        self.fleet.note_wait(holder)
+        """Remove a run or client from the queue, or no longer ask other hosts for it; its reservation is over."""
+        is_asked_for = self.others.leave_queue(holder, self.runs)
         self.admission.forget(holder)
-        if isinstance(holder, RunId) and holder in self.fleet.asked:
-            self.fleet.withdraw(self.runs[holder])
+        if is_asked_for:
             self.admission.release(holder)
         self.queue_stuck = False
 

@@ -112,7 +112,7 @@ def _impossible(state: SchedulerState, job: Job) -> Invalidity | None:
     unknown = next((claim for claim in job.resources if claim.resource not in state.limits.resources), None)
     claim = unknown or state.admission.locks.impossible(state.terms(job).claims)
     if claim is not None:
-        return Invalidity(Fault.IMPOSSIBLE, impossible(claim, {**state.limits.resources, **state.limits.of_fleet}))
+        return Invalidity(Fault.IMPOSSIBLE, impossible(claim, state.limits.units))
     reason = too_much_at_once(state.admission.locks.parts(of_fleet(job.locks)))
     return Invalidity(Fault.IMPOSSIBLE, reason) if reason else None
 

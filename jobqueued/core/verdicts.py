@@ -74,12 +74,6 @@ def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
         _ask(turn, job, second_of(run.key), second_of(run.key))
 
 
-def is_put_off(turn: Turn, run: Run) -> bool:
-    """Return whether other hosts may still ask first for the occurrence of a run."""
-    asked = turn.state.fleet.asked.get(run.id)
-    return asked is not None and asked.asks_at is not None
-
-
 def _turn_of(turn: Turn, job: Job, key: str, within: int | None) -> int:
     return turn.state.fleet.turn_of(turn.state.limits.name, job, key, within)
 

@@ -242,9 +242,12 @@ def _impossible(
     if not any(may_ask_too_much(job) or awaited(job) for job in jobs):
         return
     from jobqueued.core import validity
+    from jobqueued.core.fleet_state import FleetState
+    from jobqueued.core.other_hosts import OtherHosts
     from jobqueued.core.scheduler_state import SchedulerState
 
-    state, ids = SchedulerState(limits_of(config, "", *host_has())), {job.id for job in jobs}
+    limits, ids = limits_of(config, "", *host_has()), {job.id for job in jobs}
+    state = SchedulerState(limits, FleetState(limits.fleet), OtherHosts())
     bare = [replace(job, dependencies=(), on=()) for job in refused if job.id not in ids]
     known = {job.id for job in bare} | ids
     others = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from jobqueued.core.fleet_state import FleetState
 from jobqueued.core.host_limits import HostLimits
+from jobqueued.core.other_hosts import OtherHosts
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.validity import verdicts
 from jobqueued.model import Claim, Job, Scope
@@ -23,7 +25,7 @@ ASKING = [
 @pytest.mark.parametrize("asking", [*BOUNDED, *ASKING], ids=repr)
 def test_who_may_ask_too_much(asking: Job) -> None:
     """On a host with nothing but itself, those are invalid that may be so anywhere."""
-    state = SchedulerState(HostLimits())
+    state = SchedulerState(HostLimits(), FleetState(""), OtherHosts())
     state.catalog.replace_file("", [asking])
     state.complete = True
     assert may_ask_too_much(asking) is any(invalid is not None for _, invalid in verdicts(state, None))
