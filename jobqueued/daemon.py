@@ -21,22 +21,34 @@ from jobqueued.acts import Acts
 from jobqueued.commands import Command, SaveBoot
 from jobqueued.control import submit_calls
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.dispatcher import Dispatcher
+from jobqueued.control.due_calls import DueCalls
 from jobqueued.control.entrance import doors
+from jobqueued.control.event_stream import EventStream
+from jobqueued.control.host_calls import HostCalls
 from jobqueued.control.identities import Identities
+from jobqueued.control.job_calls import JobCalls
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.methods import Methods
 from jobqueued.control.metrics_file import MetricsFile
 from jobqueued.control.monitor import Monitor, processes
 from jobqueued.control.notice_calls import NoticeCalls
+from jobqueued.control.ownership import Ownership
+from jobqueued.control.past_calls import PastCalls
 from jobqueued.control.peers import Access
+from jobqueued.control.record_calls import RecordCalls
 from jobqueued.control.reload import Reload
+from jobqueued.control.replies import Replies
+from jobqueued.control.run_calls import RunCalls
 from jobqueued.control.server import ControlServer
 from jobqueued.control.settings_file import SettingsFile
-from jobqueued.control.submit_calls import SubmitCalls
+from jobqueued.control.status_calls import StatusCalls
+from jobqueued.control.submission_calls import SubmissionCalls
+from jobqueued.control.submit_calls import SubmitCalls, Submitters
 from jobqueued.control.summary import farewell, summary
 from jobqueued.control.user_file_calls import UserFileCalls
+from jobqueued.control.why_calls import WhyCalls
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.decisions import Decisions
 from jobqueued.host.capacity import caps_by_default, host_has
@@ -47,6 +59,7 @@ from jobqueued.host.other_cron import OtherCron
 from jobqueued.host.psi import PressureTriggers
 from jobqueued.host.sd_notify import ServiceManager, Watchdog
 from jobqueued.host.signals import Signals
+from jobqueued.instance import Instance
 from jobqueued.jobdir import cron_tables
 from jobqueued.jobdir.account_files import AccountFiles
 from jobqueued.jobdir.cron_tables import takes_mails
@@ -109,10 +122,11 @@ class Daemon:
         self._pressure = PressureTriggers({name: part for name, part in config.pressure.items() if name != "below"})
         self._lock_processes, self._path_triggers = LockProcesses(paths.run / "with-lock"), PathTriggers()
         self._user_watchers = UserWatchers(link, self._scheduler)
-        self._monitor = Monitor(partial(processes, self._scheduler), link.marks)
+        self._replies = Replies(self._unanswered, Instance.of(paths.run).see_log)
+        self._monitor = Monitor(partial(processes, self._scheduler), link.marks, self._replies.stream)
         access, self._unknown_groups = Access.of(config)
         self._user_files = UserFileCalls(
-            link, users, self._watches, self._scheduler, config.users, read_clocks, paths.host
+            link, users, self._watches, self._scheduler, config.users, paths.host, self._replies.reply
         )  # fmt: skip
         user, notifier = user_name(os.geteuid()) or "root", config.notifier if os.geteuid() == 0 else None
         self._notices = Notices(host, config.notify, self._watches.zone, self._scheduler.told_of, user)
@@ -122,9 +136,8 @@ class Daemon:
         self._heartbeat = Heartbeat(config.heartbeat, link, notifier, is_stuck, log, read_clocks)
         self._counts, self._turns = Counts(), Histogram(SHORT_TIMES)
         self._readings = Readings(self._scheduler, self._notices, self._counts, self._health)
-        self._submit_calls = SubmitCalls(
-            self._scheduler, self._batch, self._happened.append, access, config, paths, read_clocks,
-            self._user_files.budget, self._commits.keep,
+        self._submissions = SubmissionCalls(
+            self._scheduler, self._batch, self._happened.append, self._replies.reply
         )  # fmt: skip
         self._serve(access)
         own = AGENT if link.is_own else None
@@ -132,7 +145,7 @@ class Daemon:
             paths.run / "fleet", config.fleet, host, self._commits.of_fleet, self._scheduler.askable, own
         )
         self._acts = Acts(
-            self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._control.reply, self._ended,
+            self._batch, self._commits, link, log, paths.logs, self._lock_processes, self._replies.reply, self._ended,
             lambda run, error: self._housekeeping.miss(run, error, read_clocks()),
             lambda job: self._housekeeping.note(job, read_clocks()), self._fleet_link,
         )  # fmt: skip
@@ -147,24 +160,33 @@ class Daemon:
     def _serve(self, access: Access) -> None:
         """Make the parts that answer callers and write metrics."""
         paths, link, log = self._paths, self._link, self._log
-        locks = LockCalls(self._scheduler, self._lock_processes, self._happened.append)
-        self._methods = Methods(
-            self._scheduler, self._store, self._batch, self._status, self._happened.append, paths.logs,
-            self._reload.begin, read_clocks, paths.runs.name, locks,
-            NoticeCalls(self._notices, self._notice_sender.test), self._monitor, link.lost_attempts, access,
-            self._readings,
-            CrontabCalls(link, paths.host, live=lambda: self._runs_tables, users=self._config.users),
-            self._user_files, self._submit_calls,
+        scheduler, store, batch, happen = self._scheduler, self._store, self._batch, self._happened.append
+        ownership, replies = Ownership(scheduler, batch), self._replies
+        self._records = records = RecordCalls(scheduler, store, batch, paths.logs, self._monitor, replies)
+        self._status_calls = StatusCalls(
+            scheduler, ownership, self._status, self._readings.all, read_clocks, replies
         )  # fmt: skip
+        self._event_stream = EventStream(scheduler.owner_of, replies)
+        submitters = Submitters(access, self._config.users, self._user_files.budget)
+        calls = (
+            self._status_calls, records, self._event_stream, self._reload, self._user_files, self._submissions,
+            WhyCalls(scheduler, batch, records, PastCalls(scheduler, store, batch, records.begun)),
+            JobCalls(scheduler, happen), RunCalls(scheduler, happen, records, link.lost_attempts),
+            HostCalls(scheduler, happen, paths.runs.name), LockCalls(scheduler, self._lock_processes, happen),
+            NoticeCalls(self._notices, self._notice_sender.test), DueCalls(store, batch),
+            CrontabCalls(
+                link, paths.host, replies.reply, live=lambda: self._runs_tables, users=self._config.users
+            ),
+            SubmitCalls(scheduler, batch, happen, self._config, paths, submitters, self._commits.keep),
+        )  # fmt: skip
+        dispatcher = Dispatcher(calls, access, ownership, read_clocks)
         self._metrics_file = MetricsFile(
-            self._config.metrics.get("textfile"), self._readings.all, lambda: self._methods.texts.version, log,
+            self._config.metrics.get("textfile"), self._readings.all, lambda: self._status_calls.texts.version, log,
             self._unanswered,
         )  # fmt: skip
-        listener, serve = Listener(doors(paths, access), self._remake_run, log), self._methods
-        known = Identities(link.name_of)
-        self._control = ControlServer(listener, serve.of, access.rank, self._unanswered, serve.left, known)
-        serve.answer_by(self._control)
-        log.listeners += self._notice_sender.hear, self._methods.events.hear
+        listener = Listener(doors(paths, access), self._remake_run, log)
+        self._control = ControlServer(listener, dispatcher, replies, access.rank, Identities(link.name_of))
+        log.listeners += self._notice_sender.hear, self._event_stream.hear
 
     def _sources(self) -> tuple[Source, ...]:
         """Return all sources of events, in the order of their turns."""
@@ -173,7 +195,8 @@ class Daemon:
             self._signals, self._path_triggers, self._lock_processes,
             LauncherNews(self._link, partial(self._recover, same_boot=True), self._log), self._link.lost_attempts,
             self._user_watchers, self._pressure, self._reload, self._user_files, AccountFiles(), self._job_files,
-            self._control, self._methods.texts, self._methods.events, self._monitor, self._commits, self._housekeeping,
+            self._control, self._status_calls.texts, self._event_stream, self._monitor, self._commits,
+            self._housekeeping,
             *([] if self._config.fleet is None else [self._fleet_link]),
             self._notice_sender, self._heartbeat, self._metrics_file, self._service_manager,
             Watchdog(self._service_manager, self._watches.rescan),
@@ -220,7 +243,7 @@ class Daemon:
         self._link.connect()
         self._happened += self._recover(same_boot=known)
         self._acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved
-        self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._submit_calls.ended)
+        self._happened += submit_calls.unheard(self._scheduler, (it for it, *_ in kept.kept), self._batch)
         boot = None if known or takeover.lost else boot_id
         self._happened.append(events.JobsLoaded(self._job_files.read_once(), boot))
         self._path_triggers.begin()
@@ -288,7 +311,7 @@ class Daemon:
     def _turn(self, *, admit: bool = True) -> None:
         if (decided := self._decide(admit=admit)) or self._commits:
             self._acts.carry_out(decided)
-            self._submit_calls.answer()
+            self._submissions.answer()
 
     def _decide(self, *, admit: bool) -> list[Command]:
         happened, self._happened[:] = [*self._loop.clock_changes(), *self._happened], ()
@@ -307,7 +330,7 @@ class Daemon:
         self._counts.about(decided)
         decided += self._notice_sender.decide(decided, now)
         if happened or decided:
-            self._methods.texts.version += 1
+            self._status_calls.texts.note_change()
         return decided
 
     def _take_files(self, files: Mapping[str, bytes | None]) -> None:
@@ -365,8 +388,7 @@ class Daemon:
         return shortfall(self._scheduler.catalog.limited(), self._link.controllers)
 
     def _ended(self, run: RunId, record: Record) -> None:
-        for ticket in self._methods.waiters.pop(run, []):
-            self._control.reply(ticket, {"record": record})
+        self._records.notify_ended(run, record)
         self._housekeeping.note(run.job, read_clocks())
 
     def _unanswered(self, what: str, bug: Exception) -> str:
@@ -379,7 +401,7 @@ class Daemon:
     def _reloaded(self) -> None:
         self._service_manager.tell_ready(self._summary())
         for ticket, value in self._reload.answers():
-            self._control.reply(ticket, value)
+            self._replies.reply(ticket, value)
 
     @property
     def _runs_tables(self) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from jobqueued.child.journald import OUTPUT_ID, UNSENT_ID
-from jobqueued.control import access
+from jobqueued.control import access, methods
 from jobqueued.core.lifecycle import TABLE
 from jobqueued.ctl import documents, explain
 from jobqueued.ctl.main import TASKS, main
@@ -26,7 +26,7 @@ from jobqueued.jobfile.settings_keys import SETTINGS_KEYS
 from man import documents_page, interface_page, markdown, mdoc
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/access.py -->\n"
+_BEGIN_OF_RIGHTS = "<!-- generated from jobqueued/control/methods.py -->\n"
 _BEGIN_OF_FINDINGS = "<!-- generated from jobqueued/ctl/findings.py -->\n"
 _BEGIN_OF_DOCUMENTS = "<!-- generated from jobqueued/ctl/documents.py -->\n"
 _BEGIN_OF_INTERFACE = "<!-- generated from jobqueued/control/interface.py -->\n"
@@ -55,7 +55,7 @@ def ctl_page_text(page: str) -> str:
 
 def daemon_page_text(page: str) -> str:
     """jobqueued(8) with the rights and the kinds of lines as they are now."""
-    page = _with(page, "jobqueued/control/access.py", _rights())
+    page = _with(page, "jobqueued/control/methods.py", _rights())
     return _with(page, "jobqueued/host/messages.py", _lines())
 
 
@@ -85,7 +85,7 @@ def internals_page_text(page: str) -> str:
 
 def security_page_text(page: str) -> str:
     """docs/security.md with the rights as they are now."""
-    head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table())
+    head, *rows = ("| " + " | ".join(row).replace("| - ", "| – ") + " |" for row in access.table(methods.rules()))
     return _within(page, _BEGIN_OF_RIGHTS, ["", head, "|---|---|---|---|---|---|", *rows, ""])
 
 
@@ -117,9 +117,9 @@ def _within(page: str, begin: str, lines: Iterable[str]) -> str:
 
 
 def _rights() -> Iterator[str]:
-    """The table of access.py."""
+    """The table of methods.py."""
     yield from (".TS", "lB lB lB lB lB lB", "l l l l l l.")
-    for row in access.table():
+    for row in access.table(methods.rules()):
         yield "\t".join(map(mdoc.line, row))
     yield ".TE"
 

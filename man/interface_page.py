@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from jobqueued.control.access import table
 from jobqueued.control.interface import INTERFACE
+from jobqueued.control.methods import rules
 
 _DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?:(?: |\)).*\n)*)", re.M)
 
@@ -14,7 +15,7 @@ _DECLARED = re.compile(r"^((?:#.*\n)*)((interface|type|method|error) (\w+).*\n(?
 def page() -> Iterator[str]:
     """The lines of three sections."""
     found = [(_words(comment), text.rstrip(), kind, name) for comment, text, kind, name in _DECLARED.findall(INTERFACE)]
-    head, *rights = table()
+    head, *rights = table(rules())
     whom = {row[0]: row[1:] for row in rights}
     yield from (found[0][0], "")
     for kind, title in (("method", "Methods"), ("type", "Types"), ("error", "Errors")):

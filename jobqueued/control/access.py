@@ -1,11 +1,11 @@
-"""The rights on the control socket: one table, from which the manual's is generated, with a test for each field.
+"""The rights on the control socket: the peer's rank decides, and the owner of the job or run that a call names.
 
-The peer's rank decides, and the owner of the job or run that a call names.
+Each method states its rule (`declaration.py`); `methods.py` collects the rules in the table of the manual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum, IntEnum
 
 from jobqueued.child.tuples import NamedTuple
@@ -51,68 +51,16 @@ class Rule(NamedTuple):
     reason: str = ""
 
 
-_SEES, _ACTS = Rank.READER, Rank.OPERATOR
-
-RULES: dict[str, Rule] = {
-    "Status": Rule(_SEES, own=True, public=True),
-    "List": Rule(_SEES, own=True, public=True),
-    "Describe": Rule(_SEES, own=True, names="job"),
-    "Next": Rule(_SEES, own=True, names="job"),
-    "Why": Rule(_SEES, own=True, names="job run"),
-    "Show": Rule(_SEES, own=True, names="run"),
-    "Logs": Rule(_SEES, own=True, names="run"),
-    "Wait": Rule(_SEES, own=True, names="run"),
-    "History": Rule(_SEES, own=True, names="job"),
-    "Usage": Rule(_SEES, own=True),
-    "Watch": Rule(_SEES, own=True),
-    "Locks": Rule(_SEES, own=True),
-    "Metrics": Rule(_SEES),
-    "Notices": Rule(_SEES),
-    "Run": Rule(_ACTS, own=True, names="job"),
-    "Rerun": Rule(_ACTS, own=True, names="run"),
-    "Retry": Rule(_ACTS, own=True, names="run"),
-    "Stop": Rule(_ACTS, own=True, names="run"),
-    "Emit": Rule(_ACTS, own=True, names="event"),
-    "Pause": Rule(_ACTS, own=True, names="job"),
-    "Resume": Rule(_ACTS, own=True, names="job"),
-    "SkipNext": Rule(_ACTS, own=True, names="job"),
-    "Forget": Rule(_ACTS, own=True, names="job"),
-    "Reload": Rule(_ACTS),
-    "Hold": Rule(_ACTS),
-    "Release": Rule(_ACTS),
-    "Fleet": Rule(_SEES, own=True, public=True),
-    "AcceptFleet": Rule(_ACTS),
-    "Lock": Rule(_ACTS),
-    "Evict": Rule(_ACTS),
-    "Notify": Rule(_ACTS),
-    "DueChanges": Rule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
-    "CrontabGet": Rule(Rank.ROOT, own=True),
-    "CrontabSet": Rule(Rank.ROOT, own=True),
-    "CrontabRemove": Rule(Rank.ROOT, own=True),
-    "UserFiles": Rule(Rank.ROOT, own=True),
-    "UserFileGet": Rule(Rank.ROOT, own=True),
-    "UserFileSet": Rule(Rank.ROOT, own=True),
-    "UserFileRemove": Rule(Rank.ROOT, own=True),
-    "Submit": Rule(Rank.ROOT, own=True),
-    "Await": Rule(_SEES, own=True, names="job"),
-    "Withdraw": Rule(_ACTS, own=True, names="job"),
-    "Resize": Rule(_ACTS, own=True, names="job"),
-    "Submissions": Rule(_SEES, own=True),
-}
-"""Method → rule. For crontabs the supervisors decide who the owner is (`child/spool_orders.py`)."""
-
-
-def table() -> Iterator[tuple[str, ...]]:
-    """Yield the rules as a table: the column headings, then each method with its callers."""
+def table(rules: Mapping[str, Rule]) -> Iterator[tuple[str, ...]]:
+    """Yield method → rule as a table: the column headings, then each method with its callers."""
     yield "method", "every user", "its owner", "readers", "operators", "root"
-    for method, rule in RULES.items():
+    for method, rule in rules.items():
         ranks = ("yes" if rank >= rule.rank else "-" for rank in list(Rank)[1:])
         yield method, "in part" if rule.public else "-", "yes" if rule.own else "-", *ranks
 
 
-def answer(method: str, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
+def answer(rule: Rule, rank: Rank, whose: Whose = Whose.NOBODYS) -> Answer:
     """Return the part of a method that a caller of this rank gets, by the owner of what the call names."""
-    rule = RULES[method]
     if rank >= rule.rank:
         return Answer.ALL
     if (rule.own and whose in (Whose.OWN, Whose.NOBODYS)) or rule.public:

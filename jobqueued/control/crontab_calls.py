@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jobqueued.child import spool_orders
 from jobqueued.child.spool import LARGEST_SENT
-from jobqueued.control.peers import Peer
-from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
+from jobqueued.control.ownership import Asker
+from jobqueued.control.replies import Reply
+from jobqueued.control.varlink import VarlinkError
 from jobqueued.runs.launcher_link import Answered, LauncherLink
 from jobqueued.text import size
 from jobqueued.users import UserLimits
 
 _ERRORS = {"none": "NoCrontab", "forbidden": "NotAllowed"}
 
-Reply = Callable[[int, dict[str, Any], str | None], None]
+_OWN = Rule(Rank.ROOT, own=True)
 
 
 class CrontabCalls:
@@ -28,30 +31,38 @@ class CrontabCalls:
     """
 
     def __init__(
-        self, link: LauncherLink, host: Path, *, live: Callable[[], bool], users: UserLimits | None = None
-    ) -> None:  # fmt: skip
-        self._link, self._host, self._live, self._users = link, host, live, users or UserLimits()
+        self, link: LauncherLink, host: Path, reply: Reply, *, live: Callable[[], bool], users: UserLimits | None = None
+    ) -> None:
+        self._link, self._host, self._reply, self._live = link, host, reply, live
+        self._users = users or UserLimits()
         self._waiting: dict[int, dict[str, Any]] = {}
         """Ticket of a caller → its waiting order."""
         self._is_busy = False
-        self.reply: Reply
 
-    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
-        """Return the methods for this peer; for another user's crontab the supervisor refuses."""
+    @method("CrontabGet", _OWN)
+    def read(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with a crontab."""
+        self._ask(spool_orders.READ, asked, asker)
 
-        def ask(act: str, asked: dict[str, Any], table: bytes | None = None) -> None:
-            self._waiting[ticket()] = {
-                "host": str(self._host), "act": act, "asker": peer.uid, "pid": peer.pid, "user": asked.get("user"),
-                "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
-                "edits": bool(asked.get("edit")), "allow": self._users.allow, "deny": self._users.deny,
-            }  # fmt: skip
-            self._go_on()
+    @method("CrontabSet", _OWN)
+    def install(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Install a crontab."""
+        self._ask(spool_orders.INSTALL, asked, asker, _table(asked["table"]))
 
-        return {
-            "CrontabGet": lambda p: ask(spool_orders.READ, p),
-            "CrontabSet": lambda p: ask(spool_orders.INSTALL, p, _table(p["table"])),
-            "CrontabRemove": lambda p: ask(spool_orders.REMOVE, p),
-        }
+    @method("CrontabRemove", _OWN)
+    def remove(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Remove a crontab."""
+        self._ask(spool_orders.REMOVE, asked, asker)
+
+    def _ask(self, act: str, asked: dict[str, Any], asker: Asker, table: bytes | None = None) -> None:
+        """Queue an order; for another user's crontab the supervisor refuses."""
+        peer = asker.peer
+        self._waiting[asker.ticket()] = {
+            "host": str(self._host), "act": act, "asker": peer.uid, "pid": peer.pid, "user": asked.get("user"),
+            "table": None if table is None else table.hex(), "stamp": asked.get("stamp"),
+            "edits": bool(asked.get("edit")), "allow": self._users.allow, "deny": self._users.deny,
+        }  # fmt: skip
+        self._go_on()
 
     def left(self, ticket: int) -> None:
         """Forget a caller that left before its turn."""
@@ -66,7 +77,7 @@ class CrontabCalls:
                 self._link.see_to_crontab(order, self._heard_by(ticket, order["act"]))
                 self._link.flush()
             else:
-                self.reply(ticket, {"reason": f"the launcher does not answer; {self._link.see}"}, "Refused")
+                self._reply(ticket, {"reason": f"the launcher does not answer; {self._link.see}"}, "Refused")
 
     def _heard_by(self, ticket: int, act: str) -> Answered:
         parts = list[bytes]()
@@ -76,7 +87,7 @@ class CrontabCalls:
                 parts.append(bytes.fromhex(answer))
                 return
             self._is_busy = False
-            self.reply(ticket, *self._answer(act, answer, b"".join(parts)))
+            self._reply(ticket, *self._answer(act, answer, b"".join(parts)))
             self._go_on()
 
         return answered

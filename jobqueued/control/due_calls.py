@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
+from jobqueued.control.ownership import Asker
 from jobqueued.model import to_text
 from jobqueued.saved import DueChange
 from jobqueued.state.store import Store
@@ -14,17 +17,27 @@ PAGE, PAGE_BYTES = 100, 1 << 20
 """Maximum changes in one reply, and approximate maximum bytes of their texts; each text may have as many."""
 
 
-def due_changes(store: Store, batch: WriteBatch, after: int) -> dict[str, Any]:
-    """Return a page of the changes after a number; the last page has the uncommitted ones. Raises StoreError."""
-    page, size = [], 0
-    for number, change in store.due_changes(after, PAGE):
-        page.append(_told(change))
-        after, size = number, size + len(change.text or b"")
-        if size >= PAGE_BYTES:
-            break
-    if page:
-        return {"changes": page, "next": after}
-    return {"changes": [_told(change) for change in batch.due_changes], "next": None}
+class DueCalls:
+    """Answers DueChanges, from state.db and from what it does not have yet."""
+
+    def __init__(self, store: Store, batch: WriteBatch) -> None:
+        self._store, self._batch = store, batch
+
+    @method(
+        "DueChanges",
+        Rule(Rank.ROOT, reason="job files may hold secrets; run this as root, or the daemon's user"),
+    )
+    def due_changes(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """Return a page of the changes after a number; the last page has the uncommitted ones. Raises StoreError."""
+        page, size, after = [], 0, asked.get("after", 0)
+        for number, change in self._store.due_changes(after, PAGE):
+            page.append(_told(change))
+            after, size = number, size + len(change.text or b"")
+            if size >= PAGE_BYTES:
+                break
+        if page:
+            return {"changes": page, "next": after}
+        return {"changes": [_told(change) for change in self._batch.due_changes], "next": None}
 
 
 def _told(change: DueChange) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from time import time_ns
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
 from jobqueued.control.ownership import Asker
+from jobqueued.control.replies import Replies
 from jobqueued.control.varlink import VarlinkError, text_of
 from jobqueued.core.record import owner_of
 from jobqueued.host.messages import VOCABULARY, job_of, level_of, run_of, state_of
@@ -52,27 +55,22 @@ class _Watcher(NamedTuple):
 
 
 class EventStream(Source):
-    """Sends lines to watchers. `owner` returns the owner of a line's job.
+    """Sends lines to watchers. `owner` returns the owner of a line's job."""
 
-    `reply` answers a ticket, and returns whether it waits for more; `takes` returns whether it has read the last
-    answer.
-    """
-
-    def __init__(self, owner: Callable[[str], Owner | None]) -> None:
-        self._owner = owner
+    def __init__(self, owner: Callable[[str], Owner | None], replies: Replies) -> None:
+        self._owner, self._replies = owner, replies
         self._lines = deque[_Line](maxlen=MOST)
         self._next = 0
         self._watchers: dict[int, _Watcher] = {}
-        self.reply: Callable[[int, str], bool]
-        self.takes: Callable[[int], bool]
 
+    @method("Watch", Rule(Rank.READER, own=True))
     def watch(self, parameters: Mapping[str, Any], asker: Asker) -> None:
         """Send a watcher everything logged from now on; the first answer, without lines, comes at once."""
         events, jobs = (frozenset(parameters.get(name) or ()) for name in ("events", "jobs"))
         if unknown := sorted(events - VOCABULARY.keys()):
             raise VarlinkError("Refused", {"reason": f"there is no event {unknown[0]}; jobqueued(8) lists all events"})
         ticket = asker.ticket()
-        if self.reply(ticket, text_of({"events": [], "missed": 0})):
+        if self._replies.stream(ticket, text_of({"events": [], "missed": 0})):
             self._watchers[ticket] = _Watcher(self._next, events, jobs, asker)
 
     def left(self, ticket: int) -> None:
@@ -100,12 +98,12 @@ class EventStream(Source):
     @property
     def has_more(self) -> bool:
         """Return whether a watcher that can take it has new lines."""
-        return any(it.at < self._next and self.takes(ticket) for ticket, it in self._watchers.items())
+        return any(it.at < self._next and self._replies.takes(ticket) for ticket, it in self._watchers.items())
 
     def turn(self, now: Now) -> tuple[()]:
         """Send the next lines to each watcher that can take them."""
         for ticket, watcher in list(self._watchers.items()):
-            if watcher.at < self._next and self.takes(ticket):
+            if watcher.at < self._next and self._replies.takes(ticket):
                 self._tell(ticket, watcher)
         return ()
 
@@ -116,4 +114,4 @@ class EventStream(Source):
         texts = [line.text for line in part if watcher.wants(line)]
         self._watchers[ticket] = watcher._replace(at=oldest + begin + len(part))
         if texts or missed:
-            self.reply(ticket, f'{{"events":[{",".join(texts)}],"missed":{missed}}}')
+            self._replies.stream(ticket, f'{{"events":[{",".join(texts)}],"missed":{missed}}}')

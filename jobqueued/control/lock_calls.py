@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.control import views
-from jobqueued.control.access import Whose
+from jobqueued.control.access import Rank, Rule, Whose
+from jobqueued.control.declaration import method
 from jobqueued.control.lock_processes import LockProcesses
 from jobqueued.control.ownership import Asker, by_name
-from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.lock_clients import LockClaim
 from jobqueued.core.scheduler import Scheduler
@@ -20,8 +20,6 @@ from jobqueued.model import CPU, MEMORY, Claim, LockClientId, RunId
 
 _MOST_CLAIMS = 1000
 
-Ticket = Callable[[], int]
-
 
 class LockCalls:
     """Answers calls about locks; requests become events."""
@@ -29,7 +27,8 @@ class LockCalls:
     def __init__(self, scheduler: Scheduler, processes: LockProcesses, happen: Callable[[Event], None]) -> None:
         self._scheduler, self._processes, self._happen = scheduler, processes, happen
 
-    def ask_for(self, asked: dict[str, Any], peer: Peer, ticket: Ticket) -> None:
+    @method("Lock", Rule(Rank.OPERATOR))
+    def ask_for(self, asked: dict[str, Any], asker: Asker) -> None:
         """Add a process to the queue for a lock; the reply comes when it has the lock."""
         name, units = asked["lock"], asked.get("units") or 0
         resource, is_of_fleet = f":{name}", f":{name}".startswith(FLEET)
@@ -45,20 +44,19 @@ class LockCalls:
             )
         claim = Claim(resource if is_of_fleet else name, units, exclusive=not (units or asked.get("shared")))
         try:
-            client = self._processes.come(peer)
+            client = self._processes.come(asker.peer)
         except ProcessLookupError:
             raise VarlinkError(
                 "Refused",
                 {"reason": "the daemon can't see the process that asked: it exited, or is in another PID namespace"},
             ) from None
         except OSError as error:
-            raise VarlinkError(
-                "Refused", {"reason": f"cannot watch the process that asked: {error.strerror}"}
-            ) from None
-        number = ticket()
+            raise VarlinkError("Refused", {"reason": f"cannot watch the process that asked: {error.strerror}"}) from None
+        number = asker.ticket()
         self._processes.waits(client, number)
-        self._happen(LockAsked(number, client, (claim,), peer.name, bool(asked.get("no_wait"))))
+        self._happen(LockAsked(number, client, (claim,), asker.peer.name, bool(asked.get("no_wait"))))
 
+    @method("Locks", Rule(Rank.READER, own=True))
     def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return the claims of holders and waiting runs or processes, sorted by lock.
 
@@ -109,15 +107,16 @@ class LockCalls:
         words = None if job is None else job.command if isinstance(job.command, str) else " ".join(job.command)
         return self._scheduler.runs[claim.holder].pid, words
 
-    def evict(self, text: str, peer: Peer, ticket: Ticket) -> None:
+    @method("Evict", Rule(Rank.OPERATOR))
+    def evict(self, asked: dict[str, Any], asker: Asker) -> None:
         """Take away the locks that a process holds or waits for."""
         try:
-            client = LockClientId.parse(text)
+            client = LockClientId.parse(asked["holder"])
         except ValueError:
-            run = _run(text)
+            run = _run(asked["holder"])
             reason = f"{run} is a run and keeps its locks until it ends; to end it: jobqueuectl stop {run}"
             raise VarlinkError("Refused", {"reason": reason}) from None
-        self._happen(EvictAsked(ticket(), client, peer.name))
+        self._happen(EvictAsked(asker.ticket(), client, asker.peer.name))
 
     def left(self, ticket: int) -> None:
         """Release a process that left before its reply."""

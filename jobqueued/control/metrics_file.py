@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 from jobqueued.child import atomic_file
-from jobqueued.control.server import TellBug
+from jobqueued.control.replies import TellBug
 from jobqueued.host.log import Log
 from jobqueued.metrics.exposition import Told, text
 from jobqueued.metrics.families import FAMILIES, Sample

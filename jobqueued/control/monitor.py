@@ -159,11 +159,12 @@ def _is_at_end(looks: Iterator[None]) -> bool:
 
 
 class Monitor(Source):
-    """`live` returns the live runs. `reply` answers a ticket, and returns whether it waits for more."""
+    """`live` returns the live runs. `stream` sends JSON to a ticket, and returns whether its caller waits for more."""
 
-    def __init__(self, live: Callable[[], Iterable[Process]], marks: RunDirectory) -> None:
-        self._live, self.marks = live, marks
-        self.reply: Callable[[int, str], bool]
+    def __init__(
+        self, live: Callable[[], Iterable[Process]], marks: RunDirectory, stream: Callable[[int, str], bool]
+    ) -> None:
+        self._live, self.marks, self._stream = live, marks, stream
         self._watchers: dict[int, _Watcher] = {}
         self._host: Host | None = None
         self._traces: dict[Name, Live] = {}
@@ -256,7 +257,7 @@ class Monitor(Source):
                 text = self._text([trace for trace in found if watcher.sees(trace.run)], count)
             else:
                 text = texts[count] = texts.get(count) or self._text(found, count)
-            if self.reply(ticket, text):
+            if self._stream(ticket, text):
                 self._watchers[ticket] = watcher._replace(with_history=False)
             else:
                 del self._watchers[ticket]

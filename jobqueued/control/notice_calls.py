@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
+from jobqueued.control.ownership import Asker
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.model import to_text
 from jobqueued.notices.notices import Notices
@@ -21,7 +24,8 @@ class NoticeCalls:
     def __init__(self, notices: Notices, test: Callable[[str | None], list[Notice]]) -> None:
         self._notices, self._test = notices, test
 
-    def told(self, _asked: dict[str, Any]) -> dict[str, Any]:
+    @method("Notices", Rule(Rank.READER))
+    def told(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return all incidents and the waiting notices, oldest first."""
         incidents = sorted(self._notices.incidents.values(), key=lambda incident: incident.since)
         waiting = sorted(self._notices.waiting(), key=lambda notice: notice.id)
@@ -31,7 +35,8 @@ class NoticeCalls:
             "more": max(0, len(incidents) - _MOST) + max(0, len(waiting) - _MOST),
         }
 
-    def test(self, asked: dict[str, Any]) -> dict[str, Any]:
+    @method("Notify", Rule(Rank.OPERATOR))
+    def test(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Queue a test for each target, in the outbox like any notice."""
         job = asked.get("job")
         if job is not None and not self._notices.knows(job):

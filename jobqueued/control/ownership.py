@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.control.access import Rule, Whose
+from jobqueued.control.access import Rank, Rule, Whose
 from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.record import owner_of
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import Record, RunId
+from jobqueued.model import Now, Record, RunId
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.users import Owner, share_of
 
@@ -83,12 +83,23 @@ def refusal(rule: Rule, parameters: dict[str, Any], whose: Whose) -> VarlinkErro
 
 
 class Asker(NamedTuple):
-    """A caller: `sees_all` sees everything; others see their own jobs and the public part of the host's."""
+    """A caller. `ticket` returns a number for a reply that comes later; `clocks` reads both clocks."""
 
     peer: Peer
     ticket: Callable[[], int]
-    sees_all: bool
+    rank: Rank
     ownership: Ownership
+    clocks: Callable[[], Now]
+
+    @property
+    def now(self) -> Now:
+        """The time."""
+        return self.clocks()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the caller sees everything; others see their own jobs and the public part of the host's."""
+        return self.rank >= Rank.READER
 
     @property
     def owner(self) -> Owner | None:

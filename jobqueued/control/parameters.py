@@ -11,6 +11,9 @@ from jobqueued.jobfile.words import is_name
 from jobqueued.model import RunId, TriggeredBy, to_instant
 from jobqueued.users import share_of
 
+MOST_RUNS = 1000
+"""Maximum runs in one reply about a job."""
+
 
 def wrong(parameter: str) -> VarlinkError:
     """Return the refusal of an invalid parameter."""

@@ -65,6 +65,11 @@ class Peer(NamedTuple):
         return process if is_theirs else -1
 
     @property
+    def name_or_uid(self) -> str:
+        """The user's name, or the number of a user without one."""
+        return str(self.uid) if self.owner is None else self.owner.name
+
+    @property
     def name(self) -> str:
         """The peer's name for records; without a look-up, which may hang."""
         return "root" if self.uid == 0 else f"uid {self.uid}"

@@ -3,51 +3,56 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Container
+import os
+from collections.abc import Container
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from jobqueued.child.trust import name_of
 from jobqueued.control import views
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
 from jobqueued.control.definitions import definition
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.ownership import Asker
-from jobqueued.control.parameters import instant_of, run_of, wrong
+from jobqueued.control.parameters import MOST_RUNS, instant_of, run_of, wrong
+from jobqueued.control.replies import Replies
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.core import record
 from jobqueued.core.scheduler import Scheduler
-from jobqueued.model import LIVE, PENDING, Job, Now, Record, Run, RunId, to_text
+from jobqueued.model import LIVE, PENDING, Job, Record, Run, RunId, to_text
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
 from jobqueued.state.store import NEWEST, Mark, Page, Store
 from jobqueued.state.write_batch import WriteBatch
 from jobqueued.text import slurm_job
-from jobqueued.users import Owner, share_of
+from jobqueued.users import share_of
 
-MOST_RUNS = 1000
 _PAGE_RUNS, _PAGE_BYTES = 50, 1 << 16
 _LIVE_PLACE = "live/"
 _UNENDED = {state.value for state in LIVE | PENDING}
 _ANY = 1 << 63
 """An instant after all others."""
 
-Reply = Callable[[int, dict[str, Any], str | None], None]
+_SEES_RUN = Rule(Rank.READER, own=True, names="run")
 
 
 class RecordCalls:
-    """Describe, Show, History, Logs and Wait. `waiters`: run → tickets that wait for its end."""
+    """Describe, Show, Usage, History, Logs and Wait."""
 
     def __init__(
-        self, scheduler: Scheduler, store: Store, batch: WriteBatch, logs: Path, monitor: Monitor,
-        now: Callable[[], Now],
-    ) -> None:  # fmt: skip
+        self, scheduler: Scheduler, store: Store, batch: WriteBatch, logs: Path, monitor: Monitor, replies: Replies
+    ) -> None:
         self._scheduler, self._store, self._batch, self._logs = scheduler, store, batch, logs
-        self._monitor, self._now = monitor, now
-        self.reply: Reply
-        self.waiters: dict[RunId, list[int]] = {}
+        self._monitor, self._replies = monitor, replies
+        self._waiters: dict[RunId, list[int]] = {}
+        """Run → tickets that wait for its end."""
 
-    def describe(self, name: str, limit: int, asker: Asker, *, whole: Callable[[Job], bool]) -> dict[str, Any]:
-        """Return a job with its counters and newest records; its definition is `whole` or redacted."""
+    @method("Describe", Rule(Rank.READER, own=True, names="job"))
+    def describe(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
+        """Return a job with its counters and newest records; its definition is redacted for most callers."""
+        name, limit = asked["job"], asked.get("runs", 10)
         job = self._scheduler.catalog.get(name)
         if job is None:
             raise VarlinkError("NoSuchJob", {"job": name})
@@ -56,15 +61,16 @@ class RecordCalls:
         runs = [self.begun(self._scheduler.runs[run]) for run in unfinished[:limit]] + self._batch.history(name, limit)
         return {
             "job": views.job_row(job, views.standing(self._scheduler, job)),
-            "definition": definition(job, whole=whole(job)), "stats": views.stats(state),
+            "definition": definition(job, whole=_may_see_secrets(job, asker)), "stats": views.stats(state),
             "runs": list(filter(asker.has, runs))[:limit],
         }  # fmt: skip
 
-    def show(self, text: str, asker: Asker) -> dict[str, Any] | None:
+    @method("Show", _SEES_RUN)
+    def show(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
         """Return the record at once; for a live run reply later, when its usage is measured."""
-        run = self._scheduler.runs.get(run_of(text))
+        run = self._scheduler.runs.get(run_of(asked["run"]))
         if run is None:
-            return {"record": self.ended(text)}
+            return {"record": self.ended(asked["run"])}
         so_far = self._so_far(run, asker)
         if not run.pid:
             return {"record": so_far}
@@ -76,16 +82,22 @@ class RecordCalls:
 
         def then(used: dict[str, Any] | OSError | None) -> None:
             if isinstance(used, OSError):
-                self.reply(number, {"reason": str(used.strerror)}, "Refused")
+                self._replies.reply(number, {"reason": str(used.strerror)}, "Refused")
             else:
-                self.reply(number, {"record": {**so_far, "usage": used}}, None)
+                self._replies.reply(number, {"record": {**so_far, "usage": used}})
 
         self._monitor.measure(run, then)
         return None
 
-    def explained(self, name: RunId, now: Now, asker: Owner | None) -> dict[str, Any]:
+    @method("Usage", Rule(Rank.READER, own=True))
+    def usage(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with the usage of the host and of the live runs that the caller may see."""
+        sees = None if asker.sees_all else asker.has_run
+        self._monitor.join(asker.ticket(), bool(asked.get("history")), asker.now, sees)
+
+    def explained(self, name: RunId, asker: Asker) -> dict[str, Any]:
         """Explain a run: what it waits for, why it is stopping, and what Slurm reports."""
-        why, run = self._scheduler.explain(name, now, asker), self._scheduler.runs[name]
+        why, run = self._scheduler.explain(name, asker.now, asker.owner), self._scheduler.runs[name]
         there = self._monitor.marks.slurm(Name(run.id, run.attempt)) if run.pid else None
         return why if there is None else {**why, "reasons": [*why["reasons"], f"it is in Slurm: {slurm_job(there)}"]}
 
@@ -96,23 +108,30 @@ class RecordCalls:
             raise VarlinkError("NoSuchRun", {"run": text})
         return document
 
-    def await_end(self, text: str, asker: Asker) -> dict[str, Any] | None:
+    @method("Wait", _SEES_RUN, waits=True)
+    def await_end(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any] | None:
         """Return the record of an ended run; for an unfinished one reply at its end."""
-        run = run_of(text)
+        run = run_of(asked["run"])
         if run not in self._scheduler.runs:
-            return {"record": self.ended(text)}
-        self.waiters.setdefault(run, []).append(asker.ticket())
+            return {"record": self.ended(asked["run"])}
+        self._waiters.setdefault(run, []).append(asker.ticket())
         return None
 
     def left(self, ticket: int) -> None:
         """Forget a caller that left before that."""
-        for run, tickets in list(self.waiters.items()):
+        for run, tickets in list(self._waiters.items()):
             if ticket in tickets:
                 tickets.remove(ticket)
                 if not tickets:
-                    del self.waiters[run]
+                    del self._waiters[run]
 
-    def logs(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def notify_ended(self, run: RunId, record: Record) -> None:
+        """Reply to those who wait for the end of this run."""
+        for ticket in self._waiters.pop(run, []):
+            self._replies.reply(ticket, {"record": record})
+
+    @method("Logs", _SEES_RUN)
+    def logs(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return a part of the output of a run."""
         run, offset = run_of(asked["run"]), max(0, asked.get("offset", 0))
         limit = max(0, min(asked.get("limit", _PAGE_BYTES), _PAGE_BYTES))
@@ -128,6 +147,7 @@ class RecordCalls:
             raise VarlinkError("NoOutput", {"run": str(run), "reason": f"it can't be read: {error.strerror}"}) from None
         return {"data": base64.b64encode(data).decode(), "size": size, "live": live}
 
+    @method("History", Rule(Rank.READER, own=True, names="job"))
     def history(self, asked: dict[str, Any], asker: Asker) -> dict[str, Any]:
         """Return a page of the records that the caller may see."""
         job, limit = asked.get("job"), max(1, min(asked.get("limit", _PAGE_RUNS), _PAGE_RUNS))
@@ -164,7 +184,7 @@ class RecordCalls:
             **begun, "output": record_files.found_output(self._logs, run.id) or begun["output"],
             "usage": None,
             "holds": views.holds(run) if is_live else [],
-            "waits_for": [] if is_live else self._scheduler.explain(run.id, self._now(), asker.owner)["reasons"],
+            "waits_for": [] if is_live else self._scheduler.explain(run.id, asker.now, asker.owner)["reasons"],
         }  # fmt: skip
 
     def begun(self, run: Run) -> Record:
@@ -182,6 +202,16 @@ class RecordCalls:
 
     def _knows(self, job: str) -> bool:
         return job in self._scheduler.catalog or bool(self._batch.history(job, 1))
+
+
+def _may_see_secrets(job: Job, asker: Asker) -> bool:
+    """Return whether the caller may see the secrets of a job's definition: root, our own user or the job's user."""
+    peer = asker.peer
+    if peer.uid in (0, os.geteuid()):
+        return True
+    if job.owner is not None:
+        return job.owner == peer.owner
+    return job.user is not None and job.user == name_of(peer.uid)
 
 
 def _place_text(mark: Mark) -> str:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from jobqueued.catalog import Catalog, is_same
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
+from jobqueued.control.ownership import Asker
 from jobqueued.control.settings_file import SettingsFile
 from jobqueued.events import Reloaded
 from jobqueued.jobdir.job_files import Watches
@@ -34,6 +37,11 @@ class Reload(Source):
         self._under_way = True
         if ticket is not None:
             self._asked[ticket] = {job.id: job for job in self._catalog}
+
+    @method("Reload", Rule(Rank.OPERATOR))
+    def reload(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Start a reload; the reply comes when it is complete."""
+        self.begin(asker.ticket())
 
     @property
     def has_more(self) -> bool:

@@ -12,8 +12,8 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Protocol
 
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.access import Rank
@@ -21,9 +21,9 @@ from jobqueued.control.identities import Identities
 from jobqueued.control.interface import NAME
 from jobqueued.control.listener import Listener
 from jobqueued.control.peers import Peer
-from jobqueued.control.varlink import Decoder, MessageError, Method, Service, VarlinkError, encode
+from jobqueued.control.replies import Replies
+from jobqueued.control.varlink import Decoder, Message, MessageError, Method, Service, VarlinkError, encode
 from jobqueued.host.descriptors import is_spare, most
-from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Now
 from jobqueued.source import Source
 from jobqueued.users import Owner
@@ -39,7 +39,6 @@ class Places(NamedTuple):
 PLACES = {Rank.STRANGER: Places(32, 4), Rank.READER: Places(64, 16), Rank.OPERATOR: Places(128, 64)}
 WAITING = Places(64, 32)
 """Further connections that only wait for the end of a run."""
-_WAITS = frozenset((f"{NAME}.Await", f"{NAME}.Wait"))
 CLIENTS = 320
 """Maximum connections in all; those beyond the other limits are for root and our own user."""
 _NAMELESS = -1
@@ -55,23 +54,37 @@ _BACKLOG = 1 << 22
 _SENT = 1 << 18
 """Maximum bytes sent to a client in a turn."""
 
-Methods = Callable[[Peer, Callable[[], int]], Mapping[str, Method]]
-"""Returns the methods for a peer; the second argument returns a ticket for a reply that comes later."""
 
-TellBug = Callable[[str, Exception], str]
-"""Logs that something failed with an exception, and returns its place in the program for the caller."""
+class Methods(Protocol):
+    """The methods that callers may call. `waiting`: those whose callers may wait in further places."""
+
+    @property
+    def waiting(self) -> Container[str]:
+        """The names of these methods."""
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """Return the methods for a peer; `ticket` returns a number for a reply that comes later."""
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that left before its reply."""
 
 
 class _Client:
-    """One connection. `since`: when it was accepted, or its last call was answered (CLOCK_MONOTONIC, ns)."""
+    """One connection. `since`: when it was accepted, or its last call was answered (CLOCK_MONOTONIC, ns).
+
+    `drop` disconnects it if a message can't be sent.
+    """
 
     __slots__ = (
-        "budget", "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank", "service",
-        "since", "unread", "waits",
+        "_drop", "budget", "connection", "decoder", "more", "oneway", "outbox", "peer", "pending", "queue", "rank",
+        "service", "since", "unread", "waits",
     )  # fmt: skip
 
-    def __init__(self, connection: socket.socket, peer: Peer, rank: Rank, since: int, *, has_name: bool) -> None:
-        self.connection, self.peer, self.rank, self.since = connection, peer, rank, since
+    def __init__(
+        self, connection: socket.socket, peer: Peer, rank: Rank, since: int, drop: Callable[[_Client], None], *,
+        has_name: bool,
+    ) -> None:  # fmt: skip
+        self.connection, self.peer, self.rank, self.since, self._drop = connection, peer, rank, since, drop
         self.budget = peer.uid if has_name or rank is not Rank.STRANGER else _NAMELESS
         """The user whose budget this connection counts in."""
         self.decoder = Decoder()
@@ -111,12 +124,30 @@ class _Client:
         """Return whether to read from it: not while calls are queued, except to notice its end while one waits."""
         return not self.queue or (self.pending is not None and len(self.queue) < _QUEUED)
 
+    @property
+    def has_read_all(self) -> bool:
+        """Return whether no reply is on its way."""
+        return not self.outbox
+
+    def finish(self) -> None:
+        """Note that its call has its last reply."""
+        self.pending, self.waits = None, False
+
+    def send(self, message: bytes = b"") -> None:
+        """Send a message, or the rest of those before; a client that left is dropped."""
+        if message:
+            self.put(message)
+        try:
+            self.flush()
+        except OSError:  # it left; its end of file is not read while calls are queued
+            self._drop(self)
+
     def put(self, message: bytes) -> None:
         """Queue a message; many clients may get the same one."""
         self.outbox.append(memoryview(message))
         self.unread += len(message)
 
-    def send(self) -> None:
+    def flush(self) -> None:
         """Send as much as the socket accepts now. Raises OSError."""
         rest = _SENT
         while self.outbox and rest > 0:
@@ -131,21 +162,16 @@ class _Client:
 
 
 class ControlServer(Source):
-    """The clients of the listening sockets. An unexpected exception in a call is a bug, and fails only that call.
-
-    `left` gets each ticket whose caller left before its reply.
-    """
+    """The clients of the listening sockets. An unexpected exception in a call is a bug, and fails only that call."""
 
     def __init__(
-        self, listener: Listener, methods: Methods, rank: Callable[[Peer], Rank], tell_bug: TellBug,
-        left: Callable[[int], None], identities: Identities,
+        self, listener: Listener, methods: Methods, replies: Replies, rank: Callable[[Peer], Rank],
+        identities: Identities,
     ) -> None:  # fmt: skip
-        self._listener, self._methods, self._rank, self._tell_bug = listener, methods, rank, tell_bug
-        self._left, self._identities = left, identities
+        self._listener, self._methods, self._replies, self._rank = listener, methods, replies, rank
+        self._identities = identities
         self._clients: dict[int, _Client] = {}
         """Descriptor → client; the stranger that was served last is last."""
-        self._tickets: dict[int, _Client] = {}
-        self._last_ticket = 0
         self._heard = -1
         """Instant (CLOCK_MONOTONIC, ns) of the turn in which a stranger was last read."""
 
@@ -203,47 +229,6 @@ class ControlServer(Source):
             self._welcome(connection, now)
         return ()
 
-    def stream(self, ticket: int, parameters: str) -> bool:
-        """Send one of several replies, or the only one. Return whether the caller waits for more.
-
-        Parameters are JSON, because many may get the same. A caller that has not read the last reply misses this one.
-        """
-        client = self._tickets.get(ticket)
-        if client is None or not client.more or client.oneway:
-            self.send(ticket, f'{{"parameters":{parameters}}}\0'.encode())
-            return False
-        if not client.outbox:
-            self._send(client, f'{{"parameters":{parameters},"continues":true}}\0'.encode())
-        return ticket in self._tickets
-
-    def takes(self, ticket: int) -> bool:
-        """Return whether the caller waits for more replies and has read the last."""
-        client = self._tickets.get(ticket)
-        return client is not None and not client.outbox
-
-    def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
-        """Send the reply to a waiting call; it is fine if the caller left."""
-        try:
-            message = encode({"parameters": value} if error is None else VarlinkError(error, value).reply())
-        except Exception as bug:
-            self.stumble(ticket, bug)
-        else:
-            self.send(ticket, message)
-
-    def stumble(self, ticket: int, bug: Exception) -> None:
-        """Refuse a waiting call because of a bug."""
-        self.send(ticket, self._instead("a call that had to wait", bug))
-
-    def send(self, ticket: int, message: bytes) -> None:
-        """Send a whole message to a waiting call."""
-        client = self._tickets.get(ticket)
-        if client is None or client.pending != ticket:
-            return
-        if not client.oneway:
-            self._send(client, message)  # a caller that left meanwhile counts as one without a reply
-        self._tickets.pop(ticket, None)
-        client.pending, client.waits = None, False
-
     def close(self) -> None:
         """Disconnect all clients and stop listening."""
         for client in list(self._clients.values()):
@@ -257,7 +242,7 @@ class ControlServer(Source):
             connection.close()
             return
         has_name = self._identities.has_name(peer.uid)
-        client = _Client(connection, peer, self._rank(peer), now.mono, has_name=has_name)
+        client = _Client(connection, peer, self._rank(peer), now.mono, self._drop, has_name=has_name)
         if (reason := self._full(client)) is None:
             if client.rank >= Rank.OPERATOR:
                 client.peer = peer.followed(connection, is_spare)
@@ -268,7 +253,7 @@ class ControlServer(Source):
             return
         client.put(encode(VarlinkError("Busy", {"reason": reason}).reply()))
         with contextlib.suppress(OSError):
-            client.send()
+            client.flush()
         connection.close()
 
     def _serve(self, client: _Client, owner: Owner | None) -> None:
@@ -277,7 +262,7 @@ class ControlServer(Source):
             return
         client.peer = client.peer._replace(owner=owner)
         client.budget = client.budget if owner is None else client.peer.uid
-        client.service = Service(self._methods(client.peer, lambda: self._ticket(client)))
+        client.service = Service(self._methods.of(client.peer, lambda: self._ticket(client)))
 
     def _full(self, client: _Client) -> str | None:
         """Return the reason why there is no place for a client, or None if there is one."""
@@ -298,13 +283,11 @@ class ControlServer(Source):
         return len(budgets) < WAITING.in_all and budgets.count(client.budget) < WAITING.of_a_user
 
     def _ticket(self, client: _Client) -> int:
-        self._last_ticket += 1
-        self._tickets[self._last_ticket] = client
-        client.pending = self._last_ticket
-        return self._last_ticket
+        client.pending = ticket = self._replies.ticket(client)
+        return ticket
 
     def _exchange(self, client: _Client, now: Now) -> None:
-        self._send(client)
+        client.send()
         if client.connection.fileno() < 0 or not client.is_to_be_read:
             return
         if client.is_stranger:
@@ -334,26 +317,17 @@ class ControlServer(Source):
             message = b"" if reply is None else encode(reply)
         except Exception as bug:
             if client.pending is not None:
-                self._tickets.pop(client.pending, None)
+                self._replies.forget(client.pending)
                 client.pending = None
-            message = self._instead(f"a call of {client.peer.name}, {call.get('method')}", bug)
+            message = self._replies.refusal(f"a call of {client.peer.name}, {call.get('method')}", bug)
             message = b"" if client.oneway else message
-        client.waits = client.pending is not None and call.get("method") in _WAITS and self._may_wait(client)
+        client.waits = client.pending is not None and self._waits(call) and self._may_wait(client)
         if message:
-            self._send(client, message)
+            client.send(message)
 
-    def _instead(self, what: str, bug: Exception) -> bytes:
-        see = Instance.of(self._listener.directory).see_log
-        reason = f"a bug in jobqueued: {self._tell_bug(what, bug)}; {see}"
-        return encode(VarlinkError("Refused", {"reason": reason}).reply())
-
-    def _send(self, client: _Client, message: bytes = b"") -> None:
-        if message:
-            client.put(message)
-        try:
-            client.send()
-        except OSError:  # it left; its end of file is not read while calls are queued
-            self._drop(client)
+    def _waits(self, call: Message) -> bool:
+        """Return whether the caller of this method may have one of the places of those that only wait."""
+        return str(call.get("method")).removeprefix(f"{NAME}.") in self._methods.waiting
 
     def _drop(self, client: _Client) -> None:
         self._clients.pop(client.connection.fileno(), None)
@@ -363,5 +337,5 @@ class ControlServer(Source):
         client.connection.close()
         if client.peer.process >= 0:
             os.close(client.peer.process)
-        if client.pending is not None and self._tickets.pop(client.pending, None) is not None:
-            self._left(client.pending)
+        if client.pending is not None and self._replies.forget(client.pending):
+            self._methods.left(client.pending)

@@ -12,6 +12,7 @@ from typing import Any
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.control import views
 from jobqueued.control.ownership import Asker
+from jobqueued.control.replies import Replies
 from jobqueued.control.varlink import text_of
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.metrics.exposition import Told
@@ -32,8 +33,6 @@ _FIRST, _LAST = b'{"parameters":{"jobs":[', b"],"
 """Beginning of a list of jobs, and what follows the last job."""
 
 Pieces = Iterator[str]
-Answer = Callable[[int, bytes], None]
-Stumble = Callable[[int, Exception], None]
 
 
 class Text:
@@ -103,15 +102,15 @@ class _OfUser(NamedTuple):
 class Texts(Source):
     """The list of jobs, the public parts of it and of the daemon's status, and the metrics from `told`.
 
-    `answer` sends a ticket its text, `stumble` reports a bug to it. `version` grows with each change.
+    `version` grows with each change.
     """
 
     def __init__(
         self, scheduler: Scheduler, status: Callable[[Owner | None], dict[str, Any]],
-        told: Callable[[], Iterable[Told]],
+        told: Callable[[], Iterable[Told]], replies: Replies,
     ) -> None:  # fmt: skip
         """`status` returns the status for a user; None: a user without jobs."""
-        self._scheduler, self._status, self._told = scheduler, status, told
+        self._scheduler, self._status, self._told, self._replies = scheduler, status, told, replies
         self.version = 0
         self.jobs = Text(lambda: self._rows([job.id for job in scheduler.catalog], views.job_row))
         self.public_jobs = Text(lambda: self._rows(self._public_names(), views.public_job_row), _PUBLIC_FOR)
@@ -122,8 +121,10 @@ class Texts(Source):
         self._heads: dict[int, bytes] = {}
         """Ticket that waits for the public jobs, too → the caller's own jobs."""
         self._is_wanted = False
-        self.answer: Answer
-        self.stumble: Stumble
+
+    def note_change(self) -> None:
+        """Note that a text may be out of date."""
+        self.version += 1
 
     def ask_jobs(self, asker: Asker, now: Now) -> None:
         """Reply with the list of jobs: all, or the caller's own and the public part of the host's."""
@@ -173,7 +174,7 @@ class Texts(Source):
         if head:
             rest = written[len(_FIRST) :]
             written = b"".join((_FIRST, head, b"" if rest.startswith(_LAST) else b",", rest))
-        self.answer(ticket, written)
+        self._replies.send(ticket, written)
 
     @property
     def has_more(self) -> bool:
@@ -198,7 +199,7 @@ class Texts(Source):
         except Exception as bug:
             for ticket in text.fail():
                 self._heads.pop(ticket, None)
-                self.stumble(ticket, bug)
+                self._replies.stumble(ticket, bug)
             return
         for ticket in tickets:
             self._give(text, ticket, written, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
 from pathlib import Path
@@ -17,9 +17,12 @@ from typing import Any
 
 from jobqueued.child import spool_orders
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.control.peers import Peer
+from jobqueued.control.access import Rank, Rule
+from jobqueued.control.declaration import method
+from jobqueued.control.ownership import Asker
+from jobqueued.control.replies import Reply
 from jobqueued.control.user_budget import UserBudget
-from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.control.varlink import VarlinkError
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.filenames import named
 from jobqueued.jobdir.acceptance import Content
@@ -35,6 +38,7 @@ from jobqueued.users import LARGEST_FILE, Owner, UserLimits
 
 _LIST, _GET, _SET, _REMOVE = "list", "get", "set", "remove"
 _CHANGES = (_SET, _REMOVE)
+_OWN = Rule(Rank.ROOT, own=True)
 _MOST_LISTED = 1000
 _NEXT = 3
 _BYTES_OF_A_CALL = 128
@@ -74,46 +78,56 @@ class UserFileCalls(Source):
 
     def __init__(
         self, link: LauncherLink, files: UserFiles, watches: Watches, scheduler: Scheduler, limits: UserLimits,
-        clocks: Callable[[], Now], host: Path,
+        host: Path, reply: Reply,
     ) -> None:  # fmt: skip
         """`host`: the root of the host, which contains etc/cron.allow and etc/cron.deny."""
         self._host = str(host)
         self._link, self._files, self._scheduler = link, files, scheduler
-        self._limits, self._clocks = limits, clocks
+        self._limits, self._reply = limits, reply
         self.budget = UserBudget(limits.calls)
         self._waiting: deque[_Call] = deque()
         self._is_busy = False
         self._watch = next(watch for watch in watches if watch.directory == files.directory)
         self._reading: _Reading | None = None
-        self._answered: tuple[_Call, Callable[[], Answer]] | None = None
-        """A stored change, and the reply when it is in force."""
-        self.reply: Callable[[int, dict[str, Any], str | None], None]
+        self._answered: tuple[_Call, Callable[[Now], Answer]] | None = None
+        """A stored change, and the function that returns the reply when it is in force."""
 
-    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
-        """Return the methods for this peer: each user for own files, root for those of others."""
+    @method("UserFiles", _OWN)
+    def list_files(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with the files of a user."""
+        self._ask(_LIST, asked, asker)
 
-        def ask(act: str, p: dict[str, Any], name: str = "", text: bytes = b"") -> None:
-            user = p.get("user")
-            if user is not None and not _may_see_to_others(peer.uid):
-                raise VarlinkError("PermissionDenied")
-            if act in _CHANGES and not _may_see_to_others(peer.uid):
-                self._spend(peer.uid, 1 + len(text) // _BYTES_OF_A_CALL)
-            self._waiting.append(_Call(ticket(), act, peer.uid, user, name, text, p.get("stamp")))
-            self._go_on()
+    @method("UserFileGet", _OWN)
+    def get_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Reply with the text of a file."""
+        self._ask(_GET, asked, asker, _name(asked["name"]))
 
-        return {
-            "UserFiles": lambda p: ask(_LIST, p),
-            "UserFileGet": lambda p: ask(_GET, p, _name(p["name"])),
-            "UserFileSet": lambda p: ask(_SET, p, _name(p["name"]), _text(p["text"])),
-            "UserFileRemove": lambda p: ask(_REMOVE, p, _name(p["name"])),
-        }
+    @method("UserFileSet", _OWN)
+    def store_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Store a file."""
+        self._ask(_SET, asked, asker, _name(asked["name"]), _text(asked["text"]))
+
+    @method("UserFileRemove", _OWN)
+    def remove_file(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Remove a file."""
+        self._ask(_REMOVE, asked, asker, _name(asked["name"]))
+
+    def _ask(self, act: str, asked: dict[str, Any], asker: Asker, name: str = "", text: bytes = b"") -> None:
+        """Queue a call: each user may call for own files, root for those of others."""
+        uid, user = asker.peer.uid, asked.get("user")
+        if user is not None and not _may_see_to_others(uid):
+            raise VarlinkError("PermissionDenied")
+        if act in _CHANGES and not _may_see_to_others(uid):
+            self._spend(uid, asker.now.mono, 1 + len(text) // _BYTES_OF_A_CALL)
+        self._waiting.append(_Call(asker.ticket(), act, uid, user, name, text, asked.get("stamp")))
+        self._go_on()
 
     def left(self, ticket: int) -> None:
         """Forget a caller that left before its turn; a call under way is carried out."""
         self._waiting = deque(call for call in self._waiting if call.ticket != ticket)
 
-    def _spend(self, uid: int, cost: int) -> None:
-        wait = self.budget.take(uid, self._clocks().mono, cost)
+    def _spend(self, uid: int, mono: int, cost: int) -> None:
+        wait = self.budget.take(uid, mono, cost)
         if wait:
             most = f"more than {self._limits.calls} in a minute (users: {{calls: …}} in jobqueued.yaml)"
             raise VarlinkError("Refused", {"reason": f"{most}; try again in {duration(wait / 1_000_000_000)}"})
@@ -143,7 +157,7 @@ class UserFileCalls(Source):
 
     def _finish(self, call: _Call, answer: Answer) -> None:
         self._is_busy = False
-        self.reply(call.ticket, *answer)
+        self._reply(call.ticket, *answer)
 
     def _heard_by(self, call: _Call) -> Answered:
         def answered(_part: int | None, answer: str) -> None:
@@ -252,7 +266,7 @@ class UserFileCalls(Source):
             return
         unsaved = _unsaved(self._files.made_durable())
         self._watch.settle()
-        self._answered = call, lambda: ({"jobs": jobs, **unsaved}, None)
+        self._answered = call, lambda _now: ({"jobs": jobs, **unsaved}, None)
 
     @property
     def has_more(self) -> bool:
@@ -266,7 +280,7 @@ class UserFileCalls(Source):
         elif self._answered is not None and not self._watch.has_more:
             call, answer = self._answered
             self._answered = None
-            self._finish(call, answer())
+            self._finish(call, answer(now))
         self._go_on()
         return ()
 
@@ -295,7 +309,7 @@ class UserFileCalls(Source):
         self._files.write(file, call.text)
         unsaved = _unsaved(self._files.made_durable())
         self._watch.read_again(path)
-        self._answered = call, lambda: ({**self._in_force(path, call.text), "problems": told, **unsaved}, None)
+        self._answered = call, lambda now: ({**self._in_force(path, call.text, now), "problems": told, **unsaved}, None)
 
     def _beyond(self, file: UserFile, jobs: tuple[Job, ...]) -> Iterator[Problem]:
         """Yield a problem if the user would have too many jobs or paths, in all files together."""
@@ -324,12 +338,12 @@ class UserFileCalls(Source):
         begin = f"{self._files.directory}/{file.owner.name}:{file.owner.uid}+"
         return problem._replace(file=file.shown, message=problem.message.replace(begin, ""))
 
-    def _in_force(self, path: str, text: bytes) -> dict[str, Any]:
+    def _in_force(self, path: str, text: bytes, now: Now) -> dict[str, Any]:
         """Return the reply about a stored text."""
-        jobs, now = self._scheduler.catalog.of_file(path), self._clocks().wall
+        jobs = self._scheduler.catalog.of_file(path)
         soonest = [(start, job.id) for job in jobs if (start := self._scheduler.next_start(job.id)) is not None]
         some = [self._scheduler.catalog[name] for _, name in nsmallest(_NEXT, soonest)]
-        starts = [(start, job) for job in some for start in job.next_starts(now, _NEXT)]
+        starts = [(start, job) for job in some for start in job.next_starts(now.wall, _NEXT)]
         first = nsmallest(_NEXT, starts, key=lambda each: each[0])
         return {
             "stored": True, "stamp": stamp_of(text),

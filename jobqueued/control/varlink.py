@@ -162,6 +162,11 @@ _INTERFACES = {_SERVICE: _SERVICE_INTERFACE, NAME: INTERFACE}
 _METHODS = _signatures(_SERVICE, _SERVICE_INTERFACE) | _signatures(NAME, INTERFACE)
 
 
+def signature(name: str) -> dict[str, str] | None:
+    """Return parameter → type of a method of `INTERFACE`, or None if there is no such method."""
+    return _METHODS.get(f"{NAME}.{name}")
+
+
 class Service:
     """Answers calls. `methods`: short name of `INTERFACE` → function; missing ones are "not implemented"."""
 

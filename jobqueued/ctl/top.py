@@ -191,8 +191,7 @@ class _Local:
 
         self.note = HIDDEN if offline.is_hidden(paths.runs) else "measured here"
         self._frame = ""
-        self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs))
-        self._monitor.reply = self._keep
+        self._monitor = Monitor(lambda: offline.processes(paths), RunDirectory(paths.runs, paths.logs), self._keep)
         self._monitor.join(0, False, _now())
 
     def _keep(self, _ticket: int, text: str) -> bool:

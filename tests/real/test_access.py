@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobqueued.control import peers
-from jobqueued.control.access import RULES
+from jobqueued.control.declaration import declared_in
 from jobqueued.control.interface import INTERFACE
+from jobqueued.control.methods import CLASSES, rules
 from jobqueued.control.peers import Access
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
@@ -137,7 +138,7 @@ def outcome(host: Shared, client: Client, message: bytes) -> str:
     def is_known() -> bool:
         client.read()
         (held,) = (it for it in host.control._clients.values() if it.peer.pid)
-        return bool(client._messages) or (held.pending is not None and not host.methods.texts.has_more)
+        return bool(client._messages) or (held.pending is not None and not host.status.texts.has_more)
 
     host.until(is_known)
     return str(client.replies(1)[0].get("error", "")) if client._messages else ""
@@ -146,7 +147,13 @@ def outcome(host: Shared, client: Client, message: bytes) -> str:
 def test_the_table_is_of_the_interface() -> None:
     """Every method has its rule, and stands in the table of this test."""
     methods = set(re.findall(r"^method (\w+)", INTERFACE, re.MULTILINE))
-    assert (methods, methods) == (set(RULES), set(TABLE))
+    assert (methods, methods) == (set(rules()), set(TABLE))
+
+
+def test_each_method_has_one_function() -> None:
+    """No two classes answer the same method."""
+    found = [name for one in CLASSES for name in declared_in(one)]
+    assert sorted(found) == sorted(set(found))
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -93,8 +93,7 @@ class Asked:
 
     def _follow(self) -> None:
         self._services = {name: Service(self.real.methods.of(peer, self._ticket)) for name, peer in PEERS.items()}
-        texts = self.real.methods.texts
-        texts.answer, texts.stumble = self._written, self._stumbled
+        vars(self.real.replies).update(send=self._written, stumble=self._stumbled)
         self._texts: dict[int, bytes] = {}
 
     def _written(self, ticket: int, text: bytes) -> None:
@@ -117,8 +116,8 @@ class Asked:
         for ticket in range(1, self._tickets + 1):
             later = self.real.world.replies.get(ticket)
             assert later is None or encode({"parameters": later.value})
-        while self.real.methods.texts.has_more:
-            self.real.methods.texts.turn(self.real.world.now)
+        while self.real.status.texts.has_more:
+            self.real.status.texts.turn(self.real.world.now)
         if (text := self._texts.pop(self._tickets, None)) is not None:
             return dict(json.loads(text[:-1]))
         return reply

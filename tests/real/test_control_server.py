@@ -86,6 +86,9 @@ class FakeMethods:
             "Run": stumbles,
         }  # fmt: skip
 
+    def left(self, ticket: int) -> None:
+        """Nothing waits for it."""
+
     def _describe(self, parameters: Message) -> Message:
         self.calls.append(f"Describe {parameters['job']}")
         return {"got": parameters["job"]}
@@ -107,7 +110,7 @@ def methods() -> FakeMethods:
 @pytest.fixture
 def service(tmp_path: Path, methods: FakeMethods) -> Iterator[Service]:
     """A control socket of fake methods."""
-    service = Service(tmp_path, methods.of)
+    service = Service(tmp_path, lambda: methods)
     yield service
     service.control.close()
     for client in service.clients:
@@ -220,10 +223,10 @@ class TestLater:
         other.send(call("Wait", run="b@1"))
         service.until(lambda: len(methods.tickets) == 2)
         client.nothing_more()
-        service.control.reply(methods.tickets["a@1"], {"record": 1})
+        service.replies.reply(methods.tickets["a@1"], {"record": 1})
         assert [{"parameters": {"record": 1}}, {"parameters": {"got": "next"}}] == client.replies(2)
         other.nothing_more()
-        service.control.reply(methods.tickets["b@1"], {"reason": "full"}, "Refused")
+        service.replies.reply(methods.tickets["b@1"], {"reason": "full"}, "Refused")
         assert [{"error": "io.jobqueue.Refused", "parameters": {"reason": "full"}}] == other.replies(1)
 
     def test_many_answers(self, service: Service, methods: FakeMethods) -> None:
@@ -233,15 +236,15 @@ class TestLater:
         other.send(call("Wait", run="b@1"))
         service.until(lambda: len(methods.tickets) == 2)
         more, once = methods.tickets["a@1"], methods.tickets["b@1"]
-        assert [True, True, False] == [service.control.stream(ticket, '{"n":1}') for ticket in (more, more, once)]
+        assert [True, True, False] == [service.replies.stream(ticket, '{"n":1}') for ticket in (more, more, once)]
         assert [{"parameters": {"n": 1}, "continues": True}] * 2 == client.replies(2)
         assert [{"parameters": {"n": 1}}] == other.replies(1)
         big = f'{{"n":"{"x" * 300_000}"}}'
-        assert all(service.control.stream(more, big) for _ in range(100))
+        assert all(service.replies.stream(more, big) for _ in range(100))
         assert 1 <= len(client.replies(1)) < 10
         client.socket.close()
         service.until(lambda: service.held == 1)
-        assert not service.control.stream(more, big)
+        assert not service.replies.stream(more, big)
 
     def test_leaving_with_calls_under_way(self, service: Service, methods: FakeMethods) -> None:
         """Who hangs up while calls of it wait behind one that has not been answered is noticed at once."""
@@ -251,7 +254,7 @@ class TestLater:
         service.until(lambda: methods.tickets)
         client.socket.close()
         service.until(lambda: service.held == 0)
-        assert not service.control.stream(methods.tickets["a@1"], "{}")
+        assert not service.replies.stream(methods.tickets["a@1"], "{}")
         assert not service.control.has_more
 
     def test_many_calls_behind_one_that_waits(self, service: Service, methods: FakeMethods) -> None:
@@ -262,7 +265,7 @@ class TestLater:
         client.nothing_more()
         (held,) = service.control._clients.values()
         assert len(held.queue) < 2000
-        service.control.reply(methods.tickets["a@1"], {"record": 1})
+        service.replies.reply(methods.tickets["a@1"], {"record": 1})
         assert {"parameters": {"got": "x"}} == client.replies(2001)[-1]
 
     def test_twice(self, service: Service, methods: FakeMethods) -> None:
@@ -271,8 +274,8 @@ class TestLater:
         client.send(call("Wait", run="a@1"))
         service.until(lambda: methods.tickets)
         for _ in range(2):
-            service.control.reply(methods.tickets["a@1"], {"record": 1})
-        service.control.reply(999, {"record": 2})
+            service.replies.reply(methods.tickets["a@1"], {"record": 1})
+        service.replies.reply(999, {"record": 2})
         assert [{"parameters": {"record": 1}}] == client.replies(1)
         client.nothing_more()
 
@@ -286,7 +289,7 @@ class TestLater:
         other = service.client()
         other.send(call("Wait", run="b@1"))
         service.until(lambda: "b@1" in methods.tickets)
-        service.control.reply(methods.tickets["a@1"], {"record": 1})
+        service.replies.reply(methods.tickets["a@1"], {"record": 1})
         other.nothing_more()
         assert ["Wait a@1", "Wait b@1"] == methods.calls
 
@@ -297,7 +300,7 @@ class TestLater:
         client.send(call("Describe", job="2"))
         service.until(lambda: methods.tickets)
         client.nothing_more()
-        service.control.reply(methods.tickets["a@1"], {"record": 1})
+        service.replies.reply(methods.tickets["a@1"], {"record": 1})
         assert [{"parameters": {"got": "2"}}] == client.replies(1)
         client.nothing_more()
         assert ["Describe 1", "Wait a@1", "Describe 2"] == methods.calls
@@ -393,7 +396,7 @@ class TestPlaces:
             service.until(lambda it=f"a@{number}": it in methods.tickets)
         assert f"uid {uid_of(7)} has {most} connections already; close some" == refused(come(7))
         assert {"parameters": {"got": "x"}} == come(8).ask("Describe", job="x")
-        service.control.reply(methods.tickets["a@0"], {"record": {}})
+        service.replies.reply(methods.tickets["a@0"], {"record": {}})
         assert f"uid {uid_of(7)} has {most} connections already; close some" == refused(come(7))
         for client in (waiting[0], waiting[-1]):
             client.socket.close()
@@ -452,7 +455,7 @@ class TestBugs:
             assert [refused, {"parameters": {"got": "x"}}] == client.replies(2)
         client.send(call("Wait", run="a@1"))
         service.until(lambda: methods.tickets)
-        service.control.reply(methods.tickets["a@1"], {"record": float("nan")})
+        service.replies.reply(methods.tickets["a@1"], {"record": float("nan")})
         assert [refused] == client.replies(1)
         assert {"parameters": {"got": "y"}} == other.ask("Describe", job="y")
         assert 6 == len(service.bugs)
@@ -471,7 +474,7 @@ class TestSocket:
         with socket.socket(socket.AF_UNIX) as old:
             old.bind(unix_socket.address(directory, "control"))
         os.close(directory)
-        service = Service(tmp_path, methods.of)
+        service = Service(tmp_path, lambda: methods)
         client = service.client()
         assert {"parameters": {"got": "x"}} == client.ask("Describe", job="x")
         service.control.close()
@@ -525,7 +528,7 @@ class TestVerbs:
         def fails(*_: object, **__: object) -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        monkeypatch.setattr(real.methods, "_status", fails)
+        monkeypatch.setattr(real.status, "_status", fails)
         monkeypatch.setattr(LockProcesses, "come", fails)
         client = real.client()
         refused = {"error": "io.jobqueue.Refused", "parameters": {"reason": "Too many open files"}}
@@ -541,7 +544,7 @@ class TestVerbs:
         real.until(lambda: real.happened)
         (asked,) = real.happened
         assert ("backup", Peer(os.geteuid(), frozenset()).name) == (asked.job, asked.asked_by)
-        real.control.reply(asked.ticket, {"run": "backup@1"})
+        real.replies.reply(asked.ticket, {"run": "backup@1"})
         assert [{"parameters": {"run": "backup@1"}}] == client.replies(1)
         real.until(lambda: len(real.happened) == 2)
         _, again = real.happened
@@ -558,7 +561,7 @@ class TestVerbs:
             asked = real.happened[-1]
             name = Peer(os.geteuid(), frozenset()).name
             assert PauseAsked(asked.ticket, "backup", name, pause) == asked
-            real.control.reply(asked.ticket, {})
+            real.replies.reply(asked.ticket, {})
             assert [{"parameters": {}}] == client.replies(1)
 
     @pytest.mark.parametrize(
@@ -604,7 +607,7 @@ class TestVerbs:
         (happened,) = real.happened
         assert event(happened.ticket, ME) == happened
         client.nothing_more()
-        real.control.reply(happened.ticket, {"due": "x"})
+        real.replies.reply(happened.ticket, {"due": "x"})
         assert [{"parameters": {"due": "x"}}] == client.replies(1)
 
     @pytest.mark.parametrize(
@@ -637,7 +640,7 @@ class TestVerbs:
             real.until(lambda count=count: len(real.happened) == count)
             asked = real.happened[-1]
             assert Emitted(asked.ticket, "deployed", ME, asked.key) == asked
-            real.control.reply(asked.ticket, {"runs": []})
+            real.replies.reply(asked.ticket, {"runs": []})
             assert [{"parameters": {"runs": []}}] == client.replies(1)
         assert 2 == len({asked.key for asked in real.happened})
 
@@ -661,7 +664,7 @@ class TestVerbs:
             real.until(lambda: real.happened)
             asked = real.happened.pop()
             assert RunAsked(asked.ticket, name.partition("@")[0], ME, asked.key, again=RunId.parse(name)) == asked
-            real.control.reply(asked.ticket, {"run": "x@9"})
+            real.replies.reply(asked.ticket, {"run": "x@9"})
             assert [{"parameters": {"run": "x@9"}}] == client.replies(1)
         assert "io.jobqueue.NoSuchRun" == client.ask("Rerun", run="old@21")["error"]
         assert [] == real.happened
@@ -674,7 +677,7 @@ class TestVerbs:
         real.until(lambda: real.happened)
         (asked,) = real.happened
         assert StopAsked(asked.ticket, RunId("backup", 1), ME) == asked
-        real.control.reply(asked.ticket, {"state": "stopping"})
+        real.replies.reply(asked.ticket, {"state": "stopping"})
         assert [{"parameters": {"state": "stopping"}}] == client.replies(1)
         row = Run(id=RunId("old", 30), key="x", due=MIDNIGHT, queued=MIDNIGHT, arrival=1, state=RunState.FAILED)
         real.store.commit({row.id: (row, {**begin(row, None, HostLimits("host")), "state": "failed"})}, {})
@@ -788,10 +791,10 @@ class TestVerbs:
         assert "old@3" == client.ask("Show", run="old@3")["parameters"]["record"]["run"]
         assert "old@3" == client.ask("Wait", run="old@3")["parameters"]["record"]["run"]
         client.send(call("Wait", run="backup@1"))
-        real.until(lambda: real.methods.waiters)
+        real.until(lambda: real.records._waiters)
         client.nothing_more()
-        ((ticket,),) = real.methods.waiters.values()
-        real.control.reply(ticket, {"record": {"state": "succeeded"}})
+        ((ticket,),) = real.records._waiters.values()
+        real.replies.reply(ticket, {"record": {"state": "succeeded"}})
         assert [{"parameters": {"record": {"state": "succeeded"}}}] == client.replies(1)
 
     @pytest.mark.parametrize("run", ["backup@77", "backup@0", "backup", "", "@1", "../x@1", "backup@" + "9" * 30])
@@ -901,7 +904,7 @@ class TestVerbs:
         client.send(call("Reload"))
         real.until(lambda: real.reloads)
         client.nothing_more()
-        real.control.reply(real.reloads[0], {"jobs": 1})
+        real.replies.reply(real.reloads[0], {"jobs": 1})
         assert [{"parameters": {"jobs": 1}}] == client.replies(1)
 
     def test_history_that_can_not_be_read(self, real: Real) -> None:
@@ -964,7 +967,7 @@ def test_who_has_left_has_no_crontab_changed(real: Real) -> None:
     first.send(call("CrontabRemove", user="a"))
     real.until(lambda: orders)
     second.send(call("CrontabRemove", user="b"))
-    real.until(lambda: real.methods._crontabs._waiting)
+    real.until(lambda: real.crontabs._waiting)
     second.socket.close()
     real.until(lambda: real.left)
     answers[0](None, "done")

@@ -58,8 +58,8 @@ class Here:
         self.now = Now(1_000 * SECOND, 5 * SECOND)
         self.replies: dict[int, list[Any]] = {}
         self.patience: dict[int, int] = {}
-        self.monitor = Monitor(self.live, RunDirectory(Path("/no-such"), Path("/no-such")))
-        self.monitor.reply = self.reply
+        marks = RunDirectory(Path("/no-such"), Path("/no-such"))
+        self.monitor = Monitor(self.live, marks, self.reply)
 
     def live(self) -> list[Process]:
         found = [(RunId("a", number), pid) for number, pid in enumerate(self.pids, 1)]

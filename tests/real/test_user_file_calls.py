@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from jobqueued.control.declaration import bound
 from jobqueued.control.peers import Peer
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.user_file_calls import UserFileCalls
@@ -27,6 +28,7 @@ from jobqueued.jobfile.oddities import Surroundings
 from jobqueued.jobfile.scopes import NOWHERE
 from jobqueued.model import MINUTE, SECOND
 from jobqueued.users import Owner, UserLimits
+from tests.support.askers import asker
 from tests.support.world import World
 
 LIMITS = UserLimits(jobs=4, calls=100_000)
@@ -64,12 +66,14 @@ class Site:
         watches = Watches([self.watch])
         link = cast(Any, self.launcher)
         self.calls = UserFileCalls(
-            link, self.files, watches, self.world.scheduler, limits, lambda: self.world.now, directory
+            link, self.files, watches, self.world.scheduler, limits, directory, self._reply
         )  # fmt: skip
         self.replies = dict[int, tuple[dict[str, Any], str | None]]()
-        self.calls.reply = lambda ticket, value, error: self.replies.__setitem__(ticket, (value, error))
         self.tickets = count(1)
         self.settle()
+
+    def _reply(self, ticket: int, value: dict[str, Any], error: str | None) -> None:
+        self.replies[ticket] = value, error
 
     def close(self) -> None:
         self.watch.inbox.close()
@@ -77,7 +81,8 @@ class Site:
     def begin(self, uid: int, method: str, **asked: Any) -> int:
         """A call that waits for its answer."""
         ticket = next(self.tickets)
-        self.calls.of(Peer(uid, frozenset()), lambda: ticket)[method](asked)
+        caller = asker(Peer(uid, frozenset()), lambda: ticket, clocks=lambda: self.world.now)
+        bound(self.calls, caller)[method](asked)
         return ticket
 
     def settle(self) -> None:

@@ -122,15 +122,10 @@ class JobDirectory(Source):
 class Control(Source):
     """The control socket: one call of people a turn."""
 
-    def __init__(
-        self, host: Host, methods: Callable[..., Mapping[str, Any]], make_run_again: Callable[[], None]
-    ) -> None:
-        self._host, self._methods = host, methods
+    def __init__(self, host: Host, methods: Any, replies: Replies, make_run_again: Callable[[], None]) -> None:
+        self._host, self._methods, self._replies = host, methods, replies
         self._own = {"Emptied": lambda _: make_run_again()}
-        self._waiting: dict[int, Any] = {}
-        self._last = 0
         self._bell = host.kernel.open(host.bell(lambda: bool(host.calls)))
-        self.stream = self.send = self.stumble = self.takes = lambda *_: None
 
     def descriptors(self) -> dict[int, int]:
         """That of the bell."""
@@ -142,32 +137,44 @@ class Control(Source):
             return ()
         call = self._host.calls.popleft()
         self._host.called.append(call)
-
-        def ticket() -> int:
-            self._last += 1
-            self._waiting[self._last] = call
-            return self._last
-
+        methods = self._methods.of(ROOT, lambda: self._replies.ticket(call))
         try:
-            answer = {**self._methods(ROOT, ticket), **self._own}[call.method](call.parameters)
+            answer = {**methods, **self._own}[call.method](call.parameters)
             if answer is not None:
-                self._answer(call, answer, None)
+                self._replies.answer(call, answer, None)
         except VarlinkError as error:
-            self._answer(call, error.parameters, error.name)
+            self._replies.answer(call, error.parameters, error.name)
         return ()
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+class Replies:
+    """The replies that come later."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._waiting: dict[int, Any] = {}
+        self._last = 0
+        self.stream = self.send = self.stumble = self.takes = lambda *_: None
+
+    def ticket(self, call: Any) -> int:
+        """A new number for a call."""
+        self._last += 1
+        self._waiting[self._last] = call
+        return self._last
 
     def reply(self, ticket: int, value: dict[str, Any], error: str | None = None) -> None:
         """Answer a call."""
         if (call := self._waiting.pop(ticket, None)) is not None:
-            self._answer(call, value, error)
+            self.answer(call, value, error)
 
-    def _answer(self, call: Any, value: dict[str, Any], error: str | None) -> None:
+    def answer(self, call: Any, value: dict[str, Any], error: str | None) -> None:
+        """Answer a call."""
         if call in self._host.called:
             self._host.called.remove(call)
         call.answered(value, error)
-
-    def close(self) -> None:
-        """Hang up."""
 
 
 class Lines(Log):
@@ -203,10 +210,6 @@ class UserCalls(Manager):
 
     budget = SimpleNamespace(take=lambda *_: False)
 
-    def of(self, *_: Any) -> dict[str, Any]:
-        """There are none."""
-        return {}
-
 
 def _nothing(*_: Any, **__: Any) -> tuple[()]:
     return ()
@@ -226,7 +229,8 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
 
     return {
         "watches_of": watches, "JobFiles": job_files, "_freeze": _nothing,
-        "ControlServer": lambda again, methods, *_: Control(host, methods, again),
+        "ControlServer": lambda again, methods, replies, *_: Control(host, methods, replies, again),
+        "Replies": lambda *_: Replies(host),
         "Listener": lambda _path, again, _log: again,
         "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
         "LockProcesses": Manager, "PathTriggers": Manager, "Monitor": Manager, "AccountFiles": Manager,

@@ -29,7 +29,8 @@ _MODULES = (
     "runs.launcher_link", "runs.own_program", "runs.emptying",
     "runs.following", "runs.lost_attempts", "runs.recovery", "runs.run_directory", "runs.kin",
     "runs.launcher_news", "state.commits", "state.store", "state.faults", "state.record_files", "state.due_history",
-    "host.wall_timer", "loop", "daemon", "decisions", "control.methods", "control.submit_calls",
+    "host.wall_timer", "loop", "daemon", "decisions", "control.record_calls", "control.job_calls",
+    "control.submission_calls",
     "control.metrics_file", "trace",
 )  # fmt: skip
 

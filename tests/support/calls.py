@@ -12,22 +12,39 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from jobqueued.catalog import Catalog
 from jobqueued.child import unix_socket, wire
+from jobqueued.control import access
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.declaration import method
+from jobqueued.control.dispatcher import Dispatcher
+from jobqueued.control.due_calls import DueCalls
 from jobqueued.control.entrance import admit_everybody
+from jobqueued.control.event_stream import EventStream
+from jobqueued.control.host_calls import HostCalls
 from jobqueued.control.identities import Identities
+from jobqueued.control.job_calls import JobCalls
 from jobqueued.control.listener import Listener
 from jobqueued.control.lock_calls import LockCalls
 from jobqueued.control.lock_processes import LockProcesses
-from jobqueued.control.methods import Methods
 from jobqueued.control.monitor import Monitor
 from jobqueued.control.notice_calls import NoticeCalls
-from jobqueued.control.peers import Access
+from jobqueued.control.ownership import Asker, Ownership
+from jobqueued.control.past_calls import PastCalls
+from jobqueued.control.peers import Access, Peer
+from jobqueued.control.record_calls import RecordCalls
+from jobqueued.control.reload import Reload
+from jobqueued.control.replies import Replies
+from jobqueued.control.run_calls import RunCalls
 from jobqueued.control.server import ControlServer
-from jobqueued.control.submit_calls import SubmitCalls
+from jobqueued.control.settings_file import SettingsFile
+from jobqueued.control.status_calls import StatusCalls
+from jobqueued.control.submission_calls import SubmissionCalls
+from jobqueued.control.submit_calls import SubmitCalls, Submitters
 from jobqueued.control.user_budget import UserBudget
 from jobqueued.control.user_file_calls import UserFileCalls
-from jobqueued.control.varlink import LIMIT, Decoder, Message, encode
+from jobqueued.control.varlink import LIMIT, Decoder, Message, Method, encode
+from jobqueued.control.why_calls import WhyCalls
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.core.record import begin
 from jobqueued.events import Event
@@ -161,6 +178,23 @@ class Names(Identities):
             self.asked[uid] = then
 
 
+class Latest:
+    """The methods that a host has by now: a test may give it others. Notes the tickets whose callers left."""
+
+    waiting = frozenset({"Wait", "Await"})
+
+    def __init__(self, host: Service, methods: Callable[[], Any]) -> None:
+        self._host, self._methods = host, methods
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        found: Mapping[str, Method] = self._methods().of(peer, ticket)
+        return found
+
+    def left(self, ticket: int) -> None:
+        self._host.left.append(ticket)
+        self._methods().left(ticket)
+
+
 class Service:
     """A ControlServer and a loop like the daemon's."""
 
@@ -168,19 +202,17 @@ class Service:
     names: Mapping[int, str] | None = None
     """The users of the host, None: its own."""
 
-    def __init__(self, directory: Path, of: Any) -> None:
+    def __init__(self, directory: Path, methods: Any) -> None:
         self.path = directory / "control"
         self.bugs: list[str] = []
         self.left: list[int] = []
         self.identities = Names(lambda: self.names)
+        self.replies = Replies(self._bug, "see its log")
+        listener = Listener({self.path: admit_everybody}, directory.mkdir, Log("json"))
         self.control = ControlServer(
-            Listener({self.path: admit_everybody}, directory.mkdir, Log("json")), of, self.access.rank, self._bug,
-            self._left, self.identities,
+            listener, Latest(self, methods), self.replies, self.access.rank, self.identities
         )  # fmt: skip
         self.clients: list[Client] = []
-
-    def _left(self, ticket: int) -> None:
-        self.left.append(ticket)
 
     def _bug(self, what: str, error: Exception) -> str:
         self.bugs.append(f"{what}: {error!r}")
@@ -218,6 +250,19 @@ class Service:
         return len(self.control._clients)
 
 
+class Reloads(Reload):
+    """Reloads that a test answers."""
+
+    def __init__(self, tickets: list[int], paths: Paths, catalog: Catalog) -> None:
+        super().__init__(Watches([]), SettingsFile(paths, Settings()), catalog, lambda: None)
+        self._tickets = tickets
+
+    @method("Reload", access.Rule(access.Rank.OPERATOR))
+    def reload(self, asked: dict[str, Any], asker: Asker) -> None:
+        """Note the ticket."""
+        self._tickets.append(asker.ticket())
+
+
 class Real(Service):
     """The control socket with the daemon's own methods, on a scheduler with one job and its history."""
 
@@ -236,9 +281,8 @@ class Real(Service):
         self.locks = directory / "with-lock"
         self.link = SimpleNamespace(greeted=False, see="see its log")
         """The launcher as far as crontabs go: it does not answer."""
+        super().__init__(directory, lambda: self.methods)
         self.begin()
-        super().__init__(directory, self.methods.of)
-        self.serve()
 
     def begin(self) -> None:
         """A new scheduler, and methods for it."""
@@ -249,45 +293,35 @@ class Real(Service):
 
     def follow(self) -> None:
         """Methods for the scheduler that the world has by now."""
-        locks = LockCalls(self.world.scheduler, LockProcesses(self.locks), self.happened.append)
-        notices = Notices(
-            "db1", [Rule(Notify(email=("ops@example.org",)))], lambda: "UTC", self.world.scheduler.catalog.get
-        )
+        scheduler, happen, replies = self.world.scheduler, self.happened.append, self.replies
+        notices = Notices("db1", [Rule(Notify(email=("ops@example.org",)))], lambda: "UTC", scheduler.catalog.get)
         told = NoticeCalls(notices, lambda job: [
             notices.tell(target, job, 1).notice for target in (notices.targets(job) if job else notices.all_targets([]))
         ])  # fmt: skip
         batch, now = WriteBatch(self.store), lambda: self.world.now
-        submit_calls = SubmitCalls(
-            self.world.scheduler,
-            batch,
-            self.happened.append,
-            self.access,
-            Settings(),
-            Paths.under(self.logs.parent),
-            now,
-            UserBudget(9),
-            str,
-        )
-        self.methods = Methods(
-            self.world.scheduler, self.store, batch, lambda: STATUS, self.happened.append, self.logs,
-            self.reloads.append, now, "boot1", locks, told,
-            Monitor(list, self.marks), LostAttempts(self.marks), self.access,
-            Readings(self.world.scheduler, notices, Counts(), dict),
-            CrontabCalls(cast(Any, self.link), self.logs, live=lambda: False), self.user_files(), submit_calls,
+        ownership, monitor = Ownership(scheduler, batch), Monitor(list, self.marks, replies.stream)
+        self.records = RecordCalls(scheduler, self.store, batch, self.logs, monitor, replies)
+        readings = Readings(scheduler, notices, Counts(), dict)
+        self.status = StatusCalls(scheduler, ownership, lambda: STATUS, readings.all, now, replies)
+        self.crontabs = CrontabCalls(cast(Any, self.link), self.logs, replies.reply, live=lambda: False)
+        paths, submitters = Paths.under(self.logs.parent), Submitters(self.access, UserLimits(), UserBudget(9))
+        calls = (
+            self.status, self.records, LockCalls(scheduler, LockProcesses(self.locks), happen), told,
+            DueCalls(self.store, batch), EventStream(scheduler.owner_of, replies), JobCalls(scheduler, happen),
+            WhyCalls(scheduler, batch, self.records, PastCalls(scheduler, self.store, batch, self.records.begun)),
+            RunCalls(scheduler, happen, self.records, LostAttempts(self.marks)), HostCalls(scheduler, happen, "boot1"),
+            Reloads(self.reloads, paths, scheduler.catalog), self.crontabs, self.user_files(),
+            SubmitCalls(scheduler, batch, happen, Settings(), paths, submitters, str),
+            SubmissionCalls(scheduler, batch, happen, replies.reply),
         )  # fmt: skip
-        if hasattr(self, "control"):
-            self.serve()
+        self.methods = Dispatcher(calls, self.access, ownership, now)
 
     def user_files(self) -> UserFileCalls:
         """The calls about users' files, of which there are none."""
         files = user_files.UserFiles(self.logs.parent / "state" / "users")
         watches = Watches([user_file_watch.watch(files, Settings().users, lambda: NOWHERE, Surroundings(1), {})])
-        link, clocks = cast(Any, self.link), lambda: self.world.now
-        return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), clocks, self.logs.parent)
-
-    def serve(self) -> None:
-        """Let the server give the answers that many get."""
-        self.methods.answer_by(self.control)
+        link, reply = cast(Any, self.link), self.replies.reply
+        return UserFileCalls(link, files, watches, self.world.scheduler, UserLimits(), self.logs.parent, reply)
 
     def as_peer(self, uid: int, *groups: int) -> Client:
         """A client of that user, as the kernel sees it."""
@@ -311,12 +345,8 @@ class Real(Service):
 
     def work(self, now: Now) -> None:
         """Write them."""
-        if self.methods.texts.has_more:
-            self.methods.texts.turn(now)
-
-    def _left(self, ticket: int) -> None:
-        super()._left(ticket)
-        self.methods.left(ticket)
+        if self.status.texts.has_more:
+            self.status.texts.turn(now)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 
 from jobqueued.control.crontab_calls import CrontabCalls
+from jobqueued.control.declaration import bound
 from jobqueued.control.peers import Peer
+from tests.support.askers import asker
 
 
 class Link:
@@ -32,9 +34,11 @@ class Calls:
 
     def __init__(self) -> None:
         self.link, self.replies = Link(), dict[int, tuple[dict[str, Any], str | None]]()
-        self.calls = CrontabCalls(cast(Any, self.link), Path("/"), live=lambda: True)
-        self.calls.reply = lambda ticket, value, error: self.replies.__setitem__(ticket, (value, error))
-        self.methods = self.calls.of(Peer(1000, frozenset()), count(1).__next__)
+        self.calls = CrontabCalls(cast(Any, self.link), Path("/"), self._reply, live=lambda: True)
+        self.methods = bound(self.calls, asker(Peer(1000, frozenset()), count(1).__next__))
+
+    def _reply(self, ticket: int, value: dict[str, Any], error: str | None) -> None:
+        self.replies[ticket] = value, error
 
     def answer(self, *said: str) -> None:
         """Let the launcher say the parts and the answer to its last order."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from jobqueued.control.access import Rank
 from jobqueued.control.event_stream import MOST, EventStream
-from jobqueued.control.ownership import Asker, Ownership
 from jobqueued.control.peers import Peer
 from jobqueued.control.varlink import VarlinkError
 from jobqueued.model import Now
 from jobqueued.users import Owner
+from tests.support.askers import asker
 
 ALICE, BOB = Owner(1001, "alice"), Owner(1002, "bob")
 
@@ -23,8 +25,8 @@ class Server:
     def __init__(self) -> None:
         self.told: dict[int, list[dict[str, Any]]] = {}
         self.slow: set[int] = set()
-        self.stream = EventStream({"alice/x": ALICE, "bob/x": BOB}.get)
-        self.stream.reply, self.stream.takes = self.reply, lambda ticket: ticket not in self.slow
+        replies = SimpleNamespace(stream=self.reply, takes=lambda ticket: ticket not in self.slow)
+        self.stream = EventStream({"alice/x": ALICE, "bob/x": BOB}.get, cast(Any, replies))
 
     def reply(self, ticket: int, text: str) -> bool:
         self.told.setdefault(ticket, []).append(json.loads(text))
@@ -34,7 +36,7 @@ class Server:
         """Watch as a reader, or as this user; the ticket."""
         ticket = len(self.told) + 1
         peer = cast(Peer, type("", (), {"owner": user}))
-        self.stream.watch(chosen, Asker(peer, lambda: ticket, user is None, cast(Ownership, None)))
+        self.stream.watch(chosen, asker(peer, lambda: ticket, Rank.READER if user is None else Rank.STRANGER))
         return ticket
 
     def turn(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from jobqueued.control import texts, views
-from jobqueued.control.ownership import Asker, Ownership
 from jobqueued.control.peers import Peer
 from jobqueued.control.texts import _PUBLIC_FOR as PUBLIC_FOR
 from jobqueued.control.texts import _SLICE as SLICE
@@ -16,6 +16,7 @@ from jobqueued.control.texts import _USERS as USERS
 from jobqueued.control.texts import Texts, gathered
 from jobqueued.events import PauseAsked
 from jobqueued.users import Owner
+from tests.support import askers
 from tests.support.metrics import Measured
 from tests.support.world import World, job
 
@@ -29,8 +30,10 @@ class Board:
         self.world = World(*(job(f"job-{number:03}", "0 3 * * *", file="jobs.yaml") for number in range(COUNT)))
         status = {"problems": [], "stale": [], "troubles": [], "reason": None}
         measured = Measured(self.world)
-        self.texts = Texts(self.world.scheduler, lambda _user: status, lambda: measured.readings.all(self.world.now))
-        self.texts.answer, self.texts.stumble = self._answer, self._stumble
+        replies = cast(Any, SimpleNamespace(send=self._answer, stumble=self._stumble))
+        self.texts = Texts(
+            self.world.scheduler, lambda _user: status, lambda: measured.readings.all(self.world.now), replies
+        )  # fmt: skip
         self.got: dict[int, Any] = {}
         self.bugs: dict[int, Exception] = {}
         self.written = 0
@@ -175,7 +178,7 @@ ALICE, BOB = Owner(1000, "alice"), Owner(1001, "bob")
 def asker(owner: Owner | None, ticket: int) -> Any:
     """A caller who is no reader."""
     peer = Peer(0 if owner is None else owner.uid, frozenset(), owner=owner)
-    return Asker(peer, lambda: ticket, sees_all=False, ownership=cast("Ownership", None))
+    return askers.asker(peer, lambda: ticket)
 
 
 def own_jobs(board: Board) -> None:

@@ -1,0 +1,74 @@
+"""The methods of the control socket for each caller, restricted by their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+from jobqueued.control import access
+from jobqueued.control.access import Answer, Whose
+from jobqueued.control.declaration import Declared, Handler, declared_in
+from jobqueued.control.ownership import Asker, Ownership, refusal
+from jobqueued.control.peers import Access, Peer
+from jobqueued.control.varlink import Method, VarlinkError
+from jobqueued.model import Now
+from jobqueued.state.faults import StoreError
+
+
+@runtime_checkable
+class _Waited(Protocol):
+    """Calls whose replies may come later."""
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that left before its reply."""
+
+
+class Dispatcher:
+    """Passes calls to the objects that answer them, if `access` and the method's rule allow it.
+
+    `clocks` reads both clocks. `waiting` has the methods whose callers may wait in further places.
+    """
+
+    def __init__(
+        self, calls: Iterable[object], access: Access, ownership: Ownership, clocks: Callable[[], Now]
+    ) -> None:
+        self._access, self._ownership, self._clocks = access, ownership, clocks
+        calls = tuple(calls)
+        declared = [(each, one) for one in calls for each in declared_in(type(one)).values()]
+        self._handlers = [(each, each.__get__(one)) for each, one in declared]
+        self._waited = [one for one in calls if isinstance(one, _Waited)]
+        self.waiting = frozenset(each.name for each, _ in self._handlers if each.waits)
+
+    def of(self, peer: Peer, ticket: Callable[[], int]) -> Mapping[str, Method]:
+        """Return the methods for this peer; `ticket` returns a number for a reply that comes later."""
+        asker = Asker(peer, ticket, self._access.rank(peer), self._ownership, self._clocks)
+        return {each.name: partial(self._answer, each, handler, asker) for each, handler in self._handlers}
+
+    def left(self, ticket: int) -> None:
+        """Forget a caller that left before its reply; it no longer waits for a lock."""
+        for calls in self._waited:
+            calls.left(ticket)
+
+    def _answer(
+        self, declared: Declared, handler: Handler, asker: Asker, parameters: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Answer a call, or refuse it by its rule; the caller gets errors of state.db and files."""
+        try:
+            self._check(declared, asker, parameters)
+            return handler(parameters, asker)
+        except StoreError as error:
+            raise VarlinkError("Refused", {"reason": str(error)}) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise VarlinkError("Refused", {"reason": f"{where}{error.strerror}"}) from None
+
+    def _check(self, declared: Declared, asker: Asker, parameters: dict[str, Any]) -> None:
+        """Raise the refusal of a caller that may not make this call."""
+        rule = declared.rule
+        if asker.rank >= rule.rank:
+            return
+        owner = asker.peer.owner
+        whose = self._ownership.named(parameters, rule.names, owner) if rule.own else Whose.NOBODYS
+        if access.answer(rule, asker.rank, whose) is Answer.NO:
+            raise refusal(rule, parameters, whose)
