@@ -95,7 +95,7 @@ WINGS: dict[str, list[str]] = {
         "own_program", "fleet_neighbours", "fleet_link", "launcher_link", "launcher_news", "notice_sender", "heartbeat",
     ],
     "jobdir": [
-        "trust", "kinds", "units", "inbox", "layers", "acceptance", "watch", "scripts", "time_zones",
+        "trust", "kinds", "units", "file_changes", "inbox", "layers", "acceptance", "watch", "scripts", "time_zones",
         "cron_tables", "user_files", "user_file_watch",
         "job_files", "path_triggers", "user_watchers", "account_files",
     ],

@@ -8,7 +8,8 @@ from contextlib import suppress
 from jobqueued.child.trust import Refused
 from jobqueued.drop_in_files import drop_in_directory, listed
 from jobqueued.instance import Instance
-from jobqueued.jobdir.inbox import Signature, signature_of
+from jobqueued.jobdir.file_changes import Signature
+from jobqueued.jobdir.inbox import signature_of
 from jobqueued.paths import Paths
 from jobqueued.problem import Problem
 from jobqueued.settings import Settings, read_settings

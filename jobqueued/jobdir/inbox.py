@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from jobqueued.child.trust import Refused, check_path, quoted
-from jobqueued.child.tuples import NamedTuple
 from jobqueued.child.watcher import inotify
+from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.trust import InWriting
 from jobqueued.model import SECOND
@@ -33,20 +33,8 @@ UNWATCHED = _SELF | inotify.IN_IGNORED | inotify.IN_UNMOUNT
 _ENTRIES = inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_ATTRIB
 CHANGES_IN_DIRECTORY = _ENTRIES | inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_FROM | inotify.IN_DELETE | inotify.IN_MODIFY
 
-Signature = tuple["int | Signature", ...]
 _UNREAD: Signature = (0,)
 """The signature of no file."""
-
-
-class News(NamedTuple):
-    """Names of job files that appeared, vanished or changed, and paths of unread files that look like job files.
-
-    `trouble` has the problems of the directory itself; None: not checked.
-    """
-
-    names: set[str]
-    unread: set[str]
-    trouble: list[Problem] | None = None
 
 
 class Ears:

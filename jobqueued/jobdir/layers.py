@@ -17,14 +17,13 @@ from pathlib import Path
 from jobqueued.child.trust import Refused
 from jobqueued.child.watcher import inotify
 from jobqueued.drop_in_files import drop_in_directory, file_of_drop_ins, is_job_file, listed
+from jobqueued.jobdir.file_changes import News, Signature
 from jobqueued.jobdir.inbox import (
     AGAIN,
     CHANGES_IN_DIRECTORY,
     UNWATCHED,
     Ears,
     Inbox,
-    News,
-    Signature,
     mount_table,
     signature_of,
 )
@@ -192,7 +191,7 @@ class OptionalLayer(Layer):
 
 
 class Layers:
-    """Several directories, of which the first must exist, with the interface of an inbox for `Watch`."""
+    """Several directories, of which the first must exist, as one inbox."""
 
     def __init__(self, directories: Sequence[Path], kind: Kind) -> None:
         first, *others = directories

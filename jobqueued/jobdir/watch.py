@@ -13,6 +13,7 @@ from pathlib import Path
 from jobqueued.child.trust import Refused
 from jobqueued.events import FileGone, JobsRead
 from jobqueued.jobdir.acceptance import Acceptance, Read
+from jobqueued.jobdir.file_changes import FileChanges
 from jobqueued.jobdir.inbox import Inbox
 from jobqueued.jobdir.kinds import JOB_FILES, Kind
 from jobqueued.jobdir.layers import Layers
@@ -48,7 +49,7 @@ class Watch:
         self.directory = self._directory = directory.absolute()
         self.read, self._kind = read, kind
         directories = [self._directory, *(each.absolute() for each in below)]
-        self.inbox = Layers(directories, kind) if kind.drop_ins else Inbox(self._directory, kind)
+        self.inbox: FileChanges = Layers(directories, kind) if kind.drop_ins else Inbox(self._directory, kind)
         own = {str(self._directory / name): text for name, text in _of(kind, kept or {})}
         self._acceptance = Acceptance(read, own, kind, self.is_gone)
         self._todo: list[str] = []
