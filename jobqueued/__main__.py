@@ -23,7 +23,9 @@ from jobqueued.host.instance_lock import CannotLock, InstanceLock
 from jobqueued.host.spare_imports import spare_imports
 
 if TYPE_CHECKING:
+    from jobqueued.daemon import Daemon
     from jobqueued.host.log import Log
+    from jobqueued.installation import Installation
     from jobqueued.paths import Paths
 
 _EXIT_FAILURE = 1
@@ -153,15 +155,14 @@ def _leave(paths: Paths, log: Log) -> None:
 def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
     try:
         with spare_imports():
-            from jobqueued.daemon import Daemon
+            import jobqueued.daemon  # noqa: F401
             from jobqueued.host.log import Log, somebody_listens
+            from jobqueued.installation import Installation
             from jobqueued.instance import Instance
             from jobqueued.paths import NoPlace, Paths
-            from jobqueued.runs.launcher_link import LAUNCHER, LauncherError, LauncherLink
+            from jobqueued.runs.launcher_link import LauncherError
             from jobqueued.settings import read_settings
             from jobqueued.state.faults import StoreError
-            from jobqueued.state.store import Store
-            from jobqueued.trace import TraceFile
     except OSError as error:  # too many open files, or a disk that fails
         raise CannotStart(f"{error.filename}: {error.strerror}") from None
     try:
@@ -195,12 +196,9 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
         faulthandler.enable(_STDERR)  # the watchdog sends SIGABRT: the journal then shows where the loop hung
         _limit_files()
         _write_pid(held, options.pid_file)
-        own, words = None if options.launcher else launcher or LAUNCHER, ("--delegated",) * bool(options.delegated)
         try:
-            link = LauncherLink(paths, options.launcher or paths.launcher, own, words)
-            trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
-            again = partial(_made_again, paths, held[1])
-            daemon = Daemon(paths, config, Store(paths.state), link, log, platform.node(), trace, again)
+            installation = Installation(paths, config, platform.node(), log)
+            daemon = _make_daemon(options, launcher, installation, partial(_made_again, paths, held[1]))
             daemon.begin(paths.runs.name)
         except (LauncherError, StoreError) as error:
             raise CannotStart(str(error)) from None
@@ -208,6 +206,26 @@ def _serve(options: argparse.Namespace, launcher: Path | None) -> int:
             raise CannotStart(f"{error.filename or paths.run}: {error.strerror}") from None
         daemon.run(ready)
     return 0
+
+
+def _make_daemon(
+    options: argparse.Namespace, launcher: Path | None, installation: Installation, make_run: Callable[[], None]
+) -> Daemon:  # fmt: skip
+    """Return the daemon with its launcher, its state and its trace. Raises StoreError or OSError."""
+    from dataclasses import replace
+
+    from jobqueued.daemon import Daemon
+    from jobqueued.host.capacity import caps_by_default
+    from jobqueued.runs.launcher_link import LAUNCHER, LauncherLink
+    from jobqueued.state.store import Store
+    from jobqueued.trace import TraceFile
+
+    paths, config, _host, log = installation
+    own, words = None if options.launcher else launcher or LAUNCHER, ("--delegated",) * bool(options.delegated)
+    users = replace(config.users, defaults=caps_by_default())
+    link = LauncherLink(paths, options.launcher or paths.launcher, own, words, users, config.keep_free)
+    trace = TraceFile(options.trace, lambda text: log.say("trouble", text=text)) if options.trace else None
+    return Daemon(installation, Store(paths.state), link, trace, make_run)
 
 
 def _nobody_waits() -> None:

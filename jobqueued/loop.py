@@ -38,6 +38,10 @@ class Loop:
         self.woke = time.monotonic_ns()
         """The end of the last sleep (CLOCK_MONOTONIC, ns)."""
 
+    def start(self) -> None:
+        """Note that the first turn begins now."""
+        self.woke = time.monotonic_ns()
+
     @property
     def troubles(self) -> list[str]:
         """The lasting problems of all sources."""

@@ -107,7 +107,10 @@ WINGS: dict[str, list[str]] = {
         "event_stream", "settings_file", "reload", "listener", "server", "metrics_file", "user_budget",
         "user_file_calls", "submit_calls", "submission_calls", "dispatcher", "methods",
     ],
-    "daemon": ["loop", "acts", "trace", "decisions", "daemon", "__main__"],
+    "daemon": [
+        "installation", "loop", "run_files", "acts", "trace", "decisions", "state_assembly", "job_assembly",
+        "run_assembly", "self_report", "control_assembly", "daemon", "__main__",
+    ],
     "ctl": [
         "table", "terminal", "standing", "arguments", "client", "whole_names", "findings", "explain", "reports",
         "completion", "problems", "waiting", "records", "failed_submissions", "receivers", "unlikely", "rhythms",

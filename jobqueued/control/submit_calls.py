@@ -162,13 +162,15 @@ def has_succeeded(batch: WriteBatch, name: str) -> bool | None:
     return all(state == RunState.SUCCEEDED for state in states) if states else None
 
 
-def kept(store: Store, limits: UserLimits, timezone: str, *, mails: bool) -> tuple[SubmissionsKept, list[str]]:
+def kept(store: Store, config: Settings) -> tuple[SubmissionsKept, list[str]]:
     """Return the submissions that were unfinished at the last stop, and their problems. Raises StoreError."""
-    found, troubles = [], []
+    found, troubles, mails = [], [], takes_mails(config)
     saved, numbers = store.submissions()
     for it in saved:
         try:
-            found.append((submissions.read_again(it.text, it.job, limits, timezone, mails=mails), it.text, it.key))
+            found.append(
+                (submissions.read_again(it.text, it.job, config.users, config.zone, mails=mails), it.text, it.key)
+            )
         except Wrong as wrong:
             troubles.append(f"the submission {it.job} will not run, because it can't be read: {wrong}")
     return SubmissionsKept(tuple(found), numbers), troubles

@@ -41,12 +41,15 @@ class Log:
             wrapper_class=structlog.BoundLogger,
             time=None,  # so that it comes first; TimeStamper fills it in
         ).bind()  # otherwise each line would create a logger that only the garbage collector can remove
-        self.listeners: list[Callable[[str, Fields], object]] = []
-        """Functions that also get each line."""
+        self._listeners: list[Callable[[str, Fields], object]] = []
+
+    def listen(self, hear: Callable[[str, Fields], object]) -> None:
+        """Let a function get each line, too."""
+        self._listeners.append(hear)
 
     def say(self, event: str, **fields: Any) -> None:
         """Log one line; `event` is of VOCABULARY."""
-        for hear in self.listeners:
+        for hear in self._listeners:
             hear(event, fields)
         getattr(self._logger, level_of(event, fields))(event, **fields)
 

@@ -67,7 +67,6 @@ class UserWatchers(Source):
         self._last = time.time_ns()  # lines about an earlier scheduler's orders are ignored
         self._of_owner: dict[Owner, _Watched] = {}
         self._of_number: dict[int, _Watched] = {}
-        link.hear_watcher = self._hear
 
     def follow(self, happened: Iterable[Event], mono: int) -> None:
         """Update the watched paths of the users whose files or account changed."""
@@ -89,7 +88,7 @@ class UserWatchers(Source):
 
     def _forget(self, watched: _Watched) -> None:
         if self._of_number.pop(watched.number, None) is not None:
-            self._link.queue(f"unwatch {watched.number}\n")
+            self._link.unwatch(watched.number)
         watched.number = 0
 
     def words(self) -> dict[Owner, str]:
@@ -136,7 +135,7 @@ class UserWatchers(Source):
         users = self._link.accounts.users
         owner = [name, uid, users.allow, users.deny]
         document = {"owner": owner, "paths": [awaited_path(path) for path in watched.paths]}
-        self._link.queue(f"watch {watched.number} {uid} {json.dumps(document, separators=(',', ':'))}\n")
+        self._link.watch(watched.number, f"{uid} {json.dumps(document, separators=(',', ':'))}", self._hear)
 
     def _hear(self, verb: str, number: int, rest: str) -> Iterator[PathAppeared]:
         """Handle a watcher's line, or its end, and yield the events for the scheduler."""

@@ -16,8 +16,8 @@ from jobqueued.users import UserLimits
 class AccountQuestions:
     """Unanswered questions, by number. `users`: the users who may have their own jobs."""
 
-    def __init__(self) -> None:
-        self.users = UserLimits()
+    def __init__(self, users: UserLimits | None = None) -> None:
+        self.users = users or UserLimits()
         self._asked: dict[int, Account] = {}
         self._named: dict[Account, Callable[[str], None]] = {}
         self._last = 0

@@ -30,6 +30,7 @@ from jobqueued.runs.lost_attempts import LostAttempts
 from jobqueued.runs.recovery import DEAD, NO_DIRECTORY, Recovery
 from jobqueued.runs.run_directory import Name, RunDirectory
 from jobqueued.text import duration
+from jobqueued.users import UserLimits
 
 LAUNCHER = Path(__file__).parent.parent / "child" / "launcher.py"
 HELLO_SECONDS = 10.0
@@ -39,6 +40,8 @@ NOTICES = 4096
 
 
 Answered = Callable[[int | None, str], None]
+HearWatcher = Callable[[str, int, str], Iterator[events.Event]]
+"""Handles a notice of a watcher: its verb, the number of the order, and the rest."""
 
 
 class LauncherError(Exception):
@@ -62,10 +65,14 @@ def _not_at_once(event: events.Event) -> events.Event:
 class LauncherLink:
     """The connection to the launcher. `own`: the program to start if none answers; None: PID 1 starts it.
 
-    `words`: further arguments for it.
+    `words`: further arguments for it. `users`: the users who may have jobs, and their limits. `keep_free`: bytes that
+    output leaves free on its disk; None: the default.
     """
 
-    def __init__(self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, paths: Paths, address: Path, own: Path | None = LAUNCHER, words: tuple[str, ...] = (),
+        users: UserLimits | None = None, keep_free: int | None = None,
+    ) -> None:  # fmt: skip
         self._address, self._own, self._words = address, own, words
         self._instance = Instance.of(paths.run)
         self.see = self._instance.see_launcher
@@ -74,8 +81,7 @@ class LauncherLink:
         runtime = {} if paths.runtime is None else {"runtime_directory": str(paths.runtime)}
         self._common = {"log_directory": atomic_file.kept(str(paths.logs)), **runtime}
         self.marks = RunDirectory(self._runs, self._logs)
-        self.keep_free: int | None = None
-        """Bytes that output leaves free on its disk; None: the default."""
+        self._keep_free = keep_free
         self._connection: socket.socket | None = None
         self._calls = 0
         self.greeted = False
@@ -96,11 +102,11 @@ class LauncherLink:
         """Launches that were not sent to any launcher, until a recovery finds that they never started."""
         self._heard_at: int | None = None
         self._told = False
-        self.accounts = AccountQuestions()
+        self.accounts = AccountQuestions(users)
         self.greetings = 0
         """Number of launchers that have answered."""
-        self.hear_watcher: Callable[[str, int, str], Iterator[events.Event]] = lambda *_: iter(())
-        """Handles the notices about users' watchers."""
+        self._watchers: dict[int, HearWatcher] = {}
+        """Order → function that handles the notices of the user's watcher."""
         self._orders: dict[int, Answered] = {}
         self._last_order = 0
 
@@ -131,6 +137,7 @@ class LauncherLink:
         orders, self._orders = self._orders, {}
         for answered in orders.values():
             answered(None, "later 0 its sender exited")
+        self._watchers.clear()
         if self._calls > CALLS:
             self._calls = 0
             raise LauncherError(f"the launcher at {self._address} does not answer; {self.see}")
@@ -226,7 +233,7 @@ class LauncherLink:
         self._unanswered.add(name)
         self._unsent.discard(name)
         self._outbox += f"launch {command.run.attempt_name} ".encode() + wire.encode(
-            {**order(command, self._logs, self._journal, self.keep_free, self.accounts.users), **self._common}
+            {**order(command, self._logs, self._journal, self._keep_free, self.accounts.users), **self._common}
         )
         self._queued.append((self._sent + len(self._outbox), name))
 
@@ -295,9 +302,15 @@ class LauncherLink:
         self._orders[self._last_order] = answered
         self._outbox += f"{verb} {self._last_order} {json_values.line(document)}\n".encode()
 
-    def queue(self, line: str) -> None:
-        """Queue an order about a watcher, which is not repeated to another launcher."""
-        self._outbox += line.encode()
+    def watch(self, number: int, order: str, heard: HearWatcher) -> None:
+        """Queue the order of a watcher, which is not repeated to another launcher; `heard` handles its notices."""
+        self._watchers[number] = heard
+        self._outbox += f"watch {number} {order}\n".encode()
+
+    def unwatch(self, number: int) -> None:
+        """Queue the order to end a watcher, whose notices are ignored from now on."""
+        self._watchers.pop(number, None)
+        self._outbox += f"unwatch {number}\n".encode()
 
     @property
     def unsent_bytes(self) -> int:
@@ -340,6 +353,12 @@ class LauncherLink:
             del self._orders[order]
             answered(None, answer)
 
+    def _hear_watcher(self, verb: str, number: int, rest: str) -> Iterator[events.Event]:
+        """Pass a notice of a watcher on; a notice about an earlier scheduler's order is ignored."""
+        heard = self._watchers.pop(number, None) if verb == "unwatched" else self._watchers.get(number)
+        if heard is not None:
+            yield from heard(verb, number, rest)
+
     def _hear(self, lines: list[bytes]) -> Iterator[events.Event]:
         for line in lines:
             verb, text, *rest = line.decode().split(" ", 2)
@@ -350,7 +369,7 @@ class LauncherLink:
                 self._hear_answer(verb, int(text), "".join(rest))
                 continue
             if verb in ("appeared", "unnoticed", "unwatched"):
-                yield from self.hear_watcher(verb, int(text), "".join(rest))
+                yield from self._hear_watcher(verb, int(text), "".join(rest))
                 continue
             name, detail = Name.parse(text), "".join(rest)
             self._unanswered.discard(name)

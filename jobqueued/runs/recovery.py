@@ -25,7 +25,7 @@ live                     a > n: found, in the same way; a = n: as above; a < n: 
 final                    a leftover
 
 If a run has several R, all except the newest are leftovers. A leftover is removed: its end is in a commit and a record
-file (otherwise acts.py keeps it), or in the launch spec of the next attempt. For damaged marks see marks.py.
+file (otherwise run_files.py keeps it), or in the launch spec of the next attempt. For damaged marks see marks.py.
 """
 
 from __future__ import annotations

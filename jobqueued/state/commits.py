@@ -39,7 +39,7 @@ class Commits(Source):
     def __init__(
         self, store: Store, batch: WriteBatch, everything: Callable[[], Iterable[Command]], paths: Paths, log: Log
     ) -> None:
-        self._store, self._batch, self._everything, self._paths, self._log = store, batch, everything, paths, log
+        self.store, self.batch, self._everything, self._paths, self._log = store, batch, everything, paths, log
         self.degraded: str | None = None
         self._cause = ""
         """The fault and its remedy."""
@@ -56,19 +56,19 @@ class Commits(Source):
 
     def __bool__(self) -> bool:
         """Return whether there is something to commit, or to try."""
-        return bool(self._batch or not self._is_proven or self._store.failure)
+        return bool(self.batch or not self._is_proven or self.store.failure)
 
     def of_fleet(self) -> tuple[str, FleetMark] | None:
         """Return the name of the state and the last saved mark of the fleet, or None if nothing can be saved now."""
         with contextlib.suppress(StoreError):
-            name, mark = self._store.of_fleet()
+            name, mark = self.store.of_fleet()
             return (name, mark) if name and not self.degraded else None
         return None
 
     @property
     def troubles(self) -> list[str]:
         """Descriptions of state that is not saved although commits succeed; `degraded` says why none does."""
-        return [self._batch.trouble] if self._batch.trouble else []
+        return [self.batch.trouble] if self.batch.trouble else []
 
     @property
     def deadline(self) -> int | None:
@@ -106,7 +106,7 @@ class Commits(Source):
             self.degrade(error)
             return False
         finally:
-            for name in self._store.given_up():
+            for name in self.store.given_up():
                 self._log.say("trouble", text=f"{self._paths.state} is full: {name} was removed to make room")
         self.times.add((time.monotonic_ns() - now) / SECOND)
         self._is_proven = True
@@ -114,7 +114,7 @@ class Commits(Source):
         self._asked_in_all = 0
         if self.degraded:
             self.degraded = None
-            self._store.tidy()  # creates the ballast again, too
+            self.store.tidy()  # creates the ballast again, too
             self._log.say("recovered", text=f"{self._paths.state}: the state is saved again", of="state")
         return True
 
@@ -144,25 +144,25 @@ class Commits(Source):
     def _commit(self) -> str:
         self._mend()
         try:
-            return self._batch.commit(proven=self._is_proven)
+            return self.batch.commit(proven=self._is_proven)
         except CommitFailed as error:
             if error.fault not in (Fault.BROKEN, Fault.FOREIGN):
                 raise
         self._mend()
-        return self._batch.commit()
+        return self.batch.commit()
 
     def _mend(self) -> None:
         """Open state.db again after a failure.
 
         Everything in memory goes into a new file, and into a file that another program has changed.
         """
-        lost_before = self._store.lost
-        mended = self._store.mend()
+        lost_before = self.store.lost
+        mended = self.store.mend()
         if mended is not None:
-            self._batch.begin_anew(self._everything(), mended.mirror)
-        is_set_aside = self._store.lost != lost_before
+            self.batch.begin_anew(self._everything(), mended.mirror)
+        is_set_aside = self.store.lost != lost_before
         if is_set_aside or (mended is not None and mended.is_new):
-            lost = self._store.lost if is_set_aside else f"{self._paths.state}/state.db is missing"
+            lost = self.store.lost if is_set_aside else f"{self._paths.state}/state.db is missing"
             found = "the next start restores history from the records"
             self._log.say(
                 "trouble", text=f"{lost}; the daemon writes a new one with everything except history; {found}"

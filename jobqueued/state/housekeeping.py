@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from jobqueued.child.tuples import NamedTuple
 from jobqueued.events import HistoryGone
 from jobqueued.host.linux import give_back_memory
 from jobqueued.host.log import Log
@@ -25,7 +26,6 @@ from jobqueued.state.ends import AT_ONCE, End, ends, of_pool, with_rows
 from jobqueued.state.faults import CommitFailed, StoreError
 from jobqueued.state.missing_records import MissingRecords
 from jobqueued.state.room import Room
-from jobqueued.state.store import Store
 from jobqueued.state.tally import Eldest, Standing, Tally
 from jobqueued.submission import is_numbered, pool_of
 
@@ -43,24 +43,31 @@ AGAIN = 10 * SECOND
 """Pause (ns) before a record that could not be written is retried."""
 
 
+class Limits(NamedTuple):
+    """Limits of what is kept: `max_use` and `of_a_user` as in Room; `keep_free`: bytes left free on the disk."""
+
+    retention: Retention
+    max_use: int | None = None
+    keep_free: int | None = None
+    of_a_user: int | None = None
+
+
 class Housekeeping(Source):
     """Jobs with runs that may have to go, or with missing records.
 
-    `live` returns the runs to spare; `filed` is called with each run whose record was written, or removed.
+    `live` returns the runs to spare; `filed` is called with each run whose record was written, or removed. `is_nowhere`
+    returns whether a job certainly does not exist.
     """
 
     def __init__(
-        self, store: Store, logs: Path, retention: Retention, live: Callable[[], Container[RunId]], commits: Commits,
-        log: Log, filed: Callable[[RunId], None], max_use: int | None = None,
-        keep_free: int | None = None, is_nowhere: Callable[[str], bool] = lambda _: False,
-        of_a_user: int | None = None,
+        self, commits: Commits, logs: Path, limits: Limits, live: Callable[[], Container[RunId]], log: Log,
+        filed: Callable[[RunId], None], is_nowhere: Callable[[str], bool] = lambda _: False,
     ) -> None:  # fmt: skip
-        """`max_use` and `of_a_user` as in Room.  `is_nowhere` returns whether a job certainly does not exist."""
-        self._is_nowhere, self._room = is_nowhere, Room(max_use, of_a_user)
+        self._is_nowhere, self._room = is_nowhere, Room(limits.max_use, limits.of_a_user)
         self._gone: list[str] = []
         """Jobs that have lost their last history since the last turn."""
-        self._keep_free, self._missing = keep_free, MissingRecords(store, logs, log, filed)
-        self._store, self._logs, self._retention, self._live = store, logs, retention, live
+        self._keep_free, self._missing = limits.keep_free, MissingRecords(commits.store, logs, log, filed)
+        self._store, self._logs, self._retention, self._live = commits.store, logs, limits.retention, live
         self._commits, self._filed = commits, filed
         self._known: dict[str, Standing] = {}
         """Job → what its last check left."""

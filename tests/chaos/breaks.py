@@ -102,7 +102,7 @@ BREAKS: dict[str, tuple[Break, str]] = {
     "a start uses up R's before it covers them": (
         Break(
             "daemon.py",
-            "self._acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved",
+            "runs.acts.take(self._decide(admit=False))  # an R may be removed only once its content is saved",
             "self._turn(admit=False)",
         ),
         "doubled",

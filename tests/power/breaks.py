@@ -21,10 +21,12 @@ BREAKS = {
         "        committed, decided = self._commits.make(), [c for c in decided if isinstance(c, RemoveMarks)]\n",
     ),
     "an end is told before its commit": Break(
-        "acts.py",
-        "        committed = self._commits.make()\n",
-        "        for run, record in ended:\n            self._ended(run, record)\n"
-        "        committed = self._commits.make()\n",
+        "daemon.py",
+        "            for run, record in self._runs.acts.carry_out(decided):\n",
+        "            for each in decided:\n"
+        "                if getattr(each, 'record', None) and hasattr(each, 'run'):\n"
+        "                    self._control.notify_ended(getattr(each.run, 'id', each.run), each.record)\n"
+        "            for run, record in self._runs.acts.carry_out(decided):\n",
     ),
     "a user's file is renamed without a sync": Break("jobdir/user_files.py", "durable=True", "durable=False"),
     "a user's file has no durable name": Break(
@@ -49,7 +51,7 @@ BREAKS = {
         "state/missing_records.py", " or files.modified >= self._unsure_since", ""
     ),
     "a state.db of another boot counts as this one's": Break(
-        "daemon.py", "known = self._store.knows_boot(boot_id)", "known = True"
+        "daemon.py", "known = state.store.knows_boot(boot_id)", "known = True"
     ),
 }  # fmt: skip
 

@@ -6,16 +6,18 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from jobqueued.acts import MOST_KEPT, Acts
+from jobqueued.acts import Acts
 from jobqueued.commands import Command, LookAfter, NoteWhole, RemoveMarks, SaveRun
 from jobqueued.core.recollection import run_of
 from jobqueued.host.log import Log
 from jobqueued.model import RunId
 from jobqueued.paths import Paths
+from jobqueued.run_files import MOST_KEPT, RunDirectories, RunFiles
 from jobqueued.runs.fleet_link import FleetLink
 from jobqueued.runs.run_directory import Name
 from jobqueued.state import record_files
@@ -61,10 +63,14 @@ class Ends:
         self.logs, self.link, self.unwritten, self.looked_after = root / "logs", Link(), list[RunId](), list[str]()
         self.batch = batch = WriteBatch(Store(root / "state"))
         self.commits = Commits(batch._store, batch, list, Paths.chosen(root), Log("json"))
+        housekeeping = SimpleNamespace(
+            miss=lambda run, *_: self.unwritten.append(run), note=lambda job, _: self.looked_after.append(job)
+        )  # fmt: skip
+        self.directories = RunDirectories(batch, cast("Any", self.link.marks), self.logs, Log("json"))
         self.acts = Acts(
-            batch, self.commits, cast("Any", self.link), Log("json"), self.logs, cast("Any", None),
-            lambda *_: None, lambda *_: None, lambda run, _error: self.unwritten.append(run), self.looked_after.append,
-            FleetLink(root / "fleet", None, "h", lambda: None, dict, None),
+            self.commits, cast("Any", self.link), Log("json"),
+            RunFiles(self.logs, self.directories, cast("Any", housekeeping)), cast("Any", None),
+            FleetLink(root / "fleet", None, "h", lambda: None, dict, None), lambda *_: None,
         )  # fmt: skip
 
     def end(self, number: int, *, known: bool = False) -> None:
@@ -88,7 +94,7 @@ def test_r_stays_without_a_record_file(tmp_path: Path) -> None:
     for number in range(1, MOST_KEPT + 3):
         ends.end(number)
     assert ([1, 2], MOST_KEPT + 2) == (ends.removed, len(ends.unwritten))
-    ends.acts.filed(RunId("job", 7))
+    ends.directories.filed(RunId("job", 7))
     assert [1, 2, 7] == ends.removed
     ends.logs.unlink()
     ends.end(8)
@@ -102,7 +108,7 @@ def test_an_end_that_was_known(tmp_path: Path) -> None:
     assert [1] == ends.removed
     ends.logs.touch()
     ends.end(2)
-    ends.acts.filed(RunId("job", 2))
+    ends.directories.filed(RunId("job", 2))
     ends.end(2, known=True)
     assert [1, 2] == ends.removed
     ends.logs.unlink()
@@ -174,16 +180,16 @@ def test_r_that_can_not_be_removed(tmp_path: Path, capfd: pytest.CaptureFixture[
     marks.read_only = {1, 2}
     for number in (1, 2, 1):
         ends.end(number)
-    assert {RunId("job", 1), RunId("job", 2), *live} == ends.acts.spared(live)
+    assert {RunId("job", 1), RunId("job", 2), *live} == ends.directories.spared(live)
     assert 2 == capfd.readouterr().err.count('"text":"cannot remove the run directory of job@')
     marks.read_only = {2}
     ends.end(3)
     assert [3, 1] == ends.removed
-    assert {RunId("job", 2), *live} == ends.acts.spared(live)
+    assert {RunId("job", 2), *live} == ends.directories.spared(live)
     marks.read_only = set()
     ends.end(4)
     assert [3, 1, 4, 2] == ends.removed
-    assert live is ends.acts.spared(live)
+    assert live is ends.directories.spared(live)
 
 
 def test_a_job_that_is_removed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from jobqueued.settings import Retention
 from jobqueued.state import missing_records, record_files
 from jobqueued.state.commits import Commits
 from jobqueued.state.faults import CommitFailed, Fault
-from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping
+from jobqueued.state.housekeeping import AGAIN, RUNS_A_TURN, Housekeeping, Limits
 from jobqueued.state.store import Store
 from jobqueued.state.write_batch import WriteBatch
 from tests.support.host import Host, wait_for
@@ -75,11 +75,22 @@ class House:
         return record_files.jobs(self.logs)
 
     def sweep(
-        self, retention: Retention = KEEP, turns: int = 1000, went_down: int | None = None, **limits: Any
+        self,
+        retention: Retention = KEEP,
+        turns: int = 1000,
+        went_down: int | None = None,
+        is_nowhere: Callable[[str], bool] = lambda _: False,
+        **limits: Any,
     ) -> Housekeeping:
         """All that there is to do after a start."""
         housekeeping = Housekeeping(
-            self.store, self.logs, retention, lambda: self.live, self.commits, self.log, self.filed.append, **limits
+            self.commits,
+            self.logs,
+            Limits(retention, **limits),
+            lambda: self.live,
+            self.log,
+            self.filed.append,
+            is_nowhere,
         )
         housekeeping.begin(Now(NOW, 0), went_down)
         return self.go_on(housekeeping, turns=turns)
@@ -144,8 +155,8 @@ class TestWhatIsOver:
         house.submitted(7, user="bob")
         gone = list[str]()
         housekeeping = Housekeeping(
-            house.store, house.logs, Retention(runs=3), lambda: house.live, house.commits, house.log,
-            house.filed.append, is_nowhere=lambda _: True,
+            house.commits, house.logs, Limits(Retention(runs=3)), lambda: house.live, house.log, house.filed.append,
+            is_nowhere=lambda _: True,
         )  # fmt: skip
         housekeeping.begin(Now(NOW, 0))
         while housekeeping.deadline == 0:

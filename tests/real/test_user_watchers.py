@@ -28,13 +28,22 @@ class Site:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.catalog, self.there, self.lines, self.later = Catalog(), set[Owner](), list[str](), 0
         self.link = SimpleNamespace(
-            greeted=True, greetings=1, unsent_bytes=0, queue=self.lines.append, flush=lambda: None,
-            accounts=SimpleNamespace(users=UserLimits(deny=("carol",))), hear_watcher=None,
+            greeted=True, greetings=1, unsent_bytes=0, watch=self._watch, unwatch=self._unwatch, flush=lambda: None,
+            accounts=SimpleNamespace(users=UserLimits(deny=("carol",))),
         )  # fmt: skip
+        self.heard: dict[int, Any] = {}
         scheduler = SimpleNamespace(catalog=self.catalog, may_have_jobs=self.there.__contains__)
         self.watchers = UserWatchers(cast("Any", self.link), cast("Any", scheduler))
         clock = SimpleNamespace(time_ns=lambda: 10**18, monotonic_ns=lambda: self.later)
         monkeypatch.setattr(user_watchers, "time", clock)
+
+    def _watch(self, number: int, order: str, heard: Any) -> None:
+        self.heard[number] = heard
+        self.lines.append(f"watch {number} {order}\n")
+
+    def _unwatch(self, number: int) -> None:
+        self.heard.pop(number, None)
+        self.lines.append(f"unwatch {number}\n")
 
     def put(self, owner: Owner, *paths: str) -> None:
         """Accept a file of a user's."""
@@ -64,8 +73,8 @@ class Site:
     def say(self, text: str) -> list[PathAppeared]:
         """Have the launcher pass something on."""
         verb, number, rest = text.split(" ", 2)
-        assert self.link.hear_watcher is not None
-        return list(self.link.hear_watcher(verb, int(number), rest))
+        heard = self.heard.get(int(number))
+        return [] if heard is None else list(heard(verb, int(number), rest))
 
 
 @pytest.fixture

@@ -182,12 +182,12 @@ class Lines(Log):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.listeners: list[Any] = []
+        self._listeners: list[Any] = []
 
     def say(self, event: str, **fields: Any) -> None:
         """Say a line."""
         self._host.said(event, fields)
-        for hear in self.listeners:
+        for hear in self._listeners:
             hear(event, fields)
 
 
@@ -216,7 +216,7 @@ def _nothing(*_: Any, **__: Any) -> tuple[()]:
 
 
 def daemon_doubles(host: Host) -> dict[str, Any]:
-    """The names of daemon.py that are ours."""
+    """The names of the composition root that are ours."""
     board: list[JobDirectory] = []
 
     def watches(_paths: Any, _config: Any, kept: Any, _users: Any, **_: Any) -> JobDirectory:
@@ -228,14 +228,13 @@ def daemon_doubles(host: Host) -> dict[str, Any]:
         return watches
 
     return {
-        "watches_of": watches, "JobFiles": job_files, "_freeze": _nothing,
+        "watches_of": watches, "JobFiles": job_files, "freeze": _nothing,
         "ControlServer": lambda again, methods, replies, *_: Control(host, methods, replies, again),
         "Replies": lambda *_: Replies(host),
         "Listener": lambda _path, again, _log: again,
         "Identities": Manager, "Signals": Manager, "ServiceManager": Manager, "Watchdog": Manager,
         "LockProcesses": Manager, "PathTriggers": Manager, "Monitor": Manager, "AccountFiles": Manager,
         "Reload": Manager, "SettingsFile": Manager, "UserFiles": Manager, "UserFileCalls": UserCalls, "OtherCron": None,
-        "caps_by_default": dict,
         "host_has": lambda: (list(range(4)), 8 << 30, False),
         "Access": SimpleNamespace(of=lambda _: (Access(frozenset(), frozenset()), [])),
         "gc": SimpleNamespace(disable=_nothing, enable=_nothing, freeze=_nothing, collect=_nothing),

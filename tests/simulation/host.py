@@ -10,6 +10,7 @@ import os
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +20,7 @@ from jobqueued.child import marks, supervisor
 from jobqueued.child.launcher import Launcher, Seat
 from jobqueued.child.spawn import Started
 from jobqueued.daemon import Daemon
+from jobqueued.installation import Installation
 from jobqueued.paths import Paths
 from jobqueued.runs import kin
 from jobqueued.runs.emptying import WHOLE
@@ -161,9 +163,11 @@ class Host:
         try:
             for directory in (paths.state, paths.logs, paths.run, paths.runs):
                 self.fake.makedirs(str(directory), exist_ok=True)
-            link = LauncherLink(paths, paths.launcher, own)
+            users = replace(self.settings.users, defaults={})
+            link = LauncherLink(paths, paths.launcher, own, (), users)
             store, log = Store(paths.state), Lines(self)
-            daemon = Daemon(paths, self.settings, store, link, log, "simulated", None, lambda: None)
+            installation = Installation(paths, self.settings, "simulated", log)
+            daemon = Daemon(installation, store, link, None, lambda: None)
             daemon.begin(paths.runs.name)
         except (LauncherError, StoreError, OSError) as error:
             self.note(f"the scheduler can't start: {error}")

@@ -67,22 +67,22 @@ _CALLS = Terms(hours=1, jobs=2, faults=0, people=30, kinds=frozenset({"submit"})
 
 
 def _launches_first(carry_out: Any) -> Any:
-    def broken(self: Any, decided: Any) -> None:
+    def broken(self: Any, decided: Any) -> Any:
         for each in decided:
             if isinstance(each, commands.Launch):
                 self._link.launch(each)
         self._link.flush()
-        carry_out(self, [each for each in decided if not isinstance(each, commands.Launch)])
+        return carry_out(self, [each for each in decided if not isinstance(each, commands.Launch)])
 
     return broken
 
 
 def _removes_first(carry_out: Any) -> Any:
-    def broken(self: Any, decided: Any) -> None:
+    def broken(self: Any, decided: Any) -> Any:
         for each in decided:
             if isinstance(each, commands.RemoveMarks):
-                self._remove(each)
-        carry_out(self, decided)
+                self._files._directories._remove(each)
+        return carry_out(self, decided)
 
     return broken
 
@@ -191,7 +191,7 @@ MUTANTS: dict[str, Mutant] = {
     "claims of live runs are dropped by a restart": Mutant(Admission, "hold", _drops_found, _KILLS, 20),
     "a retry repeats its attempt after a restart": Mutant(Scheduler, "restore", _counts_anew, _KILLS, 60),
     "a launcher lets go before all is dead": Mutant(lost.Lost, "end", _ends_nothing, _KILLS, 60),
-    "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, _asked: None, _CALLS, 5),
+    "a key is forgotten": Mutant(SubmitCalls, "_known", lambda _: lambda _self, *_: None, _CALLS, 5),
     "an exit status is one of others": Mutant(
         record.Draft, "code", lambda _: property(lambda self: 0 if self.status is not None else 1), _KILLS, 5
     ),

@@ -29,10 +29,15 @@ _MODULES = (
     "runs.launcher_link", "runs.own_program", "runs.emptying",
     "runs.following", "runs.lost_attempts", "runs.recovery", "runs.run_directory", "runs.kin",
     "runs.launcher_news", "state.commits", "state.store", "state.faults", "state.record_files", "state.due_history",
-    "host.wall_timer", "loop", "daemon", "decisions", "control.record_calls", "control.job_calls",
+    "host.wall_timer", "loop", "daemon", "state_assembly", "run_assembly", "self_report", "decisions",
+    "control.record_calls", "control.job_calls",
     "control.submission_calls",
     "control.metrics_file", "trace",
 )  # fmt: skip
+
+
+_PARTS = ("daemon", "installation", "state_assembly", "job_assembly", "run_assembly", "control_assembly", "self_report")
+"""The modules of the composition root."""
 
 
 class Nothing:
@@ -127,7 +132,10 @@ def table(host: Host) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     found["host.wall_timer"]["linux"] = linux
     found["paths"] = {"BOOT_ID": SimpleNamespace(read_text=lambda: host.boot_id)}
-    found["daemon"] |= daemon_doubles(host)
+    for name, double in daemon_doubles(host).items():
+        for part in _PARTS:
+            if name in vars(importlib.import_module(f"jobqueued.{part}")):
+                found.setdefault(part, {})[name] = double
     return found
 
 

@@ -135,7 +135,7 @@ def as_daemon(arguments: list[str]) -> int:
     """The daemon with the steps of the scheduler armed."""
     from pathlib import Path
 
-    from jobqueued import daemon
+    from jobqueued import run_assembly
     from jobqueued.__main__ import main
     from jobqueued.notices import outbox
     from jobqueued.runs import fleet_link, launcher_link, run_directory
@@ -150,7 +150,7 @@ def as_daemon(arguments: list[str]) -> int:
         arm(launcher_link.LauncherLink, name, root)
     arm(fleet_link.FleetLink, "send", root)
     arm(fleet_link.FleetLink, "flush", root, lambda link: link._outbox)
-    daemon.AGENT = Path(__file__)
+    run_assembly.AGENT = Path(__file__)
     arm(outbox.Outbox, "answered", root)
     outbox._FIRST_PAUSE = PAUSE
     return main(arguments, launcher=Path(__file__))
