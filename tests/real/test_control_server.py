@@ -522,6 +522,21 @@ def real(tmp_path: Path) -> Iterator[Real]:
 
 
 class TestVerbs:
+    @pytest.mark.parametrize(
+        ("method", "parameters"),
+        [
+            ("Run", {"job": "backup", "traceparent": "x"}), ("Emit", {"event": "a b"}),
+            ("Pause", {"job": "backup", "until": "x"}),
+        ],
+    )  # fmt: skip
+    def test_a_refused_parameter_leaves_the_connection_free(
+        self, real: Real, method: str, parameters: dict[str, str]
+    ) -> None:
+        """After a request that is refused because of a parameter, the same connection gets its next answer."""
+        client = real.client()
+        assert "org.varlink.service.InvalidParameter" == client.ask(method, **parameters)["error"]
+        assert "status" in client.ask("Describe", job="backup")["parameters"]["job"]
+
     def test_what_can_not_be_read_is_the_asker_s_answer(self, real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that fails, or no descriptor left, refuses this call, and the daemon goes on."""
 
