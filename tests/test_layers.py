@@ -62,9 +62,9 @@ WINGS: dict[str, list[str]] = {
     "audit": ["timeline", "comparison", "known", "waits", "past"],
     "queue": ["locks", "waiting", "drains", "admission", "placement"],
     "core": [
-        "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "telemetry", "usual", "recollection",
-        "set_back", "memory", "presence", "fleet_state", "retries", "timers", "patience", "job_state", "agenda",
-        "changes", "submitted", "holders", "other_hosts", "scheduler_state", "invariants", "turn", "verdicts",
+        "lifecycle", "elsewhere", "event_data", "host_limits", "spans", "record", "record_checks", "telemetry",
+        "usual", "recollection", "set_back", "memory", "presence", "fleet_state", "retries", "timers", "patience",
+        "job_state", "agenda", "changes", "submitted", "holders", "other_hosts", "scheduler_state", "invariants", "turn", "verdicts",
         "agreement", "lateness", "fleet_overdue", "expectation", "dependencies",
         "skips", "completion", "host_hold", "validity", "eligibility", "redefinition", "occurrences",
         "clock", "fleet_policy",

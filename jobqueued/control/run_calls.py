@@ -51,7 +51,7 @@ class RunCalls:
         run = run_of(asked["run"])
         if run not in self._scheduler.runs:
             state = self._records.ended(asked["run"])["state"]
-            raise VarlinkError("Refused", {"reason": f"{run} has ended: {state}"})
+            raise VarlinkError("Refused", {"reason": f"{run} has already ended: {state}"})
         if asked.get("lost"):
             self._give_up(run, asker)
         else:

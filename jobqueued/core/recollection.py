@@ -7,11 +7,10 @@ was saved.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
-from types import NoneType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jobqueued.child.documents import ENDS
 from jobqueued.copies import changed
@@ -24,72 +23,10 @@ if TYPE_CHECKING:  # most callers only read records
     from jobqueued.saved import Expected, JobStats, SavedJob
 
 
-class Damaged(Exception):
-    """A document is invalid; str() says why."""
+# a record as its run
 
 
-# a document as a record, and as its run
-
-
-_NUMBER, _TEXT, _TEXT_OR_NONE = (int, NoneType), (str,), (str, NoneType)
-Kinds = Mapping[str, tuple[type, ...]]
-_OF_A_RECORD: Kinds = {
-    "job": _TEXT, "run": _TEXT, "number": (int,), "key": _TEXT, "state": _TEXT, "reason": _TEXT_OR_NONE,
-    "trigger": _TEXT, "asked_by": _TEXT_OR_NONE, "due": _TEXT, "queued": _TEXT, "started": _TEXT_OR_NONE,
-    "ended": _TEXT_OR_NONE, "pid": _NUMBER, "exit_code": _NUMBER, "signal": _NUMBER, "output": (dict,),
-    "attempts": (list,),
-}  # fmt: skip
-_OF_A_SKIP: Kinds = {"last_due": _TEXT, "count": (int,)}
-_OF_AN_ATTEMPT: Kinds = {
-    "attempt": (int,), "state": _TEXT, "reason": _TEXT_OR_NONE, "started": _TEXT_OR_NONE, "ended": _TEXT_OR_NONE,
-}  # fmt: skip
-_OF_AN_OUTPUT: Kinds = {"file": _TEXT_OR_NONE, "bytes": (int,), "dropped": _NUMBER, "tail": _TEXT}
-_INSTANTS = ("due", "queued", "started", "ended", "last_due", "given_up")
 _CLOCK = re.compile(r"c(\d{1,18})\.", re.A)
-INT64 = range(-1 << 63, 1 << 63)
-"""The integers that state.db can hold."""
-
-
-def checked(document: Any, run: RunId) -> Record:
-    """Return a document as the record of this run: skipped, ended, or between two attempts.  Raises Damaged."""
-    check(document, _OF_A_RECORD)
-    if (document["job"], document["number"], document["run"]) != (*run, str(run)):
-        raise Damaged(f"it is of {short(document['run'])}")
-    for attempt in document["attempts"]:
-        check(attempt, _OF_AN_ATTEMPT)
-    check(document["output"], _OF_AN_OUTPUT)
-    if document["state"] == RunState.SKIPPED:
-        check(document, _OF_A_SKIP)
-    elif not document["attempts"] or not {document["attempts"][-1]["state"], document["state"]} & ENDS:
-        raise Damaged(f"it has no end: {short(document['state'])}")
-    for told in (document, *document["attempts"]):
-        _check_instants(told)
-    return cast("Record", document)
-
-
-def check(document: Any, kinds: Kinds) -> None:
-    """Check that a document is an object with all of these keys, of these types.  Raises Damaged."""
-    if not isinstance(document, dict):
-        raise Damaged(f"{short(document)} is no object")
-    for key, kind in kinds.items():
-        value = document.get(key, ...)
-        if not isinstance(value, kind) or (isinstance(value, int) and value not in INT64):
-            raise Damaged(f"{short(value)} is no {key}" if key in document else f"it has no {key}")
-
-
-def _check_instants(told: Mapping[str, Any]) -> None:
-    for key in _INSTANTS:
-        try:
-            if told.get(key) is not None:
-                _instant(told[key])
-        except (ValueError, TypeError):
-            raise Damaged(f"{short(told[key])} is no {key}") from None
-
-
-def short(value: object) -> str:
-    """Return a short form of a value for a message."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _instant(text: str) -> int:

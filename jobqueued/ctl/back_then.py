@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from jobqueued.copies import changed
-from jobqueued.core.recollection import Damaged, began, over, run_of
+from jobqueued.core.recollection import began, over, run_of
+from jobqueued.core.record_checks import Damaged
 from jobqueued.core.usual import RECENT
 from jobqueued.ctl.snapshot import host_of_files
 from jobqueued.foresight.durations import Durations, Sample, samples

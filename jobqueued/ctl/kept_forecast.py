@@ -13,7 +13,8 @@ from typing import Any
 from jobqueued.child import atomic_file
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.control.varlink import Message
-from jobqueued.core.recollection import Damaged, began, run_of
+from jobqueued.core.recollection import began, run_of
+from jobqueued.core.record_checks import Damaged
 from jobqueued.ctl.client import Refused
 from jobqueued.foresight import calibration
 from jobqueued.foresight.calibration import Forecast, Verdict

@@ -231,7 +231,7 @@ def _latest_record(paths: Paths, run: RunId) -> Record | None:
 
 def _filed(paths: Paths, run: RunId) -> Record | None:
     """Return the record file of a run, or None if missing or damaged."""
-    from jobqueued.core.recollection import Damaged
+    from jobqueued.core.record_checks import Damaged
 
     with contextlib.suppress(Damaged):
         return record_files.checked(paths.logs, run)

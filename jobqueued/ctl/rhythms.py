@@ -12,7 +12,8 @@ from pathlib import Path
 
 from jobqueued.catalog import written_in
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.recollection import Damaged, usual_of
+from jobqueued.core.recollection import usual_of
+from jobqueued.core.record_checks import Damaged
 from jobqueued.ctl.terminal import local
 from jobqueued.instants import DAY, to_datetime, to_text
 from jobqueued.jobfile.spelling import spelled_duration

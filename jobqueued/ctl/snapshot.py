@@ -16,7 +16,8 @@ from jobqueued.child import atomic_file
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.recollection import Damaged, is_final, run_of
+from jobqueued.core.recollection import is_final, run_of
+from jobqueued.core.record_checks import Damaged
 from jobqueued.core.retries import Again, another
 from jobqueued.core.usual import RECENT
 from jobqueued.ctl import records

@@ -16,16 +16,25 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
 from jobqueued.child import wire
-from jobqueued.child.documents import ENDS, UNSTARTED, LaunchSpec, Record, SlurmJob
+from jobqueued.child.documents import LaunchSpec, Record, SlurmJob
 from jobqueued.child.telemetry import Refused, said
-from jobqueued.core.recollection import INT64, Damaged, Kinds, check, short
 from jobqueued.core.record import owner_of, told_of
+from jobqueued.core.record_checks import (
+    INT64,
+    OF_AN_ATTEMPT,
+    OF_AN_END,
+    OF_AN_OCCURRENCE,
+    Damaged,
+    Kinds,
+    check,
+    checked_end,
+    short,
+)
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.state.rows import claims_from, placed_from
 
@@ -35,7 +44,7 @@ IDENTITY = ("key", "due", "queued", "trigger", "asked_by", "triggered_by", "fail
 
 def record(data: bytes, run: RunId) -> Record:
     """Return the record in R/ended. Raises Damaged."""
-    document = checked(_document(data), run)
+    document = checked_end(_document(data), run)
     cast("dict[str, Any]", document).pop(wire.OVER, None)
     return document
 
@@ -49,27 +58,12 @@ def over(data: bytes) -> int | None:
     return None
 
 
-def checked(document: Any, run: RunId) -> Record:
-    """Return a document as the record of this run. Raises Damaged."""
-    check(document, _OF_A_RECORD)
-    if (document["job"], document["number"], document["run"]) != (*run, str(run)):
-        raise Damaged(f"it is of {short(document['run'])}")
-    if document["state"] not in (*ENDS, UNSTARTED):
-        raise Damaged(f"unknown state {short(document['state'])}")
-    for attempt in document["attempts"]:
-        check(attempt, _OF_AN_ATTEMPT)
-    for told in (document, *document["attempts"]):
-        _check_times(told)
-    check(document["output"], _OF_AN_OUTPUT)
-    return cast("Record", document)
-
-
 def spec(data: bytes) -> LaunchSpec:
     """Return the launch spec in R/spec, with its run and the record so far checked. Raises Damaged."""
     document = _document(data)
     check(document, {"run": (dict,), "record": (dict,)})
     check(document["run"], _OF_AN_IDENTITY)
-    check(document["record"], _OF_A_RECORD)
+    check(document["record"], OF_AN_END)
     return cast("LaunchSpec", document)
 
 
@@ -112,13 +106,13 @@ def _so_far(begun: Record, run: RunId) -> Record | None:
     if not begun["attempts"]:
         return None
     last = begun["attempts"][-1]
-    check(last, _OF_AN_ATTEMPT)
-    return checked({**begun, "state": last["state"], "reason": last.get("reason")}, run)
+    check(last, OF_AN_ATTEMPT)
+    return checked_end({**begun, "state": last["state"], "reason": last.get("reason")}, run)
 
 
 def of_record(document: Record, run: RunId) -> Run:
     """Return the run from the record of an ended attempt, as far as the record has it. Raises Damaged."""
-    check(cast("Any", document), _OF_AN_OCCURRENCE)
+    check(cast("Any", document), OF_AN_OCCURRENCE)
     try:
         due, queued = (to_instant(datetime.fromisoformat(document[name])) for name in ("due", "queued"))
     except (TypeError, ValueError):
@@ -131,13 +125,6 @@ def of_record(document: Record, run: RunId) -> Run:
 
 _OF_SLURM: Kinds = {"job": (int,), "node": (str,), "state": (str,), "reason": (str,)}
 _NUMBER, _TEXT = (int, NoneType), (str, NoneType)
-_OF_A_RECORD: Kinds = {
-    "job": (str,), "run": (str,), "number": (int,), "state": (str,), "reason": _TEXT, "pid": _NUMBER,
-    "exit_code": _NUMBER, "signal": _NUMBER, "started": _TEXT, "ended": _TEXT, "output": (dict,), "attempts": (list,),
-}  # fmt: skip
-_OF_AN_OCCURRENCE: Kinds = {"key": (str,), "due": (str,), "queued": (str,), "trigger": (str,), "asked_by": _TEXT}
-_OF_AN_ATTEMPT: Kinds = {"attempt": (int,), "state": (str,), "started": _TEXT, "ended": _TEXT}
-_OF_AN_OUTPUT: Kinds = {"file": _TEXT, "bytes": (int,), "dropped": _NUMBER, "tail": (str,)}
 _OF_AN_IDENTITY: Kinds = {"key": (str,), "due": (int,), "queued": (int,), "trigger": (str,), "asked_by": _TEXT}
 _OLDER = {"failover": False, "ends_by": None, "triggered_by": None}
 _OF_THE_NEWER: Kinds = {"failover": (bool,), "ends_by": _NUMBER, "triggered_by": (dict, NoneType)}
@@ -150,12 +137,3 @@ def _document(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         raise Damaged("it is no JSON") from None
-
-
-def _check_times(told: Mapping[str, Any]) -> None:
-    for key in ("started", "ended"):
-        if told[key] is not None:
-            try:
-                to_instant(datetime.fromisoformat(told[key]))
-            except (TypeError, ValueError):
-                raise Damaged(f"{short(told[key])} is no {key}") from None

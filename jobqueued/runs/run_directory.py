@@ -15,7 +15,7 @@ from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record, SlurmJob
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.core.recollection import Damaged
+from jobqueued.core.record_checks import Damaged, checked_end
 from jobqueued.filenames import file_name, named_by_file
 from jobqueued.model import Run, RunId, to_instant
 from jobqueued.run_states import Unstarted
@@ -194,7 +194,7 @@ class RunDirectory:
         Raises OSError if a mark can't be read now.
         """
         with contextlib.suppress(Damaged):
-            document = marks.checked(record_files.read(self.logs, name.run), name.run)
+            document = checked_end(record_files.read(self.logs, name.run), name.run)
             if any(attempt["attempt"] == name.attempt for attempt in document["attempts"]):
                 return ended(name, document)
         output = record_files.found_output(self.logs, name.run)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from jobqueued.child import atomic_file
-from jobqueued.core.recollection import Damaged, is_ahead
+from jobqueued.core.recollection import is_ahead
+from jobqueued.core.record_checks import Damaged
 from jobqueued.host.log import Log
 from jobqueued.model import MINUTE, Record, RunId
 from jobqueued.state import record_files

@@ -14,8 +14,8 @@ from jobqueued.child import atomic_file, output, wire
 from jobqueued.child.documents import Output
 from jobqueued.child.output import TAIL, shown
 from jobqueued.child.tuples import NamedTuple
-from jobqueued.core import recollection
-from jobqueued.core.recollection import Damaged
+from jobqueued.core import record_checks
+from jobqueued.core.record_checks import Damaged
 from jobqueued.filenames import file_name, named_by_file
 from jobqueued.model import LIVE, MAX_DIGITS, PENDING, Record, RunId
 from jobqueued.text import size
@@ -58,7 +58,7 @@ def read(logs: Path, run: RunId) -> Record | None:
 def checked(logs: Path, run: RunId) -> Record:
     """Return the record in a run's file.
 
-    Raises recollection.Damaged if the file has no whole record of the run, OSError if the host is short of descriptors
+    Raises record_checks.Damaged if the file has no whole record of the run, OSError if the host is short of descriptors
     or memory.
     """
     try:
@@ -69,7 +69,7 @@ def checked(logs: Path, run: RunId) -> Record:
         raise Damaged(error.strerror) from None
     except (ValueError, RecursionError):
         raise Damaged("it is not JSON") from None
-    return recollection.checked(document, run)
+    return record_checks.checked(document, run)
 
 
 def output_of(logs: Path, run: RunId) -> Path:

@@ -37,7 +37,7 @@ from jobqueued.commands import (
 )
 from jobqueued.core import recollection, record
 from jobqueued.core.host_limits import HostLimits
-from jobqueued.core.recollection import Damaged
+from jobqueued.core.record_checks import Damaged
 from jobqueued.core.skips import CLOCK, era
 from jobqueued.filenames import file_name
 from jobqueued.model import LIVE, PENDING, SECOND, Record, Run, RunId, RunState

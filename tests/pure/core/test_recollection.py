@@ -8,18 +8,16 @@ from typing import Any
 import pytest
 
 from jobqueued.core.recollection import (
-    Damaged,
     after,
-    checked,
     final,
     has_failover,
     is_ahead,
     learned,
     over,
     run_of,
-    short,
     up_to,
 )
+from jobqueued.core.record_checks import Damaged, checked, short
 from jobqueued.model import HOUR, SECOND, Record, Run, RunId, RunState, to_text
 from jobqueued.saved import OUTCOMES, Expected, SavedJob
 from jobqueued.users import Owner
