@@ -89,12 +89,16 @@ class Entry(NamedTuple):
 
 
 class Flaw(NamedTuple):
-    """A line without effect: `reason` in cron's words, `message` in ours, with the correct form."""
+    """A line without effect: `reason` in cron's words, `message` in ours, with the correct form.
+
+    `is_half`: the table ends before the line does.
+    """
 
     line: int
     reason: str
     message: str
     text: str
+    is_half: bool = False
 
 
 Item = Comment | Assignment | Entry | Flaw
@@ -154,7 +158,7 @@ class _Reading:
         """Report a last line without a newline: half a line may be a command too."""
         if (body := raw.strip(b" \t\r")) and not body.startswith(b"#"):
             message = "found no newline at its end; accepted: a newline, because a line without one may be incomplete"
-            self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw)))
+            self.items.append(Flaw(number, "missing newline before EOF", message, _shown(raw), is_half=True))
 
     def _add(self, number: int, raw: bytes, above: tuple[Comment, ...]) -> None:
         try:

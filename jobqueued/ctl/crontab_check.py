@@ -27,7 +27,6 @@ MOST_BYTES = LARGEST - 1024
 """Maximum bytes of a table, without the header that is put above it."""
 NEXT = 3
 _SHOWN, _ERRORS = 60, 20
-_NO_NEWLINE = "missing newline before EOF"
 
 
 class Verdict(NamedTuple):
@@ -50,7 +49,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
     settings, _ = read_settings(paths.config, more=paths.more_config)
     place, host = Place(SPOOL.prefix + of_table(user), user), host_of(settings, settings.zone)._replace(mails=True)
     jobs, problems = at_once(read_jobs_in_steps(table, name, place, host))
-    wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if flaw.reason != _NO_NEWLINE]
+    wrong = [(flaw.line, _of_flaw(flaw)) for flaw in flaws.values() if not flaw.is_half]
     if len(entries) > MAX_JOBS:
         wrong.append((sorted(entries)[MAX_JOBS], f"too many jobs: accepted: at most {MAX_JOBS} in a table"))
     odd = list[tuple[int, str]]()
@@ -63,7 +62,7 @@ def check(table: bytes, name: str, user: str, paths: Paths) -> Verdict:
     errors, warnings = (
         [f'"{printable(name)}":{line}: {printable(text)}' for line, text in sorted(found)] for found in (wrong, odd)
     )
-    ends_early = any(flaw.reason == _NO_NEWLINE for flaw in flaws.values())
+    ends_early = any(flaw.is_half for flaw in flaws.values())
     return Verdict(_summed_up(errors, ends_early), warnings, jobs)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -26,6 +27,16 @@ from jobqueued.problem import Problem
 from jobqueued.text import counted
 
 _CGROUPS, _VERSION_1 = Path("/sys/fs/cgroup"), Path("/proc/cgroups")
+
+
+class _Subject(StrEnum):
+    """The subjects of findings about a file."""
+
+    SETTINGS = "settings"
+    JOB_FILES = "job files"
+    NOTICES = "notices"
+
+
 _WANTED = {
     "memory": "memory is only sampled, and memory_high and swap are not enforced", "pids": "tasks is not enforced",
     "io": "io_read and io_write are not enforced", "cpu": "cpu is not enforced",
@@ -115,29 +126,30 @@ def _jobs(paths: Paths, status: Message) -> Iterator[Finding]:
     for row in rows:
         if row["invalid"]:
             yield Finding("job", ERROR, f"{row['id']} will not run: {row['invalid']}", f"{row['file']}:{row['line']}")
-    if "job files" not in {_subject(paths, problem) for problem in problems}:
-        yield Finding("job files", OK, counted(status["jobs"], "job"))
+    if _Subject.JOB_FILES not in {_subject(paths, problem) for problem in problems}:
+        yield Finding(_Subject.JOB_FILES, OK, counted(status["jobs"], "job"))
 
 
 def _files(paths: Paths) -> Iterator[Finding]:
     """Check settings, job files and cron's tables without the daemon."""
     found = read_files(paths, looks=True)
     yield from _problems(paths, found.problems)
-    if "job files" not in {_subject(paths, problem) for problem in found.problems}:
-        yield Finding("job files", OK, counted(len(found.jobs), "job"))
+    if _Subject.JOB_FILES not in {_subject(paths, problem) for problem in found.problems}:
+        yield Finding(_Subject.JOB_FILES, OK, counted(len(found.jobs), "job"))
 
 
 def _problems(paths: Paths, problems: list[Problem]) -> Iterator[Finding]:
     for problem in problems:
         what = _subject(paths, problem)
-        has_more = what == "job files" and problem.line  # a problem of a directory or a whole file names its own remedy
+        # a problem of a directory or a whole file names its own remedy
+        has_more = what is _Subject.JOB_FILES and problem.line
         yield Finding(what, problem.severity, f"{problem}{in_brackets(problem)}", command("check") if has_more else "")
 
 
-def _subject(paths: Paths, problem: Problem) -> str:
+def _subject(paths: Paths, problem: Problem) -> _Subject:
     if _is_of_notices(problem):
-        return "notices"
-    return "settings" if paths.has_settings(problem.file) else "job files"
+        return _Subject.NOTICES
+    return _Subject.SETTINGS if paths.has_settings(problem.file) else _Subject.JOB_FILES
 
 
 def _is_of_notices(problem: Problem) -> bool:

@@ -25,7 +25,7 @@ from jobqueued.ctl.terminal import json_option, print_json
 from jobqueued.ctl.unlikely import misplaced_user
 from jobqueued.exchange import proof, real_cron
 from jobqueued.exchange.disabling import disabled
-from jobqueued.exchange.draft import SAID, Draft, Source, name_of_file
+from jobqueued.exchange.draft import DIFFERS, SAID, Draft, Source, name_of_file
 from jobqueued.exchange.job_file import text_of
 from jobqueued.exchange.real_cron import Cron
 from jobqueued.jobfile.reader import read_jobs
@@ -245,7 +245,7 @@ def _tell_of(plans: list[Plan], cron: Cron) -> None:
         jobs, left = len(plan.source.drafts), _not_imported(plan.source)
         told = f"{plan.source.file}: {counted(jobs, 'job')}"
         told += f", {counted(left, 'line')} not imported" if left else ""
-        if jobs and not any("differs: " in problem.message for problem in plan.problems):
+        if jobs and not any(problem.code == DIFFERS for problem in plan.problems):
             differs = any(draft.differs for draft in plan.source.drafts)
             told += ", equal to its source but for what is said above" if differs else ", each equal to its source"
             told += f", as {cron.told} runs it" if plan.found.kind in (Kind.USER, Kind.SYSTEM) else ""

@@ -12,6 +12,8 @@ from jobqueued.problem import Problem
 
 _LONGEST = 60
 _OTHER = "[^a-z0-9._-]+"
+DIFFERS = "JQ607"
+"""Code of the problem that a job does not mean what its source means."""
 
 
 SAID = frozenset(("schedule", "environment.MAILTO", "command"))

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
-from jobqueued.exchange.draft import Draft
+from jobqueued.exchange.draft import DIFFERS, Draft
 from jobqueued.exchange.reckoning import changes, due_times, first
 from jobqueued.model import Claim, Job, Trigger
 from jobqueued.problem import Problem
@@ -55,7 +55,7 @@ def check(drafts: Iterable[Draft], jobs: Iterable[Job], now: datetime) -> Iterat
 def problems(file: str, differences: Iterable[tuple[Draft, str]]) -> list[Problem]:
     """Return the differences as problems of a source."""
     return [
-        Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, "JQ607") for draft, text in differences
+        Problem(file, draft.line, 0, "", f"differs: {text}", "error", draft.id, DIFFERS) for draft, text in differences
     ]
 
 

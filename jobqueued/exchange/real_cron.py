@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.crontabs.table import Entry, Form, read
 from jobqueued.exchange import reckoning
-from jobqueued.exchange.draft import Draft
+from jobqueued.exchange.draft import DIFFERS, Draft
 from jobqueued.exchange.proof import clock_of, differs_at, reckoned, times_of, windows
 from jobqueued.problem import Problem
 from jobqueued.timing.schedule import Schedule
@@ -58,7 +58,7 @@ def problems(file: str, data: bytes, form: Form, drafts: Iterable[Draft], cron: 
 
 
 def _problem(file: str, line: int, text: str, job: str = "") -> Problem:
-    return Problem(file, line, 0, "", f"differs: {text}", "error", job, "JQ607")
+    return Problem(file, line, 0, "", f"differs: {text}", "error", job, DIFFERS)
 
 
 def _entries(data: bytes, form: Form) -> dict[int, Entry]:
