@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import Command, Reply
 from jobqueued.core.scheduler import Scheduler
 from jobqueued.core.trace import Recorder
@@ -100,7 +101,7 @@ class Decisions:
         why, how = _where(error), self._told(name, now)
         if name is not None and isinstance(event, RunEnded | NeverStarted):
             try:
-                lost = RunLost(*name, f"a bug in jobqueued: its end could not be taken in: {why}")
+                lost = RunLost(*name, Reason(Code.END_NOT_HANDLED, bug=str(why)))
                 decided = self._recorder.handle(lost, now)
                 self._say(f"the end of {name} could not be taken in, so it counts as lost: {why}; {how}")
                 return decided

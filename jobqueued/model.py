@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from jobqueued.child.documents import Record, TriggeredBy
+from jobqueued.child.reasons import Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.copies import changed
 from jobqueued.filenames import file_name
@@ -357,7 +358,7 @@ class Run:
     asked_by: str | None = None
     triggered_by: TriggeredBy | None = None
     state: RunState = RunState.DUE
-    reason: str | None = None
+    reason: Reason | None = None
     attempt: int = 0
     pid: int | None = None
     started: int | None = None

@@ -20,8 +20,8 @@ from tests.support.papers import blocks
 
 WINGS: dict[str, list[str]] = {
     "child": [
-        "tuples", "text", "json_values", "telemetry", "signals", "instants", "documents", "attempt_life", "process",
-        "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
+        "tuples", "text", "json_values", "telemetry", "signals", "instants", "reasons", "documents", "attempt_life",
+        "process", "unix_socket", "atomic_file", "wire", "trust", "tree", "cgroup_files", "cgroup", "identity", "pam",
         "posixspawn", "budget", "shutdown", "control_socket", "audience", "account", "caps", "environment", "as_user",
         "lockfile", "journald", "start_report", "spawn", "watching", "starting",
         "output", "ending", "record", "marks", "title", "hook", "hooks",
@@ -160,7 +160,7 @@ IMPORTS = "hollow"
 
 PURE_OF_CHILD = {
     "child/tuples", "child/text", "child/json_values", "child/telemetry", "child/signals", "child/instants",
-    "child/documents", "child/attempt_life", "child/notifier/template", "child/notifier/addresses",
+    "child/reasons", "child/documents", "child/attempt_life", "child/notifier/template", "child/notifier/addresses",
     "child/fleet/wire", "child/fleet/lines",
     "child/fleet/claims", "child/fleet/conversation", "child/fleet/known_locks", "child/fleet/others",
     "child/fleet/requests", "child/fleet/turns", "child/fleet/skips", "child/fleet/outgoing",

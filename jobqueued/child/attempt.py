@@ -23,6 +23,7 @@ from jobqueued.child.identity import StartFailed
 from jobqueued.child.lockfile import LockFiles, Withheld
 from jobqueued.child.marks import Marks, declined
 from jobqueued.child.output import Output
+from jobqueued.child.reasons import Code, Reason, of
 from jobqueued.child.runner import runner_of
 from jobqueued.child.shutdown import Shutdown
 
@@ -262,7 +263,7 @@ class Attempt:
         if now >= self._ending.deadline:
             self._reap()  # a command that ended in time did not time out, however late we check
         if now >= self._ending.deadline:
-            self._stop("timed_out", f"timeout after {self._order['timeout']:g} s")
+            self._stop("timed_out", Reason(Code.TIMEOUT, seconds=self._order["timeout"]))
         if now >= self._account.at:
             self._sample(now)
         if now >= self._ending.kill_at:
@@ -275,7 +276,7 @@ class Attempt:
     def _sample(self, now: float) -> None:
         excess = self._caps.exceeded(self._account.sample(now))
         if excess and self._state in COMMAND_LIVES:
-            self._stop("oom_killed", excess)
+            self._stop("oom_killed", Reason(Code.OUT_OF_MEMORY, why=excess))
 
     def _pump(self) -> None:
         if not self._output.pump():
@@ -289,7 +290,7 @@ class Attempt:
 
     # its end
 
-    def _stop(self, state: str, reason: str, *, told: bool = False) -> None:
+    def _stop(self, state: str, reason: Reason, *, told: bool = False) -> None:
         """End the run while its command lives; the first cause counts. `told`: all of it got SIGTERM already."""
         if self._step(Step.STOP):
             self._ending.cause = state, reason
@@ -307,7 +308,7 @@ class Attempt:
     def _asked(self, reason: str) -> None:
         self._reap()
         if self._state in COMMAND_LIVES:
-            self._stop("killed", reason)
+            self._stop("killed", of(reason))
         elif self._state in NOTHING_TO_END and reason != self._audience.reason:  # a new scheduler may repeat it
             self._hooks.give_up(reason)
 
@@ -316,7 +317,7 @@ class Attempt:
             self._hooks.give_up("shutdown")
             self._reap()
             if self._state in COMMAND_LIVES:
-                self._stop("killed", "shutdown", told=True)
+                self._stop("killed", Reason(Code.SHUTDOWN), told=True)
 
     def _reap(self) -> None:
         """Reap ended processes: the main process with its rusage, orphans separately."""
@@ -376,7 +377,7 @@ class Attempt:
     def _record(self) -> Record:
         draft, ending = self._draft, self._ending
         if ending.cause is None and draft.was_terminated and self._shutdown.began(_SIGNAL_OF_INIT):
-            ending.cause = "killed", "shutdown"
+            ending.cause = "killed", Reason(Code.SHUTDOWN)
         state, reason = draft.verdict(ending.cause)
         facts = draft.facts(self._account)
         draft.warnings += self._caps.told(state)

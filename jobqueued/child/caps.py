@@ -71,7 +71,7 @@ class Caps:
         """Return the reason to stop if the run uses this much memory, or "" if it may."""
         if self.sampled is None or used <= self.sampled:
             return ""
-        return f"out of memory: it used {size(used)}, and its limit is {size(self.sampled)}"
+        return f"it used {size(used)}, and its limit is {size(self.sampled)}"
 
     def killed(self) -> str:
         """Return why the kernel killed processes of the run, with the evidence of memory.events, or ""."""
@@ -86,11 +86,11 @@ class Caps:
             why = "the host, or a limit above its own cgroup, had no more"
         else:
             why = "a limit below its own cgroup" if limit is None else f"its limit is {size(limit)}"
-        return f"out of memory: {why} (memory.events: oom_kill {count})"
+        return f"{why} (memory.events: oom_kill {count})"
 
     def told(self, state: str) -> list[str]:
         """Return warnings about limits that the run reached but that did not end it."""
-        killed = "" if state == "oom_killed" else self.killed()
+        killed = "" if state == "oom_killed" or not (why := self.killed()) else f"out of memory: {why}"
         limit = next((text for _, file, text in self._caps if file == "pids.max"), "")
         count = self._cgroup.refused_tasks()
         reached = f"it could not start more tasks than {limit} (pids.events: max {count})" if limit and count else ""

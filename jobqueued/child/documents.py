@@ -99,6 +99,8 @@ class AttemptRecord(Facts):
     ended: str | None
     state: str
     reason: str | None
+    reason_code: NotRequired[str | None]
+    reason_params: NotRequired[dict[str, Any]]
     output: NotRequired[Output]
 
 
@@ -157,6 +159,8 @@ class Record(Facts):
     key: str
     state: str
     reason: str | None
+    reason_code: NotRequired[str | None]
+    reason_params: NotRequired[dict[str, Any]]
     trigger: str
     triggered_by: NotRequired[TriggeredBy]
     trace_id: NotRequired[str]

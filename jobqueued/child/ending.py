@@ -10,6 +10,7 @@ from jobqueued.child import process, tree
 from jobqueued.child.account import NEVER
 from jobqueued.child.cgroup import Cgroup
 from jobqueued.child.documents import LaunchSpec
+from jobqueued.child.reasons import Reason
 from jobqueued.child.signals import signal_number
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
@@ -40,7 +41,7 @@ class Ending:
     def __init__(self, order: LaunchSpec, cgroup: Cgroup) -> None:
         self._order, self._cgroup = order, cgroup
         self.deadline = self.kill_at = NEVER
-        self.cause: tuple[str, str] | None = None
+        self.cause: tuple[str, Reason] | None = None
         self._pause = _FIRST_PAUSE
 
     def begin(self, now: float) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from jobqueued.child import as_user, tree
 from jobqueued.child.documents import LaunchSpec
 from jobqueued.child.identity import StartFailed, groups_of, user_of
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.trust import Refused, check_path, followed, name_of, quoted
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -24,11 +25,6 @@ _WHERE = 5
 """Index of the file in a line of /proc/locks; the pid is before it."""
 _LOOKS = 10_000
 """Maximum descriptors checked for a holder: about 0.2 s."""
-BUSY = "path busy"
-"""Prefix of the reason if another program holds a lock file, so that an attempt does not start.
-
-Schedulers of all versions parse it.
-"""
 
 
 class Withheld(Exception):
@@ -64,7 +60,8 @@ class LockFiles:
         except BlockingIOError:
             holders = _holders(os.fstat(self._held[-1]))
             self.free()
-            raise Withheld(f"{BUSY}: {path}{holders and f', held by {holders}'}") from None
+            busy = Reason(Code.PATH_HELD, path=path, holder=holders) if holders else Reason(Code.PATH_BUSY, path=path)
+            raise Withheld(busy) from None
         except StartFailed as failure:
             self.free()
             self._trouble = failure

@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 import time
-from typing import cast
+from typing import Any, cast
 
 from jobqueued.child import atomic_file, spawn, wire
 from jobqueued.child.account import Account
@@ -24,6 +24,7 @@ from jobqueued.child.documents import (
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.instants import to_text
 from jobqueued.child.output import Output
+from jobqueued.child.reasons import Code, Reason, fields, of
 from jobqueued.child.signals import signal_name
 
 _COUNTS = ("ru_maxrss", "ru_minflt", "ru_majflt", "ru_inblock", "ru_oublock", "ru_nvcsw", "ru_nivcsw")
@@ -43,7 +44,7 @@ class Draft:
         self.pid = self.started = self._ended = 0
         self.status: int | None = None
         self._usage: resource.struct_rusage | None = None
-        self._cause: tuple[str, str] | None = None
+        self._cause: tuple[str, Reason] | None = None
         self._elsewhere: End | None = None
         self.warnings: list[str] = []
 
@@ -56,7 +57,7 @@ class Draft:
         self._ended = time.time_ns()
         _pid, self.status, self._usage = os.wait4(self.pid, 0)
 
-    def conclude(self, cause: tuple[str, str] | None, status: int | None, used: End) -> None:
+    def conclude(self, cause: tuple[str, Reason] | None, status: int | None, used: End) -> None:
         """Note the end of a command that ran elsewhere: state and reason, wait status (None: unknown), and figures.
 
         `cause` or `status` is given.
@@ -74,26 +75,25 @@ class Draft:
         """Return whether SIGTERM ended the command."""
         return self.status is not None and self.code in _TERMINATED
 
-    def verdict(self, cause: tuple[str, str] | None) -> tuple[str, str | None]:
+    def verdict(self, cause: tuple[str, Reason] | None) -> tuple[str, Reason | None]:
         """Return state and reason of the end; `cause`: those of a stop, or None."""
         if (cause := cause or self._cause) is not None:
             return cause
         if self.code == -signal.SIGKILL and (reason := self._caps.killed()):
-            return "oom_killed", reason
+            return "oom_killed", Reason(Code.OUT_OF_MEMORY, why=reason)
         if self.code in self._order["success_codes"]:
             return "succeeded", None
         return "failed", self._failure()
 
-    def _failure(self) -> str:
+    def _failure(self) -> Reason:
         """Return the reason of a failure, such as ``signal 11 (SIGSEGV, core dumped)``."""
         assert self.status is not None
         if self.code >= 0:
-            return f"exit code {self.code}"
-        core = ", core dumped" if os.WCOREDUMP(self.status) else ""
-        text = f"signal {-self.code} ({signal_name(-self.code)}{core})"
+            return Reason(Code.EXIT_CODE, exit_code=self.code)
+        facts = {"signal": -self.code, "name": signal_name(-self.code), "core_dumped": os.WCOREDUMP(self.status)}
         limits = self._order["attributes"].get("limits", {})
         used_up = [key for key, _, _ in limits.values() if key == _LIMIT_OF.get(-self.code)]
-        return f"{text}: its {used_up[0]} is used up" if used_up else text
+        return Reason(Code.LIMIT_USED_UP, **facts, limit=used_up[0]) if used_up else Reason(Code.SIGNAL, **facts)
 
     def facts(self, account: Account) -> End:
         """Return how the main process exited, and what all processes used."""
@@ -113,31 +113,33 @@ class Draft:
         """Return the record of the live run with the facts of this attempt; `reason`: why it is stopping, or ""."""
         known: End = {"pid": self.pid, "exit_code": None, "signal": None, "rusage": None}
         known.update(cast("End", account.so_far()))
-        live = self._attempt("stopping" if reason else "running", reason or None, known, output, over=False)
+        state, cause = ("stopping", of(reason)) if reason else ("running", None)
+        live = self._attempt(state, cause, known, output, over=False)
         live["ended"] = None
         return {**with_attempt(self._order["record"], live), "attempts": self._order["record"]["attempts"]}
 
     def not_started(self, failure: StartFailed, output: Output) -> Record:
         """Return the whole record of an attempt that could not start."""
         self._ended = time.time_ns()
-        state, reason = "failed", f"start_failed: {failure}"
+        state, reason = "failed", Reason(Code.START_FAILED, why=str(failure))
         if spawn.is_system_trouble(failure):
-            state, reason = UNSTARTED, str(failure)
+            state, reason = UNSTARTED, of(str(failure))
         return self.finished(state, reason, {}, output, over=True)
 
-    def finished(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> Record:
+    def finished(self, state: str, reason: Reason | None, facts: End, output: Output, *, over: bool) -> Record:
         """Return the whole record: the run so far with this attempt added. `over`: no more output will come."""
         self.warnings += [loss for loss in output.losses() if loss not in self.warnings]
         return with_attempt(self._order["record"], self._attempt(state, reason, facts, output, over=over))
 
-    def _attempt(self, state: str, reason: str | None, facts: End, output: Output, *, over: bool) -> AttemptRecord:
-        return {
+    def _attempt(self, state: str, reason: Reason | None, facts: End, output: Output, *, over: bool) -> AttemptRecord:
+        told: Any = {
             **UNKNOWN_OF_ATTEMPT,
             "attempt": self._order["attempt"], "span_id": self._order.get("traceparent", "")[_SPAN] or None,
             "started": to_text(self.started), "ended": to_text(self._ended),
-            "state": state, "reason": reason, "warnings": self.warnings, **facts,
+            "state": state, **fields(reason), "warnings": self.warnings, **facts,
             "enforced": self._caps.enforced, "failover": self._order["failover"], "output": output.report(over=over),
         }  # fmt: skip
+        return cast("AttemptRecord", told)
 
 
 def verdict(record: Record) -> str:

@@ -26,6 +26,7 @@ from jobqueued.child.environment import arguments
 from jobqueued.child.identity import StartFailed
 from jobqueued.child.marks import Marks
 from jobqueued.child.output import Output
+from jobqueued.child.reasons import of
 from jobqueued.child.record import Draft
 from jobqueued.child.spawn import Started
 
@@ -121,7 +122,8 @@ class Slurm:
         if end.get("failed"):
             step, number, detail = end["failed"]
             end["cause"] = "failed", f"start_failed: {StartFailed(step, number, detail)}"
-        draft.conclude(end["cause"] and tuple(end["cause"]), end["status"], _used(end))
+        state, text = end["cause"] or ("", "")
+        draft.conclude((state, of(text)) if state else None, end["status"], _used(end))
 
     def _next(self, taken: int, *, stopping: bool) -> Started:
         self._deaths = self._deaths + 1 if time.monotonic() < self._born + _LONG else 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobqueued import events
+from jobqueued.child import reasons
 from jobqueued.child.documents import ENDS
 from jobqueued.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
@@ -91,7 +92,7 @@ def stops(turn: Turn, event: events.RunStopping) -> None:
     """Note that a supervisor began to end its attempt."""
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.state is not RunState.STOPPING:
-        stopping(turn, run, event.reason)
+        stopping(turn, run, reasons.of(event.reason))
 
 
 def ended(turn: Turn, event: events.RunEnded) -> None:
@@ -112,7 +113,7 @@ def lost(turn: Turn, event: events.RunLost) -> None:
     state = turn.state
     run = _live(turn, event.run, event.attempt)
     if run is not None:
-        lost = changed(run, state=lifecycle.after(run.state, Step.LOSE), reason=event.reason)
+        lost = changed(run, state=lifecycle.after(run.state, Step.LOSE), reason=reasons.of(event.reason))
         job = state.catalog.get(run.id.job)
         document = record.lost(lost, job, state.limits, event.wait_status, event.output)
         document["given_up"] = to_text(turn.now.wall)
@@ -129,7 +130,7 @@ def lingers(turn: Turn, event: events.RunLingers) -> None:
     run = _live(turn, event.run, event.attempt)
     if run is None:
         return
-    turn.state.step(run, Step.STOP, reason=event.reason)
+    turn.state.step(run, Step.STOP, reason=reasons.of(event.reason))
     if run.id not in turn.state.lingering:
         turn.say("run_lingers", run=str(run.id), reason=event.reason)
     turn.state.lingering[run.id] = event.reason
@@ -165,7 +166,7 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
     state, now = turn.state, turn.now
     run = _live(turn, event.run, event.attempt)
     if run is not None and run.pid is not None:
-        lost(turn, events.RunLost(event.run, event.attempt, "its start was told, and its run directory knows of none"))
+        lost(turn, events.RunLost(event.run, event.attempt, Reason(Code.START_NOT_RECORDED)))
         return
     turn.do(RemoveMarks(event.run, event.attempt, again=True))
     if run is None:
@@ -173,16 +174,16 @@ def never_started(turn: Turn, event: events.NeverStarted) -> None:
     pause, failures = _pause(run, event.cause)
     back = state.step(
         run, Step.RETURN, not_before=now.wall + pause, failures=failures, pid=None, claims=(), placed=(),
-        ends_by=None, reason=event.reason or run.reason,
+        ends_by=None, reason=reasons.of(event.reason) if event.reason else run.reason,
     )  # fmt: skip
     state.release(run, now)
     back = _return(turn, back, pause, event.cause)
     if failures != run.failures:
         turn.say("run_returned", run=str(run.id), reason=event.reason, again_in=pause / SECOND)
     if run.stop_asked:
-        give_up(turn, back, run.reason or "", stopped=True)
+        give_up(turn, back, run.reason or reasons.of(""), stopped=True)
     elif run.id.job not in state.catalog and state.complete:
-        give_up(turn, back, "job_removed")
+        give_up(turn, back, Reason(Code.JOB_REMOVED_WHILE_STARTING))
 
 
 def _return(turn: Turn, run: Run, pause: int, cause: Unstarted) -> Run:

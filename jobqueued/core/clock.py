@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from jobqueued import events
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.copies import changed
 from jobqueued.core import dependencies, expectation
 from jobqueued.core.completion import give_up
@@ -25,6 +26,7 @@ HELD_FROM_CLOCK = 1
 """Limit of due and queued runs that a job gets from its clock, if it has no `max_waiting`."""
 FUSE, NEW = 100, 10 * SECOND
 """Limit of a job's new occurrences by the clock in a minute, and the age (ns) up to which one is new."""
+_MISSED, _PAUSED = Reason(Code.MISSED), Reason(Code.PAUSED)
 
 
 def woke(turn: Turn) -> None:
@@ -50,7 +52,7 @@ def comes_due(turn: Turn, job: Job) -> bool:
     return True
 
 
-def skip_dues(turn: Turn, job: Job, dues: list[int], reason: str) -> None:
+def skip_dues(turn: Turn, job: Job, dues: list[int], reason: Reason) -> None:
     """Skip these due times of a job's clock; do nothing if the list is empty."""
     if dues:
         named = partial(job.occurrence, turn.state[job.id].saved.era)
@@ -117,7 +119,7 @@ def _skip_ahead(turn: Turn, job: Job, last: int, covered: list[tuple[int, int]])
     """Skip what is due between now and `last`, except in the `covered` periods (first and last due time)."""
     cursor = max(turn.state[job.id].saved.cursor, turn.now.wall - job.offset)
     while job.enabled and (found := dues(job, cursor, last, turn.state[job.id].saved.settled)[0]):
-        skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], "missed")
+        skip_dues(turn, job, [d for d in found if not any(begin <= d <= end for begin, end in covered)], _MISSED)
         cursor = found[-1]
 
 
@@ -147,9 +149,9 @@ def _come_due(turn: Turn, job: Job, *, at_once: bool, until: int | None = None) 
     if before.paused:
         found = _after_pause(turn, job, found)
     todo = state.others.sort_out(job, found, wall, cursor, complete=complete, since=since)
-    skip_dues(turn, job, state.others.own_skips(job, todo.missed), "missed")
+    skip_dues(turn, job, state.others.own_skips(job, todo.missed), _MISSED)
     if _blows_fuse(turn, job, sum(wall - instant <= NEW for instant in todo.run)):
-        skip_dues(turn, job, todo.run, "fuse")
+        skip_dues(turn, job, todo.run, Reason(Code.FUSE))
         return True
     for instant in todo.run:
         _new_of_clock(turn, job, job.occurrence(before.era, instant), previous[instant])
@@ -167,7 +169,7 @@ def _after_pause(turn: Turn, job: Job, found: list[int]) -> list[int]:
     until = turn.state[job.id].saved.paused_until
     is_over = until is not None and until < turn.now.wall
     during = [due for due in found if is_of_pause(turn, job, due)]
-    skip_dues(turn, job, turn.state.others.own_skips(job, during), "paused")
+    skip_dues(turn, job, turn.state.others.own_skips(job, during), _PAUSED)
     if not is_over:
         return []
     resume(turn, job.id, UNTIL)
@@ -196,13 +198,13 @@ def _new_of_clock(turn: Turn, job: Job, occurrence: Occurrence, previous: int) -
     state = turn.state
     for asked in state[job.id].saved.skips:
         if asked.due == occurrence.due:
-            skip(turn, job, [occurrence], "skip_next", CLOCK._replace(asked_by=asked.asked_by))
+            skip(turn, job, [occurrence], Reason(Code.SKIP_NEXT), CLOCK._replace(asked_by=asked.asked_by))
             return
     limit = HELD_FROM_OTHERS if job.catch_up is CatchUp.ALL else HELD_FROM_CLOCK
     waits = [run for run in map(state.runs.__getitem__, state[job.id].due) if _waits(turn, job, run)]
     if not refusal(turn, job, limit + len(waits)):
         for run in waits:
-            give_up(turn, run, "superseded")
+            give_up(turn, run, Reason(Code.SUPERSEDED))
     new(turn, job, occurrence, CLOCK, limit, previous)
 
 
@@ -240,7 +242,7 @@ def _follow_step(turn: Turn, job: Job, step: int) -> None:
     start = state.due_times.next(job.id)
     _stand(turn, job.id, after)
     if abs(step) > STEP_LIMIT and start is not None and start <= wall:
-        skip_dues(turn, job, [start - job.offset], "clock")
+        skip_dues(turn, job, [start - job.offset], Reason(Code.CLOCK))
     state.wind(job)
 
 

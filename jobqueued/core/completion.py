@@ -5,14 +5,15 @@ When a run is over, its record and counters are saved, people are notified, and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+from jobqueued.child.reasons import Code, Reason, fields, more, of, of_record
 from jobqueued.commands import Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import expectation, lateness, retries
 from jobqueued.core.dependencies import note_outcome
 from jobqueued.core.lifecycle import ENDS, Step
-from jobqueued.core.recollection import STOPPED_BY, counted, has_failover, learned, over
+from jobqueued.core.recollection import counted, has_failover, learned, over
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import skip_run
 from jobqueued.core.turn import Turn
@@ -30,7 +31,7 @@ def attempt_ended(turn: Turn, run: Run, document: Record) -> None:
         finish(turn, run, step, document)
         return
     retrying = state.step(
-        run, Step.RETRY, reason=document.get("reason"), attempt=run.attempt + 1, failover=again.failover, pid=None,
+        run, Step.RETRY, reason=of_record(document), attempt=run.attempt + 1, failover=again.failover, pid=None,
         failures=0, not_before=turn.now.wall + again.delay, since=0, waited=0, so_far=document,
         claims=(), placed=(), ends_by=None,
     )  # fmt: skip
@@ -47,7 +48,7 @@ def finish(turn: Turn, run: Run, step: Step, document: Record) -> None:
     by_failover = step in _OF_FAILOVERS and has_failover(document)
     if by_failover:
         document = _of_failover(document)
-    ended = state.step(run, step, reason=document.get("reason"), pid=document.get("pid"), so_far=None)
+    ended = state.step(run, step, reason=of_record(document), pid=document.get("pid"), so_far=None)
     if run.state in LIVE:
         state.release(run, turn.now)
     times = _learned(state, ended, document)
@@ -75,13 +76,13 @@ _OF_FAILOVERS = (Step.SUCCEED, Step.FAIL, Step.TIME_OUT, Step.OOM_KILL)
 
 def _of_failover(document: Record) -> Record:
     """Return the record of a run that its failover ended; the reason includes that of the attempt before."""
-    before = next((attempt["reason"] for attempt in document["attempts"][-2:-1]), None)
+    before = next((of_record(attempt) for attempt in document["attempts"][-2:-1]), None)
     if document["state"] == RunState.SUCCEEDED:
-        return {**document, "reason": f"by the failover, after {before}"}
-    return {**document, "reason": f"the failover: {document['reason']}; before it: {before}"}
+        return cast("Record", {**document, **fields(Reason(Code.BY_FAILOVER, before=before))})
+    return cast("Record", {**document, **fields(more(of_record(document) or of("None"), before=before))})
 
 
-def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Job | None = None) -> None:
+def give_up(turn: Turn, run: Run, reason: Reason, *, stopped: bool = False, job: Job | None = None) -> None:
     """End a run that has no live attempt.
 
     A run that never started is skipped.  Any other run ends with the state of its last attempt, or as killed if
@@ -91,8 +92,9 @@ def give_up(turn: Turn, run: Run, reason: str, *, stopped: bool = False, job: Jo
         skip_run(turn, run, reason, job or turn.state.catalog.get(run.id.job), joins=not stopped)
         return
     state = RunState.KILLED.value if stopped else run.so_far["state"]
-    text = reason if stopped else f"{run.so_far['reason']}; no retry: {reason}"
-    document: Record = {**run.so_far, "state": state, "reason": text, "given_up": to_text(turn.now.wall)}
+    told = reason if stopped else more(of_record(run.so_far) or of("None"), no_retry=reason)
+    changes = {"state": state, **fields(told), "given_up": to_text(turn.now.wall)}
+    document = cast("Record", {**run.so_far, **changes})
     finish(turn, run, ENDS[state], document)
     turn.do(WriteRecord(document))
 
@@ -106,7 +108,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     if (lingers := turn.state.lingering.get(run.id)) is not None:
         turn.refuse(event.ticket, "Refused", reason=f"{event.run}: {lingers}")
         return
-    reason, asked = f"{STOPPED_BY}{event.asked_by}", f"the stop of {run.id} by {event.asked_by}"
+    reason, asked = Reason(Code.STOPPED, by=event.asked_by), f"the stop of {run.id} by {event.asked_by}"
     if run.state in PENDING:
         give_up(turn, run, reason, stopped=True)
         ended = RunState.SKIPPED if run.so_far is None else RunState.KILLED
@@ -116,7 +118,7 @@ def stop_asked(turn: Turn, event: StopAsked) -> None:
     turn.reply(event.ticket, asked, state=RunState.STOPPING.value)
 
 
-def stop(turn: Turn, run: Run, reason: str) -> None:
+def stop(turn: Turn, run: Run, reason: Reason) -> None:
     """Stop a live run; no further attempt follows."""
     if run.state is not RunState.STOPPING:
         stopping(turn, changed(run, stop_asked=True), reason)
@@ -125,7 +127,7 @@ def stop(turn: Turn, run: Run, reason: str) -> None:
     turn.do(Stop(run.id, run.attempt, reason))
 
 
-def stopping(turn: Turn, run: Run, reason: str) -> None:
+def stopping(turn: Turn, run: Run, reason: Reason) -> None:
     """Note that a live run begins to end, for whatever reason."""
     turn.state.step(run, Step.STOP, reason=reason)
     turn.say("run_stopping", run=str(run.id), reason=reason)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.turn import Turn
@@ -37,11 +38,10 @@ class Verdict(NamedTuple):
     timed_out: bool = False
 
     @property
-    def reason(self) -> str:
-        """The verdict in words, also for the record of a run that it ends."""
-        if self.timed_out:
-            return f"dependency_timeout: {self.dependency}: {self.why}"
-        return f"dependency {self.dependency}: {self.why}"
+    def reason(self) -> Reason:
+        """The verdict, also for the record of a run that it ends."""
+        code = Code.DEPENDENCY_TIMEOUT if self.timed_out else Code.DEPENDENCY
+        return Reason(code, job=self.dependency, why=self.why)
 
 
 _MET = Verdict(Standing.MET)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum, auto
 
+from jobqueued.child.reasons import Code, Reason, wait_for_dependency
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import SavePast
 from jobqueued.core import dependencies, lateness
@@ -20,7 +21,7 @@ from jobqueued.events import RetryAsked
 from jobqueued.model import LIVE, PENDING, SECOND, Job, Now, Record, Run, RunId, RunState
 from jobqueued.saved import Past
 
-DEADLINE = "start_deadline"
+DEADLINE = Reason(Code.START_DEADLINE)
 _MOST_WAITS = 32
 UNKEPT = "?"
 """The obstacle of a period whose obstacles were dropped, because the run had too many."""
@@ -59,7 +60,9 @@ class Obstacle(NamedTuple):
     @property
     def word(self) -> str:
         """The obstacle as in records: ``paused``, ``dependency backup``."""
-        return f"dependency {self.verdict.dependency}" if self.verdict is not None else self.bar.name.lower()
+        if self.verdict is not None:
+            return wait_for_dependency(self.verdict.dependency)
+        return self.bar.name.lower()
 
 
 def obstacle(state: SchedulerState, run: Run, now: Now) -> Obstacle | None:
@@ -117,7 +120,7 @@ def promote(turn: Turn, name: str) -> None:
     if job is None:
         return
     if state[name].can_never_run:
-        give_up_all(turn, job, f"invalid: {state.invalid(job)}")
+        give_up_all(turn, job, Reason(Code.INVALID, why=state.invalid(job)))
     if state.is_completed(job):
         complete(turn, job)
     state.others.skip_all_late(turn, job)
@@ -156,7 +159,7 @@ def _rest(turn: Turn, run: Run, word: str) -> None:
         turn.state.change(run, waits=waits)
 
 
-def give_up_all(turn: Turn, job: Job, reason: str) -> None:
+def give_up_all(turn: Turn, job: Job, reason: Reason) -> None:
     """Give up all runs of a job that are not live."""
     for run in turn.state[job.id].pending:
         give_up(turn, turn.state.runs[run], reason, job=job)
@@ -170,7 +173,7 @@ def complete(turn: Turn, job: Job) -> None:
         state.remember(job.id, rhythm="")
     for run in map(state.runs.__getitem__, sorted([*state[job.id].due, *state[job.id].waiting])):
         if run.so_far is None:
-            give_up(turn, run, "max_runs")
+            give_up(turn, run, Reason(Code.MAX_RUNS))
 
 
 def watch_over(turn: Turn, job: Job, run: Run) -> None:
@@ -224,7 +227,7 @@ def _go_on(turn: Turn, job: Job, run: Run) -> None:
     if gone := _gone(job, run):
         give_up(turn, run, gone)
     elif job_state.can_never_run:
-        give_up(turn, run, f"invalid: {state.invalid(job)}")
+        give_up(turn, run, Reason(Code.INVALID, why=state.invalid(job)))
     elif (bar := barred(state, job)) is not None or len(job_state.waiting) + len(job_state.live) >= job.concurrency:
         back = state.put_back(run, turn.now)
         state.change(back, waits=noted(back, turn.now.wall, Obstacle(bar or Bar.CONCURRENCY).word))
@@ -269,11 +272,11 @@ def _retried(so_far: Record, asked_by: str) -> Record:
     return {**so_far, "attempts": [*before, {**last, "retried_by": asked_by}]}
 
 
-def _gone(job: Job, run: Run) -> str:
-    """Return which setting for a further attempt the job no longer has, or "" if it has it."""
+def _gone(job: Job, run: Run) -> Reason | None:
+    """Return which setting for a further attempt the job no longer has, or None if it has it."""
     if run.failover:
-        return "" if job.failover is not None else "the job no longer has a failover"
-    return "the job now has fewer retries" if run.attempt > most_attempts(job, run) else ""
+        return None if job.failover is not None else Reason(Code.FAILOVER_REMOVED)
+    return Reason(Code.FEWER_RETRIES) if run.attempt > most_attempts(job, run) else None
 
 
 def resume(turn: Turn, name: str, asked_by: str) -> None:

@@ -7,6 +7,7 @@ granted.  While the fleet can't be asked, its jobs are suspended; what their clo
 from __future__ import annotations
 
 from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import Accept, Ask, EndedElsewhere, GiveBack, SaveFleetMark
 from jobqueued.copies import changed
 from jobqueued.core import (
@@ -60,9 +61,8 @@ from jobqueued.timing import catch_up
 
 _ANEW = 0
 """Number of the questions about locks that are held here already."""
-_COUNTED_AS_GONE = "its fleet has counted this host as gone since then, and another host has told that it is lost"
-_FORGOTTEN = "another host may have run it while this host was cut off for longer than the fleet remembers runs"
-_ELSEWHERE = "another host of the fleet has its occurrence"
+_COUNTED_AS_GONE, _FORGOTTEN = Reason(Code.COUNTED_AS_GONE), Reason(Code.FORGOTTEN_BY_FLEET)
+_ELSEWHERE = Reason(Code.ON_ANOTHER_HOST)
 
 
 def up(turn: Turn, event: FleetUp) -> None:
@@ -196,7 +196,7 @@ def denied(turn: Turn, event: Denied) -> None:
     if state.admission.locks.missing(state.terms(state.catalog[run.id.job]).claims) is not None:
         state.enqueue(run, now)
     else:
-        state.delay(changed(run, not_before=now.wall + SECOND, reason="another host just had it"), now)
+        state.delay(changed(run, not_before=now.wall + SECOND, reason=Reason(Code.FLEET_TOOK_OTHER)), now)
 
 
 def _lose_lock(turn: Turn, name: Holder) -> None:
@@ -260,7 +260,7 @@ def may_skip(turn: Turn, event: MaySkip) -> None:
     run = run_of(state, event.job, f"f{event.last}")
     if run is not None and (asked := fleet.answered(run.id)) is not None:
         state.admission.release(run.id)
-        give_up(turn, run, asked.skip or (DEADLINE if event.first == event.last else "missed"))
+        give_up(turn, run, asked.skip or (DEADLINE if event.first == event.last else Reason(Code.MISSED)))
     job, verdict = state.catalog.get(event.job), fleet.verdicts.pop(event.job, None)
     if job is None or verdict is None:
         return
@@ -302,7 +302,9 @@ def returned(turn: Turn, event: Returned) -> None:
     is_old = due <= begin - max(catch_up.window_of(job, memory), catch_up.grace_of(job, memory))
     if due > state[job.id].saved.cursor or is_old or run_of(state, job.id, event.key) is not None:
         return
-    if job.enabled and not state.fleet.lacks(job) and refusal(turn, job, HELD_FROM_OTHERS) in ("", "paused"):
+    refused = refusal(turn, job, HELD_FROM_OTHERS)
+    may_wait = refused is None or refused.code is Code.PAUSED
+    if job.enabled and not state.fleet.lacks(job) and may_wait:
         run = leave_to_others(state, job, state.number(Occurrence.fleet(job.id, due), wall), wall)
         state.put_due(run)
         state.stir(job.id)

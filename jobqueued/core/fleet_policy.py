@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import Ask, Pause
 from jobqueued.core import verdicts
 from jobqueued.core.clock import is_of_pause
@@ -61,7 +62,7 @@ class FleetPolicy(OtherHosts):
         own = {due for due in dues if job.occurrence(saved.era, due).key in known}
         if first := fleet.elsewhere.first_free(job.id, dues, own):
             period = None if following is None else following - found[-1]
-            verdicts.ask(turn, job, Verdict(first, "paused" if saved.paused else "missed"), period)
+            verdicts.ask(turn, job, Verdict(first, Reason(Code.PAUSED if saved.paused else Code.MISSED)), period)
         return bool(first)
 
     def _sorted(
@@ -141,11 +142,11 @@ class FleetPolicy(OtherHosts):
 
     # runs that are about to start, and claims
 
-    def refusal(self, job: Job, run: Run) -> str:
-        """Return which label of its job a run of the fleet would need on this host, or ""."""
+    def refusal(self, job: Job, run: Run) -> Reason | None:
+        """Return which label of its job a run of the fleet would need on this host, or None."""
         is_new = is_of_fleet(run.key) and not hosts_before(run.key)
         lacking = self._fleet.lacks(job) if is_new else ()
-        return f"this host no longer has the label {lacking[0]}" if lacking else ""
+        return Reason(Code.LABEL_REMOVED, label=lacking[0]) if lacking else None
 
     def ask(self, turn: Turn, run: Run, priority: float, waited_for: list[str]) -> bool:
         """Ask the fleet for the occurrence and the claims of a run; return False if none of them is the fleet's.

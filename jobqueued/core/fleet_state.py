@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from jobqueued.child.fleet.host_order import HostOrder
 from jobqueued.child.fleet.lines import RETURNED
+from jobqueued.child.reasons import Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Announce, GiveBack, Stand
 from jobqueued.core import memory
@@ -24,8 +25,8 @@ class Asked(NamedTuple):
     priority: float
     waited_for: list[str]
     claims: Claims
-    skip: str = ""
-    """The reason to skip the run, if that is the question; "" if the run is to start."""
+    skip: Reason | None = None
+    """The reason to skip the run, if that is the question; None if the run is to start."""
     asks_at: int | None = None
     """Instant (monotonic, ns) until which other hosts may ask first, or None if the fleet was asked."""
 
@@ -37,7 +38,7 @@ class Verdict(NamedTuple):
     """
 
     dues: list[int]
-    reason: str
+    reason: Reason
     asks_at: int | None = None
 
 
@@ -192,7 +193,7 @@ class FleetState:
         self.given_back.pop((run.id.job, run.key), None)
         return number
 
-    def ask_to_skip(self, run: Run, reason: str, asks_at: int) -> None:
+    def ask_to_skip(self, run: Run, reason: Reason, asks_at: int) -> None:
         """Note that this host asks the fleet, at an instant (monotonic, ns), to leave the skip of a run to it."""
         self.asked[run.id] = Asked(self.question(()), 0, [], (), reason, asks_at)
 

@@ -6,6 +6,7 @@ is retried if its job wants that.
 
 from __future__ import annotations
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import attempts, record
@@ -56,7 +57,7 @@ def _ask(turn: Turn, event: HostLost) -> None:
     run = run_of(state, event.job, event.key)
     if run is None:
         occurrence = Occurrence(event.job, event.key, second_of(event.key) * SECOND)
-        reason = f"its host {event.host} is gone, and it may have run there"
+        reason = Reason(Code.HOST_GONE, host=event.host)
         run = state.number(occurrence, turn.now.wall, reason=reason)
         state.put_due(run)
     if run.state is not RunState.DUE or barred(state, job) is not None or halt(state):

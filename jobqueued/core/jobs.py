@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from jobqueued import events
 from jobqueued.accounts import Account, accounts
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import ForgetJob, LookAfter, LookUp, SavePast
 from jobqueued.core import (
     agreement,
@@ -93,7 +94,7 @@ def loaded(turn: Turn, event: events.JobsLoaded) -> None:
     if event.complete:
         for run in list(state.runs.values()):
             if run.state in PENDING and run.id.job not in state.catalog:
-                give_up(turn, run, "job_removed")
+                give_up(turn, run, Reason(Code.JOB_REMOVED_WHILE_DOWN))
     if event.boot is not None:
         host_hold.booted(turn, event.boot)
         occurrences.booted(turn, event.boot)
@@ -122,7 +123,7 @@ def account_known(turn: Turn, event: events.AccountKnown) -> None:
     is_news = event.trouble != before
     for job in state.catalog.of_account(event.account) if is_news else _that_wait(state, event.account):
         if event.trouble:
-            give_up_all(turn, job, f"invalid: {event.trouble}")
+            give_up_all(turn, job, Reason(Code.INVALID, why=event.trouble))
         state.stir(job.id)
         if event.trouble and not before:
             validity.say_invalid(turn, job, event.trouble)
@@ -187,13 +188,13 @@ def defined(turn: Turn, job: Job, old: Job | None) -> None:
     saved = state[job.id].saved
     found = redefine(saved, old, job, wall, completed=state.is_completed(job))
     if old is not None:
-        skip_dues(turn, old, found.forgone, "edited")
+        skip_dues(turn, old, found.forgone, Reason(Code.EDITED))
     if found.saved != saved:
         state.remember(job.id, **{name: getattr(found.saved, name) for name in CHANGED})
     if found.ahead:
         turn.say("clock_was_ahead", job=job.id, seconds=found.ahead / SECOND)
     if found.past is not None:
-        skip_dues(turn, job, [found.past], "past")
+        skip_dues(turn, job, [found.past], Reason(Code.PAST))
     agreement.defined(turn, job)
     if not state.fleet.down:
         pauses.take_over(turn, job)
@@ -237,7 +238,7 @@ def _removed(turn: Turn, job: Job) -> None:
     forgone = put_off(job, state[job.id].saved, turn.now.wall)
     if forgone:
         state.remember(job.id, cursor=forgone[-1])
-        skip_dues(turn, job, forgone, "job_removed")
+        skip_dues(turn, job, forgone, Reason(Code.JOB_REMOVED_WHILE_SPREAD))
     state.due_times.clear(job.id)
     state.fleet.specs.pop(job.id, None)
     state.fleet.outdated.discard(job.id)
@@ -247,7 +248,7 @@ def _removed(turn: Turn, job: Job) -> None:
     state[job.id].invalid = None
     state.invalid_jobs.discard(job.id)
     state.stir(job.id)
-    give_up_all(turn, job, "job_removed")
+    give_up_all(turn, job, Reason(Code.JOB_REMOVED_WHILE_WAITING))
     expectation.removed(turn, job)
     if not state[job.id].saved.last_number:  # the history of the others is checked each day
         turn.do(LookAfter(job.id))

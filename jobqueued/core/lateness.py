@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 
+from jobqueued.child.reasons import reserved_for
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core import usual
 from jobqueued.core.recollection import began
@@ -60,7 +61,7 @@ def has_waited(state: SchedulerState, run: Run) -> bool:
 def lacked(state: SchedulerState, run: Run, owner: Owner | None) -> tuple[str, ...]:
     """Return the resources that a run of this owner lacked in the queue so far, and what was reserved for others."""
     return tuple(
-        it.removeprefix(":") if isinstance(it, str) else f"what is kept for {state.name_for(it, owner)}"
+        it.removeprefix(":") if isinstance(it, str) else reserved_for(state.name_for(it, owner))
         for it in state.admission.refusals.get(run.id, ())
     )
 

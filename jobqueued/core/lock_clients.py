@@ -198,10 +198,11 @@ def _withheld(state: SchedulerState, holder: Holder, claims: Claims, claim: Clai
 
 
 def _busy(job: Job, run: Run) -> Iterator[LockClaim]:
-    path, _, holder = (run.reason or "").partition(": ")[2].partition(", held by ")
+    params = {} if run.reason is None else run.reason.params
+    holder = params.get("holder", "another program")
     for claim in job.locks:
-        if claim.resource == path:
-            yield LockClaim(claim, run.id, False, run.queued, run.asked_by, f"held by {holder or 'another program'}")
+        if claim.resource == params.get("path"):
+            yield LockClaim(claim, run.id, False, run.queued, run.asked_by, f"held by {holder}")
 
 
 def _names(claims: Claims) -> list[str]:

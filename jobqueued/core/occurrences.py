@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from jobqueued import events
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import LookUp
 from jobqueued.copies import changed
 from jobqueued.core import dependencies, spans
 from jobqueued.core.completion import give_up, stop
 from jobqueued.core.eligibility import watch_over
 from jobqueued.core.fleet_state import hosts_before, is_of_fleet
-from jobqueued.core.recollection import REPLACED_BY
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import CLOCK, Cause, skip
 from jobqueued.core.turn import Turn
@@ -43,7 +43,7 @@ def asked(turn: Turn, event: events.RunAsked) -> None:
     cause = Cause(trigger, event.asked_by, event.triggered_by)
     occurrence, advice = Occurrence(job.id, event.key, turn.now.wall), ""
     if trouble := turn.state.invalid(job):
-        run = skip(turn, job, [occurrence], f"invalid: {trouble}", cause)
+        run = skip(turn, job, [occurrence], Reason(Code.INVALID, why=trouble), cause)
         if _look_up(turn, job):
             advice = "; this is looked up anew: if it is mended by now, ask once more"
     else:
@@ -146,23 +146,23 @@ def _counts(turn: Turn, run: Run) -> bool:
     return not hosts_before(run.key) and (run.state is not RunState.DUE or run.not_before <= turn.now.wall)
 
 
-def refusal(turn: Turn, job: Job, limit: int) -> str:
-    """Return why an occurrence of a job becomes no run, or "" if it does."""
+def refusal(turn: Turn, job: Job, limit: int) -> Reason | None:
+    """Return why an occurrence of a job becomes no run, or None if it does."""
     state = turn.state[job.id]
     if state.saved.paused:
-        return "paused"
+        return Reason(Code.PAUSED)
     if state.invalid is not None:
-        return f"invalid: {state.invalid.text}"
+        return Reason(Code.INVALID, why=state.invalid.text)
     if turn.state.is_completed(job):
-        return "max_runs"
+        return Reason(Code.MAX_RUNS)
     waiting = [run for run in map(turn.state.runs.__getitem__, (*state.due, *state.waiting)) if _counts(turn, run)]
     due = sum(run.state is RunState.DUE for run in waiting)
     if job.overlap is Overlap.SKIP and state.under_way + due >= job.concurrency:
-        return "overlap"
+        return Reason(Code.OVERLAP)
     unstarted = sum(run.so_far is None for run in waiting)
     if job.overlap is not Overlap.REPLACE and unstarted >= (limit if job.max_waiting is None else job.max_waiting):
-        return "queue_full"
-    return ""
+        return Reason(Code.QUEUE_FULL)
+    return None
 
 
 def new(
@@ -222,7 +222,7 @@ def _look_up(turn: Turn, job: Job) -> bool:
 
 def _replace_older(turn: Turn, job: Job, run: Run) -> None:
     """Make room for a new run of a job at its `concurrency`: give up pending runs, then stop the oldest live ones."""
-    state, reason = turn.state, f"{REPLACED_BY}{run.id}"
+    state, reason = turn.state, Reason(Code.REPLACED, run=str(run.id))
     pending = state[job.id].pending
     going = sorted(live for live in state[job.id].live if state.runs[live].state is not RunState.STOPPING)
     beyond = len(going) + len(pending) + 1 - job.concurrency

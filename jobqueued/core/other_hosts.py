@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.core.fleet_state import hosts_before, is_of_fleet
 from jobqueued.model import Holder, Job, Record, Run, RunId, Scope
 from jobqueued.queue.locks import Claims
@@ -90,9 +91,9 @@ class OtherHosts:
 
     # runs that are about to start, and claims
 
-    def refusal(self, job: Job, run: Run) -> str:
-        """Return why an admitted run can't ever start on this host, or "" if it can."""
-        return "this host is in no fleet any more" if is_of_fleet(run.key) else ""
+    def refusal(self, job: Job, run: Run) -> Reason | None:
+        """Return why an admitted run can't ever start on this host, or None if it can."""
+        return Reason(Code.NO_FLEET) if is_of_fleet(run.key) else None
 
     def ask(self, turn: Any, run: Run, priority: float, waited_for: list[str]) -> bool:
         """Ask other hosts for an admitted run, or put it back; return False if the run needs nobody's consent."""

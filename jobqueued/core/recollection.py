@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jobqueued.child.documents import ENDS
+from jobqueued.child.reasons import Code, fields, more, of, of_record
 from jobqueued.copies import changed
 from jobqueued.core.record import owner_of, told_of
 from jobqueued.core.usual import RECENT, middle, noted
@@ -53,7 +54,8 @@ def final(record: Record, why: str) -> Record:
     if is_final(record):
         return record
     last = record["attempts"][-1]
-    return {**record, "state": last["state"], "reason": f"{last['reason']}; no retry: {why}"}
+    reason = more(of_record(last) or of("None"), no_retry=of(why))
+    return cast("Record", {**record, "state": last["state"], **fields(reason)})
 
 
 def run_of(record: Record) -> Run:
@@ -64,7 +66,7 @@ def run_of(record: Record) -> Run:
         id=RunId(record["job"], record["number"]), key=record["key"], due=_instant(record["due"]),
         queued=_instant(record["queued"]), arrival=0, trigger=record["trigger"], asked_by=record["asked_by"],
         triggered_by=told_of(record), owner=owner_of(record),
-        state=RunState(record["state"]), reason=record["reason"], attempt=last_attempt(record), pid=record["pid"],
+        state=RunState(record["state"]), reason=of_record(record), attempt=last_attempt(record), pid=record["pid"],
         started=None if started is None else _instant(started),
         last_due=None if last_due is None else _instant(last_due), count=record.get("count", 1),
         given_up=None if given_up is None else _instant(given_up),
@@ -73,10 +75,6 @@ def run_of(record: Record) -> Run:
 
 
 # what is saved of the job
-
-
-STOPPED_BY, REPLACED_BY = "stopped by ", "replaced by "
-"""Prefixes of the reasons of runs that a user or a newer run ended."""
 
 
 def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool = True) -> JobStats:
@@ -107,7 +105,8 @@ def counted(stats: JobStats, run: Run, at: int, record: Record, *, is_last: bool
 
 def _was_deliberate(run: Run, record: Record) -> bool:
     """Return whether a user or a newer run ended a run."""
-    return run.state is RunState.KILLED and (record["reason"] or "").startswith((STOPPED_BY, REPLACED_BY))
+    reason = of_record(record)
+    return run.state is RunState.KILLED and reason is not None and reason.code in (Code.STOPPED, Code.REPLACED)
 
 
 def has_failover(record: Record) -> bool:

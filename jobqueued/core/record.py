@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
-from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, AttemptRecord, Output, with_attempt
+from jobqueued.child import reasons
+from jobqueued.child.documents import NO_OUTPUT, UNKNOWN, UNKNOWN_OF_ATTEMPT, Output, with_attempt
 from jobqueued.core import spans
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import RECORD_VERSION, Job, Record, Run, RunState, TriggeredBy, to_text
@@ -19,7 +20,7 @@ _KINDS = {"end": "job"}
 def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
     """Return the record of a run so far, with the attempts that have ended; `job` is None if no longer defined."""
     if run.so_far is not None:
-        before: Record = {**run.so_far, "state": run.state.value, "reason": run.reason}
+        before = cast("Record", {**run.so_far, "state": run.state.value, **reasons.fields(run.reason)})
         return before if "trace_id" in before else {**before, **spans.ids(run, limits)}  # from an older version
     begun = {
         "version": RECORD_VERSION,
@@ -28,7 +29,7 @@ def begin(run: Run, job: Job | None, limits: HostLimits) -> Record:
         "number": run.id.number,
         "key": run.key,
         "state": run.state.value,
-        "reason": run.reason,
+        **reasons.fields(run.reason),
         "trigger": run.trigger,
         "triggered_by": triggered_by(run),
         **spans.ids(run, limits),
@@ -130,12 +131,12 @@ def lost(
     begun = begin(run, job, limits)
     exit_code, signal = _split(wait_status)
     offset = sum(known["output"]["bytes"] for known in begun["attempts"] if "output" in known)
-    attempt: AttemptRecord = {
+    attempt: Any = {
         **UNKNOWN_OF_ATTEMPT, "attempt": run.attempt,
         "span_id": spans.of_attempt(begun["span_id"], run.attempt), "failover": run.failover, "pid": run.pid,
         "exit_code": exit_code, "signal": signal,
         "started": None if run.started is None else to_text(run.started), "ended": None,
-        "state": RunState.LOST.value, "reason": run.reason, "output": _own(output, offset),
+        "state": RunState.LOST.value, **reasons.fields(run.reason), "output": _own(output, offset),
     }  # fmt: skip
     return with_attempt(begun, attempt)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobqueued.child.reasons import Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import WriteRecord
 from jobqueued.copies import changed
@@ -29,11 +30,11 @@ class Cause(NamedTuple):
 CLOCK = Cause()
 
 
-def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause: Cause = CLOCK) -> Run:
+def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: Reason, cause: Cause = CLOCK) -> Run:
     """Skip occurrences that are no runs yet; return the skip that covers them."""
     state, last = turn.state[job.id], occurrences[-1].due
     run = state.skip
-    is_like = run is not None and (run.reason, run.trigger, run.asked_by) == (reason, *cause[:2])
+    is_like = run is not None and reason.is_same(run.reason) and (run.trigger, run.asked_by) == cause[:2]
     if run is not None and is_like and run.owner == job.owner and era(run.key) == era(occurrences[0].key):
         run = changed(run, last_due=last, count=run.count + len(occurrences))
     else:
@@ -45,7 +46,7 @@ def skip(turn: Turn, job: Job, occurrences: list[Occurrence], reason: str, cause
     return run
 
 
-def skip_run(turn: Turn, run: Run, reason: str, job: Job | None, *, joins: bool) -> None:
+def skip_run(turn: Turn, run: Run, reason: Reason, job: Job | None, *, joins: bool) -> None:
     """Skip a due or waiting run; if it `joins` the skip before it, that skip covers it, and it leaves no record."""
     state = turn.state[run.id.job]
     is_newest = run.id.number == state.saved.last_number
@@ -69,12 +70,12 @@ def _given_up(turn: Turn, run: Run, known: Run | None) -> dict[str, Any]:
     return {"given_up": turn.now.wall, "lacked": lateness.lacked(turn.state, run, run.owner), "waits": run.waits}
 
 
-def _like(preceding: Run | None, run: Run, reason: str) -> Run | None:
+def _like(preceding: Run | None, run: Run, reason: Reason) -> Run | None:
     """Return the skip before a run of the clock that was never launched, if it has the same reason, or None."""
     if preceding is None or run.trigger != CLOCK.trigger or run.attempt:
         return None
     known, this = ((it.trigger, era(it.key), it.owner) for it in (preceding, run))
-    is_like = preceding.reason == reason and known == this
+    is_like = reason.is_same(preceding.reason) and known == this
     return preceding if is_like else None
 
 

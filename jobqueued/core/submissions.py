@@ -10,11 +10,11 @@ from dataclasses import replace
 
 from jobqueued import events
 from jobqueued.accounts import accounts
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import ForgetJob, LookUp, SaveSubmission
 from jobqueued.core import jobs, occurrences, validity
 from jobqueued.core.completion import stop
 from jobqueued.core.eligibility import give_up_all
-from jobqueued.core.recollection import STOPPED_BY
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.core.skips import Cause, skip
 from jobqueued.core.submitted import End, share_in
@@ -146,9 +146,9 @@ def withdraw_asked(turn: Turn, event: events.WithdrawAsked) -> None:
         return
     state, standing = turn.state, turn.state[job.id]
     live, waiting = list(standing.live), len(standing.pending) + job.submission.runs - standing.saved.last_number
-    _abandon(turn, job, f"withdrawn by {event.asked_by}")
+    _abandon(turn, job, Reason(Code.WITHDRAWN, by=event.asked_by))
     for run in [state.runs[name] for name in live if event.stop and name not in state.lingering]:
-        stop(turn, run, f"{STOPPED_BY}{event.asked_by}")
+        stop(turn, run, Reason(Code.STOPPED, by=event.asked_by))
     asked = f"that {job.id} is withdrawn by {event.asked_by}"
     turn.reply(event.ticket, asked, running=len(live), waiting=waiting)
 
@@ -230,10 +230,10 @@ def _settle(turn: Turn, job: Job, name: str, word: str, *, succeeded: bool) -> N
         state.remember(job.id, satisfied=tuple(sorted({*state[job.id].saved.satisfied, name})))
         state.stir(job.id)
     elif name not in state[job.id].saved.satisfied:
-        _abandon(turn, job, f"after {name}: {word}")
+        _abandon(turn, job, Reason(Code.AFTER, awaited=name, end=word))
 
 
-def _abandon(turn: Turn, job: Job, reason: str) -> None:
+def _abandon(turn: Turn, job: Job, reason: Reason) -> None:
     """Give up everything of a submission that has not started."""
     state = turn.state
     assert job.submission is not None

@@ -21,6 +21,7 @@ from types import UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued import commands, events, model, saved
+from jobqueued.child.reasons import Reason, parse
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Command
 from jobqueued.core import scheduler_state
@@ -231,6 +232,8 @@ def revived(value: Any, kind: Any = object) -> Any:
     for each in kinds:
         if each is datetime and isinstance(value, str):
             return datetime.fromisoformat(value)
+        if each is Reason and isinstance(value, str):
+            return parse(value)
         if isinstance(each, type) and issubclass(each, Enum) and isinstance(value, str):
             return each(value)
         if get_origin(each) is tuple and isinstance(value, list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobqueued.child.reasons import Reason
 from jobqueued.commands import Command, Reply, Say
 from jobqueued.core.scheduler_state import SchedulerState
 from jobqueued.model import Now
@@ -58,8 +59,10 @@ def _briefly(commands: list[Command]) -> list[Command]:
 
 
 def _continues(line: Say, it: Say) -> bool:
-    same = line.event == it.event == "run_skipped"
-    return same and all(line.fields[name] == it.fields[name] for name in ("job", "reason"))
+    if not line.event == it.event == "run_skipped":
+        return False
+    reason: Reason = line.fields["reason"]
+    return line.fields["job"] == it.fields["job"] and reason.is_same(it.fields["reason"])
 
 
 def _both(line: Say, it: Say) -> Say:

@@ -7,6 +7,7 @@ is saved: after a restart the host comes to the same result, and gets what it wa
 
 from __future__ import annotations
 
+from jobqueued.child.reasons import Reason
 from jobqueued.commands import AskToSkip
 from jobqueued.core.fleet_state import Verdict, second_of
 from jobqueued.core.lifecycle import Step
@@ -48,7 +49,7 @@ def decide_here(turn: Turn, job: Job) -> None:
         _ask(turn, job, verdict.dues[0] // SECOND, verdict.dues[-1] // SECOND)
 
 
-def ask_of_run(turn: Turn, job: Job, run: Run, reason: str) -> None:
+def ask_of_run(turn: Turn, job: Job, run: Run, reason: Reason) -> None:
     """Ask the fleet whether this host may skip a run for all hosts, after the hosts that come first.
 
     The run did not start in time.  It waits for the answer, and while the fleet can't be asked.

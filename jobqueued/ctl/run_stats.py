@@ -110,8 +110,8 @@ def took_of(record: Record) -> float | None:
 
 def cpu_of(record: Record) -> float | None:
     """Return the CPU time of all attempts (s), or None if unknown for every attempt."""
-    each: Sequence[Mapping[str, Any]] = record["attempts"] or [record]
-    used = [(it.get("cpu_user"), it.get("cpu_system")) for it in each]
+    attempts: Sequence[Mapping[str, Any]] = record["attempts"]
+    used = [(it.get("cpu_user"), it.get("cpu_system")) for it in attempts or [record]]
     known = [(user or 0.0) + (system or 0.0) for user, system in used if user is not None or system is not None]
     return sum(known) if known else None
 

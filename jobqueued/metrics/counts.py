@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from jobqueued.child import reasons
 from jobqueued.commands import Command, Say
 from jobqueued.metrics.families import OTHERS, Sample
 from jobqueued.model import SECOND, RunState
@@ -21,19 +22,6 @@ DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 RUN_TIMES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 10800.0, 28800.0, 86400.0)
 SHORT_TIMES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds (s) of the buckets for start delays, for run times, and for turns and commits."""
-
-_REASONS = frozenset({
-    "missed", "queue_full", "job_removed", "clock", "paused", "past", "stopped", "replaced", "overlap", "invalid",
-    "dependency", "dependency_timeout", "superseded", "start_deadline", "max_runs", "skip_next", "fuse", "edited",
-    "after", "withdrawn",
-})  # fmt: skip
-"""The first words of the reasons for a skip (docs/records.md)."""
-
-
-def reason_class(reason: str | None) -> str:
-    """Return the class of a reason for a skip: its first word, or ``other`` if unknown."""
-    word = (reason or "").partition(" ")[0].rstrip(":")
-    return word if word in _REASONS else "other"
 
 
 class Histogram:
@@ -69,7 +57,7 @@ class Counts:
         self.ended = Counter[tuple[str, str]]()
         """(job, state) → ended runs"""
         self.skipped = Counter[tuple[str, str]]()
-        """(job, class of reason) → skipped occurrences"""
+        """(job, label of the reason) → skipped occurrences"""
         self.retried = Counter[tuple[str]]()
         self.took: dict[str, tuple[int, float]] = {}
         """Job → number of runs that started and ended, and their total seconds."""
@@ -131,7 +119,7 @@ class Counts:
 
     def _skipped(self, fields: Mapping[str, Any]) -> None:
         label = self.label(fields["run"].rpartition("@")[0])
-        self.skipped[label, reason_class(fields["reason"])] += fields["times"]
+        self.skipped[label, reasons.label(fields["reason"])] += fields["times"]
 
     def _retrying(self, fields: Mapping[str, Any]) -> None:
         self.retried[self.label(fields["record"]["job"]),] += 1

@@ -16,7 +16,7 @@ from typing import Any
 from jobqueued import events
 from jobqueued.accounts import Account
 from jobqueued.child import atomic_file, json_values, wire
-from jobqueued.child.lockfile import BUSY
+from jobqueued.child.reasons import Code, parse
 from jobqueued.commands import Launch
 from jobqueued.instance import Instance
 from jobqueued.model import SECOND, Run, RunId
@@ -49,10 +49,11 @@ class LauncherError(Exception):
 
 
 def unstarted(name: Name, reason: str) -> events.NeverStarted:
-    """Return the event of ``unstarted NAME REASON``; all versions mark a busy path by the reason's prefix."""
-    causes = Unstarted
-    cause = causes.PATH_BUSY if reason.startswith(BUSY) else causes.TROUBLE if reason else causes.NO_FAULT
-    return events.NeverStarted(*name, reason, cause)
+    """Return the event of ``unstarted NAME REASON``; supervisors of all versions tell a busy path by the same text."""
+    causes, found = Unstarted, parse(reason)
+    is_busy = found.code in (Code.PATH_BUSY, Code.PATH_HELD)
+    cause = causes.PATH_BUSY if is_busy else causes.TROUBLE if reason else causes.NO_FAULT
+    return events.NeverStarted(*name, found, cause)
 
 
 def _not_at_once(event: events.Event) -> events.Event:

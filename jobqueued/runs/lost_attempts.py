@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from jobqueued.child import process
 from jobqueued.child.documents import SLURM_HELPER
+from jobqueued.child.reasons import more, of
 from jobqueued.events import AttemptOver, Event, RunLingers
 from jobqueued.model import SECOND, Now, RunId
 from jobqueued.runs import kin
@@ -85,7 +86,8 @@ class LostAttempts(Source):
         if name is None:
             return None
         lost = self._lost[name]
-        over = self._marks.lost(name, f"{lost.dead.reason}; released by {asked_by}, although {lost.living}")
+        reason = more(of(lost.dead.reason), released_by=asked_by, living=lost.living)
+        over = self._marks.lost(name, reason)
         self._forget(name)
         return over
 

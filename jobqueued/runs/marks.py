@@ -20,7 +20,7 @@ from datetime import datetime
 from types import NoneType
 from typing import Any, cast
 
-from jobqueued.child import wire
+from jobqueued.child import reasons, wire
 from jobqueued.child.documents import LaunchSpec, Record, SlurmJob
 from jobqueued.child.telemetry import Refused, said
 from jobqueued.core.record import owner_of, told_of
@@ -107,7 +107,7 @@ def _so_far(begun: Record, run: RunId) -> Record | None:
         return None
     last = begun["attempts"][-1]
     check(last, OF_AN_ATTEMPT)
-    return checked_end({**begun, "state": last["state"], "reason": last.get("reason")}, run)
+    return checked_end({**begun, "state": last["state"], **reasons.fields(reasons.of_record(last))}, run)
 
 
 def of_record(document: Record, run: RunId) -> Run:

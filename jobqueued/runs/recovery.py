@@ -40,15 +40,15 @@ from operator import itemgetter
 
 from jobqueued import events
 from jobqueued.child import wire
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import LIVE, Run, RunId
 from jobqueued.runs import kin
 from jobqueued.runs.kin import Clues
 from jobqueued.runs.run_directory import Name, RunDirectory
 
-GONE = "its supervisor is gone"
-DEAD = "its supervisor died"
-NO_DIRECTORY = "its run directory is gone"
+GONE, DEAD = Reason(Code.SUPERVISOR_GONE), Reason(Code.SUPERVISOR_DIED)
+NO_DIRECTORY = Reason(Code.RUN_DIRECTORY_GONE)
 KNOWN = "its end was known already"
 
 
@@ -197,7 +197,7 @@ class Recovery:
         """Yield the verdict on a run without R; nothing if the launcher holds it, because that will report its end."""
         name = Name(run.id, run.attempt)
         if not same_boot:
-            yield self._marks.lost(name, "the host went down")
+            yield self._marks.lost(name, Reason(Code.HOST_WENT_DOWN))
         elif name in self._held:
             return
         elif name in self._unsent:

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from jobqueued import events
 from jobqueued.child import cgroup, process, unix_socket, wire
 from jobqueued.child.documents import UNSTARTED, Record, SlurmJob
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.record_checks import Damaged, checked_end
 from jobqueued.filenames import file_name, named_by_file
@@ -120,7 +121,7 @@ class RunDirectory:
         try:
             return ended(name, marks.record(data, name.run))
         except Damaged as flaw:
-            return self.lost(name, f"its end can't be read: {flaw}")
+            return self.lost(name, Reason(Code.END_UNREADABLE, why=str(flaw)))
 
     def over(self, end: events.RunEnded | events.RunLost) -> int:
         """Return the instant (CLOCK_BOOTTIME, ns) of an end, from R/ended; else from its record or R/lost; else now.

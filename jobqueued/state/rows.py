@@ -20,6 +20,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from jobqueued.alike import shared
 from jobqueued.child import json_values
+from jobqueued.child.reasons import parse
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import SaveSubmission
 from jobqueued.model import LIVE, PENDING, Claim, Record, Run, RunId, RunState
@@ -96,6 +97,7 @@ def _run(job: str, number: int, more: str, *rest: Any) -> Run:
     fields = dict(zip(_RUN_FIELDS, rest, strict=True)) | json.loads(more)
     claims, placed = claims_from(fields.pop("claims", ())), placed_from(fields.pop("placed", ()))
     fields["state"] = RunState(fields["state"])
+    fields["reason"] = None if fields["reason"] is None else parse(fields["reason"])
     fields["trigger"], _, told = fields["trigger"].partition("\0")
     by = json.loads(told) if told else {}
     uid, name = by.pop("owner", (None, None))

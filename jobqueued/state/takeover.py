@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobqueued.child import wire
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import (
     Command,
     ForgetRun,
@@ -298,7 +299,7 @@ class Takeover:
         return skips or last >= max(row.attempt, 1)
 
     def _lost(self, row: Run, damage: Damaged) -> Record:
-        reason = f"it may have run: its files are newer than state.db, and its record can't be read ({damage})"
+        reason = Reason(Code.RECORD_UNREADABLE, why=str(damage))
         lost = replace(row, state=RunState.LOST, attempt=1, reason=reason)
         return record.lost(lost, None, self._limits, None, record_files.found_output(self._logs, row.id))
 

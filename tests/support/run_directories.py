@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import chain, groupby
 from operator import itemgetter
+from typing import cast
 
 from jobqueued import events
 from jobqueued.commands import Launch
@@ -88,7 +89,7 @@ class RunDirectories:
         told = {field: getattr(launch.run, field) for field in IDENTITY}
         before = launch.record["attempts"]
         so_far = {**launch.record, "state": before[-1]["state"], "reason": None} if before else None
-        return Run(id=run, arrival=0, so_far=so_far, **told)
+        return Run(id=run, arrival=0, so_far=cast("Record | None", so_far), **told)
 
 
 def _place(event: events.Event, order: Mapping[Name, int]) -> int:

@@ -290,7 +290,7 @@ class World:
                 self.stopped.append(str(run))
                 if (run, attempt) in self.processes:
                     self.processes[run, attempt] = min(self.processes[run, attempt], self.now.wall + self.dying)
-                    self.killed.setdefault((run, attempt), reason)
+                    self.killed.setdefault((run, attempt), str(reason))
             case RemoveMarks(run, attempt):
                 assert (run, attempt) not in self.processes, "marks removed under a live attempt"
                 self.marks.remove((run, attempt), possible="run" not in self.full)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.text import last_line, printable
 from jobqueued.child.tuples import NamedTuple
 
@@ -42,7 +43,7 @@ class Verdict(NamedTuple):
     `failed`: step, errno and detail of a command that could not start.
     """
 
-    cause: tuple[str, str] | None
+    cause: tuple[str, Reason] | None
     status: int | None = None
     failed: tuple[str, int, str] | None = None
 
@@ -61,15 +62,14 @@ def verdict(
         step, number, detail = end["failed"]
         return Verdict(None, None, (step, number, detail))
     if is_over_memory(seen, said) and _was_ended_by(status, signal.SIGKILL):
-        limit = f": its limit is {limits['memory']}" if limits.get("memory") else ""
-        return Verdict(("oom_killed", f"out of memory{limit} ({seen.told}: {seen.state})"), status)
+        return Verdict(("oom_killed", _out_of_memory(seen, limits)), status)
     if seen.state in _OF_ITS_NODE and _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
         return _without_end(seen, said, has_begun=has_begun)
     if seen.state in _TOLD_TO_END and not _was_ended_by(status, signal.SIGTERM, signal.SIGKILL):
         return Verdict(None, status)
     if (found := _ENDED_BY.get(seen.state)) is not None:
-        state, text = found
-        return Verdict((state, f"{text.format(**limits)} ({seen.told}: {seen.state})"), status)
+        state, code = found
+        return Verdict((state, _reason(code, seen, limit=limits.get("timeout", ""))), status)
     if status is not None:
         return Verdict(None, status)
     return _without_end(seen, said, has_begun=has_begun)
@@ -80,22 +80,33 @@ def _was_ended_by(status: int | None, *numbers: int) -> bool:
     return status is None or status & 0x7F in numbers or (status >> 8) - 128 in numbers
 
 
+def _reason(code: Code, seen: Seen, *, detail: str = "", **params: Any) -> Reason:
+    """Return the reason that Slurm's state of a job gives."""
+    return Reason(code, **params, job=seen.told, job_state=f"{seen.state}{f': {detail}' if detail else ''}")
+
+
+def _out_of_memory(seen: Seen, limits: Mapping[str, Any]) -> Reason:
+    if limits.get("memory"):
+        return Reason(Code.OUT_OF_MEMORY, why=f"its limit is {limits['memory']} ({seen.told}: {seen.state})")
+    return _reason(Code.SLURM_OUT_OF_MEMORY, seen)
+
+
 def _without_end(seen: Seen, said: bytes, *, has_begun: bool) -> Verdict:
     """Judge a job without a report of its end."""
     if (found := _LOST_BY.get(seen.state)) is not None:
-        return Verdict(("lost", f"{found} ({seen.told}: {seen.state})"))
+        return Verdict(("lost", _reason(found, seen)))
     words = printable(last_line(said))[:_SHOWN]
     detail = "; ".join(text for text in (seen.reason if seen.reason != "None" else "", words) if text)
     if not has_begun:
         return Verdict(None, None, ("slurm", 0, f"{seen.told}: {seen.state}{f': {detail}' if detail else ''}"))
-    return Verdict(("lost", f"its wrapper told no end ({seen.told}: {seen.state}{f': {detail}' if detail else ''})"))
+    return Verdict(("lost", _reason(Code.SLURM_NO_END, seen, detail=detail)))
 
 
 _ENDED_BY = {
-    "TIMEOUT": ("timed_out", "timeout after {timeout}"),
-    "DEADLINE": ("timed_out", "its deadline in Slurm was reached"),
-    "CANCELLED": ("killed", "cancelled in Slurm"),
-    "PREEMPTED": ("killed", "preempted in Slurm"),
+    "TIMEOUT": ("timed_out", Code.SLURM_TIMEOUT),
+    "DEADLINE": ("timed_out", Code.SLURM_DEADLINE),
+    "CANCELLED": ("killed", Code.SLURM_CANCELLED),
+    "PREEMPTED": ("killed", Code.SLURM_PREEMPTED),
 }
 """States in which Slurm ended the job."""
 _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
@@ -103,8 +114,8 @@ _OF_ITS_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 _TOLD_TO_END = frozenset({"CANCELLED", "PREEMPTED"})
 """States in which the command may handle the signal, as any signal from outside."""
 _LOST_BY = {
-    "NODE_FAIL": "its node failed",
-    "BOOT_FAIL": "its node did not start",
-    "REVOKED": "another cluster has it",
-    GONE: "Slurm knows it no more",
+    "NODE_FAIL": Code.SLURM_NODE_FAILED,
+    "BOOT_FAIL": Code.SLURM_NODE_NOT_BOOTED,
+    "REVOKED": Code.SLURM_REVOKED,
+    GONE: Code.SLURM_FORGOT,
 }

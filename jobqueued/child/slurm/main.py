@@ -24,6 +24,7 @@ if __name__ == "__main__":  # when started as a file, it is not in a package yet
     sys.path.append(os.path.dirname(os.path.abspath(f"{__file__}/../../..")))
 
 from jobqueued.child.documents import SLURM_HELPER
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.child.signals import signal_number
 from jobqueued.child.slurm import calls
 from jobqueued.child.slurm.directory import Directory
@@ -136,7 +137,7 @@ class Helper:
 
     def _ask(self) -> None:
         if self._told_to_stop:
-            raise Over(end=_end(None, Verdict(("killed", "stopped before it was submitted"))))
+            raise Over(end=_end(None, Verdict(("killed", Reason(Code.SLURM_STOPPED_FIRST)))))
         path = self._directory.path
         files = (f"--output={path}/slurm", "--chdir=/")
         options = [it for it in self._order["options"] if not (os.geteuid() and it.startswith(_RAISES))]
@@ -150,7 +151,7 @@ class Helper:
         if not (self._told_to_stop or time.monotonic() > self._since + _SURE) or not self._directory.revoke():
             return
         if self._told_to_stop:
-            raise Over(end=_end(None, Verdict(("killed", f"stopped before Slurm had it ({why})"))))
+            raise Over(end=_end(None, Verdict(("killed", Reason(Code.SLURM_STOPPED_UNSURE, why=why)))))
         raise Over(unstarted=why)
 
     # follow
@@ -202,8 +203,8 @@ class Helper:
         said = self._directory.said()
         found = verdict(self._seen, end, said, self._order["limits"], has_begun=has_begun)
         if found.failed and end is None and late:
-            found = Verdict(("lost", f"{self._seen.told} is over, and {self._directory.path} does not tell its end: "
-                "do its node and this host have that directory in common?"))  # fmt: skip
+            reason = Reason(Code.SLURM_END_MISSING, job=self._seen.told, path=self._directory.path)
+            found = Verdict(("lost", reason))
         if is_over_memory(self._seen, said) and found.cause is None:
             _report(warning="out of memory: processes of it were killed")
         raise Over(end={**_end(end, found), "slurm": {"job": self._seen.job, "node": self._seen.node or None,

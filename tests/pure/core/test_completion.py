@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from jobqueued import events
+from jobqueued.child.reasons import Code, Reason, fields, parse
 from jobqueued.commands import RemoveMarks, Reply, Say, Stop, WriteRecord
 from jobqueued.model import HOUR, MINUTE, SECOND, Record, RunId, RunState, to_text
 from jobqueued.saved import Hold
@@ -82,7 +83,9 @@ def test_a_failover(state: str, reason: str) -> None:
     for count in (1, 2):
         end(world, "failed", attempts[:count])
         world.pass_time(0)
-    document = {**end(world, state, attempts), "reason": reason}
+    document = end(world, state, attempts)
+    if state != "killed":
+        document = cast("Record", {**document, **fields(parse(reason))})
     assert (state, reason, document) == (world.rows[A][0].state, world.rows[A][0].reason, world.rows[A][1])
     assert (state != "killed") == (WriteRecord(document) in world.did)
     assert world.scheduler["a"].saved.stats.by_failover is (state == "succeeded")
@@ -94,7 +97,9 @@ def test_a_failover_that_never_starts() -> None:
     world.happen(events.HoldAsked(9, "root", Hold("root")))
     document = end(world, "failed", [("exit code 1", False)])
     world.write("jobs.yaml")
-    ended = {**document, "reason": "exit code 1; no retry: job_removed", "given_up": to_text(world.now.wall)}
+    removed = Reason(Code.JOB_REMOVED_WHILE_WAITING)
+    reason = fields(Reason(Code.EXIT_CODE, exit_code=1, no_retry=removed))
+    ended = {**document, **reason, "given_up": to_text(world.now.wall)}
     assert [Say("run_ended", {"record": ended}), WriteRecord(ended)] == [
         it for it in world.did if isinstance(it, WriteRecord) or (isinstance(it, Say) and it.event == "run_ended")
     ]
@@ -140,5 +145,6 @@ def test_stops() -> None:
     world.happen(events.RunEnded(second, 1, document))
     world.stop("a@2", 5)
     assert Reply(5, {"state": "killed"}, asked="the stop of a@2 by root") == world.did[-1]
-    killed = {**document, "state": "killed", "reason": "stopped by root", "given_up": to_text(world.now.wall)}
+    reason = fields(Reason(Code.STOPPED, by="root"))
+    killed = {**document, "state": "killed", **reason, "given_up": to_text(world.now.wall)}
     assert WriteRecord(killed) in world.did

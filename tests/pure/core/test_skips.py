@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueued import events
+from jobqueued.child.reasons import parse
 from jobqueued.commands import ForgetRun, Say, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core.recollection import run_of
@@ -49,7 +50,7 @@ def test_two_in_a_row(first: dict[str, Any], second: dict[str, Any], runs: list[
             turn,
             it,
             [Occurrence("a", fields.get("key", "x"), due)],
-            fields.get("reason", "x"),
+            parse(fields.get("reason", "x")),
             fields.get("cause", Cause()),
         )
         numbers.append(run.id.number)
@@ -187,9 +188,9 @@ def test_an_older_run_joins_no_newer_skip() -> None:
         runs.append(state.number(Occurrence("a", f"c0.{due}", due), world.now.wall))
         state.put_due(runs[-1])
         if due == 1:
-            skip(turn, it, [Occurrence("a", "c0.2", 2)], "x")
+            skip(turn, it, [Occurrence("a", "c0.2", 2)], parse("x"))
     for run in runs:
-        skip_run(turn, run, "x", it, joins=True)
+        skip_run(turn, run, parse("x"), it, joins=True)
     documents = [command.record for command in turn.finish() if isinstance(command, WriteRecord)]
     assert [(2, 1), (1, 1), (2, 2)] == [(document["number"], document["count"]) for document in documents]
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from jobqueued.commands import Say
 from jobqueued.jobfile.reader import read_jobs
-from jobqueued.metrics.counts import DELAYS, RUN_TIMES, SHORT_TIMES, Counts, Histogram, reason_class
+from jobqueued.metrics.counts import DELAYS, RUN_TIMES, SHORT_TIMES, Counts, Histogram
 from jobqueued.metrics.exposition import text
 from jobqueued.metrics.families import FAMILIES, OTHERS, Family, Sample
 from jobqueued.metrics.readings import MOST_LOCKS, of_usage
@@ -64,30 +64,6 @@ def test_each_occurrence_that_is_skipped() -> None:
     assert 10 == measured.values()["jobqueue_skips_total", ("a", "paused")]
     world.pass_time(60)
     assert 11 == measured.values()["jobqueue_skips_total", ("a", "paused")]
-
-
-@pytest.mark.parametrize(
-    ("reason", "expected"),
-    [
-        ("missed", "missed"), ("invalid: no user 'x\"\n' on this host", "invalid"), ("stopped by root", "stopped"),
-        ("replaced by a@2", "replaced"), ("dependency b failed", "dependency"),
-        ("dependency_timeout: b", "dependency_timeout"),
-        ("something new", "other"), (None, "other"), ("", "other"),
-    ],
-)  # fmt: skip
-def test_a_reason_is_a_class(reason: str | None, expected: str) -> None:
-    """No text of a person's becomes a label."""
-    assert expected == reason_class(reason)
-
-
-def test_every_reason_of_the_papers_has_a_class() -> None:
-    """What docs/records.md lists as reasons of a skip is known by its first word."""
-    listed = re.search(r"^Reasons of a skip: (.*?)\n\n", (REPO / "docs/records.md").read_text(), re.S | re.M)
-    assert listed
-    reasons = [
-        span for span in re.findall(r"`([^`]+)`", listed[1]) if span not in ("max_waiting", "catch_up", "at", "spread")
-    ]
-    assert [] == [reason for reason in reasons if reason_class(reason) == "other"]
 
 
 @pytest.mark.parametrize("bounds", [DELAYS, RUN_TIMES, SHORT_TIMES])
