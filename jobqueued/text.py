@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jobqueued.child.reasons import TIMEOUTS, Reason
 from jobqueued.child.text import counted, printable, size
 
 __all__ = ["counted", "duration", "printable", "reaching", "settled_times", "size", "slurm_job"]
@@ -27,11 +28,10 @@ def duration(seconds: float, parts: int = 2) -> str:
     return " ".join(f"{count} {unit}" for count, unit in counts[:parts] if count)
 
 
-def ended(state: str, took: str, reason: str | None) -> str:
+def ended(state: str, took: str, reason: Reason | None) -> str:
     """Describe the end of a run: ``failed after 3.2 s: exit code 1``; a timeout is mentioned once."""
     words = state + (f" after {took}" if took else "")
-    said = reason is None or (state == "timed_out" and reason.startswith("timeout after "))
-    return words if said or not reason else f"{words}: {reason}"
+    return words if not reason or (state == "timed_out" and reason.code in TIMEOUTS) else f"{words}: {reason}"
 
 
 def reaching(text: str, ctl: str) -> str:

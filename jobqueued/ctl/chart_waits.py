@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from jobqueued.child.reasons import reserver
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.chart_runs import NONE, Run, Runs
 from jobqueued.fleet import FLEET
@@ -18,7 +19,6 @@ from jobqueued.model import Job
 HOST, SLOT = "host", "max_running"
 _ALL = (HOST, SLOT)
 """Claims of every run."""
-KEPT = "what is kept for "
 _OF_FLEET = FLEET.removeprefix(":")
 """Prefix, in a record, of the name of a lock that the hosts of a fleet share."""
 _NOTICED = 1000
@@ -98,7 +98,7 @@ class _Finder:
         """Return the last run to end among the runs that kept this one from starting, or None if unknown."""
         if not waited_for:
             return self._earlier(job, place, run)
-        ends = [self._last((job, place), run, name) for name in waited_for if not name.startswith(KEPT)]
+        ends = [self._last((job, place), run, name) for name in waited_for if reserver(name) is None]
         return max((it for it in ends if it is not None), default=(0, None))[1]
 
     def _last(self, at: Place, run: Run, name: str) -> tuple[int, Place] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobqueued.child.reasons import of_record
 from jobqueued.control.varlink import Message
 from jobqueued.ctl import waiting
 from jobqueued.ctl.client import Call, Unreachable, ask
@@ -68,7 +69,7 @@ def own_span() -> str | None:
 
 def result(record: Record) -> str:
     """Format a run's end as a line: ``failed after 3.2 s: exit code 1``."""
-    return printable(localised(ended(record["state"], elapsed(record) or "", record["reason"])))
+    return printable(localised(ended(record["state"], elapsed(record) or "", of_record(record))))
 
 
 def reason(record: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from jobqueued.child.reasons import ON_PURPOSE, of_record
 from jobqueued.child.text import last_line
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.ctl.run_stats import Stats, hours, stats_of, took_of
@@ -19,8 +20,6 @@ _LONG = 60.0
 """Shortest wait that is listed (s)."""
 _LINE = 160
 """Longest last line of output (characters)."""
-_ON_PURPOSE = ("paused", "skip_next", "stopped by", "withdrawn by", "edited", "job_removed", "overlap", "replaced by")
-"""Prefixes of the reasons of skips that a user or a setting wanted."""
 _ENOUGH, _SLOWER, _RARER = 3, 1.5, 0.1
 """Minimum runs of a job to compare; factor of P50, and loss of the success rate, from which a job counts as worse."""
 
@@ -83,7 +82,7 @@ def report(
     skips = [record for record in ended if record["state"] == RunState.SKIPPED]
     failed = [record for record in ended if record["state"] in FAILURES]
     stats = {each.job: each for each in stats_of(ended)}
-    unwanted = [record for record in skips if not (record["reason"] or "").startswith(_ON_PURPOSE)]
+    unwanted = [it for it in skips if (reason := of_record(it)) is None or reason.code not in ON_PURPOSE]
     parts = [
         _part("now", "Now", ("WHAT", "STATE", "SINCE, REASON"), standing.rows, more=standing.more),
         _not_kept(kept), _failures(failed), _skipped("not_run", "Did not run", unwanted, is_wrong=True),

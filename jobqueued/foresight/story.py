@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from jobqueued.child.reasons import reserved_for
 from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATION, Blame, Tally
 from jobqueued.model import RunId, RunState, to_text
 
@@ -78,7 +79,7 @@ def _wait(blame: Blame | None, holder: RunId | None) -> dict[str, Any]:
     """Return the fields of a record that describe a wait."""
     told: dict[str, Any] = {} if holder is None else {"held_by": str(holder)}
     if blame is not None and blame.lacked not in (DEPENDENCIES, CONCURRENCY, HOLD):
-        told["waited_for"] = [f"what is kept for {holder}" if blame.lacked == RESERVATION else blame.lacked]
+        told["waited_for"] = [reserved_for(str(holder)) if blame.lacked == RESERVATION else blame.lacked]
     return told
 
 

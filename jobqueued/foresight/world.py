@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from jobqueued import events
+from jobqueued.child.reasons import awaited_dependency, reserver
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.commands import Ask, Command, Launch, Say, Stop
 from jobqueued.copies import changed
@@ -24,8 +25,6 @@ from jobqueued.foresight.tally import CONCURRENCY, DEPENDENCIES, HOLD, RESERVATI
 from jobqueued.model import PENDING, Job, Now, Run, RunId, RunState, to_instant
 from jobqueued.notify import NOBODY
 from jobqueued.saved import Hold, SavedJob
-
-_KEPT_FOR, _DEPENDENCY = "what is kept for ", "dependency "
 
 
 def _at(text: str | None) -> int | None:
@@ -185,8 +184,7 @@ class World:
                 return Blame(CONCURRENCY, run.id.job), own
             return (Blame(HOLD, "") if self._was_held else None), None
         lacked = waited_for[0]
-        if lacked.startswith(_KEPT_FOR):
-            holder = lacked.removeprefix(_KEPT_FOR)
+        if (holder := reserver(lacked)) is not None:
             freed = RunId.parse(holder) if holder != ANOTHERS_RUN else None
             lacked = RESERVATION
         return Blame(lacked, "" if freed is None else freed.job), freed
@@ -208,8 +206,7 @@ class World:
         held_back = run.waits[-1][1] if run.waits else ""
         if held_back == CONCURRENCY:
             return Blame(CONCURRENCY, run.id.job), self._oldest(self.scheduler[run.id.job].live)
-        if held_back.startswith(_DEPENDENCY):
-            dependency = held_back.removeprefix(_DEPENDENCY)
+        if (dependency := awaited_dependency(held_back)) is not None:
             return Blame(DEPENDENCIES, ""), self._oldest(self.scheduler[dependency].live)
         if held_back or self.scheduler.hold is not None:
             return Blame(held_back or HOLD, ""), None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any
 
+from jobqueued.child.reasons import of_record
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.model import SECOND
 from jobqueued.text import counted, duration, ended, printable
@@ -33,7 +34,7 @@ def _ended(fields: Fields) -> str:
     took = ""
     if record["started"] and record["ended"]:
         took = duration(_seconds_between(record["started"], record["ended"]))
-    text = f"{record['run']} {ended(record['state'], took, record['reason'])}"
+    text = f"{record['run']} {ended(record['state'], took, of_record(record))}"
     if record["state"] != "succeeded" and (tail := record["output"]["tail"].strip()):
         text += f"; last output: {printable(tail.splitlines()[-1])[:200]}"
     return text + "".join(f" ({warning})" for warning in record.get("warnings", ()))

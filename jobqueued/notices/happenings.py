@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from jobqueued.child.reasons import Code, Reason, of_record
 from jobqueued.child.tuples import NamedTuple
 from jobqueued.core.holders import ANOTHERS_RUN
 from jobqueued.core.recollection import has_failover, way_of
@@ -45,7 +46,7 @@ def output_of(event: str, fields: Mapping[str, Any]) -> Happening | None:
     if event != "run_ended" or not fields["record"]["output"]["bytes"]:
         return None
     record: Record = fields["record"]
-    summary = f"{record['run']} {ended(record['state'], _took(record), record['reason'])}, with output"
+    summary = f"{record['run']} {ended(record['state'], _took(record), of_record(record))}, with output"
     event = "output" if record["state"] == "succeeded" else "failed_output"
     return Happening(event, summary, job=record["job"], run=record["run"], record=record)
 
@@ -58,7 +59,7 @@ def ending(record: Record) -> str:
     if record["state"] == "succeeded" and has_failover(record):
         why = _before_failover(record)
         return f"{record['run']} failed{f': {why}' if why else ''}; its failover has succeeded"
-    return f"{record['run']} {ended(record['state'], _took(record), record['reason'])}"
+    return f"{record['run']} {ended(record['state'], _took(record), of_record(record))}"
 
 
 def _before_failover(record: Record) -> str | None:
@@ -104,10 +105,11 @@ def _took(record: Record) -> str:
 
 def _skipped(fields: Mapping[str, Any]) -> Happening:
     job = fields["run"].rpartition("@")[0]
-    event = "missed" if fields["reason"] == "missed" else "skipped"
+    reason: Reason = fields["reason"]
+    event = "missed" if reason.code is Code.MISSED else "skipped"
     more = f", {fields['count']} in a row" if fields["count"] > 1 else ""
-    summary = f"{fields['run']} was skipped: {fields['reason']}{more}"
-    return Happening(event, summary, f"{event} {job}", fields["reason"], (), job, fields["run"])
+    summary = f"{fields['run']} was skipped: {reason}{more}"
+    return Happening(event, summary, f"{event} {job}", str(reason), (), job, fields["run"])
 
 
 def _held_up(fields: Mapping[str, Any]) -> Happening:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobqueued.child.reasons import parse
 from jobqueued.model import DAY, HOUR, MINUTE, Job
 from jobqueued.notices import happenings
 from jobqueued.notify import EVENTS_OF_SITE, Notify, Rule, Target, Webhook
@@ -226,7 +227,7 @@ def test_skips() -> None:
     """A missed occurrence is told; other skips to those who want them. The next success ends it, without a word."""
     told = Told([OPS, Rule(Notify(on=("skipped",), email=("all@example.org",)))])
     for reason in ("missed", "queue_full", "queue_full"):
-        told.say("run_skipped", run="a@1", reason=reason, due=0, count=1)
+        told.say("run_skipped", run="a@1", reason=parse(reason), due=0, count=1)
         told.wait(MINUTE)
     assert ["missed", "missed", "skipped"] == told.events
     told.ends("a")
