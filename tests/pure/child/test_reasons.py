@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import marshal
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +170,17 @@ def test_a_long_text(piece: str) -> None:
     text = piece * 2000
     assert parse(text) == text
     assert parse(f"start_failed: {text}") == f"start_failed: {text}"
+
+
+RECORDS = sorted((REPO / "tests/fixtures/before-wings/logs").glob("*/*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_records_of_a_version_without_codes(path: Path) -> None:
+    """Each reason of the run and of its attempts keeps its text and has a code of its own."""
+    record = json.loads(path.read_text())
+    for told in (record, *record["attempts"]):
+        found = of_record(told)
+        assert told["reason"] == found
+        is_edited = path.parent.name == "hungry"  # no version wrote its reason: see tests/real/test_fixtures.py
+        assert found is None or (found.code is Code.OTHER) is is_edited
