@@ -94,6 +94,12 @@ def _word(known: Known, record: Record, at: int, what: str) -> str:
             return "its start had failed for a reason outside the job, and was to be tried again"
         case "account_unknown":
             return f"the user or group of {known.job} was being looked up"
+        case "fleet":
+            return f"the fleet of {known.job} was unreachable"
+        case "outdated":
+            return f"the fleet had a newer definition of {known.job}"
+        case "turn":
+            return "other hosts of the fleet came first"
     return f"{known.job} was in no readable job file"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from jobqueued.audit.known import Answer, Known
 from jobqueued.audit.past import answer
+from jobqueued.child.reasons import wait_for_dependency
+from jobqueued.core.eligibility import Bar
 from jobqueued.model import HOUR, MINUTE, SECOND, Record, to_text
 from jobqueued.saved import Past
 from tests.support.records import NOW, a_record
@@ -150,6 +152,14 @@ class TestWhatIsNotKept:
         waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waits=waits)
         (unknown,) = answer(known(waited), NOW + SECOND).unknown
         assert "there was too much of it to be kept" in unknown
+
+    @pytest.mark.parametrize("bar", list(Bar))
+    def test_each_obstacle_has_its_own_words(self, bar: Bar) -> None:
+        """Only a job without a definition was in no readable job file; a wait for the fleet is not told as that."""
+        word = wait_for_dependency("b") if bar is Bar.DEPENDENCY else bar.name.lower()
+        waited = a_record(7, queued=to_text(NOW), due=to_text(NOW), waits=[{"since": to_text(NOW), "for": word}])
+        reasons = answer(known(waited), NOW + SECOND).reasons
+        assert (bar is Bar.UNDEFINED) is any("no readable job file" in reason for reason in reasons)
 
 
 def a_skip(number: int, **fields: Any) -> Record:
