@@ -15,6 +15,7 @@ import pytest
 
 from jobqueued import events
 from jobqueued.child import process, wire
+from jobqueued.child.reasons import fields, parse
 from jobqueued.core import record
 from jobqueued.core.host_limits import HostLimits
 from jobqueued.model import MINUTE, SECOND, Run, RunId, RunState, to_instant, to_text
@@ -258,7 +259,7 @@ def test_a_second_attempt_is_found_with_the_first(marks: RunDirectory) -> None:
     found = verdicts(marks, None)[0]
     assert isinstance(found, events.Found)
     assert found.sent is not None
-    assert found.sent.so_far == before
+    assert found.sent.so_far == {**before, **fields(parse("exit code 7"))}
 
 
 @pytest.mark.parametrize(
