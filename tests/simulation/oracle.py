@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jobqueued.child import reasons
 from jobqueued.child.launcher import IDLE
+from jobqueued.child.reasons import Code
 from jobqueued.filenames import named_by_file
 from jobqueued.runs.emptying import EMPTIED, WHOLE
 from tests.simulation import rounds
@@ -266,13 +268,16 @@ class Oracle:
             if wrong:
                 status = "did not run" if it is None else f"ended with {it.status}"
                 yield f"the record of {name} says {attempt['state']} ({attempt['reason']}), and it {status}: {wrong}"
+        for told in (record, *record["attempts"]):
+            if told["reason"] is not None and not _has_its_code(told):
+                yield f"a record of {job}@{number} has the code {told['reason_code']} for the reason {told['reason']!r}"
         for warning in (warning for attempt in record["attempts"] for warning in attempt.get("warnings", ())):
             if "bug" in warning:
                 yield f"a record of {job}@{number} says: {warning}"
 
     def _of_attempt(self, attempt: dict[str, Any], it: Execution | None, name: str) -> str:
-        state, reason = attempt["state"], attempt["reason"] or ""
-        if reason.startswith("start_failed"):
+        state = attempt["state"]
+        if attempt["reason_code"] == Code.START_FAILED:
             return "" if it is None else "it has started"
         if state == "lost":
             is_told = name in self._orphaned or self.excuses & {"error", "disk"}
@@ -443,3 +448,13 @@ class Oracle:
 def _ends(record: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
     attempts = record["attempts"]
     return tuple((each["attempt"], each["state"], each.get("exit_code"), each.get("signal")) for each in attempts)
+
+
+def _has_its_code(told: dict[str, Any]) -> bool:
+    """True if a record or an attempt has a code that is worded as its reason; `other` is a code for texts of others."""
+    found = reasons.of_record(told)
+    return (
+        found is not None
+        and found.code is not Code.OTHER
+        and reasons.fields(found)["reason_code"] == told["reason_code"]
+    )
