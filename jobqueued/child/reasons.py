@@ -160,6 +160,10 @@ class Reason(str):
         """Return the reason. Raises KeyError if a parameter of the code is missing."""
         return _made(words(code, params), code, params)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy, also one in another process, have the code and the parameters."""
+        return _made, (str(self), self.code, self.params)
+
     def is_same(self, other: Reason | None) -> bool:
         """Return whether another reason has the same cause and the same text."""
         return other is not None and self == other and self.code is other.code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import marshal
+import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +112,14 @@ def test_a_text_of_a_newer_version() -> None:
     found = of_record(told)
     assert found is not None
     assert ("exit status 3", Code.EXIT_CODE) == (found, found.code)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_copy(copied: Callable[[Reason], Reason]) -> None:
+    """A copy has the code and the parameters, too: the futures of a simulation come from other processes."""
+    reason = Reason(Code.EXIT_CODE, exit_code=3, no_retry=Reason(Code.JOB_REMOVED_WHILE_DOWN))
+    assert reason.is_same(copied(reason))
+    assert fields(reason) == fields(copied(reason))
 
 
 def test_none() -> None:
