@@ -274,8 +274,7 @@ class Attempt:
             self._hooks.look(now)
 
     def _sample(self, now: float) -> None:
-        excess = self._caps.exceeded(self._account.sample(now))
-        if excess and self._state in COMMAND_LIVES:
+        if (excess := self._caps.exceeded(self._account.sample(now))) and self._state in COMMAND_LIVES:
             self._stop("oom_killed", Reason(Code.OUT_OF_MEMORY, why=excess))
 
     def _pump(self) -> None:

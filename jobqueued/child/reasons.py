@@ -320,12 +320,9 @@ def label(reason: Reason) -> str:
 # what holds a run back, as in `waited_for` and `waits` of a record
 
 
-_RESERVED, _DEPENDENCY = "what is kept for ", "dependency "
-
-
 def reserved_for(run: str) -> str:
     """Return what a run lacks if its claims are reserved for another run."""
-    return f"{_RESERVED}{run}"
+    return f"what is kept for {run}"
 
 
 def reserver(lacked: str) -> str | None:
@@ -335,9 +332,12 @@ def reserver(lacked: str) -> str | None:
 
 def wait_for_dependency(job: str) -> str:
     """Return the wait for a job that the run depends on."""
-    return f"{_DEPENDENCY}{job}"
+    return f"dependency {job}"
 
 
 def awaited_dependency(wait: str) -> str | None:
     """Return the job that a wait is for, or None if it is no wait for a dependency."""
     return wait.removeprefix(_DEPENDENCY) if wait.startswith(_DEPENDENCY) else None
+
+
+_RESERVED, _DEPENDENCY = reserved_for(""), wait_for_dependency("")
