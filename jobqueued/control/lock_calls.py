@@ -51,7 +51,8 @@ class LockCalls:
                 {"reason": "the daemon can't see the process that asked: it exited, or is in another PID namespace"},
             ) from None
         except OSError as error:
-            raise VarlinkError("Refused", {"reason": f"cannot watch the process that asked: {error.strerror}"}) from None
+            reason = f"cannot watch the process that asked: {error.strerror}"
+            raise VarlinkError("Refused", {"reason": reason}) from None
         number = asker.ticket()
         self._processes.waits(client, number)
         self._happen(LockAsked(number, client, (claim,), asker.peer.name, bool(asked.get("no_wait"))))

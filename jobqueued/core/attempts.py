@@ -11,6 +11,7 @@ from typing import Any
 from jobqueued import events
 from jobqueued.child import reasons
 from jobqueued.child.documents import ENDS
+from jobqueued.child.reasons import Code, Reason
 from jobqueued.commands import Launch, NoteWhole, RemoveMarks, Stop, WriteRecord
 from jobqueued.copies import changed
 from jobqueued.core import clock, lateness, lifecycle, record
