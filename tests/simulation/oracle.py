@@ -86,6 +86,8 @@ class Oracle:
         self._of: dict[int, Execution] = {}
         self.rows: dict[tuple[str, int], Row] = {}
         self._numbers: dict[tuple[str, str], int] = {}
+        self._unsaved: set[tuple[str, str]] = set()
+        """Occurrences that were started while nothing could be saved: the power may go, and they start again."""
         self._orphaned: set[str] = set()
         self.excuses: set[str] = set()
         self.stopped: set[tuple[str, int]] = set()
@@ -124,6 +126,8 @@ class Oracle:
             self._host.violation(violation)
         self.executions[job, number, attempt] = it
         self._numbers.setdefault((job, it.key), number)
+        if unsaved:
+            self._unsaved.add((job, it.key))
         self._of[process.pid] = it
 
     def _of_start(self, it: Execution, row: Row | None) -> Iterator[str]:
@@ -136,13 +140,9 @@ class Oracle:
             yield f"{it.name} was started twice"
         yield from rounds.too_many(self, it)
         number = self._numbers.get((it.job, it.key), it.number)
-        if number != it.number and not self._is_unsaved(it.job, number):
+        if number != it.number and (it.job, it.key) not in self._unsaved:
             yield f"occurrence {it.key} of {it.job} was started as {it.job}@{number} and as {it.name}"
         yield from self._of_claims(it)
-
-    def _is_unsaved(self, job: str, number: int) -> bool:
-        """Tell whether a run was started while nothing could be saved."""
-        return any(each.unsaved for each in self.executions.values() if (each.job, each.number) == (job, number))
 
     def _of_claims(self, it: Execution) -> Iterator[str]:
         work = self.works.get(it.job)
